@@ -1,0 +1,53 @@
+# Every command a newcomer or CI needs. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help up demo test check chaos format pins clean
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+up: .venv/.installed  ## Postgres, Valkey, a small model, API, worker, sweeper and Flower on this machine; Ctrl-C stops all
+	@$(BIN)/backburner up
+
+demo: .venv/.installed  ## the same stack: one background response from queued to completed, one cancelled
+	@$(BIN)/backburner demo
+
+test: .venv/.dev-installed  ## the whole suite; it starts its own servers
+	@$(BIN)/python -m pytest tests
+
+check: .venv/.dev-installed  ## formatting, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+chaos: .venv/.dev-installed  ## long fault and backlog suites, on real processes
+	@$(BIN)/python -m pytest tests/chaos -m "long or not long"
+
+format: .venv/.dev-installed  ## rewrite files as ruff formats them
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+PINS = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+pins:  ## resolve requirements/*.in again; needs `pip install uv` in .venv
+	@cd requirements && P=../$(BIN)/uv && \
+	../$(PINS) runtime.in -o runtime.txt && \
+	../$(PINS) --no-deps local.in -c runtime.txt -o local.txt && \
+	../$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt
+
+clean:  ## stop nothing, delete the virtual environment (data in .backburner stays)
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Backburner needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 up")'
+	@$(PYTHON) -m venv .venv
+
+.venv/.installed: requirements/runtime.txt requirements/local.txt pyproject.toml | .venv/bin/python
+	@echo "Installing pinned requirements into .venv ..."
+	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/runtime.txt -r requirements/local.txt
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev-installed: requirements/dev.txt .venv/.installed
+	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@

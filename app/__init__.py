@@ -1,0 +1,22 @@
+"""The HTTP edge: parse, call one use case, render."""
+
+from flask import Flask
+
+from app import auth, errors, request_ids
+from app.routes import health, models, responses
+from core.bootstrap import Core
+
+
+def create_app(core: Core) -> Flask:
+    """The WSGI application over `core`."""
+    app = Flask("backburner", static_folder=None)
+    # Flask refuses by Content-Length only; app.parsing counts what really arrives.
+    app.config["MAX_CONTENT_LENGTH"] = core.settings.body_limit_bytes
+    app.url_map.strict_slashes = False
+    request_ids.install(app)
+    errors.install(app)
+    auth.install(app, core.keys)
+    app.register_blueprint(health.blueprint(core))
+    app.register_blueprint(models.blueprint(core.catalog))
+    app.register_blueprint(responses.blueprint(core.responses))
+    return app

@@ -1,0 +1,165 @@
+"""What a worker may do with a response: claim it, keep it, write its events, give it back, end it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core import jsonio, tiers
+from core.db import Database
+from core.endings import Endings, Outcome, Spent, held_by
+from core.schemas.request import CreateResponse
+from core.store import ends, events, runs, workers
+from core.store.events import Batch
+from core.store.workers import Worker
+
+__all__ = ["Attempt", "Attempts", "Batch", "HandBack", "Worker", "Workers"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a response, held by one worker until its lease is over.
+
+    Attributes:
+        number: the fence; every write of the attempt carries it.
+        document: the response object as JSON text, as of its creation.
+        left_s: seconds until the run's clock ends.
+        next_seq: the first free sequence number of the log.
+        announced: whether `response.in_progress` was written by an earlier attempt.
+        shown: whether an earlier attempt committed output.
+        waits: how often it went back to waiting for its model server.
+    """
+
+    response_id: str
+    number: int
+    model: str
+    request: CreateResponse
+    document: str
+    left_s: float
+    next_seq: int
+    announced: bool
+    shown: bool
+    waits: int
+
+
+@dataclass(frozen=True)
+class HandBack:
+    """Why a worker gives a response back unfinished.
+
+    Args:
+        cause: a sentence for operators, and for the client should the response's clock run out on it.
+        waited: it is the model server that could not take it; else the worker could not keep it.
+        delay_s: before it may be rung again.
+        error_code: the wire's code for `cause`.
+    """
+
+    cause: str
+    waited: bool = False
+    delay_s: float = 0
+    error_code: str | None = None
+
+
+def announced(background: bool, next_seq: int) -> bool:
+    """Whether a log of this length holds `response.in_progress`: it follows `created` and, in background, `queued`."""
+    return next_seq > (2 if background else 1)
+
+
+def shown(background: bool, next_seq: int) -> bool:
+    """Whether a log of this length holds output: that starts after `response.in_progress`."""
+    return next_seq > (3 if background else 2)
+
+
+class Attempts:
+    """The worker's side of the state machine. Every method is one transaction."""
+
+    def __init__(self, database: Database, endings: Endings, *, lease_s: float) -> None:
+        self._database = database
+        self._endings = endings
+        self._lease_s = lease_s
+
+    def claim(self, response_id: str, worker_id: str) -> Attempt | None:
+        """Take a response that was rung; None if another was first, or it is not to be run now.
+
+        Raises:
+            errors.StoreUnavailable: if it was claimed after all, its lease runs out unused.
+        """
+        with self._database.connection() as connection:
+            row = runs.claim(connection, response_id, worker_id, self._lease_s)
+        if row is None:
+            return None
+        return Attempt(
+            response_id=row.id,
+            number=row.attempt,
+            model=row.model,
+            request=CreateResponse.model_validate(jsonio.loads(row.request)),
+            document=row.document,
+            left_s=row.left_s,
+            next_seq=row.next_seq,
+            announced=announced(row.background, row.next_seq),
+            shown=shown(row.background, row.next_seq),
+            waits=row.waits,
+        )
+
+    def renew(self, fences: Sequence[tuple[str, int]]) -> set[str]:
+        """Renew the leases of (response ID, attempt) pairs; the response IDs that are still held."""
+        with self._database.connection() as connection:
+            return runs.renew(connection, fences, self._lease_s)
+
+    def record(self, batches: Sequence[Batch]) -> set[str]:
+        """Append events, at most one batch a response; the response IDs whose attempt still holds them.
+
+        Raises:
+            errors.StoreUnavailable: what was written is unknown; ask `recorded`, then send the rest unchanged.
+        """
+        with self._database.connection() as connection:
+            return events.append(connection, batches)
+
+    def recorded(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Those of `batches` that are in the log already."""
+        with self._database.connection() as connection:
+            log_ends = events.ends(connection, [batch.response_id for batch in batches])
+        return [batch for batch in batches if log_ends.get(batch.response_id, 0) >= batch.next_seq]
+
+    def end(self, attempt: Attempt, outcome: Outcome, tail: Batch) -> bool:
+        """End a response with its last events; False if the attempt does not hold it any more."""
+        done = self._endings.end(attempt.response_id, outcome, held_by(attempt.number), tail=tail)
+        return done is not None
+
+    def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
+        """Put a response of which nothing was shown back to waiting; False if the attempt lost it before."""
+        with self._database.connection() as connection:
+            return runs.requeue(
+                connection,
+                attempt.response_id,
+                attempt.number,
+                outcome="waited" if back.waited else "handed_back",
+                cause=back.cause,
+                delay_s=back.delay_s,
+                error_code=back.error_code,
+            )
+
+    def note_usage(self, attempt: Attempt, spent: Spent) -> None:
+        """Add what an attempt used that somebody else ended."""
+        with self._database.connection() as connection:
+            ends.note_usage(connection, attempt.response_id, attempt.number, spent)
+
+
+class Workers:
+    """Which workers there are."""
+
+    def __init__(self, database: Database, *, seen_s: float) -> None:
+        self._database = database
+        self._seen_s = seen_s
+
+    def stamp(self, worker_id: str, *, hostname: str, pid: int, slots: int) -> None:
+        """Say that a worker is there; to be repeated well within `worker_seen_s`."""
+        with self._database.connection() as connection:
+            workers.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=[tiers.LANE], slots=slots)
+
+    def leave(self, worker_id: str) -> None:
+        """Say that a worker takes no more responses."""
+        with self._database.connection() as connection:
+            workers.delete(connection, worker_id)
+
+    def live(self) -> list[Worker]:
+        """The workers seen lately."""
+        with self._database.connection() as connection:
+            return workers.live(connection, self._seen_s)

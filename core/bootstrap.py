@@ -1,0 +1,92 @@
+"""The composition root: settings in, the whole object graph out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from core import catalog, errors, schema_version
+from core.attempts import Attempts, Workers
+from core.bus import Bus
+from core.catalog import Catalog
+from core.db import Database
+from core.dispatch import Dispatch
+from core.endings import Endings
+from core.keys import Keys
+from core.queue import Doorbell
+from core.responses import Responses
+from core.settings import Settings
+from core.sweep import Sweep
+
+
+class Schema:
+    """Whether the database fits this program."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def check(self) -> None:
+        """Return if it does; raises `errors.SchemaMismatch` or `errors.StoreUnavailable`."""
+        schema_version.check(self._database)
+
+
+@dataclass(frozen=True)
+class Core:
+    """Everything an edge may use."""
+
+    settings: Settings
+    catalog: Catalog
+    schema: Schema
+    keys: Keys
+    responses: Responses
+    attempts: Attempts
+    workers: Workers
+    dispatch: Dispatch
+    sweep: Sweep
+    bus: Bus
+
+
+def database_url(settings: Settings) -> str:
+    """The URL of Postgres; raises `errors.BadSettings` where there is none."""
+    if settings.database_url is None:
+        raise errors.BadSettings("BACKBURNER_DATABASE_URL is not set, and no `backburner up` runs in this folder.")
+    return settings.database_url.get_secret_value()
+
+
+def redis_url(settings: Settings) -> str:
+    """The URL of Redis or Valkey; raises `errors.BadSettings` where there is none."""
+    if settings.redis_url is None:
+        raise errors.BadSettings("BACKBURNER_REDIS_URL is not set, and no `backburner up` runs in this folder.")
+    return settings.redis_url.get_secret_value()
+
+
+@contextmanager
+def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
+    """The object graph over one pool of Postgres connections, which is closed at the end.
+
+    Raises:
+        errors.BadSettings: a setting is missing, or the configuration file is wrong.
+    """
+    models = catalog.load(settings.config)
+    database = Database(database_url(settings), connections=connections)
+    bus = Bus(redis_url(settings))
+    doorbell = Doorbell(redis_url(settings))
+    endings = Endings(database, bus)
+    dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
+    database.open()
+    try:
+        yield Core(
+            settings=settings,
+            catalog=models,
+            schema=Schema(database),
+            keys=Keys(database, cache_s=settings.key_cache_s),
+            responses=Responses(database, doorbell, dispatch, endings, models, settings),
+            attempts=Attempts(database, endings, lease_s=settings.lease_s),
+            workers=Workers(database, seen_s=settings.worker_seen_s),
+            dispatch=dispatch,
+            sweep=Sweep(database, dispatch, endings, settings),
+            bus=bus,
+        )
+    finally:
+        database.close()
+        doorbell.close()
+        bus.close()

@@ -1,0 +1,46 @@
+"""Live notices between processes over Redis pub/sub; losing one costs latency only."""
+
+import logging
+import time
+
+import redis
+
+log = logging.getLogger(__name__)
+
+REST_S = 1.0
+
+
+def stop_channel(worker_id: str) -> str:
+    """Where a worker hears which of its responses ended without it."""
+    return f"backburner:stop:{worker_id}"
+
+
+class Bus:
+    """Publishes notices; a Redis that is away is tried again after a second."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis_url = redis_url
+        self._redis = redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1, socket_keepalive=True)
+        self._quiet_until = 0.0
+
+    def stop(self, worker_id: str, response_id: str) -> None:
+        """Tell a worker that a response it runs has ended."""
+        if time.monotonic() < self._quiet_until:
+            return
+        try:
+            self._redis.publish(stop_channel(worker_id), response_id)
+        except redis.RedisError as error:
+            # The worker learns it from a refused flush or at its next renewal.
+            self._quiet_until = time.monotonic() + REST_S
+            log.warning("cannot publish", extra={"cause": repr(error)})
+
+    def ping(self) -> None:
+        """Return if Redis answers.
+
+        Raises:
+            redis.RedisError: it does not.
+        """
+        self._redis.ping()
+
+    def close(self) -> None:
+        self._redis.close()

@@ -1,0 +1,89 @@
+"""The models this server offers and the model servers behind them, from backburner.toml."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
+
+from core import errors
+
+
+class Timeouts(BaseModel):
+    """Clocks of one run, in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_token: float = Field(default=120, gt=0)  # from sending the request to the first output
+    idle: float = Field(default=60, gt=0)  # between two outputs
+    run: float = Field(default=3600, gt=0)  # one run, from claim to end
+
+
+class ModelConfig(BaseModel):
+    """One public model name and the server that answers for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: HttpUrl
+    api_key_env: str | None = None
+    upstream_model: str | None = None
+    api: Literal["chat_completions"] = "chat_completions"
+    concurrency: int | None = Field(default=None, ge=1)  # running at once on this server
+    # Read and checked, without effect yet.
+    supports: frozenset[str] = frozenset()
+    context_window: int | None = Field(default=None, ge=1)
+    on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
+    timeouts: Timeouts = Timeouts()
+
+    def api_key(self) -> str | None:
+        """The key for the model server, from the variable the configuration names."""
+        return os.environ.get(self.api_key_env) if self.api_key_env else None  # noqa: TID251
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: dict[str, ModelConfig] = Field(default_factory=dict)
+    projects: dict[str, Any] = Field(default_factory=dict)  # read, without effect yet
+
+
+class Catalog:
+    """The configured models by public name."""
+
+    def __init__(self, models: Mapping[str, ModelConfig]) -> None:
+        self.models = models
+
+    def get(self, name: str) -> ModelConfig:
+        """The model called `name`.
+
+        Raises:
+            errors.UnknownModel: none is.
+        """
+        try:
+            return self.models[name]
+        except KeyError:
+            raise errors.UnknownModel(f"The model '{name}' does not exist.", param="model") from None
+
+
+def load(path: Path | None) -> Catalog:
+    """Read the configuration file at `path`, or `backburner.toml` here; without either there are no models.
+
+    Raises:
+        errors.BadSettings: the file cannot be read, or the named place in it is wrong.
+    """
+    if path is None and not Path("backburner.toml").exists():
+        return Catalog({})
+    path = path or Path("backburner.toml")
+    try:
+        raw = tomllib.loads(path.read_text())
+        return Catalog(_File.model_validate(raw).models)
+    except OSError as error:
+        raise errors.BadSettings(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise errors.BadSettings(f"The configuration {path} is not TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise errors.BadSettings(f"The configuration {path}: {place}: {first['msg']}.") from error

@@ -1,0 +1,101 @@
+"""Postgres: one pool per process; a block is a transaction; what hangs is cut off."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from core import errors
+
+Connection = psycopg.Connection[TupleRow]
+T = TypeVar("T")
+
+# A Postgres that hangs must look like one that is away: every wait has an end.
+_LIMITS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
+_CONNECT: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "options": _LIMITS,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "prepare_threshold": 1,
+}
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+    PoolClosed,
+    TooManyRequests,
+)
+
+
+class Database:
+    """A pool of autocommit connections to one Postgres.
+
+    Every failure to reach Postgres or to be answered in time leaves here as `errors.StoreUnavailable`;
+    whether what was under way was committed is then unknown.
+    """
+
+    def __init__(self, url: str, *, connections: int, wait_s: float = 3) -> None:
+        self.url = url
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            url,
+            kwargs=_CONNECT,
+            min_size=min(2, connections),
+            max_size=connections,
+            timeout=wait_s,
+            reconnect_timeout=0,
+            open=False,
+        )
+
+    def open(self) -> None:
+        """Start filling the pool, without waiting for Postgres."""
+        self._pool.open(wait=False)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection on which each statement is its own transaction."""
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except _UNAVAILABLE as error:
+            raise errors.StoreUnavailable(f"Postgres is not available: {first_line(error)}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection inside a transaction: committed where the block ends, rolled back where it raises."""
+        with self.connection() as connection, connection.transaction():
+            yield connection
+
+    def again(self, work: Callable[[], T], *, for_s: float = 0) -> T:
+        """Do `work`, which must be safe to repeat; repeat it once at once, then for up to `for_s` seconds.
+
+        The first repeat covers a connection that went stale in the pool.
+
+        Raises:
+            errors.StoreUnavailable: Postgres stayed away.
+        """
+        until = time.monotonic() + for_s
+        pause = 0.0
+        while True:
+            try:
+                return work()
+            except errors.StoreUnavailable:
+                if pause and time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 2) if pause else 0.05
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text; the rest of libpq's is noise."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,58 @@
+"""Dispatch: ring, of all that waits, only what may run now."""
+
+import logging
+
+from core import tiers
+from core.catalog import Catalog
+from core.db import Database
+from core.queue import Doorbell
+from core.store import lanes
+
+log = logging.getLogger(__name__)
+
+# Rings after one commit; the next dispatch takes what is left.
+BATCH = 200
+
+
+class Dispatch:
+    """Rings for waiting responses, within workers' slots, models' concurrency and tiers' weights."""
+
+    def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._caps = {
+            name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None
+        }
+        self._weights = {tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()}
+        self._worker_seen_s = worker_seen_s
+
+    def dispatch(self, lane: str = tiers.LANE) -> int:
+        """Ring for what may run now; how many.
+
+        Nothing is done while another process dispatches the same lane, or while the broker is away.
+
+        Raises:
+            errors.StoreUnavailable: responses may have been stamped as rung; they go back to waiting by themselves.
+        """
+        if not self._doorbell.rings:
+            return 0
+        with self._database.transaction() as connection:
+            if not lanes.lock(connection, lane, wait=False):
+                return 0
+            rung = lanes.dispatch(
+                connection,
+                lane,
+                weights=self._weights,
+                caps=self._caps,
+                worker_seen_s=self._worker_seen_s,
+                limit=BATCH,
+            )
+        return self.ring(rung, lane)
+
+    def ring(self, response_ids: list[str], lane: str) -> int:
+        """Ring for responses that are stamped as rung; those that cannot be rung go back to waiting."""
+        silent = self._doorbell.ring(response_ids, lane)
+        if silent:
+            with self._database.connection() as connection:
+                lanes.unring(connection, silent)
+        return len(response_ids) - len(silent)

@@ -1,0 +1,101 @@
+"""The errors of the domain: facts with their parts. What HTTP makes of them is in app/errors.py.
+
+Error:
+├── BadSettings        a setting or the configuration file says something impossible
+├── SchemaMismatch     the database's schema is not the one this program knows
+├── InvalidRequest     the request cannot be taken; nothing was stored
+│   └── UnknownModel
+├── InvalidKey
+├── Forbidden
+├── NotFound
+├── TooLarge
+├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
+└── ModelServerFailed  the model server did not do its part
+    ├── Unavailable    it may later: try again
+    └── Refused        it never will, for this request
+"""
+
+
+class Error(Exception):
+    """An error the caller can be told about; `str()` of it is a complete sentence."""
+
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code or self.code
+
+
+class BadSettings(Error):
+    """A setting or the configuration file says something impossible."""
+
+
+class SchemaMismatch(Error):
+    """The database's schema is older or newer than this program."""
+
+
+class InvalidRequest(Error):
+    """The request is wrong in a way its sender can mend; nothing was stored."""
+
+    code = "invalid_value"
+
+
+class UnknownModel(InvalidRequest):
+    """No such model is configured."""
+
+    code = "model_not_found"
+
+
+class InvalidKey(Error):
+    """No key, or one that is unknown or revoked."""
+
+    code = "invalid_api_key"
+
+
+class Forbidden(Error):
+    """The key is good but may not do this."""
+
+    code = "permission_denied"
+
+
+class NotFound(Error):
+    """There is no such thing in the caller's project."""
+
+
+class TooLarge(Error):
+    """The body is over the limit."""
+
+    code = "request_too_large"
+
+
+class StoreUnavailable(Error):
+    """Postgres could not be reached or did not answer in time."""
+
+    code = "store_unavailable"
+
+
+class ModelServerFailed(Error):
+    """The model server did not do its part; `code` is of the wire's closed list."""
+
+    code = "server_error"
+
+
+class Unavailable(ModelServerFailed):
+    """The model server cannot take the request now; nothing of an answer was read.
+
+    Args:
+        retry_after_s: what the server asked for, if it did.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class Erred(ModelServerFailed):
+    """The model server failed at this request before any output; it may succeed at once, or never."""
+
+
+class Refused(ModelServerFailed):
+    """The model server will not answer this request, or did not end its answer."""

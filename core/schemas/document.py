@@ -1,0 +1,98 @@
+"""The response object: every key of the wire, at every status, as a plain dictionary."""
+
+from typing import Any
+
+from core.lifecycle import Status
+from core.schemas.request import CreateResponse
+from core.tiers import Tier
+
+Document = dict[str, Any]
+
+
+def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
+    """The object of a response that was just accepted.
+
+    Args:
+        created_at: Unix seconds.
+
+    Source: openai-openapi Response; key set of Open Responses ResponseResource.
+    """
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created_at,
+        "status": Status.QUEUED.value,
+        "background": request.background,
+        "completed_at": None,
+        "error": None,
+        "frequency_penalty": 0.0,
+        "incomplete_details": None,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": None,
+        "metadata": request.metadata,
+        "model": request.model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "presence_penalty": 0.0,
+        "previous_response_id": None,
+        "prompt_cache_key": None,
+        "prompt_cache_retention": None,
+        "reasoning": {"effort": None, "summary": None},
+        "safety_identifier": None,
+        "service_tier": tier.value,
+        "store": request.store,
+        "temperature": request.temperature,
+        "text": {"format": {"type": "text"}, "verbosity": "medium"},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_logprobs": 0,
+        "top_p": request.top_p,
+        "truncation": "disabled",
+        "usage": None,
+        "user": None,
+    }
+
+
+def running(document: Document, output: list[dict[str, Any]]) -> Document:
+    """`document` of a response under way, with what is committed of its output."""
+    return document | {"status": Status.IN_PROGRESS.value, "output": output}
+
+
+def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
+    """The wire's usage object.
+
+    Source: openai types ResponseUsage; `cache_write_tokens` is required there.
+    """
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {"cached_tokens": cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": output_tokens,
+        "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+def ended(
+    document: Document,
+    status: Status,
+    output: list[dict[str, Any]],
+    *,
+    now: int,
+    error: dict[str, str] | None,
+    incomplete_reason: str | None,
+    usage: dict[str, Any] | None,
+) -> Document:
+    """The final object of a response.
+
+    Args:
+        now: Unix seconds; `completed_at` is set for `completed` only, and never before `created_at`.
+    """
+    return document | {
+        "status": status.value,
+        "completed_at": max(now, document["created_at"]) if status == Status.COMPLETED else None,
+        "error": error,
+        "incomplete_details": {"reason": incomplete_reason} if incomplete_reason else None,
+        "output": output,
+        "usage": usage,
+    }

@@ -1,0 +1,81 @@
+"""Settings of every part, read once from the environment and from what `backburner up` left in HOME."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core import errors
+
+PREFIX = "BACKBURNER_"
+STACK_ENV = Path("run/stack.env")
+
+
+class Settings(BaseSettings):
+    """Every setting of every part; durations are seconds (`_s`), sizes bytes (`_bytes`)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    home: Path = Path(".backburner")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    flower_port: int = Field(default=5555, ge=1, le=65535)
+    flower_basic_auth: SecretStr | None = None
+    flower_read_only: bool = True
+    config: Path | None = None
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    api_key: SecretStr | None = None
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    api_processes: int = Field(default=1, ge=1)
+    api_threads: int = Field(default=400, ge=1)
+    api_connections: int = Field(default=12, ge=1)
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    key_cache_s: float = Field(default=5, ge=0, le=5)
+
+    worker_slots: int = Field(default=200, ge=1)
+    worker_connections: int = Field(default=4, ge=2)
+    worker_seen_s: float = Field(default=15, gt=0)
+    drain_s: float = Field(default=20, ge=0)
+
+    lease_s: float = Field(default=30, gt=0)
+    renew_every_s: float = Field(default=5, gt=0)
+    flush_every_s: float = Field(default=0.03, ge=0)
+    sweep_every_s: float = Field(default=1, gt=0)
+    claim_within_s: float = Field(default=10, gt=0)
+    max_failures: int = Field(default=3, ge=1)
+    wait_in_slot_s: float = Field(default=5, ge=0, le=5)
+    wait_between_s: float = Field(default=15, gt=0)
+
+    queue_timeout_s: float = Field(default=86_400, gt=0)
+    whole_timeout_s: float = Field(default=172_800, gt=0)
+
+    @model_validator(mode="after")
+    def _a_lease_outlives_two_renewals(self) -> Self:
+        if self.lease_s < 2 * self.renew_every_s:
+            raise ValueError("lease_s must be at least twice renew_every_s")
+        return self
+
+    @model_validator(mode="after")
+    def _a_live_worker_is_seen(self) -> Self:
+        if self.worker_seen_s < 2 * self.renew_every_s:
+            raise ValueError("worker_seen_s must be at least twice renew_every_s")
+        return self
+
+
+def load() -> Settings:
+    """Read the settings: the environment first, then HOME/run/stack.env of a running `backburner up`.
+
+    Raises:
+        errors.BadSettings: a variable has a value its setting does not take; the text names it.
+    """
+    home = Path(os.environ.get(PREFIX + "HOME", ".backburner"))  # noqa: TID251
+    try:
+        return Settings(_env_file=home / STACK_ENV)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise errors.BadSettings(f"{name.rstrip('_')}: {first['msg']}") from error

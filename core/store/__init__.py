@@ -1,0 +1,1 @@
+"""All SQL. Functions take a connection first, never commit and never decide."""

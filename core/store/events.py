@@ -1,0 +1,86 @@
+"""The event log: batches of events, numbered without gaps, one JSON object a line."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from core.db import Connection
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive events of one response, frozen: resent, if at all, exactly as they are.
+
+    Args:
+        attempt: the writer's fence.
+        first_seq: the sequence number of the first line.
+        lines: the events, each as JSON text without a line break.
+    """
+
+    response_id: str
+    attempt: int
+    first_seq: int
+    lines: tuple[str, ...]
+
+    @property
+    def next_seq(self) -> int:
+        return self.first_seq + len(self.lines)
+
+
+# Locked in ID order and for no key update, so that an end of a response waits for a batch under way and
+# the other way round, and two writers never wait for each other.
+_APPEND = """
+with batch as (
+    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)s::text[])
+        as b (response_id, attempt, first_seq, n, data)
+), own as (
+    select r.id from responses r join batch b on b.response_id = r.id
+    where r.status = 'in_progress' and r.attempt = b.attempt
+    order by r.id for no key update of r
+)
+insert into response_events (response_id, attempt, first_seq, n, data)
+select b.response_id, b.attempt, b.first_seq, b.n, b.data from batch b join own on own.id = b.response_id
+returning response_id
+"""
+
+
+def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
+    """Write the batches of attempts that still hold their response; their response IDs.
+
+    At most one batch a response. A batch whose fence fails is not written.
+    """
+    rows = connection.execute(
+        _APPEND,
+        {
+            "ids": [batch.response_id for batch in batches],
+            "attempts": [batch.attempt for batch in batches],
+            "firsts": [batch.first_seq for batch in batches],
+            "ns": [len(batch.lines) for batch in batches],
+            "data": ["\n".join(batch.lines) for batch in batches],
+        },
+    )
+    return {str(row[0]) for row in rows}
+
+
+def insert(connection: Connection, batch: Batch) -> None:
+    """Write one batch; the caller holds the row's lock."""
+    connection.execute(
+        "insert into response_events (response_id, attempt, first_seq, n, data) values (%s, %s, %s, %s, %s)",
+        (batch.response_id, batch.attempt, batch.first_seq, len(batch.lines), "\n".join(batch.lines)),
+    )
+
+
+def read(connection: Connection, response_id: str) -> list[str]:
+    """The whole log of a response, in order."""
+    rows = connection.execute(
+        "select data from response_events where response_id = %s order by first_seq", (response_id,)
+    )
+    return [line for row in rows for line in str(row[0]).split("\n")]
+
+
+def ends(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:
+    """The next free sequence number of each log."""
+    rows = connection.execute(
+        "select response_id, max(first_seq + n) from response_events where response_id = any (%s) group by response_id",
+        (list(response_ids),),
+    )
+    return {str(row[0]): int(row[1]) for row in rows}

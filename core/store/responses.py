@@ -1,0 +1,69 @@
+"""Rows of responses as clients see them: accepted, polled."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import class_row
+
+from core.db import Connection
+
+# Rung at once where nothing of this model waits and both the lane and the model have room. The counts come
+# last and in order of cost: `case` stops at the first that says no.
+_INSERT = """
+with new as (
+    insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
+                           request, document, rung_at)
+    select %(id)s, %(project_id)s, 'queued', %(background)s, %(model)s, %(lane)s, %(tier)s, %(run_s)s,
+        now() + least(%(queue_s)s, %(whole_s)s) * interval '1 s', now() + %(whole_s)s * interval '1 s',
+        %(request)s, %(document)s,
+        case
+            when not %(ringable)s then null
+            when (select count(*) from responses
+                  where lane = %(lane)s and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
+                >= (select coalesce(sum(slots), 0) from workers
+                    where %(lane)s = any (lanes) and seen_at > now() - %(worker_seen_s)s * interval '1 s') then null
+            when %(concurrency)s::int is not null
+                and (select count(*) from responses where lane = %(lane)s and model = %(model)s
+                     and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
+                >= %(concurrency)s::int then null
+            when exists (select from responses where lane = %(lane)s and model = %(model)s
+                         and status = 'queued' and rung_at is null) then null
+            else now()
+        end
+    returning id, rung_at
+), log as (
+    insert into response_events (response_id, attempt, first_seq, n, data)
+    select id, 0, 0, %(n)s, %(events)s from new
+)
+select rung_at is not null from new
+"""
+
+
+def insert(connection: Connection, values: dict[str, Any]) -> bool:
+    """Write a queued response with its first events; True if it took a place and may be rung now.
+
+    Raises:
+        psycopg.errors.UniqueViolation: the ID is taken. Nothing is written.
+    """
+    row = connection.execute(_INSERT, values).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+@dataclass(frozen=True)
+class Polled:
+    """What a poll needs of a row."""
+
+    status: str
+    background: bool
+    document: str
+
+
+def find(connection: Connection, project_id: str, response_id: str) -> Polled | None:
+    """The response as its row has it, or None where the project has none of that ID."""
+    with connection.cursor(row_factory=class_row(Polled)) as cursor:
+        cursor.execute(
+            "select status, background, document from responses where id = %s and project_id = %s",
+            (response_id, project_id),
+        )
+        return cursor.fetchone()

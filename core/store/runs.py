@@ -1,0 +1,165 @@
+"""Rows of responses as workers and the sweeper move them: claimed, renewed, handed back, expired."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from core.db import Connection
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A response that was just claimed."""
+
+    id: str
+    attempt: int
+    model: str
+    background: bool
+    request: str
+    document: str
+    waits: int
+    left_s: float  # of the run's clock
+    next_seq: int
+
+
+# `rung_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
+_CLAIM = """
+with won as (
+    update responses
+    set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, rung_at = null,
+        lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
+        run_until = least(ends_by, now() + run_s * interval '1 s')
+    where id = %(id)s and status = 'queued' and rung_at is not null
+        and available_at <= now() and queued_until > now()
+    returning id, attempt, model, background, request, document, waits,
+        extract(epoch from run_until - now())::double precision as left_s
+), noted as (
+    insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
+)
+select won.*, (select coalesce(max(first_seq + n), 0) from response_events where response_id = won.id) as next_seq
+from won
+"""
+
+
+def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> Claimed | None:
+    """Take a rung response for a new attempt; None if it is not there to be taken."""
+    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+        cursor.execute(_CLAIM, {"id": response_id, "worker_id": worker_id, "lease_s": lease_s})
+        return cursor.fetchone()
+
+
+_RENEW = """
+with held as (
+    select r.id from responses r
+    join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
+    where r.status = 'in_progress' and r.run_until > now()
+    order by r.id for no key update of r
+)
+update responses set lease_until = now() + %(lease_s)s * interval '1 s' from held where responses.id = held.id
+returning responses.id
+"""
+
+
+def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
+    """Renew the leases of (response ID, attempt) pairs; the IDs still held. Those past their run are not."""
+    rows = connection.execute(
+        _RENEW,
+        {
+            "ids": [fence[0] for fence in fences],
+            "attempts": [fence[1] for fence in fences],
+            "lease_s": lease_s,
+        },
+    )
+    return {str(row[0]) for row in rows}
+
+
+# A run that is lost or given back gets a new stay in the queue of the length it had at first; one that waits
+# for its model server keeps its first deadline, or it would wait for ever.
+_REQUEUE = """
+with back as (
+    update responses
+    set status = 'queued', worker_id = null, lease_until = null, run_until = null, rung_at = null,
+        available_at = now() + %(delay_s)s * interval '1 s',
+        failures = failures + (%(outcome)s = 'lost')::int, waits = waits + (%(outcome)s = 'waited')::int,
+        queued_until = case when %(outcome)s = 'waited' then queued_until
+            else least(ends_by, now() + (queued_until - created_at)) end
+    where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
+        and (%(outcome)s <> 'lost' or lease_until < now())
+    returning id, attempt
+), noted as (
+    update attempts a set ended_at = now(), outcome = %(outcome)s, cause = %(cause)s,
+        error_code = %(error_code)s
+    from back where a.response_id = back.id and a.attempt = back.attempt
+)
+select 1 from back
+"""
+
+
+def requeue(
+    connection: Connection,
+    response_id: str,
+    attempt: int,
+    *,
+    outcome: str,
+    cause: str,
+    delay_s: float,
+    error_code: str | None = None,
+) -> bool:
+    """Put a running response back to waiting, available after `delay_s`; False if the attempt does not hold it.
+
+    Args:
+        outcome: of the attempt: `handed_back`, `waited` (on the model server), or `lost`, which also needs the
+            lease to be over and counts as a failure.
+        error_code: the wire's code, should the response's clock run out on this cause.
+    """
+    parameters = {
+        "id": response_id,
+        "attempt": attempt,
+        "outcome": outcome,
+        "cause": cause,
+        "error_code": error_code,
+        "delay_s": delay_s,
+    }
+    return connection.execute(_REQUEUE, parameters).fetchone() is not None
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A response whose lease or clock ran out."""
+
+    id: str
+    attempt: int
+    status: str
+    failures: int
+    overdue: bool
+    background: bool
+    next_seq: int
+    cause: str | None  # of its last attempt
+    error_code: str | None
+
+
+_EXPIRED = """
+with lost as (
+    select id from responses where status = 'in_progress' and (lease_until < now() or run_until < now())
+    limit %(limit)s for no key update skip locked
+), late as (
+    select id from responses where status = 'queued' and queued_until < now()
+    order by queued_until limit %(limit)s for no key update skip locked
+), candidates as (
+    select id from lost union all select id from late
+)
+select r.id, r.attempt, r.status, r.failures, r.background,
+    (case r.status when 'queued' then r.queued_until else r.run_until end) < now() as overdue,
+    (select coalesce(max(first_seq + n), 0) from response_events where response_id = r.id) as next_seq,
+    last.cause, last.error_code
+from candidates join responses r using (id)
+left join attempts last on last.response_id = r.id and last.attempt = r.attempt
+"""
+
+
+def expired(connection: Connection, limit: int) -> list[Expired]:
+    """Some of the responses whose lease or clock ran out and that nobody else is ending right now."""
+    with connection.cursor(row_factory=class_row(Expired)) as cursor:
+        cursor.execute(_EXPIRED, {"limit": limit})
+        return cursor.fetchall()

@@ -1,0 +1,141 @@
+"""The schema: tables, columns, constraints and indexes. Rows are read and written in core/store."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from core.lifecycle import Status
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+_instant = sa.DateTime(timezone=True)
+_now = sa.text("now()")
+_statuses = ", ".join(f"'{status}'" for status in Status)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
+    sa.Column("hint", sa.Text, nullable=False),  # its last characters, to tell keys apart
+    sa.Column("rights", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+    sa.Column("revoked_at", _instant),
+)
+
+responses = sa.Table(
+    "responses",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),  # also the Celery task ID
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("background", sa.Boolean, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # the fence; only grows
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # lost leases: the budget
+    sa.Column("waits", sa.Integer, nullable=False, server_default="0"),  # hand-backs for the model server
+    sa.Column("worker_id", sa.Text),
+    sa.Column("lease_until", _instant),
+    sa.Column("run_s", sa.Double, nullable=False),  # clock of one run
+    sa.Column("run_until", _instant),  # end of the run under way
+    sa.Column("queued_until", _instant, nullable=False),  # clock of the wait for a worker
+    sa.Column("ends_by", _instant, nullable=False),  # clock of the whole
+    sa.Column("available_at", _instant, nullable=False, server_default=_now),
+    sa.Column("rung_at", _instant),  # null while queued: waiting in Postgres for its turn
+    sa.Column("request", sa.Text, nullable=False),  # JSON, validated and with defaults
+    sa.Column("document", sa.Text, nullable=False),  # JSON a poll returns; while running, what it starts from
+    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+    sa.Column("started_at", _instant),
+    sa.Column("finished_at", _instant),
+    sa.CheckConstraint(f"status in ({_statuses})", name="status"),
+    sa.CheckConstraint(
+        "(finished_at is not null) = (status in ('completed', 'incomplete', 'failed', 'cancelled'))",
+        name="finished",
+    ),
+    sa.CheckConstraint(
+        "(status = 'in_progress') = (lease_until is not null)"
+        " and (lease_until is null) = (run_until is null) and (lease_until is null) = (worker_id is null)",
+        name="leased",
+    ),
+    # Waiting for dispatch, in the order dispatch walks them.
+    sa.Index(
+        "responses_waiting_idx",
+        "lane",
+        "tier",
+        "project_id",
+        "model",
+        "background",
+        "available_at",
+        postgresql_where=sa.text("status = 'queued' and rung_at is null"),
+    ),
+    # Occupying a slot or about to: what dispatch counts.
+    sa.Index(
+        "responses_busy_idx",
+        "lane",
+        "tier",
+        "project_id",
+        "model",
+        postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and rung_at is not null)"),
+    ),
+    # No index on lease_until or rung_at's value: renewals stay heap-only updates.
+    sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
+    sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and rung_at is not null")),
+    sa.Index("responses_queued_until_idx", "queued_until", postgresql_where=sa.text("status = 'queued'")),
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
+)
+
+response_events = sa.Table(
+    "response_events",
+    metadata,
+    sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("first_seq", sa.Integer, primary_key=True),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),  # n events, one JSON object a line
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("worker_id", sa.Text, nullable=False),
+    sa.Column("started_at", _instant, nullable=False, server_default=_now),
+    sa.Column("ended_at", _instant),
+    sa.Column("outcome", sa.Text),  # completed, incomplete, failed, cancelled, lost, handed_back, waited
+    sa.Column("cause", sa.Text),  # precise, for operators
+    sa.Column("error_code", sa.Text),  # the wire's, should this cause become the response's end
+    sa.Column("input_tokens", sa.BigInteger),
+    sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("usage_estimated", sa.Boolean),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("hostname", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("lanes", ARRAY(sa.Text), nullable=False),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("started_at", _instant, nullable=False, server_default=_now),
+    sa.Column("seen_at", _instant, nullable=False, server_default=_now),
+)

@@ -1,0 +1,39 @@
+"""Service tiers: what may be asked for, what it becomes, and how dispatch weighs it."""
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+
+from core import errors
+
+
+class Tier(StrEnum):
+    """The tier a response runs in; `service_tier` of every response object."""
+
+    NO_LIMIT = "no-limit"
+    DEFAULT = "default"
+    OVER_LIMIT = "over-limit"
+    FLEX = "flex"
+
+
+WEIGHTS: Mapping[Tier, int] = {Tier.NO_LIMIT: 8, Tier.DEFAULT: 4, Tier.OVER_LIMIT: 1, Tier.FLEX: 1}
+
+# OpenAI's names for paid priority: the best tier the key may use.
+PRIORITY_NAMES = frozenset({"priority", "scale", "fast", "ultrafast"})
+ASKABLE = frozenset({"auto", "default", "flex", "no-limit"}) | PRIORITY_NAMES
+NO_LIMIT_RIGHT = "no-limit"
+LANE = "default"  # until lanes have workers of their own, all tiers share this one
+
+
+def admit(asked: str | None, rights: Collection[str]) -> Tier:
+    """The tier a request gets, from the tier it asks for and its key's rights.
+
+    Raises:
+        errors.Forbidden: `no-limit` was asked with a key that does not have the right.
+    """
+    if asked == "flex":
+        return Tier.FLEX
+    if asked == "no-limit" and NO_LIMIT_RIGHT not in rights:
+        raise errors.Forbidden("This key may not use service_tier 'no-limit'.", param="service_tier")
+    if asked == "no-limit" or (asked in PRIORITY_NAMES and NO_LIMIT_RIGHT in rights):
+        return Tier.NO_LIMIT
+    return Tier.DEFAULT

@@ -1,0 +1,151 @@
+"""`backburner demo`: one background response from queued to completed, and one cancelled."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from core import errors, settings
+from core.settings import Settings
+from local import lock, ports, stack, web
+from local.home import Home
+from local.interrupts import Interrupted, Interrupts
+from local.up import fresh_settings
+
+QUESTION = "Name three colours of the sea. Answer in one short sentence."
+LONG_ORDER = "Write a very long story about a lighthouse, in ten chapters."
+DONE_WITHIN_S = 180.0
+STAYS_FOR_S = 2.0
+POLL_EVERY_S = 0.05
+
+
+class WentWrong(errors.Error):
+    """The demo saw something else than it promises."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a client does, told as it happens; `tick` is called while it waits."""
+
+    url: str
+    key: str
+    model: str
+    tick: Callable[[], None]
+    console: Console
+
+    def show(self) -> None:
+        """Run both scenes.
+
+        Raises:
+            WentWrong: an outcome was another one.
+        """
+        self.console.print(f"\nA background response of {self.model}: [italic]{QUESTION}[/italic]")
+        finished = self._follow(self._submit(QUESTION), until={"completed"})
+        self.console.print(Text(_text(finished), style="green"))
+        self.console.print(f"\nAnother one, cancelled on its way: [italic]{LONG_ORDER}[/italic]")
+        running = self._follow(self._submit(LONG_ORDER), until={"in_progress"})
+        cancelled = self._call("POST", f"/{running['id']}/cancel")
+        _expect(cancelled, {"cancelled"})
+        self._stays_cancelled(cancelled["id"])
+        self.console.print(f"{cancelled['id']}  cancelled, and still so {STAYS_FOR_S:g} s later\n")
+
+    def _submit(self, order: str) -> dict[str, Any]:
+        return self._call("POST", "", {"model": self.model, "input": order, "background": True})
+
+    def _follow(self, response: dict[str, Any], *, until: set[str]) -> dict[str, Any]:
+        """Show the states a response goes through until it is in one of those asked for."""
+        started_at = time.monotonic()
+        seen = [response["status"]]
+        with Live(console=self.console, auto_refresh=False) as line:
+            while True:
+                elapsed_s = time.monotonic() - started_at
+                line.update(Text(f"{response['id']}  {' → '.join(seen)}  {elapsed_s:.1f} s"), refresh=True)
+                _expect(response, until | {"queued", "in_progress"})
+                if response["status"] in until:
+                    return response
+                if elapsed_s > DONE_WITHIN_S:
+                    raise WentWrong(f"{response['id']} is still {response['status']} after {elapsed_s:.0f} s.")
+                self._wait()
+                response = self._call("GET", f"/{response['id']}")
+                if response["status"] != seen[-1]:
+                    seen.append(response["status"])
+
+    def _stays_cancelled(self, response_id: str) -> None:
+        ends_at = time.monotonic() + STAYS_FOR_S
+        while time.monotonic() < ends_at:
+            _expect(self._call("GET", f"/{response_id}"), {"cancelled"})
+            self._wait()
+
+    def _wait(self) -> None:
+        self.tick()
+        time.sleep(POLL_EVERY_S)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        url = f"{self.url}/v1/responses{path}"
+        try:
+            answer = web.call(method, url, key=self.key, body=body)
+        except (OSError, ValueError) as error:
+            raise WentWrong(f"{method} {url}: {error}.") from error
+        if "status" not in answer:
+            raise WentWrong(f"{method} {url}: {(answer.get('error') or {}).get('message', answer)}")
+        return answer
+
+
+def demo() -> None:
+    """Show both scenes on a stack of our own, or on the one that runs in this folder already.
+
+    Raises:
+        errors.Error: it could not be started, or something else came out.
+    """
+    console = Console(highlight=False)
+    home = Home.at(settings.load().home)
+    with Interrupts() as interrupts:
+        try:
+            with lock.held(home):
+                # Free ports: a demo never collides with a server that runs elsewhere on this machine.
+                free = {"port": ports.free(), "flower_port": ports.free()}
+                chosen = fresh_settings(home).model_copy(update=free)
+                with stack.running(chosen, home, workers=1, say=click.echo, interrupts=interrupts) as running:
+                    _demo(running.settings, running.models, running.supervisor.tick, console).show()
+                    console.print("Stopping ...")
+        except lock.AlreadyRuns as error:
+            console.print(f"{error} Using it.")
+            _on_running_stack(interrupts, console)
+        except Interrupted:
+            raise click.exceptions.Exit(130) from None
+
+
+def _on_running_stack(interrupts: Interrupts, console: Console) -> None:
+    from core import catalog
+
+    found = settings.load()
+    _demo(found, sorted(catalog.load(found.config).models), interrupts.check, console).show()
+
+
+def _demo(made: Settings, models: list[str], tick: Callable[[], None], console: Console) -> Demo:
+    if not models:
+        raise errors.BadSettings(f"No model is configured in {made.config}.")
+    return Demo(
+        url=web.origin(made.host, made.port),
+        key=stack.api_key(made),
+        model=models[0],
+        tick=tick,
+        console=console,
+    )
+
+
+def _expect(response: dict[str, Any], statuses: set[str]) -> None:
+    if response["status"] not in statuses:
+        why = response.get("error") or response.get("incomplete_details") or {}
+        reason = why.get("message") or why.get("reason") or "no reason given"
+        raise WentWrong(f"{response['id']} is {response['status']}: {reason}")
+
+
+def _text(response: dict[str, Any]) -> str:
+    parts = [part for item in response["output"] if item["type"] == "message" for part in item["content"]]
+    return "".join(part.get("text", "") for part in parts)

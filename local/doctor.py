@@ -1,0 +1,172 @@
+"""`backburner doctor`: what the parts need, whether it is there, and how to mend it. Shows no secrets."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+import redis
+
+from core import catalog, errors, schema_version, settings
+from core.bootstrap import database_url, redis_url
+from core.catalog import Catalog
+from core.db import Database
+from core.settings import PREFIX, Settings
+from core.store import workers
+from local import environment, ports, web
+
+OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check; `mend` says what to do and is None where all is well."""
+
+    what: str
+    found: str
+    mend: str | None = None
+
+
+def doctor() -> bool:
+    """Print every finding; whether all is well."""
+    well = True
+    for finding in findings():
+        mark = click.style("FAIL", fg="red") if finding.mend else click.style("ok  ", fg="green")
+        click.echo(f"{mark}  {finding.what:<13} {finding.found}")
+        if finding.mend:
+            click.echo(f"      {'':<13} -> {finding.mend}")
+            well = False
+    return well
+
+
+def findings() -> Iterator[Finding]:
+    """Look at everything, one after the other."""
+    yield _python()
+    yield from _unknown_variables()
+    try:
+        read = settings.load()
+        yield Finding("settings", f"read; data folder {read.home.resolve()}")
+    except errors.Error as error:
+        yield Finding("settings", "cannot be read", str(error))
+        return
+    models, finding = _configuration(read)
+    yield finding
+    yield _api(read)
+    yield from _postgres(read)
+    yield _redis(read)
+    for name, model in models.models.items():
+        yield _model_server(name, str(model.base_url), model.api_key())
+
+
+def masked(url: str) -> str:
+    """The URL without its password."""
+    without_user = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", without_user)
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] >= OLDEST_PYTHON:
+        return Finding("python", found)
+    return Finding("python", found, "Use Python 3.11 or newer: make PYTHON=python3.12 up")
+
+
+def _unknown_variables() -> Iterator[Finding]:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    given = {name.upper() for name in environment.inherited() if name.upper().startswith(PREFIX)}
+    for name in sorted(given - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Remove it."
+        yield Finding("environment", f"{name} is no setting", hint)
+    if given <= known:
+        yield Finding("environment", f"{len(given)} {PREFIX}* variables, all known")
+
+
+def _configuration(read: Settings) -> tuple[Catalog, Finding]:
+    try:
+        models = catalog.load(read.config)
+    except errors.Error as error:
+        return Catalog({}), Finding("configuration", "is wrong", str(error))
+    if models.models:
+        return models, Finding("configuration", f"models: {', '.join(sorted(models.models))}")
+    return models, Finding("configuration", "names no model", 'Add a [models."..."] table to backburner.toml.')
+
+
+def _api(read: Settings) -> Finding:
+    url = web.origin(read.host, read.port)
+    if web.status(url + "/healthz") == 200:
+        return Finding("api", f"answers at {url}")
+    if why := ports.why_not(read.host, read.port):
+        return Finding("api", f"port {read.port} {why}", f"Stop that, or set {PREFIX}PORT to another port.")
+    return Finding("api", f"does not run; port {read.port} is free", "Start it: backburner up (or backburner api)")
+
+
+def _postgres(read: Settings) -> Iterator[Finding]:
+    try:
+        url = database_url(read)
+    except errors.Error as error:
+        yield Finding("postgres", "not configured", str(error))
+        return
+    database = Database(url, connections=1)
+    database.open()
+    try:
+        yield from _schema_and_workers(database, masked(url), read.worker_seen_s)
+    except errors.StoreUnavailable as error:
+        yield Finding("postgres", f"does not answer at {masked(url)}", masked(str(error)))
+    finally:
+        database.close()
+
+
+def _schema_and_workers(database: Database, shown: str, seen_s: float) -> Iterator[Finding]:
+    try:
+        schema_version.check(database)
+    except errors.SchemaMismatch as error:
+        yield Finding("postgres", f"answers at {shown}")
+        yield Finding("schema", "does not fit this program", str(error))
+        return
+    yield Finding("postgres", f"answers at {shown}")
+    yield Finding("schema", f"at {schema_version.HEAD}, as this program needs it")
+    with database.connection() as connection:
+        live = workers.live(connection, seen_s)
+    if live:
+        yield Finding("workers", ", ".join(f"{worker.hostname} pid {worker.pid}" for worker in live))
+    else:
+        yield Finding("workers", f"none seen for {seen_s:g} s", "Start one: backburner worker")
+
+
+def _redis(read: Settings) -> Finding:
+    try:
+        url = redis_url(read)
+    except errors.Error as error:
+        return Finding("redis", "not configured", str(error))
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+            policy = _eviction_policy(client)
+    except (redis.RedisError, ValueError) as error:
+        return Finding("redis", f"does not answer at {masked(url)}", masked(str(error)))
+    if policy in {"noeviction", None}:
+        return Finding("redis", f"answers at {masked(url)}; maxmemory-policy {policy or 'is not shown to us'}")
+    return Finding("redis", f"maxmemory-policy {policy}", "It drops what waits: set maxmemory-policy noeviction.")
+
+
+def _eviction_policy(client: redis.Redis) -> str | None:
+    """The policy; None where the server's owner does not let us read it."""
+    try:
+        found = client.config_get("maxmemory-policy")
+    except redis.ResponseError:
+        return None
+    return str(found.get("maxmemory-policy"))
+
+
+def _model_server(name: str, base_url: str, key: str | None) -> Finding:
+    status = web.status(base_url.rstrip("/") + "/models", key=key)
+    what = f"model {name}"
+    if status is None or status >= 500:
+        says = "does not answer" if status is None else f"answers {status}"
+        return Finding(what, f"{masked(base_url)} {says}", "Start its server, or correct base_url.")
+    if status in {401, 403}:
+        return Finding(what, f"{masked(base_url)} refuses the key", "Set the variable that api_key_env names.")
+    return Finding(what, f"answers at {masked(base_url)}")

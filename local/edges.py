@@ -1,0 +1,76 @@
+"""The parts that are Backburner itself: API, workers, sweeper and Flower as processes of one machine."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+from core.settings import Settings
+from core.store import workers as worker_rows
+from local import packages, web
+from local.child import Part
+
+STAGE = 2  # they stop first, and together
+SETTLED_S = 0.5  # a process that cannot be asked counts as ready when it has lived so long
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Backburner's own processes.
+
+    Args:
+        settings: complete, with the URLs of Postgres and Redis.
+        env: by which the processes find the same settings.
+    """
+
+    settings: Settings
+    env: Mapping[str, str]
+
+    def migration(self) -> Part:
+        """The step that brings the schema up to date; it ends by itself."""
+        return self._part("migrate", lambda _pid: True)
+
+    def parts(self, *, workers: int) -> list[Part]:
+        settings = self.settings
+        healthz = web.origin(settings.host, settings.port) + "/healthz"
+        flower = web.origin(settings.host, settings.flower_port)
+        names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
+        return [
+            self._part("api", lambda _pid: web.status(healthz) == 200),
+            *(self._part(name, self._consumes, grace_s=settings.drain_s + 10) for name in names),
+            self._part("sweeper", _lives_for(SETTLED_S)),
+            self._part("flower", lambda _pid: web.status(flower) is not None),
+        ]
+
+    def _part(self, name: str, ready: Callable[[int], bool], *, grace_s: float = 15) -> Part:
+        return Part(
+            name=name,
+            argv=[sys.executable, "-m", "local.cli", name.partition("-")[0]],
+            env=self.env,
+            cwd=packages.ROOT,  # so that -m finds our packages whatever folder we were started in
+            ready=ready,
+            stage=STAGE,
+            grace_s=grace_s,
+        )
+
+    def _consumes(self, pid: int) -> bool:
+        """Whether the worker has told the database that it takes work."""
+        url = self.settings.database_url
+        try:
+            with psycopg.connect(url.get_secret_value() if url else "", connect_timeout=2) as connection:
+                return any(found.pid == pid for found in worker_rows.live(connection, self.settings.worker_seen_s))
+        except psycopg.OperationalError:
+            return False
+
+
+def _lives_for(seconds: float) -> Callable[[int], bool]:
+    """A condition that is first met `seconds` after it was first asked."""
+    asked_at: list[float] = []
+
+    def settled(_pid: int) -> bool:
+        asked_at.append(time.monotonic())
+        return asked_at[-1] - asked_at[0] >= seconds
+
+    return settled

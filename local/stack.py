@@ -1,0 +1,158 @@
+"""The whole of Backburner on this machine: which parts there are, and how they find each other."""
+
+import contextlib
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from core import catalog, errors
+from core.bootstrap import open_core
+from core.settings import PREFIX, Settings
+from local import leftovers, model, ports
+from local.child import Child, Part
+from local.edges import Edges
+from local.home import Home, write_private
+from local.interrupts import Interrupts
+from local.postgres import Postgres
+from local.supervisor import Supervisor
+from local.valkey import Valkey
+
+RIGHTS = frozenset({"no-limit"})  # of the operator's own key
+PACKAGED_MODEL = """\
+# Written by `backburner up`: the packaged model, since no other backburner.toml was found.
+[models."{name}"]
+base_url = "{url}"
+concurrency = {slots}
+"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack; its settings are complete."""
+
+    settings: Settings
+    models: list[str]
+    supervisor: Supervisor
+
+
+@contextlib.contextmanager
+def running(
+    settings: Settings, home: Home, *, workers: int, say: Callable[[str], None], interrupts: Interrupts
+) -> Iterator[Stack]:
+    """Start everything, and stop everything at the end; the lock on HOME must be held.
+
+    Args:
+        settings: as read while there was no HOME/run/stack.env.
+        say: shows one line.
+
+    Raises:
+        errors.Error: a part did not come up, or a setting is wrong; nothing runs then.
+        Interrupted: somebody asked us to stop meanwhile.
+    """
+    if left := leftovers.end(home):
+        say(f"Ended what an earlier run had left: {', '.join(left)}.")
+    _refuse_taken_ports(settings)
+    supervisor = Supervisor(home, say=say, check=interrupts.check)
+    try:
+        servers, settings = _servers(settings, home)
+        say(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
+        supervisor.start(*servers)
+        write_private(home.stack_env, "".join(f"{line}\n" for line in _lines(exported(settings))))
+        edges = Edges(settings, {**exported(settings), PREFIX + "HOME": str(home.path)})
+        _migrate(edges, home, supervisor)
+        with open_core(settings) as core:
+            core.keys.register(api_key(settings), RIGHTS)
+            models = sorted(core.catalog.models)
+        say("Starting api, worker, sweeper, flower ...")
+        supervisor.start(*edges.parts(workers=workers))
+        yield Stack(settings, models, supervisor)
+    finally:
+        home.stack_env.unlink(missing_ok=True)
+        supervisor.stop(hurry=interrupts.hurry)
+
+
+def exported(settings: Settings) -> dict[str, str]:
+    """The variables by which other `backburner` commands find the stack of these settings."""
+    values = {
+        "HOST": settings.host,
+        "PORT": str(settings.port),
+        "FLOWER_PORT": str(settings.flower_port),
+        "CONFIG": str(settings.config),
+        "DATABASE_URL": _secret(settings.database_url),
+        "REDIS_URL": _secret(settings.redis_url),
+        "API_KEY": api_key(settings),
+    }
+    return {PREFIX + name: value for name, value in values.items()}
+
+
+def api_key(settings: Settings) -> str:
+    """The operator's API key of a running stack."""
+    return _secret(settings.api_key)
+
+
+def _refuse_taken_ports(settings: Settings) -> None:
+    for port, variable in ((settings.port, "PORT"), (settings.flower_port, "FLOWER_PORT")):
+        if why := ports.why_not(settings.host, port):
+            raise errors.BadSettings(f"Port {port} of {settings.host} {why}. Set {PREFIX}{variable} to another one.")
+
+
+def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
+    """The packaged servers to start, and the settings completed by their addresses."""
+    parts = []
+    completed: dict[str, object] = {"home": home.path, "api_key": SecretStr(_key(settings, home))}
+    if not settings.database_url:
+        postgres = Postgres(home)
+        parts.append(postgres.prepare())
+        completed["database_url"] = SecretStr(postgres.url)
+    if not settings.redis_url:
+        valkey = Valkey(home)
+        parts.append(valkey.prepare())
+        completed["redis_url"] = SecretStr(valkey.url)
+    config = (settings.config or Path("backburner.toml")).expanduser().resolve()
+    if settings.config is None and not config.exists():
+        port = ports.free()
+        config = home.run / "backburner.toml"
+        text = PACKAGED_MODEL.format(name=model.NAME, url=model.base_url(port), slots=model.SLOTS)
+        config.write_text(text, encoding="utf-8")
+        parts.append(model.part(home, port))
+    completed["config"] = config
+    catalog.load(config)  # a mistake in it should show before anything is started
+    return parts, settings.model_copy(update=completed)
+
+
+def _key(settings: Settings, home: Home) -> str:
+    """The operator's API key: from the settings, or made once and kept in HOME."""
+    if settings.api_key:
+        return settings.api_key.get_secret_value()
+    file = home.path / "api_key"
+    if file.exists() and (kept := file.read_text(encoding="utf-8").strip()):
+        return kept
+    made = f"sk-bb-{secrets.token_urlsafe(32)}"
+    write_private(file, made + "\n")
+    return made
+
+
+def _migrate(edges: Edges, home: Home, supervisor: Supervisor) -> None:
+    step = Child(edges.migration(), home)
+    try:
+        step.wait_until_done(meanwhile=supervisor.tick)
+    finally:
+        step.ask_to_stop()
+        step.wait_until_stopped()
+
+
+def _lines(variables: dict[str, str]) -> Iterator[str]:
+    for name, value in variables.items():
+        plain = re.fullmatch(r"[^\s'\"#\\\\]*", value)
+        yield f"{name}={value}" if plain else f"{name}='{value.translate(_ESCAPES)}'"
+
+
+def _secret(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'"})

@@ -1,0 +1,73 @@
+"""`backburner up`: everything on this machine, until Ctrl-C."""
+
+import json
+import shlex
+import time
+
+import click
+
+from core import settings
+from core.settings import Settings
+from local import lock, stack, web
+from local.home import Home
+from local.interrupts import Interrupted, Interrupts
+from local.stack import Stack
+
+LOOK_EVERY_S = 0.1
+
+
+def up(workers: int) -> None:
+    """Run the stack in the foreground; returns when Ctrl-C or SIGTERM has stopped it.
+
+    Raises:
+        errors.Error: it could not be started; nothing runs then.
+    """
+    home = Home.at(settings.load().home)
+    with Interrupts() as interrupts, lock.held(home):
+        try:
+            with stack.running(
+                fresh_settings(home), home, workers=workers, say=click.echo, interrupts=interrupts
+            ) as running:
+                click.echo(_welcome(running, home))
+                _watch(running)
+        except Interrupted:
+            click.echo("Stopped.")
+
+
+def fresh_settings(home: Home) -> Settings:
+    """The settings, not fooled by what a killed run left in the folder; the lock on HOME must be held."""
+    home.stack_env.unlink(missing_ok=True)
+    return settings.load()
+
+
+def curl(running: Stack) -> str:
+    """A line for the shell that submits a background response."""
+    url = web.origin(running.settings.host, running.settings.port) + "/v1/responses"
+    name = running.models[0] if running.models else "MODEL"
+    body = {"model": name, "input": "Say hello.", "background": True}
+    headers = [f"Authorization: Bearer {stack.api_key(running.settings)}", "Content-Type: application/json"]
+    words = ["curl", url, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(body)]
+    return shlex.join(words)
+
+
+def _watch(running: Stack) -> None:
+    try:
+        while True:
+            running.supervisor.tick()
+            time.sleep(LOOK_EVERY_S)
+    except Interrupted:
+        click.echo("\nStopping; a second Ctrl-C does not wait for work under way ...")
+        raise
+
+
+def _welcome(running: Stack, home: Home) -> str:
+    made = running.settings
+    rows = {
+        "API": web.origin(made.host, made.port) + "/v1",
+        "Flower": web.origin(made.host, made.flower_port),
+        "API key": stack.api_key(made),
+        "Model": ", ".join(running.models) or f"none: name one in {made.config}",
+        "Logs": str(home.logs),
+    }
+    lines = "\n".join(f"  {name:<9}{value}" for name, value in rows.items())
+    return f"\nBackburner is up.\n\n{lines}\n\nTry it:\n\n  {curl(running)}\n\nCtrl-C stops all."

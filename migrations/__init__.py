@@ -1,0 +1,24 @@
+"""Schema migrations: Alembic, driven from here so that no command needs a configuration file."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+
+def config(database_url: str) -> Config:
+    """Alembic's configuration for the database at a libpq URL (`postgresql://…`)."""
+    alembic = Config()
+    alembic.set_main_option("script_location", str(Path(__file__).parent))
+    alembic.attributes["database_url"] = database_url
+    return alembic
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Bring the schema to `revision`; a schema that is already there is left alone."""
+    command.upgrade(config(database_url), revision)
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the schema back to `revision`; data of what is dropped is lost."""
+    command.downgrade(config(database_url), revision)

@@ -1,0 +1,55 @@
+"""Runs the scripted model server: `python -m tests.model_server --port P` (0: a free port)."""
+
+import argparse
+import asyncio
+import errno
+import os
+import resource
+import sys
+import time
+from contextlib import suppress
+
+from tests.model_server.server import serve
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop
+
+
+BIND_WITHIN_S = 3.0  # after a restart, a client's outgoing connection may sit on our port for a moment
+
+
+async def listen(port: int) -> int:
+    deadline = time.monotonic() + BIND_WITHIN_S
+    while True:
+        try:
+            return await serve(port)
+        except OSError as taken:
+            if taken.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                sys.exit(f"model server: {taken}")
+            await asyncio.sleep(0.05)
+
+
+async def until_stopped(port: int, *, with_parent: bool) -> None:
+    listening = await listen(port)
+    print(f"listening on http://127.0.0.1:{listening}", flush=True)
+    if with_parent:
+        await asyncio.to_thread(sys.stdin.read)
+        os._exit(0)  # open answers are cut, not finished
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.model_server", description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
+    arguments = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(until_stopped(arguments.port, with_parent=arguments.with_parent))
+
+
+if __name__ == "__main__":
+    main()

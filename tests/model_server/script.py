@@ -1,0 +1,122 @@
+"""What one request makes the model server do: the script's fields, its answer and its chunks."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+NUMBER = (int, float)
+KINDS: dict[str, tuple[type, ...]] = {
+    "tag": (str,),
+    "tokens": (int,),
+    "text": (str,),
+    "first_delay_s": NUMBER,
+    "delay_s": NUMBER,
+    "finish": (str, type(None)),
+    "usage": (bool,),
+    "done": (bool,),
+    "status": (int,),
+    "message": (str,),
+    "code": (str,),
+    "retry_after": NUMBER,
+    "fail_times": (int,),
+    "drop_after": (int,),
+    "drop_how": (str,),
+    "hang_after": (int,),
+    "garbage_after": (int,),
+    "prefix": (str,),
+}
+ONE_OF: dict[str, tuple[str | None, ...]] = {
+    "finish": ("stop", "length", "content_filter", None),
+    "drop_how": ("close", "reset"),
+    "prefix": ("continue", "repeat", "refuse"),
+}
+ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class BadScript(ValueError):
+    """A script no server can play: better a loud 400 than a test that proves nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    tag: str
+    tokens: int | None = None
+    text: str | None = None
+    first_delay_s: float = 0.0
+    delay_s: float = 0.0
+    finish: str | None = "stop"
+    usage: bool | None = None  # None: as the request asks
+    done: bool = True
+    status: int | None = None
+    message: str = "The script says so."
+    code: str | None = None
+    retry_after: float | None = None
+    fail_times: int | None = None  # None: every time
+    drop_after: int | None = None
+    drop_how: str = "close"
+    hang_after: int | None = None
+    garbage_after: int | None = None
+    prefix: str = "continue"
+
+
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the same fields, or raise for one that no script has or of the wrong kind."""
+    for name, value in given.items():
+        if name not in KINDS:
+            raise BadScript(f"no script field is called {name!r}; there are: {', '.join(KINDS)}")
+        strange_bool = isinstance(value, bool) and bool not in KINDS[name]
+        if strange_bool or not isinstance(value, KINDS[name]):
+            raise BadScript(f"script field {name!r} cannot be {value!r}")
+        if name in ONE_OF and value not in ONE_OF[name]:
+            raise BadScript(f"script field {name!r} is one of {ONE_OF[name]}, not {value!r}")
+        if isinstance(value, NUMBER) and value < 0:
+            raise BadScript(f"script field {name!r} cannot be negative: {value!r}")
+    if "tokens" in given and "text" in given:
+        raise BadScript("a script has 'tokens' or 'text', not both")
+    if "retry_after" in given and "status" not in given:
+        raise BadScript("'retry_after' needs a 'status'")
+    if "fail_times" in given and not given.keys() & {"status", "drop_after", "hang_after", "garbage_after"}:
+        raise BadScript("'fail_times' needs a fault to repeat")
+    return given
+
+
+def script_for(messages: list[dict[str, Any]]) -> Script:
+    """Read the script from the last user message; any other text is answered `You said: …`."""
+    said = next((text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")
+    tag = hashlib.sha1(said.encode()).hexdigest()
+    try:
+        given = json.loads(said)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        return Script(tag=tag, text=f"You said: {said}")
+    if "text" not in given and "tokens" not in given:
+        given = {"text": f"You said: {said}"} | given
+    return Script(**({"tag": tag} | checked(given)))
+
+
+def healed(script: Script) -> Script:
+    """Return the script without its faults: what a tag's later requests get after `fail_times`."""
+    whole = {f.name: getattr(script, f.name) for f in fields(script)}
+    return Script(**whole | dict.fromkeys(("status", "drop_after", "hang_after", "garbage_after")))
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Join the text of a message whose content is a string or a list of parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def chunks_of(script: Script, messages: list[dict[str, Any]]) -> list[str]:
+    """Cut the answer into tokens: what is left of it when the request ends with the answer's beginning."""
+    given = text_of(messages[-1]) if messages and messages[-1].get("role") == "assistant" else ""
+    continuing = bool(given) and script.prefix == "continue"
+    tokens = None if script.tokens is None else [f"tok{n} " for n in range(script.tokens)]
+    if tokens is not None and not continuing:
+        return tokens
+    answer = (script.text or "") if tokens is None else "".join(tokens)
+    return re.findall(r"\s*\S+\s*|\s+", answer.removeprefix(given) if continuing else answer)

@@ -1,0 +1,150 @@
+"""The worker process: Celery around a pool on one loop, and what lives on that loop."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from typing import Any
+
+import aiohttp
+import orjson
+from celery import Celery, signals
+
+from core import errors, log, queue, tiers
+from core.bootstrap import Core, open_core, redis_url
+from core.settings import Settings
+from worker import presence, tasks
+from worker.model_servers import ModelServer
+from worker.model_servers.chat_completions import ChatCompletions
+from worker.pool import AioPool
+from worker.pulse import Pulse
+from worker.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+_STOP_S = 5
+
+
+class Engine:
+    """Everything of a worker that lives on the pool's loop."""
+
+    def __init__(self, core: Core, worker_id: str) -> None:
+        self._core = core
+        self._worker_id = worker_id
+        self._pulse = Pulse(core.attempts, core.settings)
+        self._freed = asyncio.Event()
+        self._servers: dict[str, ModelServer] = {}
+        self._living: asyncio.Task[None] | None = None
+        self.runner = Runner(
+            core.attempts,
+            core.catalog,
+            self._servers,
+            self._pulse,
+            core.settings,
+            worker_id=worker_id,
+            freed=self._freed.set,
+        )
+
+    async def start(self) -> None:
+        """Begin to live on the running loop."""
+        self._living = asyncio.create_task(self._live())
+        self._living.add_done_callback(_leave_unless_stopped)
+
+    async def stop(self) -> None:
+        """Stop living, and say so."""
+        if self._living is not None:
+            self._living.cancel()
+            await asyncio.wait({self._living})
+        try:
+            await asyncio.to_thread(self._core.workers.leave, self._worker_id)
+        except errors.StoreUnavailable as error:
+            logger.warning("cannot say that this worker leaves", extra={"cause": str(error)})
+
+    async def _live(self) -> None:
+        settings = self._core.settings
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), json_serialize=lambda value: orjson.dumps(value).decode()
+            ) as session,
+            asyncio.TaskGroup() as living,
+        ):
+            self._servers["chat_completions"] = ChatCompletions(session)
+            living.create_task(self._pulse.run())
+            living.create_task(presence.dispatch_for_ever(self._core.dispatch, self._freed))
+            living.create_task(
+                presence.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._pulse.stop)
+            )
+            living.create_task(
+                presence.stamp_for_ever(
+                    self._core.workers,
+                    self._worker_id,
+                    settings.worker_slots,
+                    settings.renew_every_s,
+                    self._freed.set,
+                )
+            )
+
+
+def _leave_unless_stopped(living: asyncio.Task[None]) -> None:
+    """Without its pulse a worker would take responses and lose them: better it is restarted."""
+    if not living.cancelled():
+        logger.critical("the pulse stopped", exc_info=living.exception())
+        os._exit(70)
+
+
+def run(settings: Settings) -> None:
+    """Work until SIGTERM, then finish, or hand back after `drain_s`, what runs.
+
+    Raises:
+        errors.BadSettings: a setting is missing or wrong.
+        errors.SchemaMismatch: the database is not for this program.
+        errors.StoreUnavailable: Postgres is away at the start; later it is waited for.
+    """
+    log.configure(settings.log_level)
+    worker_id = f"worker-{secrets.token_hex(4)}@{socket.gethostname()}"
+    with open_core(settings, connections=settings.worker_connections + 2) as core:
+        core.schema.check()
+        app = queue.celery_app(redis_url(settings))
+        app.conf.update(
+            worker_pool="worker.pool:AioPool",
+            worker_soft_shutdown_timeout=settings.drain_s,
+            worker_hijack_root_logger=False,
+            worker_redirect_stdouts=False,
+        )
+        engine = Engine(core, worker_id)
+        tasks.register(app, engine.runner)
+        _live_on_the_pool(engine)
+        logger.info("working", extra={"worker": worker_id, "slots": settings.worker_slots})
+        _consume(app, worker_id, settings)
+
+
+def _live_on_the_pool(engine: Engine) -> None:
+    def call(pool: AioPool, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, pool.loop).result(_STOP_S)
+
+    def start(sender: AioPool, **_: Any) -> None:
+        call(sender, engine.start())
+
+    def stop(sender: AioPool, **_: Any) -> None:
+        call(sender, engine.stop())
+
+    signals.worker_process_init.connect(start, weak=False)
+    signals.worker_process_shutdown.connect(stop, weak=False)
+    # Ours are configured; with a receiver Celery leaves logging alone.
+    signals.setup_logging.connect(lambda **_: None, weak=False)
+
+
+def _consume(app: Celery, worker_id: str, settings: Settings) -> None:
+    app.worker_main(
+        [
+            "worker",
+            f"--hostname={worker_id}",
+            f"--concurrency={settings.worker_slots}",
+            f"--queues={queue.queue_name(tiers.LANE)}",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
+    )

@@ -1,0 +1,72 @@
+"""A worker's presence: it says that it is there, hears what it must stop, and asks for more when it can."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from core import errors
+from core.attempts import Workers
+from core.bus import stop_channel
+from core.dispatch import Dispatch
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 0.5
+# Ends are gathered for so long before the next dispatch: one per end would cost more than the ends.
+_GATHER_S = 0.05
+
+
+async def stamp_for_ever(
+    workers: Workers, worker_id: str, slots: int, every_s: float, stamped: Callable[[], None]
+) -> None:
+    """Say every `every_s` seconds that this worker is there; call `stamped` after the first time."""
+    first = True
+    while True:
+        try:
+            await asyncio.to_thread(
+                workers.stamp, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots
+            )
+            if first:
+                stamped()
+            first = False
+        except errors.StoreUnavailable as error:
+            log.warning("cannot say that this worker is there", extra={"cause": str(error)})
+        await asyncio.sleep(every_s)
+
+
+async def hear_stops_for_ever(redis_url: str, worker_id: str, stop: Callable[[str], None]) -> None:
+    """Call `stop` with the ID of every response of this worker that somebody else ended.
+
+    What is missed while Redis is away shows at the next flush or renewal.
+    """
+    while True:
+        client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, health_check_interval=10)
+        try:
+            async with client.pubsub() as subscription:
+                await subscription.subscribe(stop_channel(worker_id))
+                while True:
+                    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
+                    if message is not None:
+                        stop(message["data"].decode())
+        except (RedisError, OSError) as error:
+            log.warning("cannot hear stops", extra={"cause": repr(error)})
+        finally:
+            await client.aclose()
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def dispatch_for_ever(dispatch: Dispatch, freed: asyncio.Event) -> None:
+    """Ring for what waits whenever slots became free."""
+    while True:
+        await freed.wait()
+        await asyncio.sleep(_GATHER_S)
+        freed.clear()
+        try:
+            await asyncio.to_thread(dispatch.dispatch)
+        except errors.StoreUnavailable as error:
+            log.warning("cannot dispatch", extra={"cause": str(error)})

@@ -1,0 +1,87 @@
+"""One attempt under way in this process: its events not committed yet, and whether it must stop."""
+
+import time
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+from core import jsonio, transcript
+from core.attempts import Attempt, Batch
+
+# What the cancellation of a run's coroutine carries: why the pool cancelled it.
+REVOKED = "revoked"
+SHUTDOWN = "shutdown"
+
+
+class Stop(StrEnum):
+    """Why a run must stop without writing anything more."""
+
+    ENDED = "ended by someone else"
+    LOST = "lease lost"
+
+
+class Run:
+    """The worker's side of an attempt.
+
+    Attributes:
+        held_until: when, by this process's clock, the lease may be over.
+        shown: whether any output was written or is about to be.
+    """
+
+    def __init__(self, attempt: Attempt, *, held_until: float, wake: Callable[[], None]) -> None:
+        self.attempt = attempt
+        self.held_until = held_until
+        self.shown = attempt.shown
+        self.stopped: Stop | None = None
+        self.on_stop: Callable[[], object] | None = None
+        self._wake = wake
+        self._next_seq = attempt.next_seq
+        self._events: list[dict[str, Any]] = []
+        self._text: list[str] = []
+        self._place: tuple[str, int, int] | None = None
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are events that are not committed."""
+        return bool(self._events or self._text)
+
+    @property
+    def expired(self) -> bool:
+        return time.monotonic() >= self.held_until
+
+    def emit(self, events: Iterable[dict[str, Any]]) -> None:
+        """Add events, without numbers, to the log's next batch."""
+        self._join_text()
+        self._events.extend(events)
+        self._wake()
+
+    def add_text(self, item_id: str, output_index: int, content_index: int, delta: str) -> None:
+        """Add to an open text; what comes between two batches becomes one delta."""
+        place = (item_id, output_index, content_index)
+        if place != self._place:
+            self._join_text()
+            self._place = place
+        self._text.append(delta)
+        self._wake()
+
+    def _join_text(self) -> None:
+        if self._text and self._place:
+            self._events.append(transcript.text_delta(*self._place, "".join(self._text)))
+            self._text.clear()
+
+    def freeze(self) -> Batch:
+        """Everything not committed as one batch, which the run then forgets."""
+        self._join_text()
+        numbered = transcript.number(self._events, self._next_seq)
+        lines = tuple(jsonio.dumps(event) for event in numbered)
+        batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines)
+        self._events.clear()
+        self._next_seq = batch.next_seq
+        return batch
+
+    def stop(self, why: Stop) -> None:
+        """Stop the run; it writes nothing more."""
+        if self.stopped is None:
+            self.stopped = why
+            if self.on_stop is not None:
+                self.on_stop()

@@ -1,0 +1,179 @@
+"""One response's run: claim, ask the model server, write, end. Knows nothing of Celery."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeVar
+
+from core import errors, jsonio, transcript
+from core.attempts import Attempt, Attempts, HandBack
+from core.catalog import Catalog, ModelConfig
+from core.endings import Outcome, cancelled, failed
+from core.schemas import document
+from core.settings import Settings
+from worker.answer import Answer
+from worker.model_servers import ModelServer
+from worker.pulse import Pulse
+from worker.run import SHUTDOWN, Run
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TRIES = 3  # of a model server that fails before any output
+_FIRST_PAUSE_S = 0.25
+_AGAIN_S = 0.2
+_RETRY_AFTER_LIMIT_S = 300
+
+
+class Runner:
+    """Runs responses, each in a coroutine of its own."""
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        catalog: Catalog,
+        servers: Mapping[str, ModelServer],
+        pulse: Pulse,
+        settings: Settings,
+        *,
+        worker_id: str,
+        freed: Callable[[], None],
+    ) -> None:
+        self._attempts = attempts
+        self._catalog = catalog
+        self._servers = servers
+        self._pulse = pulse
+        self._settings = settings
+        self._worker_id = worker_id
+        self._freed = freed
+        self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
+
+    async def run(self, response_id: str) -> str:
+        """Run a response that was rung for, if it is there to be run; how that went, in words for Flower."""
+        claimed_at = time.monotonic()
+        try:
+            attempt = await self._call(lambda: self._attempts.claim(response_id, self._worker_id))
+        except errors.StoreUnavailable as error:
+            log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
+            return "not claimed: Postgres is away"
+        if attempt is None:
+            return "not claimed: taken, ended or not due"
+        log.info("claimed", extra=_of(attempt))
+        try:
+            with self._pulse.keeping(attempt, claimed_at) as run:
+                return await self._go(run)
+        finally:
+            self._freed()
+
+    async def _go(self, run: Run) -> str:
+        answer = Answer(run)
+        work = asyncio.create_task(self._work(run, answer))
+        run.on_stop = work.cancel
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError as error:
+            work.cancel()
+            await asyncio.wait({work})
+            return await self._settle(run, _interrupted(run, str(error)), answer)
+        if run.stopped is not None:
+            await self._note(run, answer)
+            return f"stopped: {run.stopped}"
+        return await self._settle(run, work.result(), answer)
+
+    async def _work(self, run: Run, answer: Answer) -> Outcome | HandBack:
+        attempt = run.attempt
+        model = self._catalog.models.get(attempt.model)
+        if model is None:
+            return failed("server_error", f"The model '{attempt.model}' is not configured any more.")
+        if not attempt.announced:
+            running = document.running(jsonio.loads(attempt.document), [])
+            run.emit([transcript.lifecycle(running)])
+        try:
+            async with asyncio.timeout(attempt.left_s) as clock:
+                return await self._ask(run, model, answer)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            return failed("server_error", "The response did not end within the time a run may take.")
+        except Exception:  # a bug must end the response, not leave it to its lease
+            log.exception("run failed", extra=_of(attempt))
+            return failed("server_error", "The server had an error while running this response.")
+
+    async def _ask(self, run: Run, model: ModelConfig, answer: Answer) -> Outcome | HandBack:
+        """Ask the model server, again while it is worth it and nothing was shown."""
+        give_up_at = time.monotonic() + self._settings.wait_in_slot_s
+        pause_s = _FIRST_PAUSE_S
+        tries = 0
+        while True:
+            try:
+                stream = self._servers[model.api].stream(run.attempt.model, model, run.attempt.request)
+                async with aclosing(stream):
+                    async for output in stream:
+                        answer.add(output)
+                return answer.outcome()
+            except errors.ModelServerFailed as error:
+                tries += isinstance(error, errors.Erred)
+                if run.shown or isinstance(error, errors.Refused) or tries >= TRIES:
+                    return failed(error.code or "server_error", str(error))
+                wait_s = max(pause_s, getattr(error, "retry_after_s", None) or 0)
+                if time.monotonic() + wait_s > give_up_at:
+                    return self._wait_in_postgres(run.attempt, error)
+                log.info("model server not ready", extra={**_of(run.attempt), "cause": str(error)})
+            await asyncio.sleep(wait_s)
+            pause_s *= 2
+
+    def _wait_in_postgres(self, attempt: Attempt, error: errors.ModelServerFailed) -> HandBack:
+        backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
+        asked_s = min(getattr(error, "retry_after_s", None) or 0, _RETRY_AFTER_LIMIT_S)
+        delay_s = max(backoff_s * random.uniform(0.5, 1), asked_s)  # noqa: S311  # jitter
+        return HandBack(str(error), waited=True, delay_s=delay_s, error_code=error.code)
+
+    async def _settle(self, run: Run, end: Outcome | HandBack, answer: Answer) -> str:
+        """Write how the run ended, as long as the attempt may hold the response; how it went, in words."""
+        attempt = run.attempt
+        if isinstance(end, Outcome) and end.spent is None:
+            end = replace(end, spent=answer.spent())
+        tail = await self._pulse.tail(run)
+        while run.stopped is None:
+            try:
+                if isinstance(end, HandBack):
+                    # Nothing was shown, so there is nothing in the tail that the next attempt would not write.
+                    given = await self._call(lambda: self._attempts.hand_back(attempt, end))
+                    return f"handed back: {end.cause}" if given else "stopped: ended by someone else"
+                written = await self._call(lambda: self._attempts.end(attempt, end, tail))
+            except errors.StoreUnavailable as error:
+                log.warning("cannot end", extra={**_of(attempt), "cause": str(error)})
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if written:
+                return str(end.status)
+            break
+        await self._note(run, answer)
+        return f"stopped: {run.stopped or 'ended by someone else'}"
+
+    async def _note(self, run: Run, answer: Answer) -> None:
+        """Leave what the attempt used for the operators' history."""
+        try:
+            await self._call(lambda: self._attempts.note_usage(run.attempt, answer.spent()))
+        except errors.StoreUnavailable as error:
+            log.warning("cannot note usage", extra={**_of(run.attempt), "cause": str(error)})
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._io, call)
+
+
+def _interrupted(run: Run, why: str) -> Outcome | HandBack:
+    if why != SHUTDOWN:
+        return cancelled("revoked through Celery")
+    if run.shown:
+        return failed("server_error", "The worker running this response was shut down after output had been shown.")
+    return HandBack("The worker was shut down.")
+
+
+def _of(attempt: Attempt) -> dict[str, object]:
+    return {"response": attempt.response_id, "attempt": attempt.number}
