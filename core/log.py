@@ -10,7 +10,11 @@ def configure(level: str) -> None:
     """Send the logs of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        Logfmter(keys=["at", "level", "part"], mapping={"at": "asctime", "level": "levelname", "part": "name"})
+        Logfmter(
+            keys=["at", "level", "part"],
+            mapping={"at": "asctime", "level": "levelname", "part": "name"},
+            datefmt="%Y-%m-%dT%H:%M:%S%z",
+        )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -3,11 +3,14 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import click
+import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from core import catalog, errors, schema_version, settings
 from core.bootstrap import database_url, redis_url
@@ -98,7 +101,11 @@ def _api(read: Settings) -> Finding:
     url = web.origin(read.host, read.port)
     if web.status(url + "/healthz") == 200:
         return Finding("api", f"answers at {url}")
-    if why := ports.why_not(read.host, read.port):
+    try:
+        why = ports.why_not(read.host, read.port)
+    except errors.BadSettings as error:
+        return Finding("api", "cannot run", str(error))
+    if why:
         return Finding("api", f"port {read.port} {why}", f"Stop that, or set {PREFIX}PORT to another port.")
     return Finding("api", f"does not run; port {read.port} is free", "Start it: backburner up (or backburner api)")
 
@@ -109,24 +116,26 @@ def _postgres(read: Settings) -> Iterator[Finding]:
     except errors.Error as error:
         yield Finding("postgres", "not configured", str(error))
         return
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.Error as error:
+        yield Finding("postgres", f"does not answer at {masked(url)}", masked(str(error).splitlines()[0]))
+        return
+    yield Finding("postgres", f"answers at {masked(url)}")
     database = Database(url, connections=1)
     database.open()
     try:
-        yield from _schema_and_workers(database, masked(url), read.worker_seen_s)
-    except errors.StoreUnavailable as error:
-        yield Finding("postgres", f"does not answer at {masked(url)}", masked(str(error)))
+        yield from _schema_and_workers(database, read.worker_seen_s)
     finally:
         database.close()
 
 
-def _schema_and_workers(database: Database, shown: str, seen_s: float) -> Iterator[Finding]:
+def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     try:
         schema_version.check(database)
-    except errors.SchemaMismatch as error:
-        yield Finding("postgres", f"answers at {shown}")
+    except errors.Error as error:
         yield Finding("schema", "does not fit this program", str(error))
         return
-    yield Finding("postgres", f"answers at {shown}")
     yield Finding("schema", f"at {schema_version.HEAD}, as this program needs it")
     with database.connection() as connection:
         live = workers.live(connection, seen_s)
@@ -142,7 +151,8 @@ def _redis(read: Settings) -> Finding:
     except errors.Error as error:
         return Finding("redis", "not configured", str(error))
     try:
-        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+        retry = Retry(NoBackoff(), 0)
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=retry) as client:
             client.ping()
             policy = _eviction_policy(client)
     except (redis.RedisError, ValueError) as error:
@@ -163,10 +173,10 @@ def _eviction_policy(client: redis.Redis) -> str | None:
 
 def _model_server(name: str, base_url: str, key: str | None) -> Finding:
     status = web.status(base_url.rstrip("/") + "/models", key=key)
-    what = f"model {name}"
+    what = "model"
     if status is None or status >= 500:
         says = "does not answer" if status is None else f"answers {status}"
-        return Finding(what, f"{masked(base_url)} {says}", "Start its server, or correct base_url.")
+        return Finding(what, f"{name}: {masked(base_url)} {says}", "Start its server, or correct base_url.")
     if status in {401, 403}:
-        return Finding(what, f"{masked(base_url)} refuses the key", "Set the variable that api_key_env names.")
-    return Finding(what, f"answers at {masked(base_url)}")
+        return Finding(what, f"{name}: {masked(base_url)} refuses the key", "Set the variable that api_key_env names.")
+    return Finding(what, f"{name} answers at {masked(base_url)}")

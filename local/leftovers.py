@@ -50,11 +50,11 @@ def _is_of(home: Home, process: psutil.Process) -> bool:
 
 
 def _end_sessions(sessions: dict[str, list[psutil.Process]]) -> None:
-    everything = [process for processes in sessions.values() for process in processes]
-    for name, processes in sessions.items():
-        leader = min(processes, key=lambda process: process.create_time())
+    leaders = {name: min(processes, key=lambda process: process.create_time()) for name, processes in sessions.items()}
+    for name, leader in leaders.items():
         _signal([leader], signal.SIGINT if name == "postgres" else signal.SIGTERM)
-    _wait_while(lambda: any(_is_alive(process) for process in everything))
+    _wait_while(lambda: any(_is_alive(leader) for leader in leaders.values()))
+    everything = [process for processes in sessions.values() for process in processes]
     _signal(everything, signal.SIGKILL)
     _wait_while(lambda: any(_is_alive(process) for process in everything))
 

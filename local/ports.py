@@ -1,9 +1,9 @@
 """TCP ports of this machine: a free one, and whether a server could listen at one."""
 
 import errno
-import os
 import socket
 
+from core import errors
 
 _given: set[int] = set()
 
@@ -20,7 +20,11 @@ def free() -> int:
 
 
 def why_not(host: str, port: int) -> str | None:
-    """Why no server can listen there, in words that follow "the port"; None when one can."""
+    """Why no server can listen there, in words that follow "the port"; None when one can.
+
+    Raises:
+        errors.BadSettings: the host is no address of this machine, so no port of it will do.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as attempt:
@@ -30,5 +34,7 @@ def why_not(host: str, port: int) -> str | None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return "is taken by another program"
-        return f"cannot be used ({os.strerror(error.errno) if error.errno and error.errno > 0 else error})"
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return "is not allowed to us"
+        raise errors.BadSettings(f"BACKBURNER_HOST: {host} is no address of this machine ({error}).") from error
     return None

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from core import catalog, errors
 from core.bootstrap import open_core
 from core.settings import PREFIX, Settings
+from core.tiers import NO_LIMIT_RIGHT
 from local import leftovers, model, ports
 from local.child import Child, Part
 from local.edges import Edges
@@ -21,7 +22,6 @@ from local.postgres import Postgres
 from local.supervisor import Supervisor
 from local.valkey import Valkey
 
-RIGHTS = frozenset({"no-limit"})  # of the operator's own key
 PACKAGED_MODEL = """\
 # Written by `backburner up`: the packaged model, since no other backburner.toml was found.
 [models."{name}"]
@@ -61,11 +61,11 @@ def running(
         servers, settings = _servers(settings, home)
         say(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
         supervisor.start(*servers)
-        write_private(home.stack_env, "".join(f"{line}\n" for line in _lines(exported(settings))))
+        write_private(home.stack_env, lines(exported(settings)))
         edges = Edges(settings, {**exported(settings), PREFIX + "HOME": str(home.path)})
         _migrate(edges, home, supervisor)
         with open_core(settings) as core:
-            core.keys.register(api_key(settings), RIGHTS)
+            core.keys.register(api_key(settings), {NO_LIMIT_RIGHT})
             models = sorted(core.catalog.models)
         say("Starting api, worker, sweeper, flower ...")
         supervisor.start(*edges.parts(workers=workers))
@@ -87,6 +87,16 @@ def exported(settings: Settings) -> dict[str, str]:
         "API_KEY": api_key(settings),
     }
     return {PREFIX + name: value for name, value in values.items()}
+
+
+def lines(variables: dict[str, str]) -> str:
+    """The variables as lines of an environment file; a value is quoted only where it must be."""
+    escapes = str.maketrans({"\\": "\\\\", "'": "\\'"})
+    plain = {name: re.fullmatch(r"[^\s'\"#\\]*", value) for name, value in variables.items()}
+    return "".join(
+        f"{name}={value}\n" if plain[name] else f"{name}='{value.translate(escapes)}'\n"
+        for name, value in variables.items()
+    )
 
 
 def api_key(settings: Settings) -> str:
@@ -145,14 +155,5 @@ def _migrate(edges: Edges, home: Home, supervisor: Supervisor) -> None:
         step.wait_until_stopped()
 
 
-def _lines(variables: dict[str, str]) -> Iterator[str]:
-    for name, value in variables.items():
-        plain = re.fullmatch(r"[^\s'\"#\\\\]*", value)
-        yield f"{name}={value}" if plain else f"{name}='{value.translate(_ESCAPES)}'"
-
-
 def _secret(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
-
-
-_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'"})

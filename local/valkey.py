@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from local import child, packages, ports
 from local.home import Home, write_private
 
+ONCE = Retry(NoBackoff(), 0)  # redis-py tries for seconds otherwise
 CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -48,7 +51,7 @@ class Valkey:
 
     def _answers(self) -> bool:
         try:
-            with redis.Redis.from_url(self.url, socket_timeout=2) as client:
+            with redis.Redis.from_url(self.url, socket_timeout=2, retry=ONCE) as client:
                 return bool(client.ping())
         except redis.ConnectionError:
             return False

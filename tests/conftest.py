@@ -1,0 +1,121 @@
+"""Servers for the whole suite: one Postgres with a migrated template, one Valkey, one scripted model server."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+import migrations
+from core.bootstrap import Core, open_core
+from core.settings import Settings
+from local import postgres, valkey
+from tests import model_server
+from tests.model_server import ModelServer
+from tests.stack import Stack
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running Postgres."""
+    with postgres.running(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+def new_database(postgres_url: str, template: str = "template0") -> str:
+    """The URL of a new database, a copy of `template`."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
+    return postgres_url.replace("/backburner?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """The name of a migrated, empty database."""
+    url = new_database(postgres_url)
+    migrations.upgrade(url)
+    return url.split("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> str:
+    """A migrated database of the test's own."""
+    return new_database(postgres_url, template)
+
+
+@pytest.fixture(scope="session")
+def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with valkey.running(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def valkey_url(_valkey: str) -> str:
+    """An empty Valkey."""
+    with redis.Redis.from_url(_valkey) as client:
+        client.flushall()
+    return _valkey
+
+
+@pytest.fixture(scope="session")
+def _model_server() -> Iterator[ModelServer]:
+    with model_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def models(_model_server: ModelServer) -> ModelServer:
+    """The scripted model server, with nothing seen yet."""
+    _model_server.reset()
+    return _model_server
+
+
+@pytest.fixture
+def config(tmp_path: Path, models: ModelServer) -> Path:
+    """A configuration with the scripted model: unlimited, narrow (2 at once), and one that nobody serves."""
+    path = tmp_path / "backburner.toml"
+    path.write_text(f"""
+[models.scripted]
+base_url = "{models.base_url}"
+timeouts = {{ first_token = 20, idle = 2, run = 60 }}
+[models.narrow]
+base_url = "{models.base_url}"
+concurrency = 2
+[models.absent]
+base_url = "http://127.0.0.1:9/v1"
+""")
+    return path
+
+
+@pytest.fixture
+def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -> Settings:
+    """Settings of a core in this process, with clocks short enough to test."""
+    return Settings(
+        home=tmp_path,
+        database_url=database_url,
+        redis_url=valkey_url,
+        config=config,
+        key_cache_s=0,
+        lease_s=2,
+        renew_every_s=0.5,
+        worker_seen_s=2,
+    )
+
+
+@pytest.fixture
+def core(settings: Settings) -> Iterator[Core]:
+    """Everything but the processes."""
+    with open_core(settings, connections=8) as core:
+        yield core
+
+
+@pytest.fixture
+def stack(database_url: str, config: Path, models: ModelServer, tmp_path: Path) -> Iterator[Stack]:
+    """API, worker and sweeper as processes, with a Valkey of their own; started by the test."""
+    with Stack(tmp_path / "home", database_url, config, models) as stack:
+        yield stack

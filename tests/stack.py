@@ -1,0 +1,133 @@
+"""Backburner as real processes on the suite's servers, for tests that break them."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import psycopg
+
+from core.bootstrap import open_core
+from core.settings import Settings
+from local import ports, web
+from local.child import Child, Part
+from local.home import Home
+from local.valkey import Valkey
+from tests.model_server import ModelServer
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[1]
+# Clocks that make a fault show, and heal, within seconds.
+CLOCKS = {
+    "LEASE_S": "3",
+    "RENEW_EVERY_S": "0.5",
+    "WORKER_SEEN_S": "3",
+    "CLAIM_WITHIN_S": "2",
+    "SWEEP_EVERY_S": "0.2",
+    "WAIT_BETWEEN_S": "1",
+    "WAIT_IN_SLOT_S": "1",
+    "DRAIN_S": "2",
+}
+
+
+class Stack:
+    """The parts of one deployment; each is started, killed and restarted by name.
+
+    A name like `worker-2` is a second copy of `worker`.
+    """
+
+    def __init__(self, home: Path, database_url: str, config: Path, models: ModelServer) -> None:
+        self.home = Home.at(home)
+        self.database_url = database_url
+        self.models = models
+        self.port = ports.free()
+        self.flower_port = ports.free()
+        self.valkey = Valkey(self.home)
+        self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
+        with open_core(self.settings) as core:
+            self.key = core.keys.create({"no-limit"})
+        self.children: dict[str, Child] = {}
+        self._env = {
+            "BACKBURNER_HOME": str(home),
+            "BACKBURNER_DATABASE_URL": database_url,
+            "BACKBURNER_REDIS_URL": self.valkey.url,
+            "BACKBURNER_CONFIG": str(config),
+            "BACKBURNER_PORT": str(self.port),
+            "BACKBURNER_FLOWER_PORT": str(self.flower_port),
+            **{f"BACKBURNER_{name}": value for name, value in CLOCKS.items()},
+        }
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self.children.values():
+            child.ask_to_stop()
+        for child in self.children.values():
+            child.wait_until_stopped(hurry=lambda: True)
+
+    def up(self, *names: str, **settings: str) -> "Stack":
+        """Start Valkey, API, worker and sweeper, or the parts that are named, with settings by upper-case name."""
+        for name in names or ("valkey", "api", "worker", "sweeper"):
+            self.start(name, **settings)
+        return self
+
+    def start(self, name: str, **settings: str) -> Child:
+        """Start a part and wait until it is ready."""
+        part = self._part(name, settings)
+        child = self.children[name] = Child(part, self.home)
+        child.wait_until_ready()
+        return child
+
+    def _part(self, name: str, settings: dict[str, str]) -> Part:
+        if name == "valkey":
+            return self.valkey.prepare()
+        command = name.partition("-")[0]
+        ready = {
+            "api": lambda _: web.status(f"http://127.0.0.1:{self.port}/healthz") == 200,
+            "worker": lambda pid: bool(self.sql("select from workers where pid = %s", pid)),
+            "flower": lambda _: web.status(f"http://127.0.0.1:{self.flower_port}/") == 200,
+        }.get(command, lambda _: True)
+        return Part(
+            name=name,
+            argv=[sys.executable, "-m", "local.cli", command],
+            ready=ready,
+            env=self._env | {f"BACKBURNER_{key}": value for key, value in settings.items()},
+            cwd=ROOT,
+            grace_s=20,
+            ready_within_s=30,
+        )
+
+    def kill(self, name: str) -> None:
+        """kill -9 a part, and everything it started."""
+        child = self.children.pop(name)
+        child._kill_group()
+        until(child.ended, within_s=5)
+
+    def stop(self, name: str) -> None:
+        """Stop a part as a supervisor would."""
+        child = self.children.pop(name)
+        child.ask_to_stop()
+        child.wait_until_stopped()
+
+    def log(self, name: str) -> str:
+        return self.home.log_file(name).read_text()
+
+    @contextlib.contextmanager
+    def client(self, **options: Any) -> Iterator[openai.OpenAI]:
+        """The real client, pointed at this API."""
+        with openai.OpenAI(
+            base_url=f"http://127.0.0.1:{self.port}/v1", api_key=self.key, **{"max_retries": 0, **options}
+        ) as client:
+            yield client
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What Postgres says."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def all_ended(self) -> bool:
+        return self.sql("select count(*) from responses where finished_at is null") == [(0,)]
