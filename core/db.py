@@ -33,6 +33,8 @@ _UNAVAILABLE = (
     PoolClosed,
     TooManyRequests,
 )
+# No answer at all, or Postgres going down, crashed or coming up.
+_GONE = frozenset({None, "57P01", "57P02", "57P03"})
 
 
 class Database:
@@ -68,6 +70,9 @@ class Database:
             with self._pool.connection() as connection:
                 yield connection
         except _UNAVAILABLE as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate in _GONE:
+                # Where one connection died the others of the pool have, too: let the next caller not find them.
+                self._pool.check()
             raise errors.StoreUnavailable(f"Postgres is not available: {first_line(error)}") from error
 
     @contextmanager
@@ -79,7 +84,7 @@ class Database:
     def again(self, work: Callable[[], T], *, for_s: float = 0) -> T:
         """Do `work`, which must be safe to repeat; repeat it once at once, then for up to `for_s` seconds.
 
-        The first repeat covers a connection that went stale in the pool.
+        The first repeat covers a connection that went stale in the pool: the failure renewed the others.
 
         Raises:
             errors.StoreUnavailable: Postgres stayed away.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core import errors
 from local import environment
-from local.home import Home
+from local.home import Home, write_whole
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 TAIL_LINES = 12
@@ -76,7 +76,8 @@ class Child:
                 preexec_fn=_dies_with_us(part.stop_signal),  # noqa: PLW1509  we are single-threaded
             )
         self.started_at = time.monotonic()
-        self._pid_file.write_text(f"{self.pid}\n", encoding="utf-8")
+        self._how: str | None = None
+        write_whole(self._pid_file, f"{self.pid}\n")
 
     @property
     def pid(self) -> int:
@@ -84,12 +85,11 @@ class Child:
 
     def ended(self) -> str | None:
         """How it ended, in words; None while it runs. What it leaves of its own children is killed."""
-        status = self._process.poll()
-        if status is None:
-            return None
-        self._kill_group()
-        self._pid_file.unlink(missing_ok=True)
-        return f"status {status}" if status >= 0 else _signal_name(-status)
+        if self._how is None and (status := self._process.poll()) is not None:
+            self._kill_group()
+            self._pid_file.unlink(missing_ok=True)
+            self._how = f"status {status}" if status >= 0 else _signal_name(-status)
+        return self._how
 
     def wait_until_ready(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Return when the part is ready; `meanwhile` is called all the time.

@@ -51,10 +51,15 @@ class Home:
         return self.logs / f"{name}.log"
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; nobody but its owner can ever read it."""
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace the file in one step: nobody ever reads half of it, or reads it who may not."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
-    new.touch(mode=0o600, exist_ok=False)
+    new.touch(mode=mode, exist_ok=False)
     new.write_text(text, encoding="utf-8")
     new.replace(path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file that only its owner may read, as `write_whole` does."""
+    write_whole(path, text, mode=0o600)

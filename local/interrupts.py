@@ -10,7 +10,7 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """While entered, SIGINT, SIGTERM and SIGHUP are counted instead of ending the process."""
+    """While entered, SIGINT, SIGTERM and the terminal's SIGHUP are counted instead of ending the process."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -26,7 +26,10 @@ class Interrupts:
         return self._count > 1
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        counted = {signal.SIGINT, signal.SIGTERM}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            counted.add(signal.SIGHUP)
+        for number in counted:
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -250,3 +250,39 @@ def test_logs_carry_response_and_attempt_as_key_and_value(stack: Stack) -> None:
         ended(client, created.id)
     until(lambda: f"msg=ended response={created.id} attempt=1 status=completed" in stack.log("worker"))
     assert json.dumps("hello") not in stack.log("worker")
+
+
+def test_runs_go_on_with_whole_logs_when_postgres_drops_every_connection_again_and_again(
+    stack: Stack, models: ModelServer
+) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client(max_retries=5) as client:
+        accepted = {
+            client.responses.create(
+                model="scripted", input=models.script(tag=f"p{number}", tokens=100, delay_s=0.04), background=True
+            ).id
+            for number in range(10)
+        }
+        until(lambda: models.stats()["open"] == 10)
+        drops = 0
+        while models.stats()["open"] == 10:
+            stack.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            drops += 1
+            until(lambda seen=models.stats()["by_tag"]["p0"][0]["tokens_sent"]: _further(models, seen), within_s=5)
+        until(stack.all_ended, within_s=30)
+
+        assert drops >= 5
+        assert {client.responses.retrieve(one).output_text for one in accepted} == {
+            "".join(f"tok{number} " for number in range(100))
+        }
+    assert invariants.check(stack, accepted) == {"completed": 10}
+
+
+def _further(models: ModelServer, tokens: int) -> bool:
+    """Whether the model server has sent eight tokens more, or all."""
+    run = models.stats("p0")["by_tag"]["p0"][0]
+    return run["ended"] is not None or run["tokens_sent"] >= tokens + 8

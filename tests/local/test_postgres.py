@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -62,12 +63,14 @@ def test_only_its_owner_gets_to_its_socket_and_no_port_is_open(home):
         assert ask(url, "show listen_addresses") == ("",)
 
 
-def test_a_long_path_of_the_data_folder_is_no_hindrance(tmp_path):
+def test_a_long_path_of_the_data_folder_is_no_hindrance(tmp_path, monkeypatch):
     deep = tmp_path / ("long" * 15) / ("and long" * 7)
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
 
-    with postgres.running(deep) as url:
-        assert str(deep) not in unquote(url)
-        assert ask(url, "select 1") == (1,)
+        with postgres.running(deep) as url:
+            assert str(deep) not in unquote(url)
+            assert ask(url, "select 1") == (1,)
 
 
 def test_data_of_another_version_is_refused_with_what_to_do(home):

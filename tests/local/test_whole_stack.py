@@ -1,5 +1,6 @@
 """`backburner up` and `backburner demo` as a newcomer meets them, with parts and all of it killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,8 +35,11 @@ class Up:
             self.said.append(line)
 
     def pids(self) -> dict[str, int]:
-        files = {file.stem: file.read_text() for file in self.home.run.glob("*.pid")}
-        return {name: int(text) for name, text in files.items() if text}
+        found = {}
+        for file in self.home.run.glob("*.pid"):
+            with contextlib.suppress(FileNotFoundError):  # its part died meanwhile
+                found[file.stem] = int(file.read_text())
+        return found
 
     def answer(self, order: str) -> dict:
         """The finished response to an order."""

@@ -1,0 +1,49 @@
+"""Short ways to drive the engine in a test's own process."""
+
+from collections.abc import Iterable
+
+from core import jsonio, transcript
+from core.attempts import Attempt, Batch
+from core.bootstrap import Core
+from core.endings import Outcome, Spent
+from core.keys import Caller
+from core.lifecycle import Status
+from core.schemas import document
+from core.schemas.request import CreateResponse
+
+
+def caller(core: Core, project: str = "default") -> Caller:
+    return core.keys.caller(core.keys.create(project=project))
+
+
+def worker(core: Core, name: str = "w1", slots: int = 100) -> str:
+    """A worker that is there, as far as Postgres knows."""
+    core.workers.stamp(name, hostname="here", pid=1, slots=slots)
+    return name
+
+
+def submit(core: Core, who: Caller, **fields: object) -> str:
+    request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True, **fields})
+    return str(jsonio.loads(core.responses.create(who, request))["id"])
+
+
+def claim(core: Core, response_id: str, worker_id: str = "w1") -> Attempt:
+    attempt = core.attempts.claim(response_id, worker_id)
+    assert attempt is not None
+    return attempt
+
+
+def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None) -> Batch:
+    first = attempt.next_seq if first_seq is None else first_seq
+    lines = tuple(jsonio.dumps(event) for event in transcript.number(events, first))
+    return Batch(attempt.response_id, attempt.number, first, lines)
+
+
+def opening(attempt: Attempt, text: str = "Hello") -> Batch:
+    """The first events of a run that has said `text`."""
+    running = document.running(jsonio.loads(attempt.document), [])
+    events = [transcript.lifecycle(running), *transcript.open_message("msg_1", 0)]
+    return batch(attempt, [*events, transcript.text_delta("msg_1", 0, 0, text)])
+
+
+COMPLETED = Outcome(Status.COMPLETED, usage=document.usage(1, 2, 0, 0), spent=Spent(1, 2, estimated=False))
