@@ -10,9 +10,10 @@ from core.bootstrap import Core
 def create_app(core: Core) -> Flask:
     """The WSGI application over `core`."""
     app = Flask("backburner", static_folder=None)
-    # Flask refuses by Content-Length only; app.parsing counts what really arrives.
+    # Refuses by Content-Length and stops reading there; app.parsing refuses what has no length.
     app.config["MAX_CONTENT_LENGTH"] = core.settings.body_limit_bytes
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # would answer `//` with a redirect page
     request_ids.install(app)
     errors.install(app)
     auth.install(app, core.keys)

@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, Response
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from core import errors, jsonio
@@ -18,6 +18,11 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.TooLarge: (413, "invalid_request_error"),
     errors.StoreUnavailable: (503, "server_error"),
     errors.Error: (500, "server_error"),
+}
+# What went wrong in here, with the hosts and users that libpq names, is for operators.
+_OURS = {
+    500: "The server had an error while processing your request.",
+    503: "The server cannot reach its database; try again.",
 }
 RETRY_AFTER_S = "2"
 
@@ -35,10 +40,8 @@ def install(app: Flask) -> None:
     def domain(error: errors.Error) -> Response:
         status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
         if status >= 500:
-            log.warning("unavailable", extra={"cause": str(error)})
-        # What libpq says of hosts and users is for operators.
-        message = "The server cannot reach its database; try again." if status == 503 else str(error)
-        answer = envelope(status, kind, message, param=error.param, code=error.code)
+            log.warning("unavailable", extra={"request": g.get("request_id"), "cause": str(error)})
+        answer = envelope(status, kind, _OURS.get(status, str(error)), param=error.param, code=error.code)
         if status == 503:
             answer.headers["Retry-After"] = RETRY_AFTER_S
         if status == 401:
@@ -48,8 +51,7 @@ def install(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
         status = error.code or 500
-        code = "request_too_large" if status == 413 else None
-        answer = envelope(status, "invalid_request_error", error.description or error.name, code=code)
+        answer = envelope(status, "server_error" if status >= 500 else "invalid_request_error", _sentence(error))
         for name, value in error.get_headers():
             if name in {"Allow", "Retry-After"}:
                 answer.headers[name] = value
@@ -57,5 +59,16 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def bug(error: Exception) -> Response:
-        log.error("unexpected", exc_info=error)
-        return envelope(500, "server_error", "The server had an error while processing your request.")
+        log.error("unexpected", extra={"request": g.get("request_id")}, exc_info=error)
+        return envelope(500, "server_error", _OURS[500])
+
+
+def _sentence(error: HTTPException) -> str:
+    path = request.path[:200]
+    match error.code:
+        case 404:
+            return f"Invalid URL ({request.method} {path})."
+        case 405:
+            return f"{request.method} is not allowed on {path}."
+        case _:
+            return error.description or error.name

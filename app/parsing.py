@@ -8,22 +8,37 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from core import errors
-from core.schemas.request import UNSUPPORTED, CreateResponse
+from core import errors, jsonio
+from core.schemas.request import TAGS, UNSUPPORTED, CreateResponse
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-# Discriminator tags stand in pydantic's paths and mean nothing to a client.
-_TAGS = frozenset({"text", "items", "parts", "[key]"})
-
-_CODES = {
-    "missing": "missing_required_parameter",
-    "string_too_long": "string_above_max_length",
-    "string_too_short": "string_below_min_length",
-    "too_long": "array_above_max_length",
-    "too_short": "array_below_min_length",
-    "finite_number": "invalid_value",
+# What pydantic found, as the contract's code and a sentence; a list is expected only where a text will do too.
+_WRONG_TYPES = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "a boolean",
+    "list_type": "a string or an array",
+    "dict_type": "an object",
+    "model_type": "an object",
 }
+_WRONG_VALUES = {
+    "missing": ("missing_required_parameter", "Missing required parameter: '{param}'."),
+    "literal_error": ("invalid_value", "Invalid value for '{param}': {value}; expected {expected}."),
+    "string_too_long": (
+        "string_above_max_length",
+        "Invalid '{param}': it has {size} characters; at most {max_length} are allowed.",
+    ),
+    "too_short": ("array_below_min_length", "Invalid '{param}': it is empty; at least one item is needed."),
+    "too_many_pairs": (
+        "object_above_max_properties",
+        "Invalid '{param}': it has {actual_length} pairs; at most {max_length} are allowed.",
+    ),
+    "greater_than_equal": ("{number}_below_min_value", "Invalid '{param}': {value} is less than {ge}."),
+    "less_than_equal": ("{number}_above_max_value", "Invalid '{param}': {value} is more than {le}."),
+}
+_SHOWN = 100  # characters of a client's own value in a message
 
 
 def create_response() -> CreateResponse:
@@ -34,37 +49,72 @@ def create_response() -> CreateResponse:
         errors.TooLarge: it is over the limit.
     """
     body = json_object()
-    if body.get("service_tier") == "over-limit":
-        raise errors.InvalidRequest(
-            "service_tier 'over-limit' cannot be asked for; only a response may carry it.", param="service_tier"
-        )
-    parsed = _validate(CreateResponse, body)
     for name, harmless in UNSUPPORTED.items():
         value = body.get(name)
         if value is not None and not any(_same(value, default) for default in harmless):
             raise errors.InvalidRequest(f"'{name}' is not supported.", param=name, code="unsupported_parameter")
-    return parsed
+    if body.get("service_tier") == "over-limit":
+        raise errors.InvalidRequest(
+            "service_tier 'over-limit' cannot be asked for; only a response may carry it.", param="service_tier"
+        )
+    return _validate(CreateResponse, body)
 
 
 def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, dict):
+        value = {key: part for key, part in value.items() if part is not None}
     return isinstance(value, bool) == isinstance(default, bool) and bool(value == default)
 
 
+def refuse_streaming() -> None:
+    """Refuse `stream=true` in the query.
+
+    Raises:
+        errors.InvalidRequest: it is there, or `stream` says neither true nor false.
+    """
+    asked = request.args.get("stream", "false").lower()
+    if asked in {"true", "1"}:
+        raise errors.InvalidRequest("'stream' is not supported.", param="stream", code="unsupported_parameter")
+    if asked not in {"false", "0", ""}:
+        raise errors.InvalidRequest("Invalid value for 'stream': it must be true or false.", param="stream")
+
+
 def json_object() -> dict[str, Any]:
-    """The body as a JSON object."""
+    """The body as a JSON object.
+
+    Raises:
+        errors.InvalidRequest: it is something else.
+        errors.TooLarge: it is over the limit.
+    """
     if request.mimetype not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() not in {"identity", ""}:
+        raise errors.InvalidRequest(f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON.")
     try:
-        body = orjson.loads(request.get_data(cache=False))
-    except RequestEntityTooLarge as error:
-        raise errors.TooLarge("The request's body is over this server's limit.") from error
+        body = orjson.loads(_bytes())
     except orjson.JSONDecodeError as error:
+        problem = "it is not UTF-8" if error.msg.startswith("str is not valid UTF-8") else error.msg
         raise errors.InvalidRequest(
-            f"We could not parse the JSON body of your request: {error.msg} at line {error.lineno}"
-            f" column {error.colno}."
+            f"We could not parse the JSON body of your request: {problem} at line {error.lineno} column {error.colno}."
         ) from error
     if not isinstance(body, dict):
-        raise errors.InvalidRequest("The body must be a JSON object.", code="invalid_type")
+        raise errors.InvalidRequest(f"The body must be a JSON object, not {_type(body)}.", code="invalid_type")
+    return body
+
+
+def _bytes() -> bytes:
+    limit = request.max_content_length
+    too_large = errors.TooLarge(f"The request's body is over this server's limit of {limit} bytes.")
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise too_large from error
+    said = request.content_length
+    if said is None and limit is not None and len(body) >= limit:
+        raise too_large  # without a length it is read up to the limit, and no error says so
+    if said is not None and len(body) < said:
+        raise errors.InvalidRequest("The request's body ended before its Content-Length.")
     return body
 
 
@@ -76,30 +126,44 @@ def _validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
 
 
 def _refuse(detail: ErrorDetails) -> NoReturn:
-    param = _path(detail["loc"])
-    kind = detail["type"]
-    if kind == "missing":
-        message = f"Missing required parameter: '{param}'."
-    else:
-        message = f"Invalid value for '{param}': {detail['msg']}."
-    raise errors.InvalidRequest(message, param=param, code=_code(kind, detail["input"]))
+    kind, value, param = detail["type"], detail["input"], _path(detail["loc"])
+    if kind == "literal_error" and not isinstance(value, str):
+        kind = "string_type"
+    if kind in _WRONG_TYPES:
+        message = f"Invalid type for '{param}': expected {_WRONG_TYPES[kind]}, but got {_type(value)}."
+        raise errors.InvalidRequest(message, param=param, code="invalid_type")
+    code, message = _WRONG_VALUES.get(kind, ("invalid_value", "Invalid value for '{param}'."))
+    limits = detail.get("ctx", {})
+    bound = limits.get("ge", limits.get("le"))
+    facts = limits | {
+        "param": param,
+        "value": _shown(value),
+        "size": len(value) if isinstance(value, str) else None,
+        "number": "integer" if isinstance(bound, int) else "decimal",
+    }
+    raise errors.InvalidRequest(message.format_map(facts), param=param, code=code.format_map(facts))
 
 
 def _path(place: tuple[int | str, ...]) -> str:
-    """A place in the body as the contract writes it: `input[0].content`."""
+    """A place in the body as the contract writes it: `input[0].content`, `metadata.team`."""
+    if place[0] == "metadata":
+        # A key that is itself wrong is `metadata`'s error.
+        return f"metadata.{place[1]}" if len(place) == 2 else "metadata"
     path = ""
-    for position, part in enumerate(place):
+    for part in place:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in _TAGS or (part == "text" and position == len(place) - 1 and "parts" in place):
+        elif part not in TAGS:
             path += f".{part}" if path else part
     return path
 
 
-def _code(kind: str, value: Any) -> str:
-    if kind in _CODES:
-        return _CODES[kind]
-    bound = {"greater_than_equal": "below_min_value", "less_than_equal": "above_max_value"}.get(kind)
-    if bound is not None:
-        return f"{'integer' if isinstance(value, int) else 'decimal'}_{bound}"
-    return "invalid_type" if kind.endswith("_type") else "invalid_value"
+def _type(value: Any) -> str:
+    """What JSON calls a value's type."""
+    names = {bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array"}
+    return names.get(type(value), "an object" if isinstance(value, dict) else "null")
+
+
+def _shown(value: Any) -> str:
+    text = jsonio.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -26,7 +26,6 @@ from worker.run import REVOKED, SHUTDOWN
 
 log = logging.getLogger(__name__)
 
-TESTED_CELERY = ("5.7.",)
 # For tasks to clean up once they were cancelled, before the process leaves without them.
 CLEANUP_S = 8.0
 
@@ -62,6 +61,7 @@ class AioPool(BasePool):
     `SHUTDOWN`; a cold one cancels at once. Time limits are refused at start: tasks keep their own clocks.
     """
 
+    tested_celery = ("5.7.",)
     signal_safe = False
     body_can_be_buffer = True
     task_join_will_block = False
@@ -75,8 +75,10 @@ class AioPool(BasePool):
         self._running: dict[int, Handle] = {}
 
     def on_start(self) -> None:
-        if not celery.__version__.startswith(TESTED_CELERY):
-            raise ImproperlyConfigured(f"AioPool was tested with Celery {TESTED_CELERY}, not {celery.__version__}.")
+        if not celery.__version__.startswith(self.tested_celery):
+            raise ImproperlyConfigured(
+                f"AioPool was tested with Celery {self.tested_celery}, not {celery.__version__}."
+            )
         if self.app.conf.task_time_limit or self.app.conf.task_soft_time_limit:
             raise ImproperlyConfigured("AioPool has no time limits: tasks keep their own clocks.")
         self._thread.start()
@@ -100,6 +102,8 @@ class AioPool(BasePool):
         signals.worker_process_shutdown.send(sender=self, pid=os.getpid(), exitcode=0)
         self._callbacks.shutdown()
         self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
 
     def _wait(self, for_s: float) -> None:
         until = time.monotonic() + for_s
@@ -140,34 +144,31 @@ class AioPool(BasePool):
         return handle
 
     def _start_task(self, handle: Handle, task: Any, args: Any, callback: Callback, error_callback: Callback) -> None:
-        handle.task = self.loop.create_task(self._trace(handle, task, args, callback, error_callback))
+        handle.task = self.loop.create_task(self._trace(task, args, callback, error_callback))
+        # Also where it is cancelled before its first step; and only once its end is on its way to Celery.
+        handle.task.add_done_callback(lambda _: self._running.pop(id(handle), None))
         if handle.why is not None:
             handle.task.cancel(handle.why)
 
-    async def _trace(
-        self, handle: Handle, task: Any, target_args: Any, callback: Callback, error_callback: Callback
-    ) -> None:
+    async def _trace(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
         """Run one task as Celery's own tracer would, and report its end."""
         _, task_id, _, body, content_type, content_encoding = target_args
         started_at = time.monotonic()
         result = None
-        report: tuple[Callback, Any]
         try:
             args, kwargs, _ = loads(
                 body, content_type, content_encoding, accept=prepare_accept_content(self.app.conf.accept_content)
             )
             signals.task_prerun.send(sender=task, task_id=task_id, task=task, args=args, kwargs=kwargs)
             result = await task.run(*args, **kwargs)
-            report = (callback, (0, result, time.monotonic() - started_at))
+            self._callbacks.submit(_reported, callback, (0, result, time.monotonic() - started_at))
         except asyncio.CancelledError:
             # Cancelled before it could say how it ended: Celery announced the revocation, or is shutting down.
             return
         except BaseException:  # noqa: BLE001  # whatever a task raises is Celery's to report
-            report = (error_callback, ExceptionInfo())
+            self._callbacks.submit(_reported, error_callback, ExceptionInfo())
         finally:
-            self._running.pop(id(handle), None)
             signals.task_postrun.send(sender=task, task_id=task_id, task=task, retval=result)
-        self._callbacks.submit(_reported, *report)
 
 
 def _reported(callback: Callback, result: Any) -> None:

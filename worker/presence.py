@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 
 import redis.asyncio
@@ -17,8 +18,8 @@ from core.dispatch import Dispatch
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.5
-# Ends are gathered for so long before the next dispatch: one per end would cost more than the ends.
-_GATHER_S = 0.05
+# The least pause between two dispatches: one per end would cost more than the ends.
+_PAUSE_S = 0.005
 
 
 async def stamp_for_ever(
@@ -64,9 +65,11 @@ async def dispatch_for_ever(dispatch: Dispatch, freed: asyncio.Event) -> None:
     """Ring for what waits whenever slots became free."""
     while True:
         await freed.wait()
-        await asyncio.sleep(_GATHER_S)
         freed.clear()
+        started_at = time.monotonic()
         try:
             await asyncio.to_thread(dispatch.dispatch)
         except errors.StoreUnavailable as error:
             log.warning("cannot dispatch", extra={"cause": str(error)})
+        # A long dispatch is followed by a long pause, so that it never takes more than half of the time.
+        await asyncio.sleep(max(_PAUSE_S, time.monotonic() - started_at))

@@ -21,7 +21,9 @@ def blueprint(core: Core) -> Blueprint:
     def ready() -> ResponseReturnValue:
         try:
             core.schema.check()
-        except errors.Error as error:
+        except errors.StoreUnavailable:
+            return {"status": "not ready", "reason": "Postgres cannot be reached."}, 503
+        except errors.SchemaMismatch as error:
             return {"status": "not ready", "reason": str(error)}, 503
         try:
             core.bus.ping()

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from core import errors
 from core.catalog import Catalog
 
 
@@ -23,7 +24,8 @@ def blueprint(catalog: Catalog) -> Blueprint:
 
     @routes.get("/<path:name>")
     def get(name: str) -> ResponseReturnValue:
-        catalog.get(name)
+        if name not in catalog.models:
+            raise errors.NotFound(f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
         return model(name)
 
     return routes

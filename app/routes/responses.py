@@ -21,6 +21,7 @@ def blueprint(responses: Responses) -> Blueprint:
 
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
+        parsing.refuse_streaming()
         document, ended = responses.get(caller(), response_id)
         answer = _json(document)
         if not ended:

@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 TEXT_LIMIT = 10_485_760  # characters, of any one text
+METADATA_LIMIT = 16  # pairs
 
 # Parameters of the API that are not served yet. Unless they say what is done anyway, they are refused by
 # name: silently ignoring one would answer a question nobody asked.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "background_options": (),
+    "background_options": ({}, {"completion_window": "soonest"}),
     "context_management": (),
     "conversation": (),
     "frequency_penalty": (0,),
@@ -21,12 +23,18 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (),
     "prompt": (),
     "prompt_cache_key": (),
+    "prompt_cache_options": (),
     "prompt_cache_retention": (),
-    "reasoning": (),
+    "reasoning": ({},),
     "safety_identifier": (),
     "stream": (False,),
     "stream_options": (),
-    "text": ({"format": {"type": "text"}},),
+    "text": (
+        {},
+        {"format": {"type": "text"}},
+        {"verbosity": "medium"},
+        {"format": {"type": "text"}, "verbosity": "medium"},
+    ),
     "tool_choice": ("auto", "none"),
     "tools": ([],),
     "top_logprobs": (0,),
@@ -36,9 +44,28 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 
 Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 
+# In pydantic's paths of errors these name the branch of a union; no field is called so.
+TAGS = frozenset({"<text>", "<list>"})
+
+
+def _branch(value: Any) -> str:
+    return "<text>" if isinstance(value, str) else "<list>"
+
+
+def _few(value: Any) -> Any:
+    # Before its pairs are looked at: an error for each of a million would take gigabytes.
+    if isinstance(value, dict) and len(value) > METADATA_LIMIT:
+        raise PydanticCustomError("too_many_pairs", "", {"max_length": METADATA_LIMIT, "actual_length": len(value)})
+    return value
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_left_out(cls, body: Any) -> Any:
+        return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
 class TextPart(_Strict):
@@ -54,8 +81,8 @@ class Message(_Strict):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: Annotated[
-        Annotated[Text, Tag("text")] | Annotated[list[TextPart], Tag("parts")],
-        Discriminator(lambda value: "text" if isinstance(value, str) else "parts"),
+        Annotated[Text, Tag("<text>")] | Annotated[list[TextPart], Field(fail_fast=True), Tag("<list>")],
+        Discriminator(_branch),
     ]
 
 
@@ -65,24 +92,19 @@ class CreateResponse(_Strict):
     Source: openai-openapi CreateResponse; bounds as in its reference.
     """
 
-    model: str
+    model: Annotated[str, Field(max_length=256)]
     input: Annotated[
-        Annotated[Text, Tag("text")] | Annotated[list[Message], Field(min_length=1), Tag("items")],
-        Discriminator(lambda value: "text" if isinstance(value, str) else "items"),
+        Annotated[Text, Tag("<text>")] | Annotated[list[Message], Field(min_length=1, fail_fast=True), Tag("<list>")],
+        Discriminator(_branch),
     ]
     instructions: Text | None = None
     background: bool = False
     store: bool = True
-    max_output_tokens: Annotated[int, Field(ge=16)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=16, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1
     metadata: Annotated[
         dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-        Field(max_length=16),
+        BeforeValidator(_few),
     ] = Field(default_factory=dict)
     service_tier: Literal["auto", "default", "flex", "no-limit", "priority", "scale", "fast", "ultrafast"] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_means_left_out(cls, body: Any) -> Any:
-        return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body

@@ -1,0 +1,18 @@
+"""Long faults on real processes: the figures a platform team stakes its name on."""
+
+import pytest
+
+from tests.e2e.test_faults import everything_killed
+from tests.model_server import ModelServer
+from tests.stack import Stack
+
+
+@pytest.mark.long
+def test_120_responses_all_end_once_when_worker_valkey_and_sweeper_are_killed(
+    stack: Stack, models: ModelServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = everything_killed(stack, models, running=60, waiting=60)
+
+    assert sum(counts.values()) == 120
+    with capsys.disabled():
+        print(f"\n120 accepted, all ended once: {counts}")

@@ -1,0 +1,120 @@
+"""The migrated schema: what the models say, up and down, and refused where it is not ours."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import migrations
+from core import errors, schema_version
+from core.db import Database
+from core.tables import metadata
+from tests.conftest import new_database
+
+PARTS = ("api", "worker", "sweeper")
+
+
+def schema(url: str) -> list[tuple]:
+    """Everything a migration makes: columns, constraints, indexes, functions and triggers, spelled out."""
+    with psycopg.connect(url) as connection:
+        return connection.execute("""
+            select 'column', table_name::text, column_name::text, data_type || is_nullable || coalesce(column_default, '')
+                from information_schema.columns where table_schema = 'public'
+            union all select 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
+                from pg_constraint where connamespace = 'public'::regnamespace
+            union all select 'index', tablename::text, indexname::text, indexdef
+                from pg_indexes where schemaname = 'public'
+            union all select 'function', '', proname::text, prosrc
+                from pg_proc where pronamespace = 'public'::regnamespace
+            union all select 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid)
+                from pg_trigger where not tgisinternal
+            order by 1, 2, 3""").fetchall()
+
+
+def test_the_migrated_schema_is_what_the_models_say(database_url: str) -> None:
+    engine = sa.create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_upgrade_downgrade_and_upgrade_again_give_the_same_schema(postgres_url: str) -> None:
+    url = new_database(postgres_url)
+    migrations.upgrade(url)
+    first = schema(url)
+    migrations.downgrade(url, "base")
+    bare = [row for row in schema(url) if "alembic_version" not in row[1]]
+    migrations.upgrade(url)
+
+    assert len(first) > 50
+    assert bare == []
+    assert schema(url) == first
+
+
+def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
+    before = schema(database_url)
+
+    migrations.upgrade(database_url)
+
+    assert schema(database_url) == before
+
+
+def test_the_program_knows_every_migration_and_needs_the_last(postgres_url: str) -> None:
+    script = ScriptDirectory.from_config(migrations.config(postgres_url))
+
+    assert tuple(revision.revision for revision in script.walk_revisions())[::-1] == schema_version.KNOWN
+    assert script.get_heads() == [schema_version.HEAD]
+
+
+@pytest.mark.parametrize(
+    ("revision", "says"),
+    [(None, "older"), ("9999", "newer")],
+)
+def test_a_schema_that_is_not_this_programs_is_refused_in_one_line(
+    postgres_url: str, template: str, revision: str | None, says: str
+) -> None:
+    url = new_database(postgres_url, template if revision else "template0")
+    if revision:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("update alembic_version set version_num = %s", (revision,))
+    database = Database(url, connections=1)
+    database.open()
+    try:
+        with pytest.raises(errors.SchemaMismatch, match=says) as caught:
+            schema_version.check(database)
+    finally:
+        database.close()
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_part_starts_on_a_schema_that_is_not_its_own(
+    postgres_url: str, valkey_url: str, config: Path, tmp_path: Path, part: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local.cli", part],
+        env={
+            "BACKBURNER_HOME": str(tmp_path),
+            "BACKBURNER_DATABASE_URL": new_database(postgres_url),
+            "BACKBURNER_REDIS_URL": valkey_url,
+            "BACKBURNER_CONFIG": str(config),
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: The database's schema is older (empty)")
+    assert "Traceback" not in done.stderr

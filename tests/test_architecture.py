@@ -1,0 +1,57 @@
+"""Rules of the tree that nobody has to remember."""
+
+from pathlib import Path
+
+import pytest
+
+from app import errors as http
+from core import errors, queue
+from core.settings import Settings
+from worker import tasks
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [path for name in ("app", "core", "worker", "local", "migrations") for path in (ROOT / name).rglob("*.py")]
+
+
+def every(cls: type) -> set[type]:
+    return {cls, *(found for sub in cls.__subclasses__() for found in every(sub))}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_source_file_is_small_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+
+    assert len(text.splitlines()) <= 350
+    assert not text.strip() or text.startswith('"""')
+
+
+def test_test_files_are_small() -> None:
+    assert [path for path in (ROOT / "tests").rglob("*.py") if len(path.read_text().splitlines()) > 400] == []
+
+
+def test_every_error_a_request_can_meet_has_a_status() -> None:
+    ours = {error for error in every(errors.Error) if error.__module__ == "core.errors"}
+
+    assert all(any(ancestor in http.STATUS for ancestor in error.__mro__) for error in ours)
+
+
+def test_every_task_that_is_rung_for_exists() -> None:
+    app = queue.celery_app("redis://127.0.0.1:9/0")
+    tasks.register(app, runner=None)
+    app.finalize()
+
+    assert queue.RUN_RESPONSE in app.tasks
+    app.close()
+
+
+def test_no_tracked_file_names_a_package_registry() -> None:
+    pins = [*(ROOT / "requirements").glob("*"), ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "Dockerfile"]
+
+    assert [path for path in pins if "://" in path.read_text() and "pypi" in path.read_text().lower()] == []
+
+
+def test_defaults_of_settings_fit_each_other() -> None:
+    found = Settings()
+
+    assert found.renew_every_s * 2 <= found.lease_s
+    assert found.queue_timeout_s <= found.whole_timeout_s

@@ -1,0 +1,76 @@
+"""Settings and the configuration file: what is wrong is named in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from core import catalog, errors, settings
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> settings.Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"BACKBURNER_{name}", value)
+    return settings.load()
+
+
+def test_a_wrong_setting_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.BadSettings, match="BACKBURNER_PORT"):
+        load(monkeypatch, PORT="none")
+
+
+def test_a_lease_that_two_missed_renewals_would_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.BadSettings, match="twice"):
+        load(monkeypatch, LEASE_S="5", RENEW_EVERY_S="4")
+
+
+def test_the_environment_goes_before_what_a_running_stack_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/stack.env").write_text(
+        "BACKBURNER_DATABASE_URL=postgresql://stack\nBACKBURNER_REDIS_URL=redis://s\n"
+    )
+
+    found = load(monkeypatch, HOME=str(tmp_path), DATABASE_URL="postgresql://mine")
+
+    assert found.database_url is not None
+    assert found.redis_url is not None
+    assert found.database_url.get_secret_value() == "postgresql://mine"
+    assert found.redis_url.get_secret_value() == "redis://s"
+
+
+def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hidden" not in repr(load(monkeypatch, DATABASE_URL="postgresql://u:hidden@h/d", API_KEY="sk-hidden"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[models", "not TOML"),
+        ("[models.a]\n", "models.a.base_url"),
+        ("[models.a]\nbase_url = 'nowhere'\n", "models.a.base_url"),
+        ("[models.a]\nbase_url = 'http://h/v1'\nconcurency = 2\n", "models.a.concurency"),
+        ("[models.a]\nbase_url = 'http://h/v1'\nconcurrency = 0\n", "models.a.concurrency"),
+        ("[models.a]\nbase_url = 'http://h/v1'\n[models.a.timeouts]\nidle = -1\n", "models.a.timeouts.idle"),
+    ],
+)
+def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, names: str) -> None:
+    path = tmp_path / "backburner.toml"
+    path.write_text(text)
+
+    with pytest.raises(errors.BadSettings, match=names) as caught:
+        catalog.load(path)
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.BadSettings, match="cannot be read"):
+        catalog.load(tmp_path / "none.toml")
+
+
+def test_a_model_servers_key_comes_from_the_variable_the_configuration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "backburner.toml"
+    path.write_text("[models.a]\nbase_url = 'http://h/v1'\napi_key_env = 'SOME_KEY'\n")
+    monkeypatch.setenv("SOME_KEY", "s3cret")
+
+    assert catalog.load(path).get("a").api_key() == "s3cret"
