@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import openai
 import psycopg
@@ -59,7 +59,7 @@ class Stack:
             **{f"BACKBURNER_{name}": value for name, value in CLOCKS.items()},
         }
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
