@@ -138,6 +138,7 @@ def _live_on_the_pool(engine: Engine) -> None:
 def _consume(app: Celery, worker_id: str, settings: Settings) -> None:
     app.worker_main(
         [
+            "--quiet",  # no banner among log lines
             "worker",
             f"--hostname={worker_id}",
             f"--concurrency={settings.worker_slots}",
