@@ -1,7 +1,7 @@
 """The schema: tables, columns, constraints and indexes. Rows are read and written in core/store."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from core.lifecycle import Status
 
@@ -60,6 +60,9 @@ responses = sa.Table(
     sa.Column("ends_by", _instant, nullable=False),  # clock of the whole
     sa.Column("available_at", _instant, nullable=False, server_default=_now),
     sa.Column("rung_at", _instant),  # null while queued: waiting in Postgres for its turn
+    sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: never found by its ID
+    sa.Column("followed_until", _instant),  # foreground: somebody waits for it until then, at least
+    sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # the document's, to list by
     sa.Column("request", sa.Text, nullable=False),  # JSON, validated and with defaults
     sa.Column("document", sa.Text, nullable=False),  # JSON a poll returns; while running, what it starts from
     sa.Column("created_at", _instant, nullable=False, server_default=_now),
@@ -99,6 +102,19 @@ responses = sa.Table(
     sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
     sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and rung_at is not null")),
     sa.Index("responses_queued_until_idx", "queued_until", postgresql_where=sa.text("status = 'queued'")),
+    sa.Index(
+        "responses_followed_until_idx",
+        "followed_until",
+        postgresql_where=sa.text("followed_until is not null and finished_at is null"),
+    ),
+    sa.Index("responses_unstored_idx", "finished_at", postgresql_where=sa.text("not stored")),
+    sa.Index("responses_listed_idx", "project_id", "created_at", "id", postgresql_where=sa.text("stored")),
+    sa.Index(
+        "responses_metadata_idx",
+        "metadata",
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+    ),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
 )
 
@@ -138,4 +154,23 @@ workers = sa.Table(
     sa.Column("slots", sa.Integer, nullable=False),
     sa.Column("started_at", _instant, nullable=False, server_default=_now),
     sa.Column("seen_at", _instant, nullable=False, server_default=_now),
+)
+
+# Where an item is found that a request refers to by its ID.
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("project_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("project_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_hash", sa.LargeBinary, nullable=False),
+    sa.Column("response_id", sa.Text, nullable=False),
+    sa.Column("created_at", _instant, nullable=False, server_default=_now, index=True),
 )

@@ -2,54 +2,37 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-TEXT_LIMIT = 10_485_760  # characters, of any one text
+from core.schemas.base import Open, Strict, Text, tag, text_or_list
+from core.schemas.items import InputItem
+from core.schemas.tools import Tool, ToolChoice
+
 METADATA_LIMIT = 16  # pairs
 
-# Parameters of the API that are not served yet. Unless they say what is done anyway, they are refused by
-# name: silently ignoring one would answer a question nobody asked.
+# Parameters of the API that are not served: refused by name unless they say what is done anyway, because
+# silently ignoring one would answer a question nobody asked.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "background_options": ({}, {"completion_window": "soonest"}),
     "context_management": (),
     "conversation": (),
-    "frequency_penalty": (0,),
-    "include": ([],),
-    "max_tool_calls": (),
     "moderation": (),
-    "parallel_tool_calls": (True,),
-    "presence_penalty": (0,),
-    "previous_response_id": (),
     "prompt": (),
-    "prompt_cache_key": (),
-    "prompt_cache_options": (),
-    "prompt_cache_retention": (),
-    "reasoning": ({},),
-    "safety_identifier": (),
     "stream": (False,),
-    "stream_options": (),
-    "text": (
-        {},
-        {"format": {"type": "text"}},
-        {"verbosity": "medium"},
-        {"format": {"type": "text"}, "verbosity": "medium"},
-    ),
-    "tool_choice": ("auto", "none"),
-    "tools": ([],),
     "top_logprobs": (0,),
     "truncation": ("disabled",),
-    "user": (),
 }
-
-Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
-
-# In pydantic's paths of errors these name the branch of a union; no field is called so.
-TAGS = frozenset({"<text>", "<list>"})
-
-
-def _branch(value: Any) -> str:
-    return "<text>" if isinstance(value, str) else "<list>"
+# What `include` may ask for; of tools that are not run here there is nothing to include.
+Include = Literal[
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+]
 
 
 def _few(value: Any) -> Any:
@@ -59,52 +42,101 @@ def _few(value: Any) -> Any:
     return value
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
+class Reasoning(Open):
+    """How hard the model should think; passed on as the model server's `reasoning_effort`."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_means_left_out(cls, body: Any) -> Any:
-        return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
 
 
-class TextPart(_Strict):
-    """One piece of text of a message; `output_text` where an assistant is quoted."""
-
-    type: Literal["input_text", "output_text"]
-    text: Text
+class PlainFormat(Strict):
+    type: Literal["text"]
 
 
-class Message(_Strict):
-    """A message of the conversation so far; `type` may be left out."""
-
-    type: Literal["message"] = "message"
-    role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[
-        Annotated[Text, Tag("<text>")] | Annotated[list[TextPart], Field(fail_fast=True), Tag("<list>")],
-        Discriminator(_branch),
-    ]
+class ObjectFormat(Strict):
+    type: Literal["json_object"]
 
 
-class CreateResponse(_Strict):
+class SchemaFormat(Strict):
+    type: Literal["json_schema"]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+    description: str | None = None
+
+
+def _format(value: Any) -> str:
+    return tag(str(value.get("type")) if isinstance(value, dict) else "text")
+
+
+Format = Annotated[
+    Annotated[PlainFormat, Tag(tag("text"))]
+    | Annotated[ObjectFormat, Tag(tag("json_object"))]
+    | Annotated[SchemaFormat, Tag(tag("json_schema"))],
+    Discriminator(
+        _format,
+        custom_error_type="unknown_format",
+        custom_error_message="The type of a format must be 'text', 'json_object' or 'json_schema'",
+    ),
+]
+
+
+class TextConfig(Strict):
+    """The shape of the text: free, JSON, or JSON by a schema."""
+
+    format: Format = PlainFormat(type="text")
+    verbosity: Literal["low", "medium", "high"] = "medium"
+
+
+class StreamOptions(Strict):
+    include_obfuscation: bool | None = None
+
+
+class BackgroundOptions(Strict):
+    completion_window: Literal["soonest", "2h", "8h"] = "soonest"
+    continuation_id: Annotated[str, Field(max_length=256)] | None = None
+
+
+class CreateResponse(Strict):
     """A request for a response; fields it does not name are ignored.
 
-    Source: openai-openapi CreateResponse; bounds as in its reference.
+    Source: openai-openapi CreateResponse; bounds as in its reference, `safety_identifier` as in the newer SDK.
     """
 
     model: Annotated[str, Field(max_length=256)]
-    input: Annotated[
-        Annotated[Text, Tag("<text>")] | Annotated[list[Message], Field(min_length=1, fail_fast=True), Tag("<list>")],
-        Discriminator(_branch),
-    ]
+    input: (
+        Annotated[
+            Annotated[Text, Tag("<text>")]
+            | Annotated[list[InputItem], Field(min_length=1, max_length=10_000, fail_fast=True), Tag("<list>")],
+            text_or_list(),
+        ]
+        | None
+    ) = None
     instructions: Text | None = None
+    previous_response_id: Annotated[str, Field(max_length=256)] | None = None
     background: bool = False
+    background_options: BackgroundOptions | None = None
     store: bool = True
+    stream_options: StreamOptions | None = None
+    include: Annotated[list[Include], Field(max_length=20, fail_fast=True)] = Field(default_factory=list)
     max_output_tokens: Annotated[int, Field(ge=16, le=2**31 - 1)] | None = None
+    max_tool_calls: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1
+    presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0
+    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] = Field(default_factory=list)
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    reasoning: Reasoning | None = None
+    text: TextConfig = Field(default_factory=TextConfig)
     metadata: Annotated[
         dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
         BeforeValidator(_few),
     ] = Field(default_factory=dict)
     service_tier: Literal["auto", "default", "flex", "no-limit", "priority", "scale", "fast", "ultrafast"] | None = None
+    safety_identifier: Annotated[str, Field(max_length=128)] | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    prompt_cache_options: Open | None = None
+    user: Annotated[str, Field(max_length=512)] | None = None

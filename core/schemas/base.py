@@ -1,0 +1,39 @@
+"""What every schema of the wire shares: strictness, texts, and how unions are told apart."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+
+TEXT_LIMIT = 10_485_760  # characters, of any one text
+
+Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+CallId = Annotated[str, Field(min_length=1, max_length=64)]
+ItemId = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Strict(BaseModel):
+    """A part of a request: no type is bent into another, null means left out, unknown fields are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_left_out(cls, body: Any) -> Any:
+        return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
+
+
+class Open(Strict):
+    """A part of a request of which we know little and keep everything."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+
+def tag(name: str) -> str:
+    """A union's branch as it stands in pydantic's paths; no field is called so, and `app` leaves it out."""
+    return f"<{name}>"
+
+
+def text_or_list() -> Discriminator:
+    """Tells a text from a list."""
+    return Discriminator(lambda value: tag("text") if isinstance(value, str) else tag("list"))
