@@ -165,5 +165,6 @@ def _type(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = jsonio.dumps(value)
+    """A client's own text or number, as JSON; what nests is not for a message, and may nest too deep to be written."""
+    text = jsonio.dumps(value) if isinstance(value, str | int | float) else _type(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -94,7 +94,9 @@ class Database:
         while True:
             try:
                 return work()
-            except errors.StoreUnavailable:
+            except errors.StoreUnavailable as error:
+                if not for_s and isinstance(error.__cause__, PoolTimeout):
+                    raise  # it was waited for already, and nothing was stale
                 if pause and time.monotonic() + pause > until:
                     raise
             time.sleep(pause)

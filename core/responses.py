@@ -48,15 +48,15 @@ class Responses:
             errors.Forbidden: the key may not use the tier. Nothing is written.
             errors.StoreUnavailable: it is not known to be written.
         """
-        if not request.store:
-            raise errors.InvalidRequest(
-                "background can only be used when `store` is true (background=true requires store=true).",
-                param="background",
-                code="unsupported_parameter",
-            )
         if not request.background:
             raise errors.InvalidRequest(
                 "Only background=true is served: create with background=true and poll by ID.",
+                param="background",
+                code="unsupported_parameter",
+            )
+        if not request.store:
+            raise errors.InvalidRequest(
+                "background can only be used when `store` is true (background=true requires store=true).",
                 param="background",
                 code="unsupported_parameter",
             )

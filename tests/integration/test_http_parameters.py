@@ -112,7 +112,7 @@ WRONG = {
     "metadata of 17 pairs": ("metadata", {str(n): "" for n in range(17)}, "object_above_max_properties", "metadata"),
     "metadata of numbers by the million": (
         "metadata",
-        {str(n): n for n in range(1_000_000)},
+        {str(n): n for n in range(200_000)},
         "object_above_max_properties",
         "metadata",
     ),
@@ -157,8 +157,8 @@ def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(
         ({"input": [None]}, "Invalid type for 'input[0]': expected an object, but got null."),
         ({"model": None}, "Missing required parameter: 'model'."),
         ({"model": "nope"}, "The model 'nope' does not exist."),
-        ({"temperature": 3}, "Invalid 'temperature': 3 is more than 2."),
-        ({"top_p": -0.5}, "Invalid 'top_p': -0.5 is less than 0."),
+        ({"temperature": 3}, "Invalid 'temperature': 3 is more than 2.0."),
+        ({"top_p": -0.5}, "Invalid 'top_p': -0.5 is less than 0.0."),
         ({"max_output_tokens": 1}, "Invalid 'max_output_tokens': 1 is less than 16."),
         ({"input": []}, "Invalid 'input': it is empty; at least one item is needed."),
         (
@@ -215,7 +215,9 @@ def test_a_good_value_is_taken_echoed_and_found_again(api: Api, changes: dict[st
 
 
 def test_of_a_parameter_given_twice_the_last_counts(api: Api) -> None:
-    created = api.post(b'{"model":"nope","temperature":9,"background":true,"input":"hi","model":"scripted","temperature":2}')
+    created = api.post(
+        b'{"model":"nope","temperature":9,"background":true,"input":"hi","model":"scripted","temperature":2}'
+    )
 
     assert created.get_json()["model"] == "scripted"
     assert created.get_json()["temperature"] == 2
