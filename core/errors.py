@@ -11,8 +11,9 @@ Error:
 ├── TooLarge
 ├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
 └── ModelServerFailed  the model server did not do its part
-    ├── Unavailable    it may later: try again
-    └── Refused        it never will, for this request
+    ├── Unavailable    it cannot now: wait for it
+    ├── Erred          it failed before any output: a few more tries
+    └── Refused        it will not, for this request
 """
 
 

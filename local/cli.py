@@ -108,7 +108,7 @@ def migrate() -> None:
         upgrade(database_url(settings.load()))
     except OperationalError as error:
         cause = str(error.orig).splitlines()[0]
-        raise errors.StoreUnavailable(f"Postgres is not available: {cause}") from error
+        raise errors.StoreUnavailable(f"Postgres did not migrate: {cause}") from error
 
 
 def _need_local_packages() -> None:

@@ -39,7 +39,7 @@ class Edges:
         names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
         return [
             self._part("api", lambda _pid: web.status(healthz) == 200),
-            *(self._part(name, self._consumes, grace_s=settings.drain_s + 10) for name in names),
+            *(self._part(name, self._consumes, grace_s=settings.drain_s + 20) for name in names),
             self._part("sweeper", _lives_for(SETTLED_S)),
             self._part("flower", lambda _pid: web.status(flower) is not None),
         ]

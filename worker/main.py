@@ -36,6 +36,7 @@ class Engine:
         self._freed = asyncio.Event()
         self._servers: dict[str, ModelServer] = {}
         self._living: asyncio.Task[None] | None = None
+        self._stamping: asyncio.Task[None] | None = None
         self.runner = Runner(
             core.attempts,
             core.catalog,
@@ -53,9 +54,16 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop living, and say so."""
+        await self.leave()
         if self._living is not None:
             self._living.cancel()
             await asyncio.wait({self._living})
+
+    async def leave(self) -> None:
+        """Say that this worker takes nothing more, so that nothing more is rung for its slots."""
+        if self._stamping is not None:
+            self._stamping.cancel()
+            await asyncio.wait({self._stamping})
         try:
             await asyncio.to_thread(self._core.workers.leave, self._worker_id)
         except errors.StoreUnavailable as error:
@@ -75,7 +83,7 @@ class Engine:
             living.create_task(
                 presence.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._pulse.stop)
             )
-            living.create_task(
+            self._stamping = living.create_task(
                 presence.stamp_for_ever(
                     self._core.workers,
                     self._worker_id,
@@ -112,6 +120,9 @@ def run(settings: Settings) -> None:
             worker_hijack_root_logger=False,
             worker_redirect_stdouts=False,
         )
+        for name, model in core.catalog.models.items():
+            if model.api_key_env and model.api_key() is None:
+                logger.warning("no key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id)
         tasks.register(app, engine.runner)
         _live_on_the_pool(engine)
@@ -120,15 +131,24 @@ def run(settings: Settings) -> None:
 
 
 def _live_on_the_pool(engine: Engine) -> None:
+    pools: list[AioPool] = []
+
     def call(pool: AioPool, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, pool.loop).result(_STOP_S)
 
     def start(sender: AioPool, **_: Any) -> None:
+        pools.append(sender)
         call(sender, engine.start())
 
     def stop(sender: AioPool, **_: Any) -> None:
         call(sender, engine.stop())
 
+    def drain(**_: Any) -> None:
+        # In a signal handler: not waited for.
+        if pools:
+            asyncio.run_coroutine_threadsafe(engine.leave(), pools[0].loop)
+
+    signals.worker_shutting_down.connect(drain, weak=False)
     signals.worker_process_init.connect(start, weak=False)
     signals.worker_process_shutdown.connect(stop, weak=False)
     # Ours are configured; with a receiver Celery leaves logging alone.

@@ -144,7 +144,12 @@ class Runner:
                 if isinstance(end, HandBack):
                     # Nothing was shown, so there is nothing in the tail that the next attempt would not write.
                     given = await self._call(lambda: self._attempts.hand_back(attempt, end))
-                    return f"handed back: {end.cause}" if given else "stopped: ended by someone else"
+                    if not given:
+                        break
+                    log.info(
+                        "handed back", extra={**_of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)}
+                    )
+                    return f"handed back: {end.cause}"
                 written = await self._call(lambda: self._attempts.end(attempt, end, tail))
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**_of(attempt), "cause": str(error)})

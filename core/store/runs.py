@@ -74,8 +74,8 @@ def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: fl
     return {str(row[0]) for row in rows}
 
 
-# A run that is lost or given back gets a new stay in the queue of the length it had at first; one that waits
-# for its model server keeps its first deadline, or it would wait for ever.
+# Once it has run, only the whole's clock bounds a response's stay in the queue; one that waits for its model
+# server has not, and keeps the queue's.
 _REQUEUE = """
 with back as (
     update responses
@@ -83,7 +83,7 @@ with back as (
         available_at = now() + %(delay_s)s * interval '1 s',
         failures = failures + (%(outcome)s = 'lost')::int, waits = waits + (%(outcome)s = 'waited')::int,
         queued_until = case when %(outcome)s = 'waited' then queued_until
-            else least(ends_by, now() + (queued_until - created_at)) end
+            else ends_by end
     where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
         and (%(outcome)s <> 'lost' or lease_until < now())
     returning id, attempt
