@@ -16,6 +16,7 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.Forbidden: (403, "permission_error"),
     errors.NotFound: (404, "invalid_request_error"),
     errors.TooLarge: (413, "invalid_request_error"),
+    errors.Busy: (503, "server_error"),
     errors.StoreUnavailable: (503, "server_error"),
     errors.Error: (500, "server_error"),
 }
@@ -41,7 +42,9 @@ def install(app: Flask) -> None:
         status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
         if status >= 500:
             log.warning("unavailable", extra={"request": g.get("request_id"), "cause": str(error)})
-        answer = envelope(status, kind, _OURS.get(status, str(error)), param=error.param, code=error.code)
+        # A full server may say so; what went wrong inside is for its log.
+        message = str(error) if status < 500 or isinstance(error, errors.Busy) else _OURS[status]
+        answer = envelope(status, kind, message, param=error.param, code=error.code)
         if status == 503:
             answer.headers["Retry-After"] = RETRY_AFTER_S
         if status == 401:

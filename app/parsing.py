@@ -1,5 +1,6 @@
 """Bytes of a request's body into a schema, or an error that names the field."""
 
+import hashlib
 from typing import Any, NoReturn, TypeVar
 
 import orjson
@@ -9,7 +10,8 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from core import errors, jsonio
-from core.schemas.request import TAGS, UNSUPPORTED, CreateResponse
+from core.creation import Repeat
+from core.schemas.request import UNSUPPORTED, CreateResponse
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -38,17 +40,26 @@ _WRONG_VALUES = {
     "greater_than_equal": ("{number}_below_min_value", "Invalid '{param}': {value} is less than {ge}."),
     "less_than_equal": ("{number}_above_max_value", "Invalid '{param}': {value} is more than {le}."),
 }
+# What these found is wrong with the `type` of the value they name.
+_UNKNOWN_TYPES = frozenset({"unknown_item", "unknown_part", "unknown_tool", "unknown_choice", "unknown_format"})
+# Parameters of other vendors' servers, which mean nothing here.
+_IGNORED = frozenset({"access_programs", "image", "client_metadata"})
+_KNOWN = frozenset(CreateResponse.model_fields) | UNSUPPORTED.keys() | _IGNORED
+KEY_LIMIT = 255
 _SHOWN = 100  # characters of a client's own value in a message
 
 
-def create_response() -> CreateResponse:
-    """The body of a create.
+def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
+    """The body of a create, checked.
+
+    Args:
+        strict: refuse parameters that the API does not have; else they are ignored.
 
     Raises:
-        errors.InvalidRequest: it is not JSON, or a parameter is wrong, unknown in value or not served.
-        errors.TooLarge: it is over the limit.
+        errors.InvalidRequest: a parameter is wrong, unknown in value or not served.
     """
-    body = json_object()
+    if strict:
+        _refuse_unknown(body)
     for name, harmless in UNSUPPORTED.items():
         value = body.get(name)
         if value is not None and not any(_same(value, default) for default in harmless):
@@ -60,23 +71,33 @@ def create_response() -> CreateResponse:
     return _validate(CreateResponse, body)
 
 
+def repeat(body: dict[str, Any]) -> Repeat | None:
+    """How the client repeats this create, if it says so.
+
+    Raises:
+        errors.InvalidRequest: its Idempotency-Key is empty or too long.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= KEY_LIMIT:
+        raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {KEY_LIMIT} characters.")
+    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return Repeat(key, hashlib.sha256(canonical).digest())
+
+
+def _refuse_unknown(body: dict[str, Any]) -> None:
+    for name in body:
+        if name not in _KNOWN:
+            raise errors.InvalidRequest(
+                f"Unknown parameter: '{name[:_SHOWN]}'.", param=name[:_SHOWN], code="unknown_parameter"
+            )
+
+
 def _same(value: Any, default: Any) -> bool:
     if isinstance(value, dict):
         value = {key: part for key, part in value.items() if part is not None}
     return isinstance(value, bool) == isinstance(default, bool) and bool(value == default)
-
-
-def refuse_streaming() -> None:
-    """Refuse `stream=true` in the query.
-
-    Raises:
-        errors.InvalidRequest: it is there, or `stream` says neither true nor false.
-    """
-    asked = request.args.get("stream", "false").lower()
-    if asked in {"true", "1"}:
-        raise errors.InvalidRequest("'stream' is not supported.", param="stream", code="unsupported_parameter")
-    if asked not in {"false", "0", ""}:
-        raise errors.InvalidRequest("Invalid value for 'stream': it must be true or false.", param="stream")
 
 
 def json_object() -> dict[str, Any]:
@@ -98,6 +119,10 @@ def json_object() -> dict[str, Any]:
         raise errors.InvalidRequest(
             f"We could not parse the JSON body of your request: {problem} at line {error.lineno} column {error.colno}."
         ) from error
+    try:
+        orjson.dumps(_nested(body))
+    except TypeError as error:
+        raise errors.InvalidRequest("The body is nested too deeply.") from error
     if not isinstance(body, dict):
         raise errors.InvalidRequest(f"The body must be a JSON object, not {_type(body)}.", code="invalid_type")
     return body
@@ -132,6 +157,8 @@ def _refuse(detail: ErrorDetails) -> NoReturn:
     if kind in _WRONG_TYPES:
         message = f"Invalid type for '{param}': expected {_WRONG_TYPES[kind]}, but got {_type(value)}."
         raise errors.InvalidRequest(message, param=param, code="invalid_type")
+    if kind in _UNKNOWN_TYPES:
+        raise errors.InvalidRequest(f"Invalid value for '{param}.type': {detail['msg']}.", param=f"{param}.type")
     code, message = _WRONG_VALUES.get(kind, ("invalid_value", "Invalid value for '{param}'."))
     limits = detail.get("ctx", {})
     bound = limits.get("ge", limits.get("le"))
@@ -153,9 +180,16 @@ def _path(place: tuple[int | str, ...]) -> str:
     for part in place:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in TAGS:
+        elif not part.startswith("<"):  # a branch of a union, which no client knows of
             path += f".{part}" if path else part
     return path
+
+
+def _nested(body: Any) -> Any:
+    """The body as deep in other objects as it will be written."""
+    for _ in range(8):
+        body = [body]
+    return body
 
 
 def _type(value: Any) -> str:

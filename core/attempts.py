@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core import jsonio, tiers
+from core import context, tiers
 from core.db import Database
 from core.endings import Endings, Outcome, Spent, held_by
+from core.schemas.items import Item
 from core.schemas.request import CreateResponse
 from core.store import ends, events, runs, workers
 from core.store.events import Batch
@@ -20,6 +21,7 @@ class Attempt:
 
     Attributes:
         number: the fence; every write of the attempt carries it.
+        context: every item the model is shown, in order.
         document: the response object as JSON text, as of its creation.
         left_s: seconds until the run's clock ends.
         next_seq: the first free sequence number of the log.
@@ -32,6 +34,7 @@ class Attempt:
     number: int
     model: str
     request: CreateResponse
+    context: list[Item]
     document: str
     left_s: float
     next_seq: int
@@ -85,11 +88,13 @@ class Attempts:
             row = runs.claim(connection, response_id, worker_id, self._lease_s)
         if row is None:
             return None
+        request, items = context.unpack(row.request)
         return Attempt(
             response_id=row.id,
             number=row.attempt,
             model=row.model,
-            request=CreateResponse.model_validate(jsonio.loads(row.request)),
+            request=request,
+            context=items,
             document=row.document,
             left_s=row.left_s,
             next_seq=row.next_seq,

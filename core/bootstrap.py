@@ -8,6 +8,7 @@ from core import catalog, errors, schema_version
 from core.attempts import Attempts, Workers
 from core.bus import Bus
 from core.catalog import Catalog
+from core.creation import Creation
 from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings
@@ -16,6 +17,9 @@ from core.queue import Doorbell
 from core.responses import Responses
 from core.settings import Settings
 from core.sweep import Sweep
+from core.waiting import Waiting
+
+THREADS_FOR_POLLS = 64
 
 
 class Schema:
@@ -37,7 +41,9 @@ class Core:
     catalog: Catalog
     schema: Schema
     keys: Keys
+    creation: Creation
     responses: Responses
+    waiting: Waiting
     attempts: Attempts
     workers: Workers
     dispatch: Dispatch
@@ -72,6 +78,9 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     doorbell = Doorbell(redis_url(settings))
     endings = Endings(database, bus)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
+    # Waiting takes threads: some are kept for requests that only poll.
+    places = max(1, settings.api_threads - THREADS_FOR_POLLS)
+    waiting = Waiting(database, endings, redis_url(settings), places=places)
     database.open()
     try:
         yield Core(
@@ -79,7 +88,9 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             catalog=models,
             schema=Schema(database),
             keys=Keys(database, cache_s=settings.key_cache_s),
-            responses=Responses(database, doorbell, dispatch, endings, models, settings),
+            creation=Creation(database, doorbell, dispatch, models, settings),
+            responses=Responses(database, endings),
+            waiting=waiting,
             attempts=Attempts(database, endings, lease_s=settings.lease_s),
             workers=Workers(database, seen_s=settings.worker_seen_s),
             dispatch=dispatch,
@@ -87,6 +98,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             bus=bus,
         )
     finally:
+        waiting.close()
         database.close()
         doorbell.close()
         bus.close()

@@ -10,6 +10,10 @@ log = logging.getLogger(__name__)
 REST_S = 1.0
 
 
+# Where every process hears of every response that ended.
+ENDED_CHANNEL = "backburner:ended"
+
+
 def stop_channel(worker_id: str) -> str:
     """Where a worker hears which of its responses ended without it."""
     return f"backburner:stop:{worker_id}"
@@ -25,12 +29,19 @@ class Bus:
 
     def stop(self, worker_id: str, response_id: str) -> None:
         """Tell a worker that a response it runs has ended."""
+        # The worker learns it from a refused flush or at its next renewal, too.
+        self._publish(stop_channel(worker_id), response_id)
+
+    def ended(self, response_id: str) -> None:
+        """Tell whoever waits for a response that it has ended."""
+        self._publish(ENDED_CHANNEL, response_id)
+
+    def _publish(self, channel: str, message: str) -> None:
         if time.monotonic() < self._quiet_until:
             return
         try:
-            self._redis.publish(stop_channel(worker_id), response_id)
+            self._redis.publish(channel, message)
         except redis.RedisError as error:
-            # The worker learns it from a refused flush or at its next renewal.
             self._quiet_until = time.monotonic() + REST_S
             log.warning("cannot publish", extra={"cause": repr(error)})
 

@@ -10,7 +10,7 @@ from core.bus import Bus
 from core.db import Connection, Database
 from core.lifecycle import Status
 from core.schemas import document
-from core.store import ends, events
+from core.store import ends, events, items
 from core.store.ends import Locked, Spent
 from core.store.events import Batch
 
@@ -85,6 +85,7 @@ class Endings:
             final = self._write(connection, row, outcome, tail)
         if row.worker_id is not None and tail is None:
             self._bus.stop(row.worker_id, response_id)
+        self._bus.ended(response_id)
         log.info(
             "ended",
             extra={
@@ -125,4 +126,6 @@ class Endings:
             cause=outcome.cause,
             spent=outcome.spent,
         )
+        if row.stored:
+            items.insert(connection, row.project_id, row.id, [item["id"] for item in output.output])
         return text

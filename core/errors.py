@@ -9,6 +9,7 @@ Error:
 ├── Forbidden
 ├── NotFound
 ├── TooLarge
+├── Busy               no place left to wait in
 ├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
 └── ModelServerFailed  the model server did not do its part
     ├── Unavailable    it cannot now: wait for it
@@ -68,6 +69,12 @@ class TooLarge(Error):
     """The body is over the limit."""
 
     code = "request_too_large"
+
+
+class Busy(Error):
+    """There is no place left to wait in."""
+
+    code = "server_busy"
 
 
 class StoreUnavailable(Error):

@@ -1,115 +1,35 @@
-"""What a client may do with responses: create, get, cancel."""
+"""What a client may do with a response that is there: get, cancel, delete, list."""
 
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import psycopg
-
-from core import errors, ids, jsonio, tiers, transcript
-from core.catalog import Catalog
+from core import errors, ids, jsonio, transcript
 from core.db import Connection, Database
-from core.dispatch import Dispatch
 from core.endings import Endings, cancelled
-from core.lifecycle import Status
-from core.queue import Doorbell
+from core.keys import Caller
+from core.lifecycle import Status, is_terminal
 from core.schemas import document
-from core.schemas.request import CreateResponse
-from core.settings import Settings
-from core.store import events, lanes
+from core.store import events, listing
 from core.store import responses as store
-from core.store.keys import Caller
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a list: JSON texts of its entries, in order."""
+
+    data: list[str]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class Responses:
     """A project's responses, as its clients see them. Documents are JSON text."""
 
-    def __init__(
-        self,
-        database: Database,
-        doorbell: Doorbell,
-        dispatch: Dispatch,
-        endings: Endings,
-        catalog: Catalog,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
-        self._doorbell = doorbell
-        self._dispatch = dispatch
         self._endings = endings
-        self._catalog = catalog
-        self._settings = settings
-
-    def create(self, caller: Caller, request: CreateResponse) -> str:
-        """Store a response as queued and, if it may run now, ring for it; its document.
-
-        The row is committed before the ring, so a worker never misses it; a ring that is lost is repeated.
-
-        Raises:
-            errors.InvalidRequest: it cannot be taken. Nothing is written.
-            errors.Forbidden: the key may not use the tier. Nothing is written.
-            errors.StoreUnavailable: it is not known to be written.
-        """
-        if not request.background:
-            raise errors.InvalidRequest(
-                "Only background=true is served: create with background=true and poll by ID.",
-                param="background",
-                code="unsupported_parameter",
-            )
-        if not request.store:
-            raise errors.InvalidRequest(
-                "background can only be used when `store` is true (background=true requires store=true).",
-                param="background",
-                code="unsupported_parameter",
-            )
-        model = self._catalog.get(request.model)
-        tier = tiers.admit(request.service_tier, caller.rights)
-        response_id = ids.new("resp")
-        first = document.first(response_id, request, tier, int(time.time()))
-        announced = transcript.number([{"type": "response.created", "response": first}, transcript.lifecycle(first)], 0)
-        text = jsonio.dumps(first)
-        values = {
-            "id": response_id,
-            "project_id": caller.project_id,
-            "background": request.background,
-            "model": request.model,
-            "lane": tiers.LANE,
-            "tier": tier.value,
-            "run_s": model.timeouts.run,
-            "queue_s": self._settings.queue_timeout_s,
-            "whole_s": self._settings.whole_timeout_s,
-            "request": request.model_dump_json(),
-            "document": text,
-            "n": len(announced),
-            "events": "\n".join(jsonio.dumps(event) for event in announced),
-            "concurrency": model.concurrency,
-            "worker_seen_s": self._settings.worker_seen_s,
-            "ringable": self._doorbell.rings,
-        }
-        if self._insert(values):
-            self._ring(response_id)
-        return text
-
-    def _insert(self, values: dict[str, object]) -> bool:
-        """Write the row, once, also where the first try's answer was lost; whether it may be rung."""
-
-        def insert() -> bool:
-            try:
-                with self._database.transaction() as connection:
-                    if values["concurrency"] is not None:
-                        # A model's limit is exact: its counting must not overlap with another's.
-                        lanes.lock(connection, tiers.LANE, wait=True)
-                    return store.insert(connection, values)
-            except psycopg.errors.UniqueViolation:
-                # The first try had been committed: nobody else makes this ID.
-                return False
-
-        return self._database.again(insert)
-
-    def _ring(self, response_id: str) -> None:
-        try:
-            self._dispatch.ring([response_id], tiers.LANE)
-        except errors.StoreUnavailable:
-            # It is accepted; a ring without an answer is taken back by the sweeper.
-            return
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
         """A response's document, with what is committed of its output, and whether it has ended.
@@ -118,41 +38,130 @@ class Responses:
             errors.NotFound: the project has no such response.
             errors.StoreUnavailable: Postgres could not be asked.
         """
-        return self._database.again(lambda: self._get(caller, response_id))
 
-    def _get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
-        if not ids.is_response_id(response_id):
-            raise unknown(response_id)
-        with self._database.connection() as connection:
-            row = store.find(connection, caller.project_id, response_id)
-            if row is None:
-                raise unknown(response_id)
-            if row.status != Status.IN_PROGRESS:
-                return row.document, row.status != Status.QUEUED
-            return self._partial(connection, response_id, row.document), False
+        def get() -> tuple[str, bool]:
+            with self._database.connection() as connection:
+                row = _find(connection, caller, response_id)
+                return self._current(connection, row), is_terminal(Status(row.status))
 
-    def _partial(self, connection: Connection, response_id: str, first: str) -> str:
-        log = transcript.fold(jsonio.loads(line) for line in events.read(connection, response_id))
-        return jsonio.dumps(document.running(jsonio.loads(first), log.output))
+        return self._database.again(get)
+
+    def _current(self, connection: Connection, row: store.Found) -> str:
+        if row.status != Status.IN_PROGRESS:
+            return row.document
+        log = transcript.fold(jsonio.loads(line) for line in events.read(connection, row.id))
+        return jsonio.dumps(document.running(jsonio.loads(row.document), log.output))
 
     def cancel(self, caller: Caller, response_id: str) -> str:
-        """Cancel a response, at once and for good; one that has ended stays as it is. Its document.
+        """Cancel a background response, at once and for good; one that has ended stays as it is. Its document.
 
         Raises:
             errors.NotFound: the project has no such response.
+            errors.InvalidRequest: it is not a background response.
             errors.StoreUnavailable: whether it was cancelled is unknown; asking again is safe.
         """
-        if not ids.is_response_id(response_id):
-            raise unknown(response_id)
+        with self._database.connection() as connection:
+            found = _find(connection, caller, response_id)
+        if not found.background:
+            raise errors.InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
 
         def end() -> str | None:
-            return self._endings.end(
-                response_id,
-                cancelled("cancelled by a client"),
-                lambda row: row.project_id == caller.project_id,
-            )
+            return self._endings.end(response_id, cancelled("cancelled by a client"), lambda _: True)
 
         return self._database.again(end) or self.get(caller, response_id)[0]
+
+    def delete(self, caller: Caller, response_id: str) -> None:
+        """Delete a response that has ended, with its events; what was built on it keeps its copy.
+
+        Raises:
+            errors.NotFound: the project has no such response.
+            errors.InvalidRequest: it has not ended.
+            errors.StoreUnavailable: whether it was deleted is unknown; asking again is safe.
+        """
+        with self._database.connection() as connection:
+            found = _find(connection, caller, response_id)
+            if not is_terminal(Status(found.status)):
+                raise errors.InvalidRequest(
+                    f"Cannot delete an in-flight response: '{response_id}' is {found.status}; cancel it first.",
+                    param="response_id",
+                )
+            store.delete(connection, response_id)
+
+    def input_items(self, caller: Caller, response_id: str, *, limit: int, descending: bool, after: str | None) -> Page:
+        """What the model was given: the context it was created with, then its own input.
+
+        Raises:
+            errors.NotFound: the project has no such response.
+            errors.InvalidRequest: `after` is none of its items.
+        """
+        with self._database.connection() as connection:
+            _find(connection, caller, response_id)
+            packed = store.request(connection, caller.project_id, response_id)
+        if packed is None:
+            raise unknown(response_id)
+        items: list[dict[str, Any]] = jsonio.loads(packed)["context"]
+        if descending:
+            items.reverse()
+        if after is not None:
+            places = [place for place, item in enumerate(items) if item["id"] == after]
+            if not places:
+                raise errors.InvalidRequest(f"Item with id '{after[:200]}' not found.", param="after")
+            items = items[places[0] + 1 :]
+        page = items[:limit]
+        return _page([(item["id"], jsonio.dumps(item)) for item in page], more=len(items) > limit)
+
+    def listed(
+        self,
+        caller: Caller,
+        *,
+        limit: int,
+        descending: bool,
+        after: str | None = None,
+        status: str | None = None,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Page:
+        """A project's responses by creation, each as a poll would show it.
+
+        Raises:
+            errors.InvalidRequest: `after` is none of them.
+        """
+        with self._database.connection() as connection:
+            if after is not None and find_own(connection, caller, after) is None:
+                raise errors.InvalidRequest(f"Response with id '{after[:200]}' not found.", param="after")
+            rows = listing.page(
+                connection,
+                caller.project_id,
+                limit=limit + 1,
+                descending=descending,
+                after=after,
+                status=status,
+                model=model,
+                metadata=metadata,
+            )
+            entries = [(row.id, self._current(connection, row)) for row in rows[:limit]]
+        return _page(entries, more=len(rows) > limit)
+
+
+def _page(entries: list[tuple[str, str]], *, more: bool) -> Page:
+    return Page(
+        data=[text for _, text in entries],
+        first_id=entries[0][0] if entries else None,
+        last_id=entries[-1][0] if entries else None,
+        has_more=more,
+    )
+
+
+def find_own(connection: Connection, caller: Caller, response_id: str) -> store.Found | None:
+    """The response, if it is one of the caller's project; IDs that are none of ours need no query."""
+    return store.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
+
+
+def _find(connection: Connection, caller: Caller, response_id: str) -> store.Found:
+    found = find_own(connection, caller, response_id)
+    if found is None:
+        raise unknown(response_id)
+    return found
 
 
 def unknown(response_id: str) -> errors.NotFound:

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     api_threads: int = Field(default=400, ge=1)
     api_connections: int = Field(default=12, ge=1)
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    strict_params: bool = False
     key_cache_s: float = Field(default=5, ge=0, le=5)
 
     worker_slots: int = Field(default=200, ge=1)

@@ -5,17 +5,20 @@ import random
 
 from core import errors, tiers
 from core.attempts import shown
+from core.creation import KEY_KEPT_S
 from core.db import Database
 from core.dispatch import Dispatch
-from core.endings import Endings, Fence, Locked, Outcome, failed
+from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.lifecycle import Status
 from core.settings import Settings
-from core.store import lanes, runs, workers
+from core.store import followers, idempotency, lanes, responses, runs, workers
 from core.store.runs import Expired
 
 log = logging.getLogger(__name__)
 
 BATCH = 50
+# A response that is not stored goes with its delivery; what was never delivered, so long after its end.
+KEEP_UNSTORED_S = 60
 # Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
 FORGET_WORKERS_S = 600
 
@@ -37,12 +40,21 @@ class Sweep:
         """
         with self._database.connection() as connection:
             unclaimed = lanes.unring_unclaimed(connection, self._settings.claim_within_s)
+            if unclaimed:
+                log.warning("nobody claimed in time", extra={"responses": unclaimed})
             workers.delete_unseen(connection, FORGET_WORKERS_S)
-        if unclaimed:
-            log.warning("nobody claimed in time", extra={"responses": unclaimed})
+            responses.delete_unstored(connection, KEEP_UNSTORED_S)
+            idempotency.delete_old(connection, KEY_KEPT_S)
         self._expire()
+        self._cancel_left()
         while self._dispatch.dispatch(tiers.LANE):
             pass
+
+    def _cancel_left(self) -> None:
+        with self._database.connection() as connection:
+            left = followers.left(connection, BATCH)
+        for response_id in left:
+            self._endings.end(response_id, cancelled("nobody waits for it any more"), lambda row: not row.background)
 
     def _expire(self) -> None:
         while True:

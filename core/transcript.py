@@ -59,12 +59,18 @@ def close_items(transcript: Transcript, status: str) -> list[Event]:
     """
     closing: list[Event] = []
     for index in sorted(transcript.open):
-        item = transcript.output[index]
-        for content_index, part in enumerate(item["content"]):
-            closing += _close_part(item["id"], index, content_index, part)
-        item["status"] = status
-        closing.append({"type": "response.output_item.done", "output_index": index, "item": deepcopy(item)})
+        closing += close_message(transcript.output[index], index, status)
     transcript.open.clear()
+    return closing
+
+
+def close_message(item: Item, output_index: int, status: str) -> list[Event]:
+    """The events that close one open message, which gets `status`."""
+    closing: list[Event] = []
+    for content_index, part in enumerate(item["content"]):
+        closing += _close_part(item["id"], output_index, content_index, part)
+    item["status"] = status
+    closing.append({"type": "response.output_item.done", "output_index": output_index, "item": deepcopy(item)})
     return closing
 
 
@@ -74,12 +80,18 @@ def _close_part(item_id: str, output_index: int, content_index: int, part: dict[
     yield {"type": "response.content_part.done", **place, "part": deepcopy(part)}
 
 
+def message(item_id: str, text: str, status: str) -> Item:
+    """An assistant's message of one text."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": [part]}
+
+
 def open_message(item_id: str, output_index: int) -> list[Event]:
     """The events that open an assistant's message with one empty text."""
-    item = {"type": "message", "id": item_id, "status": "in_progress", "role": "assistant", "content": []}
-    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    item = message(item_id, "", "in_progress")
+    (part,) = item["content"]
     return [
-        {"type": "response.output_item.added", "output_index": output_index, "item": item},
+        {"type": "response.output_item.added", "output_index": output_index, "item": item | {"content": []}},
         {
             "type": "response.content_part.added",
             "item_id": item_id,
@@ -88,6 +100,35 @@ def open_message(item_id: str, output_index: int) -> list[Event]:
             "part": part,
         },
     ]
+
+
+def tool_call(item: Item, output_index: int) -> list[Event]:
+    """The events of a whole tool call: nothing of one is shown before it is known to be whole.
+
+    Args:
+        item: `function_call` or `custom_tool_call`, completed.
+    """
+    words, key = _TOOL_CALLS[item["type"]]
+    place = {"item_id": item["id"], "output_index": output_index}
+    done = {"type": f"response.{words}.done", **place, key: item[key]}
+    if item["type"] == "function_call":
+        done["name"] = item["name"]
+    return [
+        {
+            "type": "response.output_item.added",
+            "output_index": output_index,
+            "item": item | {key: "", "status": "in_progress"},
+        },
+        {"type": f"response.{words}.delta", **place, "delta": item[key]},
+        done,
+        {"type": "response.output_item.done", "output_index": output_index, "item": item},
+    ]
+
+
+_TOOL_CALLS = {
+    "function_call": ("function_call_arguments", "arguments"),
+    "custom_tool_call": ("custom_tool_call_input", "input"),
+}
 
 
 def text_delta(item_id: str, output_index: int, content_index: int, delta: str) -> Event:

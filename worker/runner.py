@@ -111,7 +111,7 @@ class Runner:
         tries = 0
         while True:
             try:
-                stream = self._servers[model.api].stream(run.attempt.model, model, run.attempt.request)
+                stream = self._servers[model.api].stream(model, run.attempt)
                 async with aclosing(stream):
                     async for output in stream:
                         answer.add(output)

@@ -1,38 +1,77 @@
 """/v1/responses."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app import parsing
+from app import foreground, parsing, query
 from app.auth import caller
-from core.responses import Responses
+from core import errors
+from core.bootstrap import Core
 
 # How long a client does well to wait between two polls; SDKs that know the header honour it.
 POLL_AFTER_MS = "1000"
 
 
-def blueprint(responses: Responses) -> Blueprint:
+def blueprint(core: Core) -> Blueprint:
     """The routes of responses."""
     routes = Blueprint("responses", __name__, url_prefix="/v1/responses")
+    responses = core.responses
 
     @routes.post("")
     def create() -> ResponseReturnValue:
-        return _json(responses.create(caller(), parsing.create_response()))
+        body = parsing.json_object()
+        asked = parsing.create_response(body, strict=core.settings.strict_params)
+        repeat = parsing.repeat(body)
+        if asked.background:
+            created = core.creation.create(caller(), asked, repeat)
+            return _json(created.document or responses.get(caller(), created.id)[0])
+        place = core.waiting.place()
+        try:
+            created = core.creation.create(caller(), asked, repeat)
+        except BaseException:
+            place.leave()
+            raise
+        return foreground.answer(core.waiting, place, created, stored=asked.store)
 
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
-        parsing.refuse_streaming()
+        query.refuse_streaming()
+        query.check_include()
         document, ended = responses.get(caller(), response_id)
+        waited_s = None if ended else query.wait_s()
+        if waited_s is not None and _wait(core, response_id, waited_s):
+            document, ended = responses.get(caller(), response_id)
         answer = _json(document)
+        if waited_s is not None:
+            answer.headers["Preference-Applied"] = f"wait={waited_s}"
         if not ended:
             answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS
-        return answer
+        answer.add_etag()
+        return answer.make_conditional(request)
+
+    @routes.delete("/<response_id>")
+    def delete(response_id: str) -> ResponseReturnValue:
+        responses.delete(caller(), response_id)
+        return {"id": response_id, "object": "response", "deleted": True}
 
     @routes.post("/<response_id>/cancel")
     def cancel(response_id: str) -> ResponseReturnValue:
         return _json(responses.cancel(caller(), response_id))
 
     return routes
+
+
+def _wait(core: Core, response_id: str, for_s: float) -> bool:
+    """Whether there was a place to wait in; without one the client polls."""
+    try:
+        place = core.waiting.place()
+    except errors.Busy:
+        return False
+    try:
+        place.wait(response_id, for_s)
+    finally:
+        place.leave()
+    return True
 
 
 def _json(document: str) -> Response:

@@ -17,7 +17,9 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
 
     Source: openai-openapi Response; key set of Open Responses ResponseResource.
     """
-    return {
+    choice = request.tool_choice
+    reasoning = request.reasoning
+    document = {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
@@ -25,33 +27,39 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "background": request.background,
         "completed_at": None,
         "error": None,
-        "frequency_penalty": 0.0,
+        "frequency_penalty": request.frequency_penalty,
         "incomplete_details": None,
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,
-        "max_tool_calls": None,
+        "max_tool_calls": request.max_tool_calls,
         "metadata": request.metadata,
         "model": request.model,
         "output": [],
-        "parallel_tool_calls": True,
-        "presence_penalty": 0.0,
-        "previous_response_id": None,
-        "prompt_cache_key": None,
-        "prompt_cache_retention": None,
-        "reasoning": {"effort": None, "summary": None},
-        "safety_identifier": None,
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "presence_penalty": request.presence_penalty,
+        "previous_response_id": request.previous_response_id,
+        "prompt_cache_key": request.prompt_cache_key,
+        "prompt_cache_retention": request.prompt_cache_retention,
+        "reasoning": {
+            "effort": reasoning.effort if reasoning else None,
+            "summary": reasoning.summary if reasoning else None,
+        },
+        "safety_identifier": request.safety_identifier,
         "service_tier": tier.value,
         "store": request.store,
         "temperature": request.temperature,
-        "text": {"format": {"type": "text"}, "verbosity": "medium"},
-        "tool_choice": "auto",
-        "tools": [],
+        "text": request.text.model_dump(by_alias=True),
+        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+        "tools": [tool.echo() for tool in request.tools],
         "top_logprobs": 0,
         "top_p": request.top_p,
         "truncation": "disabled",
         "usage": None,
-        "user": None,
+        "user": request.user,
     }
+    if request.prompt_cache_options is not None:
+        document["prompt_cache_options"] = request.prompt_cache_options.model_dump()
+    return document
 
 
 def running(document: Document, output: list[dict[str, Any]]) -> Document:

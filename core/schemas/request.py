@@ -10,6 +10,7 @@ from core.schemas.items import InputItem
 from core.schemas.tools import Tool, ToolChoice
 
 METADATA_LIMIT = 16  # pairs
+_NO_NUL = r"^[^\x00]*\z"  # Postgres can list by metadata, but not by that
 
 # Parameters of the API that are not served: refused by name unless they say what is done anyway, because
 # silently ignoring one would answer a question nobody asked.
@@ -131,7 +132,10 @@ class CreateResponse(Strict):
     reasoning: Reasoning | None = None
     text: TextConfig = Field(default_factory=TextConfig)
     metadata: Annotated[
-        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+        dict[
+            Annotated[str, Field(max_length=64, pattern=_NO_NUL)],
+            Annotated[str, Field(max_length=512, pattern=_NO_NUL)],
+        ],
         BeforeValidator(_few),
     ] = Field(default_factory=dict)
     service_tier: Literal["auto", "default", "flex", "no-limit", "priority", "scale", "fast", "ultrafast"] | None = None

@@ -67,7 +67,9 @@ def _check_allowed(allowed: dict[str, Any], names: list[tuple[str, Any]]) -> Non
     kind, name = allowed.get("type"), allowed.get("name")
     known = (kind, name) in names if kind in {"function", "custom"} else kind in {found for found, _ in names}
     if not known:
-        raise errors.InvalidRequest(f"Allowed tool '{name or kind}' not found in 'tools' parameter.", param="tool_choice")
+        raise errors.InvalidRequest(
+            f"Allowed tool '{name or kind}' not found in 'tools' parameter.", param="tool_choice"
+        )
 
 
 def check_calls(context: Iterable[Item]) -> None:

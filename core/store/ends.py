@@ -14,6 +14,8 @@ class Locked:
     id: str
     project_id: str
     status: str
+    background: bool
+    stored: bool
     attempt: int
     worker_id: str | None
     document: str
@@ -23,7 +25,7 @@ class Locked:
 
 
 _LOCK = """
-select id, project_id, status, attempt, worker_id, document,
+select id, project_id, status, background, stored, attempt, worker_id, document,
     coalesce(lease_until < clock_timestamp(), false) as lease_lost,
     coalesce(case status when 'queued' then queued_until else run_until end < clock_timestamp(), false) as overdue,
     extract(epoch from clock_timestamp())::bigint as now

@@ -12,10 +12,10 @@ from core.db import Connection
 _INSERT = """
 with new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
-                           request, document, rung_at)
+                           stored, followed_until, metadata, request, document, rung_at)
     select %(id)s, %(project_id)s, 'queued', %(background)s, %(model)s, %(lane)s, %(tier)s, %(run_s)s,
         now() + least(%(queue_s)s, %(whole_s)s) * interval '1 s', now() + %(whole_s)s * interval '1 s',
-        %(request)s, %(document)s,
+        %(stored)s, now() + %(follow_s)s * interval '1 s', %(metadata)s::jsonb, %(request)s, %(document)s,
         case
             when not %(ringable)s then null
             when (select count(*) from responses
@@ -34,6 +34,11 @@ with new as (
 ), log as (
     insert into response_events (response_id, attempt, first_seq, n, data)
     select id, 0, 0, %(n)s, %(events)s from new
+), listed as (
+    insert into items (project_id, id, response_id)
+    select %(project_id)s, item_id, new.id from new, unnest(%(item_ids)s::text[]) as own (item_id)
+    order by item_id
+    on conflict (project_id, id) do update set response_id = excluded.response_id
 )
 select rung_at is not null from new
 """
@@ -51,19 +56,48 @@ def insert(connection: Connection, values: dict[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class Polled:
-    """What a poll needs of a row."""
+class Found:
+    """A response as its project's clients may see it."""
 
+    id: str
     status: str
     background: bool
     document: str
 
 
-def find(connection: Connection, project_id: str, response_id: str) -> Polled | None:
-    """The response as its row has it, or None where the project has none of that ID."""
-    with connection.cursor(row_factory=class_row(Polled)) as cursor:
+def find(connection: Connection, project_id: str, response_id: str) -> Found | None:
+    """The response as its row has it, or None where the project has no stored one of that ID."""
+    with connection.cursor(row_factory=class_row(Found)) as cursor:
         cursor.execute(
-            "select status, background, document from responses where id = %s and project_id = %s",
+            "select id, status, background, document from responses where id = %s and project_id = %s and stored",
             (response_id, project_id),
         )
         return cursor.fetchone()
+
+
+def document(connection: Connection, response_id: str) -> str | None:
+    """The document of a response that ended, stored or not; None while it has not, or when it is gone."""
+    row = connection.execute(
+        "select document from responses where id = %s and finished_at is not null", (response_id,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def request(connection: Connection, project_id: str, response_id: str) -> str | None:
+    """What a stored response was created with, or None."""
+    row = connection.execute(
+        "select request from responses where id = %s and project_id = %s and stored", (response_id, project_id)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def delete(connection: Connection, response_id: str) -> None:
+    """Delete a response with everything that hangs on it."""
+    connection.execute("delete from responses where id = %s", (response_id,))
+
+
+def delete_unstored(connection: Connection, after_s: float) -> int:
+    """Delete responses that are not stored and ended so long ago; how many."""
+    return connection.execute(
+        "delete from responses where not stored and finished_at < now() - %s * interval '1 s'", (after_s,)
+    ).rowcount

@@ -24,7 +24,7 @@ def worker(core: Core, name: str = "w1", slots: int = 100) -> str:
 
 def submit(core: Core, who: Caller, **fields: object) -> str:
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True, **fields})
-    return str(jsonio.loads(core.responses.create(who, request))["id"])
+    return core.creation.create(who, request).id
 
 
 def claim(core: Core, response_id: str, worker_id: str = "w1") -> Attempt:

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.attempts import Attempt
 from core.catalog import ModelConfig
-from core.schemas.request import CreateResponse
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,25 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A whole call of a tool.
+
+    Args:
+        call_id: the model server's, or empty.
+        arguments: JSON text, as the model wrote it.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The model server said why it stopped.
 
     Args:
-        reason: `stop`, `length` or `content_filter`; None where it ended properly without saying.
+        reason: `stop`, `tool_calls`, `length` or `content_filter`; None where it ended properly without saying.
     """
 
     reason: str | None
@@ -36,19 +50,16 @@ class Used:
     reasoning_tokens: int = 0
 
 
-Output = TextDelta | Finished | Used
+Output = TextDelta | ToolCall | Finished | Used
 
 
 class ModelServer(Protocol):
     """A client of model servers of one API."""
 
-    def stream(self, name: str, model: ModelConfig, request: CreateResponse) -> AsyncGenerator[Output]:
-        """The answer to a request, as it comes; `Finished` is the last text's end, `Used` may follow it.
+    def stream(self, model: ModelConfig, attempt: Attempt) -> AsyncGenerator[Output]:
+        """The answer to an attempt's request, as it comes; `Finished` is the end of it, `Used` may follow.
 
         Closing the iterator, or cancelling whoever reads it, closes the connection at once.
-
-        Args:
-            name: the model's public name.
 
         Raises:
             errors.Unavailable: the server cannot take the request now. Nothing was read of an answer.

@@ -8,9 +8,9 @@ import aiohttp
 import orjson
 
 from core import errors
+from core.attempts import Attempt
 from core.catalog import ModelConfig
-from core.schemas.request import CreateResponse, Message
-from worker.model_servers import Finished, Output, TextDelta, Used, sse
+from worker.model_servers import Finished, Output, TextDelta, ToolCall, Used, chat_request, sse
 
 # Statuses by which a server says that it, or its queue, is full or not up yet.
 _NOT_NOW = frozenset({408, 425, 429, 502, 503, 504})
@@ -25,14 +25,14 @@ class ChatCompletions:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def stream(self, name: str, model: ModelConfig, request: CreateResponse) -> AsyncGenerator[Output]:
+    async def stream(self, model: ModelConfig, attempt: Attempt) -> AsyncGenerator[Output]:
         """The answer to a request, as it comes. See `ModelServer.stream`."""
         key = model.api_key()
         try:
             async with asyncio.timeout(model.timeouts.first_token) as clock:
                 async with self._session.post(
                     f"{str(model.base_url).rstrip('/')}/chat/completions",
-                    json=body(name, model, request),
+                    json=chat_request.body(model.upstream_model or attempt.model, attempt.request, attempt.context),
                     headers={"Authorization": f"Bearer {key}"} if key else None,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
                 ) as answer:
@@ -52,38 +52,6 @@ class ChatCompletions:
             raise errors.Unavailable(f"The model server cannot be reached: {error.strerror}.") from error
         except aiohttp.ClientError as error:
             raise errors.Erred(f"The connection to the model server broke: {type(error).__name__}.") from error
-
-
-def body(name: str, model: ModelConfig, request: CreateResponse) -> dict[str, Any]:
-    """The Chat Completions request for a response."""
-    sent: dict[str, Any] = {
-        "model": model.upstream_model or name,
-        "messages": _messages(request),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-    }
-    if request.max_output_tokens is not None:
-        sent["max_tokens"] = request.max_output_tokens
-    return sent
-
-
-def _messages(request: CreateResponse) -> list[dict[str, str]]:
-    messages: list[dict[str, str]] = []
-    if request.instructions is not None:
-        messages.append({"role": "system", "content": request.instructions})
-    if isinstance(request.input, str):
-        return [*messages, {"role": "user", "content": request.input}]
-    return messages + [_message(message) for message in request.input]
-
-
-def _message(message: Message) -> dict[str, str]:
-    content = message.content
-    if not isinstance(content, str):
-        content = "".join(part.text for part in content)
-    # `developer` is OpenAI's newer word for `system`; most servers' chat templates know only the older one.
-    return {"role": "system" if message.role == "developer" else message.role, "content": content}
 
 
 async def _check(answer: aiohttp.ClientResponse) -> None:
@@ -119,37 +87,72 @@ def _said(raw: bytes) -> str:
 
 
 async def _outputs(answer: aiohttp.ClientResponse) -> AsyncIterator[Output]:
-    finished = False
+    chunks = _Chunks()
     async for data in sse.data_lines(answer.content.iter_any()):
         if data == b"[DONE]":
-            if not finished:
-                yield Finished(None)
+            for output in chunks.end():
+                yield output
             return
-        for output in _read(data):
-            finished = finished or isinstance(output, Finished)
+        for output in chunks.read(data):
             yield output
-    if not finished:
+    if not chunks.finished:
         raise errors.Erred("The model server closed the connection before the end of its answer.")
 
 
-def _read(data: bytes) -> list[Output]:
-    """The outputs of one chunk."""
-    try:
-        chunk = orjson.loads(data)
-        if "error" in chunk:
-            raise errors.Refused(f"The model server failed: {_said(data)}")
+class _Chunks:
+    """The chunks of one answer; the pieces of its tool calls are kept until each call is whole."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._calls: dict[int, dict[str, str]] = {}
+
+    def read(self, data: bytes) -> list[Output]:
+        """The outputs that one chunk completes."""
+        try:
+            chunk = orjson.loads(data)
+            if "error" in chunk:
+                raise errors.Refused(f"The model server failed: {_said(data)}")
+            outputs: list[Output] = []
+            for choice in chunk.get("choices", ())[:1]:
+                outputs += self._choice(choice)
+            if chunk.get("usage"):
+                outputs.append(_used(chunk["usage"]))
+        except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError, ValueError) as error:
+            raise errors.Refused("The model server sent something that is not a chat completion.") from error
+        return outputs
+
+    def end(self) -> list[Output]:
+        """The outputs that the end completes, where the server did not say why it ended."""
+        return [] if self.finished else [*self._whole_calls(), self._finish(None)]
+
+    def _choice(self, choice: dict[str, Any]) -> list[Output]:
+        delta = choice.get("delta") or {}
         outputs: list[Output] = []
-        for choice in chunk.get("choices", ())[:1]:
-            text = (choice.get("delta") or {}).get("content")
-            if text:
-                outputs.append(TextDelta(str(text)))
-            if choice.get("finish_reason"):
-                outputs.append(Finished(str(choice["finish_reason"])))
-        if chunk.get("usage"):
-            outputs.append(_used(chunk["usage"]))
-    except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError, ValueError) as error:
-        raise errors.Refused("The model server sent something that is not a chat completion.") from error
-    return outputs
+        if delta.get("content"):
+            outputs.append(TextDelta(str(delta["content"])))
+        for piece in delta.get("tool_calls") or ():
+            self._add(piece)
+        reason = choice.get("finish_reason")
+        if reason:
+            # Cut off, a call is not whole: its arguments are of no use to anybody.
+            outputs += self._whole_calls() if reason in {"stop", "tool_calls", "function_call"} else []
+            outputs.append(self._finish(str(reason)))
+        return outputs
+
+    def _add(self, piece: dict[str, Any]) -> None:
+        call = self._calls.setdefault(int(piece.get("index") or 0), {"id": "", "name": "", "arguments": ""})
+        function = piece.get("function") or {}
+        call["id"] = call["id"] or str(piece.get("id") or "")
+        call["name"] = call["name"] or str(function.get("name") or "")
+        call["arguments"] += str(function.get("arguments") or "")
+
+    def _whole_calls(self) -> list[Output]:
+        calls, self._calls = self._calls, {}
+        return [ToolCall(call["id"], call["name"], call["arguments"]) for _, call in sorted(calls.items())]
+
+    def _finish(self, reason: str | None) -> Finished:
+        self.finished = True
+        return Finished(reason)
 
 
 def _used(usage: dict[str, Any]) -> Used:

@@ -1,0 +1,68 @@
+"""The answer to a foreground create: the finished object, with a sign of life while it is waited for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response
+
+from app.errors import envelope
+from core import jsonio
+from core.creation import Created
+from core.lifecycle import Status
+from core.waiting import Place, Waiting
+
+# Until then the answer has not begun, and a failure can still be an HTTP error.
+FIRST_BYTE_S = 3.0
+# How often a blank is sent while the answer is waited for: JSON may begin with blanks, and a client that has
+# gone shows only when something is written to it.
+BEAT_S = 1.0
+
+_STATUS = {"rate_limit_exceeded": (429, "rate_limit_error"), "invalid_prompt": (400, "invalid_request_error")}
+
+
+def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool) -> Response:
+    """Wait for a response and answer with it; a client that goes away cancels it."""
+    try:
+        ended = place.wait(created.id, FIRST_BYTE_S, follow=True)
+        document = waiting.document(created.id) if ended else None
+    except BaseException:
+        place.leave()
+        waiting.abandon(created.id)
+        raise
+    if document is None:
+        return Response(_beating(waiting, place, created.id, stored=stored), mimetype="application/json")
+    place.leave()
+    if not stored:
+        waiting.forget(created.id)
+    return _whole(document)
+
+
+def _whole(text: str) -> Response:
+    document: dict[str, Any] = jsonio.loads(text)
+    if document["status"] != Status.FAILED:
+        return Response(text, mimetype="application/json")
+    error = document["error"]
+    status, kind = _STATUS.get(error["code"], (500, "server_error"))
+    failed = envelope(status, kind, error["message"], code=error["code"])
+    # Tried already, for as long as it was worth it.
+    failed.headers["x-should-retry"] = "false"
+    return failed
+
+
+def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool) -> Iterator[bytes]:
+    delivered = False
+    try:
+        yield b" "
+        while not place.wait(response_id, BEAT_S, follow=True):
+            yield b" "
+        document = waiting.document(response_id)
+        if document is not None:
+            yield document.encode()
+        delivered = True
+    finally:
+        # Reached with GeneratorExit where the client has gone.
+        place.leave()
+        if not delivered:
+            waiting.abandon(response_id)
+        if not stored:
+            waiting.forget(response_id)

@@ -1,0 +1,125 @@
+"""What a request asks for in its query string and headers, or an error that names it."""
+
+import re
+from typing import get_args
+
+from flask import request
+
+from core import errors
+from core.lifecycle import Status
+from core.schemas.request import Include
+
+PAGE_LIMIT = 100
+PAGE_DEFAULT = 20
+WAIT_LIMIT_S = 60
+_METADATA = re.compile(r"metadata\[(.+)\]\Z", re.DOTALL)
+_INCLUDES = frozenset(get_args(Include))
+
+
+def refuse_streaming() -> None:
+    """Refuse `stream=true`.
+
+    Raises:
+        errors.InvalidRequest: it is there, or `stream` says neither true nor false.
+    """
+    asked = request.args.get("stream", "false").lower()
+    if asked in {"true", "1"}:
+        raise errors.InvalidRequest("'stream' is not supported.", param="stream", code="unsupported_parameter")
+    if asked not in {"false", "0", ""}:
+        raise errors.InvalidRequest("Invalid value for 'stream': it must be true or false.", param="stream")
+
+
+def check_include() -> None:
+    """Return if what `include` names exists; nothing of it is made here, so it changes no answer.
+
+    Raises:
+        errors.InvalidRequest: a value of it is unknown.
+    """
+    for value in request.args.getlist("include[]") + request.args.getlist("include"):
+        if value not in _INCLUDES:
+            raise errors.InvalidRequest(f"Invalid value for 'include': '{value[:100]}'.", param="include")
+
+
+def limit() -> int:
+    """How many entries a page may have.
+
+    Raises:
+        errors.InvalidRequest: it is no number from 1 to 100.
+    """
+    text = request.args.get("limit")
+    if text is None:
+        return PAGE_DEFAULT
+    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= PAGE_LIMIT:
+        raise errors.InvalidRequest(f"limit must be between 1 and {PAGE_LIMIT}.", param="limit")
+    return int(text)
+
+
+def descending() -> bool:
+    """Whether the newest comes first, as it does where nothing else is said.
+
+    Raises:
+        errors.InvalidRequest: `order` is neither `asc` nor `desc`.
+    """
+    order = request.args.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise errors.InvalidRequest("order must be 'asc' or 'desc'.", param="order")
+    return order == "desc"
+
+
+def after() -> str | None:
+    """The ID behind which a page begins."""
+    return request.args.get("after")
+
+
+def status() -> str | None:
+    """The status to list.
+
+    Raises:
+        errors.InvalidRequest: there is no such status.
+    """
+    asked = request.args.get("status")
+    if asked is not None and asked not in set(Status):
+        raise errors.InvalidRequest(f"status must be one of {', '.join(Status)}.", param="status")
+    return asked
+
+
+def metadata() -> dict[str, str]:
+    """The pairs that a listed response's metadata must have: `metadata[key]=value`.
+
+    Raises:
+        errors.InvalidRequest: a pair has a NUL, which no metadata has.
+    """
+    pairs = {}
+    for name, value in request.args.items():
+        found = _METADATA.match(name)
+        if found:
+            if "\0" in name + value:
+                raise errors.InvalidRequest("metadata cannot contain NUL.", param="metadata")
+            pairs[found[1]] = value
+    return pairs
+
+
+def text(name: str) -> str | None:
+    """A plain parameter.
+
+    Raises:
+        errors.InvalidRequest: it has a NUL, which nothing of ours has.
+    """
+    value = request.args.get(name)
+    if value is not None and "\0" in value:
+        raise errors.InvalidRequest(f"{name} cannot contain NUL.", param=name)
+    return value
+
+
+def wait_s() -> int | None:
+    """For how long the client would rather wait for the end than poll again (`Prefer: wait=10`), at most 60 s.
+
+    A preference that makes no sense is no preference.
+
+    Source: RFC 7240.
+    """
+    for preference in request.headers.get("Prefer", "").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait" and re.fullmatch(r"[0-9]{1,9}", value.strip(), re.ASCII):
+            return min(int(value), WAIT_LIMIT_S) or None
+    return None

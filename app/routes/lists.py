@@ -1,0 +1,43 @@
+"""Lists under /v1/responses: a project's responses, and what one was given."""
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+
+from app import query
+from app.auth import caller
+from core import jsonio
+from core.responses import Page, Responses
+
+
+def blueprint(responses: Responses) -> Blueprint:
+    """The routes of lists."""
+    routes = Blueprint("lists", __name__, url_prefix="/v1/responses")
+
+    @routes.get("")
+    def list_responses() -> ResponseReturnValue:
+        page = responses.listed(
+            caller(),
+            limit=query.limit(),
+            descending=query.descending(),
+            after=query.after(),
+            status=query.status(),
+            model=query.text("model"),
+            metadata=query.metadata(),
+        )
+        return _list(page)
+
+    @routes.get("/<response_id>/input_items")
+    def input_items(response_id: str) -> ResponseReturnValue:
+        query.check_include()
+        page = responses.input_items(
+            caller(), response_id, limit=query.limit(), descending=query.descending(), after=query.after()
+        )
+        return _list(page)
+
+    return routes
+
+
+def _list(page: Page) -> Response:
+    # Entries are JSON already.
+    ends = jsonio.dumps({"first_id": page.first_id, "last_id": page.last_id, "has_more": page.has_more})
+    return Response(f'{{"object":"list","data":[{",".join(page.data)}],{ends[1:]}', mimetype="application/json")

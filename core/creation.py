@@ -1,0 +1,177 @@
+"""Creating a response: checked, put in its context, committed, and then rung for."""
+
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from core import context, errors, ids, jsonio, tiers, transcript
+from core.catalog import Catalog
+from core.db import Connection, Database
+from core.dispatch import Dispatch
+from core.keys import Caller
+from core.queue import Doorbell
+from core.schemas import document, rules
+from core.schemas.request import CreateResponse
+from core.settings import Settings
+from core.store import idempotency, lanes
+from core.store import responses as store
+from core.tiers import Tier
+
+KEY_KEPT_S = 24 * 3600
+# A foreground response whose client is not heard of for so long is cancelled.
+FOLLOW_S = 15
+_WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """How a client repeats a create without making a second response.
+
+    Args:
+        key: the client's, unique in its project for 24 hours.
+        request_hash: of the body, to notice a key that is used for another one.
+    """
+
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True)
+class Created:
+    """An accepted response: as it is now if this create made it, else to be read by its ID."""
+
+    id: str
+    document: str | None
+
+
+class Creation:
+    """Accepts responses."""
+
+    def __init__(
+        self, database: Database, doorbell: Doorbell, dispatch: Dispatch, catalog: Catalog, settings: Settings
+    ) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._dispatch = dispatch
+        self._catalog = catalog
+        self._settings = settings
+
+    def create(self, caller: Caller, request: CreateResponse, repeat: Repeat | None = None) -> Created:
+        """Store a response as queued and, if it may run now, ring for it.
+
+        The row is committed before the ring, so a worker never misses it; a ring that is lost is repeated.
+
+        Raises:
+            errors.InvalidRequest: it cannot be taken. Nothing is written.
+            errors.Forbidden: the key may not use the tier. Nothing is written.
+            errors.StoreUnavailable: it is not known to be written.
+        """
+        rules.check(request)
+        self._catalog.get(request.model)
+        tier = self._tier(caller, request)
+        response_id = ids.new("resp")
+        created_at = int(time.time())
+
+        def write() -> tuple[Created, bool]:
+            try:
+                with self._database.transaction() as connection:
+                    return self._write(connection, caller, request, tier, response_id, created_at, repeat)
+            except psycopg.errors.UniqueViolation:
+                # The first try had been committed: nobody else makes this ID.
+                return Created(response_id, None), False
+
+        created, rung = self._database.again(write)
+        if rung:
+            self._ring(response_id)
+        return created
+
+    def _tier(self, caller: Caller, request: CreateResponse) -> Tier:
+        options = request.background_options
+        if options is not None and options.completion_window != "soonest":
+            return Tier.FLEX
+        return tiers.admit(request.service_tier, caller.rights)
+
+    def _write(
+        self,
+        connection: Connection,
+        caller: Caller,
+        request: CreateResponse,
+        tier: Tier,
+        response_id: str,
+        created_at: int,
+        repeat: Repeat | None,
+    ) -> tuple[Created, bool]:
+        """Write the row, or find whose it is already; whether it may be rung."""
+        if repeat is not None:
+            taken = idempotency.take(
+                connection,
+                caller.project_id,
+                repeat.key,
+                request_hash=repeat.request_hash,
+                response_id=response_id,
+                kept_s=KEY_KEPT_S,
+            )
+            if taken is not None and taken.response_id != response_id:
+                return _repeated(taken, repeat), False
+        whole = context.build(connection, caller.project_id, request)
+        first = document.first(response_id, request, tier, created_at)
+        if self._catalog.get(request.model).concurrency is not None:
+            # A model's limit is exact: its counting must not overlap with another's.
+            lanes.lock(connection, tiers.LANE, wait=True)
+        values = self._values(caller, request, tier, whole, first)
+        rung = store.insert(connection, values)
+        return Created(response_id, str(values["document"])), rung
+
+    def _values(
+        self,
+        caller: Caller,
+        request: CreateResponse,
+        tier: Tier,
+        whole: context.Context,
+        first: document.Document,
+    ) -> dict[str, object]:
+        model = self._catalog.get(request.model)
+        announced = [{"type": "response.created", "response": first}]
+        if request.background:
+            announced.append(transcript.lifecycle(first))
+        numbered = transcript.number(announced, 0)
+        options = request.background_options
+        window_s = _WINDOWS_S[options.completion_window] if options else None
+        return {
+            "id": first["id"],
+            "project_id": caller.project_id,
+            "background": request.background,
+            "model": request.model,
+            "lane": tiers.LANE,
+            "tier": tier.value,
+            "run_s": model.timeouts.run,
+            "queue_s": window_s or self._settings.queue_timeout_s,
+            "whole_s": max(window_s or 0, self._settings.whole_timeout_s),
+            "stored": request.store,
+            "follow_s": None if request.background else FOLLOW_S,
+            "metadata": jsonio.dumps(request.metadata),
+            "request": context.pack(request, whole),
+            "document": jsonio.dumps(first),
+            "n": len(numbered),
+            "events": "\n".join(jsonio.dumps(event) for event in numbered),
+            "item_ids": whole.own_ids if request.store else [],
+            "concurrency": model.concurrency,
+            "worker_seen_s": self._settings.worker_seen_s,
+            "ringable": self._doorbell.rings,
+        }
+
+    def _ring(self, response_id: str) -> None:
+        try:
+            self._dispatch.ring([response_id], tiers.LANE)
+        except errors.StoreUnavailable:
+            # It is accepted; a ring without an answer is taken back by the sweeper.
+            return
+
+
+def _repeated(taken: idempotency.Taken, repeat: Repeat) -> Created:
+    if taken.request_hash != repeat.request_hash:
+        raise errors.InvalidRequest(
+            "This Idempotency-Key was used with another request body.", code="idempotency_key_reuse"
+        )
+    return Created(taken.response_id, None)

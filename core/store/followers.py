@@ -1,0 +1,34 @@
+"""Rows that somebody waits for: foreground responses are kept only as long as somebody does."""
+
+from collections.abc import Collection
+
+from core.db import Connection
+
+
+def renew(connection: Connection, response_ids: Collection[str], follow_s: float) -> None:
+    """Say that somebody still waits for these responses."""
+    connection.execute(
+        "update responses set followed_until = now() + %s * interval '1 s' where id in ("
+        "select id from responses where id = any (%s) and finished_at is null order by id for no key update)",
+        (follow_s, list(response_ids)),
+    )
+
+
+def ended(connection: Connection, response_ids: Collection[str]) -> set[str]:
+    """Those of the responses that have ended, or are gone."""
+    rows = connection.execute(
+        "select wanted.id from unnest(%s::text[]) as wanted (id) left join responses r on r.id = wanted.id"
+        " where r.id is null or r.finished_at is not null",
+        (list(response_ids),),
+    )
+    return {str(row[0]) for row in rows}
+
+
+def left(connection: Connection, limit: int) -> list[str]:
+    """Some of the responses nobody waits for any more, although they were asked for only while somebody does."""
+    rows = connection.execute(
+        "select id from responses where followed_until < now() and finished_at is null"
+        " order by followed_until limit %s for no key update skip locked",
+        (limit,),
+    )
+    return [str(row[0]) for row in rows]

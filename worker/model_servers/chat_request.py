@@ -1,0 +1,128 @@
+"""A response's request in the words of Chat Completions."""
+
+from typing import Any
+
+from core import jsonio
+from core.schemas.items import Item
+from core.schemas.request import CreateResponse, SchemaFormat, TextConfig
+from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
+
+# A custom tool's input is free text; Chat Completions servers know functions: one with this one argument.
+CUSTOM_INPUT = "input"
+
+
+def body(model: str, request: CreateResponse, context: list[Item]) -> dict[str, Any]:
+    """The body that asks for what the response asks for.
+
+    Args:
+        model: as the model server calls it.
+        context: every item the model is shown.
+    """
+    sent: dict[str, Any] = {
+        "model": model,
+        "messages": messages(request.instructions, context),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+    }
+    optional = {
+        "max_tokens": request.max_output_tokens,
+        "presence_penalty": request.presence_penalty or None,
+        "frequency_penalty": request.frequency_penalty or None,
+        "reasoning_effort": request.reasoning.effort if request.reasoning else None,
+        "response_format": _format(request.text),
+        "user": request.user,
+        "safety_identifier": request.safety_identifier,
+        "prompt_cache_key": request.prompt_cache_key,
+    }
+    return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
+
+
+def messages(instructions: str | None, context: list[Item]) -> list[dict[str, Any]]:
+    """The conversation; items of hosted tools and reasoning have no place in it."""
+    found: list[dict[str, Any]] = []
+    if instructions is not None:
+        found.append({"role": "system", "content": instructions})
+    for item in context:
+        match item["type"]:
+            case "message":
+                # `developer` is OpenAI's newer word for `system`; most servers' templates know only the older.
+                role = "system" if item["role"] == "developer" else item["role"]
+                found.append({"role": role, "content": _text(item["content"])})
+            case "function_call" | "custom_tool_call":
+                _add_call(found, item)
+            case "function_call_output" | "custom_tool_call_output":
+                output = item["output"]
+                text = output if isinstance(output, str) else _text(output)
+                found.append({"role": "tool", "tool_call_id": item["call_id"], "content": text})
+    return found
+
+
+def _text(parts: list[dict[str, Any]]) -> str:
+    return "".join(part.get("text", part.get("refusal", "")) for part in parts)
+
+
+def _add_call(found: list[dict[str, Any]], item: Item) -> None:
+    """Add a tool call to the assistant's turn it belongs to."""
+    arguments = item.get("arguments")
+    if arguments is None:
+        arguments = jsonio.dumps({CUSTOM_INPUT: item["input"]})
+    call = {
+        "id": item["call_id"],
+        "type": "function",
+        "function": {"name": item["name"], "arguments": arguments},
+    }
+    if found and found[-1]["role"] == "assistant":
+        found[-1].setdefault("tool_calls", []).append(call)
+    else:
+        found.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+def _format(text: TextConfig) -> dict[str, Any] | None:
+    chosen = text.format
+    if isinstance(chosen, SchemaFormat):
+        schema = chosen.model_dump(by_alias=True, exclude_none=True, exclude={"type"})
+        return {"type": "json_schema", "json_schema": schema}
+    return {"type": "json_object"} if chosen.type == "json_object" else None
+
+
+def _tools(request: CreateResponse) -> dict[str, Any]:
+    """The tools the model is offered, and how it must choose; nothing where there are none."""
+    choice = request.tool_choice
+    offered = [tool for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)]
+    if isinstance(choice, AllowedTools):
+        allowed = [one.model_dump() for one in choice.tools]
+        wanted = {(one.get("type"), one.get("name")) for one in allowed}
+        offered = [tool for tool in offered if (tool.type, tool.name) in wanted]
+    if not offered or choice == "none":
+        return {}
+    tools = [_tool(tool) for tool in offered]
+    return {
+        "tools": tools,
+        "tool_choice": _choice(choice),
+        "parallel_tool_calls": request.parallel_tool_calls,
+    }
+
+
+def _choice(choice: object) -> Any:
+    if isinstance(choice, NamedChoice):
+        return {"type": "function", "function": {"name": choice.name}}
+    if isinstance(choice, AllowedTools):
+        return choice.mode
+    return choice if isinstance(choice, str) else "auto"
+
+
+def _tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if isinstance(tool, CustomTool):
+        function["parameters"] = {
+            "type": "object",
+            "properties": {CUSTOM_INPUT: {"type": "string"}},
+            "required": [CUSTOM_INPUT],
+        }
+    else:
+        function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    return {"type": "function", "function": function}
