@@ -80,7 +80,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
     # Waiting takes threads: some are kept for requests that only poll.
     places = max(1, settings.api_threads - THREADS_FOR_POLLS)
-    waiting = Waiting(database, endings, redis_url(settings), places=places)
+    waiting = Waiting(database, endings, redis_url(settings), places=places, follow_s=settings.follow_s)
     database.open()
     try:
         yield Core(

@@ -19,8 +19,6 @@ from core.store import responses as store
 from core.tiers import Tier
 
 KEY_KEPT_S = 24 * 3600
-# A foreground response whose client is not heard of for so long is cancelled.
-FOLLOW_S = 15
 _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
 
 
@@ -149,7 +147,7 @@ class Creation:
             "queue_s": window_s or self._settings.queue_timeout_s,
             "whole_s": max(window_s or 0, self._settings.whole_timeout_s),
             "stored": request.store,
-            "follow_s": None if request.background else FOLLOW_S,
+            "follow_s": None if request.background else self._settings.follow_s,
             "metadata": jsonio.dumps(request.metadata),
             "request": context.pack(request, whole),
             "document": jsonio.dumps(first),

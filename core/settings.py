@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     sweep_every_s: float = Field(default=1, gt=0)
     claim_within_s: float = Field(default=10, gt=0)
     max_failures: int = Field(default=3, ge=1)
+    follow_s: float = Field(default=15, ge=3)
     wait_in_slot_s: float = Field(default=5, ge=0, le=5)
     wait_between_s: float = Field(default=15, gt=0)
 

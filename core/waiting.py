@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -9,7 +10,6 @@ import redis
 
 from core import errors
 from core.bus import ENDED_CHANNEL
-from core.creation import FOLLOW_S
 from core.db import Database
 from core.endings import Endings, cancelled
 from core.store import followers
@@ -18,7 +18,6 @@ from core.store import responses as store
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
-_RENEW_EVERY = 4  # checks
 _AGAIN_S = 0.5
 
 
@@ -27,12 +26,14 @@ class Waiting:
 
     Args:
         places: how many may wait at once; the threads beyond are for those who do not.
+        follow_s: for how long a foreground response goes on that no process says is waited for.
     """
 
-    def __init__(self, database: Database, endings: Endings, redis_url: str, *, places: int) -> None:
+    def __init__(self, database: Database, endings: Endings, redis_url: str, *, places: int, follow_s: float) -> None:
         self._database = database
         self._endings = endings
         self._redis_url = redis_url
+        self._follow_s = follow_s
         self._places = threading.BoundedSemaphore(places)
         self._lock = threading.Lock()
         self._waiting: dict[str, list[threading.Event]] = defaultdict(list)
@@ -128,9 +129,8 @@ class Waiting:
             self._closed.wait(_AGAIN_S)
 
     def _check_for_ever(self) -> None:
-        checks = 0
+        renewed_at = time.monotonic()
         while not self._closed.wait(CHECK_S):
-            checks += 1
             with self._lock:
                 waiting, followed = list(self._waiting), list(self._followed)
             if not waiting:
@@ -138,8 +138,9 @@ class Waiting:
             try:
                 with self._database.connection() as connection:
                     self._wake(followers.ended(connection, waiting))
-                    if followed and checks % _RENEW_EVERY == 0:
-                        followers.renew(connection, followed, FOLLOW_S)
+                    if followed and time.monotonic() - renewed_at > self._follow_s / 4:
+                        renewed_at = time.monotonic()
+                        followers.renew(connection, followed, self._follow_s)
             except errors.StoreUnavailable as error:
                 log.warning("cannot check what is waited for", extra={"cause": str(error)})
 

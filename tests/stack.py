@@ -29,6 +29,7 @@ CLOCKS = {
     "WAIT_BETWEEN_S": "1",
     "WAIT_IN_SLOT_S": "1",
     "DRAIN_S": "2",
+    "FOLLOW_S": "3",
 }
 
 
