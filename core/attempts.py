@@ -1,16 +1,21 @@
 """What a worker may do with a response: claim it, keep it, write its events, give it back, end it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core import context, tiers
-from core.db import Database
-from core.endings import Endings, Outcome, Spent, held_by
+import psycopg
+
+from core import context, errors, tiers
+from core.db import Connection, Database
+from core.endings import Endings, Outcome, Spent, cancelled, failed, held_by
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse
 from core.store import ends, events, runs, workers
 from core.store.events import Batch
 from core.store.workers import Worker
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Attempt", "Attempts", "Batch", "HandBack", "Worker", "Workers"]
 
@@ -70,6 +75,27 @@ def shown(background: bool, next_seq: int) -> bool:
     return next_seq > (3 if background else 2)
 
 
+Fence = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of the responses of a batched statement.
+
+    Args:
+        done: it was done for these.
+        held: these are held, though somebody had them locked: ask again. All others are lost.
+    """
+
+    done: set[str]
+    held: set[str]
+
+
+def _kept(connection: Connection, fences: Sequence[Fence], done: set[str]) -> Kept:
+    missing = [fence for fence in fences if fence[0] not in done]
+    return Kept(done, runs.held(connection, missing) if missing else set())
+
+
 class Attempts:
     """The worker's side of the state machine. Every method is one transaction."""
 
@@ -88,7 +114,13 @@ class Attempts:
             row = runs.claim(connection, response_id, worker_id, self._lease_s)
         if row is None:
             return None
-        request, items = context.unpack(row.request)
+        try:
+            request, items = context.unpack(row.request)
+        except ValueError:
+            log.exception("cannot read what a response was created with", extra={"response": response_id})
+            unreadable = failed("server_error", "This version of the server cannot run what an older one accepted.")
+            self._endings.end(response_id, unreadable, held_by(row.attempt))
+            return None
         return Attempt(
             response_id=row.id,
             number=row.attempt,
@@ -103,19 +135,28 @@ class Attempts:
             waits=row.waits,
         )
 
-    def renew(self, fences: Sequence[tuple[str, int]]) -> set[str]:
-        """Renew the leases of (response ID, attempt) pairs; the response IDs that are still held."""
+    def renew(self, fences: Sequence[Fence]) -> Kept:
+        """Renew the leases of (response ID, attempt) pairs."""
         with self._database.connection() as connection:
-            return runs.renew(connection, fences, self._lease_s)
+            renewed = runs.renew(connection, fences, self._lease_s)
+            return _kept(connection, fences, renewed)
 
-    def record(self, batches: Sequence[Batch]) -> set[str]:
-        """Append events, at most one batch a response; the response IDs whose attempt still holds them.
+    def record(self, batches: Sequence[Batch]) -> Kept:
+        """Append events, at most one batch a response.
 
         Raises:
             errors.StoreUnavailable: what was written is unknown; ask `recorded`, then send the rest unchanged.
+            errors.StoreRefused: nothing was written, because Postgres does not take one of the batches.
         """
-        with self._database.connection() as connection:
-            return events.append(connection, batches)
+        try:
+            with self._database.connection() as connection:
+                written = events.append(connection, batches)
+                return _kept(connection, [(batch.response_id, batch.attempt) for batch in batches], written)
+        except psycopg.errors.UniqueViolation as error:
+            # A write whose answer was lost has come through meanwhile.
+            raise errors.StoreUnavailable("Some of these events are written already.") from error
+        except psycopg.DataError as error:
+            raise errors.StoreRefused(f"Postgres does not take these events: {error}") from error
 
     def recorded(self, batches: Sequence[Batch]) -> list[Batch]:
         """Those of `batches` that are in the log already."""
@@ -140,6 +181,10 @@ class Attempts:
                 delay_s=back.delay_s,
                 error_code=back.error_code,
             )
+
+    def revoke(self, response_id: str) -> None:
+        """Cancel a response whose Celery task was revoked before it began."""
+        self._endings.end(response_id, cancelled("revoked through Celery"), lambda _: True)
 
     def note_usage(self, attempt: Attempt, spent: Spent) -> None:
         """Add what an attempt used that somebody else ended."""

@@ -116,7 +116,7 @@ class Creation:
         first = document.first(response_id, request, tier, created_at)
         if self._catalog.get(request.model).concurrency is not None:
             # A model's limit is exact: its counting must not overlap with another's.
-            lanes.lock(connection, tiers.LANE, wait=True)
+            lanes.lock(connection, tiers.LANE)
         values = self._values(caller, request, tier, whole, first)
         rung = store.insert(connection, values)
         return Created(response_id, str(values["document"])), rung

@@ -1,6 +1,5 @@
 """Postgres: one pool per process; a block is a transaction; what hangs is cut off."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -29,10 +28,12 @@ _CONNECT: dict[str, Any] = {
 _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a disk that is full
     PoolTimeout,
     PoolClosed,
     TooManyRequests,
 )
+_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 # No answer at all, or Postgres going down, crashed or coming up.
 _GONE = frozenset({None, "57P01", "57P02", "57P03"})
 
@@ -68,7 +69,14 @@ class Database:
         """A connection on which each statement is its own transaction."""
         try:
             with self._pool.connection() as connection:
-                yield connection
+                try:
+                    yield connection
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    # The next one may lead to the new primary.
+                    connection.close()
+                    raise
+        except _BUSY as error:
+            raise errors.StoreBusy(f"Postgres is busy: {first_line(error)}") from error
         except _UNAVAILABLE as error:
             if isinstance(error, psycopg.Error) and error.sqlstate in _GONE:
                 # Where one connection died the others of the pool have, too: let the next caller not find them.
@@ -81,26 +89,20 @@ class Database:
         with self.connection() as connection, connection.transaction():
             yield connection
 
-    def again(self, work: Callable[[], T], *, for_s: float = 0) -> T:
-        """Do `work`, which must be safe to repeat; repeat it once at once, then for up to `for_s` seconds.
+    def again(self, work: Callable[[], T]) -> T:
+        """Do `work`, which must be safe to repeat, and repeat it once if Postgres was not available.
 
-        The first repeat covers a connection that went stale in the pool: the failure renewed the others.
+        That covers a connection that went stale in the pool: the failure renewed the others.
 
         Raises:
             errors.StoreUnavailable: Postgres stayed away.
         """
-        until = time.monotonic() + for_s
-        pause = 0.0
-        while True:
-            try:
-                return work()
-            except errors.StoreUnavailable as error:
-                if not for_s and isinstance(error.__cause__, PoolTimeout):
-                    raise  # it was waited for already, and nothing was stale
-                if pause and time.monotonic() + pause > until:
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, 2) if pause else 0.05
+        try:
+            return work()
+        except errors.StoreUnavailable as error:
+            if isinstance(error.__cause__, PoolTimeout):
+                raise  # it was waited for already, and nothing was stale
+        return work()
 
 
 def first_line(error: BaseException) -> str:

@@ -29,7 +29,7 @@ class Dispatch:
     def dispatch(self, lane: str = tiers.LANE) -> int:
         """Ring for what may run now; how many.
 
-        Nothing is done while another process dispatches the same lane, or while the broker is away.
+        Nothing is done while the broker is away.
 
         Raises:
             errors.StoreUnavailable: responses may have been stamped as rung; they go back to waiting by themselves.
@@ -37,8 +37,7 @@ class Dispatch:
         if not self._doorbell.rings:
             return 0
         with self._database.transaction() as connection:
-            if not lanes.lock(connection, lane, wait=False):
-                return 0
+            lanes.lock(connection, lane)
             rung = lanes.dispatch(
                 connection,
                 lane,

@@ -11,6 +11,8 @@ Error:
 ├── TooLarge
 ├── Busy               no place left to wait in
 ├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
+│   └── StoreBusy      a lock or a slow statement was in the way
+├── StoreRefused       Postgres does not take what it was given
 └── ModelServerFailed  the model server did not do its part
     ├── Unavailable    it cannot now: wait for it
     ├── Erred          it failed before any output: a few more tries
@@ -81,6 +83,14 @@ class StoreUnavailable(Error):
     """Postgres could not be reached or did not answer in time."""
 
     code = "store_unavailable"
+
+
+class StoreBusy(StoreUnavailable):
+    """Postgres answers, but a row is locked or a statement takes too long."""
+
+
+class StoreRefused(Error):
+    """Postgres does not take what it was given; nothing was written."""
 
 
 class ModelServerFailed(Error):

@@ -1,13 +1,12 @@
 """The doorbell: a Celery message with one response ID, sent over Redis or Valkey."""
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 
 from celery import Celery
 from kombu import Queue as KombuQueue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import LimitExceeded, OperationalError
 
 from core import tiers
 
@@ -17,6 +16,7 @@ RUN_RESPONSE = "responses.run"
 KEY_PREFIX = "backburner:"
 # After a failed ring nobody tries for so long: a broker that hangs would cost every create its time-out.
 REST_S = 1.0
+_TURN_S = 0.5
 
 
 def queue_name(lane: str) -> str:
@@ -32,6 +32,7 @@ def celery_app(redis_url: str) -> Celery:
     """
     app = Celery("backburner", broker=redis_url, set_as_current=False)
     app.conf.update(
+        broker_transport="core.redis_transport:Transport",
         broker_transport_options={
             "ack_emulation": False,
             "global_keyprefix": KEY_PREFIX,
@@ -76,7 +77,6 @@ class Doorbell:
         app.conf.broker_transport_options = app.conf.broker_transport_options | {"socket_timeout": 2}
         self._app = app
         self._quiet_until = 0.0
-        self._lock = threading.Lock()
 
     @property
     def rings(self) -> bool:
@@ -85,19 +85,26 @@ class Doorbell:
 
     def ring(self, response_ids: Sequence[str], lane: str) -> list[str]:
         """Ring for each response; the IDs for which that failed."""
-        for position, response_id in enumerate(response_ids):
-            if not self.rings:
-                return list(response_ids[position:])
-            try:
-                self._app.send_task(
-                    RUN_RESPONSE, (response_id,), task_id=response_id, queue=queue_name(lane), retry=False
-                )
-            except (OperationalError, OSError) as error:
-                with self._lock:
-                    self._quiet_until = time.monotonic() + REST_S
-                log.warning("cannot ring", extra={"waiting": len(response_ids) - position, "cause": repr(error)})
-                return list(response_ids[position:])
-        return []
+        rung = 0
+        try:
+            # Many threads share few connections; while the broker hangs, nobody waits long for one.
+            with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
+                for response_id in response_ids:
+                    if not self.rings:
+                        break
+                    self._app.send_task(
+                        RUN_RESPONSE,
+                        (response_id,),
+                        task_id=response_id,
+                        queue=queue_name(lane),
+                        producer=producer,
+                        retry=False,
+                    )
+                    rung += 1
+        except (OperationalError, LimitExceeded, OSError) as error:
+            self._quiet_until = time.monotonic() + REST_S
+            log.warning("cannot ring", extra={"waiting": len(response_ids) - rung, "cause": repr(error)})
+        return list(response_ids[rung:])
 
     def close(self) -> None:
         self._app.close()

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 
 from core import errors, tiers
 from core.attempts import shown
@@ -11,12 +12,14 @@ from core.dispatch import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.lifecycle import Status
 from core.settings import Settings
-from core.store import followers, idempotency, lanes, responses, runs, workers
+from core.store import ends, followers, idempotency, lanes, responses, runs, workers
 from core.store.runs import Expired
 
 log = logging.getLogger(__name__)
 
 BATCH = 50
+# Dispatches of one round at the most: what expires meanwhile waits for the next round.
+DISPATCHES = 5
 # A response that is not stored goes with its delivery; what was never delivered, so long after its end.
 KEEP_UNSTORED_S = 60
 # Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
@@ -47,60 +50,71 @@ class Sweep:
             idempotency.delete_old(connection, KEY_KEPT_S)
         self._expire()
         self._cancel_left()
-        while self._dispatch.dispatch(tiers.LANE):
-            pass
+        for _ in range(DISPATCHES):
+            if not self._dispatch.dispatch(tiers.LANE):
+                break
 
     def _cancel_left(self) -> None:
         with self._database.connection() as connection:
             left = followers.left(connection, BATCH)
         for response_id in left:
-            self._endings.end(response_id, cancelled("nobody waits for it any more"), lambda row: not row.background)
+            self._safely(
+                response_id,
+                lambda response_id=response_id: self._endings.end(  # type: ignore[misc]
+                    response_id, cancelled("nobody waits for it any more"), lambda row: not row.background
+                ),
+            )
 
     def _expire(self) -> None:
         while True:
             with self._database.connection() as connection:
                 found = runs.expired(connection, BATCH)
-            ended = sum(self._recover_one(expired) for expired in found)
-            if ended < BATCH:
+            moved = sum(self._safely(one.id, lambda one=one: self._recover(one)) for one in found)  # type: ignore[misc]
+            if moved < BATCH:
                 return
 
-    def _recover_one(self, expired: Expired) -> bool:
+    def _safely(self, response_id: str, recover: Callable[[], object]) -> bool:
+        """Whether something was done about one response; an error about it must not keep the others waiting."""
         try:
-            self._recover(expired)
+            return bool(recover())
+        except errors.StoreBusy as error:
+            log.warning("cannot recover now", extra={"response": response_id, "cause": str(error)})
         except errors.StoreUnavailable:
             raise
-        except Exception:  # one bad row must not keep the others from being ended
-            log.exception("cannot recover", extra={"response": expired.id})
-            return False
-        return True
+        except Exception:
+            log.exception("cannot recover", extra={"response": response_id})
+        return False
 
-    def _recover(self, expired: Expired) -> None:
+    def _recover(self, expired: Expired) -> object:
+        """End a response, or put it back to waiting; something true if it was."""
         if expired.overdue:
-            self._endings.end(expired.id, _overdue(expired), _is_overdue)
-        elif shown(expired.background, expired.next_seq):
-            self._endings.end(
+            return self._endings.end(expired.id, _overdue(expired), _is_overdue)
+        if shown(expired.background, expired.next_seq):
+            lost = failed("server_error", "The worker running this response was lost after output had been shown.")
+            return self._endings.end(expired.id, lost, _lost(expired.attempt))
+        if expired.failures + 1 >= self._settings.max_failures:
+            times = expired.failures + 1
+            lost = failed("server_error", f"The worker running this response was lost {times} times.")
+            return self._endings.end(expired.id, lost, _lost(expired.attempt))
+        return self._requeue(expired)
+
+    def _requeue(self, expired: Expired) -> bool:
+        delay_s = 2 ** min(expired.failures, 6) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+        with self._database.transaction() as connection:
+            # Under the lock: a worker that comes to life again may be writing output just now.
+            ends.lock(connection, expired.id)
+            back = runs.requeue(
+                connection,
                 expired.id,
-                failed("server_error", "The worker running this response was lost after output had been shown."),
-                _lost(expired.attempt),
+                expired.attempt,
+                outcome="lost",
+                cause="the lease ran out",
+                delay_s=delay_s,
+                next_seq=expired.next_seq,
             )
-        elif expired.failures + 1 >= self._settings.max_failures:
-            self._endings.end(
-                expired.id,
-                failed("server_error", f"The worker running this response was lost {expired.failures + 1} times."),
-                _lost(expired.attempt),
-            )
-        else:
-            delay_s = 2 ** min(expired.failures, 6) * random.uniform(0.5, 1)  # noqa: S311  # jitter
-            with self._database.connection() as connection:
-                runs.requeue(
-                    connection,
-                    expired.id,
-                    expired.attempt,
-                    outcome="lost",
-                    cause="the lease ran out",
-                    delay_s=delay_s,
-                )
+        if back:
             log.warning("lease lost", extra={"response": expired.id, "attempt": expired.attempt})
+        return back
 
 
 def _overdue(expired: Expired) -> Outcome:

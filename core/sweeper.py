@@ -40,6 +40,9 @@ def _round(sweep: Sweep, was_away: bool) -> bool:
         if not was_away:
             logger.warning("cannot sweep", extra={"cause": str(error)})
         return True
+    except Exception:  # the next round may do better, and nobody else does this work
+        logger.exception("a round failed")
+        return was_away
     if was_away:
         logger.info("sweeping again")
     return False

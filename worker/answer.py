@@ -6,7 +6,7 @@ from core.lifecycle import Status
 from core.schemas import document
 from core.schemas.items import Item
 from core.schemas.tools import CustomTool
-from worker.model_servers import Finished, Output, TextDelta, ToolCall, Used
+from worker.model_servers import Finished, Output, TextDelta, Thinking, ToolCall, Used
 from worker.model_servers.chat_request import CUSTOM_INPUT
 from worker.run import Run
 
@@ -38,6 +38,8 @@ class Answer:
                 self._add_call(output)
             case Finished(reason):
                 self._reason = reason
+            case Thinking():
+                pass
             case Used():
                 self._used = output
 

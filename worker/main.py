@@ -5,11 +5,14 @@ import logging
 import os
 import secrets
 import socket
+import sys
+import threading
 from typing import Any
 
 import aiohttp
 import orjson
 from celery import Celery, signals
+from celery.worker import state
 
 from core import errors, log, queue, tiers
 from core.bootstrap import Core, open_core, redis_url
@@ -17,7 +20,7 @@ from core.settings import Settings
 from worker import presence, tasks
 from worker.model_servers import ModelServer
 from worker.model_servers.chat_completions import ChatCompletions
-from worker.pool import AioPool
+from worker.pool import CLEANUP_S, AioPool
 from worker.pulse import Pulse
 from worker.runner import Runner
 
@@ -68,6 +71,15 @@ class Engine:
             await asyncio.to_thread(self._core.workers.leave, self._worker_id)
         except errors.StoreUnavailable as error:
             logger.warning("cannot say that this worker leaves", extra={"cause": str(error)})
+
+    def revoked(self, response_id: str) -> None:
+        """Cancel a response whose task was revoked before it began; Celery would drop each of its rings."""
+        try:
+            self._core.attempts.revoke(response_id)
+        except errors.StoreUnavailable as error:
+            logger.warning("cannot cancel", extra={"response": response_id, "cause": str(error)})
+        # So that a ring that comes all the same is claimed, or not, by what Postgres says.
+        state.revoked.discard(response_id)
 
     async def _live(self) -> None:
         settings = self._core.settings
@@ -125,38 +137,46 @@ def run(settings: Settings) -> None:
                 logger.warning("no key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id)
         tasks.register(app, engine.runner)
-        _live_on_the_pool(engine)
+        _live_on_the_pool(engine, settings)
         logger.info("working", extra={"worker": worker_id, "slots": settings.worker_slots})
         _consume(app, worker_id, settings)
 
 
-def _live_on_the_pool(engine: Engine) -> None:
+def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
+    """Start and stop the engine with Celery's pool, and see that a shutdown comes to an end."""
     pools: list[AioPool] = []
-
-    def call(pool: AioPool, coroutine: Any) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, pool.loop).result(_STOP_S)
 
     def start(sender: AioPool, **_: Any) -> None:
         pools.append(sender)
-        call(sender, engine.start())
-
-    def stop(sender: AioPool, **_: Any) -> None:
-        call(sender, engine.stop())
+        asyncio.run_coroutine_threadsafe(engine.start(), sender.loop).result(_STOP_S)
 
     def drain(**_: Any) -> None:
-        # In a signal handler: not waited for.
-        if pools:
-            asyncio.run_coroutine_threadsafe(engine.leave(), pools[0].loop)
+        # In a signal handler: nothing is waited for. Celery stops its consumer before its pool, and with a
+        # broker that hangs that takes longer than any supervisor waits: so the clocks of the drain start here.
+        for pool in pools:
+            asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
+            pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
+        last = threading.Timer(settings.drain_s + CLEANUP_S + _STOP_S, os._exit, (os.EX_TEMPFAIL,))
+        last.daemon = True
+        last.start()
 
-    signals.worker_shutting_down.connect(drain, weak=False)
+    def stop(sender: AioPool, **_: Any) -> None:
+        asyncio.run_coroutine_threadsafe(engine.stop(), sender.loop).result(_STOP_S)
+
+    def revoked(request: Any, terminated: bool, **_: Any) -> None:
+        if not terminated:
+            engine.revoked(request.id)
+
     signals.worker_process_init.connect(start, weak=False)
+    signals.worker_shutting_down.connect(drain, weak=False)
     signals.worker_process_shutdown.connect(stop, weak=False)
+    signals.task_revoked.connect(revoked, weak=False)
     # Ours are configured; with a receiver Celery leaves logging alone.
     signals.setup_logging.connect(lambda **_: None, weak=False)
 
 
 def _consume(app: Celery, worker_id: str, settings: Settings) -> None:
-    app.worker_main(
+    status: int | None = app.start(
         [
             "--quiet",  # no banner among log lines
             "worker",
@@ -169,3 +189,5 @@ def _consume(app: Celery, worker_id: str, settings: Settings) -> None:
             "--task-events",
         ]
     )
+    if status:
+        sys.exit(status)

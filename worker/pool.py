@@ -95,9 +95,13 @@ class AioPool(BasePool):
     def on_terminate(self) -> None:
         self._end()
 
-    def _end(self) -> None:
+    def cancel_all(self) -> None:
+        """Cancel what runs, as a shutdown does."""
         for handle in list(self._running.values()):
             handle.cancel(SHUTDOWN)
+
+    def _end(self) -> None:
+        self.cancel_all()
         self._wait(CLEANUP_S)
         signals.worker_process_shutdown.send(sender=self, pid=os.getpid(), exitcode=0)
         self._callbacks.shutdown()

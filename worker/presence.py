@@ -71,5 +71,7 @@ async def dispatch_for_ever(dispatch: Dispatch, freed: asyncio.Event) -> None:
             await asyncio.to_thread(dispatch.dispatch)
         except errors.StoreUnavailable as error:
             log.warning("cannot dispatch", extra={"cause": str(error)})
+            freed.set()
+            await asyncio.sleep(_AGAIN_S)
         # A long dispatch is followed by a long pause, so that it never takes more than half of the time.
         await asyncio.sleep(max(_PAUSE_S, time.monotonic() - started_at))

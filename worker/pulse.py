@@ -46,6 +46,10 @@ class Pulse:
     @contextmanager
     def keeping(self, attempt: Attempt, claimed_at: float) -> Iterator[Run]:
         """A run for an attempt claimed at `claimed_at` (monotonic), kept alive inside the block."""
+        before = self._runs.get(attempt.response_id)
+        if before is not None:
+            # Claimed again by this very process: its clock stood still for longer than the lease.
+            before.stop(Stop.LOST)
         run = Run(attempt, held_until=claimed_at + self._keep_s, wake=self._dirty.set)
         self._runs[attempt.response_id] = run
         try:
@@ -61,44 +65,74 @@ class Pulse:
             run.stop(Stop.ENDED)
 
     async def tail(self, run: Run) -> Batch:
-        """What is left to write of a run that is ending, after everything before it was written."""
-        async with self._flushing:
-            return run.freeze()
+        """What is left to write of a run that is ending, after everything before it was written.
+
+        Worth nothing where the run was stopped meanwhile.
+        """
+        while True:
+            async with self._flushing:
+                if run.unwritten is None or run.stopped is not None:
+                    return run.freeze()
+            self._dirty.set()
+            await asyncio.sleep(_AGAIN_S / 10)
 
     async def _flush_for_ever(self) -> None:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             async with self._flushing:
-                await self._flush([run for run in self._runs.values() if run.dirty and run.stopped is None])
-            await asyncio.sleep(self._settings.flush_every_s)
+                whole = await self._flush([run for run in self._runs.values() if run.dirty and run.stopped is None])
+            if not whole:
+                self._dirty.set()
+            await asyncio.sleep(self._settings.flush_every_s if whole else _AGAIN_S)
 
-    async def _flush(self, runs: Sequence[Run]) -> None:
-        waiting = {run.attempt.response_id: run.freeze() for run in runs}
-        while waiting:
-            batches = list(waiting.values())
-            try:
-                held = await self._write(lambda batches=batches: self._attempts.record(batches))  # type: ignore[misc]
-            except errors.StoreUnavailable as error:
-                log.warning("cannot write events", extra={"responses": len(batches), "cause": str(error)})
-                await asyncio.sleep(_AGAIN_S)
-                await self._drop_written(waiting)
-            else:
-                for run in runs:
-                    if run.attempt.response_id in waiting and run.attempt.response_id not in held:
-                        run.stop(Stop.LOST)
-                return
-            for run in runs:
-                if run.stopped is not None:
-                    waiting.pop(run.attempt.response_id, None)
-
-    async def _drop_written(self, waiting: dict[str, Batch]) -> None:
-        """After a write of unknown outcome: forget what the log has; the rest is sent again, unchanged."""
+    async def _flush(self, runs: Sequence[Run]) -> bool:
+        """Write what these runs have; False if some of it must be written again."""
+        for run in runs:
+            if run.unwritten is None:
+                run.unwritten = run.freeze()
         try:
-            for batch in await self._write(lambda: self._attempts.recorded(list(waiting.values()))):
-                del waiting[batch.response_id]
+            return await self._write_all(runs)
+        except errors.StoreUnavailable as error:
+            log.warning("cannot write events", extra={"responses": len(runs), "cause": str(error)})
+            await self._forget_written(runs)
+        except errors.StoreRefused:
+            # One of them is bad: only that one must not go on.
+            for run in runs:
+                await self._write_one(run)
+        return False
+
+    async def _write_all(self, runs: Sequence[Run]) -> bool:
+        batches = [run.unwritten for run in runs if run.unwritten is not None]
+        if not batches:
+            return True
+        kept = await self._write(lambda: self._attempts.record(batches))
+        for run in runs:
+            if run.attempt.response_id in kept.done:
+                run.unwritten = None
+            elif run.attempt.response_id not in kept.held:
+                run.stop(Stop.LOST)
+        return not kept.held
+
+    async def _write_one(self, run: Run) -> None:
+        try:
+            await self._write_all([run])
         except errors.StoreUnavailable:
-            return  # the caller comes back here
+            return  # with the next flush
+        except errors.StoreRefused as error:
+            log.error("cannot write events", extra={"response": run.attempt.response_id, "cause": str(error)})  # noqa: TRY400
+            run.stop(Stop.LOST)
+
+    async def _forget_written(self, runs: Sequence[Run]) -> None:
+        """After a write of unknown outcome: what the log has is written; the rest is sent again, unchanged."""
+        batches = [run.unwritten for run in runs if run.unwritten is not None]
+        try:
+            written = {batch.response_id for batch in await self._write(lambda: self._attempts.recorded(batches))}
+        except errors.StoreUnavailable:
+            return  # with the next flush
+        for run in runs:
+            if run.attempt.response_id in written:
+                run.unwritten = None
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -107,16 +141,16 @@ class Pulse:
             if not runs:
                 continue
             asked_at = time.monotonic()
-            fences = [(run.attempt.response_id, run.attempt.number) for run in runs]
+            fences = [run.fence for run in runs]
             try:
-                held = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
+                kept = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
             except errors.StoreUnavailable as error:
                 log.warning("cannot renew", extra={"responses": len(runs), "cause": str(error)})
                 continue
             for run in runs:
-                if run.attempt.response_id in held:
+                if run.attempt.response_id in kept.done:
                     run.held_until = asked_at + self._keep_s
-                else:
+                elif run.attempt.response_id not in kept.held:
                     run.stop(Stop.LOST)
 
     async def _give_up_for_ever(self) -> None:

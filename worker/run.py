@@ -26,12 +26,14 @@ class Run:
     Attributes:
         held_until: when, by this process's clock, the lease may be over.
         shown: whether any output was written or is about to be.
+        unwritten: the batch that must be in the log before any later one; frozen, whatever became of it.
     """
 
     def __init__(self, attempt: Attempt, *, held_until: float, wake: Callable[[], None]) -> None:
         self.attempt = attempt
         self.held_until = held_until
         self.shown = attempt.shown
+        self.unwritten: Batch | None = None
         self.stopped: Stop | None = None
         self.on_stop: Callable[[], object] | None = None
         self._wake = wake
@@ -42,8 +44,12 @@ class Run:
 
     @property
     def dirty(self) -> bool:
-        """Whether there are events that are not committed."""
-        return bool(self._events or self._text)
+        """Whether there are events that are not known to be committed."""
+        return bool(self.unwritten or self._events or self._text)
+
+    @property
+    def fence(self) -> tuple[str, int]:
+        return self.attempt.response_id, self.attempt.number
 
     @property
     def expired(self) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from core import errors, jsonio, transcript
-from core.attempts import Attempt, Attempts, HandBack
+from core.attempts import Attempt, Attempts, Batch, HandBack
 from core.catalog import Catalog, ModelConfig
 from core.endings import Outcome, cancelled, failed
 from core.schemas import document
@@ -54,7 +55,22 @@ class Runner:
         self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
 
     async def run(self, response_id: str) -> str:
-        """Run a response that was rung for, if it is there to be run; how that went, in words for Flower."""
+        """Run a response that was rung for, if it is there to be run; how that went, in words for Flower.
+
+        Cancelling it interrupts the model server's answer and nothing else: what was claimed is given back or
+        ended, and what was answered is written.
+        """
+        interruption = Interruption()
+        whole = asyncio.ensure_future(self._run(response_id, interruption))
+        while True:
+            try:
+                return await asyncio.shield(whole)
+            except asyncio.CancelledError as error:
+                if whole.done():
+                    raise
+                interruption.interrupt(str(error))
+
+    async def _run(self, response_id: str, interruption: "Interruption") -> str:
         claimed_at = time.monotonic()
         try:
             attempt = await self._call(lambda: self._attempts.claim(response_id, self._worker_id))
@@ -66,23 +82,21 @@ class Runner:
         log.info("claimed", extra=_of(attempt))
         try:
             with self._pulse.keeping(attempt, claimed_at) as run:
-                return await self._go(run)
+                return await self._go(run, interruption)
         finally:
             self._freed()
 
-    async def _go(self, run: Run) -> str:
+    async def _go(self, run: Run, interruption: "Interruption") -> str:
         answer = Answer(run)
         work = asyncio.create_task(self._work(run, answer))
         run.on_stop = work.cancel
-        try:
-            await asyncio.wait({work})
-        except asyncio.CancelledError as error:
-            work.cancel()
-            await asyncio.wait({work})
-            return await self._settle(run, _interrupted(run, str(error)), answer)
+        interruption.on_interrupt(work.cancel)
+        await asyncio.wait({work})
         if run.stopped is not None:
             await self._note(run, answer)
             return f"stopped: {run.stopped}"
+        if work.cancelled():
+            return await self._settle(run, _interrupted(run, interruption.why), answer)
         return await self._settle(run, work.result(), answer)
 
     async def _work(self, run: Run, answer: Answer) -> Outcome | HandBack:
@@ -90,6 +104,9 @@ class Runner:
         model = self._catalog.models.get(attempt.model)
         if model is None:
             return failed("server_error", f"The model '{attempt.model}' is not configured any more.")
+        if attempt.shown:
+            # Another run would give another text than the one that was shown.
+            return failed("server_error", "The worker running this response was lost after output had been shown.")
         if not attempt.announced:
             running = document.running(jsonio.loads(attempt.document), [])
             run.emit([transcript.lifecycle(running)])
@@ -141,35 +158,63 @@ class Runner:
         tail = await self._pulse.tail(run)
         while run.stopped is None:
             try:
-                if isinstance(end, HandBack):
-                    # Nothing was shown, so there is nothing in the tail that the next attempt would not write.
-                    given = await self._call(lambda: self._attempts.hand_back(attempt, end))
-                    if not given:
-                        break
-                    log.info(
-                        "handed back", extra={**_of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)}
-                    )
-                    return f"handed back: {end.cause}"
-                written = await self._call(lambda: self._attempts.end(attempt, end, tail))
+                written = await self._call(partial(self._write_end, attempt, end, tail))
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**_of(attempt), "cause": str(error)})
                 await asyncio.sleep(_AGAIN_S)
-                continue
-            if written:
-                return str(end.status)
-            break
+            except Exception:  # whatever is wrong with this end, the response must have one
+                log.exception("cannot end as it should", extra=_of(attempt))
+                if end is _UNWRITABLE:
+                    break
+                end, tail = _UNWRITABLE, replace(tail, lines=())
+            else:
+                if written:
+                    return f"handed back: {end.cause}" if isinstance(end, HandBack) else str(end.status)
+                break
         await self._note(run, answer)
         return f"stopped: {run.stopped or 'ended by someone else'}"
+
+    def _write_end(self, attempt: Attempt, end: Outcome | HandBack, tail: Batch) -> bool:
+        if isinstance(end, Outcome):
+            return self._attempts.end(attempt, end, tail)
+        # Nothing was shown, so there is nothing in the tail that the next attempt would not write.
+        given = self._attempts.hand_back(attempt, end)
+        if given:
+            log.info("handed back", extra={**_of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
+        return given
 
     async def _note(self, run: Run, answer: Answer) -> None:
         """Leave what the attempt used for the operators' history."""
         try:
             await self._call(lambda: self._attempts.note_usage(run.attempt, answer.spent()))
-        except errors.StoreUnavailable as error:
+        except errors.Error as error:
             log.warning("cannot note usage", extra={**_of(run.attempt), "cause": str(error)})
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._io, call)
+
+
+class Interruption:
+    """Why a run's coroutine was cancelled, and what that cancels: the model server's answer."""
+
+    def __init__(self) -> None:
+        self.why = ""
+        self._cancel: Callable[[], object] | None = None
+
+    def interrupt(self, why: str) -> None:
+        """Interrupt, now or as soon as there is something to interrupt."""
+        self.why = why
+        if self._cancel is not None:
+            self._cancel()
+
+    def on_interrupt(self, cancel: Callable[[], object]) -> None:
+        """Say what to cancel."""
+        self._cancel = cancel
+        if self.why:
+            cancel()
+
+
+_UNWRITABLE = failed("server_error", "The server had an error while ending this response.")
 
 
 def _interrupted(run: Run, why: str) -> Outcome | HandBack:

@@ -49,7 +49,7 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "store": request.store,
         "temperature": request.temperature,
         "text": request.text.model_dump(by_alias=True),
-        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True),
         "tools": [tool.echo() for tool in request.tools],
         "top_logprobs": 0,
         "top_p": request.top_p,

@@ -80,12 +80,17 @@ class NamedChoice(Strict):
     name: Name
 
 
+class AllowedTool(Open):
+    type: str
+    name: str | None = None
+
+
 class AllowedTools(Strict):
     """The model may, or must, call one of these tools and no other."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[Open], Field(min_length=1, max_length=128)]
+    tools: Annotated[list[AllowedTool], Field(min_length=1, max_length=128)]
 
 
 class HostedChoice(Open):
@@ -98,7 +103,7 @@ def _choice(value: Any) -> str:
     if not isinstance(value, dict):
         return tag("word")
     kind = value.get("type")
-    if kind in {"function", "custom"}:
+    if kind in ("function", "custom"):  # not a set: it may be anything
         return tag("named")
     if kind in HOSTED:
         return tag("hosted")

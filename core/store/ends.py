@@ -80,7 +80,7 @@ def finish(
             "id": response_id,
             "status": status,
             "document": document,
-            "cause": cause,
+            "cause": cause and cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
             "input_tokens": spent and spent.input_tokens,
             "output_tokens": spent and spent.output_tokens,
             "usage_estimated": spent and spent.estimated,

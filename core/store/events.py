@@ -35,7 +35,7 @@ with batch as (
 ), own as (
     select r.id from responses r join batch b on b.response_id = r.id
     where r.status = 'in_progress' and r.attempt = b.attempt
-    order by r.id for no key update of r
+    order by r.id for no key update of r skip locked
 )
 insert into response_events (response_id, attempt, first_seq, n, data)
 select b.response_id, b.attempt, b.first_seq, b.n, b.data from batch b join own on own.id = b.response_id
@@ -46,7 +46,8 @@ returning response_id
 def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
     """Write the batches of attempts that still hold their response; their response IDs.
 
-    At most one batch a response. A batch whose fence fails is not written.
+    At most one batch a response. Not written is a batch whose fence fails, and one whose response somebody has
+    locked: one must not hold up the others.
     """
     rows = connection.execute(
         _APPEND,

@@ -62,20 +62,18 @@ with recursive weights (tier, weight) as (
     select id from fitting where model_room is null or model_rank <= model_room
     order by score, project_rank, background, available_at limit (select n from free)
 )
-update responses set rung_at = now() from chosen
-where responses.id = chosen.id and responses.status = 'queued' and responses.rung_at is null
+update responses set rung_at = now()
+where responses.id = any (array(select id from chosen)) and responses.status = 'queued' and responses.rung_at is null
 returning responses.id
 """
 
 
-def lock(connection: Connection, lane: str, *, wait: bool) -> bool:
-    """Take the lane's dispatch lock until the transaction ends; without `wait`, False if another has it.
+def lock(connection: Connection, lane: str) -> None:
+    """Take the lane's dispatch lock until the transaction ends.
 
     A statement of its own: the counts of the next one must see what the last holder committed.
     """
-    function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
-    row = connection.execute(f"select {function}(hashtextextended('lane:' || %s, 0))", (lane,)).fetchone()
-    return wait or bool(row and row[0])
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('lane:' || %s, 0))", (lane,))
 
 
 def dispatch(

@@ -31,7 +31,7 @@ with won as (
         lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
         run_until = least(ends_by, now() + run_s * interval '1 s')
     where id = %(id)s and status = 'queued' and rung_at is not null
-        and available_at <= now() and queued_until > now()
+        and available_at <= now() and (queued_until > now()) is true
     returning id, attempt, model, background, request, document, waits,
         extract(epoch from run_until - now())::double precision as left_s
 ), noted as (
@@ -54,7 +54,7 @@ with held as (
     select r.id from responses r
     join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
     where r.status = 'in_progress' and r.run_until > now()
-    order by r.id for no key update of r
+    order by r.id for no key update of r skip locked
 )
 update responses set lease_until = now() + %(lease_s)s * interval '1 s' from held where responses.id = held.id
 returning responses.id
@@ -62,14 +62,28 @@ returning responses.id
 
 
 def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
-    """Renew the leases of (response ID, attempt) pairs; the IDs still held. Those past their run are not."""
+    """Renew the leases of (response ID, attempt) pairs; the IDs renewed.
+
+    Not those past their run, and not those that somebody has locked: one must not cost the others their lease.
+    """
     rows = connection.execute(
         _RENEW,
-        {
-            "ids": [fence[0] for fence in fences],
-            "attempts": [fence[1] for fence in fences],
-            "lease_s": lease_s,
-        },
+        {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences], "lease_s": lease_s},
+    )
+    return {str(row[0]) for row in rows}
+
+
+_HELD = """
+select r.id from responses r
+join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
+where r.status = 'in_progress' and r.run_until > now()
+"""
+
+
+def held(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
+    """The response IDs whose attempts hold them, as far as is committed."""
+    rows = connection.execute(
+        _HELD, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
     )
     return {str(row[0]) for row in rows}
 
@@ -85,7 +99,9 @@ with back as (
         queued_until = case when %(outcome)s = 'waited' then queued_until
             else ends_by end
     where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
-        and (%(outcome)s <> 'lost' or lease_until < now())
+        and (%(outcome)s <> 'lost' or lease_until < clock_timestamp())
+        and (%(next_seq)s::int is null or %(next_seq)s::int = (
+            select coalesce(max(first_seq + n), 0) from response_events where response_id = %(id)s))
     returning id, attempt
 ), noted as (
     update attempts a set ended_at = now(), outcome = %(outcome)s, cause = %(cause)s,
@@ -105,19 +121,22 @@ def requeue(
     cause: str,
     delay_s: float,
     error_code: str | None = None,
+    next_seq: int | None = None,
 ) -> bool:
     """Put a running response back to waiting, available after `delay_s`; False if the attempt does not hold it.
 
     Args:
         outcome: of the attempt: `handed_back`, `waited` (on the model server), or `lost`, which also needs the
             lease to be over and counts as a failure.
+        next_seq: where the log must still end; the caller holds the row's lock then.
         error_code: the wire's code, should the response's clock run out on this cause.
     """
     parameters = {
         "id": response_id,
         "attempt": attempt,
         "outcome": outcome,
-        "cause": cause,
+        "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
+        "next_seq": next_seq,
         "error_code": error_code,
         "delay_s": delay_s,
     }
@@ -144,7 +163,7 @@ with lost as (
     select id from responses where status = 'in_progress' and (lease_until < now() or run_until < now())
     limit %(limit)s for no key update skip locked
 ), late as (
-    select id from responses where status = 'queued' and queued_until < now()
+    select id from responses where status = 'queued' and queued_until > '-infinity' and queued_until < now()
     order by queued_until limit %(limit)s for no key update skip locked
 ), candidates as (
     select id from lost union all select id from late

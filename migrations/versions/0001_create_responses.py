@@ -54,14 +54,15 @@ create table responses (
     constraint responses_leased_check check (
         (status = 'in_progress') = (lease_until is not null)
         and (lease_until is null) = (run_until is null) and (lease_until is null) = (worker_id is null))
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01);
 create index responses_waiting_idx on responses (lane, tier, project_id, model, background, available_at)
     where status = 'queued' and rung_at is null;
 create index responses_busy_idx on responses (lane, tier, project_id, model)
     where status = 'in_progress' or (status = 'queued' and rung_at is not null);
 create index responses_running_idx on responses (id) where status = 'in_progress';
 create index responses_rung_idx on responses (id) where status = 'queued' and rung_at is not null;
-create index responses_queued_until_idx on responses (queued_until) where status = 'queued';
+create index responses_queued_until_idx on responses (queued_until)
+    where status = 'queued' and queued_until > '-infinity';
 create table response_events (
     response_id text not null references responses (id) on delete cascade,
     first_seq integer not null,

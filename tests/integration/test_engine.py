@@ -7,13 +7,14 @@ from threading import Barrier
 import psycopg
 import pytest
 
-from core.attempts import Batch, HandBack
+from core.attempts import Batch, HandBack, Kept
 from core.bootstrap import Core
 from core.endings import failed
 from core.settings import Settings
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 
 MANY = 8
+NOTHING = Kept(set(), set())
 
 
 def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
@@ -95,8 +96,8 @@ def test_a_worker_whose_response_was_cancelled_can_write_nothing_more(core: Core
     core.responses.cancel(who, attempt.response_id)
     before = sql(settings, "select * from response_events order by first_seq")
 
-    assert core.attempts.record([opening(attempt)]) == set()
-    assert core.attempts.renew([(attempt.response_id, attempt.number)]) == set()
+    assert core.attempts.record([opening(attempt)]) == NOTHING
+    assert core.attempts.renew([(attempt.response_id, attempt.number)]) == NOTHING
     assert not core.attempts.end(attempt, COMPLETED, opening(attempt))
     assert not core.attempts.hand_back(attempt, HandBack("no"))
 
@@ -112,10 +113,10 @@ def test_an_older_attempt_can_write_nothing_once_a_newer_one_holds_the_response(
     new = claim(core, old.response_id, "w2")
 
     assert new.number == 2
-    assert core.attempts.record([opening(old)]) == set()
-    assert core.attempts.renew([(old.response_id, 1), (new.response_id, 2)]) == {new.response_id}
+    assert core.attempts.record([opening(old)]) == NOTHING
+    assert core.attempts.renew([(old.response_id, 1), (new.response_id, 2)]) == Kept({new.response_id}, set())
     assert not core.attempts.end(old, COMPLETED, batch(old, []))
-    assert core.attempts.record([opening(new)]) == {new.response_id}
+    assert core.attempts.record([opening(new)]).done == {new.response_id}
 
 
 def test_a_batch_whose_commit_was_lost_sight_of_is_found_in_the_log(core: Core) -> None:
@@ -136,7 +137,7 @@ def test_events_of_many_responses_are_written_together_and_only_for_their_holder
     attempts = [claim(core, submit(core, who)) for _ in range(10)]
     core.responses.cancel(who, attempts[3].response_id)
 
-    held = core.attempts.record([opening(attempt) for attempt in attempts])
+    held = core.attempts.record([opening(attempt) for attempt in attempts]).done
 
     assert held == {attempt.response_id for attempt in attempts} - {attempts[3].response_id}
 
@@ -191,7 +192,7 @@ def test_a_lease_is_renewed_only_until_the_runs_deadline(core: Core, settings: S
     attempt = claim(core, submit(core, caller(core)))
     sql(settings, "update responses set run_until = now() - interval '1 s'")
 
-    assert core.attempts.renew([(attempt.response_id, attempt.number)]) == set()
+    assert core.attempts.renew([(attempt.response_id, attempt.number)]) == NOTHING
 
 
 def test_the_sweeper_ends_a_run_past_its_deadline_as_failed_with_what_was_written(

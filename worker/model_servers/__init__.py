@@ -16,6 +16,11 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class Thinking:
+    """The model is at work on something that is not shown, or not yet."""
+
+
+@dataclass(frozen=True)
 class ToolCall:
     """A whole call of a tool.
 
@@ -50,7 +55,7 @@ class Used:
     reasoning_tokens: int = 0
 
 
-Output = TextDelta | ToolCall | Finished | Used
+Output = TextDelta | Thinking | ToolCall | Finished | Used
 
 
 class ModelServer(Protocol):
