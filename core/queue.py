@@ -32,7 +32,6 @@ def celery_app(redis_url: str) -> Celery:
     """
     app = Celery("backburner", broker=redis_url, set_as_current=False)
     app.conf.update(
-        broker_transport="core.redis_transport:Transport",
         broker_transport_options={
             "ack_emulation": False,
             "global_keyprefix": KEY_PREFIX,

@@ -127,6 +127,7 @@ def run(settings: Settings) -> None:
         core.schema.check()
         app = queue.celery_app(redis_url(settings))
         app.conf.update(
+            broker_transport="worker.redis_transport:Transport",
             worker_pool="worker.pool:AioPool",
             worker_soft_shutdown_timeout=settings.drain_s,
             worker_hijack_root_logger=False,

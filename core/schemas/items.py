@@ -85,7 +85,7 @@ Part = Annotated[
     Discriminator(
         _part,
         custom_error_type="unknown_part",
-        custom_error_message="The type of a content part must be 'input_text', 'output_text' or 'refusal'",
+        custom_error_message="'input_text', 'output_text' or 'refusal'",
     ),
 ]
 Parts = Annotated[list[Part], Field(fail_fast=True)]
@@ -179,7 +179,7 @@ InputItem = Annotated[
     | Annotated[Reasoning, Tag(tag("reasoning"))]
     | Annotated[ItemReference, Tag(tag("item_reference"))]
     | Annotated[HostedItem, Tag(tag("hosted"))],
-    Discriminator(_kind, custom_error_type="unknown_item", custom_error_message="There is no such type of item"),
+    Discriminator(_kind, custom_error_type="unknown_item", custom_error_message="a type of item that there is"),
 ]
 
 

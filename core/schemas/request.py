@@ -77,7 +77,7 @@ Format = Annotated[
     Discriminator(
         _format,
         custom_error_type="unknown_format",
-        custom_error_message="The type of a format must be 'text', 'json_object' or 'json_schema'",
+        custom_error_message="'text', 'json_object' or 'json_schema'",
     ),
 ]
 

@@ -69,7 +69,7 @@ Tool = Annotated[
     Annotated[FunctionTool, Tag(tag("function"))]
     | Annotated[CustomTool, Tag(tag("custom"))]
     | Annotated[HostedTool, Tag(tag("hosted"))],
-    Discriminator(_kind, custom_error_type="unknown_tool", custom_error_message="There is no such type of tool"),
+    Discriminator(_kind, custom_error_type="unknown_tool", custom_error_message="a type of tool that there is"),
 ]
 
 
@@ -116,5 +116,5 @@ ToolChoice = Annotated[
     | Annotated[NamedChoice, Tag(tag("named"))]
     | Annotated[AllowedTools, Tag(tag("allowed_tools"))]
     | Annotated[HostedChoice, Tag(tag("hosted"))],
-    Discriminator(_choice, custom_error_type="unknown_choice", custom_error_message="There is no such tool choice"),
+    Discriminator(_choice, custom_error_type="unknown_choice", custom_error_message="a type of tool, or 'allowed_tools'"),
 ]

@@ -10,6 +10,4 @@ class Transport(kombu_redis.Transport):
     kombu takes the refusal for an error of the program: a worker would then drain and leave.
     """
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self.connection_errors = (*self.connection_errors, redis.exceptions.ResponseError)
+    connection_errors = (*kombu_redis.Transport.connection_errors, redis.exceptions.ResponseError)

@@ -1,0 +1,143 @@
+"""The pulse and the runner of a worker on a real Postgres: what interrupts one run leaves the others alone."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import pytest
+
+from core import jsonio
+from core.attempts import Attempt
+from core.bootstrap import Core
+from core.settings import Settings
+from tests.integration.engine import caller, claim, submit, worker
+from tests.integration.test_engine import sql
+from worker.pulse import Pulse
+from worker.run import SHUTDOWN, Stop
+from worker.runner import Runner
+
+
+def beating(core: Core, settings: Settings, test: Callable[[Pulse], Awaitable[None]]) -> None:
+    """Run a test's coroutine beside a pulse that beats."""
+
+    async def both() -> None:
+        pulse = Pulse(core.attempts, settings)
+        beat = asyncio.create_task(pulse.run())
+        try:
+            await test(pulse)
+            assert not beat.done()
+        finally:
+            beat.cancel()
+            await asyncio.wait({beat})
+
+    asyncio.run(both())
+
+
+async def soon(condition: Callable[[], object], within_s: float = 8) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def in_progress(attempt: Attempt) -> dict:
+    return {"type": "response.in_progress", "response": jsonio.loads(attempt.document)}
+
+
+def test_a_row_that_somebody_locks_costs_no_other_run_its_lease_or_its_events(core: Core, settings: Settings) -> None:
+    worker(core)
+    who = caller(core)
+    attempts = [claim(core, submit(core, who)) for _ in range(5)]
+    locked = attempts[2].response_id
+
+    async def test(pulse: Pulse) -> None:
+        now = time.monotonic()
+        runs = [pulse.keeping(attempt, now) for attempt in attempts]
+        entered = [run.__enter__() for run in runs]
+        with psycopg.connect(settings.database_url.get_secret_value()) as other:
+            other.execute("select 1 from responses where id = %s for update", (locked,))
+            for run in entered:
+                run.emit([in_progress(run.attempt)])
+            await soon(lambda: sql(settings, "select count(*) from response_events where attempt = 1") == [(4,)])
+            await soon(lambda: entered[2].stopped)  # its own lease could not be renewed
+            other.rollback()
+        assert [run.stopped for run in entered] == [None, None, Stop.LOST, None, None]
+        for run in runs:
+            run.__exit__(None, None, None)
+
+    beating(core, settings, test)
+
+
+def test_a_lock_that_is_soon_gone_costs_nothing(core: Core, settings: Settings) -> None:
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+
+    async def test(pulse: Pulse) -> None:
+        with pulse.keeping(attempt, time.monotonic()) as run:
+            with psycopg.connect(settings.database_url.get_secret_value()) as other:
+                other.execute("select 1 from responses where id = %s for update", (attempt.response_id,))
+                run.emit([in_progress(attempt)])
+                await soon(lambda: run.unwritten is not None)
+                other.rollback()
+            await soon(lambda: not run.dirty)
+            assert run.stopped is None
+
+    beating(core, settings, test)
+    assert sql(settings, "select first_seq, n from response_events order by 1") == [(0, 2), (2, 1)]
+
+
+def test_a_response_claimed_again_by_the_same_worker_stops_the_older_run(core: Core, settings: Settings) -> None:
+    worker(core)
+    old = claim(core, submit(core, caller(core)))
+    sql(settings, "update responses set lease_until = now() - interval '1 s'")
+    core.sweep.run()
+    sql(settings, "update responses set available_at = now(), rung_at = now()")
+    new = claim(core, old.response_id)
+
+    async def test(pulse: Pulse) -> None:
+        now = time.monotonic()
+        with pulse.keeping(old, now) as older, pulse.keeping(new, now) as newer:
+            assert older.stopped is Stop.LOST
+            newer.emit([in_progress(new)])
+            await soon(lambda: not newer.dirty)
+            assert newer.stopped is None
+
+    beating(core, settings, test)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02])
+def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
+    core: Core, settings: Settings, after_s: float
+) -> None:
+    worker(core)
+    who = caller(core)
+
+    async def test(pulse: Pulse) -> None:
+        runner = Runner(core.attempts, core.catalog, {}, pulse, settings, worker_id="w1", freed=lambda: None)
+        running = asyncio.create_task(runner.run(submit(core, who)))
+        await asyncio.sleep(after_s)
+        running.cancel(SHUTDOWN)
+        await asyncio.wait({running})
+
+    beating(core, settings, test)
+    assert sql(settings, "select status from responses where status = 'in_progress'") == []
+    assert sql(settings, "select failures from responses where failures > 0") == []
+
+
+def test_output_that_was_written_after_the_sweeper_looked_is_not_run_again(core: Core, settings: Settings) -> None:
+    from core.store import runs
+    from tests.integration.engine import opening
+
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+    seen = attempt.next_seq
+    core.attempts.record([opening(attempt)])
+    sql(settings, "update responses set lease_until = now() - interval '1 s'")
+
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        back = runs.requeue(connection, attempt.response_id, 1, outcome="lost", cause="late", delay_s=0, next_seq=seen)
+    core.sweep.run()
+
+    assert not back
+    assert sql(settings, "select status, attempt from responses") == [("failed", 1)]
