@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up demo test check chaos format pins clean
+.PHONY: help up demo examples test check chaos format pins clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -12,6 +12,9 @@ up: .venv/.installed  ## Postgres, Valkey, a small model, API, worker, sweeper a
 
 demo: .venv/.installed  ## the same stack: one background response from queued to completed, one cancelled
 	@$(BIN)/backburner demo
+
+examples: .venv/.dev-installed  ## every script of examples/, on the stack that runs here or on one of its own
+	@$(BIN)/python -m examples
 
 test: .venv/.dev-installed  ## the whole suite; it starts its own servers
 	@$(BIN)/python -m pytest tests

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from app import auth, errors, request_ids
-from app.routes import health, lists, models, responses
+from app.routes import docs, health, lists, models, responses
 from core.bootstrap import Core
 
 
@@ -18,6 +18,7 @@ def create_app(core: Core) -> Flask:
     errors.install(app)
     auth.install(app, core.keys)
     app.register_blueprint(health.blueprint(core))
+    app.register_blueprint(docs.blueprint())
     app.register_blueprint(models.blueprint(core.catalog))
     app.register_blueprint(lists.blueprint(core.responses))
     app.register_blueprint(responses.blueprint(core))

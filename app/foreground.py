@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response
 
 from app.errors import envelope
-from core import jsonio
+from core import errors, jsonio
 from core.creation import Created
 from core.lifecycle import Status
 from core.waiting import Place, Waiting
@@ -29,9 +29,14 @@ def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool) ->
         place.leave()
         waiting.abandon(created.id)
         raise
-    if document is None:
-        return Response(_beating(waiting, place, created.id, stored=stored), mimetype="application/json")
+    if not ended:
+        beating = Response(_beating(waiting, place, created.id, stored=stored), mimetype="application/json")
+        # A generator that was never begun, because its client left before the first byte, has no end of its own.
+        beating.call_on_close(place.leave)
+        return beating
     place.leave()
+    if document is None:
+        raise errors.NotFound(f"Response with id '{created.id}' was deleted.", param="response_id")
     if not stored:
         waiting.forget(created.id)
     return _whole(document)

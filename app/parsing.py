@@ -15,22 +15,30 @@ from core.schemas.request import UNSUPPORTED, CreateResponse
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-# What pydantic found, as the contract's code and a sentence; a list is expected only where a text will do too.
+# What pydantic found, as the contract's code and a sentence.
 _WRONG_TYPES = {
     "string_type": "a string",
     "int_type": "an integer",
     "float_type": "a number",
     "bool_type": "a boolean",
-    "list_type": "a string or an array",
+    "list_type": "an array",
     "dict_type": "an object",
     "model_type": "an object",
 }
+# Where a union's branch was taken for want of a better one.
+_OR = {"<list>": "a string or an array", "<word>": "a string or an object"}
 _WRONG_VALUES = {
     "missing": ("missing_required_parameter", "Missing required parameter: '{param}'."),
     "literal_error": ("invalid_value", "Invalid value for '{param}': {value}; expected {expected}."),
     "string_too_long": (
         "string_above_max_length",
         "Invalid '{param}': it has {size} characters; at most {max_length} are allowed.",
+    ),
+    "string_too_short": ("string_below_min_length", "Invalid '{param}': it is empty."),
+    "string_pattern_mismatch": ("invalid_value", "Invalid value for '{param}': it must match {pattern}."),
+    "too_long": (
+        "array_above_max_length",
+        "Invalid '{param}': it has more than the {max_length} items that are allowed.",
     ),
     "too_short": ("array_below_min_length", "Invalid '{param}': it is empty; at least one item is needed."),
     "too_many_pairs": (
@@ -77,11 +85,12 @@ def repeat(body: dict[str, Any]) -> Repeat | None:
     Raises:
         errors.InvalidRequest: its Idempotency-Key is empty or too long.
     """
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
         return None
-    if not 0 < len(key) <= KEY_LIMIT:
-        raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {KEY_LIMIT} characters.")
+    key = header.strip()
+    if not 0 < len(key) <= KEY_LIMIT or not key.isprintable():
+        raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {KEY_LIMIT} printable characters.")
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return Repeat(key, hashlib.sha256(canonical).digest())
 
@@ -152,15 +161,18 @@ def _validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
 
 def _refuse(detail: ErrorDetails) -> NoReturn:
     kind, value, param = detail["type"], detail["input"], _path(detail["loc"])
+    limits = detail.get("ctx", {})
+    if kind in _UNKNOWN_TYPES:
+        param, value = f"{param}.type", value.get("type")
+        limits = {"expected": detail["msg"]}
+        kind = "missing" if value is None else "literal_error"
     if kind == "literal_error" and not isinstance(value, str):
         kind = "string_type"
     if kind in _WRONG_TYPES:
-        message = f"Invalid type for '{param}': expected {_WRONG_TYPES[kind]}, but got {_type(value)}."
+        expected = _OR.get(str(detail["loc"][-1]), _WRONG_TYPES[kind])
+        message = f"Invalid type for '{param}': expected {expected}, but got {_type(value)}."
         raise errors.InvalidRequest(message, param=param, code="invalid_type")
-    if kind in _UNKNOWN_TYPES:
-        raise errors.InvalidRequest(f"Invalid value for '{param}.type': {detail['msg']}.", param=f"{param}.type")
     code, message = _WRONG_VALUES.get(kind, ("invalid_value", "Invalid value for '{param}'."))
-    limits = detail.get("ctx", {})
     bound = limits.get("ge", limits.get("le"))
     facts = limits | {
         "param": param,

@@ -87,15 +87,18 @@ def metadata() -> dict[str, str]:
     """The pairs that a listed response's metadata must have: `metadata[key]=value`.
 
     Raises:
-        errors.InvalidRequest: a pair has a NUL, which no metadata has.
+        errors.InvalidRequest: a pair is written in another way, or has a NUL, which no metadata has.
     """
     pairs = {}
     for name, value in request.args.items():
+        if not name.startswith("metadata"):
+            continue
         found = _METADATA.match(name)
-        if found:
-            if "\0" in name + value:
-                raise errors.InvalidRequest("metadata cannot contain NUL.", param="metadata")
-            pairs[found[1]] = value
+        if found is None:
+            raise errors.InvalidRequest("metadata is asked for as metadata[key]=value.", param="metadata")
+        if "\0" in name + value:
+            raise errors.InvalidRequest("metadata cannot contain NUL.", param="metadata")
+        pairs[found[1]] = value
     return pairs
 
 

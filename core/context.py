@@ -20,14 +20,12 @@ class Context:
 
     Args:
         own: how many of the items, the last ones, are the request's own input.
+        new_ids: of those of them that no other response brought in.
     """
 
     items: list[Item]
     own: int
-
-    @property
-    def own_ids(self) -> list[str]:
-        return [item["id"] for item in self.items[len(self.items) - self.own :]]
+    new_ids: list[str]
 
 
 def build(connection: Connection, project_id: str, request: CreateResponse) -> Context:
@@ -37,12 +35,13 @@ def build(connection: Connection, project_id: str, request: CreateResponse) -> C
         errors.InvalidRequest: its parent or an item it refers to is not there, or a tool's output has no call.
     """
     inherited = _inherited(connection, project_id, request.previous_response_id)
-    own = _own(connection, project_id, request)
+    own, new_ids = _own(connection, project_id, request)
     # A client that sends its whole history along with the parent means each item once.
     own_ids = {item["id"] for item in own}
     context = [item for item in inherited if item["id"] not in own_ids] + own
     rules.check_calls(context)
-    return Context(context, len(own))
+    inherited_ids = {item["id"] for item in inherited}
+    return Context(context, len(own), [item_id for item_id in new_ids if item_id not in inherited_ids])
 
 
 def pack(request: CreateResponse, context: Context) -> str:
@@ -81,11 +80,13 @@ def _inherited(connection: Connection, project_id: str, parent_id: str | None) -
     return [*jsonio.loads(packed)["context"], *(item for item in output if item["status"] == "completed")]
 
 
-def _own(connection: Connection, project_id: str, request: CreateResponse) -> list[Item]:
+def _own(connection: Connection, project_id: str, request: CreateResponse) -> tuple[list[Item], list[str]]:
+    """The items of a request's input, and the IDs of those that are not referred to."""
     if request.input is None:
-        return []
+        return [], []
     if isinstance(request.input, str):
-        return [items.user_message(request.input)]
+        message = items.user_message(request.input)
+        return [message], [message["id"]]
     wanted = [item.id for item in request.input if isinstance(item, ItemReference)]
     found = _referred(connection, project_id, wanted)
     own: dict[str, Item] = {}
@@ -97,7 +98,7 @@ def _own(connection: Connection, project_id: str, request: CreateResponse) -> li
         else:
             raise errors.InvalidRequest(f"Item with id '{item.id}' not found.", param=f"input[{position}].id")
         own.setdefault(normal["id"], normal)
-    return list(own.values())
+    return list(own.values()), [item_id for item_id in own if item_id not in found]
 
 
 def _referred(connection: Connection, project_id: str, item_ids: list[str]) -> Mapping[str, Item]:

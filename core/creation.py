@@ -153,7 +153,7 @@ class Creation:
             "document": jsonio.dumps(first),
             "n": len(numbered),
             "events": "\n".join(jsonio.dumps(event) for event in numbered),
-            "item_ids": whole.own_ids if request.store else [],
+            "item_ids": whole.new_ids if request.store else [],
             "concurrency": model.concurrency,
             "worker_seen_s": self._settings.worker_seen_s,
             "ringable": self._doorbell.rings,

@@ -47,7 +47,9 @@ def blueprint(core: Core) -> Blueprint:
         if not ended:
             answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS
         answer.add_etag()
-        return answer.make_conditional(request)
+        # No other condition has a meaning here; left to itself, Flask would answer If-Match with 412 and a document.
+        asked = {"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": request.headers.get("If-None-Match", "")}
+        return answer.make_conditional(asked)
 
     @routes.delete("/<response_id>")
     def delete(response_id: str) -> ResponseReturnValue:

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 TEXT_LIMIT = 10_485_760  # characters, of any one text
+NO_NUL = r"^[^\x00]*\z"  # for what Postgres looks up, which it cannot by that
 
 Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 CallId = Annotated[str, Field(min_length=1, max_length=64)]
-ItemId = Annotated[str, Field(min_length=1, max_length=256)]
+ItemId = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
 
 
 class Strict(BaseModel):
@@ -32,6 +33,13 @@ class Open(Strict):
 def tag(name: str) -> str:
     """A union's branch as it stands in pydantic's paths; no field is called so, and `app` leaves it out."""
     return f"<{name}>"
+
+
+def kind_of(part: Any, otherwise: Any) -> Any:
+    """The `type` of a part: as it was sent, or validated, since pydantic asks again to write it; else `otherwise`."""
+    if isinstance(part, BaseModel):
+        return getattr(part, "type", otherwise)
+    return part.get("type") if isinstance(part, dict) else otherwise
 
 
 def text_or_list() -> Discriminator:

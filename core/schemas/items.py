@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from core import ids
-from core.schemas.base import CallId, ItemId, Name, Open, Strict, Text, tag, text_or_list
+from core.schemas.base import CallId, ItemId, Name, Open, Strict, Text, kind_of, tag, text_or_list
 
 Item = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -75,7 +75,7 @@ class ReasoningText(Strict):
 
 
 def _part(value: Any) -> str:
-    return tag(str(value.get("type")) if isinstance(value, dict) else "input_text")
+    return tag(str(kind_of(value, "input_text")))
 
 
 Part = Annotated[
@@ -162,9 +162,7 @@ class HostedItem(Open):
 
 def _kind(value: Any) -> str:
     """The branch of an item; a missing type is a message's, or a reference's that has but an ID."""
-    if not isinstance(value, dict):
-        return tag("message")
-    kind = value.get("type")
+    kind = kind_of(value, "message")
     if kind is None:
         kind = "item_reference" if "id" in value and not value.keys() & {"role", "content"} else "message"
     return tag("hosted" if kind in HOSTED else str(kind))

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from core.schemas.base import Open, Strict, Text, tag, text_or_list
+from core.schemas.base import NO_NUL, Open, Strict, Text, kind_of, tag, text_or_list
 from core.schemas.items import InputItem
 from core.schemas.tools import Tool, ToolChoice
 
 METADATA_LIMIT = 16  # pairs
-_NO_NUL = r"^[^\x00]*\z"  # Postgres can list by metadata, but not by that
 
 # Parameters of the API that are not served: refused by name unless they say what is done anyway, because
 # silently ignoring one would answer a question nobody asked.
@@ -62,12 +61,12 @@ class SchemaFormat(Strict):
     type: Literal["json_schema"]
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
-    strict: bool | None = None
+    strict: bool = False
     description: str | None = None
 
 
 def _format(value: Any) -> str:
-    return tag(str(value.get("type")) if isinstance(value, dict) else "text")
+    return tag(str(kind_of(value, "text")))
 
 
 Format = Annotated[
@@ -96,6 +95,15 @@ class StreamOptions(Strict):
 class BackgroundOptions(Strict):
     completion_window: Literal["soonest", "2h", "8h"] = "soonest"
     continuation_id: Annotated[str, Field(max_length=256)] | None = None
+
+
+class PromptCacheOptions(Strict):
+    """How a prompt should be cached; echoed, as caching is the model server's."""
+
+    mode: Literal["implicit", "explicit"] = "implicit"
+    ttl: Literal["30m", "12h"] = "30m"
+    prewarm: bool = False
+    comparison_response_id: Annotated[str, Field(max_length=256)] | None = None
 
 
 class CreateResponse(Strict):
@@ -133,8 +141,8 @@ class CreateResponse(Strict):
     text: TextConfig = Field(default_factory=TextConfig)
     metadata: Annotated[
         dict[
-            Annotated[str, Field(max_length=64, pattern=_NO_NUL)],
-            Annotated[str, Field(max_length=512, pattern=_NO_NUL)],
+            Annotated[str, Field(max_length=64, pattern=NO_NUL)],
+            Annotated[str, Field(max_length=512, pattern=NO_NUL)],
         ],
         BeforeValidator(_few),
     ] = Field(default_factory=dict)
@@ -142,5 +150,5 @@ class CreateResponse(Strict):
     safety_identifier: Annotated[str, Field(max_length=128)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    prompt_cache_options: Open | None = None
+    prompt_cache_options: PromptCacheOptions | None = None
     user: Annotated[str, Field(max_length=512)] | None = None

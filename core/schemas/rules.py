@@ -30,6 +30,9 @@ def check(request: CreateResponse) -> None:
         )
     if request.stream_options is not None:
         raise errors.InvalidRequest("'stream_options' needs stream=true.", param="stream_options")
+    if request.prompt_cache_options is not None and request.prompt_cache_options.prewarm:
+        param = "prompt_cache_options.prewarm"
+        raise errors.InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
     _check_window(request)
     _check_tools(request)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.schemas.base import Name, Open, Strict, tag
+from core.schemas.base import Name, Open, Strict, kind_of, tag
 
 # Tools that a hosted API runs: echoed, so that clients written for it go on, and not offered to the model.
 HOSTED = (
@@ -61,7 +61,7 @@ class HostedTool(Open):
 
 
 def _kind(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else "function"
+    kind = kind_of(value, "function")
     return tag("hosted" if kind in HOSTED else str(kind))
 
 
@@ -100,9 +100,7 @@ class HostedChoice(Open):
 
 
 def _choice(value: Any) -> str:
-    if not isinstance(value, dict):
-        return tag("word")
-    kind = value.get("type")
+    kind = kind_of(value, "word")
     if kind in ("function", "custom"):  # not a set: it may be anything
         return tag("named")
     if kind in HOSTED:
@@ -116,5 +114,7 @@ ToolChoice = Annotated[
     | Annotated[NamedChoice, Tag(tag("named"))]
     | Annotated[AllowedTools, Tag(tag("allowed_tools"))]
     | Annotated[HostedChoice, Tag(tag("hosted"))],
-    Discriminator(_choice, custom_error_type="unknown_choice", custom_error_message="a type of tool, or 'allowed_tools'"),
+    Discriminator(
+        _choice, custom_error_type="unknown_choice", custom_error_message="a type of tool, or 'allowed_tools'"
+    ),
 ]

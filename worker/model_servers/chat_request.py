@@ -47,9 +47,7 @@ def messages(instructions: str | None, context: list[Item]) -> list[dict[str, An
     for item in context:
         match item["type"]:
             case "message":
-                # `developer` is OpenAI's newer word for `system`; most servers' templates know only the older.
-                role = "system" if item["role"] == "developer" else item["role"]
-                found.append({"role": role, "content": _text(item["content"])})
+                _add_message(found, item)
             case "function_call" | "custom_tool_call":
                 _add_call(found, item)
             case "function_call_output" | "custom_tool_call_output":
@@ -61,6 +59,17 @@ def messages(instructions: str | None, context: list[Item]) -> list[dict[str, An
 
 def _text(parts: list[dict[str, Any]]) -> str:
     return "".join(part.get("text", part.get("refusal", "")) for part in parts)
+
+
+def _add_message(found: list[dict[str, Any]], item: Item) -> None:
+    """Add a message; what the assistant said after it called tools belongs to the turn that called them."""
+    # `developer` is OpenAI's newer word for `system`; most servers' templates know only the older.
+    role = "system" if item["role"] == "developer" else item["role"]
+    text = _text(item["content"])
+    if role == "assistant" and found and "tool_calls" in found[-1]:
+        found[-1]["content"] = (found[-1]["content"] or "") + text
+    else:
+        found.append({"role": role, "content": text})
 
 
 def _add_call(found: list[dict[str, Any]], item: Item) -> None:

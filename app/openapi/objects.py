@@ -1,0 +1,200 @@
+"""The objects of this server's answers, as the OpenAPI document describes them; nothing is validated by them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from core.lifecycle import Status
+from core.schemas.base import Open
+from core.schemas.items import Status as ItemStatus
+from core.schemas.request import TextConfig
+from core.schemas.tools import Tool, ToolChoice
+from core.tiers import Tier
+
+
+class ErrorBody(BaseModel):
+    message: str = Field(description="A sentence for a person.")
+    type: str
+    param: str | None = Field(description="The parameter it is about, such as `input[0].content`.")
+    code: str | None = Field(description="For a program, such as `model_not_found`.")
+
+
+class ErrorEnvelope(BaseModel):
+    """What every error is answered with."""
+
+    error: ErrorBody
+
+
+class AnswerText(BaseModel):
+    type: Literal["output_text"]
+    text: str
+    annotations: list[dict[str, Any]]
+    logprobs: list[dict[str, Any]]
+
+
+class AnswerMessage(BaseModel):
+    """What the model says."""
+
+    type: Literal["message"]
+    id: str
+    status: ItemStatus
+    role: Literal["assistant"]
+    content: list[AnswerText]
+
+
+class AnswerFunctionCall(BaseModel):
+    """A call the model asks its client to make; `arguments` is JSON text."""
+
+    type: Literal["function_call"]
+    id: str
+    status: ItemStatus
+    call_id: str
+    name: str
+    arguments: str
+
+
+class AnswerCustomToolCall(BaseModel):
+    """A call with free text, which the model asks its client to make."""
+
+    type: Literal["custom_tool_call"]
+    id: str
+    status: ItemStatus
+    call_id: str
+    name: str
+    input: str
+
+
+class ResponseError(BaseModel):
+    """Why a response failed."""
+
+    code: str
+    message: str
+
+
+class IncompleteDetails(BaseModel):
+    """Why a response ended before its text did."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class InputTokensDetails(BaseModel):
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class OutputTokensDetails(BaseModel):
+    reasoning_tokens: int
+
+
+class Usage(BaseModel):
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+
+
+class ReasoningEcho(BaseModel):
+    effort: str | None
+    summary: str | None
+
+
+class Response(BaseModel):
+    """A response, whatever its status: every key is always there, unless it says otherwise."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int = Field(description="Unix seconds.")
+    status: Status
+    background: bool
+    completed_at: int | None = Field(description="Unix seconds; of `completed` responses only.")
+    error: ResponseError | None
+    frequency_penalty: float
+    incomplete_details: IncompleteDetails | None
+    instructions: str | None
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    metadata: dict[str, str]
+    model: str
+    output: list[AnswerMessage | AnswerFunctionCall | AnswerCustomToolCall] = Field(
+        description="While it runs: what is there so far. Of one that did not complete, the last item may be cut short."
+    )
+    parallel_tool_calls: bool
+    presence_penalty: float
+    previous_response_id: str | None
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    prompt_cache_options: Open = Field(default_factory=Open, description="Only where the request had it.")
+    reasoning: ReasoningEcho
+    safety_identifier: str | None
+    service_tier: Tier = Field(description="The tier it really got.")
+    store: bool
+    temperature: float
+    text: TextConfig
+    tool_choice: ToolChoice
+    tools: list[Tool]
+    top_logprobs: int
+    top_p: float
+    truncation: Literal["auto", "disabled"]
+    usage: Usage | None = Field(description="Once it has ended and its tokens are known.")
+    user: str | None
+
+
+class DeletedResponse(BaseModel):
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class _Page(BaseModel):
+    object: Literal["list"]
+    first_id: str | None
+    last_id: str | None = Field(description="Send it as `after` for the next page.")
+    has_more: bool
+
+
+class ResponseList(_Page):
+    data: list[Response]
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int = Field(description="Unix seconds.")
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+    version: str
+
+
+class Readiness(BaseModel):
+    """Whether requests can be taken; without Redis they can, and wait in Postgres."""
+
+    status: Literal["ok"]
+    postgres: Literal["ok"]
+    redis: Literal["ok", "unreachable"]
+
+
+class Unreadiness(BaseModel):
+    status: Literal["not ready"]
+    reason: str
+
+
+ANSWERS = (
+    ErrorEnvelope,
+    Response,
+    ResponseList,
+    DeletedResponse,
+    Model,
+    ModelList,
+    Health,
+    Readiness,
+    Unreadiness,
+)

@@ -1,0 +1,114 @@
+"""JSON schemas of requests and answers, from the models of core.schemas and app.openapi.objects."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+
+from app.openapi.objects import ANSWERS
+from core.schemas import items, request, tools
+
+Schema = dict[str, Any]
+
+REF = "#/components/schemas/"
+# Two classes of one name in two modules; pydantic tells them apart by words of ours.
+_NAMES = {"core__schemas__items__Reasoning": "ReasoningItem", "core__schemas__request__Reasoning": "Reasoning"}
+# Unions, which pydantic writes out wherever they stand.
+_UNIONS: dict[str, Any] = {
+    "InputItem": items.InputItem,
+    "ContentPart": items.Part,
+    "Tool": tools.Tool,
+    "ToolChoice": tools.ToolChoice,
+    "TextFormat": request.Format,
+}
+# The one thing a validator of ours knows of a type and pydantic does not.
+_HOSTED = {"HostedItem": items.HOSTED, "HostedTool": tools.HOSTED, "HostedChoice": tools.HOSTED}
+
+
+class _Generator(GenerateJsonSchema):
+    """Schemas as a client reads them: no titles made of names, unions without our tags, null where it is taken."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  the base class asks for each
+        return False
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> Schema:
+        # A missing `type` may be one of two, so not `oneOf`.
+        return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
+        return _nullable(self.generate_inner(schema["schema"]))
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:
+        made = super().default_schema(schema)
+        default = made.pop("default", None)
+        made = _nullable(made)  # core.schemas.base.Strict: null means left out
+        return made if default is None else made | {"default": default}
+
+
+def _nullable(schema: Schema) -> Schema:
+    if {"type": "null"} in schema.get("anyOf", ()) or "null" in schema.get("type", ()):
+        return schema
+    if "const" in schema:
+        schema = {name: value for name, value in schema.items() if name != "const"} | {"enum": [schema["const"]]}
+    if isinstance(kind := schema.get("type"), str):
+        values = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+        return schema | {"type": [kind, "null"]} | values
+    return {"anyOf": [*schema.get("anyOf", (schema,)), {"type": "null"}]}
+
+
+def components() -> dict[str, Schema]:
+    """Every schema by its name."""
+    wanted = {request.CreateResponse.__name__: request.CreateResponse, **_UNIONS}
+    wanted |= {answer.__name__: answer for answer in ANSWERS}
+    made, rest = TypeAdapter.json_schemas(
+        [(name, "validation", TypeAdapter(found)) for name, found in wanted.items()],
+        ref_template=REF + "{model}",
+        schema_generator=_Generator,
+    )
+    named: dict[str, Schema] = {_NAMES.get(name, name): schema for name, schema in rest["$defs"].items()}
+    named |= {name: made[name, "validation"] for name in _UNIONS}
+    named = {name: _tidied(schema, named) for name, schema in named.items()}
+    for name, kinds in _HOSTED.items():
+        named[name]["properties"]["type"]["enum"] = list(kinds)
+    create = named["CreateResponse"]["properties"]
+    create["metadata"]["maxProperties"] = request.METADATA_LIMIT
+    create["input"]["description"] = "Needed, unless `previous_response_id` gives a context."
+    create |= {name: _refused(harmless) for name, harmless in request.UNSUPPORTED.items()}
+    named["ItemList"] = _item_list(named["ResponseList"])
+    return dict(sorted(named.items()))
+
+
+def _tidied(node: Any, named: dict[str, Schema]) -> Any:
+    """A schema with its unions named, its patterns in JSON Schema's words, and no sources of ours in its sentences."""
+    if isinstance(node, list):
+        return [_tidied(part, named) for part in node]
+    if not isinstance(node, dict):
+        return node.replace(r"\z", "$").partition("\n\nSource: ")[0] if isinstance(node, str) else node
+    tidy = {_tidied(name, named): _tidied(part, named) for name, part in node.items()}
+    if "$ref" in tidy:
+        name = tidy["$ref"].removeprefix(REF)
+        tidy["$ref"] = REF + _NAMES.get(name, name)
+    branches = node.get("anyOf")
+    for name in _UNIONS:
+        if branches and node is not named[name] and branches[: len(named[name]["anyOf"])] == named[name]["anyOf"]:
+            others = tidy["anyOf"][len(named[name]["anyOf"]) :]
+            there = {"$ref": REF + name}
+            del tidy["anyOf"]
+            tidy |= {"anyOf": [there, *others]} if others else there
+    return tidy
+
+
+def _refused(harmless: tuple[Any, ...]) -> Schema:
+    said = " or ".join(f"`{value!s}`".lower() for value in harmless)
+    return {
+        "description": f"Not served: refused with `unsupported_parameter` unless it is {said or 'null'}.",
+        "enum": [*harmless, None],
+    }
+
+
+def _item_list(responses: Schema) -> Schema:
+    """A page of items: those a request may hold, with the ID that each got."""
+    item = {"allOf": [{"$ref": REF + "InputItem"}, {"type": "object", "required": ["id", "type"]}]}
+    properties = responses["properties"] | {"data": {"type": "array", "items": item}}
+    return {**responses, "title": "ItemList", "properties": properties}

@@ -1,0 +1,90 @@
+"""Run every example: on the stack that runs in this folder, or on one of our own."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from core import catalog, errors, settings
+from core.settings import Settings
+from local import environment, lock, ports, stack, web
+from local.home import Home
+from local.interrupts import Interrupted, Interrupts
+from local.up import fresh_settings
+
+FOLDER = Path(__file__).parent
+NOT_EXAMPLES = {"__main__.py", "connection.py"}
+WITHIN_S = 120
+
+
+def examples() -> list[Path]:
+    """Every example, in the order they are run in."""
+    return sorted(path for path in FOLDER.glob("*.py") if path.name not in NOT_EXAMPLES)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[tuple[Settings, list[str]]]:
+    """The settings and the models of a stack: the one that runs in this folder, or one of our own meanwhile.
+
+    Raises:
+        errors.Error: there is none, and none could be started.
+    """
+    home = Home.at(settings.load().home)
+    with Interrupts() as interrupts, contextlib.ExitStack() as held:
+        try:
+            held.enter_context(lock.held(home))
+        except lock.AlreadyRuns as error:
+            print(f"{error} Using it.")
+            found = settings.load()
+            if web.status(web.origin(found.host, found.port) + "/readyz") != 200:
+                raise errors.StoreUnavailable("It is not ready yet.") from error
+            yield found, sorted(catalog.load(found.config).models)
+            return
+        chosen = fresh_settings(home).model_copy(update={"port": ports.free(), "flower_port": ports.free()})
+        ours = stack.running(chosen, home, workers=1, say=print, interrupts=interrupts)
+        started = held.enter_context(ours)
+        yield started.settings, started.models
+
+
+def passes(example: Path, found: Settings, model: str) -> bool:
+    """Run an example and say what came of it; what a failed one said is shown."""
+    variables = {
+        "OPENAI_BASE_URL": web.origin(found.host, found.port) + "/v1",
+        "OPENAI_API_KEY": stack.api_key(found),
+        "MODEL": environment.inherited().get("MODEL") or model,
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, str(example)],
+            env=environment.inherited() | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
+        )
+        said, good = done.stdout, done.returncode == 0
+    except subprocess.TimeoutExpired:
+        said, good = f"It did not end within {WITHIN_S} s.\n", False
+    print(f"{'PASS' if good else 'FAIL'} {example.stem}", flush=True)
+    if not good:
+        print(said)
+    return good
+
+
+def main() -> None:
+    try:
+        with running() as (found, models):
+            if not models:
+                raise errors.BadSettings(f"No model is configured in {found.config}.")
+            outcomes = [passes(example, found, models[0]) for example in examples()]
+    except errors.Error as error:
+        raise SystemExit(f"Error: {error}") from error
+    except Interrupted:
+        raise SystemExit(130) from None
+    raise SystemExit(not all(outcomes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Every operation of the OpenAPI document, with the bounds of each parameter and requests of chance."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import schemathesis
+
+from core.endings import Outcome, failed
+from core.lifecycle import Status
+from tests import fuzz
+from tests.integration.engine import COMPLETED, claim, opening, worker
+from tests.integration.http_api import Api
+
+EXAMPLES = 10
+OUTCOMES = {
+    "completed": COMPLETED,
+    "incomplete": Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens"),
+    "failed": failed("server_error", "The model server was silent for too long."),
+}
+
+
+def made(api: Api, status: str) -> str:
+    """The ID of a new response with a status."""
+    worker(api.core, slots=10_000)  # seen anew, and with room: else it would get nothing
+    response_id = str(api.created()["id"])
+    if status == "cancelled":
+        api.cancel(response_id)
+    elif status != "queued":
+        attempt = claim(api.core, response_id)
+        if status == "in_progress":
+            api.core.attempts.record([opening(attempt)])
+        else:
+            api.core.attempts.end(attempt, OUTCOMES[status], opening(attempt))
+    assert api.get(response_id).get_json()["status"] == status
+    return response_id
+
+
+def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api) -> None:
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app, config=fuzz.config(api.key, examples=EXAMPLES))
+    report = fuzz.run(schema, fuzz.Targets(partial(made, api), foreground=False))
+
+    print(report)
+    assert report.failures == {}
+    assert report.total > 300
+    for label, statuses in report.cases.items():
+        assert statuses.keys() & {200, 304}, label
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "status"),
+    [
+        ("tool_choice", {"type": {}}, 400),
+        ("tool_choice", {"type": "allowed_tools", "mode": "auto", "tools": [{"type": []}]}, 400),
+        ("text", {"format": {"type": "json_object"}}, 200),
+        ("input", [{"role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}], 200),
+    ],
+)
+def test_what_was_found_so_stays_mended(api: Api, parameter: str, value: Any, status: int) -> None:
+    assert api.create(**{parameter: value}).status_code == status
