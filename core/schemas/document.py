@@ -58,7 +58,8 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "user": request.user,
     }
     if request.prompt_cache_options is not None:
-        document["prompt_cache_options"] = request.prompt_cache_options.model_dump(exclude={"prewarm"}, exclude_none=True)
+        options = request.prompt_cache_options
+        document["prompt_cache_options"] = options.model_dump(exclude={"prewarm"}, exclude_none=True)
     return document
 
 

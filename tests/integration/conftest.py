@@ -7,6 +7,7 @@ import pytest
 from core.bootstrap import open_core
 from core.settings import Settings
 from tests.conftest import new_database
+from tests.integration.engine import worker
 from tests.integration.http_api import Api, configuration
 
 
@@ -20,6 +21,20 @@ def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest
         redis_url=_valkey,
         config=configuration(folder),
         key_cache_s=0,
+        worker_seen_s=3600,
     )
-    with open_core(settings, connections=4) as core:
+    with open_core(settings, connections=8) as core:
         yield Api(core)
+
+
+@pytest.fixture(scope="module")
+def running(api: Api) -> Api:
+    """The same, with a worker that has room for all that the module's tests run."""
+    worker(api.core, slots=100_000)
+    return api
+
+
+@pytest.fixture
+def other(api: Api) -> str:
+    """A key of another project."""
+    return api.core.keys.create(project="other")

@@ -1,12 +1,8 @@
 """The response object at each of its six statuses, and the two ways a client moves it: create and cancel."""
 
 import json
-from typing import Any
 
 import pytest
-from openai.types.responses import Response
-from openresponses_types.types import ResponseResource
-from werkzeug.test import TestResponse
 
 from core.attempts import HandBack
 from core.bootstrap import Core
@@ -15,16 +11,8 @@ from core.lifecycle import Status
 from core.schemas import document
 from core.transcript import text_delta
 from tests.integration.engine import COMPLETED, batch, claim, opening, worker
-from tests.integration.http_api import Api, error_of
+from tests.integration.http_api import KEYS, Api, checked, error_of
 
-# The contract's §4.1: what OpenAI sends of a queued object, which holds all that Open Responses requires.
-CONTRACT = """
-id object created_at status background completed_at error frequency_penalty incomplete_details instructions
-max_output_tokens max_tool_calls metadata model output parallel_tool_calls presence_penalty previous_response_id
-prompt_cache_key prompt_cache_retention reasoning safety_identifier service_tier store temperature text
-tool_choice tools top_logprobs top_p truncation usage user
-"""
-KEYS = set(CONTRACT.split())
 POLL_AFTER = "openai-poll-after-ms"
 
 CUT = Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=document.usage(5, 16, 0, 0))
@@ -38,28 +26,16 @@ def api(core: Core) -> Api:
     return Api(core)
 
 
-def checked(answer: TestResponse, status: str) -> dict[str, Any]:
-    """The document of an answer, found good by both published schemas."""
-    assert answer.status_code == 200, answer.text
-    assert answer.mimetype == "application/json"
-    body = answer.get_json()
-    assert body.keys() == KEYS
-    assert body["status"] == status
-    Response.model_validate_json(answer.data, strict=True)
-    ResponseResource.model_validate_json(answer.data, strict=True)
-    return body
-
-
-def driven_to(api: Api, status: str, response_id: str) -> None:
+def driven_to(api: Api, status: str, response_id: str, key: str | None = None) -> None:
     """Move a queued response on as a worker or a client would."""
     if status == "queued":
         return
     if status == "cancelled":
-        api.cancel(response_id)
+        api.cancel(response_id, key=key)
         return
     attempt = claim(api.core, response_id)
     if status == "in_progress":
-        assert api.core.attempts.record([opening(attempt, "Hel")])
+        assert api.core.attempts.record([opening(attempt, "Hel")]).done
         return
     outcome = {"completed": COMPLETED, "incomplete": CUT, "failed": FAILED}[status]
     assert api.core.attempts.end(attempt, outcome, opening(attempt, "Hello"))
@@ -169,12 +145,12 @@ def test_a_get_of_a_running_response_shows_each_committed_text_and_none_that_is_
     assert checked(api.get(created), "in_progress")["output"] == []
 
     first = opening(attempt, "One")
-    assert api.core.attempts.record([first])
+    assert api.core.attempts.record([first]).done
     assert checked(api.get(created), "in_progress")["output"][0]["content"][0]["text"] == "One"
 
     more = batch(attempt, [text_delta("msg_1", 0, 0, " two"), text_delta("msg_1", 0, 0, " three")], first.next_seq)
     assert checked(api.get(created), "in_progress")["output"][0]["content"][0]["text"] == "One"
-    assert api.core.attempts.record([more])
+    assert api.core.attempts.record([more]).done
     assert checked(api.get(created), "in_progress")["output"][0]["content"][0]["text"] == "One two three"
 
 
@@ -199,14 +175,14 @@ def test_a_running_response_is_cancelled_at_once_with_its_partial_text_and_its_w
     created = api.created()["id"]
     attempt = claim(api.core, created)
     first = opening(attempt, "Hel")
-    assert api.core.attempts.record([first])
+    assert api.core.attempts.record([first]).done
 
     body = checked(api.cancel(created), "cancelled")
 
     assert body["output"][0]["status"] == "incomplete"
     assert body["output"][0]["content"][0]["text"] == "Hel"
     late = batch(attempt, [text_delta("msg_1", 0, 0, "lo")], first.next_seq)
-    assert api.core.attempts.record([late]) == set()
+    assert api.core.attempts.record([late]).done == set()
     assert not api.core.attempts.end(attempt, COMPLETED, late)
     assert checked(api.get(created), "cancelled") == body
 

@@ -1,19 +1,15 @@
 """Who may call: nothing under /v1 without a good key, and nobody sees another project's responses."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from werkzeug.routing import Rule
 
+from tests.contract.endpoints import ENDPOINTS
 from tests.integration.http_api import GOOD, Api, error_of
 
 UNKNOWN = "resp_" + "0" * 48
-
-
-@pytest.fixture
-def other(api: Api) -> str:
-    """A key of another project."""
-    return api.core.keys.create(project="other")
 
 
 def under_v1(api: Api) -> Iterator[tuple[str, str]]:
@@ -45,6 +41,17 @@ def test_every_route_under_v1_refuses_without_a_key(api: Api) -> None:
 
     assert {path for _, path in routes} >= {"/v1/responses", "/v1/models", f"/v1/responses/{UNKNOWN}/cancel"}
     assert api.stored() == before
+
+
+def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: Api) -> None:
+    served = {
+        f"{method} {re.sub('<[^>]*>', '{id}', rule.rule)}"
+        for rule in api.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1")
+    }
+
+    assert served == {endpoint.name for endpoint in ENDPOINTS}
 
 
 @pytest.mark.parametrize(
@@ -135,13 +142,23 @@ def test_keys_of_one_project_share_its_responses(api: Api) -> None:
 def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(api: Api, other: str) -> None:
     response_id = api.created()["id"]
 
-    for ask in (api.get, api.cancel):
+    for ask in (api.get, api.cancel, api.delete, api.items):
         foreign, unknown = ask(response_id, key=other), ask(UNKNOWN, key=other)
         assert error_of(foreign, 404, None, "response_id") == f"Response with id '{response_id}' not found."
         assert foreign.text.replace(response_id, UNKNOWN) == unknown.text
         assert set(foreign.headers.keys()) == set(unknown.headers.keys())
 
     assert api.get(response_id).get_json()["status"] == "queued"
+
+
+def test_a_project_cannot_be_chosen_but_by_its_key(api: Api, other: str) -> None:
+    created = api.created()["id"]
+    ((project,),) = api.sql("select project_id from responses where id = %s", created)
+
+    for name in (project, "default", "nobody"):
+        headers, query = {"OpenAI-Project": name, "OpenAI-Organization": name}, {"ai_project_id": name}
+        error_of(api.get(created, key=other, headers=headers, query_string=query), 404, None, "response_id")
+        assert api.get(created, headers=headers, query_string=query).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -164,7 +181,7 @@ def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(a
     ],
 )
 def test_an_id_that_cannot_be_one_is_not_found(api: Api, written: str) -> None:
-    for ask in (api.get, api.cancel):
+    for ask in (api.get, api.cancel, api.delete, api.items):
         says = error_of(ask(written), 404, None, "response_id")
         assert says.startswith("Response with id '")
         assert says.endswith("' not found.")

@@ -60,6 +60,28 @@ def test_over_limit_is_never_asked_for_even_with_every_right(api: Api, privilege
     assert api.stored() == before
 
 
+@pytest.mark.parametrize(("window", "hours"), [("2h", 2), ("8h", 8)])
+@pytest.mark.parametrize("asked", [None, "auto", "default", "flex"])
+def test_a_completion_window_makes_it_flex_with_that_deadline(
+    api: Api, window: str, hours: int, asked: str | None
+) -> None:
+    created = api.created(background_options={"completion_window": window}, service_tier=asked)
+
+    assert created["service_tier"] == "flex"
+    deadline = "extract(epoch from queued_until - created_at) / 3600"
+    ((found, tier),) = api.sql(f"select {deadline}, tier from responses where id = %s", created["id"])
+    assert (found, tier) == (hours, "flex")
+
+
+@pytest.mark.parametrize("window", [None, "soonest"])
+def test_without_a_completion_window_a_response_waits_as_long_as_the_server_says(api: Api, window: str | None) -> None:
+    created = api.created(background_options={"completion_window": window, "continuation_id": "a"})
+
+    assert created["service_tier"] == "default"
+    waits = "select extract(epoch from queued_until - created_at) from responses where id = %s"
+    assert api.sql(waits, created["id"]) == [(api.core.settings.queue_timeout_s,)]
+
+
 def test_models_are_listed_and_found_by_name_slashes_and_all(api: Api) -> None:
     listed = api.ask("GET", "/v1/models").get_json()
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import uuid
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     "tag": (str,),
     "tokens": (int,),
     "text": (str,),
+    "tool_calls": (list,),
+    "whole": (bool,),
     "first_delay_s": NUMBER,
     "delay_s": NUMBER,
     "finish": (str, type(None)),
@@ -28,7 +31,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "prefix": (str,),
 }
 ONE_OF: dict[str, tuple[str | None, ...]] = {
-    "finish": ("stop", "length", "content_filter", None),
+    "finish": ("stop", "length", "content_filter", "tool_calls", "abort", None),
     "drop_how": ("close", "reset"),
     "prefix": ("continue", "repeat", "refuse"),
 }
@@ -44,6 +47,8 @@ class Script:
     tag: str
     tokens: int | None = None
     text: str | None = None
+    tool_calls: tuple[dict[str, str], ...] = ()  # after the text: {"name", "arguments", "id"?} each
+    whole: bool = False  # each call in one piece, as some servers send them
     first_delay_s: float = 0.0
     delay_s: float = 0.0
     finish: str | None = "stop"
@@ -73,6 +78,9 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
             raise BadScript(f"script field {name!r} is one of {ONE_OF[name]}, not {value!r}")
         if isinstance(value, NUMBER) and value < 0:
             raise BadScript(f"script field {name!r} cannot be negative: {value!r}")
+    for call in given.get("tool_calls", ()):
+        if not is_call(call):
+            raise BadScript(f"a tool call has a name, arguments and perhaps an id, all texts: {call!r}")
     if "tokens" in given and "text" in given:
         raise BadScript("a script has 'tokens' or 'text', not both")
     if "retry_after" in given and "status" not in given:
@@ -92,9 +100,18 @@ def script_for(messages: list[dict[str, Any]]) -> Script:
         given = None
     if not isinstance(given, dict):
         return Script(tag=tag, text=f"You said: {said}")
-    if "text" not in given and "tokens" not in given:
+    calls = tuple(checked(given).pop("tool_calls", ()))
+    if calls:
+        given = {"finish": "tool_calls"} | given
+    elif "text" not in given and "tokens" not in given:
         given = {"text": f"You said: {said}"} | given
-    return Script(**({"tag": tag} | checked(given)))
+    return Script(**{"tag": tag, "tool_calls": calls} | given)
+
+
+def is_call(call: Any) -> bool:
+    if not isinstance(call, dict) or not {"name", "arguments"} <= call.keys() <= {"name", "arguments", "id"}:
+        return False
+    return all(isinstance(value, str) for value in call.values())
 
 
 def healed(script: Script) -> Script:
@@ -120,3 +137,16 @@ def chunks_of(script: Script, messages: list[dict[str, Any]]) -> list[str]:
         return tokens
     answer = (script.text or "") if tokens is None else "".join(tokens)
     return re.findall(r"\s*\S+\s*|\s+", answer.removeprefix(given) if continuing else answer)
+
+
+def pieces_of(calls: tuple[dict[str, str], ...], *, whole: bool) -> list[dict[str, Any]]:
+    """Cut tool calls into the pieces a stream has of them: who is called, then the arguments in up to three."""
+    pieces: list[dict[str, Any]] = []
+    for index, call in enumerate(calls):
+        arguments = call["arguments"]
+        third = max(1, -(-len(arguments) // 3))
+        cut = [arguments] if whole else ["", *(arguments[at : at + third] for at in range(0, len(arguments), third))]
+        named = {"id": call.get("id", f"call_{uuid.uuid4().hex}"), "type": "function"}
+        first = {"index": index, **named, "function": {"name": call["name"], "arguments": cut[0]}}
+        pieces += [first, *({"index": index, "function": {"arguments": piece}} for piece in cut[1:])]
+    return pieces

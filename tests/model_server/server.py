@@ -20,6 +20,7 @@ from tests.model_server.script import (
     Script,
     chunks_of,
     healed,
+    pieces_of,
     script_for,
     text_of,
 )
@@ -90,7 +91,8 @@ class Answer:
         self.created = int(time.time())
         self.model = str(body.get("model", MODEL))
         self.messages = body["messages"]
-        self.chunks = chunks_of(script, self.messages)
+        calls = pieces_of(script.tool_calls, whole=script.whole)
+        self.chunks: list[str | dict[str, Any]] = [*chunks_of(script, self.messages), *calls]
         self.finish = script.finish
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         if limit is not None and limit < len(self.chunks):
@@ -125,7 +127,9 @@ class Answer:
         self.stats.end(self.record, "finished")
         if self.script.garbage_after is not None:
             return web.Response(text="{this is not JSON", content_type="application/json")
-        message = {"role": "assistant", "content": "".join(self.chunks)}
+        message = {"role": "assistant", "content": "".join(chunk for chunk in self.chunks if isinstance(chunk, str))}
+        if self.finish == "tool_calls":
+            message["tool_calls"] = pieces_of(self.script.tool_calls, whole=True)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
         answer = self.envelope("chat.completion", [choice])
         return web.json_response(answer | ({"usage": self.usage()} if self.with_usage else {}))
@@ -143,7 +147,10 @@ class Answer:
             if n == 0:
                 await response.write(self.delta({"role": "assistant", "content": ""}))
             self.record.tokens_sent += 1
-            await response.write(opening + json.dumps(chunk).encode() + closing)
+            if isinstance(chunk, str):
+                await response.write(opening + json.dumps(chunk).encode() + closing)
+            else:
+                await response.write(self.delta({"tool_calls": [chunk]}))
             due += self.script.delay_s
             if n < len(self.chunks) - 1:
                 await asyncio.sleep(max(0.0, due - clock()))

@@ -151,6 +151,37 @@ def test_the_closing_parts_can_each_be_scripted(server: ModelServer) -> None:
     assert json.loads(unasked[-2])["usage"]["completion_tokens"] == 1
 
 
+def pieces(events: list[str]) -> list[dict[str, Any]]:
+    return [piece for c in choices(events) for piece in c["delta"].get("tool_calls", ())]
+
+
+def test_tool_calls_come_after_the_text_in_several_pieces_or_in_one(server: ModelServer) -> None:
+    calls = [{"name": "f", "arguments": '{"a": 1}', "id": "call_1"}, {"name": "g", "arguments": ""}]
+    events = ask(server, server.script(text="so", tool_calls=calls))
+    whole = pieces(ask(server, server.script(tool_calls=calls, whole=True)))
+    assert contents(events) == ["so"]
+    assert finishes(events) == ["tool_calls"]
+    assert [(piece["index"], piece["function"]) for piece in pieces(events)] == [
+        (0, {"name": "f", "arguments": ""}),
+        (0, {"arguments": '{"a'}),
+        (0, {"arguments": '": '}),
+        (0, {"arguments": "1}"}),
+        (1, {"name": "g", "arguments": ""}),
+    ]
+    assert [piece["function"] for piece in whole] == [
+        {"name": call["name"], "arguments": call["arguments"]} for call in calls
+    ]
+    assert [piece["id"][:5] for piece in (*pieces(events), *whole) if "id" in piece] == ["call_"] * 4
+
+
+def test_the_openai_client_reads_whole_tool_calls(server: ModelServer, client: openai.OpenAI) -> None:
+    script = server.script(tool_calls=[{"name": "f", "arguments": "{}", "id": "call_1"}])
+    whole = client.chat.completions.create(model="m", messages=[{"role": "user", "content": script}])
+    assert whole.choices[0].finish_reason == "tool_calls"
+    (call,) = whole.choices[0].message.tool_calls or ()
+    assert (call.id, call.function.name, call.function.arguments) == ("call_1", "f", "{}")
+
+
 def test_tokens_come_at_their_pace(server: ModelServer) -> None:
     for stream in (True, False):
         tag = f"paced {stream}"
@@ -293,7 +324,10 @@ def test_a_server_that_cannot_continue_answers_400(server: ModelServer) -> None:
     assert contents(ask(server, script)) == ["tok0 ", "tok1 ", "tok2 "]
 
 
-@pytest.mark.parametrize("fields", [{"tokesn": 3}, {"tokens": "3"}, {"tokens": 1, "text": "x"}, {"finish": "no"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"tokesn": 3}, {"tokens": "3"}, {"tokens": 1, "text": "x"}, {"finish": "no"}, {"tool_calls": [{"name": "f"}]}],
+)
 def test_a_script_with_a_mistake_is_refused_on_both_sides(server: ModelServer, fields: dict[str, Any]) -> None:
     with pytest.raises(BadScript):
         server.script(**fields)

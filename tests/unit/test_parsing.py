@@ -12,8 +12,10 @@ from openai.types.responses import response_create_params
 from openresponses_types.types import CreateResponseBody
 
 from app import parsing
-from core import errors
+from core import context, errors
+from core.schemas.items import normal
 from core.schemas.request import UNSUPPORTED, CreateResponse
+from tests import contract
 
 GOOD = {"model": "scripted", "input": "hi", "background": True}
 # Of OpenAI's parameters, those that ask one vendor's servers for something no answer depends on.
@@ -25,14 +27,13 @@ def app() -> Flask:
     return Flask("test")
 
 
-def parse(app: Flask, **changes: Any) -> CreateResponse:
-    with app.test_request_context("/v1/responses", method="POST", json=GOOD | changes):
-        return parsing.create_response()
+def parse(strict: bool = False, **changes: Any) -> CreateResponse:
+    return parsing.create_response(GOOD | changes, strict=strict)
 
 
-def refusal(app: Flask, **changes: Any) -> errors.InvalidRequest:
+def refusal(strict: bool = False, **changes: Any) -> errors.InvalidRequest:
     with pytest.raises(errors.InvalidRequest) as refused:
-        parse(app, **changes)
+        parse(strict, **changes)
     return refused.value
 
 
@@ -45,31 +46,21 @@ def test_every_parameter_of_the_published_apis_is_served_refused_by_name_or_know
     assert not set(UNSUPPORTED) & set(CreateResponse.model_fields)
 
 
+def test_every_parameter_has_its_row_in_the_tables_of_the_contract() -> None:
+    rows = [parameter.name for parameter in contract.PARAMETERS]
+
+    assert set(rows) == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED | {"client_metadata"}
+    assert len(rows) == len(set(rows))
+
+
 UNSERVED: dict[str, Any] = {
-    "background_options": {"completion_window": "2h"},
     "context_management": [{"type": "compaction"}],
     "conversation": "conv_1",
-    "frequency_penalty": 0.5,
-    "include": ["message.output_text.logprobs"],
-    "max_tool_calls": 3,
     "moderation": {"model": "m"},
-    "parallel_tool_calls": False,
-    "presence_penalty": -1,
-    "previous_response_id": "resp_1",
     "prompt": {"id": "pmpt_1"},
-    "prompt_cache_key": "k",
-    "prompt_cache_options": {"mode": "explicit"},
-    "prompt_cache_retention": "24h",
-    "reasoning": {"effort": "high"},
-    "safety_identifier": "s",
     "stream": True,
-    "stream_options": {"include_obfuscation": False},
-    "text": {"format": {"type": "json_object"}},
-    "tool_choice": "required",
-    "tools": [{"type": "function", "name": "f"}],
     "top_logprobs": 5,
     "truncation": "auto",
-    "user": "u",
 }
 
 
@@ -77,69 +68,59 @@ def test_there_is_an_example_of_every_parameter_that_is_not_served() -> None:
     assert UNSERVED.keys() == UNSUPPORTED.keys()
 
 
+@pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", UNSERVED)
-def test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out(app: Flask, name: str) -> None:
-    for value in (UNSERVED[name], "nonsense", 5, True if name != "parallel_tool_calls" else 1, {"a": {}}, [[]]):
-        error = refusal(app, **{name: value})
+def test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out(name: str, strict: bool) -> None:
+    for value in (UNSERVED[name], "nonsense", 5, True, {"a": {}}, [[]]):
+        error = refusal(strict, **{name: value})
         assert (error.code, error.param) == ("unsupported_parameter", name)
         assert str(error) == f"'{name}' is not supported."
 
-    assert parse(app, **{name: None}) == parse(app)
+    assert parse(strict, **{name: None}) == parse()
+
+
+@pytest.mark.parametrize(("name", "value"), [("stream", False), ("top_logprobs", 0), ("truncation", "disabled")])
+def test_a_parameter_that_is_not_served_may_state_what_is_done_anyway(name: str, value: Any) -> None:
+    assert parse(**{name: value}) == parse(strict=True, **{name: value}) == parse()
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("background_options", {}),
-        ("background_options", {"completion_window": "soonest", "continuation_id": None}),
-        ("frequency_penalty", 0),
-        ("frequency_penalty", 0.0),
-        ("include", []),
-        ("parallel_tool_calls", True),
-        ("presence_penalty", 0),
-        ("reasoning", {}),
-        ("reasoning", {"effort": None, "summary": None}),
-        ("stream", False),
-        ("text", {}),
-        ("text", {"format": {"type": "text"}}),
-        ("text", {"verbosity": "medium"}),
-        ("text", {"format": {"type": "text"}, "verbosity": "medium"}),
-        ("text", {"format": None, "verbosity": None}),
-        ("tool_choice", "auto"),
-        ("tool_choice", "none"),
-        ("tools", []),
-        ("top_logprobs", 0),
-        ("truncation", "disabled"),
-    ],
+    [("stream", 0), ("stream", "false"), ("stream", []), ("top_logprobs", False), ("truncation", "Disabled")],
 )
-def test_a_parameter_that_is_not_served_may_state_what_is_done_anyway(app: Flask, name: str, value: Any) -> None:
-    assert parse(app, **{name: value}) == parse(app)
+def test_a_value_that_only_looks_like_the_default_is_refused(name: str, value: Any) -> None:
+    assert refusal(**{name: value}).param == name
+
+
+def test_what_is_not_served_is_told_before_what_is_missing_without_it() -> None:
+    assert refusal(model=None, input=None, prompt={"id": "pmpt_1"}).param == "prompt"
+    assert refusal(input=None, conversation="conv_1").param == "conversation"
+    assert refusal(input=[{"type": "function_call_output"}], top_logprobs=3).param == "top_logprobs"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("frequency_penalty", False),
-        ("presence_penalty", "0"),
-        ("parallel_tool_calls", 1),
-        ("stream", 0),
-        ("stream", "false"),
-        ("stream", []),
-        ("tools", {}),
-        ("include", ""),
-        ("top_logprobs", False),
-        ("text", {"format": {"type": "text", "strict": True}}),
-        ("text", []),
-    ],
+    "name", ["unheard_of", "Model", "max_tokens", "messages", "n", "", "<input>", "a.b", "x" * 5000]
 )
-def test_a_value_that_only_looks_like_the_default_is_refused(app: Flask, name: str, value: Any) -> None:
-    assert refusal(app, **{name: value}).param == name
+def test_a_parameter_that_the_api_does_not_have_is_ignored_unless_parameters_are_strict(name: str) -> None:
+    assert parse(**{name: 1}) == parse()
+
+    error = refusal(strict=True, **{name: 1})
+    assert (error.code, error.param) == ("unknown_parameter", name[:100])
+    assert str(error) == f"Unknown parameter: '{name[:100]}'."
 
 
-def test_what_is_not_served_is_told_before_what_is_missing_without_it(app: Flask) -> None:
-    assert refusal(app, model=None, input=None, prompt={"id": "pmpt_1"}).param == "prompt"
-    assert refusal(app, input=None, conversation="conv_1").param == "conversation"
-    assert refusal(app, input=[{"type": "function_call_output"}], tools=[{"type": "function"}]).param == "tools"
+@pytest.mark.parametrize("name", ["access_programs", "image", "client_metadata"])
+@pytest.mark.parametrize("value", [{"a": 1}, "x", None])
+def test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_are_strict(
+    name: str, value: Any
+) -> None:
+    assert parse(strict=True, **{name: value}) == parse()
+
+
+def test_strictness_is_about_parameters_and_not_about_what_is_in_them() -> None:
+    message = [{"role": "user", "content": "hi", "unheard_of": 1}]
+
+    assert parse(strict=True, input=message, tools=[{"type": "function", "name": "f", "unheard_of": 1}])
 
 
 def wide() -> Iterator[tuple[str, Any]]:
@@ -172,15 +153,19 @@ def test_a_body_that_is_wrong_many_times_over_costs_no_more_memory_than_one_that
     assert grown < 1_000_000
 
 
-def test_a_stored_request_is_read_back_as_it_was_taken(app: Flask) -> None:
+def test_a_stored_request_is_read_back_as_it_was_taken() -> None:
     taken = parse(
-        app,
-        input=[
-            {"role": "user", "content": "a\0\u2028"},
-            {"role": "assistant", "content": [{"type": "output_text", "text": "b"}]},
-        ],
+        input=[{"role": "user", "content": "a\0\u2028"}, {"type": "mcp_call", "x": None}],
         metadata={"a": "b"},
         temperature=0,
+        tools=[{"type": "function", "name": "f", "strict": False}, {"type": "custom", "name": "c"}, {"type": "shell"}],
+        tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+        text={"format": {"type": "json_schema", "name": "n", "schema": {"a": None}}},
+        reasoning={"effort": "low", "mode": "pro"},
     )
+    items = [normal(item) for item in taken.input or ()]
 
-    assert CreateResponse.model_validate(json.loads(taken.model_dump_json())) == taken
+    request, read = context.unpack(context.pack(taken, context.Context(items, own=2, new_ids=[])))
+
+    assert request == taken.model_copy(update={"input": None})
+    assert read == items

@@ -1,0 +1,34 @@
+"""The contract as tables: what every parameter takes, what it refuses and with which words, and which test proves it.
+
+Tests are parametrised by these tables, and `python -m tests.contract_doc` writes docs/contract.md from them.
+"""
+
+from collections.abc import Iterator
+
+from tests.contract import inputs, plain, refusals, shapes, tools
+from tests.contract.rows import SENT, UNSAID, Good, Parameter, Wrong
+
+__all__ = ["PARAMETERS", "SENT", "UNSAID", "Good", "Parameter", "Wrong", "good", "wrong"]
+
+# In the order of the page.
+PARAMETERS: tuple[Parameter, ...] = (
+    *inputs.PARAMETERS,
+    *plain.PARAMETERS,
+    *shapes.PARAMETERS,
+    *tools.PARAMETERS,
+    *refusals.PARAMETERS,
+)
+
+
+def wrong() -> Iterator[tuple[str, str, Wrong]]:
+    """Every wrong value with its parameter and an ID for the test."""
+    for parameter in PARAMETERS:
+        for one in parameter.wrong:
+            yield f"{parameter.name}: {one.what}", parameter.name, one
+
+
+def good() -> Iterator[tuple[str, str, Good]]:
+    """Every good value with its parameter and an ID for the test."""
+    for parameter in PARAMETERS:
+        for number, one in enumerate(parameter.good):
+            yield f"{parameter.name}-{number}", parameter.name, one

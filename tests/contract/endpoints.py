@@ -1,0 +1,322 @@
+"""The endpoints: what each answers, how each refuses, and the headers and query parameters they share."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error of an endpoint.
+
+    Args:
+        code: the error's `code`; None where it is null.
+    """
+
+    status: int
+    code: str | None
+    when: str
+    proof: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A method and a path, and what a good request is answered with."""
+
+    name: str
+    takes: str
+    answers: str
+    proof: str
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A header or a query parameter."""
+
+    name: str
+    where: str
+    takes: str
+    effect: str
+    proof: str
+
+
+UNKNOWN = Refusal(
+    404,
+    None,
+    "no such response is stored in the key's project; `param` is `response_id`",
+    "test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was",
+)
+PAGES = (Refusal(400, "invalid_value", "wrong `limit`, `order` or `after`", "test_a_wrong_query_of_a_list_is_refused"),)
+INCLUDE = Refusal(
+    400, "invalid_value", "unknown `include`", "test_an_unknown_include_is_refused_and_a_known_one_changes_nothing"
+)
+
+EVERYWHERE = (
+    Refusal(401, "invalid_api_key", "no key, or a bad one", "test_every_route_under_v1_refuses_without_a_key"),
+    Refusal(404, None, "no such path", "test_a_path_that_leads_nowhere_is_404_in_the_envelope"),
+    Refusal(405, None, "another method", "test_a_method_that_is_not_allowed_is_405_and_says_which_are"),
+    Refusal(
+        500,
+        None,
+        "a bug; type `server_error`",
+        "test_a_bug_is_a_500_that_tells_the_client_nothing_and_the_log_all",
+    ),
+    Refusal(
+        503,
+        "store_unavailable",
+        "Postgres is away; type `server_error`, with `Retry-After`",
+        "test_without_postgres_everything_says_503_and_when_to_come_back_and_names_no_host",
+    ),
+)
+
+ENDPOINTS = (
+    Endpoint(
+        "POST /v1/responses",
+        "JSON, the parameters below",
+        "the response: `queued` in the background, else as it ended",
+        "test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults",
+        (
+            Refusal(400, "invalid_value", "no JSON", "test_what_is_not_json_is_refused_and_nothing_is_stored"),
+            Refusal(400, "invalid_type", "no JSON object", "test_json_that_is_no_object_is_refused"),
+            Refusal(
+                400,
+                "invalid_value",
+                "nested over about 240 levels",
+                "test_what_is_nested_too_deeply_to_be_written_again_is_refused",
+            ),
+            Refusal(
+                400,
+                "invalid_value",
+                "another content type, or a content encoding",
+                "test_a_compressed_body_is_refused_by_the_name_of_its_encoding",
+            ),
+            Refusal(
+                400,
+                "unknown_parameter",
+                "a parameter the API does not have, where `BACKBURNER_STRICT_PARAMS` is on; else it is ignored",
+                "test_a_server_with_strict_parameters_refuses_what_the_api_does_not_have",
+            ),
+            Refusal(
+                400,
+                "previous_response_not_completed",
+                "the parent has not ended",
+                "test_a_parent_that_has_not_ended_is_refused",
+            ),
+            Refusal(
+                400,
+                "idempotency_key_reuse",
+                "the key was used for another body",
+                "test_a_key_that_is_used_for_another_body_is_refused",
+            ),
+            Refusal(
+                403,
+                "permission_denied",
+                "`no-limit` without the right; type `permission_error`",
+                "test_no_limit_is_for_keys_with_the_right_and_403_for_others",
+            ),
+            Refusal(
+                404,
+                None,
+                "the response made with this Idempotency-Key was deleted",
+                "test_a_key_whose_response_was_deleted_says_so_rather_than_make_another",
+            ),
+            Refusal(
+                413,
+                "request_too_large",
+                "a body over `BACKBURNER_BODY_LIMIT_BYTES`",
+                "test_a_body_over_the_limit_is_refused_and_one_that_just_fits_is_not",
+            ),
+            *(
+                Refusal(
+                    status,
+                    code,
+                    f"in the foreground: {when} within 3 s",
+                    "test_a_foreground_response_that_fails_before_its_answer_began_is_an_http_error",
+                )
+                for status, code, when in (
+                    (400, "invalid_prompt", "the model server refused the prompt"),
+                    (429, "rate_limit_exceeded", "the model server stayed full"),
+                    (500, "server_error", "the response failed"),
+                )
+            ),
+            Refusal(
+                503,
+                "server_busy",
+                "in the foreground: too many wait; with `Retry-After`",
+                "test_when_all_places_to_wait_in_are_taken_a_foreground_create_is_told_to_come_back",
+            ),
+        ),
+    ),
+    Endpoint(
+        "GET /v1/responses/{id}",
+        "`include[]`; `Prefer: wait`, `If-None-Match`",
+        "the response",
+        "test_a_response_has_every_key_and_the_right_values_at_every_status",
+        (
+            UNKNOWN,
+            INCLUDE,
+            Refusal(
+                400,
+                "unsupported_parameter",
+                "`stream=true`",
+                "test_a_stream_of_a_stored_response_is_refused_rather_than_answered_with_something_else",
+            ),
+        ),
+    ),
+    Endpoint(
+        "DELETE /v1/responses/{id}",
+        "",
+        "`{id, object, deleted}`",
+        "test_a_deleted_response_is_gone_with_all_that_hangs_on_it",
+        (
+            UNKNOWN,
+            Refusal(400, "invalid_value", "it has not ended", "test_a_response_that_has_not_ended_is_not_deleted"),
+        ),
+    ),
+    Endpoint(
+        "POST /v1/responses/{id}/cancel",
+        "its body is not looked at",
+        "the response, `cancelled`; one that had ended, unchanged",
+        "test_a_cancel_of_what_has_ended_answers_200_and_changes_nothing_however_often",
+        (
+            UNKNOWN,
+            Refusal(
+                400,
+                "invalid_value",
+                "it is no background response",
+                "test_a_foreground_response_is_not_cancelled_by_its_id",
+            ),
+        ),
+    ),
+    Endpoint(
+        "GET /v1/responses/{id}/input_items",
+        "`limit`, `order`, `after`, `include[]`",
+        "a list: the context the response was created with, then its own input",
+        "test_pages_of_items_add_up_to_all_of_them",
+        (UNKNOWN, INCLUDE, *PAGES),
+    ),
+    Endpoint(
+        "GET /v1/responses",
+        "`limit`, `order`, `after`, `status`, `model`, `metadata[key]`; OpenAI has no such list",
+        "a list of the project's stored responses, newest first",
+        "test_a_list_has_what_polls_would_say_newest_first",
+        (
+            *PAGES,
+            Refusal(
+                400,
+                "invalid_value",
+                "wrong `status`, `model` or `metadata`",
+                "test_a_wrong_filter_is_refused_rather_than_left_out",
+            ),
+        ),
+    ),
+    Endpoint(
+        "GET /v1/models",
+        "",
+        "a list of the configured models",
+        "test_models_are_listed_and_found_by_name_slashes_and_all",
+    ),
+    Endpoint(
+        "GET /v1/models/{id}",
+        "",
+        "the model",
+        "test_models_are_listed_and_found_by_name_slashes_and_all",
+        (Refusal(404, "model_not_found", "there is none", "test_a_model_that_is_not_there_is_404"),),
+    ),
+)
+
+ASKED = (
+    Asked(
+        "Authorization",
+        "header",
+        "`Bearer <key>`",
+        "whose project it is, and what the key may do",
+        "test_a_good_key_is_known_however_its_scheme_is_written",
+    ),
+    Asked(
+        "ai_project_id, OpenAI-Project",
+        "query, header",
+        "anything",
+        "none: a key belongs to one project",
+        "test_a_project_cannot_be_chosen_but_by_its_key",
+    ),
+    Asked(
+        "Idempotency-Key",
+        "header of a create",
+        "1 to 255 printable characters",
+        "for 24 hours, the same body under the same key answers with the same response",
+        "test_a_create_that_is_repeated_answers_with_the_response_it_made",
+    ),
+    Asked(
+        "Prefer",
+        "header of a poll",
+        "`wait=<seconds>`, at most 60; anything else is no preference",
+        "answers when the response has ended, or after so long",
+        "test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_ended",
+    ),
+    Asked(
+        "If-None-Match",
+        "header of a poll",
+        "an `ETag`; anything else is no condition",
+        "304 without a body where nothing changed",
+        "test_a_poll_of_what_did_not_change_is_304_without_a_body",
+    ),
+    Asked(
+        "limit",
+        "query of lists",
+        "1 to 100, default 20",
+        "how many",
+        "test_pages_add_up_to_all_even_of_responses_of_the_same_instant",
+    ),
+    Asked(
+        "order",
+        "query of lists",
+        "`asc`, `desc`, the default",
+        "by creation",
+        "test_a_list_has_what_polls_would_say_newest_first",
+    ),
+    Asked(
+        "after", "query of lists", "an ID of the list", "begins behind it", "test_pages_of_items_add_up_to_all_of_them"
+    ),
+    Asked(
+        "status",
+        "query of responses",
+        "a status",
+        "only these",
+        "test_a_list_may_be_asked_for_by_status_model_and_metadata",
+    ),
+    Asked(
+        "model",
+        "query of responses",
+        "a name",
+        "only these",
+        "test_a_list_may_be_asked_for_by_status_model_and_metadata",
+    ),
+    Asked(
+        "metadata[key]",
+        "query of responses",
+        "a value; may be repeated",
+        "only those that have all the pairs",
+        "test_a_list_may_be_asked_for_by_status_model_and_metadata",
+    ),
+    Asked(
+        "include, include[]",
+        "query of polls and input items",
+        "as `include` below",
+        "none",
+        "test_an_unknown_include_is_refused_and_a_known_one_changes_nothing",
+    ),
+    Asked(
+        "x-request-id",
+        "header of every answer",
+        "",
+        "names the request in the server's log",
+        "test_every_answer_has_a_request_id_of_its_own",
+    ),
+    Asked(
+        "openai-poll-after-ms",
+        "header of polls",
+        "",
+        "there until the response has ended",
+        "test_a_response_has_every_key_and_the_right_values_at_every_status",
+    ),
+)

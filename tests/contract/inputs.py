@@ -1,0 +1,221 @@
+"""`model`, `input` and what comes in it: messages, parts, tool calls and their outputs, references."""
+
+from typing import Any
+
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+
+LONG = 10_485_761
+IMAGE = {"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"}
+FILE = {"type": "input_file", "file_id": "file_1"}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
+TEXT = {"type": "input_text", "text": "hi"}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "1"}
+CUSTOM_CALL = {"type": "custom_tool_call", "call_id": "call_2", "name": "c", "input": "go"}
+CUSTOM_OUTPUT = {"type": "custom_tool_call_output", "call_id": "call_2", "output": "2"}
+REASONING = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "so"}]}
+
+
+def message(**changes: Any) -> list[dict[str, Any]]:
+    """Two messages, of which the second has these changes."""
+    return [{"role": "user", "content": "hi"}, {"role": "user", "content": "hi"} | changes]
+
+
+def parts(*last: Any) -> list[dict[str, Any]]:
+    """A message of a good part and these."""
+    return [{"role": "user", "content": [TEXT, *last]}]
+
+
+def without(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [{key: value for key, value in item.items() if key != name}]
+
+
+def missing(item: dict[str, Any], *names: str) -> tuple[Wrong, ...]:
+    """An item without each of these fields."""
+    return tuple(
+        Wrong(f"{item['type']} without {name}", without(item, name), "missing_required_parameter", f"input[0].{name}")
+        for name in names
+    )
+
+
+def wrong_field(item: dict[str, Any], name: str, what: str, value: Any, code: str, under: str = "") -> Wrong:
+    """An item whose field has this value."""
+    return Wrong(f"{item['type']} with {what} for {name}", [item | {name: value}], code, f"input[0].{name}{under}")
+
+
+MODEL = Parameter(
+    "model",
+    "the name of a configured model",
+    "which model answers; required",
+    good=(Good("scripted"), Good("meta/llama-3")),
+    wrong=(
+        Wrong("null", None, "missing_required_parameter"),
+        *not_of("a string"),
+        Wrong("an unknown name", "gpt-99", "model_not_found"),
+        Wrong("an empty name", "", "model_not_found"),
+        Wrong("a name in other letters", "Scripted", "model_not_found"),
+        Wrong("a name with NUL", "scripted\0", "model_not_found"),
+        Wrong("a name over 256 characters", "m" * 1_000_000, "string_above_max_length"),
+    ),
+    proof=("test_a_response_has_every_key_and_the_right_values_at_every_status",),
+)
+
+MESSAGES = (
+    Wrong("a message without a role", [{"content": "hi"}], "missing_required_parameter", "input[0].role"),
+    Wrong("an empty message", [{}], "missing_required_parameter", "input[0].role"),
+    Wrong("a message of nobody", message(role="nobody"), "invalid_value", "input[1].role"),
+    Wrong("a message of a tool", message(role="tool"), "invalid_value", "input[1].role"),
+    Wrong("an array for role", message(role=["user"]), "invalid_type", "input[1].role"),
+    Wrong("a message without content", [{"role": "user"}], "missing_required_parameter", "input[0].content"),
+    Wrong("null for content", message(content=None), "missing_required_parameter", "input[1].content"),
+    Wrong("a number for content", message(content=5), "invalid_type", "input[1].content"),
+    Wrong("a boolean for content", message(content=True), "invalid_type", "input[1].content"),
+    Wrong("one part for content", message(content=TEXT), "invalid_type", "input[1].content"),
+    Wrong("too long a content", message(content="x" * LONG), "string_above_max_length", "input[1].content"),
+    Wrong("an unknown status", message(status="done"), "invalid_value", "input[1].status"),
+    Wrong("an unknown phase", message(phase="late"), "invalid_value", "input[1].phase"),
+    Wrong("a number for phase", message(phase=1), "invalid_type", "input[1].phase"),
+    Wrong("a number for id", message(id=5), "invalid_type", "input[1].id"),
+    Wrong("an empty id", message(id=""), "string_below_min_length", "input[1].id"),
+    Wrong("an id over 256 characters", message(id="i" * 257), "string_above_max_length", "input[1].id"),
+    Wrong("an id with NUL", message(id="a\0"), "invalid_value", "input[1].id"),
+)
+PARTS = (
+    Wrong("a string for a part", parts("hi"), "invalid_type", "input[0].content[1]"),
+    Wrong("null for a part", parts(None), "invalid_type", "input[0].content[1]"),
+    Wrong("a part without a type", parts({"text": "a"}), "missing_required_parameter", "input[0].content[1].type"),
+    Wrong("a number for a part's type", parts({"type": 5}), "invalid_type", "input[0].content[1].type"),
+    Wrong("an array for a part's type", parts({"type": []}), "invalid_type", "input[0].content[1].type"),
+    Wrong("an unknown part", parts({"type": "song"}), "invalid_value", "input[0].content[1].type"),
+    Wrong("an image", parts(IMAGE), "invalid_value", "input[0].content[1].type"),
+    Wrong("a file", parts(FILE), "invalid_value", "input[0].content[1].type"),
+    Wrong("audio", parts(AUDIO), "invalid_value", "input[0].content[1].type"),
+    Wrong(
+        "a part without text",
+        parts({"type": "input_text"}),
+        "missing_required_parameter",
+        "input[0].content[1].text",
+    ),
+    Wrong("a number for text", parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
+    Wrong("null for text", parts(TEXT | {"text": None}), "missing_required_parameter", "input[0].content[1].text"),
+    Wrong(
+        "a part with too long a text",
+        parts(TEXT | {"text": "x" * LONG}),
+        "string_above_max_length",
+        "input[0].content[1].text",
+    ),
+    Wrong(
+        "an object for annotations",
+        parts({"type": "output_text", "text": "", "annotations": {}}),
+        "invalid_type",
+        "input[0].content[1].annotations",
+    ),
+    Wrong(
+        "a refusal without a text",
+        parts({"type": "refusal"}),
+        "missing_required_parameter",
+        "input[0].content[1].refusal",
+    ),
+)
+
+
+def calls_and_outputs() -> tuple[Wrong, ...]:
+    """What can be wrong with a tool's call, and with its output."""
+    found: list[Wrong] = []
+    for call, text in ((CALL, "arguments"), (CUSTOM_CALL, "input")):
+        found += [
+            *missing(call, "call_id", "name", text),
+            wrong_field(call, "call_id", "a number", 5, "invalid_type"),
+            wrong_field(call, "call_id", "no character", "", "string_below_min_length"),
+            wrong_field(call, "call_id", "65 characters", "c" * 65, "string_above_max_length"),
+            wrong_field(call, "name", "a space", "a b", "invalid_value"),
+            wrong_field(call, "name", "129 characters", "n" * 129, "string_above_max_length"),
+            wrong_field(call, text, "an object", {}, "invalid_type"),
+            wrong_field(call, text, "too much", "x" * LONG, "string_above_max_length"),
+            wrong_field(call, "status", "another word", "done", "invalid_value"),
+            wrong_field(call, "id", "a boolean", True, "invalid_type"),
+        ]
+    for output, call in ((OUTPUT, CALL), (CUSTOM_OUTPUT, CUSTOM_CALL)):
+        found += [
+            *missing(output, "call_id", "output"),
+            wrong_field(output, "call_id", "65 characters", "c" * 65, "string_above_max_length"),
+            wrong_field(output, "output", "an object", {"a": 1}, "invalid_type"),
+            wrong_field(output, "output", "a number", 5, "invalid_type"),
+            wrong_field(output, "output", "too much", "x" * LONG, "string_above_max_length"),
+            wrong_field(output, "output", "an image", [IMAGE], "invalid_value", "[0].type"),
+            wrong_field(output, "output", "a file", [TEXT, FILE], "invalid_value", "[1].type"),
+            wrong_field(output, "output", "a string part", ["x"], "invalid_type", "[0]"),
+            Wrong(f"{output['type']} without its call", [output], "invalid_value", "input"),
+            Wrong(f"{output['type']} before its call", [output, call], "invalid_value", "input"),
+            Wrong(
+                f"{output['type']} of another call_id", [call, output | {"call_id": "call_9"}], "invalid_value", "input"
+            ),
+        ]
+    found.append(Wrong("function_call_output of a custom call", [CUSTOM_CALL, OUTPUT], "invalid_value", "input"))
+    return tuple(found)
+
+
+OTHERS = (
+    wrong_field(REASONING, "summary", "a string", "so", "invalid_type"),
+    wrong_field(REASONING, "summary", "another part", [TEXT], "invalid_value", "[0].type"),
+    wrong_field(REASONING, "content", "another part", [TEXT], "invalid_value", "[0].type"),
+    wrong_field(REASONING, "encrypted_content", "a number", 5, "invalid_type"),
+    Wrong("item_reference without id", [{"type": "item_reference"}], "missing_required_parameter", "input[0].id"),
+    Wrong("item_reference with a number for id", [{"type": "item_reference", "id": 5}], "invalid_type", "input[0].id"),
+    Wrong("item_reference to nothing", [TEXT | {"type": "item_reference", "id": "m"}], "invalid_value", "input[0].id"),
+    Wrong("item_reference without a type to nothing", [*message(), {"id": "m"}], "invalid_value", "input[2].id"),
+    Wrong("item_reference with NUL", [{"id": "m\0"}], "invalid_value", "input[0].id"),
+    Wrong("an unknown item", [{"type": "telepathy"}], "invalid_value", "input[0].type"),
+    Wrong("an unknown item with a message's fields", message(type="note"), "invalid_value", "input[1].type"),
+    Wrong("an item with a number for type", message(type=5), "invalid_type", "input[1].type"),
+    Wrong("an item with an object for type", message(type={}), "invalid_type", "input[1].type"),
+    Wrong("a hosted tool's item with a number for id", [{"type": "mcp_call", "id": 5}], "invalid_type", "input[0].id"),
+)
+
+INPUT = Parameter(
+    "input",
+    "a text of up to 10,485,760 characters, or 1 to 10,000 items: messages of texts, tool calls and their outputs, "
+    "reasoning, `item_reference`, hosted tools' items",
+    "what the model answers; required unless there is a `previous_response_id`. Images, files and audio are refused; "
+    "reasoning and hosted tools' items are kept and listed, and not shown to the model",
+    good=(
+        Good("", UNSAID),
+        Good("x" * (LONG - 1), UNSAID),
+        Good("NUL \0, line\u2028end, 😀, \ufffe, \u202e", UNSAID),
+        Good([{"role": role, "content": "hi"} for role in ("user", "assistant", "system", "developer")], UNSAID),
+        Good([{"type": "message", "role": "user", "content": [TEXT]}], UNSAID),
+        Good([{"type": None, "role": "user", "content": "hi", "id": None, "unknown": 1}], UNSAID),
+        Good([{"role": "user", "content": []}], UNSAID),
+        Good([{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}], UNSAID),
+        Good([{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}], UNSAID),
+        Good([{"role": "assistant", "content": "a", "phase": "commentary", "status": "incomplete"}], UNSAID),
+        Good([CALL, OUTPUT, CUSTOM_CALL, CUSTOM_OUTPUT], UNSAID),
+        Good([CALL, CALL | {"call_id": "c" * 64}, OUTPUT | {"output": [TEXT, TEXT]}, OUTPUT], UNSAID),
+        Good([REASONING | {"encrypted_content": "x", "content": [{"type": "reasoning_text", "text": "r"}]}], UNSAID),
+        Good([{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}], UNSAID),
+        Good([{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}], UNSAID),
+    ),
+    wrong=(
+        Wrong("null", None, "missing_required_parameter"),
+        *not_of("a string", "an array"),
+        Wrong("no item", [], "array_below_min_length"),
+        Wrong("10,001 items", message() * 5000 + message()[:1], "array_above_max_length"),
+        Wrong("too long a text", "x" * LONG, "string_above_max_length"),
+        Wrong("strings", ["hi"], "invalid_type", "input[0]"),
+        Wrong("arrays", [[]], "invalid_type", "input[0]"),
+        Wrong("nulls", [None], "invalid_type", "input[0]"),
+        Wrong("numbers by the million", [1] * 1_000_000, "invalid_type", "input[0]"),
+        *MESSAGES,
+        *PARTS,
+        *calls_and_outputs(),
+        *OTHERS,
+    ),
+    proof=(
+        "test_a_text_is_listed_as_one_message_of_the_user",
+        "test_every_kind_of_item_is_listed_with_an_id_and_a_status",
+        "test_an_item_of_any_stored_response_may_be_referred_to",
+        "test_a_call_and_its_output_become_a_turn_of_the_assistant_and_one_of_the_tool",
+    ),
+)
+
+PARAMETERS = (MODEL, INPUT)

@@ -1,0 +1,211 @@
+"""Parameters that are one value: flags, numbers, words and texts."""
+
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+
+LONG = 10_485_761
+
+
+def number(name: str, least: float, most: float, effect: str, proof: str) -> Parameter:
+    """A decimal between two bounds."""
+    return Parameter(
+        name,
+        f"a number from {least} to {most}",
+        effect,
+        good=tuple(Good(value) for value in (least, most, (least + most) / 3, 0.25)),
+        wrong=(
+            *not_of("an integer", "a decimal"),
+            Wrong("a number as a string", "1", "invalid_type"),
+            Wrong(f"{least - 0.01:g}", least - 0.01, "decimal_below_min_value"),
+            Wrong(f"{least - 1:g}", least - 1, "decimal_below_min_value"),
+            Wrong(f"{most + 0.01:g}", most + 0.01, "decimal_above_max_value"),
+            Wrong("10^300", 1e300, "decimal_above_max_value"),
+        ),
+        proof=(proof,),
+    )
+
+
+def integer(name: str, least: int, effect: str, proof: str) -> Parameter:
+    """A whole number from `least` on."""
+    return Parameter(
+        name,
+        f"an integer from {least} to 2,147,483,647",
+        effect,
+        good=(Good(least), Good(100), Good(2**31 - 1)),
+        wrong=(
+            *not_of("an integer"),
+            Wrong("a whole decimal", 100.0, "invalid_type"),
+            Wrong("a number as a string", "100", "invalid_type"),
+            Wrong(f"{least - 1}", least - 1, "integer_below_min_value"),
+            Wrong("-2^63", -(2**63), "integer_below_min_value"),
+            Wrong("2^31", 2**31, "integer_above_max_value"),
+            Wrong("2^64-1", 2**64 - 1, "integer_above_max_value"),
+            Wrong("10^30", 10**30, "invalid_type"),
+        ),
+        proof=(proof,),
+    )
+
+
+def flag(name: str, effect: str, *proof: str, wrong: tuple[Wrong, ...] = (), good: tuple[Good, ...] = ()) -> Parameter:
+    """True or false."""
+    wrong = (
+        *not_of("a boolean"),
+        Wrong("true as a string", "true", "invalid_type"),
+        Wrong("0", 0, "invalid_type"),
+        *wrong,
+    )
+    return Parameter(name, "true or false", effect, good=(Good(True), *good), wrong=wrong, proof=proof)
+
+
+def text(name: str, most: int, effect: str, *proof: str, good: tuple[Good, ...] = ()) -> Parameter:
+    """A text of limited length."""
+    return Parameter(
+        name,
+        f"a text of up to {most:,} characters",
+        effect,
+        good=(Good(""), Good("é\0" + "x" * (min(most, 1000) - 2)), Good("x" * most), *good),
+        wrong=(*not_of("a string"), Wrong(f"{most + 1:,} characters", "x" * (most + 1), "string_above_max_length")),
+        proof=proof,
+    )
+
+
+BACKGROUND = flag(
+    "background",
+    "true: answers `queued` at once, to be polled; false, the default: answers with the finished response",
+    "test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults",
+    "test_a_foreground_create_waits_and_answers_with_the_ended_response",
+)
+STORE = flag(
+    "store",
+    "false: the response is gone once it was answered; it is not found, listed, chained or referred to. Default true",
+    "test_a_response_that_is_not_stored_is_answered_once_and_then_known_to_nobody",
+    good=(Good(None, True),),
+    wrong=(Wrong("false with `background`", False, "unsupported_parameter", "background"),),
+)
+
+MAX_TOKENS = integer(
+    "max_output_tokens",
+    16,
+    "sent as `max_tokens`; reached, the response is `incomplete`",
+    "test_numbers_are_sent_under_the_names_of_chat_completions",
+)
+MAX_CALLS = integer(
+    "max_tool_calls", 0, "echoed; no built-in tool is run here", "test_every_good_value_is_taken_echoed_and_found_again"
+)
+TEMPERATURE = number(
+    "temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_under_the_names_of_chat_completions"
+)
+TOP_P = number("top_p", 0, 1, "sent; default 1", "test_numbers_are_sent_under_the_names_of_chat_completions")
+PRESENCE = number("presence_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
+FREQUENCY = number("frequency_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
+PARALLEL = Parameter(
+    "parallel_tool_calls",
+    "true or false",
+    "sent along with tools; default true",
+    good=(Good(True), Good(False)),
+    wrong=(*not_of("a boolean"), Wrong("1", 1, "invalid_type")),
+    proof=("test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not",),
+)
+INSTRUCTIONS = text(
+    "instructions",
+    LONG - 1,
+    "the first message to the model, of the system; not inherited along a chain",
+    "test_instructions_are_the_first_message_of_the_system",
+    "test_instructions_are_not_inherited",
+)
+SAFETY = text("safety_identifier", 128, "sent and echoed", "test_identifiers_are_passed_on")
+CACHE_KEY = text("prompt_cache_key", 64, "sent and echoed", "test_identifiers_are_passed_on")
+USER = text("user", 512, "sent and echoed", "test_identifiers_are_passed_on")
+PARENT = Parameter(
+    "previous_response_id",
+    "the ID of an ended, stored response of the project",
+    "goes before the input: the parent's context, then its finished output",
+    wrong=(
+        *not_of("a string"),
+        Wrong("an unknown ID", "resp_" + "0" * 48, "previous_response_not_found"),
+        Wrong("what cannot be an ID", "x", "previous_response_not_found"),
+        Wrong("an empty ID", "", "previous_response_not_found"),
+        Wrong("an ID with NUL", "resp_\0", "previous_response_not_found"),
+        Wrong("a conversation's ID", "conv_1", "previous_response_not_found"),
+        Wrong("257 characters", "r" * 257, "string_above_max_length"),
+    ),
+    proof=(
+        "test_a_chain_is_the_parents_input_its_output_and_the_new_input_all_the_way_down",
+        "test_two_forks_of_one_parent_know_nothing_of_each_other",
+        "test_a_parent_that_has_not_ended_is_refused",
+        "test_a_parent_of_another_project_is_as_unknown_as_one_that_never_was",
+    ),
+)
+TIER = Parameter(
+    "service_tier",
+    "`auto`, `default`, `flex`, `no-limit`; OpenAI's `priority`, `scale`, `fast`, `ultrafast`",
+    "how it is dispatched; the response says the tier it got. `no-limit` needs a key with the right, else 403; "
+    "`over-limit` is only said by responses",
+    good=(
+        Good(None, "default"),
+        Good("auto", "default"),
+        Good("default"),
+        Good("flex"),
+        *(Good(name, "default") for name in ("priority", "scale", "fast", "ultrafast")),
+    ),
+    wrong=(
+        *not_of("a string"),
+        Wrong("an empty name", "", "invalid_value"),
+        Wrong("a wrong name", "gold", "invalid_value"),
+        Wrong("a name in other letters", "Auto", "invalid_value"),
+        Wrong("an endless name", "gold" * 100_000, "invalid_value"),
+        Wrong("`over-limit`", "over-limit", "invalid_value"),
+    ),
+    proof=(
+        "test_a_response_says_from_the_start_which_tier_it_got",
+        "test_no_limit_is_for_keys_with_the_right_and_403_for_others",
+        "test_over_limit_is_never_asked_for_even_with_every_right",
+    ),
+)
+RETENTION = Parameter(
+    "prompt_cache_retention",
+    "`in_memory`, `24h`",
+    "echoed; caching is the model server's",
+    good=(Good("in_memory"), Good("24h")),
+    wrong=(*not_of("a string"), Wrong("another time", "48h", "invalid_value")),
+    proof=("test_every_good_value_is_taken_echoed_and_found_again",),
+)
+CACHE_OPTIONS = Parameter(
+    "prompt_cache_options",
+    "`{mode, ttl, comparison_response_id, prewarm}`: mode `implicit`, `explicit`; ttl `30m`, `12h`; prewarm false",
+    "echoed; caching is the model server's",
+    good=(
+        Good(None, UNSAID),
+        Good({}, {"mode": "implicit", "ttl": "30m"}),
+        Good({"mode": "explicit", "prewarm": False}, {"mode": "explicit", "ttl": "30m"}),
+        Good({"mode": "explicit", "ttl": "12h", "comparison_response_id": "resp_1"}),
+    ),
+    wrong=(
+        *not_of("an object"),
+        Wrong("an unknown mode", {"mode": "off"}, "invalid_value", "prompt_cache_options.mode"),
+        Wrong("a number for ttl", {"ttl": 30}, "invalid_type", "prompt_cache_options.ttl"),
+        Wrong("an unknown ttl", {"ttl": "1h"}, "invalid_value", "prompt_cache_options.ttl"),
+        Wrong("a number for prewarm", {"prewarm": 0}, "invalid_type", "prompt_cache_options.prewarm"),
+        Wrong("prewarm", {"prewarm": True}, "unsupported_parameter", "prompt_cache_options.prewarm"),
+    ),
+    proof=("test_every_good_value_is_taken_echoed_and_found_again",),
+)
+
+PARAMETERS = (
+    INSTRUCTIONS,
+    PARENT,
+    BACKGROUND,
+    STORE,
+    MAX_TOKENS,
+    MAX_CALLS,
+    TEMPERATURE,
+    TOP_P,
+    PRESENCE,
+    FREQUENCY,
+    PARALLEL,
+    TIER,
+    SAFETY,
+    CACHE_KEY,
+    RETENTION,
+    CACHE_OPTIONS,
+    USER,
+)

@@ -1,0 +1,63 @@
+"""Parameters that are refused by name, and those of other vendors' servers that mean nothing here."""
+
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, refused
+
+_REFUSED = "test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out"
+_DEFAULT = "test_a_parameter_that_is_not_served_may_state_what_is_done_anyway"
+_IGNORED = "test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_are_strict"
+
+
+def absent(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
+    """A parameter of which only null is taken."""
+    return Parameter(name, "null", effect, (Good(None, UNSAID),), refused(*values), (_REFUSED,))
+
+
+STREAM = Parameter(
+    "stream",
+    "false",
+    "not served yet: poll, or wait in the foreground",
+    good=(Good(False, UNSAID), Good(None, UNSAID)),
+    wrong=(
+        *refused(("0", 0), ("false as a string", "false")),
+        Wrong("true with its options", True, "unsupported_parameter", beside={"stream_options": {}}),
+    ),
+    proof=(_REFUSED, _DEFAULT),
+)
+LOGPROBS = Parameter(
+    "top_logprobs",
+    "0",
+    "not served yet",
+    good=(Good(0), Good(None, 0)),
+    wrong=refused(("-1", -1), ("21", 21), ("false", False)),
+    proof=(_REFUSED, _DEFAULT),
+)
+TRUNCATION = Parameter(
+    "truncation",
+    "`disabled`",
+    "`auto` is not served: what the model server finds too long fails with `invalid_prompt`",
+    good=(Good("disabled"), Good(None, "disabled")),
+    wrong=refused(("`auto`", "auto")),
+    proof=(_REFUSED, _DEFAULT),
+)
+PARAMETERS = (
+    STREAM,
+    LOGPROBS,
+    TRUNCATION,
+    absent(
+        "conversation",
+        "not served yet: chain by `previous_response_id`",
+        ("an ID", "conv_1"),
+        ("its object", {"id": "conv_1"}),
+    ),
+    absent("prompt", "not served yet", ("a template", {"id": "pmpt_1"})),
+    absent("context_management", "not served yet", ("compaction", [{"type": "compaction", "compact_threshold": 1000}])),
+    absent("moderation", "not served", ("a model", {"model": "omni-moderation-latest"})),
+    *(
+        Parameter(name, "anything", "of another vendor's server; ignored", (Good(value, UNSAID),), (), (_IGNORED,))
+        for name, value in {
+            "access_programs": {"cyber": "standard"},
+            "image": {"context_compression": "auto"},
+            "client_metadata": {"a": 1},
+        }.items()
+    ),
+)

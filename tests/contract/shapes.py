@@ -1,0 +1,206 @@
+"""Parameters that are objects or lists: metadata, text, reasoning, include and the options of background and streams."""
+
+from typing import Any
+
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+
+FREE = {"format": {"type": "text"}, "verbosity": "medium"}
+SCHEMA = {"type": "json_schema", "name": "answer", "schema": {"type": "object", "properties": {"a": {"type": "null"}}}}
+
+
+def nested(depth: int) -> Any:
+    """An object of so many objects, each in the other."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+def of_format(value: Any) -> dict[str, Any]:
+    return {"format": value}
+
+
+def of_schema(**changes: Any) -> dict[str, Any]:
+    """A JSON schema's format with these changes; None leaves out."""
+    return of_format({key: value for key, value in (SCHEMA | changes).items() if value is not None})
+
+
+METADATA = Parameter(
+    "metadata",
+    "up to 16 pairs; keys of up to 64 characters, texts of up to 512; no NUL",
+    "echoed; lists can be asked for by it",
+    good=(
+        Good({}),
+        Good(None, {}),
+        Good({"k" * 64: "v" * 512, "": "", "text": "a", "<text>": "b", "a.b[0]": "é"}),
+        Good({str(n): "" for n in range(16)}),
+    ),
+    wrong=(
+        *not_of("an object"),
+        Wrong("pairs in arrays", [["a", "b"]], "invalid_type"),
+        Wrong("17 pairs", {str(n): "" for n in range(17)}, "object_above_max_properties"),
+        Wrong("pairs by the 100,000", {str(n): n for n in range(200_000)}, "object_above_max_properties"),
+        Wrong("a number in it", {"team": "a", "foo": 5}, "invalid_type", "metadata.foo"),
+        Wrong("a boolean in it", {"foo": True}, "invalid_type", "metadata.foo"),
+        Wrong("null in it", {"foo": None}, "invalid_type", "metadata.foo"),
+        Wrong("an object in it", {"foo": {"bar": "baz"}}, "invalid_type", "metadata.foo"),
+        Wrong("a number under text", {"text": 5}, "invalid_type", "metadata.text"),
+        Wrong("a number under <list>", {"<list>": 5}, "invalid_type", "metadata.<list>"),
+        Wrong("a number under [key]", {"[key]": 5}, "invalid_type", "metadata.[key]"),
+        Wrong("a number under a.b", {"a.b": 5}, "invalid_type", "metadata.a.b"),
+        Wrong("a key of 65 characters", {"k" * 65: "a"}, "string_above_max_length"),
+        Wrong("an endless key", {"k" * 1_000_000: "a"}, "string_above_max_length"),
+        Wrong("a value of 513 characters", {"foo": "v" * 513}, "string_above_max_length", "metadata.foo"),
+        Wrong("a key with NUL", {"a\0": "b"}, "invalid_value"),
+        Wrong("a value with NUL", {"foo": "\0"}, "invalid_value", "metadata.foo"),
+    ),
+    proof=("test_a_list_may_be_asked_for_by_status_model_and_metadata",),
+)
+TEXT = Parameter(
+    "text",
+    "`{format, verbosity}`: format `text`, `json_object` or `json_schema` with `name` (64 letters, digits, `_`, `-`), "
+    "`schema`, `strict`, `description`; verbosity `low`, `medium`, `high`",
+    "the format is sent as `response_format`; the verbosity is echoed",
+    good=(
+        Good(None, FREE),
+        Good({}, FREE),
+        Good({"format": None, "verbosity": None}, FREE),
+        Good({"verbosity": "low"}, FREE | {"verbosity": "low"}),
+        Good({"format": {"type": "json_object"}}, {"format": {"type": "json_object"}, "verbosity": "medium"}),
+        Good(of_schema(), of_format(SCHEMA | {"strict": False, "description": None}) | {"verbosity": "medium"}),
+        Good(
+            of_schema(name="n" * 64, strict=True, description="d", schema=nested(100)),
+            of_format(SCHEMA | {"name": "n" * 64, "strict": True, "description": "d", "schema": nested(100)})
+            | {"verbosity": "medium"},
+        ),
+    ),
+    wrong=(
+        *not_of("an object"),
+        Wrong("an unknown verbosity", {"verbosity": "loud"}, "invalid_value", "text.verbosity"),
+        Wrong("a number for verbosity", {"verbosity": 1}, "invalid_type", "text.verbosity"),
+        Wrong("a string for format", of_format("json_object"), "invalid_type", "text.format"),
+        Wrong("an array for format", of_format([]), "invalid_type", "text.format"),
+        Wrong("a format without a type", of_format({}), "missing_required_parameter", "text.format.type"),
+        Wrong("an unknown format", of_format({"type": "xml"}), "invalid_value", "text.format.type"),
+        Wrong("a number for its type", of_format({"type": 5}), "invalid_type", "text.format.type"),
+        Wrong("a schema without a name", of_schema(name=None), "missing_required_parameter", "text.format.name"),
+        Wrong("an empty name", of_schema(name=""), "string_below_min_length", "text.format.name"),
+        Wrong("a name with a space", of_schema(name="a b"), "invalid_value", "text.format.name"),
+        Wrong("a name with a line's end", of_schema(name="ab\n"), "invalid_value", "text.format.name"),
+        Wrong("a name of 65 characters", of_schema(name="n" * 65), "string_above_max_length", "text.format.name"),
+        Wrong(
+            "a schema's format without it", of_schema(schema=None), "missing_required_parameter", "text.format.schema"
+        ),
+        Wrong("a string for schema", of_schema(schema="{}"), "invalid_type", "text.format.schema"),
+        Wrong("a boolean for schema", of_schema(schema=True), "invalid_type", "text.format.schema"),
+        Wrong("a string for strict", of_schema(strict="true"), "invalid_type", "text.format.strict"),
+        Wrong("a number for description", of_schema(description=5), "invalid_type", "text.format.description"),
+    ),
+    proof=("test_a_text_format_is_sent_as_the_response_format",),
+)
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+REASONING = Parameter(
+    "reasoning",
+    "`{effort, summary}`: effort " + ", ".join(f"`{effort}`" for effort in EFFORTS) + "; summary `auto`, `concise`, "
+    "`detailed`",
+    "the effort is sent as `reasoning_effort`; both are echoed",
+    good=(
+        Good(None, {"effort": None, "summary": None}),
+        Good({}, {"effort": None, "summary": None}),
+        *(Good({"effort": effort}, {"effort": effort, "summary": None}) for effort in EFFORTS),
+        Good({"effort": "low", "summary": "concise", "mode": "pro"}, {"effort": "low", "summary": "concise"}),
+    ),
+    wrong=(
+        *not_of("an object"),
+        Wrong("an unknown effort", {"effort": "extreme"}, "invalid_value", "reasoning.effort"),
+        Wrong("a number for effort", {"effort": 5}, "invalid_type", "reasoning.effort"),
+        Wrong("an object for effort", {"effort": {}}, "invalid_type", "reasoning.effort"),
+        Wrong("an unknown summary", {"summary": "long"}, "invalid_value", "reasoning.summary"),
+        Wrong("a boolean for summary", {"summary": True}, "invalid_type", "reasoning.summary"),
+    ),
+    proof=("test_the_reasoning_effort_is_passed_on",),
+)
+INCLUDES = (
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+)
+INCLUDE = Parameter(
+    "include",
+    "up to 20 of " + ", ".join(f"`{name}`" for name in INCLUDES),
+    "nothing: none of it is made here",
+    good=(Good(None, UNSAID), Good([], UNSAID), Good(list(INCLUDES), UNSAID), Good([INCLUDES[4]] * 20, UNSAID)),
+    wrong=(
+        *not_of("an array"),
+        Wrong("an unknown name", [INCLUDES[0], "everything"], "invalid_value", "include[1]"),
+        Wrong("a number in it", [5], "invalid_type", "include[0]"),
+        Wrong("null in it", [None], "invalid_type", "include[0]"),
+        Wrong("an array in it", [[INCLUDES[0]]], "invalid_type", "include[0]"),
+        Wrong("21 names", [INCLUDES[0]] * 21, "array_above_max_length"),
+    ),
+    proof=("test_every_good_value_is_taken_echoed_and_found_again",),
+)
+WINDOW = "background_options.completion_window"
+BACKGROUND_OPTIONS = Parameter(
+    "background_options",
+    "`{completion_window, continuation_id}`: window `soonest`, `2h`, `8h`; ID of up to 256 characters",
+    "`2h` and `8h`: tier `flex`, failed when it cannot be run in time; only with `background` and the tiers `auto`, "
+    "`default`, `flex`. The ID has no effect yet",
+    good=(
+        Good({}, UNSAID),
+        Good({"completion_window": None, "continuation_id": None}, UNSAID),
+        Good({"completion_window": "soonest"}, UNSAID, {"service_tier": "default"}),
+        Good({"completion_window": "8h", "continuation_id": "c" * 256}, UNSAID),
+        Good({"completion_window": "2h"}, UNSAID, {"service_tier": "flex"}),
+    ),
+    wrong=(
+        *not_of("an object"),
+        Wrong("an unknown window", {"completion_window": "24h"}, "invalid_value", WINDOW),
+        Wrong("a number for window", {"completion_window": 2}, "invalid_type", WINDOW),
+        Wrong(
+            "a window in the foreground", {"completion_window": "2h"}, "invalid_value", WINDOW, {"background": False}
+        ),
+        Wrong(
+            "a window and `no-limit`",
+            {"completion_window": "8h"},
+            "invalid_value",
+            WINDOW,
+            {"service_tier": "no-limit"},
+        ),
+        Wrong(
+            "a window and `priority`",
+            {"completion_window": "8h"},
+            "invalid_value",
+            WINDOW,
+            {"service_tier": "priority"},
+        ),
+        Wrong("a number for ID", {"continuation_id": 5}, "invalid_type", "background_options.continuation_id"),
+        Wrong(
+            "an ID of 257 characters",
+            {"continuation_id": "c" * 257},
+            "string_above_max_length",
+            "background_options.continuation_id",
+        ),
+    ),
+    proof=("test_a_completion_window_makes_it_flex_with_that_deadline",),
+)
+STREAM_OPTIONS = Parameter(
+    "stream_options",
+    "nothing, as long as `stream` is not served",
+    "none",
+    good=(Good(None, UNSAID),),
+    wrong=(
+        *not_of("an object"),
+        Wrong("an empty object", {}, "invalid_value"),
+        Wrong("options without a stream", {"include_obfuscation": False}, "invalid_value"),
+        Wrong("a string in it", {"include_obfuscation": "no"}, "invalid_type", "stream_options.include_obfuscation"),
+    ),
+    proof=("test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored",),
+)
+
+PARAMETERS = (METADATA, TEXT, REASONING, INCLUDE, BACKGROUND_OPTIONS, STREAM_OPTIONS)

@@ -1,0 +1,97 @@
+"""Tool calls of a real model server: however their pieces come, a worker reads them whole, or not at all."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from core import errors
+from core.attempts import Attempt
+from core.catalog import ModelConfig
+from core.schemas.items import user_message
+from core.schemas.request import CreateResponse
+from tests.contract import tools
+from tests.model_server import ModelServer
+from worker.model_servers import Finished, Output, TextDelta, ToolCall, Used
+from worker.model_servers.chat_completions import ChatCompletions
+
+ONE = {"id": "call_1", "name": "f", "arguments": '{"town": "Bern"}'}
+TWO = {"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}
+
+
+def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
+    """What a worker reads of the model server's answer; texts in one."""
+    request = CreateResponse.model_validate({"model": "scripted", "input": script, **tools.OFFERED, **fields})
+    attempt = Attempt(
+        response_id="resp_1",
+        number=1,
+        model="scripted",
+        request=request,
+        context=[user_message(script)],
+        document="{}",
+        left_s=10,
+        next_seq=0,
+        announced=False,
+        shown=False,
+        waits=0,
+    )
+    model = ModelConfig.model_validate({"base_url": models.base_url, "timeouts": {"first_token": 10, "idle": 2}})
+
+    async def ask() -> list[Output]:
+        async with aiohttp.ClientSession() as session:
+            return [output async for output in ChatCompletions(session).stream(model, attempt)]
+
+    return asyncio.run(ask())
+
+
+def calls(outputs: list[Output]) -> list[ToolCall]:
+    return [output for output in outputs if isinstance(output, ToolCall)]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, whole: bool) -> None:
+    outputs = answer(models, models.script(tool_calls=[ONE, TWO], whole=whole))
+
+    assert calls(outputs) == [ToolCall("call_1", "f", ONE["arguments"]), ToolCall("call_2", "c", TWO["arguments"])]
+    assert not [output for output in outputs if isinstance(output, TextDelta)]
+    assert Finished("tool_calls") in outputs
+    assert isinstance(outputs[-1], Used)
+
+
+def test_text_before_a_tool_call_is_read_first(models: ModelServer) -> None:
+    outputs = answer(models, models.script(text="Let me see.", tool_calls=[ONE]))
+
+    texts = [output.text for output in outputs if isinstance(output, TextDelta)]
+    assert "".join(texts) == "Let me see."
+    assert outputs.index(calls(outputs)[0]) > max(outputs.index(TextDelta(text)) for text in texts)
+
+
+@pytest.mark.parametrize("finish", ["stop", "tool_calls", None])
+def test_a_tool_call_counts_whatever_word_its_server_ends_with(models: ModelServer, finish: str | None) -> None:
+    assert len(calls(answer(models, models.script(tool_calls=[ONE], finish=finish)))) == 1
+
+
+def test_a_tool_call_that_is_cut_off_by_the_limit_is_not_shown(models: ModelServer) -> None:
+    long = ONE | {"arguments": "x" * 30}
+    outputs = answer(models, models.script(text="a " * 14, tool_calls=[long]), max_output_tokens=16)
+
+    assert calls(outputs) == []
+    assert Finished("length") in outputs
+
+
+def test_a_tool_call_whose_connection_breaks_is_not_shown(models: ModelServer) -> None:
+    with pytest.raises(errors.ModelServerFailed):
+        answer(models, models.script(tool_calls=[ONE], drop_after=2))
+
+
+def test_the_model_server_gets_the_messages_and_the_tools(models: ModelServer) -> None:
+    script = models.script(tag="tools", tool_calls=[ONE])
+    answer(models, script, tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
+
+    (seen,) = models.stats("tools")["by_tag"]["tools"]
+    assert seen["body"]["messages"] == [{"role": "user", "content": script}]
+    assert [tool["function"]["name"] for tool in seen["body"]["tools"]] == ["f", "c"]
+    assert seen["body"]["tool_choice"] == {"type": "function", "function": {"name": "f"}}
+    assert seen["body"]["parallel_tool_calls"] is False
+    assert seen["how"] == "finished"
