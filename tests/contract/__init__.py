@@ -31,4 +31,4 @@ def good() -> Iterator[tuple[str, str, Good]]:
     """Every good value with its parameter and an ID for the test."""
     for parameter in PARAMETERS:
         for number, one in enumerate(parameter.good):
-            yield f"{parameter.name}-{number}", parameter.name, one
+            yield f"{parameter.name} {parameter.about}-{number}", parameter.name, one

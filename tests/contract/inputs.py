@@ -172,30 +172,18 @@ OTHERS = (
     Wrong("a hosted tool's item with a number for id", [{"type": "mcp_call", "id": 5}], "invalid_type", "input[0].id"),
 )
 
-INPUT = Parameter(
-    "input",
-    "a text of up to 10,485,760 characters, or 1 to 10,000 items: messages of texts, tool calls and their outputs, "
-    "reasoning, `item_reference`, hosted tools' items",
-    "what the model answers; required unless there is a `previous_response_id`. Images, files and audio are refused; "
-    "reasoning and hosted tools' items are kept and listed, and not shown to the model",
-    good=(
-        Good("", UNSAID),
-        Good("x" * (LONG - 1), UNSAID),
-        Good("NUL \0, line\u2028end, 😀, \ufffe, \u202e", UNSAID),
-        Good([{"role": role, "content": "hi"} for role in ("user", "assistant", "system", "developer")], UNSAID),
-        Good([{"type": "message", "role": "user", "content": [TEXT]}], UNSAID),
-        Good([{"type": None, "role": "user", "content": "hi", "id": None, "unknown": 1}], UNSAID),
-        Good([{"role": "user", "content": []}], UNSAID),
-        Good([{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}], UNSAID),
-        Good([{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}], UNSAID),
-        Good([{"role": "assistant", "content": "a", "phase": "commentary", "status": "incomplete"}], UNSAID),
-        Good([CALL, OUTPUT, CUSTOM_CALL, CUSTOM_OUTPUT], UNSAID),
-        Good([CALL, CALL | {"call_id": "c" * 64}, OUTPUT | {"output": [TEXT, TEXT]}, OUTPUT], UNSAID),
-        Good([REASONING | {"encrypted_content": "x", "content": [{"type": "reasoning_text", "text": "r"}]}], UNSAID),
-        Good([{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}], UNSAID),
-        Good([{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}], UNSAID),
-    ),
-    wrong=(
+
+def row(about: str, takes: str, effect: str, good: tuple[Any, ...], wrong: tuple[Wrong, ...], *proof: str) -> Parameter:
+    """A part of what `input` takes; responses say nothing of it."""
+    return Parameter("input", takes, effect, tuple(Good(value, UNSAID) for value in good), wrong, proof, about)
+
+
+INPUT = row(
+    "",
+    "a text of up to 10,485,760 characters, or 1 to 10,000 items",
+    "what the model answers; required unless there is a `previous_response_id`",
+    ("", "x" * (LONG - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
+    (
         Wrong("null", None, "missing_required_parameter"),
         *not_of("a string", "an array"),
         Wrong("no item", [], "array_below_min_length"),
@@ -205,17 +193,68 @@ INPUT = Parameter(
         Wrong("arrays", [[]], "invalid_type", "input[0]"),
         Wrong("nulls", [None], "invalid_type", "input[0]"),
         Wrong("numbers by the million", [1] * 1_000_000, "invalid_type", "input[0]"),
-        *MESSAGES,
-        *PARTS,
-        *calls_and_outputs(),
-        *OTHERS,
     ),
-    proof=(
-        "test_a_text_is_listed_as_one_message_of_the_user",
-        "test_every_kind_of_item_is_listed_with_an_id_and_a_status",
-        "test_an_item_of_any_stored_response_may_be_referred_to",
-        "test_a_call_and_its_output_become_a_turn_of_the_assistant_and_one_of_the_tool",
+    "test_a_text_is_listed_as_one_message_of_the_user",
+    "test_instructions_are_the_first_message_of_the_system",
+)
+INPUT_MESSAGES = row(
+    "messages",
+    "role `user`, `assistant`, `system`, `developer`; content a text or parts; `id`, `status`, `phase`; `type` may be "
+    "left out",
+    "turns of the conversation; `developer` is sent as `system`",
+    (
+        [{"role": role, "content": "hi"} for role in ("user", "assistant", "system", "developer")],
+        [{"type": None, "role": "user", "content": "hi", "id": None, "unknown": 1}],
+        [{"role": "user", "content": []}],
+        [{"role": "assistant", "content": "a", "phase": "commentary", "status": "incomplete"}],
+        [{"role": "user", "content": "a", "id": "i" * 256}],
     ),
+    MESSAGES,
+    "test_every_kind_of_item_is_listed_with_an_id_and_a_status",
+    "test_a_message_is_its_texts_in_one_and_a_developer_is_the_system",
+    "test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once",
+)
+INPUT_PARTS = row(
+    "parts of messages",
+    "`input_text`, `output_text`, `refusal`",
+    "one text; images, files and audio are refused",
+    (
+        [{"type": "message", "role": "user", "content": [TEXT]}],
+        [{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}],
+        [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
+    ),
+    PARTS,
+    "test_a_message_is_its_texts_in_one_and_a_developer_is_the_system",
+    "test_a_refusal_is_what_the_assistant_said",
+)
+INPUT_CALLS = row(
+    "tool calls and their outputs",
+    "`function_call`, `custom_tool_call` and their `…_output`, a text or `input_text` parts; each output behind its "
+    "call, here or up the chain",
+    "turns of the assistant and of its tools",
+    (
+        [CALL, OUTPUT, CUSTOM_CALL, CUSTOM_OUTPUT],
+        [CALL, CALL | {"call_id": "c" * 64}, OUTPUT | {"output": [TEXT, TEXT]}, OUTPUT],
+    ),
+    calls_and_outputs(),
+    "test_a_call_and_its_output_become_a_turn_of_the_assistant_and_one_of_the_tool",
+    "test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call",
+)
+INPUT_OTHERS = row(
+    "other items",
+    "`reasoning`; `item_reference`; hosted tools' items",
+    "a reference stands for an item of a stored response of the project; the others are kept and listed, and not shown "
+    "to the model",
+    (
+        [REASONING | {"encrypted_content": "x", "content": [{"type": "reasoning_text", "text": "r"}]}],
+        [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}],
+        [{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}],
+    ),
+    OTHERS,
+    "test_an_item_of_any_stored_response_may_be_referred_to",
+    "test_an_item_of_another_project_is_as_unknown_as_one_that_never_was",
+    "test_an_item_of_a_hosted_tool_is_kept_as_it_is",
+    "test_reasoning_and_hosted_tools_items_are_not_shown",
 )
 
-PARAMETERS = (MODEL, INPUT)
+PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_CALLS, INPUT_OTHERS)

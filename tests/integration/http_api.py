@@ -71,7 +71,9 @@ class Api:
         self.run(response_id, text, *calls)
         return self.get(response_id, key=key).get_json()
 
-    def run(self, response_id: str, text: str | None = "Hello", *calls: ToolCall, outcome: Outcome = COMPLETED) -> Attempt:
+    def run(
+        self, response_id: str, text: str | None = "Hello", *calls: ToolCall, outcome: Outcome = COMPLETED
+    ) -> Attempt:
         """Run a queued response as a worker would, to this end; what the worker was given."""
         attempt = claim(self.core, response_id)
         log = Run(attempt, held_until=0, wake=lambda: None)

@@ -155,7 +155,7 @@ def test_without_postgres_everything_says_503_and_when_to_come_back_and_names_no
     nowhere = SecretStr(f"postgresql://somebody:hidden@127.0.0.1:{ports.free()}/nothing")
     with (
         open_core(settings.model_copy(update={"database_url": nowhere}), connections=4) as core,
-        ThreadPoolExecutor() as threads,
+        ThreadPoolExecutor(10) as threads,
     ):
         app = create_app(core)
 

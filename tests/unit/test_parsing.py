@@ -47,9 +47,11 @@ def test_every_parameter_of_the_published_apis_is_served_refused_by_name_or_know
 
 
 def test_every_parameter_has_its_row_in_the_tables_of_the_contract() -> None:
-    rows = [parameter.name for parameter in contract.PARAMETERS]
+    rows = [(parameter.name, parameter.about) for parameter in contract.PARAMETERS]
 
-    assert set(rows) == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED | {"client_metadata"}
+    assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED | {
+        "client_metadata"
+    }
     assert len(rows) == len(set(rows))
 
 
