@@ -20,17 +20,24 @@ BEAT_S = 1.0
 _STATUS = {"rate_limit_exceeded": (429, "rate_limit_error"), "invalid_prompt": (400, "invalid_request_error")}
 
 
-def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool) -> Response:
-    """Wait for a response and answer with it; a client that goes away cancels it."""
+def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool, repeatable: bool) -> Response:
+    """Wait for a response and answer with it; a client that goes away cancels it.
+
+    Args:
+        repeatable: the client gave a key by which it may ask again, so its response is left to itself until
+            nobody has come back to wait for it for some time.
+    """
     try:
         ended = place.wait(created.id, FIRST_BYTE_S, follow=True)
         document = waiting.document(created.id) if ended else None
     except BaseException:
         place.leave()
-        waiting.abandon(created.id)
+        if not repeatable:
+            waiting.abandon(created.id)
         raise
     if not ended:
-        beating = Response(_beating(waiting, place, created.id, stored=stored), mimetype="application/json")
+        body = _beating(waiting, place, created.id, stored=stored, repeatable=repeatable)
+        beating = Response(body, mimetype="application/json")
         # A generator that was never begun, because its client left before the first byte, has no end of its own.
         beating.call_on_close(place.leave)
         return beating
@@ -54,7 +61,7 @@ def _whole(text: str) -> Response:
     return failed
 
 
-def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool) -> Iterator[bytes]:
+def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
     delivered = False
     try:
         yield b" "
@@ -67,7 +74,7 @@ def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool) 
     finally:
         # Reached with GeneratorExit where the client has gone.
         place.leave()
-        if not delivered:
+        if not delivered and not repeatable:
             waiting.abandon(response_id)
-        if not stored:
+        if not stored and (delivered or not repeatable):
             waiting.forget(response_id)

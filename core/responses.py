@@ -81,8 +81,9 @@ class Responses:
         with self._database.connection() as connection:
             found = _find(connection, caller, response_id)
             if not is_terminal(Status(found.status)):
+                advice = "; cancel it first" if found.background else ""
                 raise errors.InvalidRequest(
-                    f"Cannot delete an in-flight response: '{response_id}' is {found.status}; cancel it first.",
+                    f"Cannot delete an in-flight response: '{response_id}' is {found.status}{advice}.",
                     param="response_id",
                 )
             store.delete(connection, response_id)

@@ -172,7 +172,8 @@ items = sa.Table(
     metadata,
     sa.Column("project_id", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), nullable=False, index=True),
+    # A client that sends its history along makes an item one of several responses.
+    sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 idempotency_keys = sa.Table(

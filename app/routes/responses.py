@@ -31,7 +31,7 @@ def blueprint(core: Core) -> Blueprint:
         except BaseException:
             place.leave()
             raise
-        return foreground.answer(core.waiting, place, created, stored=asked.store)
+        return foreground.answer(core.waiting, place, created, stored=asked.store, repeatable=repeat is not None)
 
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
@@ -39,10 +39,11 @@ def blueprint(core: Core) -> Blueprint:
         query.check_include()
         document, ended = responses.get(caller(), response_id)
         waited_s = None if ended else query.wait_s()
-        if waited_s is not None and _wait(core, response_id, waited_s):
+        waited = waited_s is not None and _wait(core, response_id, waited_s)
+        if waited:
             document, ended = responses.get(caller(), response_id)
         answer = _json(document)
-        if waited_s is not None:
+        if waited:
             answer.headers["Preference-Applied"] = f"wait={waited_s}"
         if not ended:
             answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS

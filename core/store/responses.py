@@ -38,7 +38,7 @@ with new as (
     insert into items (project_id, id, response_id)
     select %(project_id)s, item_id, new.id from new, unnest(%(item_ids)s::text[]) as own (item_id)
     order by item_id
-    on conflict (project_id, id) do update set response_id = excluded.response_id
+    on conflict do nothing
 )
 select rung_at is not null from new
 """

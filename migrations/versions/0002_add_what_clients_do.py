@@ -23,7 +23,7 @@ create table items (
     project_id text not null,
     id text not null,
     response_id text not null references responses (id) on delete cascade,
-    primary key (project_id, id)
+    primary key (project_id, id, response_id)
 );
 create index items_response_id_idx on items (response_id);
 create table idempotency_keys (

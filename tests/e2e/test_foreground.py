@@ -54,11 +54,11 @@ def test_the_async_client_gets_many_foreground_answers_at_once(stack: Stack, mod
     assert [len(text.split()) for text in asyncio.run(ask())] == list(range(1, 21))
 
 
-def go_away(stack: Stack, script: str, after_s: float) -> None:
+def go_away(stack: Stack, script: str, after_s: float, **more: str) -> None:
     """Ask in the foreground, and hang up before the answer is there."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=after_s)
     body = json.dumps({"model": "scripted", "input": script})
-    headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json", **more}
     connection.request("POST", "/v1/responses", body, headers)
     deadline = time.monotonic() + after_s
     try:
@@ -161,3 +161,18 @@ def test_when_redis_is_away_a_foreground_answer_is_late_by_a_second_not_lost(sta
     asking.join(timeout=15)
 
     assert len(answers[0].split()) == 20
+
+
+def test_a_client_that_lost_its_connection_asks_again_by_its_key_and_gets_the_same_response(
+    stack: Stack, models: ModelServer
+) -> None:
+    stack.up(FOLLOW_S="6")
+    script = models.script(tag="again", tokens=80, delay_s=0.1)
+    key = {"Idempotency-Key": "once"}
+    go_away(stack, script, after_s=4, **key)
+    with stack.client() as client:
+        response = client.responses.create(model="scripted", input=script, extra_headers=key)
+
+    assert response.status == "completed"
+    assert len(response.output_text.split()) == 80
+    assert len(models.stats("again")["by_tag"]["again"]) == 1

@@ -164,6 +164,7 @@ def test_when_all_places_to_wait_in_are_taken_a_foreground_create_is_told_to_com
             # A poll that may not wait is answered at once.
             polled = api.get(response_id, headers={"Prefer": "wait=60"})
             assert polled.get_json()["status"] == "queued"
+            assert "Preference-Applied" not in polled.headers
             assert api.created()["status"] == "queued"
             api.run(response_id)
 

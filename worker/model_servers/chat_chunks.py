@@ -68,7 +68,12 @@ class Chunks:
         raise errors.Refused(f"The model server gave up its answer: {reason[:_SAID]!r}.")
 
     def _add(self, piece: dict[str, Any]) -> None:
-        call = self._calls.setdefault(int(piece.get("index") or 0), {"id": "", "name": "", "arguments": ""})
+        index = piece.get("index")
+        if index is None:
+            # Some servers number nothing: a new ID is a new call, and what has none goes on with the last.
+            new = piece.get("id") and piece["id"] != (self._calls.get(len(self._calls) - 1) or {}).get("id")
+            index = len(self._calls) if new else max(len(self._calls) - 1, 0)
+        call = self._calls.setdefault(int(index), {"id": "", "name": "", "arguments": ""})
         function = piece.get("function") or {}
         call["id"] = call["id"] or str(piece.get("id") or "")
         call["name"] = call["name"] or str(function.get("name") or "")
