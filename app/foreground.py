@@ -1,5 +1,6 @@
 """The answer to a foreground create: the finished object, with a sign of life while it is waited for."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,11 +31,8 @@ def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool, re
     try:
         ended = place.wait(created.id, FIRST_BYTE_S, follow=True)
         document = waiting.document(created.id) if ended else None
-    except BaseException:
-        place.leave()
-        if not repeatable:
-            waiting.abandon(created.id)
-        raise
+    except errors.StoreUnavailable:
+        ended = False
     if not ended:
         body = _beating(waiting, place, created.id, stored=stored, repeatable=repeatable)
         beating = Response(body, mimetype="application/json")
@@ -43,10 +41,14 @@ def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool, re
         return beating
     place.leave()
     if document is None:
-        raise errors.NotFound(f"Response with id '{created.id}' was deleted.", param="response_id")
-    if not stored:
+        raise errors.NotFound(_gone(created.id), param="response_id")
+    if not stored and not repeatable:
         waiting.forget(created.id)
     return _whole(document)
+
+
+def _gone(response_id: str) -> str:
+    return f"Response with id '{response_id}' was deleted."
 
 
 def _whole(text: str) -> Response:
@@ -62,19 +64,25 @@ def _whole(text: str) -> Response:
 
 
 def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
-    delivered = False
     try:
         yield b" "
         while not place.wait(response_id, BEAT_S, follow=True):
             yield b" "
-        document = waiting.document(response_id)
-        if document is not None:
-            yield document.encode()
-        delivered = True
-    finally:
-        # Reached with GeneratorExit where the client has gone.
-        place.leave()
-        if not delivered and not repeatable:
+        while True:
+            try:
+                document = waiting.document(response_id)
+                break
+            except errors.StoreUnavailable:
+                # It has ended, and only reading it must wait.
+                time.sleep(BEAT_S)
+                yield b" "
+        yield document.encode() if document else envelope(404, "invalid_request_error", _gone(response_id)).data
+    except GeneratorExit:
+        # The client has gone. One with a key may come back.
+        if not repeatable:
             waiting.abandon(response_id)
-        if not stored and (delivered or not repeatable):
-            waiting.forget(response_id)
+        raise
+    finally:
+        place.leave()
+    if not stored and not repeatable:
+        waiting.forget(response_id)

@@ -1,6 +1,6 @@
 """What a response builds on: its parent's context, its own input, and the items it refers to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from core.schemas.items import Item, ItemReference
 from core.schemas.request import CreateResponse
 from core.store import items as item_rows
 from core.store import responses as store
+
+# A request may refer to items of so many responses: each of them is read whole.
+OWNERS_LIMIT = 100
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,21 @@ def build(connection: Connection, project_id: str, request: CreateResponse) -> C
     Raises:
         errors.InvalidRequest: its parent or an item it refers to is not there, or a tool's output has no call.
     """
-    inherited = _inherited(connection, project_id, request.previous_response_id)
-    own, new_ids = _own(connection, project_id, request)
-    # A client that sends its whole history along with the parent means each item once.
-    own_ids = {item["id"] for item in own}
-    context = [item for item in inherited if item["id"] not in own_ids] + own
+    context = _inherited(connection, project_id, request.previous_response_id)
+    inherited = len(context)
+    known = {item["id"]: item for item in context}
+    new_ids: list[str] = []
+    for item, referred in _own(connection, project_id, request):
+        there = known.get(item["id"])
+        if there is not None and (referred or there == item):
+            continue  # a client that sends its history along means each item once, where it was
+        one = item if there is None else items.renamed(item)
+        known[one["id"]] = one
+        context.append(one)
+        if not referred:
+            new_ids.append(one["id"])
     rules.check_calls(context)
-    inherited_ids = {item["id"] for item in inherited}
-    return Context(context, len(own), [item_id for item_id in new_ids if item_id not in inherited_ids])
+    return Context(context, len(context) - inherited, new_ids)
 
 
 def pack(request: CreateResponse, context: Context) -> str:
@@ -80,32 +90,32 @@ def _inherited(connection: Connection, project_id: str, parent_id: str | None) -
     return [*jsonio.loads(packed)["context"], *(item for item in output if item["status"] == "completed")]
 
 
-def _own(connection: Connection, project_id: str, request: CreateResponse) -> tuple[list[Item], list[str]]:
-    """The items of a request's input, and the IDs of those that are not referred to."""
+def _own(connection: Connection, project_id: str, request: CreateResponse) -> Iterator[tuple[Item, bool]]:
+    """The items of a request's input, and whether each is another response's that it refers to."""
     if request.input is None:
-        return [], []
+        return
     if isinstance(request.input, str):
-        message = items.user_message(request.input)
-        return [message], [message["id"]]
-    wanted = [item.id for item in request.input if isinstance(item, ItemReference)]
+        yield items.user_message(request.input), False
+        return
+    wanted = {item.id for item in request.input if isinstance(item, ItemReference)}
     found = _referred(connection, project_id, wanted)
-    own: dict[str, Item] = {}
     for position, item in enumerate(request.input):
         if not isinstance(item, ItemReference):
-            normal = items.normal(item)
+            yield items.normal(item), False
         elif item.id in found:
-            normal = found[item.id]
+            yield found[item.id], True
         else:
             raise errors.InvalidRequest(f"Item with id '{item.id}' not found.", param=f"input[{position}].id")
-        own.setdefault(normal["id"], normal)
-    return list(own.values()), [item_id for item_id in own if item_id not in found]
 
 
-def _referred(connection: Connection, project_id: str, item_ids: list[str]) -> Mapping[str, Item]:
+def _referred(connection: Connection, project_id: str, item_ids: set[str]) -> dict[str, Item]:
     if not item_ids:
         return {}
+    owners = item_rows.owners(connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
+    if len(owners) > OWNERS_LIMIT:
+        raise errors.InvalidRequest(f"The items referred to are of more than {OWNERS_LIMIT} responses.", param="input")
     found: dict[str, Item] = {}
-    for packed, document in item_rows.owners(connection, project_id, item_ids):
-        for item in [*jsonio.loads(packed)["context"], *jsonio.loads(document)["output"]]:
-            found[item["id"]] = item
+    for its_ids, packed, document in owners:
+        everything = [*jsonio.loads(packed)["context"], *jsonio.loads(document)["output"]]
+        found |= {item["id"]: item for item in everything if item["id"] in its_ids}
     return found

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import redis
@@ -37,7 +37,7 @@ class Waiting:
         self._places = threading.BoundedSemaphore(places)
         self._lock = threading.Lock()
         self._waiting: dict[str, list[threading.Event]] = defaultdict(list)
-        self._followed: set[str] = set()
+        self._followed: Counter[str] = Counter()
         self._closed = threading.Event()
         self._started = False
 
@@ -69,14 +69,13 @@ class Waiting:
         event = threading.Event()
         with self._lock:
             self._waiting[response_id].append(event)
-            if follow:
-                self._followed.add(response_id)
+            self._followed[response_id] += follow
         return event
 
-    def leave(self, response_id: str, event: threading.Event) -> None:
+    def leave(self, response_id: str, event: threading.Event, *, follow: bool) -> None:
         """Wait no more."""
         with self._lock:
-            self._followed.discard(response_id)
+            self._followed[response_id] -= follow
             self._waiting[response_id].remove(event)
             if not self._waiting[response_id]:
                 del self._waiting[response_id]
@@ -132,6 +131,7 @@ class Waiting:
         renewed_at = time.monotonic()
         while not self._closed.wait(CHECK_S):
             with self._lock:
+                self._followed = +self._followed
                 waiting, followed = list(self._waiting), list(self._followed)
             if not waiting:
                 continue
@@ -139,30 +139,42 @@ class Waiting:
                 with self._database.connection() as connection:
                     self._wake(followers.ended(connection, waiting))
                     if followed and time.monotonic() - renewed_at > self._follow_s / 4:
-                        renewed_at = time.monotonic()
                         followers.renew(connection, followed, self._follow_s)
+                        renewed_at = time.monotonic()
             except errors.StoreUnavailable as error:
                 log.warning("cannot check what is waited for", extra={"cause": str(error)})
 
 
 class Place:
-    """One request's place among those who may wait."""
+    """One request's place among those who may wait, for one response."""
 
     def __init__(self, waiting: Waiting, release: Callable[[], None]) -> None:
         self._waiting = waiting
         self._release: Callable[[], None] | None = release
+        self._leave: Callable[[], None] | None = None
+        self._event: threading.Event | None = None
 
     def leave(self) -> None:
         """Leave the place to others; again is harmless."""
+        leave, self._leave = self._leave, None
         release, self._release = self._release, None
+        if leave is not None:
+            leave()
         if release is not None:
             release()
 
     def wait(self, response_id: str, for_s: float, *, follow: bool = False) -> bool:
-        """Whether the response ended within so long."""
-        event = self._waiting.enter(response_id, follow=follow)
-        try:
-            # It may have ended before anybody listened.
-            return self._waiting.document(response_id) is not None or event.wait(for_s)
-        finally:
-            self._waiting.leave(response_id, event)
+        """Whether the response ended within so long; from the first call on until the place is left, it is waited for.
+
+        Postgres being away is no end: it is asked again, for all who wait, every second.
+        """
+        if self._event is None:
+            event = self._event = self._waiting.enter(response_id, follow=follow)
+            self._leave = lambda: self._waiting.leave(response_id, event, follow=follow)
+            try:
+                # It may have ended before anybody listened.
+                if self._waiting.document(response_id) is not None:
+                    return True
+            except errors.StoreUnavailable as error:
+                log.warning("cannot look whether it has ended", extra={"response": response_id, "cause": str(error)})
+        return self._event.wait(for_s)

@@ -200,6 +200,11 @@ def normal(item: InputItem) -> Item:
     return kept
 
 
+def renamed(item: Item) -> Item:
+    """Another item than the one whose ID it bears: the same under an ID of its own."""
+    return item | {"id": ids.new(_PREFIXES.get(item["type"], "item"))}
+
+
 def _message(role: str, content: list[dict[str, Any]], kept: Item) -> Item:
     message = {
         "type": "message",

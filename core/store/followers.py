@@ -9,7 +9,8 @@ def renew(connection: Connection, response_ids: Collection[str], follow_s: float
     """Say that somebody still waits for these responses."""
     connection.execute(
         "update responses set followed_until = now() + %s * interval '1 s' where id in ("
-        "select id from responses where id = any (%s) and finished_at is null order by id for no key update)",
+        "select id from responses where id = any (%s) and finished_at is null"
+        " order by id for no key update skip locked)",
         (follow_s, list(response_ids)),
     )
 

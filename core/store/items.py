@@ -16,11 +16,20 @@ def insert(connection: Connection, project_id: str, response_id: str, item_ids: 
         )
 
 
-def owners(connection: Connection, project_id: str, item_ids: Collection[str]) -> list[tuple[str, str]]:
-    """(request, document) of the newest stored response that each of these items is of."""
-    rows = connection.execute(
-        "select distinct on (i.id) i.id, r.request, r.document from items i join responses r on r.id = i.response_id"
-        " where i.project_id = %s and i.id = any (%s) and r.stored order by i.id, r.created_at desc",
-        (project_id, list(item_ids)),
-    )
-    return [(str(row[1]), str(row[2])) for row in rows]
+_OWNERS = """
+with newest as (
+    select distinct on (i.id) i.id, i.response_id from items i join responses r on r.id = i.response_id
+    where i.project_id = %s and i.id = any (%s) and r.stored order by i.id, r.created_at desc
+), owners as (
+    select response_id, array_agg(id) as item_ids from newest group by response_id limit %s
+)
+select o.item_ids, r.request, r.document from owners o join responses r on r.id = o.response_id
+"""
+
+
+def owners(
+    connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int
+) -> list[tuple[list[str], str, str]]:
+    """(item IDs, request, document) of up to `limit` responses: each item with the newest stored one it is of."""
+    rows = connection.execute(_OWNERS, (project_id, list(item_ids), limit))
+    return [(list(row[0]), str(row[1]), str(row[2])) for row in rows]

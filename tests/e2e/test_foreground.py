@@ -176,3 +176,27 @@ def test_a_client_that_lost_its_connection_asks_again_by_its_key_and_gets_the_sa
     assert response.status == "completed"
     assert len(response.output_text.split()) == 80
     assert len(models.stats("again")["by_tag"]["again"]) == 1
+
+
+def test_a_foreground_answer_survives_postgres_dropping_every_connection(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    answers: list[str] = []
+
+    def ask() -> None:
+        with stack.client() as client:
+            answers.append(client.responses.create(model="scripted", input=script).output_text)
+
+    script = models.script(tokens=80, delay_s=0.1)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: models.stats()["open"] == 1)
+    for _ in range(4):
+        stack.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        sent = models.stats()["by_tag"].popitem()[1][0]["tokens_sent"]
+        until(lambda sent=sent: models.stats()["by_tag"].popitem()[1][0]["tokens_sent"] >= sent + 15, within_s=5)
+    asking.join(timeout=20)
+
+    assert len(answers[0].split()) == 80

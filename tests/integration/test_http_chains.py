@@ -251,3 +251,51 @@ def test_an_item_of_a_deleted_response_is_gone(running: Api) -> None:
 
     for item_id in ("gone", output["id"]):
         error_of(running.create(input=[{"id": item_id}]), 400, "invalid_value", "input[0].id")
+
+
+def test_what_a_client_names_again_of_the_parents_history_stays_where_it_was(running: Api) -> None:
+    first = running.ended(None, CALL, input="one", tools=[WEATHER])
+    second = running.ended("2", previous_response_id=first["id"], input=[OUTPUT])
+    history = running.items(second["id"]).get_json()["data"]
+    call = next(item for item in history if item["type"] == "function_call")
+
+    for again in ([{"id": call["id"]}], [call], [{"id": history[0]["id"]}, call], history):
+        third = running.created(previous_response_id=second["id"], input=[*again, {"role": "user", "content": "three"}])
+        items = running.items(third["id"]).get_json()["data"]
+        assert items[: len(history)] == history
+        assert [item["type"] for item in items[len(history) :]] == ["message", "message"]
+        assert said(running, third["id"])[-1] == ("user", "three")
+
+
+def test_two_items_under_one_id_are_both_shown_to_the_model(running: Api) -> None:
+    call = {"type": "function_call", "id": "mine", "call_id": "call_1", "name": "weather", "arguments": "{}"}
+    first = running.ended("1", input=[call, OUTPUT | {"id": "mine"}, {"id": "m", "role": "user", "content": "a"}])
+    second = running.created(
+        previous_response_id=first["id"], input=[{"id": "m", "type": "message", "role": "user", "content": "b"}]
+    )
+
+    items = running.items(second["id"]).get_json()["data"]
+    assert [item["type"] for item in items[:2]] == ["function_call", "function_call_output"]
+    assert said(running, second["id"]) == [("user", "a"), ("assistant", "1"), ("user", "b")]
+    assert len({item["id"] for item in items}) == len(items)
+
+
+def test_an_item_is_the_one_of_the_newest_response_that_has_it(running: Api) -> None:
+    old = {"id": "same", "type": "message", "role": "user", "content": "old"}
+    running.created(input=[old])
+    newer = running.created(input=[old | {"content": "new"}, {"id": "other", "role": "user", "content": "x"}])
+    running.created(input=[{"id": "third", "role": "user", "content": "y"}, {"id": "other"}])
+
+    found = running.created(input=[{"id": "same"}, {"id": "third"}, {"id": "other"}])
+
+    assert [text for _, text in said(running, found["id"])] == ["new", "y", "x"]
+    assert newer["status"] == "queued"
+
+
+def test_items_of_too_many_responses_at_once_are_refused(running: Api) -> None:
+    names = [f"item_{number}" for number in range(101)]
+    for name in names:
+        running.created(input=[{"id": name, "role": "user", "content": "a"}])
+
+    error_of(running.create(input=[{"id": name} for name in names]), 400, "invalid_value", "input")
+    assert len(said(running, running.created(input=[{"id": name} for name in names[:100]])["id"])) == 100
