@@ -33,7 +33,7 @@ format: .venv/.dev-installed  ## rewrite files as ruff formats them
 
 PINS = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 pins:  ## resolve requirements/*.in again; needs `pip install uv` in .venv
-	@cd requirements && P=../$(BIN)/uv && \
+	@cd requirements && \
 	../$(PINS) runtime.in -o runtime.txt && \
 	../$(PINS) --no-deps local.in -c runtime.txt -o local.txt && \
 	../$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt

@@ -97,7 +97,7 @@ def _kept(connection: Connection, fences: Sequence[Fence], done: set[str]) -> Ke
 
 
 class Attempts:
-    """The worker's side of the state machine. Every method is one transaction."""
+    """The worker's side of the state machine. What a method writes, it writes in one transaction."""
 
     def __init__(self, database: Database, endings: Endings, *, lease_s: float) -> None:
         self._database = database

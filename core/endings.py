@@ -80,7 +80,7 @@ class Endings:
         """
         with self._database.transaction() as connection:
             row = ends.lock(connection, response_id)
-            if row is None or lifecycle.is_terminal(Status(row.status)) or not fence(row):
+            if row is None or not lifecycle.may_move(Status(row.status), outcome.status) or not fence(row):
                 return None
             final = self._write(connection, row, outcome, tail)
         if row.worker_id is not None and tail is None:
