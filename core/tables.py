@@ -152,6 +152,7 @@ attempts = sa.Table(
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("usage_estimated", sa.Boolean),
+    sa.Column("dropped", ARRAY(sa.Text)),  # IDs of the items a truncation left out, oldest first
 )
 
 workers = sa.Table(
@@ -184,4 +185,54 @@ idempotency_keys = sa.Table(
     sa.Column("request_hash", sa.LargeBinary, nullable=False),
     sa.Column("response_id", sa.Text, nullable=False),
     sa.Column("created_at", _instant, nullable=False, server_default=_now, index=True),
+)
+
+# Large parts of requests, apart from the rows that are updated; the same content is kept once a project.
+contents = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("project_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),  # SHA-256 of it, in hex
+    sa.Column("data", sa.Text, nullable=False),  # as it stood in the request
+    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+)
+
+response_contents = sa.Table(
+    "response_contents",
+    metadata,
+    sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("project_id", sa.Text, nullable=False),
+    sa.Column("content_id", sa.Text, primary_key=True),
+    sa.ForeignKeyConstraint(["project_id", "content_id"], ["contents.project_id", "contents.id"]),
+    sa.Index(None, "project_id", "content_id"),
+)
+
+prompts = sa.Table(
+    "prompts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("default_version", sa.Integer, nullable=False),  # what is used where none is asked for
+    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+    sa.UniqueConstraint("project_id", "name"),
+)
+
+prompt_versions = sa.Table(
+    "prompt_versions",
+    metadata,
+    sa.Column("prompt_id", sa.Text, sa.ForeignKey("prompts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("template", sa.Text, nullable=False),  # JSON, validated
+    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+)
+
+# Model servers that were found away: nothing is rung for their models before `open_until`.
+circuits = sa.Table(
+    "circuits",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row
+    sa.Column("open_until", _instant, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
 )

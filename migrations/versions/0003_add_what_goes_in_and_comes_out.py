@@ -1,0 +1,63 @@
+"""Add what goes in and comes out: large parts, prompts, circuits of model servers, what a truncation dropped.
+
+Lock: attempts, for as long as adding a column takes. Deploy: before the code that reads them. Size: new
+tables only.
+"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+UP = """
+create table contents (
+    project_id text not null,
+    id text not null,
+    data text not null,
+    created_at timestamptz not null default now(),
+    primary key (project_id, id)
+);
+create table response_contents (
+    response_id text not null references responses (id) on delete cascade,
+    project_id text not null,
+    content_id text not null,
+    primary key (response_id, content_id),
+    foreign key (project_id, content_id) references contents (project_id, id)
+);
+create index response_contents_project_id_content_id_idx on response_contents (project_id, content_id);
+create table prompts (
+    id text primary key,
+    project_id text not null references projects (id),
+    name text not null,
+    default_version integer not null,
+    created_at timestamptz not null default now(),
+    unique (project_id, name)
+);
+create table prompt_versions (
+    prompt_id text not null references prompts (id) on delete cascade,
+    version integer not null,
+    template text not null,
+    created_at timestamptz not null default now(),
+    primary key (prompt_id, version)
+);
+create table circuits (
+    model text primary key,
+    failures integer not null default 0,
+    open_until timestamptz not null,
+    cause text not null
+);
+alter table attempts add column dropped text[];
+"""
+
+DOWN = """
+alter table attempts drop column dropped;
+drop table circuits, prompt_versions, prompts, response_contents, contents;
+"""
+
+
+def upgrade() -> None:
+    op.execute(UP)
+
+
+def downgrade() -> None:
+    op.execute(DOWN)
