@@ -1,12 +1,20 @@
 """The event log of a response and the output it adds up to. Pure functions; no clock, no I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-Event = dict[str, Any]
-Item = dict[str, Any]
+from core import item_events
+from core.item_events import PARTS, Event, Item, Place
+
+_PART_BY_DELTA = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
+_PART_ADDED = frozenset(f"response.{kind.part}.added" for kind in PARTS.values())
+_PART_DONE = frozenset(f"response.{kind.part}.done" for kind in PARTS.values())
+_TOOL_DELTAS = {
+    "response.function_call_arguments.delta": "arguments",
+    "response.custom_tool_call_input.delta": "input",
+}
 
 
 @dataclass
@@ -15,40 +23,78 @@ class Transcript:
 
     Attributes:
         output: the items in order; open ones with what they hold so far.
-        open: output indexes of items that were added and not yet done.
+        open: by output index, the items that were added and not yet done, and their open parts.
     """
 
     output: list[Item] = field(default_factory=list)
-    open: set[int] = field(default_factory=set)
+    open: dict[int, list[Place]] = field(default_factory=dict)
+
+
+class Fold:
+    """Adds up a log, event by event, from its first on."""
+
+    def __init__(self) -> None:
+        self._transcript = Transcript()
+        # Joined when they are asked for: adding deltas one by one would copy a long text once per delta.
+        self._pieces: dict[Place, list[str]] = {}
+
+    def add(self, event: Event) -> None:
+        """Add one event."""
+        kind = event["type"]
+        if kind in _PART_BY_DELTA:
+            place = _place(event, _PART_BY_DELTA[kind])
+            self.grow(place, event["delta"], event.get("logprobs", ()))
+        elif kind in _TOOL_DELTAS:
+            self._transcript.output[event["output_index"]][_TOOL_DELTAS[kind]] += event["delta"]
+        elif kind in _PART_ADDED:
+            place = _place(event, event["part"]["type"])
+            self._parts(place).append(deepcopy(event["part"]))
+            self._transcript.open[place.output_index].append(place)
+        elif kind in _PART_DONE:
+            place = _place(event, event["part"]["type"])
+            self._parts(place)[place.index] = deepcopy(event["part"])
+            self._transcript.open[place.output_index].remove(place)
+            self._pieces.pop(place, None)
+        elif kind == "response.output_text.annotation.added":
+            part = self._parts(_place(event, "output_text"))[event["content_index"]]
+            part["annotations"].append(deepcopy(event["annotation"]))
+        elif kind == "response.output_item.added":
+            self._transcript.output.append(deepcopy(event["item"]))
+            self._transcript.open[event["output_index"]] = []
+        elif kind == "response.output_item.done":
+            index = event["output_index"]
+            self._transcript.output[index] = deepcopy(event["item"])
+            for place in self._transcript.open.pop(index):
+                self._pieces.pop(place, None)
+
+    def grow(self, place: Place, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
+        """Add to an open part, as a delta event does."""
+        self._pieces.setdefault(place, []).append(text)
+        if place.part == "output_text":
+            self._parts(place)[place.index]["logprobs"].extend(logprobs)
+
+    def transcript(self) -> Transcript:
+        """What the events so far add up to; it grows with the next ones."""
+        for place, deltas in self._pieces.items():
+            self._parts(place)[place.index][PARTS[place.part].text] += "".join(deltas)
+        self._pieces.clear()
+        return self._transcript
+
+    def _parts(self, place: Place) -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = self._transcript.output[place.output_index][PARTS[place.part].listed]
+        return parts
+
+
+def _place(event: Event, part: str) -> Place:
+    return Place(event["item_id"], event["output_index"], part, event[PARTS[part].index])
 
 
 def fold(events: Iterable[Event]) -> Transcript:
     """Add up a log, from its first event on."""
-    transcript = Transcript()
-    pieces: dict[tuple[int, int], list[str]] = {}
+    folding = Fold()
     for event in events:
-        _apply(transcript, pieces, event)
-    # Joined once: adding deltas one by one would copy a long text once per delta.
-    for (output_index, content_index), deltas in pieces.items():
-        transcript.output[output_index]["content"][content_index]["text"] += "".join(deltas)
-    return transcript
-
-
-def _apply(transcript: Transcript, pieces: dict[tuple[int, int], list[str]], event: Event) -> None:
-    match event["type"]:
-        case "response.output_item.added":
-            transcript.output.append(deepcopy(event["item"]))
-            transcript.open.add(event["output_index"])
-        case "response.content_part.added":
-            transcript.output[event["output_index"]]["content"].append(deepcopy(event["part"]))
-        case "response.output_text.delta":
-            pieces.setdefault((event["output_index"], event["content_index"]), []).append(event["delta"])
-        case "response.output_item.done":
-            index = event["output_index"]
-            transcript.output[index] = deepcopy(event["item"])
-            transcript.open.discard(index)
-            for place in [place for place in pieces if place[0] == index]:
-                del pieces[place]
+        folding.add(event)
+    return folding.transcript()
 
 
 def close_items(transcript: Transcript, status: str) -> list[Event]:
@@ -59,88 +105,9 @@ def close_items(transcript: Transcript, status: str) -> list[Event]:
     """
     closing: list[Event] = []
     for index in sorted(transcript.open):
-        closing += close_message(transcript.output[index], index, status)
+        closing += item_events.close_item(transcript.output[index], index, transcript.open[index], status)
     transcript.open.clear()
     return closing
-
-
-def close_message(item: Item, output_index: int, status: str) -> list[Event]:
-    """The events that close one open message, which gets `status`."""
-    closing: list[Event] = []
-    for content_index, part in enumerate(item["content"]):
-        closing += _close_part(item["id"], output_index, content_index, part)
-    item["status"] = status
-    closing.append({"type": "response.output_item.done", "output_index": output_index, "item": deepcopy(item)})
-    return closing
-
-
-def _close_part(item_id: str, output_index: int, content_index: int, part: dict[str, Any]) -> Iterator[Event]:
-    place = {"item_id": item_id, "output_index": output_index, "content_index": content_index}
-    yield {"type": "response.output_text.done", **place, "text": part["text"], "logprobs": part["logprobs"]}
-    yield {"type": "response.content_part.done", **place, "part": deepcopy(part)}
-
-
-def message(item_id: str, text: str, status: str) -> Item:
-    """An assistant's message of one text."""
-    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-    return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": [part]}
-
-
-def open_message(item_id: str, output_index: int) -> list[Event]:
-    """The events that open an assistant's message with one empty text."""
-    item = message(item_id, "", "in_progress")
-    (part,) = item["content"]
-    return [
-        {"type": "response.output_item.added", "output_index": output_index, "item": item | {"content": []}},
-        {
-            "type": "response.content_part.added",
-            "item_id": item_id,
-            "output_index": output_index,
-            "content_index": 0,
-            "part": part,
-        },
-    ]
-
-
-def tool_call(item: Item, output_index: int) -> list[Event]:
-    """The events of a whole tool call: nothing of one is shown before it is known to be whole.
-
-    Args:
-        item: `function_call` or `custom_tool_call`, completed.
-    """
-    words, key = _TOOL_CALLS[item["type"]]
-    place = {"item_id": item["id"], "output_index": output_index}
-    done = {"type": f"response.{words}.done", **place, key: item[key]}
-    if item["type"] == "function_call":
-        done["name"] = item["name"]
-    return [
-        {
-            "type": "response.output_item.added",
-            "output_index": output_index,
-            "item": item | {key: "", "status": "in_progress"},
-        },
-        {"type": f"response.{words}.delta", **place, "delta": item[key]},
-        done,
-        {"type": "response.output_item.done", "output_index": output_index, "item": item},
-    ]
-
-
-_TOOL_CALLS = {
-    "function_call": ("function_call_arguments", "arguments"),
-    "custom_tool_call": ("custom_tool_call_input", "input"),
-}
-
-
-def text_delta(item_id: str, output_index: int, content_index: int, delta: str) -> Event:
-    """The event that adds `delta` to a text."""
-    return {
-        "type": "response.output_text.delta",
-        "item_id": item_id,
-        "output_index": output_index,
-        "content_index": content_index,
-        "delta": delta,
-        "logprobs": [],
-    }
 
 
 def lifecycle(document: dict[str, Any]) -> Event:

@@ -1,18 +1,38 @@
 """What a model server says, turned into a response's events and its outcome."""
 
-from core import ids, jsonio, transcript
+from collections import Counter
+from copy import deepcopy
+from typing import Any
+
+from core import ids, item_events, jsonio
 from core.endings import Outcome, Spent
+from core.item_events import PARTS, Event, Place
 from core.lifecycle import Status
 from core.schemas import document
 from core.schemas.items import Item
 from core.schemas.tools import CustomTool
-from worker.model_servers import Finished, Output, TextDelta, Thinking, ToolCall, Used
+from core.transcript import Fold
+from worker.model_servers import (
+    Annotated,
+    Finished,
+    ItemDone,
+    Output,
+    PartDone,
+    ReasoningDelta,
+    RefusalDelta,
+    SummaryDelta,
+    TextDelta,
+    ToolCall,
+    Used,
+)
 from worker.model_servers.chat_request import CUSTOM_INPUT
 from worker.run import Run
 
 # Without a count from the model server: about so many characters make a token.
 _CHARACTERS_A_TOKEN = 4
 
+_PREFIXES = {"message": "msg", "reasoning": "rs"}
+_GROWS = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -22,9 +42,13 @@ class Answer:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._custom = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
+        self._fold = Fold()
         self._items = 0  # begun so far; the last one may be open
-        self._message_id: str | None = None  # of the open message
-        self._text: list[str] = []  # of the open message
+        self._item_type: str | None = None  # of the open item
+        self._item_id = ""
+        self._parts: Counter[str] = Counter()  # begun in each list of the open item
+        self._place: Place | None = None  # of the open part
+        self._annotations = 0  # of the open part
         self._deltas = 0
         self._reason: str | None = None
         self._used: Used | None = None
@@ -32,41 +56,73 @@ class Answer:
     def add(self, output: Output) -> None:
         """Take one output of the model server."""
         match output:
-            case TextDelta(text):
-                self._add_text(text)
+            case TextDelta(text, logprobs):
+                self._grow("output_text", text, logprobs)
+            case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
+                self._grow(_GROWS[type(output)], text)
+            case Annotated(annotation):
+                self._annotate(annotation)
+            case PartDone():
+                self._close_part()
+            case ItemDone():
+                self._close_item()
             case ToolCall():
                 self._add_call(output)
             case Finished(reason):
                 self._reason = reason
-            case Thinking():
-                pass
             case Used():
                 self._used = output
 
-    def _add_text(self, text: str) -> None:
-        message_id = self._message_id or self._open_message()
-        self._run.add_text(message_id, self._items - 1, 0, text)
-        self._text.append(text)
+    def _grow(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = ()) -> None:
+        place = self._open(part)
+        self._run.grow(place, text, logprobs)
+        self._fold.grow(place, text, logprobs)
         self._deltas += 1
 
-    def _open_message(self) -> str:
-        self._message_id = ids.new("msg")
-        self._run.shown = True
-        self._run.emit(transcript.open_message(self._message_id, self._items))
-        self._items += 1
-        return self._message_id
+    def _annotate(self, annotation: dict[str, Any]) -> None:
+        self._emit([item_events.annotation(self._open("output_text"), self._annotations, annotation)])
+        self._annotations += 1
 
-    def _close_message(self) -> None:
-        if self._message_id is not None:
-            whole = transcript.message(self._message_id, "".join(self._text), "in_progress")
-            self._run.emit(transcript.close_message(whole, self._items - 1, "completed"))
-            self._message_id = None
-            self._text.clear()
+    def _open(self, part: str) -> Place:
+        """The open part, which is of this type; what is open and does not fit is closed before."""
+        if self._place is not None and self._place.part == part:
+            return self._place
+        kind = PARTS[part]
+        self._close_part()
+        if self._item_type != kind.item:
+            self._close_item()
+            self._item_type, self._item_id = kind.item, ids.new(_PREFIXES[kind.item])
+            self._emit([item_events.open_item(item_events.empty_item(kind.item, self._item_id), self._items)])
+            self._items += 1
+        self._place = Place(self._item_id, self._items - 1, part, self._parts[kind.listed])
+        self._parts[kind.listed] += 1
+        self._annotations = 0
+        self._emit([item_events.open_part(self._place)])
+        return self._place
+
+    def _close_part(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            item = self._fold.transcript().output[place.output_index]
+            self._emit(item_events.close_part(place, item[PARTS[place.part].listed][place.index]))
+
+    def _close_item(self) -> None:
+        self._close_part()
+        if self._item_type is not None:
+            item = self._fold.transcript().output[-1]
+            self._emit(item_events.close_item(deepcopy(item), self._items - 1, (), "completed"))
+            self._item_type = None
+            self._parts.clear()
+
+    def _emit(self, events: list[Event]) -> None:
+        self._run.shown = True
+        for event in events:
+            self._fold.add(event)
+        self._run.emit(events)
 
     def _add_call(self, call: ToolCall) -> None:
-        self._close_message()
-        self._run.shown = True
-        self._run.emit(transcript.tool_call(self._item(call), self._items))
+        self._close_item()
+        self._emit(item_events.tool_call(self._item(call), self._items))
         self._items += 1
         self._deltas += 1
 
@@ -81,7 +137,7 @@ class Answer:
         """How the response ends, now that the answer is whole."""
         reason = _INCOMPLETE.get(self._reason or "")
         if reason is None and self._items == 0:
-            self._open_message()  # a model that says nothing answers with an empty message
+            self._open("output_text")  # a model that says nothing answers with an empty message
         spent = self.spent()
         used = self._used or Used(spent.input_tokens, spent.output_tokens)
         return Outcome(

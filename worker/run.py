@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
-from core import jsonio, transcript
+from core import item_events, jsonio, transcript
 from core.attempts import Attempt, Batch
+from core.item_events import Place
 
 # What the cancellation of a run's coroutine carries: why the pool cancelled it.
 REVOKED = "revoked"
@@ -40,7 +41,8 @@ class Run:
         self._next_seq = attempt.next_seq
         self._events: list[dict[str, Any]] = []
         self._text: list[str] = []
-        self._place: tuple[str, int, int] | None = None
+        self._logprobs: list[dict[str, Any]] = []
+        self._place: Place | None = None
 
     @property
     def dirty(self) -> bool:
@@ -61,19 +63,20 @@ class Run:
         self._events.extend(events)
         self._wake()
 
-    def add_text(self, item_id: str, output_index: int, content_index: int, delta: str) -> None:
-        """Add to an open text; what comes between two batches becomes one delta."""
-        place = (item_id, output_index, content_index)
+    def grow(self, place: Place, delta: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
+        """Add to an open part; what comes between two batches becomes one delta."""
         if place != self._place:
             self._join_text()
             self._place = place
         self._text.append(delta)
+        self._logprobs.extend(logprobs)
         self._wake()
 
     def _join_text(self) -> None:
         if self._text and self._place:
-            self._events.append(transcript.text_delta(*self._place, "".join(self._text)))
+            self._events.append(item_events.delta(self._place, "".join(self._text), self._logprobs))
             self._text.clear()
+            self._logprobs.clear()
 
     def freeze(self) -> Batch:
         """Everything not committed as one batch, which the run then forgets."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from core import jsonio, transcript
+from core import item_events, jsonio, transcript
 from core.attempts import Attempt, Batch
 from core.bootstrap import Core
 from core.endings import Outcome, Spent
+from core.item_events import Place
 from core.keys import Caller
 from core.lifecycle import Status
 from core.schemas import document
@@ -42,8 +43,17 @@ def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None
 def opening(attempt: Attempt, text: str = "Hello") -> Batch:
     """The first events of a run that has said `text`."""
     running = document.running(jsonio.loads(attempt.document), [])
-    events = [transcript.lifecycle(running), *transcript.open_message("msg_1", 0)]
-    return batch(attempt, [*events, transcript.text_delta("msg_1", 0, 0, text)])
+    return batch(attempt, [transcript.lifecycle(running), *said("msg_1", 0, [text])])
+
+
+def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
+    """The events of an open message with one open text."""
+    place = Place(item_id, output_index, "output_text", 0)
+    return [
+        item_events.open_item(item_events.empty_item("message", item_id), output_index),
+        item_events.open_part(place),
+        *[item_events.delta(place, delta) for delta in deltas],
+    ]
 
 
 COMPLETED = Outcome(Status.COMPLETED, usage=document.usage(1, 2, 0, 0), spent=Spent(1, 2, estimated=False))

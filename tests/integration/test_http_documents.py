@@ -7,15 +7,16 @@ import pytest
 from core.attempts import HandBack
 from core.bootstrap import Core
 from core.endings import Outcome, failed
+from core.item_events import Place, delta
 from core.lifecycle import Status
 from core.schemas import document
-from core.transcript import text_delta
 from tests.integration.engine import COMPLETED, batch, claim, opening, worker
 from tests.integration.http_api import KEYS, Api, checked, error_of
 
 POLL_AFTER = "openai-poll-after-ms"
 
 CUT = Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=document.usage(5, 16, 0, 0))
+TEXT = Place("msg_1", 0, "output_text", 0)
 FAILED = failed("server_error", "The model server was silent for too long.")
 
 
@@ -148,7 +149,7 @@ def test_a_get_of_a_running_response_shows_each_committed_text_and_none_that_is_
     assert api.core.attempts.record([first]).done
     assert checked(api.get(created), "in_progress")["output"][0]["content"][0]["text"] == "One"
 
-    more = batch(attempt, [text_delta("msg_1", 0, 0, " two"), text_delta("msg_1", 0, 0, " three")], first.next_seq)
+    more = batch(attempt, [delta(TEXT, " two"), delta(TEXT, " three")], first.next_seq)
     assert checked(api.get(created), "in_progress")["output"][0]["content"][0]["text"] == "One"
     assert api.core.attempts.record([more]).done
     assert checked(api.get(created), "in_progress")["output"][0]["content"][0]["text"] == "One two three"
@@ -181,7 +182,7 @@ def test_a_running_response_is_cancelled_at_once_with_its_partial_text_and_its_w
 
     assert body["output"][0]["status"] == "incomplete"
     assert body["output"][0]["content"][0]["text"] == "Hel"
-    late = batch(attempt, [text_delta("msg_1", 0, 0, "lo")], first.next_seq)
+    late = batch(attempt, [delta(TEXT, "lo")], first.next_seq)
     assert api.core.attempts.record([late]).done == set()
     assert not api.core.attempts.end(attempt, COMPLETED, late)
     assert checked(api.get(created), "cancelled") == body

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.attempts import Attempt
 from core.catalog import ModelConfig
@@ -10,9 +10,58 @@ from core.catalog import ModelConfig
 
 @dataclass(frozen=True)
 class TextDelta:
-    """More of the answer's text."""
+    """More of the answer's text.
+
+    Args:
+        logprobs: of its tokens, as the wire has them: `token`, `bytes`, `logprob`, `top_logprobs`.
+    """
 
     text: str
+    logprobs: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class RefusalDelta:
+    """More of the words in which the model refuses."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReasoningDelta:
+    """More of what the model thinks, in its own words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class SummaryDelta:
+    """More of the model server's summary of what the model thinks."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A note on the text so far, such as a citation, as the wire has it."""
+
+    annotation: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PartDone:
+    """The part that grew last is whole: what comes is another, of the same item."""
+
+
+@dataclass(frozen=True)
+class ItemDone:
+    """The item that grew last is whole: what comes is another.
+
+    Args:
+        encrypted_content: of a reasoning item, the model server's own, which it wants back in later turns.
+    """
+
+    encrypted_content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +104,19 @@ class Used:
     reasoning_tokens: int = 0
 
 
-Output = TextDelta | Thinking | ToolCall | Finished | Used
+Output = (
+    TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | SummaryDelta
+    | Annotated
+    | PartDone
+    | ItemDone
+    | Thinking
+    | ToolCall
+    | Finished
+    | Used
+)
 
 
 class ModelServer(Protocol):

@@ -1,0 +1,116 @@
+"""What a worker makes of a model server's outputs: items in the legal order, whose log adds up to the object."""
+
+from typing import Any
+
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
+
+from core import jsonio, transcript
+from core.bootstrap import Core
+from core.schemas import document
+from core.store import events
+from tests.integration.engine import caller, claim, submit, worker
+from worker.answer import Answer
+from worker.model_servers import (
+    Annotated,
+    ItemDone,
+    Output,
+    PartDone,
+    ReasoningDelta,
+    RefusalDelta,
+    SummaryDelta,
+    TextDelta,
+    ToolCall,
+)
+from worker.run import Run
+
+CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
+EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+
+
+def said(core: Core, *outputs: Output) -> tuple[list[dict[str, Any]], list[str]]:
+    """The items these outputs end as, and the kinds of events of them."""
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+    run = Run(attempt, held_until=0, wake=lambda: None)
+    run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
+    answer = Answer(run)
+    for output in outputs:
+        answer.add(output)
+    assert core.attempts.end(attempt, answer.outcome(), run.freeze())
+    with core.attempts._database.connection() as connection:
+        log = [jsonio.loads(line) for line in events.read(connection, attempt.response_id)]
+    for event in log:
+        EVENT.validate_python(event)
+    folded = transcript.fold(log)
+    assert not folded.open
+    assert folded.output == log[-1]["response"]["output"]
+    kinds = [event["type"].removeprefix("response.") for event in log]
+    assert kinds[:3] == ["created", "queued", "in_progress"]
+    assert kinds[-1] == "completed"
+    return folded.output, kinds[3:-1]
+
+
+def test_reasoning_comes_before_the_text_as_an_item_of_its_own(core: Core) -> None:
+    (reasoning, message), kinds = said(core, ReasoningDelta("hm, "), ReasoningDelta("yes"), TextDelta("Yes."))
+
+    assert reasoning["type"] == "reasoning"
+    assert reasoning["content"] == [{"type": "reasoning_text", "text": "hm, yes"}]
+    assert reasoning["status"] == message["status"] == "completed"
+    assert message["content"][0]["text"] == "Yes."
+    assert kinds == [
+        "output_item.added",
+        "content_part.added",
+        "reasoning_text.delta",
+        "reasoning_text.done",
+        "content_part.done",
+        "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+    ]
+
+
+def test_a_refusal_is_a_part_of_the_message_it_interrupts(core: Core) -> None:
+    (message,), _ = said(core, TextDelta("Well, "), RefusalDelta("I will "), RefusalDelta("not."))
+
+    assert [part["type"] for part in message["content"]] == ["output_text", "refusal"]
+    assert message["content"][1]["refusal"] == "I will not."
+
+
+def test_summaries_are_parts_one_after_the_other(core: Core) -> None:
+    (reasoning, _), kinds = said(
+        core, SummaryDelta("One."), PartDone(), SummaryDelta("Two."), ItemDone(), TextDelta("a")
+    )
+
+    assert [part["text"] for part in reasoning["summary"]] == ["One.", "Two."]
+    assert kinds.count("reasoning_summary_part.done") == 2
+
+
+def test_what_was_said_to_be_whole_is_not_added_to(core: Core) -> None:
+    items, _ = said(core, TextDelta("a"), ItemDone(), TextDelta("b"), PartDone(), TextDelta("c"))
+
+    assert [[part["text"] for part in item["content"]] for item in items] == [["a"], ["b", "c"]]
+
+
+def test_annotations_and_logprobs_end_in_the_text_they_are_of(core: Core) -> None:
+    one = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
+    (message,), _ = said(core, TextDelta("a", (one,)), Annotated(CITED), TextDelta("a", (one,)), Annotated(CITED))
+
+    (part,) = message["content"]
+    assert part == {"type": "output_text", "text": "aa", "annotations": [CITED, CITED], "logprobs": [one, one]}
+
+
+def test_tool_calls_stand_between_texts_where_they_were_made(core: Core) -> None:
+    items, _ = said(core, TextDelta("a"), ToolCall("call_1", "f", "{}"), ToolCall("call_2", "g", "{}"), TextDelta("b"))
+
+    assert [item["type"] for item in items] == ["message", "function_call", "function_call", "message"]
+
+
+def test_a_model_that_says_nothing_answers_with_an_empty_message(core: Core) -> None:
+    (message,), _ = said(core)
+
+    assert message["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
