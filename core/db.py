@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -12,6 +13,7 @@ from core import errors
 
 Connection = psycopg.Connection[TupleRow]
 T = TypeVar("T")
+RV = TypeVar("RV")
 
 # A Postgres that hangs must look like one that is away: every wait has an end.
 _LIMITS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
@@ -34,8 +36,26 @@ _UNAVAILABLE = (
     TooManyRequests,
 )
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
+# Postgres cuts a statement off after five; one that has not answered by then never will.
+ANSWER_S = 6.5
 # No answer at all, or Postgres going down, crashed or coming up.
 _GONE = frozenset({None, "57P01", "57P02", "57P03"})
+
+
+class Impatient(Connection):
+    """A connection on which an answer that does not come is an error, also while Postgres's kernel is alive.
+
+    A Postgres that is frozen, or behind a network that swallows packets, keeps none of its own time-outs.
+    """
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Drive one exchange with Postgres to its end; raises `psycopg.OperationalError` where it has none."""
+        try:
+            return super().wait(gen, interval, ANSWER_S if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001
+            # Whatever it still answers would be taken for the answer to something else.
+            self.close()
+            raise psycopg.OperationalError(f"no answer within {ANSWER_S} s") from error
 
 
 class Database:
@@ -49,6 +69,7 @@ class Database:
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
+            connection_class=Impatient,
             kwargs=_CONNECT,
             min_size=min(2, connections),
             max_size=connections,
