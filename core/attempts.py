@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from core import context, errors, tiers
+from core.circuits import Circuits
 from core.db import Connection, Database
 from core.endings import Endings, Outcome, Spent, cancelled, failed, held_by
 from core.schemas.items import Item
@@ -33,6 +34,7 @@ class Attempt:
         announced: whether `response.in_progress` was written by an earlier attempt.
         shown: whether an earlier attempt committed output.
         waits: how often it went back to waiting for its model server.
+        probe: whether it tries for all whether its model's servers are back.
     """
 
     response_id: str
@@ -46,6 +48,7 @@ class Attempt:
     announced: bool
     shown: bool
     waits: int
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,16 @@ class HandBack:
         waited: it is the model server that could not take it; else the worker could not keep it.
         delay_s: before it may be rung again.
         error_code: the wire's code for `cause`.
+        away: the model server takes nobody's requests: the model's circuit opens, and decides who may be rung when.
+        asked_s: for how long the model server asked to be left alone.
     """
 
     cause: str
     waited: bool = False
     delay_s: float = 0
     error_code: str | None = None
+    away: bool = False
+    asked_s: float = 0
 
 
 def announced(background: bool, next_seq: int) -> bool:
@@ -99,9 +106,10 @@ def _kept(connection: Connection, fences: Sequence[Fence], done: set[str]) -> Ke
 class Attempts:
     """The worker's side of the state machine. What a method writes, it writes in one transaction."""
 
-    def __init__(self, database: Database, endings: Endings, *, lease_s: float) -> None:
+    def __init__(self, database: Database, endings: Endings, circuits: Circuits, *, lease_s: float) -> None:
         self._database = database
         self._endings = endings
+        self._circuits = circuits
         self._lease_s = lease_s
 
     def claim(self, response_id: str, worker_id: str) -> Attempt | None:
@@ -133,6 +141,7 @@ class Attempts:
             announced=announced(row.background, row.next_seq),
             shown=shown(row.background, row.next_seq),
             waits=row.waits,
+            probe=row.probe,
         )
 
     def renew(self, fences: Sequence[Fence]) -> Kept:
@@ -170,17 +179,33 @@ class Attempts:
         return done is not None
 
     def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
-        """Put a response of which nothing was shown back to waiting; False if the attempt lost it before."""
-        with self._database.connection() as connection:
+        """Put a response of which nothing was shown back to waiting; False if the attempt lost it before.
+
+        In the same transaction, so that dispatch finds both or neither, its model's circuit opens if it must.
+        """
+        with self._database.transaction() as connection:
+            delay_s = self._open(connection, attempt, back) if back.away else back.delay_s
             return runs.requeue(
                 connection,
                 attempt.response_id,
                 attempt.number,
                 outcome="waited" if back.waited else "handed_back",
                 cause=back.cause,
-                delay_s=back.delay_s,
+                delay_s=delay_s,
                 error_code=back.error_code,
             )
+
+    def _open(self, connection: Connection, attempt: Attempt, back: HandBack) -> float:
+        """Open the circuit; how long the response itself must wait, besides for the circuit."""
+        opened = self._circuits.open(
+            connection,
+            attempt.model,
+            attempt.response_id,
+            cause=back.cause,
+            error_code=back.error_code,
+            asked_s=back.asked_s,
+        )
+        return max(back.asked_s, self._circuits.turn_s(opened, is_probe=attempt.probe))
 
     def revoke(self, response_id: str) -> None:
         """Cancel a response whose Celery task was revoked before it began."""

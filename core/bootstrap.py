@@ -8,6 +8,7 @@ from core import catalog, errors, schema_version
 from core.attempts import Attempts, Workers
 from core.bus import Bus
 from core.catalog import Catalog
+from core.circuits import Circuits
 from core.creation import Creation
 from core.db import Database
 from core.dispatch import Dispatch
@@ -45,6 +46,7 @@ class Core:
     responses: Responses
     waiting: Waiting
     attempts: Attempts
+    circuits: Circuits
     workers: Workers
     dispatch: Dispatch
     sweep: Sweep
@@ -77,6 +79,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     bus = Bus(redis_url(settings))
     doorbell = Doorbell(redis_url(settings))
     endings = Endings(database, bus)
+    circuits = Circuits(database, longest_s=settings.wait_between_s, turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
     # Waiting takes threads: some are kept for requests that only poll.
     places = max(1, settings.api_threads - THREADS_FOR_POLLS)
@@ -91,7 +94,8 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             creation=Creation(database, doorbell, dispatch, models, settings),
             responses=Responses(database, endings),
             waiting=waiting,
-            attempts=Attempts(database, endings, lease_s=settings.lease_s),
+            attempts=Attempts(database, endings, circuits, lease_s=settings.lease_s),
+            circuits=circuits,
             workers=Workers(database, seen_s=settings.worker_seen_s),
             dispatch=dispatch,
             sweep=Sweep(database, dispatch, endings, settings),

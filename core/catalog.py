@@ -4,9 +4,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
 from core import errors
 
@@ -22,20 +22,35 @@ class Timeouts(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """One public model name and the server that answers for it."""
+    """One public model name and the servers that answer for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: HttpUrl
+    base_url: HttpUrl | None = None
+    base_urls: tuple[HttpUrl, ...] = ()  # several that are asked in turn, instead of `base_url`
     api_key_env: str | None = None
     upstream_model: str | None = None
-    api: Literal["chat_completions"] = "chat_completions"
-    concurrency: int | None = Field(default=None, ge=1)  # running at once on this server
+    api: Literal["chat_completions", "responses"] = "chat_completions"
+    concurrency: int | None = Field(default=None, ge=1)  # running at once on all its servers together
     # Read and checked, without effect yet.
     supports: frozenset[str] = frozenset()
     context_window: int | None = Field(default=None, ge=1)
     on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
     timeouts: Timeouts = Timeouts()
+
+    @model_validator(mode="after")
+    def _somebody_answers(self) -> Self:
+        if (self.base_url is None) == (not self.base_urls):
+            raise ValueError("exactly one of base_url and base_urls must be there")
+        if len(set(self.base_urls)) < len(self.base_urls):
+            raise ValueError("base_urls names a server twice")
+        return self
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The base URLs of its servers, at least one, none with a slash at its end."""
+        urls = self.base_urls if self.base_url is None else (self.base_url,)
+        return tuple(str(url).rstrip("/") for url in urls)
 
     def api_key(self) -> str | None:
         """The key for the model server, from the variable the configuration names."""
@@ -86,4 +101,5 @@ def load(path: Path | None) -> Catalog:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise errors.BadSettings(f"The configuration {path}: {place}: {first['msg']}.") from error
+        says = first["msg"].removeprefix("Value error, ")
+        raise errors.BadSettings(f"The configuration {path}: {place}: {says}.") from error

@@ -15,8 +15,10 @@ Error:
 ├── StoreRefused       Postgres does not take what it was given
 └── ModelServerFailed  the model server did not do its part
     ├── Unavailable    it cannot now: wait for it
+    │   └── Unreachable    nobody answers there at all
     ├── Erred          it failed before any output: a few more tries
     └── Refused        it will not, for this request
+        └── Silent         it said nothing for too long
 """
 
 
@@ -111,9 +113,17 @@ class Unavailable(ModelServerFailed):
         self.retry_after_s = retry_after_s
 
 
+class Unreachable(Unavailable):
+    """The model server could not be connected to: whoever asks, and whatever."""
+
+
 class Erred(ModelServerFailed):
     """The model server failed at this request before any output; it may succeed at once, or never."""
 
 
 class Refused(ModelServerFailed):
     """The model server will not answer this request, or did not end its answer."""
+
+
+class Silent(Refused):
+    """The model server took the request, or only the connection, and then said nothing for too long."""

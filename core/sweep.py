@@ -12,7 +12,7 @@ from core.dispatch import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.lifecycle import Status
 from core.settings import Settings
-from core.store import ends, followers, idempotency, lanes, responses, runs, workers
+from core.store import circuits, ends, followers, idempotency, lanes, responses, runs, workers
 from core.store.runs import Expired
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ DISPATCHES = 5
 KEEP_UNSTORED_S = 60
 # Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
 FORGET_WORKERS_S = 600
+# A circuit that nobody tries to close for so long is of no use to anybody.
+FORGET_CIRCUITS_S = 600
 
 
 class Sweep:
@@ -36,7 +38,7 @@ class Sweep:
         self._settings = settings
 
     def run(self) -> None:
-        """Ring again, dispatch, recover lost runs, end what is overdue, forget dead workers.
+        """Ring again, dispatch, recover lost runs, end what is overdue, forget dead workers and old circuits.
 
         Raises:
             errors.StoreUnavailable: the round stopped there; the next one does the rest.
@@ -46,6 +48,7 @@ class Sweep:
             if unclaimed:
                 log.warning("nobody claimed in time", extra={"responses": unclaimed})
             workers.delete_unseen(connection, FORGET_WORKERS_S)
+            circuits.delete_old(connection, FORGET_CIRCUITS_S)
             responses.delete_unstored(connection, KEEP_UNSTORED_S)
             idempotency.delete_old(connection, KEY_KEPT_S)
         self._expire()
@@ -121,6 +124,11 @@ class Sweep:
 def _overdue(expired: Expired) -> Outcome:
     if expired.status == Status.IN_PROGRESS:
         return failed("server_error", "The response did not end within the time a run may take.")
+    if expired.away:
+        return failed(
+            expired.error_code or "server_error",
+            f"The response could not be run before its deadline, because its model server was away: {expired.cause}",
+        )
     if expired.cause is None:
         return failed("server_error", "No worker was free before the response's deadline.")
     return failed(

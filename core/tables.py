@@ -227,12 +227,14 @@ prompt_versions = sa.Table(
     sa.Column("created_at", _instant, nullable=False, server_default=_now),
 )
 
-# Model servers that were found away: nothing is rung for their models before `open_until`.
+# Models whose servers were found away: nothing is rung for them before `open_until`, then one response at a time.
 circuits = sa.Table(
     "circuits",
     metadata,
     sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row
+    sa.Column("failures", sa.Integer, nullable=False, server_default="1"),  # openings in a row
     sa.Column("open_until", _instant, nullable=False),
+    sa.Column("probe", sa.Text),  # the response that tries, as long as it is rung or runs
     sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("error_code", sa.Text),
 )

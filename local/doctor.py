@@ -60,7 +60,8 @@ def findings() -> Iterator[Finding]:
     yield from _postgres(read)
     yield _redis(read)
     for name, model in models.models.items():
-        yield _model_server(name, str(model.base_url), model.api_key())
+        for base_url in model.endpoints:
+            yield _model_server(name, base_url, model.api_key())
 
 
 def masked(url: str) -> str:
@@ -172,7 +173,7 @@ def _eviction_policy(client: redis.Redis) -> str | None:
 
 
 def _model_server(name: str, base_url: str, key: str | None) -> Finding:
-    status = web.status(base_url.rstrip("/") + "/models", key=key)
+    status = web.status(f"{base_url}/models", key=key)
     what = "model"
     if status is None or status >= 500:
         says = "does not answer" if status is None else f"answers {status}"

@@ -44,6 +44,7 @@ class Engine:
             core.attempts,
             core.catalog,
             self._servers,
+            core.circuits,
             self._pulse,
             core.settings,
             worker_id=worker_id,

@@ -2,22 +2,22 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from core import errors, jsonio, transcript
 from core.attempts import Attempt, Attempts, Batch, HandBack
-from core.catalog import Catalog, ModelConfig
+from core.catalog import Catalog
+from core.circuits import Circuits
 from core.endings import Outcome, cancelled, failed
 from core.schemas import document
 from core.settings import Settings
 from worker.answer import Answer
+from worker.asking import Asking, of
 from worker.model_servers import ModelServer
 from worker.pulse import Pulse
 from worker.run import SHUTDOWN, Run
@@ -25,10 +25,7 @@ from worker.run import SHUTDOWN, Run
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TRIES = 3  # of a model server that fails before any output
-_FIRST_PAUSE_S = 0.25
 _AGAIN_S = 0.2
-_RETRY_AFTER_LIMIT_S = 300
 
 
 class Runner:
@@ -39,6 +36,7 @@ class Runner:
         attempts: Attempts,
         catalog: Catalog,
         servers: Mapping[str, ModelServer],
+        circuits: Circuits,
         pulse: Pulse,
         settings: Settings,
         *,
@@ -47,12 +45,12 @@ class Runner:
     ) -> None:
         self._attempts = attempts
         self._catalog = catalog
-        self._servers = servers
         self._pulse = pulse
         self._settings = settings
         self._worker_id = worker_id
         self._freed = freed
         self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
+        self._asking = Asking(servers, catalog, circuits, settings, call=self._call, freed=freed)
 
     async def run(self, response_id: str) -> str:
         """Run a response that was rung for, if it is there to be run; how that went, in words for Flower.
@@ -79,7 +77,7 @@ class Runner:
             return "not claimed: Postgres is away"
         if attempt is None:
             return "not claimed: taken, ended or not due"
-        log.info("claimed", extra=_of(attempt))
+        log.info("claimed", extra=of(attempt))
         try:
             with self._pulse.keeping(attempt, claimed_at) as run:
                 return await self._go(run, interruption)
@@ -112,43 +110,14 @@ class Runner:
             run.emit([transcript.lifecycle(running)])
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
-                return await self._ask(run, model, answer)
+                return await self._asking.ask(run, model, answer)
         except TimeoutError:
             if not clock.expired():
                 raise
             return failed("server_error", "The response did not end within the time a run may take.")
         except Exception:  # a bug must end the response, not leave it to its lease
-            log.exception("run failed", extra=_of(attempt))
+            log.exception("run failed", extra=of(attempt))
             return failed("server_error", "The server had an error while running this response.")
-
-    async def _ask(self, run: Run, model: ModelConfig, answer: Answer) -> Outcome | HandBack:
-        """Ask the model server, again while it is worth it and nothing was shown."""
-        give_up_at = time.monotonic() + self._settings.wait_in_slot_s
-        pause_s = _FIRST_PAUSE_S
-        tries = 0
-        while True:
-            try:
-                stream = self._servers[model.api].stream(model, run.attempt)
-                async with aclosing(stream):
-                    async for output in stream:
-                        answer.add(output)
-                return answer.outcome()
-            except errors.ModelServerFailed as error:
-                tries += isinstance(error, errors.Erred)
-                if run.shown or isinstance(error, errors.Refused) or tries >= TRIES:
-                    return failed(error.code or "server_error", str(error))
-                wait_s = max(pause_s, getattr(error, "retry_after_s", None) or 0)
-                if time.monotonic() + wait_s > give_up_at:
-                    return self._wait_in_postgres(run.attempt, error)
-                log.info("model server not ready", extra={**_of(run.attempt), "cause": str(error)})
-            await asyncio.sleep(wait_s)
-            pause_s *= 2
-
-    def _wait_in_postgres(self, attempt: Attempt, error: errors.ModelServerFailed) -> HandBack:
-        backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
-        asked_s = min(getattr(error, "retry_after_s", None) or 0, _RETRY_AFTER_LIMIT_S)
-        delay_s = max(backoff_s * random.uniform(0.5, 1), asked_s)  # noqa: S311  # jitter
-        return HandBack(str(error), waited=True, delay_s=delay_s, error_code=error.code)
 
     async def _settle(self, run: Run, end: Outcome | HandBack, answer: Answer) -> str:
         """Write how the run ended, as long as the attempt may hold the response; how it went, in words."""
@@ -160,10 +129,10 @@ class Runner:
             try:
                 written = await self._call(partial(self._write_end, attempt, end, tail))
             except errors.StoreUnavailable as error:
-                log.warning("cannot end", extra={**_of(attempt), "cause": str(error)})
+                log.warning("cannot end", extra={**of(attempt), "cause": str(error)})
                 await asyncio.sleep(_AGAIN_S)
             except Exception:  # whatever is wrong with this end, the response must have one
-                log.exception("cannot end as it should", extra=_of(attempt))
+                log.exception("cannot end as it should", extra=of(attempt))
                 if end is _UNWRITABLE:
                     break
                 end, tail = _UNWRITABLE, replace(tail, lines=())
@@ -180,7 +149,7 @@ class Runner:
         # Nothing was shown, so there is nothing in the tail that the next attempt would not write.
         given = self._attempts.hand_back(attempt, end)
         if given:
-            log.info("handed back", extra={**_of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
+            log.info("handed back", extra={**of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return given
 
     async def _note(self, run: Run, answer: Answer) -> None:
@@ -188,7 +157,7 @@ class Runner:
         try:
             await self._call(lambda: self._attempts.note_usage(run.attempt, answer.spent()))
         except errors.Error as error:
-            log.warning("cannot note usage", extra={**_of(run.attempt), "cause": str(error)})
+            log.warning("cannot note usage", extra={**of(run.attempt), "cause": str(error)})
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._io, call)
@@ -223,7 +192,3 @@ def _interrupted(run: Run, why: str) -> Outcome | HandBack:
     if run.shown:
         return failed("server_error", "The worker running this response was shut down after output had been shown.")
     return HandBack("The worker was shut down.")
-
-
-def _of(attempt: Attempt) -> dict[str, object]:
-    return {"response": attempt.response_id, "attempt": attempt.number}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from core.db import Connection
 
 # Stamps the next waiting rows of a lane as rung, as many as its live workers have room for.
+#   gates        models whose servers are away: they may take nothing, or one response that tries them (the probe)
 #   caps, room   what each limited model may still take
 #   groups       every (tier, project, model) with something waiting, by hopping through the waiting index
 #   candidates   the first few of each group: foreground before background, then by age
@@ -23,9 +24,17 @@ with recursive weights (tier, weight) as (
         (select coalesce(sum(slots), 0) from workers
          where %(lane)s = any (lanes) and seen_at > now() - %(worker_seen_s)s * interval '1 s')
         - (select coalesce(sum(n), 0) from busy)))::bigint as n
+), gates as materialized (
+    select model, (open_until <= now() and not exists (
+        select from responses r where r.id = circuits.probe
+            and (r.status = 'in_progress' or (r.status = 'queued' and r.rung_at is not null))))::int as n
+    from circuits
 ), room as (
-    select caps.model, caps.cap - coalesce(sum(busy.n), 0)::bigint as n from caps left join busy using (model)
-    group by caps.model, caps.cap
+    select model, min(n)::bigint as n from (
+        select caps.model, caps.cap - coalesce(sum(busy.n), 0) as n from caps left join busy using (model)
+        group by caps.model, caps.cap
+        union all select model, n from gates) limits
+    group by model
 ), groups as (
     (select tier, project_id, model from responses
      where lane = %(lane)s and status = 'queued' and rung_at is null and (select n from free) > 0
@@ -61,10 +70,14 @@ with recursive weights (tier, weight) as (
 ), chosen as (
     select id from fitting where model_room is null or model_rank <= model_room
     order by score, project_rank, background, available_at limit (select n from free)
+), rung as (
+    update responses set rung_at = now()
+    where responses.id = any (array(select id from chosen)) and status = 'queued' and rung_at is null
+    returning id, model
+), probes as (
+    update circuits set probe = rung.id from rung where rung.model = circuits.model
 )
-update responses set rung_at = now()
-where responses.id = any (array(select id from chosen)) and responses.status = 'queued' and responses.rung_at is null
-returning responses.id
+select id from rung
 """
 
 

@@ -7,8 +7,8 @@ from psycopg.rows import class_row
 
 from core.db import Connection
 
-# Rung at once where nothing of this model waits and both the lane and the model have room. The counts come
-# last and in order of cost: `case` stops at the first that says no.
+# Rung at once where nothing of this model waits, its servers are not away, and both the lane and the model have
+# room. The counts come last and in order of cost: `case` stops at the first that says no.
 _INSERT = """
 with new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
@@ -18,6 +18,7 @@ with new as (
         %(stored)s, now() + %(follow_s)s * interval '1 s', %(metadata)s::jsonb, %(request)s, %(document)s,
         case
             when not %(ringable)s then null
+            when exists (select from circuits where model = %(model)s) then null
             when (select count(*) from responses
                   where lane = %(lane)s and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
                 >= (select coalesce(sum(slots), 0) from workers

@@ -19,6 +19,7 @@ class Claimed:
     request: str
     document: str
     waits: int
+    probe: bool  # it tries for all whether its model's servers are back
     left_s: float  # of the run's clock
     next_seq: int
 
@@ -37,7 +38,8 @@ with won as (
 ), noted as (
     insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
 )
-select won.*, (select coalesce(max(first_seq + n), 0) from response_events where response_id = won.id) as next_seq
+select won.*, coalesce((select probe = won.id from circuits where model = won.model), false) as probe,
+    (select coalesce(max(first_seq + n), 0) from response_events where response_id = won.id) as next_seq
 from won
 """
 
@@ -154,8 +156,9 @@ class Expired:
     overdue: bool
     background: bool
     next_seq: int
-    cause: str | None  # of its last attempt
+    cause: str | None  # of its last attempt, or why nobody tried: its model's servers are away
     error_code: str | None
+    away: bool  # it is the second
 
 
 _EXPIRED = """
@@ -171,9 +174,12 @@ with lost as (
 select r.id, r.attempt, r.status, r.failures, r.background,
     (case r.status when 'queued' then r.queued_until else r.run_until end) < now() as overdue,
     (select coalesce(max(first_seq + n), 0) from response_events where response_id = r.id) as next_seq,
-    last.cause, last.error_code
+    case when away then c.cause else last.cause end as cause,
+    case when away then c.error_code else last.error_code end as error_code, away
 from candidates join responses r using (id)
 left join attempts last on last.response_id = r.id and last.attempt = r.attempt
+left join circuits c on c.model = r.model
+cross join lateral (select c.model is not null and last.outcome is distinct from 'waited' as away) why
 """
 
 

@@ -42,9 +42,11 @@ create table prompt_versions (
 );
 create table circuits (
     model text primary key,
-    failures integer not null default 0,
+    failures integer not null default 1,
     open_until timestamptz not null,
-    cause text not null
+    probe text,
+    cause text not null,
+    error_code text
 );
 alter table attempts add column dropped text[];
 """

@@ -114,7 +114,9 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     who = caller(core)
 
     async def test(pulse: Pulse) -> None:
-        runner = Runner(core.attempts, core.catalog, {}, pulse, settings, worker_id="w1", freed=lambda: None)
+        runner = Runner(
+            core.attempts, core.catalog, {}, core.circuits, pulse, settings, worker_id="w1", freed=lambda: None
+        )
         running = asyncio.create_task(runner.run(submit(core, who)))
         await asyncio.sleep(after_s)
         running.cancel(SHUTDOWN)

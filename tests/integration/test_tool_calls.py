@@ -40,7 +40,7 @@ def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
 
     async def ask() -> list[Output]:
         async with aiohttp.ClientSession() as session:
-            return [output async for output in ChatCompletions(session).stream(model, attempt)]
+            return [output async for output in ChatCompletions(session).stream(model, attempt, models.base_url)]
 
     return asyncio.run(ask())
 

@@ -45,7 +45,11 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
     ("text", "names"),
     [
         ("[models", "not TOML"),
-        ("[models.a]\n", "models.a.base_url"),
+        ("[models.a]\n", "models.a: exactly one of base_url and base_urls"),
+        ("[models.a]\nbase_urls = []\n", "models.a: exactly one of base_url and base_urls"),
+        ("[models.a]\nbase_url = 'http://h/v1'\nbase_urls = ['http://i/v1']\n", "models.a: exactly one of"),
+        ("[models.a]\nbase_urls = ['http://h/v1', 'nowhere']\n", "models.a.base_urls.1"),
+        ("[models.a]\nbase_urls = ['http://h/v1', 'http://h:80/v1']\n", "models.a: base_urls names a server twice"),
         ("[models.a]\nbase_url = 'nowhere'\n", "models.a.base_url"),
         ("[models.a]\nbase_url = 'http://h/v1'\nconcurency = 2\n", "models.a.concurency"),
         ("[models.a]\nbase_url = 'http://h/v1'\nconcurrency = 0\n", "models.a.concurrency"),
@@ -74,3 +78,13 @@ def test_a_model_servers_key_comes_from_the_variable_the_configuration_names(
     monkeypatch.setenv("SOME_KEY", "s3cret")
 
     assert catalog.load(path).get("a").api_key() == "s3cret"
+
+
+def test_a_models_servers_are_read_the_same_way_from_either_name(tmp_path: Path) -> None:
+    path = tmp_path / "backburner.toml"
+    path.write_text("[models.a]\nbase_url = 'http://h/v1/'\n[models.b]\nbase_urls = ['http://h/v1', 'https://i/v1/']\n")
+
+    found = catalog.load(path)
+
+    assert found.get("a").endpoints == ("http://h/v1",)
+    assert found.get("b").endpoints == ("http://h/v1", "https://i/v1")

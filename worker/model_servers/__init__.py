@@ -122,14 +122,20 @@ Output = (
 class ModelServer(Protocol):
     """A client of model servers of one API."""
 
-    def stream(self, model: ModelConfig, attempt: Attempt) -> AsyncGenerator[Output]:
+    def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
         """The answer to an attempt's request, as it comes; `Finished` is the end of it, `Used` may follow.
 
+        The first output comes as soon as the server has taken the request: `Thinking`, where there is no other yet.
         Closing the iterator, or cancelling whoever reads it, closes the connection at once.
 
+        Args:
+            base_url: one of `model.endpoints`.
+
         Raises:
+            errors.Unreachable: nobody answers there.
             errors.Unavailable: the server cannot take the request now. Nothing was read of an answer.
             errors.Erred: the server failed; if nothing was read before, it may be asked again.
+            errors.Silent: the server said nothing for too long.
             errors.Refused: the server will not answer, or answered something that makes no sense.
         """
         ...

@@ -8,7 +8,7 @@ import aiohttp
 from core import errors
 from core.attempts import Attempt
 from core.catalog import ModelConfig
-from worker.model_servers import Output, chat_request, sse
+from worker.model_servers import Output, Thinking, chat_request, sse
 from worker.model_servers.chat_chunks import Chunks, said
 
 # Statuses by which a server says that it, or its queue, is full or not up yet.
@@ -22,19 +22,20 @@ class ChatCompletions:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def stream(self, model: ModelConfig, attempt: Attempt) -> AsyncGenerator[Output]:
+    async def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
         """The answer to a request, as it comes. See `ModelServer.stream`."""
         key = model.api_key()
         try:
             async with asyncio.timeout(model.timeouts.first_token) as clock:
                 async with self._session.post(
-                    f"{str(model.base_url).rstrip('/')}/chat/completions",
+                    f"{base_url}/chat/completions",
                     json=chat_request.body(model.upstream_model or attempt.model, attempt.request, attempt.context),
                     headers={"Authorization": f"Bearer {key}"} if key else None,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
                 ) as answer:
                     try:
                         await _check(answer)
+                        yield Thinking()  # it has taken the request
                         async for output in _outputs(answer):
                             clock.reschedule(asyncio.get_running_loop().time() + model.timeouts.idle)
                             yield output
@@ -43,10 +44,10 @@ class ChatCompletions:
                         answer.close()
         except TimeoutError as error:
             if clock.expired():
-                raise errors.Refused("The model server was silent for too long.") from error
-            raise errors.Unavailable("The model server could not be connected to in time.") from error
+                raise errors.Silent("The model server was silent for too long.") from error
+            raise errors.Unreachable("The model server could not be connected to in time.") from error
         except aiohttp.ClientConnectorError as error:
-            raise errors.Unavailable(f"The model server cannot be reached: {error.strerror}.") from error
+            raise errors.Unreachable(f"The model server cannot be reached: {error.strerror}.") from error
         except aiohttp.ClientError as error:
             raise errors.Erred(f"The connection to the model server broke: {type(error).__name__}.") from error
 
