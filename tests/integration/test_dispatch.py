@@ -190,6 +190,12 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting: int)
         waiting,
         response_id,
     )
+    sql(
+        settings,
+        "insert into circuits (model, open_until, probe, cause) values"
+        " ('absent', now() + interval '1 h', null, 'no'), ('narrow', now() - interval '1 s', %s, 'no')",
+        response_id,
+    )
     sql(settings, "analyze responses")
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         connection.execute("set enable_seqscan = on")
