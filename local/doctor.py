@@ -17,7 +17,7 @@ from core.bootstrap import database_url, redis_url
 from core.catalog import Catalog
 from core.db import Database
 from core.settings import PREFIX, Settings
-from core.store import workers
+from core.store import circuits, workers
 from local import environment, ports, web
 
 OLDEST_PYTHON = (3, 11)
@@ -140,10 +140,14 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     yield Finding("schema", f"at {schema_version.HEAD}, as this program needs it")
     with database.connection() as connection:
         live = workers.live(connection, seen_s)
+        away = circuits.all_open(connection)
     if live:
         yield Finding("workers", ", ".join(f"{worker.hostname} pid {worker.pid}" for worker in live))
     else:
         yield Finding("workers", f"none seen for {seen_s:g} s", "Start one: backburner worker")
+    for circuit in away:
+        found = f"{circuit.model}: its servers were away {circuit.failures} times in a row; {circuit.cause}"
+        yield Finding("circuit", found, "Mend or start its model server; what waits then goes on by itself.")
 
 
 def _redis(read: Settings) -> Finding:

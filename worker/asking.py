@@ -65,6 +65,8 @@ class Asking:
         endpoints.circuit_seen |= attempt.probe
         patience = _Patience(attempt, self._settings.wait_in_slot_s)
         while True:
+            if not attempt.probe and endpoints.given_up_since(patience.began_at):
+                return self._hand_back(attempt, endpoints, patience)
             endpoint = endpoints.choose(patience.not_before, all_open=attempt.probe)
             if endpoint is None:
                 opens_at = endpoints.opens_at(patience.not_before, all_open=attempt.probe)
@@ -125,8 +127,10 @@ class Asking:
 
     def _hand_back(self, attempt: Attempt, endpoints: Endpoints, patience: "_Patience") -> HandBack:
         error = patience.error or endpoints.error
-        away = attempt.probe or endpoints.down_since(patience.began_at)
-        endpoints.circuit_seen |= away
+        given_up = endpoints.given_up_since(patience.began_at)
+        away = attempt.probe or given_up or endpoints.down_since(patience.began_at)
+        if away and not given_up:
+            endpoints.give_up()
         backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
         asked_s = endpoints.asked_s(patience.told_until)
         return HandBack(

@@ -152,7 +152,8 @@ class Endpoints:
 
     def __init__(self, base_urls: Sequence[str]) -> None:
         self._all = [Endpoint(base_url) for base_url in base_urls]
-        self._taken = asyncio.Event()
+        self._news = asyncio.Event()
+        self._given_up_at = -math.inf
         self.circuit_seen = False
 
     def choose(self, not_before: Mapping[Endpoint, float], *, all_open: bool = False) -> Endpoint | None:
@@ -196,15 +197,29 @@ class Endpoints:
         return last
 
     def took(self) -> None:
-        """Wake those that wait: an endpoint has taken a request."""
-        self._taken.set()
-        self._taken.clear()
+        """Tell those that wait: an endpoint has taken a request."""
+        self._given_up_at = -math.inf
+        self._tell()
+
+    def give_up(self) -> None:
+        """Tell those that wait: the circuit of the model opens, and they need not wait here any more."""
+        self._given_up_at = time.monotonic()
+        self.circuit_seen = True
+        self._tell()
+
+    def given_up_since(self, moment: float) -> bool:
+        """Whether the circuit was opened since then, as far as this process knows, and no endpoint answered after."""
+        return self._given_up_at >= moment
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news.clear()
 
     async def rest(self, until: float) -> None:
-        """Wait until then, by the monotonic clock, or until an endpoint takes a request."""
+        """Wait until then, by the monotonic clock, or until there is news of an endpoint or of the circuit."""
         try:
             async with asyncio.timeout(until - time.monotonic()):
-                await self._taken.wait()
+                await self._news.wait()
         except TimeoutError:
             return
 

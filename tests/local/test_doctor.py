@@ -2,6 +2,8 @@
 
 import socket
 
+import psycopg
+
 from local.doctor import masked
 
 
@@ -53,3 +55,14 @@ def test_a_setting_that_cannot_be_read_is_one_finding(backburner):
 
     assert status == 1
     assert "BACKBURNER_PORT: Input should be a valid integer" in said
+
+
+def test_a_model_whose_servers_were_found_away_is_named_with_the_cause(backburner, database_url):
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "insert into circuits (model, failures, open_until, cause) values ('m', 3, now(), 'Nobody answers.')"
+        )
+    status, said = ask(backburner, BACKBURNER_DATABASE_URL=database_url)
+
+    assert status == 1
+    assert "FAIL  circuit       m: its servers were away 3 times in a row; Nobody answers." in said

@@ -117,7 +117,7 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 def test_the_example_configuration_loads_and_gives_the_defaults_of_the_code() -> None:
     models = catalog.load(ROOT / "backburner.example.toml").models
 
-    assert len(models) == 3
+    assert len(models) == 4
     assert models["qwen3-32b"].timeouts == Timeouts()
 
 
