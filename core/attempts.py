@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import context, errors, tiers
+from core import context, errors, jsonio, tiers, transcript
 from core.circuits import Circuits
 from core.db import Connection, Database
 from core.endings import Endings, Outcome, Spent, cancelled, failed, held_by
@@ -15,6 +15,7 @@ from core.schemas.request import CreateResponse
 from core.store import ends, events, runs, workers
 from core.store.events import Batch
 from core.store.workers import Worker
+from core.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +33,11 @@ class Attempt:
         left_s: seconds until the run's clock ends.
         next_seq: the first free sequence number of the log.
         announced: whether `response.in_progress` was written by an earlier attempt.
-        shown: whether an earlier attempt committed output.
+        so_far: the output that earlier attempts committed.
+        tokens: of output in it, about.
         waits: how often it went back to waiting for its model server.
         probe: whether it tries for all whether its model's servers are back.
+        prefix: the beginning of the text that the model server is to go on with.
     """
 
     response_id: str
@@ -46,9 +49,16 @@ class Attempt:
     left_s: float
     next_seq: int
     announced: bool
-    shown: bool
+    so_far: Transcript
+    tokens: int
     waits: int
     probe: bool = False
+    prefix: str = ""
+
+    @property
+    def shown(self) -> bool:
+        """Whether an earlier attempt committed output."""
+        return bool(self.so_far.output)
 
 
 @dataclass(frozen=True)
@@ -139,10 +149,17 @@ class Attempts:
             left_s=row.left_s,
             next_seq=row.next_seq,
             announced=announced(row.background, row.next_seq),
-            shown=shown(row.background, row.next_seq),
+            so_far=self._so_far(row),
+            tokens=row.tokens,
             waits=row.waits,
             probe=row.probe,
         )
+
+    def _so_far(self, row: runs.Claimed) -> Transcript:
+        if not shown(row.background, row.next_seq):
+            return Transcript()
+        with self._database.connection() as connection:
+            return transcript.fold(jsonio.loads(line) for line in events.read(connection, row.id))
 
     def renew(self, fences: Sequence[Fence]) -> Kept:
         """Renew the leases of (response ID, attempt) pairs."""
@@ -179,7 +196,7 @@ class Attempts:
         return done is not None
 
     def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
-        """Put a response of which nothing was shown back to waiting; False if the attempt lost it before.
+        """Put a response back to waiting, with what is committed of its output; False if the attempt lost it.
 
         In the same transaction, so that dispatch finds both or neither, its model's circuit opens if it must.
         """

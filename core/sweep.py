@@ -5,14 +5,13 @@ import random
 from collections.abc import Callable
 
 from core import errors, tiers
-from core.attempts import shown
 from core.creation import KEY_KEPT_S
 from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.lifecycle import Status
 from core.settings import Settings
-from core.store import circuits, ends, followers, idempotency, lanes, responses, runs, workers
+from core.store import circuits, followers, idempotency, lanes, responses, runs, workers
 from core.store.runs import Expired
 
 log = logging.getLogger(__name__)
@@ -93,9 +92,6 @@ class Sweep:
         """End a response, or put it back to waiting; something true if it was."""
         if expired.overdue:
             return self._endings.end(expired.id, _overdue(expired), _is_overdue)
-        if shown(expired.background, expired.next_seq):
-            lost = failed("server_error", "The worker running this response was lost after output had been shown.")
-            return self._endings.end(expired.id, lost, _lost(expired.attempt))
         if expired.failures + 1 >= self._settings.max_failures:
             times = expired.failures + 1
             lost = failed("server_error", f"The worker running this response was lost {times} times.")
@@ -104,9 +100,7 @@ class Sweep:
 
     def _requeue(self, expired: Expired) -> bool:
         delay_s = 2 ** min(expired.failures, 6) * random.uniform(0.5, 1)  # noqa: S311  # jitter
-        with self._database.transaction() as connection:
-            # Under the lock: a worker that comes to life again may be writing output just now.
-            ends.lock(connection, expired.id)
+        with self._database.connection() as connection:
             back = runs.requeue(
                 connection,
                 expired.id,
@@ -114,7 +108,6 @@ class Sweep:
                 outcome="lost",
                 cause="the lease ran out",
                 delay_s=delay_s,
-                next_seq=expired.next_seq,
             )
         if back:
             log.warning("lease lost", extra={"response": expired.id, "attempt": expired.attempt})

@@ -136,6 +136,7 @@ response_events = sa.Table(
     sa.Column("n", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("data", sa.Text, nullable=False),  # n events, one JSON object a line
+    sa.Column("tokens", sa.Integer, nullable=False, server_default="0"),  # of output in them, about
 )
 
 attempts = sa.Table(

@@ -33,8 +33,8 @@ class Transcript:
 class Fold:
     """Adds up a log, event by event, from its first on."""
 
-    def __init__(self) -> None:
-        self._transcript = Transcript()
+    def __init__(self, so_far: Transcript | None = None) -> None:
+        self._transcript = deepcopy(so_far) if so_far else Transcript()
         # Joined when they are asked for: adding deltas one by one would copy a long text once per delta.
         self._pieces: dict[Place, list[str]] = {}
 

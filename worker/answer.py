@@ -5,13 +5,14 @@ from copy import deepcopy
 from typing import Any
 
 from core import ids, item_events, jsonio
-from core.endings import Outcome, Spent
+from core.endings import Outcome, Spent, failed
 from core.item_events import PARTS, Event, Place
 from core.lifecycle import Status
-from core.schemas import document
 from core.schemas.items import Item
 from core.schemas.tools import CustomTool
 from core.transcript import Fold
+from worker import usage
+from worker.continuation import Plan
 from worker.model_servers import (
     Annotated,
     Finished,
@@ -22,14 +23,13 @@ from worker.model_servers import (
     RefusalDelta,
     SummaryDelta,
     TextDelta,
+    Thinking,
     ToolCall,
     Used,
 )
 from worker.model_servers.chat_request import CUSTOM_INPUT
 from worker.run import Run
-
-# Without a count from the model server: about so many characters make a token.
-_CHARACTERS_A_TOKEN = 4
+from worker.seam import Seam
 
 _PREFIXES = {"message": "msg", "reasoning": "rs"}
 _GROWS = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
@@ -41,9 +41,11 @@ class Answer:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._attempt = run.attempt  # as the model server was asked
         self._custom = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
-        self._fold = Fold()
-        self._items = 0  # begun so far; the last one may be open
+        so_far = run.attempt.so_far
+        self._fold = Fold(so_far)
+        self._items = len(so_far.output)  # begun so far; the last one may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
         self._parts: Counter[str] = Counter()  # begun in each list of the open item
@@ -52,32 +54,64 @@ class Answer:
         self._deltas = 0
         self._reason: str | None = None
         self._used: Used | None = None
+        self._seam: Seam | None = None
+        self.grown = False  # in this attempt
+        for index, open_parts in so_far.open.items():
+            self._reopen(so_far.output[index], open_parts)
+
+    def _reopen(self, item: Item, open_parts: list[Place]) -> None:
+        self._item_type, self._item_id = item["type"], item["id"]
+        self._parts.update({listed: len(item.get(listed, ())) for listed in ("content", "summary")})
+        if open_parts:
+            self._place = open_parts[-1]
+            part = item[PARTS[self._place.part].listed][self._place.index]
+            self._annotations = len(part.get("annotations", ()))
+
+    def go_on(self, plan: Plan) -> None:
+        """Go on with what earlier attempts committed."""
+        self._attempt, self._seam = plan.attempt, plan.seam
+        if plan.cut:
+            self._close_item("incomplete")
 
     def add(self, output: Output) -> None:
         """Take one output of the model server."""
+        if self._seam is not None and not isinstance(output, TextDelta | Thinking):
+            self._end_seam()
         match output:
-            case TextDelta(text, logprobs):
-                self._grow("output_text", text, logprobs)
+            case TextDelta():
+                for delta in self._seam.feed(output) if self._seam is not None else (output,):
+                    self._grow("output_text", delta.text, delta.logprobs)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
                 self._grow(_GROWS[type(output)], text)
             case Annotated(annotation):
                 self._annotate(annotation)
-            case PartDone():
-                self._close_part()
-            case ItemDone():
-                self._close_item()
             case ToolCall():
                 self._add_call(output)
             case Finished(reason):
                 self._reason = reason
             case Used():
                 self._used = output
+            case _:
+                self._close(output)
+
+    def _close(self, output: Output) -> None:
+        match output:
+            case PartDone():
+                self._close_part()
+            case ItemDone():
+                self._close_item()
+
+    def _end_seam(self) -> None:
+        seam, self._seam = self._seam, None
+        for delta in seam.end() if seam is not None else ():
+            self._grow("output_text", delta.text, delta.logprobs)
 
     def _grow(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = ()) -> None:
         place = self._open(part)
         self._run.grow(place, text, logprobs)
         self._fold.grow(place, text, logprobs)
         self._deltas += 1
+        self.grown = True
 
     def _annotate(self, annotation: dict[str, Any]) -> None:
         self._emit([item_events.annotation(self._open("output_text"), self._annotations, annotation)])
@@ -106,16 +140,16 @@ class Answer:
             item = self._fold.transcript().output[place.output_index]
             self._emit(item_events.close_part(place, item[PARTS[place.part].listed][place.index]))
 
-    def _close_item(self) -> None:
+    def _close_item(self, status: str = "completed") -> None:
         self._close_part()
         if self._item_type is not None:
             item = self._fold.transcript().output[-1]
-            self._emit(item_events.close_item(deepcopy(item), self._items - 1, (), "completed"))
+            self._emit(item_events.close_item(deepcopy(item), self._items - 1, (), status))
             self._item_type = None
             self._parts.clear()
 
     def _emit(self, events: list[Event]) -> None:
-        self._run.shown = True
+        self.grown = True
         for event in events:
             self._fold.add(event)
         self._run.emit(events)
@@ -135,7 +169,10 @@ class Answer:
 
     def outcome(self) -> Outcome:
         """How the response ends, now that the answer is whole."""
+        self._end_seam()
         reason = _INCOMPLETE.get(self._reason or "")
+        if reason is None and self._attempt.prefix and not self._fits():
+            return failed("server_error", "The model server went on with a JSON text in a way that broke it.")
         if reason is None and self._items == 0:
             self._open("output_text")  # a model that says nothing answers with an empty message
         spent = self.spent()
@@ -143,7 +180,7 @@ class Answer:
         return Outcome(
             Status.INCOMPLETE if reason else Status.COMPLETED,
             incomplete_reason=reason,
-            usage=document.usage(used.input_tokens, used.output_tokens, used.cached_tokens, used.reasoning_tokens),
+            usage=usage.of_response(self._attempt, used),
             spent=spent,
         )
 
@@ -151,9 +188,18 @@ class Answer:
         """What the attempt used so far: as the model server counted, or estimated."""
         if self._used is not None:
             return Spent(self._used.input_tokens, self._used.output_tokens, estimated=False)
-        attempt = self._run.attempt
-        characters = len(jsonio.dumps(attempt.context)) + len(attempt.request.instructions or "")
-        return Spent(characters // _CHARACTERS_A_TOKEN, self._deltas, estimated=True)
+        return Spent(usage.estimated_input(self._attempt), self._deltas, estimated=True)
+
+    def _fits(self) -> bool:
+        """Whether a text that was continued is what was asked for."""
+        if self._attempt.request.text.format.type == "text":
+            return True
+        (*_, message) = [item for item in self._fold.transcript().output if item["type"] == "message"]
+        try:
+            jsonio.loads("".join(part.get("text", "") for part in message["content"]))
+        except ValueError:
+            return False
+        return True
 
 
 def _custom_input(arguments: str) -> str:

@@ -16,9 +16,9 @@ from core.circuits import Circuits
 from core.endings import Outcome, failed
 from core.settings import Settings
 from worker.answer import Answer
+from worker.continuation import not_continued
 from worker.endpoints import Endpoint, Endpoints, Request, retry_after_s
 from worker.model_servers import ModelServer
-from worker.run import Run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,9 +58,8 @@ class Asking:
         self._freed = freed
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
-    async def ask(self, run: Run, model: ModelConfig, answer: Answer) -> Outcome | HandBack:
+    async def ask(self, attempt: Attempt, model: ModelConfig, answer: Answer) -> Outcome | HandBack:
         """The outcome of the answer, or why there is none now."""
-        attempt = run.attempt
         endpoints = self._endpoints[attempt.model]
         endpoints.circuit_seen |= attempt.probe
         patience = _Patience(attempt, self._settings.wait_in_slot_s)
@@ -75,11 +74,13 @@ class Asking:
                 await endpoints.rest(opens_at)
                 continue
             try:
-                await self._read(run, model, endpoints, endpoint, answer)
+                await self._read(attempt, model, endpoints, endpoint, answer)
                 return answer.outcome()
             except errors.ModelServerFailed as error:
                 patience.lose(endpoint, error)
-                if run.shown or isinstance(error, errors.Refused) or patience.tries >= TRIES:
+                if attempt.prefix and not answer.grown and error.code == "invalid_prompt":
+                    return not_continued(str(error))
+                if answer.grown or isinstance(error, errors.Refused) or patience.tries >= TRIES:
                     if attempt.probe and isinstance(error, errors.Erred | errors.Silent):
                         await self._tell(partial(self._probe_failed, attempt, error))
                     return failed(error.code or "server_error", str(error))
@@ -88,22 +89,22 @@ class Asking:
                 )
 
     async def _read(
-        self, run: Run, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: Answer
+        self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: Answer
     ) -> None:
         """Read an endpoint's answer to its end, and learn from it how the endpoint is."""
-        stream = self._servers[model.api].stream(model, run.attempt, endpoint.base_url)
-        with endpoint.request(run.attempt.response_id) as request:
+        stream = self._servers[model.api].stream(model, attempt, endpoint.base_url)
+        with endpoint.request(attempt.response_id) as request:
             try:
                 async with aclosing(stream):
                     async for output in stream:
                         if not request.taken:
-                            await self._take(request, endpoints, run.attempt)
+                            await self._take(request, endpoints, attempt)
                         answer.add(output)
             except errors.ModelServerFailed as error:
                 if not isinstance(error, errors.Refused) or isinstance(error, errors.Silent):
                     request.fail(error)
                 elif not request.taken:
-                    await self._take(request, endpoints, run.attempt)  # it is well, and says no
+                    await self._take(request, endpoints, attempt)  # it is well, and says no
                 raise
 
     async def _take(self, request: Request, endpoints: Endpoints, attempt: Attempt) -> None:

@@ -26,14 +26,12 @@ class Run:
 
     Attributes:
         held_until: when, by this process's clock, the lease may be over.
-        shown: whether any output was written or is about to be.
         unwritten: the batch that must be in the log before any later one; frozen, whatever became of it.
     """
 
     def __init__(self, attempt: Attempt, *, held_until: float, wake: Callable[[], None]) -> None:
         self.attempt = attempt
         self.held_until = held_until
-        self.shown = attempt.shown
         self.unwritten: Batch | None = None
         self.stopped: Stop | None = None
         self.on_stop: Callable[[], object] | None = None
@@ -42,6 +40,7 @@ class Run:
         self._events: list[dict[str, Any]] = []
         self._text: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
+        self._tokens = 0
         self._place: Place | None = None
 
     @property
@@ -69,6 +68,7 @@ class Run:
             self._join_text()
             self._place = place
         self._text.append(delta)
+        self._tokens += 1
         self._logprobs.extend(logprobs)
         self._wake()
 
@@ -83,8 +83,9 @@ class Run:
         self._join_text()
         numbered = transcript.number(self._events, self._next_seq)
         lines = tuple(jsonio.dumps(event) for event in numbered)
-        batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines)
+        batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines, self._tokens)
         self._events.clear()
+        self._tokens = 0
         self._next_seq = batch.next_seq
         return batch
 

@@ -16,6 +16,7 @@ from core.circuits import Circuits
 from core.endings import Outcome, cancelled, failed
 from core.schemas import document
 from core.settings import Settings
+from worker import continuation
 from worker.answer import Answer
 from worker.asking import Asking, of
 from worker.model_servers import ModelServer
@@ -94,7 +95,7 @@ class Runner:
             await self._note(run, answer)
             return f"stopped: {run.stopped}"
         if work.cancelled():
-            return await self._settle(run, _interrupted(run, interruption.why), answer)
+            return await self._settle(run, self._interrupted(run, answer, interruption.why), answer)
         return await self._settle(run, work.result(), answer)
 
     async def _work(self, run: Run, answer: Answer) -> Outcome | HandBack:
@@ -102,15 +103,16 @@ class Runner:
         model = self._catalog.models.get(attempt.model)
         if model is None:
             return failed("server_error", f"The model '{attempt.model}' is not configured any more.")
-        if attempt.shown:
-            # Another run would give another text than the one that was shown.
-            return failed("server_error", "The worker running this response was lost after output had been shown.")
+        plan = continuation.plan(attempt, model)
+        if isinstance(plan, Outcome):
+            return plan
         if not attempt.announced:
             running = document.running(jsonio.loads(attempt.document), [])
             run.emit([transcript.lifecycle(running)])
+        answer.go_on(plan)
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
-                return await self._asking.ask(run, model, answer)
+                return await self._asking.ask(plan.attempt, model, answer)
         except TimeoutError:
             if not clock.expired():
                 raise
@@ -146,11 +148,19 @@ class Runner:
     def _write_end(self, attempt: Attempt, end: Outcome | HandBack, tail: Batch) -> bool:
         if isinstance(end, Outcome):
             return self._attempts.end(attempt, end, tail)
-        # Nothing was shown, so there is nothing in the tail that the next attempt would not write.
+        # The next attempt goes on from what is committed; nobody has seen what is in the tail.
         given = self._attempts.hand_back(attempt, end)
         if given:
             log.info("handed back", extra={**of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return given
+
+    def _interrupted(self, run: Run, answer: Answer, why: str) -> Outcome | HandBack:
+        if why != SHUTDOWN:
+            return cancelled("revoked through Celery")
+        model = self._catalog.models.get(run.attempt.model)
+        if (answer.grown or run.attempt.shown) and model is not None and model.on_worker_lost == "fail":
+            return failed("server_error", "The worker running this response was shut down after output had been shown.")
+        return HandBack("The worker was shut down.")
 
     async def _note(self, run: Run, answer: Answer) -> None:
         """Leave what the attempt used for the operators' history."""
@@ -184,11 +194,3 @@ class Interruption:
 
 
 _UNWRITABLE = failed("server_error", "The server had an error while ending this response.")
-
-
-def _interrupted(run: Run, why: str) -> Outcome | HandBack:
-    if why != SHUTDOWN:
-        return cancelled("revoked through Celery")
-    if run.shown:
-        return failed("server_error", "The worker running this response was shut down after output had been shown.")
-    return HandBack("The worker was shut down.")

@@ -14,12 +14,14 @@ class Batch:
         attempt: the writer's fence.
         first_seq: the sequence number of the first line.
         lines: the events, each as JSON text without a line break.
+        tokens: of output in them, as far as the writer can tell.
     """
 
     response_id: str
     attempt: int
     first_seq: int
     lines: tuple[str, ...]
+    tokens: int = 0
 
     @property
     def next_seq(self) -> int:
@@ -30,15 +32,15 @@ class Batch:
 # the other way round, and two writers never wait for each other.
 _APPEND = """
 with batch as (
-    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)s::text[])
-        as b (response_id, attempt, first_seq, n, data)
+    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)s::text[],
+        %(tokens)s::int[]) as b (response_id, attempt, first_seq, n, data, tokens)
 ), own as (
     select r.id from responses r join batch b on b.response_id = r.id
     where r.status = 'in_progress' and r.attempt = b.attempt
     order by r.id for no key update of r skip locked
 )
-insert into response_events (response_id, attempt, first_seq, n, data)
-select b.response_id, b.attempt, b.first_seq, b.n, b.data from batch b join own on own.id = b.response_id
+insert into response_events (response_id, attempt, first_seq, n, data, tokens)
+select b.response_id, b.attempt, b.first_seq, b.n, b.data, b.tokens from batch b join own on own.id = b.response_id
 returning response_id
 """
 
@@ -57,6 +59,7 @@ def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
             "firsts": [batch.first_seq for batch in batches],
             "ns": [len(batch.lines) for batch in batches],
             "data": ["\n".join(batch.lines) for batch in batches],
+            "tokens": [batch.tokens for batch in batches],
         },
     )
     return {str(row[0]) for row in rows}
@@ -65,8 +68,9 @@ def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
 def insert(connection: Connection, batch: Batch) -> None:
     """Write one batch; the caller holds the row's lock."""
     connection.execute(
-        "insert into response_events (response_id, attempt, first_seq, n, data) values (%s, %s, %s, %s, %s)",
-        (batch.response_id, batch.attempt, batch.first_seq, len(batch.lines), "\n".join(batch.lines)),
+        "insert into response_events (response_id, attempt, first_seq, n, data, tokens)"
+        " values (%s, %s, %s, %s, %s, %s)",
+        (batch.response_id, batch.attempt, batch.first_seq, len(batch.lines), "\n".join(batch.lines), batch.tokens),
     )
 
 

@@ -22,6 +22,7 @@ class Claimed:
     probe: bool  # it tries for all whether its model's servers are back
     left_s: float  # of the run's clock
     next_seq: int
+    tokens: int  # of output in the log
 
 
 # `rung_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
@@ -38,9 +39,10 @@ with won as (
 ), noted as (
     insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
 )
-select won.*, coalesce((select probe = won.id from circuits where model = won.model), false) as probe,
-    (select coalesce(max(first_seq + n), 0) from response_events where response_id = won.id) as next_seq
-from won
+select won.*, coalesce((select probe = won.id from circuits where model = won.model), false) as probe, log.*
+from won cross join lateral (
+    select coalesce(max(first_seq + n), 0) as next_seq, coalesce(sum(tokens), 0)::int as tokens
+    from response_events where response_id = won.id) log
 """
 
 
@@ -102,8 +104,6 @@ with back as (
             else ends_by end
     where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
         and (%(outcome)s <> 'lost' or lease_until < clock_timestamp())
-        and (%(next_seq)s::int is null or %(next_seq)s::int = (
-            select coalesce(max(first_seq + n), 0) from response_events where response_id = %(id)s))
     returning id, attempt
 ), noted as (
     update attempts a set ended_at = now(), outcome = %(outcome)s, cause = %(cause)s,
@@ -123,14 +123,12 @@ def requeue(
     cause: str,
     delay_s: float,
     error_code: str | None = None,
-    next_seq: int | None = None,
 ) -> bool:
     """Put a running response back to waiting, available after `delay_s`; False if the attempt does not hold it.
 
     Args:
         outcome: of the attempt: `handed_back`, `waited` (on the model server), or `lost`, which also needs the
             lease to be over and counts as a failure.
-        next_seq: where the log must still end; the caller holds the row's lock then.
         error_code: the wire's code, should the response's clock run out on this cause.
     """
     parameters = {
@@ -138,7 +136,6 @@ def requeue(
         "attempt": attempt,
         "outcome": outcome,
         "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
-        "next_seq": next_seq,
         "error_code": error_code,
         "delay_s": delay_s,
     }
@@ -154,8 +151,6 @@ class Expired:
     status: str
     failures: int
     overdue: bool
-    background: bool
-    next_seq: int
     cause: str | None  # of its last attempt, or why nobody tried: its model's servers are away
     error_code: str | None
     away: bool  # it is the second
@@ -171,9 +166,8 @@ with lost as (
 ), candidates as (
     select id from lost union all select id from late
 )
-select r.id, r.attempt, r.status, r.failures, r.background,
+select r.id, r.attempt, r.status, r.failures,
     (case r.status when 'queued' then r.queued_until else r.run_until end) < now() as overdue,
-    (select coalesce(max(first_seq + n), 0) from response_events where response_id = r.id) as next_seq,
     case when away then c.cause else last.cause end as cause,
     case when away then c.error_code else last.error_code end as error_code, away
 from candidates join responses r using (id)

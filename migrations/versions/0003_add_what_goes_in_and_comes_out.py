@@ -1,6 +1,6 @@
 """Add what goes in and comes out: large parts, prompts, circuits of model servers, what a truncation dropped.
 
-Lock: attempts, for as long as adding a column takes. Deploy: before the code that reads them. Size: new
+Lock: attempts and response_events, for as long as adding a column takes. Deploy: before the code that reads them. Size: new
 tables only.
 """
 
@@ -49,9 +49,11 @@ create table circuits (
     error_code text
 );
 alter table attempts add column dropped text[];
+alter table response_events add column tokens integer not null default 0;
 """
 
 DOWN = """
+alter table response_events drop column tokens;
 alter table attempts drop column dropped;
 drop table circuits, prompt_versions, prompts, response_contents, contents;
 """

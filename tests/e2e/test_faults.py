@@ -47,16 +47,10 @@ def everything_killed(stack: Stack, models: ModelServer, *, running: int, waitin
         until(stack.all_ended, within_s=60)
         for response_id in accepted:
             response = client.responses.retrieve(response_id)
-            if response.status == "completed":
-                assert response.output_text == "".join(f"tok{number} " for number in range(60))
-            else:
-                assert response.status == "failed"
-                assert response.error is not None
-                assert "lost" in response.error.message
-    counts = invariants.check(stack, accepted)
+            assert response.status == "completed", response.error
+            assert response.output_text == "".join(f"tok{number} " for number in range(60))
     until(lambda: models.stats()["open"] == 0, within_s=5)
-    assert counts["completed"] >= waiting
-    return counts
+    return invariants.check(stack, accepted)
 
 
 def test_a_response_of_which_nothing_was_shown_is_run_again_when_its_worker_is_killed(
@@ -98,11 +92,12 @@ def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack,
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client:
-        script = models.script(tag="frozen", tokens=400, delay_s=0.05)
+        script = models.script(tag="frozen", tokens=200, delay_s=0.05)
         created = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: client.responses.retrieve(created.id).output_text)
         os.kill(stack.children["worker"].pid, signal.SIGSTOP)
-        final = ended(client, created.id, within_s=20)
+        stack.start("worker-2")
+        final = ended(client, created.id, within_s=40)
         os.kill(stack.children["worker"].pid, signal.SIGCONT)
 
         until(lambda: models.stats()["open"] == 0, within_s=5)
@@ -110,7 +105,8 @@ def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack,
         other = client.responses.create(model="scripted", input="hello", background=True)
         assert ended(client, other.id).status == "completed"
 
-    assert final.status == "failed"
+    assert final.status == "completed"
+    assert final.output_text == "".join(f"tok{number} " for number in range(200))
     invariants.check(stack, {created.id, other.id})
 
 

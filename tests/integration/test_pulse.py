@@ -125,21 +125,3 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     beating(core, settings, test)
     assert sql(settings, "select status from responses where status = 'in_progress'") == []
     assert sql(settings, "select failures from responses where failures > 0") == []
-
-
-def test_output_that_was_written_after_the_sweeper_looked_is_not_run_again(core: Core, settings: Settings) -> None:
-    from core.store import runs
-    from tests.integration.engine import opening
-
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
-    seen = attempt.next_seq
-    core.attempts.record([opening(attempt)])
-    sql(settings, "update responses set lease_until = now() - interval '1 s'")
-
-    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        back = runs.requeue(connection, attempt.response_id, 1, outcome="lost", cause="late", delay_s=0, next_seq=seen)
-    core.sweep.run()
-
-    assert not back
-    assert sql(settings, "select status, attempt from responses") == [("failed", 1)]

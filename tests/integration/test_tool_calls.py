@@ -11,6 +11,7 @@ from core.attempts import Attempt
 from core.catalog import ModelConfig
 from core.schemas.items import user_message
 from core.schemas.request import CreateResponse
+from core.transcript import Transcript
 from tests.contract import tools
 from tests.model_server import ModelServer
 from worker.model_servers import Finished, Output, TextDelta, ToolCall, Used
@@ -33,7 +34,8 @@ def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
         left_s=10,
         next_seq=0,
         announced=False,
-        shown=False,
+        so_far=Transcript(),
+        tokens=0,
         waits=0,
     )
     model = ModelConfig.model_validate({"base_url": models.base_url, "timeouts": {"first_token": 10, "idle": 2}})

@@ -29,7 +29,9 @@ class ChatCompletions:
             async with asyncio.timeout(model.timeouts.first_token) as clock:
                 async with self._session.post(
                     f"{base_url}/chat/completions",
-                    json=chat_request.body(model.upstream_model or attempt.model, attempt.request, attempt.context),
+                    json=chat_request.body(
+                        model.upstream_model or attempt.model, attempt.request, attempt.context, attempt.prefix
+                    ),
                     headers={"Authorization": f"Bearer {key}"} if key else None,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
                 ) as answer:

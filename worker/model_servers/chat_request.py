@@ -11,12 +11,13 @@ from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoi
 CUSTOM_INPUT = "input"
 
 
-def body(model: str, request: CreateResponse, context: list[Item]) -> dict[str, Any]:
+def body(model: str, request: CreateResponse, context: list[Item], prefix: str = "") -> dict[str, Any]:
     """The body that asks for what the response asks for.
 
     Args:
         model: as the model server calls it.
         context: every item the model is shown.
+        prefix: of the answer, which is to be gone on with.
     """
     sent: dict[str, Any] = {
         "model": model,
@@ -36,6 +37,10 @@ def body(model: str, request: CreateResponse, context: list[Item]) -> dict[str, 
         "safety_identifier": request.safety_identifier,
         "prompt_cache_key": request.prompt_cache_key,
     }
+    if prefix:
+        sent["messages"].append({"role": "assistant", "content": prefix})
+        # vLLM's and SGLang's words; llama.cpp goes on with an assistant's message that is the last anyway.
+        sent |= {"continue_final_message": True, "add_generation_prompt": False}
     return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
 
 
