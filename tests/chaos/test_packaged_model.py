@@ -1,0 +1,86 @@
+"""Workers killed in the middle of what the packaged model says: its texts are those of undisturbed runs."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from local import child, model, ports
+from local.home import Home
+from tests import invariants
+from tests.stack import Stack
+from tests.waiting import until
+
+RESPONSES = 50
+TOKENS = 48
+TOPICS = (
+    "the sea",
+    "a lighthouse",
+    "bread",
+    "rain",
+    "an old clock",
+    "the moon",
+    "a small town",
+    "trains",
+    "bees",
+    "snow",
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The packaged model, one response at a time: several in one batch change its arithmetic, and so its words."""
+    home, port = Home.at(tmp_path / "model"), ports.free()
+    path = tmp_path / "backburner.toml"
+    path.write_text(
+        f'[models.small]\nbase_url = "{model.base_url(port)}"\nupstream_model = "{model.NAME}"\n'
+        'supports = ["continue"]\nconcurrency = 1\n'
+    )
+    with child.running(model.part(home, port), home):
+        yield path  # type: ignore[misc]
+
+
+def asked(stack: Stack) -> dict[str, str]:
+    """The inputs of new responses by their IDs."""
+    with stack.client() as client:
+        return {
+            client.responses.create(
+                model="small", input=order, temperature=0, max_output_tokens=TOKENS, background=True
+            ).id: order
+            for order in [f"Write sentence number {n} about {TOPICS[n % len(TOPICS)]}." for n in range(RESPONSES)]
+        }
+
+
+def texts(stack: Stack, ids: dict[str, str]) -> dict[str, str]:
+    with stack.client() as client:
+        return {order: client.responses.retrieve(one).output_text for one, order in ids.items()}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_texts_at_temperature_0_are_those_of_runs_that_nobody_disturbed(stack: Stack) -> None:
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))  # noqa: TID251
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    invariants.watch_ends(stack)
+    stack.up()
+    calm = asked(stack)
+    until(stack.all_ended, within_s=600)
+    stormy = asked(stack)
+    kills = 0
+    said = "select coalesce(sum(tokens), 0) from response_events"
+    while not stack.all_ended():
+        enough = stack.sql(said)[0][0] + chance.randrange(5, 60)
+        until(lambda enough=enough: stack.all_ended() or stack.sql(said)[0][0] >= enough, within_s=120)
+        if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
+            continue  # a third loss would end it
+        stack.kill("worker")
+        stack.start("worker")
+        kills += 1
+    invariants.check(stack, calm.keys() | stormy.keys())
+
+    went_on = stack.sql("select count(*) from attempts where attempt > 1")[0][0]
+    print(f"{RESPONSES} responses, {kills} workers killed, {went_on} attempts more")
+    assert went_on > RESPONSES / 5
+    assert texts(stack, stormy) == texts(stack, calm)
