@@ -45,6 +45,7 @@ _WRONG_VALUES = {
         "object_above_max_properties",
         "Invalid '{param}': it has {actual_length} pairs; at most {max_length} are allowed.",
     ),
+    "unsupported": ("unsupported_parameter", "'{param}' is not supported."),
     "greater_than_equal": ("{number}_below_min_value", "Invalid '{param}': {value} is less than {ge}."),
     "less_than_equal": ("{number}_above_max_value", "Invalid '{param}': {value} is more than {le}."),
 }

@@ -29,15 +29,17 @@ def refuse_streaming() -> None:
         raise errors.InvalidRequest("Invalid value for 'stream': it must be true or false.", param="stream")
 
 
-def check_include() -> None:
-    """Return if what `include` names exists; nothing of it is made here, so it changes no answer.
+def include() -> frozenset[str]:
+    """What `include` names.
 
     Raises:
         errors.InvalidRequest: a value of it is unknown.
     """
-    for value in request.args.getlist("include[]") + request.args.getlist("include"):
+    values = request.args.getlist("include[]") + request.args.getlist("include")
+    for value in values:
         if value not in _INCLUDES:
             raise errors.InvalidRequest(f"Invalid value for 'include': '{value[:100]}'.", param="include")
+    return frozenset(values)
 
 
 def limit() -> int:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import context, errors, jsonio, tiers, transcript
+from core import context, errors, inputs, jsonio, tiers, transcript
 from core.circuits import Circuits
 from core.db import Connection, Database
 from core.endings import Endings, Outcome, Spent, cancelled, failed, held_by
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse
-from core.store import ends, events, runs, workers
+from core.store import contents, ends, events, runs, workers
 from core.store.events import Batch
 from core.store.workers import Worker
 from core.transcript import Transcript
@@ -28,7 +28,7 @@ class Attempt:
 
     Attributes:
         number: the fence; every write of the attempt carries it.
-        context: every item the model is shown, in order.
+        context: every item the model is shown, in order; of large images and files only references, see `contents`.
         document: the response object as JSON text, as of its creation.
         left_s: seconds until the run's clock ends.
         next_seq: the first free sequence number of the log.
@@ -160,6 +160,14 @@ class Attempts:
             return Transcript()
         with self._database.connection() as connection:
             return transcript.fold(jsonio.loads(line) for line in events.read(connection, row.id))
+
+    def contents(self, attempt: Attempt) -> dict[str, str]:
+        """What the references in an attempt's context stand for, by their SHA-256 in hex."""
+        needed = inputs.references(attempt.context)
+        if not needed:
+            return {}
+        with self._database.connection() as connection:
+            return contents.read(connection, attempt.response_id, needed)
 
     def renew(self, fences: Sequence[Fence]) -> Kept:
         """Renew the leases of (response ID, attempt) pairs."""

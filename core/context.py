@@ -1,10 +1,10 @@
 """What a response builds on: its parent's context, its own input, and the items it refers to."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from core import errors, ids, jsonio
+from core import errors, ids, inputs, jsonio
 from core.db import Connection
 from core.lifecycle import Status, is_terminal
 from core.schemas import items, rules
@@ -24,11 +24,13 @@ class Context:
     Args:
         own: how many of the items, the last ones, are the request's own input.
         new_ids: of those of them that no other response brought in.
+        contents: what is set apart of its own input, by its SHA-256.
     """
 
     items: list[Item]
     own: int
     new_ids: list[str]
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def build(connection: Connection, project_id: str, request: CreateResponse) -> Context:
@@ -41,7 +43,9 @@ def build(connection: Connection, project_id: str, request: CreateResponse) -> C
     inherited = len(context)
     known = {item["id"]: item for item in context}
     new_ids: list[str] = []
-    for item, referred in _own(connection, project_id, request):
+    contents: dict[str, str] = {}
+    for whole, referred in _own(connection, project_id, request):
+        item = inputs.set_apart(whole, contents)
         there = known.get(item["id"])
         if there is not None and (referred or there == item):
             continue  # a client that sends its history along means each item once, where it was
@@ -51,7 +55,8 @@ def build(connection: Connection, project_id: str, request: CreateResponse) -> C
         if not referred:
             new_ids.append(one["id"])
     rules.check_calls(context)
-    return Context(context, len(context) - inherited, new_ids)
+    inputs.check_count(context)
+    return Context(context, len(context) - inherited, new_ids, contents)
 
 
 def pack(request: CreateResponse, context: Context) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import context, errors, ids, jsonio, tiers, transcript
+from core import context, errors, ids, inputs, jsonio, tiers, transcript
 from core.catalog import Catalog
 from core.db import Connection, Database
 from core.dispatch import Dispatch
@@ -14,7 +14,7 @@ from core.queue import Doorbell
 from core.schemas import document, rules
 from core.schemas.request import CreateResponse
 from core.settings import Settings
-from core.store import idempotency, lanes
+from core.store import contents, idempotency, lanes
 from core.store import responses as store
 from core.tiers import Tier
 
@@ -67,6 +67,7 @@ class Creation:
         """
         rules.check(request)
         self._catalog.get(request.model)
+        inputs.check(request, self._settings)
         tier = self._tier(caller, request)
         response_id = ids.new("resp")
         created_at = int(time.time())
@@ -78,6 +79,8 @@ class Creation:
             except psycopg.errors.UniqueViolation:
                 # The first try had been committed: nobody else makes this ID.
                 return Created(response_id, None), False
+            except psycopg.errors.ForeignKeyViolation as error:
+                raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
 
         created, rung = self._database.again(write)
         if rung:
@@ -118,7 +121,12 @@ class Creation:
             # A model's limit is exact: its counting must not overlap with another's.
             lanes.lock(connection, tiers.LANE)
         values = self._values(caller, request, tier, whole, first)
+        contents.insert(connection, caller.project_id, whole.contents)
         rung = store.insert(connection, values)
+        needed = inputs.references(whole.items)
+        if needed:
+            contents.refer(connection, caller.project_id, response_id, needed)
+            inputs.check_size(whole.items, contents.sizes(connection, response_id), self._settings)
         return Created(response_id, str(values["document"])), rung
 
     def _values(

@@ -1,17 +1,20 @@
 """What a client may do with a response that is there: get, cancel, delete, list."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from core import errors, ids, jsonio, transcript
+from core import errors, ids, inputs, jsonio, transcript
 from core.db import Connection, Database
 from core.endings import Endings, cancelled
 from core.keys import Caller
 from core.lifecycle import Status, is_terminal
 from core.schemas import document
-from core.store import events, listing
+from core.schemas.items import Item
+from core.store import contents, events, listing
 from core.store import responses as store
+
+# Of large items, a page of input items has fewer than were asked for.
+PAGE_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,23 @@ class Responses:
                 )
             store.delete(connection, response_id)
 
-    def input_items(self, caller: Caller, response_id: str, *, limit: int, descending: bool, after: str | None) -> Page:
+    def input_items(
+        self,
+        caller: Caller,
+        response_id: str,
+        *,
+        limit: int,
+        descending: bool,
+        after: str | None,
+        include: Collection[str] = (),
+    ) -> Page:
         """What the model was given: the context it was created with, then its own input.
+
+        Args:
+            include: what to show besides: images in data URLs, in whose place there is null else.
+
+        Returns:
+            A page that may be shorter than `limit`: it ends with the item by which it grows over `PAGE_BYTES`.
 
         Raises:
             errors.NotFound: the project has no such response.
@@ -98,18 +116,17 @@ class Responses:
         with self._database.connection() as connection:
             _find(connection, caller, response_id)
             packed = store.request(connection, caller.project_id, response_id)
-        if packed is None:
-            raise unknown(response_id)
-        items: list[dict[str, Any]] = jsonio.loads(packed)["context"]
-        if descending:
-            items.reverse()
-        if after is not None:
-            places = [place for place, item in enumerate(items) if item["id"] == after]
-            if not places:
-                raise errors.InvalidRequest(f"Item with id '{after[:200]}' not found.", param="after")
-            items = items[places[0] + 1 :]
-        page = items[:limit]
-        return _page([(item["id"], jsonio.dumps(item)) for item in page], more=len(items) > limit)
+            if packed is None:
+                raise unknown(response_id)
+            items = _behind(jsonio.loads(packed)["context"], after, descending=descending)
+            page: list[tuple[str, str]] = []
+            size = 0
+            for item in items[:limit]:
+                page.append((item["id"], _listed(connection, response_id, item, include)))
+                size += len(page[-1][1])
+                if size > PAGE_BYTES:
+                    break
+        return _page(page, more=len(items) > len(page))
 
     def listed(
         self,
@@ -142,6 +159,29 @@ class Responses:
             )
             entries = [(row.id, self._current(connection, row)) for row in rows[:limit]]
         return _page(entries, more=len(rows) > limit)
+
+
+def _behind(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
+    """The items of a list behind one of them."""
+    if descending:
+        items.reverse()
+    if after is None:
+        return items
+    places = [place for place, item in enumerate(items) if item["id"] == after]
+    if not places:
+        raise errors.InvalidRequest(f"Item with id '{after[:200]}' not found.", param="after")
+    return items[places[0] + 1 :]
+
+
+def _listed(connection: Connection, response_id: str, item: Item, include: Collection[str]) -> str:
+    shown = inputs.listed(item, include)
+    needed = inputs.references([shown])
+    if needed:
+        found = contents.read(connection, response_id, needed)
+        if found.keys() != needed:
+            raise unknown(response_id)  # deleted this moment
+        shown = inputs.changed(shown, lambda part: inputs.filled(part, found))
+    return jsonio.dumps(shown)
 
 
 def _page(entries: list[tuple[str, str]], *, more: bool) -> Page:

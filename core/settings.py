@@ -52,6 +52,18 @@ class Settings(BaseSettings):
     wait_in_slot_s: float = Field(default=5, ge=0, le=5)
     wait_between_s: float = Field(default=15, gt=0)
 
+    fetch_allow_private: bool = False
+    fetch_timeout_s: float = Field(default=30, gt=0)
+    image_limit_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
+    image_limit_pixels: int = Field(default=50_000_000, ge=1)
+    file_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    file_limit_pages: int = Field(default=500, ge=1)
+    file_limit_characters: int = Field(default=1_000_000, ge=1)
+    input_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    extract_timeout_s: float = Field(default=30, ge=1)
+    extract_memory_bytes: int = Field(default=512 * 1024 * 1024, ge=256 * 1024 * 1024)
+    extract_at_once: int = Field(default=2, ge=1)
+
     queue_timeout_s: float = Field(default=86_400, gt=0)
     whole_timeout_s: float = Field(default=172_800, gt=0)
 

@@ -4,6 +4,8 @@ import logging
 import random
 from collections.abc import Callable
 
+import psycopg
+
 from core import errors, tiers
 from core.creation import KEY_KEPT_S
 from core.db import Database
@@ -11,7 +13,7 @@ from core.dispatch import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.lifecycle import Status
 from core.settings import Settings
-from core.store import circuits, followers, idempotency, lanes, responses, runs, workers
+from core.store import circuits, contents, followers, idempotency, lanes, responses, runs, workers
 from core.store.runs import Expired
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 BATCH = 50
 # Dispatches of one round at the most: what expires meanwhile waits for the next round.
 DISPATCHES = 5
+# Large parts that deleted responses let go, looked at in one round.
+CONTENTS = 200
 # A response that is not stored goes with its delivery; what was never delivered, so long after its end.
 KEEP_UNSTORED_S = 60
 # Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
@@ -50,11 +54,19 @@ class Sweep:
             circuits.delete_old(connection, FORGET_CIRCUITS_S)
             responses.delete_unstored(connection, KEEP_UNSTORED_S)
             idempotency.delete_old(connection, KEY_KEPT_S)
+        self._delete_released()
         self._expire()
         self._cancel_left()
         for _ in range(DISPATCHES):
             if not self._dispatch.dispatch(tiers.LANE):
                 break
+
+    def _delete_released(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                contents.delete_released(connection, CONTENTS)
+        except psycopg.errors.ForeignKeyViolation:
+            return  # one of them was made use of this moment: the next round sees it
 
     def _cancel_left(self) -> None:
         with self._database.connection() as connection:

@@ -208,6 +208,15 @@ response_contents = sa.Table(
     sa.Index(None, "project_id", "content_id"),
 )
 
+# Contents that a response let go of when it was deleted, listed by a trigger: the sweeper looks whether any is left.
+released_contents = sa.Table(
+    "released_contents",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("project_id", sa.Text, nullable=False),
+    sa.Column("content_id", sa.Text, nullable=False),
+)
+
 prompts = sa.Table(
     "prompts",
     metadata,

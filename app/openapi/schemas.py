@@ -7,7 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from app.openapi.objects import ANSWERS
-from core.schemas import items, request, tools
+from core.schemas import items, parts, request, tools
 
 Schema = dict[str, Any]
 
@@ -17,7 +17,8 @@ _NAMES = {"core__schemas__items__Reasoning": "ReasoningItem", "core__schemas__re
 # Unions, which pydantic writes out wherever they stand.
 _UNIONS: dict[str, Any] = {
     "InputItem": items.InputItem,
-    "ContentPart": items.Part,
+    "ContentPart": parts.Part,
+    "ToolOutputPart": parts.ToolPart,
     "Tool": tools.Tool,
     "ToolChoice": tools.ToolChoice,
     "TextFormat": request.Format,

@@ -28,9 +28,13 @@ def blueprint(responses: Responses) -> Blueprint:
 
     @routes.get("/<response_id>/input_items")
     def input_items(response_id: str) -> ResponseReturnValue:
-        query.check_include()
         page = responses.input_items(
-            caller(), response_id, limit=query.limit(), descending=query.descending(), after=query.after()
+            caller(),
+            response_id,
+            limit=query.limit(),
+            descending=query.descending(),
+            after=query.after(),
+            include=query.include(),
         )
         return _list(page)
 

@@ -36,7 +36,7 @@ def blueprint(core: Core) -> Blueprint:
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
         query.refuse_streaming()
-        query.check_include()
+        query.include()
         document, ended = responses.get(caller(), response_id)
         waited_s = None if ended else query.wait_s()
         waited = waited_s is not None and _wait(core, response_id, waited_s)

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag
 
 from core import ids
 from core.schemas.base import CallId, ItemId, Name, Open, Strict, Text, kind_of, tag, text_or_list
+from core.schemas.parts import Parts, ReasoningText, SummaryText, ToolParts
 
 Item = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -48,50 +49,6 @@ _PREFIXES = {
 }
 
 
-class InputText(Strict):
-    type: Literal["input_text"]
-    text: Text
-
-
-class OutputText(Strict):
-    type: Literal["output_text"]
-    text: Text
-    annotations: list[dict[str, Any]] = Field(default_factory=list)
-
-
-class Refusal(Strict):
-    type: Literal["refusal"]
-    refusal: Text
-
-
-class SummaryText(Strict):
-    type: Literal["summary_text"]
-    text: Text
-
-
-class ReasoningText(Strict):
-    type: Literal["reasoning_text"]
-    text: Text
-
-
-def _part(value: Any) -> str:
-    return tag(str(kind_of(value, "input_text")))
-
-
-Part = Annotated[
-    Annotated[InputText, Tag(tag("input_text"))]
-    | Annotated[OutputText, Tag(tag("output_text"))]
-    | Annotated[Refusal, Tag(tag("refusal"))],
-    Discriminator(
-        _part,
-        custom_error_type="unknown_part",
-        custom_error_message="'input_text', 'output_text' or 'refusal'",
-    ),
-]
-Parts = Annotated[list[Part], Field(fail_fast=True)]
-TextParts = Annotated[list[InputText], Field(fail_fast=True)]
-
-
 class Message(Strict):
     """A message; `type` may be left out."""
 
@@ -116,7 +73,7 @@ class FunctionCallOutput(Strict):
     type: Literal["function_call_output"]
     id: ItemId | None = None
     call_id: CallId
-    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[TextParts, Tag("<list>")], text_or_list()]
+    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list()]
     status: Status | None = None
 
 
@@ -133,7 +90,7 @@ class CustomToolCallOutput(Strict):
     type: Literal["custom_tool_call_output"]
     id: ItemId | None = None
     call_id: CallId
-    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[TextParts, Tag("<list>")], text_or_list()]
+    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list()]
     status: Status | None = None
 
 

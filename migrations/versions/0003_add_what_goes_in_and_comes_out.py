@@ -25,6 +25,18 @@ create table response_contents (
     foreign key (project_id, content_id) references contents (project_id, id)
 );
 create index response_contents_project_id_content_id_idx on response_contents (project_id, content_id);
+create table released_contents (
+    id bigint generated always as identity primary key,
+    project_id text not null,
+    content_id text not null
+);
+create function response_contents_released() returns trigger language plpgsql as $$
+begin
+    insert into released_contents (project_id, content_id) values (old.project_id, old.content_id);
+    return null;
+end $$;
+create trigger response_contents_released after delete on response_contents
+    for each row execute function response_contents_released();
 create table prompts (
     id text primary key,
     project_id text not null references projects (id),
@@ -55,7 +67,8 @@ alter table response_events add column tokens integer not null default 0;
 DOWN = """
 alter table response_events drop column tokens;
 alter table attempts drop column dropped;
-drop table circuits, prompt_versions, prompts, response_contents, contents;
+drop table circuits, prompt_versions, prompts, response_contents, released_contents, contents;
+drop function response_contents_released();
 """
 
 
