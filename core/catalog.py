@@ -31,6 +31,7 @@ class ModelConfig(BaseModel):
     api_key_env: str | None = None
     upstream_model: str | None = None
     api: Literal["chat_completions", "responses"] = "chat_completions"
+    image_urls: Literal["pass", "fetch"] = "pass"  # who opens them: the model server, or the worker
     concurrency: int | None = Field(default=None, ge=1)  # running at once on all its servers together
     # Read and checked, without effect yet.
     supports: frozenset[str] = frozenset()

@@ -155,12 +155,22 @@ def _name(item: Item) -> str:
     return "content" if item["type"] == "message" else "output" if item["type"] in _OUTPUTS else ""
 
 
+def is_media(part: Part) -> bool:
+    """Whether a part is an image or a file."""
+    return part["type"] in _DATA
+
+
+def with_parts(item: Item, parts: list[Part]) -> Item:
+    """An item that has parts, with these in their place."""
+    return item | {_name(item): parts}
+
+
 def changed(item: Item, change: Callable[[Part], Part]) -> Item:
     """An item whose images and files went through `change`; the item itself where it has none."""
     found = parts(item)
-    if not any(part["type"] in _DATA for part in found):
+    if not any(map(is_media, found)):
         return item
-    return item | {_name(item): [change(part) if part["type"] in _DATA else part for part in found]}
+    return with_parts(item, [change(part) if is_media(part) else part for part in found])
 
 
 def set_apart(item: Item, contents: dict[str, str]) -> Item:

@@ -204,7 +204,7 @@ def check_file(data: bytes, media_type: str, name: str | None, settings: Setting
         raise file_too_large(settings)
     found = _type_of(media_type.partition(";")[0].strip().lower(), name, data)
     if found == PLAIN:
-        return File(PLAIN, data, _text(data))
+        return File(PLAIN, data, _text(data, settings.file_limit_characters))
     magic = _DOCUMENTS[found]
     if magic not in (data[:_PDF_WITHIN] if found == PDF else data[: len(magic)]):
         raise errors.InvalidRequest(f"is said to be {found} and is something else.")
@@ -238,11 +238,13 @@ def _type_of(said: str, name: str | None, data: bytes) -> str:
     return PLAIN
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes, limit: int) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise errors.InvalidRequest("is not a text in UTF-8.") from error
     if "\0" in text:
         raise errors.InvalidRequest("is not a text: it has a NUL.")
+    if len(text) > limit:
+        raise errors.InvalidRequest(f"has {len(text)} characters; at most {limit} are allowed.")
     return text

@@ -18,6 +18,9 @@ from core import errors, log, queue, tiers
 from core.bootstrap import Core, open_core, redis_url
 from core.settings import Settings
 from worker import presence, tasks
+from worker.documents import Documents
+from worker.fetch import Fetcher
+from worker.inputs import Inputs
 from worker.model_servers import ModelServer
 from worker.model_servers.chat_completions import ChatCompletions
 from worker.pool import CLEANUP_S, AioPool
@@ -45,6 +48,7 @@ class Engine:
             core.catalog,
             self._servers,
             core.circuits,
+            Inputs(core.attempts, Fetcher(core.settings), Documents(core.settings), core.settings),
             self._pulse,
             core.settings,
             worker_id=worker_id,

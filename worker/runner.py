@@ -19,6 +19,7 @@ from core.settings import Settings
 from worker import continuation
 from worker.answer import Answer
 from worker.asking import Asking, of
+from worker.inputs import Inputs
 from worker.model_servers import ModelServer
 from worker.pulse import Pulse
 from worker.run import SHUTDOWN, Run
@@ -38,6 +39,7 @@ class Runner:
         catalog: Catalog,
         servers: Mapping[str, ModelServer],
         circuits: Circuits,
+        inputs: Inputs,
         pulse: Pulse,
         settings: Settings,
         *,
@@ -46,6 +48,7 @@ class Runner:
     ) -> None:
         self._attempts = attempts
         self._catalog = catalog
+        self._inputs = inputs
         self._pulse = pulse
         self._settings = settings
         self._worker_id = worker_id
@@ -112,7 +115,10 @@ class Runner:
         answer.go_on(plan)
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
-                return await self._asking.ask(plan.attempt, model, answer)
+                prepared = await self._inputs.prepare(plan.attempt, model)
+                return await self._asking.ask(prepared, model, answer)
+        except errors.Refused as error:  # an image or a file of the request
+            return failed(error.code or "server_error", str(error))
         except TimeoutError:
             if not clock.expired():
                 raise

@@ -13,6 +13,9 @@ from core.bootstrap import Core
 from core.settings import Settings
 from tests.integration.engine import caller, claim, submit, worker
 from tests.integration.test_engine import sql
+from worker.documents import Documents
+from worker.fetch import Fetcher
+from worker.inputs import Inputs
 from worker.pulse import Pulse
 from worker.run import SHUTDOWN, Stop
 from worker.runner import Runner
@@ -114,8 +117,9 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     who = caller(core)
 
     async def test(pulse: Pulse) -> None:
+        inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
         runner = Runner(
-            core.attempts, core.catalog, {}, core.circuits, pulse, settings, worker_id="w1", freed=lambda: None
+            core.attempts, core.catalog, {}, core.circuits, inputs, pulse, settings, worker_id="w1", freed=lambda: None
         )
         running = asyncio.create_task(runner.run(submit(core, who)))
         await asyncio.sleep(after_s)

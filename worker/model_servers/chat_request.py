@@ -47,34 +47,75 @@ def body(model: str, request: CreateResponse, context: list[Item], prefix: str =
 def messages(instructions: str | None, context: list[Item]) -> list[dict[str, Any]]:
     """The conversation; items of hosted tools and reasoning have no place in it."""
     found: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []  # of the outputs of tools
     if instructions is not None:
         found.append({"role": "system", "content": instructions})
     for item in context:
         match item["type"]:
             case "message":
+                _add_images(found, images)
                 _add_message(found, item)
             case "function_call" | "custom_tool_call":
+                _add_images(found, images)
                 _add_call(found, item)
             case "function_call_output" | "custom_tool_call_output":
-                output = item["output"]
-                text = output if isinstance(output, str) else _text(output)
-                found.append({"role": "tool", "tool_call_id": item["call_id"], "content": text})
+                images += _add_output(found, item)
+    _add_images(found, images)
     return found
 
 
 def _text(parts: list[dict[str, Any]]) -> str:
-    return "".join(part.get("text", part.get("refusal", "")) for part in parts)
+    return "".join(_words(part) for part in parts)
+
+
+def _words(part: dict[str, Any]) -> str:
+    if part["type"] == "input_file":
+        return f"\n[File: {part.get('filename') or 'without a name'}]\n{part['text']}\n[End of the file]\n"
+    return str(part.get("text", part.get("refusal", "")))
+
+
+def _content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """One text, which every server takes, unless there are images among the parts."""
+    if all(part["type"] != "input_image" for part in parts):
+        return _text(parts)
+    return [_image(part) if part["type"] == "input_image" else _text_part(_words(part)) for part in parts]
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _image(part: dict[str, Any]) -> dict[str, Any]:
+    # `original` is a word of the Responses API only.
+    detail = "high" if part["detail"] == "original" else part["detail"]
+    return {"type": "image_url", "image_url": {"url": part["image_url"], "detail": detail}}
+
+
+def _add_output(found: list[dict[str, Any]], item: Item) -> list[dict[str, Any]]:
+    """Add what a tool said; what it showed, which a tool's message cannot hold."""
+    output = item["output"]
+    parts = [{"type": "input_text", "text": output}] if isinstance(output, str) else output
+    images = [_image(part) for part in parts if part["type"] == "input_image"]
+    text = _text([part for part in parts if part["type"] != "input_image"])
+    found.append({"role": "tool", "tool_call_id": item["call_id"], "content": text})
+    return [_text_part(f"What the tool call {item['call_id']} showed:"), *images] if images else []
+
+
+def _add_images(found: list[dict[str, Any]], images: list[dict[str, Any]]) -> None:
+    """Add what tools showed as the user's: behind all outputs of a turn, which servers want in one row."""
+    if images:
+        found.append({"role": "user", "content": list(images)})
+        images.clear()
 
 
 def _add_message(found: list[dict[str, Any]], item: Item) -> None:
     """Add a message; what the assistant said after it called tools belongs to the turn that called them."""
     # `developer` is OpenAI's newer word for `system`; most servers' templates know only the older.
     role = "system" if item["role"] == "developer" else item["role"]
-    text = _text(item["content"])
     if role == "assistant" and found and "tool_calls" in found[-1]:
-        found[-1]["content"] = (found[-1]["content"] or "") + text
+        found[-1]["content"] = (found[-1]["content"] or "") + _text(item["content"])
     else:
-        found.append({"role": role, "content": text})
+        found.append({"role": role, "content": _content(item["content"])})
 
 
 def _add_call(found: list[dict[str, Any]], item: Item) -> None:
