@@ -95,7 +95,9 @@ def encrypted_pdf() -> bytes:
 
 def pdf_bomb(size: int) -> bytes:
     """A PDF whose one page unpacks to so many bytes, packed twice."""
-    return pdf("x", content=zlib.compress(zlib.compress(b" " * size, 9), 9), filters="/Filter[/FlateDecode/FlateDecode]")
+    return pdf(
+        "x", content=zlib.compress(zlib.compress(b" " * size, 9), 9), filters="/Filter[/FlateDecode/FlateDecode]"
+    )
 
 
 def packed(parts: dict[str, str | bytes]) -> bytes:
@@ -128,9 +130,7 @@ def docx_of(document: str | bytes) -> bytes:
 def xlsx(*cells: str) -> bytes:
     """A sheet of one row."""
     space = f'xmlns="{_OFFICE}/spreadsheetml/2006/main"'
-    row = "".join(
-        f'<c r="{chr(65 + n)}1" t="inlineStr"><is><t>{cell}</t></is></c>' for n, cell in enumerate(cells)
-    )
+    row = "".join(f'<c r="{chr(65 + n)}1" t="inlineStr"><is><t>{cell}</t></is></c>' for n, cell in enumerate(cells))
     sheet = f'<?xml version="1.0"?><worksheet {space}><sheetData><row r="1">{row}</row></sheetData></worksheet>'
     relation = f'xmlns:r="{_OFFICE}/officeDocument/2006/relationships"'
     book = f'<?xml version="1.0"?><workbook {space} {relation}><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>'
@@ -149,7 +149,9 @@ def pptx(text: str) -> bytes:
     relation = f'xmlns:r="{_OFFICE}/officeDocument/2006/relationships"'
     shape = f"<p:sp><p:nvSpPr><p:cNvPr id='2' name='t'/><p:cNvSpPr/><p:nvPr/></p:nvSpPr><p:spPr/><p:txBody><a:bodyPr/><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>"
     group = "<p:nvGrpSpPr><p:cNvPr id='1' name=''/><p:cNvGrpSpPr/><p:nvPr/></p:nvGrpSpPr><p:grpSpPr/>"
-    slide = f'<?xml version="1.0"?><p:sld {a} {p} {relation}><p:cSld><p:spTree>{group}{shape}</p:spTree></p:cSld></p:sld>'
+    slide = (
+        f'<?xml version="1.0"?><p:sld {a} {p} {relation}><p:cSld><p:spTree>{group}{shape}</p:spTree></p:cSld></p:sld>'
+    )
     show = f'<?xml version="1.0"?><p:presentation {a} {p} {relation}><p:sldIdLst><p:sldId id="256" r:id="r1"/></p:sldIdLst></p:presentation>'
     relations = _RELS.format(_REL.format(id="r1", type="slide", target="slides/slide1.xml"))
     parts: dict[str, str | bytes] = {

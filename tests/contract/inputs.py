@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from tests.contract.media import INPUT_FILES, INPUT_IMAGES
 from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
 
 LONG = 10_485_761
-IMAGE = {"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"}
-FILE = {"type": "input_file", "file_id": "file_1"}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
 TEXT = {"type": "input_text", "text": "hi"}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
@@ -87,8 +86,6 @@ PARTS = (
     Wrong("a number for a part's type", parts({"type": 5}), "invalid_type", "input[0].content[1].type"),
     Wrong("an array for a part's type", parts({"type": []}), "invalid_type", "input[0].content[1].type"),
     Wrong("an unknown part", parts({"type": "song"}), "invalid_value", "input[0].content[1].type"),
-    Wrong("an image", parts(IMAGE), "invalid_value", "input[0].content[1].type"),
-    Wrong("a file", parts(FILE), "invalid_value", "input[0].content[1].type"),
     Wrong("audio", parts(AUDIO), "invalid_value", "input[0].content[1].type"),
     Wrong(
         "a part without text",
@@ -142,8 +139,8 @@ def calls_and_outputs() -> tuple[Wrong, ...]:
             wrong_field(output, "output", "an object", {"a": 1}, "invalid_type"),
             wrong_field(output, "output", "a number", 5, "invalid_type"),
             wrong_field(output, "output", "too much", "x" * LONG, "string_above_max_length"),
-            wrong_field(output, "output", "an image", [IMAGE], "invalid_value", "[0].type"),
-            wrong_field(output, "output", "a file", [TEXT, FILE], "invalid_value", "[1].type"),
+            wrong_field(output, "output", "audio", [TEXT, AUDIO], "invalid_value", "[1].type"),
+            wrong_field(output, "output", "an output's text", [{"type": "output_text"}], "invalid_value", "[0].type"),
             wrong_field(output, "output", "a string part", ["x"], "invalid_type", "[0]"),
             Wrong(f"{output['type']} without its call", [output], "invalid_value", "input"),
             Wrong(f"{output['type']} before its call", [output, call], "invalid_value", "input"),
@@ -216,8 +213,8 @@ INPUT_MESSAGES = row(
 )
 INPUT_PARTS = row(
     "parts of messages",
-    "`input_text`, `output_text`, `refusal`",
-    "one text; images, files and audio are refused",
+    "`input_text`, `output_text`, `refusal`; `input_image` and `input_file`: see below",
+    "one text; audio is refused",
     (
         [{"type": "message", "role": "user", "content": [TEXT]}],
         [{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}],
@@ -229,7 +226,7 @@ INPUT_PARTS = row(
 )
 INPUT_CALLS = row(
     "tool calls and their outputs",
-    "`function_call`, `custom_tool_call` and their `…_output`, a text or `input_text` parts; each output behind its "
+    "`function_call`, `custom_tool_call` and their `…_output`, a text, or parts that are text, images and files; each output behind its "
     "call, here or up the chain",
     "turns of the assistant and of its tools",
     (
@@ -257,4 +254,4 @@ INPUT_OTHERS = row(
     "test_reasoning_and_hosted_tools_items_are_not_shown",
 )
 
-PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_CALLS, INPUT_OTHERS)
+PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_IMAGES, INPUT_FILES, INPUT_CALLS, INPUT_OTHERS)

@@ -1,0 +1,216 @@
+"""Images and files in `input`: what is taken, and every way in which one is refused before anything is stored."""
+
+import base64
+from typing import Any
+
+from tests import documents as made
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong
+
+URL = "https://example.com/a.png"
+PNG = made.data_url("image/png", made.image())
+PDF = made.data_url("application/pdf", made.pdf("Hello"))
+IMAGE = {"type": "input_image", "image_url": URL, "detail": "auto"}
+FILE = {"type": "input_file", "filename": "a.pdf", "file_data": PDF}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+PART = "input[0].content[0]"
+# Hosts that no request from outside may have this server open.
+PRIVATE = (
+    "http://127.0.0.1/a.png",
+    "http://localhost/a.png",
+    "http://a.localhost./a.png",
+    "http://0/a.png",
+    "http://127.1/a.png",
+    "http://2130706433/a.png",
+    "http://0x7f.0.0.1/a.png",
+    "http://0177.0.0.1/a.png",
+    "http://①②⑦.⓪.⓪.①/a.png",
+    "http:\\\\127.0.0.1\\a.png",
+    "http://10.0.0.1/a.png",
+    "http://172.16.5.5/a.png",
+    "http://192.168.1.1/a.png",
+    "http://100.64.0.1/a.png",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://metadata.google.internal/computeMetadata/v1/",
+    "http://168.63.129.16/metadata",
+    "http://0.0.0.0/a.png",
+    "http://224.0.0.1/a.png",
+    "http://255.255.255.255/a.png",
+    "http://[::1]/a.png",
+    "http://[::]/a.png",
+    "http://[::ffff:127.0.0.1]/a.png",
+    "http://[::127.0.0.1]/a.png",
+    "http://[64:ff9b::10.0.0.1]/a.png",
+    "http://[2002:7f00:1::]/a.png",
+    "http://[fe80::1]/a.png",
+    "http://[fd00:ec2::254]/latest/meta-data/",
+    "http://[ff02::1]/a.png",
+)
+NOT_OPENED = (
+    ("another scheme", "file:///etc/passwd"),
+    ("ftp", "ftp://example.com/a.png"),
+    ("javascript", "javascript:alert(1)"),
+    ("no scheme", "example.com/a.png"),
+    ("no host", "http://"),
+    ("credentials", "https://user:secret@example.com/a.png"),
+    ("another port", "http://example.com:6379/a.png"),
+    ("an endless URL", "https://example.com/" + "a" * 8192),
+    ("an empty URL", ""),
+)
+
+
+def shown(*parts: Any, role: str = "user") -> list[dict[str, Any]]:
+    """A message of these parts."""
+    return [{"role": role, "content": list(parts)}]
+
+
+def image(url: Any, **more: Any) -> list[dict[str, Any]]:
+    return shown(IMAGE | {"image_url": url} | more)
+
+
+def file(data: Any, name: str | None = "a.pdf", **more: Any) -> list[dict[str, Any]]:
+    return shown({"type": "input_file", "file_data": data, "filename": name, **more})
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def wrong_images() -> tuple[Wrong, ...]:
+    at = f"{PART}.image_url"
+    url = made.data_url
+    refused = [(f"`{one}`", one, "invalid_image_url") for one in PRIVATE] + [
+        (what, one, "invalid_image_url") for what, one in NOT_OPENED
+    ]
+    data = [
+        ("a data URL that is not base64", "data:image/png;base64,!!!!", "invalid_base64_image"),
+        ("base64 cut short", PNG[:-3], "invalid_base64_image"),
+        ("base64 with blanks", f"{PNG[:40]} {PNG[40:]}", "invalid_base64_image"),
+        ("base64 with letters of others", "data:image/png;base64,ÄÖÜß", "invalid_base64_image"),
+        ("a data URL without base64", "data:image/png,abc", "invalid_base64_image"),
+        ("a data URL without a comma", "data:image/png;base64", "invalid_base64_image"),
+        ("an SVG", url("image/svg+xml", b"<svg/>"), "unsupported_image_media_type"),
+        ("a page that says so", url("text/html", b"<h1>"), "unsupported_image_media_type"),
+        ("no media type", url("", made.image()), "unsupported_image_media_type"),
+        ("an empty image", url("image/png", b""), "empty_image_file"),
+        ("a page that says PNG", url("image/png", b"<html>"), "invalid_image_format"),
+        ("a JPEG that says PNG", url("image/png", made.image("JPEG")), "invalid_image_format"),
+        ("a PDF that says PNG", url("image/png", made.pdf("x")), "invalid_image_format"),
+        ("a PNG cut short", url("image/png", made.image()[:20]), "image_parse_error"),
+        ("a JPEG of nothing", url("image/jpeg", b"\xff\xd8\xff" + bytes(50)), "image_parse_error"),
+        ("a GIF of nothing", url("image/gif", b"GIF89a"), "image_parse_error"),
+        ("a WebP of nothing", url("image/webp", b"RIFF" + bytes(20)), "image_parse_error"),
+        ("a PNG that says 10^9 pixels", url("image/png", made.png_that_says(40_000, 25_000)), "image_too_large"),
+        ("a PNG that says 2^62 pixels", url("image/png", made.png_that_says(2**31 - 1, 2**31 - 1)), "image_too_large"),
+        ("a WebP that says 2^28 pixels", url("image/webp", made.webp_that_says(2**14, 2**14)), "image_too_large"),
+    ]
+    return (
+        *(Wrong(what, image(value), code, at) for what, value, code in refused + data),
+        Wrong("no source", shown({"type": "input_image"}), "missing_required_parameter", at),
+        Wrong("null for a source", image(None), "missing_required_parameter", at),
+        Wrong("an image of a number", image(5), "invalid_type", at),
+        Wrong("a reference of ours", image({"$content": "0" * 64}), "invalid_type", at),
+        Wrong("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART}.detail"),
+        Wrong("an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART}.file_id"),
+        Wrong("an image of the assistant", shown(IMAGE, role="assistant"), "invalid_value", f"{PART}.type"),
+        Wrong("an image of the system", shown(IMAGE, role="system"), "invalid_value", f"{PART}.type"),
+        Wrong("501 images", shown(*[IMAGE] * 501), "array_above_max_length", "input"),
+        Wrong(
+            "a tool's bad image",
+            [
+                CALL,
+                {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE | {"image_url": PRIVATE[0]}]},
+            ],
+            "invalid_image_url",
+            "input[1].output[0].image_url",
+        ),
+    )
+
+
+def wrong_files() -> tuple[Wrong, ...]:
+    at = f"{PART}.file_data"
+    url = made.data_url
+    word = made.docx("Hello")
+    data = [
+        ("no base64", "!!!!", "a.pdf"),
+        ("a file cut short", PDF[:-3], "a.pdf"),
+        ("a file in a data URL without base64", "data:application/pdf,abc", "a.pdf"),
+        ("an empty file", "", "a.pdf"),
+        ("an empty data URL", url("application/pdf", b""), "a.pdf"),
+        ("a page called PDF", encoded(b"<html>"), "a.pdf"),
+        ("a PDF called Word", encoded(made.pdf("x")), "a.docx"),
+        ("a Word document called PDF", url("application/pdf", word), "a.pdf"),
+        ("a program", encoded(b"MZ\x90\x00"), "a.exe"),
+        ("a type nobody reads", url("video/mp4", b"abc"), "a.pdf"),
+        ("an archive without a name", encoded(word), None),
+        ("an archive", encoded(word), "a.zip"),
+        ("bytes called text", encoded(b"\xff\xfe\x00a"), "a.txt"),
+        ("a text with NUL", encoded(b"a\0b"), "a.csv"),
+        ("a text too long", encoded(b"a" * 1_000_001), "a.txt"),
+    ]
+    return (
+        *(Wrong(what, file(value, name), "invalid_value", at) for what, value, name in data),
+        *(
+            Wrong(
+                f"a file at {what}", shown({"type": "input_file", "file_url": one}), "invalid_value", f"{PART}.file_url"
+            )
+            for what, one in (("a URL that is refused", PRIVATE[0]), *NOT_OPENED)
+        ),
+        Wrong("a file without a source", shown({"type": "input_file"}), "missing_required_parameter", at),
+        Wrong("a file of a number", file(5), "invalid_type", at),
+        Wrong("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART}.file_id"),
+        Wrong("a file's two sources", file(PDF, file_url=URL), "mutually_exclusive_parameters", f"{PART}.file_url"),
+        Wrong("an unknown detail of a file", file(PDF, detail="original"), "invalid_value", f"{PART}.detail"),
+        Wrong("an empty filename", file(PDF, ""), "string_below_min_length", f"{PART}.filename"),
+        Wrong("a filename of two lines", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART}.filename"),
+        Wrong("a filename over 255 characters", file(PDF, "a" * 256), "string_above_max_length", f"{PART}.filename"),
+        Wrong("a file of the assistant", shown(FILE, role="assistant"), "invalid_value", f"{PART}.type"),
+        Wrong("51 files", shown(*[FILE] * 51), "array_above_max_length", "input"),
+    )
+
+
+INPUT_IMAGES = Parameter(
+    "input",
+    "`input_image` parts of users' messages and tools' outputs: `image_url` an http(s) URL, or a data URL in base64 of a"
+    " PNG, JPEG, WebP or GIF; `detail` `auto`, `low`, `high`, `original`",
+    "shown to the model; who opens a URL is the model's `image_urls`. Tools' images go in a message of the user",
+    (
+        Good(image(PNG), UNSAID),
+        *(Good(image(URL, detail=detail), UNSAID) for detail in ("auto", "low", "high", "original")),
+        *(
+            Good(image(made.data_url(f"image/{kind.lower()}", made.image(kind))), UNSAID)
+            for kind in ("JPEG", "WEBP", "GIF")
+        ),
+        Good(image(made.data_url("image/jpg", made.image("JPEG")), detail=None), UNSAID),
+        Good(image("http://93.184.216.34/a.png?x=1#y"), UNSAID),
+        Good(image("https://[2606:2800:220:1:248:1893:25c8:1946]/a.png"), UNSAID),
+        Good([CALL, {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE]}], UNSAID),
+    ),
+    wrong_images(),
+    (
+        "test_an_image_reaches_the_model_with_its_detail_also_from_earlier_in_a_chain",
+        "test_images_of_tools_follow_their_outputs_as_the_users",
+        "test_a_worker_that_opens_urls_sends_the_image_itself",
+    ),
+    "images",
+)
+INPUT_FILES = Parameter(
+    "input",
+    "`input_file` parts of users' messages and tools' outputs: `file_data` in base64 or a data URL, or `file_url`;"
+    " `filename`; `detail` `auto`, `low`, `high`. PDF, Word, Excel, PowerPoint (2007 and newer), OpenDocument text,"
+    " RTF, HTML, and texts in UTF-8",
+    "its text is shown to the model under its name; what cannot be read fails with `invalid_prompt`",
+    (
+        Good(file(PDF), UNSAID),
+        Good(file(encoded(made.pdf("x")), None, detail="low"), UNSAID),
+        Good(file(encoded(made.docx("x")), "a.DOCX"), UNSAID),
+        Good(file(encoded("ä;ö".encode()), "a.csv"), UNSAID),
+        Good(file(encoded(b"plain"), None), UNSAID),
+        Good(shown({"type": "input_file", "file_url": "https://example.com/a.pdf"}), UNSAID),
+    ),
+    wrong_files(),
+    (
+        "test_the_text_of_every_kind_of_file_reaches_the_model",
+        "test_a_file_that_cannot_be_read_fails_the_response_and_is_named",
+    ),
+    "files",
+)
