@@ -157,14 +157,14 @@ class _Pinned(AbstractResolver):
     async def resolve(
         self,
         host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002  # theirs
+        port: int = 0,  # noqa: ARG002  # aiohttp's signature
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
     ) -> list[ResolveResult]:
         return [
             ResolveResult(
                 hostname=host,
                 host=one,
-                port=port,
+                port=self._pins.port,
                 family=socket.AF_INET6 if ":" in one else socket.AF_INET,
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
