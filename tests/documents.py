@@ -93,11 +93,11 @@ def encrypted_pdf() -> bytes:
     return pdf("Secret", trailer=encryption)
 
 
-def pdf_bomb(size: int) -> bytes:
-    """A PDF whose one page unpacks to so many bytes, packed twice."""
-    return pdf(
-        "x", content=zlib.compress(zlib.compress(b" " * size, 9), 9), filters="/Filter[/FlateDecode/FlateDecode]"
-    )
+def pdf_bomb(megabytes: int) -> bytes:
+    """A PDF whose one page unpacks to so much, packed twice."""
+    packer = zlib.compressobj()
+    once = b"".join(packer.compress(b" " * 1024 * 1024) for _ in range(megabytes)) + packer.flush()
+    return pdf("x", content=zlib.compress(once, 9), filters="/Filter[/FlateDecode/FlateDecode]")
 
 
 def packed(parts: dict[str, str | bytes]) -> bytes:
@@ -165,3 +165,27 @@ def pptx(text: str) -> bytes:
 # A document type that doubles a word thirty times over.
 ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 31))
 ENTITY_BOMB = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY e0 "lol">{ENTITIES}]>'
+
+
+def pdf_of_forms(depth: int) -> bytes:
+    """A PDF of one page, which draws a form twice, which draws a form twice, and so on: 2^depth texts."""
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<</XObject<</X 5 0 R>>>>>>",
+        "<</Length 10>>stream\n/X Do /X Do\nendstream",
+    ]
+    for level in range(depth):
+        inner = f"/XObject<</X {6 + level} 0 R>>"
+        drawn = "/X Do /X Do"
+        objects.append(
+            f"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<<{inner}>>/Length {len(drawn)}>>"
+            f"stream\n{drawn}\nendstream"
+        )
+    text = "BT /F 1 Tf (lol) Tj ET"
+    fonts = "<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+    objects.append(
+        f"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources{fonts}/Length {len(text)}>>stream\n{text}\nendstream"
+    )
+    body = "".join(f"{number} 0 obj{one}\nendobj\n" for number, one in enumerate(objects, 1))
+    return f"%PDF-1.4\n{body}trailer<</Root 1 0 R>>".encode()
