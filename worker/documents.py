@@ -24,6 +24,7 @@ _BYTES_A_CHARACTER = 12
 _OVER = {
     -signal.SIGXCPU: "takes too long to read.",
     -signal.SIGALRM: "takes too long to read.",
+    -signal.SIGKILL: "takes too much time or memory to read.",
     NO_MEMORY: "takes too much memory to read.",
     -signal.SIGABRT: "takes too much memory to read.",
 }

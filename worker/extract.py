@@ -58,13 +58,14 @@ def main() -> None:
 def _confine(task: Task) -> None:
     limits = {
         resource.RLIMIT_AS: task.memory_bytes,
-        resource.RLIMIT_CPU: task.timeout_s,
         resource.RLIMIT_FSIZE: _FILE_BYTES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 64,
     }
     for what, limit in limits.items():
         resource.setrlimit(what, (limit, limit))
+    # At the second of these two there is no signal that says why.
+    resource.setrlimit(resource.RLIMIT_CPU, (task.timeout_s, task.timeout_s + 1))
     # Also where nobody is left to kill it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(task.timeout_s + 1)

@@ -35,7 +35,7 @@ _AFTER = _in("query", "after", "The ID behind which the page begins: `last_id` o
 _INCLUDE = _in(
     "query",
     "include[]",
-    "Taken as the official API does; nothing that it names is made here.",
+    "Images in data URLs are listed among input items only where they are asked for; the others change nothing.",
     {"type": "array", "items": _text(enum=sorted(get_args(Include)))},
     style="form",
     explode=True,

@@ -190,7 +190,7 @@ ENDPOINTS = (
     Endpoint(
         "GET /v1/responses/{id}/input_items",
         "`limit`, `order`, `after`, `include[]`",
-        "a list: the context the response was created with, then its own input",
+        "a list: the context the response was created with, then its own input; a page of over 32 MB ends early",
         "test_pages_of_items_add_up_to_all_of_them",
         (UNKNOWN, INCLUDE, *PAGES),
     ),
@@ -302,8 +302,9 @@ ASKED = (
         "include, include[]",
         "query of polls and input items",
         "as `include` below",
-        "none",
-        "test_an_unknown_include_is_refused_and_a_known_one_changes_nothing",
+        "input items show images in data URLs with `message.input_image.image_url`, those of computers with "
+        "`computer_call_output.output.image_url`, else null; nothing else",
+        "test_items_list_images_in_data_urls_only_where_they_are_asked_for",
     ),
     Asked(
         "x-request-id",

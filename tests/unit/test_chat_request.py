@@ -231,3 +231,45 @@ def test_reasoning_and_hosted_tools_items_are_not_shown() -> None:
     assert messages(inputs.REASONING, hosted, message("user", "hi"), {"type": "mcp_call", "role": "user"}) == [
         {"role": "user", "content": "hi"}
     ]
+
+
+def picture(detail: str = "auto") -> dict[str, Any]:
+    return {"type": "input_image", "image_url": "https://example.com/a.png", "detail": detail}
+
+
+def sent_picture(detail: str = "auto") -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": detail}}
+
+
+def test_a_message_with_an_image_is_a_list_of_parts_in_its_order() -> None:
+    content = [inputs.TEXT, picture("low"), inputs.TEXT, picture("original")]
+
+    assert messages({"role": "user", "content": content}) == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "hi"},
+                sent_picture("low"),
+                {"type": "text", "text": "hi"},
+                sent_picture("high"),  # of the Responses API's words the one servers know
+            ],
+        }
+    ]
+
+
+def test_a_file_is_its_text_under_its_name_in_one_text_with_the_rest() -> None:
+    file = {"type": "input_file", "filename": "a.pdf", "text": "Page one."}
+    item = {"type": "message", "role": "user", "content": [inputs.TEXT, file]}
+
+    assert chat_request.messages(None, [item]) == [
+        {"role": "user", "content": "hi\n[File: a.pdf]\nPage one.\n[End of the file]\n"}
+    ]
+
+
+def test_what_parallel_tools_showed_follows_all_their_outputs() -> None:
+    shown = inputs.OUTPUT | {"output": [picture(), inputs.TEXT]}
+    sent = messages(inputs.CALL, inputs.CUSTOM_CALL, shown, inputs.CUSTOM_OUTPUT, message("assistant", "I see."))
+
+    assert [one["role"] for one in sent] == ["assistant", "tool", "tool", "user", "assistant"]
+    assert sent[1] == TOLD | {"content": "hi"}
+    assert sent[3]["content"] == [{"type": "text", "text": "What the tool call call_1 showed:"}, sent_picture()]
