@@ -1,7 +1,7 @@
 """The processes that read documents: bounded in time and in number, and gone with whoever asked."""
 
 import asyncio
-import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,20 @@ SLOW = b"<table>" + b"<tr><td>a<b>b</b><a href='x'>y</a></td></tr>" * 600_000
 
 
 def readers() -> list[str]:
-    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    children = [child for task in tasks for child in task.read_text().split()]
-    return [one for one in children if b"worker.extract" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    """The processes that read for this one, by their IDs."""
+    return [child for task in Path("/proc/self/task").iterdir() for child in _children(task) if _reads(child)]
+
+
+def _children(task: Path) -> list[str]:
+    with suppress(OSError):  # the thread has ended meanwhile
+        return (task / "children").read_text().split()
+    return []
+
+
+def _reads(child: str) -> bool:
+    with suppress(OSError):  # the process has
+        return b"worker.extract" in Path(f"/proc/{child}/cmdline").read_bytes()
+    return False
 
 
 def slowly(timeout_s: float = 30) -> Documents:
