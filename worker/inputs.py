@@ -112,11 +112,14 @@ class Inputs:
         limit = self._settings.image_limit_bytes
         try:
             fetched = await self._fetch(url, limit, media.is_image_type, gathering)
-            return media.data_url(media.check_image(fetched.data, self._settings), fetched.data)
+            return await asyncio.to_thread(self._checked, fetched.data)
         except Unfetched as error:
             raise errors.Refused(f"{what} {error}", code=_IMAGE_CODES[error.kind]) from error
         except errors.InvalidRequest as error:
             raise errors.Refused(f"{what} {error}", code=error.code) from error
+
+    def _checked(self, data: bytes) -> str:
+        return media.data_url(media.check_image(data, self._settings), data)
 
     async def _file(self, part: Part, gathering: _Gathering) -> Part:
         """A file with its text and its name."""
@@ -133,6 +136,9 @@ class Inputs:
             text = await self._documents.text(file.data, file.media_type) if file.text is None else file.text
         except (Unfetched, errors.InvalidRequest, errors.Refused) as error:
             raise errors.Refused(f"{what} {error}", code="invalid_prompt") from error
+        gathering.left_bytes -= len(text)
+        if gathering.left_bytes < 0:
+            raise errors.Refused(f"{what} and those before it have too much text.", code="invalid_prompt")
         return {"type": "input_file", "filename": name, "text": text}
 
     async def _fetch(self, url: str, limit_bytes: int, takes: Callable[[str], bool], gathering: _Gathering) -> Fetched:
