@@ -46,6 +46,11 @@ _WRONG_VALUES = {
         "Invalid '{param}': it has {actual_length} pairs; at most {max_length} are allowed.",
     ),
     "unsupported": ("unsupported_parameter", "'{param}' is not supported."),
+    "extra_forbidden": ("unknown_parameter", "Unknown parameter: '{param}'."),
+    "variable_name": (
+        "invalid_value",
+        "Invalid '{param}': the name of a variable has 1 to 64 letters, digits, '_' or '-'.",
+    ),
     "greater_than_equal": ("{number}_below_min_value", "Invalid '{param}': {value} is less than {ge}."),
     "less_than_equal": ("{number}_above_max_value", "Invalid '{param}': {value} is more than {le}."),
 }
@@ -77,7 +82,7 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
         raise errors.InvalidRequest(
             "service_tier 'over-limit' cannot be asked for; only a response may carry it.", param="service_tier"
         )
-    return _validate(CreateResponse, body)
+    return validate(CreateResponse, body)
 
 
 def repeat(body: dict[str, Any]) -> Repeat | None:
@@ -153,7 +158,12 @@ def _bytes() -> bytes:
     return body
 
 
-def _validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
+def validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
+    """A body, checked.
+
+    Raises:
+        errors.InvalidRequest: it does not fit; the first field that does not is named.
+    """
     try:
         return schema.model_validate(body)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings
 from core.keys import Keys
+from core.prompts import Prompts
 from core.queue import Doorbell
 from core.responses import Responses
 from core.settings import Settings
@@ -42,6 +43,7 @@ class Core:
     catalog: Catalog
     schema: Schema
     keys: Keys
+    prompts: Prompts
     creation: Creation
     responses: Responses
     waiting: Waiting
@@ -91,6 +93,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             catalog=models,
             schema=Schema(database),
             keys=Keys(database, cache_s=settings.key_cache_s),
+            prompts=Prompts(database, settings),
             creation=Creation(database, doorbell, dispatch, models, settings),
             responses=Responses(database, endings),
             waiting=waiting,

@@ -61,7 +61,7 @@ def build(connection: Connection, project_id: str, request: CreateResponse) -> C
 
 def pack(request: CreateResponse, context: Context) -> str:
     """A request and its context as a row keeps them."""
-    asked = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"input"})
+    asked = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"input", "prompt"})
     return jsonio.dumps({"request": asked, "context": context.items, "own": context.own})
 
 

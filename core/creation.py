@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import context, errors, ids, inputs, jsonio, tiers, transcript
-from core.catalog import Catalog
+from core import context, errors, ids, inputs, jsonio, prompts, tiers, transcript
+from core.catalog import Catalog, ModelConfig
 from core.db import Connection, Database
 from core.dispatch import Dispatch
 from core.keys import Caller
@@ -65,9 +65,8 @@ class Creation:
             errors.Forbidden: the key may not use the tier. Nothing is written.
             errors.StoreUnavailable: it is not known to be written.
         """
-        rules.check(request)
-        self._catalog.get(request.model)
-        inputs.check(request, self._settings)
+        if request.prompt is None:  # what needs no look at Postgres is refused without one
+            self._model(request)
         tier = self._tier(caller, request)
         response_id = ids.new("resp")
         created_at = int(time.time())
@@ -86,6 +85,13 @@ class Creation:
         if rung:
             self._ring(response_id)
         return created
+
+    def _model(self, request: CreateResponse) -> ModelConfig:
+        """The model of a request that can be taken, as far as it says itself."""
+        rules.check(request)
+        model = self._catalog.get(request.model or "")
+        inputs.check(request, self._settings)
+        return model
 
     def _tier(self, caller: Caller, request: CreateResponse) -> Tier:
         options = request.background_options
@@ -115,12 +121,16 @@ class Creation:
             )
             if taken is not None and taken.response_id != response_id:
                 return _repeated(taken, repeat), False
-        whole = context.build(connection, caller.project_id, request)
+        resolved = prompts.resolve(connection, caller.project_id, request, self._settings)
+        with resolved.naming():
+            request = resolved.request
+            model = self._model(request)
+            whole = context.build(connection, caller.project_id, request)
         first = document.first(response_id, request, tier, created_at)
-        if self._catalog.get(request.model).concurrency is not None:
+        if model.concurrency is not None:
             # A model's limit is exact: its counting must not overlap with another's.
             lanes.lock(connection, tiers.LANE)
-        values = self._values(caller, request, tier, whole, first)
+        values = self._values(caller, request, model, tier, whole, first)
         contents.insert(connection, caller.project_id, whole.contents)
         rung = store.insert(connection, values)
         needed = inputs.references(whole.items)
@@ -133,11 +143,11 @@ class Creation:
         self,
         caller: Caller,
         request: CreateResponse,
+        model: ModelConfig,
         tier: Tier,
         whole: context.Context,
         first: document.Document,
     ) -> dict[str, object]:
-        model = self._catalog.get(request.model)
         announced = [{"type": "response.created", "response": first}]
         if request.background:
             announced.append(transcript.lifecycle(first))

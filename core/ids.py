@@ -5,6 +5,7 @@ import secrets
 import time
 
 _RESPONSE = re.compile(r"resp_[0-9a-f]{48}\Z")
+_PROMPT = re.compile(r"pmpt_[0-9a-f]{48}\Z")
 
 
 def new(prefix: str) -> str:
@@ -18,3 +19,8 @@ def new(prefix: str) -> str:
 def is_response_id(text: str) -> bool:
     """Whether `text` could be the ID of a response of ours; anything else is unknown without a query."""
     return _RESPONSE.match(text) is not None
+
+
+def is_prompt_id(text: str) -> bool:
+    """Whether `text` could be the ID of a prompt of ours."""
+    return _PROMPT.match(text) is not None

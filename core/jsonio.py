@@ -13,3 +13,8 @@ def dumps(value: Any) -> str:
 def loads(text: str | bytes) -> Any:
     """The value of JSON text of ours."""
     return orjson.loads(text)
+
+
+def pretty(text: str) -> str:
+    """JSON text of ours for a person."""
+    return orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2).decode()

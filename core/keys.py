@@ -63,6 +63,18 @@ class Keys:
             project_id = keys.ensure_project(connection, ids.new("proj"), project)
             keys.upsert(connection, ids.new("key"), project_id, hashed=_hash(secret), hint=secret[-4:], rights=rights)
 
+    def project(self, name: str) -> str:
+        """The ID of the project called `name`.
+
+        Raises:
+            errors.NotFound: there is none; a project is made with its first key.
+        """
+        with self._database.connection() as connection:
+            project_id = keys.find_project(connection, name)
+        if project_id is None:
+            raise errors.NotFound(f"There is no project '{name}'.")
+        return project_id
+
     def listed(self) -> list[Listed]:
         """All keys, without the keys themselves."""
         with self._database.connection() as connection:

@@ -1,13 +1,13 @@
 """What a client may do with a response that is there: get, cancel, delete, list."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from core import errors, ids, inputs, jsonio, transcript
 from core.db import Connection, Database
 from core.endings import Endings, cancelled
 from core.keys import Caller
 from core.lifecycle import Status, is_terminal
+from core.pages import Page, page_of
 from core.schemas import document
 from core.schemas.items import Item
 from core.store import contents, events, listing
@@ -15,16 +15,6 @@ from core.store import responses as store
 
 # Of large items, a page of input items has fewer than were asked for.
 PAGE_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of a list: JSON texts of its entries, in order."""
-
-    data: list[str]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class Responses:
@@ -126,7 +116,7 @@ class Responses:
                 size += len(page[-1][1])
                 if size > PAGE_BYTES:
                     break
-        return _page(page, more=len(items) > len(page))
+        return page_of(page, more=len(items) > len(page))
 
     def listed(
         self,
@@ -158,7 +148,7 @@ class Responses:
                 metadata=metadata,
             )
             entries = [(row.id, self._current(connection, row)) for row in rows[:limit]]
-        return _page(entries, more=len(rows) > limit)
+        return page_of(entries, more=len(rows) > limit)
 
 
 def _behind(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
@@ -182,15 +172,6 @@ def _listed(connection: Connection, response_id: str, item: Item, include: Colle
             raise unknown(response_id)  # deleted this moment
         shown = inputs.changed(shown, lambda part: inputs.filled(part, found))
     return jsonio.dumps(shown)
-
-
-def _page(entries: list[tuple[str, str]], *, more: bool) -> Page:
-    return Page(
-        data=[text for _, text in entries],
-        first_id=entries[0][0] if entries else None,
-        last_id=entries[-1][0] if entries else None,
-        has_more=more,
-    )
 
 
 def find_own(connection: Connection, caller: Caller, response_id: str) -> store.Found | None:

@@ -223,6 +223,7 @@ prompts = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text),
     sa.Column("default_version", sa.Integer, nullable=False),  # what is used where none is asked for
     sa.Column("created_at", _instant, nullable=False, server_default=_now),
     sa.UniqueConstraint("project_id", "name"),

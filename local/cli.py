@@ -14,13 +14,17 @@ class Root(click.Group):
     """A group whose expected errors are one line, and whose larger subgroups are imported when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "keys"]
+        return [*super().list_commands(ctx), "keys", "prompts"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "keys":
             from app.cli import keys
 
             return keys
+        if cmd_name == "prompts":
+            from app.cli_prompts import prompts
+
+            return prompts
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

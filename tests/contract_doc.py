@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.contract import PARAMETERS, Parameter
-from tests.contract.endpoints import ASKED, ENDPOINTS, EVERYWHERE, Refusal
+from tests.contract import ENDPOINTS, PARAMETERS, Parameter
+from tests.contract.endpoints import ASKED, EVERYWHERE, Refusal
 from tests.contract.rows import SAMPLES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/contract.md"

@@ -29,6 +29,8 @@ CREATE = "POST /v1/responses"
 LIST = "GET /v1/responses"
 GET_MODEL = "GET /v1/models/{name}"
 DELETE = "DELETE /v1/responses/{response_id}"
+DELETE_PROMPT = "DELETE /v1/prompts/{prompt_id}"
+LIST_PROMPTS = "GET /v1/prompts"
 
 
 @schemathesis.check
@@ -82,11 +84,14 @@ class Targets:
 
     Args:
         make: makes a response with a status; its ID.
+        make_prompt: makes a prompt that needs no variables and names no model; its ID.
         foreground: whether a create may wait for its answer.
     """
 
-    def __init__(self, make: Callable[[str], str], *, foreground: bool) -> None:
+    def __init__(self, make: Callable[[str], str], make_prompt: Callable[[], str], *, foreground: bool) -> None:
         self._make = make
+        self._make_prompt = make_prompt
+        self._prompt = make_prompt()
         self._foreground = foreground
         self._responses = [(status, make(status)) for status in [*Status, *Status]]
 
@@ -95,10 +100,16 @@ class Targets:
         parameters = case.path_parameters
         if isinstance(parameters, dict) and "response_id" in parameters:
             parameters["response_id"] = self._one_of(parameters["response_id"])
+        if isinstance(parameters, dict) and zlib.crc32(repr(parameters).encode()) % 8:
+            if "prompt_id" in parameters:
+                parameters["prompt_id"] = self._prompt
+            if "version" in parameters:
+                parameters["version"] = "1"
         if case.operation.label == GET_MODEL and zlib.crc32(repr(parameters).encode()) % 2:
             parameters["name"] = MODEL
         if isinstance(case.query, dict) and isinstance(case.query.get("after"), str):
-            case.query["after"] = self._one_of(case.query["after"])
+            listed = case.operation.label == LIST_PROMPTS
+            case.query["after"] = self._prompt if listed else self._one_of(case.query["after"])
         if "Prefer" in case.headers:
             case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")  # the document's example
         if case.operation.label == CREATE and isinstance(case.body, dict):
@@ -108,13 +119,15 @@ class Targets:
         if isinstance(body.get("model"), str) and len(body["model"]) <= 256:
             body["model"] = MODEL
             body.setdefault("input", "Hello.")
+        if isinstance(body.get("prompt"), dict) and isinstance(body["prompt"].get("id"), str):
+            body["prompt"]["id"] = self._prompt
         if isinstance(body.get("previous_response_id"), str):
             body["previous_response_id"] = self._one_of(body["previous_response_id"])
         if not self._foreground and body.get("background") in (None, False):
             body["background"] = True
         if good and zlib.crc32(json.dumps(body).encode()) % 4:
             # What needs another parameter seldom finds it by chance.
-            for name in ("background_options", "previous_response_id", "stream_options", "tool_choice"):
+            for name in ("background_options", "previous_response_id", "prompt", "stream_options", "tool_choice"):
                 body.pop(name, None)
 
     def _one_of(self, made_up: Any) -> Any:
@@ -123,7 +136,10 @@ class Targets:
         return made_up if chance % 8 == 0 else self._responses[chance // 8 % len(self._responses)][1]
 
     def replace(self, case: Any) -> None:
-        """Make another response for one that a case has deleted."""
+        """Make another response or prompt for one that a case has deleted."""
+        if case.operation.label == DELETE_PROMPT:
+            self._prompt = self._make_prompt()
+            return
         gone = case.path_parameters["response_id"]
         for place, (status, response_id) in enumerate(self._responses):
             if response_id == gone:
@@ -160,7 +176,7 @@ def run(schema: Any, targets: Targets) -> Report:
 
     @schemathesis.hook("after_call")
     def look(_context: Any, case: Any, response: Any) -> None:
-        if case.operation.label == DELETE and response.status_code == 200:
+        if case.operation.label in {DELETE, DELETE_PROMPT} and response.status_code == 200:
             targets.replace(case)
 
     report = Report()

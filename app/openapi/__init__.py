@@ -13,6 +13,7 @@ Every error leaves in the same envelope with its four keys, and every answer car
 """
 _TAGS = {
     "Responses": "Create, poll, cancel, delete and list responses.",
+    "Prompts": "Templates that `prompt` of a create may name; each version stays as it is.",
     "Models": "What `model` may name.",
     "Server": "For supervisors, load balancers and readers; no key needed.",
 }

@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field
 from core.lifecycle import Status
 from core.schemas.base import Open
 from core.schemas.items import Status as ItemStatus
-from core.schemas.request import TextConfig
+from core.schemas.prompts import Template
+from core.schemas.request import TextConfig, VariableValue
 from core.schemas.tools import Tool, ToolChoice
 from core.tiers import Tier
 
@@ -99,6 +100,16 @@ class ReasoningEcho(BaseModel):
     summary: str | None
 
 
+class PromptEcho(BaseModel):
+    """The prompt as it was used."""
+
+    id: str
+    version: str
+    variables: dict[str, VariableValue] = Field(
+        description="As the request had them, without the bytes of images and files."
+    )
+
+
 class Response(BaseModel):
     """A response, whatever its status: every key is always there, unless it says otherwise."""
 
@@ -111,7 +122,7 @@ class Response(BaseModel):
     error: ResponseError | None
     frequency_penalty: float
     incomplete_details: IncompleteDetails | None
-    instructions: str | None
+    instructions: str | None = Field(description="With a prompt: its own, with the variables put in.")
     max_output_tokens: int | None
     max_tool_calls: int | None
     metadata: dict[str, str]
@@ -122,6 +133,10 @@ class Response(BaseModel):
     parallel_tool_calls: bool
     presence_penalty: float
     previous_response_id: str | None
+    prompt: PromptEcho = Field(
+        default_factory=lambda: PromptEcho(id="", version="", variables={}),
+        description="Only where the request had it.",
+    )
     prompt_cache_key: str | None
     prompt_cache_retention: str | None
     prompt_cache_options: Open = Field(default_factory=Open, description="Only where the request had it.")
@@ -155,6 +170,38 @@ class _Page(BaseModel):
 
 class ResponseList(_Page):
     data: list[Response]
+
+
+class Prompt(BaseModel):
+    """A stored prompt; versions are numbered from 1, and used is the default one where no other is asked for."""
+
+    id: str
+    object: Literal["prompt"]
+    created_at: int = Field(description="Unix seconds.")
+    name: str
+    description: str | None
+    default_version: str
+    versions: list[str]
+
+
+class PromptVersion(BaseModel):
+    """A version of a prompt, which never changes."""
+
+    prompt_id: str
+    object: Literal["prompt.version"]
+    version: str
+    created_at: int = Field(description="Unix seconds.")
+    template: Template
+
+
+class PromptList(_Page):
+    data: list[Prompt]
+
+
+class DeletedPrompt(BaseModel):
+    id: str
+    object: Literal["prompt"]
+    deleted: Literal[True]
 
 
 class Model(BaseModel):
@@ -192,6 +239,10 @@ ANSWERS = (
     Response,
     ResponseList,
     DeletedResponse,
+    Prompt,
+    PromptVersion,
+    PromptList,
+    DeletedPrompt,
     Model,
     ModelList,
     Health,

@@ -13,6 +13,7 @@ _Parameter = dict[str, Any]
 _ALWAYS = (401, 500, 503)
 _POLLED = ("ETag", "openai-poll-after-ms", "Preference-Applied")
 _EXAMPLE = {"model": "smollm2-135m", "input": "Say hello.", "background": True}
+_TEMPLATE = {"instructions": "Answer in {{language}}.", "variables": {"language": {"default": "French"}}}
 
 
 def _in(place: str, name: str, words: str, schema: dict[str, Any], **more: Any) -> _Parameter:
@@ -93,7 +94,7 @@ def _ok(schema: str, words: str, *carried: str) -> dict[str, Any]:
 
 def paths() -> dict[str, Any]:
     """Every operation by path and method."""
-    return _responses() | _models() | _server()
+    return _responses() | _prompts() | _models() | _server()
 
 
 def _responses() -> dict[str, Any]:
@@ -108,10 +109,7 @@ def _responses() -> dict[str, Any]:
                 description="With `background: true` it is answered at once, as `queued`. Without, the answer is the"
                 " finished response; blanks before it keep the connection alive, and a client that goes away cancels"
                 " it. One that is deleted meanwhile is answered with 404.",
-                requestBody={
-                    "required": True,
-                    "content": {"application/json": {"schema": {"$ref": REF + "CreateResponse"}, "example": _EXAMPLE}},
-                },
+                requestBody=_body("CreateResponse", _EXAMPLE),
                 good=_ok("Response", "Accepted, or finished."),
                 bad=(400, 403, 404, 413, 429),
             ),
@@ -161,6 +159,82 @@ def _responses() -> dict[str, Any]:
                 *(_RESPONSE_ID, _LIMIT, _ORDER, _AFTER, _INCLUDE),
                 good=_ok("ItemList", "A page of the context it was created with and of its own input."),
                 bad=(400, 404),
+            ),
+        },
+    }
+
+
+def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REF + schema}, "example": example}},
+    }
+
+
+def _prompts() -> dict[str, Any]:
+    prompt_id = _in("path", "prompt_id", "The prompt's `id`.", _text(), required=True)
+    number = _in("path", "version", "The version's number.", _text(), required=True)
+    return {
+        "/v1/prompts": {
+            "post": _keyed(
+                "createPrompt",
+                "Prompts",
+                "Store a prompt",
+                requestBody=_body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE}),
+                good=_ok("Prompt", "It has version 1, which is its default."),
+                bad=(400, 413),
+            ),
+            "get": _keyed(
+                "listPrompts",
+                "Prompts",
+                "List the project's prompts",
+                *(_LIMIT, _ORDER, _AFTER),
+                good=_ok("PromptList", "A page of them."),
+                bad=(400,),
+            ),
+        },
+        "/v1/prompts/{prompt_id}": {
+            "get": _keyed(
+                "getPrompt", "Prompts", "Get a prompt", prompt_id, good=_ok("Prompt", "It is here."), bad=(404,)
+            ),
+            "post": _keyed(
+                "updatePrompt",
+                "Prompts",
+                "Change a prompt's name, description or default version",
+                prompt_id,
+                requestBody=_body("UpdatePrompt", {"default_version": "1"}),
+                good=_ok("Prompt", "As it is now."),
+                bad=(400, 404, 413),
+            ),
+            "delete": _keyed(
+                "deletePrompt",
+                "Prompts",
+                "Delete a prompt with its versions",
+                prompt_id,
+                description="Responses that were made with it keep what they have of it.",
+                good=_ok("DeletedPrompt", "It is gone."),
+                bad=(404,),
+            ),
+        },
+        "/v1/prompts/{prompt_id}/versions": {
+            "post": _keyed(
+                "createPromptVersion",
+                "Prompts",
+                "Add a version to a prompt",
+                prompt_id,
+                requestBody=_body("CreatePromptVersion", {"template": _TEMPLATE}),
+                good=_ok("PromptVersion", "It has the next number."),
+                bad=(400, 404, 413),
+            ),
+        },
+        "/v1/prompts/{prompt_id}/versions/{version}": {
+            "get": _keyed(
+                "getPromptVersion",
+                "Prompts",
+                "Get a version with its template",
+                *(prompt_id, number),
+                good=_ok("PromptVersion", "It never changes."),
+                bad=(404,),
             ),
         },
     }

@@ -7,13 +7,14 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from app.openapi.objects import ANSWERS
-from core.schemas import items, parts, request, tools
+from core.schemas import items, parts, prompts, request, tools
 
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/"
 # Two classes of one name in two modules; pydantic tells them apart by words of ours.
 _NAMES = {"core__schemas__items__Reasoning": "ReasoningItem", "core__schemas__request__Reasoning": "Reasoning"}
+_BODIES = (request.CreateResponse, prompts.CreatePrompt, prompts.CreatePromptVersion, prompts.UpdatePrompt)
 # Unions, which pydantic writes out wherever they stand.
 _UNIONS: dict[str, Any] = {
     "InputItem": items.InputItem,
@@ -23,6 +24,7 @@ _UNIONS: dict[str, Any] = {
     "ToolChoice": tools.ToolChoice,
     "TextFormat": request.Format,
 }
+_VARIABLES = {"maxProperties": request.VARIABLES_LIMIT, "propertyNames": {"pattern": f"^{request.VARIABLE_NAME}$"}}
 # The one thing a validator of ours knows of a type and pydantic does not.
 _HOSTED = {"HostedItem": items.HOSTED, "HostedTool": tools.HOSTED, "HostedChoice": tools.HOSTED}
 
@@ -60,8 +62,7 @@ def _nullable(schema: Schema) -> Schema:
 
 def components() -> dict[str, Schema]:
     """Every schema by its name."""
-    wanted = {request.CreateResponse.__name__: request.CreateResponse, **_UNIONS}
-    wanted |= {answer.__name__: answer for answer in ANSWERS}
+    wanted = {found.__name__: found for found in (*_BODIES, *ANSWERS)} | _UNIONS
     made, rest = TypeAdapter.json_schemas(
         [(name, "validation", TypeAdapter(found)) for name, found in wanted.items()],
         ref_template=REF + "{model}",
@@ -74,7 +75,10 @@ def components() -> dict[str, Schema]:
         named[name]["properties"]["type"]["enum"] = list(kinds)
     create = named["CreateResponse"]["properties"]
     create["metadata"]["maxProperties"] = request.METADATA_LIMIT
-    create["input"]["description"] = "Needed, unless `previous_response_id` gives a context."
+    create["model"]["description"] = "Needed, unless `prompt` has one."
+    create["input"]["description"] = "Needed, unless `previous_response_id` or `prompt` gives a context."
+    for name in ("PromptReference", "Template"):
+        named[name]["properties"]["variables"] |= _VARIABLES
     create |= {name: _refused(harmless) for name, harmless in request.UNSUPPORTED.items()}
     named["ItemList"] = _item_list(named["ResponseList"])
     return dict(sorted(named.items()))

@@ -1,12 +1,12 @@
 """Lists under /v1/responses: a project's responses, and what one was given."""
 
-from flask import Blueprint, Response
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from app import query
 from app.auth import caller
-from core import jsonio
-from core.responses import Page, Responses
+from app.pages import listed
+from core.responses import Responses
 
 
 def blueprint(responses: Responses) -> Blueprint:
@@ -24,7 +24,7 @@ def blueprint(responses: Responses) -> Blueprint:
             model=query.text("model"),
             metadata=query.metadata(),
         )
-        return _list(page)
+        return listed(page)
 
     @routes.get("/<response_id>/input_items")
     def input_items(response_id: str) -> ResponseReturnValue:
@@ -36,12 +36,6 @@ def blueprint(responses: Responses) -> Blueprint:
             after=query.after(),
             include=query.include(),
         )
-        return _list(page)
+        return listed(page)
 
     return routes
-
-
-def _list(page: Page) -> Response:
-    # Entries are JSON already.
-    ends = jsonio.dumps({"first_id": page.first_id, "last_id": page.last_id, "has_more": page.has_more})
-    return Response(f'{{"object":"list","data":[{",".join(page.data)}],{ends[1:]}', mimetype="application/json")

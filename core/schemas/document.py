@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.lifecycle import Status
-from core.schemas.request import CreateResponse
+from core.schemas.request import CreateResponse, PromptReference
 from core.tiers import Tier
 
 Document = dict[str, Any]
@@ -57,10 +57,23 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "usage": None,
         "user": request.user,
     }
+    if request.prompt is not None:
+        document["prompt"] = _prompt(request.prompt)
     if request.prompt_cache_options is not None:
         options = request.prompt_cache_options
         document["prompt_cache_options"] = options.model_dump(exclude={"prewarm"}, exclude_none=True)
     return document
+
+
+def _prompt(prompt: PromptReference) -> dict[str, Any]:
+    """A prompt as it was used; the bytes of images and files are not said again with each poll."""
+    variables = prompt.model_dump(exclude_none=True)["variables"]
+    for value in variables.values():
+        if isinstance(value, dict):
+            value.pop("file_data", None)
+            if value.get("image_url", "").startswith("data:"):
+                del value["image_url"]
+    return {"id": prompt.id, "version": prompt.version, "variables": variables}
 
 
 def running(document: Document, output: list[dict[str, Any]]) -> Document:

@@ -1,15 +1,19 @@
 """What `POST /v1/responses` takes: types, bounds and defaults."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from core.schemas.base import NO_NUL, Open, Strict, Text, kind_of, tag, text_or_list
 from core.schemas.items import InputItem
+from core.schemas.parts import Part
 from core.schemas.tools import Tool, ToolChoice
 
 METADATA_LIMIT = 16  # pairs
+VARIABLES_LIMIT = 64  # of one prompt
+VARIABLE_NAME = r"[A-Za-z0-9_-]{1,64}"
 
 # Parameters of the API that are not served: refused by name unless they say what is done anyway, because
 # silently ignoring one would answer a question nobody asked.
@@ -17,7 +21,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "context_management": (),
     "conversation": (),
     "moderation": (),
-    "prompt": (),
     "stream": (False,),
     "top_logprobs": (0,),
     "truncation": ("disabled",),
@@ -40,6 +43,41 @@ def _few(value: Any) -> Any:
     if isinstance(value, dict) and len(value) > METADATA_LIMIT:
         raise PydanticCustomError("too_many_pairs", "", {"max_length": METADATA_LIMIT, "actual_length": len(value)})
     return value
+
+
+def few_and_named(value: Any) -> Any:
+    """Variables by their names, before any of them is looked at."""
+    if isinstance(value, dict) and len(value) > VARIABLES_LIMIT:
+        raise PydanticCustomError("too_many_pairs", "", {"max_length": VARIABLES_LIMIT, "actual_length": len(value)})
+    if isinstance(value, dict) and not all(re.fullmatch(VARIABLE_NAME, name) for name in value):
+        raise PydanticCustomError("variable_name", "")
+    return value
+
+
+def _version(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+# What a variable of a prompt may stand for: a text, or a part of a message.
+VariableValue = Annotated[
+    Annotated[Text, Tag(tag("word"))] | Annotated[Part, Tag(tag("part"))],
+    Discriminator(lambda value: tag("word") if not isinstance(value, dict | BaseModel) else tag("part")),
+]
+# The number of a version, as the wire has it: a text; a number is understood.
+Version = Annotated[
+    str,
+    Field(max_length=64),
+    BeforeValidator(_version),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 64}, {"type": "integer"}]}),
+]
+
+
+class PromptReference(Strict):
+    """A stored prompt, and what its variables stand for this time; without `version`, its default version."""
+
+    id: Annotated[str, Field(max_length=256)]
+    version: Version | None = None
+    variables: Annotated[dict[str, VariableValue], BeforeValidator(few_and_named)] = Field(default_factory=dict)
 
 
 class Reasoning(Open):
@@ -106,13 +144,21 @@ class PromptCacheOptions(Strict):
     comparison_response_id: Annotated[str, Field(max_length=256)] | None = None
 
 
+# Parameters that a prompt may have, too.
+ModelName = Annotated[str, Field(max_length=256)]
+MaxOutputTokens = Annotated[int, Field(ge=16, le=2**31 - 1)]
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+TopP = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Tools = Annotated[list[Tool], Field(max_length=128, fail_fast=True)]
+
+
 class CreateResponse(Strict):
     """A request for a response; fields it does not name are ignored.
 
     Source: openai-openapi CreateResponse; bounds as in its reference, `safety_identifier` as in the newer SDK.
     """
 
-    model: Annotated[str, Field(max_length=256)]
+    model: ModelName | None = None  # or the prompt's; core.creation insists on one
     input: (
         Annotated[
             Annotated[Text, Tag("<text>")]
@@ -122,19 +168,20 @@ class CreateResponse(Strict):
         | None
     ) = None
     instructions: Text | None = None
+    prompt: PromptReference | None = None
     previous_response_id: Annotated[str, Field(max_length=256)] | None = None
     background: bool = False
     background_options: BackgroundOptions | None = None
     store: bool = True
     stream_options: StreamOptions | None = None
     include: Annotated[list[Include], Field(max_length=20, fail_fast=True)] = Field(default_factory=list)
-    max_output_tokens: Annotated[int, Field(ge=16, le=2**31 - 1)] | None = None
+    max_output_tokens: MaxOutputTokens | None = None
     max_tool_calls: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1
-    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1
+    temperature: Temperature = 1
+    top_p: TopP = 1
     presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0
     frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0
-    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] = Field(default_factory=list)
+    tools: Tools = Field(default_factory=list)
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
     reasoning: Reasoning | None = None

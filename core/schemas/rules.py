@@ -18,13 +18,17 @@ def check(request: CreateResponse) -> None:
     Raises:
         errors.InvalidRequest: two of them do not; the later one in the reference is named.
     """
+    if request.model is None:
+        raise errors.InvalidRequest(
+            "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
+        )
     if request.background and not request.store:
         raise errors.InvalidRequest(
             "background can only be used when `store` is true (background=true requires store=true).",
             param="background",
             code="unsupported_parameter",
         )
-    if request.input is None and request.previous_response_id is None:
+    if request.input is None and request.previous_response_id is None and request.prompt is None:
         raise errors.InvalidRequest(
             "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
         )

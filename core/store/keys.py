@@ -38,6 +38,12 @@ def ensure_project(connection: Connection, project_id: str, name: str) -> str:
     return str(row[0])
 
 
+def find_project(connection: Connection, name: str) -> str | None:
+    """The ID of the project called `name`, or None."""
+    row = connection.execute("select id from projects where name = %s", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def upsert(
     connection: Connection, key_id: str, project_id: str, *, hashed: bytes, hint: str, rights: Iterable[str]
 ) -> None:

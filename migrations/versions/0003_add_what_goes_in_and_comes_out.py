@@ -41,6 +41,7 @@ create table prompts (
     id text primary key,
     project_id text not null references projects (id),
     name text not null,
+    description text,
     default_version integer not null,
     created_at timestamptz not null default now(),
     unique (project_id, name)

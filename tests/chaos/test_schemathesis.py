@@ -1,9 +1,12 @@
 """Every operation of the OpenAPI document, sent to a real API process with a worker behind it."""
 
+from typing import Any
+
 import openai
 import pytest
 import schemathesis
 
+from core import ids
 from tests import fuzz
 from tests.model_server import ModelServer
 from tests.stack import Stack
@@ -39,10 +42,14 @@ def test_whatever_is_sent_to_real_processes_is_answered_as_documented_and_never_
             until(lambda: _is(client, created.id, status))
             return created.id
 
+        def made_prompt() -> str:
+            body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
+            return str(client.post("/prompts", body=body, cast_to=dict[str, Any])["id"])
+
         schema = schemathesis.openapi.from_url(
             f"http://127.0.0.1:{stack.port}/openapi.json", config=fuzz.config(stack.key, examples=EXAMPLES)
         )
-        report = fuzz.run(schema, fuzz.Targets(made, foreground=True))
+        report = fuzz.run(schema, fuzz.Targets(made, made_prompt, foreground=True))
 
     print(report)
     assert report.failures == {}

@@ -5,19 +5,22 @@ Tests are parametrised by these tables, and `python -m tests.contract_doc` write
 
 from collections.abc import Iterator
 
-from tests.contract import inputs, plain, refusals, shapes, tools
+from tests.contract import endpoints, inputs, plain, prompts, refusals, shapes, tools
 from tests.contract.rows import SENT, UNSAID, Good, Parameter, Wrong
 
-__all__ = ["PARAMETERS", "SENT", "UNSAID", "Good", "Parameter", "Wrong", "good", "wrong"]
+__all__ = ["ENDPOINTS", "PARAMETERS", "SENT", "UNSAID", "Good", "Parameter", "Wrong", "good", "wrong"]
 
 # In the order of the page.
 PARAMETERS: tuple[Parameter, ...] = (
     *inputs.PARAMETERS,
+    *prompts.PARAMETERS,
     *plain.PARAMETERS,
     *shapes.PARAMETERS,
     *tools.PARAMETERS,
     *refusals.PARAMETERS,
 )
+
+ENDPOINTS = (*endpoints.ENDPOINTS, *prompts.ENDPOINTS)
 
 
 def wrong() -> Iterator[tuple[str, str, Wrong]]:

@@ -45,7 +45,7 @@ def wrong_field(item: dict[str, Any], name: str, what: str, value: Any, code: st
 MODEL = Parameter(
     "model",
     "the name of a configured model",
-    "which model answers; required",
+    "which model answers; required, here or by `prompt`",
     good=(Good("scripted"), Good("meta/llama-3")),
     wrong=(
         Wrong("null", None, "missing_required_parameter"),

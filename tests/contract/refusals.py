@@ -49,7 +49,6 @@ PARAMETERS = (
         ("an ID", "conv_1"),
         ("its object", {"id": "conv_1"}),
     ),
-    absent("prompt", "not served yet", ("a template", {"id": "pmpt_1"})),
     absent("context_management", "not served yet", ("compaction", [{"type": "compaction", "compact_threshold": 1000}])),
     absent("moderation", "not served", ("a model", {"model": "omni-moderation-latest"})),
     *(

@@ -107,7 +107,15 @@ class Api:
         """How many rows there are in every table that a create writes."""
         counts = ", ".join(
             f"(select count(*) from {table})"
-            for table in ("responses", "response_events", "attempts", "projects", "items", "idempotency_keys")
+            for table in (
+                "responses",
+                "response_events",
+                "attempts",
+                "projects",
+                "items",
+                "idempotency_keys",
+                "prompts",
+            )
         )
         return self.sql(f"select {counts}")[0]
 
@@ -166,7 +174,7 @@ def checked(answer: TestResponse, status: str, *, open_responses: bool = True) -
     assert answer.status_code == 200, answer.text
     assert answer.mimetype == "application/json"
     body = answer.get_json()
-    assert body.keys() - {"prompt_cache_options"} == KEYS
+    assert body.keys() - {"prompt_cache_options", "prompt"} == KEYS
     assert body["status"] == status
     Response.model_validate_json(answer.data, strict=True)
     if open_responses:

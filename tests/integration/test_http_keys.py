@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.routing import Rule
 
-from tests.contract.endpoints import ENDPOINTS
+from tests.contract import ENDPOINTS
 from tests.integration.http_api import GOOD, Api, error_of
 
 UNKNOWN = "resp_" + "0" * 48

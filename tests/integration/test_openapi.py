@@ -61,7 +61,8 @@ def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_sai
     schema = document["components"]["schemas"]["CreateResponse"]
 
     assert schema["properties"].keys() == CreateResponse.model_fields.keys() | UNSUPPORTED.keys()
-    assert schema["required"] == ["model"]
+    assert "required" not in schema
+    assert "`prompt`" in schema["properties"]["model"]["description"]
     refused = {name for name, part in schema["properties"].items() if "refused" in part.get("description", "")}
     assert refused == UNSUPPORTED.keys()
 
@@ -71,13 +72,17 @@ def test_the_documented_response_always_has_what_open_responses_requires(documen
     required = {name for name, part in ResponseResource.model_fields.items() if part.is_required()}
 
     assert required - set(schema["required"]) == set()
-    assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options"}
+    assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options", "prompt"}
 
 
 def test_a_created_response_has_no_key_that_is_not_documented(api: Api, document: dict[str, Any]) -> None:
-    created = api.created(prompt_cache_options={"mode": "implicit"})
+    template = {"input": "Say hello.", "model": "scripted"}
+    prompt = api.ask("POST", "/v1/prompts", json={"name": "documented", "template": template}).get_json()
+    created = api.created(prompt_cache_options={"mode": "implicit"}, prompt={"id": prompt["id"]})
 
-    assert created.keys() == document["components"]["schemas"]["Response"]["properties"].keys()
+    schemas = document["components"]["schemas"]
+    assert created.keys() == schemas["Response"]["properties"].keys()
+    assert prompt.keys() == schemas["Prompt"]["properties"].keys()
 
 
 def test_the_docs_page_loads_the_document_and_nothing_from_elsewhere(api: Api) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import schemathesis
 
+from core import ids
 from core.endings import Outcome, failed
 from core.lifecycle import Status
 from tests import fuzz
@@ -36,9 +37,15 @@ def made(api: Api, status: str) -> str:
     return response_id
 
 
+def made_prompt(api: Api) -> str:
+    """The ID of a new prompt."""
+    body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
+    return str(api.ask("POST", "/v1/prompts", json=body).get_json()["id"])
+
+
 def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api) -> None:
     schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app, config=fuzz.config(api.key, examples=EXAMPLES))
-    report = fuzz.run(schema, fuzz.Targets(partial(made, api), foreground=False))
+    report = fuzz.run(schema, fuzz.Targets(partial(made, api), partial(made_prompt, api), foreground=False))
 
     print(report)
     assert report.failures == {}

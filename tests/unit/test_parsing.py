@@ -59,7 +59,6 @@ UNSERVED: dict[str, Any] = {
     "context_management": [{"type": "compaction"}],
     "conversation": "conv_1",
     "moderation": {"model": "m"},
-    "prompt": {"id": "pmpt_1"},
     "stream": True,
     "top_logprobs": 5,
     "truncation": "auto",
@@ -95,7 +94,7 @@ def test_a_value_that_only_looks_like_the_default_is_refused(name: str, value: A
 
 
 def test_what_is_not_served_is_told_before_what_is_missing_without_it() -> None:
-    assert refusal(model=None, input=None, prompt={"id": "pmpt_1"}).param == "prompt"
+    assert refusal(model=None, input=None, moderation={"model": "m"}).param == "moderation"
     assert refusal(input=None, conversation="conv_1").param == "conversation"
     assert refusal(input=[{"type": "function_call_output"}], top_logprobs=3).param == "top_logprobs"
 
@@ -147,7 +146,7 @@ def test_a_body_that_is_wrong_many_times_over_costs_no_more_memory_than_one_that
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             with pytest.raises(errors.InvalidRequest):
-                parsing._validate(CreateResponse, parsed)
+                parsing.validate(CreateResponse, parsed)
             grown = tracemalloc.get_traced_memory()[1] - before
         finally:
             tracemalloc.stop()

@@ -1,0 +1,137 @@
+"""`prompt` of a create, and the endpoints of stored prompts."""
+
+from tests.contract.endpoints import PAGES, Endpoint, Refusal
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+
+NOBODY = {"id": "pmpt_" + "0" * 48}
+
+PROMPT = Parameter(
+    "prompt",
+    "`{id, version, variables}`: a stored prompt of the project; a version's number as a text, default the prompt's "
+    "default; a text, or an `input_text`, `input_image` or `input_file` part, for each variable",
+    "what the version says at create, for good: its messages before `input`, and each parameter that it has and the "
+    "request has not; echoed with the version that was used, without bytes of images and files",
+    good=(Good(None, UNSAID),),
+    wrong=(
+        *not_of("an object"),
+        Wrong("no ID", {}, "missing_required_parameter", "prompt.id"),
+        Wrong("a number for the ID", {"id": 1}, "invalid_type", "prompt.id"),
+        Wrong("an ID over 256 characters", {"id": "p" * 257}, "string_above_max_length", "prompt.id"),
+        Wrong("an unknown ID", NOBODY, "prompt_not_found", "prompt.id"),
+        Wrong("an ID with NUL", {"id": "\0"}, "prompt_not_found", "prompt.id"),
+        Wrong("an unknown ID with a version", NOBODY | {"version": "1"}, "prompt_not_found", "prompt.id"),
+        Wrong("a decimal for the version", NOBODY | {"version": 1.0}, "invalid_type", "prompt.version"),
+        Wrong("true for the version", NOBODY | {"version": True}, "invalid_type", "prompt.version"),
+        Wrong("a long version", NOBODY | {"version": "1" * 65}, "string_above_max_length", "prompt.version"),
+        Wrong("a list of variables", NOBODY | {"variables": ["a"]}, "invalid_type", "prompt.variables"),
+        Wrong(
+            "65 variables",
+            NOBODY | {"variables": dict.fromkeys(map(str, range(65)), "")},
+            "object_above_max_properties",
+            "prompt.variables",
+        ),
+        Wrong(
+            "a variable's name with a blank", NOBODY | {"variables": {"a b": ""}}, "invalid_value", "prompt.variables"
+        ),
+        Wrong("a number for a variable", NOBODY | {"variables": {"a": 5}}, "invalid_type", "prompt.variables.a"),
+        Wrong("null for a variable", NOBODY | {"variables": {"a": None}}, "invalid_type", "prompt.variables.a"),
+        Wrong(
+            "an unknown part for a variable",
+            NOBODY | {"variables": {"a": {"type": "output_video"}}},
+            "invalid_value",
+            "prompt.variables.a.type",
+        ),
+    ),
+    proof=(
+        "test_a_prompt_becomes_instructions_and_messages_before_the_input",
+        "test_what_the_request_says_itself_goes_before_what_the_prompt_says",
+        "test_a_response_keeps_what_it_has_of_a_prompt_that_changes_or_goes",
+        "test_a_variable_that_is_missing_unknown_or_of_another_type_is_named",
+        "test_values_that_would_make_the_prompt_too_long_are_refused_before_anything_is_put_together",
+        "test_a_version_that_is_not_there_is_refused_by_its_place",
+    ),
+)
+PARAMETERS = (PROMPT,)
+
+UNKNOWN = Refusal(
+    404,
+    None,
+    "the key's project has no such prompt; `param` is `prompt_id`",
+    "test_another_projects_prompt_is_exactly_as_unknown_as_one_that_never_was",
+)
+TEMPLATE = Refusal(
+    400,
+    "invalid_value",
+    "a template that cannot be used: the place in it is named",
+    "test_a_template_that_cannot_be_used_is_refused_by_the_place_in_it",
+)
+NAME = Refusal(400, "prompt_name_taken", "the project has one of that name", "test_a_name_is_unique_in_its_project")
+FIELD = Refusal(
+    400, "unknown_parameter", "a field that there is not", "test_a_field_that_a_prompt_does_not_have_is_refused"
+)
+
+ENDPOINTS = (
+    Endpoint(
+        "POST /v1/prompts",
+        "JSON: `name`, `description`, `template` ([prompts.md](prompts.md)); OpenAI has no such endpoints",
+        "the prompt: `{id, object, created_at, name, description, default_version, versions}`",
+        "test_a_prompt_is_made_with_version_1_and_found_again",
+        (TEMPLATE, NAME, FIELD),
+    ),
+    Endpoint(
+        "GET /v1/prompts",
+        "`limit`, `order`, `after`",
+        "a list of the project's prompts, newest first",
+        "test_pages_of_prompts_add_up_to_all_of_them",
+        PAGES,
+    ),
+    Endpoint(
+        "GET /v1/prompts/{id}", "", "the prompt", "test_a_prompt_is_made_with_version_1_and_found_again", (UNKNOWN,)
+    ),
+    Endpoint(
+        "POST /v1/prompts/{id}",
+        "JSON: `name`, `description`, `default_version`; what is not there stays",
+        "the prompt",
+        "test_a_prompt_may_get_another_name_and_another_default_version",
+        (
+            UNKNOWN,
+            NAME,
+            FIELD,
+            Refusal(
+                400,
+                "invalid_value",
+                "`default_version` that there is not",
+                "test_a_version_that_is_not_there_is_refused_by_its_place",
+            ),
+        ),
+    ),
+    Endpoint(
+        "DELETE /v1/prompts/{id}",
+        "",
+        "`{id, object, deleted}`",
+        "test_a_deleted_prompt_is_gone_with_its_versions",
+        (UNKNOWN,),
+    ),
+    Endpoint(
+        "POST /v1/prompts/{id}/versions",
+        "JSON: `template`; `make_default`",
+        "the version: `{prompt_id, object, version, created_at, template}`",
+        "test_versions_are_numbered_from_1_and_never_change",
+        (UNKNOWN, TEMPLATE, FIELD),
+    ),
+    Endpoint(
+        "GET /v1/prompts/{id}/versions/{id}",
+        "",
+        "the version",
+        "test_versions_are_numbered_from_1_and_never_change",
+        (
+            UNKNOWN,
+            Refusal(
+                404,
+                None,
+                "no such version; `param` is `version`",
+                "test_a_version_that_is_not_there_is_refused_by_its_place",
+            ),
+        ),
+    ),
+)
