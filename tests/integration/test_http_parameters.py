@@ -84,10 +84,10 @@ def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name:
             "Invalid value for 'input[0].role': \"nobody\"; expected 'user', 'assistant', 'system' or 'developer'.",
         ),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
             (
-                "Invalid value for 'input[0].content[0].type': \"input_image\"; "
-                "expected 'input_text', 'output_text' or 'refusal'."
+                "Invalid value for 'input[0].content[0].type': \"input_audio\"; "
+                "expected 'input_text', 'input_image', 'input_file', 'output_text' or 'refusal'."
             ),
         ),
         (
