@@ -146,13 +146,15 @@ def test_while_a_circuit_is_open_the_server_sees_one_request_at_a_time_and_none_
     stack: Stack, first: ModelServer
 ) -> None:
     stack.up()
+    stack.start("worker-2")
     with stack.client() as client:
-        ids = submit(client, 10, model="single", tag="full", status=503, fail_times=20)
-        until(lambda: stack.sql("select 1 from circuits"))
+        ids = submit(client, 10, model="single", tag="full", status=503, fail_times=24)
+        # By then nobody who was running when it opened waits in a slot any more.
+        until(lambda: stack.sql("select 1 from circuits where failures > 2"), within_s=30)
         opened_at = time.monotonic()
         until(lambda: statuses(stack, ids) == {"completed"}, within_s=60)
 
-    probes = [one for one in starts(first, "full")[:21] if one > opened_at]
+    probes = [one for one in starts(first, "full")[:25] if one > opened_at]
     assert len(probes) >= 3
     gaps = [later - earlier for earlier, later in pairwise(probes)]
     assert min(gaps) > 0.45  # the shortest time a circuit is open
