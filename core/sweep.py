@@ -23,6 +23,8 @@ BATCH = 50
 DISPATCHES = 5
 # Large parts that deleted responses let go, looked at in one round.
 CONTENTS = 200
+# Rows that a round deletes of a kind at the most: a statement must stay far below its time-out.
+CLEANED = 500
 # A response that is not stored goes with its delivery; what was never delivered, so long after its end.
 KEEP_UNSTORED_S = 60
 # Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
@@ -43,23 +45,41 @@ class Sweep:
     def run(self) -> None:
         """Ring again, dispatch, recover lost runs, end what is overdue, forget dead workers and old circuits.
 
+        What others wait for comes first, and no step costs another its turn.
+
         Raises:
             errors.StoreUnavailable: the round stopped there; the next one does the rest.
         """
+        for step in (
+            self._expire,
+            self._unring,
+            self._cancel_left,
+            self._dispatch_waiting,
+            self._clean,
+            self._delete_released,
+        ):
+            try:
+                step()
+            except errors.StoreBusy as error:
+                log.warning("cannot recover now", extra={"step": step.__name__.strip("_"), "cause": str(error)})
+
+    def _unring(self) -> None:
         with self._database.connection() as connection:
             unclaimed = lanes.unring_unclaimed(connection, self._settings.claim_within_s)
-            if unclaimed:
-                log.warning("nobody claimed in time", extra={"responses": unclaimed})
-            workers.delete_unseen(connection, FORGET_WORKERS_S)
-            circuits.delete_old(connection, FORGET_CIRCUITS_S)
-            responses.delete_unstored(connection, KEEP_UNSTORED_S)
-            idempotency.delete_old(connection, KEY_KEPT_S)
-        self._delete_released()
-        self._expire()
-        self._cancel_left()
+        if unclaimed:
+            log.warning("nobody claimed in time", extra={"responses": unclaimed})
+
+    def _dispatch_waiting(self) -> None:
         for _ in range(DISPATCHES):
             if not self._dispatch.dispatch(tiers.LANE):
                 break
+
+    def _clean(self) -> None:
+        with self._database.connection() as connection:
+            workers.delete_unseen(connection, FORGET_WORKERS_S)
+            circuits.delete_old(connection, FORGET_CIRCUITS_S)
+            responses.delete_unstored(connection, KEEP_UNSTORED_S, CLEANED)
+            idempotency.delete_old(connection, KEY_KEPT_S, CLEANED)
 
     def _delete_released(self) -> None:
         try:
@@ -75,17 +95,18 @@ class Sweep:
             self._safely(
                 response_id,
                 lambda response_id=response_id: self._endings.end(  # type: ignore[misc]
-                    response_id, cancelled("nobody waits for it any more"), lambda row: not row.background
+                    response_id, cancelled("nobody waits for it any more"), lambda row: row.left
                 ),
             )
 
     def _expire(self) -> None:
+        stuck: set[str] = set()
         while True:
             with self._database.connection() as connection:
-                found = runs.expired(connection, BATCH)
-            moved = sum(self._safely(one.id, lambda one=one: self._recover(one)) for one in found)  # type: ignore[misc]
-            # Another sweeper may have been first for some of them: what is left of a full batch needs another look.
-            if not moved or len(found) < BATCH:
+                found = runs.expired(connection, BATCH, but=stuck)
+            # What cannot be helped in this round must not stand in the way of the others.
+            stuck |= {one.id for one in found if not self._safely(one.id, lambda one=one: self._recover(one))}  # type: ignore[misc]
+            if len(found) < BATCH:
                 return
 
     def _safely(self, response_id: str, recover: Callable[[], object]) -> bool:

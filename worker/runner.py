@@ -73,9 +73,8 @@ class Runner:
                 interruption.interrupt(str(error))
 
     async def _run(self, response_id: str, interruption: "Interruption") -> str:
-        claimed_at = time.monotonic()
         try:
-            attempt = await self._call(lambda: self._attempts.claim(response_id, self._worker_id))
+            attempt, claimed_at = await self._call(lambda: self._claim(response_id))
         except errors.StoreUnavailable as error:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
             return "not claimed: Postgres is away"
@@ -87,6 +86,11 @@ class Runner:
                 return await self._go(run, interruption)
         finally:
             self._freed()
+
+    def _claim(self, response_id: str) -> tuple[Attempt | None, float]:
+        """The attempt, and since when its lease may run: not since it waited for its turn to be claimed."""
+        asked_at = time.monotonic()
+        return self._attempts.claim(response_id, self._worker_id), asked_at
 
     async def _go(self, run: Run, interruption: "Interruption") -> str:
         answer = Answer(run)

@@ -21,6 +21,7 @@ class Locked:
     document: str
     lease_lost: bool
     overdue: bool
+    left: bool  # nobody waits for it any more, though it was asked for only while somebody does
     now: int  # Unix seconds of the database's clock
 
 
@@ -28,6 +29,7 @@ _LOCK = """
 select id, project_id, status, background, stored, attempt, worker_id, document,
     coalesce(lease_until < clock_timestamp(), false) as lease_lost,
     coalesce(case status when 'queued' then queued_until else run_until end < clock_timestamp(), false) as overdue,
+    coalesce(followed_until < clock_timestamp(), false) as left,
     extract(epoch from clock_timestamp())::bigint as now
 from responses where id = %s for no key update
 """

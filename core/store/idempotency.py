@@ -45,6 +45,11 @@ def take(
     return Taken(bytes(row[0]), str(row[1]))
 
 
-def delete_old(connection: Connection, kept_s: float) -> None:
-    """Forget keys that are older."""
-    connection.execute("delete from idempotency_keys where created_at < now() - %s * interval '1 s'", (kept_s,))
+def delete_old(connection: Connection, kept_s: float, limit: int) -> None:
+    """Forget some of the keys that are older."""
+    connection.execute(
+        "delete from idempotency_keys where (project_id, key) in ("
+        "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"
+        " order by created_at limit %s for update skip locked)",
+        (kept_s, limit),
+    )

@@ -97,8 +97,11 @@ def delete(connection: Connection, response_id: str) -> None:
     connection.execute("delete from responses where id = %s", (response_id,))
 
 
-def delete_unstored(connection: Connection, after_s: float) -> int:
-    """Delete responses that are not stored and ended so long ago; how many."""
+def delete_unstored(connection: Connection, after_s: float, limit: int) -> int:
+    """Delete some of the responses that are not stored and ended so long ago; how many."""
     return connection.execute(
-        "delete from responses where not stored and finished_at < now() - %s * interval '1 s'", (after_s,)
+        "delete from responses where id in ("
+        "select id from responses where not stored and finished_at < now() - %s * interval '1 s'"
+        " order by finished_at limit %s for update skip locked)",
+        (after_s, limit),
     ).rowcount

@@ -1,6 +1,6 @@
 """Rows of responses as workers and the sweeper move them: claimed, renewed, handed back, expired."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -159,9 +159,11 @@ class Expired:
 _EXPIRED = """
 with lost as (
     select id from responses where status = 'in_progress' and (lease_until < now() or run_until < now())
+        and id <> all (%(but)s)
     limit %(limit)s for no key update skip locked
 ), late as (
     select id from responses where status = 'queued' and queued_until > '-infinity' and queued_until < now()
+        and id <> all (%(but)s)
     order by queued_until limit %(limit)s for no key update skip locked
 ), candidates as (
     select id from lost union all select id from late
@@ -177,8 +179,13 @@ cross join lateral (select c.model is not null and last.outcome is distinct from
 """
 
 
-def expired(connection: Connection, limit: int) -> list[Expired]:
-    """Some of the responses whose lease or clock ran out and that nobody else is ending right now."""
+def expired(connection: Connection, limit: int, *, but: Collection[str] = ()) -> list[Expired]:
+    """Some of the responses whose lease or clock ran out and that nobody else is ending right now.
+
+    Args:
+        limit: of those whose lease and of those whose clock ran out.
+        but: none of these.
+    """
     with connection.cursor(row_factory=class_row(Expired)) as cursor:
-        cursor.execute(_EXPIRED, {"limit": limit})
+        cursor.execute(_EXPIRED, {"limit": limit, "but": list(but)})
         return cursor.fetchall()

@@ -38,7 +38,11 @@ def delete(connection: Connection, worker_id: str) -> None:
 
 def delete_unseen(connection: Connection, unseen_s: float) -> None:
     """Forget workers that were not seen for so long."""
-    connection.execute("delete from workers where seen_at < now() - %s * interval '1 s'", (unseen_s,))
+    connection.execute(
+        "delete from workers where id in ("
+        "select id from workers where seen_at < now() - %s * interval '1 s' for update skip locked)",
+        (unseen_s,),
+    )
 
 
 def live(connection: Connection, seen_s: float) -> list[Worker]:

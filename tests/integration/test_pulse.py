@@ -129,3 +129,18 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     beating(core, settings, test)
     assert sql(settings, "select status from responses where status = 'in_progress'") == []
     assert sql(settings, "select failures from responses where failures > 0") == []
+
+
+def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settings: Settings) -> None:
+    worker(core)
+    response_id = submit(core, caller(core))
+    sql(settings, "update responses set model = 'gone'")
+
+    async def test(pulse: Pulse) -> None:
+        runner = Runner(core.attempts, core.catalog, {}, core.circuits, pulse, settings, worker_id="w1", freed=lambda: None)
+        for _ in range(settings.worker_connections):
+            runner._io.submit(time.sleep, settings.lease_s + 0.5)  # as when Postgres hangs
+        assert await runner.run(response_id) == "failed"
+
+    beating(core, settings, test)
+    assert sql(settings, "select outcome from attempts") == [("failed",)]
