@@ -14,6 +14,7 @@ from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings
 from core.keys import Keys
+from core.operations import Operations
 from core.prompts import Prompts
 from core.queue import Doorbell
 from core.responses import Responses
@@ -46,10 +47,12 @@ class Core:
     prompts: Prompts
     creation: Creation
     responses: Responses
+    operations: Operations
     waiting: Waiting
     attempts: Attempts
     circuits: Circuits
     workers: Workers
+    doorbell: Doorbell
     dispatch: Dispatch
     sweep: Sweep
     bus: Bus
@@ -96,10 +99,12 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             prompts=Prompts(database, settings),
             creation=Creation(database, doorbell, dispatch, models, settings),
             responses=Responses(database, endings),
+            operations=Operations(database, dispatch, endings, models, settings),
             waiting=waiting,
             attempts=Attempts(database, endings, circuits, lease_s=settings.lease_s),
             circuits=circuits,
             workers=Workers(database, seen_s=settings.worker_seen_s),
+            doorbell=doorbell,
             dispatch=dispatch,
             sweep=Sweep(database, dispatch, endings, settings),
             bus=bus,

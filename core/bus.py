@@ -1,14 +1,15 @@
 """Live notices between processes over Redis pub/sub; losing one costs latency only."""
 
 import logging
-import time
 
 import redis
 
+from core.patience import Patience
+
 log = logging.getLogger(__name__)
 
-REST_S = 1.0
-
+# A Redis that has not answered by then is away.
+ANSWER_S = 0.5
 
 # Where every process hears of every response that ended.
 ENDED_CHANNEL = "backburner:ended"
@@ -24,8 +25,10 @@ class Bus:
 
     def __init__(self, redis_url: str) -> None:
         self.redis_url = redis_url
-        self._redis = redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1, socket_keepalive=True)
-        self._quiet_until = 0.0
+        self._redis = redis.Redis.from_url(
+            redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, socket_keepalive=True
+        )
+        self._patience = Patience()
 
     def stop(self, worker_id: str, response_id: str) -> None:
         """Tell a worker that a response it runs has ended."""
@@ -37,12 +40,11 @@ class Bus:
         self._publish(ENDED_CHANNEL, response_id)
 
     def _publish(self, channel: str, message: str) -> None:
-        if time.monotonic() < self._quiet_until:
-            return
         try:
-            self._redis.publish(channel, message)
+            with self._patience.trying(redis.RedisError) as may_try:
+                if may_try:
+                    self._redis.publish(channel, message)
         except redis.RedisError as error:
-            self._quiet_until = time.monotonic() + REST_S
             log.warning("cannot publish", extra={"cause": repr(error)})
 
     def ping(self) -> None:

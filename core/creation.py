@@ -12,7 +12,7 @@ from core.dispatch import Dispatch
 from core.keys import Caller
 from core.queue import Doorbell
 from core.schemas import document, rules
-from core.schemas.request import CreateResponse
+from core.schemas.request import BackgroundOptions, CreateResponse
 from core.settings import Settings
 from core.store import contents, idempotency, lanes
 from core.store import responses as store
@@ -152,8 +152,7 @@ class Creation:
         if request.background:
             announced.append(transcript.lifecycle(first))
         numbered = transcript.number(announced, 0)
-        options = request.background_options
-        window_s = _WINDOWS_S[options.completion_window] if options else None
+        queue_s, whole_s = waits_s(request.background_options, self._settings)
         return {
             "id": first["id"],
             "project_id": caller.project_id,
@@ -162,8 +161,8 @@ class Creation:
             "lane": tiers.LANE,
             "tier": tier.value,
             "run_s": model.timeouts.run,
-            "queue_s": window_s or self._settings.queue_timeout_s,
-            "whole_s": max(window_s or 0, self._settings.whole_timeout_s),
+            "queue_s": queue_s,
+            "whole_s": whole_s,
             "stored": request.store,
             "follow_s": None if request.background else self._settings.follow_s,
             "metadata": jsonio.dumps(request.metadata),
@@ -183,6 +182,12 @@ class Creation:
         except errors.StoreUnavailable:
             # It is accepted; a ring without an answer is taken back by the sweeper.
             return
+
+
+def waits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:
+    """For how long a new response may wait for a worker, and be there as a whole; in seconds."""
+    window_s = _WINDOWS_S[options.completion_window] if options else None
+    return window_s or settings.queue_timeout_s, max(window_s or 0, settings.whole_timeout_s)
 
 
 def _repeated(taken: idempotency.Taken, repeat: Repeat) -> Created:

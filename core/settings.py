@@ -39,6 +39,8 @@ class Settings(BaseSettings):
 
     worker_slots: int = Field(default=200, ge=1)
     worker_connections: int = Field(default=4, ge=2)
+    worker_health_port: int = Field(default=0, ge=0, le=65535)
+    sweeper_health_port: int = Field(default=0, ge=0, le=65535)
     worker_seen_s: float = Field(default=15, gt=0)
     drain_s: float = Field(default=20, ge=0)
 

@@ -68,6 +68,7 @@ responses = sa.Table(
     sa.Column("created_at", _instant, nullable=False, server_default=_now),
     sa.Column("started_at", _instant),
     sa.Column("finished_at", _instant),
+    sa.Column("requeued_from", sa.Text),  # the ended response an operator made this one from; it may be gone
     sa.CheckConstraint(f"status in ({_statuses})", name="status"),
     sa.CheckConstraint(
         "(finished_at is not null) = (status in ('completed', 'incomplete', 'failed', 'cancelled'))",
@@ -113,6 +114,7 @@ responses = sa.Table(
         "followed_until",
         postgresql_where=sa.text("followed_until is not null and finished_at is null"),
     ),
+    sa.Index("responses_requeued_from_idx", "requeued_from", postgresql_where=sa.text("requeued_from is not null")),
     sa.Index("responses_unstored_idx", "finished_at", postgresql_where=sa.text("not stored")),
     sa.Index("responses_listed_idx", "project_id", "created_at", "id", postgresql_where=sa.text("stored")),
     sa.Index(

@@ -38,6 +38,7 @@ class Part:
         user: name of the system user it runs as; None is ours.
         stage: parts are stopped by falling stage, those of one stage together.
         grace_s: between the stop signal and SIGKILL.
+        health: where it answers how it does; kept in a file beside its pid file.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10
     ready_within_s: float = 60
+    health: str | None = None
 
 
 class Child:
@@ -78,6 +80,8 @@ class Child:
         self.started_at = time.monotonic()
         self._how: str | None = None
         write_whole(self._pid_file, f"{self.pid}\n")
+        if part.health:
+            write_whole(home.health_file(part.name), f"{part.health}\n")
 
     @property
     def pid(self) -> int:

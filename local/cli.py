@@ -14,7 +14,7 @@ class Root(click.Group):
     """A group whose expected errors are one line, and whose larger subgroups are imported when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "keys", "prompts"]
+        return [*super().list_commands(ctx), "keys", "prompts", "responses"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "keys":
@@ -25,6 +25,10 @@ class Root(click.Group):
             from app.cli_prompts import prompts
 
             return prompts
+        if cmd_name == "responses":
+            from app.cli_responses import responses
+
+            return responses
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -3,13 +3,13 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
-from core.settings import Settings
+from core.settings import PREFIX, Settings
 from core.store import workers as worker_rows
-from local import packages, web
+from local import packages, ports, web
 from local.child import Part
 
 STAGE = 2  # they stop first, and together
@@ -39,8 +39,8 @@ class Edges:
         names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
         return [
             self._part("api", lambda _pid: web.status(healthz) == 200),
-            *(self._part(name, self._consumes, grace_s=settings.drain_s + 20) for name in names),
-            self._part("sweeper", _lives_for(SETTLED_S)),
+            *(self._healthy(self._part(name, self._consumes, grace_s=settings.drain_s + 20)) for name in names),
+            self._healthy(self._part("sweeper", _lives_for(SETTLED_S))),
             self._part("flower", lambda _pid: web.status(flower) is not None),
         ]
 
@@ -53,6 +53,16 @@ class Edges:
             ready=ready,
             stage=STAGE,
             grace_s=grace_s,
+        )
+
+    def _healthy(self, part: Part) -> Part:
+        """The part with a port of its own, at which it says how it does."""
+        port = ports.free()
+        variable = f"{PREFIX}{part.name.partition('-')[0].upper()}_HEALTH_PORT"
+        return replace(
+            part,
+            env={**part.env, variable: str(port)},
+            health=web.origin(self.settings.host, port) + "/healthz",
         )
 
     def _consumes(self, pid: int) -> bool:

@@ -47,6 +47,9 @@ class Home:
     def pid_file(self, name: str) -> Path:
         return self.run / f"{name}.pid"
 
+    def health_file(self, name: str) -> Path:
+        return self.run / f"{name}.health"
+
     def log_file(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 

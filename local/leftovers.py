@@ -24,8 +24,8 @@ def end(home: Home) -> list[str]:
         _end_sessions({name: found[name] for name in names})
     # The server processes of a killed Postgres notice its end within moments, and hold its memory until then.
     _wait_while(lambda: any(_is_backend(home, process) for process in psutil.process_iter(["name"])))
-    for pid_file in home.run.glob("*.pid"):
-        pid_file.unlink()
+    for file in (*home.run.glob("*.pid"), *home.run.glob("*.health")):
+        file.unlink()
     return sorted(found)
 
 

@@ -37,7 +37,7 @@ def test_every_error_a_request_can_meet_has_a_status() -> None:
 
 def test_every_task_that_is_rung_for_exists() -> None:
     app = queue.celery_app("redis://127.0.0.1:9/0")
-    tasks.register(app, runner=None)
+    tasks.register(app, runner=None, heard=lambda: None)
     app.finalize()
 
     assert queue.RUN_RESPONSE in app.tasks

@@ -1,9 +1,11 @@
 """The worker process: Celery around a pool on one loop, and what lives on that loop."""
 
 import asyncio
+import faulthandler
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -16,16 +18,19 @@ from celery.worker import state
 
 from core import errors, log, queue, tiers
 from core.bootstrap import Core, open_core, redis_url
-from core.settings import Settings
+from core.health import Health, served
+from core.settings import PREFIX, Settings
 from worker import presence, tasks
 from worker.documents import Documents
 from worker.fetch import Fetcher
+from worker.hearing import Hearing
 from worker.inputs import Inputs
 from worker.model_servers import ModelServer
 from worker.model_servers.chat_completions import ChatCompletions
 from worker.pool import CLEANUP_S, AioPool
 from worker.pulse import Pulse
 from worker.runner import Runner
+from worker.vitals import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +42,13 @@ class Engine:
 
     def __init__(self, core: Core, worker_id: str) -> None:
         self._core = core
+        self._pool: AioPool | None = None
         self._worker_id = worker_id
         self._pulse = Pulse(core.attempts, core.settings)
         self._freed = asyncio.Event()
         self._servers: dict[str, ModelServer] = {}
+        self._vitals = Vitals(worker_id, core.settings, stuck=_leave_stuck)
+        self.hearing = Hearing(core.doorbell, core.bus.redis_url, worker_id, free=self._free, deaf=_ask_to_stop)
         self._living: asyncio.Task[None] | None = None
         self._stamping: asyncio.Task[None] | None = None
         self.runner = Runner(
@@ -55,8 +63,25 @@ class Engine:
             freed=self._freed.set,
         )
 
-    async def start(self) -> None:
-        """Begin to live on the running loop."""
+    def health(self) -> Health:
+        """How this worker does; may be asked in any thread."""
+        return self._vitals.health(
+            running=self._pulse.running,
+            tried_at=self._pulse.tried_at,
+            heard_at=self.hearing.heard_at,
+            deaf=self.hearing.is_deaf,
+        )
+
+    def _free(self) -> bool:
+        return self._pool is not None and self._pool.free and not self._vitals.leaving
+
+    def _seen(self) -> None:
+        if self._vitals.seen():
+            self._freed.set()
+
+    async def start(self, pool: AioPool) -> None:
+        """Begin to live on the pool's loop, which runs."""
+        self._pool = pool
         self._living = asyncio.create_task(self._live())
         self._living.add_done_callback(_leave_unless_stopped)
 
@@ -69,6 +94,7 @@ class Engine:
 
     async def leave(self) -> None:
         """Say that this worker takes nothing more, so that nothing more is rung for its slots."""
+        self._vitals.leaving = True
         if self._stamping is not None:
             self._stamping.cancel()
             await asyncio.wait({self._stamping})
@@ -106,16 +132,29 @@ class Engine:
                     self._worker_id,
                     settings.worker_slots,
                     settings.renew_every_s,
-                    self._freed.set,
+                    self._seen,
                 )
             )
+            living.create_task(self._vitals.beat_for_ever())
+            living.create_task(self.hearing.check_for_ever())
 
 
 def _leave_unless_stopped(living: asyncio.Task[None]) -> None:
     """Without its pulse a worker would take responses and lose them: better it is restarted."""
     if not living.cancelled():
         logger.critical("the pulse stopped", exc_info=living.exception())
-        os._exit(70)
+        os._exit(os.EX_SOFTWARE)
+
+
+def _leave_stuck() -> None:
+    logger.critical("the loop is stuck")
+    faulthandler.dump_traceback()
+    os._exit(os.EX_SOFTWARE)
+
+
+def _ask_to_stop() -> None:
+    """As a supervisor would: what runs may finish, or is handed back."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(settings: Settings) -> None:
@@ -134,18 +173,24 @@ def run(settings: Settings) -> None:
         app.conf.update(
             broker_transport="worker.redis_transport:Transport",
             worker_pool="worker.pool:AioPool",
+            worker_consumer="worker.redis_transport:Consumer",
             worker_soft_shutdown_timeout=settings.drain_s,
             worker_hijack_root_logger=False,
             worker_redirect_stdouts=False,
+            task_queues=[*app.conf.task_queues, queue.ping_queue(worker_id)],
         )
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
                 logger.warning("no key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id)
-        tasks.register(app, engine.runner)
+        tasks.register(app, engine.runner, engine.hearing.heard)
         _live_on_the_pool(engine, settings)
-        logger.info("working", extra={"worker": worker_id, "slots": settings.worker_slots})
-        _consume(app, worker_id, settings)
+        variable = f"{PREFIX}WORKER_HEALTH_PORT"
+        with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
+            logger.info("working", extra={"worker": worker_id, "slots": settings.worker_slots})
+            _consume(app, worker_id, settings)
+    if engine.hearing.is_deaf:
+        sys.exit(os.EX_TEMPFAIL)
 
 
 def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
@@ -154,7 +199,7 @@ def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
 
     def start(sender: AioPool, **_: Any) -> None:
         pools.append(sender)
-        asyncio.run_coroutine_threadsafe(engine.start(), sender.loop).result(_STOP_S)
+        asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_STOP_S)
 
     def drain(**_: Any) -> None:
         # In a signal handler: nothing is waited for. Celery stops its consumer before its pool, and with a
@@ -188,7 +233,7 @@ def _consume(app: Celery, worker_id: str, settings: Settings) -> None:
             "worker",
             f"--hostname={worker_id}",
             f"--concurrency={settings.worker_slots}",
-            f"--queues={queue.queue_name(tiers.LANE)}",
+            f"--queues={queue.queue_name(tiers.LANE)},{queue.ping_queue(worker_id).name}",
             f"--loglevel={settings.log_level}",
             "--without-gossip",
             "--without-mingle",

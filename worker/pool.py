@@ -95,6 +95,11 @@ class AioPool(BasePool):
     def on_terminate(self) -> None:
         self._end()
 
+    @property
+    def free(self) -> bool:
+        """Whether another task may run."""
+        return len(self._running) < int(self.limit)
+
     def cancel_all(self) -> None:
         """Cancel what runs, as a shutdown does."""
         for handle in list(self._running.values()):

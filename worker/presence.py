@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import redis.asyncio
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from core import errors
@@ -18,6 +19,7 @@ from core.dispatch import Dispatch
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.5
+_ANSWER_S = 5
 # The least pause between two dispatches: one per end would cost more than the ends.
 _PAUSE_S = 0.005
 
@@ -25,16 +27,13 @@ _PAUSE_S = 0.005
 async def stamp_for_ever(
     workers: Workers, worker_id: str, slots: int, every_s: float, stamped: Callable[[], None]
 ) -> None:
-    """Say every `every_s` seconds that this worker is there; call `stamped` after the first time."""
-    first = True
+    """Say every `every_s` seconds that this worker is there; call `stamped` each time it is said."""
     while True:
         try:
             await asyncio.to_thread(
                 workers.stamp, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots
             )
-            if first:
-                stamped()
-            first = False
+            stamped()
         except errors.StoreUnavailable as error:
             log.warning("cannot say that this worker is there", extra={"cause": str(error)})
         await asyncio.sleep(every_s)
@@ -46,19 +45,32 @@ async def hear_stops_for_ever(redis_url: str, worker_id: str, stop: Callable[[st
     What is missed while Redis is away shows at the next flush or renewal.
     """
     while True:
-        client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, health_check_interval=10)
+        client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=_ANSWER_S)
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
-                while True:
-                    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
-                    if message is not None:
-                        stop(message["data"].decode())
+                await _hear(subscription, stop)
         except (RedisError, OSError) as error:
             log.warning("cannot hear stops", extra={"cause": repr(error)})
         finally:
             await client.aclose()
         await asyncio.sleep(_AGAIN_S)
+
+
+async def _hear(subscription: PubSub, stop: Callable[[str], None]) -> None:
+    """Hear until the connection is lost; one on which a ping is not answered is."""
+    pinged = False
+    while True:
+        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=_ANSWER_S)
+        if message is not None:
+            pinged = False
+            if message["type"] == "message":
+                stop(message["data"].decode())
+        elif pinged:
+            raise redis.ConnectionError("no answer to a ping")
+        else:
+            await subscription.ping()
+            pinged = True
 
 
 async def dispatch_for_ever(dispatch: Dispatch, freed: asyncio.Event) -> None:

@@ -35,6 +35,12 @@ class Pulse:
         self._runs: dict[str, Run] = {}
         self._dirty = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self.tried_at = time.monotonic()  # when a renewal last came to an end, good or bad
+
+    @property
+    def running(self) -> int:
+        """How many runs it keeps."""
+        return len(self._runs)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -136,6 +142,7 @@ class Pulse:
 
     async def _renew_for_ever(self) -> None:
         while True:
+            self.tried_at = time.monotonic()
             await asyncio.sleep(self._settings.renew_every_s)
             runs = [run for run in self._runs.values() if run.stopped is None]
             if not runs:

@@ -76,6 +76,25 @@ def _prompt(prompt: PromptReference) -> dict[str, Any]:
     return {"id": prompt.id, "version": prompt.version, "variables": variables}
 
 
+def again(document: Document, response_id: str, created_at: int) -> Document:
+    """The object of a background response that was just made from the one of `document`, which ended.
+
+    Args:
+        created_at: Unix seconds.
+    """
+    return document | {
+        "id": response_id,
+        "created_at": created_at,
+        "status": Status.QUEUED.value,
+        "background": True,
+        "completed_at": None,
+        "error": None,
+        "incomplete_details": None,
+        "output": [],
+        "usage": None,
+    }
+
+
 def running(document: Document, output: list[dict[str, Any]]) -> Document:
     """`document` of a response under way, with what is committed of its output."""
     return document | {"status": Status.IN_PROGRESS.value, "output": output}

@@ -1,7 +1,8 @@
-"""Add what goes in and comes out: large parts, prompts, circuits of model servers, what a truncation dropped.
+"""Add what goes in and comes out: large parts, prompts, circuits of model servers, truncations, where from.
 
-Lock: attempts and response_events, for as long as adding a column takes. Deploy: before the code that reads them. Size: new
-tables only.
+Lock: attempts, response_events and responses, for as long as adding a column takes; responses also against writes
+while the index is made, which reads the whole table. Deploy: before the code that reads them. Size: seconds for
+millions of responses.
 """
 
 from alembic import op
@@ -63,9 +64,13 @@ create table circuits (
 );
 alter table attempts add column dropped text[];
 alter table response_events add column tokens integer not null default 0;
+alter table responses add column requeued_from text;
+create index responses_requeued_from_idx on responses (requeued_from) where requeued_from is not null;
 """
 
 DOWN = """
+drop index responses_requeued_from_idx;
+alter table responses drop column requeued_from;
 alter table response_events drop column tokens;
 alter table attempts drop column dropped;
 drop table circuits, prompt_versions, prompts, response_contents, released_contents, contents;

@@ -1,0 +1,91 @@
+"""Health over HTTP, for supervisors: whether a process should be restarted, and whether it does its work."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from core import errors, jsonio
+
+log = logging.getLogger(__name__)
+
+_READ_S = 5
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a process does.
+
+    Args:
+        ills: why it should be restarted, in words; what a restart does not mend is none of them.
+        ready: whether it does its work now.
+        details: what else is worth knowing, as JSON.
+    """
+
+    ills: list[str]
+    ready: bool
+    details: dict[str, object]
+
+
+@contextmanager
+def served(host: str, port: int, look: Callable[[], Health], *, variable: str) -> Iterator[None]:
+    """Answer `/healthz` and `/readyz` from a thread inside the block; on no port if it is 0.
+
+    Args:
+        look: called in that thread; must not wait for anything.
+        variable: that names the port, for an error's text.
+
+    Raises:
+        errors.BadSettings: the port cannot be listened at.
+    """
+    if not port:
+        yield
+        return
+    try:
+        server = _Server((host, port), _Handler)
+    except OSError as error:
+        raise errors.BadSettings(f"{variable}: cannot listen at port {port} of {host}: {error.strerror}.") from error
+    server.look = look
+    Thread(target=server.serve_forever, name="health", daemon=True).start()
+    log.info("serving health", extra={"host": host, "port": port})
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    look: Callable[[], Health]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _READ_S
+
+    def do_GET(self) -> None:
+        health = self.server.look()
+        well = {"/healthz": not health.ills, "/readyz": health.ready}.get(self.path.partition("?")[0])
+        if well is None:
+            self._answer(404, {"error": "There are /healthz and /readyz."})
+            return
+        status = "ok" if well else "ill" if health.ills else "not ready"
+        self._answer(200 if well else 503, {"status": status, "ills": health.ills, **health.details})
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _answer(self, status: int, content: dict[str, object]) -> None:
+        body = jsonio.dumps(content).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.send_header("cache-control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: supervisors ask all the time."""

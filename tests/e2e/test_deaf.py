@@ -1,0 +1,128 @@
+"""A worker hears what is rung for it, or leaves so that its supervisor starts another."""
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+import redis
+
+from local import ports
+from tests import invariants, redis_proxy
+from tests.e2e.test_background import ended
+from tests.model_server import ModelServer
+from tests.stack import Stack
+from tests.waiting import until
+from worker.hearing import DEAF_LOOKS, LOOK_EVERY_S, QUIET_S
+
+
+def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
+    """The status and body of a part's health; 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return 0, {}
+
+
+def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Stack, models: ModelServer) -> None:
+    invariants.watch_ends(stack)
+    port = ports.free()
+    with redis_proxy.running(stack.valkey.url) as proxy:
+        stack.up("valkey", "api", "sweeper")
+        stack.start("worker", REDIS_URL=proxy.url, WORKER_HEALTH_PORT=str(port), DRAIN_S="30")
+        with stack.client() as client:
+            running = client.responses.create(
+                model="scripted", input=models.script(tag="long", tokens=500, delay_s=0.05), background=True
+            )
+            until(lambda: models.stats()["open"] == 1)
+            until(lambda: health(port)[1].get("running") == 1)
+            proxy.deaf = True
+            since = time.monotonic()
+            until(lambda: proxy.swallowed)
+            waiting = client.responses.create(model="scripted", input="hello", background=True)
+
+            until(stack.children["worker"].ended, within_s=QUIET_S + LOOK_EVERY_S * DEAF_LOOKS + 25)
+            took_s = time.monotonic() - since
+
+            assert stack.children["worker"].ended() == f"status {os.EX_TEMPFAIL}"
+            assert "msg=deaf" in stack.log("worker")
+            assert took_s >= DEAF_LOOKS * LOOK_EVERY_S
+            assert client.responses.retrieve(running.id).status == "completed"
+            assert client.responses.retrieve(waiting.id).status == "queued"
+
+            stack.children.pop("worker")
+            stack.start("worker")
+            assert ended(client, waiting.id).status == "completed"
+    invariants.check(stack, {running.id, waiting.id})
+
+
+def test_a_worker_that_waits_is_full_or_has_no_redis_is_not_deaf(stack: Stack, models: ModelServer) -> None:
+    port = ports.free()
+    looks_s = QUIET_S + LOOK_EVERY_S * (DEAF_LOOKS + 2)
+    stack.up("valkey", "api", "sweeper")
+    worker = stack.start("worker", WORKER_SLOTS="1", WORKER_HEALTH_PORT=str(port))
+    with stack.client() as client:
+        # Idle: it pings itself, and nobody else hears of it.
+        time.sleep(QUIET_S + 1)
+        until(lambda: health(port)[1]["heard_s_ago"] < QUIET_S)
+        with redis.Redis.from_url(stack.valkey.url) as valkey:
+            kept = {key: valkey.ttl(key) for key in valkey.keys("*ping*") if valkey.type(key) == b"list"}
+            assert all(0 < ttl <= 60 for ttl in kept.values())
+
+        # Full: it listens to nothing.
+        held = client.responses.create(
+            model="scripted", input=models.script(tag="hold", first_delay_s=600), background=True
+        )
+        until(lambda: models.stats("hold")["open"] == 1)
+        # Without Redis: nobody hears anything.
+        time.sleep(looks_s)
+        assert health(port)[0] == 200
+        client.responses.cancel(held.id)
+        until(lambda: health(port)[1]["running"] == 0)
+        os.kill(stack.children["valkey"].pid, signal.SIGSTOP)
+        time.sleep(looks_s)
+        assert health(port)[0] == 200
+        os.kill(stack.children["valkey"].pid, signal.SIGCONT)
+
+        after = client.responses.create(model="scripted", input="hello", background=True)
+        assert ended(client, after.id, within_s=20).status == "completed"
+    assert worker.ended() is None
+    assert "msg=deaf" not in stack.log("worker")
+
+
+def test_a_worker_consumes_again_within_seconds_after_redis_was_killed_under_its_runs(
+    stack: Stack, models: ModelServer
+) -> None:
+    invariants.watch_ends(stack)
+    worker = stack.up().children["worker"]
+    with stack.client() as client:
+        running = [
+            client.responses.create(
+                model="scripted", input=models.script(tag=f"r{number}", tokens=300, delay_s=0.05), background=True
+            ).id
+            for number in range(3)
+        ]
+        until(lambda: models.stats()["open"] == 3)
+        stack.kill("valkey")
+        until(lambda: "Connection to broker lost" in stack.log("worker"))
+        time.sleep(2)
+        stack.start("valkey")
+        since = time.monotonic()
+        after = client.responses.create(model="scripted", input="hello", background=True)
+
+        assert ended(client, after.id, within_s=15).status == "completed"
+        assert time.monotonic() - since < 10
+        assert models.stats()["open"] == 3, "the runs under way were not touched"
+        whole = "".join(f"tok{number} " for number in range(300))
+        assert {ended(client, one, within_s=30).output_text for one in running} == {whole}
+    assert worker.ended() is None
+    assert stack.children["worker"] is worker
+    assert stack.sql("select max(attempt) from responses") == [(1,)]
+    invariants.check(stack, {*running, after.id})

@@ -1,0 +1,80 @@
+"""Whether a worker hears what is rung for it: a worker with free slots that does not is worth nothing."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from core.queue import KEY_PREFIX, PING_KEPT_S, Doorbell, ping_queue
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+# A worker that received nothing for so long, though it could, sends itself a ping.
+QUIET_S = 5.0
+# So many looks in a row at a ping that lies in Redis, while Redis answers, and the worker is deaf. Looks and not
+# seconds, for those pass while a process is frozen.
+DEAF_LOOKS = 15
+
+
+class Hearing:
+    """Notes what comes through Celery's consumer, and asks for something where nothing comes.
+
+    A worker whose slots are all taken does not listen and is not deaf; nor is one whose Redis is away.
+
+    Args:
+        free: whether the worker has a free slot.
+        deaf: called once, when the worker is found to be deaf.
+    """
+
+    def __init__(
+        self, doorbell: Doorbell, redis_url: str, worker_id: str, *, free: Callable[[], bool], deaf: Callable[[], None]
+    ) -> None:
+        self._doorbell = doorbell
+        self._redis_url = redis_url
+        self._worker_id = worker_id
+        self._key = KEY_PREFIX + ping_queue(worker_id).name
+        self._free = free
+        self._deaf = deaf
+        self._looks = 0
+        self.heard_at = time.monotonic()
+        self.is_deaf = False
+
+    def heard(self) -> None:
+        """Note that something came."""
+        self.heard_at = time.monotonic()
+        self._looks = 0
+
+    async def check_for_ever(self) -> None:
+        """Look every second, until cancelled or deaf."""
+        client = redis.asyncio.Redis.from_url(
+            self._redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+        )
+        async with client:
+            while not self.is_deaf:
+                await asyncio.sleep(LOOK_EVERY_S)
+                await self._look(client)
+        log.critical("deaf", extra={"worker": self._worker_id, "for_s": round(time.monotonic() - self.heard_at)})
+        self._deaf()
+
+    async def _look(self, client: redis.asyncio.Redis) -> None:
+        if not self._free() or time.monotonic() - self.heard_at < QUIET_S:
+            self._looks = 0
+            return
+        try:
+            # A write, since a Redis that fails over answers reads; and what nobody consumes must not stay.
+            lies_there = await client.pexpire(self._key, int(PING_KEPT_S * 1000))
+        except (RedisError, OSError):
+            self._looks = 0  # nobody hears anything now
+            return
+        if lies_there:
+            self._looks += 1
+            self.is_deaf = self._looks > DEAF_LOOKS
+        else:
+            self._looks = 0
+            await asyncio.to_thread(self._doorbell.ping, self._worker_id)
