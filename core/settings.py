@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     worker_health_port: int = Field(default=0, ge=0, le=65535)
     sweeper_health_port: int = Field(default=0, ge=0, le=65535)
     worker_seen_s: float = Field(default=15, gt=0)
+    deaf_after_s: float = Field(default=15, ge=3)
     drain_s: float = Field(default=20, ge=0)
 
     lease_s: float = Field(default=30, gt=0)

@@ -15,11 +15,6 @@ from core.queue import KEY_PREFIX, PING_KEPT_S, Doorbell, ping_queue
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-# A worker that received nothing for so long, though it could, sends itself a ping.
-QUIET_S = 5.0
-# So many looks in a row at a ping that lies in Redis, while Redis answers, and the worker is deaf. Looks and not
-# seconds, for those pass while a process is frozen.
-DEAF_LOOKS = 15
 
 
 class Hearing:
@@ -28,17 +23,27 @@ class Hearing:
     A worker whose slots are all taken does not listen and is not deaf; nor is one whose Redis is away.
 
     Args:
+        deaf_after_s: a ping that lies in Redis for so long, while Redis answers, and the worker is deaf; a third of
+            it with nothing heard, and a ping is sent.
         free: whether the worker has a free slot.
         deaf: called once, when the worker is found to be deaf.
     """
 
     def __init__(
-        self, doorbell: Doorbell, redis_url: str, worker_id: str, *, free: Callable[[], bool], deaf: Callable[[], None]
+        self,
+        doorbell: Doorbell,
+        redis_url: str,
+        worker_id: str,
+        *,
+        deaf_after_s: float,
+        free: Callable[[], bool],
+        deaf: Callable[[], None],
     ) -> None:
         self._doorbell = doorbell
         self._redis_url = redis_url
         self._worker_id = worker_id
         self._key = KEY_PREFIX + ping_queue(worker_id).name
+        self._deaf_after_s = deaf_after_s
         self._free = free
         self._deaf = deaf
         self._looks = 0
@@ -63,7 +68,7 @@ class Hearing:
         self._deaf()
 
     async def _look(self, client: redis.asyncio.Redis) -> None:
-        if not self._free() or time.monotonic() - self.heard_at < QUIET_S:
+        if not self._free() or time.monotonic() - self.heard_at < self._deaf_after_s / 3:
             self._looks = 0
             return
         try:
@@ -73,8 +78,9 @@ class Hearing:
             self._looks = 0  # nobody hears anything now
             return
         if lies_there:
+            # Looks are counted and not seconds, for those pass while a process is frozen.
             self._looks += 1
-            self.is_deaf = self._looks > DEAF_LOOKS
+            self.is_deaf = self._looks * LOOK_EVERY_S > self._deaf_after_s
         else:
             self._looks = 0
             await asyncio.to_thread(self._doorbell.ping, self._worker_id)

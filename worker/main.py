@@ -48,7 +48,14 @@ class Engine:
         self._freed = asyncio.Event()
         self._servers: dict[str, ModelServer] = {}
         self._vitals = Vitals(worker_id, core.settings, stuck=_leave_stuck)
-        self.hearing = Hearing(core.doorbell, core.bus.redis_url, worker_id, free=self._free, deaf=_ask_to_stop)
+        self.hearing = Hearing(
+            core.doorbell,
+            core.bus.redis_url,
+            worker_id,
+            deaf_after_s=core.settings.deaf_after_s,
+            free=self._free,
+            deaf=_ask_to_stop,
+        )
         self._living: asyncio.Task[None] | None = None
         self._stamping: asyncio.Task[None] | None = None
         self.runner = Runner(

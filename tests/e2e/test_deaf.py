@@ -16,7 +16,8 @@ from tests.e2e.test_background import ended
 from tests.model_server import ModelServer
 from tests.stack import Stack
 from tests.waiting import until
-from worker.hearing import DEAF_LOOKS, LOOK_EVERY_S, QUIET_S
+
+DEAF_AFTER_S = 6
 
 
 def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
@@ -36,10 +37,12 @@ def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Sta
     port = ports.free()
     with redis_proxy.running(stack.valkey.url) as proxy:
         stack.up("valkey", "api", "sweeper")
-        stack.start("worker", REDIS_URL=proxy.url, WORKER_HEALTH_PORT=str(port), DRAIN_S="30")
+        stack.start(
+            "worker", REDIS_URL=proxy.url, WORKER_HEALTH_PORT=str(port), DRAIN_S="30", DEAF_AFTER_S=str(DEAF_AFTER_S)
+        )
         with stack.client() as client:
             running = client.responses.create(
-                model="scripted", input=models.script(tag="long", tokens=500, delay_s=0.05), background=True
+                model="scripted", input=models.script(tag="long", tokens=300, delay_s=0.05), background=True
             )
             until(lambda: models.stats()["open"] == 1)
             until(lambda: health(port)[1].get("running") == 1)
@@ -48,12 +51,12 @@ def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Sta
             until(lambda: proxy.swallowed)
             waiting = client.responses.create(model="scripted", input="hello", background=True)
 
-            until(stack.children["worker"].ended, within_s=QUIET_S + LOOK_EVERY_S * DEAF_LOOKS + 25)
+            until(stack.children["worker"].ended, within_s=DEAF_AFTER_S + 25)
             took_s = time.monotonic() - since
 
             assert stack.children["worker"].ended() == f"status {os.EX_TEMPFAIL}"
             assert "msg=deaf" in stack.log("worker")
-            assert took_s >= DEAF_LOOKS * LOOK_EVERY_S
+            assert took_s >= DEAF_AFTER_S
             assert client.responses.retrieve(running.id).status == "completed"
             assert client.responses.retrieve(waiting.id).status == "queued"
 
@@ -65,13 +68,13 @@ def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Sta
 
 def test_a_worker_that_waits_is_full_or_has_no_redis_is_not_deaf(stack: Stack, models: ModelServer) -> None:
     port = ports.free()
-    looks_s = QUIET_S + LOOK_EVERY_S * (DEAF_LOOKS + 2)
+    looks_s = DEAF_AFTER_S * 1.5 + 1
     stack.up("valkey", "api", "sweeper")
-    worker = stack.start("worker", WORKER_SLOTS="1", WORKER_HEALTH_PORT=str(port))
+    worker = stack.start("worker", WORKER_SLOTS="1", WORKER_HEALTH_PORT=str(port), DEAF_AFTER_S=str(DEAF_AFTER_S))
     with stack.client() as client:
         # Idle: it pings itself, and nobody else hears of it.
-        time.sleep(QUIET_S + 1)
-        until(lambda: health(port)[1]["heard_s_ago"] < QUIET_S)
+        time.sleep(looks_s)
+        until(lambda: health(port)[1]["heard_s_ago"] < 2)
         with redis.Redis.from_url(stack.valkey.url) as valkey:
             kept = {key: valkey.ttl(key) for key in valkey.keys("*ping*") if valkey.type(key) == b"list"}
             assert all(0 < ttl <= 60 for ttl in kept.values())
