@@ -97,6 +97,20 @@ class Waiting:
             # Nobody follows it any more: the sweeper ends it.
             log.warning("cannot cancel for a client that went", extra={"response": response_id, "cause": str(error)})
 
+    def let_go(self) -> None:
+        """Let the foreground responses that are waited for here go on to their end: this process must leave."""
+        with self._lock:
+            response_ids = list(+self._followed)
+        if not response_ids:
+            return
+        try:
+            with self._database.connection() as connection:
+                followers.let_go(connection, response_ids)
+        except errors.StoreUnavailable as error:
+            log.warning("cannot let go", extra={"responses": len(response_ids), "cause": str(error)})
+        else:
+            log.warning("left while somebody waited", extra={"responses": len(response_ids)})
+
     def forget(self, response_id: str) -> None:
         """Delete a response that is not stored, now that it was delivered."""
         try:

@@ -38,7 +38,7 @@ class Edges:
         flower = web.origin(settings.host, settings.flower_port)
         names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
         return [
-            self._part("api", lambda _pid: web.status(healthz) == 200),
+            self._part("api", lambda _pid: web.status(healthz) == 200, grace_s=settings.drain_s + 10),
             *(self._healthy(self._part(name, self._consumes, grace_s=settings.drain_s + 20)) for name in names),
             self._healthy(self._part("sweeper", _lives_for(SETTLED_S))),
             self._part("flower", lambda _pid: web.status(flower) is not None),

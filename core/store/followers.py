@@ -33,3 +33,13 @@ def left(connection: Connection, limit: int) -> list[str]:
         (limit,),
     )
     return [str(row[0]) for row in rows]
+
+
+def let_go(connection: Connection, response_ids: Collection[str]) -> None:
+    """Let these responses go on to their end, whoever waits for them."""
+    connection.execute(
+        "update responses set followed_until = null where id in ("
+        "select id from responses where id = any (%s) and finished_at is null"
+        " order by id for no key update)",
+        (list(response_ids),),
+    )
