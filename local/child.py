@@ -61,6 +61,7 @@ class Child:
         self.part = part
         self._log = home.log_file(part.name)
         self._pid_file = home.pid_file(part.name)
+        self._health_file = home.health_file(part.name)
         _put_aside_if_large(self._log)
         with self._log.open("ab") as log:
             self._log_start = log.tell()
@@ -81,7 +82,7 @@ class Child:
         self._how: str | None = None
         write_whole(self._pid_file, f"{self.pid}\n")
         if part.health:
-            write_whole(home.health_file(part.name), f"{part.health}\n")
+            write_whole(self._health_file, f"{part.health}\n")
 
     @property
     def pid(self) -> int:
@@ -92,6 +93,7 @@ class Child:
         if self._how is None and (status := self._process.poll()) is not None:
             self._kill_group()
             self._pid_file.unlink(missing_ok=True)
+            self._health_file.unlink(missing_ok=True)
             self._how = f"status {status}" if status >= 0 else _signal_name(-status)
         return self._how
 

@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 
 class RedisProxy:
-    """Passes everything on, and while `deaf`, no request on a connection from its first blocking pop on."""
+    """Passes everything on, and while `deaf`, no request on a connection from its first blocking pop on.
+
+    While `swallow_all`, no request of any connection is passed on, nor later ones of the same connections.
+    """
 
     def __init__(self, redis_url: str) -> None:
         where = urlsplit(redis_url)
@@ -17,6 +20,8 @@ class RedisProxy:
         user = where.netloc.rpartition("@")[0]
         self.url = where._replace(netloc=f"{user}@127.0.0.1:{self._server.getsockname()[1]}").geturl()
         self.deaf = False
+        self.swallow_all = False
+        self.accepted = 0
         self.swallowed = 0  # requests
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -46,15 +51,17 @@ class RedisProxy:
             except OSError:
                 client.close()
                 continue
+            self.accepted += 1
             self._open |= {client, server}
             for target in (self._requests, self._answers):
                 self._start(target, client, server)
 
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
-        swallows = False
+        swallows = dead = False
         for data in self._read(client, server):
             swallows = self.deaf and (swallows or b"BRPOP" in data)
-            if swallows:
+            dead = dead or self.swallow_all
+            if swallows or dead:
                 self.swallowed += 1
             else:
                 with contextlib.suppress(OSError):

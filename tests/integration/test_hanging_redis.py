@@ -1,0 +1,123 @@
+"""A Redis that hangs with its kernel alive costs little, and one caller at a time."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from core.bootstrap import Core
+from core.bus import Bus
+from core.patience import REST_S, Patience
+from core.settings import Settings
+from tests import redis_proxy
+from tests.integration.engine import caller, claim, submit, worker
+from tests.waiting import until
+from worker import presence
+
+
+@pytest.fixture
+def hanging(settings: Settings) -> Iterator[None]:
+    """Freezes Valkey for the test, once its connections are made."""
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        pid = client.info()["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def timed(call) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def test_creates_and_cancels_stay_quick_while_redis_hangs(core: Core, request: pytest.FixtureRequest) -> None:
+    worker(core, slots=1000)
+    who = caller(core)
+    submit(core, who)
+    request.getfixturevalue("hanging")
+
+    first = timed(lambda: core.responses.cancel(who, submit(core, who)))
+    took_s: list[float] = []
+    until_s = time.monotonic() + 3 * REST_S
+    with ThreadPoolExecutor(8) as threads:
+
+        def ask(_: int) -> None:
+            while time.monotonic() < until_s:
+                took_s.append(timed(lambda: core.responses.cancel(who, submit(core, who))))
+
+        list(threads.map(ask, range(8)))
+
+    assert first < 2.5, "one time-out of the ring and one of the notice"
+    slow = [took for took in took_s if took > 0.45]
+    assert len(slow) <= 2 * 4, "a ring and a notice a second, whoever else asks"
+    assert max(took_s) < 1.6
+    assert len(took_s) > 50
+
+
+def test_one_at_a_time_tries_what_failed_until_it_works() -> None:
+    patience = Patience()
+
+    def attempt(fails: bool, meanwhile=lambda: None) -> bool:
+        try:
+            with patience.trying(ValueError) as may_try:
+                if may_try:
+                    meanwhile()
+                    if fails:
+                        int("no number")
+                return may_try
+        except ValueError:
+            return True
+
+    assert attempt(fails=True)
+    assert not patience.rested
+    assert not attempt(fails=False)
+    until(lambda: patience.rested, within_s=2 * REST_S)
+    others: list[bool] = []
+    assert attempt(fails=False, meanwhile=lambda: others.append(attempt(fails=False)))
+    assert others == [False]
+    assert attempt(fails=False)
+    assert attempt(fails=False)
+
+
+def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(
+    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "_ANSWER_S", 0.5)
+    worker(core)
+    who = caller(core)
+    attempt = claim(core, submit(core, who))
+    url = settings.redis_url.get_secret_value()
+    stopped = threading.Event()
+
+    async def hear(proxied: str) -> None:
+        listening = asyncio.create_task(presence.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set()))
+        await asyncio.to_thread(until, lambda: subscribers(url) == 1)
+        proxy.swallow_all = True
+        await asyncio.to_thread(until, lambda: proxy.swallowed)
+        proxy.swallow_all = False  # for new connections; the old one stays dead
+        await asyncio.to_thread(until, lambda: proxy.accepted > 1)
+        await asyncio.to_thread(until, lambda: subscribers(url) >= 1)
+        for _ in range(100):
+            await asyncio.to_thread(Bus.stop, core.bus, "w1", attempt.response_id)
+            if await asyncio.to_thread(stopped.wait, 0.1):
+                break
+        listening.cancel()
+        await asyncio.wait({listening})
+
+    with redis_proxy.running(url) as proxy:
+        asyncio.run(hear(proxy.url))
+    assert stopped.is_set()
+
+
+def subscribers(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        return int(client.pubsub_numsub("backburner:stop:w1")[0][1])
