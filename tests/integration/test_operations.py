@@ -1,5 +1,6 @@
 """What operators do with responses: shown with their history, cancelled, made again."""
 
+import base64
 import json
 
 import pytest
@@ -102,14 +103,17 @@ def test_a_requeued_response_has_a_whole_log_and_can_be_built_on(core: Core, set
 def test_large_parts_of_a_requeued_response_outlive_the_one_they_came_with(core: Core, settings: Settings) -> None:
     worker(core)
     who = caller(core)
-    old_id = broken(core, who)
-    sql(settings, "insert into contents (project_id, id, data) values (%s, 'abc', 'large')", who.project_id)
-    sql(settings, "insert into response_contents values (%s, %s, 'abc')", old_id, who.project_id)
+    data = "data:text/plain;base64," + base64.b64encode(b"A long story. " * 20_000).decode()
+    file = {"type": "input_file", "filename": "story.txt", "file_data": data}
+    old_id = broken(core, who, input=[{"role": "user", "content": [file]}])
+    assert sql(settings, "select count(*) from response_contents") == [(1,)]
 
     new_id = core.operations.requeue(old_id)
     core.responses.delete(who, old_id)
+    core.sweep.run()
 
-    assert sql(settings, "select response_id, content_id from response_contents") == [(new_id, "abc")]
+    assert sql(settings, "select response_id from response_contents") == [(new_id,)]
+    assert list(core.attempts.contents(claim(core, new_id)).values()) == [data]
 
 
 def test_a_foreground_response_is_made_again_in_the_background(core: Core, settings: Settings) -> None:
