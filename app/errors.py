@@ -17,6 +17,7 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.NotFound: (404, "invalid_request_error"),
     errors.TooLarge: (413, "invalid_request_error"),
     errors.Busy: (503, "server_error"),
+    errors.Stopping: (503, "server_error"),
     errors.StoreUnavailable: (503, "server_error"),
     errors.Error: (500, "server_error"),
 }
@@ -43,7 +44,7 @@ def install(app: Flask) -> None:
         if status >= 500:
             log.warning("unavailable", extra={"request": g.get("request_id"), "cause": str(error)})
         # A full server may say so; what went wrong inside is for its log.
-        message = str(error) if status < 500 or isinstance(error, errors.Busy) else _OURS[status]
+        message = str(error) if status < 500 or isinstance(error, errors.Busy | errors.Stopping) else _OURS[status]
         answer = envelope(status, kind, message, param=error.param, code=error.code)
         if status == 503:
             answer.headers["Retry-After"] = RETRY_AFTER_S

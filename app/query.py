@@ -16,17 +16,33 @@ _METADATA = re.compile(r"metadata\[(.+)\]\Z", re.DOTALL)
 _INCLUDES = frozenset(get_args(Include))
 
 
-def refuse_streaming() -> None:
-    """Refuse `stream=true`.
+def stream() -> bool:
+    """Whether the response's events are asked for, and not the response.
 
     Raises:
-        errors.InvalidRequest: it is there, or `stream` says neither true nor false.
+        errors.InvalidRequest: `stream` says neither true nor false.
     """
     asked = request.args.get("stream", "false").lower()
-    if asked in {"true", "1"}:
-        raise errors.InvalidRequest("'stream' is not supported.", param="stream", code="unsupported_parameter")
-    if asked not in {"false", "0", ""}:
+    if asked not in {"true", "1", "false", "0", ""}:
         raise errors.InvalidRequest("Invalid value for 'stream': it must be true or false.", param="stream")
+    return asked in {"true", "1"}
+
+
+def starting_after() -> int:
+    """The number of the last event that the client has; -1 where it wants them from the first on.
+
+    Raises:
+        errors.InvalidRequest: it is no integer.
+    """
+    text = request.args.get("starting_after")
+    if text is None:
+        return -1
+    if not re.fullmatch(r"[+-]?[0-9]{1,100}", text.strip(), re.ASCII):
+        raise errors.InvalidRequest(
+            "Invalid value for 'starting_after': it must be an integer.", param="starting_after"
+        )
+    # No log is longer than Postgres can count.
+    return min(max(int(text), -1), 2**31 - 2)
 
 
 def include() -> frozenset[str]:

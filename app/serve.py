@@ -1,6 +1,7 @@
 """The API process: granian, its workers and their threads."""
 
 import logging
+import math
 
 from granian import Granian
 from granian.constants import Interfaces
@@ -10,6 +11,9 @@ from core.bootstrap import open_core
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+# A process that has used up its time to drain leaves by itself.
+_LEAVES_S = 3
 
 
 def run(settings: Settings) -> None:
@@ -32,6 +36,8 @@ def run(settings: Settings) -> None:
         workers=settings.api_processes,
         blocking_threads=settings.api_threads,
         respawn_failed_workers=True,
+        # Streams end at the signal; who waits for a whole answer is given as long as a worker gives it.
+        workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _LEAVES_S),
         log_enabled=False,
         websockets=False,
     ).serve()

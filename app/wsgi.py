@@ -3,16 +3,19 @@
 import os
 import signal
 import socket
+import stat
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
+from pathlib import Path
+from typing import Any
 
 from app import create_app
+from app.sse import STALLED_S
 from core import log, settings
 from core.bootstrap import open_core
-
-T = TypeVar("T")
 
 _PARENT_GONE_S = 1.0
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -27,20 +30,17 @@ def _leave_with(parent: int) -> None:
 
 
 def _leave_in_time(told: socket.socket) -> None:
-    """End this process once it was told to stop and had its time to answer what is under way.
+    """End the streams of this process once it was told to stop, and the process when its time to drain is over.
 
     The server refuses new connections from then on and leaves by itself when the last answer is out. What must be
     left behind goes on without anybody who waits: a deploy cancels nothing.
     """
     while told.recv(1)[0] not in _STOPS:
         pass
+    _core.hub.drain()
     threading.Event().wait(_settings.drain_s)
     _core.waiting.let_go()
     os._exit(0)
-
-
-def _daemon(target: Callable[[T], None], subject: T) -> None:
-    threading.Thread(target=target, args=(subject,), name=target.__name__.strip("_"), daemon=True).start()
 
 
 def _told_to_stop() -> socket.socket:
@@ -51,6 +51,36 @@ def _told_to_stop() -> socket.socket:
     return here
 
 
+def _drop_stalled() -> None:
+    """Have the kernel drop clients that take nothing, or are gone without a word: each holds a thread.
+
+    The server opens its socket after this module is there, and what it accepts inherits the option.
+    """
+    done = False
+    while not done:
+        time.sleep(_PARENT_GONE_S)
+        for entry in Path("/proc/self/fd").iterdir():
+            done |= _limit_stalls(int(entry.name))
+
+
+def _limit_stalls(descriptor: int) -> bool:
+    """Whether this is the server's socket."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return False
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_S * 1000))
+            return True
+    except OSError:  # no socket, or closed meanwhile
+        return False
+
+
+def _daemon(target: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=target, args=arguments, name=target.__name__, daemon=True).start()
+
+
 _settings = settings.load()
 log.configure(_settings.log_level)
 _resources = ExitStack()
@@ -58,3 +88,5 @@ _core = _resources.enter_context(open_core(_settings, connections=_settings.api_
 app = create_app(_core)
 _daemon(_leave_with, os.getppid())
 _daemon(_leave_in_time, _told_to_stop())
+if sys.platform == "linux":
+    _daemon(_drop_stalled)

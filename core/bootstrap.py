@@ -13,12 +13,14 @@ from core.creation import Creation
 from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings
+from core.hub import Hub
 from core.keys import Keys
 from core.operations import Operations
 from core.prompts import Prompts
 from core.queue import Doorbell
 from core.responses import Responses
 from core.settings import Settings
+from core.streams import Streams
 from core.sweep import Sweep
 from core.waiting import Waiting
 
@@ -48,7 +50,9 @@ class Core:
     creation: Creation
     responses: Responses
     operations: Operations
+    hub: Hub
     waiting: Waiting
+    streams: Streams
     attempts: Attempts
     circuits: Circuits
     workers: Workers
@@ -88,7 +92,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
     # Waiting takes threads: some are kept for requests that only poll.
     places = max(1, settings.api_threads - THREADS_FOR_POLLS)
-    waiting = Waiting(database, endings, redis_url(settings), places=places, follow_s=settings.follow_s)
+    hub = Hub(database, bus, follow_s=settings.follow_s)
     database.open()
     try:
         yield Core(
@@ -100,7 +104,9 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             creation=Creation(database, doorbell, dispatch, models, settings),
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
-            waiting=waiting,
+            hub=hub,
+            waiting=Waiting(database, endings, hub, places=places),
+            streams=Streams(database, hub),
             attempts=Attempts(database, endings, circuits, lease_s=settings.lease_s),
             circuits=circuits,
             workers=Workers(database, seen_s=settings.worker_seen_s),
@@ -110,7 +116,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             bus=bus,
         )
     finally:
-        waiting.close()
+        hub.close()
         database.close()
         doorbell.close()
         bus.close()

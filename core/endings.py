@@ -82,10 +82,10 @@ class Endings:
             row = ends.lock(connection, response_id)
             if row is None or not lifecycle.may_move(Status(row.status), outcome.status) or not fence(row):
                 return None
-            final = self._write(connection, row, outcome, tail)
+            final, closing = self._write(connection, row, outcome, tail)
         if row.worker_id is not None and tail is None:
             self._bus.stop(row.worker_id, response_id)
-        self._bus.ended(response_id)
+        self._bus.ended(response_id, [closing] if tail is None else [tail, closing])
         log.info(
             "ended",
             extra={
@@ -97,7 +97,7 @@ class Endings:
         )
         return final
 
-    def _write(self, connection: Connection, row: Locked, outcome: Outcome, tail: Batch | None) -> str:
+    def _write(self, connection: Connection, row: Locked, outcome: Outcome, tail: Batch | None) -> tuple[str, Batch]:
         if tail is not None and tail.lines:
             events.insert(connection, tail)
         lines = events.read(connection, row.id)
@@ -128,4 +128,4 @@ class Endings:
         )
         if row.stored:
             items.insert(connection, row.project_id, row.id, [item["id"] for item in output.output])
-        return text
+        return text, batch

@@ -81,6 +81,12 @@ class Busy(Error):
     code = "server_busy"
 
 
+class Stopping(Error):
+    """The process stops and serves nothing more; another one can."""
+
+    code = "server_shutting_down"
+
+
 class StoreUnavailable(Error):
     """Postgres could not be reached or did not answer in time."""
 

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     strict_params: bool = False
     key_cache_s: float = Field(default=5, ge=0, le=5)
+    ping_s: float = Field(default=15, gt=0, le=15)
 
     worker_slots: int = Field(default=200, ge=1)
     worker_connections: int = Field(default=4, ge=2)

@@ -44,7 +44,7 @@ class Engine:
         self._core = core
         self._pool: AioPool | None = None
         self._worker_id = worker_id
-        self._pulse = Pulse(core.attempts, core.settings)
+        self._pulse = Pulse(core.attempts, core.bus, core.settings)
         self._freed = asyncio.Event()
         self._servers: dict[str, ModelServer] = {}
         self._vitals = Vitals(worker_id, core.settings, stuck=_leave_stuck)

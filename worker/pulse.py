@@ -10,7 +10,9 @@ from typing import TypeVar
 
 from core import errors
 from core.attempts import Attempt, Attempts, Batch
+from core.bus import Bus
 from core.settings import Settings
+from worker.announcer import Announcer
 from worker.run import Run, Stop
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,9 @@ class Pulse:
     One thread does all of it: two writers locking the same rows in different orders would deadlock.
     """
 
-    def __init__(self, attempts: Attempts, settings: Settings) -> None:
+    def __init__(self, attempts: Attempts, bus: Bus, settings: Settings) -> None:
         self._attempts = attempts
+        self._announcer = Announcer(bus)
         self._settings = settings
         self._keep_s = settings.lease_s * (1 - _MARGIN)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="pulse")
@@ -113,6 +116,7 @@ class Pulse:
         if not batches:
             return True
         kept = await self._write(lambda: self._attempts.record(batches))
+        self._announcer.announce(batch for batch in batches if batch.response_id in kept.done)
         for run in runs:
             if run.attempt.response_id in kept.done:
                 run.unwritten = None
@@ -136,6 +140,7 @@ class Pulse:
             written = {batch.response_id for batch in await self._write(lambda: self._attempts.recorded(batches))}
         except errors.StoreUnavailable:
             return  # with the next flush
+        self._announcer.announce(batch for batch in batches if batch.response_id in written)
         for run in runs:
             if run.attempt.response_id in written:
                 run.unwritten = None

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app import foreground, parsing, query
+from app import foreground, parsing, query, streaming
 from app.auth import caller
 from core import errors
 from core.bootstrap import Core
@@ -22,6 +22,8 @@ def blueprint(core: Core) -> Blueprint:
         body = parsing.json_object()
         asked = parsing.create_response(body, strict=core.settings.strict_params)
         repeat = parsing.repeat(body)
+        if asked.stream:
+            return streaming.create(core, caller(), asked, repeat)
         if asked.background:
             created = core.creation.create(caller(), asked, repeat)
             return _json(created.document or responses.get(caller(), created.id)[0])
@@ -35,22 +37,10 @@ def blueprint(core: Core) -> Blueprint:
 
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
-        query.refuse_streaming()
         query.include()
-        document, ended = responses.get(caller(), response_id)
-        waited_s = None if ended else query.wait_s()
-        waited = waited_s is not None and _wait(core, response_id, waited_s)
-        if waited:
-            document, ended = responses.get(caller(), response_id)
-        answer = _json(document)
-        if waited:
-            answer.headers["Preference-Applied"] = f"wait={waited_s}"
-        if not ended:
-            answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS
-        answer.add_etag()
-        # No other condition has a meaning here; left to itself, Flask would answer If-Match with 412 and a document.
-        asked = {"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": request.headers.get("If-None-Match", "")}
-        return answer.make_conditional(asked)
+        if query.stream():
+            return streaming.read(core, caller(), response_id, query.starting_after())
+        return _poll(core, response_id)
 
     @routes.delete("/<response_id>")
     def delete(response_id: str) -> ResponseReturnValue:
@@ -64,11 +54,28 @@ def blueprint(core: Core) -> Blueprint:
     return routes
 
 
+def _poll(core: Core, response_id: str) -> ResponseReturnValue:
+    document, ended = core.responses.get(caller(), response_id)
+    waited_s = None if ended else query.wait_s()
+    waited = waited_s is not None and _wait(core, response_id, waited_s)
+    if waited:
+        document, ended = core.responses.get(caller(), response_id)
+    answer = _json(document)
+    if waited:
+        answer.headers["Preference-Applied"] = f"wait={waited_s}"
+    if not ended:
+        answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS
+    answer.add_etag()
+    # No other condition has a meaning here; left to itself, Flask would answer If-Match with 412 and a document.
+    asked = {"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": request.headers.get("If-None-Match", "")}
+    return answer.make_conditional(asked)
+
+
 def _wait(core: Core, response_id: str, for_s: float) -> bool:
     """Whether there was a place to wait in; without one the client polls."""
     try:
         place = core.waiting.place()
-    except errors.Busy:
+    except (errors.Busy, errors.Stopping):
         return False
     try:
         place.wait(response_id, for_s)

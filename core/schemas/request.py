@@ -21,7 +21,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "context_management": (),
     "conversation": (),
     "moderation": (),
-    "stream": (False,),
     "top_logprobs": (0,),
     "truncation": ("disabled",),
 }
@@ -173,6 +172,7 @@ class CreateResponse(Strict):
     background: bool = False
     background_options: BackgroundOptions | None = None
     store: bool = True
+    stream: bool = False
     stream_options: StreamOptions | None = None
     include: Annotated[list[Include], Field(max_length=20, fail_fast=True)] = Field(default_factory=list)
     max_output_tokens: MaxOutputTokens | None = None

@@ -32,7 +32,7 @@ def check(request: CreateResponse) -> None:
         raise errors.InvalidRequest(
             "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
         )
-    if request.stream_options is not None:
+    if request.stream_options is not None and not request.stream:
         raise errors.InvalidRequest("'stream_options' needs stream=true.", param="stream_options")
     if request.prompt_cache_options is not None and request.prompt_cache_options.prewarm:
         param = "prompt_cache_options.prewarm"
@@ -48,6 +48,8 @@ def _check_window(request: CreateResponse) -> None:
     param = "background_options.completion_window"
     if not request.background:
         raise errors.InvalidRequest("A completion window needs background=true.", param=param)
+    if request.stream:
+        raise errors.InvalidRequest("A completion window cannot be streamed: leave out stream=true.", param=param)
     if request.service_tier not in {None, "auto", "default", "flex"}:
         raise errors.InvalidRequest("A completion window needs the service tier 'auto' or 'default'.", param=param)
 

@@ -82,6 +82,39 @@ def read(connection: Connection, response_id: str) -> list[str]:
     return [line for row in rows for line in str(row[0]).split("\n")]
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a log: its lines, and whether the response had ended when it was read."""
+
+    lines: list[str]
+    ended: bool
+
+
+# The batch that holds the first number wanted is the last one that begins at or before it.
+_STRETCH = """
+select r.finished_at is not null as ended, log.first_seq, log.data
+from responses r left join lateral (
+    select first_seq, data from response_events
+    where response_id = r.id and first_seq + n > %(first)s and first_seq >= coalesce((
+        select max(first_seq) from response_events where response_id = r.id and first_seq <= %(first)s), 0)
+    order by first_seq limit %(batches)s
+) log on true
+where r.id = %(id)s order by log.first_seq
+"""
+
+
+def stretch(connection: Connection, response_id: str, first_seq: int, batches: int) -> Stretch | None:
+    """The log from `first_seq` on, at most so many batches of it; None if there is no such response."""
+    rows = connection.execute(_STRETCH, {"id": response_id, "first": first_seq, "batches": batches}).fetchall()
+    if not rows:
+        return None
+    lines: list[str] = []
+    for _, first, data in rows:
+        if data is not None:
+            lines += str(data).split("\n")[max(0, first_seq - int(first)) :]
+    return Stretch(lines, bool(rows[0][0]))
+
+
 def ends(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:
     """The next free sequence number of each log."""
     rows = connection.execute(

@@ -1,6 +1,7 @@
 """Rows that somebody waits for: foreground responses are kept only as long as somebody does."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from core.db import Connection
 
@@ -15,14 +16,29 @@ def renew(connection: Connection, response_ids: Collection[str], follow_s: float
     )
 
 
-def ended(connection: Connection, response_ids: Collection[str]) -> set[str]:
-    """Those of the responses that have ended, or are gone."""
-    rows = connection.execute(
-        "select wanted.id from unnest(%s::text[]) as wanted (id) left join responses r on r.id = wanted.id"
-        " where r.id is null or r.finished_at is not null",
-        (list(response_ids),),
-    )
-    return {str(row[0]) for row in rows}
+@dataclass(frozen=True)
+class State:
+    """How far a response is: whether it has ended, or is gone, and the next free number of its log."""
+
+    ended: bool
+    next_seq: int
+
+
+_STATES = """
+select wanted.id, r.id is null or r.finished_at is not null, coalesce(last.next_seq, 0)
+from unnest(%s::text[]) as wanted (id)
+left join responses r on r.id = wanted.id
+left join lateral (
+    select first_seq + n as next_seq from response_events where response_id = wanted.id
+    order by first_seq desc limit 1
+) last on true
+"""
+
+
+def states(connection: Connection, response_ids: Collection[str]) -> dict[str, State]:
+    """How far each of the responses is."""
+    rows = connection.execute(_STATES, (list(response_ids),))
+    return {str(row[0]): State(bool(row[1]), int(row[2])) for row in rows}
 
 
 def left(connection: Connection, limit: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Parameters that are refused by name, and those of other vendors' servers that mean nothing here."""
 
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, refused
+from tests.contract.rows import UNSAID, Good, Parameter, refused
 
 _REFUSED = "test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out"
 _DEFAULT = "test_a_parameter_that_is_not_served_may_state_what_is_done_anyway"
@@ -12,17 +12,6 @@ def absent(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
     return Parameter(name, "null", effect, (Good(None, UNSAID),), refused(*values), (_REFUSED,))
 
 
-STREAM = Parameter(
-    "stream",
-    "false",
-    "not served yet: poll, or wait in the foreground",
-    good=(Good(False, UNSAID), Good(None, UNSAID)),
-    wrong=(
-        *refused(("0", 0), ("false as a string", "false")),
-        Wrong("true with its options", True, "unsupported_parameter", beside={"stream_options": {}}),
-    ),
-    proof=(_REFUSED, _DEFAULT),
-)
 LOGPROBS = Parameter(
     "top_logprobs",
     "0",
@@ -40,7 +29,6 @@ TRUNCATION = Parameter(
     proof=(_REFUSED, _DEFAULT),
 )
 PARAMETERS = (
-    STREAM,
     LOGPROBS,
     TRUNCATION,
     absent(

@@ -189,18 +189,31 @@ BACKGROUND_OPTIONS = Parameter(
     ),
     proof=("test_a_completion_window_makes_it_flex_with_that_deadline",),
 )
+STREAM = Parameter(
+    "stream",
+    "a boolean",
+    "the answer is the response's events as they are committed; in the background a reader that goes changes nothing,"
+    " in the foreground it cancels the response",
+    good=(Good(False, UNSAID), Good(None, UNSAID)),
+    wrong=not_of("a boolean"),
+    proof=(
+        "test_a_create_with_stream_is_answered_with_its_events_as_they_come",
+        "test_a_background_stream_that_loses_its_reader_changes_nothing",
+        "test_a_foreground_stream_that_loses_its_reader_is_cancelled",
+    ),
+)
 STREAM_OPTIONS = Parameter(
     "stream_options",
-    "nothing, as long as `stream` is not served",
-    "none",
+    "`include_obfuscation`, with `stream`",
+    "none: no event is padded",
     good=(Good(None, UNSAID),),
     wrong=(
         *not_of("an object"),
-        Wrong("an empty object", {}, "invalid_value"),
+        Wrong("an empty object without a stream", {}, "invalid_value"),
         Wrong("options without a stream", {"include_obfuscation": False}, "invalid_value"),
         Wrong("a string in it", {"include_obfuscation": "no"}, "invalid_type", "stream_options.include_obfuscation"),
     ),
-    proof=("test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored",),
+    proof=("test_stream_options_are_taken_with_a_stream_and_pad_nothing",),
 )
 
-PARAMETERS = (METADATA, TEXT, REASONING, INCLUDE, BACKGROUND_OPTIONS, STREAM_OPTIONS)
+PARAMETERS = (METADATA, TEXT, REASONING, INCLUDE, BACKGROUND_OPTIONS, STREAM, STREAM_OPTIONS)

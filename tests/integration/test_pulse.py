@@ -25,7 +25,7 @@ def beating(core: Core, settings: Settings, test: Callable[[Pulse], Awaitable[No
     """Run a test's coroutine beside a pulse that beats."""
 
     async def both() -> None:
-        pulse = Pulse(core.attempts, settings)
+        pulse = Pulse(core.attempts, core.bus, settings)
         beat = asyncio.create_task(pulse.run())
         try:
             await test(pulse)

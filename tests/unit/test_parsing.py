@@ -59,7 +59,6 @@ UNSERVED: dict[str, Any] = {
     "context_management": [{"type": "compaction"}],
     "conversation": "conv_1",
     "moderation": {"model": "m"},
-    "stream": True,
     "top_logprobs": 5,
     "truncation": "auto",
 }
@@ -80,14 +79,14 @@ def test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_lef
     assert parse(strict, **{name: None}) == parse()
 
 
-@pytest.mark.parametrize(("name", "value"), [("stream", False), ("top_logprobs", 0), ("truncation", "disabled")])
+@pytest.mark.parametrize(("name", "value"), [("top_logprobs", 0), ("truncation", "disabled")])
 def test_a_parameter_that_is_not_served_may_state_what_is_done_anyway(name: str, value: Any) -> None:
     assert parse(**{name: value}) == parse(strict=True, **{name: value}) == parse()
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("stream", 0), ("stream", "false"), ("stream", []), ("top_logprobs", False), ("truncation", "Disabled")],
+    [("top_logprobs", False), ("truncation", "Disabled")],
 )
 def test_a_value_that_only_looks_like_the_default_is_refused(name: str, value: Any) -> None:
     assert refusal(**{name: value}).param == name
