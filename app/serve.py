@@ -13,7 +13,7 @@ from core.settings import Settings
 logger = logging.getLogger(__name__)
 
 # A process that has used up its time to drain leaves by itself.
-_LEAVES_S = 3
+_LEAVES_S = 5
 
 
 def run(settings: Settings) -> None:
