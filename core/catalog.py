@@ -32,6 +32,10 @@ class ModelConfig(BaseModel):
     upstream_model: str | None = None
     api: Literal["chat_completions", "responses"] = "chat_completions"
     image_urls: Literal["pass", "fetch"] = "pass"  # who opens them: the model server, or the worker
+    # How a server that speaks Chat Completions tells what the model thinks from what it says: in fields of their own,
+    # by <think> tags in the text, or by tags of which the prompt's template has written the first.
+    reasoning_format: Literal["field", "think_tags", "open_tag"] = "field"
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # of Chat Completions
     concurrency: int | None = Field(default=None, ge=1)  # running at once on all its servers together
     # Read and checked, without effect yet.
     supports: frozenset[str] = frozenset()

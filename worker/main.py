@@ -27,6 +27,7 @@ from worker.hearing import Hearing
 from worker.inputs import Inputs
 from worker.model_servers import ModelServer
 from worker.model_servers.chat_completions import ChatCompletions
+from worker.model_servers.responses import Responses
 from worker.pool import CLEANUP_S, AioPool
 from worker.pulse import Pulse
 from worker.runner import Runner
@@ -128,6 +129,7 @@ class Engine:
             asyncio.TaskGroup() as living,
         ):
             self._servers["chat_completions"] = ChatCompletions(session)
+            self._servers["responses"] = Responses(session)
             living.create_task(self._pulse.run())
             living.create_task(presence.dispatch_for_ever(self._core.dispatch, self._freed))
             living.create_task(

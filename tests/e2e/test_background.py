@@ -67,7 +67,7 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(stack: S
         ({"status": 401}, "server_error", "401"),
         ({"tokens": 10, "drop_after": 4}, "server_error", "connection"),
         ({"tokens": 10, "drop_after": 0}, "server_error", "connection"),
-        ({"tokens": 10, "garbage_after": 2}, "server_error", "not a chat completion"),
+        ({"tokens": 10, "garbage_after": 2}, "server_error", "not JSON"),
         ({"tokens": 10, "hang_after": 3}, "server_error", "silent"),
     ],
 )

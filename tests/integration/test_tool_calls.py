@@ -57,8 +57,8 @@ def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, whole:
 
     assert calls(outputs) == [ToolCall("call_1", "f", ONE["arguments"]), ToolCall("call_2", "c", TWO["arguments"])]
     assert not [output for output in outputs if isinstance(output, TextDelta)]
-    assert Finished("tool_calls") in outputs
-    assert isinstance(outputs[-1], Used)
+    assert outputs[-1] == Finished("tool_calls")
+    assert [output for output in outputs if isinstance(output, Used)]
 
 
 def test_text_before_a_tool_call_is_read_first(models: ModelServer) -> None:

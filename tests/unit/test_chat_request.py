@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from core.catalog import ModelConfig
 from core.schemas.items import normal
 from core.schemas.request import CreateResponse
 from tests.contract import inputs, tools
@@ -17,13 +18,15 @@ CUSTOM_CALL = {"id": "call_2", "type": "function", "function": {"name": "c", "ar
 CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 TOLD = {"role": "tool", "tool_call_id": "call_1", "content": "1"}
 
+MODEL = ModelConfig.model_validate({"base_url": "http://localhost/v1"})
+
 
 def asked(**fields: Any) -> CreateResponse:
     return CreateResponse.model_validate({"model": "m", "input": "hi", **fields})
 
 
 def body(**fields: Any) -> dict[str, Any]:
-    return chat_request.body("upstream", asked(**fields), [])
+    return chat_request.body(MODEL, "upstream", asked(**fields), [])
 
 
 def messages(*sent: dict[str, Any], instructions: str | None = None) -> list[dict[str, Any]]:

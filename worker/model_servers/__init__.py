@@ -123,7 +123,7 @@ class ModelServer(Protocol):
     """A client of model servers of one API."""
 
     def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
-        """The answer to an attempt's request, as it comes; `Finished` is the end of it, `Used` may follow.
+        """The answer to an attempt's request, as it comes; `Finished` is the end of it.
 
         The first output comes as soon as the server has taken the request: `Thinking`, where there is no other yet.
         Closing the iterator, or cancelling whoever reads it, closes the connection at once.

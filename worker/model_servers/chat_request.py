@@ -3,32 +3,36 @@
 from typing import Any
 
 from core import jsonio
+from core.catalog import ModelConfig
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse, SchemaFormat, TextConfig
 from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
+from worker.model_servers import beside_text, offered
 
 # A custom tool's input is free text; Chat Completions servers know functions: one with this one argument.
 CUSTOM_INPUT = "input"
 
 
-def body(model: str, request: CreateResponse, context: list[Item], prefix: str = "") -> dict[str, Any]:
+def body(
+    model: ModelConfig, name: str, request: CreateResponse, context: list[Item], prefix: str = ""
+) -> dict[str, Any]:
     """The body that asks for what the response asks for.
 
     Args:
-        model: as the model server calls it.
+        name: the model's, as the model server calls it.
         context: every item the model is shown.
         prefix: of the answer, which is to be gone on with.
     """
     sent: dict[str, Any] = {
-        "model": model,
-        "messages": messages(request.instructions, context),
+        "model": name,
+        "messages": messages(request.instructions, context, thinks="reasoning" in model.supports),
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": request.temperature,
         "top_p": request.top_p,
     }
     optional = {
-        "max_tokens": request.max_output_tokens,
+        model.max_tokens_field: request.max_output_tokens,
         "presence_penalty": request.presence_penalty or None,
         "frequency_penalty": request.frequency_penalty or None,
         "reasoning_effort": request.reasoning.effort if request.reasoning else None,
@@ -41,15 +45,22 @@ def body(model: str, request: CreateResponse, context: list[Item], prefix: str =
         sent["messages"].append({"role": "assistant", "content": prefix})
         # vLLM's and SGLang's words; llama.cpp goes on with an assistant's message that is the last anyway.
         sent |= {"continue_final_message": True, "add_generation_prompt": False}
+    if beside_text.wants_logprobs(request):
+        optional |= {"logprobs": True, "top_logprobs": beside_text.top_logprobs(request)}
     return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
 
 
-def messages(instructions: str | None, context: list[Item]) -> list[dict[str, Any]]:
-    """The conversation; items of hosted tools and reasoning have no place in it."""
+def messages(instructions: str | None, context: list[Item], *, thinks: bool = False) -> list[dict[str, Any]]:
+    """The conversation; items of hosted tools have no place in it.
+
+    Args:
+        thinks: the model wants back what it thought, as `reasoning_content` of the turn that it thought for.
+    """
     found: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []  # of the outputs of tools
     if instructions is not None:
         found.append({"role": "system", "content": instructions})
+    thought = ""
     for item in context:
         match item["type"]:
             case "message":
@@ -60,6 +71,14 @@ def messages(instructions: str | None, context: list[Item]) -> list[dict[str, An
                 _add_call(found, item)
             case "function_call_output" | "custom_tool_call_output":
                 images += _add_output(found, item)
+            case "reasoning" if thinks:
+                thought += _text(item.get("content") or [])
+                continue
+            case _:
+                continue
+        if thought and found[-1]["role"] == "assistant":
+            found[-1]["reasoning_content"] = found[-1].get("reasoning_content", "") + thought
+        thought = ""
     _add_images(found, images)
     return found
 
@@ -144,18 +163,12 @@ def _format(text: TextConfig) -> dict[str, Any] | None:
 
 def _tools(request: CreateResponse) -> dict[str, Any]:
     """The tools the model is offered, and how it must choose; nothing where there are none."""
-    choice = request.tool_choice
-    offered = [tool for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)]
-    if isinstance(choice, AllowedTools):
-        allowed = [one.model_dump() for one in choice.tools]
-        wanted = {(one.get("type"), one.get("name")) for one in allowed}
-        offered = [tool for tool in offered if (tool.type, tool.name) in wanted]
-    if not offered or choice == "none":
+    found = offered.tools(request)
+    if not found:
         return {}
-    tools = [_tool(tool) for tool in offered]
     return {
-        "tools": tools,
-        "tool_choice": _choice(choice),
+        "tools": [_tool(tool) for tool in found],
+        "tool_choice": _choice(request.tool_choice),
         "parallel_tool_calls": request.parallel_tool_calls,
     }
 
@@ -180,4 +193,7 @@ def _tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
         }
     else:
         function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+        # The default is strict, which servers that know it refuse with any other schema.
+        if tool.strict and function["parameters"].get("additionalProperties") is False:
+            function["strict"] = True
     return {"type": "function", "function": function}

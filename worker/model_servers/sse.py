@@ -1,28 +1,140 @@
-"""Server-sent events of a model server: bytes in, the data of each event out."""
+"""The body of a model server's answer: bytes in, the JSON of each server-sent event out."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
 
 from core import errors
 
 # A line longer than this is no event of any model server.
 LINE_LIMIT = 8 * 1024 * 1024
+# Of an answer in one piece.
+BODY_LIMIT = 64 * 1024 * 1024
+
+# What `feed` gives for `data: [DONE]`.
+DONE: Final = object()
+
+_BEFORE_THE_FIRST = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, and blank lines
 
 
-async def data_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The payload of every `data:` line; comments, event names and blank lines are passed over.
+class Events:
+    """Reads one body as it comes.
 
-    Model servers send one `data:` line an event, so lines are not joined.
+    More is taken than the standard says, as servers send it: a JSON document without any events around it, events
+    without a blank line between them, JSON that goes on in the next `data:` line, `error:` lines.
+    """
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._in_one_piece = False
+        self._pieces: list[bytes] = []  # of the line, or the document, that has not ended
+        self._size = 0
+        self._cut = b""  # JSON that goes on in the next line
+        self._failing = False  # the event being read is called `error`
+        self.ended = False  # `DONE` was read
+
+    def feed(self, chunk: bytes) -> Iterator[Any]:
+        """The events that these bytes complete: JSON values, and `DONE`.
+
+        Raises:
+            errors.Refused: it is a page, something that is not JSON, or it does not end.
+        """
+        if not self._begun:
+            chunk = self._begin(chunk)
+        if self._in_one_piece or b"\n" not in chunk:
+            self._keep(chunk)
+            return
+        if self._pieces:
+            chunk = b"".join((*self._pieces, chunk))
+            self._pieces.clear()
+        *lines, rest = chunk.split(b"\n")
+        self._size = 0
+        for line in lines:
+            event = self._data(line[5:]) if line.startswith(b"data:") else self._other(line)
+            if event is not None:
+                yield event
+        self._keep(rest)
+
+    def close(self) -> Iterator[Any]:
+        """The events that the end of the body completes; what is cut off there is left out."""
+        rest = b"".join(self._pieces)
+        if self._in_one_piece:
+            yield _loads(rest)
+        elif rest.startswith(b"data:") and (event := self._data(rest[5:])) is not None:
+            yield event
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether the body is one JSON document."""
+        return self._in_one_piece
+
+    def _begin(self, chunk: bytes) -> bytes:
+        found = (b"".join(self._pieces) + chunk).lstrip(_BEFORE_THE_FIRST)
+        self._pieces.clear()
+        self._size = 0
+        if found.startswith(b"<"):
+            raise errors.Refused("The model server answered with a page instead of an answer.")
+        self._begun = bool(found)
+        self._in_one_piece = found.startswith((b"{", b"["))
+        return found
+
+    def _keep(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._size += len(piece)
+            if self._size > (BODY_LIMIT if self._in_one_piece else LINE_LIMIT):
+                raise errors.Refused("The model server sent a line without an end.")
+
+    def _data(self, data: bytes) -> Any:
+        """The event that a line of data completes, or None."""
+        if self._cut:
+            data = self._cut + b"\n" + data
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            data = data.strip()
+            if data == b"[DONE]":
+                self.ended = True
+                return DONE
+            try:
+                event = _loads(data)
+            except errors.Refused:
+                if len(data) > LINE_LIMIT:
+                    raise
+                self._cut = data
+                return None
+        self._cut = b""
+        return {"error": event} if self._failing else event
+
+    def _other(self, line: bytes) -> Any:
+        """Take a line that is not data: a blank one ends an event, comments and most fields say nothing."""
+        line = line.rstrip(b"\r")
+        if not line:
+            self._failing = False
+            if self._cut:
+                raise errors.Refused("The model server sent something that is not JSON.")
+        elif line.startswith(b"event:"):
+            self._failing = line[6:].strip() == b"error"
+        elif line.startswith(b"error:"):
+            return {"error": _loads(line[6:])}
+        return None
+
+
+def _loads(data: bytes) -> Any:
+    """JSON as some servers write it: with NaN, halves of surrogate pairs, bare control characters, broken UTF-8.
 
     Raises:
-        errors.Refused: a line does not end.
+        errors.Refused: not even that.
     """
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
-        if len(rest) > LINE_LIMIT:
-            raise errors.Refused("The model server sent a line without an end.")
-    if rest.startswith(b"data:"):
-        yield rest[5:].strip()
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        found = json.loads(data.decode(errors="replace"), strict=False)
+        text = json.dumps(found, ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise errors.Refused("The model server sent something that is not JSON.") from error

@@ -1,0 +1,78 @@
+"""What comes along with a text, log probabilities and annotations, made to fit the wire."""
+
+import math
+from typing import Any
+
+from core.schemas.request import CreateResponse
+
+# What OpenAI's API says where a token's probability is as good as none.
+_LEAST = -9999.0
+_LARGEST = 2**53
+_LISTED = 20  # alternatives of a token
+
+_ANNOTATIONS: dict[str, dict[str, type]] = {
+    "url_citation": {"url": str, "title": str, "start_index": int, "end_index": int},
+    "file_citation": {"file_id": str, "filename": str, "index": int},
+    "file_path": {"file_id": str, "index": int},
+    "container_file_citation": {
+        "container_id": str,
+        "file_id": str,
+        "filename": str,
+        "start_index": int,
+        "end_index": int,
+    },
+}
+
+
+def wants_logprobs(request: CreateResponse) -> bool:
+    """Whether the response is to hold the log probabilities of its text."""
+    return "message.output_text.logprobs" in request.include or top_logprobs(request) > 0
+
+
+def top_logprobs(request: CreateResponse) -> int:
+    """How many alternatives to each token it is to hold."""
+    found: int = getattr(request, "top_logprobs", 0)
+    return found
+
+
+def logprobs(found: Any) -> tuple[dict[str, Any], ...]:
+    """The tokens of a text as the wire has them; what is no list of tokens is left out."""
+    if not isinstance(found, list):
+        return ()
+    return tuple(
+        _token(one) | {"top_logprobs": [_token(other) for other in _listed(one.get("top_logprobs"))]}
+        for one in _listed(found, most=len(found))
+    )
+
+
+def _listed(found: Any, *, most: int = _LISTED) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)][:most] if isinstance(found, list) else []
+
+
+def _token(found: dict[str, Any]) -> dict[str, Any]:
+    token = str(found.get("token", ""))
+    raw = found.get("bytes")
+    if not isinstance(raw, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw):
+        raw = list(token.encode(errors="replace"))
+    logprob = found.get("logprob")
+    if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not math.isfinite(logprob):
+        logprob = _LEAST
+    return {"token": token, "bytes": raw, "logprob": float(logprob)}
+
+
+def annotation(found: Any) -> dict[str, Any] | None:
+    """An annotation as the wire has it, flat or under its type's name; None where it says too little to be one."""
+    if not isinstance(found, dict) or found.get("type") not in _ANNOTATIONS:
+        return None
+    kind = found["type"]
+    given: dict[str, Any] = found[kind] if isinstance(found.get(kind), dict) else found
+    needed, *_ = _ANNOTATIONS[kind]
+    if not isinstance(given.get(needed), str):
+        return None
+    made: dict[str, Any] = {"type": kind}
+    for name, wanted in _ANNOTATIONS[kind].items():
+        value: Any = given.get(name)
+        if not isinstance(value, wanted) or (isinstance(value, int) and not 0 <= value < _LARGEST):
+            value = wanted()
+        made[name] = value
+    return made

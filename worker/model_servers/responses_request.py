@@ -1,0 +1,110 @@
+"""A response's request in the words of a model server that speaks the Responses API itself."""
+
+from typing import Any
+
+from core.catalog import ModelConfig
+from core.schemas.items import Item
+from core.schemas.request import CreateResponse, PlainFormat
+from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
+from worker.model_servers import beside_text, offered
+
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+def body(model: ModelConfig, name: str, request: CreateResponse, context: list[Item]) -> dict[str, Any]:
+    """The body that asks for what the response asks for; what is the API's default is not said.
+
+    Args:
+        name: the model's, as the model server calls it.
+        context: every item the model is shown.
+    """
+    thinks = "reasoning" in model.supports
+    sent: dict[str, Any] = {
+        "model": name,
+        "input": [_item(item) for item in context if _shown(item, thinks=thinks)],
+        "stream": True,
+        "store": False,
+    }
+    optional = {
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "presence_penalty": request.presence_penalty or None,
+        "frequency_penalty": request.frequency_penalty or None,
+        "reasoning": request.reasoning.model_dump(exclude_none=True) if request.reasoning else None,
+        "text": _text(request) or None,
+        "include": _include(request, thinks=thinks) or None,
+        "top_logprobs": beside_text.top_logprobs(request) or None,
+        "user": request.user,
+        "safety_identifier": request.safety_identifier,
+        "prompt_cache_key": request.prompt_cache_key,
+    }
+    # Reasoning models of hosted APIs refuse to be told even what they do anyway.
+    for sampling in ("temperature", "top_p"):
+        value = getattr(request, sampling)
+        optional[sampling] = None if thinks and value == 1 else value
+    return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
+
+
+def _shown(item: Item, *, thinks: bool) -> bool:
+    """Whether the model is shown an item: those of hosted tools are not, reasoning only where it is wanted back."""
+    if item["type"] == "reasoning":
+        return thinks and bool(item.get("encrypted_content") or item.get("content"))
+    return item["type"] == "message" or item["type"] in _CALLS | _OUTPUTS
+
+
+def _item(item: Item) -> Item:
+    """An item without its ID and status: it is ours, and the model server would look for its own."""
+    kept = {name: value for name, value in item.items() if name not in {"id", "status"} and value is not None}
+    if item["type"] == "message":
+        kept["content"] = [
+            {name: value for name, value in part.items() if name != "logprobs"} for part in item["content"]
+        ]
+    return kept
+
+
+def _text(request: CreateResponse) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if not isinstance(request.text.format, PlainFormat):
+        found["format"] = request.text.format.model_dump(by_alias=True, exclude_none=True)
+    if request.text.verbosity != "medium":
+        found["verbosity"] = request.text.verbosity
+    return found
+
+
+def _include(request: CreateResponse, *, thinks: bool) -> list[str]:
+    """What of an answer is to be sent that is not by itself; as nothing is stored there, what it needs back."""
+    found = []
+    if thinks or "reasoning.encrypted_content" in request.include:
+        found.append("reasoning.encrypted_content")
+    if beside_text.wants_logprobs(request):
+        found.append("message.output_text.logprobs")
+    return found
+
+
+def _tools(request: CreateResponse) -> dict[str, Any]:
+    """The tools the model is offered, and how it must choose; nothing where there are none."""
+    found = offered.tools(request)
+    if not found:
+        return {}
+    return {
+        "tools": [_tool(tool) for tool in found],
+        "tool_choice": _choice(request.tool_choice),
+        "parallel_tool_calls": request.parallel_tool_calls,
+    }
+
+
+def _tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
+    return tool.model_dump(exclude_none=True) | (
+        {"parameters": tool.parameters or {"type": "object", "properties": {}}}
+        if isinstance(tool, FunctionTool)
+        else {}
+    )
+
+
+def _choice(choice: object) -> Any:
+    if isinstance(choice, NamedChoice):
+        return choice.model_dump()
+    if isinstance(choice, AllowedTools):
+        return choice.mode
+    return choice if isinstance(choice, str) else "auto"
