@@ -122,9 +122,12 @@ class Engine:
 
     async def _live(self) -> None:
         settings = self._core.settings
+        # A connection serves one request: an idle one may be closed at the very moment that it is used again, and
+        # nobody could tell whether the request was read.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), json_serialize=lambda value: orjson.dumps(value).decode()
+                connector=connector, json_serialize=lambda value: orjson.dumps(value).decode()
             ) as session,
             asyncio.TaskGroup() as living,
         ):

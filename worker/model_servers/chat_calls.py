@@ -9,7 +9,7 @@ from core.schemas.base import TEXT_LIMIT
 from worker.model_servers import ToolCall
 
 # More calls than this at once nobody answers.
-_CALLS_LIMIT = 256
+CALLS_LIMIT = 256
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Calls:
             text = arguments if isinstance(arguments, str) else jsonio.dumps(arguments)
             call.arguments.append(text)
             self._size += len(text)
-        if len(self._calls) > _CALLS_LIMIT or self._size > TEXT_LIMIT:
+        if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
             raise errors.Refused("The model server calls more tools than can be answered.")
 
     def whole(self) -> list[ToolCall]:

@@ -106,7 +106,8 @@ def _explained(reading: "_Reading") -> Iterator[None]:
         text = "The model server does not speak TLS as its base_url says, or its certificate is wrong."
         raise errors.Erred(text) from error
     except aiohttp.ClientConnectorError as error:
-        raise errors.Unreachable(f"The model server cannot be reached: {error.strerror}.") from error
+        why = error.strerror or type(error.os_error).__name__
+        raise errors.Unreachable(f"The model server cannot be reached: {why}.") from error
     except aiohttp.ClientError as error:
         if not reading.finished:
             raise errors.Erred(f"The connection to the model server broke: {type(error).__name__}.") from error

@@ -21,6 +21,7 @@ from worker.model_servers import (
     failures,
     usage,
 )
+from worker.model_servers.chat_calls import CALLS_LIMIT
 from worker.model_servers.chat_request import CUSTOM_INPUT
 
 _GROWS: dict[str, type[RefusalDelta | ReasoningDelta | SummaryDelta]] = {
@@ -156,8 +157,9 @@ class Events:
         call_id = str(item.get("call_id") or item.get("id") or "")
         if call_id in self._calls:
             return []
-        if call_id:
-            self._calls.add(call_id)
+        self._calls.add(call_id or f"the {len(self._calls)}th")
+        if len(self._calls) > CALLS_LIMIT:
+            raise errors.Refused("The model server calls more tools than can be answered.")
         return [ToolCall(call_id, name, arguments)]
 
     def _parts(self, parts: Any) -> list[Output]:
