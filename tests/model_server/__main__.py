@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 
+from tests.model_server.native import NativeAnswer
 from tests.model_server.server import serve
 
 try:
@@ -24,7 +25,7 @@ async def listen(port: int) -> int:
     deadline = time.monotonic() + BIND_WITHIN_S
     while True:
         try:
-            return await serve(port)
+            return await serve(port, NativeAnswer)
         except OSError as taken:
             if taken.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 sys.exit(f"model server: {taken}")

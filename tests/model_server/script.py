@@ -29,6 +29,14 @@ KINDS: dict[str, tuple[type, ...]] = {
     "hang_after": (int,),
     "garbage_after": (int,),
     "prefix": (str,),
+    "reasoning": (str,),
+    "summary": (list,),
+    "refusal": (str,),
+    "logprobs": (bool,),
+    "annotations": (list,),
+    "encrypted": (str,),
+    "cached_tokens": (int,),
+    "reasoning_tokens": (int,),
 }
 ONE_OF: dict[str, tuple[str | None, ...]] = {
     "finish": ("stop", "length", "content_filter", "tool_calls", "abort", None),
@@ -64,6 +72,14 @@ class Script:
     hang_after: int | None = None
     garbage_after: int | None = None
     prefix: str = "continue"
+    reasoning: str = ""  # before the text
+    summary: tuple[str, ...] = ()  # of the reasoning, where the API has one
+    refusal: str = ""  # after the text
+    logprobs: bool = False  # of each token
+    annotations: tuple[dict[str, Any], ...] = ()  # of the text, at its end
+    encrypted: str | None = None  # the reasoning, for the next turn, where the API has that
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +119,7 @@ def script_for(messages: list[dict[str, Any]]) -> Script:
     calls = tuple(checked(given).pop("tool_calls", ()))
     if calls:
         given = {"finish": "tool_calls"} | given
-    elif "text" not in given and "tokens" not in given:
+    elif not given.keys() & {"text", "tokens", "refusal"}:
         given = {"text": f"You said: {said}"} | given
     return Script(**{"tag": tag, "tool_calls": calls} | given)
 
@@ -136,7 +152,18 @@ def chunks_of(script: Script, messages: list[dict[str, Any]]) -> list[str]:
     if tokens is not None and not continuing:
         return tokens
     answer = (script.text or "") if tokens is None else "".join(tokens)
-    return re.findall(r"\s*\S+\s*|\s+", answer.removeprefix(given) if continuing else answer)
+    return words_of(answer.removeprefix(given) if continuing else answer)
+
+
+def words_of(text: str) -> list[str]:
+    """Cut a text into words, each with the space around it."""
+    return re.findall(r"\s*\S+\s*|\s+", text)
+
+
+def logprobs_of(token: str) -> list[dict[str, Any]]:
+    """What a server says of the probability of a token, with one alternative."""
+    found = {"token": token, "bytes": list(token.encode()), "logprob": -0.25}
+    return [found | {"top_logprobs": [found, {"token": "no", "bytes": None, "logprob": -1.5}]}]
 
 
 def pieces_of(calls: tuple[dict[str, str], ...], *, whole: bool) -> list[dict[str, Any]]:

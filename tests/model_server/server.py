@@ -9,6 +9,7 @@ import termios
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,9 +21,11 @@ from tests.model_server.script import (
     Script,
     chunks_of,
     healed,
+    logprobs_of,
     pieces_of,
     script_for,
     text_of,
+    words_of,
 )
 
 MODEL = "scripted"
@@ -91,10 +94,11 @@ class Answer:
         self.created = int(time.time())
         self.model = str(body.get("model", MODEL))
         self.messages = body["messages"]
+        self.tools = body.get("tools", ())
         calls = pieces_of(script.tool_calls, whole=script.whole)
         self.chunks: list[str | dict[str, Any]] = [*chunks_of(script, self.messages), *calls]
         self.finish = script.finish
-        limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        limit = body.get("max_output_tokens", body.get("max_completion_tokens", body.get("max_tokens")))
         if limit is not None and limit < len(self.chunks):
             del self.chunks[limit:]
             self.finish = "length" if script.finish else None
@@ -110,10 +114,15 @@ class Answer:
             "choices": choices,
         }
 
-    def usage(self) -> dict[str, int]:
+    def usage(self, inputs: str = "prompt_tokens", outputs: str = "completion_tokens") -> dict[str, Any]:
         prompt = sum(len(text_of(message).split()) for message in self.messages)
         sent = self.record.tokens_sent
-        return {"prompt_tokens": prompt, "completion_tokens": sent, "total_tokens": prompt + sent}
+        counted: dict[str, Any] = {inputs: prompt, outputs: sent, "total_tokens": prompt + sent}
+        if self.script.cached_tokens is not None:
+            counted[f"{inputs}_details"] = {"cached_tokens": self.script.cached_tokens}
+        if self.script.reasoning_tokens is not None:
+            counted[f"{outputs}_details"] = {"reasoning_tokens": self.script.reasoning_tokens}
+        return counted
 
     async def whole(self) -> web.Response:
         """Answer in one piece, after as long as the stream would have taken."""
@@ -146,8 +155,11 @@ class Answer:
             await self.fault_at(n, response)
             if n == 0:
                 await response.write(self.delta({"role": "assistant", "content": ""}))
+                await self.say_thought(response)
             self.record.tokens_sent += 1
-            if isinstance(chunk, str):
+            if isinstance(chunk, str) and self.script.logprobs:
+                await response.write(self.delta({"content": chunk}, logprobs=logprobs_of(chunk)))
+            elif isinstance(chunk, str):
                 await response.write(opening + json.dumps(chunk).encode() + closing)
             else:
                 await response.write(self.delta({"tool_calls": [chunk]}))
@@ -167,12 +179,20 @@ class Answer:
         opening, closing = self.delta({"content": "\0"}).split(json.dumps("\0").encode())
         return opening, closing
 
-    def delta(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    async def say_thought(self, response: web.StreamResponse) -> None:
+        for word in words_of(self.script.reasoning):
+            await response.write(self.delta({"reasoning_content": word}))
+
+    def delta(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
+        found = None if logprobs is None else {"content": logprobs}
+        choice = {"index": 0, "delta": delta, "logprobs": found, "finish_reason": finish}
         return event(self.envelope("chat.completion.chunk", [choice]))
 
     def ending(self) -> list[bytes]:
-        pieces = [self.delta({}, self.finish)] if self.finish else []
+        pieces = [self.delta({"refusal": word}) for word in words_of(self.script.refusal)]
+        if self.script.annotations:
+            pieces.append(self.delta({"annotations": list(self.script.annotations)}))
+        pieces += [self.delta({}, self.finish)] if self.finish else []
         if self.with_usage:
             pieces.append(event(self.envelope("chat.completion.chunk", []) | {"usage": self.usage()}))
         return [*pieces, b"data: [DONE]\n\n"] if self.script.done else pieces
@@ -222,16 +242,28 @@ def refusal(status: int, message: str, code: str | None = None, retry_after: flo
     return web.json_response(body, status=status, headers=headers)
 
 
-async def chat_completions(request: web.Request) -> web.StreamResponse:
-    try:
-        body = await request.json()
-        script = script_for(body["messages"])
-    except BadScript as wrong:
-        return refusal(400, str(wrong), "bad_script")
-    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
-        return refusal(400, f"not a chat completion request: {wrong!r}")
+def asks(answer: type[Answer], conversation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The route of an API: how it answers, and the field of its body that has the conversation."""
+
+    async def route(request: web.Request) -> web.StreamResponse:
+        try:
+            body = await request.json()
+            messages = [said for said in body[conversation] if said.get("role") or said.get("output")]
+            script = script_for(messages)
+        except BadScript as wrong:
+            return refusal(400, str(wrong), "bad_script")
+        except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+            return refusal(400, f"not a request with {conversation}: {wrong!r}")
+        return await played(answer, request, body | {"messages": messages}, script, body)
+
+    return route
+
+
+async def played(
+    answer: type[Answer], request: web.Request, body: dict[str, Any], script: Script, sent: dict[str, Any]
+) -> web.StreamResponse:
     stats = request.app[STATS]
-    record = stats.begin(script.tag, body)
+    record = stats.begin(script.tag, sent)
     if script.fail_times is not None and len(stats.by_tag[script.tag]) > script.fail_times:
         script = healed(script)
     try:
@@ -242,8 +274,8 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         if script.prefix == "refuse" and body["messages"][-1].get("role") == "assistant":
             stats.end(record, "errored")
             return refusal(400, "The last message cannot be the assistant's.")
-        answer = Answer(request, body, script, record)
-        return await (answer.stream() if body.get("stream") else answer.whole())
+        playing = answer(request, body, script, record)
+        return await (playing.stream() if body.get("stream") else playing.whole())
     except (asyncio.CancelledError, ConnectionResetError):
         stats.end(record, "client_closed")
         raise asyncio.CancelledError from None  # whichever came first, aiohttp drops the connection quietly
@@ -273,11 +305,16 @@ async def reset(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-async def serve(port: int) -> int:
-    """Listen on the port (0: a free one) and return it; the loop then answers until it is stopped."""
+async def serve(port: int, native: type[Answer]) -> int:
+    """Listen on the port (0: a free one) and return it; the loop then answers until it is stopped.
+
+    Args:
+        native: how the Responses API answers.
+    """
     application = web.Application(client_max_size=BODY_LIMIT)
     application[STATS] = Stats()
-    application.router.add_post("/v1/chat/completions", chat_completions)
+    application.router.add_post("/v1/chat/completions", asks(Answer, "messages"))
+    application.router.add_post("/v1/responses", asks(native, "input"))
     application.router.add_get("/v1/models", models)
     application.router.add_get("/health", health)
     application.router.add_get("/stats", stats_report)
