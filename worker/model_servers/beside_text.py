@@ -8,7 +8,6 @@ from core.schemas.request import CreateResponse
 # What OpenAI's API says where a token's probability is as good as none.
 _LEAST = -9999.0
 _LARGEST = 2**53
-_LISTED = 20  # alternatives of a token
 
 _ANNOTATIONS: dict[str, dict[str, type]] = {
     "url_citation": {"url": str, "title": str, "start_index": int, "end_index": int},
@@ -35,18 +34,20 @@ def top_logprobs(request: CreateResponse) -> int:
     return found
 
 
-def logprobs(found: Any) -> tuple[dict[str, Any], ...]:
-    """The tokens of a text as the wire has them; what is no list of tokens is left out."""
-    if not isinstance(found, list):
-        return ()
+def logprobs(found: Any, top: int) -> tuple[dict[str, Any], ...]:
+    """The tokens of a text as the wire has them; what is no list of tokens is left out.
+
+    Args:
+        top: alternatives of each that were asked for; some servers send more.
+    """
     return tuple(
-        _token(one) | {"top_logprobs": [_token(other) for other in _listed(one.get("top_logprobs"))]}
-        for one in _listed(found, most=len(found))
+        _token(one) | {"top_logprobs": [_token(other) for other in _listed(one.get("top_logprobs"))[:top]]}
+        for one in _listed(found)
     )
 
 
-def _listed(found: Any, *, most: int = _LISTED) -> list[dict[str, Any]]:
-    return [one for one in found if isinstance(one, dict)][:most] if isinstance(found, list) else []
+def _listed(found: Any) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _token(found: dict[str, Any]) -> dict[str, Any]:

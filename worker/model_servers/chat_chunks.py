@@ -47,6 +47,7 @@ class Chunks:
         self._reason: str | None = None
         self._calls = Calls(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = beside_text.wants_logprobs(request)
+        self._top = beside_text.top_logprobs(request)
         self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens whose text has not come yet
         tagged = model.reasoning_format != "field" and not continues
         self._tags = ThinkTags(open=model.reasoning_format == "open_tag") if tagged else None
@@ -92,7 +93,7 @@ class Chunks:
     def _choice(self, choice: dict[str, Any], delta: dict[str, Any], outputs: list[Output]) -> None:
         logprobs = choice.get("logprobs") if self._wants_logprobs else None
         if logprobs:
-            self._logprobs += beside_text.logprobs(logprobs.get("content"))
+            self._logprobs += beside_text.logprobs(logprobs.get("content"), self._top)
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if thought:
             self._add_thought(thought, outputs)

@@ -46,7 +46,8 @@ def body(
         # vLLM's and SGLang's words; llama.cpp goes on with an assistant's message that is the last anyway.
         sent |= {"continue_final_message": True, "add_generation_prompt": False}
     if beside_text.wants_logprobs(request):
-        optional |= {"logprobs": True, "top_logprobs": beside_text.top_logprobs(request)}
+        # For llama.cpp, no alternatives would mean no tokens either: what it sends by itself is cut.
+        optional |= {"logprobs": True, "top_logprobs": beside_text.top_logprobs(request) or None}
     return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
 
 

@@ -41,6 +41,7 @@ class Events:
         self.finished = False
         self.done = False
         self._wants_logprobs = beside_text.wants_logprobs(request)
+        self._top = beside_text.top_logprobs(request)
         self._at: tuple[Any, ...] | None = None  # the part that grows, as the server numbers it
         self._items = 0  # read so far, whole or in part
         self._calls: set[str] = set()
@@ -93,7 +94,7 @@ class Events:
         return []  # of what is announced, done or kept alive nothing is needed
 
     def _text(self, event: dict[str, Any]) -> list[Output]:
-        logprobs = beside_text.logprobs(event.get("logprobs")) if self._wants_logprobs else ()
+        logprobs = beside_text.logprobs(event.get("logprobs"), self._top) if self._wants_logprobs else ()
         return self._grow(event, TextDelta(_string(event["delta"]), logprobs))
 
     def _words(self, event: dict[str, Any]) -> list[Output]:
@@ -167,7 +168,7 @@ class Events:
         for part in parts or ():
             match part.get("type"):
                 case "output_text":
-                    logprobs = beside_text.logprobs(part.get("logprobs")) if self._wants_logprobs else ()
+                    logprobs = beside_text.logprobs(part.get("logprobs"), self._top) if self._wants_logprobs else ()
                     found.append(TextDelta(_string(part["text"]), logprobs))
                     notes = (beside_text.annotation(note) for note in part.get("annotations") or ())
                     found += [Annotated(note) for note in notes if note is not None]
