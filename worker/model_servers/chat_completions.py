@@ -20,4 +20,10 @@ class ChatCompletions:
         """The answer to a request, as it comes. See `ModelServer.stream`."""
         name = model.upstream_model or attempt.model
         body = chat_request.body(model, name, attempt.request, attempt.context, attempt.prefix)
-        return http.ask(self._session, f"{base_url}/chat/completions", model, body, Chunks(model, attempt.request, continues=bool(attempt.prefix)))
+        return http.ask(
+            self._session,
+            f"{base_url}/chat/completions",
+            model,
+            body,
+            Chunks(model, attempt.request, continues=bool(attempt.prefix)),
+        )

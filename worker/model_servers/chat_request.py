@@ -8,6 +8,7 @@ from core.schemas.items import Item
 from core.schemas.request import CreateResponse, SchemaFormat, TextConfig
 from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 from worker.model_servers import beside_text, offered
+from worker.model_servers.parts import words
 
 # A custom tool's input is free text; Chat Completions servers know functions: one with this one argument.
 CUSTOM_INPUT = "input"
@@ -85,20 +86,14 @@ def messages(instructions: str | None, context: list[Item], *, thinks: bool = Fa
 
 
 def _text(parts: list[dict[str, Any]]) -> str:
-    return "".join(_words(part) for part in parts)
-
-
-def _words(part: dict[str, Any]) -> str:
-    if part["type"] == "input_file":
-        return f"\n[File: {part.get('filename') or 'without a name'}]\n{part['text']}\n[End of the file]\n"
-    return str(part.get("text", part.get("refusal", "")))
+    return "".join(words(part) for part in parts)
 
 
 def _content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """One text, which every server takes, unless there are images among the parts."""
     if all(part["type"] != "input_image" for part in parts):
         return _text(parts)
-    return [_image(part) if part["type"] == "input_image" else _text_part(_words(part)) for part in parts]
+    return [_image(part) if part["type"] == "input_image" else _text_part(words(part)) for part in parts]
 
 
 def _text_part(text: str) -> dict[str, Any]:

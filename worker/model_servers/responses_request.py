@@ -7,6 +7,7 @@ from core.schemas.items import Item
 from core.schemas.request import CreateResponse, PlainFormat
 from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 from worker.model_servers import beside_text, offered
+from worker.model_servers.parts import words
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
@@ -56,11 +57,17 @@ def _shown(item: Item, *, thinks: bool) -> bool:
 def _item(item: Item) -> Item:
     """An item without its ID and status: it is ours, and the model server would look for its own."""
     kept = {name: value for name, value in item.items() if name not in {"id", "status"} and value is not None}
-    if item["type"] == "message":
-        kept["content"] = [
-            {name: value for name, value in part.items() if name != "logprobs"} for part in item["content"]
-        ]
+    for parts in ("content", "output"):
+        if isinstance(kept.get(parts), list) and item["type"] != "reasoning":
+            kept[parts] = [_part(part) for part in kept[parts]]
     return kept
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    """A part as a request may have it; a file that was read here is the text that was in it."""
+    if part["type"] == "input_file" and "text" in part:
+        return {"type": "input_text", "text": words(part)}
+    return {name: value for name, value in part.items() if name != "logprobs"}
 
 
 def _text(request: CreateResponse) -> dict[str, Any]:
