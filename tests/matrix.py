@@ -1,10 +1,14 @@
 """What goes in and out, feature by feature, through each API of model servers: the tests run it, a page shows it."""
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from openai.types.responses import Response
+
+from tests import documents
+from tests.matrix_looks import annotations, calls, calls_after_text, failure, logprobs, parts, text, usage, why
 
 Fields = Mapping[str, Any]
 
@@ -44,65 +48,6 @@ class Feature:
     model: str = "plain"
 
 
-def text(response: Response) -> Any:
-    return response.status, response.output_text
-
-
-def parts(response: Response) -> Any:
-    """Every part of every item, by its type and what it says."""
-    return [
-        (part["type"], part.get("text") or part.get("refusal"))
-        for item in response.model_dump()["output"]
-        for part in (*(item.get("summary") or ()), *(item.get("content") or ()))
-    ]
-
-
-def calls(response: Response) -> Any:
-    return [
-        (item["type"], item["call_id"], item["name"], item.get("arguments") or item.get("input"))
-        for item in response.model_dump()["output"]
-    ]
-
-
-def calls_after_text(response: Response) -> Any:
-    assert response.output_text == "So"
-    return [item.call_id for item in response.output if item.type == "function_call"]
-
-
-def usage(response: Response) -> Any:
-    assert response.usage is not None
-    counted = response.usage
-    return (
-        counted.output_tokens,
-        counted.input_tokens_details.cached_tokens,
-        counted.output_tokens_details.reasoning_tokens,
-    )
-
-
-def why(response: Response) -> Any:
-    return response.status, response.incomplete_details and response.incomplete_details.reason
-
-
-def failure(response: Response) -> Any:
-    return response.status, response.error and response.error.code
-
-
-def logprobs(response: Response) -> Any:
-    return [
-        (
-            one["token"],
-            one["bytes"],
-            one["logprob"],
-            one["top_logprobs"],
-        )
-        for one in response.model_dump()["output"][0]["content"][0]["logprobs"]
-    ]
-
-
-def annotations(response: Response) -> Any:
-    return response.model_dump()["output"][0]["content"][0]["annotations"]
-
-
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 NAMED = {"name": "n", "schema": SCHEMA, "strict": True}
 FUNCTION = {"type": "function", "name": "f", "parameters": SCHEMA, "strict": True}
@@ -116,6 +61,11 @@ TWO = {"id": "call_2", "name": "f", "arguments": '{"a":2}'}
 INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 CITED = {"type": "url_citation", "url": "https://example.com/", "title": "Example", "start_index": 0, "end_index": 2}
 THOUGHT = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}
+
+IMAGE = documents.data_url("image/png", documents.image())
+PICTURE = {"type": "input_image", "image_url": IMAGE, "detail": "low"}
+FILE = {"type": "input_file", "filename": "a.txt", "file_data": base64.b64encode(b"Read me.").decode()}
+READ = "\n[File: a.txt]\nRead me.\n[End of the file]\n"
 
 FEATURES = (
     Feature(
@@ -139,6 +89,32 @@ FEATURES = (
         ("completed", "ok"),
         asks={"instructions": "Be brief."},
         native_gets={"instructions": "Be brief."},
+    ),
+    Feature(
+        "image",
+        "a part `image_url`",
+        "a part `input_image`",
+        {"text": "ok"},
+        text,
+        ("completed", "ok"),
+        before=({"role": "user", "content": [PICTURE]},),
+        chat_gets={
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}}]}
+            ]
+        },
+        native_gets={"input": [{"type": "message", "role": "user", "content": [PICTURE]}]},
+    ),
+    Feature(
+        "file",
+        "the text that was read in it",
+        "likewise; the file as it is, for models that support `files`",
+        {"text": "ok"},
+        text,
+        ("completed", "ok"),
+        before=({"role": "user", "content": [FILE]},),
+        chat_gets={"messages": [{"role": "user", "content": READ}]},
+        native_gets={"input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": READ}]}]},
     ),
     Feature(
         "function call",
