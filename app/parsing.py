@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app import nesting
 from core import errors, jsonio
 from core.creation import Repeat
 from core.schemas.request import UNSUPPORTED, CreateResponse
@@ -60,6 +61,8 @@ _UNKNOWN_TYPES = frozenset({"unknown_item", "unknown_part", "unknown_tool", "unk
 _IGNORED = frozenset({"access_programs", "image", "client_metadata"})
 _KNOWN = frozenset(CreateResponse.model_fields) | UNSUPPORTED.keys() | _IGNORED
 KEY_LIMIT = 255
+_TOO_DEEP = "depth limit exceeded"  # what orjson says of it
+_LEVELS = 200  # every body that orjson finds too deep has more
 _SHOWN = 100  # characters of a client's own value in a message
 
 
@@ -127,9 +130,12 @@ def json_object() -> dict[str, Any]:
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in {"identity", ""}:
         raise errors.InvalidRequest(f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON.")
+    raw = _bytes()
     try:
-        body = orjson.loads(_bytes())
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if error.msg == _TOO_DEEP:
+            raise _too_deep(raw) from error
         problem = "it is not UTF-8" if error.msg.startswith("str is not valid UTF-8") else error.msg
         raise errors.InvalidRequest(
             f"We could not parse the JSON body of your request: {problem} at line {error.lineno} column {error.colno}."
@@ -137,10 +143,14 @@ def json_object() -> dict[str, Any]:
     try:
         orjson.dumps(_nested(body))
     except TypeError as error:
-        raise errors.InvalidRequest("The body is nested too deeply.") from error
+        raise _too_deep(raw) from error
     if not isinstance(body, dict):
         raise errors.InvalidRequest(f"The body must be a JSON object, not {_type(body)}.", code="invalid_type")
     return body
+
+
+def _too_deep(raw: bytes) -> errors.InvalidRequest:
+    return errors.InvalidRequest("The body is nested too deeply.", param=nesting.deep_param(raw, _LEVELS))
 
 
 def _bytes() -> bytes:

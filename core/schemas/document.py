@@ -42,7 +42,7 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "prompt_cache_retention": request.prompt_cache_retention,
         "reasoning": {
             "effort": reasoning.effort if reasoning else None,
-            "summary": reasoning.summary if reasoning else None,
+            "summary": reasoning.wanted_summary if reasoning else None,
         },
         "safety_identifier": request.safety_identifier,
         "service_tier": tier.value,
@@ -51,9 +51,9 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "text": request.text.model_dump(by_alias=True),
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True),
         "tools": [tool.echo() for tool in request.tools],
-        "top_logprobs": 0,
+        "top_logprobs": request.top_logprobs,
         "top_p": request.top_p,
-        "truncation": "disabled",
+        "truncation": request.truncation,
         "usage": None,
         "user": request.user,
     }

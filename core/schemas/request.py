@@ -21,8 +21,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "context_management": (),
     "conversation": (),
     "moderation": (),
-    "top_logprobs": (0,),
-    "truncation": ("disabled",),
 }
 # What `include` may ask for; of tools that are not run here there is nothing to include.
 Include = Literal[
@@ -79,11 +77,20 @@ class PromptReference(Strict):
     variables: Annotated[dict[str, VariableValue], BeforeValidator(few_and_named)] = Field(default_factory=dict)
 
 
+Summary = Literal["auto", "concise", "detailed"]
+
+
 class Reasoning(Open):
-    """How hard the model should think; passed on as the model server's `reasoning_effort`."""
+    """How hard the model should think, and whether it should sum up its thoughts."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    summary: Literal["auto", "concise", "detailed"] | None = None
+    summary: Summary | None = None
+    generate_summary: Annotated[Summary | None, Field(description="The older name of `summary`.")] = None
+
+    @property
+    def wanted_summary(self) -> Summary | None:
+        """The summary asked for, by its new or its old name."""
+        return self.summary or self.generate_summary
 
 
 class PlainFormat(Strict):
@@ -179,6 +186,7 @@ class CreateResponse(Strict):
     max_tool_calls: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     temperature: Temperature = 1
     top_p: TopP = 1
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0
     frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0
     tools: Tools = Field(default_factory=list)
@@ -186,6 +194,7 @@ class CreateResponse(Strict):
     parallel_tool_calls: bool = True
     reasoning: Reasoning | None = None
     text: TextConfig = Field(default_factory=TextConfig)
+    truncation: Literal["auto", "disabled"] = "disabled"
     metadata: Annotated[
         dict[
             Annotated[str, Field(max_length=64, pattern=NO_NUL)],
@@ -199,3 +208,13 @@ class CreateResponse(Strict):
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     prompt_cache_options: PromptCacheOptions | None = None
     user: Annotated[str, Field(max_length=512)] | None = None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether the text's tokens are to come with their probabilities."""
+        return self.top_logprobs > 0 or "message.output_text.logprobs" in self.include
+
+    @property
+    def wants_sealed_reasoning(self) -> bool:
+        """Whether reasoning items are to carry `encrypted_content`."""
+        return "reasoning.encrypted_content" in self.include

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from core import errors
+from core.schemas import json_schemas
 from core.schemas.items import Item
-from core.schemas.request import CreateResponse
-from core.schemas.tools import AllowedTools, HostedChoice, NamedChoice
+from core.schemas.request import CreateResponse, SchemaFormat
+from core.schemas.tools import AllowedTools, FunctionTool, HostedChoice, NamedChoice
 
 
 def check(request: CreateResponse) -> None:
@@ -39,6 +40,18 @@ def check(request: CreateResponse) -> None:
         raise errors.InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
     _check_window(request)
     _check_tools(request)
+    json_schemas.check(_schemas(request))
+
+
+def _schemas(request: CreateResponse) -> dict[str, dict[str, Any]]:
+    """The JSON Schemas of a request by where they stand in it."""
+    found = {
+        f"tools[{position}].parameters": tool.parameters
+        for position, tool in enumerate(request.tools)
+        if isinstance(tool, FunctionTool) and tool.parameters is not None
+    }
+    shape = request.text.format
+    return found | ({"text.format.schema": shape.schema_} if isinstance(shape, SchemaFormat) else {})
 
 
 def _check_window(request: CreateResponse) -> None:

@@ -1,0 +1,28 @@
+"""The parameter in which a body is too deep."""
+
+import pytest
+
+from app.nesting import deep_param
+
+DEEP = b"[" * 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        (b'{"model": "m", "text": {"verbosity": "low", "format": {"schema": {"a": ' + DEEP, "text.format.schema"),
+        (b'{"tools": [{"name": "[{"}, {"parameters": {"x": [1, ' + DEEP, "tools[1].parameters"),
+        (b'{"tools": [{"name": {"x": [1, ' + DEEP, "tools"),
+        (b'{"metadata": {"k": ' + DEEP, "metadata"),
+        (b'{"a": {"text": 1}, "input": ' + DEEP, "input"),
+        (b'{"\\"]": ' + DEEP, '\\"]'),
+        (b'{"a": {}, "b": [[1, 2], {"c": 3}]}', None),
+        (DEEP, None),
+        (b"]" * 3000, None),
+        (b'"' * 3001, None),
+        (b"\xff\xfe", None),
+        (b"", None),
+    ],
+)
+def test_the_parameter_that_is_too_deep_is_found(text: bytes, param: str | None) -> None:
+    assert deep_param(text, 200) == param
