@@ -5,12 +5,14 @@ import http.client
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
 
 from core.bootstrap import open_core
 from core.settings import Settings
+from tests.contract.shapes import nested, of_schema
 from tests.integration.http_api import GOOD, Api, error_of
 from tests.stack import Stack
 
@@ -51,9 +53,6 @@ NOT_JSON = {
     "Latin-1": '{"model": "é"}'.encode("latin-1"),
     "UTF-16": BODY.decode().encode("utf-16"),
     "a byte order mark": b"\xef\xbb\xbf" + BODY,
-    "deep lists": b"[" * DEEP,
-    "deep objects": b'{"a":' * DEEP,
-    "deep and closed": with_value("[" * DEEP + "]" * DEEP),
     "gzip without saying so": gzip.compress(BODY),
     "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
 }
@@ -91,12 +90,10 @@ def test_json_that_is_no_object_is_refused(api: Api, body: bytes) -> None:
         (', "service_tier": {deep}', "invalid_type", "service_tier"),
         (', "metadata": {"a": {deep}}', "invalid_type", "metadata.a"),
         (', "tools": {deep}', "invalid_type", "tools[0]"),
-        (', "tools": [{"type": "function", "name": "f", "parameters": {"x": {deep}}}]', None, None),
         (', "tools": [{"type": "web_search", "x": {deep}}]', None, None),
         (', "tools": [{"type": {deep}}]', "invalid_type", "tools[0].type"),
         (', "tool_choice": {"type": {deep}}', "invalid_type", "tool_choice.type"),
         (', "text": {"format": {deep}}', "invalid_type", "text.format"),
-        (', "text": {"format": {"type": "json_schema", "name": "n", "schema": {"x": {deep}}}}', None, None),
         (', "reasoning": {"effort": {deep}}', "invalid_type", "reasoning.effort"),
         (', "include": {deep}', "invalid_type", "include[0]"),
         (', "input": [{"type": "mcp_call", "x": {deep}}]', None, None),
@@ -120,25 +117,51 @@ def test_a_deep_value_is_no_harm_anywhere(
     assert api.listed(limit=1).get_json()["data"] == [created]
 
 
-@pytest.mark.parametrize("depth", [250, 300, 1000])
+@pytest.mark.parametrize("depth", [250, 300, 1000, 10_000, DEEP])
 @pytest.mark.parametrize(
-    "place",
+    ("place", "param"),
     [
-        ', "unheard_of": {deep}',
-        ', "model": {deep}',
-        ', "input": {deep}',
-        ', "metadata": {"a": {deep}}',
-        ', "tools": [{"type": "function", "name": "f", "parameters": {"x": {deep}}}]',
-        ', "text": {"format": {"type": "json_schema", "name": "n", "schema": {"x": {deep}}}}',
+        (', "unheard_of": {deep}', "unheard_of"),
+        (', "model": {deep}', "model"),
+        (', "input": {deep}', "input"),
+        (', "metadata": {"a": {deep}}', "metadata"),
+        (', "tools": [{"type": "function", "name": "f", "parameters": {"x": {deep}}}]', "tools[0].parameters"),
+        (
+            ', "text": {"format": {"type": "json_schema", "name": "n", "schema": {"x": {deep}}}}',
+            "text.format.schema",
+        ),
     ],
 )
-def test_what_is_nested_too_deeply_to_be_written_again_is_refused(api: Api, depth: int, place: str) -> None:
+def test_what_is_nested_too_deeply_to_be_written_again_is_refused(api: Api, depth: int, place: str, param: str) -> None:
     before = api.stored()
     deep = "[" * depth + "]" * depth
 
-    says = error_of(api.post(BODY[:-1] + place.replace("{deep}", deep).encode() + b"}"), 400, "invalid_value")
+    says = error_of(api.post(BODY[:-1] + place.replace("{deep}", deep).encode() + b"}"), 400, "invalid_value", param)
 
     assert says == "The body is nested too deeply."
+    assert api.stored() == before
+
+
+@pytest.mark.parametrize(("body", "param"), [(b"[" * DEEP, None), (b'{"a":' * DEEP, "a")])
+def test_what_is_nested_without_end_is_refused(api: Api, body: bytes, param: str | None) -> None:
+    assert error_of(api.post(body), 400, "invalid_value", param) == "The body is nested too deeply."
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"tools": [{"type": "function", "name": "f", "parameters": nested(200)}]}, "tools[0].parameters"),
+        ({"text": of_schema(schema=nested(200))}, "text.format.schema"),
+    ],
+)
+def test_a_schema_that_is_nested_too_deeply_to_be_used_is_refused(
+    api: Api, changes: dict[str, Any], param: str
+) -> None:
+    before = api.stored()
+
+    says = error_of(api.create(**changes), 400, "invalid_value", param)
+
+    assert says == f"'{param}' is nested too deeply: at most 128 levels are allowed."
     assert api.stored() == before
 
 
