@@ -57,7 +57,7 @@ def _whole(text: str) -> Response:
         return Response(text, mimetype="application/json")
     error = document["error"]
     status, kind = _STATUS.get(error["code"], (500, "server_error"))
-    failed = envelope(status, kind, error["message"], code=error["code"])
+    failed = envelope(status, kind, error["message"], code=error.get("type", error["code"]))
     # Tried already, for as long as it was worth it.
     failed.headers["x-should-retry"] = "false"
     return failed

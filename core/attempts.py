@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import context, errors, inputs, jsonio, tiers, transcript
+from core import context, errors, inputs, jsonio, reasoning, tiers, transcript
 from core.circuits import Circuits
 from core.db import Connection, Database
 from core.endings import Endings, Outcome, Spent, cancelled, failed, held_by
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse
+from core.seals import Seals
 from core.store import contents, ends, events, runs, workers
 from core.store.events import Batch
 from core.store.workers import Worker
@@ -28,7 +29,8 @@ class Attempt:
 
     Attributes:
         number: the fence; every write of the attempt carries it.
-        context: every item the model is shown, in order; of large images and files only references, see `contents`.
+        context: every item the model is shown, in order; of large images and files only references, see `contents`;
+            reasoning items are opened.
         document: the response object as JSON text, as of its creation.
         left_s: seconds until the run's clock ends.
         next_seq: the first free sequence number of the log.
@@ -41,6 +43,7 @@ class Attempt:
     """
 
     response_id: str
+    project_id: str
     number: int
     model: str
     request: CreateResponse
@@ -116,10 +119,13 @@ def _kept(connection: Connection, fences: Sequence[Fence], done: set[str]) -> Ke
 class Attempts:
     """The worker's side of the state machine. What a method writes, it writes in one transaction."""
 
-    def __init__(self, database: Database, endings: Endings, circuits: Circuits, *, lease_s: float) -> None:
+    def __init__(
+        self, database: Database, endings: Endings, circuits: Circuits, seals: Seals, *, lease_s: float
+    ) -> None:
         self._database = database
         self._endings = endings
         self._circuits = circuits
+        self._seals = seals
         self._lease_s = lease_s
 
     def claim(self, response_id: str, worker_id: str) -> Attempt | None:
@@ -141,10 +147,11 @@ class Attempts:
             return None
         return Attempt(
             response_id=row.id,
+            project_id=row.project_id,
             number=row.attempt,
             model=row.model,
             request=request,
-            context=items,
+            context=reasoning.opened(items, self._seals, project_id=row.project_id, model=row.model),
             document=row.document,
             left_s=row.left_s,
             next_seq=row.next_seq,
@@ -235,6 +242,11 @@ class Attempts:
     def revoke(self, response_id: str) -> None:
         """Cancel a response whose Celery task was revoked before it began."""
         self._endings.end(response_id, cancelled("revoked through Celery"), lambda _: True)
+
+    def note_dropped(self, attempt: Attempt, item_ids: Sequence[str]) -> None:
+        """Add to an attempt which items of its context its model is not shown."""
+        with self._database.connection() as connection:
+            runs.note_dropped(connection, attempt.response_id, attempt.number, item_ids)
 
     def note_usage(self, attempt: Attempt, spent: Spent) -> None:
         """Add what an attempt used that somebody else ended."""

@@ -19,6 +19,7 @@ from core.operations import Operations
 from core.prompts import Prompts
 from core.queue import Doorbell
 from core.responses import Responses
+from core.seals import Seals
 from core.settings import Settings
 from core.streams import Streams
 from core.sweep import Sweep
@@ -60,6 +61,7 @@ class Core:
     dispatch: Dispatch
     sweep: Sweep
     bus: Bus
+    seals: Seals
 
 
 def database_url(settings: Settings) -> str:
@@ -87,6 +89,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     database = Database(database_url(settings), connections=connections)
     bus = Bus(redis_url(settings))
     doorbell = Doorbell(redis_url(settings))
+    seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)
     endings = Endings(database, bus)
     circuits = Circuits(database, longest_s=settings.wait_between_s, turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
@@ -101,19 +104,20 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             schema=Schema(database),
             keys=Keys(database, cache_s=settings.key_cache_s),
             prompts=Prompts(database, settings),
-            creation=Creation(database, doorbell, dispatch, models, settings),
+            creation=Creation(database, doorbell, dispatch, models, seals, settings),
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
             hub=hub,
             waiting=Waiting(database, endings, hub, places=places),
             streams=Streams(database, hub),
-            attempts=Attempts(database, endings, circuits, lease_s=settings.lease_s),
+            attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
             circuits=circuits,
             workers=Workers(database, seen_s=settings.worker_seen_s),
             doorbell=doorbell,
             dispatch=dispatch,
             sweep=Sweep(database, dispatch, endings, settings),
             bus=bus,
+            seals=seals,
         )
     finally:
         hub.close()

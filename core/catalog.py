@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, mod
 
 from core import errors
 
+Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
+
 
 class Timeouts(BaseModel):
     """Clocks of one run, in seconds."""
@@ -37,9 +39,10 @@ class ModelConfig(BaseModel):
     reasoning_format: Literal["field", "think_tags", "open_tag"] = "field"
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # of Chat Completions
     concurrency: int | None = Field(default=None, ge=1)  # running at once on all its servers together
+    # What the model can do; where nothing is said, nothing is known, and no request is refused for it.
+    supports: frozenset[Capability] = frozenset()
+    context_window: int | None = Field(default=None, ge=1)  # tokens of prompt and answer together
     # Read and checked, without effect yet.
-    supports: frozenset[str] = frozenset()
-    context_window: int | None = Field(default=None, ge=1)
     on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
     timeouts: Timeouts = Timeouts()
 
@@ -56,6 +59,10 @@ class ModelConfig(BaseModel):
         """The base URLs of its servers, at least one, none with a slash at its end."""
         urls = self.base_urls if self.base_url is None else (self.base_url,)
         return tuple(str(url).rstrip("/") for url in urls)
+
+    def lacks(self, capability: Capability) -> bool:
+        """Whether the configuration says what the model can do, and this is not among it."""
+        return "supports" in self.model_fields_set and capability not in self.supports
 
     def api_key(self) -> str | None:
         """The key for the model server, from the variable the configuration names."""

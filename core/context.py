@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import errors, ids, inputs, jsonio
+from core import errors, ids, inputs, jsonio, reasoning
 from core.db import Connection
 from core.lifecycle import Status, is_terminal
 from core.schemas import items, rules
 from core.schemas.items import Item, ItemReference
 from core.schemas.request import CreateResponse
+from core.seals import Seals
 from core.store import items as item_rows
 from core.store import responses as store
 
@@ -33,18 +34,19 @@ class Context:
     contents: dict[str, str] = field(default_factory=dict)
 
 
-def build(connection: Connection, project_id: str, request: CreateResponse) -> Context:
+def build(connection: Connection, project_id: str, request: CreateResponse, seals: Seals) -> Context:
     """The context of a new response.
 
     Raises:
-        errors.InvalidRequest: its parent or an item it refers to is not there, or a tool's output has no call.
+        errors.InvalidRequest: its parent or an item it refers to is not there, a tool's output has no call, or an
+            encrypted content is none of ours.
     """
     context = _inherited(connection, project_id, request.previous_response_id)
     inherited = len(context)
     known = {item["id"]: item for item in context}
     new_ids: list[str] = []
     contents: dict[str, str] = {}
-    for whole, referred in _own(connection, project_id, request):
+    for whole, referred in _own(connection, project_id, request, seals):
         item = inputs.set_apart(whole, contents)
         there = known.get(item["id"])
         if there is not None and (referred or there == item):
@@ -95,7 +97,7 @@ def _inherited(connection: Connection, project_id: str, parent_id: str | None) -
     return [*jsonio.loads(packed)["context"], *(item for item in output if item["status"] == "completed")]
 
 
-def _own(connection: Connection, project_id: str, request: CreateResponse) -> Iterator[tuple[Item, bool]]:
+def _own(connection: Connection, project_id: str, request: CreateResponse, seals: Seals) -> Iterator[tuple[Item, bool]]:
     """The items of a request's input, and whether each is another response's that it refers to."""
     if request.input is None:
         return
@@ -106,7 +108,9 @@ def _own(connection: Connection, project_id: str, request: CreateResponse) -> It
     found = _referred(connection, project_id, wanted)
     for position, item in enumerate(request.input):
         if not isinstance(item, ItemReference):
-            yield items.normal(item), False
+            normal = items.normal(item)
+            reasoning.check(normal, seals, project_id=project_id, param=f"input[{position}]")
+            yield normal, False
         elif item.id in found:
             yield found[item.id], True
         else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import context, errors, ids, inputs, jsonio, prompts, tiers, transcript
+from core import capabilities, context, errors, ids, inputs, jsonio, prompts, tiers, transcript
 from core.catalog import Catalog, ModelConfig
 from core.db import Connection, Database
 from core.dispatch import Dispatch
@@ -13,6 +13,7 @@ from core.keys import Caller
 from core.queue import Doorbell
 from core.schemas import document, rules
 from core.schemas.request import BackgroundOptions, CreateResponse
+from core.seals import Seals
 from core.settings import Settings
 from core.store import contents, idempotency, lanes
 from core.store import responses as store
@@ -47,12 +48,19 @@ class Creation:
     """Accepts responses."""
 
     def __init__(
-        self, database: Database, doorbell: Doorbell, dispatch: Dispatch, catalog: Catalog, settings: Settings
+        self,
+        database: Database,
+        doorbell: Doorbell,
+        dispatch: Dispatch,
+        catalog: Catalog,
+        seals: Seals,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
         self._catalog = catalog
+        self._seals = seals
         self._settings = settings
 
     def create(self, caller: Caller, request: CreateResponse, repeat: Repeat | None = None) -> Created:
@@ -90,6 +98,13 @@ class Creation:
         """The model of a request that can be taken, as far as it says itself."""
         rules.check(request)
         model = self._catalog.get(request.model or "")
+        capabilities.check(request, model)
+        if request.wants_sealed_reasoning and not self._seals.usable:
+            raise errors.InvalidRequest(
+                "'reasoning.encrypted_content' needs a server that has a key: set BACKBURNER_SECRET_KEY.",
+                param="include",
+                code="unsupported_parameter",
+            )
         inputs.check(request, self._settings)
         return model
 
@@ -123,9 +138,10 @@ class Creation:
                 return _repeated(taken, repeat), False
         resolved = prompts.resolve(connection, caller.project_id, request, self._settings)
         with resolved.naming():
+            # What has no prompt was looked at before there was a transaction to hold open meanwhile.
+            model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
             request = resolved.request
-            model = self._model(request)
-            whole = context.build(connection, caller.project_id, request)
+            whole = context.build(connection, caller.project_id, request, self._seals)
         first = document.first(response_id, request, tier, created_at)
         if model.concurrency is not None:
             # A model's limit is exact: its counting must not overlap with another's.

@@ -25,7 +25,7 @@ class Outcome:
 
     Args:
         cause: for operators, more precise than the wire's error may be.
-        error: `{"code", "message"}`, where it failed; the code is of the wire's closed list.
+        error: `{"code", "message"}`, perhaps with `type`, where it failed; the code is of the wire's closed list.
         incomplete_reason: where it is incomplete.
         usage: the wire's usage object, where it is known.
         spent: what the attempt used.
@@ -39,9 +39,15 @@ class Outcome:
     spent: Spent | None = None
 
 
-def failed(code: str, message: str, *, cause: str | None = None, spent: Spent | None = None) -> Outcome:
-    """The outcome of a response that failed; `message` is a sentence for its client."""
-    error = {"code": code, "message": message}
+def failed(
+    code: str, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
+) -> Outcome:
+    """The outcome of a response that failed; `message` is a sentence for its client.
+
+    Args:
+        kind: a more precise code than the closed list has; it becomes the error's `type`.
+    """
+    error = {"code": code, "message": message} | ({"type": kind} if kind else {})
     return Outcome(Status.FAILED, cause=cause or message, error=error, spent=spent)
 
 

@@ -13,12 +13,14 @@ Error:
 ├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
 │   └── StoreBusy      a lock or a slow statement was in the way
 ├── StoreRefused       Postgres does not take what it was given
+├── NotSealed          an encrypted content is none of ours, or was changed
 └── ModelServerFailed  the model server did not do its part
     ├── Unavailable    it cannot now: wait for it
     │   └── Unreachable    nobody answers there at all
     ├── Erred          it failed before any output: a few more tries
     └── Refused        it will not, for this request
         └── Silent         it said nothing for too long
+        └── ContextExceeded    it is longer than the model can read
 """
 
 
@@ -101,10 +103,19 @@ class StoreRefused(Error):
     """Postgres does not take what it was given; nothing was written."""
 
 
+class NotSealed(Error):
+    """An encrypted content cannot be opened here: another's, another project's, or changed."""
+
+
 class ModelServerFailed(Error):
-    """The model server did not do its part; `code` is of the wire's closed list."""
+    """The model server did not do its part; `code` is of the wire's closed list.
+
+    Attributes:
+        kind: the more precise code that a synchronous answer has, where there is one.
+    """
 
     code = "server_error"
+    kind: str | None = None
 
 
 class Unavailable(ModelServerFailed):
@@ -133,3 +144,20 @@ class Refused(ModelServerFailed):
 
 class Silent(Refused):
     """The model server took the request, or only the connection, and then said nothing for too long."""
+
+
+class ContextExceeded(Refused):
+    """The request, or the request and its answer, are longer than the model's context.
+
+    Args:
+        tokens: what the model server counted, if it says so.
+        limit: what its context holds, if it says so.
+    """
+
+    code = "invalid_prompt"
+    kind = "context_length_exceeded"
+
+    def __init__(self, message: str, *, tokens: int | None = None, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+        self.limit = limit

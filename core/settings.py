@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
     api_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     api_processes: int = Field(default=1, ge=1)

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
-from core import ids, item_events, jsonio
+from core import ids, item_events, jsonio, reasoning
+from core.attempts import Attempt
 from core.endings import Outcome, Spent, failed
 from core.item_events import PARTS, Event, Place
 from core.lifecycle import Status
 from core.schemas.items import Item
 from core.schemas.tools import CustomTool
+from core.seals import Seals
 from core.transcript import Fold
 from worker import usage
 from worker.continuation import Plan
@@ -39,8 +42,9 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 class Answer:
     """The answer of one attempt, as far as it has come."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, seals: Seals) -> None:
         self._run = run
+        self._seals = seals
         self._attempt = run.attempt  # as the model server was asked
         self._custom = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
         so_far = run.attempt.so_far
@@ -73,13 +77,18 @@ class Answer:
         if plan.cut:
             self._close_item("incomplete")
 
+    def shorten(self, attempt: Attempt) -> None:
+        """Take note that the model server is asked again, with less of the context."""
+        self._attempt = attempt
+
     def add(self, output: Output) -> None:
         """Take one output of the model server."""
         if self._seam is not None and not isinstance(output, TextDelta | Thinking):
             self._end_seam()
         match output:
             case TextDelta():
-                for delta in self._seam.feed(output) if self._seam is not None else (output,):
+                wanted = replace(output, logprobs=self._wanted(output.logprobs))
+                for delta in self._seam.feed(wanted) if self._seam is not None else (wanted,):
                     self._grow("output_text", delta.text, delta.logprobs)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
                 self._grow(_GROWS[type(output)], text)
@@ -98,8 +107,8 @@ class Answer:
         match output:
             case PartDone():
                 self._close_part()
-            case ItemDone():
-                self._close_item()
+            case ItemDone(encrypted_content):
+                self._close_item(own=encrypted_content)
 
     def _end_seam(self) -> None:
         seam, self._seam = self._seam, None
@@ -112,6 +121,13 @@ class Answer:
         self._fold.grow(place, text, logprobs)
         self._deltas += 1
         self.grown = True
+
+    def _wanted(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        """What the request asks for of a model server's log probabilities; some send them unasked."""
+        request = self._attempt.request
+        if not request.wants_logprobs:
+            return ()
+        return tuple(one | {"top_logprobs": one["top_logprobs"][: request.top_logprobs]} for one in logprobs)
 
     def _annotate(self, annotation: dict[str, Any]) -> None:
         self._emit([item_events.annotation(self._open("output_text"), self._annotations, annotation)])
@@ -140,13 +156,22 @@ class Answer:
             item = self._fold.transcript().output[place.output_index]
             self._emit(item_events.close_part(place, item[PARTS[place.part].listed][place.index]))
 
-    def _close_item(self, status: str = "completed") -> None:
+    def _close_item(self, status: str = "completed", own: str | None = None) -> None:
+        """Close the open item, if there is one; `own` is the model server's own encrypted content of it."""
         self._close_part()
         if self._item_type is not None:
-            item = self._fold.transcript().output[-1]
-            self._emit(item_events.close_item(deepcopy(item), self._items - 1, (), status))
+            item = deepcopy(self._fold.transcript().output[-1])
+            if item["type"] == "reasoning" and status == "completed":
+                item = self._sealed(item, own)
+            self._emit(item_events.close_item(item, self._items - 1, (), status))
             self._item_type = None
             self._parts.clear()
+
+    def _sealed(self, item: Item, own: str | None) -> Item:
+        attempt = self._attempt
+        if not attempt.request.wants_sealed_reasoning:
+            return item
+        return reasoning.sealed(item, self._seals, project_id=attempt.project_id, model=attempt.model, own=own)
 
     def _emit(self, events: list[Event]) -> None:
         self.grown = True
@@ -175,6 +200,8 @@ class Answer:
             return failed("server_error", "The model server went on with a JSON text in a way that broke it.")
         if reason is None and self._items == 0:
             self._open("output_text")  # a model that says nothing answers with an empty message
+        if reason is None:
+            self._close_item()
         spent = self.spent()
         used = self._used or Used(spent.input_tokens, spent.output_tokens)
         return Outcome(

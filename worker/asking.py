@@ -18,7 +18,9 @@ from core.settings import Settings
 from worker.answer import Answer
 from worker.continuation import not_continued
 from worker.endpoints import Endpoint, Endpoints, Request, retry_after_s
+from worker.fitting import Fitting
 from worker.model_servers import ModelServer
+from worker.tokenizers import Tokenizers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,6 +41,9 @@ class Asking:
     An endpoint that fails before that is followed by the next best at once, and asked again after a pause. Where all
     are busy or away for longer than `wait_in_slot_s`, the response goes back to waiting in Postgres; where it is not
     this response alone, the model's circuit opens.
+
+    Args:
+        note_dropped: leaves for operators which items of its context a run's model is not shown.
     """
 
     def __init__(
@@ -50,12 +55,15 @@ class Asking:
         *,
         call: Calls,
         freed: Callable[[], None],
+        note_dropped: Callable[[Attempt, list[str]], None],
     ) -> None:
         self._servers = servers
         self._circuits = circuits
         self._settings = settings
         self._call = call
         self._freed = freed
+        self._note_dropped = note_dropped
+        self._tokenizers = Tokenizers()
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
     async def ask(self, attempt: Attempt, model: ModelConfig, answer: Answer) -> Outcome | HandBack:
@@ -63,6 +71,7 @@ class Asking:
         endpoints = self._endpoints[attempt.model]
         endpoints.circuit_seen |= attempt.probe
         patience = _Patience(attempt, self._settings.wait_in_slot_s)
+        fitting = Fitting(attempt, model, self._tokenizers)
         while True:
             if not attempt.probe and endpoints.given_up_since(patience.began_at):
                 return self._hand_back(attempt, endpoints, patience)
@@ -77,16 +86,37 @@ class Asking:
                 await self._read(attempt, model, endpoints, endpoint, answer)
                 return answer.outcome()
             except errors.ModelServerFailed as error:
+                if await self._shorten(fitting, error, endpoint, answer):
+                    attempt = fitting.attempt
+                    continue
                 patience.lose(endpoint, error)
                 if attempt.prefix and not answer.grown and error.code == "invalid_prompt":
                     return not_continued(str(error))
                 if answer.grown or isinstance(error, errors.Refused) or patience.tries >= TRIES:
                     if attempt.probe and isinstance(error, errors.Erred | errors.Silent):
                         await self._tell(partial(self._probe_failed, attempt, error))
-                    return failed(error.code or "server_error", str(error))
+                    return failed(error.code or "server_error", str(error), kind=error.kind)
                 log.info(
                     "model server not ready", extra={**of(attempt), "endpoint": endpoint.name, "cause": str(error)}
                 )
+
+    async def _shorten(
+        self, fitting: Fitting, error: errors.ModelServerFailed, endpoint: Endpoint, answer: Answer
+    ) -> bool:
+        """Whether there is a shorter context to ask with, since this one was too long."""
+        if not isinstance(error, errors.ContextExceeded) or answer.grown:
+            return False
+        dropped = await fitting.shorten(error, endpoint.base_url)
+        if dropped is None:
+            return False
+        attempt = fitting.attempt
+        answer.shorten(attempt)
+        log.info("dropped the oldest turns", extra={**of(attempt), "items": len(dropped)})
+        try:
+            await self._call(partial(self._note_dropped, attempt, dropped))
+        except errors.StoreUnavailable as unavailable:
+            log.warning("cannot note what was dropped", extra={**of(attempt), "cause": str(unavailable)})
+        return True
 
     async def _read(
         self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: Answer

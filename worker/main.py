@@ -66,6 +66,7 @@ class Engine:
             core.circuits,
             Inputs(core.attempts, Fetcher(core.settings), Documents(core.settings), core.settings),
             self._pulse,
+            core.seals,
             core.settings,
             worker_id=worker_id,
             freed=self._freed.set,

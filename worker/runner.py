@@ -15,6 +15,7 @@ from core.catalog import Catalog
 from core.circuits import Circuits
 from core.endings import Outcome, cancelled, failed
 from core.schemas import document
+from core.seals import Seals
 from core.settings import Settings
 from worker import continuation
 from worker.answer import Answer
@@ -41,6 +42,7 @@ class Runner:
         circuits: Circuits,
         inputs: Inputs,
         pulse: Pulse,
+        seals: Seals,
         settings: Settings,
         *,
         worker_id: str,
@@ -50,11 +52,14 @@ class Runner:
         self._catalog = catalog
         self._inputs = inputs
         self._pulse = pulse
+        self._seals = seals
         self._settings = settings
         self._worker_id = worker_id
         self._freed = freed
         self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
-        self._asking = Asking(servers, catalog, circuits, settings, call=self._call, freed=freed)
+        self._asking = Asking(
+            servers, catalog, circuits, settings, call=self._call, freed=freed, note_dropped=attempts.note_dropped
+        )
 
     async def run(self, response_id: str) -> str:
         """Run a response that was rung for, if it is there to be run; how that went, in words for Flower.
@@ -93,7 +98,7 @@ class Runner:
         return self._attempts.claim(response_id, self._worker_id), asked_at
 
     async def _go(self, run: Run, interruption: "Interruption") -> str:
-        answer = Answer(run)
+        answer = Answer(run, self._seals)
         work = asyncio.create_task(self._work(run, answer))
         run.on_stop = work.cancel
         interruption.on_interrupt(work.cancel)

@@ -70,6 +70,7 @@ class ResponseError(BaseModel):
 
     code: str
     message: str
+    type: str = Field("", description="Only where it says more than the code: `context_length_exceeded`.")
 
 
 class IncompleteDetails(BaseModel):

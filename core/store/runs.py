@@ -13,6 +13,7 @@ class Claimed:
     """A response that was just claimed."""
 
     id: str
+    project_id: str
     attempt: int
     model: str
     background: bool
@@ -34,7 +35,7 @@ with won as (
         run_until = least(ends_by, now() + run_s * interval '1 s')
     where id = %(id)s and status = 'queued' and rung_at is not null
         and available_at <= now() and (queued_until > now()) is true
-    returning id, attempt, model, background, request, document, waits,
+    returning id, project_id, attempt, model, background, request, document, waits,
         extract(epoch from run_until - now())::double precision as left_s
 ), noted as (
     insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
@@ -140,6 +141,14 @@ def requeue(
         "delay_s": delay_s,
     }
     return connection.execute(_REQUEUE, parameters).fetchone() is not None
+
+
+def note_dropped(connection: Connection, response_id: str, attempt: int, item_ids: Sequence[str]) -> None:
+    """Add to an attempt the IDs of the items that a truncation left out, oldest first."""
+    connection.execute(
+        "update attempts set dropped = %s where response_id = %s and attempt = %s",
+        ([item_id.replace("\0", "") for item_id in item_ids], response_id, attempt),
+    )
 
 
 @dataclass(frozen=True)

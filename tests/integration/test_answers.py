@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -28,13 +29,13 @@ CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "st
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
-def said(core: Core, *outputs: Output) -> tuple[list[dict[str, Any]], list[str]]:
+def said(core: Core, *outputs: Output, **asked: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """The items these outputs end as, and the kinds of events of them."""
     worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    attempt = claim(core, submit(core, caller(core), **asked))
     run = Run(attempt, held_until=0, wake=lambda: None)
     run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
-    answer = Answer(run)
+    answer = Answer(run, core.seals)
     for output in outputs:
         answer.add(output)
     assert core.attempts.end(attempt, answer.outcome(), run.freeze())
@@ -98,10 +99,32 @@ def test_what_was_said_to_be_whole_is_not_added_to(core: Core) -> None:
 
 def test_annotations_and_logprobs_end_in_the_text_they_are_of(core: Core) -> None:
     one = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
-    (message,), _ = said(core, TextDelta("a", (one,)), Annotated(CITED), TextDelta("a", (one,)), Annotated(CITED))
+    outputs = (TextDelta("a", (one,)), Annotated(CITED), TextDelta("a", (one,)), Annotated(CITED))
+    (message,), _ = said(core, *outputs, include=["message.output_text.logprobs"])
 
     (part,) = message["content"]
     assert part == {"type": "output_text", "text": "aa", "annotations": [CITED, CITED], "logprobs": [one, one]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({}, None),
+        ({"include": ["message.output_text.logprobs"]}, 0),
+        ({"top_logprobs": 1}, 1),
+        ({"top_logprobs": 20, "include": ["message.output_text.logprobs"]}, 2),
+    ],
+)
+def test_of_log_probabilities_there_are_as_many_as_were_asked_for(
+    core: Core, asked: dict[str, Any], kept: int | None
+) -> None:
+    others = [{"token": token, "bytes": [97], "logprob": -0.5} for token in "ab"]
+    one = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": others}
+
+    (message,), _ = said(core, TextDelta("a", (one,)), **asked)
+
+    logprobs = message["content"][0]["logprobs"]
+    assert logprobs == ([] if kept is None else [one | {"top_logprobs": others[:kept]}])
 
 
 def test_tool_calls_stand_between_texts_where_they_were_made(core: Core) -> None:

@@ -119,7 +119,16 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     async def test(pulse: Pulse) -> None:
         inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
         runner = Runner(
-            core.attempts, core.catalog, {}, core.circuits, inputs, pulse, settings, worker_id="w1", freed=lambda: None
+            core.attempts,
+            core.catalog,
+            {},
+            core.circuits,
+            inputs,
+            pulse,
+            core.seals,
+            settings,
+            worker_id="w1",
+            freed=lambda: None,
         )
         running = asyncio.create_task(runner.run(submit(core, who)))
         await asyncio.sleep(after_s)

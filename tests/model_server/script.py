@@ -37,11 +37,16 @@ KINDS: dict[str, tuple[type, ...]] = {
     "encrypted": (str,),
     "cached_tokens": (int,),
     "reasoning_tokens": (int,),
+    "context": (int,),
+    "context_error": (str,),
+    "tokenizer": (str,),
 }
 ONE_OF: dict[str, tuple[str | None, ...]] = {
     "finish": ("stop", "length", "content_filter", "tool_calls", "abort", None),
     "drop_how": ("close", "reset"),
     "prefix": ("continue", "repeat", "refuse"),
+    "context_error": ("vllm", "llama.cpp", "no numbers"),
+    "tokenizer": ("vllm", "llama.cpp"),
 }
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -80,6 +85,9 @@ class Script:
     encrypted: str | None = None  # the reasoning, for the next turn, where the API has that
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    context: int | None = None  # words of all messages and of the longest answer together
+    context_error: str = "vllm"
+    tokenizer: str | None = None
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.model_server import context
 from tests.model_server.script import (
     ERROR_TYPES,
     BadScript,
@@ -271,6 +272,10 @@ async def played(
             await asyncio.sleep(script.first_delay_s)
             stats.end(record, "errored")
             return refusal(script.status, script.message, script.code, script.retry_after)
+        too_long = context.refused(script, body)
+        if too_long is not None:
+            stats.end(record, "errored")
+            return too_long
         if script.prefix == "refuse" and body["messages"][-1].get("role") == "assistant":
             stats.end(record, "errored")
             return refusal(400, "The last message cannot be the assistant's.")
@@ -313,6 +318,8 @@ async def serve(port: int, native: type[Answer]) -> int:
     """
     application = web.Application(client_max_size=BODY_LIMIT)
     application[STATS] = Stats()
+    application[context.WINDOW] = {}
+    application.add_routes(context.ROUTES)
     application.router.add_post("/v1/chat/completions", asks(Answer, "messages"))
     application.router.add_post("/v1/responses", asks(native, "input"))
     application.router.add_get("/v1/models", models)

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from core import errors
+from worker.model_servers import context_errors
 
 # Of what a server says about an error, this much is passed on.
 _SAID = 500
@@ -18,18 +19,12 @@ _NOT_NOW = frozenset({408, 425, 429, 502, 503, 504, 529})
 _WRONG = frozenset({400, 413, 422})
 # Ours is the fault, and what the server says of it may quote the key.
 _OURS = {401: "refuses this server's key", 403: "forbids this server the model", 407: "wants a proxy's key"}
-_TOO_LONG = re.compile(
-    r"context[ _-]?(length|window|size)|max_model_len|(prompt|input|request) is too (long|large)"
-    r"|too many (input |prompt )?tokens|maximum (input|prompt) length",
-    re.IGNORECASE,
-)
 # The statuses that errors without one would have, by what is in their code or type.
 _KINDS = {"rate_limit": 429, "overloaded": 503, "unavailable": 503, "invalid_request": 400, "badrequest": 400}
 # Codes that mean on our wire what they mean on a model server's.
 _SHARED = frozenset(
     {
         "bio_policy",
-        "context_length_exceeded",
         "empty_image_file",
         "failed_to_download_image",
         "image_content_policy_violation",
@@ -81,8 +76,9 @@ def _error(text: str, status: int, found: Any, headers: Mapping[str, str]) -> er
     if status in _NOT_NOW:
         code = "rate_limit_exceeded" if status == 429 else None
         return errors.Unavailable(text, code=code, retry_after_s=retry_after_s(headers))
-    if _is_too_long(found, status):
-        return errors.Refused(text, code="context_length_exceeded")
+    too_long = context_errors.found(status, _inner(found), _words(found), text)
+    if too_long is not None:
+        return too_long
     shared = _inner(found).get("code")
     if isinstance(shared, str) and shared in _SHARED:
         return errors.Refused(text, code=shared)
@@ -110,14 +106,6 @@ def _words(found: Any) -> str:
         if isinstance(found, dict) and found.get(key):
             found = found[key]
     return str(found)[:_SAID].replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def _is_too_long(found: Any, status: int) -> bool:
-    """Whether the server says that the request and its answer do not fit the model's context."""
-    inner = _inner(found)
-    if inner.get("code") == "context_length_exceeded" or inner.get("type") == "exceed_context_size_error":
-        return True
-    return (status in _WRONG or status == 500) and _TOO_LONG.search(_words(found)) is not None
 
 
 def _inner(found: Any) -> dict[str, Any]:
