@@ -27,6 +27,9 @@ PACKAGED_MODEL = """\
 [models."{name}"]
 base_url = "{url}"
 concurrency = {slots}
+context_window = {context}
+# It takes tools and calls none; it sees no images and does not think aloud.
+supports = ["tools", "json_schema", "logprobs", "continue"]
 """
 
 
@@ -85,6 +88,7 @@ def exported(settings: Settings) -> dict[str, str]:
         "DATABASE_URL": _secret(settings.database_url),
         "REDIS_URL": _secret(settings.redis_url),
         "API_KEY": api_key(settings),
+        "SECRET_KEY": _secret(settings.secret_key),
     }
     return {PREFIX + name: value for name, value in values.items()}
 
@@ -113,7 +117,11 @@ def _refuse_taken_ports(settings: Settings) -> None:
 def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
     """The packaged servers to start, and the settings completed by their addresses."""
     parts = []
-    completed: dict[str, object] = {"home": home.path, "api_key": SecretStr(_key(settings, home))}
+    completed: dict[str, object] = {
+        "home": home.path,
+        "api_key": _kept(settings.api_key, home.path / "api_key", prefix="sk-bb-"),
+        "secret_key": _kept(settings.secret_key, home.path / "secret_key"),
+    }
     if not settings.database_url:
         postgres = Postgres(home)
         parts.append(postgres.prepare())
@@ -126,7 +134,9 @@ def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
     if settings.config is None and not config.exists():
         port = ports.free()
         config = home.run / "backburner.toml"
-        text = PACKAGED_MODEL.format(name=model.NAME, url=model.base_url(port), slots=model.SLOTS)
+        text = PACKAGED_MODEL.format(
+            name=model.NAME, url=model.base_url(port), slots=model.SLOTS, context=model.CONTEXT_TOKENS
+        )
         config.write_text(text, encoding="utf-8")
         parts.append(model.part(home, port))
     completed["config"] = config
@@ -134,16 +144,15 @@ def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
     return parts, settings.model_copy(update=completed)
 
 
-def _key(settings: Settings, home: Home) -> str:
-    """The operator's API key: from the settings, or made once and kept in HOME."""
-    if settings.api_key:
-        return settings.api_key.get_secret_value()
-    file = home.path / "api_key"
+def _kept(given: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:
+    """A secret: from the settings, or made once and kept in a file of HOME."""
+    if given and given.get_secret_value():
+        return given
     if file.exists() and (kept := file.read_text(encoding="utf-8").strip()):
-        return kept
-    made = f"sk-bb-{secrets.token_urlsafe(32)}"
+        return SecretStr(kept)
+    made = f"{prefix}{secrets.token_urlsafe(32)}"
     write_private(file, made + "\n")
-    return made
+    return SecretStr(made)
 
 
 def _migrate(edges: Edges, home: Home, supervisor: Supervisor) -> None:

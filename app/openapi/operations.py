@@ -36,7 +36,8 @@ _AFTER = _in("query", "after", "The ID behind which the page begins: `last_id` o
 _INCLUDE = _in(
     "query",
     "include[]",
-    "Images in data URLs are listed among input items only where they are asked for; the others change nothing.",
+    "Images in data URLs are listed among input items only where they are asked for; for the rest, items hold what the "
+    "`include` of the create named.",
     {"type": "array", "items": _text(enum=sorted(get_args(Include)))},
     style="form",
     explode=True,

@@ -15,6 +15,7 @@ REF = "#/components/schemas/"
 # Two classes of one name in two modules; pydantic tells them apart by words of ours.
 _NAMES = {"core__schemas__items__Reasoning": "ReasoningItem", "core__schemas__request__Reasoning": "Reasoning"}
 _BODIES = (request.CreateResponse, prompts.CreatePrompt, prompts.CreatePromptVersion, prompts.UpdatePrompt)
+_REFUSED = {"description": "Not served: refused with `unsupported_parameter` unless it is null.", "enum": [None]}
 # Unions, which pydantic writes out wherever they stand.
 _UNIONS: dict[str, Any] = {
     "InputItem": items.InputItem,
@@ -79,7 +80,7 @@ def components() -> dict[str, Schema]:
     create["input"]["description"] = "Needed, unless `previous_response_id` or `prompt` gives a context."
     for name in ("PromptReference", "Template"):
         named[name]["properties"]["variables"] |= _VARIABLES
-    create |= {name: _refused(harmless) for name, harmless in request.UNSUPPORTED.items()}
+    create |= dict.fromkeys(sorted(request.UNSUPPORTED), _REFUSED)
     named["ItemList"] = _item_list(named["ResponseList"])
     return dict(sorted(named.items()))
 
@@ -102,14 +103,6 @@ def _tidied(node: Any, named: dict[str, Schema]) -> Any:
             del tidy["anyOf"]
             tidy |= {"anyOf": [there, *others]} if others else there
     return tidy
-
-
-def _refused(harmless: tuple[Any, ...]) -> Schema:
-    said = " or ".join(f"`{value!s}`".lower() for value in harmless)
-    return {
-        "description": f"Not served: refused with `unsupported_parameter` unless it is {said or 'null'}.",
-        "enum": [*harmless, None],
-    }
 
 
 def _item_list(responses: Schema) -> Schema:

@@ -15,13 +15,9 @@ METADATA_LIMIT = 16  # pairs
 VARIABLES_LIMIT = 64  # of one prompt
 VARIABLE_NAME = r"[A-Za-z0-9_-]{1,64}"
 
-# Parameters of the API that are not served: refused by name unless they say what is done anyway, because
-# silently ignoring one would answer a question nobody asked.
-UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "context_management": (),
-    "conversation": (),
-    "moderation": (),
-}
+# Parameters of the API that are not served: refused by name, because silently ignoring one would answer a question
+# nobody asked.
+UNSUPPORTED = frozenset({"context_management", "conversation", "moderation"})
 # What `include` may ask for; of tools that are not run here there is nothing to include.
 Include = Literal[
     "code_interpreter_call.outputs",

@@ -303,7 +303,7 @@ ASKED = (
         "query of polls and input items",
         "as `include` below",
         "input items show images in data URLs with `message.input_image.image_url`, those of computers with "
-        "`computer_call_output.output.image_url`, else null; nothing else",
+        "`computer_call_output.output.image_url`, else null; for the rest, items hold what `include` named at create",
         "test_items_list_images_in_data_urls_only_where_they_are_asked_for",
     ),
     Asked(

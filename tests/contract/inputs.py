@@ -239,11 +239,11 @@ INPUT_CALLS = row(
 )
 INPUT_OTHERS = row(
     "other items",
-    "`reasoning`; `item_reference`; hosted tools' items",
+    "`reasoning`, with an `encrypted_content` of this project or none; `item_reference`; hosted tools' items",
     "a reference stands for an item of a stored response of the project; the others are kept and listed, and not shown "
     "to the model",
     (
-        [REASONING | {"encrypted_content": "x", "content": [{"type": "reasoning_text", "text": "r"}]}],
+        [REASONING | {"content": [{"type": "reasoning_text", "text": "r"}]}],
         [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}],
         [{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}],
     ),
@@ -252,6 +252,8 @@ INPUT_OTHERS = row(
     "test_an_item_of_another_project_is_as_unknown_as_one_that_never_was",
     "test_an_item_of_a_hosted_tool_is_kept_as_it_is",
     "test_reasoning_and_hosted_tools_items_are_not_shown",
+    "test_the_model_gets_its_reasoning_back_from_an_item_stripped_of_it",
+    "test_an_encrypted_content_that_is_none_of_ours_is_refused",
 )
 
 PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_IMAGES, INPUT_FILES, INPUT_CALLS, INPUT_OTHERS)

@@ -82,6 +82,32 @@ STORE = flag(
     wrong=(Wrong("false with `background`", False, "unsupported_parameter", "background"),),
 )
 
+LOGPROBS = Parameter(
+    "top_logprobs",
+    "an integer from 0 to 20",
+    "so many alternatives to each token of the text, with their log probabilities; from 1 on as if `include` named "
+    "`message.output_text.logprobs`",
+    good=(Good(0), Good(1), Good(20), Good(None, 0)),
+    wrong=(
+        *not_of("an integer"),
+        Wrong("-1", -1, "integer_below_min_value"),
+        Wrong("21", 21, "integer_above_max_value"),
+        Wrong("a whole decimal", 5.0, "invalid_type"),
+    ),
+    proof=("test_of_log_probabilities_there_are_as_many_as_were_asked_for",),
+)
+TRUNCATION = Parameter(
+    "truncation",
+    "`disabled` or `auto`",
+    "`auto`: what the model server finds too long is asked again without the oldest turns; `disabled`, the default: it "
+    "fails with `context_length_exceeded`",
+    good=(Good("auto"), Good("disabled"), Good(None, "disabled")),
+    wrong=(*not_of("a string"), Wrong("an unknown word", "oldest", "invalid_value")),
+    proof=(
+        "test_auto_drops_the_oldest_turns_and_notes_which",
+        "test_what_cannot_fit_fails_and_says_that_it_is_too_long",
+    ),
+)
 MAX_TOKENS = integer(
     "max_output_tokens",
     16,
@@ -199,9 +225,11 @@ PARAMETERS = (
     MAX_CALLS,
     TEMPERATURE,
     TOP_P,
+    LOGPROBS,
     PRESENCE,
     FREQUENCY,
     PARALLEL,
+    TRUNCATION,
     TIER,
     SAFETY,
     CACHE_KEY,

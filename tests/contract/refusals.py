@@ -3,7 +3,6 @@
 from tests.contract.rows import UNSAID, Good, Parameter, refused
 
 _REFUSED = "test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out"
-_DEFAULT = "test_a_parameter_that_is_not_served_may_state_what_is_done_anyway"
 _IGNORED = "test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_are_strict"
 
 
@@ -12,25 +11,7 @@ def absent(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
     return Parameter(name, "null", effect, (Good(None, UNSAID),), refused(*values), (_REFUSED,))
 
 
-LOGPROBS = Parameter(
-    "top_logprobs",
-    "0",
-    "not served yet",
-    good=(Good(0), Good(None, 0)),
-    wrong=refused(("-1", -1), ("21", 21), ("false", False)),
-    proof=(_REFUSED, _DEFAULT),
-)
-TRUNCATION = Parameter(
-    "truncation",
-    "`disabled`",
-    "`auto` is not served: what the model server finds too long fails with `invalid_prompt`",
-    good=(Good("disabled"), Good(None, "disabled")),
-    wrong=refused(("`auto`", "auto")),
-    proof=(_REFUSED, _DEFAULT),
-)
 PARAMETERS = (
-    LOGPROBS,
-    TRUNCATION,
     absent(
         "conversation",
         "not served yet: chain by `previous_response_id`",

@@ -60,7 +60,7 @@ TEXT = Parameter(
     "text",
     "`{format, verbosity}`: format `text`, `json_object` or `json_schema` with `name` (64 letters, digits, `_`, `-`), "
     "`schema`, `strict`, `description`; verbosity `low`, `medium`, `high`",
-    "the format is sent as `response_format`; the verbosity is echoed",
+    "the format is sent as `response_format`, its schema checked before; the verbosity is echoed",
     good=(
         Good(None, FREE),
         Good({}, FREE),
@@ -93,21 +93,31 @@ TEXT = Parameter(
         ),
         Wrong("a string for schema", of_schema(schema="{}"), "invalid_type", "text.format.schema"),
         Wrong("a boolean for schema", of_schema(schema=True), "invalid_type", "text.format.schema"),
+        Wrong("a schema with a wrong type", of_schema(schema={"type": "strin"}), "invalid_value", "text.format.schema"),
+        Wrong("one that refers to nothing", of_schema(schema={"$ref": "#/no"}), "invalid_value", "text.format.schema"),
+        Wrong("one of 200 levels", of_schema(schema=nested(200)), "invalid_value", "text.format.schema"),
         Wrong("a string for strict", of_schema(strict="true"), "invalid_type", "text.format.strict"),
         Wrong("a number for description", of_schema(description=5), "invalid_type", "text.format.description"),
     ),
-    proof=("test_a_text_format_is_sent_as_the_response_format",),
+    proof=(
+        "test_a_text_format_is_sent_as_the_response_format",
+        "test_a_schema_that_can_be_used_is_taken",
+        "test_a_schema_that_cannot_be_used_is_refused_by_its_place",
+    ),
 )
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 REASONING = Parameter(
     "reasoning",
-    "`{effort, summary}`: effort " + ", ".join(f"`{effort}`" for effort in EFFORTS) + "; summary `auto`, `concise`, "
-    "`detailed`",
+    "`{effort, summary, generate_summary}`: effort "
+    + ", ".join(f"`{effort}`" for effort in EFFORTS)
+    + "; summary, or by its "
+    "older name `generate_summary`, `auto`, `concise`, `detailed`",
     "the effort is sent as `reasoning_effort`; both are echoed",
     good=(
         Good(None, {"effort": None, "summary": None}),
         Good({}, {"effort": None, "summary": None}),
         *(Good({"effort": effort}, {"effort": effort, "summary": None}) for effort in EFFORTS),
+        Good({"generate_summary": "detailed"}, {"effort": None, "summary": "detailed"}),
         Good({"effort": "low", "summary": "concise", "mode": "pro"}, {"effort": "low", "summary": "concise"}),
     ),
     wrong=(
@@ -116,6 +126,7 @@ REASONING = Parameter(
         Wrong("a number for effort", {"effort": 5}, "invalid_type", "reasoning.effort"),
         Wrong("an object for effort", {"effort": {}}, "invalid_type", "reasoning.effort"),
         Wrong("an unknown summary", {"summary": "long"}, "invalid_value", "reasoning.summary"),
+        Wrong("an unknown older summary", {"generate_summary": "long"}, "invalid_value", "reasoning.generate_summary"),
         Wrong("a boolean for summary", {"summary": True}, "invalid_type", "reasoning.summary"),
     ),
     proof=("test_the_reasoning_effort_is_passed_on",),
@@ -133,7 +144,9 @@ INCLUDES = (
 INCLUDE = Parameter(
     "include",
     "up to 20 of " + ", ".join(f"`{name}`" for name in INCLUDES),
-    "nothing: none of it is made here",
+    "`message.output_text.logprobs`: the text comes with the log probabilities of its tokens; "
+    "`reasoning.encrypted_content`: reasoning comes with what the model needs to get it back; the others: nothing, as "
+    "none of it is made here",
     good=(Good(None, UNSAID), Good([], UNSAID), Good(list(INCLUDES), UNSAID), Good([INCLUDES[4]] * 20, UNSAID)),
     wrong=(
         *not_of("an array"),
@@ -143,7 +156,11 @@ INCLUDE = Parameter(
         Wrong("an array in it", [[INCLUDES[0]]], "invalid_type", "include[0]"),
         Wrong("21 names", [INCLUDES[0]] * 21, "array_above_max_length"),
     ),
-    proof=("test_every_good_value_is_taken_echoed_and_found_again",),
+    proof=(
+        "test_of_log_probabilities_there_are_as_many_as_were_asked_for",
+        "test_an_item_is_encrypted_when_it_is_done_and_in_the_object",
+        "test_a_server_without_a_key_refuses_both_to_encrypt_and_to_open",
+    ),
 )
 WINDOW = "background_options.completion_window"
 BACKGROUND_OPTIONS = Parameter(

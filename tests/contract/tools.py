@@ -41,7 +41,7 @@ TOOLS = Parameter(
         Good([FUNCTION], [filled()]),
         Good([FUNCTION | {"strict": None, "description": None, "unknown": 1}], [filled()]),
         Good([WHOLE]),
-        Good([FUNCTION | {"parameters": nested(150)}], [filled(parameters=nested(150))]),
+        Good([FUNCTION | {"parameters": nested(120)}], [filled(parameters=nested(120))]),
         Good([CUSTOM]),
         Good([CUSTOM | {"format": {"type": "grammar", "syntax": "regex", "definition": "a+"}, "description": "d"}]),
         Good([SEARCH, SHELL, MCP]),
@@ -54,6 +54,8 @@ TOOLS = Parameter(
     ),
     wrong=(
         *not_of("an array"),
+        Wrong("no JSON schema", one(parameters={"type": 5}), "invalid_value", "tools[1].parameters"),
+        Wrong("a schema that refers to nothing", one(parameters={"$ref": "x"}), "invalid_value", "tools[1].parameters"),
         Wrong("strings", ["f"], "invalid_type", "tools[0]"),
         Wrong("nulls", [None], "invalid_type", "tools[0]"),
         Wrong("129 tools", [FUNCTION | {"name": f"f{n}"} for n in range(129)], "array_above_max_length"),

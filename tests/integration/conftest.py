@@ -22,6 +22,7 @@ def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest
         config=configuration(folder),
         key_cache_s=0,
         worker_seen_s=3600,
+        secret_key="a key of the tests' own",
     )
     with open_core(settings, connections=8) as core:
         yield Api(core)
