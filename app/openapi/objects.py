@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from core.lifecycle import Status
 from core.schemas.base import Open
+from core.schemas.items import ReasoningText, SummaryText
 from core.schemas.items import Status as ItemStatus
 from core.schemas.prompts import Template
 from core.schemas.request import TextConfig, VariableValue
@@ -33,6 +34,24 @@ class AnswerText(BaseModel):
     logprobs: list[dict[str, Any]]
 
 
+class AnswerRefusal(BaseModel):
+    """The words in which the model refuses."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class AnswerReasoning(BaseModel):
+    """What the model thinks, in its own words or summed up."""
+
+    type: Literal["reasoning"]
+    id: str
+    status: ItemStatus
+    summary: list[SummaryText]
+    content: list[ReasoningText]
+    encrypted_content: str = Field("", description="Only where `include` named it: to be sent back in later turns.")
+
+
 class AnswerMessage(BaseModel):
     """What the model says."""
 
@@ -40,7 +59,7 @@ class AnswerMessage(BaseModel):
     id: str
     status: ItemStatus
     role: Literal["assistant"]
-    content: list[AnswerText]
+    content: list[AnswerText | AnswerRefusal]
 
 
 class AnswerFunctionCall(BaseModel):
@@ -128,7 +147,7 @@ class Response(BaseModel):
     max_tool_calls: int | None
     metadata: dict[str, str]
     model: str
-    output: list[AnswerMessage | AnswerFunctionCall | AnswerCustomToolCall] = Field(
+    output: list[AnswerMessage | AnswerReasoning | AnswerFunctionCall | AnswerCustomToolCall] = Field(
         description="While it runs: what is there so far. Of one that did not complete, the last item may be cut short."
     )
     parallel_tool_calls: bool

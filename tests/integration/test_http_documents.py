@@ -103,6 +103,17 @@ def test_how_a_response_ended_is_told_in_the_contracts_words(api: Api) -> None:
     assert bodies["cancelled"]["output"] == []
 
 
+def test_a_more_precise_code_than_the_contracts_list_has_is_the_errors_type(api: Api) -> None:
+    response_id = api.created()["id"]
+    attempt = claim(api.core, response_id)
+    too_long = failed("invalid_prompt", "It is too long.", kind="context_length_exceeded")
+
+    assert api.core.attempts.end(attempt, too_long, opening(attempt))
+
+    error = checked(api.get(response_id), "failed")["error"]
+    assert error == {"code": "invalid_prompt", "message": "It is too long.", "type": "context_length_exceeded"}
+
+
 def test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults(api: Api) -> None:
     body = checked(api.create(), "queued")
 

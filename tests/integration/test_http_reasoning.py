@@ -11,7 +11,7 @@ from core.schemas import document
 from core.settings import Settings
 from core.store import events
 from tests.integration.engine import claim, worker
-from tests.integration.http_api import Api, error_of
+from tests.integration.http_api import Api, checked, error_of
 from worker.answer import Answer
 from worker.model_servers import ItemDone, Output, ReasoningDelta, SummaryDelta, TextDelta
 from worker.run import Run
@@ -43,7 +43,7 @@ def answered(api: Api, *outputs: Output, **changes: Any) -> dict[str, Any]:
     for output in outputs:
         answer.add(output)
     assert api.core.attempts.end(attempt, answer.outcome(), run.freeze())
-    return api.get(response_id).get_json()
+    return checked(api.get(response_id), "completed")
 
 
 def thought(api: Api, **changes: Any) -> dict[str, Any]:
