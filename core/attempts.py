@@ -35,7 +35,7 @@ class Attempt:
         left_s: seconds until the run's clock ends.
         next_seq: the first free sequence number of the log.
         announced: whether `response.in_progress` was written by an earlier attempt.
-        so_far: the output that earlier attempts committed.
+        so_far: the output that earlier attempts committed; reasoning items are opened.
         tokens: of output in it, about.
         waits: how often it went back to waiting for its model server.
         probe: whether it tries for all whether its model's servers are back.
@@ -166,7 +166,10 @@ class Attempts:
         if not shown(row.background, row.next_seq):
             return Transcript()
         with self._database.connection() as connection:
-            return transcript.fold(jsonio.loads(line) for line in events.read(connection, row.id))
+            found = transcript.fold(jsonio.loads(line) for line in events.read(connection, row.id))
+        # They are shown to the model where it goes on after them.
+        found.output = reasoning.opened(found.output, self._seals, project_id=row.project_id, model=row.model)
+        return found
 
     def contents(self, attempt: Attempt) -> dict[str, str]:
         """What the references in an attempt's context stand for, by their SHA-256 in hex."""
