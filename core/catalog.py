@@ -42,7 +42,6 @@ class ModelConfig(BaseModel):
     # What the model can do; where nothing is said, nothing is known, and no request is refused for it.
     supports: frozenset[Capability] = frozenset()
     context_window: int | None = Field(default=None, ge=1)  # tokens of prompt and answer together
-    # Read and checked, without effect yet.
     on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
     timeouts: Timeouts = Timeouts()
 

@@ -73,7 +73,7 @@ def not_continued(said: str) -> Outcome:
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:
-    if model.api != "chat_completions" or (model.supports and "continue" not in model.supports):
+    if model.api != "chat_completions" or model.lacks("continue"):
         return False
     return all(part["type"] == "output_text" for part in item["content"])
 

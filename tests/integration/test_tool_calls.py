@@ -26,6 +26,7 @@ def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
     request = CreateResponse.model_validate({"model": "scripted", "input": script, **tools.OFFERED, **fields})
     attempt = Attempt(
         response_id="resp_1",
+        project_id="proj_1",
         number=1,
         model="scripted",
         request=request,
