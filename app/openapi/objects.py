@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field
 
 from core.lifecycle import Status
 from core.schemas.base import Open
-from core.schemas.items import ReasoningText, SummaryText
 from core.schemas.items import Status as ItemStatus
+from core.schemas.parts import ReasoningText, SummaryText
 from core.schemas.prompts import Template
 from core.schemas.request import TextConfig, VariableValue
 from core.schemas.tools import Tool, ToolChoice

@@ -23,6 +23,7 @@ supports = ["tools", "json_schema", "logprobs", "images", "reasoning"]
 [models.scripted]
 base_url = "http://127.0.0.1:9/v1"
 """
+IMAGE = {"type": "input_image", "image_url": "https://example.com/a.png"}
 NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "functions": ({"tools": [FUNCTION]}, "tools"),
     "custom tools": ({"tools": [{"type": "custom", "name": "c"}]}, "tools"),
@@ -32,6 +33,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "an effort": ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
     "a summary": ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
     "a summary by its old name": ({"reasoning": {"generate_summary": "auto"}}, "reasoning.summary"),
+    "an image": ({"input": [{"role": "user", "content": [IMAGE]}]}, "input[0].content[0]"),
     "encrypted reasoning": ({"include": ["reasoning.encrypted_content"]}, "include"),
 }
 NEEDS_NOTHING: dict[str, dict[str, Any]] = {
