@@ -81,13 +81,14 @@ class Run:
     cause: str | None
     input_tokens: int | None
     output_tokens: int | None
+    dropped: list[str] | None  # IDs of the items that a truncation left out, oldest first
 
 
 def history(connection: Connection, response_id: str) -> list[Run]:
     """Every attempt at a response, in order."""
     with connection.cursor(row_factory=class_row(Run)) as cursor:
         cursor.execute(
-            "select attempt, worker_id, started_at, ended_at, outcome, cause, input_tokens, output_tokens"
+            "select attempt, worker_id, started_at, ended_at, outcome, cause, input_tokens, output_tokens, dropped"
             " from attempts where response_id = %s order by attempt",
             (response_id,),
         )

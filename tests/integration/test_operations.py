@@ -203,18 +203,20 @@ def test_an_operator_sees_every_attempt_with_its_cause(core: Core, settings: Set
     core.attempts.hand_back(claim(core, response_id), HandBack("The model server answered 503.", waited=True))
     sql(settings, "update responses set rung_at = now()")
     attempt = claim(core, response_id, "w2")
+    core.attempts.note_dropped(attempt, ["msg_1", "msg_2"])
     core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt))
     new_id = core.operations.requeue(response_id)
 
     shown = run("responses", "show", response_id).stdout
 
     assert "waited: The model server answered 503." in shown
-    assert "on w2, failed: a precise cause" in shown
+    assert "on w2, without the 2 oldest items, failed: a precise cause" in shown
     assert "server_error: It broke." in shown
     assert f"made again as {new_id}" in " ".join(shown.split())
     assert "default" in shown
     as_json = json.loads(run("responses", "show", "--json", response_id).stdout)
     assert [run["outcome"] for run in as_json["attempts"]] == ["waited", "failed"]
+    assert [run["dropped"] for run in as_json["attempts"]] == [None, ["msg_1", "msg_2"]]
     assert f"made from {response_id}" in " ".join(run("responses", "show", new_id).stdout.split())
 
 

@@ -148,7 +148,16 @@ def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settin
     async def test(pulse: Pulse) -> None:
         inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
         runner = Runner(
-            core.attempts, core.catalog, {}, core.circuits, inputs, pulse, settings, worker_id="w1", freed=lambda: None
+            core.attempts,
+            core.catalog,
+            {},
+            core.circuits,
+            inputs,
+            pulse,
+            core.seals,
+            settings,
+            worker_id="w1",
+            freed=lambda: None,
         )
         for _ in range(settings.worker_connections):
             runner._io.submit(time.sleep, settings.lease_s + 0.5)  # as when Postgres hangs
