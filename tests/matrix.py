@@ -330,7 +330,7 @@ FEATURES = (
         "likewise",
         {"status": 400, "code": "context_length_exceeded"},
         failure,
-        ("failed", "context_length_exceeded"),
+        ("failed", "invalid_prompt"),
     ),
     Feature(
         "a refused prompt",

@@ -67,7 +67,8 @@ class Fitting:
     async def _fits(self, index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
         attempt = self.attempt
         context, _ = truncation.cut(self._whole, self._cuts[index])
-        body = chat_request.body(self._model.upstream_model or attempt.model, attempt.request, context, attempt.prefix)
+        name = self._model.upstream_model or attempt.model
+        body = chat_request.body(self._model, name, attempt.request, context, attempt.prefix)
         counted = await self._tokenizers.count(self._model, base_url, body)
         if counted is None:
             return None

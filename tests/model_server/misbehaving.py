@@ -197,7 +197,7 @@ FAILED = (
         lambda _: [
             status("400 Bad Request", b'{"error":{"message":"This model\'s maximum context length is 8 tokens."}}')
         ],
-        fails("context length", code="context_length_exceeded"),
+        fails("context length", code="invalid_prompt"),
     ),
     Case("does not speak HTTP", lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"], fails("broke", asked=3)),
     Case("sends headers without an end", lambda _: [HEAD, b"X: " + b"x" * 100_000, Do.REPEAT], fails("broke", asked=3)),

@@ -185,8 +185,8 @@ def test_an_incomplete_response_says_why(why: str, reason: str | None) -> None:
         ({"type": "error", "code": "x", "message": "y"}, errors.Erred, "server_error"),
         (
             {"type": "error", "message": "maximum context length", "code": 400},
-            errors.Refused,
-            "context_length_exceeded",
+            errors.ContextExceeded,
+            "invalid_prompt",
         ),
         ({"error": {"message": "x"}}, errors.Erred, "server_error"),
         ({"type": "response.output_text.delta", "delta": 5}, errors.Refused, "server_error"),

@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-from core.schemas.request import CreateResponse
-
 # What OpenAI's API says where a token's probability is as good as none.
 _LEAST = -9999.0
 _LARGEST = 2**53
@@ -21,17 +19,6 @@ _ANNOTATIONS: dict[str, dict[str, type]] = {
         "end_index": int,
     },
 }
-
-
-def wants_logprobs(request: CreateResponse) -> bool:
-    """Whether the response is to hold the log probabilities of its text."""
-    return "message.output_text.logprobs" in request.include or top_logprobs(request) > 0
-
-
-def top_logprobs(request: CreateResponse) -> int:
-    """How many alternatives to each token it is to hold."""
-    found: int = getattr(request, "top_logprobs", 0)
-    return found
 
 
 def logprobs(found: Any, top: int) -> tuple[dict[str, Any], ...]:

@@ -46,8 +46,8 @@ class Chunks:
         self._said = False
         self._reason: str | None = None
         self._calls = Calls(tool.name for tool in request.tools if hasattr(tool, "name"))
-        self._wants_logprobs = beside_text.wants_logprobs(request)
-        self._top = beside_text.top_logprobs(request)
+        self._wants_logprobs = request.wants_logprobs
+        self._top = request.top_logprobs
         self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens whose text has not come yet
         tagged = model.reasoning_format != "field" and not continues
         self._tags = ThinkTags(open=model.reasoning_format == "open_tag") if tagged else None

@@ -7,7 +7,7 @@ from core.catalog import ModelConfig
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse, SchemaFormat, TextConfig
 from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
-from worker.model_servers import beside_text, offered
+from worker.model_servers import offered
 from worker.model_servers.parts import words
 
 # A custom tool's input is free text; Chat Completions servers know functions: one with this one argument.
@@ -46,9 +46,9 @@ def body(
         sent["messages"].append({"role": "assistant", "content": prefix})
         # vLLM's and SGLang's words; llama.cpp goes on with an assistant's message that is the last anyway.
         sent |= {"continue_final_message": True, "add_generation_prompt": False}
-    if beside_text.wants_logprobs(request):
+    if request.wants_logprobs:
         # For llama.cpp, no alternatives would mean no tokens either: what it sends by itself is cut.
-        optional |= {"logprobs": True, "top_logprobs": beside_text.top_logprobs(request) or None}
+        optional |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
     return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
 
 

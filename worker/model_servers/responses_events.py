@@ -40,8 +40,8 @@ class Events:
     def __init__(self, request: CreateResponse) -> None:
         self.finished = False
         self.done = False
-        self._wants_logprobs = beside_text.wants_logprobs(request)
-        self._top = beside_text.top_logprobs(request)
+        self._wants_logprobs = request.wants_logprobs
+        self._top = request.top_logprobs
         self._at: tuple[Any, ...] | None = None  # the part that grows, as the server numbers it
         self._items = 0  # read so far, whole or in part
         self._calls: set[str] = set()

@@ -6,7 +6,7 @@ from core.catalog import ModelConfig
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse, PlainFormat
 from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
-from worker.model_servers import beside_text, offered
+from worker.model_servers import offered
 from worker.model_servers.parts import words
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -35,7 +35,7 @@ def body(model: ModelConfig, name: str, request: CreateResponse, context: list[I
         "reasoning": request.reasoning.model_dump(exclude_none=True) if request.reasoning else None,
         "text": _text(request) or None,
         "include": _include(request, thinks=thinks) or None,
-        "top_logprobs": beside_text.top_logprobs(request) or None,
+        "top_logprobs": request.top_logprobs or None,
         "user": request.user,
         "safety_identifier": request.safety_identifier,
         "prompt_cache_key": request.prompt_cache_key,
@@ -84,7 +84,7 @@ def _include(request: CreateResponse, *, thinks: bool) -> list[str]:
     found = []
     if thinks or "reasoning.encrypted_content" in request.include:
         found.append("reasoning.encrypted_content")
-    if beside_text.wants_logprobs(request):
+    if request.wants_logprobs:
         found.append("message.output_text.logprobs")
     return found
 
