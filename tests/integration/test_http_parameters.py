@@ -99,7 +99,7 @@ def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name:
             {"tools": [{"type": "function", "name": "a b"}]},
             "Invalid value for 'tools[0].name': it must match ^[A-Za-z0-9_-]+$.",
         ),
-        ({"stream": True}, "'stream' is not supported."),
+        ({"moderation": {}}, "'moderation' is not supported."),
         ({"store": False}, "background can only be used when `store` is true (background=true requires store=true)."),
         (
             {"tool_choice": {"type": "function", "name": "f"}},

@@ -114,7 +114,17 @@ def test_what_they_say_of_other_things_is_not_mistaken_for_it(words: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"null", b"5", b"[]", b'{"error": null}', b"\xff", b'{"error": "context length"}']
+    "raw",
+    [
+        b"",
+        b"null",
+        b"5",
+        b"[]",
+        b'{"error": null}',
+        b"\xff",
+        b'{"error": "context length"}',
+        b'{"error": {"code": {}, "type": [1]}}',
+    ],
 )
 def test_any_body_is_read(raw: bytes) -> None:
     assert too_long(400, raw) == (b"context" in raw)

@@ -9,11 +9,11 @@ from core import errors
 # The words of vLLM, SGLang, llama.cpp, TGI, Ollama and hosted servers; each was read in its source or documents.
 _SAYS_SO = re.compile(
     r"maximum context length|context[ _](length|size|window)|max_model_len|longer than the model's context"
-    r"|exceeds? the (available |model's )?context|input is too long|prompt is too long|too many (input |prompt )?tokens"
-    r"|inputs?\W+tokens? \+ .?max_new_tokens",
+    r"|exceeds? the (available |model's )?context|(input|prompt|request) is too (long|large)"
+    r"|maximum (input|prompt) length|too many (input |prompt )?tokens|inputs?\W+tokens? \+ .?max_new_tokens",
     re.IGNORECASE,
 )
-_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
+_CODES = ("context_length_exceeded", "exceed_context_size_error")  # no set: what is looked for may be anything
 _NUMBER = r"\D{0,3}(\d[\d,]*)"
 # How many tokens there are, and how many there may be.
 _COUNTS = tuple(
