@@ -98,6 +98,7 @@ class Creation:
         """The model of a request that can be taken, as far as it says itself."""
         rules.check(request)
         model = self._catalog.get(request.model or "")
+        inputs.check(request, self._settings)
         capabilities.check(request, model)
         if request.wants_sealed_reasoning and not self._seals.usable:
             raise errors.InvalidRequest(
@@ -105,7 +106,6 @@ class Creation:
                 param="include",
                 code="unsupported_parameter",
             )
-        inputs.check(request, self._settings)
         return model
 
     def _tier(self, caller: Caller, request: CreateResponse) -> Tier:

@@ -76,6 +76,17 @@ def test_a_model_that_can_or_of_which_nothing_is_said_takes_it(api: Api, model: 
     assert api.create(model=model, **changes).status_code == 200
 
 
+def test_what_is_no_image_is_told_before_that_the_model_sees_none(api: Api) -> None:
+    wrong = IMAGE | {"image_url": "data:image/png;base64,AAAA"}
+
+    error_of(
+        api.create(model="plain", input=[{"role": "user", "content": [wrong]}]),
+        400,
+        "invalid_image_format",
+        "input[0].content[0].image_url",
+    )
+
+
 @pytest.mark.parametrize("changes", NEEDS_NOTHING.values(), ids=NEEDS_NOTHING)
 def test_what_the_model_is_not_asked_for_it_need_not_support(api: Api, changes: dict[str, Any]) -> None:
     assert api.create(model="plain", **changes).status_code == 200
