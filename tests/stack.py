@@ -44,6 +44,7 @@ class Stack:
         self.database_url = database_url
         self.models = models
         self.port = ports.free()
+        self.port_2 = ports.free()  # of `api-2`
         self.flower_port = ports.free()
         self.valkey = Valkey(self.home)
         self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
@@ -87,7 +88,7 @@ class Stack:
             return self.valkey.prepare()
         command = name.partition("-")[0]
         ready = {
-            "api": lambda _: web.status(f"http://127.0.0.1:{self.port}/healthz") == 200,
+            "api": lambda _: web.status(f"http://127.0.0.1:{self._port(name)}/healthz") == 200,
             "worker": lambda pid: bool(self.sql("select 1 from workers where pid = %s", pid)),
             "flower": lambda _: web.status(f"http://127.0.0.1:{self.flower_port}/") == 200,
         }.get(command, lambda _: True)
@@ -95,11 +96,16 @@ class Stack:
             name=name,
             argv=[sys.executable, "-m", "local.cli", command],
             ready=ready,
-            env=self._env | {f"BACKBURNER_{key}": value for key, value in settings.items()},
+            env=self._env
+            | {"BACKBURNER_PORT": str(self._port(name))}
+            | {f"BACKBURNER_{key}": value for key, value in settings.items()},
             cwd=ROOT,
             grace_s=20,
             ready_within_s=30,
         )
+
+    def _port(self, name: str) -> int:
+        return self.port_2 if name == "api-2" else self.port
 
     def kill(self, name: str) -> None:
         """kill -9 a part, and everything it started."""
