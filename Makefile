@@ -17,7 +17,7 @@ examples: .venv/.dev-installed  ## every script of examples/, on the stack that 
 	@$(BIN)/python -m examples
 
 test: .venv/.dev-installed  ## the whole suite; it starts its own servers
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -n 3 --dist loadfile
 
 check: .venv/.dev-installed  ## formatting, lint, types, import rules
 	@$(BIN)/ruff format --check .
