@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
 _AGAIN_S = 0.5
+_PING_S = 5  # of silence, until Redis is asked whether it is there
 # What a follower may leave lying here; beyond, it reads Postgres again from where it is.
 BUFFER_BYTES = 1024 * 1024
 _AT_ONCE = 500  # messages taken before the channels are looked at again
@@ -205,7 +206,7 @@ class Hub:
     def _listen(self) -> None:
         while not self._closed.is_set():
             client = redis.Redis.from_url(
-                self._bus.redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=10
+                self._bus.redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=_PING_S
             )
             try:
                 with client.pubsub() as subscription:  # type: ignore[no-untyped-call]
@@ -223,6 +224,9 @@ class Hub:
         while not self._closed.is_set():
             if self._stale:
                 heard = self._hear_all_read(subscription, heard)
+            if subscription.health_check_response_counter > 1:
+                # The client library goes on for ever where its pings are not answered.
+                raise redis.ConnectionError("no answer to a ping")
             message = subscription.get_message(timeout=CHECK_S)
             for _ in range(_AT_ONCE):
                 if message is None:

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=30, gt=0)
     renew_every_s: float = Field(default=5, gt=0)
     flush_every_s: float = Field(default=0.03, ge=0)
+    events_kept_s: float = Field(default=604_800, ge=60)
     sweep_every_s: float = Field(default=1, gt=0)
     claim_within_s: float = Field(default=10, gt=0)
     max_failures: int = Field(default=3, ge=1)

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Generator
 
-from core import errors
+from core import errors, jsonio, replay
 from core.db import Database
 from core.hub import Follower, Hub
 from core.keys import Caller
 from core.responses import find_own, unknown
+from core.schemas import document
 from core.store import events
 
 log = logging.getLogger(__name__)
@@ -114,9 +115,18 @@ class Streams:
             found = events.stretch(connection, follower.response_id, follower.next_seq, BATCHES)
         if found is None:
             raise errors.NotFound(f"Response with id '{follower.response_id}' was deleted.", param="response_id")
+        if found.pruned is not None and found.document is not None:
+            return _rebuilt(found.document, found.pruned, follower.next_seq - 1), True
         lines = [line.encode() for line in found.lines]
         follower.next_seq += len(lines)
         if lines:
             # There may be more than was read at once.
             follower.look()
         return lines, found.ended and not lines
+
+
+def _rebuilt(final: str, n: int, after: int) -> list[bytes]:
+    """The events behind `after` of a log that was deleted, from the final object."""
+    whole = jsonio.loads(final)
+    log = replay.rebuild(document.as_created(whole), whole, n)
+    return [jsonio.dumps(event).encode() for event in replay.resumed(log, n, after)]

@@ -13,7 +13,7 @@ from core.dispatch import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.lifecycle import Status
 from core.settings import Settings
-from core.store import circuits, contents, followers, idempotency, lanes, responses, runs, workers
+from core.store import circuits, contents, events, followers, idempotency, lanes, responses, runs, workers
 from core.store.runs import Expired
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ DISPATCHES = 5
 CONTENTS = 200
 # Rows that a round deletes of a kind at the most: a statement must stay far below its time-out.
 CLEANED = 500
+# Logs that a round deletes at the most: each may have thousands of rows.
+PRUNED = 100
 # A response that is not stored goes with its delivery; what was never delivered, so long after its end.
 KEEP_UNSTORED_S = 60
 # Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
@@ -43,7 +45,7 @@ class Sweep:
         self._settings = settings
 
     def run(self) -> None:
-        """Ring again, dispatch, recover lost runs, end what is overdue, forget dead workers and old circuits.
+        """Ring again, dispatch, recover lost runs, end what is overdue, forget dead workers, old circuits and logs.
 
         What others wait for comes first, and no step costs another its turn.
 
@@ -56,6 +58,7 @@ class Sweep:
             self._cancel_left,
             self._dispatch_waiting,
             self._clean,
+            self._prune,
             self._delete_released,
         ):
             try:
@@ -80,6 +83,10 @@ class Sweep:
             circuits.delete_old(connection, FORGET_CIRCUITS_S)
             responses.delete_unstored(connection, KEEP_UNSTORED_S, CLEANED)
             idempotency.delete_old(connection, KEY_KEPT_S, CLEANED)
+
+    def _prune(self) -> None:
+        with self._database.connection() as connection:
+            events.prune(connection, self._settings.events_kept_s, PRUNED)
 
     def _delete_released(self) -> None:
         try:

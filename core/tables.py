@@ -68,6 +68,7 @@ responses = sa.Table(
     sa.Column("created_at", _instant, nullable=False, server_default=_now),
     sa.Column("started_at", _instant),
     sa.Column("finished_at", _instant),
+    sa.Column("events_n", sa.Integer),  # how many events its log had, once they were deleted
     sa.Column("requeued_from", sa.Text),  # the ended response an operator made this one from; it may be gone
     sa.CheckConstraint(f"status in ({_statuses})", name="status"),
     sa.CheckConstraint(
@@ -113,6 +114,11 @@ responses = sa.Table(
         "responses_followed_until_idx",
         "followed_until",
         postgresql_where=sa.text("followed_until is not null and finished_at is null"),
+    ),
+    sa.Index(
+        "responses_unpruned_idx",
+        "finished_at",
+        postgresql_where=sa.text("finished_at is not null and events_n is null"),
     ),
     sa.Index("responses_requeued_from_idx", "requeued_from", postgresql_where=sa.text("requeued_from is not null")),
     sa.Index("responses_unstored_idx", "finished_at", postgresql_where=sa.text("not stored")),

@@ -82,11 +82,13 @@ def again(document: Document, response_id: str, created_at: int) -> Document:
     Args:
         created_at: Unix seconds.
     """
+    return as_created(document) | {"id": response_id, "created_at": created_at, "background": True}
+
+
+def as_created(document: Document) -> Document:
+    """The object as it was when its response was created, from any later one."""
     return document | {
-        "id": response_id,
-        "created_at": created_at,
         "status": Status.QUEUED.value,
-        "background": True,
         "completed_at": None,
         "error": None,
         "incomplete_details": None,

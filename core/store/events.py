@@ -84,15 +84,24 @@ def read(connection: Connection, response_id: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a log: its lines, and whether the response had ended when it was read."""
+    """A stretch of a log.
+
+    Args:
+        ended: whether the response had ended when it was read.
+        pruned: how many events the log had, where they were deleted.
+        document: the final object, where they were.
+    """
 
     lines: list[str]
     ended: bool
+    pruned: int | None = None
+    document: str | None = None
 
 
 # The batch that holds the first number wanted is the last one that begins at or before it.
 _STRETCH = """
-select r.finished_at is not null as ended, log.first_seq, log.data
+select r.finished_at is not null as ended, r.events_n, case when r.events_n is not null then r.document end,
+    log.first_seq, log.data
 from responses r left join lateral (
     select first_seq, data from response_events
     where response_id = r.id and first_seq + n > %(first)s and first_seq >= coalesce((
@@ -109,10 +118,32 @@ def stretch(connection: Connection, response_id: str, first_seq: int, batches: i
     if not rows:
         return None
     lines: list[str] = []
-    for _, first, data in rows:
+    ended, pruned, document = rows[0][:3]
+    for _, _, _, first, data in rows:
         if data is not None:
             lines += str(data).split("\n")[max(0, first_seq - int(first)) :]
-    return Stretch(lines, bool(rows[0][0]))
+    return Stretch(lines, bool(ended), pruned, document)
+
+
+# In one statement, so that whoever reads finds the log or what is left in its place.
+_PRUNE = """
+with old as (
+    select id from responses
+    where finished_at is not null and events_n is null and finished_at < now() - %s * interval '1 s'
+    order by finished_at limit %s for no key update skip locked
+), counted as (
+    select old.id, coalesce((select first_seq + n from response_events
+        where response_id = old.id order by first_seq desc limit 1), 0) as n from old
+), deleted as (
+    delete from response_events using old where response_id = old.id
+)
+update responses set events_n = counted.n from counted where responses.id = counted.id
+"""
+
+
+def prune(connection: Connection, after_s: float, limit: int) -> int:
+    """Delete the logs of some of the responses that ended so long ago, and note how long they were; of how many."""
+    return connection.execute(_PRUNE, (after_s, limit)).rowcount
 
 
 def ends(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:

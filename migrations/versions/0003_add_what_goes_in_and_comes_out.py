@@ -1,7 +1,7 @@
 """Add what goes in and comes out: large parts, prompts, circuits of model servers, truncations, where from.
 
 Lock: attempts, response_events and responses, for as long as adding a column takes; responses also against writes
-while the index is made, which reads the whole table. Deploy: before the code that reads them. Size: seconds for
+while the indexes are made, which reads the whole table twice. Deploy: before the code that reads them. Size: seconds for
 millions of responses.
 """
 
@@ -65,11 +65,14 @@ create table circuits (
 alter table attempts add column dropped text[];
 alter table response_events add column tokens integer not null default 0;
 alter table responses add column requeued_from text;
+alter table responses add column events_n integer;
+create index responses_unpruned_idx on responses (finished_at) where finished_at is not null and events_n is null;
 create index responses_requeued_from_idx on responses (requeued_from) where requeued_from is not null;
 """
 
 DOWN = """
-drop index responses_requeued_from_idx;
+drop index responses_requeued_from_idx, responses_unpruned_idx;
+alter table responses drop column events_n;
 alter table responses drop column requeued_from;
 alter table response_events drop column tokens;
 alter table attempts drop column dropped;
