@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from core import errors, settings
+from app.tail import Printer
+from core import errors, jsonio, settings
 from core.bootstrap import open_core
 from core.lifecycle import Status
 from core.operations import Run, Shown
@@ -51,6 +52,27 @@ def show(response_id: str, as_json: bool) -> None:
         click.echo(f"{name:<14}{value}")
     for run in runs:
         click.echo(f"{f'attempt {run.attempt}':<14}{_run(run)}")
+
+
+@responses.command()
+@click.argument("response_id")
+def tail(response_id: str) -> None:
+    """Print what a response says, from its beginning and as it comes, and how it ends.
+
+    Exits 0 if it completed, and 1 if it ended otherwise. Ctrl-C stops the printing, and not the response.
+    """
+    with open_core(settings.load()) as core:
+        core.schema.check()
+        core.operations.show(response_id)
+        printer = Printer()
+        try:
+            for lines in core.streams.read(response_id, beat_s=core.settings.ping_s):
+                for line in lines:
+                    printer.add(jsonio.loads(line))
+        except KeyboardInterrupt:
+            click.echo()
+            raise click.exceptions.Exit(130) from None
+    raise click.exceptions.Exit(0 if printer.status == Status.COMPLETED else 1)
 
 
 @responses.command()

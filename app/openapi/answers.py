@@ -53,6 +53,16 @@ def whole(media_type: str, schema: dict[str, Any], words: str, *carried: str) ->
     return empty(words, *carried) | {"content": {media_type: {"schema": schema}}}
 
 
+def streamed(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, which is a stream of events where `stream` is true."""
+    events = (
+        "With `stream: true`: each event as `event: <type>` and `data: <JSON>`, numbered from 0 without gaps by"
+        " `sequence_number`, and `data: [DONE]` behind the last one. Lines that begin with `:` are signs of life."
+    )
+    content = answer["content"] | {"text/event-stream": {"schema": {"type": "string", "description": events}}}
+    return answer | {"content": content}
+
+
 def empty(words: str, *carried: str) -> dict[str, Any]:
     """An answer without a body."""
     named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *carried)}

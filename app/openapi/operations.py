@@ -43,8 +43,18 @@ _INCLUDE = _in(
     explode=True,
 )
 _STREAM = _in(
-    "query", "stream", "Streaming is not served yet: `true` is refused.", {"type": "boolean", "enum": [False]}
+    "query",
+    "stream",
+    "The events of a background response instead of the response: those that there are, then the others as they come.",
+    {"type": "boolean", "default": False},
 )
+_STARTING_AFTER = _in(
+    "query",
+    "starting_after",
+    "With `stream`: the `sequence_number` of the last event that the client has; only later ones are sent.",
+    {"type": "integer"},
+)
+_OBFUSCATION = _in("query", "include_obfuscation", "Taken and without effect: no event is padded.", {"type": "boolean"})
 _PREFER = _in(
     "header",
     "Prefer",
@@ -111,7 +121,7 @@ def _responses() -> dict[str, Any]:
                 " finished response; blanks before it keep the connection alive, and a client that goes away cancels"
                 " it. One that is deleted meanwhile is answered with 404.",
                 requestBody=_body("CreateResponse", _EXAMPLE),
-                good=_ok("Response", "Accepted, or finished."),
+                good={"200": answers.streamed(answers.json("Response", "Accepted, or finished."))},
                 bad=(400, 403, 404, 413, 429),
             ),
             "get": _keyed(
@@ -127,9 +137,9 @@ def _responses() -> dict[str, Any]:
             "get": _keyed(
                 "getResponse",
                 "Responses",
-                "Poll a response, or wait for its end",
-                *(_RESPONSE_ID, _INCLUDE, _STREAM, _PREFER, _IF_NONE_MATCH),
-                good=_ok("Response", "As it is now.", *_POLLED) | unchanged,
+                "Poll a response, wait for its end, or stream its events",
+                *(_RESPONSE_ID, _INCLUDE, _STREAM, _STARTING_AFTER, _OBFUSCATION, _PREFER, _IF_NONE_MATCH),
+                good={"200": answers.streamed(answers.json("Response", "As it is now.", *_POLLED))} | unchanged,
                 bad=(400, 404),
             ),
             "delete": _keyed(

@@ -85,6 +85,25 @@ def test_a_created_response_has_no_key_that_is_not_documented(api: Api, document
     assert prompt.keys() == schemas["Prompt"]["properties"].keys()
 
 
+def test_the_document_says_where_events_are_streamed(document: dict[str, Any]) -> None:
+    streamed = {
+        (path, method)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "text/event-stream" in operation["responses"]["200"].get("content", {})
+    }
+    asked = {
+        part["name"]: part["schema"] for part in document["paths"]["/v1/responses/{response_id}"]["get"]["parameters"]
+    }
+
+    assert streamed == {("/v1/responses", "post"), ("/v1/responses/{response_id}", "get")}
+    assert [asked[name]["type"] for name in ("stream", "starting_after", "include_obfuscation")] == [
+        "boolean",
+        "integer",
+        "boolean",
+    ]
+
+
 def test_the_docs_page_loads_the_document_and_nothing_from_elsewhere(api: Api) -> None:
     page = api.client.get("/docs")
     script = api.client.get(f"/docs/{docs_page.START}")
