@@ -56,7 +56,7 @@ def whole(media_type: str, schema: dict[str, Any], words: str, *carried: str) ->
 def streamed(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer, which is a stream of events where `stream` is true."""
     events = (
-        "With `stream: true`: each event as `event: <type>` and `data: <JSON>`, numbered from 0 without gaps by"
+        "With `stream: true`: server-sent events, each with its `type` as its name, numbered from 0 without gaps by"
         " `sequence_number`, and `data: [DONE]` behind the last one. Lines that begin with `:` are signs of life."
     )
     content = answer["content"] | {"text/event-stream": {"schema": {"type": "string", "description": events}}}
