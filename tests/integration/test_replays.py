@@ -11,7 +11,7 @@ from core.bootstrap import Core
 from core.endings import failed
 from core.settings import Settings
 from local.cli import main
-from tests import redis_proxy
+from tests import redis_proxy, stream_checker
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, said, submit, worker
 from tests.integration.test_engine import sql
 from tests.waiting import until
@@ -57,6 +57,7 @@ def test_a_log_that_was_deleted_is_read_again_with_the_same_length_and_end(core:
     assert sql(settings, "select events_n from responses") == [(len(before),)]
     again = read(core, response_id)
     assert [event["sequence_number"] for event in again] == list(range(len(before)))
+    stream_checker.check(again, json.loads(sql(settings, "select document from responses")[0][0]))
     assert again[-1] == before[-1]
     assert again[:3] == before[:3]
     assert transcript.fold(again).output == before[-1]["response"]["output"]

@@ -1,0 +1,33 @@
+"""Stream a background response, lose the connection, and read on where it broke off."""
+
+from connection import MODEL, connect
+
+client = connect()
+
+prompt = "Tell a short story about the sea."
+stream = client.responses.create(model=MODEL, input=prompt, background=True, stream=True, max_output_tokens=80)
+response_id, last, text = "", -1, ""
+for event in stream:
+    last = event.sequence_number
+    if event.type == "response.created":
+        response_id = event.response.id
+    if event.type == "response.output_text.delta":
+        text += event.delta
+        if text.count(" ") >= 5:
+            break
+# The reader goes; the response does not notice.
+stream.close()
+print(f"{text} [... gone after event {last}]")
+
+# With the ID and the last number that it saw, any process may read on, at any API server, now or in an hour.
+for event in client.responses.retrieve(response_id, stream=True, starting_after=last):
+    assert event.sequence_number == last + 1
+    last = event.sequence_number
+    if event.type == "response.output_text.delta":
+        text += event.delta
+        print(event.delta, end="", flush=True)
+
+final = client.responses.retrieve(response_id)
+print(f"\n{final.status} after {last + 1} events")
+assert final.status in {"completed", "incomplete"}
+assert text == final.output_text
