@@ -34,4 +34,4 @@ response_id, last = first[0]["response"]["id"], first[-1]["sequence_number"]
 rest = events(f"{URL}/{response_id}?stream=true&starting_after={last}")
 print([event["type"] for event in first + rest])
 assert [event["sequence_number"] for event in first + rest] == list(range(len(first + rest)))
-assert rest[-1]["response"] == json.loads(client.responses.with_raw_response.retrieve(response_id).text())
+assert rest[-1]["response"] == json.loads(client.responses.with_raw_response.retrieve(response_id).text)

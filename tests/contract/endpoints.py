@@ -148,17 +148,23 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET /v1/responses/{id}",
-        "`include[]`; `Prefer: wait`, `If-None-Match`",
-        "the response",
+        "`include[]`, `stream`, `starting_after`, `include_obfuscation`; `Prefer: wait`, `If-None-Match`",
+        "the response; with `stream=true` its events, as they come",
         "test_a_response_has_every_key_and_the_right_values_at_every_status",
         (
             UNKNOWN,
             INCLUDE,
             Refusal(
                 400,
-                "unsupported_parameter",
-                "`stream=true`",
+                "invalid_value",
+                "`stream` that is neither true nor false, `starting_after` that is no integer",
                 "test_a_query_that_makes_no_sense_is_refused_and_one_that_changes_nothing_is_not",
+            ),
+            Refusal(
+                400,
+                "invalid_request_error",
+                "a stream of what was not created with `background`",
+                "test_streams_of_others_and_of_nothing_look_the_same",
             ),
         ),
     ),
