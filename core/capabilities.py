@@ -1,9 +1,10 @@
 """What a model must be able to do for a request, and what its configuration says that it can."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from core import errors
 from core.catalog import Capability, ModelConfig
+from core.schemas.items import Item
 from core.schemas.request import CreateResponse, SchemaFormat
 from core.schemas.tools import CustomTool, FunctionTool
 
@@ -41,6 +42,28 @@ def _needs(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
     if request.wants_sealed_reasoning:
         yield "include", "reasoning"
     yield from _images(request)
+
+
+def check_context(items: Sequence[Item], own: int, model_name: str, model: ModelConfig) -> None:
+    """Return if the model is not known to be blind to an image among what it is shown.
+
+    Args:
+        own: how many of the items, the last ones, are the request's own input.
+
+    Raises:
+        errors.InvalidRequest: it is; what brings the image in is named.
+    """
+    if not model.lacks("images"):
+        return
+    for position, item in enumerate(items):
+        parts = item.get("content") or item.get("output")
+        if isinstance(parts, list) and any(part.get("type") == "input_image" for part in parts):
+            param = "input" if position >= len(items) - own else "previous_response_id"
+            raise errors.InvalidRequest(
+                f"'{param}' brings in an image, and the model '{model_name}' lacks 'images'.",
+                param=param,
+                code="unsupported_parameter",
+            )
 
 
 def _images(request: CreateResponse) -> Iterator[tuple[str, Capability]]:

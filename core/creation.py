@@ -142,6 +142,7 @@ class Creation:
             model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
             request = resolved.request
             whole = context.build(connection, caller.project_id, request, self._seals)
+            capabilities.check_context(whole.items, whole.own, request.model or "", model)
         first = document.first(response_id, request, tier, created_at)
         if model.concurrency is not None:
             # A model's limit is exact: its counting must not overlap with another's.

@@ -11,7 +11,7 @@ import schemathesis
 from schemathesis import engine, hooks
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
-from core.lifecycle import Status
+from core.lifecycle import Status, is_terminal
 
 MODEL = "scripted"
 # What the document refuses is refused; whatever is answered, the document has it; nothing is answered with 5xx.
@@ -27,6 +27,7 @@ CHECKS = (
 )
 CREATE = "POST /v1/responses"
 LIST = "GET /v1/responses"
+GET = "GET /v1/responses/{response_id}"
 GET_MODEL = "GET /v1/models/{name}"
 DELETE = "DELETE /v1/responses/{response_id}"
 DELETE_PROMPT = "DELETE /v1/prompts/{prompt_id}"
@@ -110,6 +111,9 @@ class Targets:
         if isinstance(case.query, dict) and isinstance(case.query.get("after"), str):
             listed = case.operation.label == LIST_PROMPTS
             case.query["after"] = self._prompt if listed else self._one_of(case.query["after"])
+        if case.operation.label == GET and isinstance(case.query, dict) and _true(case.query.get("stream")):
+            # A stream of a response that nobody runs would not end.
+            parameters["response_id"] = next(one for status, one in self._responses if is_terminal(status))
         if "Prefer" in case.headers:
             case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")  # the document's example
         if case.operation.label == CREATE and isinstance(case.body, dict):
@@ -125,6 +129,8 @@ class Targets:
             body["previous_response_id"] = self._one_of(body["previous_response_id"])
         if not self._foreground and body.get("background") in (None, False):
             body["background"] = True
+        if not self._foreground and body.get("stream") is True:
+            body["stream"] = False  # it would not end where nobody runs it
         if good and zlib.crc32(json.dumps(body).encode()) % 4:
             # What needs another parameter seldom finds it by chance.
             for name in ("background_options", "previous_response_id", "prompt", "stream_options", "tool_choice"):
@@ -144,6 +150,11 @@ class Targets:
         for place, (status, response_id) in enumerate(self._responses):
             if response_id == gone:
                 self._responses[place] = (status, self._make(status))
+
+
+def _true(value: Any) -> bool:
+    """Whether the API takes this for true, once it stands in a query string."""
+    return str(value).lower() in {"true", "1"}
 
 
 def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:

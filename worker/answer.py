@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from core import ids, item_events, jsonio, reasoning
+from core import errors, ids, item_events, jsonio, reasoning
 from core.attempts import Attempt
 from core.endings import Outcome, Spent, failed
 from core.item_events import PARTS, Event, Place
@@ -76,6 +76,7 @@ class Answer:
         self._attempt, self._seam = plan.attempt, plan.seam
         if plan.cut:
             self._close_item("incomplete")
+            self.grown = False  # that was ours: the model server has said nothing yet
 
     def shorten(self, attempt: Attempt) -> None:
         """Take note that the model server is asked again, with less of the context."""
@@ -83,6 +84,10 @@ class Answer:
 
     def add(self, output: Output) -> None:
         """Take one output of the model server."""
+        if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
+            # It thinks anew in the middle of its text, or takes the rest of the text for thoughts.
+            text = "The model server did not go on with the text it was given."
+            raise errors.Refused(text, code=None if self.grown else "invalid_prompt")
         if self._seam is not None and not isinstance(output, TextDelta | Thinking):
             self._end_seam()
         match output:

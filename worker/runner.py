@@ -127,7 +127,9 @@ class Runner:
                 prepared = await self._inputs.prepare(plan.attempt, model)
                 return await self._asking.ask(prepared, model, answer)
         except errors.Refused as error:  # an image or a file of the request
-            return failed(error.code or "server_error", str(error))
+            # What it says names a client's URL or file, which is no business of the log.
+            code = error.code or "server_error"
+            return failed(code, str(error), cause=f"an image or a file of the input: {code}")
         except TimeoutError:
             if not clock.expired():
                 raise

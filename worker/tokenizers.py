@@ -72,8 +72,9 @@ async def _of_llama(session: aiohttp.ClientSession, body: dict[str, Any]) -> tup
     if found is None or not isinstance(found.get("tokens"), list):
         return None
     async with session.get("props") as answer:
-        props = await answer.json(content_type=None) if answer.status == 200 else {}
-    window = props.get("default_generation_settings", {}).get("n_ctx")
+        props = await answer.json(content_type=None) if answer.status == 200 else None
+    settings = props.get("default_generation_settings") if isinstance(props, dict) else None
+    window = settings.get("n_ctx") if isinstance(settings, dict) else None
     return len(found["tokens"]), window if isinstance(window, int) and window > 0 else None
 
 

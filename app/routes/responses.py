@@ -38,8 +38,9 @@ def blueprint(core: Core) -> Blueprint:
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
         query.include()
+        after = query.starting_after()
         if query.stream():
-            return streaming.read(core, caller(), response_id, query.starting_after())
+            return streaming.read(core, caller(), response_id, after)
         return _poll(core, response_id)
 
     @routes.delete("/<response_id>")

@@ -71,7 +71,7 @@ def _prompt(prompt: PromptReference) -> dict[str, Any]:
     for value in variables.values():
         if isinstance(value, dict):
             value.pop("file_data", None)
-            if value.get("image_url", "").startswith("data:"):
+            if value.get("image_url", "")[:5].lower() == "data:":
                 del value["image_url"]
     return {"id": prompt.id, "version": prompt.version, "variables": variables}
 

@@ -153,8 +153,7 @@ def test_calls_are_read_whole_and_once_and_custom_input_stays_what_it_is() -> No
         end(output=[CALL, CUSTOM_CALL]),
     )
 
-    assert found == [
-        Thinking(),
+    assert [output for output in found if output != Thinking()] == [
         ToolCall("c1", "f", "{}"),
         ToolCall("c2", "c", json.dumps({"input": '{"input": 5}'}, separators=(",", ":"))),
         Finished("stop"),

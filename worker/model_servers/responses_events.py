@@ -44,7 +44,7 @@ class Events:
         self._top = request.top_logprobs
         self._at: tuple[Any, ...] | None = None  # the part that grows, as the server numbers it
         self._items = 0  # read so far, whole or in part
-        self._calls: set[str] = set()
+        self._calls: dict[str, ToolCall] = {}  # given at the end
         self._reason: str | None = None
         self._reads: dict[Any, Callable[[dict[str, Any]], list[Output]]] = {
             "response.output_text.delta": self._text,
@@ -82,7 +82,8 @@ class Events:
         """The outputs that the end completes. See `http.Reader`."""
         if not self.finished and not (marked and self._items):
             raise errors.Erred("The model server closed the connection before the end of its answer.")
-        return [Finished(self._reason)]
+        called = [] if self.finished else self._called()
+        return [*called, Finished(self._reason)]
 
     def _read(self, event: Any) -> list[Output]:
         kind = event.get("type")
@@ -158,10 +159,14 @@ class Events:
         call_id = str(item.get("call_id") or item.get("id") or "")
         if call_id in self._calls:
             return []
-        self._calls.add(call_id or f"the {len(self._calls)}th")
+        self._calls[call_id or f"the {len(self._calls)}th"] = ToolCall(call_id, name, arguments)
         if len(self._calls) > CALLS_LIMIT:
             raise errors.Refused("The model server calls more tools than can be answered.")
-        return [ToolCall(call_id, name, arguments)]
+        return [Thinking()]
+
+    def _called(self) -> list[Output]:
+        """The calls, now that the turn they end is whole: one that is cut off could have had more of them."""
+        return [] if self._reason in _CUT.values() else list(self._calls.values())
 
     def _parts(self, parts: Any) -> list[Output]:
         found: list[Output] = []
@@ -188,7 +193,7 @@ class Events:
         self._reason = self._why(event["type"], response)
         # Some servers send no events but this one, or none of their calls.
         missed = [item for item in response.get("output") or () if not self._items or item.get("call_id")]
-        outputs = [output for item in missed for output in self._item(item, grown=False)]
+        outputs = [output for item in missed for output in self._item(item, grown=False)] + self._called()
         self.finished = self.done = True
         used = usage.used(response.get("usage"), "input_tokens", "output_tokens")
         return outputs if used is None else [*outputs, used]
