@@ -54,7 +54,7 @@ def logprobs(response: Response) -> Any:
             one["token"],
             one["bytes"],
             one["logprob"],
-            one["top_logprobs"],
+            [other["token"] for other in one["top_logprobs"]],
         )
         for one in response.model_dump()["output"][0]["content"][0]["logprobs"]
     ]

@@ -113,6 +113,8 @@ class Answer:
             case PartDone():
                 self._close_part()
             case ItemDone(encrypted_content):
+                if encrypted_content and self._attempt.request.wants_sealed_reasoning:
+                    self._begin("reasoning")  # of which nothing else may be shown
                 self._close_item(own=encrypted_content)
 
     def _end_seam(self) -> None:
@@ -144,16 +146,20 @@ class Answer:
             return self._place
         kind = PARTS[part]
         self._close_part()
-        if self._item_type != kind.item:
-            self._close_item()
-            self._item_type, self._item_id = kind.item, ids.new(_PREFIXES[kind.item])
-            self._emit([item_events.open_item(item_events.empty_item(kind.item, self._item_id), self._items)])
-            self._items += 1
+        self._begin(kind.item)
         self._place = Place(self._item_id, self._items - 1, part, self._parts[kind.listed])
         self._parts[kind.listed] += 1
         self._annotations = 0
         self._emit([item_events.open_part(self._place)])
         return self._place
+
+    def _begin(self, item_type: str) -> None:
+        """See that the open item is of this type."""
+        if self._item_type != item_type:
+            self._close_item()
+            self._item_type, self._item_id = item_type, ids.new(_PREFIXES[item_type])
+            self._emit([item_events.open_item(item_events.empty_item(item_type, self._item_id), self._items)])
+            self._items += 1
 
     def _close_part(self) -> None:
         place, self._place = self._place, None

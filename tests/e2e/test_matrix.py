@@ -31,7 +31,7 @@ def stack(
         )
     )
     with Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack:
-        yield stack.up()
+        yield stack.up(SECRET_KEY="k" * 32)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -127,3 +127,20 @@ def test_a_server_of_the_responses_api_gets_items_without_ids_of_ours(stack: Sta
         user,
     ]
     assert json.dumps(seen["body"]["input"]).count('"id"') == 0
+
+
+@pytest.mark.parametrize("shown", [{"reasoning": "Hm."}, {"summary": ["So."]}, {}], ids=["words", "summary", "nothing"])
+def test_encrypted_reasoning_comes_back_to_the_server_it_is_of(stack: Stack, shown: dict[str, Any]) -> None:
+    tag = f"encrypted {shown}"
+    script = ModelServer.script(tag=tag, text="Yes", encrypted="theirs", **shown)
+    asked: dict[str, Any] = {"model": "thinks-responses", "include": ["reasoning.encrypted_content"], "store": False}
+    user = {"role": "user", "content": script}
+    with stack.client() as client:
+        first = client.responses.create(input=[user], **asked)
+        client.responses.create(input=[user, *(item.model_dump() for item in first.output), user], **asked)
+
+    assert [item.type for item in first.output] == ["reasoning", "message"]
+    assert "theirs" not in first.model_dump_json()
+    _, seen = stack.models.stats(tag)["by_tag"][tag]
+    (thought,) = [item for item in seen["body"]["input"] if item["type"] == "reasoning"]
+    assert thought["encrypted_content"] == "theirs"
