@@ -159,7 +159,7 @@ class Hub:
                 threading.Thread(target=target, name=f"hub-{target.__name__}", daemon=True).start()
         elif reads:
             self._bus.followed(self._id)
-        if self.drains and (reads or not keeps):
+        if self.drains and not keeps:
             follower.close()
         return follower
 
@@ -180,13 +180,13 @@ class Hub:
     def drain(self) -> None:
         """Tell all who can come back elsewhere that nothing more will come.
 
-        Whoever waits for a foreground response as a whole has nothing to come back with, and goes on waiting.
+        Whoever waits for a foreground response, or streams one, has nothing to come back with, and goes on waiting.
         """
         self._draining.set()
         with self._lock:
             followers = [one for those in self._followers.values() for one in those]
         for follower in followers:
-            if follower.reads or not follower.keeps:
+            if not follower.keeps:
                 follower.close()
 
     def close(self) -> None:

@@ -167,6 +167,16 @@ def test_a_stopping_api_ends_its_streams_so_that_clients_resume_elsewhere(up: St
     assert events[-1]["response"]["status"] == "completed"
 
 
+def test_a_foreground_stream_is_cut_by_a_deploy_and_its_response_completes(up: Stack, models: ModelServer) -> None:
+    with reading(up.port, up.key, RESPONSES, asked(models, background=False, tokens=60, delay_s=0.1)) as stream:
+        stream.read(8)
+        up.children["api"].ask_to_stop()
+        stream.read()
+
+        assert not stream.done
+    until(lambda: up.sql("select status from responses") == [("completed",)], within_s=20)
+
+
 def test_a_reader_that_takes_nothing_holds_up_no_other(up: Stack, models: ModelServer) -> None:
     body = asked(models, tokens=60, delay_s=0.02)
     with reading(up.port, up.key, RESPONSES, body) as slow:
