@@ -22,9 +22,22 @@ def stream() -> bool:
     Raises:
         errors.InvalidRequest: `stream` says neither true nor false.
     """
-    asked = request.args.get("stream", "false").lower()
+    return _flag("stream")
+
+
+def check_obfuscation() -> None:
+    """Return if `include_obfuscation` makes sense; no event is padded, so it changes no answer.
+
+    Raises:
+        errors.InvalidRequest: it says neither true nor false.
+    """
+    _flag("include_obfuscation")
+
+
+def _flag(name: str) -> bool:
+    asked = request.args.get(name, "false").lower()
     if asked not in {"true", "1", "false", "0", ""}:
-        raise errors.InvalidRequest("Invalid value for 'stream': it must be true or false.", param="stream")
+        raise errors.InvalidRequest(f"Invalid value for '{name}': it must be true or false.", param=name)
     return asked in {"true", "1"}
 
 

@@ -59,7 +59,7 @@ def streamed(answer: dict[str, Any]) -> dict[str, Any]:
         "With `stream: true`: server-sent events, each with its `type` as its name, numbered from 0 without gaps by"
         " `sequence_number`, and `data: [DONE]` behind the last one. Lines that begin with `:` are signs of life."
     )
-    content = answer["content"] | {"text/event-stream": {"schema": {"type": "string", "description": events}}}
+    content = answer["content"] | {"text/event-stream": {"schema": {"type": "object", "description": events}}}
     return answer | {"content": content}
 
 

@@ -38,6 +38,7 @@ def blueprint(core: Core) -> Blueprint:
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
         query.include()
+        query.check_obfuscation()
         after = query.starting_after()
         if query.stream():
             return streaming.read(core, caller(), response_id, after)

@@ -114,7 +114,7 @@ def test_a_worker_that_is_stopped_hands_back_what_nobody_has_seen_yet(stack: Sta
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client:
-        script = models.script(tag="early", first_delay_s=6, tokens=3)
+        script = models.script(tag="early", first_delay_s=12, tokens=3)
         created = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: models.stats()["open"] == 1)
         stack.start("worker-2")
