@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from functools import partial
 
 import redis
 from redis.client import PubSub
@@ -271,21 +272,27 @@ class Hub:
         while not self._closed.wait(CHECK_S):
             with self._lock:
                 followed = [(response_id, list(those)) for response_id, those in self._followers.items()]
-            kept = [response_id for response_id, those in followed if any(one.keeps for one in those)]
             if not followed:
                 continue
+            due = time.monotonic() - renewed_at > self._follow_s / 4
+            kept = [response_id for response_id, those in followed if due and any(one.keeps for one in those)]
             try:
-                with self._database.connection() as connection:
-                    found = followers.states(connection, [response_id for response_id, _ in followed])
-                    if kept and time.monotonic() - renewed_at > self._follow_s / 4:
-                        followers.renew(connection, kept, self._follow_s)
-                        renewed_at = time.monotonic()
+                # Again where a connection went stale: a renewal that is left out may be one too many.
+                found = self._database.again(partial(self._check, [response_id for response_id, _ in followed], kept))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check what is followed", extra={"cause": str(error)})
                 continue
+            if kept:
+                renewed_at = time.monotonic()
             for response_id, those in followed:
                 for follower in those:
                     _tell(follower, found[response_id])
+
+    def _check(self, followed: list[str], kept: list[str]) -> dict[str, followers.State]:
+        with self._database.connection() as connection:
+            if kept:
+                followers.renew(connection, kept, self._follow_s)
+            return followers.states(connection, followed)
 
 
 def _tell(follower: Follower, state: followers.State) -> None:

@@ -13,7 +13,6 @@ from core.sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
-
 # Without a round that went as it should for so long, the sweeper wants a restart. Postgres being away is no such
 # round's fault.
 ILL_AFTER_S = 120.0
@@ -22,8 +21,9 @@ ILL_AFTER_S = 120.0
 class Sweeper:
     """Sweeps round after round, and knows how that goes."""
 
-    def __init__(self, sweep: Sweep, settings: Settings) -> None:
+    def __init__(self, sweep: Sweep, settings: Settings, *, ill_after_s: float = ILL_AFTER_S) -> None:
         self._sweep = sweep
+        self._ill_after_s = ill_after_s
         self._every_s = settings.sweep_every_s
         self._well_at = time.monotonic()
         self._done_at: float | None = None
@@ -38,7 +38,7 @@ class Sweeper:
         """How it does; may be asked in any thread."""
         now = time.monotonic()
         ills = []
-        if now - self._well_at > ILL_AFTER_S:
+        if now - self._well_at > self._ill_after_s:
             ills.append(f"no round went as it should for {now - self._well_at:.0f} s")
         done_at = self._done_at
         details: dict[str, object] = {

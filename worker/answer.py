@@ -58,6 +58,7 @@ class Answer:
         self._deltas = 0
         self._reason: str | None = None
         self._used: Used | None = None
+        self._shown: str | None = None  # the text that goes on
         self._seam: Seam | None = None
         self.grown = False  # in this attempt
         for index, open_parts in so_far.open.items():
@@ -73,10 +74,16 @@ class Answer:
 
     def go_on(self, plan: Plan) -> None:
         """Go on with what earlier attempts committed."""
-        self._attempt, self._seam = plan.attempt, plan.seam
+        self._attempt, self._shown = plan.attempt, plan.shown
         if plan.cut:
             self._close_item("incomplete")
             self.grown = False  # that was ours: the model server has said nothing yet
+
+    def begin(self) -> None:
+        """Take note that a model server is asked, once more if need be: what came before and was not shown is void."""
+        self._reason = None
+        if self._shown is not None:
+            self._seam = Seam(self._shown, grammar=self._attempt.request.text.format.type != "text")
 
     def shorten(self, attempt: Attempt) -> None:
         """Take note that the model server is asked again, with less of the context."""

@@ -122,6 +122,7 @@ class Asking:
         self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: Answer
     ) -> None:
         """Read an endpoint's answer to its end, and learn from it how the endpoint is."""
+        answer.begin()
         stream = self._servers[model.api].stream(model, attempt, endpoint.base_url)
         with endpoint.request(attempt.response_id) as request:
             try:

@@ -10,7 +10,6 @@ from core.lifecycle import Status
 from core.schemas.items import Item
 from worker import usage
 from worker.model_servers import Used
-from worker.seam import Seam
 
 _LOST = "The worker running this response was lost after output had been shown"
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -22,12 +21,12 @@ class Plan:
 
     Args:
         attempt: with the finished items in its context, and the text to go on with as its prefix.
-        seam: where the text goes on; None where nothing does.
+        shown: the text that goes on; None where none does.
         cut: the open item is closed as it is, and another takes its place.
     """
 
     attempt: Attempt
-    seam: Seam | None = None
+    shown: str | None = None
     cut: bool = False
 
 
@@ -62,8 +61,8 @@ def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     if model.on_worker_lost == "restart" or last["type"] == "reasoning":
         return Plan(attempt, cut=is_open)
     if is_open and _can_continue(model, last):
-        seam = Seam(_text(last), grammar=attempt.request.text.format.type != "text")
-        return Plan(replace(attempt, prefix=seam.prefix), seam)
+        text = _text(last)
+        return Plan(replace(attempt, prefix=text.rstrip()), text)
     return failed("server_error", f"{_LOST}, and what it had said cannot be continued.")
 
 

@@ -19,6 +19,8 @@ from worker.extract import NO_MEMORY, Task
 _ROOT = Path(__file__).resolve().parents[1]
 # A document may unpack to so much of the memory that its reader has.
 _UNPACKED = 1 / 4
+# What the C library leaves with where it has no memory for a thread.
+_NO_THREAD = 127
 # JSON makes at most six bytes of a character and a half.
 _BYTES_A_CHARACTER = 12
 _OVER = {
@@ -26,6 +28,7 @@ _OVER = {
     -signal.SIGALRM: "takes too long to read.",
     -signal.SIGKILL: "takes too much time or memory to read.",
     NO_MEMORY: "takes too much memory to read.",
+    _NO_THREAD: "takes too much memory to read.",
     -signal.SIGABRT: "takes too much memory to read.",
 }
 

@@ -39,17 +39,19 @@ async def stamp_for_ever(
         await asyncio.sleep(every_s)
 
 
-async def hear_stops_for_ever(redis_url: str, worker_id: str, stop: Callable[[str], None]) -> None:
+async def hear_stops_for_ever(
+    redis_url: str, worker_id: str, stop: Callable[[str], None], *, answer_s: float = _ANSWER_S
+) -> None:
     """Call `stop` with the ID of every response of this worker that somebody else ended.
 
     What is missed while Redis is away shows at the next flush or renewal.
     """
     while True:
-        client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=_ANSWER_S)
+        client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=answer_s)
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
-                await _hear(subscription, stop)
+                await _hear(subscription, stop, answer_s)
         except (RedisError, OSError) as error:
             log.warning("cannot hear stops", extra={"cause": repr(error)})
         finally:
@@ -57,11 +59,11 @@ async def hear_stops_for_ever(redis_url: str, worker_id: str, stop: Callable[[st
         await asyncio.sleep(_AGAIN_S)
 
 
-async def _hear(subscription: PubSub, stop: Callable[[str], None]) -> None:
+async def _hear(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:
     """Hear until the connection is lost; one on which a ping is not answered is."""
     pinged = False
     while True:
-        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=_ANSWER_S)
+        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_s)
         if message is not None:
             pinged = False
             if message["type"] == "message":

@@ -23,10 +23,20 @@ class Vitals:
             nothing it runs is its own any more.
     """
 
-    def __init__(self, worker_id: str, settings: Settings, *, stuck: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        settings: Settings,
+        *,
+        stuck: Callable[[], None],
+        late_s: float = LATE_S,
+        renewing_s: float = RENEWING_S,
+    ) -> None:
         self._worker_id = worker_id
         self._settings = settings
         self._stuck = stuck
+        self._late_s = late_s
+        self._renewing_s = max(settings.lease_s, renewing_s)
         self._beat_at = time.monotonic()
         self._seen_at: float | None = None
         self._watching = threading.Event()
@@ -53,8 +63,8 @@ class Vitals:
         waits = 0
         while not self._watching.wait(BEAT_S):
             beat_at = self._beat_at
-            waits = waits + 1 if time.monotonic() - beat_at > LATE_S else 0
-            if waits * BEAT_S > max(self._settings.lease_s, RENEWING_S):
+            waits = waits + 1 if time.monotonic() - beat_at > self._late_s else 0
+            if waits * BEAT_S > self._renewing_s:
                 self._stuck()
                 return
 
@@ -70,9 +80,9 @@ class Vitals:
         late_s = max(0.0, now - self._beat_at - BEAT_S)
         unrenewed_s = now - tried_at
         ills = []
-        if late_s > LATE_S:
+        if late_s > self._late_s:
             ills.append(f"its loop is {late_s:.0f} s late")
-        if running and unrenewed_s > max(self._settings.lease_s, RENEWING_S):
+        if running and unrenewed_s > self._renewing_s:
             ills.append(f"it tried to renew no lease for {unrenewed_s:.0f} s")
         if deaf:
             ills.append("it does not hear what is rung for it")

@@ -97,13 +97,13 @@ def test_every_text_goes_on_where_its_worker_was_killed(up: Stack, models: Model
         }
         for _ in range(2):
             sent = chance.randrange(1, 12)
-            until(lambda: models.stats()["open"] > 20, within_s=60)
+            until(lambda: models.stats()["open"] > 20, within_s=20)
             before = up.sql("select coalesce(sum(tokens), 0) from response_events")[0][0]
             until(
                 lambda before=before, sent=sent: (
                     up.sql("select sum(tokens) >= %s from response_events", before + sent * 20) == [(True,)]
                 ),
-                within_s=60,
+                within_s=20,
             )
             up.kill("worker")
             up.start("worker")

@@ -219,6 +219,9 @@ def test_a_file_that_cannot_be_read_fails_the_response_and_is_named(stack: Stack
         assert ended(client, submit(client, text("later"), file(made.pdf("x"), "a.pdf"))).status == "completed"
     assert stack.models.stats("later")["open"] == 0
     assert children(worker) == []
+    # What clients call their files is theirs.
+    log = stack.log("worker")
+    assert [name for _, name, _ in found.values() if name in log] == []
 
 
 def test_a_secret_of_the_machine_does_not_get_into_a_text(stack: Stack) -> None:

@@ -196,7 +196,7 @@ def test_a_foreground_answer_survives_postgres_dropping_every_connection(stack: 
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
         sent = models.stats()["by_tag"].popitem()[1][0]["tokens_sent"]
-        until(lambda sent=sent: models.stats()["by_tag"].popitem()[1][0]["tokens_sent"] >= sent + 15, within_s=20)
+        until(lambda sent=sent: models.stats()["by_tag"].popitem()[1][0]["tokens_sent"] >= sent + 15, within_s=5)
     asking.join(timeout=20)
 
     assert len(answers[0].split()) == 80

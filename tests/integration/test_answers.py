@@ -1,16 +1,21 @@
 """What a worker makes of a model server's outputs: items in the legal order, whose log adds up to the object."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from core import jsonio, transcript
+from core import errors, item_events, jsonio, transcript
 from core.bootstrap import Core
+from core.catalog import ModelConfig
 from core.schemas import document
 from core.store import events
+from tests.integration import engine
 from tests.integration.engine import caller, claim, submit, worker
+from worker import continuation
 from worker.answer import Answer
 from worker.model_servers import (
     Annotated,
@@ -137,3 +142,59 @@ def test_a_model_that_says_nothing_answers_with_an_empty_message(core: Core) -> 
     (message,), _ = said(core)
 
     assert message["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
+
+
+PROSE = "Once upon a time there was a lighthouse by the sea, and "
+MODEL = ModelConfig.model_validate({"base_url": "http://127.0.0.1:9/v1"})
+
+
+def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[Answer, Run]:
+    """The answer of a run that goes on with what a lost worker committed."""
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+    attempt = replace(attempt, so_far=transcript.fold(open_item), tokens=9)
+    run = Run(attempt, held_until=0, wake=lambda: None)
+    answer = Answer(run, core.seals)
+    found = continuation.plan(attempt, MODEL)
+    assert isinstance(found, continuation.Plan)
+    answer.go_on(found)
+    answer.begin()
+    return answer, run
+
+
+def deltas(run: Run) -> str:
+    return "".join(json.loads(line).get("delta", "") for line in run.freeze().lines)
+
+
+def test_what_a_server_repeated_before_it_failed_is_not_mixed_with_what_the_next_says(core: Core) -> None:
+    answer, run = gone_on(core, *engine.said("msg_1", 0, [PROSE]))
+
+    answer.add(TextDelta(PROSE[:40]))  # and then its connection breaks
+    answer.begin()
+    answer.add(TextDelta(PROSE + "a keeper."))
+
+    assert answer.outcome().status == "completed"
+    assert deltas(run) == "a keeper."
+
+
+def test_a_server_that_thinks_anew_instead_of_going_on_is_not_believed(core: Core) -> None:
+    answer, run = gone_on(core, *engine.said("msg_1", 0, [PROSE]))
+
+    with pytest.raises(errors.Refused) as refused:
+        answer.add(ReasoningDelta("a keeper."))
+
+    assert refused.value.code == "invalid_prompt"
+    assert not run.dirty
+
+
+def test_a_thought_that_was_cut_short_is_no_output_of_the_next_run(core: Core) -> None:
+    place = item_events.Place("rs_1", 0, "reasoning_text", 0)
+    answer, run = gone_on(
+        core,
+        item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),
+        item_events.open_part(place),
+        item_events.delta(place, "hm"),
+    )
+
+    assert run.dirty, "the thought is closed"
+    assert not answer.grown, "but the model server may still be asked again"

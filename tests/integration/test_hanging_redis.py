@@ -88,10 +88,7 @@ def test_one_at_a_time_tries_what_failed_until_it_works() -> None:
     assert attempt(fails=False)
 
 
-def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(
-    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(presence, "_ANSWER_S", 0.5)
+def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(core: Core, settings: Settings) -> None:
     worker(core)
     who = caller(core)
     attempt = claim(core, submit(core, who))
@@ -99,7 +96,8 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(
     stopped = threading.Event()
 
     async def hear(proxied: str) -> None:
-        listening = asyncio.create_task(presence.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set()))
+        hearing = presence.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
+        listening = asyncio.create_task(hearing)
         await asyncio.to_thread(until, lambda: subscribers(url) == 1)
         proxy.swallow_all = True
         await asyncio.to_thread(until, lambda: proxy.swallowed)

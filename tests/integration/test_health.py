@@ -11,14 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import errors, sweeper
+from core import errors
 from core.bootstrap import Core
 from core.health import Health, served
 from core.settings import Settings
 from core.sweeper import Sweeper
 from local import ports
 from tests.waiting import until
-from worker import vitals
 from worker.vitals import Vitals
 
 
@@ -93,32 +92,26 @@ def test_a_worker_is_ready_while_postgres_knows_it_and_it_stays(settings: Settin
     assert not of(found).ready
 
 
-def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vitals, "LATE_S", 0.5)
-    monkeypatch.setattr(vitals, "RENEWING_S", 1.0)
+def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> None:
     left = threading.Event()
-    found = Vitals("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=left.set)
-    seen: list[Health] = []
+    found = Vitals("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=left.set, late_s=0.5, renewing_s=1.0)
+    seen: list[list[str]] = []
 
     async def live() -> None:
         beat = asyncio.create_task(found.beat_for_ever())
-        await asyncio.sleep(0.1)
-        assert of(found).ills == []
-        watcher = threading.Timer(1.5, lambda: seen.append(of(found)))
+        await asyncio.to_thread(until, lambda: not of(found).ills)
+        watcher = threading.Thread(target=lambda: seen.append(until(lambda: of(found).ills)))
         watcher.start()
         assert left.wait(10), "with the loop blocked"
         watcher.join()
         beat.cancel()
 
     asyncio.run(live())
-    assert "its loop is" in seen[0].ills[0]
+    assert "its loop is" in seen[0][0]
 
 
-def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(
-    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweeper, "ILL_AFTER_S", 0.5)
-    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}))
+def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(core: Core, settings: Settings) -> None:
+    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), ill_after_s=0.5)
     assert not made.health().ready
     stop = threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
@@ -140,11 +133,8 @@ def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(
         thread.join()
 
 
-def test_a_sweeper_whose_every_round_fails_is_ill(
-    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweeper, "ILL_AFTER_S", 0.5)
-    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}))
+def test_a_sweeper_whose_every_round_fails_is_ill(core: Core, settings: Settings) -> None:
+    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), ill_after_s=0.5)
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as other:
         other.execute("alter table responses rename column followed_until to gone")
     stop = threading.Event()

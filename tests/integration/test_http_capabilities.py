@@ -10,6 +10,7 @@ from core import catalog, errors
 from core.bootstrap import open_core
 from core.settings import Settings
 from tests.contract.shapes import of_schema
+from tests.integration.engine import worker
 from tests.integration.http_api import Api, error_of
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {}}
@@ -98,3 +99,18 @@ def test_an_unknown_capability_is_refused_when_the_file_is_read(tmp_path: Path) 
 
     with pytest.raises(errors.BadSettings, match=r"models\.a\.supports.*'json_schema'"):
         catalog.load(path)
+
+
+def test_a_model_without_eyes_is_not_shown_the_images_of_earlier_turns(api: Api) -> None:
+    worker(api.core)
+    seen = api.ended(model="able", input=[{"role": "user", "content": [IMAGE]}])
+    before = api.stored()
+
+    answer = api.create(model="plain", previous_response_id=seen["id"])
+    error_of(answer, 400, "unsupported_parameter", "previous_response_id")
+    (item,) = api.items(seen["id"]).get_json()["data"]
+    referred = api.create(model="plain", input=[{"type": "item_reference", "id": item["id"]}])
+    error_of(referred, 400, "unsupported_parameter", "input")
+
+    assert api.stored() == before
+    assert api.create(model="able", previous_response_id=seen["id"]).status_code == 200

@@ -52,6 +52,14 @@ def test_a_large_image_that_a_variable_stands_for_is_kept_apart(running: Api) ->
     assert large[-100:] not in request + document
 
 
+def test_an_image_is_not_echoed_however_its_data_url_is_written(running: Api) -> None:
+    shouted = {"type": "input_image", "image_url": PNG.replace("data:", "DATA:")}
+
+    created = checked(running.create(**asked(made(running, TEMPLATE), photo=shouted)), "queued")
+
+    assert created["prompt"]["variables"]["photo"] == {"type": "input_image", "detail": "auto"}
+
+
 def test_the_url_of_an_image_is_echoed(running: Api) -> None:
     image = {"type": "input_image", "image_url": "https://example.com/a.png", "detail": "low"}
 

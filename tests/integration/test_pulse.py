@@ -109,6 +109,23 @@ def test_a_response_claimed_again_by_the_same_worker_stops_the_older_run(core: C
     beating(core, settings, test)
 
 
+def runner_of(core: Core, settings: Settings, pulse: Pulse) -> Runner:
+    """A runner that has no model server to ask."""
+    inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
+    return Runner(
+        core.attempts,
+        core.catalog,
+        {},
+        core.circuits,
+        inputs,
+        pulse,
+        core.seals,
+        settings,
+        worker_id="w1",
+        freed=lambda: None,
+    )
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02])
 def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     core: Core, settings: Settings, after_s: float
@@ -117,19 +134,7 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     who = caller(core)
 
     async def test(pulse: Pulse) -> None:
-        inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
-        runner = Runner(
-            core.attempts,
-            core.catalog,
-            {},
-            core.circuits,
-            inputs,
-            pulse,
-            core.seals,
-            settings,
-            worker_id="w1",
-            freed=lambda: None,
-        )
+        runner = runner_of(core, settings, pulse)
         running = asyncio.create_task(runner.run(submit(core, who)))
         await asyncio.sleep(after_s)
         running.cancel(SHUTDOWN)
@@ -146,19 +151,7 @@ def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settin
     sql(settings, "update responses set model = 'gone'")
 
     async def test(pulse: Pulse) -> None:
-        inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
-        runner = Runner(
-            core.attempts,
-            core.catalog,
-            {},
-            core.circuits,
-            inputs,
-            pulse,
-            core.seals,
-            settings,
-            worker_id="w1",
-            freed=lambda: None,
-        )
+        runner = runner_of(core, settings, pulse)
         for _ in range(settings.worker_connections):
             runner._io.submit(time.sleep, settings.lease_s + 0.5)  # as when Postgres hangs
         assert await runner.run(response_id) == "failed"

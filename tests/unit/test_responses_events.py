@@ -161,6 +161,14 @@ def test_calls_are_read_whole_and_once_and_custom_input_stays_what_it_is() -> No
     assert ToolCall("c1", "f", "{}") in read(delta("output_text", "a", content_index=0), end(output=[CALL]))
 
 
+def test_no_call_is_given_before_the_turn_has_ended_and_none_of_a_turn_that_was_cut_off() -> None:
+    reader = Events(asked())
+    assert reader.read(done(CALL)) == [Thinking()]
+    assert ToolCall("c1", "f", "{}") in reader.read(end())
+    cut = end("incomplete", incomplete_details={"reason": "max_output_tokens"})
+    assert [output for output in read(done(CALL), cut) if isinstance(output, ToolCall)] == []
+
+
 @pytest.mark.parametrize(
     ("why", "reason"), [("max_output_tokens", "length"), ("content_filter", "content_filter"), ("what", None)]
 )
