@@ -1,35 +1,20 @@
 """A worker hears what is rung for it, or leaves so that its supervisor starts another."""
 
-import json
 import os
 import signal
 import time
-import urllib.error
-import urllib.request
-from typing import Any
 
 import redis
 
 from local import ports
 from tests import invariants, redis_proxy
 from tests.e2e.test_background import ended
+from tests.health import health
 from tests.model_server import ModelServer
 from tests.stack import Stack
 from tests.waiting import until
 
 DEAF_AFTER_S = 6
-
-
-def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
-    """The status and body of a part's health; 0 while nobody answers."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-    except OSError:
-        return 0, {}
 
 
 def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Stack, models: ModelServer) -> None:

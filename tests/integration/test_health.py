@@ -1,11 +1,8 @@
 """What worker and sweeper say of their health: a restart is asked for only where it helps."""
 
 import asyncio
-import json
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 import psycopg
@@ -17,17 +14,9 @@ from core.health import Health, served
 from core.settings import Settings
 from core.sweeper import Sweeper
 from local import ports
+from tests.health import health as health_of
 from tests.waiting import until
 from worker.vitals import Vitals
-
-
-def ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +30,12 @@ def ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
 def test_illness_and_readiness_are_two_answers(health: Health, healthz: int, readyz: int, status: str) -> None:
     port = ports.free()
     with served("127.0.0.1", port, lambda: health, variable="X"):
-        assert ask(port, "/healthz")[0] == healthz
-        assert ask(port, "/readyz?verbose")[0] == readyz
-        body = ask(port, "/readyz")[1]
+        assert health_of(port, "/healthz")[0] == healthz
+        assert health_of(port, "/readyz?verbose")[0] == readyz
+        body = health_of(port, "/readyz")[1]
         assert (body["status"], body["ills"]) == (status, health.ills)
         assert health.details.items() <= body.items()
-        assert ask(port, "/")[0] == 404
+        assert health_of(port, "/")[0] == 404
 
 
 def test_a_port_that_is_taken_is_named_and_none_is_served_by_default() -> None:
@@ -58,7 +47,7 @@ def test_a_port_that_is_taken_is_named_and_none_is_served_by_default() -> None:
             served("127.0.0.1", port, lambda: well, variable="BACKBURNER_WORKER_HEALTH_PORT"),
         ):
             pass
-        assert ask(port, "/healthz")[0] == 200
+        assert health_of(port, "/healthz")[0] == 200
     with served("127.0.0.1", 0, lambda: well, variable="X"):
         assert not [thread for thread in threading.enumerate() if thread.name == "health"]
 

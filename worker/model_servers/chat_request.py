@@ -6,7 +6,7 @@ from core import jsonio
 from core.catalog import ModelConfig
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse, SchemaFormat, TextConfig
-from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
+from core.schemas.tools import CustomTool, FunctionTool, NamedChoice
 from worker.model_servers import offered
 from worker.model_servers.parts import words
 
@@ -49,7 +49,11 @@ def body(
     if request.wants_logprobs:
         # For llama.cpp, no alternatives would mean no tokens either: what it sends by itself is cut.
         optional |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
-    return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
+    return (
+        sent
+        | {name: value for name, value in optional.items() if value is not None}
+        | offered.said(request, _tool, _named)
+    )
 
 
 def messages(instructions: str | None, context: list[Item], *, thinks: bool = False) -> list[dict[str, Any]]:
@@ -157,24 +161,8 @@ def _format(text: TextConfig) -> dict[str, Any] | None:
     return {"type": "json_object"} if chosen.type == "json_object" else None
 
 
-def _tools(request: CreateResponse) -> dict[str, Any]:
-    """The tools the model is offered, and how it must choose; nothing where there are none."""
-    found = offered.tools(request)
-    if not found:
-        return {}
-    return {
-        "tools": [_tool(tool) for tool in found],
-        "tool_choice": _choice(request.tool_choice),
-        "parallel_tool_calls": request.parallel_tool_calls,
-    }
-
-
-def _choice(choice: object) -> Any:
-    if isinstance(choice, NamedChoice):
-        return {"type": "function", "function": {"name": choice.name}}
-    if isinstance(choice, AllowedTools):
-        return choice.mode
-    return choice if isinstance(choice, str) else "auto"
+def _named(choice: NamedChoice) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": choice.name}}
 
 
 def _tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:

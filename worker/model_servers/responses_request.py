@@ -5,7 +5,7 @@ from typing import Any
 from core.catalog import ModelConfig
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse, PlainFormat
-from core.schemas.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
+from core.schemas.tools import CustomTool, FunctionTool, NamedChoice
 from worker.model_servers import offered
 from worker.model_servers.parts import words
 
@@ -44,7 +44,11 @@ def body(model: ModelConfig, name: str, request: CreateResponse, context: list[I
     for sampling in ("temperature", "top_p"):
         value = getattr(request, sampling)
         optional[sampling] = None if thinks and value == 1 else value
-    return sent | {name: value for name, value in optional.items() if value is not None} | _tools(request)
+    return (
+        sent
+        | {name: value for name, value in optional.items() if value is not None}
+        | offered.said(request, _tool, NamedChoice.model_dump)
+    )
 
 
 def _shown(item: Item, *, thinks: bool) -> bool:
@@ -89,29 +93,9 @@ def _include(request: CreateResponse, *, thinks: bool) -> list[str]:
     return found
 
 
-def _tools(request: CreateResponse) -> dict[str, Any]:
-    """The tools the model is offered, and how it must choose; nothing where there are none."""
-    found = offered.tools(request)
-    if not found:
-        return {}
-    return {
-        "tools": [_tool(tool) for tool in found],
-        "tool_choice": _choice(request.tool_choice),
-        "parallel_tool_calls": request.parallel_tool_calls,
-    }
-
-
 def _tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
     return tool.model_dump(exclude_none=True) | (
         {"parameters": tool.parameters or {"type": "object", "properties": {}}}
         if isinstance(tool, FunctionTool)
         else {}
     )
-
-
-def _choice(choice: object) -> Any:
-    if isinstance(choice, NamedChoice):
-        return choice.model_dump()
-    if isinstance(choice, AllowedTools):
-        return choice.mode
-    return choice if isinstance(choice, str) else "auto"

@@ -1,0 +1,18 @@
+"""How a part says it does, asked as a supervisor asks it."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+
+def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
+    """The status and body of a part's health; 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return 0, {}
