@@ -15,8 +15,6 @@ log = logging.getLogger(__name__)
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
-# A write that takes so long is one to a reader that does not keep up: its place is for others, it can read on later.
-STALLED_S = 30.0
 _BUG = errors.Error("The server had an error while streaming this response.", code="server_error")
 # Whole frames go out together up to about so many bytes.
 _WRITE_BYTES = 64 * 1024
@@ -33,15 +31,17 @@ class Left(StrEnum):
 OnClose = Callable[[Left], None]
 
 
-def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose) -> Response:
+def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose, *, stall_s: float) -> Response:
     """A stream of events.
 
     Args:
         lines: the events as they are stored; an empty list for a sign of life.
         after: the number before the first one.
         on_close: called once, when nothing more is sent.
+        stall_s: a reader that takes longer than that for one write does not keep up. Its place is for others; it can
+            read on later.
     """
-    return Response(_Body(lines, after, on_close), mimetype="text/event-stream", headers=HEADERS)
+    return Response(_Body(lines, after, on_close, stall_s), mimetype="text/event-stream", headers=HEADERS)
 
 
 def frame(line: bytes) -> bytes:
@@ -77,7 +77,8 @@ def _error(error: errors.Error, sent: int) -> bytes:
 class _Body(Iterator[bytes]):
     """The writes of a stream; it ends where its reader takes one too slowly."""
 
-    def __init__(self, lines: Generator[list[bytes]], after: int, on_close: OnClose) -> None:
+    def __init__(self, lines: Generator[list[bytes]], after: int, on_close: OnClose, stall_s: float) -> None:
+        self._stall_s = stall_s
         self._lines = lines
         self._sent = after
         self._writes = self._run()
@@ -103,7 +104,7 @@ class _Body(Iterator[bytes]):
             yield DONE
 
     def __next__(self) -> bytes:
-        if self._given_at is not None and time.monotonic() - self._given_at > STALLED_S:
+        if self._given_at is not None and time.monotonic() - self._given_at > self._stall_s:
             log.warning("dropped a reader that does not keep up")
             raise StopIteration
         some = next(self._writes)

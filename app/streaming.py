@@ -29,7 +29,7 @@ def create(core: Core, caller: Caller, asked: CreateResponse, repeat: Repeat | N
         place.leave()
         raise
     on_close = _background(place) if asked.background else _foreground(core, place, created, asked, repeat)
-    return sse.answer(_again(first, lines), -1, on_close)
+    return sse.answer(_again(first, lines), -1, on_close, stall_s=core.settings.stall_s)
 
 
 def read(core: Core, caller: Caller, response_id: str, after: int) -> Response:
@@ -37,7 +37,7 @@ def read(core: Core, caller: Caller, response_id: str, after: int) -> Response:
     core.streams.check(caller, response_id)
     place = core.waiting.place()
     lines = core.streams.read(response_id, after=after, beat_s=core.settings.ping_s)
-    return sse.answer(lines, after, _background(place))
+    return sse.answer(lines, after, _background(place), stall_s=core.settings.stall_s)
 
 
 def _again(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[bytes]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from app import create_app
-from app.sse import STALLED_S
 from core import log, settings
 from core.bootstrap import open_core
 
@@ -71,7 +70,7 @@ def _limit_stalls(descriptor: int) -> bool:
         with socket.socket(fileno=os.dup(descriptor)) as found:
             if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return False
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_S * 1000))
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_settings.stall_s * 1000))
             return True
     except OSError:  # no socket, or closed meanwhile
         return False

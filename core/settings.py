@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     strict_params: bool = False
     key_cache_s: float = Field(default=5, ge=0, le=5)
     ping_s: float = Field(default=15, gt=0, le=15)
+    stall_s: float = Field(default=30, ge=1)
 
     worker_slots: int = Field(default=200, ge=1)
     worker_connections: int = Field(default=4, ge=2)

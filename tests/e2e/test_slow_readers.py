@@ -1,0 +1,101 @@
+"""Clients that do not take what they asked for: dropped, so that their places are for others, and free to come back."""
+
+import contextlib
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import openai
+import psutil
+import pytest
+
+from core.bootstrap import THREADS_FOR_POLLS
+from tests import stream_checker
+from tests.e2e.test_background import ended
+from tests.model_server import ModelServer
+from tests.stack import Stack
+from tests.stream_checker import reading
+from tests.waiting import until
+
+STALL_S = 6
+
+
+@pytest.fixture
+def long_one(stack: Stack, models: ModelServer) -> str:
+    """A response whose events fill every buffer on the way, on an API where two may wait at once."""
+    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 2), STALL_S=str(STALL_S))
+    with stack.client() as client:
+        script = models.script(text=("w" * 4000 + " ") * 1500)
+        return ended(client, client.responses.create(model="scripted", input=script, background=True).id).id
+
+
+@contextlib.contextmanager
+def asking(stack: Stack, path: str) -> Iterator[socket.socket]:
+    """A connection with little room, on which this is being answered and nothing is read."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", stack.port))
+        lines = [f"GET {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {stack.key}"]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        connection.settimeout(10)
+        begun = b"HTTP/1.1 200"
+        assert connection.recv(len(begun), socket.MSG_PEEK | socket.MSG_WAITALL) == begun
+        yield connection
+
+
+def refused(stack: Stack, path: str) -> http.client.HTTPMessage | None:
+    """The answer's headers, if there is no place to read this in."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)) as connection:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {stack.key}"})
+        with connection.getresponse() as answer:
+            if answer.status == 200:
+                return None
+            assert answer.status == 503
+            assert json.load(answer)["error"]["code"] == "server_busy"
+            return answer.headers
+
+
+def dropped(stack: Stack, connection: socket.socket) -> bool:
+    """Whether the server's end of a connection is gone; a client that takes nothing is not even told."""
+    _, port = connection.getsockname()
+    ends = [(one.laddr.port, one.raddr.port) for one in psutil.net_connections("tcp") if one.raddr]
+    return (stack.port, port) not in ends
+
+
+def test_readers_that_take_nothing_are_dropped_and_can_read_on(stack: Stack, long_one: str) -> None:
+    path = f"/v1/responses/{long_one}?stream=true"
+    with asking(stack, path) as stuck, asking(stack, path) as another:
+        headers = refused(stack, path)
+        assert headers is not None
+        assert int(headers["Retry-After"]) >= 1
+        with stack.client() as client:
+            assert client.responses.retrieve(long_one).status == "completed"  # polls have threads of their own
+
+        until(lambda: dropped(stack, stuck) and dropped(stack, another), within_s=STALL_S * 3, every_s=0.2)
+    until(lambda: refused(stack, path) is None, within_s=5)
+    with reading(stack.port, stack.key, path) as stream:
+        stream_checker.check(stream.read())
+        assert stream.done
+
+
+def test_who_reads_slowly_but_reads_gets_everything(stack: Stack, long_one: str) -> None:
+    with reading(stack.port, stack.key, f"/v1/responses/{long_one}?stream=true") as stream:
+        for event in stream:
+            if event["sequence_number"] % 10 == 0:
+                time.sleep(0.05)
+        stream_checker.check(stream.events)
+        assert stream.done
+
+
+def test_a_stream_of_a_client_that_left_gives_its_place_back(stack: Stack, models: ModelServer) -> None:
+    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), PING_S="0.5")
+    body = {"model": "scripted", "input": models.script(tokens=2000, delay_s=0.1), "stream": True, "background": True}
+    with reading(stack.port, stack.key, "/v1/responses", body) as stream:
+        response_id = stream.read(5)[0]["response"]["id"]
+        with stack.client() as client, pytest.raises(openai.InternalServerError, match="wait") as caught:
+            client.responses.retrieve(response_id, stream=True)
+        assert caught.value.response.headers["Retry-After"]
+
+    until(lambda: refused(stack, f"/v1/responses/{response_id}?stream=true") is None, within_s=5)
