@@ -1,6 +1,7 @@
 """Backburner as real processes on the suite's servers, for tests that break them."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from local import ports, web
 from local.child import Child, Part
 from local.home import Home
 from local.valkey import Valkey
+from tests import stream_checker
 from tests.model_server import ModelServer
 from tests.waiting import until
 
@@ -31,6 +33,9 @@ CLOCKS = {
     "DRAIN_S": "2",
     "FOLLOW_S": "3",
 }
+
+
+LOGS_CHECKED = 200
 
 
 class Stack:
@@ -64,11 +69,28 @@ class Stack:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: object, *_: object) -> None:
         for child in self.children.values():
             child.ask_to_stop()
         for child in self.children.values():
             child.wait_until_stopped(hurry=lambda: True)
+        if failure is None:
+            self.check_logs()
+
+    def check_logs(self) -> None:
+        """Assert that the log of each response that ended, or of the last of very many, is a legal stream."""
+        for response_id, document, pruned in self.sql(
+            "select id, document, events_n from responses where finished_at is not null"
+            " order by finished_at desc limit %s",
+            LOGS_CHECKED,
+        ):
+            if pruned is None:
+                stream_checker.check(self.log_of(response_id), json.loads(document))
+
+    def log_of(self, response_id: str) -> list[stream_checker.Event]:
+        """The events of a response."""
+        rows = self.sql("select data from response_events where response_id = %s order by first_seq", response_id)
+        return [json.loads(line) for row in rows for line in row[0].split("\n")]
 
     def up(self, *names: str, **settings: str) -> "Stack":
         """Start Valkey, API, worker and sweeper, or the parts that are named, with settings by upper-case name."""
