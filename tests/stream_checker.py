@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from openai import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -28,6 +30,12 @@ def check(events: list[Event], document: Event | None = None) -> None:
     folded = transcript.fold(events)
     assert not folded.open
     assert folded.output == final["output"]
+    # Without our own fold: what each item was when it was done, and what the client's accumulator makes of it all.
+    done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
+    assert [done[index] for index in sorted(done)] == final["output"]
+    accumulated: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
+    for event in events:
+        accumulated.handle_event(_EVENT.validate_python(event))
     if document is not None:
         assert final == document
 
