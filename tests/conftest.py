@@ -75,11 +75,9 @@ def models(_model_server: ModelServer) -> ModelServer:
     return _model_server
 
 
-@pytest.fixture
-def config(tmp_path: Path, models: ModelServer) -> Path:
+def scripted(models: ModelServer) -> str:
     """A configuration with the scripted model: unlimited, narrow (2 at once), and one that nobody serves."""
-    path = tmp_path / "backburner.toml"
-    path.write_text(f"""
+    return f"""
 [models.scripted]
 base_url = "{models.base_url}"
 timeouts = {{ first_token = 20, idle = 2, run = 60 }}
@@ -88,7 +86,14 @@ base_url = "{models.base_url}"
 concurrency = 2
 [models.absent]
 base_url = "http://127.0.0.1:9/v1"
-""")
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, models: ModelServer) -> Path:
+    """The file of `scripted`."""
+    path = tmp_path / "backburner.toml"
+    path.write_text(scripted(models))
     return path
 
 

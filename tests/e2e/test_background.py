@@ -17,9 +17,8 @@ def ended(client: openai.OpenAI, response_id: str, within_s: float = 15) -> open
     )
 
 
-def test_a_background_response_is_queued_then_completes_with_the_models_text(stack: Stack, models: ModelServer) -> None:
-    stack.up()
-    with stack.client() as client:
+def test_a_background_response_is_queued_then_completes_with_the_models_text(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
         created = client.responses.create(
             model="scripted",
             input=models.script(tag="one", tokens=5),
@@ -43,9 +42,8 @@ def test_a_background_response_is_queued_then_completes_with_the_models_text(sta
     assert asked["body"]["messages"][0] == {"role": "system", "content": "Count."}
 
 
-def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(stack: Stack, models: ModelServer) -> None:
-    stack.up()
-    with stack.client() as client:
+def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
         created = client.responses.create(
             model="scripted", input=models.script(tokens=100), background=True, max_output_tokens=16
         )
@@ -72,10 +70,9 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(stack: S
     ],
 )
 def test_a_model_servers_failure_ends_the_response_as_failed_and_says_so(
-    stack: Stack, models: ModelServer, script: dict, code: str, says: str
+    calm: Stack, models: ModelServer, script: dict, code: str, says: str
 ) -> None:
-    stack.up()
-    with stack.client() as client:
+    with calm.client() as client:
         created = client.responses.create(model="scripted", input=models.script(**script), background=True)
         final = ended(client, created.id)
 
@@ -87,10 +84,9 @@ def test_a_model_servers_failure_ends_the_response_as_failed_and_says_so(
 
 
 def test_a_cancelled_response_stays_cancelled_and_its_model_server_connection_closes_at_once(
-    stack: Stack, models: ModelServer
+    calm: Stack, models: ModelServer
 ) -> None:
-    stack.up()
-    with stack.client() as client:
+    with calm.client() as client:
         created = client.responses.create(
             model="scripted", input=models.script(tag="long", tokens=5000, delay_s=0.02), background=True
         )
@@ -107,7 +103,8 @@ def test_a_cancelled_response_stays_cancelled_and_its_model_server_connection_cl
         assert seen["ended"] - asked_at < 0.25
         assert client.responses.cancel(created.id) == cancelled
         assert client.responses.retrieve(created.id) == cancelled
-    assert until(lambda: stack.sql("select output_tokens from attempts where output_tokens is not null"))
+    spent = "select output_tokens from attempts where response_id = %s and output_tokens is not null"
+    assert until(lambda: calm.sql(spent, created.id))
 
 
 def test_a_response_cancelled_while_it_waits_never_reaches_the_model_server(stack: Stack, models: ModelServer) -> None:
@@ -156,9 +153,8 @@ def test_a_response_whose_model_server_stays_away_fails_at_its_deadline_and_says
     assert "cannot be reached" in final.error.message
 
 
-def test_a_busy_model_server_is_asked_again_after_the_time_it_names(stack: Stack, models: ModelServer) -> None:
-    stack.up()
-    with stack.client() as client:
+def test_a_busy_model_server_is_asked_again_after_the_time_it_names(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
         script = models.script(tag="busy", status=429, retry_after=0.5, fail_times=2, tokens=3)
         created = client.responses.create(model="scripted", input=script, background=True)
         final = ended(client, created.id)

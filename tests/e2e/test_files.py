@@ -10,6 +10,7 @@ import pytest
 
 from tests import documents as made
 from tests import file_server
+from tests.conftest import new_database
 from tests.contract.media import CALL, encoded
 from tests.e2e.test_background import ended
 from tests.file_server import FileServer, Given
@@ -20,6 +21,14 @@ from tests.waiting import until
 PNG = made.image("PNG", (32, 32))
 LARGE = made.data_url("image/png", made.noise(60))
 MEGABYTE = 1024 * 1024
+# A model server that opens URLs itself, and one for which the worker does.
+CONFIG = """
+[models.scripted]
+base_url = "{url}"
+[models.fetching]
+base_url = "{url}"
+image_urls = "fetch"
+"""
 
 
 @pytest.fixture
@@ -28,17 +37,28 @@ def files() -> Iterator[FileServer]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def _fetching(
+    postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("files")
+    config = folder / "backburner.toml"
+    config.write_text(CONFIG.format(url=_model_server.base_url))
+    with Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack:
+        yield stack.up(FETCH_ALLOW_PRIVATE="1", FETCH_TIMEOUT_S="3", EXTRACT_TIMEOUT_S="10")
+
+
+@pytest.fixture
+def fetching(_fetching: Stack, models: ModelServer) -> Stack:
+    """Parts that run for all tests here that may open what is private."""
+    return _fetching
+
+
 @pytest.fixture
 def config(tmp_path: Path, models: ModelServer) -> Path:
-    """A model server that opens URLs itself, and one for which the worker does."""
+    """The same models, for a stack of a test's own."""
     path = tmp_path / "backburner.toml"
-    path.write_text(f"""
-[models.scripted]
-base_url = "{models.base_url}"
-[models.fetching]
-base_url = "{models.base_url}"
-image_urls = "fetch"
-""")
+    path.write_text(CONFIG.format(url=models.base_url))
     return path
 
 
@@ -69,49 +89,47 @@ def sent_image(url: str, detail: str = "auto") -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
 
 
-def test_an_image_reaches_the_model_with_its_detail_also_from_earlier_in_a_chain(stack: Stack) -> None:
-    stack.up()
-    with stack.client() as client:
+def test_an_image_reaches_the_model_with_its_detail_also_from_earlier_in_a_chain(fetching: Stack) -> None:
+    with fetching.client() as client:
         url = "https://example.com/a.png"
         first = submit(client, text("first"), image(LARGE, "high"), image(url, "low"), image(url, "original"))
         assert ended(client, first).status == "completed"
-        shown = messages(stack, "first")[0]["content"]
+        shown = messages(fetching, "first")[0]["content"]
         second = submit(client, text("second"), previous_response_id=first)
         assert ended(client, second).status == "completed"
 
     assert shown[0] == {"type": "text", "text": text("first")["text"]}
     assert shown[1:] == [sent_image(LARGE, "high"), sent_image(url, "low"), sent_image(url, "high")]
-    again = messages(stack, "second")
+    again = messages(fetching, "second")
     assert again[0]["content"] == shown
     assert [message["role"] for message in again] == ["user", "assistant", "user"]
-    assert stack.sql("select count(*) from contents") == [(1,)]
+    kept = "select count(distinct content_id) from response_contents where response_id = any (%s)"
+    assert fetching.sql(kept, [first, second]) == [(1,)]
 
 
-def test_images_of_tools_follow_their_outputs_as_the_users(stack: Stack) -> None:
-    stack.up()
+def test_images_of_tools_follow_their_outputs_as_the_users(fetching: Stack) -> None:
     output = {"type": "function_call_output", "call_id": "call_1", "output": [image(LARGE), text("tool")]}
-    with stack.client() as client:
+    with fetching.client() as client:
         sent: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
         asked = {"role": "user", "content": [text("asked")]}
         created = client.responses.create(model="scripted", input=[*sent, asked], background=True)
         assert ended(client, created.id).status == "completed"
 
-    shown = messages(stack, "asked")
+    shown = messages(fetching, "asked")
     assert [message["role"] for message in shown] == ["assistant", "tool", "tool", "user", "user"]
     assert [message["content"] for message in shown[1:3]] == [text("tool")["text"], "2"]
     assert shown[3]["content"][1] == sent_image(LARGE)
 
 
-def test_a_worker_that_opens_urls_sends_the_image_itself(stack: Stack, files: FileServer) -> None:
+def test_a_worker_that_opens_urls_sends_the_image_itself(fetching: Stack, files: FileServer) -> None:
     files.paths["/a.png"] = Given(PNG, "image/png")
     files.paths["/b"] = Given(made.image("JPEG"), None)
-    stack.up(FETCH_ALLOW_PRIVATE="1")
-    with stack.client() as client:
+    with fetching.client() as client:
         parts = [image(f"{files.url}/a.png"), image(f"{files.url}/b", "low"), image(f"{files.url}/a.png")]
         assert ended(client, submit(client, text("one"), *parts, model="fetching")).status == "completed"
 
     a, b = made.data_url("image/png", PNG), made.data_url("image/jpeg", made.image("JPEG"))
-    assert messages(stack, "one")[0]["content"][1:] == [sent_image(a), sent_image(b, "low"), sent_image(a)]
+    assert messages(fetching, "one")[0]["content"][1:] == [sent_image(a), sent_image(b, "low"), sent_image(a)]
     assert [path for path, _ in files.asked] == ["/a.png", "/b"]
 
 
@@ -129,9 +147,8 @@ GOOD = {
 }
 
 
-def test_the_text_of_every_kind_of_file_reaches_the_model(stack: Stack, files: FileServer) -> None:
-    stack.up(FETCH_ALLOW_PRIVATE="1")
-    with stack.client() as client:
+def test_the_text_of_every_kind_of_file_reaches_the_model(fetching: Stack, files: FileServer) -> None:
+    with fetching.client() as client:
         sent = {}
         for name, (content, _) in GOOD.items():
             sent[name] = submit(client, text(name), file(content, name))
@@ -144,7 +161,7 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(stack: Stack, files: F
 
     for tag in sent:
         name = tag.removeprefix("by URL ")
-        shown = messages_with(stack, f'"tag": "{tag}"')
+        shown = messages_with(fetching, f'"tag": "{tag}"')
         assert isinstance(shown, str)
         assert f"[File: {name}]" in shown
         assert all(words in shown for words in GOOD[name][1]), shown
@@ -196,11 +213,10 @@ def hostile() -> dict[str, tuple[bytes, str, str]]:
     }
 
 
-def test_a_file_that_cannot_be_read_fails_the_response_and_is_named(stack: Stack) -> None:
+def test_a_file_that_cannot_be_read_fails_the_response_and_is_named(fetching: Stack) -> None:
     found = hostile()
-    stack.up(EXTRACT_TIMEOUT_S="10")
-    worker = stack.children["worker"].pid
-    with stack.client() as client:
+    worker = fetching.children["worker"].pid
+    with fetching.client() as client:
         good = submit(client, text("warm"), file(made.pdf("Hello"), "warm.pdf"))
         assert ended(client, good).status == "completed"
         before = memory(worker)
@@ -217,22 +233,21 @@ def test_a_file_that_cannot_be_read_fails_the_response_and_is_named(stack: Stack
         assert memory(worker) - before < 150 * MEGABYTE
         # The worker goes on, and nothing of the readers is left.
         assert ended(client, submit(client, text("later"), file(made.pdf("x"), "a.pdf"))).status == "completed"
-    assert stack.models.stats("later")["open"] == 0
+    assert fetching.models.stats("later")["open"] == 0
     assert children(worker) == []
     # What clients call their files is theirs.
-    log = stack.log("worker")
+    log = fetching.log("worker")
     assert [name for _, name, _ in found.values() if name in log] == []
 
 
-def test_a_secret_of_the_machine_does_not_get_into_a_text(stack: Stack) -> None:
+def test_a_secret_of_the_machine_does_not_get_into_a_text(fetching: Stack) -> None:
     entity = '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-    stack.up()
-    with stack.client() as client:
+    with fetching.client() as client:
         document = word("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
         final = ended(client, submit(client, text("one"), file(document, "a.docx")))
 
     assert final.status == "completed"
-    assert "root:" not in str(stack.models.stats()["by_tag"])
+    assert "root:" not in str(fetching.models.stats()["by_tag"])
 
 
 def memory(pid: int) -> int:
@@ -264,12 +279,11 @@ IMAGES = {
 }
 
 
-def test_an_image_that_cannot_be_had_fails_the_response_with_the_apis_code(stack: Stack, files: FileServer) -> None:
+def test_an_image_that_cannot_be_had_fails_the_response_with_the_apis_code(fetching: Stack, files: FileServer) -> None:
     files.paths = {path: given for path, (given, _) in IMAGES.items()}
-    stack.up(FETCH_ALLOW_PRIVATE="1", FETCH_TIMEOUT_S="3")
-    worker = stack.children["worker"].pid
+    worker = fetching.children["worker"].pid
     before = memory(worker)
-    with stack.client() as client:
+    with fetching.client() as client:
         sent = {path: submit(client, image(files.url + path), model="fetching") for path in IMAGES}
         for path, response_id in sent.items():
             error = ended(client, response_id, within_s=60).error
@@ -277,7 +291,7 @@ def test_an_image_that_cannot_be_had_fails_the_response_with_the_apis_code(stack
             assert (path, error.code) == (path, IMAGES[path][1])
             assert files.url + path in error.message
     assert memory(worker) - before < 150 * MEGABYTE
-    assert stack.models.stats()["requests"] == 0
+    assert fetching.models.stats()["requests"] == 0
 
 
 NAMES = ("localtest.invalid", "ip6-localhost", "ip6-loopback")

@@ -37,56 +37,57 @@ def asked(models: ModelServer, *, background: bool = True, **script: object) -> 
 
 @pytest.mark.parametrize("background", [True, False])
 def test_a_create_with_stream_is_answered_with_its_events_as_they_come(
-    up: Stack, models: ModelServer, background: bool
+    calm: Stack, models: ModelServer, background: bool
 ) -> None:
-    with reading(up.port, up.key, RESPONSES, asked(models, background=background, first_delay_s=2)) as stream:
+    with reading(calm.port, calm.key, RESPONSES, asked(models, background=background, first_delay_s=2)) as stream:
         first = stream.read(2)
         assert [event["type"] for event in first][:1] == ["response.created"]
         assert [one for one in models.stats("s")["by_tag"]["s"] if one["tokens_sent"]] == []
         events = stream.read()
         assert stream.done
         assert stream.pings > 0
-    assert events == up.log_of(events[0]["response"]["id"])
+    assert events == calm.log_of(events[0]["response"]["id"])
     assert sum(event["type"] == "response.output_text.delta" for event in events) > 5
 
 
-def test_a_background_stream_that_loses_its_reader_changes_nothing(up: Stack, models: ModelServer) -> None:
-    with reading(up.port, up.key, RESPONSES, asked(models)) as stream:
+def test_a_background_stream_that_loses_its_reader_changes_nothing(calm: Stack, models: ModelServer) -> None:
+    with reading(calm.port, calm.key, RESPONSES, asked(models)) as stream:
         response_id = stream.read(8)[0]["response"]["id"]
-    with up.client() as client:
+    with calm.client() as client:
         final = ended(client, response_id)
 
     assert final.status == "completed"
     assert final.output_text == "".join(f"tok{number} " for number in range(40))
 
 
-def test_a_foreground_stream_that_loses_its_reader_is_cancelled(up: Stack, models: ModelServer) -> None:
-    with reading(up.port, up.key, RESPONSES, asked(models, background=False, tokens=400)) as stream:
-        stream.read(8)
+def test_a_foreground_stream_that_loses_its_reader_is_cancelled(calm: Stack, models: ModelServer) -> None:
+    with reading(calm.port, calm.key, RESPONSES, asked(models, background=False, tokens=400)) as stream:
+        response_id = stream.read(8)[0]["response"]["id"]
     until(lambda: models.stats()["open"] == 0, within_s=5)
-    until(lambda: up.sql("select status from responses") == [("cancelled",)], within_s=5)
+    status = "select status from responses where id = %s"
+    until(lambda: calm.sql(status, response_id) == [("cancelled",)], within_s=5)
 
 
-def test_stream_options_are_taken_with_a_stream_and_pad_nothing(up: Stack, models: ModelServer) -> None:
+def test_stream_options_are_taken_with_a_stream_and_pad_nothing(calm: Stack, models: ModelServer) -> None:
     body = asked(models, tokens=5) | {"stream_options": {"include_obfuscation": True}}
-    with reading(up.port, up.key, RESPONSES, body) as stream:
+    with reading(calm.port, calm.key, RESPONSES, body) as stream:
         events = stream.read()
 
     assert not [event for event in events if "obfuscation" in event]
 
 
-def test_a_response_made_without_stream_is_streamed_from_any_number_on(up: Stack, models: ModelServer) -> None:
-    with up.client() as client:
+def test_a_response_made_without_stream_is_streamed_from_any_number_on(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
         created = client.responses.create(**asked(models, tokens=10) | {"stream": False})
         ended(client, created.id)
-    whole = up.log_of(created.id)
+    whole = calm.log_of(created.id)
     path = f"{RESPONSES}/{created.id}?stream=true"
     for after in (-5, -1, 0, 3, len(whole) - 2):
-        with reading(up.port_2, up.key, f"{path}&starting_after={after}", after=max(after, -1)) as stream:
+        with reading(calm.port_2, calm.key, f"{path}&starting_after={after}", after=max(after, -1)) as stream:
             assert stream.read() == whole[max(after, -1) + 1 :]
             assert stream.done
     for after in (len(whole) - 1, len(whole) + 5, 10**30):
-        with reading(up.port, up.key, f"{path}&starting_after={after}", after=after) as stream:
+        with reading(calm.port, calm.key, f"{path}&starting_after={after}", after=after) as stream:
             assert stream.read() == []
             assert stream.done
 
@@ -116,8 +117,8 @@ def test_a_stream_goes_on_without_gap_or_repeat_when_a_part_is_killed(
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "".join(f"tok{n} " for n in range(60))
 
 
-def test_a_cancelled_stream_ends_with_failed_whose_response_is_cancelled(up: Stack, models: ModelServer) -> None:
-    with reading(up.port, up.key, RESPONSES, asked(models, tokens=400)) as stream, up.client() as client:
+def test_a_cancelled_stream_ends_with_failed_whose_response_is_cancelled(calm: Stack, models: ModelServer) -> None:
+    with reading(calm.port, calm.key, RESPONSES, asked(models, tokens=400)) as stream, calm.client() as client:
         response_id = stream.read(8)[0]["response"]["id"]
         client.responses.cancel(response_id)
         last = stream.read()[-1]
@@ -132,9 +133,9 @@ def test_a_cancelled_stream_ends_with_failed_whose_response_is_cancelled(up: Sta
 
 
 def test_a_failure_of_the_model_server_is_the_last_event_and_no_error_event_of_its_own(
-    up: Stack, models: ModelServer
+    calm: Stack, models: ModelServer
 ) -> None:
-    with reading(up.port, up.key, RESPONSES, asked(models, drop_after=5)) as stream:
+    with reading(calm.port, calm.key, RESPONSES, asked(models, drop_after=5)) as stream:
         events = stream.read()
 
     assert events[-1]["type"] == "response.failed"
@@ -169,18 +170,18 @@ def test_a_foreground_stream_is_cut_by_a_deploy_and_its_response_completes(up: S
     until(lambda: up.sql("select status from responses") == [("completed",)], within_s=20)
 
 
-def test_a_reader_that_takes_nothing_holds_up_no_other(up: Stack, models: ModelServer) -> None:
+def test_a_reader_that_takes_nothing_holds_up_no_other(calm: Stack, models: ModelServer) -> None:
     body = asked(models, tokens=60, delay_s=0.02)
-    with reading(up.port, up.key, RESPONSES, body) as slow:
+    with reading(calm.port, calm.key, RESPONSES, body) as slow:
         response_id = slow.read(1)[0]["response"]["id"]
         path = f"{RESPONSES}/{response_id}?stream=true"
-        with reading(up.port, up.key, path) as quick:
+        with reading(calm.port, calm.key, path) as quick:
             whole = quick.read()
         assert slow.read() == whole
 
 
-def test_streams_of_others_and_of_nothing_look_the_same(up: Stack, models: ModelServer) -> None:
-    with up.client() as client:
+def test_streams_of_others_and_of_nothing_look_the_same(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
         created = client.responses.create(**asked(models, tokens=3) | {"stream": False})
         ended(client, created.id)
         stored = client.responses.create(model="scripted", input="hello")
@@ -189,10 +190,10 @@ def test_streams_of_others_and_of_nothing_look_the_same(up: Stack, models: Model
         assert refused.value.param == "stream"
         with pytest.raises(openai.NotFoundError) as unknown:
             client.responses.retrieve("resp_" + "0" * 32, stream=True)
-    with open_core(up.settings) as core:
+    with open_core(calm.settings) as core:
         key = core.keys.create(project="other")
     with (
-        openai.OpenAI(base_url=f"http://127.0.0.1:{up.port}/v1", api_key=key, max_retries=0) as other,
+        openai.OpenAI(base_url=f"http://127.0.0.1:{calm.port}/v1", api_key=key, max_retries=0) as other,
         pytest.raises(openai.NotFoundError) as foreign,
     ):
         other.responses.retrieve(created.id, stream=True)
@@ -225,21 +226,21 @@ def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, 
 
 
 def test_a_stream_read_through_fifty_disconnects_is_the_one_of_an_undisturbed_reader(
-    up: Stack, models: ModelServer
+    calm: Stack, models: ModelServer
 ) -> None:
-    interrupted(up, models, random.randrange(2**32), disconnects=50, tokens=250)
+    interrupted(calm, models, random.randrange(2**32), disconnects=50, tokens=250)
 
 
-def test_every_helper_of_the_client_comes_to_the_same_final_object(up: Stack, models: ModelServer) -> None:
+def test_every_helper_of_the_client_comes_to_the_same_final_object(calm: Stack, models: ModelServer) -> None:
     body = asked(models, tokens=20)
     del body["stream"]
-    with up.client() as client:
+    with calm.client() as client:
         with client.responses.stream(**body) as live:
             seen = list(live)
             final = live.get_final_response()
         assert client.responses.retrieve(final.id).output_text == final.output_text
         rest = list(client.responses.retrieve(final.id, stream=True, starting_after=4))
-        assert [event.sequence_number for event in rest] == list(range(5, len(up.log_of(final.id))))
+        assert [event.sequence_number for event in rest] == list(range(5, len(calm.log_of(final.id))))
         assert rest[-1].response.output_text == final.output_text  # type: ignore[union-attr]
         with client.responses.stream(response_id=final.id, starting_after=4) as again:
             assert again.get_final_response().output_text == final.output_text
@@ -256,9 +257,9 @@ async def _async_finals(up: Stack, body: dict) -> list[str]:
             return [final.output_text, rest[-1].response.output_text, (await again.get_final_response()).output_text]
 
 
-def test_the_async_client_comes_to_the_same_final_object(up: Stack, models: ModelServer) -> None:
+def test_the_async_client_comes_to_the_same_final_object(calm: Stack, models: ModelServer) -> None:
     body = asked(models, tokens=20)
     del body["stream"]
-    texts = asyncio.run(_async_finals(up, body))
+    texts = asyncio.run(_async_finals(calm, body))
 
     assert set(texts) == {"".join(f"tok{number} " for number in range(20))}

@@ -42,7 +42,7 @@ def ended(client: openai.OpenAI, response_id: str) -> Response:
 
 @pytest.mark.parametrize("server", COUNTED.values(), ids=COUNTED)
 def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: ModelServer, server: dict[str, Any]) -> None:
-    stack.up()
+    stack.up()  # a worker remembers what its servers can count with
     script = models.script(tag="cut", text="Yes.", context=200, **server)
     with stack.client() as client:
         made = client.responses.create(
@@ -75,12 +75,11 @@ def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: Model
 @pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("truncation", ["disabled", "auto"])
 def test_what_cannot_fit_fails_and_says_that_it_is_too_long(
-    stack: Stack, models: ModelServer, background: bool, truncation: str
+    calm: Stack, models: ModelServer, background: bool, truncation: str
 ) -> None:
-    stack.up()
     script = models.script(tag="long", text="Yes.", context=2, context_error="llama.cpp")
     asked: dict[str, Any] = {"model": "scripted", "input": history(script), "truncation": truncation}
-    with stack.client() as client:
+    with calm.client() as client:
         if background:
             response = ended(client, client.responses.create(**asked, background=True).id)
             assert response.status == "failed"
@@ -96,9 +95,8 @@ def test_what_cannot_fit_fails_and_says_that_it_is_too_long(
     assert tries == 1 if truncation == "disabled" else 2 <= tries <= 6
 
 
-def test_an_unknown_truncation_is_refused(stack: Stack) -> None:
-    stack.up("valkey", "api")
-    with stack.client() as client, pytest.raises(openai.BadRequestError) as refused:
+def test_an_unknown_truncation_is_refused(calm: Stack) -> None:
+    with calm.client() as client, pytest.raises(openai.BadRequestError) as refused:
         client.responses.create(model="scripted", input="hi", truncation="oldest")  # type: ignore[arg-type]
 
     assert refused.value.param == "truncation"

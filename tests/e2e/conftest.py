@@ -1,0 +1,30 @@
+"""One deployment that runs for all tests that leave its parts alone; starting one costs more than most of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import new_database, scripted
+from tests.model_server import ModelServer
+from tests.stack import Stack
+from tests.waiting import until
+
+
+@pytest.fixture(scope="session")
+def _calm(
+    postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("calm")
+    config = folder / "backburner.toml"
+    config.write_text(scripted(_model_server))
+    with Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack:
+        stack.up(PING_S="1")
+        stack.start("api-2", PING_S="1")
+        yield stack
+
+
+@pytest.fixture
+def calm(_calm: Stack, models: ModelServer) -> Iterator[Stack]:
+    """A running stack with two API processes, to be left as it is; what earlier tests made is there, too."""
+    yield _calm
+    until(_calm.all_ended)
