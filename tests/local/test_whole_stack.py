@@ -51,7 +51,7 @@ class Up:
             found = web.call("GET", f"{url}/{made['id']}", key=key)
             return found if found["status"] not in {"queued", "in_progress"} else None
 
-        return until(finished, within_s=60)
+        return until(finished, within_s=120)
 
 
 def is_alive(pid: int) -> bool:
@@ -59,7 +59,7 @@ def is_alive(pid: int) -> bool:
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=150)
     return process.returncode, out, err
 
 
