@@ -1,20 +1,21 @@
 """TCP ports of this machine: a free one, and whether a server could listen at one."""
 
 import errno
+import random
 import socket
 
 from core import errors
 
+# Below those that systems give to outgoing connections: one of these would take a server's port while it restarts.
+_FOR_SERVERS = range(20_000, 32_768)
 _given: set[int] = set()
 
 
 def free() -> int:
     """A TCP port nobody listens at on this machine's loopback address; another one each time."""
     while True:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            port: int = taken.getsockname()[1]
-        if port not in _given:
+        port = random.choice(_FOR_SERVERS)  # noqa: S311  others choose at the same time
+        if port not in _given and why_not("127.0.0.1", port) is None:
             _given.add(port)
             return port
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +20,7 @@ from local.home import Home
 from local.valkey import Valkey
 from tests import stream_checker
 from tests.model_server import ModelServer
+from tests.tcp_proxy import TcpProxy
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,9 +45,15 @@ class Stack:
     """The parts of one deployment; each is started, killed and restarted by name.
 
     A name like `worker-2` is a second copy of `worker`.
+
+    Args:
+        proxied: which of the servers `postgres`, `valkey` and `models` the parts reach through a proxy; what the
+            tests themselves ask them goes straight.
     """
 
-    def __init__(self, home: Path, database_url: str, config: Path, models: ModelServer) -> None:
+    def __init__(
+        self, home: Path, database_url: str, config: Path, models: ModelServer, *, proxied: Collection[str] = ()
+    ) -> None:
         self.home = Home.at(home)
         self.database_url = database_url
         self.models = models
@@ -56,10 +65,16 @@ class Stack:
         with open_core(self.settings) as core:
             self.key = core.keys.create({"no-limit"})
         self.children: dict[str, Child] = {}
+        urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
+        self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
+        urls |= {name: proxy.url for name, proxy in self.proxies.items()}
+        if "models" in self.proxies:
+            direct, config = config, self.home.path / "proxied.toml"
+            config.write_text(direct.read_text().replace(models.base_url, urls["models"]))
         self._env = {
             "BACKBURNER_HOME": str(home),
-            "BACKBURNER_DATABASE_URL": database_url,
-            "BACKBURNER_REDIS_URL": self.valkey.url,
+            "BACKBURNER_DATABASE_URL": urls["postgres"],
+            "BACKBURNER_REDIS_URL": urls["valkey"],
             "BACKBURNER_CONFIG": str(config),
             "BACKBURNER_PORT": str(self.port),
             "BACKBURNER_FLOWER_PORT": str(self.flower_port),
@@ -74,6 +89,8 @@ class Stack:
             child.ask_to_stop()
         for child in self.children.values():
             child.wait_until_stopped(hurry=lambda: True)
+        for proxy in self.proxies.values():
+            proxy.close()
         if failure is None:
             self.check_logs()
 
@@ -100,12 +117,16 @@ class Stack:
 
     def start(self, name: str, **settings: str) -> Child:
         """Start a part and wait until it is ready."""
-        part = self._part(name, settings)
-        child = self.children[name] = Child(part, self.home)
+        child = self.launch(name, **settings)
         child.wait_until_ready()
         return child
 
-    def _part(self, name: str, settings: dict[str, str]) -> Part:
+    def launch(self, name: str, *, env: Mapping[str, str] | None = None, **settings: str) -> Child:
+        """Start a part, without waiting for it; `env` are variables that are no settings."""
+        child = self.children[name] = Child(self._part(name, env or {}, settings), self.home)
+        return child
+
+    def _part(self, name: str, env: Mapping[str, str], settings: dict[str, str]) -> Part:
         if name == "valkey":
             return self.valkey.prepare()
         command = name.partition("-")[0]
@@ -120,7 +141,8 @@ class Stack:
             ready=ready,
             env=self._env
             | {"BACKBURNER_PORT": str(self._port(name))}
-            | {f"BACKBURNER_{key}": value for key, value in settings.items()},
+            | {f"BACKBURNER_{key}": value for key, value in settings.items()}
+            | dict(env),
             cwd=ROOT,
             grace_s=20,
             ready_within_s=30,
@@ -140,6 +162,14 @@ class Stack:
         child = self.children.pop(name)
         child.ask_to_stop()
         child.wait_until_stopped()
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP a part, and everything it started."""
+        os.killpg(self.children[name].pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen part go on."""
+        os.killpg(self.children[name].pid, signal.SIGCONT)
 
     def log(self, name: str) -> str:
         return self.home.log_file(name).read_text()

@@ -108,6 +108,14 @@ def _place(event: Event, part: str) -> tuple[int, str, int]:
     return event["output_index"], part, event[PARTS[part].index]
 
 
+class Refused(AssertionError):
+    """A stream was asked for and there was none."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"{status}: {body!r}")
+        self.status = status
+
+
 class Reader:
     """One stream as it comes; each frame is looked at before its event is given out."""
 
@@ -168,15 +176,25 @@ class Reader:
 
 @contextmanager
 def reading(
-    port: int, key: str, path: str, body: dict[str, Any] | None = None, *, after: int = -1, timeout_s: float = 30
+    port: int,
+    key: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    *,
+    after: int = -1,
+    timeout_s: float = 30,
+    idempotency_key: str | None = None,
 ) -> Iterator[Reader]:
     """A stream of the API at the port: of a create from `body`, or of what is at `path`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
     try:
         connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()
-        assert answer.status == 200, answer.read()
+        if answer.status != 200:
+            raise Refused(answer.status, answer.read())
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         assert answer.headers["Cache-Control"] == "no-cache"
         assert answer.headers["X-Accel-Buffering"] == "no"

@@ -7,7 +7,7 @@ import time
 import redis
 
 from local import ports
-from tests import invariants, redis_proxy
+from tests import invariants, tcp_proxy
 from tests.e2e.test_background import ended
 from tests.health import health
 from tests.model_server import ModelServer
@@ -20,7 +20,7 @@ DEAF_AFTER_S = 6
 def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     port = ports.free()
-    with redis_proxy.running(stack.valkey.url) as proxy:
+    with tcp_proxy.running(stack.valkey.url) as proxy:
         stack.up("valkey", "api", "sweeper")
         stack.start(
             "worker", REDIS_URL=proxy.url, WORKER_HEALTH_PORT=str(port), DRAIN_S="30", DEAF_AFTER_S=str(DEAF_AFTER_S)
@@ -31,7 +31,7 @@ def test_a_deaf_worker_finishes_what_it_runs_and_leaves_with_a_status(stack: Sta
             )
             until(lambda: models.stats()["open"] == 1)
             until(lambda: health(port)[1].get("running") == 1)
-            proxy.deaf = True
+            proxy.blackhole(from_request=b"BRPOP")
             since = time.monotonic()
             until(lambda: proxy.swallowed)
             waiting = client.responses.create(model="scripted", input="hello", background=True)

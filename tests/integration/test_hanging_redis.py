@@ -15,7 +15,7 @@ from core.bootstrap import Core
 from core.bus import Bus
 from core.patience import REST_S, Patience
 from core.settings import Settings
-from tests import redis_proxy
+from tests import tcp_proxy
 from tests.integration.engine import caller, claim, submit, worker
 from tests.waiting import until
 from worker import presence
@@ -99,9 +99,9 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(cor
         hearing = presence.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
         listening = asyncio.create_task(hearing)
         await asyncio.to_thread(until, lambda: subscribers(url) == 1)
-        proxy.swallow_all = True
+        proxy.blackhole()
         await asyncio.to_thread(until, lambda: proxy.swallowed)
-        proxy.swallow_all = False  # for new connections; the old one stays dead
+        proxy.pass_on()  # for new connections; the old one stays dead
         await asyncio.to_thread(until, lambda: proxy.accepted > 1)
         await asyncio.to_thread(until, lambda: subscribers(url) >= 1)
         for _ in range(100):
@@ -111,7 +111,7 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(cor
         listening.cancel()
         await asyncio.wait({listening})
 
-    with redis_proxy.running(url) as proxy:
+    with tcp_proxy.running(url) as proxy:
         asyncio.run(hear(proxy.url))
     assert stopped.is_set()
 

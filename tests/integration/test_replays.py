@@ -11,7 +11,7 @@ from core.bootstrap import Core
 from core.endings import failed
 from core.settings import Settings
 from local.cli import main
-from tests import redis_proxy, stream_checker
+from tests import stream_checker, tcp_proxy
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, said, submit, worker
 from tests.integration.test_engine import sql
 from tests.waiting import until
@@ -148,16 +148,16 @@ def test_a_listener_whose_redis_says_nothing_any_more_connects_again(core: Core,
     from core.bus import Bus
     from core.hub import Hub
 
-    with redis_proxy.running(settings.redis_url.get_secret_value()) as proxy:
+    with tcp_proxy.running(settings.redis_url.get_secret_value()) as proxy:
         bus = Bus(proxy.url)
         hub = Hub(core.streams._database, bus, follow_s=15)
         follower = hub.follow("resp_none", reads=True)
         try:
             until(lambda: proxy.accepted == 1)
             until(follower.must_look)
-            proxy.swallow_all = True
+            proxy.blackhole()
             until(lambda: proxy.swallowed >= 2, within_s=20)
-            proxy.swallow_all = False
+            proxy.pass_on()
 
             until(lambda: proxy.accepted >= 2, within_s=20)
         finally:
