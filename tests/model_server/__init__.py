@@ -52,6 +52,11 @@ class ModelServer:
         query = "" if tag is None else "?" + urllib.parse.urlencode({"tag": tag})
         return self._ask("GET", f"/stats{query}")
 
+    @property
+    def open(self) -> int:
+        """How many requests are being answered."""
+        return int(self.stats("-")["open"])  # without the bodies of all that there were
+
     def reset(self) -> None:
         """Forget all requests so far; those still being answered stay counted in `open`."""
         self._ask("POST", "/reset")
