@@ -58,6 +58,7 @@ class Figures:
     streams_differ: int = 0
     strangers: int = 0  # stored, and nobody asked for them; or the other way round
     untrue: int = 0  # what a client was told that is not so
+    died: int = 0  # parts that ended and were told nothing
     statuses: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 

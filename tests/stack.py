@@ -85,14 +85,18 @@ class Stack:
         return self
 
     def __exit__(self, failure: object, *_: object) -> None:
+        self.close()
+        if failure is None:
+            self.check_logs()
+
+    def close(self) -> None:
+        """Stop every part."""
         for child in self.children.values():
             child.ask_to_stop()
         for child in self.children.values():
             child.wait_until_stopped(hurry=lambda: True)
         for proxy in self.proxies.values():
             proxy.close()
-        if failure is None:
-            self.check_logs()
 
     def check_logs(self) -> None:
         """Assert that the log of each response that ended, or of the last of very many, is a legal stream."""

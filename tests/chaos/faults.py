@@ -1,8 +1,11 @@
 """What is done to a deployment in the middle of its work; whatever is left broken is healed afterwards."""
 
 import random
+import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import openai
 import psycopg
@@ -41,15 +44,23 @@ def kill_workers(rig: Rig, chance: random.Random) -> None:
 
 
 def zombie(rig: Rig, chance: random.Random) -> None:
-    """A worker is frozen past its lease, others take over, and it wakes."""
+    """A worker is frozen past its lease, others take over, and it wakes: it leaves the model server at once."""
     name = max(rig.workers, key=lambda name: len(rig.runs_of(name)))
     rig.stack.freeze(name)
-    assert rig.runs_of(name)
+    asked = {tag: len(rig.asked(tag)) for tag in rig.runs_of(name)}
+    assert asked
     until(lambda: not rig.runs_of(name), within_s=15)
-    assert rig.models.open > rig.running()
+    thawed_at = time.monotonic()
     rig.stack.thaw(name)
-    # Its connections to the model server go at once, those of its successors stay.
-    until(lambda: rig.models.open <= rig.running(), within_s=5)
+
+    def left() -> list[dict[str, Any]]:
+        """The requests of the frozen worker that were not answered while it slept."""
+        its = [rig.asked(tag)[before - 1] for tag, before in asked.items() if before]
+        return [one for one in its if one["ended"] is None or one["ended"] > thawed_at]
+
+    until(lambda: all(one["ended"] is not None for one in left()), within_s=5)
+    assert {one["how"] for one in left()} <= {"client_closed"}
+    assert max([one["ended"] - thawed_at for one in left()], default=0) < 2
 
 
 def cut_off_worker(rig: Rig, chance: random.Random) -> None:
@@ -64,7 +75,7 @@ def cut_off_worker(rig: Rig, chance: random.Random) -> None:
 def kill_api_before_it_rings(rig: Rig, chance: random.Random) -> None:
     """Valkey swallows the ring of a create that is committed, and the API is killed while it waits for the answer."""
     rig.stack.proxies["valkey"].blackhole()
-    rung = "select 1 from responses where status = 'queued' and rung_at is not null"
+    rung = "select 1 from responses where status = 'queued' and rung_at is not null and metadata->>'number' ~ '^extra'"
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(_ask, rig, port) for port in (rig.stack.port, rig.stack.port_2)]
         until(lambda: rig.stack.sql(rung), within_s=5)
@@ -139,8 +150,10 @@ def _set_read_only(rig: Rig, state: str) -> None:
 
 def full_disk(rig: Rig, chance: random.Random) -> None:
     """Postgres has no room for a byte more for a while."""
+    said = rig.postgres_log().count("No space left on device")
     with rig.full_disk():
-        rig.pause(3)
+        rig.pause(LEASE_S)
+        until(lambda: rig.postgres_log().count("No space left on device") > said)
 
 
 def network(server: str, how: str, for_s: float = 0, **arguments: float) -> Fault:
@@ -156,19 +169,35 @@ def network(server: str, how: str, for_s: float = 0, **arguments: float) -> Faul
     return fault
 
 
+def no_disk(rig: Rig) -> str | None:
+    """Why no disk can be full here."""
+    return None if rig.has_disk else "only root can mount a disk small enough to fill"
+
+
+def _skewed(by: str) -> dict[str, str]:
+    """What makes a program's clock wrong, but not the one it measures its own time-outs with."""
+    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def no_other_clock(rig: Rig) -> str | None:
+    """Why no program can be given a wrong clock here."""
+    asked = subprocess.run(["date", "+%s"], env=_skewed("+1h"), capture_output=True, text=True, check=True)
+    return None if int(asked.stdout) > time.time() + 3000 else "libfaketime brings no library for this machine"
+
+
 def skewed_clocks(rig: Rig, chance: random.Random) -> None:
     """A worker an hour ahead and an API an hour behind take the place of others."""
     started = []
-    for name, skew in ((chance.choice(rig.workers), "+1h"), ("api", "-1h")):
+    for name, by in ((chance.choice(rig.workers), "+1h"), ("api", "-1h")):
         rig.stack.kill(name)
-        skewed = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": skew, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        started.append(rig.launch(name, skewed))
+        started.append(rig.launch(name, _skewed(by)))
     for child in started:
         child.wait_until_ready()
-    late = (
-        "select id from responses where (document::json->>'created_at')::float < extract(epoch from created_at) - 3500"
+    behind = (
+        "select id from responses where metadata->>'run' = %s"
+        " and (document::json->>'created_at')::float < extract(epoch from created_at) - 3500"
     )
-    until(lambda: _ask(rig, rig.stack.port) and rig.stack.sql(late))
+    until(lambda: _ask(rig, rig.stack.port) and rig.stack.sql(behind, rig.run))
 
 
 def ring_again(rig: Rig, chance: random.Random) -> None:

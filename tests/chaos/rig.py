@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import migrations
 from local.child import Child
@@ -22,6 +23,8 @@ from tests.waiting import until
 WORKERS = ("worker", "worker-2", "worker-3")
 PARTS = ("valkey", "api", "api-2", "sweeper", *WORKERS)
 DISK = "512m"
+# Of each worker: fewer in all than a scenario has responses, so that some wait to be rung for.
+SLOTS = 6
 # Clocks of the model server: it goes silent, or does not begin, for so long.
 CONFIG = """
 [models.scripted]
@@ -34,7 +37,7 @@ timeouts = {{ first_token = 6, idle = 2, run = 60 }}
 class Rig:
     """Two APIs, three workers, a sweeper, Valkey and Postgres, with proxies before all servers."""
 
-    def __init__(self, folder: Path, models: ModelServer, parts: tuple[str, ...] = PARTS, slots: int = 16) -> None:
+    def __init__(self, folder: Path, models: ModelServer, parts: tuple[str, ...] = PARTS, slots: int = SLOTS) -> None:
         """Start it; `slots` are those of each worker."""
         self.parts = parts
         self.slots = slots
@@ -57,6 +60,7 @@ class Rig:
         self.own_postgres = {name: TcpProxy(self._postgres.url) for name in self.workers}
         self.run = ""  # the scenario's that is under way
         self.runs = 0
+        self.died: list[str] = []  # parts that ended by themselves, and how
         self.broken = False  # a run has left it in nobody knows what state
         self._otherwise: set[str] = set()  # parts that run in another environment than usual
         self._never = threading.Event()
@@ -70,7 +74,7 @@ class Rig:
         """Stop everything."""
         for proxy in self._proxies():
             proxy.pass_on()
-        self.stack.__exit__("no logs are checked", None, None)
+        self.stack.close()
         for proxy in self.own_postgres.values():
             proxy.close()
         self._server.ask_to_stop()
@@ -102,8 +106,10 @@ class Rig:
             child = self.stack.children.get(name)
             if child is not None and child.ended() is None:
                 self.stack.thaw(name)
-            else:
-                started.append(self.launch(name))
+                continue
+            if child is not None:
+                self.died.append(f"{name}: {child.ended()}")
+            started.append(self.launch(name))
         for child in started:
             child.wait_until_ready()
 
@@ -156,6 +162,10 @@ class Rig:
         finally:
             filler.unlink()
 
+    def postgres_log(self) -> str:
+        """What Postgres said."""
+        return self._home.log_file("postgres").read_text()
+
     def terminate_backends(self) -> None:
         """Have Postgres drop every connection of the parts."""
         self.stack.sql(
@@ -191,6 +201,10 @@ class Rig:
         return self.stack.sql("select id from workers where pid = %s order by seen_at desc", pid)[0][0]
 
     def runs_of(self, name: str) -> list[str]:
-        """The IDs of the responses that a worker runs."""
-        runs = "select id from responses where status = 'in_progress' and worker_id = %s"
-        return [row[0] for row in self.stack.sql(runs, self.worker_id(name))]
+        """The tags, at the model server, of the responses that a worker runs."""
+        runs = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
+        return [f"{self.run}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
+
+    def asked(self, tag: str) -> list[dict[str, Any]]:
+        """The requests that the model server had with this tag, the first one first."""
+        return self.models.stats(tag)["by_tag"][tag]

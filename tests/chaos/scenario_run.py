@@ -27,6 +27,7 @@ class Ran:
     figures: Figures
     under_way: int  # responses that had not ended when it struck
     attempts: int
+    healed_s: float  # from then on that everything was whole again, to the last end
     took_s: float
 
     def row(self) -> dict[str, object]:
@@ -45,6 +46,8 @@ class Ran:
             "gaps": found.gaps + found.streams_differ,
             "left open": found.left_open,
             "untrue": found.untrue,
+            "died": found.died,
+            "healed s": round(self.healed_s, 1),
             "s": round(self.took_s, 1),
         }
 
@@ -54,6 +57,7 @@ def play(rig: Rig, scenario: Scenario, seed: int) -> Ran:
     began = time.monotonic()
     chance = random.Random(seed)
     rig.models.reset()
+    rig.died.clear()
     rig.run = f"{seed}-{rig.runs}"
     rig.runs += 1
     asked = list(itertools.islice(requests(chance, rig.run, **scenario.script), scenario.count))
@@ -67,12 +71,14 @@ def play(rig: Rig, scenario: Scenario, seed: int) -> Ran:
         load.stop()
         raise
     rig.heal()
+    healed_at = time.monotonic()
     load.wait(RECOVERED_WITHIN_S)
     until(rig.stack.all_ended, within_s=RECOVERED_WITHIN_S)
+    healed_s = time.monotonic() - healed_at
     figures = look(rig, asked, scenario.ends)
     ((attempts,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run)
     rig.calm()
-    return Ran(scenario.name, seed, figures, under_way, attempts, time.monotonic() - began)
+    return Ran(scenario.name, seed, figures, under_way, attempts, healed_s, time.monotonic() - began)
 
 
 def look(rig: Rig, asked: list[Asked], ends: frozenset[str]) -> Figures:
@@ -99,6 +105,9 @@ def look(rig: Rig, asked: list[Asked], ends: frozenset[str]) -> Figures:
         for _, document in mine:
             for lie in untrue(one, document, ends | ({"cancelled"} if one.kind == "foreground" else set())):
                 figures.find("untrue", lie)
+    rig.heal()
+    for part in rig.died:
+        figures.find("died", part)
     try:
         until(lambda: rig.models.open == 0, within_s=10)
     except AssertionError:

@@ -1,11 +1,12 @@
 """The table of scenarios: each line of what may break, what is done for it, and how responses may end then."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos import faults
 from tests.chaos.faults import Fault, frozen, network, restarted, valkey
+from tests.chaos.rig import Rig
 
 WHOLE = frozenset({"completed"})
 # Where a model server breaks off what it had begun, or is silent for longer than it may be.
@@ -22,7 +23,7 @@ class Scenario:
             cancelled, when its connection is lost for longer than `follow_s`.
         script: what the model server does with all that only say something.
         short: whether it is also part of the form that every run of the suite has.
-        needs_disk: it needs a disk of its own, which only root can make.
+        impossible: why it cannot be run on this machine, if it cannot.
     """
 
     name: str
@@ -31,14 +32,14 @@ class Scenario:
     script: Mapping[str, Any] = field(default_factory=dict)
     count: int = 28
     short: bool = False
-    needs_disk: bool = False
+    impossible: Callable[[Rig], str | None] = lambda _: None
 
 
 SCENARIOS = (
     Scenario("workers killed at random tokens", faults.kill_workers, short=True),
-    Scenario("worker frozen past its lease", faults.zombie, short=True),
+    Scenario("worker frozen past its lease", faults.zombie, script={"tokens": 100}, count=14, short=True),
     Scenario("worker cut off from Postgres, its writes come late", faults.cut_off_worker),
-    Scenario("API killed between commit and ring", faults.kill_api_before_it_rings, short=True),
+    Scenario("API killed between commit and ring", faults.kill_api_before_it_rings, count=14, short=True),
     Scenario("both APIs killed", restarted("api", "api-2")),
     Scenario("sweeper killed", restarted("sweeper")),
     Scenario("all killed at once", restarted("valkey", "api", "api-2", "sweeper", "worker", "worker-2", "worker-3")),
@@ -57,8 +58,8 @@ SCENARIOS = (
     Scenario("Postgres: all connections reset", network("postgres", "reset")),
     Scenario("Postgres: 100 ms away", network("postgres", "delay", 4, by_s=0.05)),
     Scenario("Postgres: read-only", faults.read_only),
-    Scenario("Postgres: disk full", faults.full_disk, needs_disk=True),
-    Scenario("clocks an hour off", faults.skewed_clocks),
+    Scenario("Postgres: disk full", faults.full_disk, impossible=faults.no_disk),
+    Scenario("clocks an hour off", faults.skewed_clocks, impossible=faults.no_other_clock),
     Scenario("model server: slow", network("models", "delay", 4, by_s=0.6)),
     Scenario("model server: hung", network("models", "blackhole", 4), BROKEN_OFF),
     Scenario("model server: connections reset", network("models", "reset"), BROKEN_OFF),
