@@ -27,6 +27,8 @@ class Claimed:
 
 
 # `rung_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
+# `available_at <= now()`: nor may a claim that began before then and waited for the row's lock through a whole other
+# attempt; it would read the end of the log as it was when it began. Hence `now()`, not `clock_timestamp()`.
 _CLAIM = """
 with won as (
     update responses
