@@ -33,6 +33,7 @@ REFERENCES_LIMIT = 1_000  # in all of them
 PATTERNS_LIMIT = 20_000  # characters, of all their patterns; each counts for so many more:
 _PATTERN_ITSELF = 20
 _SHOWN = 100
+_DRAFT_3 = "http://json-schema.org/draft-03/schema"  # its keywords are other ones
 
 
 def _whole(value: Any) -> Any:
@@ -52,6 +53,12 @@ def _is_pattern(pattern: str) -> str:
         if "look-behind" not in str(error):
             raise ValueError("no pattern") from error
     return pattern
+
+
+def _is_served(dialect: str) -> str:
+    if dialect.rstrip("#") == _DRAFT_3:
+        raise ValueError("no dialect")
+    return dialect
 
 
 def _differ(values: list[str]) -> list[str]:
@@ -79,7 +86,7 @@ _Some = Annotated[list[_Any], Field(min_length=1)]
 _Keywords = TypedDict(
     "_Keywords",
     {
-        "$schema": str,
+        "$schema": Annotated[str, AfterValidator(_is_served)],
         "$id": str,
         "$ref": str,
         "$anchor": str,
@@ -115,6 +122,7 @@ _Keywords = TypedDict(
         "anyOf": _Some,
         "oneOf": _Some,
         "not": _Any,
+        "contentSchema": _Any,
         "if": _Any,
         "then": _Any,
         "else": _Any,
@@ -235,7 +243,10 @@ def _check_references(param: str, schema: dict[str, Any]) -> None:
     except UnknownDialect:
         dialect = DRAFT202012
     whole: SchemaResource = dialect.create_resource(schema)
-    registry: Registry[Schema] = Registry().with_resource(whole.id() or "", whole).crawl()
+    try:
+        registry: Registry[Schema] = Registry().with_resource(whole.id() or "", whole).crawl()
+    except (ValueError, AttributeError) as error:  # no URI, or Draft 4's `id` as something that is no text
+        raise _refused(param, "$id", "an ID in it is no URI") from error
     waiting = [(whole, registry.resolver_with_root(whole))]
     fine: set[int] = set()
     while waiting:
@@ -260,4 +271,6 @@ def _follow(param: str, keyword: str, contents: Any, resolver: Any, fine: set[in
                 param, keyword, f"{_shown(reference)} is no place in this schema, and others are not fetched"
             ) from error
         contents, resolver = found.contents, found.resolver
+        if not isinstance(contents, dict | bool):
+            raise _refused(param, keyword, f"{_shown(reference)} is no schema")
     fine |= seen

@@ -76,6 +76,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a reference to another host": ({"$ref": "http://169.254.169.254/latest"}, "others are not fetched"),
     "a reference to a file": ({"$ref": "file:///etc/passwd"}, "others are not fetched"),
     "a reference to the metaschema": ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "others are not fetched"),
+    "a reference to a text": ({"title": "a", "$ref": "#/title"}, '"#/title" is no schema'),
+    "an ID that is no URI": ({"$id": "http://[a", "$ref": "#/a"}, "at '$id': an ID in it is no URI"),
+    "an ID of Draft 4 that is a number": (
+        {"$schema": "http://json-schema.org/draft-04/schema#", "not": {"id": 1}, "$ref": "#/not"}, "an ID in it is no URI"
+    ),
+    "Draft 3": (
+        {"$schema": "http://json-schema.org/draft-03/schema#", "extends": 1, "$ref": "#/a"}, "at '/$schema': it cannot be"
+    ),
+    "the schema of a content that is none": ({"contentSchema": {"$anchor": []}, "$ref": "#"}, "at '/contentSchema/$anchor"),
     "a reference to itself": ({"$ref": "#"}, "leads to itself"),
     "references in a circle": (chain(3, {"$ref": "#/$defs/d0"}), "leads to itself"),
     "10,000 levels": (nested("not", 10_000), "nested too deeply: at most 128 levels"),
