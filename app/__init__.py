@@ -20,7 +20,7 @@ def create_app(core: Core) -> Flask:
     app.register_blueprint(health.blueprint(core))
     app.register_blueprint(docs.blueprint())
     app.register_blueprint(models.blueprint(core.catalog))
-    app.register_blueprint(prompts.blueprint(core.prompts))
+    app.register_blueprint(prompts.blueprint(core))
     app.register_blueprint(lists.blueprint(core.responses))
     app.register_blueprint(responses.blueprint(core))
     return app

@@ -1,6 +1,7 @@
 """Bytes of a request's body into a schema, or an error that names the field."""
 
 import hashlib
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
 import orjson
@@ -111,19 +112,24 @@ def _refuse_unknown(body: dict[str, Any]) -> None:
             )
 
 
-def json_object() -> dict[str, Any]:
+def json_object(room: AbstractContextManager[object]) -> dict[str, Any]:
     """The body as a JSON object.
+
+    Args:
+        room: entered for as long as the body is under way.
 
     Raises:
         errors.InvalidRequest: it is something else.
         errors.TooLarge: it is over the limit.
+        errors.Busy: there is no thread to wait for it in.
     """
     if request.mimetype not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in {"identity", ""}:
         raise errors.InvalidRequest(f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON.")
-    raw = _bytes()
+    with room:
+        raw = _bytes()
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

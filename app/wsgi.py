@@ -1,5 +1,6 @@
 """The WSGI application of a server process; module state is allowed only here."""
 
+import math
 import os
 import signal
 import socket
@@ -51,7 +52,8 @@ def _told_to_stop() -> socket.socket:
 
 
 def _drop_stalled() -> None:
-    """Have the kernel drop clients that take nothing, or are gone without a word: each holds a thread.
+    """Have the kernel drop clients that take nothing, or are gone without a word, also while they send: each holds a
+    thread.
 
     The server opens its socket after this module is there, and what it accepts inherits the option.
     """
@@ -71,6 +73,9 @@ def _limit_stalls(descriptor: int) -> bool:
             if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return False
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_settings.stall_s * 1000))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, math.ceil(_settings.stall_s))
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, math.ceil(_settings.stall_s / 3))
             return True
     except OSError:  # no socket, or closed meanwhile
         return False

@@ -93,8 +93,9 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     endings = Endings(database, bus)
     circuits = Circuits(database, longest_s=settings.wait_between_s, turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
-    # Waiting takes threads: some are kept for requests that only poll.
+    # Waiting takes threads: some are kept for requests that only poll, and half of these from bodies under way.
     places = max(1, settings.api_threads - THREADS_FOR_POLLS)
+    uploads = max(1, (settings.api_threads - places) // 2)
     hub = Hub(database, bus, follow_s=settings.follow_s)
     database.open()
     try:
@@ -108,7 +109,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
             hub=hub,
-            waiting=Waiting(database, endings, hub, places=places),
+            waiting=Waiting(database, endings, hub, places=places, uploads=uploads),
             streams=Streams(database, hub),
             attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
             circuits=circuits,

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from core import errors
 from core.db import Database
@@ -19,13 +20,15 @@ class Waiting:
 
     Args:
         places: how many may wait at once; the threads beyond are for those who do not.
+        uploads: how many of these may have a body under way, besides those that find a place.
     """
 
-    def __init__(self, database: Database, endings: Endings, hub: Hub, *, places: int) -> None:
+    def __init__(self, database: Database, endings: Endings, hub: Hub, *, places: int, uploads: int) -> None:
         self._database = database
         self._endings = endings
         self._hub = hub
         self._places = threading.BoundedSemaphore(places)
+        self._uploads = threading.BoundedSemaphore(uploads)
 
     def place(self) -> "Place":
         """A place among those who may wait; to be left.
@@ -39,6 +42,21 @@ class Waiting:
         if not self._places.acquire(blocking=False):
             raise errors.Busy("Too many requests wait for responses; poll, or try again.")
         return Place(self, self._hub, self._places.release)
+
+    @contextmanager
+    def upload(self) -> Iterator[None]:
+        """Keep a thread for a body while it is read: its client may take as long as it likes to send it.
+
+        Raises:
+            errors.Busy: there is none.
+        """
+        room = next((room for room in (self._places, self._uploads) if room.acquire(blocking=False)), None)
+        if room is None:
+            raise errors.Busy("Too many requests are under way; try again.")
+        try:
+            yield
+        finally:
+            room.release()
 
     def document(self, response_id: str) -> str | None:
         """The document of a response that ended; None while it has not, or when it is gone."""

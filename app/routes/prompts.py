@@ -6,17 +6,18 @@ from flask.typing import ResponseReturnValue
 from app import parsing, query
 from app.auth import caller
 from app.pages import listed
-from core.prompts import Prompts
+from core.bootstrap import Core
 from core.schemas.prompts import CreatePrompt, CreatePromptVersion, UpdatePrompt
 
 
-def blueprint(prompts: Prompts) -> Blueprint:
+def blueprint(core: Core) -> Blueprint:
     """The routes of prompts."""
     routes = Blueprint("prompts", __name__, url_prefix="/v1/prompts")
+    prompts = core.prompts
 
     @routes.post("")
     def create() -> ResponseReturnValue:
-        asked = parsing.validate(CreatePrompt, parsing.json_object())
+        asked = parsing.validate(CreatePrompt, parsing.json_object(core.waiting.upload()))
         return _json(prompts.create(caller().project_id, asked))
 
     @routes.get("")
@@ -32,7 +33,7 @@ def blueprint(prompts: Prompts) -> Blueprint:
 
     @routes.post("/<prompt_id>")
     def update(prompt_id: str) -> ResponseReturnValue:
-        asked = parsing.validate(UpdatePrompt, parsing.json_object())
+        asked = parsing.validate(UpdatePrompt, parsing.json_object(core.waiting.upload()))
         return _json(prompts.update(caller().project_id, prompt_id, asked))
 
     @routes.delete("/<prompt_id>")
@@ -42,7 +43,7 @@ def blueprint(prompts: Prompts) -> Blueprint:
 
     @routes.post("/<prompt_id>/versions")
     def add_version(prompt_id: str) -> ResponseReturnValue:
-        asked = parsing.validate(CreatePromptVersion, parsing.json_object())
+        asked = parsing.validate(CreatePromptVersion, parsing.json_object(core.waiting.upload()))
         return _json(prompts.add_version(caller().project_id, prompt_id, asked))
 
     @routes.get("/<prompt_id>/versions/<version>")

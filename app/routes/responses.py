@@ -19,7 +19,7 @@ def blueprint(core: Core) -> Blueprint:
 
     @routes.post("")
     def create() -> ResponseReturnValue:
-        body = parsing.json_object()
+        body = parsing.json_object(core.waiting.upload())
         asked = parsing.create_response(body, strict=core.settings.strict_params)
         repeat = parsing.repeat(body)
         if asked.stream:

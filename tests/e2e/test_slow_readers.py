@@ -1,11 +1,14 @@
-"""Clients that do not take what they asked for: dropped, so that their places are for others, and free to come back."""
+"""Clients that do not take what they asked for, or never finish asking: their places are for others in the end."""
 
 import contextlib
 import http.client
 import json
+import select
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import psutil
@@ -99,3 +102,36 @@ def test_a_stream_of_a_client_that_left_gives_its_place_back(stack: Stack, model
         assert caught.value.response.headers["Retry-After"]
 
     until(lambda: refused(stack, f"/v1/responses/{response_id}?stream=true") is None, within_s=5)
+
+
+@contextlib.contextmanager
+def never_finished(stack: Stack) -> Iterator[socket.socket]:
+    """A connection on which a create has begun, and the rest of its body does not come."""
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:
+        lines = ["POST /v1/responses HTTP/1.1", "Host: x", f"Authorization: Bearer {stack.key}", "Content-Length: 99"]
+        connection.sendall("\r\n".join([*lines, "Content-Type: application/json", "", '{"model":']).encode())
+        yield connection
+
+
+def watched(connection: socket.socket) -> bool:
+    """Whether the kernel will ask the other end of this connection for a sign of life."""
+    here, there = (f":{port:04X}" for port in (connection.getpeername()[1], connection.getsockname()[1]))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return any(row[1].endswith(here) and row[2].endswith(there) and row[5].startswith("02") for row in rows)
+
+
+def test_bodies_that_never_come_leave_threads_to_polls_and_are_watched(stack: Stack) -> None:
+    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), STALL_S=str(STALL_S))
+    with contextlib.ExitStack() as exits, stack.client() as client:
+        made = client.responses.create(model="scripted", input="hi", background=True)
+        begun = [exits.enter_context(never_finished(stack)) for _ in range(2 * THREADS_FOR_POLLS)]
+        refused = [one for one in begun if select.select([one], [], [], 0.05)[0]]
+        until(lambda: client.responses.retrieve(made.id).status == "completed", within_s=10)
+        assert all(one.recv(12) == b"HTTP/1.1 503" for one in refused)
+        kept = [one for one in begun if one not in refused]
+        assert len(kept) == THREADS_FOR_POLLS // 2 + 1
+        if sys.platform == "linux":
+            assert all(map(watched, kept))
+
+    with stack.client() as client:
+        until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", within_s=5)
