@@ -295,8 +295,8 @@ def _seen(life: Life | None) -> Any:
 
 # How often each is drawn, of 24 times; and where the story is richest.
 CALLS = {
-    "record": 6,
-    "renew": 2,
+    "record": 5,
+    "renew": 3,
     "end": 3,
     "hand_back": 2,
     "claim": 3,
@@ -305,15 +305,25 @@ CALLS = {
     "sweep": 3,
     "dispatch": 1,
 }
-RICH = ("running, with output", "lease over", "second attempt is rung for", "second attempt, lease over")
-calls = st.tuples(
-    st.sampled_from([name for name, weight in CALLS.items() for _ in range(weight)]),
-    st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]),
-    st.booleans(),
+RICH = [
+    "running, with output",
+    "lease over",
+    "lease over for the last time",
+    "run over",
+    "second attempt is rung for",
+    "overdue before it ran",
+]
+names = st.sampled_from([name for name, weight in CALLS.items() for _ in range(weight)])
+calls = st.tuples(names, st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]), st.booleans())
+of_many_statements = st.tuples(
+    st.sampled_from(["end", "hand_back", "cancel", "sweep", "sweep"]), st.just([0]), st.just(False)
+)
+duels = st.tuples(of_many_statements, st.tuples(names, st.just([0]), st.just(False))).map(
+    lambda two: [[one] for one in two]
 )
 scenes = {
     "before": st.tuples(st.sampled_from([*RICH, *RICH, *RICH, *BEFORE]), st.sampled_from(list(BEFORE))),
-    "programs": st.lists(st.lists(calls, min_size=1, max_size=2), min_size=2, max_size=3),
+    "programs": duels | st.lists(st.lists(calls, min_size=1, max_size=2), min_size=2, max_size=3),
     "turns": st.lists(st.integers(0, 5), min_size=20, max_size=20),
 }
 

@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "drop_after": (int,),
     "drop_how": (str,),
     "hang_after": (int,),
+    "hang_in_thought": (int,),
     "garbage_after": (int,),
     "prefix": (str,),
     "reasoning": (str,),
@@ -48,6 +49,7 @@ ONE_OF: dict[str, tuple[str | None, ...]] = {
     "context_error": ("vllm", "llama.cpp", "no numbers"),
     "tokenizer": ("vllm", "llama.cpp"),
 }
+FAULTS = frozenset({"status", "drop_after", "hang_after", "hang_in_thought", "garbage_after"})
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -75,6 +77,7 @@ class Script:
     drop_after: int | None = None
     drop_how: str = "close"
     hang_after: int | None = None
+    hang_in_thought: int | None = None  # after so many words of the reasoning; chat completions only
     garbage_after: int | None = None
     prefix: str = "continue"
     reasoning: str = ""  # before the text
@@ -109,7 +112,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         raise BadScript("a script has 'tokens' or 'text', not both")
     if "retry_after" in given and "status" not in given:
         raise BadScript("'retry_after' needs a 'status'")
-    if "fail_times" in given and not given.keys() & {"status", "drop_after", "hang_after", "garbage_after"}:
+    if "fail_times" in given and not given.keys() & FAULTS:
         raise BadScript("'fail_times' needs a fault to repeat")
     return given
 
@@ -141,7 +144,7 @@ def is_call(call: Any) -> bool:
 def healed(script: Script) -> Script:
     """Return the script without its faults: what a tag's later requests get after `fail_times`."""
     whole = {f.name: getattr(script, f.name) for f in fields(script)}
-    return Script(**whole | dict.fromkeys(("status", "drop_after", "hang_after", "garbage_after")))
+    return Script(**whole | dict.fromkeys(FAULTS))
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -181,8 +181,14 @@ class Answer:
         return opening, closing
 
     async def say_thought(self, response: web.StreamResponse) -> None:
-        for word in words_of(self.script.reasoning):
+        for n, word in enumerate(words_of(self.script.reasoning)):
+            await self.hang_in_thought(n)
             await response.write(self.delta({"reasoning_content": word}))
+
+    async def hang_in_thought(self, n: int) -> None:
+        """Say nothing more, if so many words of reasoning are all there is to be."""
+        if n == self.script.hang_in_thought:
+            await asyncio.Event().wait()
 
     def delta(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
         found = None if logprobs is None else {"content": logprobs}
