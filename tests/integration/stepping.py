@@ -78,10 +78,8 @@ class Session:
             return self._changed.wait_for(lambda: self.ready or self.done, within_s)
 
 
-def interleave(sessions: Sequence[Session], turns: Sequence[int], monitor: psycopg.Connection) -> int:
+def interleave(sessions: Sequence[Session], turns: Sequence[int], monitor: psycopg.Connection) -> None:
     """Run sessions to their ends, a statement at a time; a session that waits for a lock lets the others go on.
-
-    Returns how often somebody waited.
 
     Args:
         turns: which of those that can go on does, again and again; then each has its turn.
@@ -100,14 +98,13 @@ def interleave(sessions: Sequence[Session], turns: Sequence[int], monitor: psyco
 
     for session in sessions:
         session.start()
-    number = waits = 0
+    number = 0
     while True:
         settle()
         if all(session.done for session in sessions):
-            return waits
+            return
         # Where all wait for each other, Postgres ends one of them, whose call then says so.
         if able := [session for session in sessions if session.ready]:
             turn = turns[number] if number < len(turns) else number
-            waits += sum(not session.ready and not session.done for session in sessions)
             able[turn % len(able)].step()
             number += 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import bootstrap, errors
@@ -336,8 +336,7 @@ def play(world: World, before: tuple[str, str], programs: list[list[Any]], turns
         Session(*[lambda call=call, core=core: call.real(core) for call in program])
         for core, program in zip(cores, made, strict=False)
     ]
-    waits = interleave(sessions, turns, world.monitor)
-    event(f"waits for locks: {waits}")
+    interleave(sessions, turns, world.monitor)
 
     for session in sessions:
         for result in session.results:
