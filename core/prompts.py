@@ -188,7 +188,7 @@ def resolve(connection: Connection, project_id: str, request: CreateResponse, se
         raise errors.InvalidRequest(
             f"Prompt with id '{asked.id}' not found.", param="prompt.id", code="prompt_not_found"
         )
-    template = Template.model_validate_json(found.template)
+    template = Template.model_validate(jsonio.loads(found.template))
     values = templates.values(template, asked.variables)
     for name, value in asked.variables.items():
         inputs.check_part(value, f"prompt.variables.{name}", settings)

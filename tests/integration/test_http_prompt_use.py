@@ -67,6 +67,17 @@ def test_a_prompt_becomes_instructions_and_messages_before_the_input(running: Ap
     assert created["text"]["format"] == {"type": "json_object"}
 
 
+def test_a_template_that_was_taken_can_be_used_however_deep_it_is(running: Api) -> None:
+    value: Any = "deep"
+    for _ in range(220):
+        value = [value]
+    prompt = made(running, {"input": "hi", "tools": [{"type": "mcp", "of_ours": value}]})
+
+    created = running.created(prompt={"id": prompt["id"]})
+
+    assert created["tools"] == [{"type": "mcp", "of_ours": value}]
+
+
 def test_a_worker_is_given_what_the_prompt_became_and_the_response_says_it_at_every_status(running: Api) -> None:
     created = use(running, made(running, FULL))
 
