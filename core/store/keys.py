@@ -15,6 +15,7 @@ class Caller:
 
     key_id: str
     project_id: str
+    project: str  # its name
     rights: list[str]
 
 
@@ -22,7 +23,8 @@ def find_caller(connection: Connection, hashed: bytes) -> Caller | None:
     """The caller a key's hash stands for; None if it is unknown or revoked."""
     with connection.cursor(row_factory=class_row(Caller)) as cursor:
         cursor.execute(
-            "select id as key_id, project_id, rights from api_keys where hash = %s and revoked_at is null",
+            "select k.id as key_id, k.project_id, p.name as project, k.rights"
+            " from api_keys k join projects p on p.id = k.project_id where k.hash = %s and k.revoked_at is null",
             (hashed,),
         )
         return cursor.fetchone()
