@@ -3,7 +3,7 @@
 from flask import Flask
 
 from app import auth, errors, request_ids
-from app.routes import docs, health, lists, models, prompts, responses
+from app.routes import docs, health, lists, models, projects, prompts, responses
 from core.bootstrap import Core
 
 
@@ -21,6 +21,7 @@ def create_app(core: Core) -> Flask:
     app.register_blueprint(docs.blueprint())
     app.register_blueprint(models.blueprint(core.catalog))
     app.register_blueprint(prompts.blueprint(core))
+    app.register_blueprint(projects.blueprint(core))
     app.register_blueprint(lists.blueprint(core.responses))
     app.register_blueprint(responses.blueprint(core))
     return app

@@ -7,7 +7,7 @@ import click
 from pydantic import BaseModel
 
 from app import parsing
-from core import errors, jsonio, settings
+from core import audit, errors, jsonio, settings
 from core.bootstrap import Core, open_core
 from core.keys import DEFAULT_PROJECT
 from core.schemas.prompts import CreatePrompt, CreatePromptVersion, UpdatePrompt
@@ -34,7 +34,7 @@ def create(file: IO[bytes], project: str) -> None:
     """
     asked = _read(CreatePrompt, file)
     with open_core(settings.load()) as core:
-        _show(core.prompts.create(_project(core, project), asked))
+        _show(core.prompts.create(_project(core, project), asked, audit.operator()))
 
 
 @prompts.command("list")
@@ -75,7 +75,7 @@ def revise(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str)
     asked = _read(CreatePromptVersion, file)
     asked = asked.model_copy(update={"make_default": make_default or asked.make_default})
     with open_core(settings.load()) as core:
-        _show(core.prompts.add_version(_project(core, project), prompt_id, asked))
+        _show(core.prompts.add_version(_project(core, project), prompt_id, asked, audit.operator()))
 
 
 @prompts.command()
@@ -91,7 +91,7 @@ def change(
     said = {"name": name, "description": description, "default_version": default_version}
     asked = parsing.validate(UpdatePrompt, said)
     with open_core(settings.load()) as core:
-        _show(core.prompts.update(_project(core, project), prompt_id, asked))
+        _show(core.prompts.update(_project(core, project), prompt_id, asked, audit.operator()))
 
 
 @prompts.command()
@@ -100,7 +100,7 @@ def change(
 def delete(prompt_id: str, project: str) -> None:
     """Delete a prompt with its versions; responses that were made with it keep what they have of it."""
     with open_core(settings.load()) as core:
-        core.prompts.delete(_project(core, project), prompt_id)
+        core.prompts.delete(_project(core, project), prompt_id, audit.operator())
         click.echo(f"{prompt_id} is deleted.")
 
 

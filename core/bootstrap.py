@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core import catalog, errors, schema_version
 from core.attempts import Attempts, Workers
+from core.audit import Audit
 from core.bus import Bus
 from core.catalog import Catalog
 from core.circuits import Circuits
@@ -16,6 +17,7 @@ from core.endings import Endings
 from core.hub import Hub
 from core.keys import Keys
 from core.operations import Operations
+from core.projects import Projects
 from core.prompts import Prompts
 from core.queue import Doorbell
 from core.responses import Responses
@@ -47,6 +49,8 @@ class Core:
     catalog: Catalog
     schema: Schema
     keys: Keys
+    projects: Projects
+    audit: Audit
     prompts: Prompts
     creation: Creation
     responses: Responses
@@ -104,6 +108,8 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             catalog=models,
             schema=Schema(database),
             keys=Keys(database, cache_s=settings.key_cache_s),
+            projects=Projects(database),
+            audit=Audit(database),
             prompts=Prompts(database, settings),
             creation=Creation(database, doorbell, dispatch, models, seals, settings),
             responses=Responses(database, endings),

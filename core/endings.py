@@ -10,7 +10,8 @@ from core.bus import Bus
 from core.db import Connection, Database
 from core.lifecycle import Status
 from core.schemas import document
-from core.store import ends, events, items
+from core.store import audit, ends, events, items
+from core.store.audit import Act
 from core.store.ends import Locked, Spent
 from core.store.events import Batch
 
@@ -72,7 +73,9 @@ class Endings:
         self._database = database
         self._bus = bus
 
-    def end(self, response_id: str, outcome: Outcome, fence: Fence, *, tail: Batch | None = None) -> str | None:
+    def end(
+        self, response_id: str, outcome: Outcome, fence: Fence, *, tail: Batch | None = None, act: Act | None = None
+    ) -> str | None:
         """End a response, if it has not ended and `fence` holds; its final document, or None.
 
         One transaction: the row is locked, the committed events and `tail` are folded into the final document, open
@@ -80,6 +83,7 @@ class Endings:
 
         Args:
             tail: the caller's last events, not committed yet; they are written along.
+            act: what the audit log is to say of it, where a key or an operator ends it.
 
         Raises:
             errors.StoreUnavailable: whether the end was written is unknown.
@@ -89,6 +93,8 @@ class Endings:
             if row is None or not lifecycle.may_move(Status(row.status), outcome.status) or not fence(row):
                 return None
             final, closing = self._write(connection, row, outcome, tail)
+            if act is not None:
+                audit.insert(connection, act, row.project_id)
         if row.worker_id is not None and tail is None:
             self._bus.stop(row.worker_id, response_id)
         self._bus.ended(response_id, [closing] if tail is None else [tail, closing])

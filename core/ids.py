@@ -6,6 +6,7 @@ import time
 
 _RESPONSE = re.compile(r"resp_[0-9a-f]{48}\Z")
 _PROMPT = re.compile(r"pmpt_[0-9a-f]{48}\Z")
+_KEY = re.compile(r"key_[0-9a-f]{48}\Z")
 
 
 def new(prefix: str) -> str:
@@ -24,3 +25,8 @@ def is_response_id(text: str) -> bool:
 def is_prompt_id(text: str) -> bool:
     """Whether `text` could be the ID of a prompt of ours."""
     return _PROMPT.match(text) is not None
+
+
+def is_key_id(text: str) -> bool:
+    """Whether `text` could be the ID of a key of ours."""
+    return _KEY.match(text) is not None

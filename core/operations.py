@@ -4,7 +4,8 @@ import contextlib
 import time
 from typing import Any
 
-from core import errors, ids, jsonio, tiers, transcript
+from core import audit, errors, ids, jsonio, tiers, transcript
+from core.audit import Act
 from core.catalog import Catalog
 from core.creation import waits_s
 from core.db import Database
@@ -14,6 +15,7 @@ from core.lifecycle import Status, is_terminal
 from core.schemas import document
 from core.schemas.request import BackgroundOptions
 from core.settings import Settings
+from core.store import audit as audit_log
 from core.store import operations as store
 from core.store.operations import Run, Shown, Source
 
@@ -59,7 +61,10 @@ class Operations:
         """
         self.show(response_id)
         outcome = cancelled("cancelled by an operator")
-        return self._database.again(lambda: self._endings.end(response_id, outcome, lambda _: True)) is not None
+        act = Act(audit.operator(), "response.cancelled", response_id)
+        return (
+            self._database.again(lambda: self._endings.end(response_id, outcome, lambda _: True, act=act)) is not None
+        )
 
     def requeue(self, response_id: str, *, project: str | None = None) -> str:
         """Make a new response from one that failed, was cancelled or is incomplete; the new one's ID.
@@ -83,6 +88,8 @@ class Operations:
                 raise _unknown(response_id)
             _refuse(source)
             store.insert_again(connection, self._values(source, new_id))
+            act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
+            audit_log.insert(connection, act, source.project_id)
         with contextlib.suppress(errors.StoreUnavailable):  # it waits there; the sweeper dispatches every second
             self._dispatch.dispatch(tiers.LANE)
         return new_id

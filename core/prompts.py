@@ -15,7 +15,9 @@ from core.schemas.items import InputItem, Message
 from core.schemas.prompts import DEFAULTS, CreatePrompt, CreatePromptVersion, Template, UpdatePrompt
 from core.schemas.request import CreateResponse
 from core.settings import Settings
+from core.store import audit
 from core.store import prompts as store
+from core.store.audit import Act, Actor
 
 # Of a template as JSON: it is read with each request that names it.
 TEMPLATE_LIMIT = 1_048_576  # characters
@@ -28,7 +30,7 @@ class Prompts:
         self._database = database
         self._settings = settings
 
-    def create(self, project_id: str, asked: CreatePrompt) -> str:
+    def create(self, project_id: str, asked: CreatePrompt, by: Actor) -> str:
         """Store a prompt with its first version, which is its default; its document.
 
         Raises:
@@ -40,9 +42,10 @@ class Prompts:
         with _unique_name(asked.name), self._database.transaction() as connection:
             store.insert(connection, project_id, prompt_id, name=asked.name, description=asked.description)
             store.add_version(connection, prompt_id, template)
+            audit.insert(connection, Act(by, "prompt.created", prompt_id), project_id)
             return _document(_found(connection, project_id, prompt_id))
 
-    def add_version(self, project_id: str, prompt_id: str, asked: CreatePromptVersion) -> str:
+    def add_version(self, project_id: str, prompt_id: str, asked: CreatePromptVersion, by: Actor) -> str:
         """Add the next version to a prompt; the version's document, with its template.
 
         Raises:
@@ -54,11 +57,12 @@ class Prompts:
         with self._database.transaction() as connection:
             _lock(connection, project_id, prompt_id)
             version = store.add_version(connection, prompt_id, template)
+            audit.insert(connection, Act(by, "prompt.version_added", prompt_id, {"version": str(version)}), project_id)
             if asked.make_default:
                 store.update(connection, prompt_id, name=None, description=None, default_version=version)
             return _version_document(prompt_id, _found_version(connection, project_id, prompt_id, version))
 
-    def update(self, project_id: str, prompt_id: str, asked: UpdatePrompt) -> str:
+    def update(self, project_id: str, prompt_id: str, asked: UpdatePrompt, by: Actor) -> str:
         """Change a prompt's name, description or default version; its document.
 
         Raises:
@@ -80,6 +84,8 @@ class Prompts:
                 store.update(
                     connection, prompt_id, name=asked.name, description=asked.description, default_version=version
                 )
+                changed = [name for name, value in asked.model_dump().items() if value is not None]
+                audit.insert(connection, Act(by, "prompt.changed", prompt_id, {"fields": changed}), project_id)
                 return _document(_found(connection, project_id, prompt_id))
 
         return self._database.again(update)
@@ -127,16 +133,17 @@ class Prompts:
             rows = store.page(connection, project_id, limit=limit + 1, descending=descending, after=after)
         return page_of([(row.id, _document(row)) for row in rows[:limit]], more=len(rows) > limit)
 
-    def delete(self, project_id: str, prompt_id: str) -> None:
+    def delete(self, project_id: str, prompt_id: str, by: Actor) -> None:
         """Delete a prompt with its versions; responses that were made with it keep what they have of it.
 
         Raises:
             errors.NotFound: the project has no such prompt.
             errors.StoreUnavailable: whether it was deleted is unknown; asking again is safe.
         """
-        with self._database.connection() as connection:
+        with self._database.transaction() as connection:
             if not ids.is_prompt_id(prompt_id) or not store.delete(connection, project_id, prompt_id):
                 raise _unknown(prompt_id)
+            audit.insert(connection, Act(by, "prompt.deleted", prompt_id), project_id)
 
 
 @dataclass(frozen=True)

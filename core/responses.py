@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
-from core import errors, ids, inputs, jsonio, transcript
+from core import audit, errors, ids, inputs, jsonio, transcript
+from core.audit import Act
 from core.db import Connection, Database
 from core.endings import Endings, cancelled
 from core.keys import Caller
@@ -10,6 +11,7 @@ from core.lifecycle import Status, is_terminal
 from core.pages import Page, page_of
 from core.schemas import document
 from core.schemas.items import Item
+from core.store import audit as audit_log
 from core.store import contents, events, listing
 from core.store import responses as store
 
@@ -45,8 +47,11 @@ class Responses:
         log = transcript.fold(jsonio.loads(line) for line in events.read(connection, row.id))
         return jsonio.dumps(document.running(jsonio.loads(row.document), log.output))
 
-    def cancel(self, caller: Caller, response_id: str) -> str:
+    def cancel(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> str:
         """Cancel a background response, at once and for good; one that has ended stays as it is. Its document.
+
+        Args:
+            request_id: for the audit log.
 
         Raises:
             errors.NotFound: the project has no such response.
@@ -59,19 +64,23 @@ class Responses:
             raise errors.InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
 
         def end() -> str | None:
-            return self._endings.end(response_id, cancelled("cancelled by a client"), lambda _: True)
+            act = Act(audit.key(caller.key_id, request_id), "response.cancelled", response_id)
+            return self._endings.end(response_id, cancelled("cancelled by a client"), lambda _: True, act=act)
 
         return self._database.again(end) or self.get(caller, response_id)[0]
 
-    def delete(self, caller: Caller, response_id: str) -> None:
+    def delete(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> None:
         """Delete a response that has ended, with its events; what was built on it keeps its copy.
+
+        Args:
+            request_id: for the audit log.
 
         Raises:
             errors.NotFound: the project has no such response.
             errors.InvalidRequest: it has not ended.
             errors.StoreUnavailable: whether it was deleted is unknown; asking again is safe.
         """
-        with self._database.connection() as connection:
+        with self._database.transaction() as connection:
             found = _find(connection, caller, response_id)
             if not is_terminal(Status(found.status)):
                 advice = "; cancel it first" if found.background else ""
@@ -79,7 +88,9 @@ class Responses:
                     f"Cannot delete an in-flight response: '{response_id}' is {found.status}{advice}.",
                     param="response_id",
                 )
-            store.delete(connection, response_id)
+            if store.delete(connection, response_id):
+                act = Act(audit.key(caller.key_id, request_id), "response.deleted", response_id)
+                audit_log.insert(connection, act, caller.project_id)
 
     def input_items(
         self,

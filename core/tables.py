@@ -37,6 +37,32 @@ api_keys = sa.Table(
     sa.Column("rights", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Column("created_at", _instant, nullable=False, server_default=_now),
     sa.Column("revoked_at", _instant),
+    sa.Column("name", sa.Text),  # whatever its maker calls it
+    sa.Column("rotated_at", _instant),
+)
+
+# The projects a key may use besides its own.
+api_key_projects = sa.Table(
+    "api_key_projects",
+    metadata,
+    sa.Column("key_id", sa.Text, sa.ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), primary_key=True, index=True),
+)
+
+# What keys and operators did; never a secret, never a content.
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("at", _instant, nullable=False, server_default=_now, index=True),
+    sa.Column("actor", sa.Text, nullable=False),  # a key's ID, or `operator`
+    sa.Column("os_user", sa.Text),  # of an operator
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object_id", sa.Text, nullable=False),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id")),
+    sa.Column("request_id", sa.Text),  # of a key's request
+    sa.Column("details", JSONB, nullable=False, server_default="{}"),
+    sa.Index(None, "project_id", "at"),
 )
 
 responses = sa.Table(

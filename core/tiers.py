@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from core import errors
+from core.rights import Right
 
 
 class Tier(StrEnum):
@@ -20,7 +21,7 @@ WEIGHTS: Mapping[Tier, int] = {Tier.NO_LIMIT: 8, Tier.DEFAULT: 4, Tier.OVER_LIMI
 # OpenAI's names for paid priority: the best tier the key may use.
 PRIORITY_NAMES = frozenset({"priority", "scale", "fast", "ultrafast"})
 ASKABLE = frozenset({"auto", "default", "flex", "no-limit"}) | PRIORITY_NAMES
-NO_LIMIT_RIGHT = "no-limit"
+NO_LIMIT_RIGHT = Right.NO_LIMIT.value
 LANE = "default"  # until lanes have workers of their own, all tiers share this one
 
 

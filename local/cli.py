@@ -14,13 +14,13 @@ class Root(click.Group):
     """A group whose expected errors are one line, and whose larger subgroups are imported when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "keys", "prompts", "responses"]
+        return [*super().list_commands(ctx), "audit", "keys", "projects", "prompts", "responses"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "keys":
-            from app.cli import keys
+        if cmd_name in {"keys", "projects", "audit"}:
+            from app import cli
 
-            return keys
+            return {"keys": cli.keys, "projects": cli.projects, "audit": cli.audit}[cmd_name]
         if cmd_name == "prompts":
             from app.cli_prompts import prompts
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from core import catalog, errors
+from core import catalog, errors, rights
 from core.bootstrap import open_core
 from core.settings import PREFIX, Settings
-from core.tiers import NO_LIMIT_RIGHT
 from local import leftovers, model, ports
 from local.child import Child, Part
 from local.edges import Edges
@@ -68,7 +67,7 @@ def running(
         edges = Edges(settings, {**exported(settings), PREFIX + "HOME": str(home.path)})
         _migrate(edges, home, supervisor)
         with open_core(settings) as core:
-            core.keys.register(api_key(settings), {NO_LIMIT_RIGHT})
+            core.keys.register(api_key(settings), rights.ALL)
             models = sorted(core.catalog.models)
         say("Starting api, worker, sweeper, flower ...")
         supervisor.start(*edges.parts(workers=workers))

@@ -31,7 +31,10 @@ GET = "GET /v1/responses/{response_id}"
 GET_MODEL = "GET /v1/models/{name}"
 DELETE = "DELETE /v1/responses/{response_id}"
 DELETE_PROMPT = "DELETE /v1/prompts/{prompt_id}"
+DELETE_KEY = "DELETE /v1/projects/{project_id}/api_keys/{key_id}"
 LIST_PROMPTS = "GET /v1/prompts"
+LIST_PROJECTS = "GET /v1/projects"
+LIST_KEYS = "GET /v1/projects/{project_id}/api_keys"
 
 
 @schemathesis.check
@@ -86,11 +89,21 @@ class Targets:
     Args:
         make: makes a response with a status; its ID.
         make_prompt: makes a prompt that needs no variables and names no model; its ID.
+        make_key: makes a key of one project; the project's ID and the key's.
         foreground: whether a create may wait for its answer.
     """
 
-    def __init__(self, make: Callable[[str], str], make_prompt: Callable[[], str], *, foreground: bool) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], str],
+        make_prompt: Callable[[], str],
+        make_key: Callable[[], tuple[str, str]],
+        *,
+        foreground: bool,
+    ) -> None:
         self._make = make
+        self._make_key = make_key
+        self._project, self._key = make_key()
         self._make_prompt = make_prompt
         self._prompt = make_prompt()
         self._foreground = foreground
@@ -106,11 +119,15 @@ class Targets:
                 parameters["prompt_id"] = self._prompt
             if "version" in parameters:
                 parameters["version"] = "1"
+            if "project_id" in parameters:
+                parameters["project_id"] = self._project
+            if "key_id" in parameters:
+                parameters["key_id"] = self._key
         if case.operation.label == GET_MODEL and zlib.crc32(repr(parameters).encode()) % 2:
             parameters["name"] = MODEL
         if isinstance(case.query, dict) and isinstance(case.query.get("after"), str):
-            listed = case.operation.label == LIST_PROMPTS
-            case.query["after"] = self._prompt if listed else self._one_of(case.query["after"])
+            there = {LIST_PROMPTS: self._prompt, LIST_PROJECTS: self._project, LIST_KEYS: self._key}
+            case.query["after"] = there.get(case.operation.label) or self._one_of(case.query["after"])
         if case.operation.label == GET and isinstance(case.query, dict) and _true(case.query.get("stream")):
             # A stream of a response that nobody runs would not end.
             parameters["response_id"] = next(one for status, one in self._responses if is_terminal(status))
@@ -145,6 +162,9 @@ class Targets:
         """Make another response or prompt for one that a case has deleted."""
         if case.operation.label == DELETE_PROMPT:
             self._prompt = self._make_prompt()
+            return
+        if case.operation.label == DELETE_KEY:
+            self._project, self._key = self._make_key()
             return
         gone = case.path_parameters["response_id"]
         for place, (status, response_id) in enumerate(self._responses):
@@ -187,7 +207,7 @@ def run(schema: Any, targets: Targets) -> Report:
 
     @schemathesis.hook("after_call")
     def look(_context: Any, case: Any, response: Any) -> None:
-        if case.operation.label in {DELETE, DELETE_PROMPT} and response.status_code == 200:
+        if case.operation.label in {DELETE, DELETE_PROMPT, DELETE_KEY} and response.status_code == 200:
             targets.replace(case)
 
     report = Report()

@@ -12,6 +12,7 @@ from typing import Any, Self
 import openai
 import psycopg
 
+from core import rights
 from core.bootstrap import open_core
 from core.settings import Settings
 from local import ports, web
@@ -63,7 +64,7 @@ class Stack:
         self.valkey = Valkey(self.home)
         self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
         with open_core(self.settings) as core:
-            self.key = core.keys.create({"no-limit"})
+            self.key = core.keys.create(rights.ALL)
         self.children: dict[str, Child] = {}
         urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
         self.proxies = {name: TcpProxy(urls[name]) for name in proxied}

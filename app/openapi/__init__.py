@@ -14,6 +14,7 @@ Every error leaves in the same envelope with its four keys, and every answer car
 _TAGS = {
     "Responses": "Create, poll, cancel, delete and list responses.",
     "Prompts": "Templates that `prompt` of a create may name; each version stays as it is.",
+    "Projects": "Projects and their keys; for keys with the right `admin`.",
     "Models": "What `model` may name.",
     "Server": "For supervisors, load balancers and readers; no key needed.",
 }
@@ -38,7 +39,9 @@ def document() -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key that `backburner keys create` printed, or the one of `backburner up`.",
+                    "description": "A key that `backburner keys create` printed, or the one of `backburner up`. It"
+                    " speaks for its own project, or for another that it may use where `ai_project_id` (query) or"
+                    " `OpenAI-Project` (header) names that, by ID or name.",
                 }
             },
             "schemas": schemas.components(),

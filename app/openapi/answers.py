@@ -20,7 +20,7 @@ _ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     400: ("BadRequest", "The request is wrong in a way its sender can mend; nothing was stored.", ("x-should-retry",)),
     401: ("Unauthorized", "There is no key, or it is unknown or revoked.", ("WWW-Authenticate",)),
     403: ("Forbidden", "The key is good but may not do this.", ()),
-    404: ("NotFound", "There is no such thing in the key's project.", ()),
+    404: ("NotFound", "There is no such thing in the key's project, or no such project.", ()),
     413: ("TooLarge", "The body is over this server's limit.", ()),
     429: ("TooManyRequests", "A limit was reached.", ("Retry-After", "x-should-retry")),
     500: ("ServerError", "The server, or the model server behind it, failed.", ("x-should-retry",)),

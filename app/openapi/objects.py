@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from core.lifecycle import Status
+from core.rights import Right
 from core.schemas.base import Open
 from core.schemas.items import Status as ItemStatus
 from core.schemas.parts import ReasoningText, SummaryText
@@ -224,6 +225,46 @@ class DeletedPrompt(BaseModel):
     deleted: Literal[True]
 
 
+class Project(BaseModel):
+    id: str
+    object: Literal["project"]
+    name: str
+    created_at: int = Field(description="Unix seconds.")
+
+
+class ProjectList(_Page):
+    data: list[Project]
+
+
+class ApiKey(BaseModel):
+    """A key as everybody but its holder sees it."""
+
+    id: str
+    object: Literal["project.api_key"]
+    project_id: str
+    name: str | None
+    hint: str = Field(description="The key's last characters, to tell keys apart.")
+    rights: list[Right]
+    created_at: int = Field(description="Unix seconds.")
+    rotated_at: int | None = Field(description="Unix seconds.")
+
+
+class NewApiKey(ApiKey):
+    """A key, this once with what its holder sends."""
+
+    key: str
+
+
+class ApiKeyList(_Page):
+    data: list[ApiKey]
+
+
+class DeletedApiKey(BaseModel):
+    id: str
+    object: Literal["project.api_key"]
+    deleted: Literal[True]
+
+
 class Model(BaseModel):
     id: str
     object: Literal["model"]
@@ -263,6 +304,12 @@ ANSWERS = (
     PromptVersion,
     PromptList,
     DeletedPrompt,
+    Project,
+    ProjectList,
+    ApiKey,
+    NewApiKey,
+    ApiKeyList,
+    DeletedApiKey,
     Model,
     ModelList,
     Health,

@@ -7,14 +7,21 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from app.openapi.objects import ANSWERS
-from core.schemas import items, parts, prompts, request, tools
+from core.schemas import items, parts, projects, prompts, request, tools
 
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/"
 # Two classes of one name in two modules; pydantic tells them apart by words of ours.
 _NAMES = {"core__schemas__items__Reasoning": "ReasoningItem", "core__schemas__request__Reasoning": "Reasoning"}
-_BODIES = (request.CreateResponse, prompts.CreatePrompt, prompts.CreatePromptVersion, prompts.UpdatePrompt)
+_BODIES = (
+    request.CreateResponse,
+    prompts.CreatePrompt,
+    prompts.CreatePromptVersion,
+    prompts.UpdatePrompt,
+    projects.CreateProject,
+    projects.CreateKey,
+)
 _REFUSED = {"description": "Not served: refused with `unsupported_parameter` unless it is null.", "enum": [None]}
 # Unions, which pydantic writes out wherever they stand.
 _UNIONS: dict[str, Any] = {

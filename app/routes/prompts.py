@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from app import parsing, query
-from app.auth import caller
+from app.auth import actor, caller
 from app.pages import listed
 from core.bootstrap import Core
 from core.schemas.prompts import CreatePrompt, CreatePromptVersion, UpdatePrompt
@@ -18,7 +18,7 @@ def blueprint(core: Core) -> Blueprint:
     @routes.post("")
     def create() -> ResponseReturnValue:
         asked = parsing.validate(CreatePrompt, parsing.json_object(core.waiting.upload()))
-        return _json(prompts.create(caller().project_id, asked))
+        return _json(prompts.create(caller().project_id, asked, actor()))
 
     @routes.get("")
     def list_prompts() -> ResponseReturnValue:
@@ -34,17 +34,17 @@ def blueprint(core: Core) -> Blueprint:
     @routes.post("/<prompt_id>")
     def update(prompt_id: str) -> ResponseReturnValue:
         asked = parsing.validate(UpdatePrompt, parsing.json_object(core.waiting.upload()))
-        return _json(prompts.update(caller().project_id, prompt_id, asked))
+        return _json(prompts.update(caller().project_id, prompt_id, asked, actor()))
 
     @routes.delete("/<prompt_id>")
     def delete(prompt_id: str) -> ResponseReturnValue:
-        prompts.delete(caller().project_id, prompt_id)
+        prompts.delete(caller().project_id, prompt_id, actor())
         return {"id": prompt_id, "object": "prompt", "deleted": True}
 
     @routes.post("/<prompt_id>/versions")
     def add_version(prompt_id: str) -> ResponseReturnValue:
         asked = parsing.validate(CreatePromptVersion, parsing.json_object(core.waiting.upload()))
-        return _json(prompts.add_version(caller().project_id, prompt_id, asked))
+        return _json(prompts.add_version(caller().project_id, prompt_id, asked, actor()))
 
     @routes.get("/<prompt_id>/versions/<version>")
     def version(prompt_id: str, version: str) -> ResponseReturnValue:

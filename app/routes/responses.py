@@ -1,6 +1,6 @@
 """/v1/responses."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from flask.typing import ResponseReturnValue
 
 from app import foreground, parsing, query, streaming
@@ -46,12 +46,12 @@ def blueprint(core: Core) -> Blueprint:
 
     @routes.delete("/<response_id>")
     def delete(response_id: str) -> ResponseReturnValue:
-        responses.delete(caller(), response_id)
+        responses.delete(caller(), response_id, request_id=g.request_id)
         return {"id": response_id, "object": "response", "deleted": True}
 
     @routes.post("/<response_id>/cancel")
     def cancel(response_id: str) -> ResponseReturnValue:
-        return _json(responses.cancel(caller(), response_id))
+        return _json(responses.cancel(caller(), response_id, request_id=g.request_id))
 
     return routes
 

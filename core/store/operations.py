@@ -101,6 +101,7 @@ class Source:
 
     id: str
     project: str
+    project_id: str
     status: str
     model: str
     stored: bool
@@ -115,7 +116,7 @@ def lock(connection: Connection, response_id: str) -> Source | None:
     # A statement of its own: it must see what the last holder of the lock made.
     with connection.cursor(row_factory=class_row(Source)) as cursor:
         cursor.execute(
-            "select r.id, p.name as project, r.status, r.model, r.stored, r.request, r.document,"
+            "select r.id, p.name as project, r.project_id, r.status, r.model, r.stored, r.request, r.document,"
             " array(select id from responses where requeued_from = r.id"
             "     and status in ('queued', 'in_progress', 'completed')) as made"
             " from responses r join projects p on p.id = r.project_id where r.id = %s",

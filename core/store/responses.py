@@ -92,9 +92,9 @@ def request(connection: Connection, project_id: str, response_id: str) -> str | 
     return None if row is None else str(row[0])
 
 
-def delete(connection: Connection, response_id: str) -> None:
-    """Delete a response with everything that hangs on it."""
-    connection.execute("delete from responses where id = %s", (response_id,))
+def delete(connection: Connection, response_id: str) -> bool:
+    """Delete a response with everything that hangs on it; False if it is gone already."""
+    return connection.execute("delete from responses where id = %s", (response_id,)).rowcount == 1
 
 
 def delete_unstored(connection: Connection, after_s: float, limit: int) -> int:

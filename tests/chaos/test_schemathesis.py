@@ -46,10 +46,15 @@ def test_whatever_is_sent_to_real_processes_is_answered_as_documented_and_never_
             body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
             return str(client.post("/prompts", body=body, cast_to=dict[str, Any])["id"])
 
+        def made_key() -> tuple[str, str]:
+            project = client.get("/projects?order=asc", cast_to=dict[str, Any])["data"][0]
+            made = client.post(f"/projects/{project['id']}/api_keys", body={}, cast_to=dict[str, Any])
+            return project["id"], made["id"]
+
         schema = schemathesis.openapi.from_url(
             f"http://127.0.0.1:{stack.port}/openapi.json", config=fuzz.config(stack.key, examples=EXAMPLES)
         )
-        report = fuzz.run(schema, fuzz.Targets(made, made_prompt, foreground=True))
+        report = fuzz.run(schema, fuzz.Targets(made, made_prompt, made_key, foreground=True))
 
     print(report)
     assert report.failures == {}

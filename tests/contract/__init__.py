@@ -5,7 +5,7 @@ Tests are parametrised by these tables, and `python -m tests.contract_doc` write
 
 from collections.abc import Iterator
 
-from tests.contract import endpoints, inputs, plain, prompts, refusals, shapes, tools
+from tests.contract import endpoints, inputs, plain, projects, prompts, refusals, shapes, tools
 from tests.contract.rows import SENT, UNSAID, Good, Parameter, Wrong
 
 __all__ = ["ENDPOINTS", "PARAMETERS", "SENT", "UNSAID", "Good", "Parameter", "Wrong", "good", "wrong"]
@@ -20,7 +20,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     *refusals.PARAMETERS,
 )
 
-ENDPOINTS = (*endpoints.ENDPOINTS, *prompts.ENDPOINTS)
+ENDPOINTS = (*endpoints.ENDPOINTS, *prompts.ENDPOINTS, *projects.ENDPOINTS)
 
 
 def wrong() -> Iterator[tuple[str, str, Wrong]]:

@@ -52,6 +52,24 @@ INCLUDE = Refusal(
 
 EVERYWHERE = (
     Refusal(401, "invalid_api_key", "no key, or a bad one", "test_every_route_under_v1_refuses_without_a_key"),
+    Refusal(
+        403,
+        "permission_denied",
+        "the key has not the right for it ([security.md](security.md)); type `permission_error`",
+        "test_a_key_without_the_right_for_a_route_is_told_which_and_changes_nothing",
+    ),
+    Refusal(
+        404,
+        "project_not_found",
+        "`ai_project_id` or `OpenAI-Project` names a project that the key may not use, or that there is not",
+        "test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_never_was",
+    ),
+    Refusal(
+        400,
+        "invalid_value",
+        "`ai_project_id` and `OpenAI-Project` name two projects",
+        "test_two_projects_at_once_are_refused_by_the_name_of_the_parameter",
+    ),
     Refusal(404, None, "no such path", "test_a_path_that_leads_nowhere_is_404_in_the_envelope"),
     Refusal(405, None, "another method", "test_a_method_that_is_not_allowed_is_405_and_says_which_are"),
     Refusal(
@@ -241,9 +259,9 @@ ASKED = (
     Asked(
         "ai_project_id, OpenAI-Project",
         "query, header",
-        "anything",
-        "none: a key belongs to one project",
-        "test_a_project_cannot_be_chosen_but_by_its_key",
+        "the ID or name of a project that the key may use; an empty one says nothing",
+        "which project is meant; without it the key's own",
+        "test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_header",
     ),
     Asked(
         "Idempotency-Key",

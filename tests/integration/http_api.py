@@ -10,7 +10,7 @@ from openresponses_types.types import ResponseResource
 from werkzeug.test import TestResponse
 
 from app import create_app
-from core import jsonio, transcript
+from core import jsonio, rights, transcript
 from core.attempts import Attempt
 from core.bootstrap import Core
 from core.endings import Outcome
@@ -41,6 +41,7 @@ class Api:
         self.app = create_app(core)
         self.client = self.app.test_client()
         self.key = core.keys.create()
+        self.admin = core.keys.create(rights.ALL)
         assert core.settings.database_url is not None
         self._url = core.settings.database_url.get_secret_value()
 
@@ -115,6 +116,8 @@ class Api:
                 "items",
                 "idempotency_keys",
                 "prompts",
+                "api_keys",
+                "api_key_projects",
             )
         )
         return self.sql(f"select {counts}")[0]

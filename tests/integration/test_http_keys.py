@@ -151,16 +151,6 @@ def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(a
     assert api.get(response_id).get_json()["status"] == "queued"
 
 
-def test_a_project_cannot_be_chosen_but_by_its_key(api: Api, other: str) -> None:
-    created = api.created()["id"]
-    ((project,),) = api.sql("select project_id from responses where id = %s", created)
-
-    for name in (project, "default", "nobody"):
-        headers, query = {"OpenAI-Project": name, "OpenAI-Organization": name}, {"ai_project_id": name}
-        error_of(api.get(created, key=other, headers=headers, query_string=query), 404, None, "response_id")
-        assert api.get(created, headers=headers, query_string=query).status_code == 200
-
-
 @pytest.mark.parametrize(
     "written",
     [

@@ -1,0 +1,29 @@
+"""The page on security says what the program does, and names tests that there are."""
+
+import ast
+import re
+from pathlib import Path
+
+from app.rights import NEEDS
+
+TESTS = Path(__file__).resolve().parents[1]
+PAGE = (TESTS.parent / "docs/security.md").read_text()
+
+
+def test_the_page_lists_every_route_under_v1_with_the_right_it_needs() -> None:
+    rows = re.findall(r"^\| `([A-Z]+) (/v1\S*)` \| `([\w-]+)` \|$", PAGE, re.MULTILINE)
+
+    assert rows == [
+        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule), right) for (method, rule), right in NEEDS.items()
+    ]
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    defined = {
+        node.name
+        for path in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert set(re.findall(r"`(test_\w+)`", PAGE)) - defined == set()
