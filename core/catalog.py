@@ -1,14 +1,15 @@
-"""The models this server offers and the model servers behind them, from backburner.toml."""
+"""The models this server offers, the model servers behind them, and projects' limits, from backburner.toml."""
 
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
 from core import errors
+from core.limits import ANY, Limits, ProjectLimits
 
 Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
 
@@ -68,18 +69,34 @@ class ModelConfig(BaseModel):
         return os.environ.get(self.api_key_env) if self.api_key_env else None  # noqa: TID251
 
 
+class ProjectConfig(BaseModel):
+    """What the configuration says of one project, or of all that it does not name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limits: dict[str, Limits] = Field(default_factory=dict)
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: dict[str, ModelConfig] = Field(default_factory=dict)
-    projects: dict[str, Any] = Field(default_factory=dict)  # read, without effect yet
+    projects: dict[str, ProjectConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _limits_are_of_models(self) -> Self:
+        for project, config in self.projects.items():
+            for model in config.limits.keys() - self.models.keys() - {ANY}:
+                raise ValueError(f"projects.{project}.limits.{model}: there is no model of that name")
+        return self
 
 
 class Catalog:
-    """The configured models by public name."""
+    """The configured models by public name, and what projects may use of them."""
 
-    def __init__(self, models: Mapping[str, ModelConfig]) -> None:
+    def __init__(self, models: Mapping[str, ModelConfig], limits: ProjectLimits | None = None) -> None:
         self.models = models
+        self.limits = limits or ProjectLimits({})
 
     def get(self, name: str) -> ModelConfig:
         """The model called `name`.
@@ -104,7 +121,8 @@ def load(path: Path | None) -> Catalog:
     path = path or Path("backburner.toml")
     try:
         raw = tomllib.loads(path.read_text())
-        return Catalog(_File.model_validate(raw).models)
+        file = _File.model_validate(raw)
+        return Catalog(file.models, ProjectLimits({name: config.limits for name, config in file.projects.items()}))
     except OSError as error:
         raise errors.BadSettings(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
@@ -113,4 +131,5 @@ def load(path: Path | None) -> Catalog:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         says = first["msg"].removeprefix("Value error, ")
-        raise errors.BadSettings(f"The configuration {path}: {place}: {says}.") from error
+        whole = f"{place}: {says}" if place else says
+        raise errors.BadSettings(f"The configuration {path}: {whole}.") from error

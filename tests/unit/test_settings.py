@@ -54,6 +54,13 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
         ("[models.a]\nbase_url = 'http://h/v1'\nconcurency = 2\n", "models.a.concurency"),
         ("[models.a]\nbase_url = 'http://h/v1'\nconcurrency = 0\n", "models.a.concurrency"),
         ("[models.a]\nbase_url = 'http://h/v1'\n[models.a.timeouts]\nidle = -1\n", "models.a.timeouts.idle"),
+        ("[projects.p.limits.'*']\nrequests = 1\n", r"projects.p.limits.\*.requests: Extra"),
+        ("[projects.p.limits.'*']\nqueued = 0\n", r"projects.p.limits.\*.queued"),
+        ("[projects.p.limits.'*']\nrunning = true\n", r"projects.p.limits.\*.running"),
+        ("[projects.p.limits.'*']\nrequests_per_minute = '60'\n", r"projects.p.limits.\*.requests_per_minute"),
+        ("[projects.p.limits.'*']\ntokens_per_minute = 1.5\n", r"projects.p.limits.\*.tokens_per_minute"),
+        ("[projects.p.limits.a]\nqueued = 1\n", "projects.p.limits.a: there is no model of that name"),
+        ("[projects.p]\nlimit = 1\n", "projects.p.limit: Extra"),
     ],
 )
 def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, names: str) -> None:
