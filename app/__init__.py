@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from app import auth, errors, request_ids
+from app import auth, errors, rate_limits, request_ids
 from app.routes import docs, health, lists, models, projects, prompts, responses
 from core.bootstrap import Core
 
@@ -15,6 +15,7 @@ def create_app(core: Core) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # would answer `//` with a redirect page
     request_ids.install(app)
+    rate_limits.install(app)
     errors.install(app)
     auth.install(app, core.keys)
     app.register_blueprint(health.blueprint(core))

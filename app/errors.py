@@ -16,6 +16,7 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.Forbidden: (403, "permission_error"),
     errors.NotFound: (404, "invalid_request_error"),
     errors.TooLarge: (413, "invalid_request_error"),
+    errors.RateLimited: (429, "requests"),  # app.rate_limits answers it
     errors.Busy: (503, "server_error"),
     errors.Stopping: (503, "server_error"),
     errors.StoreUnavailable: (503, "server_error"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 
 from flask import Response
 
-from app import sse
+from app import rate_limits, sse
 from app.sse import Left
 from core.bootstrap import Core
 from core.creation import Created, Repeat
@@ -21,6 +21,7 @@ def create(core: Core, caller: Caller, asked: CreateResponse, repeat: Repeat | N
     place = core.waiting.place()
     try:
         created = core.creation.create(caller, asked, repeat)
+        rate_limits.note(created.allowance)
         beat_s = core.settings.ping_s if asked.background else min(FOREGROUND_BEAT_S, core.settings.ping_s)
         lines = core.streams.read(created.id, keeps=not asked.background, beat_s=beat_s)
         # It has events from its creation on; if it is gone, that can still be an HTTP error.

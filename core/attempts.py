@@ -253,7 +253,7 @@ class Attempts:
 
     def note_usage(self, attempt: Attempt, spent: Spent) -> None:
         """Add what an attempt used that somebody else ended."""
-        with self._database.connection() as connection:
+        with self._database.transaction() as connection:
             ends.note_usage(connection, attempt.response_id, attempt.number, spent)
 
 

@@ -5,17 +5,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from core import catalog, errors, schema_version
+from core.admission import Admission
 from core.attempts import Attempts, Workers
 from core.audit import Audit
 from core.bus import Bus
 from core.catalog import Catalog
 from core.circuits import Circuits
 from core.creation import Creation
+from core.credits import Credits
 from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings
 from core.hub import Hub
 from core.keys import Keys
+from core.ledger import Ledger
 from core.operations import Operations
 from core.projects import Projects
 from core.prompts import Prompts
@@ -52,6 +55,7 @@ class Core:
     projects: Projects
     audit: Audit
     prompts: Prompts
+    ledger: Ledger
     creation: Creation
     responses: Responses
     operations: Operations
@@ -94,6 +98,8 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     bus = Bus(redis_url(settings))
     doorbell = Doorbell(redis_url(settings))
     seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)
+    project_credits = Credits(redis_url(settings))
+    ledger = Ledger(database, project_credits, models)
     endings = Endings(database, bus)
     circuits = Circuits(database, longest_s=settings.wait_between_s, turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
@@ -111,7 +117,16 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             projects=Projects(database),
             audit=Audit(database),
             prompts=Prompts(database, settings),
-            creation=Creation(database, doorbell, dispatch, models, seals, settings),
+            ledger=ledger,
+            creation=Creation(
+                database,
+                doorbell,
+                dispatch,
+                Admission(database, models, project_credits, settings),
+                models,
+                seals,
+                settings,
+            ),
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
             hub=hub,
@@ -122,7 +137,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             workers=Workers(database, seen_s=settings.worker_seen_s),
             doorbell=doorbell,
             dispatch=dispatch,
-            sweep=Sweep(database, dispatch, endings, settings),
+            sweep=Sweep(database, dispatch, endings, ledger, settings),
             bus=bus,
             seals=seals,
         )
@@ -130,4 +145,5 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
         hub.close()
         database.close()
         doorbell.close()
+        project_credits.close()
         bus.close()

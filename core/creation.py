@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import psycopg
 
 from core import capabilities, context, errors, ids, inputs, jsonio, prompts, tiers, transcript
+from core.admission import Admission, Admitted, Grant
+from core.allowance import Allowance
 from core.catalog import Catalog, ModelConfig
 from core.db import Connection, Database
 from core.dispatch import Dispatch
@@ -17,7 +19,7 @@ from core.seals import Seals
 from core.settings import Settings
 from core.store import contents, idempotency, lanes
 from core.store import responses as store
-from core.tiers import Tier
+from core.tiers import Tier, Wish
 
 KEY_KEPT_S = 24 * 3600
 _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
@@ -38,10 +40,28 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Created:
-    """An accepted response: as it is now if this create made it, else to be read by its ID."""
+    """An accepted response: as it is now if this create made it, else to be read by its ID.
+
+    Args:
+        allowance: what is left of its project's limits, where there are any.
+    """
 
     id: str
     document: str | None
+    allowance: Allowance | None = None
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One create, as every try to write it has it."""
+
+    caller: Caller
+    request: CreateResponse
+    repeat: Repeat | None
+    wish: Wish
+    grant: Grant
+    response_id: str
+    created_at: int
 
 
 class Creation:
@@ -52,6 +72,7 @@ class Creation:
         database: Database,
         doorbell: Doorbell,
         dispatch: Dispatch,
+        admission: Admission,
         catalog: Catalog,
         seals: Seals,
         settings: Settings,
@@ -59,6 +80,7 @@ class Creation:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
+        self._admission = admission
         self._catalog = catalog
         self._seals = seals
         self._settings = settings
@@ -71,28 +93,56 @@ class Creation:
         Raises:
             errors.InvalidRequest: it cannot be taken. Nothing is written.
             errors.Forbidden: the key may not use the tier. Nothing is written.
+            errors.RateLimited: a limit of its project is reached. Nothing is written.
             errors.StoreUnavailable: it is not known to be written.
         """
         if request.prompt is None:  # what needs no look at Postgres is refused without one
             self._model(request)
-        tier = self._tier(caller, request)
-        response_id = ids.new("resp")
-        created_at = int(time.time())
-
-        def write() -> tuple[Created, bool]:
-            try:
-                with self._database.transaction() as connection:
-                    return self._write(connection, caller, request, tier, response_id, created_at, repeat)
-            except psycopg.errors.UniqueViolation:
-                # The first try had been committed: nobody else makes this ID.
-                return Created(response_id, None), False
-            except psycopg.errors.ForeignKeyViolation as error:
-                raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
-
-        created, rung = self._database.again(write)
+        wish = self._wish(caller, request)
+        known, priced = self._look_first(caller, request, repeat)
+        if known is not None:
+            return known
+        grant = self._admission.ask(caller, priced, wish)
+        order = _Order(caller, request, repeat, wish, grant, ids.new("resp"), int(time.time()))
+        created: Created | None = None
+        try:
+            created, rung = self._database.again(lambda: self._try(order))
+        finally:
+            if created is None or created.id != order.response_id:
+                self._admission.give_back(caller, priced.model or "", grant)
         if rung:
-            self._ring(response_id)
+            self._ring(order.response_id)
         return created
+
+    def _look_first(
+        self, caller: Caller, request: CreateResponse, repeat: Repeat | None
+    ) -> tuple[Created | None, CreateResponse]:
+        """The response this create would repeat, if there is one; else the request by which its credits are reckoned.
+
+        Only where something is limited: elsewhere the transaction finds out by itself.
+        """
+        if not self._admission.limits(caller) or (repeat is None and request.prompt is None):
+            return None, request
+
+        def look() -> tuple[Created | None, CreateResponse]:
+            with self._database.connection() as connection:
+                if repeat is not None:
+                    taken = idempotency.find(connection, caller.project_id, repeat.key, kept_s=KEY_KEPT_S)
+                    if taken is not None:
+                        return _repeated(taken, repeat), request
+                return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
+
+        return self._database.again(look)
+
+    def _try(self, order: _Order) -> tuple[Created, bool]:
+        try:
+            with self._database.transaction() as connection:
+                return self._write(connection, order)
+        except psycopg.errors.UniqueViolation:
+            # The first try had been committed: nobody else makes this ID.
+            return Created(order.response_id, None), False
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
 
     def _model(self, request: CreateResponse) -> ModelConfig:
         """The model of a request that can be taken, as far as it says itself."""
@@ -108,23 +158,15 @@ class Creation:
             )
         return model
 
-    def _tier(self, caller: Caller, request: CreateResponse) -> Tier:
+    def _wish(self, caller: Caller, request: CreateResponse) -> Wish:
         options = request.background_options
         if options is not None and options.completion_window != "soonest":
-            return Tier.FLEX
-        return tiers.admit(request.service_tier, caller.rights)
+            return Wish(Tier.FLEX)
+        return tiers.wish(request.service_tier, caller.rights)
 
-    def _write(
-        self,
-        connection: Connection,
-        caller: Caller,
-        request: CreateResponse,
-        tier: Tier,
-        response_id: str,
-        created_at: int,
-        repeat: Repeat | None,
-    ) -> tuple[Created, bool]:
+    def _write(self, connection: Connection, order: _Order) -> tuple[Created, bool]:
         """Write the row, or find whose it is already; whether it may be rung."""
+        caller, request, repeat, response_id = order.caller, order.request, order.repeat, order.response_id
         if repeat is not None:
             taken = idempotency.take(
                 connection,
@@ -143,25 +185,26 @@ class Creation:
             request = resolved.request
             whole = context.build(connection, caller.project_id, request, self._seals)
             capabilities.check_context(whole.items, whole.own, request.model or "", model)
-        first = document.first(response_id, request, tier, created_at)
+        admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.wish)
+        first = document.first(response_id, request, admitted.tier, order.created_at)
         if model.concurrency is not None:
             # A model's limit is exact: its counting must not overlap with another's.
             lanes.lock(connection, tiers.LANE)
-        values = self._values(caller, request, model, tier, whole, first)
+        values = self._values(caller, request, model, admitted, whole, first)
         contents.insert(connection, caller.project_id, whole.contents)
         rung = store.insert(connection, values)
         needed = inputs.references(whole.items)
         if needed:
             contents.refer(connection, caller.project_id, response_id, needed)
             inputs.check_size(whole.items, contents.sizes(connection, response_id), self._settings)
-        return Created(response_id, str(values["document"])), rung
+        return Created(response_id, str(values["document"]), admitted.allowance), rung
 
     def _values(
         self,
         caller: Caller,
         request: CreateResponse,
         model: ModelConfig,
-        tier: Tier,
+        admitted: Admitted,
         whole: context.Context,
         first: document.Document,
     ) -> dict[str, object]:
@@ -176,7 +219,7 @@ class Creation:
             "background": request.background,
             "model": request.model,
             "lane": tiers.LANE,
-            "tier": tier.value,
+            "tier": admitted.tier.value,
             "run_s": model.timeouts.run,
             "queue_s": queue_s,
             "whole_s": whole_s,
@@ -190,6 +233,9 @@ class Creation:
             "item_ids": whole.new_ids if request.store else [],
             "concurrency": model.concurrency,
             "worker_seen_s": self._settings.worker_seen_s,
+            "key_id": caller.key_id,
+            "reserved_requests": admitted.reserved.requests,
+            "reserved_tokens": admitted.reserved.tokens,
             "ringable": self._doorbell.rings,
         }
 

@@ -9,6 +9,7 @@ Error:
 ├── Forbidden
 ├── NotFound
 ├── TooLarge
+├── RateLimited        a limit of the project is reached; nothing was stored
 ├── Busy               no place left to wait in
 ├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
 │   └── StoreBusy      a lock or a slow statement was in the way
@@ -22,6 +23,8 @@ Error:
         └── Silent         it said nothing for too long
         └── ContextExceeded    it is longer than the model can read
 """
+
+from core.allowance import Allowance
 
 
 class Error(Exception):
@@ -75,6 +78,32 @@ class TooLarge(Error):
     """The body is over the limit."""
 
     code = "request_too_large"
+
+
+class RateLimited(Error):
+    """A limit of the project is reached; nothing was stored.
+
+    Args:
+        kind: what there is too little of: `requests` or `tokens`.
+        retry_after_s: when it can be had; None where it never fits.
+        allowance: what is left, where that is known.
+    """
+
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "requests",
+        retry_after_s: float | None = 1,
+        code: str | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+        self.allowance = allowance
 
 
 class Busy(Error):

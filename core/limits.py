@@ -31,6 +31,10 @@ class ProjectLimits:
     def __init__(self, tables: Mapping[str, Mapping[str, Limits]]) -> None:
         self.tables = tables
 
+    def limited(self, project: str) -> bool:
+        """Whether a project has a limit for any model."""
+        return any(self.tables.get(name) for name in (project, ANY))
+
     def of(self, project: str, model: str) -> Limits:
         """The limits of a project for a model: those of the one table that says it most precisely, whole.
 

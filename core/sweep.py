@@ -11,6 +11,8 @@ from core.creation import KEY_KEPT_S
 from core.db import Database
 from core.dispatch import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
+from core.ledger import BATCH as LEDGER_BATCH
+from core.ledger import Ledger
 from core.lifecycle import Status
 from core.settings import Settings
 from core.store import circuits, contents, events, followers, idempotency, lanes, responses, runs, workers
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 BATCH = 50
 # Dispatches of one round at the most: what expires meanwhile waits for the next round.
 DISPATCHES = 5
+# Batches of ended responses whose credits are corrected in one round, at the most.
+SETTLEMENTS = 10
 # Large parts that deleted responses let go, looked at in one round.
 CONTENTS = 200
 # Rows that a round deletes of a kind at the most: a statement must stay far below its time-out.
@@ -38,14 +42,17 @@ FORGET_CIRCUITS_S = 600
 class Sweep:
     """One round of everything nobody else looks after."""
 
-    def __init__(self, database: Database, dispatch: Dispatch, endings: Endings, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, dispatch: Dispatch, endings: Endings, ledger: Ledger, settings: Settings
+    ) -> None:
         self._database = database
         self._dispatch = dispatch
         self._endings = endings
+        self._ledger = ledger
         self._settings = settings
 
     def run(self) -> None:
-        """Ring again, dispatch, recover lost runs, end what is overdue, forget dead workers, old circuits and logs.
+        """Ring again, dispatch, recover lost runs, end what is overdue, settle, forget workers, circuits and logs.
 
         What others wait for comes first, and no step costs another its turn.
 
@@ -57,6 +64,7 @@ class Sweep:
             self._unring,
             self._cancel_left,
             self._dispatch_waiting,
+            self._settle,
             self._clean,
             self._prune,
             self._delete_released,
@@ -75,6 +83,11 @@ class Sweep:
     def _dispatch_waiting(self) -> None:
         for _ in range(DISPATCHES):
             if not self._dispatch.dispatch(tiers.LANE):
+                break
+
+    def _settle(self) -> None:
+        for _ in range(SETTLEMENTS):
+            if self._ledger.settle() < LEDGER_BATCH:
                 break
 
     def _clean(self) -> None:

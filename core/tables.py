@@ -95,6 +95,10 @@ responses = sa.Table(
     sa.Column("started_at", _instant),
     sa.Column("finished_at", _instant),
     sa.Column("events_n", sa.Integer),  # how many events its log had, once they were deleted
+    sa.Column("key_id", sa.Text),  # whose it is; the key may be revoked
+    # Of the project's credits, when it was created; nothing where its tier takes none or nothing is limited.
+    sa.Column("reserved_requests", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("requeued_from", sa.Text),  # the ended response an operator made this one from; it may be gone
     sa.CheckConstraint(f"status in ({_statuses})", name="status"),
     sa.CheckConstraint(
@@ -141,6 +145,14 @@ responses = sa.Table(
         "followed_until",
         postgresql_where=sa.text("followed_until is not null and finished_at is null"),
     ),
+    # What admission counts: a project's responses that wait, and its credits of the last minute.
+    sa.Index(
+        "responses_unfinished_idx",
+        "project_id",
+        "model",
+        "created_at",
+        postgresql_where=sa.text("finished_at is null"),
+    ),
     sa.Index(
         "responses_unpruned_idx",
         "finished_at",
@@ -186,8 +198,42 @@ attempts = sa.Table(
     sa.Column("error_code", sa.Text),  # the wire's, should this cause become the response's end
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("cached_tokens", sa.BigInteger),  # of the input
+    sa.Column("reasoning_tokens", sa.BigInteger),  # of the output
     sa.Column("usage_estimated", sa.Boolean),
     sa.Column("dropped", ARRAY(sa.Text)),  # IDs of the items a truncation left out, oldest first
+)
+
+# What each response that ended used, over all its attempts: written with its end, and kept when it is deleted.
+usage_ledger = sa.Table(
+    "usage_ledger",
+    metadata,
+    sa.Column("response_id", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("created_at", _instant, nullable=False),
+    sa.Column("ended_at", _instant, nullable=False, server_default=_now),
+    sa.Column("day", sa.Date, nullable=False),  # of the end, in UTC
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+    sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
+    sa.Column("usage_estimated", sa.Boolean, nullable=False),  # in part at least
+    sa.Column("reserved_requests", sa.Integer, nullable=False),
+    sa.Column("reserved_tokens", sa.BigInteger, nullable=False),
+    # What its project's credits were told so far; null where they have nothing to do with it.
+    sa.Column("charged_tokens", sa.BigInteger),
+    sa.Index(None, "project_id", "model", "created_at"),
+    sa.Index(None, "day", postgresql_using="brin"),
+    sa.Index(
+        "usage_ledger_unsettled_idx",
+        "response_id",
+        postgresql_where=sa.text("charged_tokens <> input_tokens + output_tokens"),
+    ),
 )
 
 workers = sa.Table(

@@ -1,6 +1,7 @@
 """Service tiers: what may be asked for, what it becomes, and how dispatch weighs it."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from core import errors
@@ -25,16 +26,24 @@ NO_LIMIT_RIGHT = Right.NO_LIMIT.value
 LANE = "default"  # until lanes have workers of their own, all tiers share this one
 
 
-def admit(asked: str | None, rights: Collection[str]) -> Tier:
-    """The tier a request gets, from the tier it asks for and its key's rights.
+@dataclass(frozen=True)
+class Wish:
+    """The tier a request gets inside its project's limits, and whether it may go beyond them."""
+
+    tier: Tier
+    spills: bool = False
+
+
+def wish(asked: str | None, rights: Collection[str]) -> Wish:
+    """What a request wants, by the tier it asks for and its key's rights.
 
     Raises:
         errors.Forbidden: `no-limit` was asked with a key that does not have the right.
     """
     if asked == "flex":
-        return Tier.FLEX
+        return Wish(Tier.FLEX)
     if asked == "no-limit" and NO_LIMIT_RIGHT not in rights:
         raise errors.Forbidden("This key may not use service_tier 'no-limit'.", param="service_tier")
     if asked == "no-limit" or (asked in PRIORITY_NAMES and NO_LIMIT_RIGHT in rights):
-        return Tier.NO_LIMIT
-    return Tier.DEFAULT
+        return Wish(Tier.NO_LIMIT)
+    return Wish(Tier.DEFAULT, spills=asked in {None, "auto"})

@@ -232,7 +232,13 @@ class Answer:
     def spent(self) -> Spent:
         """What the attempt used so far: as the model server counted, or estimated."""
         if self._used is not None:
-            return Spent(self._used.input_tokens, self._used.output_tokens, estimated=False)
+            return Spent(
+                self._used.input_tokens,
+                self._used.output_tokens,
+                estimated=False,
+                cached_tokens=self._used.cached_tokens,
+                reasoning_tokens=self._used.reasoning_tokens,
+            )
         return Spent(usage.estimated_input(self._attempt), self._deltas, estimated=True)
 
     def _fits(self) -> bool:

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, g, request
 from flask.typing import ResponseReturnValue
 
-from app import foreground, parsing, query, streaming
+from app import foreground, parsing, query, rate_limits, streaming
 from app.auth import caller
 from core import errors
 from core.bootstrap import Core
@@ -26,6 +26,7 @@ def blueprint(core: Core) -> Blueprint:
             return streaming.create(core, caller(), asked, repeat)
         if asked.background:
             created = core.creation.create(caller(), asked, repeat)
+            rate_limits.note(created.allowance)
             return _json(created.document or responses.get(caller(), created.id)[0])
         place = core.waiting.place()
         try:
@@ -33,6 +34,7 @@ def blueprint(core: Core) -> Blueprint:
         except BaseException:
             place.leave()
             raise
+        rate_limits.note(created.allowance)
         return foreground.answer(core.waiting, place, created, stored=asked.store, repeatable=repeat is not None)
 
     @routes.get("/<response_id>")

@@ -45,6 +45,16 @@ def take(
     return Taken(bytes(row[0]), str(row[1]))
 
 
+def find(connection: Connection, project_id: str, key: str, *, kept_s: float) -> Taken | None:
+    """Who has a key, or None."""
+    row = connection.execute(
+        "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
+        " and created_at >= now() - %s * interval '1 s'",
+        (project_id, key, kept_s),
+    ).fetchone()
+    return None if row is None else Taken(bytes(row[0]), str(row[1]))
+
+
 def delete_old(connection: Connection, kept_s: float, limit: int) -> None:
     """Forget some of the keys that are older."""
     connection.execute(

@@ -128,10 +128,10 @@ def lock(connection: Connection, response_id: str) -> Source | None:
 _INSERT = """
 with new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
-                           metadata, request, document, requeued_from)
+                           metadata, request, document, key_id, requeued_from)
     select %(id)s, project_id, 'queued', true, model, lane, tier, %(run_s)s,
         now() + least(%(queue_s)s, %(whole_s)s) * interval '1 s', now() + %(whole_s)s * interval '1 s',
-        metadata, %(request)s, %(document)s, id
+        metadata, %(request)s, %(document)s, key_id, id
     from responses where id = %(source)s
     returning id, project_id
 ), log as (

@@ -12,10 +12,12 @@ from core.db import Connection
 _INSERT = """
 with new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
-                           stored, followed_until, metadata, request, document, rung_at)
+                           stored, followed_until, metadata, request, document, key_id, reserved_requests,
+                           reserved_tokens, rung_at)
     select %(id)s, %(project_id)s, 'queued', %(background)s, %(model)s, %(lane)s, %(tier)s, %(run_s)s,
         now() + least(%(queue_s)s, %(whole_s)s) * interval '1 s', now() + %(whole_s)s * interval '1 s',
         %(stored)s, now() + %(follow_s)s * interval '1 s', %(metadata)s::jsonb, %(request)s, %(document)s,
+        %(key_id)s, %(reserved_requests)s, %(reserved_tokens)s,
         case
             when not %(ringable)s then null
             when exists (select from circuits where model = %(model)s) then null
