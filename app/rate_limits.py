@@ -35,7 +35,7 @@ def install(app: Flask) -> None:
 
 def headers(allowance: Allowance) -> dict[str, str]:
     """An allowance as headers; a limit that there is not has none."""
-    found = {}
+    found: dict[str, str] = {}
     for name, meter in (("requests", allowance.requests), ("tokens", allowance.tokens)):
         if meter is not None:
             found |= _meter(name, meter)

@@ -42,6 +42,7 @@ def lock(connection: Connection, response_id: str) -> Locked | None:
         return cursor.fetchone()
 
 
+# What was noted of the last attempt stays where its end knows nothing better.
 # The ledger has the attempts' figures from here, not from the table, which shows this statement what was before it.
 _FINISH = """
 with ended as (
@@ -52,9 +53,12 @@ with ended as (
     returning id, attempt, project_id, key_id, model, tier, status, created_at, reserved_requests, reserved_tokens
 ), last as (
     update attempts a
-    set ended_at = now(), outcome = %(status)s, cause = %(cause)s, input_tokens = %(input_tokens)s,
-        output_tokens = %(output_tokens)s, cached_tokens = %(cached_tokens)s, reasoning_tokens = %(reasoning_tokens)s,
-        usage_estimated = %(usage_estimated)s
+    set ended_at = now(), outcome = %(status)s, cause = %(cause)s,
+        input_tokens = coalesce(%(input_tokens)s::bigint, a.input_tokens),
+        output_tokens = coalesce(%(output_tokens)s::bigint, a.output_tokens),
+        cached_tokens = coalesce(%(cached_tokens)s::bigint, a.cached_tokens),
+        reasoning_tokens = coalesce(%(reasoning_tokens)s::bigint, a.reasoning_tokens),
+        usage_estimated = coalesce(%(usage_estimated)s::boolean, a.usage_estimated)
     from ended where a.response_id = ended.id and a.attempt = ended.attempt and a.ended_at is null
     returning a.*
 ), runs as (

@@ -53,7 +53,7 @@ def test_every_domain_error_has_a_status_and_leaves_in_the_envelope(core_app: Ap
     says = error_of(answer, status, "some_code", "place", kind)
     # What is wrong inside is for the log; a full server may say so.
     assert ("10.0.0.1" in says) == (status < 500 or cls in {errors.Busy, errors.Stopping})
-    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert ("Retry-After" in answer.headers) == (status in {429, 503})
 
 
 @pytest.fixture
