@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from app.cli_usage import usage
 from core import settings
 from core.bootstrap import open_core
 from core.keys import DEFAULT_PROJECT, Listed
@@ -106,7 +107,10 @@ def revoke(key_id: str) -> None:
 
 @click.group()
 def projects() -> None:
-    """Make, list and show projects."""
+    """Make, list and show projects, and sum up what they used."""
+
+
+projects.add_command(usage)
 
 
 @projects.command("create")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.contract import ENDPOINTS, PARAMETERS, Parameter
+from tests.contract.answers import TOLD
 from tests.contract.endpoints import ASKED, EVERYWHERE, Refusal
 from tests.contract.rows import SAMPLES
 
@@ -18,7 +19,7 @@ brackets behind each statement is the test that proves it. What the whole is bui
 
 Every error is `{"error": {"message", "type", "param", "code"}}`, all four always there. The type is
 `invalid_request_error` unless it is said; `param` names the place, as in `input[0].content[1].type`. What is refused
-with 400, 403 or 413 has left no row. Types are not bent: `"1"` is no number, `1` no boolean; null is as if left out.
+with 400, 403 or 413, or with 429 for a limit of the project, has left no row. Types are not bent: `"1"` is no number, `1` no boolean; null is as if left out.
 """
 MIDDLE = f"""
 ## Parameters of a create
@@ -100,6 +101,14 @@ def page() -> str:
         "test",
         rows=(row(f"`{one.name}`", one.where, one.takes or "-", one.effect, tests(one.proof)) for one in ASKED),
     )
+    lines += ["", "## Headers of answers to creates", ""]
+    lines += table(
+        "name",
+        "where",
+        "says",
+        "test",
+        rows=(row(f"`{one.name}`", one.where, one.says, tests(one.proof)) for one in TOLD),
+    )
     lines.append(MIDDLE)
     lines += table(
         "parameter",
@@ -115,7 +124,7 @@ def page() -> str:
 def named() -> set[str]:
     """Every test that the page names."""
     endpoints = [proof for one in ENDPOINTS for proof in (one.proof, *(refused.proof for refused in one.refusals))]
-    asked = [one.proof for one in (*ASKED, *EVERYWHERE)]
+    asked = [one.proof for one in (*ASKED, *EVERYWHERE, *TOLD)]
     return {EVERY_GOOD, EVERY_WRONG, *endpoints, *asked, *(proof for one in PARAMETERS for proof in one.proof)}
 
 

@@ -13,16 +13,30 @@ _HEADERS = {
     ),
     "Preference-Applied": ("string", "The wait that was granted, such as `wait=10`."),
     "Retry-After": ("integer", "Seconds to wait before trying again."),
+    "retry-after-ms": ("integer", "The same in milliseconds."),
+    "x-ratelimit-limit-requests": ("integer", "Requests that the project may create a minute."),
+    "x-ratelimit-remaining-requests": ("integer", "Requests that it may create now."),
+    "x-ratelimit-reset-requests": ("string", "When all of them are there again, such as `20s`."),
+    "x-ratelimit-limit-tokens": ("integer", "Tokens that the project may use a minute."),
+    "x-ratelimit-remaining-tokens": ("integer", "Tokens that it may use now."),
+    "x-ratelimit-reset-tokens": ("string", "When all of them are there again, such as `20s`."),
+    "x-ratelimit-over-limit": ("string", "`yes` where the response is beyond the limit, from spare capacity."),
     "WWW-Authenticate": ("string", "`Bearer`."),
     "x-should-retry": ("string", "`false` where trying again is of no use, because the server did already."),
 }
+# Of every answer to a create, where the project has such limits.
+METERED = tuple(name for name in _HEADERS if name.startswith("x-ratelimit-"))
 _ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     400: ("BadRequest", "The request is wrong in a way its sender can mend; nothing was stored.", ("x-should-retry",)),
     401: ("Unauthorized", "There is no key, or it is unknown or revoked.", ("WWW-Authenticate",)),
     403: ("Forbidden", "The key is good but may not do this.", ()),
     404: ("NotFound", "There is no such thing in the key's project, or no such project.", ()),
     413: ("TooLarge", "The body is over this server's limit.", ()),
-    429: ("TooManyRequests", "A limit was reached.", ("Retry-After", "x-should-retry")),
+    429: (
+        "TooManyRequests",
+        "A limit was reached.",
+        ("Retry-After", "retry-after-ms", "x-should-retry", *METERED),
+    ),
     500: ("ServerError", "The server, or the model server behind it, failed.", ("x-should-retry",)),
     503: ("Unavailable", "The database cannot be reached, or nobody more can wait here.", ("Retry-After",)),
 }

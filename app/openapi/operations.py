@@ -80,7 +80,7 @@ def _responses() -> dict[str, Any]:
                 " finished response; blanks before it keep the connection alive, and a client that goes away cancels"
                 " it. One that is deleted meanwhile is answered with 404.",
                 requestBody=body("CreateResponse", _EXAMPLE),
-                good={"200": answers.streamed(answers.json("Response", "Accepted, or finished."))},
+                good={"200": answers.streamed(answers.json("Response", "Accepted, or finished.", *answers.METERED))},
                 bad=(400, 403, 404, 413, 429),
             ),
             "get": keyed(

@@ -137,6 +137,35 @@ ENDPOINTS = (
                 "the response made with this Idempotency-Key was deleted",
                 "test_a_key_whose_response_was_deleted_says_so_rather_than_make_another",
             ),
+            *(
+                Refusal(429, code, f"{when}; type `{kind}`", proof)
+                for code, kind, when, proof in (
+                    (
+                        "rate_limit_exceeded",
+                        "requests",
+                        "over the project's requests per minute",
+                        "test_default_stays_inside_the_limit_and_then_is_refused_with_nothing_stored",
+                    ),
+                    (
+                        "rate_limit_exceeded",
+                        "tokens",
+                        "over its tokens per minute, by input and `max_output_tokens`",
+                        "test_tokens_are_reserved_by_estimate",
+                    ),
+                    (
+                        "rate_limit_exceeded",
+                        "tokens",
+                        "never inside them; with `x-should-retry: false`",
+                        "test_what_never_fits_is_refused_for_good",
+                    ),
+                    (
+                        "resource_unavailable",
+                        "requests",
+                        "the project's queue for the model is full",
+                        "test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue",
+                    ),
+                )
+            ),
             Refusal(
                 413,
                 "request_too_large",

@@ -164,8 +164,9 @@ PARENT = Parameter(
 TIER = Parameter(
     "service_tier",
     "`auto`, `default`, `flex`, `no-limit`; OpenAI's `priority`, `scale`, `fast`, `ultrafast`",
-    "how it is dispatched; the response says the tier it got. `no-limit` needs a key with the right, else 403; "
-    "`over-limit` is only said by responses",
+    "how it is dispatched; the response says the tier it got. Over the project's limits `auto` gets `over-limit` where "
+    "there is capacity to spare, else 429, as `default` does; `flex` takes no credits. `no-limit` needs a key with the "
+    "right, else 403; `over-limit` is only said by responses",
     good=(
         Good(None, "default"),
         Good("auto", "default"),
@@ -184,6 +185,9 @@ TIER = Parameter(
     proof=(
         "test_a_response_says_from_the_start_which_tier_it_got",
         "test_no_limit_is_for_keys_with_the_right_and_403_for_others",
+        "test_auto_is_over_limit_while_there_is_capacity_to_spare_and_then_refused",
+        "test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue",
+        "test_limits_do_not_apply_to_no_limit",
         "test_over_limit_is_never_asked_for_even_with_every_right",
     ),
 )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -261,7 +262,7 @@ def test_a_model_that_a_prompt_brings_counts_against_its_limits(limited: Api) ->
     assert answers[0].headers["x-ratelimit-remaining-requests"] == "2"
 
 
-def test_streams_and_foreground_answers_carry_the_headers(limited: Api) -> None:
+def test_a_stream_carries_the_headers_too(limited: Api) -> None:
     rated = key(limited, "rated")
 
     answer = limited.create(key=rated, stream=True)
@@ -269,6 +270,20 @@ def test_streams_and_foreground_answers_carry_the_headers(limited: Api) -> None:
     assert answer.mimetype == "text/event-stream"
     assert meters(answer, "requests")[:2] == ["1000", "999"]
     answer.close()
+
+
+def test_a_foreground_answer_carries_the_headers_too(limited: Api) -> None:
+    worker(limited.core)
+    rated = key(limited, "rated")
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(limited.create, key=rated, background=False)
+        ((response_id,),) = until(lambda: limited.sql("select id from responses"))
+        limited.run(response_id)
+        answer = asked.result()
+
+    assert answer.get_json()["status"] == "completed"
+    assert meters(answer, "requests")[:2] == ["1000", "999"]
+    assert meters(answer, "tokens")[0] == "100000"
 
 
 def test_credits_come_back_with_time_as_it_was_told(limited: Api) -> None:
