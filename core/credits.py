@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 ANSWER_S = 0.5
 # A bucket that nobody uses is full long before; one that is gone is made anew.
 _KEPT_MS = 3_600_000
-# An end is applied within seconds; for so long it is known not to be applied again.
-_APPLIED_KEPT_S = 86_400
+# Between a correction and its mark in Postgres a sweeper may die. The next one follows within seconds; what is applied
+# twice after this time is gone again in a minute, as all credits are.
+_APPLIED_KEPT_S = 600
 
 # Redis' own clock is the only one, so it does not matter whose process asks.
 _BUCKET = """

@@ -121,8 +121,8 @@ def table(stack: Stack, arrivals: Arrivals) -> str:
             given = {key[2]: n for key, n in arrivals.given.items() if key[:2] == (project, tier)} or {"-": 0}
             for position, (name, n) in enumerate(sorted(given.items())):
                 waits = stack.sql(
-                    "select extract(epoch from started_at - created_at)::float from responses r"
-                    " join projects p on p.id = r.project_id where p.name = %s and r.tier = %s and started_at is not null",
+                    "select extract(epoch from r.started_at - r.created_at)::float from responses r"
+                    " join projects p on p.id = r.project_id where p.name = %s and r.tier = %s and r.started_at is not null",
                     project,
                     name,
                 )
