@@ -18,8 +18,6 @@ from core.settings import Settings
 from core.store import admissions, ledger
 from core.tiers import Tier, Wish
 
-# Of a lane's slots, and of a model's concurrency, so much may be in use or wanted for there to be some to spare.
-SPARE_SHARE = 0.8
 # When to ask again where nobody can know when there will be room: in a full queue, or for spare capacity.
 LOOK_AGAIN_S = 5.0
 # Far from a full queue its count need not be exact, so creates need not wait for each other.
@@ -166,13 +164,14 @@ class Admission:
         return replace(grant, allowance=short.allowance, refusal=_reached(grant, model, short))
 
     def _spare(self, connection: Connection, model: str) -> bool:
-        admissions.lock(connection, f"spare:{tiers.LANE}")
+        lane = self._catalog.lanes.of(Tier.OVER_LIMIT)
+        admissions.lock(connection, f"spare:{lane}")
         return admissions.spare(
             connection,
-            tiers.LANE,
+            lane,
             model,
             concurrency=self._catalog.get(model).concurrency,
-            share=SPARE_SHARE,
+            reserve=tiers.RESERVE,
             worker_seen_s=self._settings.worker_seen_s,
         )
 

@@ -264,10 +264,12 @@ class Workers:
         self._database = database
         self._seen_s = seen_s
 
-    def stamp(self, worker_id: str, *, hostname: str, pid: int, slots: int) -> None:
+    def stamp(
+        self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
+    ) -> None:
         """Say that a worker is there; to be repeated well within `worker_seen_s`."""
         with self._database.connection() as connection:
-            workers.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=[tiers.LANE], slots=slots)
+            workers.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
 
     def leave(self, worker_id: str) -> None:
         """Say that a worker takes no more responses."""

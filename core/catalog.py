@@ -1,4 +1,4 @@
-"""The models this server offers, the model servers behind them, and projects' limits, from backburner.toml."""
+"""What backburner.toml says: models and the model servers behind them, projects' limits, tiers' lanes."""
 
 import os
 import tomllib
@@ -9,7 +9,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
 from core import errors
+from core.lanes import LaneName, Lanes
 from core.limits import ANY, Limits, ProjectLimits
+from core.tiers import Tier
 
 Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
 
@@ -82,6 +84,7 @@ class _File(BaseModel):
 
     models: dict[str, ModelConfig] = Field(default_factory=dict)
     projects: dict[str, ProjectConfig] = Field(default_factory=dict)
+    lanes: dict[Tier, LaneName] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _limits_are_of_models(self) -> Self:
@@ -92,11 +95,14 @@ class _File(BaseModel):
 
 
 class Catalog:
-    """The configured models by public name, and what projects may use of them."""
+    """The configured models by public name, what projects may use of them, and the lanes of tiers."""
 
-    def __init__(self, models: Mapping[str, ModelConfig], limits: ProjectLimits | None = None) -> None:
+    def __init__(
+        self, models: Mapping[str, ModelConfig], limits: ProjectLimits | None = None, lanes: Lanes | None = None
+    ) -> None:
         self.models = models
         self.limits = limits or ProjectLimits({})
+        self.lanes = lanes or Lanes({})
 
     def get(self, name: str) -> ModelConfig:
         """The model called `name`.
@@ -122,7 +128,8 @@ def load(path: Path | None) -> Catalog:
     try:
         raw = tomllib.loads(path.read_text())
         file = _File.model_validate(raw)
-        return Catalog(file.models, ProjectLimits({name: config.limits for name, config in file.projects.items()}))
+        limits = ProjectLimits({name: config.limits for name, config in file.projects.items()})
+        return Catalog(file.models, limits, Lanes(file.lanes))
     except OSError as error:
         raise errors.BadSettings(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:

@@ -106,12 +106,12 @@ class Creation:
         order = _Order(caller, request, repeat, wish, grant, ids.new("resp"), int(time.time()))
         created: Created | None = None
         try:
-            created, rung = self._database.again(lambda: self._try(order))
+            created, lane = self._database.again(lambda: self._try(order))
         finally:
             if created is None or created.id != order.response_id:
                 self._admission.give_back(caller, priced.model or "", grant)
-        if rung:
-            self._ring(order.response_id)
+        if lane is not None:
+            self._ring(order.response_id, lane)
         return created
 
     def _look_first(
@@ -134,13 +134,13 @@ class Creation:
 
         return self._database.again(look)
 
-    def _try(self, order: _Order) -> tuple[Created, bool]:
+    def _try(self, order: _Order) -> tuple[Created, str | None]:
         try:
             with self._database.transaction() as connection:
                 return self._write(connection, order)
         except psycopg.errors.UniqueViolation:
             # The first try had been committed: nobody else makes this ID.
-            return Created(order.response_id, None), False
+            return Created(order.response_id, None), None
         except psycopg.errors.ForeignKeyViolation as error:
             raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
 
@@ -164,8 +164,8 @@ class Creation:
             return Wish(Tier.FLEX)
         return tiers.wish(request.service_tier, caller.rights)
 
-    def _write(self, connection: Connection, order: _Order) -> tuple[Created, bool]:
-        """Write the row, or find whose it is already; whether it may be rung."""
+    def _write(self, connection: Connection, order: _Order) -> tuple[Created, str | None]:
+        """Write the row, or find whose it is already; the lane to ring it in, if it may be rung."""
         caller, request, repeat, response_id = order.caller, order.request, order.repeat, order.response_id
         if repeat is not None:
             taken = idempotency.take(
@@ -177,7 +177,7 @@ class Creation:
                 kept_s=KEY_KEPT_S,
             )
             if taken is not None and taken.response_id != response_id:
-                return _repeated(taken, repeat), False
+                return _repeated(taken, repeat), None
         resolved = prompts.resolve(connection, caller.project_id, request, self._settings)
         with resolved.naming():
             # What has no prompt was looked at before there was a transaction to hold open meanwhile.
@@ -187,17 +187,19 @@ class Creation:
             capabilities.check_context(whole.items, whole.own, request.model or "", model)
         admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.wish)
         first = document.first(response_id, request, admitted.tier, order.created_at)
-        if model.concurrency is not None:
-            # A model's limit is exact: its counting must not overlap with another's.
-            lanes.lock(connection, tiers.LANE)
-        values = self._values(caller, request, model, admitted, whole, first)
+        running = self._catalog.limits.of(caller.project, request.model or "").running
+        if model.concurrency is not None or running is not None:
+            # These limits are exact: their counting must not overlap with another's.
+            lanes.lock(connection)
+        values = self._values(caller, request, model, admitted, whole, first) | {"running": running}
         contents.insert(connection, caller.project_id, whole.contents)
         rung = store.insert(connection, values)
         needed = inputs.references(whole.items)
         if needed:
             contents.refer(connection, caller.project_id, response_id, needed)
             inputs.check_size(whole.items, contents.sizes(connection, response_id), self._settings)
-        return Created(response_id, str(values["document"]), admitted.allowance), rung
+        lane = self._catalog.lanes.of(admitted.tier) if rung else None
+        return Created(response_id, str(values["document"]), admitted.allowance), lane
 
     def _values(
         self,
@@ -218,7 +220,7 @@ class Creation:
             "project_id": caller.project_id,
             "background": request.background,
             "model": request.model,
-            "lane": tiers.LANE,
+            "lane": self._catalog.lanes.of(admitted.tier),
             "tier": admitted.tier.value,
             "run_s": model.timeouts.run,
             "queue_s": queue_s,
@@ -236,12 +238,13 @@ class Creation:
             "key_id": caller.key_id,
             "reserved_requests": admitted.reserved.requests,
             "reserved_tokens": admitted.reserved.tokens,
+            "reserve": tiers.RESERVE,
             "ringable": self._doorbell.rings,
         }
 
-    def _ring(self, response_id: str) -> None:
+    def _ring(self, response_id: str, lane: str) -> None:
         try:
-            self._dispatch.ring([response_id], tiers.LANE)
+            self._dispatch.ring([response_id], lane)
         except errors.StoreUnavailable:
             # It is accepted; a ring without an answer is taken back by the sweeper.
             return

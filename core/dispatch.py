@@ -15,19 +15,28 @@ BATCH = 200
 
 
 class Dispatch:
-    """Rings for waiting responses, within workers' slots, models' concurrency and tiers' weights."""
+    """Rings for waiting responses, within workers' slots, models' and projects' limits and tiers' weights."""
 
     def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
         self._database = database
         self._doorbell = doorbell
-        self._caps = {
-            name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None
+        limits = {
+            (project, model): limit.running
+            for project, table in catalog.limits.tables.items()
+            for model, limit in table.items()
         }
-        self._weights = {tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()}
-        self._worker_seen_s = worker_seen_s
+        self._rules = lanes.Rules(
+            weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
+            caps={name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None},
+            # Tables without this limit count where there is any: they lift what a wider one says.
+            running=limits if any(limits.values()) else {},
+            reserve=tiers.RESERVE,
+            worker_seen_s=worker_seen_s,
+            batch=BATCH,
+        )
 
-    def dispatch(self, lane: str = tiers.LANE) -> int:
-        """Ring for what may run now; how many.
+    def dispatch(self) -> int:
+        """Ring for what may run now, in all lanes; how many.
 
         Nothing is done while the broker is away.
 
@@ -37,16 +46,9 @@ class Dispatch:
         if not self._doorbell.rings:
             return 0
         with self._database.transaction() as connection:
-            lanes.lock(connection, lane)
-            rung = lanes.dispatch(
-                connection,
-                lane,
-                weights=self._weights,
-                caps=self._caps,
-                worker_seen_s=self._worker_seen_s,
-                limit=BATCH,
-            )
-        return self.ring(rung, lane)
+            lanes.lock(connection)
+            rung = lanes.dispatch(connection, self._rules)
+        return sum(self.ring(response_ids, lane) for lane, response_ids in rung.items())
 
     def ring(self, response_ids: list[str], lane: str) -> int:
         """Ring for responses that are stamped as rung; those that cannot be rung go back to waiting."""

@@ -4,7 +4,7 @@ import contextlib
 import time
 from typing import Any
 
-from core import audit, errors, ids, jsonio, tiers, transcript
+from core import audit, errors, ids, jsonio, transcript
 from core.audit import Act
 from core.catalog import Catalog
 from core.creation import waits_s
@@ -91,7 +91,7 @@ class Operations:
             act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
             audit_log.insert(connection, act, source.project_id)
         with contextlib.suppress(errors.StoreUnavailable):  # it waits there; the sweeper dispatches every second
-            self._dispatch.dispatch(tiers.LANE)
+            self._dispatch.dispatch()
         return new_id
 
     def _values(self, source: Source, new_id: str) -> dict[str, Any]:

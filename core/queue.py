@@ -27,8 +27,14 @@ _AWAY = (OperationalError, LimitExceeded, OSError)
 
 
 def queue_name(lane: str) -> str:
-    """The Celery queue of a lane."""
+    """The name of a lane's Celery queue."""
     return f"responses.{lane}"
+
+
+def lane_queue(lane: str) -> KombuQueue:
+    """The Celery queue of a lane."""
+    # Without an exchange of its own: its bindings would be lost with Redis, and then every ring.
+    return KombuQueue(queue_name(lane))
 
 
 def ping_queue(worker_id: str) -> KombuQueue:
@@ -37,8 +43,10 @@ def ping_queue(worker_id: str) -> KombuQueue:
     return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_KEPT_S)
 
 
-def celery_app(redis_url: str) -> Celery:
+def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
     """The Celery application of both ends, with nothing global about it.
+
+    A worker consumes the lanes it is given; to ring, none need be known beforehand.
 
     Early acknowledgement without a set of unacknowledged messages: nothing is redelivered behind our back and a
     broker's restart has nothing to restore. What is lost with it, Postgres knows and the sweeper rings again.
@@ -70,8 +78,8 @@ def celery_app(redis_url: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_publish_retry=False,
-        task_queues=[KombuQueue(queue_name(tiers.LANE))],
-        task_default_queue=queue_name(tiers.LANE),
+        task_queues=[lane_queue(lane) for lane in lanes],
+        task_default_queue=queue_name(lanes[0]),
         task_create_missing_queues=False,
         worker_send_task_events=True,
         task_send_sent_event=True,
@@ -104,6 +112,7 @@ class Doorbell:
     def ring(self, response_ids: Sequence[str], lane: str) -> list[str]:
         """Ring for each response; the IDs for which that failed."""
         rung = 0
+        queue: Any = lane_queue(lane)  # the stubs know names only
         try:
             with self._patience.trying(*_AWAY) as may_try:
                 if not may_try:
@@ -115,7 +124,7 @@ class Doorbell:
                             RUN_RESPONSE,
                             (response_id,),
                             task_id=response_id,
-                            queue=queue_name(lane),
+                            queue=queue,
                             producer=producer,
                             retry=False,
                         )

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     stall_s: float = Field(default=30, ge=1)
 
     worker_slots: int = Field(default=200, ge=1)
+    worker_lanes: str = ""  # separated by commas; none: all
     worker_connections: int = Field(default=4, ge=2)
     worker_health_port: int = Field(default=0, ge=0, le=65535)
     sweeper_health_port: int = Field(default=0, ge=0, le=65535)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from core import errors, tiers
+from core import errors
 from core.creation import KEY_KEPT_S
 from core.db import Database
 from core.dispatch import Dispatch
@@ -37,6 +37,8 @@ KEEP_UNSTORED_S = 60
 FORGET_WORKERS_S = 600
 # A circuit that nobody tries to close for so long is of no use to anybody.
 FORGET_CIRCUITS_S = 600
+# Turns longer ago say nothing about who is next.
+FORGET_TURNS_S = 600
 
 
 class Sweep:
@@ -50,6 +52,7 @@ class Sweep:
         self._endings = endings
         self._ledger = ledger
         self._settings = settings
+        self._unserved: frozenset[str] = frozenset()
 
     def run(self) -> None:
         """Ring again, dispatch, recover lost runs, end what is overdue, settle, forget workers, circuits and logs.
@@ -82,8 +85,13 @@ class Sweep:
 
     def _dispatch_waiting(self) -> None:
         for _ in range(DISPATCHES):
-            if not self._dispatch.dispatch(tiers.LANE):
+            if not self._dispatch.dispatch():
                 break
+        with self._database.connection() as connection:
+            unserved = frozenset(lanes.unserved(connection, self._settings.worker_seen_s))
+        for lane in sorted(unserved - self._unserved):
+            log.warning("nobody serves a lane", extra={"lane": lane})
+        self._unserved = unserved
 
     def _settle(self) -> None:
         for _ in range(SETTLEMENTS):
@@ -94,6 +102,7 @@ class Sweep:
         with self._database.connection() as connection:
             workers.delete_unseen(connection, FORGET_WORKERS_S)
             circuits.delete_old(connection, FORGET_CIRCUITS_S)
+            lanes.forget_turns(connection, FORGET_TURNS_S)
             responses.delete_unstored(connection, KEEP_UNSTORED_S, CLEANED)
             idempotency.delete_old(connection, KEY_KEPT_S, CLEANED)
 

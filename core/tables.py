@@ -130,6 +130,16 @@ responses = sa.Table(
         "model",
         postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and rung_at is not null)"),
     ),
+    # Of `flex`, dispatch takes what is due first.
+    sa.Index(
+        "responses_due_idx",
+        "lane",
+        "project_id",
+        "model",
+        "background",
+        "queued_until",
+        postgresql_where=sa.text("status = 'queued' and rung_at is null and tier = 'flex'"),
+    ),
     # No index on lease_until or rung_at's value: renewals stay heap-only updates.
     sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
     sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and rung_at is not null")),
@@ -246,6 +256,18 @@ workers = sa.Table(
     sa.Column("slots", sa.Integer, nullable=False),
     sa.Column("started_at", _instant, nullable=False, server_default=_now),
     sa.Column("seen_at", _instant, nullable=False, server_default=_now),
+)
+
+# Who had a turn, for as long as it matters who is next: few slots could not be shared by what runs alone.
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("tier", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, primary_key=True),
+    # The greatest of a tier: what its turns came to until then, each one divided by its weight.
+    sa.Column("charged", sa.Double, nullable=False),
+    sa.Column("had_at", _instant, nullable=False),
+    postgresql_with={"fillfactor": "50"},
 )
 
 # Where an item is found that a request refers to by its ID.

@@ -14,7 +14,7 @@ class Root(click.Group):
     """A group whose expected errors are one line, and whose larger subgroups are imported when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "audit", "keys", "projects", "prompts", "responses"]
+        return [*super().list_commands(ctx), "audit", "keys", "projects", "prompts", "responses", "top"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in {"keys", "projects", "audit"}:
@@ -29,6 +29,10 @@ class Root(click.Group):
             from app.cli_responses import responses
 
             return responses
+        if cmd_name == "top":
+            from app.cli_top import top
+
+            return top
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -81,11 +85,15 @@ def api() -> None:
 
 
 @main.command()
-def worker() -> None:
+@click.option(
+    "-Q", "--lanes", help="The lanes it serves, separated by commas; default: BACKBURNER_WORKER_LANES, or all."
+)
+def worker(lanes: str | None) -> None:
     """Run responses."""
     from worker.main import run
 
-    run(settings.load())
+    read = settings.load()
+    run(read if lanes is None else read.model_copy(update={"worker_lanes": lanes}))
 
 
 @main.command()

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -16,7 +17,7 @@ import orjson
 from celery import Celery, signals
 from celery.worker import state
 
-from core import errors, log, queue, tiers
+from core import errors, log, queue
 from core.bootstrap import Core, open_core, redis_url
 from core.health import Health, served
 from core.settings import PREFIX, Settings
@@ -41,8 +42,9 @@ _STOP_S = 5
 class Engine:
     """Everything of a worker that lives on the pool's loop."""
 
-    def __init__(self, core: Core, worker_id: str) -> None:
+    def __init__(self, core: Core, worker_id: str, lanes: Sequence[str]) -> None:
         self._core = core
+        self._lanes = lanes
         self._pool: AioPool | None = None
         self._worker_id = worker_id
         self._pulse = Pulse(core.attempts, core.bus, core.settings)
@@ -143,6 +145,7 @@ class Engine:
                 presence.stamp_for_ever(
                     self._core.workers,
                     self._worker_id,
+                    self._lanes,
                     settings.worker_slots,
                     settings.renew_every_s,
                     self._seen,
@@ -182,7 +185,8 @@ def run(settings: Settings) -> None:
     worker_id = f"worker-{secrets.token_hex(4)}@{socket.gethostname()}"
     with open_core(settings, connections=settings.worker_connections + 2) as core:
         core.schema.check()
-        app = queue.celery_app(redis_url(settings))
+        lanes = core.catalog.lanes.chosen(settings.worker_lanes)
+        app = queue.celery_app(redis_url(settings), lanes)
         app.conf.update(
             broker_transport="worker.redis_transport:Transport",
             worker_pool="worker.pool:AioPool",
@@ -195,13 +199,15 @@ def run(settings: Settings) -> None:
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
                 logger.warning("no key for the model server", extra={"model": name, "variable": model.api_key_env})
-        engine = Engine(core, worker_id)
+        engine = Engine(core, worker_id, lanes)
         tasks.register(app, engine.runner, engine.hearing.heard)
         _live_on_the_pool(engine, settings)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
-            logger.info("working", extra={"worker": worker_id, "slots": settings.worker_slots})
-            _consume(app, worker_id, settings)
+            logger.info(
+                "working", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
+            )
+            _consume(app, worker_id, lanes, settings)
     if engine.hearing.is_deaf:
         sys.exit(os.EX_TEMPFAIL)
 
@@ -239,14 +245,15 @@ def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
     signals.setup_logging.connect(lambda **_: None, weak=False)
 
 
-def _consume(app: Celery, worker_id: str, settings: Settings) -> None:
+def _consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
+    queues = [*map(queue.queue_name, lanes), queue.ping_queue(worker_id).name]
     status: int | None = app.start(
         [
             "--quiet",  # no banner among log lines
             "worker",
             f"--hostname={worker_id}",
             f"--concurrency={settings.worker_slots}",
-            f"--queues={queue.queue_name(tiers.LANE)},{queue.ping_queue(worker_id).name}",
+            f"--queues={','.join(queues)}",
             f"--loglevel={settings.log_level}",
             "--without-gossip",
             "--without-mingle",

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import redis.asyncio
 from redis.asyncio.client import PubSub
@@ -25,13 +25,18 @@ _PAUSE_S = 0.005
 
 
 async def stamp_for_ever(
-    workers: Workers, worker_id: str, slots: int, every_s: float, stamped: Callable[[], None]
+    workers: Workers,
+    worker_id: str,
+    lanes: Sequence[str],
+    slots: int,
+    every_s: float,
+    stamped: Callable[[], None],
 ) -> None:
     """Say every `every_s` seconds that this worker is there; call `stamped` each time it is said."""
     while True:
         try:
             await asyncio.to_thread(
-                workers.stamp, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots
+                workers.stamp, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots, lanes=lanes
             )
             stamped()
         except errors.StoreUnavailable as error:

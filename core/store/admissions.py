@@ -1,6 +1,7 @@
 """What admission counts: responses that wait, and capacity to spare."""
 
 from core.db import Connection
+from core.store.room import ROOM
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -23,34 +24,31 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
 
 
 # All that is unfinished counts against what is there: what waits will want it, too.
-_SPARE = """
+_SPARE = f"""
+with {ROOM}
 select not exists (select from circuits where model = %(model)s)
-    and (select count(*) from responses where lane = %(lane)s
-         and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
-      + (select count(*) from (select from responses where lane = %(lane)s
-         and status = 'queued' and rung_at is null limit 10000) waiting)
-        < %(share)s * (select coalesce(sum(slots), 0) from workers
-            where %(lane)s = any (lanes) and seen_at > now() - %(worker_seen_s)s * interval '1 s')
+    and coalesce((select n - reserve from lane_room where lane = %(lane)s), 0)
+        > (select count(*) from (select from responses where lane = %(lane)s
+           and status = 'queued' and rung_at is null limit 10000) waiting)
     and (%(concurrency)s::int is null
-        or (select count(*) from responses where lane = %(lane)s and model = %(model)s
-            and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
-         + (select count(*) from (select from responses where lane = %(lane)s and model = %(model)s
+        or (select count(*) from occupied where model = %(model)s)
+         + (select count(*) from (select from responses where model = %(model)s
             and status = 'queued' and rung_at is null limit 10000) waiting)
-            < %(share)s * %(concurrency)s)
+            < (1 - %(reserve)s) * %(concurrency)s)
 """
 
 
 def spare(
-    connection: Connection, lane: str, model: str, *, concurrency: int | None, share: float, worker_seen_s: float
+    connection: Connection, lane: str, model: str, *, concurrency: int | None, reserve: float, worker_seen_s: float
 ) -> bool:
-    """Whether less than `share` of a lane's live slots, and of its model's concurrency, is taken or wanted."""
+    """Whether `reserve`, a part of a lane's live slots and of its model's concurrency, stays free with one more."""
     row = connection.execute(
         _SPARE,
         {
             "lane": lane,
             "model": model,
             "concurrency": concurrency,
-            "share": share,
+            "reserve": reserve,
             "worker_seen_s": worker_seen_s,
         },
     ).fetchone()

@@ -1,29 +1,55 @@
 """Who may be rung now: the dispatch statement, and what takes a ring back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from core.db import Connection
+from core.store.room import ROOM
 
-# Stamps the next waiting rows of a lane as rung, as many as its live workers have room for.
+
+@dataclass(frozen=True)
+class Rules:
+    """What dispatch goes by, as it is configured.
+
+    Args:
+        weights: of tiers.
+        caps: what may run at once of a model, over all lanes.
+        running: what may run at once of a model in a project, by project's and model's names, either of which may be
+            "*"; the most precise pair that is there counts, and None is without limit.
+        reserve: the part of a lane's slots that over-limit responses leave free.
+        worker_seen_s: how long a worker is taken to be there after it was seen.
+        batch: how many are rung for at once, at the most.
+    """
+
+    weights: Mapping[str, float]
+    caps: Mapping[str, int]
+    running: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    reserve: float = 0.2
+    worker_seen_s: float = 15
+    batch: int = 200
+
+
+# Stamps the next waiting rows as rung, as many as live workers have room for.
 #   gates        models whose servers are away: they may take nothing, or one response that tries them (the probe)
 #   caps, room   what each limited model may still take
-#   groups       every (tier, project, model) with something waiting, by hopping through the waiting index
-#   candidates   the first few of each group: foreground before background, then by age
-#   ranked       by weight of tier, then the project with least running; no tier starves, each has a share
-_DISPATCH = """
+#   groups       every (lane, tier, project, model) with something waiting where there is room, by hopping through
+#                the waiting index
+#   limited      what projects may still take of each model
+#   candidates   the first few of each group: foreground before background, then by age; of flex, by deadline
+#   in_tier      the project with least running, then the one whose last turn is longest ago
+#   placed       tiers by weight: each turn costs 1 / weight, and the tier that comes out cheapest is next. One that
+#                was away begins where the others are. Who has its part of the slots already waits for those who have not
+#   spared       over-limit responses leave the reserve to others
+#   chosen       what fits into every set of lanes
+_DISPATCH = f"""
 with recursive weights (tier, weight) as (
     select * from unnest(%(tiers)s::text[], %(weights)s::float[])
 ), caps (model, cap) as (
     select * from unnest(%(models)s::text[], %(caps)s::int[])
-), busy as materialized (
-    select tier, project_id, model, count(*) as n from responses
-    where lane = %(lane)s and (status = 'in_progress' or (status = 'queued' and rung_at is not null))
-    group by tier, project_id, model
-), free as materialized (
-    select least(%(limit)s, greatest(0,
-        (select coalesce(sum(slots), 0) from workers
-         where %(lane)s = any (lanes) and seen_at > now() - %(worker_seen_s)s * interval '1 s')
-        - (select coalesce(sum(n), 0) from busy)))::bigint as n
+), limits (project, model, cap) as (
+    select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
+), {ROOM}, free as materialized (
+    select least(%(batch)s, max(n))::bigint as n from lane_room
 ), gates as materialized (
     select model, (open_until <= now() and not exists (
         select from responses r where r.id = circuits.probe
@@ -31,87 +57,137 @@ with recursive weights (tier, weight) as (
     from circuits
 ), room as (
     select model, min(n)::bigint as n from (
-        select caps.model, caps.cap - coalesce(sum(busy.n), 0) as n from caps left join busy using (model)
-        group by caps.model, caps.cap
-        union all select model, n from gates) limits
+        select c.model, c.cap - count(o.model) as n from caps c left join occupied o using (model)
+        group by c.model, c.cap
+        union all select model, n from gates) least_of
     group by model
 ), groups as (
-    (select tier, project_id, model from responses
-     where lane = %(lane)s and status = 'queued' and rung_at is null and (select n from free) > 0
-     order by tier, project_id, model limit 1)
+    (select first.* from lane_room l cross join lateral (
+        select r.lane, r.tier, r.project_id, r.model from responses r
+        where r.lane = l.lane and r.status = 'queued' and r.rung_at is null
+        order by r.lane, r.tier, r.project_id, r.model limit 1) first
+     where l.n > 0)
     union all
     select next.* from groups g cross join lateral (
-        select r.tier, r.project_id, r.model from responses r
-        where r.lane = %(lane)s and r.status = 'queued' and r.rung_at is null
+        select r.lane, r.tier, r.project_id, r.model from responses r
+        where r.lane = g.lane and r.status = 'queued' and r.rung_at is null
             and (r.tier, r.project_id, r.model) > (g.tier, g.project_id, g.model)
         order by r.tier, r.project_id, r.model limit 1) next
+), limited as (
+    select pair.project_id, pair.model, (said.cap - (
+        select count(*) from occupied o where o.project_id = pair.project_id and o.model = pair.model)) as n
+    from (select distinct project_id, model from groups where exists (select from limits)) pair
+    join projects p on p.id = pair.project_id
+    cross join lateral (
+        select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')
+        order by l.project = '*', l.model = '*' limit 1) said
+    where said.cap is not null
 ), candidates as (
-    select g.tier, g.project_id, g.model, room.n as model_room, waiting.id, waiting.background, waiting.available_at
-    from groups g left join room using (model) cross join lateral (
-        select r.id, r.background, r.available_at from responses r
-        where r.lane = %(lane)s and r.tier = g.tier and r.project_id = g.project_id and r.model = g.model
-            and r.status = 'queued' and r.rung_at is null and r.available_at <= now()
-        order by r.background, r.available_at
-        limit greatest(0, least((select n from free), room.n::bigint))) waiting
+    select g.*, room.n as model_room, limited.n as project_room, waiting.*
+    from groups g join lane_room using (lane) left join room using (model) left join limited using (project_id, model)
+    cross join lateral (select greatest(0, least((select n from free), room.n, limited.n, lane_room.n
+        - case g.tier when 'over-limit' then lane_room.reserve else 0 end)) as n) most
+    cross join lateral (
+        (select r.id, r.background, r.available_at as due from responses r
+         where g.tier <> 'flex' and r.lane = g.lane and r.tier = g.tier and r.project_id = g.project_id
+            and r.model = g.model and r.status = 'queued' and r.rung_at is null and r.available_at <= now()
+         order by r.background, r.available_at limit most.n)
+        union all
+        (select r.id, r.background, r.queued_until as due from responses r
+         where g.tier = 'flex' and r.lane = g.lane and r.tier = 'flex' and r.project_id = g.project_id
+            and r.model = g.model and r.status = 'queued' and r.rung_at is null and r.available_at <= now()
+         order by r.background, r.queued_until limit most.n)) waiting
 ), in_project as (
-    select c.*, coalesce(b.n, 0) + row_number() over (
-        partition by c.tier, c.project_id order by c.background, c.available_at) as project_rank
+    select c.*, coalesce(o.n, 0) + row_number() over (
+        partition by c.tier, c.project_id order by c.background, c.due, c.id) as project_rank
     from candidates c
-    left join (select project_id, sum(n) as n from busy group by project_id) b using (project_id)
-), ranked as (
-    select p.*, (coalesce(b.n, 0) + row_number() over (
-        partition by p.tier order by p.project_rank, p.background, p.available_at)) / w.weight as score
-    from in_project p join weights w using (tier)
-    left join (select tier, sum(n) as n from busy group by tier) b using (tier)
+    left join (select project_id, count(*) as n from occupied group by project_id) o using (project_id)
+), in_tier as (
+    select p.*, row_number() over (
+        partition by p.tier order by p.project_rank, t.had_at nulls first, p.background, p.due, p.id) as tier_rank
+    from in_project p left join turns t using (tier, project_id)
+), begins as (
+    select w.tier, w.weight, coalesce(o.n, 0) as running,
+        greatest(coalesce(t.charged, 0), max(t.charged - 1 / w.weight) over (), 0) as charged,
+        case when c.tier is not null then ceil((select sum(slots) from pools) * w.weight
+            / sum(w.weight) filter (where c.tier is not null) over ()) end as part
+    from weights w
+    left join (select tier, max(charged) as charged from turns group by tier) t using (tier)
+    left join (select tier, count(*) as n from occupied group by tier) o using (tier)
+    left join (select distinct tier from in_tier) c using (tier)
+), placed as (
+    select i.*, b.charged + i.tier_rank / b.weight as charged, row_number() over (
+        order by b.running + i.tier_rank > b.part, b.charged + i.tier_rank / b.weight, b.weight desc, i.tier) as place
+    from in_tier i join begins b using (tier)
+), in_limits as (
+    select p.*, row_number() over (partition by model order by place) as model_rank
+    from (select *, row_number() over (partition by project_id, model order by place) as pair_rank from placed) p
+    where project_room is null or pair_rank <= project_room
+), spared as (
+    select i.* from (
+        select *, row_number() over (partition by lane order by place) as lane_rank
+        from in_limits where model_room is null or model_rank <= model_room) i
+    join lane_room l using (lane)
+    where i.tier <> 'over-limit' or i.lane_rank <= l.n - l.reserve
 ), fitting as (
-    select r.*, row_number() over (
-        partition by r.model order by r.score, r.project_rank, r.background, r.available_at) as model_rank
-    from ranked r
-), chosen as (
-    select id from fitting where model_room is null or model_rank <= model_room
-    order by score, project_rank, background, available_at limit (select n from free)
+    select s.id, s.tier, s.project_id, s.charged, s.place
+    from (select s.*, sets.n as set_room, row_number() over (partition by sets.lanes order by s.place) as set_rank
+          from spared s join sets on s.lane = any (sets.lanes)) s
+    group by s.id, s.tier, s.project_id, s.charged, s.place having bool_and(s.set_rank <= s.set_room)
+), chosen as materialized (
+    select * from fitting order by place limit (select n from free)
 ), rung as (
     update responses set rung_at = now()
     where responses.id = any (array(select id from chosen)) and status = 'queued' and rung_at is null
-    returning id, model
+    returning id, model, lane
 ), probes as (
     update circuits set probe = rung.id from rung where rung.model = circuits.model
+), had as (
+    insert into turns (tier, project_id, charged, had_at)
+    select tier, project_id, max(charged), statement_timestamp() from (
+        select tier, project_id, charged from chosen
+        union all
+        select o.tier, o.project_id, 0 from (select distinct tier, project_id from occupied) o
+        left join turns t using (tier, project_id)
+        where t.tier is null or t.had_at < statement_timestamp() - interval '1 s') have
+    group by tier, project_id order by tier, project_id
+    on conflict (tier, project_id) do update
+    set charged = greatest(turns.charged, excluded.charged), had_at = excluded.had_at
 )
-select id from rung
+select lane, id from rung
 """
 
 
-def lock(connection: Connection, lane: str) -> None:
-    """Take the lane's dispatch lock until the transaction ends.
+def lock(connection: Connection) -> None:
+    """Take the lock of all dispatching until the transaction ends.
 
-    A statement of its own: the counts of the next one must see what the last holder committed.
+    One for all lanes: they share workers, models and projects' limits. A statement of its own: the counts of the next
+    one must see what the last holder committed.
     """
-    connection.execute("select pg_advisory_xact_lock(hashtextextended('lane:' || %s, 0))", (lane,))
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('dispatch', 0))")
 
 
-def dispatch(
-    connection: Connection,
-    lane: str,
-    *,
-    weights: Mapping[str, float],
-    caps: Mapping[str, int],
-    worker_seen_s: float,
-    limit: int,
-) -> list[str]:
-    """Stamp the waiting responses that may run now as rung; their IDs. The caller holds the lane's lock."""
+def dispatch(connection: Connection, rules: Rules) -> dict[str, list[str]]:
+    """Stamp the waiting responses that may run now as rung; their IDs by lane. The caller holds the lock."""
     rows = connection.execute(
         _DISPATCH,
         {
-            "lane": lane,
-            "tiers": list(weights),
-            "weights": list(weights.values()),
-            "models": list(caps),
-            "caps": list(caps.values()),
-            "worker_seen_s": worker_seen_s,
-            "limit": limit,
+            "tiers": list(rules.weights),
+            "weights": list(rules.weights.values()),
+            "models": list(rules.caps),
+            "caps": list(rules.caps.values()),
+            "limit_projects": [project for project, _ in rules.running],
+            "limit_models": [model for _, model in rules.running],
+            "limit_caps": list(rules.running.values()),
+            "reserve": rules.reserve,
+            "worker_seen_s": rules.worker_seen_s,
+            "batch": rules.batch,
         },
     )
-    return [str(row[0]) for row in rows]
+    rung: dict[str, list[str]] = {}
+    for lane, response_id in rows:
+        rung.setdefault(lane, []).append(response_id)
+    return rung
 
 
 _UNRING = """
@@ -131,3 +207,30 @@ def unring_unclaimed(connection: Connection, claim_within_s: float) -> int:
     """Put responses back to waiting that were rung and that nobody claimed in time; how many."""
     which = "rung_at < now() - %s * interval '1 s'"
     return connection.execute(_UNRING.format(which=which), (claim_within_s,)).rowcount
+
+
+_UNSERVED = """
+with recursive waiting as (
+    (select lane from responses where status = 'queued' and rung_at is null order by lane limit 1)
+    union all
+    select next.lane from waiting w cross join lateral (
+        select r.lane from responses r where r.status = 'queued' and r.rung_at is null and r.lane > w.lane
+        order by r.lane limit 1) next
+)
+select lane from waiting where not exists (
+    select from workers where waiting.lane = any (lanes) and seen_at > now() - %s * interval '1 s')
+"""
+
+
+def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
+    """The lanes in which responses wait, and that no live worker serves."""
+    return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
+
+
+def forget_turns(connection: Connection, after_s: float) -> None:
+    """Forget who had a turn so long ago that it says nothing about who is next."""
+    connection.execute(
+        "delete from turns where (tier, project_id) in (select tier, project_id from turns"
+        " where had_at < now() - %s * interval '1 s' for update skip locked)",
+        (after_s,),
+    )

@@ -6,11 +6,13 @@ from typing import Any
 from psycopg.rows import class_row
 
 from core.db import Connection
+from core.store.room import ROOM
 
-# Rung at once where nothing of this model waits, its servers are not away, and both the lane and the model have
-# room. The counts come last and in order of cost: `case` stops at the first that says no.
-_INSERT = """
-with new as (
+# Rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits that
+# could be run instead: of this model, and not held back by a limit of its own. In order of cost: `case` stops at the
+# first that says no.
+_INSERT = f"""
+with {ROOM}, new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
                            stored, followed_until, metadata, request, document, key_id, reserved_requests,
                            reserved_tokens, rung_at)
@@ -21,14 +23,13 @@ with new as (
         case
             when not %(ringable)s then null
             when exists (select from circuits where model = %(model)s) then null
-            when (select count(*) from responses
-                  where lane = %(lane)s and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
-                >= (select coalesce(sum(slots), 0) from workers
-                    where %(lane)s = any (lanes) and seen_at > now() - %(worker_seen_s)s * interval '1 s') then null
+            when not exists (select from lane_room where lane = %(lane)s
+                             and n > case %(tier)s::text when 'over-limit' then reserve else 0 end) then null
             when %(concurrency)s::int is not null
-                and (select count(*) from responses where lane = %(lane)s and model = %(model)s
-                     and (status = 'in_progress' or (status = 'queued' and rung_at is not null)))
-                >= %(concurrency)s::int then null
+                and (select count(*) from occupied where model = %(model)s) >= %(concurrency)s::int then null
+            when %(running)s::int is not null
+                and (select count(*) from occupied where model = %(model)s and project_id = %(project_id)s)
+                >= %(running)s::int then null
             when exists (select from responses where lane = %(lane)s and model = %(model)s
                          and status = 'queued' and rung_at is null) then null
             else now()

@@ -27,7 +27,7 @@ def stamp(connection: Connection, worker_id: str, *, hostname: str, pid: int, la
     connection.execute(
         "insert into workers (id, hostname, pid, lanes, slots) values (%s, %s, %s, %s, %s)"
         " on conflict (id) do update set seen_at = now()",
-        (worker_id, hostname, pid, list(lanes), slots),
+        (worker_id, hostname, pid, sorted(lanes), slots),
     )
 
 

@@ -1,0 +1,34 @@
+"""Add turns of tiers and projects, and an order by deadline for flex responses.
+
+Lock: responses, against writes while the index is made, which reads the whole table once. Deploy: before the code that
+reads them. Size: seconds for millions of responses.
+"""
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+UP = """
+create table turns (
+    tier text not null,
+    project_id text not null,
+    charged double precision not null,
+    had_at timestamptz not null,
+    primary key (tier, project_id)
+) with (fillfactor = 50);
+create index responses_due_idx on responses (lane, project_id, model, background, queued_until)
+    where status = 'queued' and rung_at is null and tier = 'flex';
+"""
+DOWN = """
+drop index responses_due_idx;
+drop table turns;
+"""
+
+
+def upgrade() -> None:
+    op.execute(UP)
+
+
+def downgrade() -> None:
+    op.execute(DOWN)
