@@ -6,7 +6,7 @@ Postgres is counted inside it.
 
 from dataclasses import dataclass, replace
 
-from core import errors, estimates, tiers
+from core import errors, estimates
 from core.allowance import NOTHING, Allowance, Cost
 from core.catalog import Catalog
 from core.credits import Credits, Taken, allowance_of
@@ -14,8 +14,8 @@ from core.db import Connection, Database
 from core.keys import Caller
 from core.limits import UNLIMITED, Limits
 from core.schemas.request import CreateResponse
-from core.settings import Settings
 from core.store import admissions, ledger
+from core.store.room import Rules
 from core.tiers import Tier, Wish
 
 # When to ask again where nobody can know when there will be room: in a full queue, or for spare capacity.
@@ -56,11 +56,11 @@ class Admitted:
 class Admission:
     """Decides which creates are taken, and in which tier."""
 
-    def __init__(self, database: Database, catalog: Catalog, credits: Credits, settings: Settings) -> None:
+    def __init__(self, database: Database, catalog: Catalog, credits: Credits, rules: Rules) -> None:
         self._database = database
         self._catalog = catalog
         self._credits = credits
-        self._settings = settings
+        self._rules = rules
 
     def limits(self, caller: Caller) -> bool:
         """Whether anything is limited for the caller's project."""
@@ -166,14 +166,7 @@ class Admission:
     def _spare(self, connection: Connection, model: str) -> bool:
         lane = self._catalog.lanes.of(Tier.OVER_LIMIT)
         admissions.lock(connection, f"spare:{lane}")
-        return admissions.spare(
-            connection,
-            lane,
-            model,
-            concurrency=self._catalog.get(model).concurrency,
-            reserve=tiers.RESERVE,
-            worker_seen_s=self._settings.worker_seen_s,
-        )
+        return admissions.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
 
     def give_back(self, caller: Caller, model: str, grant: Grant) -> None:
         """Give back what a create took that made no response.

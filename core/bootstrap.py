@@ -122,7 +122,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
                 database,
                 doorbell,
                 dispatch,
-                Admission(database, models, project_credits, settings),
+                Admission(database, models, project_credits, dispatch.rules),
                 models,
                 seals,
                 settings,

@@ -187,11 +187,11 @@ class Creation:
             capabilities.check_context(whole.items, whole.own, request.model or "", model)
         admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.wish)
         first = document.first(response_id, request, admitted.tier, order.created_at)
-        running = self._catalog.limits.of(caller.project, request.model or "").running
-        if model.concurrency is not None or running is not None:
+        limits = self._catalog.limits.of(caller.project, request.model or "")
+        if model.concurrency is not None or limits.running is not None:
             # These limits are exact: their counting must not overlap with another's.
             lanes.lock(connection)
-        values = self._values(caller, request, model, admitted, whole, first) | {"running": running}
+        values = self._values(caller, request, model, admitted, whole, first)
         contents.insert(connection, caller.project_id, whole.contents)
         rung = store.insert(connection, values)
         needed = inputs.references(whole.items)
@@ -234,12 +234,11 @@ class Creation:
             "events": "\n".join(jsonio.dumps(event) for event in numbered),
             "item_ids": whole.new_ids if request.store else [],
             "concurrency": model.concurrency,
-            "worker_seen_s": self._settings.worker_seen_s,
             "key_id": caller.key_id,
             "reserved_requests": admitted.reserved.requests,
             "reserved_tokens": admitted.reserved.tokens,
-            "reserve": tiers.RESERVE,
             "ringable": self._doorbell.rings,
+            **self._dispatch.rules.parameters,
         }
 
     def _ring(self, response_id: str, lane: str) -> None:

@@ -7,6 +7,7 @@ from core.catalog import Catalog
 from core.db import Database
 from core.queue import Doorbell
 from core.store import lanes
+from core.store.room import Rules
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Dispatch:
             for project, table in catalog.limits.tables.items()
             for model, limit in table.items()
         }
-        self._rules = lanes.Rules(
+        self.rules = Rules(
             weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
             caps={name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None},
             # Tables without this limit count where there is any: they lift what a wider one says.
@@ -47,7 +48,7 @@ class Dispatch:
             return 0
         with self._database.transaction() as connection:
             lanes.lock(connection)
-            rung = lanes.dispatch(connection, self._rules)
+            rung = lanes.dispatch(connection, self.rules)
         return sum(self.ring(response_ids, lane) for lane, response_ids in rung.items())
 
     def ring(self, response_ids: list[str], lane: str) -> int:

@@ -2,6 +2,8 @@
 
 import contextlib
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from core import audit, errors, ids, jsonio, transcript
@@ -16,10 +18,21 @@ from core.schemas import document
 from core.schemas.request import BackgroundOptions
 from core.settings import Settings
 from core.store import audit as audit_log
+from core.store import lanes
+from core.store import load as counts
 from core.store import operations as store
 from core.store.operations import Run, Shown, Source
 
-__all__ = ["Operations", "Run", "Shown"]
+__all__ = ["Load", "Operations", "Run", "Shown"]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What waits, what runs, who works, and the lanes in which responses wait for nobody."""
+
+    groups: list[counts.Group]
+    workers: list[counts.Serving]
+    unserved: Collection[str]
 
 
 class Operations:
@@ -40,6 +53,14 @@ class Operations:
         """The newest responses, newest first, also those that are not stored for clients."""
         with self._database.connection() as connection:
             return store.newest(connection, project=project, status=status, model=model, limit=limit)
+
+    def load(self) -> Load:
+        """What waits and what runs now."""
+        seen_s = self._settings.worker_seen_s
+        with self._database.connection() as connection:
+            return Load(
+                counts.groups(connection), counts.workers(connection, seen_s), lanes.unserved(connection, seen_s)
+            )
 
     def show(self, response_id: str) -> tuple[Shown, list[Run]]:
         """A response and every attempt at it.

@@ -128,6 +128,7 @@ responses = sa.Table(
         "tier",
         "project_id",
         "model",
+        postgresql_include=["worker_id"],
         postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and rung_at is not null)"),
     ),
     # Of `flex`, dispatch takes what is due first.

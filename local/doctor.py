@@ -17,7 +17,7 @@ from core.bootstrap import database_url, redis_url
 from core.catalog import Catalog
 from core.db import Database
 from core.settings import PREFIX, Settings
-from core.store import circuits, workers
+from core.store import circuits, lanes, workers
 from local import environment, ports, web
 
 OLDEST_PYTHON = (3, 11)
@@ -141,13 +141,21 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     with database.connection() as connection:
         live = workers.live(connection, seen_s)
         away = circuits.all_open(connection)
+        unserved = lanes.unserved(connection, seen_s)
     if live:
-        yield Finding("workers", ", ".join(f"{worker.hostname} pid {worker.pid}" for worker in live))
+        yield Finding("workers", "; ".join(map(_worker, live)))
     else:
         yield Finding("workers", f"none seen for {seen_s:g} s", "Start one: backburner worker")
+    for lane in unserved if live else ():
+        mend = f"Start one: backburner worker -Q {lane}; else they fail at their deadlines."
+        yield Finding("lane", f"{lane}: responses wait in it, and no worker serves it", mend)
     for circuit in away:
         found = f"{circuit.model}: its servers were away {circuit.failures} times in a row; {circuit.cause}"
         yield Finding("circuit", found, "Mend or start its model server; what waits then goes on by itself.")
+
+
+def _worker(worker: workers.Worker) -> str:
+    return f"{worker.hostname} pid {worker.pid}, {worker.slots} slots for {', '.join(worker.lanes)}"
 
 
 def _redis(read: Settings) -> Finding:

@@ -1,7 +1,7 @@
 """What admission counts: responses that wait, and capacity to spare."""
 
 from core.db import Connection
-from core.store.room import ROOM
+from core.store.room import ROOM, Rules
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -24,33 +24,25 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
 
 
 # All that is unfinished counts against what is there: what waits will want it, too.
-_SPARE = f"""
-with {ROOM}
+_SPARE = """
+with {room}
 select not exists (select from circuits where model = %(model)s)
     and coalesce((select n - reserve from lane_room where lane = %(lane)s), 0)
         > (select count(*) from (select from responses where lane = %(lane)s
            and status = 'queued' and rung_at is null limit 10000) waiting)
     and (%(concurrency)s::int is null
-        or (select count(*) from occupied where model = %(model)s)
+        or (select coalesce(sum(n), 0) from occupied where model = %(model)s)
          + (select count(*) from (select from responses where model = %(model)s
             and status = 'queued' and rung_at is null limit 10000) waiting)
             < (1 - %(reserve)s) * %(concurrency)s)
 """
+_SPARE = _SPARE.format(room=ROOM)
 
 
-def spare(
-    connection: Connection, lane: str, model: str, *, concurrency: int | None, reserve: float, worker_seen_s: float
-) -> bool:
-    """Whether `reserve`, a part of a lane's live slots and of its model's concurrency, stays free with one more."""
+def spare(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:
+    """Whether the reserve, a part of a lane's live slots and of its model's concurrency, stays free with one more."""
     row = connection.execute(
-        _SPARE,
-        {
-            "lane": lane,
-            "model": model,
-            "concurrency": concurrency,
-            "reserve": reserve,
-            "worker_seen_s": worker_seen_s,
-        },
+        _SPARE, {"lane": lane, "model": model, "concurrency": concurrency, **rules.parameters}
     ).fetchone()
     assert row is not None
     return bool(row[0])

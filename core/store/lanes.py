@@ -1,33 +1,9 @@
 """Who may be rung now: the dispatch statement, and what takes a ring back."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 
 from core.db import Connection
-from core.store.room import ROOM
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What dispatch goes by, as it is configured.
-
-    Args:
-        weights: of tiers.
-        caps: what may run at once of a model, over all lanes.
-        running: what may run at once of a model in a project, by project's and model's names, either of which may be
-            "*"; the most precise pair that is there counts, and None is without limit.
-        reserve: the part of a lane's slots that over-limit responses leave free.
-        worker_seen_s: how long a worker is taken to be there after it was seen.
-        batch: how many are rung for at once, at the most.
-    """
-
-    weights: Mapping[str, float]
-    caps: Mapping[str, int]
-    running: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    reserve: float = 0.2
-    worker_seen_s: float = 15
-    batch: int = 200
-
+from core.store.room import LIMIT, ROOM, Rules
 
 # Stamps the next waiting rows as rung, as many as live workers have room for.
 #   gates        models whose servers are away: they may take nothing, or one response that tries them (the probe)
@@ -38,17 +14,15 @@ class Rules:
 #   candidates   the first few of each group: foreground before background, then by age; of flex, by deadline
 #   in_tier      the project with least running, then the one whose last turn is longest ago
 #   placed       tiers by weight: each turn costs 1 / weight, and the tier that comes out cheapest is next. One that
-#                was away begins where the others are. Who has its part of the slots already waits for those who have not
+#                was away has saved up one turn at the most. One that has its part of the slots lets others go first
 #   spared       over-limit responses leave the reserve to others
 #   chosen       what fits into every set of lanes
-_DISPATCH = f"""
+_DISPATCH = """
 with recursive weights (tier, weight) as (
     select * from unnest(%(tiers)s::text[], %(weights)s::float[])
 ), caps (model, cap) as (
     select * from unnest(%(models)s::text[], %(caps)s::int[])
-), limits (project, model, cap) as (
-    select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
-), {ROOM}, free as materialized (
+), {room}, free as materialized (
     select least(%(batch)s, max(n))::bigint as n from lane_room
 ), gates as materialized (
     select model, (open_until <= now() and not exists (
@@ -57,7 +31,7 @@ with recursive weights (tier, weight) as (
     from circuits
 ), room as (
     select model, min(n)::bigint as n from (
-        select c.model, c.cap - count(o.model) as n from caps c left join occupied o using (model)
+        select c.model, c.cap - coalesce(sum(o.n), 0) as n from caps c left join occupied o using (model)
         group by c.model, c.cap
         union all select model, n from gates) least_of
     group by model
@@ -75,12 +49,11 @@ with recursive weights (tier, weight) as (
         order by r.tier, r.project_id, r.model limit 1) next
 ), limited as (
     select pair.project_id, pair.model, (said.cap - (
-        select count(*) from occupied o where o.project_id = pair.project_id and o.model = pair.model)) as n
+        select coalesce(sum(o.n), 0) from occupied o where o.project_id = pair.project_id and o.model = pair.model
+        ))::bigint as n
     from (select distinct project_id, model from groups where exists (select from limits)) pair
     join projects p on p.id = pair.project_id
-    cross join lateral (
-        select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')
-        order by l.project = '*', l.model = '*' limit 1) said
+    {limit}
     where said.cap is not null
 ), candidates as (
     select g.*, room.n as model_room, limited.n as project_room, waiting.*
@@ -101,19 +74,19 @@ with recursive weights (tier, weight) as (
     select c.*, coalesce(o.n, 0) + row_number() over (
         partition by c.tier, c.project_id order by c.background, c.due, c.id) as project_rank
     from candidates c
-    left join (select project_id, count(*) as n from occupied group by project_id) o using (project_id)
+    left join (select project_id, sum(n)::bigint as n from occupied group by project_id) o using (project_id)
 ), in_tier as (
     select p.*, row_number() over (
         partition by p.tier order by p.project_rank, t.had_at nulls first, p.background, p.due, p.id) as tier_rank
     from in_project p left join turns t using (tier, project_id)
 ), begins as (
     select w.tier, w.weight, coalesce(o.n, 0) as running,
-        greatest(coalesce(t.charged, 0), max(t.charged - 1 / w.weight) over (), 0) as charged,
+        greatest(t.charged, max(t.charged - 1 / w.weight) over () - 1 / w.weight, 0) as charged,
         case when c.tier is not null then ceil((select sum(slots) from pools) * w.weight
             / sum(w.weight) filter (where c.tier is not null) over ()) end as part
     from weights w
     left join (select tier, max(charged) as charged from turns group by tier) t using (tier)
-    left join (select tier, count(*) as n from occupied group by tier) o using (tier)
+    left join (select tier, sum(n)::bigint as n from occupied group by tier) o using (tier)
     left join (select distinct tier from in_tier) c using (tier)
 ), placed as (
     select i.*, b.charged + i.tier_rank / b.weight as charged, row_number() over (
@@ -149,13 +122,15 @@ with recursive weights (tier, weight) as (
         union all
         select o.tier, o.project_id, 0 from (select distinct tier, project_id from occupied) o
         left join turns t using (tier, project_id)
-        where t.tier is null or t.had_at < statement_timestamp() - interval '1 s') have
+        where (t.tier is null or t.had_at < statement_timestamp() - interval '1 s')
+            and exists (select from responses where status = 'queued' and rung_at is null)) have
     group by tier, project_id order by tier, project_id
     on conflict (tier, project_id) do update
     set charged = greatest(turns.charged, excluded.charged), had_at = excluded.had_at
 )
 select lane, id from rung
 """
+_DISPATCH = _DISPATCH.format(room=ROOM, limit=LIMIT)
 
 
 def lock(connection: Connection) -> None:
@@ -164,7 +139,11 @@ def lock(connection: Connection) -> None:
     One for all lanes: they share workers, models and projects' limits. A statement of its own: the counts of the next
     one must see what the last holder committed.
     """
-    connection.execute("select pg_advisory_xact_lock(hashtextextended('dispatch', 0))")
+    # Planning the statement would take longer than running it: it is planned once a connection.
+    connection.execute(
+        "select pg_advisory_xact_lock(hashtextextended('dispatch', 0)),"
+        " set_config('plan_cache_mode', 'force_generic_plan', true)"
+    )
 
 
 def dispatch(connection: Connection, rules: Rules) -> dict[str, list[str]]:
@@ -176,13 +155,9 @@ def dispatch(connection: Connection, rules: Rules) -> dict[str, list[str]]:
             "weights": list(rules.weights.values()),
             "models": list(rules.caps),
             "caps": list(rules.caps.values()),
-            "limit_projects": [project for project, _ in rules.running],
-            "limit_models": [model for _, model in rules.running],
-            "limit_caps": list(rules.running.values()),
-            "reserve": rules.reserve,
-            "worker_seen_s": rules.worker_seen_s,
             "batch": rules.batch,
-        },
+        }
+        | rules.parameters,
     )
     rung: dict[str, list[str]] = {}
     for lane, response_id in rows:

@@ -6,13 +6,17 @@ from typing import Any
 from psycopg.rows import class_row
 
 from core.db import Connection
-from core.store.room import ROOM
+from core.store.room import LIMIT, ROOM
 
-# Rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits that
-# could be run instead: of this model, and not held back by a limit of its own. In order of cost: `case` stops at the
-# first that says no.
-_INSERT = f"""
-with {ROOM}, new as (
+# Rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits of its
+# model that could be run instead: what a limit of its own holds back keeps nobody else waiting. In order of cost:
+# `case` stops at the first that says no.
+_INSERT = """
+with {room}, used_up as materialized (
+    select p.id as project_id from projects p
+    join occupied pair on pair.project_id = p.id and pair.model = %(model)s {limit}
+    group by p.id, said.cap having sum(pair.n) >= said.cap
+), new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
                            stored, followed_until, metadata, request, document, key_id, reserved_requests,
                            reserved_tokens, rung_at)
@@ -26,12 +30,12 @@ with {ROOM}, new as (
             when not exists (select from lane_room where lane = %(lane)s
                              and n > case %(tier)s::text when 'over-limit' then reserve else 0 end) then null
             when %(concurrency)s::int is not null
-                and (select count(*) from occupied where model = %(model)s) >= %(concurrency)s::int then null
-            when %(running)s::int is not null
-                and (select count(*) from occupied where model = %(model)s and project_id = %(project_id)s)
-                >= %(running)s::int then null
+                and (select sum(n) from occupied where model = %(model)s) >= %(concurrency)s::int then null
+            when exists (select from used_up where project_id = %(project_id)s) then null
             when exists (select from responses where lane = %(lane)s and model = %(model)s
-                         and status = 'queued' and rung_at is null) then null
+                         and status = 'queued' and rung_at is null and available_at <= now()
+                         and (tier <> 'over-limit' or %(tier)s = 'over-limit')
+                         and project_id <> all (array(select project_id from used_up))) then null
             else now()
         end
     returning id, rung_at
@@ -46,6 +50,7 @@ with {ROOM}, new as (
 )
 select rung_at is not null from new
 """
+_INSERT = _INSERT.format(room=ROOM, limit=LIMIT)
 
 
 def insert(connection: Connection, values: dict[str, Any]) -> bool:

@@ -1,20 +1,61 @@
 """Room for more: what workers have free in each lane, as the beginning of other statements."""
 
-OCCUPIES = "(status = 'in_progress' or (status = 'queued' and rung_at is not null))"
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-# Takes the parameters `worker_seen_s` and `reserve`. Only live workers count, each without what runs on it.
+
+@dataclass(frozen=True)
+class Rules:
+    """What dispatch goes by, as it is configured.
+
+    Args:
+        weights: of tiers.
+        caps: what may run at once of a model, over all lanes.
+        running: what may run at once of a model in a project, by project's and model's names, either of which may be
+            "*"; the most precise pair that is there counts, and None is without limit.
+        reserve: the part of a lane's slots that over-limit responses leave free.
+        worker_seen_s: how long a worker is taken to be there after it was seen.
+        batch: how many are rung for at once, at the most.
+    """
+
+    weights: Mapping[str, float]
+    caps: Mapping[str, int]
+    running: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    reserve: float = 0.2
+    worker_seen_s: float = 15
+    batch: int = 200
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What every statement takes that asks for room."""
+        return {
+            "limit_projects": [project for project, _ in self.running],
+            "limit_models": [model for _, model in self.running],
+            "limit_caps": list(self.running.values()),
+            "reserve": self.reserve,
+            "worker_seen_s": self.worker_seen_s,
+        }
+
+
+# Takes the parameters of `Rules.parameters`. Only live workers count, each without what runs on it.
+#   limits      what may run at once of a model in a project; "*" is any
 #   occupied    what runs, and what is rung: it will take a slot of whichever worker hears it
 #   pools       workers that serve the same lanes
 #   sets        lanes together: what is rung for them must fit into the workers that serve any of them. A worker's
 #               slots are so never promised twice, and workers of one lane alone are still made full use of
 #   lane_room   what may be rung for a lane, and how much of it over-limit responses leave to others
-ROOM = f"""
-occupied as materialized (
-    select lane, tier, project_id, model, worker_id from responses where {OCCUPIES}
+ROOM = """
+limits (project, model, cap) as (
+    select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
+), occupied as materialized (
+    select lane, tier, project_id, model, worker_id, count(*) as n from responses
+    where status = 'in_progress' or (status = 'queued' and rung_at is not null)
+    group by lane, tier, project_id, model, worker_id
 ), pools as materialized (
     select w.lanes, sum(w.slots) as slots, sum(greatest(0, w.slots - coalesce(running.n, 0))) as free
     from workers w left join (
-        select worker_id, count(*) as n from occupied where worker_id is not null group by worker_id
+        select worker_id, sum(n) as n from occupied where worker_id is not null group by worker_id
     ) running on running.worker_id = w.id
     where w.seen_at > now() - %(worker_seen_s)s * interval '1 s'
     group by w.lanes
@@ -24,7 +65,7 @@ occupied as materialized (
 ), sets as materialized (
     select members.lanes,
         (select sum(free) from pools where pools.lanes && members.lanes)
-            - (select count(*) from occupied where worker_id is null and lane = any (members.lanes)) as n
+            - (select coalesce(sum(n), 0) from occupied where worker_id is null and lane = any (members.lanes)) as n
     from (
         select array_agg(served.lane) as lanes
         from generate_series(1, (1 << (select count(*) from served)::int) - 1) mask
@@ -36,4 +77,11 @@ occupied as materialized (
         (select ceil(sum(slots) * %(reserve)s) from pools where s.lane = any (pools.lanes))::bigint as reserve
     from served s
 )
+"""
+
+# The limit of a project `p` for the model of a `pair`, in a statement that begins with ROOM.
+LIMIT = """
+cross join lateral (
+    select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')
+    order by l.project = '*', l.model = '*' limit 1) said
 """

@@ -1,6 +1,6 @@
-"""Add turns of tiers and projects, and an order by deadline for flex responses.
+"""Add turns of tiers and projects, an order by deadline for flex responses, and who occupies slots to its index.
 
-Lock: responses, against writes while the index is made, which reads the whole table once. Deploy: before the code that
+Lock: responses, against writes while the indexes are made, which reads the whole table twice. Deploy: before the code that
 reads them. Size: seconds for millions of responses.
 """
 
@@ -19,8 +19,14 @@ create table turns (
 ) with (fillfactor = 50);
 create index responses_due_idx on responses (lane, project_id, model, background, queued_until)
     where status = 'queued' and rung_at is null and tier = 'flex';
+drop index responses_busy_idx;
+create index responses_busy_idx on responses (lane, tier, project_id, model) include (worker_id)
+    where status = 'in_progress' or (status = 'queued' and rung_at is not null);
 """
 DOWN = """
+drop index responses_busy_idx;
+create index responses_busy_idx on responses (lane, tier, project_id, model)
+    where status = 'in_progress' or (status = 'queued' and rung_at is not null);
 drop index responses_due_idx;
 drop table turns;
 """

@@ -1,6 +1,8 @@
 """Short ways to drive the engine in a test's own process."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import psycopg
 
 from core import item_events, jsonio, transcript
 from core.attempts import Attempt, Batch
@@ -11,16 +13,36 @@ from core.keys import Caller
 from core.lifecycle import Status
 from core.schemas import document
 from core.schemas.request import CreateResponse
+from core.settings import Settings
 
 
 def caller(core: Core, project: str = "default") -> Caller:
     return core.keys.caller(core.keys.create(project=project))
 
 
-def worker(core: Core, name: str = "w1", slots: int = 100) -> str:
+def worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] = ("default",)) -> str:
     """A worker that is there, as far as Postgres knows."""
-    core.workers.stamp(name, hostname="here", pid=1, slots=slots)
+    core.workers.stamp(name, hostname="here", pid=1, slots=slots, lanes=lanes)
     return name
+
+
+def backlog(settings: Settings, response_id: str, n: int) -> None:
+    """Make many copies of a response that waits, with its log, faster than they could be created."""
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        copy_waiting(connection, response_id, n)
+
+
+def copy_waiting(connection: psycopg.Connection, response_id: str, n: int) -> None:
+    columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, available_at, metadata, request"
+    connection.execute(
+        f"with copies as (insert into responses (id, {columns}, document)"
+        f" select 'resp_' || md5(id || i), {columns}, replace(document, id, 'resp_' || md5(id || i))"
+        " from responses, generate_series(1, %(n)s) i where id = %(id)s returning id)"
+        " insert into response_events (response_id, first_seq, n, attempt, data)"
+        " select copies.id, first_seq, n, attempt, replace(data, response_id, copies.id)"
+        " from copies, response_events where response_id = %(id)s",
+        {"n": n, "id": response_id},
+    )
 
 
 def submit(core: Core, who: Caller, **fields: object) -> str:
