@@ -1,69 +1,12 @@
-"""The schema: tables, columns, constraints and indexes. Rows are read and written in core/store."""
+"""Responses, their events and attempts, and what they are made of."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from core.lifecycle import Status
+from core.tables.base import INSTANT, NOW, metadata
 
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-_instant = sa.DateTime(timezone=True)
-_now = sa.text("now()")
 _statuses = ", ".join(f"'{status}'" for status in Status)
-
-projects = sa.Table(
-    "projects",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("created_at", _instant, nullable=False, server_default=_now),
-)
-
-api_keys = sa.Table(
-    "api_keys",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
-    sa.Column("hint", sa.Text, nullable=False),  # its last characters, to tell keys apart
-    sa.Column("rights", ARRAY(sa.Text), nullable=False, server_default="{}"),
-    sa.Column("created_at", _instant, nullable=False, server_default=_now),
-    sa.Column("revoked_at", _instant),
-    sa.Column("name", sa.Text),  # whatever its maker calls it
-    sa.Column("rotated_at", _instant),
-)
-
-# The projects a key may use besides its own.
-api_key_projects = sa.Table(
-    "api_key_projects",
-    metadata,
-    sa.Column("key_id", sa.Text, sa.ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), primary_key=True, index=True),
-)
-
-# What keys and operators did; never a secret, never a content.
-audit_log = sa.Table(
-    "audit_log",
-    metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("at", _instant, nullable=False, server_default=_now, index=True),
-    sa.Column("actor", sa.Text, nullable=False),  # a key's ID, or `operator`
-    sa.Column("os_user", sa.Text),  # of an operator
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("object_id", sa.Text, nullable=False),
-    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id")),
-    sa.Column("request_id", sa.Text),  # of a key's request
-    sa.Column("details", JSONB, nullable=False, server_default="{}"),
-    sa.Index(None, "project_id", "at"),
-)
 
 responses = sa.Table(
     "responses",
@@ -79,21 +22,21 @@ responses = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # lost leases: the budget
     sa.Column("waits", sa.Integer, nullable=False, server_default="0"),  # hand-backs for the model server
     sa.Column("worker_id", sa.Text),
-    sa.Column("lease_until", _instant),
+    sa.Column("lease_until", INSTANT),
     sa.Column("run_s", sa.Double, nullable=False),  # clock of one run
-    sa.Column("run_until", _instant),  # end of the run under way
-    sa.Column("queued_until", _instant, nullable=False),  # clock of the wait for a worker
-    sa.Column("ends_by", _instant, nullable=False),  # clock of the whole
-    sa.Column("available_at", _instant, nullable=False, server_default=_now),
-    sa.Column("rung_at", _instant),  # null while queued: waiting in Postgres for its turn
+    sa.Column("run_until", INSTANT),  # end of the run under way
+    sa.Column("queued_until", INSTANT, nullable=False),  # clock of the wait for a worker
+    sa.Column("ends_by", INSTANT, nullable=False),  # clock of the whole
+    sa.Column("available_at", INSTANT, nullable=False, server_default=NOW),
+    sa.Column("rung_at", INSTANT),  # null while queued: waiting in Postgres for its turn
     sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: never found by its ID
-    sa.Column("followed_until", _instant),  # foreground: somebody waits for it until then, at least
+    sa.Column("followed_until", INSTANT),  # foreground: somebody waits for it until then, at least
     sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # the document's, to list by
     sa.Column("request", sa.Text, nullable=False),  # JSON, validated and with defaults
     sa.Column("document", sa.Text, nullable=False),  # JSON a poll returns; while running, what it starts from
-    sa.Column("created_at", _instant, nullable=False, server_default=_now),
-    sa.Column("started_at", _instant),
-    sa.Column("finished_at", _instant),
+    sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
+    sa.Column("started_at", INSTANT),
+    sa.Column("finished_at", INSTANT),
     sa.Column("events_n", sa.Integer),  # how many events its log had, once they were deleted
     sa.Column("key_id", sa.Text),  # whose it is; the key may be revoked
     # Of the project's credits, when it was created; nothing where its tier takes none or nothing is limited.
@@ -202,8 +145,8 @@ attempts = sa.Table(
     sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("worker_id", sa.Text, nullable=False),
-    sa.Column("started_at", _instant, nullable=False, server_default=_now),
-    sa.Column("ended_at", _instant),
+    sa.Column("started_at", INSTANT, nullable=False, server_default=NOW),
+    sa.Column("ended_at", INSTANT),
     sa.Column("outcome", sa.Text),  # completed, incomplete, failed, cancelled, lost, handed_back, waited
     sa.Column("cause", sa.Text),  # precise, for operators
     sa.Column("error_code", sa.Text),  # the wire's, should this cause become the response's end
@@ -213,62 +156,6 @@ attempts = sa.Table(
     sa.Column("reasoning_tokens", sa.BigInteger),  # of the output
     sa.Column("usage_estimated", sa.Boolean),
     sa.Column("dropped", ARRAY(sa.Text)),  # IDs of the items a truncation left out, oldest first
-)
-
-# What each response that ended used, over all its attempts: written with its end, and kept when it is deleted.
-usage_ledger = sa.Table(
-    "usage_ledger",
-    metadata,
-    sa.Column("response_id", sa.Text, primary_key=True),
-    sa.Column("project_id", sa.Text, nullable=False),
-    sa.Column("key_id", sa.Text),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("tier", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("created_at", _instant, nullable=False),
-    sa.Column("ended_at", _instant, nullable=False, server_default=_now),
-    sa.Column("day", sa.Date, nullable=False),  # of the end, in UTC
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("input_tokens", sa.BigInteger, nullable=False),
-    sa.Column("output_tokens", sa.BigInteger, nullable=False),
-    sa.Column("cached_tokens", sa.BigInteger, nullable=False),
-    sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
-    sa.Column("usage_estimated", sa.Boolean, nullable=False),  # in part at least
-    sa.Column("reserved_requests", sa.Integer, nullable=False),
-    sa.Column("reserved_tokens", sa.BigInteger, nullable=False),
-    # What its project's credits were told so far; null where they have nothing to do with it.
-    sa.Column("charged_tokens", sa.BigInteger),
-    sa.Index(None, "project_id", "model", "created_at"),
-    sa.Index(None, "day", postgresql_using="brin"),
-    sa.Index(
-        "usage_ledger_unsettled_idx",
-        "response_id",
-        postgresql_where=sa.text("charged_tokens <> input_tokens + output_tokens"),
-    ),
-)
-
-workers = sa.Table(
-    "workers",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("hostname", sa.Text, nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("lanes", ARRAY(sa.Text), nullable=False),
-    sa.Column("slots", sa.Integer, nullable=False),
-    sa.Column("started_at", _instant, nullable=False, server_default=_now),
-    sa.Column("seen_at", _instant, nullable=False, server_default=_now),
-)
-
-# Who had a turn, for as long as it matters who is next: few slots could not be shared by what runs alone.
-turns = sa.Table(
-    "turns",
-    metadata,
-    sa.Column("tier", sa.Text, primary_key=True),
-    sa.Column("project_id", sa.Text, primary_key=True),
-    # The greatest of a tier: what its turns came to until then, each one divided by its weight.
-    sa.Column("charged", sa.Double, nullable=False),
-    sa.Column("had_at", _instant, nullable=False),
-    postgresql_with={"fillfactor": "50"},
 )
 
 # Where an item is found that a request refers to by its ID.
@@ -288,7 +175,7 @@ idempotency_keys = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("request_hash", sa.LargeBinary, nullable=False),
     sa.Column("response_id", sa.Text, nullable=False),
-    sa.Column("created_at", _instant, nullable=False, server_default=_now, index=True),
+    sa.Column("created_at", INSTANT, nullable=False, server_default=NOW, index=True),
 )
 
 # Large parts of requests, apart from the rows that are updated; the same content is kept once a project.
@@ -298,7 +185,7 @@ contents = sa.Table(
     sa.Column("project_id", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),  # SHA-256 of it, in hex
     sa.Column("data", sa.Text, nullable=False),  # as it stood in the request
-    sa.Column("created_at", _instant, nullable=False, server_default=_now),
+    sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
 )
 
 response_contents = sa.Table(
@@ -318,37 +205,4 @@ released_contents = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("project_id", sa.Text, nullable=False),
     sa.Column("content_id", sa.Text, nullable=False),
-)
-
-prompts = sa.Table(
-    "prompts",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("description", sa.Text),
-    sa.Column("default_version", sa.Integer, nullable=False),  # what is used where none is asked for
-    sa.Column("created_at", _instant, nullable=False, server_default=_now),
-    sa.UniqueConstraint("project_id", "name"),
-)
-
-prompt_versions = sa.Table(
-    "prompt_versions",
-    metadata,
-    sa.Column("prompt_id", sa.Text, sa.ForeignKey("prompts.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("template", sa.Text, nullable=False),  # JSON, validated
-    sa.Column("created_at", _instant, nullable=False, server_default=_now),
-)
-
-# Models whose servers were found away: nothing is rung for them before `open_until`, then one response at a time.
-circuits = sa.Table(
-    "circuits",
-    metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False, server_default="1"),  # openings in a row
-    sa.Column("open_until", _instant, nullable=False),
-    sa.Column("probe", sa.Text),  # the response that tries, as long as it is rung or runs
-    sa.Column("cause", sa.Text, nullable=False),
-    sa.Column("error_code", sa.Text),
 )
