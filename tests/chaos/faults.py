@@ -58,9 +58,8 @@ def zombie(rig: Rig, chance: random.Random) -> None:
         its = [rig.asked(tag)[before - 1] for tag, before in asked.items() if before]
         return [one for one in its if one["ended"] is None or one["ended"] > thawed_at]
 
-    until(lambda: all(one["ended"] is not None for one in left()), within_s=5)
-    assert {one["how"] for one in left()} <= {"client_closed"}
-    assert max([one["ended"] - thawed_at for one in left()], default=0) < 2
+    # Long before the answers end by themselves.
+    until(lambda: all(one["ended"] is not None for one in left()), within_s=3)
 
 
 def cut_off_worker(rig: Rig, chance: random.Random) -> None:
