@@ -94,7 +94,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
         errors.BadSettings: a setting is missing, or the configuration file is wrong.
     """
     models = catalog.load(settings.config)
-    database = Database(database_url(settings), connections=connections)
+    database = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
     bus = Bus(redis_url(settings))
     doorbell = Doorbell(redis_url(settings))
     seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)

@@ -27,6 +27,7 @@ _CONNECT: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
     "prepare_threshold": 1,
 }
+_POOLED: dict[str, Any] = {"options": None, "prepare_threshold": None}
 _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -65,12 +66,19 @@ class Database:
     whether what was under way was committed is then unknown.
     """
 
-    def __init__(self, url: str, *, connections: int, wait_s: float = 3) -> None:
+    def __init__(self, url: str, *, connections: int, wait_s: float = 3, pooled: bool = False) -> None:
+        """A pool of at most so many connections.
+
+        Args:
+            wait_s: for a connection, before Postgres counts as away.
+            pooled: they lead to a pooler that lends a session of Postgres for a transaction: nothing may be left in
+                one, and the time-outs that Postgres keeps are its role's.
+        """
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             connection_class=Impatient,
-            kwargs=_CONNECT,
+            kwargs=_CONNECT | (_POOLED if pooled else {}),
             min_size=min(2, connections),
             max_size=connections,
             timeout=wait_s,
@@ -124,6 +132,11 @@ class Database:
             if isinstance(error.__cause__, PoolTimeout):
                 raise  # it was waited for already, and nothing was stale
         return work()
+
+
+def connect(url: str, *, pooled: bool = False) -> Connection:
+    """One autocommit connection of its own, with the limits of a `Database`; raises `psycopg.OperationalError`."""
+    return Impatient.connect(url, **_CONNECT | (_POOLED if pooled else {}))
 
 
 def first_line(error: BaseException) -> str:

@@ -207,7 +207,11 @@ class Hub:
     def _listen(self) -> None:
         while not self._closed.is_set():
             client = redis.Redis.from_url(
-                self._bus.redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=_PING_S
+                self._bus.redis_url,
+                socket_connect_timeout=2,
+                socket_timeout=5,
+                socket_keepalive=True,
+                health_check_interval=_PING_S,
             )
             try:
                 with client.pubsub() as subscription:  # type: ignore[no-untyped-call]

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     flower_read_only: bool = True
     config: Path | None = None
     database_url: SecretStr | None = None
+    database_pooled: bool = False
     redis_url: SecretStr | None = None
     api_key: SecretStr | None = None
     secret_key: SecretStr | None = None

@@ -123,7 +123,7 @@ def _postgres(read: Settings) -> Iterator[Finding]:
         yield Finding("postgres", f"does not answer at {masked(url)}", masked(str(error).splitlines()[0]))
         return
     yield Finding("postgres", f"answers at {masked(url)}")
-    database = Database(url, connections=1)
+    database = Database(url, connections=1, pooled=read.database_pooled)
     database.open()
     try:
         yield from _schema_and_workers(database, read.worker_seen_s)

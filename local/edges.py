@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
+from core import db
 from core.settings import PREFIX, Settings
 from core.store import workers as worker_rows
 from local import packages, ports, web
@@ -69,7 +70,7 @@ class Edges:
         """Whether the worker has told the database that it takes work."""
         url = self.settings.database_url
         try:
-            with psycopg.connect(url.get_secret_value() if url else "", connect_timeout=2) as connection:
+            with db.connect(url.get_secret_value() if url else "", pooled=self.settings.database_pooled) as connection:
                 return any(found.pid == pid for found in worker_rows.live(connection, self.settings.worker_seen_s))
         except psycopg.OperationalError:
             return False

@@ -53,7 +53,7 @@ class Valkey:
         try:
             with redis.Redis.from_url(self.url, socket_timeout=2, retry=ONCE) as client:
                 return bool(client.ping())
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             return False
 
 

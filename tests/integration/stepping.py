@@ -27,8 +27,8 @@ class Stepped(Impatient):
 class SteppedDatabase(Database):
     """A pool of such connections; whoever is no session of a test uses them as any others."""
 
-    def __init__(self, url: str, *, connections: int, wait_s: float = 3) -> None:
-        super().__init__(url, connections=connections, wait_s=wait_s)
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
         self._pool.connection_class = Stepped
 
 
