@@ -83,7 +83,11 @@ def redis_url(settings: Settings) -> str:
     """The URL of Redis or Valkey; raises `errors.BadSettings` where there is none."""
     if settings.redis_url is None:
         raise errors.BadSettings("BACKBURNER_REDIS_URL is not set, and no `backburner up` runs in this folder.")
-    return settings.redis_url.get_secret_value()
+    url = settings.redis_url.get_secret_value()
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+        # Where it is not said, redis-py asks for a good certificate and Celery says that it has to be told.
+        url += f"{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+    return url
 
 
 @contextmanager

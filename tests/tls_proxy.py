@@ -1,0 +1,104 @@
+"""TLS in front of Redis and Postgres, which the packaged builds do not speak: real certificates, real handshakes."""
+
+import contextlib
+import datetime as dt
+import ipaddress
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # of a Postgres client, which waits for an S
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a self-signed certificate of 127.0.0.1; the files of it and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / f"{name}.crt", folder / f"{name}.key"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return public, private
+
+
+class TlsProxy:
+    """Ends TLS and passes on what is inside; what is not TLS is not passed on.
+
+    Args:
+        connect: makes a connection to the server behind.
+        postgres: whether clients ask for TLS in Postgres's way first.
+    """
+
+    def __init__(
+        self, connect: Callable[[], socket.socket], files: tuple[Path, Path], *, postgres: bool = False
+    ) -> None:
+        self._connect = connect
+        self._postgres = postgres
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(*files)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.shaken = 0  # handshakes that succeeded
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            if self._postgres:
+                if client.recv(8, socket.MSG_WAITALL) != SSL_REQUEST:
+                    return
+                client.sendall(b"S")
+            with self._context.wrap_socket(client, server_side=True) as inside, self._connect() as behind:
+                self.shaken += 1
+                self._pass_on(inside, behind)
+
+    @staticmethod
+    def _pass_on(inside: ssl.SSLSocket, behind: socket.socket) -> None:
+        """Both ways in one thread: a TLS socket may not be read and written in two."""
+        while True:
+            ready = [inside] if inside.pending() else select.select([inside, behind], [], [])[0]
+            for source, target in ((inside, behind), (behind, inside)):
+                if source not in ready:
+                    continue
+                source.settimeout(0)
+                try:
+                    data = source.recv(65536)
+                except (ssl.SSLWantReadError, BlockingIOError):
+                    continue  # half a record, or a ticket
+                finally:
+                    source.settimeout(10)
+                if not data:
+                    return
+                target.sendall(data)
