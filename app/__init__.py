@@ -1,8 +1,9 @@
 """The HTTP edge: parse, call one use case, render."""
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import auth, errors, rate_limits, request_ids
+from app import auth, cors, errors, rate_limits, request_ids
 from app.routes import docs, health, lists, models, projects, prompts, responses
 from core.bootstrap import Core
 
@@ -17,7 +18,11 @@ def create_app(core: Core) -> Flask:
     request_ids.install(app)
     rate_limits.install(app)
     errors.install(app)
+    cors.install(app, core.settings.allowed_origins)
     auth.install(app, core.keys)
+    if hops := core.settings.trusted_proxies:
+        # Else what a client says of itself in X-Forwarded-… would be believed.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
     app.register_blueprint(health.blueprint(core))
     app.register_blueprint(docs.blueprint())
     app.register_blueprint(models.blueprint(core.catalog))

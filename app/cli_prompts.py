@@ -10,6 +10,7 @@ from app import parsing
 from core import audit, errors, jsonio, settings
 from core.bootstrap import Core, open_core
 from core.keys import DEFAULT_PROJECT
+from core.log import printable
 from core.schemas.prompts import CreatePrompt, CreatePromptVersion, UpdatePrompt
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -46,7 +47,9 @@ def list_prompts(project: str) -> None:
         while more:
             page = core.prompts.listed(project_id, limit=_PAGE, descending=False, after=after)
             for found in map(jsonio.loads, page.data):
-                click.echo(f"{found['id']}  {found['default_version']} of {len(found['versions'])}  {found['name']}")
+                click.echo(
+                    f"{found['id']}  {found['default_version']} of {len(found['versions'])}  {printable(found['name'])}"
+                )
             after, more = page.last_id, page.has_more
 
 

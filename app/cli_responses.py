@@ -11,6 +11,7 @@ from app.tail import Printer
 from core import errors, jsonio, settings
 from core.bootstrap import open_core
 from core.lifecycle import Status
+from core.log import printable
 from core.operations import Run, Shown
 
 
@@ -33,7 +34,7 @@ def list_responses(project: str | None, status: str | None, model: str | None, l
             notes = [where] + ([shown.error] if shown.error else [])
             click.echo(
                 f"{shown.id}  {shown.project}  {shown.model}  {shown.tier}  {shown.status}"
-                f"  {_time(shown.created_at)}  {'; '.join(notes)}"
+                f"  {_time(shown.created_at)}  {printable('; '.join(notes))}"
             )
 
 
@@ -49,9 +50,9 @@ def show(response_id: str, as_json: bool) -> None:
         click.echo(json.dumps({**asdict(shown), "attempts": [asdict(run) for run in runs]}, default=str))
         return
     for name, value in _facts(shown).items():
-        click.echo(f"{name:<14}{value}")
+        click.echo(f"{name:<14}{printable(str(value))}")
     for run in runs:
-        click.echo(f"{f'attempt {run.attempt}':<14}{_run(run)}")
+        click.echo(f"{f'attempt {run.attempt}':<14}{printable(_run(run))}")
 
 
 @responses.command()

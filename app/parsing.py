@@ -1,6 +1,7 @@
 """Bytes of a request's body into a schema, or an error that names the field."""
 
 import hashlib
+import zlib
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
@@ -126,10 +127,14 @@ def json_object(room: AbstractContextManager[object]) -> dict[str, Any]:
     if request.mimetype not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
     encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() not in {"identity", ""}:
-        raise errors.InvalidRequest(f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON.")
+    if encoding.lower() not in {"identity", "", "gzip"}:
+        raise errors.InvalidRequest(
+            f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON or gzip."
+        )
     with room:
         raw = _bytes()
+    if encoding.lower() == "gzip":
+        raw = _inflated(raw)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -152,16 +157,34 @@ def _too_deep(raw: bytes) -> errors.InvalidRequest:
     return errors.InvalidRequest("The body is nested too deeply.", param=nesting.deep_param(raw, _LEVELS))
 
 
+def _too_large() -> errors.TooLarge:
+    return errors.TooLarge(f"The request's body is over this server's limit of {request.max_content_length} bytes.")
+
+
+def _inflated(packed: bytes) -> bytes:
+    """What was packed, which is under the limit, too: of a bomb no more than that is unpacked."""
+    limit = request.max_content_length or 0
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        body = unpacking.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise errors.InvalidRequest("The body is not what its Content-Encoding says: gzip.") from error
+    if len(body) > limit:
+        raise _too_large()
+    if not unpacking.eof or unpacking.unused_data:
+        raise errors.InvalidRequest("The body must be one whole stream of gzip.")
+    return body
+
+
 def _bytes() -> bytes:
     limit = request.max_content_length
-    too_large = errors.TooLarge(f"The request's body is over this server's limit of {limit} bytes.")
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise too_large from error
+        raise _too_large() from error
     said = request.content_length
     if said is None and limit is not None and len(body) >= limit:
-        raise too_large  # without a length it is read up to the limit, and no error says so
+        raise _too_large()  # without a length it is read up to the limit, and no error says so
     if said is not None and len(body) < said:
         raise errors.InvalidRequest("The request's body ended before its Content-Length.")
     return body

@@ -5,6 +5,7 @@ import math
 
 from granian import Granian
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 
 from core import log
 from core.bootstrap import open_core
@@ -14,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 # A process that has used up its time to drain leaves by itself.
 _LEAVES_S = 5
+# Who is slower in saying what it wants, or says more of it, is not served: the connection costs nothing else so long.
+HEADERS_MS = 10_000
+HEADERS_BYTES = 64 * 1024
 
 
 def run(settings: Settings) -> None:
@@ -40,4 +44,5 @@ def run(settings: Settings) -> None:
         workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _LEAVES_S),
         log_enabled=False,
         websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADERS_BYTES),
     ).serve()

@@ -1,10 +1,11 @@
 """Settings of every part, read once from the environment and from what `backburner up` left in HOME."""
 
 import os
+import re
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core import errors
@@ -37,6 +38,8 @@ class Settings(BaseSettings):
     api_connections: int = Field(default=12, ge=1)
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     strict_params: bool = False
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    cors_origins: str = ""
     key_cache_s: float = Field(default=5, ge=0, le=5)
     ping_s: float = Field(default=15, gt=0, le=15)
     stall_s: float = Field(default=30, ge=1)
@@ -81,6 +84,19 @@ class Settings(BaseSettings):
         if self.lease_s < 2 * self.renew_every_s:
             raise ValueError("lease_s must be at least twice renew_every_s")
         return self
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str) -> str:
+        for origin in value.replace(",", " ").split():
+            if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
+                raise ValueError(f"'{origin}' is no origin: write https://host or https://host:port, or *")
+        return value
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins whose pages may ask."""
+        return frozenset(self.cors_origins.replace(",", " ").split())
 
     @model_validator(mode="after")
     def _a_live_worker_is_seen(self) -> Self:

@@ -104,7 +104,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "invalid_value",
-                "another content type, or a content encoding",
+                "another content type, or a content encoding other than `gzip`",
                 "test_a_compressed_body_is_refused_by_the_name_of_its_encoding",
             ),
             Refusal(
@@ -169,7 +169,7 @@ ENDPOINTS = (
             Refusal(
                 413,
                 "request_too_large",
-                "a body over `BACKBURNER_BODY_LIMIT_BYTES`",
+                "a body over `BACKBURNER_BODY_LIMIT_BYTES`, packed or unpacked",
                 "test_a_body_over_the_limit_is_refused_and_one_that_just_fits_is_not",
             ),
             *(

@@ -1,9 +1,11 @@
 """A whole stack over TLS, with an ACL user, full of secrets: nothing of them comes out anywhere."""
 
+import contextlib
 import json
 import re
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import psycopg
 import pytest
 import redis
 
+from app.serve import HEADERS_MS
 from local import web
 from tests.conftest import new_database
 from tests.model_server import ModelServer
@@ -187,3 +190,61 @@ def test_whatever_is_sent_a_line_of_the_log_stays_one_line(exposed: Any) -> None
         assert [line for line in said.splitlines() if re.match(r"at=2026-01-01T00| *forged=", line)] == []
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", said)
     assert web.status(f"http://127.0.0.1:{stack.port}/healthz") == 200
+
+
+HEAD = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
+
+
+def answered(port: int, sent: bytes, within_s: float = 10) -> bytes:
+    """What comes back on a connection until it is closed, or nothing more comes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=within_s) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(sent)
+        got = b""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            while data := client.recv(65536):
+                got += data
+                if b"\r\n\r\n" in got:
+                    break
+        return got
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"".join(b"X-%d: a\r\n" % n for n in range(10_000)),
+        b"X: " + b"a" * 500_000 + b"\r\n",
+        b"Authorization: Bearer " + b"a" * 500_000 + b"\r\n",
+        b"X" * 500_000 + b": a\r\n",
+    ],
+    ids=["many", "large", "a large key", "a large name"],
+)
+def test_a_flood_of_headers_is_refused_and_the_next_client_is_served(exposed: Any, headers: bytes) -> None:
+    said = answered(exposed.stack.port, HEAD + headers + b"\r\n")
+
+    assert said.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")) or said == b""
+    assert web.status(f"http://127.0.0.1:{exposed.stack.port}/healthz") == 200
+
+
+def test_clients_that_are_slow_to_say_what_they_want_are_dropped_and_hold_up_nobody(exposed: Any) -> None:
+    port, key = exposed.stack.port, exposed.stack.key
+    body = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
+    with contextlib.ExitStack() as clients:
+        heads, bodies = (
+            [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(50)] for _ in "hb"
+        )
+        for one in heads:
+            one.sendall(HEAD)
+        for one in bodies:
+            one.sendall(body.encode())
+        began = time.monotonic()
+        for _ in range(20):
+            assert web.status(f"http://127.0.0.1:{port}/readyz") == 200
+        assert time.monotonic() - began < 5
+
+        for one in heads:
+            one.settimeout(HEADERS_MS / 1000 + 5)
+            with contextlib.suppress(ConnectionError):
+                while one.recv(65536):
+                    pass
+    assert web.status(f"http://127.0.0.1:{port}/healthz") == 200
