@@ -183,7 +183,7 @@ class Stack:
     def client(self, **options: Any) -> Iterator[openai.OpenAI]:
         """The real client, pointed at this API."""
         with openai.OpenAI(
-            base_url=f"http://127.0.0.1:{self.port}/v1", api_key=self.key, **{"max_retries": 0, **options}
+            base_url=f"http://127.0.0.1:{self.port}/v1", **{"api_key": self.key, "max_retries": 0, **options}
         ) as client:
             yield client
 
