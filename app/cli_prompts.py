@@ -1,5 +1,6 @@
 """Operators' commands over stored prompts."""
 
+import math
 import tomllib
 from typing import IO, Any, TypeVar
 
@@ -47,9 +48,8 @@ def list_prompts(project: str) -> None:
         while more:
             page = core.prompts.listed(project_id, limit=_PAGE, descending=False, after=after)
             for found in map(jsonio.loads, page.data):
-                click.echo(
-                    f"{found['id']}  {found['default_version']} of {len(found['versions'])}  {printable(found['name'])}"
-                )
+                versions = f"{found['default_version']} of {len(found['versions'])}"
+                click.echo(f"{found['id']}  {versions}  {printable(found['name'])}")
             after, more = page.last_id, page.has_more
 
 
@@ -116,11 +116,20 @@ def _read(schema: type[Schema], file: IO[bytes]) -> Schema:
     """A file's object, checked; what begins with a brace is JSON, which no TOML does."""
     text = file.read()
     try:
-        said: Any = jsonio.loads(text) if text.lstrip().startswith(b"{") else tomllib.loads(text.decode())
-    except ValueError as error:
-        raise errors.InvalidRequest(f"{file.name} is neither JSON nor TOML: {error}.") from error
-    # TOML has dates, which JSON has as texts.
-    return parsing.validate(schema, jsonio.loads(jsonio.dumps(said)))
+        if not text.lstrip().startswith(b"{"):
+            # TOML has dates, which JSON has as texts; what else JSON has not is refused.
+            text = jsonio.dumps(tomllib.loads(text.decode(), parse_float=_finite)).encode()
+        said: Any = jsonio.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise errors.InvalidRequest(f"{file.name} is neither JSON nor TOML that can be used: {error}.") from error
+    return parsing.validate(schema, said)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"JSON has no number {text}")
+    return number
 
 
 def _show(document: str) -> None:

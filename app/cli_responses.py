@@ -67,9 +67,9 @@ def tail(response_id: str) -> None:
         core.operations.show(response_id)
         printer = Printer()
         try:
-            for lines in core.streams.read(response_id, beat_s=core.settings.ping_s):
-                for line in lines:
-                    printer.add(jsonio.loads(line))
+            for events in core.streams.read(response_id, beat_s=core.settings.ping_s):
+                for event in events:
+                    printer.add(jsonio.loads(event))
         except KeyboardInterrupt:
             click.echo()
             raise click.exceptions.Exit(130) from None

@@ -18,7 +18,12 @@ FIRST_BYTE_S = 3.0
 # gone shows only when something is written to it.
 BEAT_S = 1.0
 
-_STATUS = {"rate_limit_exceeded": (429, "rate_limit_error"), "invalid_prompt": (400, "invalid_request_error")}
+# By the error's code; every other one says what is wrong with the request.
+_STATUS = {
+    "rate_limit_exceeded": (429, "rate_limit_error"),
+    "server_error": (500, "server_error"),
+    "vector_store_timeout": (500, "server_error"),
+}
 
 
 def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool, repeatable: bool) -> Response:
@@ -56,7 +61,7 @@ def _whole(text: str) -> Response:
     if document["status"] != Status.FAILED:
         return Response(text, mimetype="application/json")
     error = document["error"]
-    status, kind = _STATUS.get(error["code"], (500, "server_error"))
+    status, kind = _STATUS.get(error["code"], (400, "invalid_request_error"))
     failed = envelope(status, kind, error["message"], code=error.get("type", error["code"]))
     # Tried already, for as long as it was worth it.
     failed.headers["x-should-retry"] = "false"

@@ -54,7 +54,8 @@ def _told_to_stop() -> socket.socket:
 def _drop_stalled() -> None:
     """Have the kernel drop clients that take nothing, or are gone without a word: each holds a thread.
 
-    The server opens its socket after this module is there, and what it accepts inherits the option.
+    They may be gone while they send, too. The server opens its socket after this module is there, and what it accepts
+    inherits the options.
     """
     done = False
     while not done:

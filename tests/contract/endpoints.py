@@ -180,7 +180,8 @@ ENDPOINTS = (
                     "test_a_foreground_response_that_fails_before_its_answer_began_is_an_http_error",
                 )
                 for status, code, when in (
-                    (400, "invalid_prompt", "the model server refused the prompt"),
+                    (400, "invalid_prompt", "the model server refused the prompt, or a file could not be read"),
+                    (400, "failed_to_download_image", "an image could not be had, with this or another code of images"),
                     (429, "rate_limit_exceeded", "the model server stayed full"),
                     (500, "server_error", "the response failed"),
                 )

@@ -74,6 +74,8 @@ def test_a_foreground_answer_may_be_a_tools_call(running: Api) -> None:
         ("server_error", 500, "server_error"),
         ("rate_limit_exceeded", 429, "rate_limit_error"),
         ("invalid_prompt", 400, "invalid_request_error"),
+        ("failed_to_download_image", 400, "invalid_request_error"),
+        ("invalid_image_url", 400, "invalid_request_error"),
     ],
 )
 def test_a_foreground_response_that_fails_before_its_answer_began_is_an_http_error(

@@ -235,6 +235,18 @@ def test_the_list_narrows_by_project_status_and_model(core: Core, run) -> None:
     assert ids("--limit", "1") == [second]
 
 
+def test_what_a_model_server_says_stays_in_its_line_of_the_list_and_of_a_response(core: Core, run) -> None:
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+    core.attempts.end(attempt, failed("server_error", "It said: \x1b[2J\nfake  \x9bline."), opening(attempt, "Half"))
+
+    (listed,) = run("responses", "list").stdout.splitlines()
+    shown = run("responses", "show", attempt.response_id).stdout
+
+    for told in (listed, shown):
+        assert "It said: \\x1b[2J\\nfake  \\x9bline." in told
+
+
 def test_an_operator_cancels_a_foreground_response_too(core: Core, run) -> None:
     worker(core)
     who = caller(core)
