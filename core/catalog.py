@@ -4,16 +4,19 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
 from core import errors
 from core.lanes import LaneName, Lanes
 from core.limits import ANY, Limits, ProjectLimits
+from core.settings import LONGEST_S
 from core.tiers import Tier
 
 Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
+
+_ONE_LINE = r"^[^\x00-\x1f\x7f]+\z"
 
 
 class Timeouts(BaseModel):
@@ -21,9 +24,9 @@ class Timeouts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first_token: float = Field(default=120, gt=0)  # from sending the request to the first output
-    idle: float = Field(default=60, gt=0)  # between two outputs
-    run: float = Field(default=3600, gt=0)  # one run, from claim to end
+    first_token: float = Field(default=120, gt=0, le=LONGEST_S)  # from sending the request to the first output
+    idle: float = Field(default=60, gt=0, le=LONGEST_S)  # between two outputs
+    run: float = Field(default=3600, gt=0, le=LONGEST_S)  # one run, from claim to end
 
 
 class ModelConfig(BaseModel):
@@ -41,10 +44,12 @@ class ModelConfig(BaseModel):
     # by <think> tags in the text, or by tags of which the prompt's template has written the first.
     reasoning_format: Literal["field", "think_tags", "open_tag"] = "field"
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # of Chat Completions
-    concurrency: int | None = Field(default=None, ge=1)  # running at once on all its servers together
+    concurrency: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, strict=True
+    )  # running at once on all its servers together
     # What the model can do; where nothing is said, nothing is known, and no request is refused for it.
     supports: frozenset[Capability] = frozenset()
-    context_window: int | None = Field(default=None, ge=1)  # tokens of prompt and answer together
+    context_window: int | None = Field(default=None, ge=1, strict=True)  # tokens of prompt and answer together
     on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
     timeouts: Timeouts = Timeouts()
 
@@ -54,6 +59,9 @@ class ModelConfig(BaseModel):
             raise ValueError("exactly one of base_url and base_urls must be there")
         if len(set(self.base_urls)) < len(self.base_urls):
             raise ValueError("base_urls names a server twice")
+        for url in (self.base_url, *self.base_urls):
+            if url is not None and (url.query or url.fragment):
+                raise ValueError("a base URL has a query or a fragment, and a path must be put behind it")
         return self
 
     @property
@@ -82,7 +90,9 @@ class ProjectConfig(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: dict[str, ModelConfig] = Field(default_factory=dict)
+    models: dict[Annotated[str, Field(min_length=1, max_length=256, pattern=_ONE_LINE)], ModelConfig] = Field(
+        default_factory=dict
+    )
     projects: dict[str, ProjectConfig] = Field(default_factory=dict)
     lanes: dict[Tier, LaneName] = Field(default_factory=dict)
 
@@ -126,13 +136,13 @@ def load(path: Path | None) -> Catalog:
         return Catalog({})
     path = path or Path("backburner.toml")
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_bytes().decode())
         file = _File.model_validate(raw)
         limits = ProjectLimits({name: config.limits for name, config in file.projects.items()})
         return Catalog(file.models, limits, Lanes(file.lanes))
     except OSError as error:
         raise errors.BadSettings(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.BadSettings(f"The configuration {path} is not TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,6 +12,7 @@ from core import errors
 
 PREFIX = "BACKBURNER_"
 STACK_ENV = Path("run/stack.env")
+LONGEST_S = 1e9  # of any duration: what is longer, clocks of kernels and databases cannot count
 
 
 class Settings(BaseSettings):
@@ -42,9 +43,9 @@ class Settings(BaseSettings):
     cors_origins: str = ""
     key_cache_s: float = Field(default=5, ge=0, le=5)
     ping_s: float = Field(default=15, gt=0, le=15)
-    stall_s: float = Field(default=30, ge=1)
+    stall_s: float = Field(default=30, ge=1, le=3600)
 
-    worker_slots: int = Field(default=200, ge=1)
+    worker_slots: int = Field(default=200, ge=1, le=1_000_000)
     worker_lanes: str = ""  # separated by commas; none: all
     worker_connections: int = Field(default=4, ge=2)
     worker_health_port: int = Field(default=0, ge=0, le=65535)
@@ -78,6 +79,13 @@ class Settings(BaseSettings):
 
     queue_timeout_s: float = Field(default=86_400, gt=0)
     whole_timeout_s: float = Field(default=172_800, gt=0)
+
+    @field_validator("*")
+    @classmethod
+    def _a_duration_can_be_counted(cls, value: Any) -> Any:
+        if isinstance(value, float) and value > LONGEST_S:
+            raise ValueError(f"must be at most {LONGEST_S:.0f} seconds")
+        return value
 
     @model_validator(mode="after")
     def _a_lease_outlives_two_renewals(self) -> Self:
@@ -117,4 +125,4 @@ def load() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise errors.BadSettings(f"{name.rstrip('_')}: {first['msg']}") from error
+        raise errors.BadSettings(f"{name.rstrip('_')}: {first['msg'].removeprefix('Value error, ')}") from error

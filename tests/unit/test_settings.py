@@ -95,3 +95,33 @@ def test_a_models_servers_are_read_the_same_way_from_either_name(tmp_path: Path)
 
     assert found.get("a").endpoints == ("http://h/v1",)
     assert found.get("b").endpoints == ("http://h/v1", "https://i/v1")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'[models."\xe9"]\nbase_url = "http://x"', "is not TOML: .*can't decode byte 0xe9"),
+        (b"x = " + b"[" * 3000, "is not TOML: .*recursion"),
+        (b'[models.""]\nbase_url = "http://x"', "at least 1 character"),
+        (b'[models."a\\u0000"]\nbase_url = "http://x"', "should match pattern"),
+        (b'[models.a]\nbase_url = "http://x"\nconcurrency = true', "models.a.concurrency: .*integer"),
+        (b'[models.a]\nbase_url = "http://x/v1?api-key=hidden"', "a base URL has a query or a fragment"),
+        (b'[models.a]\nbase_url = "http://x"\ntimeouts = {run = inf}', "models.a.timeouts.run: .*less than"),
+        (b'[models.a]\nbase_url = "http://x"\ntimeouts = {idle = nan}', "models.a.timeouts.idle: "),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "backburner.toml"
+    file.write_bytes(content)
+
+    with pytest.raises(errors.BadSettings, match=says) as caught:
+        catalog.load(file)
+
+    assert "\n" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["inf", "1e300", "1e10"])
+def test_a_duration_that_no_clock_can_count_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(errors.BadSettings, match="BACKBURNER_QUEUE_TIMEOUT_S: must be at most 1000000000 seconds"):
+        load(monkeypatch, QUEUE_TIMEOUT_S=value)
