@@ -4,7 +4,7 @@ import logging
 import math
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from core import log
@@ -37,6 +37,8 @@ def run(settings: Settings) -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,
+        # A reader by HTTP/2 may take nothing on a connection that is alive: it could not be found and dropped.
+        http=HTTPModes.http1,
         workers=settings.api_processes,
         blocking_threads=settings.api_threads,
         respawn_failed_workers=True,

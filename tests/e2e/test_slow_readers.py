@@ -135,3 +135,11 @@ def test_bodies_that_never_come_leave_threads_to_polls_and_are_watched(stack: St
 
     with stack.client() as client:
         until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", within_s=5)
+
+
+def test_http_2_is_not_spoken_since_its_readers_could_not_be_found(calm: Stack) -> None:
+    with socket.create_connection(("127.0.0.1", calm.port), timeout=10) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        with connection.makefile("rb") as answer:
+            assert not answer.readline().startswith(b"\x00")  # a frame
+            answer.read()  # and that was all
