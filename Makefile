@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up demo examples test check chaos long format pins clean
+.PHONY: help up demo examples test check chaos long bench format pins clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -33,6 +33,9 @@ long: .venv/.dev-installed  ## the other long suites: ten minutes of mixed fault
 	@$(BIN)/python -m pytest tests/chaos -m long --ignore tests/chaos/test_scenarios.py \
 		--ignore tests/chaos/test_faults.py --ignore tests/chaos/test_kills.py
 
+bench: .venv/.bench-installed  ## how close each path is to what this machine can do; QUICK=1 for three minutes
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+
 format: .venv/.dev-installed  ## rewrite files as ruff formats them
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -41,7 +44,8 @@ pins:  ## resolve requirements/*.in again; needs `pip install uv` in .venv
 	@cd requirements && \
 	../$(PINS) runtime.in -o runtime.txt && \
 	../$(PINS) --no-deps local.in -c runtime.txt -o local.txt && \
-	../$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt
+	../$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt && \
+	../$(PINS) bench.in -c runtime.txt -c local.txt -c dev.txt -o bench.txt
 
 clean:  ## stop nothing, delete the virtual environment (data in .backburner stays)
 	rm -rf .venv
@@ -58,4 +62,8 @@ clean:  ## stop nothing, delete the virtual environment (data in .backburner sta
 
 .venv/.dev-installed: requirements/dev.txt .venv/.installed
 	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/.bench-installed: requirements/bench.txt .venv/.installed
+	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@

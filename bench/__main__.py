@@ -1,0 +1,87 @@
+"""`make bench`: measures floors and paths, prints a table, writes `bench/report.json` and plots beside it."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench import machine, plots, report
+from bench.deployment import Deployment
+from bench.machine import Machine
+from bench.rows import cancel, completions, faults, growth, levels, many, pickup, poll, relay, statements, submit
+from bench.run import FULL, QUICK, Run
+from local import packages, ports
+
+FOLDER = packages.ROOT / ".bench"
+
+MEASURES: dict[str, Callable[[Run], None]] = {
+    "poll": poll.measure,
+    "submit": submit.measure,
+    "levels": levels.measure,
+    "statements": statements.measure,
+    "completions": completions.measure,
+    "pickup": pickup.measure,
+    "relay": relay.measure,
+    "cancel": cancel.measure,
+    "many": many.measure,
+    "growth": growth.measure,
+    "faults": faults.measure,
+}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Less of everything, in three minutes: for a first look.")
+@click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="Only these; may be repeated.")
+def main(*, quick: bool, only: tuple[str, ...]) -> None:
+    """Say how close each path is to what this machine can do."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 150
+    began_at = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    try:
+        with machine.running_in(FOLDER) as servers:
+            run = _run(servers, console, quick=quick, only=only or tuple(MEASURES))
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    seconds = time.monotonic() - began_at
+    report.write(run, quick=quick, seconds=seconds)
+    report.show(report.as_json(run, quick=quick, seconds=seconds), console)
+    drawn = plots.draw(run.curves, report.PATH.parent)
+    console.print(f"{seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
+
+
+def _run(servers: Machine, console: Console, *, quick: bool, only: tuple[str, ...]) -> Run:
+    sizes = QUICK if quick else FULL
+    web_port, relay_port = ports.free(), ports.free()
+    servers.program("floor-web", "bench.floors.web", str(web_port), port=web_port)
+    servers.program("floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port)
+    with Deployment(servers, "bench", 1, models(sizes.stream_tokens, many.model(sizes))) as deployment:
+        deployment.start("api", "sweeper")
+        run = Run(sizes, servers, deployment, web_port, relay_port, console.print)
+        for name in only:
+            console.print(name)
+            MEASURES[name](run)
+    return run
+
+
+def models(stream_tokens: int, many_model: str) -> list[str]:
+    """The models that the rows ask for."""
+    return [
+        "20-tokens-at-once",
+        "5-tokens-every-50ms",
+        "1-tokens-at-once-then-hang",
+        f"{stream_tokens}-tokens-every-{relay.EVERY_MS}ms",
+        many_model,
+    ]
+
+
+def _near(path: Path) -> str:
+    return str(path.relative_to(packages.ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Processor time of processes and all their children, between two instants."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import psutil
+
+
+class Spent:
+    """Seconds of processor time by the names of processes; filled at the end of `spending`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def each_us(self, count: int) -> dict[str, float]:
+        """Microseconds for each of `count` requests, of processes that did anything."""
+        found = {name: 1e6 * seconds / count for name, seconds in self.seconds.items()} if count else {}
+        return {name: round(us) for name, us in found.items() if us >= 1}
+
+
+@contextmanager
+def spending(pids: Mapping[str, int]) -> Iterator[Spent]:
+    """What the processes spend inside the block."""
+    spent = Spent()
+    before = {name: _spent(pid) for name, pid in pids.items()}
+    yield spent
+    spent.seconds = {name: _spent(pid) - before[name] for name, pid in pids.items()}
+
+
+def _spent(pid: int) -> float:
+    """What a process, those of its children that it outlived, and those that live, have spent."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    total = 0.0
+    for member in family:
+        try:
+            total += sum(member.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def memory_mb(pid: int) -> float:
+    """Memory that is a process's own, in MB."""
+    return float(psutil.Process(pid).memory_full_info().uss) / 1e6

@@ -1,0 +1,159 @@
+"""One deployment of Backburner as processes, with the settings it has by default but for what a row asks for."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import redis
+from psycopg.sql import Composed
+
+from bench.machine import Machine
+from core.bootstrap import Core, open_core
+from core.settings import PREFIX, Settings
+from local import packages, ports, web
+from local.child import Child, Part
+
+SLOTS = 1000
+
+
+class Deployment:
+    """API, worker and sweeper on a database and a Valkey of their own.
+
+    Args:
+        name: of its database.
+        number: of its database in Valkey.
+        models: that it offers, each the name of a shape.
+    """
+
+    def __init__(self, machine: Machine, name: str, number: int, models: list[str]) -> None:
+        self.machine = machine
+        self._name = name
+        self.database_url = machine.database(name)
+        self.redis_url = machine.redis_url(number)
+        self.port = ports.free()
+        self._config = self._write_config(machine.home.run / f"{name}.toml", models)
+        self.settings = Settings(
+            home=machine.home.path,
+            database_url=self.database_url,
+            redis_url=self.redis_url,
+            config=self._config,
+            worker_slots=SLOTS,
+        )
+        with self.core() as core:
+            self.key = core.keys.create({"no-limit"})
+        self._children: dict[str, Child] = {}
+        self._postgres = psycopg.connect(self.database_url, autocommit=True)
+
+    def _write_config(self, path: Path, models: list[str]) -> Path:
+        base_url = self.machine.models.base_url
+        path.write_text("".join(f'[models."{model}"]\nbase_url = "{base_url}"\n' for model in models), encoding="utf-8")
+        return path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(*self._children)
+        self._postgres.close()
+
+    @contextmanager
+    def core(self) -> Iterator[Core]:
+        """The object graph of this deployment in this process."""
+        with open_core(self.settings, connections=4) as core:
+            yield core
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes by the names of their parts, the servers' among them."""
+        shared = {name: self.machine.pids[name] for name in ("postgres", "valkey")}
+        return shared | {name: child.pid for name, child in self._children.items()}
+
+    def start(self, *names: str) -> None:
+        """Start parts, as many as are not running, and wait until they are ready."""
+        for name in names:
+            if name not in self._children:
+                child = self._children[name] = Child(self._part(name), self.machine.home)
+                child.wait_until_ready()
+
+    def stop(self, *names: str) -> None:
+        """Stop those of the parts that run."""
+        children = [self._children.pop(name) for name in names if name in self._children]
+        for child in children:
+            child.ask_to_stop()
+        for child in children:
+            child.wait_until_stopped()
+
+    def _part(self, name: str) -> Part:
+        ready: dict[str, Callable[[int], bool]] = {
+            "api": lambda _: web.status(f"http://127.0.0.1:{self.port}/healthz") == 200,
+            "worker": lambda pid: bool(self.sql("select 1 from workers where pid = %s", pid)),
+        }
+        return Part(
+            name=f"{self._name}-{name}",
+            argv=[sys.executable, "-m", "local.cli", name],
+            ready=ready.get(name, lambda _: True),
+            env={
+                f"{PREFIX}HOME": str(self.machine.home.path),
+                f"{PREFIX}DATABASE_URL": self.database_url,
+                f"{PREFIX}REDIS_URL": self.redis_url,
+                f"{PREFIX}CONFIG": str(self._config),
+                f"{PREFIX}PORT": str(self.port),
+                f"{PREFIX}WORKER_SLOTS": str(SLOTS),
+                f"{PREFIX}DRAIN_S": "1",
+            },
+            cwd=packages.ROOT,
+            grace_s=20,
+        )
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What Postgres says."""
+        cursor = self._postgres.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def execute(self, statement: Composed, parameters: dict[str, Any]) -> None:
+        """Run a statement in which neither triggers nor foreign keys are looked at."""
+        with self._postgres.transaction():
+            self._postgres.execute("set local session_replication_role = replica")
+            self._postgres.execute(statement, parameters)
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the API answers."""
+        return web.call(method, f"http://127.0.0.1:{self.port}/v1{path}", key=self.key, body=body)
+
+    def ended(self) -> int:
+        """How many of the responses that there are have ended."""
+        return int(self.sql("select count(*) from responses where finished_at is not null")[0][0])
+
+    def wait_until_ended(self, count: int, within_s: float = 120, poll_s: float = 0.1) -> None:
+        """Return when so many responses have ended.
+
+        Raises:
+            TimeoutError: they have not, in time.
+        """
+        until = time.monotonic() + within_s
+        while self.ended() < count:
+            if time.monotonic() > until:
+                raise TimeoutError(f"Not all of {count} responses ended within {within_s:.0f} s.")
+            time.sleep(poll_s)
+
+    def forget(self, which: str = "true") -> None:
+        """Delete responses and their rings, and what that leaves in tables and indexes."""
+        self.sql(f"delete from responses where {which}")  # noqa: S608  the words are ours
+        self.tidy()
+        with redis.Redis.from_url(self.redis_url) as client:
+            for ring in client.scan_iter(_type="list"):
+                client.delete(ring)
+
+    def tidy(self) -> None:
+        """Vacuum and analyze what grows."""
+        for table in ("responses", "response_events", "attempts", "items"):
+            self.sql(f"vacuum (analyze, index_cleanup on) {table}")
+
+
+def background(model: str, text: str = "Say something.") -> dict[str, Any]:
+    """The body of a create."""
+    return {"model": model, "input": text, "background": True}

@@ -1,0 +1,61 @@
+"""A bare relay of streams in one process: it reads events of the model server and writes them on, keeping nothing.
+
+`python -m bench.floors.relay PORT MODEL_SERVER_PORT`.
+"""
+
+import asyncio
+import re
+import sys
+
+import uvloop
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+_READY = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Relay:
+    """Relays each request it gets to one model server."""
+
+    def __init__(self, upstream_port: int) -> None:
+        self._upstream_port = upstream_port
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one request."""
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+            length = _LENGTH.search(request)
+            if length is None:
+                writer.write(_READY)
+                return
+            request += await reader.readexactly(int(length[1]))
+            await self._relay(request, writer)
+        except (asyncio.IncompleteReadError, OSError):
+            return
+        finally:
+            writer.close()
+
+    async def _relay(self, request: bytes, writer: asyncio.StreamWriter) -> None:
+        model_reader, model_writer = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        try:
+            model_writer.write(request)
+            await model_reader.readuntil(b"\r\n\r\n")
+            writer.write(_HEAD)
+            async for line in model_reader:
+                if line.startswith(b"data:"):
+                    writer.write(line + b"\n")
+                    await writer.drain()
+                    if line.startswith(b"data: [DONE]"):
+                        return
+        finally:
+            model_writer.close()
+
+
+async def main(port: int, upstream_port: int) -> None:
+    """Relay until killed."""
+    server = await asyncio.start_server(Relay(upstream_port).serve, "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,130 @@
+"""A Celery worker that does nothing, on our pool and with our settings: what a message itself costs.
+
+`python -m bench.floors.tasks REDIS_URL SLOTS`.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from celery import Celery, signals
+from kombu import Queue
+
+from core import queue
+from local import packages
+from local.child import Part, running
+from local.home import Home
+
+NOOP = "bench.noop"
+MARK = "bench.mark"
+_QUEUE = "bench"
+_MARKS = "bench:marks"
+_WAIT_S = 60
+
+
+def celery_app(redis_url: str) -> Celery:
+    """The application of both ends: the product's, with a queue of the floor's own."""
+    app = queue.celery_app(redis_url)
+    app.conf.update(task_queues=[Queue(_QUEUE)], task_default_queue=_QUEUE)
+    return app
+
+
+class Sender:
+    """Sends tasks, and hears back from those that mark an instant."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._app = celery_app(redis_url)
+        self._client = redis.Redis.from_url(redis_url)
+        self._client.delete(_MARKS)
+        self._producers = self._app.producer_pool
+
+    def close(self) -> None:
+        self._app.close()
+        self._client.close()
+
+    def fill(self, count: int) -> None:
+        """Queue so many tasks between two marks."""
+        self._send(MARK, *[NOOP] * count, MARK)
+
+    def _send(self, *names: str) -> None:
+        with self._producers.acquire(block=True) as producer:
+            for name in names:
+                self._app.send_task(name, ("resp_" + 48 * "0",), queue=_QUEUE, producer=producer, retry=False)
+
+    def between_marks_s(self) -> float:
+        """Seconds between the runs of the two marks of `fill`."""
+        first, second = self._mark(), self._mark()
+        return second - first
+
+    def round_trip_ms(self) -> float:
+        """Milliseconds from sending a task until its worker was heard."""
+        began_at = time.monotonic()
+        self._send(MARK)
+        self._mark()
+        return 1000 * (time.monotonic() - began_at)
+
+    def _mark(self) -> float:
+        answer: Any = self._client.blpop([_MARKS], timeout=_WAIT_S)
+        if answer is None:
+            raise TimeoutError(f"No task marked an instant within {_WAIT_S} s.")
+        return float(answer[1])
+
+
+@contextmanager
+def worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
+    """A worker that consumes inside the block; its pid."""
+    part = Part(
+        name="floor-tasks",
+        argv=[sys.executable, "-m", "bench.floors.tasks", redis_url, str(slots)],
+        cwd=packages.ROOT,
+        ready=lambda _: True,
+    )
+    with running(part, home) as child:
+        yield child.pid
+
+
+@contextmanager
+def sender(redis_url: str) -> Iterator[Sender]:
+    """A sender, closed at the end."""
+    made = Sender(redis_url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def main(redis_url: str, slots: str) -> None:
+    """Consume, with what `worker/main.py` gives Celery."""
+    app = celery_app(redis_url)
+    app.conf.update(
+        broker_transport="worker.redis_transport:Transport",
+        worker_pool="worker.pool:AioPool",
+        worker_consumer="worker.redis_transport:Consumer",
+        worker_soft_shutdown_timeout=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    client = redis.Redis.from_url(redis_url)
+
+    @app.task(name=NOOP, ignore_result=True, shared=False)
+    async def noop(response_id: str) -> str:
+        return response_id
+
+    @app.task(name=MARK, ignore_result=True, shared=False)
+    async def mark(_: str) -> None:
+        client.rpush(_MARKS, time.monotonic())
+
+    signals.setup_logging.connect(lambda **_: None, weak=False)
+    app.start(
+        [
+            *("--quiet", "worker", f"--concurrency={slots}", f"--queues={_QUEUE}", "--loglevel=WARNING"),
+            *("--without-gossip", "--without-mingle", "--task-events"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

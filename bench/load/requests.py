@@ -1,0 +1,137 @@
+"""Requests with whole answers, over kept connections."""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from typing import Any, cast
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+# What is not answered so long after the time of the run never is.
+_LATE_S = 30
+_HEAD_END = b"\r\n\r\n"
+
+
+class Loop:
+    """What the connections of one run share. See `bench.load.Requests`."""
+
+    def __init__(
+        self, *, port: int, payloads: list[bytes], connections: int, seconds: float, count: int, warm_s: float
+    ) -> None:
+        self.port = port
+        self.connections = connections
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.errors: Counter[str] = Counter()
+        self._payloads = payloads
+        self._next = 0
+        self._left = connections
+        self._latencies: list[float] = []
+        self._count = count
+        self._began_at = time.perf_counter() + warm_s
+        self._ended_at = self._began_at
+        self._until = self._began_at + seconds
+        asyncio.get_running_loop().call_later(warm_s + seconds + _LATE_S, self._late)
+
+    def connection(self) -> "Connection":
+        return Connection(self)
+
+    def take(self, now: float) -> bytes | None:
+        """The next request; None when there is none."""
+        if now >= self._until or (self._count and self._next >= self._count):
+            return None
+        self._next += 1
+        return self._payloads[(self._next - 1) % len(self._payloads)]
+
+    def answered(self, sent_at: float, now: float) -> None:
+        """Note a good answer."""
+        if sent_at >= self._began_at:
+            self._latencies.append(now - sent_at)
+            self._ended_at = now
+
+    def leave(self) -> None:
+        """A connection is over."""
+        self._left -= 1
+        if not self._left and not self.over.done():
+            self.over.set_result(None)
+
+    def _late(self) -> None:
+        if not self.over.done():
+            self.errors["not answered"] += self._left
+            self.over.set_result(None)
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "count": len(self._latencies),
+            "errors": dict(self.errors),
+            "seconds": self._ended_at - self._began_at,
+            "latencies_ms": [1000 * latency for latency in self._latencies],
+            "tokens": 0,
+        }
+
+
+class Connection(asyncio.Protocol):
+    """One kept connection. Of an answer only the status and the length are looked at."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._head = b""
+        self._missing: int | None = None  # bytes of the body; None before the head is whole
+        self._status = b""
+        self._sent_at = 0.0
+        self._waits = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._send(time.perf_counter())
+
+    def _send(self, now: float) -> None:
+        assert self._transport is not None
+        request = self._loop.take(now)
+        self._waits = request is not None
+        if request is None:
+            self._transport.close()
+            return
+        self._sent_at = now
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing is None:
+            data = self._head + data
+            split = data.find(_HEAD_END)
+            if split < 0:
+                self._head = data
+                return
+            self._head = b""
+            self._status = data[9:12]
+            length = _LENGTH.search(data, 0, split + 2)
+            if length is None:
+                self._fail("no length")
+                return
+            self._missing = int(length[1]) - (len(data) - split - 4)
+        else:
+            self._missing -= len(data)
+        if self._missing == 0:
+            self._answered()
+        elif self._missing < 0:
+            self._fail("longer than it says")
+
+    def _answered(self) -> None:
+        now = time.perf_counter()
+        self._missing = None
+        if self._status == b"200":
+            self._loop.answered(self._sent_at, now)
+        else:
+            self._loop.errors[f"status {self._status.decode()}"] += 1
+        self._send(now)
+
+    def _fail(self, why: str) -> None:
+        assert self._transport is not None
+        self._loop.errors[why] += 1
+        self._waits = False
+        self._transport.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self._waits:
+            self._loop.errors["closed"] += 1
+        self._loop.leave()

@@ -1,0 +1,95 @@
+"""The servers a benchmark runs on: Postgres (fsync on), Valkey, the scripted model server, and floors beside them."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+from psycopg import sql
+
+import migrations
+from local import packages, ports, web
+from local.child import Child, Part, running
+from local.home import Home
+from local.postgres import Postgres
+from local.valkey import Valkey
+
+
+class Machine:
+    """Postgres, Valkey and the model server of one run, and whatever else is started beside them."""
+
+    def __init__(self, home: Home, children: contextlib.ExitStack) -> None:
+        self.home = home
+        self._children = children
+        self._postgres = Postgres(home)
+        self._valkey = Valkey(home)
+        self.pids: dict[str, int] = {}
+        self.start(self._postgres.prepare())
+        self.start(self._valkey.prepare())
+        self.models = ModelServer(ports.free())
+        self.start(self.models.part())
+
+    def start(self, part: Part) -> Child:
+        """Start a part that runs until the end of the benchmark."""
+        child = self._children.enter_context(running(part, self.home))
+        self.pids[part.name] = child.pid
+        return child
+
+    def program(self, name: str, module: str, *arguments: str, port: int) -> None:
+        """Start `python -m module ...` until the end, and wait until it answers at `port`."""
+        self.start(program(name, module, *arguments, port=port))
+
+    def database(self, name: str) -> str:
+        """The URL of a new database with today's schema."""
+        with psycopg.connect(self._postgres.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        url = self._postgres.url.replace("/backburner?", f"/{name}?")
+        migrations.upgrade(url)
+        return url
+
+    def redis_url(self, number: int) -> str:
+        """The URL of one of Valkey's databases, each with queues of its own; emptied."""
+        url = self._valkey.url.removesuffix("/0") + f"/{number}"
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+        return url
+
+
+class ModelServer:
+    """The scripted model server, as seen from here."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.base_url = f"http://127.0.0.1:{port}/v1"
+
+    def part(self) -> Part:
+        return program("models", "bench.model_server", str(self.port), port=self.port)
+
+    def report(self) -> dict[str, Any]:
+        """What became of the connections: `open`, `most_open`, `whole`, `aborted`, and the tagged ones by tag."""
+        return web.call("GET", f"http://127.0.0.1:{self.port}/streams", key="")
+
+    def reset(self) -> None:
+        """Forget the connections there were."""
+        web.call("GET", f"http://127.0.0.1:{self.port}/reset", key="")
+
+
+def program(name: str, module: str, *arguments: str, port: int, env: Mapping[str, str] | None = None) -> Part:
+    """`python -m module ...`, ready when it answers HTTP at `port`."""
+    return Part(
+        name=name,
+        argv=[sys.executable, "-m", module, *arguments],
+        cwd=packages.ROOT,
+        env=env or {},
+        ready=lambda _: web.status(f"http://127.0.0.1:{port}/") is not None,
+    )
+
+
+@contextlib.contextmanager
+def running_in(folder: Path) -> Iterator[Machine]:
+    """A machine with its data in the folder, which must be on a disk for commits to cost what they cost."""
+    with contextlib.ExitStack() as children:
+        yield Machine(Home.at(folder), children)

@@ -1,0 +1,173 @@
+"""A scripted model server that costs next to nothing: every byte of its answers is there before it is asked.
+
+`python -m bench.model_server PORT`. POST anything with a `model` that `bench.shapes` knows; GET /streams says what
+became of the connections, GET /reset forgets it.
+"""
+
+import asyncio
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import cast
+
+import orjson
+import uvloop
+
+from bench import shapes
+from bench.shapes import Shape
+
+_MODEL = re.compile(rb'"model": ?"([^"]+)"')
+_TAG = re.compile(rb"tag-[\w-]+")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Stream:
+    """A tagged answer; instants are of the monotonic clock, which all processes of a machine share."""
+
+    asked_at: float
+    closed_at: float | None = None
+
+
+class Server:
+    """What all connections share."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[bytes, Shape | None] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self.open = 0
+        self.most_open = 0
+        self.whole = 0
+        self.aborted = 0
+        self.tagged: dict[str, Stream] = {}
+
+    def shape(self, model: bytes) -> Shape | None:
+        """The shape of a model, made once."""
+        if model not in self._shapes:
+            self._shapes[model] = shapes.named(model.decode())
+        return self._shapes[model]
+
+    def report(self) -> bytes:
+        return orjson.dumps(
+            {
+                "open": self.open,
+                "most_open": self.most_open,
+                "whole": self.whole,
+                "aborted": self.aborted,
+                "streams": {tag: asdict(stream) for tag, stream in self.tagged.items()},
+            }
+        )
+
+
+class Connection(asyncio.Protocol):
+    """One connection: a request, its answer, and the note of its end."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._shape: Shape | None = None
+        self._stream: Stream | None = None
+        self._sent = 0
+        self._began_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        split = self._received.find(b"\r\n\r\n")
+        if split < 0:
+            return
+        length = _LENGTH.search(self._received, 0, split + 2)
+        if len(self._received) < split + 4 + (int(length[1]) if length else 0):
+            return
+        request, self._received = self._received, b""
+        if request.startswith(b"POST"):
+            self._answer(request)
+        elif request.startswith(b"GET /reset"):
+            self._server.reset()
+            self._reply(b"200 OK", b"{}")
+        else:
+            self._reply(b"200 OK", self._server.report())
+
+    def _reply(self, status: bytes, body: bytes) -> None:
+        assert self._transport is not None
+        head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+        self._transport.write(head + body)
+
+    def _answer(self, request: bytes) -> None:
+        model = _MODEL.search(request)
+        shape = self._server.shape(model[1]) if model else None
+        if shape is None:
+            self._reply(b"404 Not Found", b'{"error": {"message": "There is no such shape."}}')
+            return
+        self._shape = shape
+        self._sent = 0
+        self._began_at = self._loop.time()
+        tag = _TAG.search(request)
+        if tag is not None:
+            self._stream = self._server.tagged[tag[0].decode()] = Stream(time.monotonic())
+        self._server.open += 1
+        self._server.most_open = max(self._server.most_open, self._server.open)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Write what is due."""
+        shape, transport = self._shape, self._transport
+        assert shape is not None
+        assert transport is not None
+        self._timer = None
+        due = len(shape.pieces)
+        if shape.every_s:
+            due = min(due, 1 + int((self._loop.time() - self._began_at) / shape.every_s + 1e-3))
+        data = b"".join(shape.pieces[self._sent : due])
+        if self._sent == 0:
+            data = shape.head + data
+        self._sent = max(due, self._sent)
+        if self._sent < len(shape.pieces):
+            transport.write(data)
+            self._timer = self._loop.call_at(self._began_at + self._sent * shape.every_s, self._go_on)
+            return
+        transport.write(data + shape.tail)
+        if not shape.hangs:
+            self._server.whole += 1
+            self._over()
+
+    def _over(self) -> None:
+        self._server.open -= 1
+        self._shape = None
+
+    def eof_received(self) -> bool:
+        self._closed()
+        return False
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._closed()
+
+    def _closed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._stream is not None and self._stream.closed_at is None:
+            self._stream.closed_at = time.monotonic()
+        if self._shape is not None:
+            self._server.aborted += 1
+            self._over()
+
+
+async def _serve(port: int) -> None:
+    server = Server()
+    listening = await asyncio.get_running_loop().create_server(
+        lambda: Connection(server), "127.0.0.1", port, backlog=4096
+    )
+    await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1])))

@@ -1,0 +1,81 @@
+"""What a run found: `bench/report.json` for programs, a table for people."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench.run import Run
+from bench.targets import TARGETS
+from core import version
+
+PATH = Path(__file__).with_name("report.json")
+
+
+def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> None:
+    """Write the report: `rows` as promised, and beside them what they were measured on and with."""
+    path.write_bytes(orjson.dumps(as_json(run, quick=quick, seconds=seconds), option=orjson.OPT_INDENT_2))
+
+
+def as_json(run: Run, *, quick: bool, seconds: float) -> dict[str, Any]:
+    """The report: a row for every target that was measured, in the order of the targets."""
+    rows = {row.name: row.as_json() for row in run.rows}
+    return {
+        "rows": [rows[name] for name in TARGETS if name in rows],
+        "quick": quick,
+        "repetitions": run.sizes.repetitions,
+        "seconds": round(seconds),
+        "machine": machine(),
+        "beside": run.beside,
+        "cpu_us": run.cpu_us,
+        "curves": run.curves,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What this ran on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_before": round(os.getloadavg()[2], 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "backburner": version.VERSION,
+    }
+
+
+def _processor() -> str:
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Print the report as tables."""
+    table = Table(title="Targets", title_justify="left")
+    for heading in ("target", "aim", "measured", "spread", "floor", ""):
+        table.add_column(heading)
+    for row in report["rows"]:
+        target = TARGETS[row["name"]]
+        aim = f"{'>=' if target.at_least else '<='} {target.limit:g}"
+        floor = "" if row["floor"] is None else f"{row['floor']:g} {target.floor_unit}"
+        low, high = row["spread"]
+        met = "[green]met[/]" if row["met"] else "[red]missed[/]"
+        table.add_row(row["name"], aim, f"{row['ratio']:g} {row['unit']}", f"{low:g} - {high:g}", floor, met)
+    console.print(table)
+    if report["cpu_us"]:
+        costs = Table(title="Processor time of one request, in microseconds, by process", title_justify="left")
+        processes = sorted({process for each in report["cpu_us"].values() for process in each})
+        for heading in ("", *processes):
+            costs.add_column(heading)
+        for name, each in report["cpu_us"].items():
+            costs.add_row(name, *(str(each.get(process, "")) for process in processes))
+        console.print(costs)
+    for what, value in report["beside"].items():
+        console.print(f"{what}: {value}")

@@ -1,0 +1,51 @@
+"""From submit to in_progress while nothing else happens, beside the round trip of a Celery task that does nothing."""
+
+import time
+from statistics import median
+
+from bench import load
+from bench.client import Client
+from bench.deployment import SLOTS, background
+from bench.floors import tasks
+from bench.load import wire
+from bench.run import Run
+from bench.targets import ratios
+
+_MODEL = "20-tokens-at-once"
+
+
+def measure(run: Run) -> None:
+    """Add the row `pickup`."""
+    run.deployment.start("worker")
+    url = run.machine.redis_url(9)
+    with tasks.sender(url) as sender, tasks.worker(url, SLOTS, run.machine.home):
+        sender.round_trip_ms()
+        found = run.interleaved(
+            floor=lambda: median(sender.round_trip_ms() for _ in range(run.sizes.trips)),
+            path=lambda: _to_in_progress_ms(run),
+            seen=lambda: _until_seen_ms(run),
+        )
+    run.add(ratios("pickup", found["path"], found["floor"]))
+    run.beside["ms from submit until the client's stream says in_progress, p50"] = round(median(found["seen"]), 2)
+
+
+def _to_in_progress_ms(run: Run) -> float:
+    """From before the request is sent until the transaction in which its row becomes in_progress."""
+    deployment = run.deployment
+    deployment.forget()
+    sent_at: dict[str, float] = {}
+    with Client(deployment.port, deployment.key) as client:
+        for trip in range(run.sizes.trips):
+            now = time.time()
+            sent_at[client.post("/responses", background(_MODEL))["id"]] = now
+            deployment.wait_until_ended(trip + 1, poll_s=0.01)
+    rows = deployment.sql("select id, extract(epoch from started_at)::float from responses")
+    return 1000 * float(median(started_at - sent_at[response_id] for response_id, started_at in rows))
+
+
+def _until_seen_ms(run: Run) -> float:
+    """Until the event says so to the client that submitted, who reads along."""
+    body = background(_MODEL) | {"stream": True}
+    payloads = [wire.post("/v1/responses", body, run.deployment.key)] * run.sizes.trips
+    marker = "event: response.in_progress"
+    return load.run(load.Streams(run.deployment.port, payloads, 1, marker=marker, end="[DONE]")).p50_ms

@@ -1,0 +1,60 @@
+"""Streams through us: the first token beside the model server's own, and tokens a second beside a bare relay."""
+
+from dataclasses import replace
+from statistics import median
+
+from bench import load, shapes
+from bench.load import Figures, wire
+from bench.run import Run
+from bench.targets import Row, ratios
+
+_SLOW = "5-tokens-every-50ms"
+EVERY_MS = 2
+# The text of an answer comes in deltas, and again in each of the four events that close it.
+_TIMES_OURS = 5
+
+
+def measure(run: Run) -> None:
+    """Add the rows `first token` and `relay`."""
+    run.deployment.start("worker")
+    _ours(run, _SLOW, 3, 1)
+    found = run.interleaved(
+        floor=lambda: _theirs(run.machine.models.port, _SLOW, run.sizes.trips // 2, 1).p50_ms,
+        path=lambda: _ours(run, _SLOW, run.sizes.trips // 2, 1).p50_ms,
+    )
+    more = [ours - theirs for ours, theirs in zip(found["path"], found["floor"], strict=True)]
+    run.add(Row("first token", more, found["floor"]))
+    fast = f"{run.sizes.stream_tokens}-tokens-every-{EVERY_MS}ms"
+    count = run.sizes.streams
+    found = run.interleaved(
+        floor=lambda: _per_s(_theirs(run.relay_port, fast, count, count)),
+        straight=lambda: _per_s(_theirs(run.machine.models.port, fast, count, count)),
+        path=lambda: _per_s(_ours(run, fast, count, count)),
+    )
+    run.add(ratios("relay", found["path"], found["floor"]))
+    run.beside["tokens/s straight from the model server"] = round(median(found["straight"]))
+    run.deployment.forget()
+
+
+def _per_s(figures: Figures) -> float:
+    return figures.tokens / figures.seconds
+
+
+def _ours(run: Run, model: str, count: int, connections: int) -> Figures:
+    body = {"model": model, "input": "Say something.", "stream": True}
+    payloads = [wire.post("/v1/responses", body, run.deployment.key)] * count
+    return _read(run.deployment.port, payloads, connections, model, times=_TIMES_OURS)
+
+
+def _theirs(port: int, model: str, count: int, connections: int) -> Figures:
+    return _read(port, [wire.post("/v1/chat/completions", shapes.body(model))] * count, connections, model)
+
+
+def _read(port: int, payloads: list[str], connections: int, model: str, *, times: int = 1) -> Figures:
+    """The figures of streams in which no token is missing; each comes so many times and is counted once."""
+    figures = load.run(load.Streams(port, payloads, connections, marker=shapes.MARK, end="[DONE]"))
+    shape = shapes.named(model)
+    assert shape is not None
+    if figures.tokens != times * shape.tokens * figures.count:
+        raise load.Failed(f"{figures.tokens} tokens came in {figures.count} streams of {times} x {shape.tokens}.")
+    return replace(figures, tokens=figures.tokens // times)

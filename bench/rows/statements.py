@@ -1,0 +1,18 @@
+"""What Postgres itself can do here, one connection at a time; beside the rows, to judge them by."""
+
+from statistics import median
+
+from bench.floors.statements import Statements
+from bench.run import Run
+
+
+def measure(run: Run) -> None:
+    """Note single-row commits and selects by primary key per second."""
+    statements = Statements(run.deployment.database_url)
+    seconds = run.sizes.slice_s / 4
+    found = run.interleaved(
+        commits=lambda: statements.commits_per_s(seconds), selects=lambda: statements.selects_per_s(seconds)
+    )
+    statements.close()
+    run.beside["Postgres, one connection: rows committed one by one, each second"] = round(median(found["commits"]))
+    run.beside["Postgres, one connection: rows found by primary key, each second"] = round(median(found["selects"]))

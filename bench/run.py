@@ -1,0 +1,132 @@
+"""What the rows of one run share: how large it is, what it runs on, and what it found besides rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TypeVar
+
+from bench import cpu, load
+from bench.deployment import Deployment
+from bench.machine import Machine
+from bench.targets import Row
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Args:
+        repetitions: of each pair of floor and path; figures are the medians.
+        slice_s: of one measurement of requests per second.
+        warm_s: before each, unmeasured.
+        levels: connections at once, for latency against load.
+        tasks: that do nothing, in one drain.
+        completions: in one drain.
+        trips: of one measurement of a latency.
+        many: responses at once,
+        many_s: and how long each takes.
+        stream_tokens: of each of `streams` relayed at once.
+        stored: how many responses there are when growth is measured; the first is the floor.
+    """
+
+    repetitions: int
+    slice_s: float
+    warm_s: float
+    levels: tuple[int, ...]
+    tasks: int
+    completions: int
+    trips: int
+    many: int
+    many_s: int
+    streams: int
+    stream_tokens: int
+    stored: tuple[int, ...]
+
+
+FULL = Sizes(
+    repetitions=5,
+    slice_s=3,
+    warm_s=0.5,
+    levels=(1, 2, 4, 8, 16, 32, 64, 128),
+    tasks=4000,
+    completions=1000,
+    trips=100,
+    many=1000,
+    many_s=10,
+    streams=128,
+    stream_tokens=400,
+    stored=(1_000, 10_000, 100_000, 1_000_000),
+)
+QUICK = Sizes(
+    repetitions=3,
+    slice_s=1,
+    warm_s=0.3,
+    levels=(1, 8, 64),
+    tasks=1500,
+    completions=300,
+    trips=25,
+    many=200,
+    many_s=3,
+    streams=128,
+    stream_tokens=100,
+    stored=(1_000, 50_000),
+)
+
+
+@dataclass
+class Run:
+    """One run of the benchmark.
+
+    Attributes:
+        rows: by the targets they are of.
+        web_port: of the bare Flask application.
+        relay_port: of the bare relay.
+        beside: other figures, in words, that say what the rows cannot.
+        cpu_us: processor time of one request each, by process.
+        curves: for the plots: of each, points by series.
+    """
+
+    sizes: Sizes
+    machine: Machine
+    deployment: Deployment
+    web_port: int
+    relay_port: int
+    say: Callable[[str], None]
+    rows: list[Row] = field(default_factory=list)
+    beside: dict[str, object] = field(default_factory=dict)
+    cpu_us: dict[str, dict[str, int]] = field(default_factory=dict)
+    curves: dict[str, dict[str, list[tuple[float, ...]]]] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Add a row, and say what it says."""
+        self.rows.append(row)
+        figure = row.as_json()
+        self.say(f"  {row.name}: {figure['ratio']} {figure['unit']} ({'met' if row.met else 'missed'})")
+
+    def note_cpu(self, name: str, each: Sequence[Mapping[str, float]]) -> None:
+        """Note what one request costs each process, from repetitions."""
+        processes = sorted({process for one in each for process in one})
+        self.cpu_us[name] = {process: round(median(one.get(process, 0) for one in each)) for process in processes}
+
+    def interleaved(self, **measures: Callable[[], T]) -> dict[str, list[T]]:
+        """What each measure finds, each measured in turn, as often as there are repetitions."""
+        found: dict[str, list[T]] = {name: [] for name in measures}
+        for _ in range(self.sizes.repetitions):
+            for name, measure in measures.items():
+                found[name].append(measure())
+        return found
+
+    def requests(
+        self, port: int, payloads: list[str], connections: int, pids: Mapping[str, int], *, seconds: float | None = None
+    ) -> tuple[load.Figures, dict[str, float]]:
+        """One slice of requests, and the processor time of each, in microseconds by process."""
+        sizes = self.sizes
+        spec = load.Requests(port, payloads, connections, seconds=seconds or sizes.slice_s, warm_s=sizes.warm_s)
+        with cpu.spending(pids) as spent:
+            figures = load.run(spec)
+        # The warm requests cost, too, and are not counted: their share is that of their time.
+        whole = figures.count * (1 + spec.warm_s / spec.seconds)
+        each = spent.each_us(round(whole)) | {"load generator": round(1e6 * figures.cpu_s / whole)}
+        return figures, each

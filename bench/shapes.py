@@ -1,0 +1,85 @@
+"""The answers that the scripted model server gives, by the name of the model that is asked for."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+_NAME = re.compile(r"(\d+)-tokens-(?:at-once|every-(\d+)ms)(-then-hang)?\Z")
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+# In every token once, and nowhere else, so that tokens are counted also where several come as one.
+MARK = "~"
+_WORDS = ("every~ ", "token~ ", "is~ ", "a~ ", "word~ ", "of~ ", "some~ ", "length~ ")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How an answer goes, and all of its bytes, made once.
+
+    Args:
+        pieces: each is one write: the tokens, one by one or all at once.
+        head: goes with the first piece.
+        tail: goes with the last piece; empty where the answer never ends.
+        every_s: between two pieces.
+    """
+
+    tokens: int
+    pieces: tuple[bytes, ...]
+    head: bytes
+    tail: bytes
+    every_s: float
+
+    @property
+    def hangs(self) -> bool:
+        return not self.tail
+
+
+def named(name: str) -> Shape | None:
+    """The shape of a model such as `20-tokens-at-once`, `50-tokens-every-200ms` or `1-tokens-at-once-then-hang`."""
+    found = _NAME.match(name)
+    if found is None:
+        return None
+    count, every_ms, hangs = int(found[1]), int(found[2] or 0), bool(found[3])
+    tokens = [_delta(name, {"content": _WORDS[n % len(_WORDS)]}) for n in range(count)]
+    return Shape(
+        tokens=count,
+        pieces=tuple(tokens) if every_ms else (b"".join(tokens),),
+        head=_HEAD + _delta(name, {"role": "assistant"}),
+        tail=b"" if hangs else _end(name, count),
+        every_s=every_ms / 1000,
+    )
+
+
+def body(model: str, tag: str = "") -> dict[str, Any]:
+    """A Chat Completions request for a shape, as a worker would make it."""
+    content = f"Say something. {tag}".rstrip()
+    return {"model": model, "stream": True, "messages": [{"role": "user", "content": content}]}
+
+
+def _end(model: str, count: int) -> bytes:
+    usage = {"prompt_tokens": 8, "completion_tokens": count, "total_tokens": 8 + count}
+    return (
+        _delta(model, {}, finish_reason="stop")
+        + _chunk({"choices": [], "usage": usage} | _head_of(model))
+        + _framed(b"data: [DONE]\n\n")
+        + _LAST_CHUNK
+    )
+
+
+def _delta(model: str, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    return _chunk(_head_of(model) | {"choices": [choice]})
+
+
+def _head_of(model: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
+
+
+def _chunk(event: dict[str, Any]) -> bytes:
+    return _framed(b"data: " + orjson.dumps(event) + b"\n\n")
+
+
+def _framed(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

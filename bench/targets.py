@@ -1,0 +1,103 @@
+"""What is aimed at, as figures, and what a row of the report says of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """One figure that is aimed at.
+
+    Args:
+        limit: what the figure should be at least, or at most.
+        unit: what the figure is.
+        floor_unit: of the floor it was measured beside; empty where there is none.
+    """
+
+    limit: float
+    at_least: bool
+    unit: str
+    floor_unit: str = ""
+
+    def met_by(self, figure: float) -> bool:
+        return figure >= self.limit if self.at_least else figure <= self.limit
+
+
+def _at_least(limit: float, unit: str, floor_unit: str = "") -> Target:
+    return Target(limit, at_least=True, unit=unit, floor_unit=floor_unit)
+
+
+def _at_most(limit: float, unit: str, floor_unit: str = "") -> Target:
+    return Target(limit, at_least=False, unit=unit, floor_unit=floor_unit)
+
+
+TARGETS = {
+    "poll": _at_least(0.6, "x a bare Flask GET's requests/s", "requests/s"),
+    "submit": _at_least(0.35, "x a bare, parsing Flask POST's requests/s", "requests/s"),
+    "submit p99": _at_most(5, "p99 / p50 at 64 clients", "ms, p50"),
+    "completions": _at_least(0.25, "x a Celery no-op's tasks/s", "tasks/s"),
+    "pickup": _at_most(2, "x a Celery no-op's round trip, p50", "ms, p50"),
+    "many at once: together": _at_least(1, "share in progress at one moment"),
+    "many at once: wall": _at_most(1.2, "x read straight from the model server", "s"),
+    "many at once: memory": _at_most(150, "MB of the worker over idle", "MB, idle"),
+    "first token": _at_most(15, "ms more than straight, p50", "ms, p50"),
+    "relay": _at_least(0.5, "x a bare relay's tokens/s, event log on", "tokens/s"),
+    "cancel p50": _at_most(20, "ms to the model server's closed connection"),
+    "cancel p99": _at_most(250, "ms to the model server's closed connection"),
+    "growth: submit": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: poll": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: claim": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: dispatch": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: list": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
+    "faults": _at_most(0, "accepted responses without one true end"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one target.
+
+    Args:
+        figures: of each repetition.
+        floors: what it was measured beside, in each.
+    """
+
+    name: str
+    figures: Sequence[float]
+    floors: Sequence[float] = ()
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.name]
+
+    @property
+    def figure(self) -> float:
+        return median(self.figures)
+
+    @property
+    def met(self) -> bool:
+        return self.target.met_by(self.figure)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `bench/report.json` has it."""
+        return {
+            "name": self.name,
+            "ratio": _short(self.figure),
+            "target": self.target.limit,
+            "met": self.met,
+            "floor": _short(median(self.floors)) if self.floors else None,
+            "spread": [_short(min(self.figures)), _short(max(self.figures))],
+            "unit": self.target.unit,
+        }
+
+
+def ratios(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
+    """The row of figures that are each so many times the floor beside them."""
+    return Row(name, [value / floor for value, floor in zip(measured, floors, strict=True)], floors)
+
+
+def _short(value: float) -> float:
+    """Four digits that mean something."""
+    return float(f"{value:.4g}")
