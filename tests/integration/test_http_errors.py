@@ -68,9 +68,9 @@ def test_a_bug_is_a_500_that_tells_the_client_nothing_and_the_log_all(
     def bug() -> None:
         raise ZeroDivisionError("secret")
 
-    core_app.app.add_url_rule("/v1/bug", view_func=bug)
+    core_app.app.add_url_rule("/bug", view_func=bug)
     with caplog.at_level(logging.ERROR):
-        answer = core_app.ask("GET", "/v1/bug")
+        answer = core_app.ask("GET", "/bug")
 
     says = error_of(answer, 500, None, kind="server_error")
     assert "secret" not in answer.text
@@ -83,9 +83,9 @@ def test_a_bug_is_a_500_that_tells_the_client_nothing_and_the_log_all(
 
 
 def test_a_500_of_flasks_own_is_the_servers_error(core_app: Api) -> None:
-    core_app.app.add_url_rule("/v1/nothing", view_func=lambda: None)  # Flask refuses a view that returns nothing
+    core_app.app.add_url_rule("/nothing", view_func=lambda: None)  # Flask refuses a view that returns nothing
 
-    error_of(core_app.ask("GET", "/v1/nothing"), 500, None, kind="server_error")
+    error_of(core_app.ask("GET", "/nothing"), 500, None, kind="server_error")
 
 
 @pytest.mark.parametrize(

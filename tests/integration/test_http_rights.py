@@ -156,3 +156,13 @@ def test_a_key_may_use_a_further_project_in_the_next_request_though_it_is_cached
     )
 
     assert cached.caller(key, {"ai_project_id": further}).project == further
+
+
+def test_a_route_that_the_table_does_not_have_serves_nobody(api: Api) -> None:
+    more = Api(api.core)
+    more.app.add_url_rule("/v1/new", view_func=lambda: "served")
+
+    answer = more.ask("GET", "/v1/new", key=api.admin)
+
+    assert answer.status_code == 500
+    assert "served" not in answer.text
