@@ -104,6 +104,12 @@ class Database:
                     # The next one may lead to the new primary.
                     connection.close()
                     raise
+                except psycopg.InternalError as error:
+                    if error.sqlstate is not None:
+                        raise
+                    # Two answers to one question: a pooler told of a session's end first, and then of its own.
+                    connection.close()
+                    raise psycopg.OperationalError(first_line(error)) from error
         except _BUSY as error:
             raise errors.StoreBusy(f"Postgres is busy: {first_line(error)}") from error
         except _UNAVAILABLE as error:
