@@ -18,7 +18,7 @@ from tests.chaos.rig import Rig
 from tests.stack import CLOCKS
 from tests.waiting import until
 
-Fault = Callable[[Rig, random.Random], None]
+Fault = Callable[[Rig, random.Random], object]
 
 LEASE_S = float(CLOCKS["LEASE_S"])
 FAKETIME = packages.folder("libfaketime") / "vendor/libfaketime/src/libfaketime.so.1"
@@ -43,22 +43,31 @@ def kill_workers(rig: Rig, chance: random.Random) -> None:
     rig.heal()
 
 
-def zombie(rig: Rig, chance: random.Random) -> None:
-    """A worker is frozen past its lease, others take over, and it wakes: it leaves the model server at once."""
+def sleep_past_the_lease(rig: Rig, chance: random.Random) -> tuple[dict[str, int], float]:
+    """The busiest worker is frozen until others have taken over all it ran, and wakes.
+
+    Returns:
+        How often the model server had been asked for each response it ran, by tag; and when it woke.
+    """
     name = max(rig.workers, key=lambda name: len(rig.runs_of(name)))
     rig.stack.freeze(name)
-    asked = {tag: len(rig.asked(tag)) for tag in rig.runs_of(name)}
-    assert asked
+    tags = rig.runs_of(name)
+    asked = {tag: len(rig.asked(tag)) for tag in tags}
     until(lambda: not rig.runs_of(name), within_s=15)
-    thawed_at = time.monotonic()
     rig.stack.thaw(name)
+    return asked, time.monotonic()
+
+
+def zombie(rig: Rig, chance: random.Random) -> None:
+    """A worker that wakes after its lease leaves the model server, long before the answers end by themselves."""
+    asked, woke_at = sleep_past_the_lease(rig, chance)
+    assert asked
 
     def left() -> list[dict[str, Any]]:
-        """The requests of the frozen worker that were not answered while it slept."""
+        """Its requests that were not answered while it slept."""
         its = [rig.asked(tag)[before - 1] for tag, before in asked.items() if before]
-        return [one for one in its if one["ended"] is None or one["ended"] > thawed_at]
+        return [one for one in its if one["ended"] is None or one["ended"] > woke_at]
 
-    # Long before the answers end by themselves.
     until(lambda: all(one["ended"] is not None for one in left()), within_s=3)
 
 

@@ -27,7 +27,7 @@ PARTS = ("valkey", "api", "api-2", "sweeper", "sweeper-2", "worker", "worker-2")
 FAULTS: tuple[tuple[int, str, Fault], ...] = (
     (4, "a worker killed", restarted("worker")),
     (4, "the other worker killed", restarted("worker-2")),
-    (3, "a worker frozen past its lease", faults.zombie),
+    (3, "a worker frozen past its lease", faults.sleep_past_the_lease),
     (2, "a worker cut off from Postgres", faults.cut_off_worker),
     (3, "an API killed", restarted("api")),
     (2, "both APIs killed", restarted("api", "api-2")),
