@@ -190,7 +190,8 @@ class Machine(RuleBasedStateMachine):
         if one is None:
             return
         core = self.world.workers[n % 2]
-        attempt = core.attempts.claim(one, f"w{n % 2 + 1}")
+        # The slots are those of one worker: what runs on one that nobody sees takes none.
+        attempt = core.attempts.claim(one, "w1")
         assert (attempt is not None) == self.lives[one].claim()
         if attempt is not None:
             assert attempt.next_seq == self.lives[one].log
