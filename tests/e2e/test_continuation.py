@@ -129,6 +129,7 @@ def test_a_stopped_worker_hands_on_what_it_cannot_finish_in_its_grace_time(up: S
         }
         until(lambda: models.stats()["open"] == 20)
         until(lambda: up.sql("select count(*) from response_events where tokens > 0")[0][0] > 40)
+        up.children["worker"].ask_to_stop()
         up.start("worker-2")
         up.stop("worker")
         until(up.all_ended, within_s=60)
