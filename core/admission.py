@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from core import errors, estimates
 from core.allowance import NOTHING, Allowance, Cost
+from core.backlogs import Backlogs
 from core.catalog import Catalog
 from core.credits import Credits, Taken, allowance_of
 from core.db import Connection, Database
@@ -20,8 +21,6 @@ from core.tiers import Tier, Wish
 
 # When to ask again where nobody can know when there will be room: in a full queue, or for spare capacity.
 LOOK_AGAIN_S = 5.0
-# Far from a full queue its count need not be exact, so creates need not wait for each other.
-_EXACT_FROM = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ class Admission:
         self._catalog = catalog
         self._credits = credits
         self._rules = rules
+        self._backlogs = Backlogs()
 
     def limits(self, caller: Caller) -> bool:
         """Whether anything is limited for the caller's project."""
@@ -131,11 +131,7 @@ class Admission:
         most = grant.limits.queued
         if most is None:
             return
-        waiting = admissions.waiting(connection, caller.project_id, model, most)
-        if waiting >= most * _EXACT_FROM:
-            admissions.lock(connection, f"queue:{caller.project_id}:{model}")
-            waiting = admissions.waiting(connection, caller.project_id, model, most)
-        if waiting >= most:
+        if self._backlogs.full(connection, caller.project_id, model, most):
             raise errors.RateLimited(
                 f"The queue of this project for '{model[:100]}' is full: {most} responses wait for a worker.",
                 kind="requests",
@@ -164,9 +160,16 @@ class Admission:
         return replace(grant, allowance=short.allowance, refusal=_reached(grant, model, short))
 
     def _spare(self, connection: Connection, model: str) -> bool:
+        """Whether there is capacity to spare; if so, nobody else takes it until the transaction ends."""
         lane = self._catalog.lanes.of(Tier.OVER_LIMIT)
+
+        def look() -> bool:
+            return admissions.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
+
+        if not look():  # as it mostly is where many ask
+            return False
         admissions.lock(connection, f"spare:{lane}")
-        return admissions.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
+        return look()
 
     def give_back(self, caller: Caller, model: str, grant: Grant) -> None:
         """Give back what a create took that made no response.

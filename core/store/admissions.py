@@ -23,18 +23,22 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
     return int(row[0])
 
 
-# All that is unfinished counts against what is there: what waits will want it, too.
+# All that is unfinished counts against what is there: what waits will want it, too. No more is counted of what waits
+# than it takes to say no.
 _SPARE = """
-with {room}
+with {room}, lane (room) as (
+    select coalesce((select n - reserve from lane_room where lane = %(lane)s), 0)
+), model (room) as (
+    select (1 - %(reserve)s) * %(concurrency)s::int
+        - (select coalesce(sum(n), 0) from occupied where model = %(model)s)
+)
 select not exists (select from circuits where model = %(model)s)
-    and coalesce((select n - reserve from lane_room where lane = %(lane)s), 0)
-        > (select count(*) from (select from responses where lane = %(lane)s
-           and status = 'queued' and rung_at is null limit 10000) waiting)
-    and (%(concurrency)s::int is null
-        or (select coalesce(sum(n), 0) from occupied where model = %(model)s)
-         + (select count(*) from (select from responses where model = %(model)s
-            and status = 'queued' and rung_at is null limit 10000) waiting)
-            < (1 - %(reserve)s) * %(concurrency)s)
+    and (select room from lane) > (select count(*) from (
+        select from responses where lane = %(lane)s and status = 'queued' and rung_at is null
+        limit greatest(0, (select room from lane))) waiting)
+    and (%(concurrency)s::int is null or (select room from model) > (select count(*) from (
+        select from responses where model = %(model)s and status = 'queued' and rung_at is null
+        limit greatest(0, ceil((select room from model)))::int) waiting))
 """
 _SPARE = _SPARE.format(room=ROOM)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from werkzeug.test import TestResponse
@@ -28,6 +29,10 @@ requests_per_minute = 3
 tokens_per_minute = 600
 [projects.short.limits."*"]
 queued = 2
+[projects.dozens.limits."*"]
+requests_per_minute = 30
+[projects.busy.limits."*"]
+queued = 40
 [projects.rated.limits."*"]
 requests_per_minute = 1000
 tokens_per_minute = 100000
@@ -154,6 +159,43 @@ def test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue(limited: Api)
     )
     refused(limited.create(key=short, **window), "requests", "resource_unavailable")
     assert limited.stored() == before
+
+
+def test_a_queue_takes_what_its_limit_says_of_many_creators_at_once_and_takes_more_when_there_is_room(
+    limited: Api,
+) -> None:
+    rated, busy = key(limited, "rated"), key(limited, "busy")
+    with ThreadPoolExecutor(8) as threads:
+        codes = list(threads.map(lambda _: limited.create(key=busy, service_tier="flex").status_code, range(70)))
+    assert sorted(set(codes)) == [200, 429]
+    assert codes.count(200) == 40
+    ((first,),) = limited.sql("select min(id) from responses")
+    limited.cancel(first, key=busy)
+
+    until(lambda: limited.create(key=busy, service_tier="flex").status_code == 200)
+    assert limited.create(key=busy, service_tier="flex").status_code == 429
+    assert limited.create(key=rated).status_code == 200
+
+
+def test_of_many_creates_at_once_with_one_key_only_one_takes_credits(limited: Api) -> None:
+    dozens = key(limited, "dozens")
+    named = {"Idempotency-Key": "a"}
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: limited.create(key=dozens, headers=named).get_json()["id"], range(16)))
+
+    assert len(set(made)) == 1
+    assert limited.create(key=dozens).headers["x-ratelimit-remaining-requests"] == "28"
+
+
+def test_a_create_that_postgres_does_not_answer_gives_its_credits_back(limited: Api) -> None:
+    few = key(limited, "few")
+    assert limited.create(key=few).headers["x-ratelimit-remaining-requests"] == "2"
+    assert limited.core.settings.database_url is not None
+    with psycopg.connect(limited.core.settings.database_url.get_secret_value()) as connection:
+        connection.execute("lock table response_events in exclusive mode")
+        assert limited.create(key=few).status_code == 503
+
+    assert limited.create(key=few).headers["x-ratelimit-remaining-requests"] == "1"
 
 
 def test_what_does_not_wait_is_not_in_the_queue(limited: Api) -> None:
