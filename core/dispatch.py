@@ -1,6 +1,7 @@
 """Dispatch: ring, of all that waits, only what may run now."""
 
 import logging
+from collections.abc import Sequence
 
 from core import tiers
 from core.catalog import Catalog
@@ -36,10 +37,13 @@ class Dispatch:
             batch=BATCH,
         )
 
-    def dispatch(self) -> int:
+    def dispatch(self, ran: Sequence[str] = ()) -> int:
         """Ring for what may run now, in all lanes; how many.
 
         Nothing is done while the broker is away.
+
+        Args:
+            ran: IDs of the responses that just made room.
 
         Raises:
             errors.StoreUnavailable: responses may have been stamped as rung; they go back to waiting by themselves.
@@ -48,7 +52,7 @@ class Dispatch:
             return 0
         with self._database.transaction() as connection:
             lanes.lock(connection)
-            rung = lanes.dispatch(connection, self.rules)
+            rung = lanes.dispatch(connection, self.rules, ran)
         return sum(self.ring(response_ids, lane) for lane, response_ids in rung.items())
 
     def ring(self, response_ids: list[str], lane: str) -> int:

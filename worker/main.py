@@ -48,7 +48,7 @@ class Engine:
         self._pool: AioPool | None = None
         self._worker_id = worker_id
         self._pulse = Pulse(core.attempts, core.bus, core.settings)
-        self._freed = asyncio.Event()
+        self._freed = presence.Freed()
         self._servers: dict[str, ModelServer] = {}
         self._vitals = Vitals(worker_id, core.settings, stuck=_leave_stuck)
         self.hearing = Hearing(
@@ -71,7 +71,7 @@ class Engine:
             core.seals,
             core.settings,
             worker_id=worker_id,
-            freed=self._freed.set,
+            freed=self._freed,
         )
 
     def health(self) -> Health:
@@ -88,7 +88,7 @@ class Engine:
 
     def _seen(self) -> None:
         if self._vitals.seen():
-            self._freed.set()
+            self._freed()
 
     async def start(self, pool: AioPool) -> None:
         """Begin to live on the pool's loop, which runs."""

@@ -80,17 +80,37 @@ async def _hear(subscription: PubSub, stop: Callable[[str], None], answer_s: flo
             pinged = True
 
 
-async def dispatch_for_ever(dispatch: Dispatch, freed: asyncio.Event) -> None:
+class Freed:
+    """That slots became free, or may be of use again, and whose they were."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._ran: list[str] = []
+
+    def __call__(self, response_id: str | None = None) -> None:
+        """Say that there may be room now, by the end of a run or otherwise."""
+        if response_id is not None:
+            self._ran.append(response_id)
+        self._event.set()
+
+    async def wait(self) -> list[str]:
+        """Wait until somebody says so; what made room since the last time."""
+        await self._event.wait()
+        self._event.clear()
+        ran, self._ran = self._ran, []
+        return ran
+
+
+async def dispatch_for_ever(dispatch: Dispatch, freed: Freed) -> None:
     """Ring for what waits whenever slots became free."""
     while True:
-        await freed.wait()
-        freed.clear()
+        ran = await freed.wait()
         started_at = time.monotonic()
         try:
-            await asyncio.to_thread(dispatch.dispatch)
+            await asyncio.to_thread(dispatch.dispatch, ran)
         except errors.StoreUnavailable as error:
             log.warning("cannot dispatch", extra={"cause": str(error)})
-            freed.set()
+            freed()
             await asyncio.sleep(_AGAIN_S)
         # A long dispatch is followed by a long pause, so that it never takes more than half of the time.
         await asyncio.sleep(max(_PAUSE_S, time.monotonic() - started_at))

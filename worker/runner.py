@@ -46,7 +46,7 @@ class Runner:
         settings: Settings,
         *,
         worker_id: str,
-        freed: Callable[[], None],
+        freed: Callable[..., None],
     ) -> None:
         self._attempts = attempts
         self._catalog = catalog
@@ -90,7 +90,7 @@ class Runner:
             with self._pulse.keeping(attempt, claimed_at) as run:
                 return await self._go(run, interruption)
         finally:
-            self._freed()
+            self._freed(response_id)
 
     def _claim(self, response_id: str) -> tuple[Attempt | None, float]:
         """The attempt, and since when its lease may run: not since it waited for its turn to be claimed."""

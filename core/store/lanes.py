@@ -12,7 +12,8 @@ from core.store.room import LIMIT, ROOM, Rules
 #                the waiting index
 #   limited      what projects may still take of each model
 #   candidates   the first few of each group: foreground before background, then by age; of flex, by deadline
-#   in_tier      the project with least running, then the one whose last turn is longest ago
+#   in_tier      the project with least running, then the one whose last turn is longest ago;
+#                a turn is known by its ring, by those who see it run, and by the worker that it made room on
 #   placed       tiers by weight: each turn costs 1 / weight, and the tier that comes out cheapest is next. One that
 #                was away has saved up one turn at the most. One that has its part of the slots lets others go first
 #   spared       over-limit responses leave the reserve to others
@@ -75,10 +76,13 @@ with recursive weights (tier, weight) as (
         partition by c.tier, c.project_id order by c.background, c.due, c.id) as project_rank
     from candidates c
     left join (select project_id, sum(n)::bigint as n from occupied group by project_id) o using (project_id)
+), ran as materialized (
+    select distinct tier, project_id from responses where id = any (%(ran)s)
 ), in_tier as (
     select p.*, row_number() over (
-        partition by p.tier order by p.project_rank, t.had_at nulls first, p.background, p.due, p.id) as tier_rank
-    from in_project p left join turns t using (tier, project_id)
+        partition by p.tier order by p.project_rank, ran.tier is not null, t.had_at nulls first, p.background, p.due,
+            p.id) as tier_rank
+    from in_project p left join turns t using (tier, project_id) left join ran using (tier, project_id)
 ), begins as (
     select w.tier, w.weight, coalesce(o.n, 0) as running,
         greatest(t.charged, max(t.charged - 1 / w.weight) over () - 1 / w.weight, 0) as charged,
@@ -120,7 +124,8 @@ with recursive weights (tier, weight) as (
     select tier, project_id, max(charged), statement_timestamp() from (
         select tier, project_id, charged from chosen
         union all
-        select o.tier, o.project_id, 0 from (select distinct tier, project_id from occupied) o
+        select o.tier, o.project_id, 0 from (
+            select tier, project_id from occupied union select tier, project_id from ran) o
         left join turns t using (tier, project_id)
         where (t.tier is null or t.had_at < statement_timestamp() - interval '1 s')
             and exists (select from responses where status = 'queued' and rung_at is null)) have
@@ -146,8 +151,12 @@ def lock(connection: Connection) -> None:
     )
 
 
-def dispatch(connection: Connection, rules: Rules) -> dict[str, list[str]]:
-    """Stamp the waiting responses that may run now as rung; their IDs by lane. The caller holds the lock."""
+def dispatch(connection: Connection, rules: Rules, ran: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Stamp the waiting responses that may run now as rung; their IDs by lane. The caller holds the lock.
+
+    Args:
+        ran: IDs of responses that just made room: whose they were had a turn, also if nobody saw it begin.
+    """
     rows = connection.execute(
         _DISPATCH,
         {
@@ -156,6 +165,7 @@ def dispatch(connection: Connection, rules: Rules) -> dict[str, list[str]]:
             "models": list(rules.caps),
             "caps": list(rules.caps.values()),
             "batch": rules.batch,
+            "ran": list(ran),
         }
         | rules.parameters,
     )
@@ -165,11 +175,20 @@ def dispatch(connection: Connection, rules: Rules) -> dict[str, list[str]]:
     return rung
 
 
+# Where nothing came of a ring, its project is as if it never had a turn.
 _UNRING = """
-update responses set rung_at = null where id in (
-    select id from responses where status = 'queued' and rung_at is not null and {which}
-    order by id for no key update skip locked)
-returning id
+with back as (
+    update responses set rung_at = null where id in (
+        select id from responses where status = 'queued' and rung_at is not null and {which}
+        order by id for no key update skip locked)
+    returning id, tier, project_id
+), turned as (
+    delete from turns where (tier, project_id) in (
+        select t.tier, t.project_id from turns t join (select distinct tier, project_id from back) b
+            using (tier, project_id)
+        order by t.tier, t.project_id for update of t skip locked)
+)
+select id from back
 """
 
 

@@ -34,9 +34,10 @@ def backlog(settings: Settings, response_id: str, n: int) -> None:
 
 def copy_waiting(connection: psycopg.Connection, response_id: str, n: int) -> None:
     columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, available_at, metadata, request"
+    new_id = "'resp_' || left(encode(sha256((id || '/' || i)::bytea), 'hex'), 48)"
     connection.execute(
         f"with copies as (insert into responses (id, {columns}, document)"
-        f" select 'resp_' || md5(id || i), {columns}, replace(document, id, 'resp_' || md5(id || i))"
+        f" select {new_id}, {columns}, replace(document, id, {new_id})"
         " from responses, generate_series(1, %(n)s) i where id = %(id)s returning id)"
         " insert into response_events (response_id, first_seq, n, attempt, data)"
         " select copies.id, first_seq, n, attempt, replace(data, response_id, copies.id)"

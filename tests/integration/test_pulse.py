@@ -122,7 +122,7 @@ def runner_of(core: Core, settings: Settings, pulse: Pulse) -> Runner:
         core.seals,
         settings,
         worker_id="w1",
-        freed=lambda: None,
+        freed=lambda *_: None,
     )
 
 

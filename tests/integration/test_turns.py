@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from core.bootstrap import Core
 from core.settings import Settings
 from tests.integration.engine import COMPLETED, backlog, batch, caller, claim, submit, worker
@@ -66,7 +68,8 @@ def test_with_one_slot_projects_take_turns_whatever_each_has_waiting(core: Core,
     )
 
 
-def test_what_began_without_a_wait_counts_as_its_projects_turn(core: Core, settings: Settings) -> None:
+@pytest.mark.parametrize("seen_by", ["sweeper", "worker"])
+def test_what_began_without_a_wait_counts_as_its_projects_turn(core: Core, settings: Settings, seen_by: str) -> None:
     worker(core, slots=1)
     crowd = caller(core, "crowd")
     first = submit(core, crowd)
@@ -74,10 +77,11 @@ def test_what_began_without_a_wait_counts_as_its_projects_turn(core: Core, setti
     attempt = claim(core, first)
     backlog(settings, submit(core, crowd), 200)
     lone = submit(core, caller(core, "lone"))
-    core.sweep.run()
+    if seen_by == "sweeper":
+        core.sweep.run()
 
     core.attempts.end(attempt, COMPLETED, batch(attempt, []))
-    core.dispatch.dispatch()
+    core.dispatch.dispatch([first] if seen_by == "worker" else [])
 
     assert rung(settings) == [lone]
 
