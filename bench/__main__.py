@@ -48,8 +48,7 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - began_at
-    report.write(run, quick=quick, seconds=seconds)
-    report.show(report.as_json(run, quick=quick, seconds=seconds), console)
+    report.show(report.write(run, quick=quick, seconds=seconds), console)
     drawn = plots.draw(run.curves, report.PATH.parent)
     console.print(f"{seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
 
@@ -62,9 +61,12 @@ def _run(servers: Machine, console: Console, *, quick: bool, only: tuple[str, ..
     with Deployment(servers, "bench", 1, models(sizes.stream_tokens, many.model(sizes))) as deployment:
         deployment.start("api", "sweeper")
         run = Run(sizes, servers, deployment, web_port, relay_port, console.print)
+        began_at = time.monotonic()
         for name in only:
             console.print(name)
             MEASURES[name](run)
+            # A run that is cut off leaves what it had.
+            report.write(run, quick=quick, seconds=time.monotonic() - began_at)
     return run
 
 

@@ -17,15 +17,14 @@ from core import version
 PATH = Path(__file__).with_name("report.json")
 
 
-def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> None:
-    """Write the report: `rows` as promised, and beside them what they were measured on and with."""
-    path.write_bytes(orjson.dumps(as_json(run, quick=quick, seconds=seconds), option=orjson.OPT_INDENT_2))
+def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> dict[str, Any]:
+    """Write the report, and return it.
 
-
-def as_json(run: Run, *, quick: bool, seconds: float) -> dict[str, Any]:
-    """The report: a row for every target that was measured, in the order of the targets."""
+    `rows` has one for every target that was measured, in the order of the targets; the rest says what they were
+    measured on, and what else was found.
+    """
     rows = {row.name: row.as_json() for row in run.rows}
-    return {
+    report = {
         "rows": [rows[name] for name in TARGETS if name in rows],
         "quick": quick,
         "repetitions": run.sizes.repetitions,
@@ -35,6 +34,8 @@ def as_json(run: Run, *, quick: bool, seconds: float) -> dict[str, Any]:
         "cpu_us": run.cpu_us,
         "curves": run.curves,
     }
+    path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    return report
 
 
 def machine() -> dict[str, Any]:

@@ -10,7 +10,9 @@ from core.settings import Settings
 from worker import tasks
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [path for name in ("app", "core", "worker", "local", "migrations") for path in (ROOT / name).rglob("*.py")]
+SOURCES = [
+    path for name in ("app", "core", "worker", "local", "migrations", "bench") for path in (ROOT / name).rglob("*.py")
+]
 
 
 def every(cls: type) -> set[type]:

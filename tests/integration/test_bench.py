@@ -1,0 +1,161 @@
+"""What the benchmark's figures rest on: its load generator, its model server, its CPU meter and the report's form."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import cpu, load, report, shapes
+from bench.load import Requests, Streams, wire
+from bench.machine import ModelServer
+from bench.rows import faults
+from bench.run import QUICK, Run
+from bench.targets import TARGETS, Row, ratios
+from local import child, ports
+from local.home import Home
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    server = ModelServer(ports.free())
+    with child.running(server.part(), Home.at(tmp_path_factory.mktemp("bench"))):
+        yield server
+
+
+def chat(model: str, tag: str = "") -> str:
+    return wire.post("/v1/chat/completions", shapes.body(model, tag))
+
+
+def streams(models: ModelServer, model: str, count: int, connections: int) -> load.Figures:
+    return load.run(Streams(models.port, [chat(model)] * count, connections, marker=shapes.MARK, end="[DONE]"))
+
+
+def test_the_load_generator_makes_and_counts_every_request(models: ModelServer) -> None:
+    figures = load.run(Requests(models.port, [wire.get("/streams")], connections=7, count=500))
+
+    assert figures.count == len(figures.latencies_ms) == 500
+    assert 0 < figures.p50_ms <= figures.p99_ms <= 1000 * figures.seconds
+    assert figures.per_s == pytest.approx(500 / figures.seconds)
+
+
+def test_the_load_generator_stops_in_time_and_leaves_out_what_is_warm(models: ModelServer) -> None:
+    began_at = time.monotonic()
+    figures = load.run(Requests(models.port, [wire.get("/streams")], connections=4, seconds=0.4, warm_s=0.2))
+
+    assert 0.2 < figures.seconds < 0.6 < time.monotonic() - began_at
+    assert figures.cpu_s > 0
+
+
+def test_an_answer_that_is_no_success_makes_no_figure(models: ModelServer) -> None:
+    with pytest.raises(load.Failed, match="status 404"):
+        load.run(Requests(models.port, [chat("no-such-shape")], connections=1, count=3))
+
+
+def test_the_model_server_gives_every_token_at_once_or_in_its_time(models: ModelServer) -> None:
+    models.reset()
+
+    at_once = streams(models, "20-tokens-at-once", 40, connections=8)
+    paced = streams(models, "11-tokens-every-50ms", 8, connections=8)
+
+    assert (at_once.count, at_once.tokens) == (40, 800)
+    assert (paced.count, paced.tokens) == (8, 88)
+    assert 0.5 <= paced.seconds < 2
+    assert paced.p50_ms < 400  # the first token does not wait for the others
+    found = models.report()
+    assert (found["open"], found["most_open"], found["whole"], found["aborted"]) == (0, 8, 48, 0)
+
+
+def test_the_model_server_says_when_a_connection_was_closed(models: ModelServer) -> None:
+    models.reset()
+    payload = chat("1-tokens-at-once-then-hang", "tag-7")
+    with pytest.raises(load.Failed, match="not ended in time"):
+        load.run(Streams(models.port, [payload], 1, marker=shapes.MARK, end="[DONE]", seconds=0.5))
+
+    until(lambda: models.report()["aborted"] == 1, within_s=5)
+    stream = models.report()["streams"]["tag-7"]
+    assert stream["closed_at"] - stream["asked_at"] == pytest.approx(0.5, abs=0.4)
+    assert models.report()["open"] == 0
+
+
+def test_a_token_that_is_cut_in_two_is_counted_once() -> None:
+    pieces = "for piece in (b'HTTP/1.1 200 OK\\r\\n\\r\\nfi', b'rst fir', b'st first', b' [DO', b'NE]'): send(piece)"
+    port = ports.free()
+    program = (
+        "import socket, sys, time\n"
+        f"listener = socket.create_server(('127.0.0.1', {port}))\n"
+        "print('ready', flush=True)\n"
+        "connection = listener.accept()[0]\n"
+        "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
+        "send = lambda piece: (connection.sendall(piece), time.sleep(0.05))\n"
+        f"{pieces}\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        figures = load.run(Streams(port, [wire.get("/")], 1, marker="first", end="[DONE]", seconds=10))
+
+    assert figures.tokens == 3
+
+
+def test_processor_time_of_children_is_counted_while_they_live_and_afterwards() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    program = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {burn!r}]); time.sleep(30)"
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        with cpu.spending({"parent": parent.pid}) as spent:
+            until(lambda: cpu._spent(parent.pid) >= 0.3, within_s=20)
+            time.sleep(0.2)
+        parent.kill()
+
+    assert spent.seconds["parent"] >= 0.25
+    assert spent.each_us(10)["parent"] >= 25_000
+
+
+def a_run(rows: list[Row]) -> Run:
+    """What a run found, without what it ran on."""
+    return Run(QUICK, None, None, 0, 0, lambda _: None, rows)  # type: ignore[arg-type]
+
+
+def test_a_report_has_a_row_for_every_target_in_the_form_that_is_promised(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    run = a_run([ratios(name, [1.0, 3.0, 2.0], [1.0, 1.0, 1.0]) for name in reversed(TARGETS)])
+
+    report.write(run, quick=True, seconds=1, path=path)
+
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["name"] for row in rows] == list(TARGETS)
+    for row in rows:
+        assert set(row) == {"name", "ratio", "target", "met", "floor", "spread", "unit"}
+        assert (row["ratio"], row["floor"], row["spread"]) == (2, 1, [1, 3])
+        assert row["target"] == TARGETS[row["name"]].limit
+        assert row["met"] == TARGETS[row["name"]].met_by(2)
+
+
+def test_every_target_is_measured_by_a_row() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "bench" / "rows").glob("*.py"))
+
+    assert [name for name in TARGETS if f'"{name}"' not in source and not name.startswith("growth: ")] == []
+
+
+def test_faults_are_taken_from_a_report_of_chaos_or_left_out_aloud(tmp_path: Path) -> None:
+    run = a_run([])
+    faults.measure(run, tmp_path / "none.json")
+    assert (run.rows, "no report" in str(run.beside["faults"])) == ([], True)
+
+    found = tmp_path / "report.json"
+    found.write_text(json.dumps({"violations": 2}))
+    faults.measure(run, found)
+
+    assert [(row.name, row.figure, row.met) for row in run.rows] == [("faults", 2, False)]
+
+
+def test_what_plots_need_is_installed_by_the_benchmark_alone() -> None:
+    pins = {path.name: path.read_text() for path in (ROOT / "requirements").glob("*.txt")}
+
+    assert [name for name, text in pins.items() if "matplotlib==" in text] == ["bench.txt"]
