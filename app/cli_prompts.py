@@ -121,7 +121,7 @@ def _read(schema: type[Schema], file: IO[bytes]) -> Schema:
             text = jsonio.dumps(tomllib.loads(text.decode(), parse_float=_finite)).encode()
         said: Any = jsonio.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise errors.InvalidRequest(f"{file.name} is neither JSON nor TOML that can be used: {error}.") from error
+        raise errors.InvalidRequest(f"{file.name} is neither JSON nor TOML: {error}.") from error
     return parsing.validate(schema, said)
 
 

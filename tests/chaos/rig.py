@@ -63,6 +63,7 @@ class Rig:
         self.died: list[str] = []  # parts that ended by themselves, and how
         self.broken = False  # a run has left it in nobody knows what state
         self._otherwise: set[str] = set()  # parts that run in another environment than usual
+        self._swept: dict[str, int] = {}  # how often each sweeper began
         self._never = threading.Event()
         try:
             self.heal()
@@ -112,6 +113,15 @@ class Rig:
             started.append(self.launch(name))
         for child in started:
             child.wait_until_ready()
+        # One that Postgres leaves while it starts ends, for its supervisor to start it again: that is another story.
+        for child in started:
+            if child.part.name.startswith("sweeper"):
+                until(lambda name=child.part.name: self._sweeping(name) > self._swept.get(name, 0), within_s=30)
+                self._swept[child.part.name] = self._sweeping(child.part.name)
+
+    def _sweeping(self, name: str) -> int:
+        """How often a sweeper began."""
+        return self.stack.log(name).count("msg=sweeping ")
 
     def launch(self, name: str, env: Mapping[str, str] | None = None) -> Child:
         """Start a part of this deployment; `env` makes it another than usual until the scenario is over."""

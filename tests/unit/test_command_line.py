@@ -28,7 +28,7 @@ def test_a_prompt_that_json_cannot_say_is_refused_in_one_line(tmp_path: Path, co
     result = CliRunner().invoke(main, ["prompts", "create", str(file)])
 
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: {file} is neither JSON nor TOML that can be used: ")
+    assert result.stderr.startswith(f"Error: {file} is neither JSON nor TOML: ")
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
 
