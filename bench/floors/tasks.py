@@ -37,7 +37,8 @@ class Sender:
 
     def __init__(self, redis_url: str) -> None:
         self._app = celery_app(redis_url)
-        self._client = redis.Redis.from_url(redis_url)
+        # It waits for long, which redis-py would cut off by itself.
+        self._client = redis.Redis.from_url(redis_url, socket_timeout=_WAIT_S + 5)
         self._client.delete(_MARKS)
         self._producers = self._app.producer_pool
 
