@@ -24,7 +24,7 @@ with recursive weights (tier, weight) as (
 ), caps (model, cap) as (
     select * from unnest(%(models)s::text[], %(caps)s::int[])
 ), {room}, free as materialized (
-    select least(%(batch)s, max(n))::bigint as n from lane_room
+    select greatest(0, least(%(batch)s, max(n)))::bigint as n from sets
 ), gates as materialized (
     select model, (open_until <= now() and not exists (
         select from responses r where r.id = circuits.probe

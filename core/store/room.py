@@ -42,6 +42,7 @@ class Rules:
 #   limits      what may run at once of a model in a project; "*" is any
 #   occupied    what runs, and what is rung: it will take a slot of whichever worker hears it
 #   pools       workers that serve the same lanes
+#   expected    what is rung for a lane, no more than its workers could take: the rest takes no slot from other lanes
 #   sets        lanes together: what is rung for them must fit into the workers that serve any of them. A worker's
 #               slots are so never promised twice, and workers of one lane alone are still made full use of
 #   lane_room   what may be rung for a lane, and how much of it over-limit responses leave to others
@@ -62,10 +63,15 @@ limits (project, model, cap) as (
 ), served as (
     select lane, row_number() over (order by lane)::int - 1 as bit from (
         select distinct unnest(lanes) as lane from pools) s
+), expected as materialized (
+    select s.lane, least(
+        (select coalesce(sum(n), 0) from occupied where worker_id is null and lane = s.lane),
+        (select sum(free) from pools where s.lane = any (pools.lanes))) as n
+    from served s
 ), sets as materialized (
     select members.lanes,
         (select sum(free) from pools where pools.lanes && members.lanes)
-            - (select coalesce(sum(n), 0) from occupied where worker_id is null and lane = any (members.lanes)) as n
+            - (select sum(n) from expected where lane = any (members.lanes)) as n
     from (
         select array_agg(served.lane) as lanes
         from generate_series(1, (1 << (select count(*) from served)::int) - 1) mask

@@ -106,6 +106,27 @@ def test_workers_of_one_lane_and_of_several_are_all_made_full_use_of(core: Core,
     assert counted[("fast",)] >= 2
 
 
+def test_lanes_of_separate_workers_are_filled_by_one_dispatch(core: Core, settings: Settings) -> None:
+    worker(core, "usual", 6, ["default"])
+    worker(core, "batch", 5, ["slow"])
+    wait_in_all(core, settings)
+
+    core.dispatch.dispatch()
+
+    assert lanes_of(settings) == {("default",): 6, ("slow",): 5}
+
+
+def test_more_rung_than_there_are_slots_is_waited_out(core: Core, settings: Settings) -> None:
+    wait_in_all(core, settings)
+    worker(core, "usual", 6, ["default"])
+    core.dispatch.dispatch()
+    sql(settings, "update workers set slots = 2")
+
+    assert core.dispatch.dispatch() == 0
+    worker(core, "batch", 5, ["slow"])
+    assert core.dispatch.dispatch() == 5
+
+
 def test_what_runs_on_a_worker_that_is_gone_takes_no_slot_of_those_that_are_there(
     core: Core, settings: Settings
 ) -> None:
