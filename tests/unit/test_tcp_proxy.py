@@ -158,7 +158,7 @@ def test_refusing_leaves_what_is_open(proxy: TcpProxy, client: socket.socket) ->
 def test_a_server_that_is_away_is_a_reset(proxy: TcpProxy, echo: Echo) -> None:
     echo.server.shutdown(socket.SHUT_RDWR)
     echo.server.close()
-    with dialled(proxy) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), dialled(proxy) as client:
         client.recv(1024)
 
 
