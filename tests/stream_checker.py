@@ -36,7 +36,7 @@ def check(events: list[Event], document: Event | None = None) -> None:
     assert [done[index] for index in sorted(done)] == final["output"]
     accumulated: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
     for event in events:
-        accumulated.handle_event(_EVENT.validate_python(event))
+        accumulated.handle_event(_EVENT.validate_python(_known(event)))
     if document is not None:
         assert final == document
 
