@@ -28,7 +28,8 @@ STALL_S = 6
 @pytest.fixture
 def long_one(stack: Stack, models: ModelServer) -> str:
     """A response whose events fill every buffer on the way, on an API where two may wait at once."""
-    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 2), STALL_S=str(STALL_S))
+    # Megabytes at once keep the worker's writer busy for longer than the short lease of other tests.
+    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 2), STALL_S=str(STALL_S), LEASE_S="20")
     with stack.client() as client:
         script = models.script(text=("w" * 4000 + " ") * 1500)
         return ended(client, client.responses.create(model="scripted", input=script, background=True).id).id

@@ -175,6 +175,8 @@ def test_leftovers_whose_first_process_is_gone_are_found_too(home, tmp_path):
     script = f"sleep 1000 & echo $! > {inner}"
     with subprocess.Popen(["sh", "-c", script], env=ours, start_new_session=True) as left:
         pass
+    # Between a fork and the program it becomes, a process shows no environment.
+    until(lambda: psutil.Process(int(inner.read_text())).name() == "sleep")
     home.pid_file("api").write_text(f"{left.pid}\n")
 
     assert leftovers.end(home) == ["api"]
