@@ -21,7 +21,6 @@ WEIGHTS: Mapping[Tier, int] = {Tier.NO_LIMIT: 8, Tier.DEFAULT: 4, Tier.OVER_LIMI
 
 # OpenAI's names for paid priority: the best tier the key may use.
 PRIORITY_NAMES = frozenset({"priority", "scale", "fast", "ultrafast"})
-ASKABLE = frozenset({"auto", "default", "flex", "no-limit"}) | PRIORITY_NAMES
 NO_LIMIT_RIGHT = Right.NO_LIMIT.value
 LANE = "default"  # of every tier to which backburner.toml gives no other
 # The part of a lane's slots that `over-limit` leaves free, for those who are inside their limits.

@@ -183,6 +183,7 @@ class _Patience:
         self._wait_in_slot_s = wait_in_slot_s
         self._failures: Counter[Endpoint] = Counter()
         self.began_at = time.monotonic()
+        self._waits_from = self.began_at
         self.tries = 0
         self.error: errors.ModelServerFailed | None = None
         self.not_before: dict[Endpoint, float] = {}
@@ -193,14 +194,18 @@ class _Patience:
         """By the monotonic clock. A probe does not wait: nobody else is rung for before it is back."""
         if self._attempt.probe and not isinstance(self.error, errors.Erred):
             return self.began_at
-        return self.began_at + self._wait_in_slot_s
+        return self._waits_from + self._wait_in_slot_s
 
     def lose(self, endpoint: Endpoint, error: errors.ModelServerFailed) -> None:
         """Take note of a failure."""
         now = time.monotonic()
         pause_s = _FIRST_PAUSE_S * 2 ** self._failures[endpoint]
         self._failures[endpoint] += 1
-        self.tries += isinstance(error, errors.Erred)
+        if isinstance(error, errors.Erred):
+            # Its few tries are made in this run: how long a server took to fail was no waiting, and in another run
+            # they would begin anew.
+            self.tries += 1
+            self._waits_from = now
         self.error = error
         self.told_until[endpoint] = now + retry_after_s(error)
         self.not_before[endpoint] = max(now + pause_s, self.told_until[endpoint])

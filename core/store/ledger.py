@@ -1,7 +1,6 @@
 """The usage ledger: one row for each response that ended, written with its end; it outlives the response."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
 
@@ -81,24 +80,6 @@ def mark_settled(connection: Connection, settled: Sequence[Settlement]) -> None:
             [one.used for one in settled],
         ),
     )
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How far the correction of credits is behind."""
-
-    rows: int
-    oldest_s: float
-
-
-def lag(connection: Connection) -> Lag:
-    """What is not settled yet."""
-    row = connection.execute(
-        "select count(*), coalesce(extract(epoch from now() - min(ended_at)), 0) from usage_ledger"
-        " where charged_tokens <> input_tokens + output_tokens"
-    ).fetchone()
-    assert row is not None
-    return Lag(int(row[0]), float(row[1]))
 
 
 _COLUMNS: dict[str, LiteralString] = {

@@ -164,3 +164,16 @@ def test_a_busy_model_server_is_asked_again_after_the_time_it_names(calm: Stack,
     runs = models.stats("busy")["by_tag"]["busy"]
     assert len(runs) == 3
     assert runs[1]["started"] - runs[0]["started"] >= 0.5
+
+
+def test_a_server_that_takes_longer_to_fail_than_a_run_may_wait_is_tried_three_times_in_one_run(
+    calm: Stack, models: ModelServer
+) -> None:
+    with calm.client() as client:
+        script = models.script(tag="slow", status=500, first_delay_s=1.5)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        final = ended(client, created.id)
+
+    assert final.status == "failed"
+    assert len(models.stats("slow")["by_tag"]["slow"]) == 3
+    assert calm.sql("select outcome from attempts where response_id = %s", created.id) == [("failed",)]
