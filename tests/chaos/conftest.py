@@ -1,6 +1,12 @@
-"""At the end of the chaos suite, what became of every response of every scenario, in a table."""
+"""At the end of the chaos suite, what became of every response of every scenario: a table, and a report for others."""
+
+import json
+from pathlib import Path
 
 import pytest
+
+REPORT = Path(__file__).parent / "report.json"
+MUST_BE_ZERO = ("written twice", "changed after the end", "gaps", "left open", "untrue", "died")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -18,3 +24,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     widths = {name: max(len(str(row[name])) for row in [*rows, {name: name}]) for name in rows[0]}
     for row in [dict(zip(rows[0], rows[0], strict=True)), *rows]:
         terminalreporter.write_line("  ".join(str(row[name]).ljust(width) for name, width in widths.items()))
+    if terminalreporter.config.getoption("-m") == "long":
+        REPORT.write_text(json.dumps(report(rows, len(terminalreporter.stats.get("failed", [])))))
+
+
+def report(rows: list[dict[str, int]], failed: int) -> dict[str, int]:
+    """What `make bench` puts beside its figures.
+
+    Args:
+        failed: how many tests failed: each is a violation, whatever of it reached the table.
+    """
+    accepted, terminal = (sum(row[name] for row in rows) for name in ("accepted", "terminal"))
+    zeros = sum(row[name] for row in rows for name in MUST_BE_ZERO)
+    return {
+        "accepted": accepted,
+        "terminal": terminal,
+        "failed": failed,
+        "violations": accepted - terminal + zeros + failed,
+    }

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import openai
@@ -161,7 +162,13 @@ def full_disk(rig: Rig, chance: random.Random) -> None:
     said = rig.postgres_log().count("No space left on device")
     with rig.full_disk():
         rig.pause(LEASE_S)
-        until(lambda: rig.postgres_log().count("No space left on device") > said)
+        until(lambda: _use_up_wal(rig) or rig.postgres_log().count("No space left on device") > said)
+
+
+def _use_up_wal(rig: Rig) -> None:
+    """Fill what Postgres has of its log's files, which it makes ahead: with those it could go on for a while."""
+    with suppress(psycopg.OperationalError), psycopg.connect(rig.stack.database_url, autocommit=True) as admin:
+        admin.execute("select pg_logical_emit_message(false, 'fill', repeat('x', 8000000)), pg_switch_wal()")
 
 
 def network(server: str, how: str, for_s: float = 0, **arguments: float) -> Fault:
