@@ -15,6 +15,7 @@ from core.creation import Creation
 from core.credits import Credits
 from core.db import Database
 from core.dispatch import Dispatch
+from core.doorbell import Doorbell
 from core.endings import Endings
 from core.hub import Hub
 from core.keys import Keys
@@ -22,7 +23,6 @@ from core.ledger import Ledger
 from core.operations import Operations
 from core.projects import Projects
 from core.prompts import Prompts
-from core.queue import Doorbell
 from core.responses import Responses
 from core.seals import Seals
 from core.settings import Settings

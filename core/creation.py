@@ -11,8 +11,8 @@ from core.allowance import Allowance
 from core.catalog import Catalog, ModelConfig
 from core.db import Connection, Database
 from core.dispatch import Dispatch
+from core.doorbell import Doorbell
 from core.keys import Caller
-from core.queue import Doorbell
 from core.schemas import document, rules
 from core.schemas.request import BackgroundOptions, CreateResponse
 from core.seals import Seals

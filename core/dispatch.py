@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from core import tiers
 from core.catalog import Catalog
 from core.db import Database
-from core.queue import Doorbell
+from core.doorbell import Doorbell
 from core.store import lanes
 from core.store.room import Rules
 

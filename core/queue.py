@@ -1,29 +1,18 @@
-"""The doorbell: a Celery message with one response ID, sent over Redis or Valkey."""
+"""The Celery application of both ends, and the names of its tasks and queues."""
 
-import logging
 from collections.abc import Sequence
-from typing import Any
 
 from celery import Celery
 from kombu import Exchange
 from kombu import Queue as KombuQueue
-from kombu.exceptions import LimitExceeded, OperationalError
 
 from core import tiers
-from core.patience import Patience
-
-log = logging.getLogger(__name__)
 
 RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
 # After so long a ping nobody consumed is gone.
 PING_KEPT_S = 60.0
-# For a connection to ring on, and for each answer on it. A create waits for no more than both.
-_TURN_S = 0.5
-_ANSWER_S = 0.5
-
-_AWAY = (OperationalError, LimitExceeded, OSError)
 
 
 def queue_name(lane: str) -> str:
@@ -88,63 +77,3 @@ def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
         enable_utc=True,
     )
     return app
-
-
-class Doorbell:
-    """Rings for responses. A ring that fails costs latency, never a response."""
-
-    def __init__(self, redis_url: str) -> None:
-        app = celery_app(redis_url)
-        # The consumer's socket may be silent for long; a ring that takes half a second has failed.
-        app.conf.broker_transport_options = app.conf.broker_transport_options | {
-            "socket_timeout": _ANSWER_S,
-            "socket_connect_timeout": _ANSWER_S,
-            "max_retries": 0,
-        }
-        self._app = app
-        self._patience = Patience()
-
-    @property
-    def rings(self) -> bool:
-        """Whether a ring is worth trying now."""
-        return self._patience.rested
-
-    def ring(self, response_ids: Sequence[str], lane: str) -> list[str]:
-        """Ring for each response; the IDs for which that failed."""
-        rung = 0
-        queue: Any = lane_queue(lane)  # the stubs know names only
-        try:
-            with self._patience.trying(*_AWAY) as may_try:
-                if not may_try:
-                    return list(response_ids)
-                # Many threads share few connections; while the broker hangs, nobody waits long for one.
-                with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
-                    for response_id in response_ids:
-                        self._app.send_task(
-                            RUN_RESPONSE,
-                            (response_id,),
-                            task_id=response_id,
-                            queue=queue,
-                            producer=producer,
-                            retry=False,
-                        )
-                        rung += 1
-        except _AWAY as error:
-            log.warning("cannot ring", extra={"waiting": len(response_ids) - rung, "cause": repr(error)})
-        return list(response_ids[rung:])
-
-    def ping(self, worker_id: str) -> bool:
-        """Send a worker a task that it answers by being there; whether Redis took it."""
-        try:
-            with self._patience.trying(*_AWAY) as may_try:
-                if may_try:
-                    with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
-                        queue: Any = ping_queue(worker_id)  # the stubs know names only
-                        self._app.send_task(PING, queue=queue, producer=producer, retry=False)
-                return may_try
-        except _AWAY as error:
-            log.warning("cannot ping", extra={"cause": repr(error)})
-            return False
-
-    def close(self) -> None:
-        self._app.close()

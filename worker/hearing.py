@@ -10,7 +10,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from core.queue import KEY_PREFIX, PING_KEPT_S, Doorbell, ping_queue
+from core.doorbell import Doorbell
+from core.queue import KEY_PREFIX, PING_KEPT_S, ping_queue
 
 log = logging.getLogger(__name__)
 
