@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from core import catalog, errors, schema_version
+from core.accepting import Accepting
 from core.admission import Admission
 from core.attempts import Attempts, Workers
 from core.audit import Audit
@@ -124,8 +125,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             ledger=ledger,
             creation=Creation(
                 database,
-                doorbell,
-                dispatch,
+                Accepting(database, doorbell, dispatch),
                 Admission(database, models, project_credits, dispatch.rules),
                 models,
                 seals,

@@ -34,8 +34,19 @@ class Context:
     contents: dict[str, str] = field(default_factory=dict)
 
 
-def build(connection: Connection, project_id: str, request: CreateResponse, seals: Seals) -> Context:
+def stands_alone(request: CreateResponse) -> bool:
+    """Whether a request builds on nothing but what it brings along."""
+    own = request.input
+    return request.previous_response_id is None and (
+        own is None or isinstance(own, str) or not any(isinstance(item, ItemReference) for item in own)
+    )
+
+
+def build(connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals) -> Context:
     """The context of a new response.
+
+    Args:
+        connection: may be None where the request stands alone.
 
     Raises:
         errors.InvalidRequest: its parent or an item it refers to is not there, a tool's output has no call, or an
@@ -73,10 +84,11 @@ def unpack(text: str) -> tuple[CreateResponse, list[Item]]:
     return CreateResponse.model_validate(packed["request"]), packed["context"]
 
 
-def _inherited(connection: Connection, project_id: str, parent_id: str | None) -> list[Item]:
+def _inherited(connection: Connection | None, project_id: str, parent_id: str | None) -> list[Item]:
     """The context and the output of a parent; its finished items, where it did not complete."""
     if parent_id is None:
         return []
+    assert connection is not None
     parent = store.find(connection, project_id, parent_id) if ids.is_response_id(parent_id) else None
     if parent is None:
         raise errors.InvalidRequest(
@@ -97,7 +109,9 @@ def _inherited(connection: Connection, project_id: str, parent_id: str | None) -
     return [*jsonio.loads(packed)["context"], *(item for item in output if item["status"] == "completed")]
 
 
-def _own(connection: Connection, project_id: str, request: CreateResponse, seals: Seals) -> Iterator[tuple[Item, bool]]:
+def _own(
+    connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals
+) -> Iterator[tuple[Item, bool]]:
     """The items of a request's input, and whether each is another response's that it refers to."""
     if request.input is None:
         return
@@ -117,9 +131,10 @@ def _own(connection: Connection, project_id: str, request: CreateResponse, seals
             raise errors.InvalidRequest(f"Item with id '{item.id}' not found.", param=f"input[{position}].id")
 
 
-def _referred(connection: Connection, project_id: str, item_ids: set[str]) -> dict[str, Item]:
+def _referred(connection: Connection | None, project_id: str, item_ids: set[str]) -> dict[str, Item]:
     if not item_ids:
         return {}
+    assert connection is not None
     owners = item_rows.owners(connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
     if len(owners) > OWNERS_LIMIT:
         raise errors.InvalidRequest(f"The items referred to are of more than {OWNERS_LIMIT} responses.", param="input")

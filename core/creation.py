@@ -6,19 +6,18 @@ from dataclasses import dataclass
 import psycopg
 
 from core import capabilities, context, errors, ids, inputs, jsonio, prompts, tiers, transcript
+from core.accepting import Accepting
 from core.admission import Admission, Admitted, Grant
-from core.allowance import Allowance
+from core.allowance import NOTHING, Allowance
 from core.catalog import Catalog, ModelConfig
 from core.db import Connection, Database
-from core.dispatch import Dispatch
-from core.doorbell import Doorbell
 from core.keys import Caller
+from core.limits import UNLIMITED
 from core.schemas import document, rules
 from core.schemas.request import BackgroundOptions, CreateResponse
 from core.seals import Seals
 from core.settings import Settings
 from core.store import contents, idempotency, lanes
-from core.store import responses as store
 from core.tiers import Tier, Wish
 
 KEY_KEPT_S = 24 * 3600
@@ -70,16 +69,14 @@ class Creation:
     def __init__(
         self,
         database: Database,
-        doorbell: Doorbell,
-        dispatch: Dispatch,
+        accepting: Accepting,
         admission: Admission,
         catalog: Catalog,
         seals: Seals,
         settings: Settings,
     ) -> None:
         self._database = database
-        self._doorbell = doorbell
-        self._dispatch = dispatch
+        self._accepting = accepting
         self._admission = admission
         self._catalog = catalog
         self._seals = seals
@@ -106,12 +103,17 @@ class Creation:
         order = _Order(caller, request, repeat, wish, grant, ids.new("resp"), int(time.time()))
         created: Created | None = None
         try:
-            created, lane = self._database.again(lambda: self._try(order))
+            row = self._plain_row(order)
+            if row is not None:
+                written = self._accepting.accept(row)
+                created, lane = Created(order.response_id, str(row["document"]) if written else None), None
+            else:
+                created, lane = self._database.again(lambda: self._try(order))
         finally:
             if created is None or created.id != order.response_id:
                 self._admission.give_back(caller, priced.model or "", grant)
         if lane is not None:
-            self._ring(order.response_id, lane)
+            self._accepting.ring([order.response_id], lane)
         return created
 
     def _look_first(
@@ -143,6 +145,23 @@ class Creation:
             return Created(order.response_id, None), None
         except psycopg.errors.ForeignKeyViolation as error:
             raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
+
+    def _plain_row(self, order: _Order) -> dict[str, object] | None:
+        """The row of a create for which nothing need be looked up or counted in Postgres; None for any other."""
+        caller, request = order.caller, order.request
+        if order.repeat is not None or request.prompt is not None or not context.stands_alone(request):
+            return None
+        model = self._catalog.get(request.model or "")
+        limits = self._catalog.limits.of(caller.project, request.model or "")
+        if limits != UNLIMITED or model.concurrency is not None:
+            return None
+        whole = context.build(None, caller.project_id, request, self._seals)
+        if whole.contents or inputs.references(whole.items):
+            return None
+        capabilities.check_context(whole.items, whole.own, request.model or "", model)
+        admitted = Admitted(order.grant.tier, NOTHING, None)
+        first = document.first(order.response_id, request, admitted.tier, order.created_at)
+        return self._values(caller, request, model, admitted, whole, first)
 
     def _model(self, request: CreateResponse) -> ModelConfig:
         """The model of a request that can be taken, as far as it says itself."""
@@ -193,7 +212,7 @@ class Creation:
             lanes.lock(connection)
         values = self._values(caller, request, model, admitted, whole, first)
         contents.insert(connection, caller.project_id, whole.contents)
-        rung = store.insert(connection, values)
+        rung = self._accepting.write(connection, [values])
         needed = inputs.references(whole.items)
         if needed:
             contents.refer(connection, caller.project_id, response_id, needed)
@@ -237,16 +256,7 @@ class Creation:
             "key_id": caller.key_id,
             "reserved_requests": admitted.reserved.requests,
             "reserved_tokens": admitted.reserved.tokens,
-            "ringable": self._doorbell.rings,
-            **self._dispatch.rules.parameters,
         }
-
-    def _ring(self, response_id: str, lane: str) -> None:
-        try:
-            self._dispatch.ring([response_id], lane)
-        except errors.StoreUnavailable:
-            # It is accepted; a ring without an answer is taken back by the sweeper.
-            return
 
 
 def waits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Rows of responses as clients see them: accepted, polled."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,60 +9,95 @@ from psycopg.rows import class_row
 from core.db import Connection
 from core.store.room import LIMIT, ROOM
 
-# Rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits of its
-# model that could be run instead: what a limit of its own holds back keeps nobody else waiting. In order of cost:
-# `case` stops at the first that says no.
+# Of each row, in the order of `_INSERT`.
+_COLUMNS = (
+    *("id", "project_id", "background", "model", "lane", "tier", "run_s", "queue_s", "whole_s", "stored", "follow_s"),
+    *("metadata", "request", "document", "n", "events", "concurrency", "key_id", "reserved_requests"),
+    "reserved_tokens",
+)
+# Each is rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits
+# of its model that could be run instead: what a limit of its own holds back keeps nobody else waiting. In order of
+# cost: `case` stops at the first that says no. Of those for which nothing else says no, as many as the lane has room
+# for; where a limit is to be exact, there is only one.
 _INSERT = """
-with {room}, used_up as materialized (
-    select p.id as project_id from projects p
-    join occupied pair on pair.project_id = p.id and pair.model = %(model)s {limit}
-    group by p.id, said.cap having sum(pair.n) >= said.cap
+with asked as (
+    select * from unnest(%(id)s::text[], %(project_id)s::text[], %(background)s::bool[], %(model)s::text[],
+        %(lane)s::text[], %(tier)s::text[], %(run_s)s::float[], %(queue_s)s::float[], %(whole_s)s::float[],
+        %(stored)s::bool[], %(follow_s)s::float[], %(metadata)b::text[], %(request)b::text[], %(document)b::text[],
+        %(n)s::int[], %(events)b::text[], %(concurrency)s::int[], %(key_id)s::text[], %(reserved_requests)s::int[],
+        %(reserved_tokens)s::bigint[])
+        with ordinality as a (id, project_id, background, model, lane, tier, run_s, queue_s, whole_s, stored, follow_s,
+            metadata, request, document, n, events, concurrency, key_id, reserved_requests, reserved_tokens, place)
+), {room}, used_up as materialized (
+    select p.id as project_id, pair.model from projects p join occupied pair on pair.project_id = p.id {limit}
+    where pair.model in (select model from asked)
+    group by p.id, pair.model, said.cap having sum(pair.n) >= said.cap
+), able as materialized (
+    select a.id, a.lane, a.place, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as room, case
+            when not %(ringable)s or l.lane is null then false
+            when exists (select from circuits where model = a.model) then false
+            when a.concurrency is not null
+                and (select sum(n) from occupied where model = a.model) >= a.concurrency then false
+            when exists (select from used_up u where u.project_id = a.project_id and u.model = a.model) then false
+            when exists (select from responses r where r.lane = a.lane and r.model = a.model
+                         and r.status = 'queued' and r.rung_at is null and r.available_at <= now()
+                         and (r.tier <> 'over-limit' or a.tier = 'over-limit')
+                         and r.project_id <> all (array(select project_id from used_up where model = a.model)))
+                then false
+            else true
+        end as able
+    from asked a left join lane_room l using (lane)
+), rung as (
+    select id from (
+        select id, room, row_number() over (partition by lane order by place) as lane_rank from able where able) ranked
+    where lane_rank <= room
 ), new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
                            stored, followed_until, metadata, request, document, key_id, reserved_requests,
                            reserved_tokens, rung_at)
-    select %(id)s, %(project_id)s, 'queued', %(background)s, %(model)s, %(lane)s, %(tier)s, %(run_s)s,
-        now() + least(%(queue_s)s, %(whole_s)s) * interval '1 s', now() + %(whole_s)s * interval '1 s',
-        %(stored)s, now() + %(follow_s)s * interval '1 s', %(metadata)s::jsonb, %(request)s, %(document)s,
-        %(key_id)s, %(reserved_requests)s, %(reserved_tokens)s,
-        case
-            when not %(ringable)s then null
-            when exists (select from circuits where model = %(model)s) then null
-            when not exists (select from lane_room where lane = %(lane)s
-                             and n > case %(tier)s::text when 'over-limit' then reserve else 0 end) then null
-            when %(concurrency)s::int is not null
-                and (select sum(n) from occupied where model = %(model)s) >= %(concurrency)s::int then null
-            when exists (select from used_up where project_id = %(project_id)s) then null
-            when exists (select from responses where lane = %(lane)s and model = %(model)s
-                         and status = 'queued' and rung_at is null and available_at <= now()
-                         and (tier <> 'over-limit' or %(tier)s = 'over-limit')
-                         and project_id <> all (array(select project_id from used_up))) then null
-            else now()
-        end
+    select id, project_id, 'queued', background, model, lane, tier, run_s,
+        now() + least(queue_s, whole_s) * interval '1 s', now() + whole_s * interval '1 s',
+        stored, now() + follow_s * interval '1 s', metadata::jsonb, request, document,
+        key_id, reserved_requests, reserved_tokens, case when rung.id is not null then now() end
+    from asked left join rung using (id)
     returning id, rung_at
 ), log as (
     insert into response_events (response_id, attempt, first_seq, n, data)
-    select id, 0, 0, %(n)s, %(events)s from new
+    select id, 0, 0, n, events from asked
 ), listed as (
     insert into items (project_id, id, response_id)
-    select %(project_id)s, item_id, new.id from new, unnest(%(item_ids)s::text[]) as own (item_id)
-    order by item_id
+    select project_id, item_id, response_id
+    from unnest(%(item_projects)s::text[], %(item_ids)s::text[], %(item_responses)s::text[])
+        as own (project_id, item_id, response_id)
+    order by project_id, item_id
     on conflict do nothing
 )
-select rung_at is not null from new
+select id from new where rung_at is not null
 """
 _INSERT = _INSERT.format(room=ROOM, limit=LIMIT)
 
 
-def insert(connection: Connection, values: dict[str, Any]) -> bool:
-    """Write a queued response with its first events; True if it took a place and may be rung now.
+def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> set[str]:
+    """Write queued responses with their first events; the IDs of those that took a place and may be rung now.
+
+    Args:
+        rows: one, where its model or project has a limit of what may run at once and the caller holds the lock.
 
     Raises:
-        psycopg.errors.UniqueViolation: the ID is taken. Nothing is written.
+        psycopg.errors.UniqueViolation: an ID is taken. Nothing is written.
     """
-    row = connection.execute(_INSERT, values).fetchone()
-    assert row is not None
-    return bool(row[0])
+    items = [(row["project_id"], item_id, row["id"]) for row in rows for item_id in row["item_ids"]]
+    found = connection.execute(
+        _INSERT,
+        {
+            **{name: [row[name] for row in rows] for name in _COLUMNS},
+            "item_projects": [project_id for project_id, _, _ in items],
+            "item_ids": [item_id for _, item_id, _ in items],
+            "item_responses": [response_id for _, _, response_id in items],
+            **rules,
+        },
+    )
+    return {str(row[0]) for row in found}
 
 
 @dataclass(frozen=True)

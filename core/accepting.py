@@ -1,0 +1,80 @@
+"""Committing new responses and ringing for them: those that come at the same time share a transaction and a ring."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from core import errors
+from core.db import Connection, Database
+from core.dispatch import Dispatch
+from core.doorbell import Doorbell
+from core.store import responses as store
+from core.together import Together
+
+# Rows of one transaction; what is larger than so many characters gets one of its own, to hold up nobody else.
+_MOST = 64
+_LARGE = 64 * 1024
+
+
+class Accepting:
+    """Writes rows of new responses, and rings for those that may run now.
+
+    A row is committed before its ring, so a worker never misses it; a ring that is lost is repeated.
+    """
+
+    def __init__(self, database: Database, doorbell: Doorbell, dispatch: Dispatch) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._dispatch = dispatch
+        self._together: Together[Mapping[str, Any], bool] = Together(self._accept_all, most=_MOST)
+
+    def accept(self, row: Mapping[str, Any]) -> bool:
+        """Commit a row whose place depends on no limit, and ring for it; False if an earlier try had committed it.
+
+        Raises:
+            errors.StoreUnavailable: it is not known to be written.
+            psycopg.Error: Postgres does not take it. Nothing is written.
+        """
+        if len(row["request"]) > _LARGE:
+            (outcome,) = self._accept_all([row])
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+        return self._together.do(row)
+
+    def write(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Write rows in the caller's transaction; the IDs to `ring` for when that is committed."""
+        return store.insert(connection, rows, {"ringable": self._doorbell.rings, **self._dispatch.rules.parameters})
+
+    def ring(self, response_ids: Sequence[str], lane: str) -> None:
+        """Ring for responses that are committed. Nothing is raised: the sweeper takes back rings without an answer."""
+        try:
+            self._dispatch.ring(list(response_ids), lane)
+        except errors.StoreUnavailable:
+            return  # they are accepted, and wait
+
+    def _accept_all(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[bool | Exception]:
+        def write() -> set[str]:
+            with self._database.transaction() as connection:
+                return self.write(connection, rows)
+
+        try:
+            rung = self._database.again(write)
+        except errors.StoreUnavailable as error:
+            return [_copy(error) for _ in rows]
+        except psycopg.Error as error:
+            if len(rows) > 1:  # one of them is bad, or was written before: each by itself
+                return [outcome for row in rows for outcome in self._accept_all([row])]
+            # Nobody else makes this ID: the first try was committed, and its answer was lost.
+            return [False if isinstance(error, psycopg.errors.UniqueViolation) else error]
+        for lane in sorted({row["lane"] for row in rows}):
+            self.ring([row["id"] for row in rows if row["id"] in rung and row["lane"] == lane], lane)
+        return [True] * len(rows)
+
+
+def _copy(error: errors.StoreUnavailable) -> errors.StoreUnavailable:
+    """The same error for another thread: each adds its own traceback."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error
+    return copy
