@@ -56,7 +56,7 @@ class Accepting:
 
     def _accept_all(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[bool | Exception]:
         def write() -> set[str]:
-            with self._database.transaction() as connection:
+            with self._database.connection() as connection:  # one statement is a transaction
                 return self.write(connection, rows)
 
         try:
