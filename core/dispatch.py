@@ -50,9 +50,12 @@ class Dispatch:
         """
         if not self._doorbell.rings:
             return 0
-        with self._database.transaction() as connection:
-            lanes.lock(connection)
-            rung = lanes.dispatch(connection, self.rules, ran)
+        with self._database.connection() as connection:
+            if not lanes.waits(connection):
+                return 0
+            with connection.transaction():
+                lanes.lock(connection)
+                rung = lanes.dispatch(connection, self.rules, ran)
         return sum(self.ring(response_ids, lane) for lane, response_ids in rung.items())
 
     def ring(self, response_ids: list[str], lane: str) -> int:

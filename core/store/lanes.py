@@ -138,6 +138,14 @@ select lane, id from rung
 _DISPATCH = _DISPATCH.format(room=ROOM, limit=LIMIT)
 
 
+def waits(connection: Connection) -> bool:
+    """Whether anything waits to be rung: where nothing does, this is all that a dispatch costs."""
+    found = connection.execute(
+        "select 1 from responses where status = 'queued' and rung_at is null limit 1"
+    )
+    return found.fetchone() is not None
+
+
 def lock(connection: Connection) -> None:
     """Take the lock of all dispatching until the transaction ends.
 
