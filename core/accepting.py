@@ -62,7 +62,7 @@ class Accepting:
         try:
             rung = self._database.again(write)
         except errors.StoreUnavailable as error:
-            return [_copy(error) for _ in rows]
+            return [error] * len(rows)
         except psycopg.Error as error:
             if len(rows) > 1:  # one of them is bad, or was written before: each by itself
                 return [outcome for row in rows for outcome in self._accept_all([row])]
@@ -71,10 +71,3 @@ class Accepting:
         for lane in sorted({row["lane"] for row in rows}):
             self.ring([row["id"] for row in rows if row["id"] in rung and row["lane"] == lane], lane)
         return [True] * len(rows)
-
-
-def _copy(error: errors.StoreUnavailable) -> errors.StoreUnavailable:
-    """The same error for another thread: each adds its own traceback."""
-    copy = type(error)(*error.args)
-    copy.__cause__ = error
-    return copy

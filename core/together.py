@@ -1,5 +1,6 @@
 """Work that costs little more for many than for one, done for all who ask for it at the same time."""
 
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -8,66 +9,75 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _Asked(Generic[T, R]):
-    """What one thread asks for; it sleeps until that is done, or until it is its turn to do it."""
+class _Batch(Generic[T, R]):
+    """What some threads ask for, and once their locks are released what came of it."""
 
-    def __init__(self, item: T) -> None:
-        self.item = item
-        self.outcome: R | BaseException | None = None
-        self.done = False
-        self._asleep = threading.Lock()
-        self._asleep.acquire()
-
-    def sleep(self) -> None:
-        self._asleep.acquire()
-
-    def wake(self) -> None:
-        self._asleep.release()
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self.asleep: list[threading.Lock] = []
+        self.outcomes: Sequence[R | Exception] = ()
 
 
 class Together(Generic[T, R]):
     """Threads that ask while the work is under way wait, and one of them then does it for all of these.
 
-    Nobody waits for company: who asks while nothing is under way begins at once.
+    Nobody waits for company: who asks while nothing is under way begins at once. The work begins after all it is done
+    for have asked.
 
     Args:
         work: does it for all items, and says for each, in their order, what came of it: an exception is raised where
             the item was asked for. What `work` itself raises is raised everywhere.
         most: items at once.
+        turn_s: work that takes longer than this holds up nobody else: others begin beside it, so that what hangs does
+            not make all wait in line.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, most: int) -> None:
+    def __init__(
+        self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, most: int, turn_s: float = 0.05
+    ) -> None:
         self._work = work
         self._most = most
+        self._turn_s = turn_s
         self._lock = threading.Lock()
-        self._waiting: list[_Asked[T, R]] = []
-        self._under_way = False
+        self._turn = threading.Lock()
+        self._next: _Batch[T, R] | None = None
 
     def do(self, item: T) -> R:
         """Have the work done for an item, in this thread or by another one; what came of it."""
-        mine: _Asked[T, R] = _Asked(item)
         with self._lock:
-            self._waiting.append(mine)
-            first, self._under_way = not self._under_way, True
-        if not first:
-            mine.sleep()
-        if not mine.done:
-            self._do_for_all()
-        if isinstance(mine.outcome, BaseException):
-            raise mine.outcome
-        return mine.outcome  # type: ignore[return-value]
+            batch = self._next
+            leads = batch is None or len(batch.items) >= self._most
+            if batch is None or leads:
+                batch = self._next = _Batch()
+            place = len(batch.items)
+            batch.items.append(item)
+            if not leads:
+                # A lock, and no Event: that has one for all, which they would have to take by turns when they wake.
+                mine = threading.Lock()
+                mine.acquire()
+                batch.asleep.append(mine)
+        if leads:
+            self._run(batch)
+        else:
+            mine.acquire()
+        outcome = batch.outcomes[place]
+        if isinstance(outcome, Exception):
+            # Raising changes it, so each has one of its own.
+            raise copy.copy(outcome) from outcome.__cause__
+        return outcome
 
-    def _do_for_all(self) -> None:
-        with self._lock:
-            those, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+    def _run(self, batch: _Batch[T, R]) -> None:
+        has_turn = self._turn.acquire(timeout=self._turn_s)
         try:
-            outcomes: Sequence[R | BaseException] = self._work([one.item for one in those])
-        except BaseException as error:  # noqa: BLE001  those who sleep must be told of it, too
-            outcomes = [error] * len(those)
-        with self._lock:
-            self._under_way = bool(self._waiting)
-            if self._waiting:
-                self._waiting[0].wake()
-        for one, outcome in zip(those, outcomes, strict=True):
-            one.outcome, one.done = outcome, True
-            one.wake()
+            with self._lock:
+                if self._next is batch:
+                    self._next = None
+            try:
+                batch.outcomes = self._work(batch.items)
+            except Exception as error:  # noqa: BLE001  all who wait for it are told
+                batch.outcomes = [error] * len(batch.items)
+        finally:
+            if has_turn:
+                self._turn.release()
+            for each in batch.asleep:
+                each.release()

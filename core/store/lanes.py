@@ -140,9 +140,7 @@ _DISPATCH = _DISPATCH.format(room=ROOM, limit=LIMIT)
 
 def waits(connection: Connection) -> bool:
     """Whether anything waits to be rung: where nothing does, this is all that a dispatch costs."""
-    found = connection.execute(
-        "select 1 from responses where status = 'queued' and rung_at is null limit 1"
-    )
+    found = connection.execute("select 1 from responses where status = 'queued' and rung_at is null limit 1")
     return found.fetchone() is not None
 
 

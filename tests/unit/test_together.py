@@ -28,15 +28,21 @@ class Work:
         return [2 * item if item > 0 else ValueError(item) for item in items]
 
 
+def waiting(together: Together) -> int:
+    """How many are to be done next."""
+    batch = together._next
+    return 0 if batch is None else len(batch.items)
+
+
 def test_what_is_asked_for_while_work_is_under_way_is_done_in_one_go_after_it() -> None:
     work = Work()
-    together = Together(work, most=100)
+    together = Together(work, most=100, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(20) as threads:
         first = threads.submit(together.do, 1)
         until(lambda: work.batches)
         others = [threads.submit(together.do, n) for n in range(2, 21)]
-        until(lambda: len(together._waiting) == 19)
+        until(lambda: waiting(together) == 19)
         work.go.set()
 
         assert first.result() == 2
@@ -48,11 +54,11 @@ def test_what_is_asked_for_while_work_is_under_way_is_done_in_one_go_after_it() 
 
 def test_no_more_than_so_many_are_done_at_once_and_all_are_done() -> None:
     work = Work()
-    together = Together(work, most=3)
+    together = Together(work, most=3, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(20) as threads:
         asked = [threads.submit(together.do, n) for n in range(1, 21)]
-        until(lambda: len(together._waiting) == 19)
+        until(lambda: waiting(together) == 1)
         work.go.set()
 
         assert [one.result() for one in asked] == [2 * n for n in range(1, 21)]
@@ -62,13 +68,13 @@ def test_no_more_than_so_many_are_done_at_once_and_all_are_done() -> None:
 
 def test_an_item_that_fails_is_an_error_only_where_it_was_asked_for() -> None:
     work = Work()
-    together = Together(work, most=100)
+    together = Together(work, most=100, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(together.do, 1)
         until(lambda: work.batches)
         bad, good = threads.submit(together.do, -1), threads.submit(together.do, 2)
-        until(lambda: len(together._waiting) == 2)
+        until(lambda: waiting(together) == 2)
         work.go.set()
 
         assert (first.result(), good.result()) == (2, 4)
@@ -78,13 +84,13 @@ def test_an_item_that_fails_is_an_error_only_where_it_was_asked_for() -> None:
 
 def test_work_that_breaks_leaves_nobody_asleep_and_can_be_asked_for_again() -> None:
     work = Work()
-    together = Together(work, most=100)
+    together = Together(work, most=100, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(together.do, 1)
         until(lambda: work.batches)
         broken = [threads.submit(together.do, n) for n in (0, 5)]
-        until(lambda: len(together._waiting) == 2)
+        until(lambda: waiting(together) == 2)
         work.go.set()
 
         assert first.result() == 2
@@ -92,6 +98,19 @@ def test_work_that_breaks_leaves_nobody_asleep_and_can_be_asked_for_again() -> N
             with pytest.raises(ZeroDivisionError):
                 one.result()
     assert together.do(7) == 14
+
+
+def test_work_that_hangs_holds_up_nobody_else() -> None:
+    work = Work()
+    together = Together(work, most=100, turn_s=0.01)
+    work.go.clear()
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(together.do, 1)
+        until(lambda: work.batches)
+        threads.submit(together.do, 2)
+
+        until(lambda: [2] in work.batches)
+        work.go.set()
 
 
 def test_many_threads_that_ask_again_and_again_all_get_their_own_answers() -> None:
