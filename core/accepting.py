@@ -16,6 +16,8 @@ from core.together import Together
 _MOST = 64
 _LARGE = 64 * 1024
 
+Row = Mapping[str, Any]
+
 
 class Accepting:
     """Writes rows of new responses, and rings for those that may run now.
@@ -27,23 +29,24 @@ class Accepting:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
-        self._together: Together[Mapping[str, Any], bool] = Together(self._accept_all, most=_MOST)
+        self._together: Together[Row, bool | None] = Together(self._write_all, most=_MOST, after=self._ring_all)
 
-    def accept(self, row: Mapping[str, Any]) -> bool:
+    def accept(self, row: Row) -> bool:
         """Commit a row whose place depends on no limit, and ring for it; False if an earlier try had committed it.
 
         Raises:
             errors.StoreUnavailable: it is not known to be written.
             psycopg.Error: Postgres does not take it. Nothing is written.
         """
-        if len(row["request"]) > _LARGE:
-            (outcome,) = self._accept_all([row])
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-        return self._together.do(row)
+        if len(row["request"]) <= _LARGE:
+            return self._together.do(row) is not None
+        (outcome,) = outcomes = self._write_all([row])
+        if isinstance(outcome, Exception):
+            raise outcome
+        self._ring_all([row], outcomes)
+        return outcome is not None
 
-    def write(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    def write(self, connection: Connection, rows: Sequence[Row]) -> set[str]:
         """Write rows in the caller's transaction; the IDs to `ring` for when that is committed."""
         return store.insert(connection, rows, {"ringable": self._doorbell.rings, **self._dispatch.rules.parameters})
 
@@ -54,7 +57,9 @@ class Accepting:
         except errors.StoreUnavailable:
             return  # they are accepted, and wait
 
-    def _accept_all(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[bool | Exception]:
+    def _write_all(self, rows: Sequence[Row]) -> Sequence[bool | Exception | None]:
+        """For each whether it is to be rung for; None where an earlier try had committed it."""
+
         def write() -> set[str]:
             with self._database.connection() as connection:  # one statement is a transaction
                 return self.write(connection, rows)
@@ -65,9 +70,12 @@ class Accepting:
             return [error] * len(rows)
         except psycopg.Error as error:
             if len(rows) > 1:  # one of them is bad, or was written before: each by itself
-                return [outcome for row in rows for outcome in self._accept_all([row])]
+                return [outcome for row in rows for outcome in self._write_all([row])]
             # Nobody else makes this ID: the first try was committed, and its answer was lost.
-            return [False if isinstance(error, psycopg.errors.UniqueViolation) else error]
-        for lane in sorted({row["lane"] for row in rows}):
-            self.ring([row["id"] for row in rows if row["id"] in rung and row["lane"] == lane], lane)
-        return [True] * len(rows)
+            return [None if isinstance(error, psycopg.errors.UniqueViolation) else error]
+        return [row["id"] in rung for row in rows]
+
+    def _ring_all(self, rows: Sequence[Row], outcomes: Sequence[bool | Exception | None]) -> None:
+        rung = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True]
+        for lane in sorted({row["lane"] for row in rung}):
+            self.ring([row["id"] for row in rung if row["lane"] == lane], lane)

@@ -28,16 +28,23 @@ class Together(Generic[T, R]):
         work: does it for all items, and says for each, in their order, what came of it: an exception is raised where
             the item was asked for. What `work` itself raises is raised everywhere.
         most: items at once.
+        after: what the thread that did it does with the items and outcomes once all others are told.
         turn_s: work that takes longer than this holds up nobody else: others begin beside it, so that what hangs does
             not make all wait in line.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, most: int, turn_s: float = 0.05
+        self,
+        work: Callable[[Sequence[T]], Sequence[R | Exception]],
+        *,
+        most: int,
+        turn_s: float = 0.05,
+        after: Callable[[Sequence[T], Sequence[R | Exception]], None] = lambda _, __: None,
     ) -> None:
         self._work = work
         self._most = most
         self._turn_s = turn_s
+        self._after = after
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         self._next: _Batch[T, R] | None = None
@@ -81,3 +88,4 @@ class Together(Generic[T, R]):
                 self._turn.release()
             for each in batch.asleep:
                 each.release()
+        self._after(batch.items, batch.outcomes)

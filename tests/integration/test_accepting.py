@@ -51,9 +51,9 @@ def test_of_creates_at_the_same_time_as_many_are_rung_as_there_are_slots(core: C
 def test_a_row_that_postgres_does_not_take_fails_alone(core: Core, settings: Settings, rows: list[dict]) -> None:
     rows[1]["document"] = "\0"
 
-    first, bad, last = core.creation._accepting._accept_all(rows)
+    first, bad, last = core.creation._accepting._write_all(rows)
 
-    assert (first, last) == (True, True)
+    assert (first, last) == (False, False)
     assert isinstance(bad, psycopg.DataError)
     written = sql(settings, "select id from responses order by created_at, id")
     assert {row[0] for row in written} == {rows[0]["id"], rows[2]["id"]}
@@ -65,7 +65,7 @@ def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
     accepting = core.creation._accepting
     assert accepting.accept(rows[1])
 
-    assert list(accepting._accept_all(rows)) == [True, False, True]
+    assert list(accepting._write_all(rows)) == [False, None, False]
     assert sql(settings, "select count(*) from responses") == [(3,)]
     assert sql(settings, "select count(*) from response_events") == [(3,)]
 
@@ -73,7 +73,7 @@ def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
 def test_all_who_ask_while_postgres_is_away_are_told_so(core: Core, rows: list[dict]) -> None:
     core.creation._database.close()
 
-    outcomes = core.creation._accepting._accept_all(rows)
+    outcomes = core.creation._accepting._write_all(rows)
 
     assert all(isinstance(one, errors.StoreUnavailable) for one in outcomes)
 
@@ -84,6 +84,6 @@ def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
     worker(core, slots=5)
     mine = [row | {"tier": "over-limit", "id": f"resp_{n:048}"} for n, row in enumerate(rows * 2)]
 
-    core.creation._accepting._accept_all(mine)
+    core.creation._accepting._write_all(mine)
 
     assert len(sql(settings, RUNG)) == 4
