@@ -190,8 +190,10 @@ class Deployment:
             " select model, now() + interval '1 day', 'held' from unnest(%s::text[]) as given (model)",
             list(models),
         )
-        yield
-        self.sql("delete from circuits where model = any (%s)", list(models))
+        try:
+            yield
+        finally:
+            self.sql("delete from circuits where model = any (%s)", list(models))
 
     def tidy(self) -> None:
         """Vacuum and analyze what grows."""

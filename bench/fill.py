@@ -36,7 +36,6 @@ def fill(deployment: Deployment, stored: int) -> None:
     have = deployment.ended()
     newest = deployment.sql("select id from responses order by created_at desc, id desc limit %s", len(TEMPLATES))
     copies(deployment, [str(found[0]) for found in newest][::-1], have, stored, _SPREAD)
-    deployment.tidy()
 
 
 def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATES) -> None:
@@ -52,13 +51,12 @@ def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATE
                     originals.append(str(client.post("/responses", body)["id"]))
     end = _WAITING_FROM + count - len(originals)
     copies(deployment, originals, _WAITING_FROM, end, _WAITING_SPREAD)
-    deployment.tidy()
 
 
 def copies(deployment: Deployment, originals: Sequence[str], first: int, end: int, spread: str) -> None:
     """Add copies of some responses, with their events, attempts and items, numbered from `first` to before `end`.
 
-    Tables are filled over two connections, one for the events, which are most of the bytes.
+    Tables are filled, vacuumed and analyzed over two connections, one for the events, which are most of the bytes.
 
     Args:
         originals: IDs of what is copied, in turn.
@@ -87,6 +85,8 @@ def _copy(
             }
             for table in tables:
                 connection.execute(_statement(connection, table), given)
+        for table in tables:
+            connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
 
 
 def some_ids(deployment: Deployment, count: int) -> list[str]:
