@@ -24,12 +24,12 @@ class Client:
         self._connection.close()
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The object a POST is answered with.
+        """The object a POST is answered with, which has no body where none is given.
 
         Raises:
             RuntimeError: the status is another than 200.
         """
-        return self._object("POST", path, body or {})
+        return self._object("POST", path, body)
 
     def get(self, path: str) -> dict[str, Any]:
         """The object a GET is answered with; raises as `post` does."""

@@ -15,10 +15,11 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from bench import cpu, footprint, machine, report, trend
-from bench.deployment import Deployment
+from bench import cpu, footprint, load, machine, report, trend
+from bench.deployment import Deployment, background
 from bench.footprint import Footprint
-from bench.mixed import MODELS, Mixed
+from bench.load import wire
+from bench.mixed import MODEL, MODELS, Mixed
 from local import packages
 
 PATH = Path(__file__).with_name("soak.json")
@@ -33,6 +34,7 @@ TOLERANCE_MB_H = 10.0
 TOLERANCE_COUNT = 5
 _PROCESSES = ("api", "worker", "sweeper", "postgres", "valkey")
 _MEAN_OF = 5
+_BURST = 200
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def verdict(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
 
 def soak(deployment: Deployment, seconds: float, every_s: float = EVERY_S) -> dict[str, Any]:
     """Load a deployment whose parts run, and say what became of each of its processes."""
+    _burst(deployment)
     samples: dict[str, list[tuple[float, Footprint]]] = {name: [] for name in _PROCESSES}
     pids = {name: deployment.pids[name] for name in _PROCESSES}
     began_at = time.monotonic()
@@ -98,6 +101,14 @@ def soak(deployment: Deployment, seconds: float, every_s: float = EVERY_S) -> di
         "processes": {name: asdict(verdict(found)) for name, found in samples.items()},
         "samples": {name: [(at, asdict(held)) for at, held in found] for name, found in samples.items()},
     }
+
+
+def _burst(deployment: Deployment) -> None:
+    """Have as many connections and threads made as there may be: one that is made later is no growth."""
+    payload = wire.post("/v1/responses", background(MODEL), deployment.key)
+    load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST))
+    deployment.wait_until_ended(_BURST)
+    deployment.forget()
 
 
 def show(found: dict[str, Any], console: Console) -> None:
