@@ -11,10 +11,26 @@ from rich.console import Console
 from bench import machine, plots, report
 from bench.deployment import Deployment
 from bench.machine import Machine
-from bench.rows import cancel, completions, faults, growth, levels, many, pickup, poll, relay, statements, submit
-from bench.run import FULL, QUICK, Run
+from bench.rows import (
+    cancel,
+    completions,
+    faults,
+    growth,
+    levels,
+    many,
+    memory,
+    pickup,
+    poll,
+    relay,
+    scale,
+    statements,
+    submit,
+)
+from bench.run import FULL, QUICK, Run, Sizes
 from local import packages, ports
 
+# What `--quick` leaves out.
+LONG = {"scale"}
 FOLDER = packages.ROOT / ".bench"
 
 MEASURES: dict[str, Callable[[Run], None]] = {
@@ -27,6 +43,8 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "relay": relay.measure,
     "cancel": cancel.measure,
     "many": many.measure,
+    "memory": memory.measure,
+    "scale": scale.measure,
     "growth": growth.measure,
     "faults": faults.measure,
 }
@@ -44,7 +62,7 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
         with machine.running_in(FOLDER) as servers:
-            run = _run(servers, console, quick=quick, only=only or tuple(MEASURES))
+            run = _run(servers, console, quick=quick, only=only or _default(quick=quick))
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - began_at
@@ -53,31 +71,39 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
     console.print(f"{seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
 
 
+def _default(*, quick: bool) -> tuple[str, ...]:
+    """What is measured where nothing is asked for by name."""
+    return tuple(name for name in MEASURES if not quick or name not in LONG)
+
+
 def _run(servers: Machine, console: Console, *, quick: bool, only: tuple[str, ...]) -> Run:
     sizes = QUICK if quick else FULL
     web_port, relay_port = ports.free(), ports.free()
     servers.program("floor-web", "bench.floors.web", str(web_port), port=web_port)
     servers.program("floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port)
-    with Deployment(servers, "bench", 1, models(sizes.stream_tokens, many.model(sizes))) as deployment:
+    with Deployment(servers, "bench", 1, models(sizes)) as deployment:
         deployment.start("api", "sweeper")
         run = Run(sizes, servers, deployment, web_port, relay_port, console.print)
         began_at = time.monotonic()
         for name in only:
             console.print(name)
+            measured_at = time.monotonic()
             MEASURES[name](run)
+            run.took_s[name] = round(time.monotonic() - measured_at)
             # A run that is cut off leaves what it had.
             report.write(run, quick=quick, seconds=time.monotonic() - began_at)
     return run
 
 
-def models(stream_tokens: int, many_model: str) -> list[str]:
+def models(sizes: Sizes) -> list[str]:
     """The models that the rows ask for."""
     return [
         "20-tokens-at-once",
-        "5-tokens-every-50ms",
+        "2-tokens-every-50ms",
         "1-tokens-at-once-then-hang",
-        f"{stream_tokens}-tokens-every-{relay.EVERY_MS}ms",
-        many_model,
+        f"{sizes.stream_tokens}-tokens-every-{relay.EVERY_MS}ms",
+        scale.model(sizes),
+        many.model(sizes),
     ]
 
 

@@ -17,18 +17,41 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another."""
         self._connection.close()
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The object a POST is answered with.
+        """The object a POST is answered with, which has no body where none is given.
 
         Raises:
             RuntimeError: the status is another than 200.
         """
-        self._connection.request("POST", f"/v1{path}", orjson.dumps(body or {}), self._headers)
+        return self._object("POST", path, body)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The object a GET is answered with; raises as `post` does."""
+        return self._object("GET", path)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """The object a DELETE is answered with; raises as `post` does."""
+        return self._object("DELETE", path)
+
+    def stream(self, path: str, body: dict[str, Any]) -> bytes:
+        """All that a POST is answered with, until its end; raises as `post` does."""
+        return self._call("POST", path, body)
+
+    def _object(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(self._call(method, path, body))
+        return found
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+        data = None if body is None else orjson.dumps(body)
+        self._connection.request(method, f"/v1{path}", data, self._headers)
         answer = self._connection.getresponse()
         read = answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"POST {path} was answered {answer.status}: {read[:300]!r}")
-        found: dict[str, Any] = orjson.loads(read)
-        return found
+            raise RuntimeError(f"{method} {path} was answered {answer.status}: {read[:300]!r}")
+        return read

@@ -1,5 +1,7 @@
 """One deployment of Backburner as processes, with the settings it has by default but for what a row asks for."""
 
+import contextlib
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -7,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import psycopg
 import redis
-from psycopg.sql import Composed
 
 from bench.machine import Machine
 from core.bootstrap import Core, open_core
@@ -21,7 +23,9 @@ SLOTS = 1000
 
 
 class Deployment:
-    """API, worker and sweeper on a database and a Valkey of their own.
+    """API, workers and sweeper on a database and a Valkey of their own.
+
+    Parts are called by the command that runs them; of what there may be several, the others are `worker-2` and so on.
 
     Args:
         name: of its database.
@@ -45,6 +49,7 @@ class Deployment:
         )
         with self.core() as core:
             self.key = core.keys.create({"no-limit"})
+        self._api_processes = self.settings.api_processes
         self._children: dict[str, Child] = {}
         self._postgres = psycopg.connect(self.database_url, autocommit=True)
 
@@ -78,6 +83,8 @@ class Deployment:
             if name not in self._children:
                 child = self._children[name] = Child(self._part(name), self.machine.home)
                 child.wait_until_ready()
+                if name == "api":
+                    self._until_all_take_connections(child.pid)
 
     def stop(self, *names: str) -> None:
         """Stop those of the parts that run."""
@@ -87,21 +94,49 @@ class Deployment:
         for child in children:
             child.wait_until_stopped()
 
+    def restart_api(self, processes: int | None = None) -> None:
+        """Start the API anew, with so many processes, or as many as it has by default."""
+        self.stop("api")
+        self._api_processes = processes or self.settings.api_processes
+        self.start("api")
+
+    def _until_all_take_connections(self, pid: int) -> None:
+        """Return when each process of the API has taken a connection: one that answers may be the first of several."""
+        until = time.monotonic() + 30
+        with contextlib.ExitStack() as opened:
+            while len(self._with_connections(pid)) < self._api_processes:
+                if time.monotonic() > until:
+                    raise TimeoutError("Not all processes of the API take connections.")
+                for _ in range(8):
+                    opened.enter_context(socket.create_connection(("127.0.0.1", self.port)))
+                time.sleep(0.1)
+
+    def _with_connections(self, pid: int) -> set[int]:
+        """Those of the children of a process that somebody is connected to."""
+        return {
+            child.pid
+            for child in psutil.Process(pid).children()
+            for connection in child.net_connections("tcp4")
+            if connection.status == psutil.CONN_ESTABLISHED and connection.laddr[1] == self.port
+        }
+
     def _part(self, name: str) -> Part:
+        kind = kind_of(name)
         ready: dict[str, Callable[[int], bool]] = {
             "api": lambda _: web.status(f"http://127.0.0.1:{self.port}/healthz") == 200,
             "worker": lambda pid: bool(self.sql("select 1 from workers where pid = %s", pid)),
         }
         return Part(
             name=f"{self._name}-{name}",
-            argv=[sys.executable, "-m", "local.cli", name],
-            ready=ready.get(name, lambda _: True),
+            argv=[sys.executable, "-m", "local.cli", kind],
+            ready=ready.get(kind, lambda _: True),
             env={
                 f"{PREFIX}HOME": str(self.machine.home.path),
                 f"{PREFIX}DATABASE_URL": self.database_url,
                 f"{PREFIX}REDIS_URL": self.redis_url,
                 f"{PREFIX}CONFIG": str(self._config),
                 f"{PREFIX}PORT": str(self.port),
+                f"{PREFIX}API_PROCESSES": str(self._api_processes),
                 f"{PREFIX}WORKER_SLOTS": str(SLOTS),
                 f"{PREFIX}DRAIN_S": "1",
             },
@@ -113,12 +148,6 @@ class Deployment:
         """What Postgres says."""
         cursor = self._postgres.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
-
-    def execute(self, statement: Composed, parameters: dict[str, Any]) -> None:
-        """Run a statement in which neither triggers nor foreign keys are looked at."""
-        with self._postgres.transaction():
-            self._postgres.execute("set local session_replication_role = replica")
-            self._postgres.execute(statement, parameters)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """What the API answers."""
@@ -148,10 +177,33 @@ class Deployment:
             for ring in client.scan_iter(_type="list"):
                 client.delete(ring)
 
+    def rings(self) -> int:
+        """How many rings there are that no worker has taken."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            return sum(int(client.llen(name)) for name in client.scan_iter(_type="list"))
+
+    @contextmanager
+    def held(self, *models: str) -> Iterator[None]:
+        """Nothing of the models is rung for inside the block, whoever is there to run it; afterwards it is."""
+        self.sql(
+            "insert into circuits (model, open_until, cause)"
+            " select model, now() + interval '1 day', 'held' from unnest(%s::text[]) as given (model)",
+            list(models),
+        )
+        try:
+            yield
+        finally:
+            self.sql("delete from circuits where model = any (%s)", list(models))
+
     def tidy(self) -> None:
         """Vacuum and analyze what grows."""
         for table in ("responses", "response_events", "attempts", "items"):
             self.sql(f"vacuum (analyze, index_cleanup on) {table}")
+
+
+def kind_of(name: str) -> str:
+    """What a part is, whichever of several it may be."""
+    return name.partition("-")[0]
 
 
 def background(model: str, text: str = "Say something.") -> dict[str, Any]:

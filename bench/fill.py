@@ -1,13 +1,23 @@
-"""Many stored responses, made from a few real ones: every column of every table as the product wrote it."""
+"""Many responses, made from a few real ones: every column of every table as the product wrote it."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
 from psycopg import sql
 
+from bench.client import Client
 from bench.deployment import Deployment, background
 
 # Answers of several lengths, in one batch of events and in several.
 TEMPLATES = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
 _STEP = 50_000
 _SPREAD = "90 days"
+# Of what waits: numbered from here on, and younger than any deadline.
+_WAITING_FROM = 10_000_000
+_WAITING_SPREAD = "10 minutes"
+_PROJECTS = 4
+_TIERS = ("no-limit", "default", "flex")
 # How the copies' IDs are made: 48 hex digits like ours, the first 12 of the time.
 _HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || substr(md5('more' || n), 1, 4)"
 
@@ -24,12 +34,59 @@ def templates(deployment: Deployment) -> None:
 def fill(deployment: Deployment, stored: int) -> None:
     """Add copies until so many responses are stored, with their events, attempts and items."""
     have = deployment.ended()
-    while have < stored:
-        upto = min(stored, have + _STEP)
-        for table in ("responses", "response_events", "attempts", "items"):
-            deployment.execute(_copies(deployment, table), {"first": have, "last": upto - 1, "kinds": len(TEMPLATES)})
-        have = upto
-    deployment.tidy()
+    newest = deployment.sql("select id from responses order by created_at desc, id desc limit %s", len(TEMPLATES))
+    copies(deployment, [str(found[0]) for found in newest][::-1], have, stored, _SPREAD)
+
+
+def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATES) -> None:
+    """Have so many responses wait, of several projects, tiers and models; no worker is there."""
+    with deployment.core() as core:
+        keys = [core.keys.create({"no-limit"}, f"project-{n}") for n in range(_PROJECTS)]
+    originals = []
+    for key in keys:
+        with Client(deployment.port, key) as client:
+            for tier in _TIERS:
+                for model in sorted({*models}):
+                    body = background(model, "Say something about the weather. " * 20) | {"service_tier": tier}
+                    originals.append(str(client.post("/responses", body)["id"]))
+    end = _WAITING_FROM + count - len(originals)
+    copies(deployment, originals, _WAITING_FROM, end, _WAITING_SPREAD)
+
+
+def copies(deployment: Deployment, originals: Sequence[str], first: int, end: int, spread: str) -> None:
+    """Add copies of some responses, with their events, attempts and items, numbered from `first` to before `end`.
+
+    Tables are filled, vacuumed and analyzed over two connections, one for the events, which are most of the bytes.
+
+    Args:
+        originals: IDs of what is copied, in turn.
+        spread: how much older they are made, at the most.
+    """
+    parts = (("response_events",), ("responses", "attempts", "items"))
+    with ThreadPoolExecutor(len(parts)) as threads:
+        for done in [threads.submit(_copy, deployment, part, originals, first, end, spread) for part in parts]:
+            done.result()
+
+
+def _copy(
+    deployment: Deployment, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
+) -> None:
+    """Copy rows of tables. Triggers and foreign keys are left out: what is copied has passed them."""
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")
+        for start in range(first, end, _STEP):
+            last = min(end, start + _STEP) - 1
+            given = {
+                "originals": list(originals),
+                "kinds": len(originals),
+                "first": start,
+                "last": last,
+                "spread": spread,
+            }
+            for table in tables:
+                connection.execute(_statement(connection, table), given)
+        for table in tables:
+            connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
 
 
 def some_ids(deployment: Deployment, count: int) -> list[str]:
@@ -44,28 +101,24 @@ def some_ids(deployment: Deployment, count: int) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _copies(deployment: Deployment, table: str) -> sql.Composed:
-    """The statement that copies the templates' rows of a table, with IDs of their own and at times of their own.
-
-    Triggers and foreign keys are left out: what is copied has passed them, and the copies fit each other.
-    """
-    columns = deployment.sql(
+def _statement(connection: psycopg.Connection, table: str) -> sql.Composed:
+    """What copies rows of a table, with IDs of their own and at times of their own; the copies fit each other."""
+    columns = connection.execute(
         "select column_name, data_type from information_schema.columns"
         " where table_schema = 'public' and table_name = %s and is_identity = 'NO' and is_generated = 'NEVER'"
         " order by ordinal_position",
-        table,
-    )
+        (table,),
+    ).fetchall()
     key = "id" if table == "responses" else "response_id"
     return sql.SQL(
-        "with chosen as (select id, row_number() over (order by created_at, id) - 1 as place from responses"
-        " where id in (select id from responses order by created_at desc, id desc limit %(kinds)s)),"
-        " fresh as (select n, {hex} as hex, (1 + n * 7919 %% 1000) / 1000.0 * interval {spread} as older"
+        "with chosen as (select id, place - 1 as place from unnest(%(originals)s::text[])"
+        " with ordinality as original (id, place)),"
+        " fresh as (select n, {hex} as hex, (1 + n * 7919 %% 1000) / 1000.0 * %(spread)s::interval as older"
         " from generate_series(%(first)s::bigint, %(last)s::bigint) n)"
         " insert into {table} ({columns}) select {values} from fresh"
         " join chosen on chosen.place = fresh.n %% %(kinds)s join {table} t on t.{key} = chosen.id"
     ).format(
         hex=sql.SQL(_HEX),
-        spread=sql.Literal(_SPREAD),
         table=sql.Identifier(table),
         key=sql.Identifier(key),
         columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),

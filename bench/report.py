@@ -33,6 +33,7 @@ def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> dict[s
         "beside": run.beside,
         "cpu_us": run.cpu_us,
         "curves": run.curves,
+        "took_s": run.took_s,
     }
     path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     return report
@@ -78,5 +79,11 @@ def show(report: dict[str, Any], console: Console) -> None:
         for name, each in report["cpu_us"].items():
             costs.add_row(name, *(str(each.get(process, "")) for process in processes))
         console.print(costs)
-    for what, value in report["beside"].items():
-        console.print(f"{what}: {value}")
+    if report["beside"]:
+        beside = Table(title="Figures to judge by", title_justify="left")
+        for heading in ("", "measured"):
+            beside.add_column(heading)
+        for what, value in report["beside"].items():
+            beside.add_row(what, str(value))
+        console.print(beside)
+    console.print("Seconds it took: " + ", ".join(f"{name} {seconds}" for name, seconds in report["took_s"].items()))

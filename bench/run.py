@@ -19,6 +19,7 @@ class Sizes:
 
     Args:
         repetitions: of each pair of floor and path; figures are the medians.
+        long_repetitions: of those that take long.
         slice_s: of one measurement of requests per second.
         warm_s: before each, unmeasured.
         levels: connections at once, for latency against load.
@@ -29,9 +30,15 @@ class Sizes:
         many_s: and how long each takes.
         stream_tokens: of each of `streams` relayed at once.
         stored: how many responses there are when growth is measured; the first is the floor.
+        waiting: how many are in the queue when it is long.
+        submitted: how many wait, when it is measured what one holds,
+        running: how many run,
+        idle_streams: and how many of them are followed.
+        processes: of the worker, or of the API, when it is measured what more of them bring.
     """
 
     repetitions: int
+    long_repetitions: int
     slice_s: float
     warm_s: float
     levels: tuple[int, ...]
@@ -43,13 +50,19 @@ class Sizes:
     streams: int
     stream_tokens: int
     stored: tuple[int, ...]
+    waiting: int
+    submitted: int
+    running: int
+    idle_streams: int
+    processes: tuple[int, ...]
 
 
 FULL = Sizes(
     repetitions=5,
-    slice_s=3,
+    long_repetitions=3,
+    slice_s=2,
     warm_s=0.5,
-    levels=(1, 2, 4, 8, 16, 32, 64, 128),
+    levels=(1, 2, 4, 8, 16, 64, 128),
     tasks=4000,
     completions=1000,
     trips=100,
@@ -57,10 +70,16 @@ FULL = Sizes(
     many_s=10,
     streams=128,
     stream_tokens=400,
-    stored=(1_000, 10_000, 100_000, 1_000_000),
+    stored=(1_000, 100_000, 1_000_000),
+    waiting=10_000,
+    submitted=2000,
+    running=800,
+    idle_streams=300,
+    processes=(1, 2, 3),
 )
 QUICK = Sizes(
     repetitions=3,
+    long_repetitions=2,
     slice_s=1,
     warm_s=0.3,
     levels=(1, 8, 64),
@@ -72,6 +91,11 @@ QUICK = Sizes(
     streams=128,
     stream_tokens=100,
     stored=(1_000, 50_000),
+    waiting=10_000,
+    submitted=1500,
+    running=500,
+    idle_streams=200,
+    processes=(1, 2),
 )
 
 
@@ -85,6 +109,7 @@ class Run:
         relay_port: of the bare relay.
         beside: other figures, in words, that say what the rows cannot.
         cpu_us: processor time of one request each, by process.
+        took_s: seconds that each measure took, by its name.
         curves: for the plots: of each, points by series.
     """
 
@@ -98,6 +123,7 @@ class Run:
     beside: dict[str, object] = field(default_factory=dict)
     cpu_us: dict[str, dict[str, int]] = field(default_factory=dict)
     curves: dict[str, dict[str, list[tuple[float, ...]]]] = field(default_factory=dict)
+    took_s: dict[str, int] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Add a row, and say what it says."""
@@ -110,10 +136,10 @@ class Run:
         processes = sorted({process for one in each for process in one})
         self.cpu_us[name] = {process: round(median(one.get(process, 0) for one in each)) for process in processes}
 
-    def interleaved(self, **measures: Callable[[], T]) -> dict[str, list[T]]:
+    def interleaved(self, *, times: int | None = None, **measures: Callable[[], T]) -> dict[str, list[T]]:
         """What each measure finds, each measured in turn, as often as there are repetitions."""
         found: dict[str, list[T]] = {name: [] for name in measures}
-        for _ in range(self.sizes.repetitions):
+        for _ in range(times or self.sizes.repetitions):
             for name, measure in measures.items():
                 found[name].append(measure())
         return found

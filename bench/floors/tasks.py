@@ -11,25 +11,23 @@ from typing import Any
 
 import redis
 from celery import Celery, signals
-from kombu import Queue
 
-from core import queue
+from core import log, queue
+from core.settings import Settings, load
 from local import packages
 from local.child import Part, running
 from local.home import Home
 
 NOOP = "bench.noop"
 MARK = "bench.mark"
-_QUEUE = "bench"
+_LANE = "bench"
 _MARKS = "bench:marks"
 _WAIT_S = 60
 
 
 def celery_app(redis_url: str) -> Celery:
-    """The application of both ends: the product's, with a queue of the floor's own."""
-    app = queue.celery_app(redis_url)
-    app.conf.update(task_queues=[Queue(_QUEUE)], task_default_queue=_QUEUE)
-    return app
+    """The application of both ends: the product's, with a lane of the floor's own."""
+    return queue.celery_app(redis_url, [_LANE])
 
 
 class Sender:
@@ -51,9 +49,10 @@ class Sender:
         self._send(MARK, *[NOOP] * count, MARK)
 
     def _send(self, *names: str) -> None:
+        lane: Any = queue.lane_queue(_LANE)  # the stubs know names only
         with self._producers.acquire(block=True) as producer:
             for name in names:
-                self._app.send_task(name, ("resp_" + 48 * "0",), queue=_QUEUE, producer=producer, retry=False)
+                self._app.send_task(name, ("resp_" + 48 * "0",), queue=lane, producer=producer, retry=False)
 
     def between_marks_s(self) -> float:
         """Seconds between the runs of the two marks of `fill`."""
@@ -97,16 +96,19 @@ def sender(redis_url: str) -> Iterator[Sender]:
         made.close()
 
 
-def main(redis_url: str, slots: str) -> None:
-    """Consume, with what `worker/main.py` gives Celery."""
+def main(redis_url: str, settings: Settings) -> None:
+    """Consume, with what `worker/main.py` gives Celery; a test holds the two together."""
+    log.configure(settings.log_level)
+    worker_id, lanes = "worker-bench@floor", [_LANE]
     app = celery_app(redis_url)
     app.conf.update(
         broker_transport="worker.redis_transport:Transport",
         worker_pool="worker.pool:AioPool",
         worker_consumer="worker.redis_transport:Consumer",
-        worker_soft_shutdown_timeout=1,
+        worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
+        task_queues=[*app.conf.task_queues, queue.ping_queue(worker_id)],
     )
     client = redis.Redis.from_url(redis_url)
 
@@ -119,13 +121,21 @@ def main(redis_url: str, slots: str) -> None:
         client.rpush(_MARKS, time.monotonic())
 
     signals.setup_logging.connect(lambda **_: None, weak=False)
+    queues = [*map(queue.queue_name, lanes), queue.ping_queue(worker_id).name]
     app.start(
         [
-            *("--quiet", "worker", f"--concurrency={slots}", f"--queues={_QUEUE}", "--loglevel=WARNING"),
-            *("--without-gossip", "--without-mingle", "--task-events"),
+            "--quiet",
+            "worker",
+            f"--hostname={worker_id}",
+            f"--concurrency={settings.worker_slots}",
+            f"--queues={','.join(queues)}",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
         ]
     )
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], load().model_copy(update={"worker_slots": int(sys.argv[2]), "drain_s": 1.0}))

@@ -3,13 +3,18 @@
 `python -m bench.floors.web PORT`.
 """
 
+import math
 import sys
 
 from flask import Flask, request
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 
-from core import settings
+from app.serve import HEADERS_BYTES, HEADERS_MS
+from core.settings import Settings, load
+
+_LEAVES_S = 5
 
 app = Flask("floor", static_folder=None)
 
@@ -25,20 +30,23 @@ def parsed() -> dict[str, str]:
     return {"model": request.get_json()["model"]}
 
 
-def main(port: int) -> None:
-    """Serve as `app/serve.py` does."""
-    defaults = settings.load()
+def main(settings: Settings) -> None:
+    """Serve with what `app/serve.py` gives granian; a test holds the two together."""
     Granian(
         "bench.floors.web:app",
-        address="127.0.0.1",
-        port=port,
+        address=settings.host,
+        port=settings.port,
         interface=Interfaces.WSGI,
-        workers=defaults.api_processes,
-        blocking_threads=defaults.api_threads,
+        http=HTTPModes.http1,
+        workers=settings.api_processes,
+        blocking_threads=settings.api_threads,
+        respawn_failed_workers=True,
+        workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _LEAVES_S),
         log_enabled=False,
         websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADERS_BYTES),
     ).serve()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(load().model_copy(update={"host": "127.0.0.1", "port": int(sys.argv[1])}))

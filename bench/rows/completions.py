@@ -1,7 +1,7 @@
 """Responses of a model that takes no time, drained by one worker, beside Celery tasks that do nothing."""
 
 from bench import cpu, load
-from bench.deployment import SLOTS, background
+from bench.deployment import SLOTS, Deployment, background
 from bench.floors import tasks
 from bench.load import wire
 from bench.run import Run
@@ -12,7 +12,7 @@ _MODEL = "20-tokens-at-once"
 
 def measure(run: Run) -> None:
     """Add the row `completions`."""
-    found = run.interleaved(floor=lambda: _tasks(run), path=lambda: _responses(run))
+    found = run.interleaved(times=run.sizes.long_repetitions, floor=lambda: _tasks(run), path=lambda: _responses(run))
     run.add(ratios("completions", [per_s for per_s, _ in found["path"]], [per_s for per_s, _ in found["floor"]]))
     run.note_cpu("Celery no-op", [each for _, each in found["floor"]])
     run.note_cpu("completion", [each for _, each in found["path"]])
@@ -39,10 +39,19 @@ def _responses(run: Run) -> tuple[float, dict[str, float]]:
     before = deployment.ended()
     with cpu.spending(deployment.pids | {"models": run.machine.pids["models"]}) as spent:
         deployment.wait_until_ended(count)
+    return count / drained_s(deployment, count), spent.each_us(count - before)
+
+
+def drained_s(deployment: Deployment, count: int) -> float:
+    """Seconds from the first start to the last end of all responses there are.
+
+    Raises:
+        load.Failed: there are not so many that completed.
+    """
     ((seconds, completed),) = deployment.sql(
         "select extract(epoch from max(finished_at) - min(started_at))::float,"
         " count(*) filter (where status = 'completed') from responses"
     )
     if completed != count:
         raise load.Failed(f"Only {completed} of {count} responses completed.")
-    return count / seconds, spent.each_us(count - before)
+    return float(seconds)

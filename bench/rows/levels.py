@@ -14,7 +14,7 @@ def measure(run: Run) -> None:
     deployment = run.deployment
     body = background(_MODEL)
     gets, posts = polls(deployment, 50), [wire.post("/v1/responses", body, deployment.key)]
-    seconds = run.sizes.slice_s / 2
+    seconds = run.sizes.slice_s / 3
     curve: dict[str, list[tuple[float, ...]]] = {"bare GET": [], "poll": [], "bare POST": [], "submit": []}
     for level in run.sizes.levels:
         found = {

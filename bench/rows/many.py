@@ -17,7 +17,9 @@ _SAMPLE_S = 0.25
 
 def measure(run: Run) -> None:
     """Add the rows `many at once`."""
-    found = run.interleaved(floor=lambda: _straight(run), path=lambda: _through_us(run))
+    found = run.interleaved(
+        times=run.sizes.long_repetitions, floor=lambda: _straight(run), path=lambda: _through_us(run)
+    )
     path = found["path"]
     run.add(Row("many at once: together", [share for share, _, _, _, _ in path]))
     run.add(ratios("many at once: wall", [wall for _, wall, _, _, _ in path], [wall for (wall,) in found["floor"]]))

@@ -1,14 +1,15 @@
 """Streams through us: the first token beside the model server's own, and tokens a second beside a bare relay."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
-from bench import load, shapes
+from bench import cpu, load, shapes
 from bench.load import Figures, wire
 from bench.run import Run
 from bench.targets import Row, ratios
 
-_SLOW = "5-tokens-every-50ms"
+_SLOW = "2-tokens-every-50ms"
 EVERY_MS = 2
 # The text of an answer comes in deltas, and again in each of the four events that close it.
 _TIMES_OURS = 5
@@ -17,30 +18,41 @@ _TIMES_OURS = 5
 def measure(run: Run) -> None:
     """Add the rows `first token` and `relay`."""
     run.deployment.start("worker")
-    _ours(run, _SLOW, 3, 1)
+    ours(run, _SLOW, 3, 1)
     found = run.interleaved(
         floor=lambda: _theirs(run.machine.models.port, _SLOW, run.sizes.trips // 2, 1).p50_ms,
-        path=lambda: _ours(run, _SLOW, run.sizes.trips // 2, 1).p50_ms,
+        path=lambda: ours(run, _SLOW, run.sizes.trips // 2, 1).p50_ms,
     )
     more = [ours - theirs for ours, theirs in zip(found["path"], found["floor"], strict=True)]
     run.add(Row("first token", more, found["floor"]))
     fast = f"{run.sizes.stream_tokens}-tokens-every-{EVERY_MS}ms"
     count = run.sizes.streams
+    costs: list[dict[str, float]] = []
     found = run.interleaved(
         floor=lambda: _per_s(_theirs(run.relay_port, fast, count, count)),
         straight=lambda: _per_s(_theirs(run.machine.models.port, fast, count, count)),
-        path=lambda: _per_s(_ours(run, fast, count, count)),
+        path=lambda: _per_s(_costed(run, costs, lambda: ours(run, fast, count, count))),
     )
     run.add(ratios("relay", found["path"], found["floor"]))
+    run.note_cpu("relayed token", costs)
     run.beside["tokens/s straight from the model server"] = round(median(found["straight"]))
     run.deployment.forget()
+
+
+def _costed(run: Run, costs: list[dict[str, float]], read: Callable[[], Figures]) -> Figures:
+    """Read streams, and add what each token cost."""
+    with cpu.spending(run.deployment.pids) as spent:
+        figures = read()
+    costs.append(spent.each_us(figures.tokens))
+    return figures
 
 
 def _per_s(figures: Figures) -> float:
     return figures.tokens / figures.seconds
 
 
-def _ours(run: Run, model: str, count: int, connections: int) -> Figures:
+def ours(run: Run, model: str, count: int, connections: int) -> Figures:
+    """The figures of foreground streams through us."""
     body = {"model": model, "input": "Say something.", "stream": True}
     payloads = [wire.post("/v1/responses", body, run.deployment.key)] * count
     return _read(run.deployment.port, payloads, connections, model, times=_TIMES_OURS)

@@ -1,18 +1,23 @@
 """What the benchmark's figures rest on: its load generator, its model server, its CPU meter and the report's form."""
 
+import ast
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench import cpu, load, report, shapes
+from bench import cpu, fill, load, machine, mixed, report, shapes, soak
+from bench.__main__ import models as models_of
+from bench.deployment import Deployment
+from bench.footprint import Footprint
 from bench.load import Requests, Streams, wire
 from bench.machine import ModelServer
-from bench.rows import faults
+from bench.rows import faults, memory, scale
 from bench.run import QUICK, Run
 from bench.targets import TARGETS, Row, ratios
 from local import child, ports
@@ -159,3 +164,87 @@ def test_what_plots_need_is_installed_by_the_benchmark_alone() -> None:
     pins = {path.name: path.read_text() for path in (ROOT / "requirements").glob("*.txt")}
 
     assert [name for name, text in pins.items() if "matplotlib==" in text] == ["bench.txt"]
+
+
+def given(path: str, called: str) -> list[str]:
+    """What a source file gives in its one call of something, as it is written: lists, and what has a name."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == called
+    ]
+    (call,) = calls
+    return [ast.unparse(one) for one in (*call.args, *call.keywords) if isinstance(one, ast.List | ast.keyword)]
+
+
+def test_floors_give_granian_and_celery_what_the_product_gives_them() -> None:
+    assert given("bench/floors/web.py", "Granian") == given("app/serve.py", "Granian")
+    for called in ("app.conf.update", "app.start"):
+        assert given("bench/floors/tasks.py", called) == given("worker/main.py", called)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run on a deployment of its own, in which everything is as small as it can be."""
+    sizes = replace(QUICK, submitted=20, running=5, idle_streams=3)
+    with (
+        machine.running_in(tmp_path_factory.mktemp("tiny")) as servers,
+        Deployment(servers, "tiny", 1, sorted({*models_of(sizes), *mixed.MODELS})) as deployment,
+    ):
+        deployment.start("api", "sweeper")
+        yield Run(sizes, servers, deployment, 0, 0, lambda _: None)
+
+
+def test_memory_is_measured_of_what_waits_runs_and_streams(tiny: Run) -> None:
+    memory.measure(tiny)
+
+    figures = {name: float(str(value).split()[0].strip(",").replace(",", "")) for name, value in tiny.beside.items()}
+    assert len(figures) == 8
+    assert figures["bytes of a waiting response in Postgres"] > 1000
+    assert figures["bytes of a ring in Valkey"] > 100
+    assert figures["bytes of a running response in its worker, of 5"] > 0
+
+
+def test_what_a_core_does_is_reckoned_from_the_costs_of_all_processes_of_a_kind() -> None:
+    costs = scale.by_kind({"worker": 300, "worker-2": 100, "api": 50, "load generator": 7})
+
+    assert costs == {"worker": 400, "api": 50, "load generator": 7}
+    assert scale.per_core(1e6, costs, {"api": 150}) == "API 5,000, worker 2,500, all 1,667"
+
+
+def test_what_waits_is_of_several_projects_tiers_and_models(tiny: Run) -> None:
+    fill.waiting(tiny.deployment, 100, mixed.MODELS)
+
+    found = tiny.deployment.sql(
+        "select count(*), count(distinct project_id), count(distinct tier), count(distinct model), count(rung_at),"
+        " (select count(distinct response_id) from response_events) from responses"
+    )
+    assert found == [(100, 4, 3, 3, 0, 100)]
+    tiny.deployment.forget()
+
+
+def test_a_soak_says_of_each_process_what_became_of_it(tiny: Run) -> None:
+    tiny.deployment.start("worker")
+
+    found = soak.soak(tiny.deployment, seconds=1.5, every_s=0.2)
+
+    assert found["errors"] == {}
+    assert set(found["done"]) == {"background", "cancel", "poll", "stream"}
+    assert set(found["processes"]) == {"api", "worker", "sweeper", "postgres", "valkey"}
+    assert found["processes"]["worker"]["end_mb"] > 10
+
+
+@pytest.mark.parametrize(
+    ("mb", "files", "grew"),
+    [
+        ([50 + n % 3 for n in range(120)], [40 + n % 4 for n in range(120)], False),  # they go up and down
+        ([min(80, 50 + n) for n in range(120)], [40] * 120, False),  # it grew while it was warming up
+        ([50 + n / 20 + n % 3 for n in range(120)], [40] * 120, True),  # slowly, beneath what goes up and down
+        ([50 + n / 200 for n in range(120)], [40] * 120, False),  # less than is tolerated
+        ([50] * 120, [40 + n // 10 for n in range(120)], True),  # it leaves files open
+    ],
+)
+def test_a_process_grew_if_a_line_through_its_samples_rises(mb: list[float], files: list[int], grew: bool) -> None:
+    held = [Footprint(int(1e6 * own), 0, opened, 7) for own, opened in zip(mb, files, strict=True)]
+
+    assert soak.verdict([(5.0 * n, one) for n, one in enumerate(held)]).grew is grew
