@@ -124,10 +124,13 @@ class Database:
         with self.connection() as connection, connection.transaction():
             yield connection
 
-    def again(self, work: Callable[[], T]) -> T:
+    def again(self, work: Callable[[], T], instead: Callable[[], T] | None = None) -> T:
         """Do `work`, which must be safe to repeat, and repeat it once if Postgres was not available.
 
         That covers a connection that went stale in the pool: the failure renewed the others.
+
+        Args:
+            instead: what is done in place of the repetition.
 
         Raises:
             errors.StoreUnavailable: Postgres stayed away.
@@ -137,7 +140,7 @@ class Database:
         except errors.StoreUnavailable as error:
             if isinstance(error.__cause__, PoolTimeout):
                 raise  # it was waited for already, and nothing was stale
-        return work()
+        return (instead or work)()
 
 
 def connect(url: str, *, pooled: bool = False) -> Connection:

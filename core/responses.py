@@ -1,6 +1,6 @@
 """What a client may do with a response that is there: get, cancel, delete, list."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from core import audit, errors, ids, inputs, jsonio, transcript
 from core.audit import Act
@@ -14,9 +14,14 @@ from core.schemas.items import Item
 from core.store import audit as audit_log
 from core.store import contents, events, listing
 from core.store import responses as store
+from core.together import Together
 
 # Of large items, a page of input items has fewer than were asked for.
 PAGE_BYTES = 32 * 1024 * 1024
+# That are looked for at once: their documents come in one answer.
+POLLS = 16
+
+Pair = tuple[str, str]  # a project's ID and a response's
 
 
 class Responses:
@@ -25,6 +30,7 @@ class Responses:
     def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
         self._endings = endings
+        self._polls: Together[Pair, store.Found | None] = Together(self._look, most=POLLS)
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
         """A response's document, with what is committed of its output, and whether it has ended.
@@ -33,13 +39,26 @@ class Responses:
             errors.NotFound: the project has no such response.
             errors.StoreUnavailable: Postgres could not be asked.
         """
+        if not ids.is_response_id(response_id):
+            raise unknown(response_id)
+        pair = (caller.project_id, response_id)
+        # What fails for many may do for one.
+        row = self._database.again(lambda: self._polls.do(pair), lambda: self._look([pair])[0])
+        if row is None:
+            raise unknown(response_id)
+        if row.status != Status.IN_PROGRESS:
+            return row.document, is_terminal(Status(row.status))
 
-        def get() -> tuple[str, bool]:
+        def running() -> str:
             with self._database.connection() as connection:
-                row = _find(connection, caller, response_id)
-                return self._current(connection, row), is_terminal(Status(row.status))
+                return self._current(connection, row)
 
-        return self._database.again(get)
+        return self._database.again(running), False
+
+    def _look(self, wanted: Sequence[Pair]) -> list[store.Found | None]:
+        with self._database.connection() as connection:
+            found = store.find_each(connection, wanted)
+        return [found.get(pair) for pair in wanted]
 
     def _current(self, connection: Connection, row: store.Found) -> str:
         if row.status != Status.IN_PROGRESS:

@@ -39,11 +39,12 @@ def blueprint(core: Core) -> Blueprint:
 
     @routes.get("/<response_id>")
     def get(response_id: str) -> ResponseReturnValue:
-        query.include()
-        query.check_obfuscation()
-        after = query.starting_after()
-        if query.stream():
-            return streaming.read(core, caller(), response_id, after)
+        if request.query_string:  # most polls ask for nothing, and to find that out five times costs
+            query.include()
+            query.check_obfuscation()
+            after = query.starting_after()
+            if query.stream():
+                return streaming.read(core, caller(), response_id, after)
         return _poll(core, response_id)
 
     @routes.delete("/<response_id>")
@@ -70,9 +71,11 @@ def _poll(core: Core, response_id: str) -> ResponseReturnValue:
     if not ended:
         answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS
     answer.add_etag()
+    condition = request.headers.get("If-None-Match")
+    if condition is None:
+        return answer
     # No other condition has a meaning here; left to itself, Flask would answer If-Match with 412 and a document.
-    asked = {"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": request.headers.get("If-None-Match", "")}
-    return answer.make_conditional(asked)
+    return answer.make_conditional({"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": condition})
 
 
 def _wait(core: Core, response_id: str, for_s: float) -> bool:
