@@ -1,6 +1,7 @@
 """Reads what to do from standard input, does it, and writes what it came to, both as JSON."""
 
 import asyncio
+import os
 import sys
 import time
 from typing import Any
@@ -29,7 +30,10 @@ def main() -> None:
     """One run."""
     figures = uvloop.run(_run(orjson.loads(sys.stdin.buffer.read())))
     figures["latencies_ms"].sort()
+    # Where the loop has left the pipe without blocking, what does not fit into it at once is lost.
+    os.set_blocking(sys.stdout.fileno(), True)
     sys.stdout.buffer.write(orjson.dumps(figures))
+    sys.stdout.buffer.flush()
 
 
 main()
