@@ -120,7 +120,7 @@ class Runner:
             return plan
         if not attempt.announced:
             running = document.running(jsonio.loads(attempt.document), [])
-            run.emit([transcript.lifecycle(running)])
+            run.begin(transcript.lifecycle(running))
         answer.go_on(plan)
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
