@@ -13,6 +13,8 @@ from core.item_events import Place
 REVOKED = "revoked"
 SHUTDOWN = "shutdown"
 
+_LARGE = 256 * 1024  # characters
+
 
 class Stop(StrEnum):
     """Why a run must stop without writing anything more."""
@@ -52,6 +54,12 @@ class Run:
         self._logprobs: list[dict[str, Any]] = []
         self._tokens = 0
         self._place: Place | None = None
+        self._size = len(attempt.document)  # of what an end of it reads and writes, about
+
+    @property
+    def large(self) -> bool:
+        """Whether an end of it is so much work that those of others should not wait for it."""
+        return self.attempt.shown or self._size > _LARGE
 
     @property
     def dirty(self) -> bool:
@@ -106,6 +114,7 @@ class Run:
         batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines, self._tokens)
         self._events.clear()
         self._tokens = 0
+        self._size += sum(map(len, lines))
         self.urgent = False
         self._next_seq = batch.next_seq
         return batch
