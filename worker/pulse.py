@@ -23,6 +23,9 @@ _MARGIN = 1 / 6
 _AGAIN_S = 0.2
 # First outputs do not wait for the next flush, but leave the writer this many times as long as the last one took.
 _REST = 2
+# And the next flush this many times, at most so long: where flushes take long, few large ones cost everybody less.
+_PAUSE = 4
+_LONGEST_S = 0.2
 
 
 class Pulse:
@@ -115,7 +118,7 @@ class Pulse:
 
         As many as came while the writer rested go together, so that many runs that start cost few flushes.
         """
-        until = time.monotonic() + self._settings.flush_every_s
+        until = time.monotonic() + max(self._settings.flush_every_s, min(took_s * _PAUSE, _LONGEST_S))
         while await self._first_output(took_s * _REST, until):
             whole, took_s = await self._flush_those(lambda run: run.urgent)
             if not whole:

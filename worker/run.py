@@ -85,13 +85,13 @@ class Run:
         self._events.extend(events)
         self._grown()
 
-    def grow(self, place: Place, delta: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
-        """Add to an open part; what comes between two batches becomes one delta."""
+    def grow(self, place: Place, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1) -> None:
+        """Add to an open part so many tokens, about; what comes between two batches becomes one delta."""
         if place != self._place:
             self._join_text()
             self._place = place
         self._text.append(delta)
-        self._tokens += 1
+        self._tokens += tokens
         self._logprobs.extend(logprobs)
         self._grown()
 

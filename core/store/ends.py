@@ -54,7 +54,7 @@ def lock_free(connection: Connection, response_ids: Collection[str]) -> list[Loc
 # The ledger has the attempts' figures from here, not from the table, which shows this statement what was before it.
 _FINISH = """
 with given as (
-    select * from unnest(%(ids)s::text[], %(statuses)s::text[], %(documents)s::text[], %(causes)s::text[],
+    select * from unnest(%(ids)s::text[], %(statuses)s::text[], %(documents)b::text[], %(causes)s::text[],
         %(input_tokens)s::bigint[], %(output_tokens)s::bigint[], %(cached_tokens)s::bigint[],
         %(reasoning_tokens)s::bigint[], %(estimated)s::boolean[])
     as g (id, outcome, text, cause, input_tokens, output_tokens, cached_tokens, reasoning_tokens, usage_estimated)

@@ -29,11 +29,12 @@ class Batch:
         return self.first_seq + len(self.lines)
 
 
+# The texts go as they are (%b): as text, an array would be escaped and read again character by character.
 # Locked in ID order and for no key update, so that an end of a response waits for a batch under way and
 # the other way round, and two writers never wait for each other.
 _APPEND = """
 with batch as (
-    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)s::text[],
+    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
         %(tokens)s::int[]) as b (response_id, attempt, first_seq, n, data, tokens)
 ), own as (
     select r.id from responses r join batch b on b.response_id = r.id
@@ -58,7 +59,7 @@ def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
 
 _INSERT = """
 insert into response_events (response_id, attempt, first_seq, n, data, tokens)
-select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)s::text[],
+select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
     %(tokens)s::int[])
 """
 
