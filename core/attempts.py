@@ -9,7 +9,7 @@ import psycopg
 from core import context, errors, inputs, jsonio, reasoning, tiers, transcript
 from core.circuits import Circuits
 from core.db import Connection, Database
-from core.endings import Endings, Outcome, Spent, cancelled, failed, held_by
+from core.endings import Ending, Endings, Outcome, Spent, cancelled, failed, held_by
 from core.schemas.items import Item
 from core.schemas.request import CreateResponse
 from core.seals import Seals
@@ -136,14 +136,33 @@ class Attempts:
         """
         with self._database.connection() as connection:
             row = runs.claim(connection, response_id, worker_id, self._lease_s)
-        if row is None:
-            return None
+        return None if row is None else self._attempt(row)
+
+    def claim_together(self, response_ids: Sequence[str], worker_id: str) -> dict[str, Attempt]:
+        """Take, as `claim` does, those of the responses that are there to be taken and that nobody has locked.
+
+        Raises:
+            errors.StoreUnavailable: those that were claimed after all have leases that run out unused.
+        """
+        with self._database.connection() as connection:
+            rows = runs.claim_free(connection, response_ids, worker_id, self._lease_s)
+        attempts: dict[str, Attempt] = {}
+        for row in rows:
+            try:
+                attempt = self._attempt(row)
+            except Exception:  # it costs the others nothing, and is recovered when its lease is over
+                log.exception("cannot take what was claimed", extra={"response": row.id})
+            else:
+                attempts |= {row.id: attempt} if attempt is not None else {}
+        return attempts
+
+    def _attempt(self, row: runs.Claimed) -> Attempt | None:
         try:
             request, items = context.unpack(row.request)
         except ValueError:
-            log.exception("cannot read what a response was created with", extra={"response": response_id})
+            log.exception("cannot read what a response was created with", extra={"response": row.id})
             unreadable = failed("server_error", "This version of the server cannot run what an older one accepted.")
-            self._endings.end(response_id, unreadable, held_by(row.attempt))
+            self._endings.end(row.id, unreadable, held_by(row.attempt))
             return None
         return Attempt(
             response_id=row.id,
@@ -212,6 +231,16 @@ class Attempts:
         """End a response with its last events; False if the attempt does not hold it any more."""
         done = self._endings.end(attempt.response_id, outcome, held_by(attempt.number), tail=tail)
         return done is not None
+
+    def end_together(self, all_: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[Fence]:
+        """End responses as `end` does, in one transaction; the fences of those that it ended.
+
+        All others are left to `end`: it waits for nobody, and does nothing at all where it raises.
+        """
+        endings = [
+            Ending(attempt.response_id, outcome, held_by(attempt.number), tail) for attempt, outcome, tail in all_
+        ]
+        return {(row.id, row.attempt) for row in self._endings.end_together(endings)}
 
     def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
         """Put a response back to waiting, with what is committed of its output; False if the attempt lost it.

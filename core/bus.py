@@ -83,9 +83,10 @@ class Bus:
         # The worker learns it from a refused flush or at its next renewal, too.
         self._publish([(stop_channel(worker_id), response_id.encode())])
 
-    def ended(self, response_id: str, batches: Sequence[Batch]) -> None:
-        """Tell whoever waits for a response that it has ended, and whoever follows it with which events."""
-        self._publish([*_messages(batches), (ENDED_CHANNEL, response_id.encode())])
+    def ended(self, last: Sequence[Batch]) -> None:
+        """Tell whoever waits for responses that they have ended, and whoever follows them with which events."""
+        ids = [(ENDED_CHANNEL, batch.response_id.encode()) for batch in last]
+        self._publish([*_messages(last), *ids])
 
     def committed(self, batches: Sequence[Batch]) -> None:
         """Tell whoever follows these responses what was committed of their logs, in one round trip."""

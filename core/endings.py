@@ -1,11 +1,12 @@
 """The one use case that ends a response, whoever calls it: worker, client or sweeper."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from core import jsonio, lifecycle, transcript
+from core import errors, jsonio, lifecycle, transcript
 from core.bus import Bus
 from core.db import Connection, Database
 from core.lifecycle import Status
@@ -17,7 +18,7 @@ from core.store.events import Batch
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Endings", "Fence", "Locked", "Outcome", "Spent", "cancelled", "failed", "held_by"]
+__all__ = ["Ending", "Endings", "Fence", "Locked", "Outcome", "Spent", "cancelled", "failed", "held_by"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,31 @@ def held_by(attempt: int) -> Fence:
     return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt
 
 
+@dataclass(frozen=True)
+class Ending:
+    """An end that is asked for. The fence must hold under the row's lock.
+
+    Args:
+        tail: the caller's last events, not committed yet; they are written along.
+    """
+
+    response_id: str
+    outcome: Outcome
+    fence: Fence
+    tail: Batch | None = None
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What is to be written of an end: the final document, the last events, and the items of the output."""
+
+    row: Locked
+    ending: Ending
+    document: str
+    last: Batch
+    item_ids: list[str]
+
+
 class Endings:
     """Ends responses, each once."""
 
@@ -88,56 +114,98 @@ class Endings:
         Raises:
             errors.StoreUnavailable: whether the end was written is unknown.
         """
+        ending = Ending(response_id, outcome, fence, tail)
         with self._database.transaction() as connection:
             row = ends.lock(connection, response_id)
-            if row is None or not lifecycle.may_move(Status(row.status), outcome.status) or not fence(row):
+            if row is None or not _may_end(row, ending):
                 return None
-            final, closing = self._write(connection, row, outcome, tail)
+            ended = _ended(row, ending, events.read(connection, response_id))
+            _write(connection, [ended])
             if act is not None:
                 audit.insert(connection, act, row.project_id)
-        if row.worker_id is not None and tail is None:
-            self._bus.stop(row.worker_id, response_id)
-        self._bus.ended(response_id, [closing] if tail is None else [tail, closing])
-        log.info(
-            "ended",
-            extra={
-                "response": response_id,
-                "attempt": row.attempt,
-                "status": outcome.status,
-                "cause": outcome.cause,
-            },
-        )
-        return final
+        self._tell([ended])
+        return ended.document
 
-    def _write(self, connection: Connection, row: Locked, outcome: Outcome, tail: Batch | None) -> tuple[str, Batch]:
-        if tail is not None and tail.lines:
-            events.insert(connection, tail)
-        lines = events.read(connection, row.id)
-        output = transcript.fold(jsonio.loads(line) for line in lines)
-        whole = outcome.status == Status.COMPLETED
-        closing = transcript.close_items(output, "completed" if whole else "incomplete")
-        final = document.ended(
-            jsonio.loads(row.document),
-            outcome.status,
-            output.output,
-            now=row.now,
-            error=outcome.error,
-            incomplete_reason=outcome.incomplete_reason,
-            usage=outcome.usage,
-        )
-        closing.append(transcript.lifecycle(final))
-        numbered = transcript.number(closing, len(lines))
-        batch = Batch(row.id, row.attempt, len(lines), tuple(jsonio.dumps(event) for event in numbered))
-        events.insert(connection, batch)
-        text = jsonio.dumps(final)
-        ends.finish(
-            connection,
-            row.id,
-            status=outcome.status,
-            document=text,
-            cause=outcome.cause,
-            spent=outcome.spent,
-        )
-        if row.stored:
-            items.insert(connection, row.project_id, row.id, [item["id"] for item in output.output])
-        return text, batch
+    def end_together(self, endings: Sequence[Ending]) -> list[Locked]:
+        """End responses as `end` does, in one transaction; the rows of those that it ended, as they were.
+
+        It waits for nobody: what somebody else has locked is left to `end`, as is everything where it raises.
+
+        Raises:
+            errors.StoreUnavailable: whether the ends were written is unknown.
+            Exception: one of the ends cannot be written, so that none was.
+        """
+        with self._database.transaction() as connection:
+            rows = {row.id: row for row in ends.lock_free(connection, [one.response_id for one in endings])}
+            may = [one for one in endings if one.response_id in rows and _may_end(rows[one.response_id], one)]
+            if not may:
+                return []
+            logs = events.read_all(connection, [one.response_id for one in may])
+            ended = [_ended(rows[one.response_id], one, logs[one.response_id]) for one in may]
+            _write(connection, ended)
+        self._tell(ended)
+        return [one.row for one in ended]
+
+    def _tell(self, all_: Sequence[_Ended]) -> None:
+        for ended in all_:
+            if ended.row.worker_id is not None and ended.ending.tail is None:
+                self._bus.stop(ended.row.worker_id, ended.row.id)
+        self._bus.ended([ended.last for ended in all_])
+        for ended in all_:
+            outcome = ended.ending.outcome
+            log.info(
+                "ended",
+                extra={
+                    "response": ended.row.id,
+                    "attempt": ended.row.attempt,
+                    "status": outcome.status,
+                    "cause": outcome.cause,
+                },
+            )
+
+
+def _may_end(row: Locked, ending: Ending) -> bool:
+    return lifecycle.may_move(Status(row.status), ending.outcome.status) and ending.fence(row)
+
+
+def _ended(row: Locked, ending: Ending, lines: Sequence[str]) -> _Ended:
+    """The end of a response whose log is `lines` so far."""
+    outcome, tail = ending.outcome, ending.tail
+    unwritten = tail.lines if tail is not None else ()
+    if tail is not None and unwritten and tail.first_seq != len(lines):
+        raise errors.StoreRefused(f"These events do not follow on the {len(lines)} of the log.")
+    output = transcript.fold(jsonio.loads(line) for line in chain(lines, unwritten))
+    closing = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
+    final = document.ended(
+        jsonio.loads(row.document),
+        outcome.status,
+        output.output,
+        now=row.now,
+        error=outcome.error,
+        incomplete_reason=outcome.incomplete_reason,
+        usage=outcome.usage,
+    )
+    closing.append(transcript.lifecycle(final))
+    numbered = transcript.number(closing, len(lines) + len(unwritten))
+    last = (*unwritten, *(jsonio.dumps(event) for event in numbered))
+    batch = Batch(row.id, row.attempt, len(lines), last, tail.tokens if tail is not None else 0)
+    return _Ended(row, ending, jsonio.dumps(final), batch, [item["id"] for item in output.output])
+
+
+def _write(connection: Connection, all_: Sequence[_Ended]) -> None:
+    events.insert(connection, [ended.last for ended in all_])
+    ends.finish(
+        connection,
+        [
+            ends.End(
+                ended.row.id,
+                ended.ending.outcome.status,
+                ended.document,
+                ended.ending.outcome.cause,
+                ended.ending.outcome.spent,
+            )
+            for ended in all_
+        ],
+    )
+    own = [(ended.row.project_id, item, ended.row.id) for ended in all_ if ended.row.stored for item in ended.item_ids]
+    items.insert(connection, own)

@@ -99,9 +99,9 @@ class Answer:
             self._end_seam()
         match output:
             case TextDelta():
-                wanted = replace(output, logprobs=self._wanted(output.logprobs))
+                wanted = replace(output, logprobs=self._wanted(output.logprobs)) if output.logprobs else output
                 for delta in self._seam.feed(wanted) if self._seam is not None else (wanted,):
-                    self._grow("output_text", delta.text, delta.logprobs)
+                    self._grow("output_text", delta.text, delta.logprobs, delta.deltas)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
                 self._grow(_GROWS[type(output)], text)
             case Annotated(annotation):
@@ -127,13 +127,13 @@ class Answer:
     def _end_seam(self) -> None:
         seam, self._seam = self._seam, None
         for delta in seam.end() if seam is not None else ():
-            self._grow("output_text", delta.text, delta.logprobs)
+            self._grow("output_text", delta.text, delta.logprobs, delta.deltas)
 
-    def _grow(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = ()) -> None:
+    def _grow(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = (), deltas: int = 1) -> None:
         place = self._open(part)
-        self._run.grow(place, text, logprobs)
+        self._run.grow(place, text, logprobs, deltas)
         self._fold.grow(place, text, logprobs)
-        self._deltas += 1
+        self._deltas += deltas
         self.grown = True
 
     def _wanted(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:

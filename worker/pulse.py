@@ -21,6 +21,11 @@ T = TypeVar("T")
 # A lease that could not be renewed is given up before it ends by this part of its length.
 _MARGIN = 1 / 6
 _AGAIN_S = 0.2
+# First outputs do not wait for the next flush, but leave the writer this many times as long as the last one took.
+_REST = 2
+# And the next flush this many times, at most so long: where flushes take long, few large ones cost everybody less.
+_PAUSE = 4
+_LONGEST_S = 0.2
 
 
 class Pulse:
@@ -37,6 +42,7 @@ class Pulse:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="pulse")
         self._runs: dict[str, Run] = {}
         self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._flushing = asyncio.Lock()
         self.tried_at = time.monotonic()  # when a renewal last came to an end, good or bad
 
@@ -59,13 +65,24 @@ class Pulse:
         if before is not None:
             # Claimed again by this very process: its clock stood still for longer than the lease.
             before.stop(Stop.LOST)
-        run = Run(attempt, held_until=claimed_at + self._keep_s, wake=self._dirty.set)
+        later = asyncio.get_running_loop().call_later
+        run = Run(
+            attempt,
+            held_until=claimed_at + self._keep_s,
+            wake=self._wake,
+            wake_later=lambda: later(self._settings.flush_every_s, self._dirty.set),
+        )
         self._runs[attempt.response_id] = run
         try:
             yield run
         finally:
             if self._runs.get(attempt.response_id) is run:
                 del self._runs[attempt.response_id]
+
+    def _wake(self, urgent: bool) -> None:
+        self._dirty.set()
+        if urgent:
+            self._urgent.set()
 
     def stop(self, response_id: str) -> None:
         """Stop the run of a response that somebody else ended; unknown IDs are none of ours."""
@@ -89,11 +106,42 @@ class Pulse:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            async with self._flushing:
-                whole = await self._flush([run for run in self._runs.values() if run.dirty and run.stopped is None])
+            whole, took_s = await self._flush_those(lambda run: run.dirty)
+            if whole:
+                await self._pause(took_s)
+            else:
+                self._dirty.set()
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _pause(self, took_s: float) -> None:
+        """Let events gather until the next flush; only first outputs, for which somebody waits, are written meanwhile.
+
+        As many as came while the writer rested go together, so that many runs that start cost few flushes.
+        """
+        until = time.monotonic() + max(self._settings.flush_every_s, min(took_s * _PAUSE, _LONGEST_S))
+        while await self._first_output(took_s * _REST, until):
+            whole, took_s = await self._flush_those(lambda run: run.urgent)
             if not whole:
                 self._dirty.set()
-            await asyncio.sleep(self._settings.flush_every_s if whole else _AGAIN_S)
+                await asyncio.sleep(until - time.monotonic())
+
+    async def _first_output(self, rest_s: float, until: float) -> bool:
+        """Whether there is a first output to be written, after a rest and before `until`."""
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                await asyncio.sleep(rest_s)
+                await self._urgent.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _flush_those(self, wanted: Callable[[Run], bool]) -> tuple[bool, float]:
+        """Write what the wanted runs have: False if some of it must be written again, and how long it took."""
+        self._urgent.clear()
+        began_at = time.monotonic()
+        async with self._flushing:
+            whole = await self._flush([run for run in self._runs.values() if run.stopped is None and wanted(run)])
+        return whole, time.monotonic() - began_at
 
     async def _flush(self, runs: Sequence[Run]) -> bool:
         """Write what these runs have; False if some of it must be written again."""

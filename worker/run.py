@@ -13,6 +13,8 @@ from core.item_events import Place
 REVOKED = "revoked"
 SHUTDOWN = "shutdown"
 
+_LARGE = 256 * 1024  # characters
+
 
 class Stop(StrEnum):
     """Why a run must stop without writing anything more."""
@@ -24,24 +26,40 @@ class Stop(StrEnum):
 class Run:
     """The worker's side of an attempt.
 
+    Args:
+        wake: called with whether it is the run's first output that is there to be written, or what came after.
+        wake_later: called for what nobody waits for.
+
     Attributes:
         held_until: when, by this process's clock, the lease may be over.
         unwritten: the batch that must be in the log before any later one; frozen, whatever became of it.
+        urgent: whether the first output of this attempt waits to be written.
     """
 
-    def __init__(self, attempt: Attempt, *, held_until: float, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, attempt: Attempt, *, held_until: float, wake: Callable[[bool], None], wake_later: Callable[[], object]
+    ) -> None:
         self.attempt = attempt
         self.held_until = held_until
         self.unwritten: Batch | None = None
+        self.urgent = False
         self.stopped: Stop | None = None
         self.on_stop: Callable[[], object] | None = None
         self._wake = wake
+        self._wake_later = wake_later
+        self._silent = True
         self._next_seq = attempt.next_seq
         self._events: list[dict[str, Any]] = []
         self._text: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         self._tokens = 0
         self._place: Place | None = None
+        self._size = len(attempt.document)  # of what an end of it reads and writes, about
+
+    @property
+    def large(self) -> bool:
+        """Whether an end of it is so much work that those of others should not wait for it."""
+        return self.attempt.shown or self._size > _LARGE
 
     @property
     def dirty(self) -> bool:
@@ -56,21 +74,31 @@ class Run:
     def expired(self) -> bool:
         return time.monotonic() >= self.held_until
 
+    def begin(self, event: dict[str, Any]) -> None:
+        """Add the event that says that the response runs. It goes with the first output, if that comes soon."""
+        self._events.append(event)
+        self._wake_later()
+
     def emit(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add events, without numbers, to the log's next batch."""
+        """Add events of the output, without numbers, to the log's next batch."""
         self._join_text()
         self._events.extend(events)
-        self._wake()
+        self._grown()
 
-    def grow(self, place: Place, delta: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
-        """Add to an open part; what comes between two batches becomes one delta."""
+    def grow(self, place: Place, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1) -> None:
+        """Add to an open part so many tokens, about; what comes between two batches becomes one delta."""
         if place != self._place:
             self._join_text()
             self._place = place
         self._text.append(delta)
-        self._tokens += 1
+        self._tokens += tokens
         self._logprobs.extend(logprobs)
-        self._wake()
+        self._grown()
+
+    def _grown(self) -> None:
+        self.urgent = self.urgent or self._silent
+        self._silent = False
+        self._wake(self.urgent)
 
     def _join_text(self) -> None:
         if self._text and self._place:
@@ -86,6 +114,8 @@ class Run:
         batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines, self._tokens)
         self._events.clear()
         self._tokens = 0
+        self._size += sum(map(len, lines))
+        self.urgent = False
         self._next_seq = batch.next_seq
         return batch
 

@@ -3,11 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from core import errors, jsonio, transcript
 from core.attempts import Attempt, Attempts, Batch, HandBack
@@ -24,11 +23,28 @@ from worker.inputs import Inputs
 from worker.model_servers import ModelServer
 from worker.pulse import Pulse
 from worker.run import SHUTDOWN, Run
+from worker.together import Together
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AGAIN_S = 0.2
+# Done in one transaction, at most: each may be large, and Postgres gives them five seconds.
+_CLAIMS = 16
+_ENDS = 32
+
+_End = tuple[Attempt, Outcome, Batch]
+
+
+def _fence(end: _End) -> Hashable:
+    return end[0].response_id, end[0].number
+
+
+class Claimed(NamedTuple):
+    """An attempt, and since when its lease may run: not since it waited for its turn to be claimed."""
+
+    attempt: Attempt
+    claimed_at: float
 
 
 class Runner:
@@ -57,6 +73,8 @@ class Runner:
         self._worker_id = worker_id
         self._freed = freed
         self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
+        self._claims = Together(self._claim_together, key=str, executor=self._io, most=_CLAIMS)
+        self._ends = Together(self._end_together, key=_fence, executor=self._io, most=_ENDS)
         self._asking = Asking(
             servers, catalog, circuits, settings, call=self._call, freed=freed, note_dropped=attempts.note_dropped
         )
@@ -79,12 +97,13 @@ class Runner:
 
     async def _run(self, response_id: str, interruption: "Interruption") -> str:
         try:
-            attempt, claimed_at = await self._call(lambda: self._claim(response_id))
+            claimed = await self._claims.ask(response_id) or await self._call(lambda: self._claim(response_id))
         except errors.StoreUnavailable as error:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
             return "not claimed: Postgres is away"
-        if attempt is None:
+        if claimed is None:
             return "not claimed: taken, ended or not due"
+        attempt, claimed_at = claimed
         log.info("claimed", extra=of(attempt))
         try:
             with self._pulse.keeping(attempt, claimed_at) as run:
@@ -92,10 +111,18 @@ class Runner:
         finally:
             self._freed(response_id)
 
-    def _claim(self, response_id: str) -> tuple[Attempt | None, float]:
-        """The attempt, and since when its lease may run: not since it waited for its turn to be claimed."""
+    def _claim(self, response_id: str) -> Claimed | None:
         asked_at = time.monotonic()
-        return self._attempts.claim(response_id, self._worker_id), asked_at
+        attempt = self._attempts.claim(response_id, self._worker_id)
+        return None if attempt is None else Claimed(attempt, asked_at)
+
+    def _claim_together(self, response_ids: Sequence[str]) -> dict[Hashable, Claimed]:
+        asked_at = time.monotonic()
+        attempts = self._attempts.claim_together(response_ids, self._worker_id)
+        return {response_id: Claimed(attempt, asked_at) for response_id, attempt in attempts.items()}
+
+    def _end_together(self, ends: Sequence[_End]) -> dict[Hashable, bool]:
+        return dict.fromkeys(self._attempts.end_together(ends), True)
 
     async def _go(self, run: Run, interruption: "Interruption") -> str:
         answer = Answer(run, self._seals)
@@ -120,7 +147,7 @@ class Runner:
             return plan
         if not attempt.announced:
             running = document.running(jsonio.loads(attempt.document), [])
-            run.emit([transcript.lifecycle(running)])
+            run.begin(transcript.lifecycle(running))
         answer.go_on(plan)
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
@@ -146,7 +173,7 @@ class Runner:
         tail = await self._pulse.tail(run)
         while run.stopped is None:
             try:
-                written = await self._call(partial(self._write_end, attempt, end, tail))
+                written = await self._write_end(run, end, tail)
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**of(attempt), "cause": str(error)})
                 await asyncio.sleep(_AGAIN_S)
@@ -162,11 +189,14 @@ class Runner:
         await self._note(run, answer)
         return f"stopped: {run.stopped or 'ended by someone else'}"
 
-    def _write_end(self, attempt: Attempt, end: Outcome | HandBack, tail: Batch) -> bool:
+    async def _write_end(self, run: Run, end: Outcome | HandBack, tail: Batch) -> bool:
+        attempt = run.attempt
         if isinstance(end, Outcome):
-            return self._attempts.end(attempt, end, tail)
+            if not run.large and await self._ends.ask((attempt, end, tail)):
+                return True
+            return await self._call(lambda: self._attempts.end(attempt, end, tail))
         # The next attempt goes on from what is committed; nobody has seen what is in the tail.
-        given = self._attempts.hand_back(attempt, end)
+        given = await self._call(lambda: self._attempts.hand_back(attempt, end))
         if given:
             log.info("handed back", extra={**of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return given

@@ -1,5 +1,6 @@
 """The rows an end writes: the response's last write, its attempt's, under one lock."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -31,53 +32,68 @@ select id, project_id, status, background, stored, attempt, worker_id, document,
     coalesce(case status when 'queued' then queued_until else run_until end < clock_timestamp(), false) as overdue,
     coalesce(followed_until < clock_timestamp(), false) as left,
     extract(epoch from clock_timestamp())::bigint as now
-from responses where id = %s for no key update
+from responses where id = any (%s) order by id for no key update
 """
 
 
 def lock(connection: Connection, response_id: str) -> Locked | None:
     """The response, locked until the transaction ends; None if there is none."""
     with connection.cursor(row_factory=class_row(Locked)) as cursor:
-        cursor.execute(_LOCK, (response_id,))
+        cursor.execute(_LOCK, ([response_id],))
         return cursor.fetchone()
+
+
+def lock_free(connection: Connection, response_ids: Collection[str]) -> list[Locked]:
+    """Those of the responses that nobody else has locked, locked until the transaction ends."""
+    with connection.cursor(row_factory=class_row(Locked)) as cursor:
+        cursor.execute(f"{_LOCK} skip locked", (list(response_ids),))
+        return cursor.fetchall()
 
 
 # What was noted of the last attempt stays where its end knows nothing better.
 # The ledger has the attempts' figures from here, not from the table, which shows this statement what was before it.
 _FINISH = """
-with ended as (
-    update responses
-    set status = %(status)s, document = %(document)s, finished_at = now(),
+with given as (
+    select * from unnest(%(ids)s::text[], %(statuses)s::text[], %(documents)b::text[], %(causes)s::text[],
+        %(input_tokens)s::bigint[], %(output_tokens)s::bigint[], %(cached_tokens)s::bigint[],
+        %(reasoning_tokens)s::bigint[], %(estimated)s::boolean[])
+    as g (id, outcome, text, cause, input_tokens, output_tokens, cached_tokens, reasoning_tokens, usage_estimated)
+), ended as (
+    update responses r
+    set status = g.outcome, document = g.text, finished_at = now(),
         worker_id = null, lease_until = null, run_until = null, rung_at = null
-    where id = %(id)s
-    returning id, attempt, project_id, key_id, model, tier, status, created_at, reserved_requests, reserved_tokens
+    from given g where r.id = g.id
+    returning r.id, r.attempt, project_id, key_id, model, tier, status, created_at, reserved_requests, reserved_tokens
 ), last as (
     update attempts a
-    set ended_at = now(), outcome = %(status)s, cause = %(cause)s,
-        input_tokens = coalesce(%(input_tokens)s::bigint, a.input_tokens),
-        output_tokens = coalesce(%(output_tokens)s::bigint, a.output_tokens),
-        cached_tokens = coalesce(%(cached_tokens)s::bigint, a.cached_tokens),
-        reasoning_tokens = coalesce(%(reasoning_tokens)s::bigint, a.reasoning_tokens),
-        usage_estimated = coalesce(%(usage_estimated)s::boolean, a.usage_estimated)
-    from ended where a.response_id = ended.id and a.attempt = ended.attempt and a.ended_at is null
+    set ended_at = now(), outcome = g.outcome, cause = g.cause,
+        input_tokens = coalesce(g.input_tokens, a.input_tokens),
+        output_tokens = coalesce(g.output_tokens, a.output_tokens),
+        cached_tokens = coalesce(g.cached_tokens, a.cached_tokens),
+        reasoning_tokens = coalesce(g.reasoning_tokens, a.reasoning_tokens),
+        usage_estimated = coalesce(g.usage_estimated, a.usage_estimated)
+    from ended join given g using (id)
+    where a.response_id = ended.id and a.attempt = ended.attempt and a.ended_at is null
     returning a.*
 ), runs as (
     select * from last
     union all
-    select * from attempts where response_id = %(id)s and attempt not in (select attempt from last)
+    select * from attempts
+    where response_id = any (%(ids)s) and (response_id, attempt) not in (select response_id, attempt from last)
 ), used as (
-    select count(*) as attempts, coalesce(sum(input_tokens), 0) as input_tokens,
-        coalesce(sum(output_tokens), 0) as output_tokens, coalesce(sum(cached_tokens), 0) as cached_tokens,
-        coalesce(sum(reasoning_tokens), 0) as reasoning_tokens, coalesce(bool_or(usage_estimated), false) as estimated
-    from runs
+    select response_id as id, count(*) as attempts, sum(input_tokens) as input_tokens,
+        sum(output_tokens) as output_tokens, sum(cached_tokens) as cached_tokens,
+        sum(reasoning_tokens) as reasoning_tokens, bool_or(usage_estimated) as estimated
+    from runs group by response_id
 )
 insert into usage_ledger (response_id, project_id, key_id, model, tier, status, created_at, day, attempts,
                           input_tokens, output_tokens, cached_tokens, reasoning_tokens, usage_estimated,
                           reserved_requests, reserved_tokens, charged_tokens)
-select e.id, e.project_id, e.key_id, e.model, e.tier, e.status, e.created_at, (now() at time zone 'UTC')::date,
-    u.attempts, u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.estimated,
+select id, e.project_id, e.key_id, e.model, e.tier, e.status, e.created_at, (now() at time zone 'UTC')::date,
+    coalesce(u.attempts, 0), coalesce(u.input_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.cached_tokens, 0),
+    coalesce(u.reasoning_tokens, 0), coalesce(u.estimated, false),
     e.reserved_requests, e.reserved_tokens, case when e.reserved_tokens > 0 then e.reserved_tokens end
-from ended e, used u
+from ended e left join used u using (id)
 """
 
 
@@ -92,28 +108,38 @@ class Spent:
     reasoning_tokens: int = 0  # of the output
 
 
-def finish(
-    connection: Connection,
-    response_id: str,
-    *,
-    status: str,
-    document: str,
-    cause: str | None,
-    spent: Spent | None,
-) -> None:
-    """Write the end of a locked response, of its attempt if one is under way, and what all of it used."""
+@dataclass(frozen=True)
+class End:
+    """The end of a locked response.
+
+    Args:
+        document: the final one, as JSON text.
+        spent: what its attempt used, if one is under way.
+    """
+
+    response_id: str
+    status: str
+    document: str
+    cause: str | None
+    spent: Spent | None
+
+
+def finish(connection: Connection, all_: Sequence[End]) -> None:
+    """Write the ends of locked responses, of their attempts under way, and what all of each used."""
+    spent = [end.spent for end in all_]
     connection.execute(
         _FINISH,
         {
-            "id": response_id,
-            "status": status,
-            "document": document,
-            "cause": cause and cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
-            "input_tokens": spent and spent.input_tokens,
-            "output_tokens": spent and spent.output_tokens,
-            "cached_tokens": spent and spent.cached_tokens,
-            "reasoning_tokens": spent and spent.reasoning_tokens,
-            "usage_estimated": spent and spent.estimated,
+            "ids": [end.response_id for end in all_],
+            "statuses": [end.status for end in all_],
+            "documents": [end.document for end in all_],
+            # It may quote a model server, and Postgres takes no NUL.
+            "causes": [end.cause and end.cause.replace("\0", "") for end in all_],
+            "input_tokens": [one and one.input_tokens for one in spent],
+            "output_tokens": [one and one.output_tokens for one in spent],
+            "cached_tokens": [one and one.cached_tokens for one in spent],
+            "reasoning_tokens": [one and one.reasoning_tokens for one in spent],
+            "estimated": [one and one.estimated for one in spent],
         },
     )
 

@@ -1,7 +1,8 @@
 """The event log: batches of events, numbered without gaps, one JSON object a line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.db import Connection
 
@@ -28,11 +29,12 @@ class Batch:
         return self.first_seq + len(self.lines)
 
 
+# The texts go as they are (%b): as text, an array would be escaped and read again character by character.
 # Locked in ID order and for no key update, so that an end of a response waits for a batch under way and
 # the other way round, and two writers never wait for each other.
 _APPEND = """
 with batch as (
-    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)s::text[],
+    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
         %(tokens)s::int[]) as b (response_id, attempt, first_seq, n, data, tokens)
 ), own as (
     select r.id from responses r join batch b on b.response_id = r.id
@@ -51,35 +53,48 @@ def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
     At most one batch a response. Not written is a batch whose fence fails, and one whose response somebody has
     locked: one must not hold up the others.
     """
-    rows = connection.execute(
-        _APPEND,
-        {
-            "ids": [batch.response_id for batch in batches],
-            "attempts": [batch.attempt for batch in batches],
-            "firsts": [batch.first_seq for batch in batches],
-            "ns": [len(batch.lines) for batch in batches],
-            "data": ["\n".join(batch.lines) for batch in batches],
-            "tokens": [batch.tokens for batch in batches],
-        },
-    )
+    rows = connection.execute(_APPEND, _columns(batches))
     return {str(row[0]) for row in rows}
 
 
-def insert(connection: Connection, batch: Batch) -> None:
-    """Write one batch; the caller holds the row's lock."""
-    connection.execute(
-        "insert into response_events (response_id, attempt, first_seq, n, data, tokens)"
-        " values (%s, %s, %s, %s, %s, %s)",
-        (batch.response_id, batch.attempt, batch.first_seq, len(batch.lines), "\n".join(batch.lines), batch.tokens),
-    )
+_INSERT = """
+insert into response_events (response_id, attempt, first_seq, n, data, tokens)
+select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
+    %(tokens)s::int[])
+"""
+
+
+def insert(connection: Connection, batches: Sequence[Batch]) -> None:
+    """Write batches; the caller holds the locks of their rows."""
+    connection.execute(_INSERT, _columns(batches))
+
+
+def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
+    return {
+        "ids": [batch.response_id for batch in batches],
+        "attempts": [batch.attempt for batch in batches],
+        "firsts": [batch.first_seq for batch in batches],
+        "ns": [len(batch.lines) for batch in batches],
+        "data": ["\n".join(batch.lines) for batch in batches],
+        "tokens": [batch.tokens for batch in batches],
+    }
 
 
 def read(connection: Connection, response_id: str) -> list[str]:
     """The whole log of a response, in order."""
+    return read_all(connection, [response_id])[response_id]
+
+
+def read_all(connection: Connection, response_ids: Collection[str]) -> dict[str, list[str]]:
+    """The whole logs of responses, each in order."""
     rows = connection.execute(
-        "select data from response_events where response_id = %s order by first_seq", (response_id,)
+        "select response_id, data from response_events where response_id = any (%s) order by response_id, first_seq",
+        (list(response_ids),),
     )
-    return [line for row in rows for line in str(row[0]).split("\n")]
+    logs: dict[str, list[str]] = {response_id: [] for response_id in response_ids}
+    for response_id, data in rows:
+        logs[response_id] += data.split("\n")
+    return logs
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """Where items are found by their IDs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from core.db import Connection
 
 
-def insert(connection: Connection, project_id: str, response_id: str, item_ids: Collection[str]) -> None:
-    """Say that these items are a response's."""
-    if item_ids:
+def insert(connection: Connection, own: Sequence[tuple[str, str, str]]) -> None:
+    """Say whose items are, each as the IDs of its project, of itself and of its response."""
+    if own:
         connection.execute(
             "insert into items (project_id, id, response_id)"
-            " select %s, item_id, %s from unnest(%s::text[]) as own (item_id) order by item_id"
-            " on conflict do nothing",
-            (project_id, response_id, list(item_ids)),
+            " select * from unnest(%s::text[], %s::text[], %s::text[]) as own (project_id, item_id, response_id)"
+            " order by project_id, item_id on conflict do nothing",
+            [list(column) for column in zip(*own, strict=True)],
         )
 
 

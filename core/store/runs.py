@@ -30,14 +30,18 @@ class Claimed:
 # `available_at <= now()`: nor may a claim that began before then and waited for the row's lock through a whole other
 # attempt; it would read the end of the log as it was when it began. Hence `now()`, not `clock_timestamp()`.
 _CLAIM = """
-with won as (
-    update responses
+with free as (
+    select id from responses
+    where id = any (%(ids)s) and status = 'queued' and rung_at is not null
+        and available_at <= now() and (queued_until > now()) is true
+    order by id for no key update {how}
+), won as (
+    update responses r
     set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, rung_at = null,
         lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
         run_until = least(ends_by, now() + run_s * interval '1 s')
-    where id = %(id)s and status = 'queued' and rung_at is not null
-        and available_at <= now() and (queued_until > now()) is true
-    returning id, project_id, attempt, model, background, request, document, waits,
+    from free where r.id = free.id
+    returning r.id, project_id, attempt, model, background, request, document, waits,
         extract(epoch from run_until - now())::double precision as left_s
 ), noted as (
     insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
@@ -51,9 +55,21 @@ from won cross join lateral (
 
 def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> Claimed | None:
     """Take a rung response for a new attempt; None if it is not there to be taken."""
+    claimed = _claim(connection, [response_id], worker_id, lease_s, "")
+    return claimed[0] if claimed else None
+
+
+def claim_free(connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float) -> list[Claimed]:
+    """Take those rung responses that are there to be taken, and that nobody has locked, for new attempts."""
+    return _claim(connection, response_ids, worker_id, lease_s, "skip locked")
+
+
+def _claim(
+    connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float, how: str
+) -> list[Claimed]:
     with connection.cursor(row_factory=class_row(Claimed)) as cursor:
-        cursor.execute(_CLAIM, {"id": response_id, "worker_id": worker_id, "lease_s": lease_s})
-        return cursor.fetchone()
+        cursor.execute(_CLAIM.format(how=how), {"ids": list(response_ids), "worker_id": worker_id, "lease_s": lease_s})
+        return cursor.fetchall()
 
 
 _RENEW = """

@@ -77,7 +77,7 @@ class Api:
     ) -> Attempt:
         """Run a queued response as a worker would, to this end; what the worker was given."""
         attempt = claim(self.core, response_id)
-        log = Run(attempt, held_until=0, wake=lambda: None)
+        log = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
         answer = Answer(log, self.core.seals)
         log.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
         if text is not None:

@@ -38,7 +38,7 @@ def said(core: Core, *outputs: Output, **asked: Any) -> tuple[list[dict[str, Any
     """The items these outputs end as, and the kinds of events of them."""
     worker(core)
     attempt = claim(core, submit(core, caller(core), **asked))
-    run = Run(attempt, held_until=0, wake=lambda: None)
+    run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
     answer = Answer(run, core.seals)
     for output in outputs:
@@ -153,7 +153,7 @@ def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[Answer, Run]:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     attempt = replace(attempt, so_far=transcript.fold(open_item), tokens=9)
-    run = Run(attempt, held_until=0, wake=lambda: None)
+    run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
     answer = Answer(run, core.seals)
     found = continuation.plan(attempt, MODEL)
     assert isinstance(found, continuation.Plan)

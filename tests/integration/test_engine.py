@@ -36,9 +36,9 @@ def at_once(*calls) -> list:
 
 
 def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:
-    worker(core)
     who = caller(core)
     for _ in range(20):
+        worker(core)
         response_id = submit(core, who)
 
         claims = at_once(*[lambda n=n: core.attempts.claim(response_id, f"w{n}") for n in range(MANY)])

@@ -37,7 +37,7 @@ def answered(api: Api, *outputs: Output, **changes: Any) -> dict[str, Any]:
     """The document of a response whose model server said this."""
     response_id = api.created(**changes)["id"]
     attempt = claim(api.core, response_id)
-    run = Run(attempt, held_until=0, wake=lambda: None)
+    run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
     answer = Answer(run, api.core.seals)
     for output in outputs:

@@ -166,6 +166,19 @@ class Scene:
 
         return Call("end", real, [model])
 
+    def _end_together(self, ids: Sequence[str], which: int) -> Call:
+        held = {one: self.held[one][which] for one in self._held(ids)}
+        asked = [(one.attempt, COMPLETED, batch(one.attempt, [], one.next_seq)) for one in held.values()]
+
+        def real(core: Core) -> dict[str, bool]:
+            return dict.fromkeys(held, False) | dict.fromkeys(dict(core.attempts.end_together(asked)), True)
+
+        return Call("end together", real, [self._or_left(ids, False, lambda one: self._end([one], which))])
+
+    def _or_left(self, ids: Sequence[str], said: Any, call: Callable[[str], Call]) -> Callable[..., After]:
+        """As a call for each of them, of which any may say this and do nothing: it waits for nobody."""
+        return lambda one, life: [*(call(one).parts[0](one, life) if one in ids else []), (said, life)]
+
     def _hand_back(self, ids: Sequence[str], which: int) -> Call:
         held = {one: self.held[one][which] for one in self._held(ids)[:1]}
 
@@ -193,6 +206,12 @@ class Scene:
             return {ids[0]: attempt and (attempt.number, attempt.next_seq)}
 
         return Call("claim", real, [model])
+
+    def _claim_together(self, ids: Sequence[str], which: int) -> Call:
+        def real(core: Core) -> dict[str, Any]:
+            return {one: (own.number, own.next_seq) for one, own in core.attempts.claim_together(ids, "w2").items()}
+
+        return Call("claim together", real, [self._or_left(ids, None, lambda one: self._claim([one], which))])
 
     def _cancel(self, ids: Sequence[str], _: int) -> Call:
         def model(one: str, life: Life | None) -> After:
@@ -293,13 +312,15 @@ def _seen(life: Life | None) -> Any:
     )
 
 
-# How often each is drawn, of 24 times; and where the story is richest.
+# How often each is drawn, of 26 times; and where the story is richest.
 CALLS = {
     "record": 5,
     "renew": 3,
-    "end": 3,
+    "end": 2,
+    "end_together": 2,
     "hand_back": 2,
-    "claim": 3,
+    "claim": 2,
+    "claim_together": 2,
     "cancel": 3,
     "delete": 1,
     "sweep": 3,
@@ -315,10 +336,8 @@ RICH = [
 ]
 names = st.sampled_from([name for name, weight in CALLS.items() for _ in range(weight)])
 calls = st.tuples(names, st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]), st.booleans())
-of_many_statements = st.tuples(
-    st.sampled_from(["end", "hand_back", "cancel", "sweep", "sweep"]), st.just([0]), st.just(False)
-)
-duels = st.tuples(of_many_statements, st.tuples(names, st.just([0]), st.just(False))).map(
+long_ones = st.sampled_from(["end", "end_together", "hand_back", "cancel", "sweep", "sweep"])
+duels = st.tuples(*[st.tuples(some, st.just([0]), st.just(False)) for some in (long_ones, names)]).map(
     lambda two: [[one] for one in two]
 )
 scenes = {
@@ -357,7 +376,7 @@ def play(world: World, before: tuple[str, str], programs: list[list[Any]], turns
 
 def _nothing(call: Call) -> Any:
     """What a call says of a response that it is not about."""
-    return {"record": "lost", "renew": "lost", "end": False, "hand back": False}.get(call.name)
+    return {"record": "lost", "renew": "lost", "end": False, "end together": False, "hand back": False}.get(call.name)
 
 
 def budget(examples: int) -> settings:

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 import psycopg
 import pytest
 
-from core import jsonio
+from core import item_events, jsonio
 from core.attempts import Attempt
 from core.bootstrap import Core
+from core.item_events import Place
 from core.settings import Settings
-from tests.integration.engine import caller, claim, submit, worker
+from tests.integration.engine import caller, claim, said, submit, worker
 from tests.integration.test_engine import sql
 from worker.documents import Documents
 from worker.fetch import Fetcher
@@ -107,6 +108,32 @@ def test_a_response_claimed_again_by_the_same_worker_stops_the_older_run(core: C
             assert newer.stopped is None
 
     beating(core, settings, test)
+
+
+def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Core, settings: Settings) -> None:
+    worker(core)
+    who = caller(core)
+    attempts = [claim(core, submit(core, who)) for _ in range(20)]
+    writes = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
+
+    async def test(pulse: Pulse) -> None:
+        now = time.monotonic()
+        kept = [pulse.keeping(attempt, now) for attempt in attempts]
+        first, *others = [one.__enter__() for one in kept]
+        first.emit(said("msg_1", 0, ["It"]))
+        await soon(lambda: sql(settings, writes) == [(1, 1)])
+        for run in others:
+            run.begin(in_progress(run.attempt))
+            run.emit(said("msg_1", 0, ["It"]))
+        await soon(lambda: sql(settings, writes) == [(20, 2)])
+        others[0].emit([item_events.delta(Place("msg_1", 0, "output_text", 0), " is")])  # has to wait
+        others[1].begin(in_progress(others[1].attempt))
+        assert [run.dirty for run in others] == [True, True] + [False] * 17
+        for one in kept:
+            one.__exit__(None, None, None)
+
+    beating(core, settings.model_copy(update={"flush_every_s": 600.0}), test)
+    assert sql(settings, writes) == [(20, 2)]
 
 
 def runner_of(core: Core, settings: Settings, pulse: Pulse) -> Runner:

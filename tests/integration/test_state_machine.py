@@ -191,7 +191,8 @@ class Machine(RuleBasedStateMachine):
             return
         core = self.world.workers[n % 2]
         # The slots are those of one worker: what runs on one that nobody sees takes none.
-        attempt = core.attempts.claim(one, "w1")
+        together = (pick + n) % 3 == 0
+        attempt = core.attempts.claim_together([one], "w1").get(one) if together else core.attempts.claim(one, "w1")
         assert (attempt is not None) == self.lives[one].claim()
         if attempt is not None:
             assert attempt.next_seq == self.lives[one].log
@@ -253,7 +254,11 @@ class Machine(RuleBasedStateMachine):
         tail = held.frozen(1) if n > 2 else batch(held.attempt, [], held.next_seq)
         life = self.lives.get(held.fence[0])
         expected = life.end(outcome.status, held.fence[1], len(tail.lines)) if life else False
-        assert held.core.attempts.end(held.attempt, outcome, tail) == expected
+        if (pick + n) % 3 == 0:
+            ended = held.core.attempts.end_together([(held.attempt, outcome, tail)])
+            assert ended == ({held.fence} if expected else set())
+        else:
+            assert held.core.attempts.end(held.attempt, outcome, tail) == expected
 
     def hand_back(self, pick: int, n: int) -> None:
         held = self.attempt(pick)

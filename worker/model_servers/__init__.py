@@ -8,16 +8,18 @@ from core.attempts import Attempt
 from core.catalog import ModelConfig
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: there is one for each token, and that would cost twice as much
 class TextDelta:
     """More of the answer's text.
 
     Args:
         logprobs: of its tokens, as the wire has them: `token`, `bytes`, `logprob`, `top_logprobs`.
+        deltas: of the model server that it is made of.
     """
 
     text: str
     logprobs: tuple[dict[str, Any], ...] = ()
+    deltas: int = 1
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import aiohttp
 
 from core import errors
 from core.catalog import ModelConfig
-from worker.model_servers import Output, Thinking, failures
+from worker.model_servers import Output, TextDelta, Thinking, failures
 from worker.model_servers.sse import DONE, Events
 
 _CONNECT_S = 5
@@ -79,7 +79,7 @@ async def ask(
                         raise failures.of_answer(answer.status, raw, answer.headers)
                     yield Thinking()  # the request was taken
                     async for chunk in answer.content.iter_any():
-                        for output in reading.feed(chunk):
+                        for output in joined(reading.feed(chunk)):
                             yield output
                         if reading.over:
                             break
@@ -90,6 +90,26 @@ async def ask(
                     answer.close()
     for output in reader.end(marked=reading.events.ended):
         yield output
+
+
+def joined(outputs: Iterator[Output]) -> Iterator[Output]:
+    """The outputs, with texts that come one after the other in one: all but reading them is done once a chunk."""
+    texts: list[str] = []
+    try:
+        for output in outputs:
+            if type(output) is TextDelta and not output.logprobs:
+                texts.append(output.text)
+                continue
+            if texts:
+                yield TextDelta("".join(texts), deltas=len(texts))
+                texts.clear()
+            yield output
+    except errors.ModelServerFailed:
+        if texts:
+            yield TextDelta("".join(texts), deltas=len(texts))
+        raise
+    if texts:
+        yield TextDelta("".join(texts), deltas=len(texts))
 
 
 @contextmanager
@@ -136,12 +156,15 @@ class _Reading:
 
     def feed(self, chunk: bytes) -> Iterator[Output]:
         """The outputs that these bytes complete."""
+        pushed = False
         for event in self.events.feed(chunk):
             if event is DONE:
                 self.over = True
                 return
             for output in self._reader.read(event):
-                self._push()
+                if not pushed:
+                    self._push()
+                    pushed = True
                 yield output
             if self._reader.done:
                 self.over = True
