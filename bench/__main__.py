@@ -1,6 +1,7 @@
 """`make bench`: measures floors and paths, prints a table, writes `bench/report.json` and plots beside it."""
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import machine, plots, report
+from bench import load, machine, plots, report
 from bench.deployment import Deployment
 from bench.machine import Machine
 from bench.rows import (
@@ -60,15 +61,17 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
         console.width = 150
     began_at = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    try:
-        with machine.running_in(FOLDER) as servers:
-            run = _run(servers, console, quick=quick, only=only or _default(quick=quick))
-    finally:
+    with machine.running_in(FOLDER) as servers:
+        run = _run(servers, console, quick=quick, only=only or _default(quick=quick))
+    if not run.failed:  # else the logs are left for a look
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - began_at
     report.show(report.write(run, quick=quick, seconds=seconds), console)
     drawn = plots.draw(run.curves, report.PATH.parent)
     console.print(f"{seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
+    if run.failed:
+        console.print(f"Could not be measured: {', '.join(run.failed)}. Logs: {_near(FOLDER / 'logs')}")
+        sys.exit(1)
 
 
 def _default(*, quick: bool) -> tuple[str, ...]:
@@ -88,7 +91,11 @@ def _run(servers: Machine, console: Console, *, quick: bool, only: tuple[str, ..
         for name in only:
             console.print(name)
             measured_at = time.monotonic()
-            MEASURES[name](run)
+            try:
+                MEASURES[name](run)
+            except (load.Failed, TimeoutError) as error:  # the others are worth knowing all the same
+                console.print(f"  {error}")
+                run.failed.append(name)
             run.took_s[name] = round(time.monotonic() - measured_at)
             # A run that is cut off leaves what it had.
             report.write(run, quick=quick, seconds=time.monotonic() - began_at)

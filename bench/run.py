@@ -58,7 +58,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    repetitions=5,
+    repetitions=3,
     long_repetitions=3,
     slice_s=2,
     warm_s=0.5,
@@ -110,6 +110,7 @@ class Run:
         beside: other figures, in words, that say what the rows cannot.
         cpu_us: processor time of one request each, by process.
         took_s: seconds that each measure took, by its name.
+        failed: measures that came to no end.
         curves: for the plots: of each, points by series.
     """
 
@@ -122,6 +123,7 @@ class Run:
     rows: list[Row] = field(default_factory=list)
     beside: dict[str, object] = field(default_factory=dict)
     cpu_us: dict[str, dict[str, int]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
     curves: dict[str, dict[str, list[tuple[float, ...]]]] = field(default_factory=dict)
     took_s: dict[str, int] = field(default_factory=dict)
 
