@@ -35,11 +35,11 @@ class Server:
 
     def __init__(self) -> None:
         self._shapes: dict[bytes, Shape | None] = {}
+        self.open = 0
         self.reset()
 
     def reset(self) -> None:
-        self.open = 0
-        self.most_open = 0
+        self.most_open = self.open
         self.whole = 0
         self.aborted = 0
         self.tagged: dict[str, Stream] = {}

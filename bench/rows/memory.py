@@ -55,6 +55,7 @@ def _rung(run: Run, deployment: Deployment) -> None:
     if not rings:
         raise load.Failed("No submit was rung.")
     run.beside["bytes of a ring in Valkey"] = round((_stored(deployment)[2] - valkey) / rings)
+    _empty(deployment)  # before a worker starts, that would hear them all
 
 
 def _running(run: Run, deployment: Deployment) -> None:
