@@ -125,7 +125,8 @@ def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Co
         for run in others:
             run.begin(in_progress(run.attempt))
             run.emit(said("msg_1", 0, ["It"]))
-        await soon(lambda: sql(settings, writes) == [(20, 2)])
+        await soon(lambda: not any(run.dirty for run in others))
+        assert sql(settings, writes) == [(20, 2)]
         others[0].emit([item_events.delta(Place("msg_1", 0, "output_text", 0), " is")])  # has to wait
         others[1].begin(in_progress(others[1].attempt))
         assert [run.dirty for run in others] == [True, True] + [False] * 17
