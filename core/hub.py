@@ -282,7 +282,8 @@ class Hub:
             kept = [response_id for response_id, those in followed if due and any(one.keeps for one in those)]
             try:
                 # Again where a connection went stale: a renewal that is left out may be one too many.
-                found = self._database.again(partial(self._check, [response_id for response_id, _ in followed], kept))
+                self._database.again(partial(self._keep, kept))
+                found = self._database.again(partial(self._check, [response_id for response_id, _ in followed]))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check what is followed", extra={"cause": str(error)})
                 continue
@@ -292,10 +293,22 @@ class Hub:
                 for follower in those:
                     _tell(follower, found[response_id])
 
-    def _check(self, followed: list[str], kept: list[str]) -> dict[str, followers.State]:
+    def _keep(self, kept: list[str]) -> None:
+        if not kept:
+            return
         with self._database.connection() as connection:
-            if kept:
-                followers.renew(connection, kept, self._follow_s)
+            left_out = set(kept) - followers.renew(connection, kept, self._follow_s)
+        if not left_out:
+            return
+        try:
+            with self._database.connection() as connection:
+                # Where a disk is slow a response is being written whenever one looks: who does not wait has no turn.
+                followers.renew(connection, left_out, self._follow_s, wait=True)
+        except errors.StoreBusy as error:
+            log.warning("cannot renew what is followed", extra={"responses": len(left_out), "cause": str(error)})
+
+    def _check(self, followed: list[str]) -> dict[str, followers.State]:
+        with self._database.connection() as connection:
             return followers.states(connection, followed)
 
 

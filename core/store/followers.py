@@ -5,15 +5,21 @@ from dataclasses import dataclass
 
 from core.db import Connection
 
+_RENEW = """
+update responses set followed_until = now() + %s * interval '1 s' where id in (
+    select id from responses where id = any (%s) and finished_at is null order by id for no key update {locked})
+returning id
+"""
 
-def renew(connection: Connection, response_ids: Collection[str], follow_s: float) -> None:
-    """Say that somebody still waits for these responses."""
-    connection.execute(
-        "update responses set followed_until = now() + %s * interval '1 s' where id in ("
-        "select id from responses where id = any (%s) and finished_at is null"
-        " order by id for no key update skip locked)",
-        (follow_s, list(response_ids)),
-    )
+
+def renew(connection: Connection, response_ids: Collection[str], follow_s: float, *, wait: bool = False) -> set[str]:
+    """Say that somebody still waits for these responses; the IDs for which it is said now.
+
+    Args:
+        wait: for those that somebody has locked, too; else they are left out, as are those that have ended.
+    """
+    renew = _RENEW.format(locked="" if wait else "skip locked")
+    return {str(row[0]) for row in connection.execute(renew, (follow_s, list(response_ids)))}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import psycopg
 import pytest
 import redis
 
@@ -13,7 +14,9 @@ from core.bootstrap import Core
 from core.bus import SENT_BYTES, Notice, events_channel
 from core.hub import Follower
 from core.item_events import Place
+from core.settings import Settings
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, submit, worker
+from tests.integration.test_engine import sql
 from tests.waiting import until
 
 PLACE = Place("msg_1", 0, "output_text", 0)
@@ -147,6 +150,22 @@ def test_a_response_that_is_deleted_ends_its_readers(core: Core, running: Attemp
 
     with pytest.raises(errors.NotFound):
         list(reading)
+
+
+def test_a_response_that_is_being_written_at_each_look_still_counts_as_waited_for(
+    core: Core, settings: Settings
+) -> None:
+    response_id = submit(core, caller(core), background=False)
+    ((before,),) = sql(settings, "select followed_until from responses")
+    place = core.waiting.place()
+    with psycopg.connect(settings.database_url.get_secret_value()) as writing:
+        writing.execute("select 1 from responses where id = %s for no key update", (response_id,))
+        assert not place.wait(response_id, 0, follow=True)
+        queued = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        until(lambda: sql(settings, queued), within_s=settings.follow_s)
+        writing.commit()
+    until(lambda: sql(settings, "select followed_until from responses") > [(before,)])
+    place.leave()
 
 
 def test_a_hub_that_drains_tells_its_readers_and_takes_no_more(core: Core, running: Attempt) -> None:
