@@ -52,13 +52,18 @@ class Created:
 
 @dataclass(frozen=True)
 class _Order:
-    """One create, as every try to write it has it."""
+    """One create, as every try to write it has it.
+
+    Args:
+        alone: its context, where nothing need be looked up for it.
+    """
 
     caller: Caller
     request: CreateResponse
     repeat: Repeat | None
     wish: Wish
     grant: Grant
+    alone: context.Context | None
     response_id: str
     created_at: int
 
@@ -100,20 +105,22 @@ class Creation:
         if known is not None:
             return known
         grant = self._admission.ask(caller, priced, wish)
-        order = _Order(caller, request, repeat, wish, grant, ids.new("resp"), int(time.time()))
+        response_id = ids.new("resp")
         created: Created | None = None
         try:
+            alone = self._alone(caller, request) if repeat is None else None
+            order = _Order(caller, request, repeat, wish, grant, alone, response_id, int(time.time()))
             row = self._plain_row(order)
             if row is not None:
                 written = self._accepting.accept(row)
-                created, lane = Created(order.response_id, str(row["document"]) if written else None), None
+                created, lane = Created(response_id, str(row["document"]) if written else None), None
             else:
                 created, lane = self._database.again(lambda: self._try(order))
         finally:
-            if created is None or created.id != order.response_id:
+            if created is None or created.id != response_id:
                 self._admission.give_back(caller, priced.model or "", grant)
         if lane is not None:
-            self._accepting.ring([order.response_id], lane)
+            self._accepting.ring([response_id], lane)
         return created
 
     def _look_first(
@@ -146,22 +153,24 @@ class Creation:
         except psycopg.errors.ForeignKeyViolation as error:
             raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
 
-    def _plain_row(self, order: _Order) -> dict[str, object] | None:
-        """The row of a create for which nothing need be looked up or counted in Postgres; None for any other."""
-        caller, request = order.caller, order.request
-        if order.repeat is not None or request.prompt is not None or not context.stands_alone(request):
-            return None
-        model = self._catalog.get(request.model or "")
-        limits = self._catalog.limits.of(caller.project, request.model or "")
-        if limits != UNLIMITED or model.concurrency is not None:
+    def _alone(self, caller: Caller, request: CreateResponse) -> context.Context | None:
+        """The context of a request that builds on nothing; None for any other."""
+        if request.prompt is not None or not context.stands_alone(request):
             return None
         whole = context.build(None, caller.project_id, request, self._seals)
-        if whole.contents or inputs.references(whole.items):
+        capabilities.check_context(whole.items, whole.own, request.model or "", self._catalog.get(request.model or ""))
+        return whole
+
+    def _plain_row(self, order: _Order) -> dict[str, object] | None:
+        """The row of a create for which nothing need be looked up or counted in Postgres; None for any other."""
+        whole, model = order.alone, order.request.model or ""
+        if whole is None or whole.contents or inputs.references(whole.items):
             return None
-        capabilities.check_context(whole.items, whole.own, request.model or "", model)
-        admitted = Admitted(order.grant.tier, NOTHING, None)
-        first = document.first(order.response_id, request, admitted.tier, order.created_at)
-        return self._values(caller, request, model, admitted, whole, first)
+        if self._catalog.limits.of(order.caller.project, model) != UNLIMITED:
+            return None
+        if self._catalog.get(model).concurrency is not None:
+            return None
+        return self._row(order, order.request, Admitted(order.grant.tier, NOTHING, None), whole)
 
     def _model(self, request: CreateResponse) -> ModelConfig:
         """The model of a request that can be taken, as far as it says itself."""
@@ -202,41 +211,43 @@ class Creation:
             # What has no prompt was looked at before there was a transaction to hold open meanwhile.
             model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
             request = resolved.request
-            whole = context.build(connection, caller.project_id, request, self._seals)
-            capabilities.check_context(whole.items, whole.own, request.model or "", model)
+            whole = order.alone
+            if whole is None:
+                whole = context.build(connection, caller.project_id, request, self._seals)
+                capabilities.check_context(whole.items, whole.own, request.model or "", model)
         admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.wish)
-        first = document.first(response_id, request, admitted.tier, order.created_at)
         limits = self._catalog.limits.of(caller.project, request.model or "")
         if model.concurrency is not None or limits.running is not None:
             # These limits are exact: their counting must not overlap with another's.
             lanes.lock(connection)
-        values = self._values(caller, request, model, admitted, whole, first)
+        row = self._row(order, request, admitted, whole)
         contents.insert(connection, caller.project_id, whole.contents)
-        rung = self._accepting.write(connection, [values])
+        rung = self._accepting.write(connection, [row])
         needed = inputs.references(whole.items)
         if needed:
             contents.refer(connection, caller.project_id, response_id, needed)
             inputs.check_size(whole.items, contents.sizes(connection, response_id), self._settings)
         lane = self._catalog.lanes.of(admitted.tier) if rung else None
-        return Created(response_id, str(values["document"]), admitted.allowance), lane
+        return Created(response_id, str(row["document"]), admitted.allowance), lane
 
-    def _values(
-        self,
-        caller: Caller,
-        request: CreateResponse,
-        model: ModelConfig,
-        admitted: Admitted,
-        whole: context.Context,
-        first: document.Document,
+    def _row(
+        self, order: _Order, request: CreateResponse, admitted: Admitted, whole: context.Context
     ) -> dict[str, object]:
+        """What is written of a create.
+
+        Args:
+            request: with what its prompt says.
+        """
+        model = self._catalog.get(request.model or "")
+        first = document.first(order.response_id, request, admitted.tier, order.created_at)
         announced = [{"type": "response.created", "response": first}]
         if request.background:
             announced.append(transcript.lifecycle(first))
         numbered = transcript.number(announced, 0)
         queue_s, whole_s = waits_s(request.background_options, self._settings)
         return {
-            "id": first["id"],
-            "project_id": caller.project_id,
+            "id": order.response_id,
+            "project_id": order.caller.project_id,
             "background": request.background,
             "model": request.model,
             "lane": self._catalog.lanes.of(admitted.tier),
@@ -246,14 +257,14 @@ class Creation:
             "whole_s": whole_s,
             "stored": request.store,
             "follow_s": None if request.background else self._settings.follow_s,
-            "metadata": jsonio.dumps(request.metadata),
+            "metadata": request.metadata,
             "request": context.pack(request, whole),
             "document": jsonio.dumps(first),
             "n": len(numbered),
             "events": "\n".join(jsonio.dumps(event) for event in numbered),
             "item_ids": whole.new_ids if request.store else [],
             "concurrency": model.concurrency,
-            "key_id": caller.key_id,
+            "key_id": order.caller.key_id,
             "reserved_requests": admitted.reserved.requests,
             "reserved_tokens": admitted.reserved.tokens,
         }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import cpu, fill, load, machine, mixed, report, shapes, soak
@@ -115,7 +116,7 @@ def test_processor_time_of_children_is_counted_while_they_live_and_afterwards() 
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         with cpu.spending({"parent": parent.pid}) as spent:
             until(lambda: cpu._spent(parent.pid) >= 0.3, within_s=20)
-            time.sleep(0.2)
+            until(lambda: not psutil.Process(parent.pid).children(), within_s=20)  # what it spent is the parent's now
         parent.kill()
 
     assert spent.seconds["parent"] >= 0.25
