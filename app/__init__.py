@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import auth, cors, errors, rate_limits, request_ids
+from app import auth, cors, direct, errors, rate_limits, request_ids
 from app.routes import docs, health, lists, models, projects, prompts, responses
 from core.bootstrap import Core
 
@@ -30,4 +30,5 @@ def create_app(core: Core) -> Flask:
     app.register_blueprint(projects.blueprint(core))
     app.register_blueprint(lists.blueprint(core.responses))
     app.register_blueprint(responses.blueprint(core))
+    app.wsgi_app = direct.Direct(app, core)  # type: ignore[method-assign]
     return app

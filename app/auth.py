@@ -14,11 +14,12 @@ def install(app: Flask, keys: Keys) -> None:
     @app.before_request
     def authenticate() -> None:
         if request.path == "/v1" or request.path.startswith("/v1/"):
-            g.caller = keys.caller(_bearer(request.headers.get("Authorization")), _asked_projects())
+            g.caller = keys.caller(bearer(request.headers.get("Authorization")), _asked_projects())
             _check_right(g.caller)
 
 
-def _bearer(header: str | None) -> str:
+def bearer(header: str | None) -> str:
+    """The secret of an Authorization header; raises `errors.InvalidKey` where there is none."""
     if header is None:
         raise errors.InvalidKey("You didn't provide an API key: send it as `Authorization: Bearer <key>`.")
     scheme, _, secret = header.partition(" ")

@@ -11,6 +11,11 @@ _ANY = "*"
 MAX_AGE_S = "600"
 
 
+def always(origins: frozenset[str]) -> list[tuple[str, str]]:
+    """Headers of every answer, whoever asked."""
+    return [("Vary", "Origin")] if origins else []
+
+
 def install(app: Flask, origins: frozenset[str]) -> None:
     """Let pages of these origins ask; keys come in a header, so that no cookie is ever allowed along.
 

@@ -135,6 +135,15 @@ def json_object(room: AbstractContextManager[object]) -> dict[str, Any]:
         raw = _bytes()
     if encoding.lower() == "gzip":
         raw = _inflated(raw)
+    return decoded(raw)
+
+
+def decoded(raw: bytes) -> dict[str, Any]:
+    """Bytes as a JSON object.
+
+    Raises:
+        errors.InvalidRequest: they are something else.
+    """
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

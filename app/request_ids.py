@@ -4,21 +4,25 @@ import random
 
 from flask import Flask, Response, g
 
+HEADER = "x-request-id"
+
 
 def install(app: Flask) -> None:
     """Give every request an ID and every answer its header."""
-
-    @app.before_request
-    def start() -> None:
-        g.request_id = _new()
+    app.before_request(start)
 
     @app.after_request
     def name(response: Response) -> Response:
-        response.headers["x-request-id"] = g.get("request_id") or _new()
+        response.headers[HEADER] = g.get("request_id") or new()
         return response
 
 
-def _new() -> str:
+def start() -> None:
+    """Give this request its ID."""
+    g.request_id = new()
+
+
+def new() -> str:
     """An ID that nothing else has, and that anybody may guess.
 
     To ask the kernel for chance, as `uuid4` does, is to hand the interpreter to another thread in each request.

@@ -3,13 +3,10 @@
 from flask import Blueprint, Response, g, request
 from flask.typing import ResponseReturnValue
 
-from app import foreground, parsing, query, rate_limits, streaming
+from app import direct, foreground, parsing, query, rate_limits, streaming
 from app.auth import caller
 from core import errors
 from core.bootstrap import Core
-
-# How long a client does well to wait between two polls; SDKs that know the header honour it.
-POLL_AFTER_MS = "1000"
 
 
 def blueprint(core: Core) -> Blueprint:
@@ -65,12 +62,10 @@ def _poll(core: Core, response_id: str) -> ResponseReturnValue:
     waited = waited_s is not None and _wait(core, response_id, waited_s)
     if waited:
         document, ended = core.responses.get(caller(), response_id)
-    answer = _json(document)
+    body, headers = direct.polled(document, ended=ended)
+    answer = Response(body, headers=headers)
     if waited:
         answer.headers["Preference-Applied"] = f"wait={waited_s}"
-    if not ended:
-        answer.headers["openai-poll-after-ms"] = POLL_AFTER_MS
-    answer.add_etag()
     condition = request.headers.get("If-None-Match")
     if condition is None:
         return answer

@@ -26,8 +26,8 @@ def rows(core: Core) -> list[dict]:
     who = caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     orders = [
-        _Order(who, request, None, Wish(Tier.DEFAULT), Grant(Tier.DEFAULT), ids.new("resp"), int(time.time()))
-        for _ in range(3)
+        _Order(who, request, None, Wish(Tier.DEFAULT), Grant(Tier.DEFAULT), alone, ids.new("resp"), int(time.time()))
+        for alone in [core.creation._alone(who, request) for _ in range(3)]
     ]
     return [row for order in orders if (row := core.creation._plain_row(order)) is not None]
 

@@ -76,6 +76,13 @@ def test_no_browser_of_another_origin_is_let_in_where_no_origin_is_named(api: Ap
         assert not [name for name, _ in one.headers if name.startswith("Access-Control")]
 
 
+def test_an_answer_to_nobodys_page_may_not_be_kept_for_one_that_is_allowed(api: Api, open_to: Client) -> None:
+    poll = open_to.get(f"/v1/responses/{api.created()['id']}", headers={"Authorization": f"Bearer {api.key}"})
+
+    assert poll.status_code == 200
+    assert "Origin" in poll.vary
+
+
 def test_a_browser_of_a_named_origin_asks_first_without_a_key_and_then_with_one(api: Api, open_to: Client) -> None:
     preflight = open_to.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT)
     key = {"Authorization": f"Bearer {api.key}"}
