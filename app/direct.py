@@ -25,7 +25,7 @@ _READ, _WRITE = NEEDS["GET", f"{_PATH}/<response_id>"], NEEDS["POST", _PATH]
 # With any of these a request asks for more, and is Flask's.
 _MORE = (
     *("HTTP_ORIGIN", "HTTP_OPENAI_PROJECT", "HTTP_IF_NONE_MATCH", "HTTP_PREFER", "HTTP_IDEMPOTENCY_KEY"),
-    *("HTTP_CONTENT_ENCODING", "HTTP_EXPECT"),
+    *("HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_UPGRADE"),
 )
 _BODY = 64 * 1024  # bytes; larger ones may be on their way for long, and cost more than Flask does
 # How long a client does well to wait between two polls; SDKs that know the header honour it.
@@ -45,7 +45,8 @@ def polled(document: str, *, ended: bool) -> Answer:
 class Direct:
     """Answers the plainest of requests as the routes would; everything else is the application's.
 
-    Whatever cannot be answered with a document, errors too, is left to it.
+    Whatever cannot be answered with a document, errors too, is left to it. A Host that is no name, which Flask refuses,
+    is not looked at.
     """
 
     def __init__(self, app: Flask, core: Core) -> None:

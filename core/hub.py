@@ -273,39 +273,54 @@ class Hub:
 
     def _check_for_ever(self) -> None:
         renewed_at = time.monotonic()
+        left_out: set[str] = set()
         while not self._closed.wait(CHECK_S):
             with self._lock:
                 followed = [(response_id, list(those)) for response_id, those in self._followers.items()]
             if not followed:
                 continue
             due = time.monotonic() - renewed_at > self._follow_s / 4
-            kept = [response_id for response_id, those in followed if due and any(one.keeps for one in those)]
+            kept = [one for one, those in followed if (due or one in left_out) and any(each.keeps for each in those)]
             try:
                 # Again where a connection went stale: a renewal that is left out may be one too many.
-                self._database.again(partial(self._keep, kept))
+                left_out = self._database.again(partial(self._keep, kept))
                 found = self._database.again(partial(self._check, [response_id for response_id, _ in followed]))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check what is followed", extra={"cause": str(error)})
                 continue
-            if kept:
+            if due:
                 renewed_at = time.monotonic()
             for response_id, those in followed:
                 for follower in those:
                     _tell(follower, found[response_id])
+            left_out = self._insist(left_out)
 
-    def _keep(self, kept: list[str]) -> None:
+    def _keep(self, kept: list[str]) -> set[str]:
+        """Say that these are waited for; those that could not be told, as somebody has locked them or they ended."""
         if not kept:
-            return
+            return set()
         with self._database.connection() as connection:
-            left_out = set(kept) - followers.renew(connection, kept, self._follow_s)
-        if not left_out:
-            return
-        try:
-            with self._database.connection() as connection:
-                # Where a disk is slow a response is being written whenever one looks: who does not wait has no turn.
-                followers.renew(connection, left_out, self._follow_s, wait=True)
-        except errors.StoreBusy as error:
-            log.warning("cannot renew what is followed", extra={"responses": len(left_out), "cause": str(error)})
+            return set(kept) - followers.renew(connection, kept, self._follow_s)
+
+    def _insist(self, left_out: set[str]) -> set[str]:
+        """Wait for those that are locked, for a second or so in all; those that are left for the next time.
+
+        Where a disk is slow a response is being written whenever one looks: who does not wait has no turn. One by one,
+        as who waits while it holds others would hold up all that these need.
+        """
+        left = set(left_out)
+        until = time.monotonic() + CHECK_S
+        for response_id in sorted(left_out):
+            if time.monotonic() > until:
+                break
+            try:
+                with self._database.connection() as connection:
+                    followers.renew(connection, [response_id], self._follow_s, wait=True)
+            except errors.StoreUnavailable as error:
+                log.warning("cannot renew what is followed", extra={"response": response_id, "cause": str(error)})
+            else:
+                left.discard(response_id)
+        return left
 
     def _check(self, followed: list[str]) -> dict[str, followers.State]:
         with self._database.connection() as connection:

@@ -8,17 +8,20 @@ from core import jsonio
 from core.db import Connection
 from core.store.room import LIMIT, ROOM
 
+_TEXTS = ("request", "document", "events")
 # Each is rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits
 # of its model that could be run instead: what a limit of its own holds back keeps nobody else waiting. In order of
 # cost: `case` stops at the first that says no. Of those for which nothing else says no, as many as the lane has room
 # for; where a limit is to be exact, there is only one.
 _INSERT = """
 with asked as (
-    select *, ordinality as place from rows from (json_to_recordset(%(rows)s) as (
+    select * from rows from (json_to_recordset(%(rows)s) as (
         id text, project_id text, background bool, model text, lane text, tier text, run_s float, queue_s float,
-        whole_s float, stored bool, follow_s float, metadata jsonb, request text, document text, n int, events text,
-        item_ids text[], concurrency int, key_id text, reserved_requests int, reserved_tokens bigint
-    )) with ordinality
+        whole_s float, stored bool, follow_s float, metadata jsonb, n int, item_ids text[], concurrency int,
+        key_id text, reserved_requests int, reserved_tokens bigint
+    ), unnest(%(request)b::text[], %(document)b::text[], %(events)b::text[])) with ordinality
+    as a (id, project_id, background, model, lane, tier, run_s, queue_s, whole_s, stored, follow_s, metadata, n,
+        item_ids, concurrency, key_id, reserved_requests, reserved_tokens, request, document, events, place)
 ), {room}, used_up as materialized (
     select p.id as project_id, pair.model from projects p join occupied pair on pair.project_id = p.id {limit}
     where pair.model in (select model from asked)
@@ -75,8 +78,11 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Map
     Raises:
         psycopg.errors.UniqueViolation: an ID is taken. Nothing is written.
     """
-    # One text: 23 lists cost psycopg more than all else, and had Postgres plan the statement anew each time.
-    found = connection.execute(_INSERT, {"rows": jsonio.dumps(rows), **rules})
+    # One text of all that is short: 23 lists cost psycopg more than all else, and had Postgres plan the statement anew
+    # each time. What is JSON already, and may be long, is not made JSON again.
+    texts = {name: [row[name] for row in rows] for name in _TEXTS}
+    short = [{name: value for name, value in row.items() if name not in _TEXTS} for row in rows]
+    found = connection.execute(_INSERT, {"rows": jsonio.dumps(short), **texts, **rules})
     return {str(row[0]) for row in found}
 
 
