@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import redis.asyncio
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core.doorbell import Doorbell
 from core.queue import KEY_PREFIX, PING_KEPT_S, ping_queue
+from worker.lost import LOST
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Hearing:
         try:
             # A write, since a Redis that fails over answers reads; and what nobody consumes must not stay.
             lies_there = await client.pexpire(self._key, int(PING_KEPT_S * 1000))
-        except (RedisError, OSError):
+        except LOST:
             self._looks = 0  # nobody hears anything now
             return
         if lies_there:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 import redis.asyncio
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from core import errors
 from core.attempts import Workers
 from core.bus import stop_channel
 from core.dispatch import Dispatch
+from worker.lost import LOST
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ async def hear_stops_for_ever(
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
                 await _hear(subscription, stop, answer_s)
-        except (RedisError, OSError) as error:
+        except LOST as error:
             log.warning("cannot hear stops", extra={"cause": repr(error)})
         finally:
             await client.aclose()

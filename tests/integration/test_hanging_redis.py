@@ -1,8 +1,11 @@
 """A Redis that hangs with its kernel alive costs little, and one caller at a time."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+import uvloop
 
 from core.bootstrap import Core
 from core.bus import Bus
@@ -114,6 +118,37 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(cor
     with tcp_proxy.running(url) as proxy:
         asyncio.run(hear(proxy.url))
     assert stopped.is_set()
+
+
+def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "_AGAIN_S", 0)
+    dropped = 0
+
+    def drop(listening: socket.socket) -> None:
+        nonlocal dropped
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                connection, _ = listening.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+                connection.close()
+                dropped += 1
+
+    async def hear(port: int) -> None:
+        hearing = asyncio.create_task(
+            presence.hear_stops_for_ever(f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5)
+        )
+        # One in ten breaks at the moment of a write, which is another error.
+        await asyncio.to_thread(until, lambda: dropped > 300 or hearing.done(), within_s=30)
+        assert not hearing.done()
+        hearing.cancel()
+        await asyncio.wait({hearing})
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as thread:
+        thread.submit(drop, listening)
+        try:
+            uvloop.run(hear(listening.getsockname()[1]))
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
 
 
 def subscribers(url: str) -> int:
