@@ -45,7 +45,12 @@ async def stamp_for_ever(
 
 
 async def hear_stops_for_ever(
-    redis_url: str, worker_id: str, stop: Callable[[str], None], *, answer_s: float = _ANSWER_S
+    redis_url: str,
+    worker_id: str,
+    stop: Callable[[str], None],
+    *,
+    answer_s: float = _ANSWER_S,
+    again_s: float = _AGAIN_S,
 ) -> None:
     """Call `stop` with the ID of every response of this worker that somebody else ended.
 
@@ -61,7 +66,7 @@ async def hear_stops_for_ever(
             log.warning("cannot hear stops", extra={"cause": repr(error)})
         finally:
             await client.aclose()
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(again_s)
 
 
 async def _hear(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:

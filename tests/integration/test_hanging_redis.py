@@ -120,8 +120,7 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(cor
     assert stopped.is_set()
 
 
-def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "_AGAIN_S", 0)
+def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made() -> None:
     dropped = 0
 
     def drop(listening: socket.socket) -> None:
@@ -135,7 +134,7 @@ def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made(mon
 
     async def hear(port: int) -> None:
         hearing = asyncio.create_task(
-            presence.hear_stops_for_ever(f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5)
+            presence.hear_stops_for_ever(f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0)
         )
         # One in ten breaks at the moment of a write, which is another error.
         await asyncio.to_thread(until, lambda: dropped > 300 or hearing.done(), within_s=30)
