@@ -212,6 +212,7 @@ class Answer:
 
     def outcome(self) -> Outcome:
         """How the response ends, now that the answer is whole."""
+        self._run.ending = True
         self._end_seam()
         reason = _INCOMPLETE.get(self._reason or "")
         if reason is None and self._attempt.prefix and not self._fits():

@@ -146,8 +146,9 @@ class Pulse:
     async def _flush(self, runs: Sequence[Run]) -> bool:
         """Write what these runs have; False if some of it must be written again."""
         for run in runs:
-            if run.unwritten is None:
+            if run.unwritten is None and not run.ending:
                 run.unwritten = run.freeze()
+        runs = [run for run in runs if run.unwritten is not None]
         try:
             return await self._write_all(runs)
         except errors.StoreUnavailable as error:

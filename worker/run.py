@@ -34,6 +34,8 @@ class Run:
         held_until: when, by this process's clock, the lease may be over.
         unwritten: the batch that must be in the log before any later one; frozen, whatever became of it.
         urgent: whether the first output of this attempt waits to be written.
+        ending: whether what comes now is written with the end, or not at all. An item that the log has as finished, of
+            a response that has not ended, may be the last one or not: no other attempt could go on from it.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Run:
         self.held_until = held_until
         self.unwritten: Batch | None = None
         self.urgent = False
+        self.ending = False
         self.stopped: Stop | None = None
         self.on_stop: Callable[[], object] | None = None
         self._wake = wake

@@ -137,6 +137,39 @@ def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Co
     assert sql(settings, writes) == [(20, 2)]
 
 
+def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Settings) -> None:
+    worker(core)
+    who = caller(core)
+    attempts = [claim(core, submit(core, who)) for _ in range(2)]
+    written = "select count(*) from response_events where attempt = 1 and response_id = %s"
+
+    async def test(pulse: Pulse) -> None:
+        now = time.monotonic()
+        with pulse.keeping(attempts[0], now) as ending, pulse.keeping(attempts[1], now) as other:
+            ending.emit(said("msg_1", 0, ["It"]))
+            await soon(lambda: not ending.dirty)
+            ending.ending = True
+            ending.emit(
+                item_events.close_part(
+                    Place("msg_1", 0, "output_text", 0), {"type": "output_text", "text": "It", "logprobs": []}
+                )
+            )
+            for delta in ("One", "Two"):  # two flushes that could have taken it along
+                other.emit(said(f"msg_{delta}", 0, [delta]))
+                await soon(lambda: not other.dirty)
+            assert ending.dirty
+            assert ending.stopped is None
+            tail = await pulse.tail(ending)
+            assert [jsonio.loads(line)["type"] for line in tail.lines] == [
+                "response.output_text.done",
+                "response.content_part.done",
+            ]
+
+    beating(core, settings, test)
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        assert connection.execute(written, (attempts[0].response_id,)).fetchone() == (1,)
+
+
 def runner_of(core: Core, settings: Settings, pulse: Pulse) -> Runner:
     """A runner that has no model server to ask."""
     inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
