@@ -89,7 +89,9 @@ def test_texts_at_temperature_0_are_those_of_runs_that_nobody_disturbed(stack: S
     while not stack.all_ended():
         enough = stack.sql(said)[0][0] + chance.randrange(5, 60)
         until(lambda enough=enough: stack.all_ended() or stack.sql(said)[0][0] >= enough, within_s=120)
+        stack.freeze("worker")  # lest it claim one between the look and the kill
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
+            stack.thaw("worker")
             continue  # a third loss would end it
         stack.kill("worker")
         stack.start("worker")
