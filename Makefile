@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up demo examples test check chaos long bench format pins clean
+.PHONY: help up demo examples test check measures chaos long bench format pins clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -19,11 +19,16 @@ examples: .venv/.dev-installed  ## every script of examples/, on the stack that 
 test: .venv/.dev-installed  ## the whole suite; it starts its own servers
 	@$(BIN)/python -m pytest tests -n 3 --dist loadfile
 
-check: .venv/.dev-installed  ## formatting, lint, types, import rules
+check: .venv/.dev-installed  ## formatting, lint, types, import rules, limits of the measures, messages of commits
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m checks.measures --check
+	@$(BIN)/python -m checks.commits
+
+measures: .venv/.dev-installed  ## the code in figures, next to those of BASE=<commit>; LOWER=1 lowers their limits
+	@$(BIN)/python -m checks.measures $(if $(BASE),--base $(BASE)) $(if $(LOWER),--lower)
 
 # Variables of the command line reach the tests. A seed takes about seven minutes on two cores.
 chaos: .venv/.dev-installed  ## every fault in the middle of a mixed load, on real processes; SEEDS=3 SEED=1

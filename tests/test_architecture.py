@@ -11,7 +11,9 @@ from worker import tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [
-    path for name in ("app", "core", "worker", "local", "migrations", "bench") for path in (ROOT / name).rglob("*.py")
+    path
+    for name in ("app", "core", "worker", "local", "migrations", "bench", "checks")
+    for path in (ROOT / name).rglob("*.py")
 ]
 
 

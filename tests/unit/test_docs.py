@@ -108,7 +108,7 @@ def test_every_command_that_is_named_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_every_file_that_is_named_exists(path: Path) -> None:
     links = [path.parent / link for link in re.findall(r"\]\(([^):#]+)\)", path.read_text())]
-    ours = r"(?:app|core|worker|local|migrations|tests|docs|requirements)/[\w./-]*"
+    ours = r"(?:app|core|worker|local|migrations|checks|tests|docs|requirements)/[\w./-]*"
     paths = [ROOT / span for span in spans(path) if re.fullmatch(ours, span)]
 
     assert [found for found in links + paths if not found.exists()] == []

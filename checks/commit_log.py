@@ -1,0 +1,49 @@
+"""Commits as the checks see them: subject, body and the number of lines of code that they change."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from checks.repository import Repository
+
+_CODE_SUFFIXES = frozenset({".py", ".sh", ".sql"})
+_CODE_FILES = frozenset({"Makefile", ".ci/run"})
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit; `body` is without the subject, and empty where it consists of trailers only."""
+
+    id: str
+    subject: str
+    body: str
+
+
+def read_commits(repository: Repository, revisions: str) -> list[Commit]:
+    """The commits that `git log` lists for these revisions, newest first, without merges."""
+    log = repository.run_git("log", "-z", "--no-merges", "--format=%H%x01%s%x01%b%x01%(trailers)", revisions)
+    return [_parse_entry(entry) for entry in log.split("\0") if entry]
+
+
+def _parse_entry(entry: str) -> Commit:
+    commit_id, subject, body, trailers = entry.split("\x01", 3)
+    only_trailers = body.strip() == trailers.strip()
+    return Commit(commit_id, subject, "" if only_trailers else body.strip())
+
+
+def count_code_lines(repository: Repository, commit: Commit) -> int:
+    """Lines of code that a commit adds and deletes; a file that was only moved has none."""
+    stats = repository.run_git("show", "-z", "-M", "--numstat", "--format=", commit.id).split("\0")
+    lines = 0
+    while stats:
+        added, deleted, path = (stats.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
+        if not path:  # a rename: the old and the new path follow
+            path = stats[1]
+            del stats[:2]
+        if added != "-" and is_code(path):
+            lines += int(added) + int(deleted)
+    return lines
+
+
+def is_code(path: str) -> bool:
+    """Whether changes of this file count as changes of code."""
+    return path in _CODE_FILES or PurePosixPath(path).suffix in _CODE_SUFFIXES

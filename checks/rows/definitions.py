@@ -1,0 +1,48 @@
+"""Rows about facts that belong in one place: the response object, terminal error codes, Redis clients."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from checks.measure import Measure, Place, count_places
+from checks.rows.statements import find_strings
+from checks.rows.wire_names import ERROR_CODES, RESPONSE_FIELDS
+from checks.tree import Source, Tree
+
+_FIELDS_FILE = "checks/rows/wire_names.py"
+# The module that defines the closed list of codes.
+_CODES_MODULE = "codes.py"
+# `local` starts servers and asks each of them once, by a client of its own.
+_ONE_CLIENT_EACH = frozenset({"local", "cli"})
+
+
+def measure_definitions(tree: Tree) -> list[Measure]:
+    """The rows about what should be defined once."""
+    described = [
+        Place(path, 1, "names every field of the response object")
+        for path in tree.python_files
+        if path != _FIELDS_FILE and set(re.findall(r"\w+", tree.read_text(path))) >= RESPONSE_FIELDS
+    ]
+    codes = [place for source in tree.product for place in _error_codes(source)]
+    clients = [place for source in tree.product for place in _redis_clients(source)]
+    title = f"modules that name all {len(RESPONSE_FIELDS)} fields of the response object"
+    return [
+        Measure("response_object_modules", title, len(described) or None, 1, tuple(described)),
+        count_places("error_code_literals", f"terminal error codes spelt out outside {_CODES_MODULE}", 0, codes),
+        Measure("redis_clients", "Redis clients constructed by the servers", len(clients) or None, 1, tuple(clients)),
+    ]
+
+
+def _error_codes(source: Source) -> Iterator[Place]:
+    if PurePosixPath(source.path).name != _CODES_MODULE:
+        for line, text in find_strings(source):
+            if text in ERROR_CODES:
+                yield Place(source.path, line, f'"{text}"')
+
+
+def _redis_clients(source: Source) -> Iterator[Place]:
+    if source.package not in _ONE_CLIENT_EACH:
+        for node in source.nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Redis", "Redis.from_url")):
+                yield Place(source.path, node.lineno, f"{ast.unparse(node.func)}()")

@@ -1,0 +1,23 @@
+"""Prints the modules of a tree that are in an import cycle: `python import_cycles.py <folder> <package>...`.
+
+A program of its own, because grimp locates packages by `sys.path`, and skips that for packages that are imported. It
+imports nothing else of ours and runs nothing of the tree.
+"""
+
+import sys
+
+import grimp
+
+
+def main(folder: str, *packages: str) -> None:
+    """Print one module name a line."""
+    sys.path.insert(0, folder)
+    graph = grimp.build_graph(*packages, cache_dir=None)
+    upstream = {module: graph.find_upstream_modules(module) for module in graph.modules}
+    for module in sorted(graph.modules):
+        if any(module in upstream[imported] for imported in graph.find_modules_directly_imported_by(module)):
+            sys.stdout.write(f"{module}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

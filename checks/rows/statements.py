@@ -1,0 +1,63 @@
+"""Rows about SQL in string literals: how many statements do one thing, and where statuses are spelt out."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from checks.measure import Measure, Place, count_places
+from checks.tree import Source, Tree
+
+STATUSES = ("queued", "in_progress", "completed", "incomplete", "failed", "cancelled")
+
+_STATUS = re.compile("'(?:" + "|".join(STATUSES) + ")'")
+_CREATE = re.compile(r"\binsert\s+into\s+responses\b", re.IGNORECASE)
+_CLAIM = re.compile(r"\bset\s+(?:[^;]*,\s*)?status\s*=\s*'in_progress'", re.IGNORECASE)
+# An UPDATE of responses whose SET list, up to the next clause, gives the end of the response.
+_END = re.compile(r"\bupdate\s+responses\b(?:(?!\bwhere\b|\bupdate\b).)*?\bfinished_at\s*=", re.IGNORECASE | re.DOTALL)
+# Definitions of tables spell statuses out by their nature.
+_DEFINITIONS = frozenset({"tables"})
+
+
+def measure_statements(tree: Tree) -> list[Measure]:
+    """The rows about SQL of the product."""
+    literals = [place for source in tree.product for place in _status_literals(source)]
+    return [
+        _ways(tree, "create_statements", "ways to create: SQL statements that insert into responses", _CREATE),
+        _ways(tree, "claim_statements", "ways to claim: SQL statements that set in_progress", _CLAIM),
+        _ways(tree, "end_statements", "ways to end: SQL statements that set finished_at", _END),
+        count_places("status_literals", "statuses spelt out in SQL, table definitions excepted", 0, literals),
+    ]
+
+
+def _ways(tree: Tree, key: str, title: str, pattern: re.Pattern[str]) -> Measure:
+    places = tuple(
+        Place(source.path, line, " ".join(found[0].split())[:60])
+        for source in tree.product
+        for line, text in find_strings(source)
+        for found in pattern.finditer(text)
+    )
+    # Where there is none, the pattern no longer matches the code: that is no progress.
+    return Measure(key, title, len(places) or None, 1, places)
+
+
+def _status_literals(source: Source) -> Iterator[Place]:
+    if _DEFINITIONS.isdisjoint(PurePosixPath(source.path).parts):
+        for line, text in find_strings(source):
+            for found in _STATUS.finditer(text):
+                yield Place(source.path, line + text.count("\n", 0, found.start()), found[0])
+
+
+def find_strings(source: Source) -> Iterator[tuple[int, str]]:
+    """String literals without docstrings, each with its first line; a replacement field of an f-string is `{}`."""
+    parts = {id(part) for node in source.nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    docstrings = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
+    for node in source.nodes:
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(_literal(part) for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts | docstrings:
+            yield node.lineno, node.value
+
+
+def _literal(part: ast.expr) -> str:
+    return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "{}"

@@ -1,0 +1,90 @@
+"""A parsed source tree: the Python files of the packages that pyproject.toml names, and the project's configuration."""
+
+import ast
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TypeGuard
+
+# Root packages that are not part of the running product.
+TOOLS = frozenset({"bench", "checks", "migrations"})
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Source:
+    """One parsed file; `path` is relative to the root, with slashes."""
+
+    path: str
+    text: str
+    nodes: tuple[ast.AST, ...] = field(repr=False)
+
+    @property
+    def package(self) -> str:
+        """The top folder."""
+        return PurePosixPath(self.path).parts[0]
+
+    @property
+    def functions(self) -> Iterator[Function]:
+        """Functions and methods, nested ones included."""
+        return (node for node in self.nodes if is_function(node))
+
+    @property
+    def classes(self) -> Iterator[ast.ClassDef]:
+        """Classes, nested ones included."""
+        return (node for node in self.nodes if isinstance(node, ast.ClassDef))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files of a checkout; `files` are paths relative to `root`."""
+
+    root: Path
+    files: tuple[str, ...]
+
+    @cached_property
+    def python_files(self) -> tuple[str, ...]:
+        """Paths of all Python files, tests included."""
+        return tuple(path for path in self.files if path.endswith(".py"))
+
+    @cached_property
+    def import_linter(self) -> Mapping[str, object]:
+        """The table `tool.importlinter` of pyproject.toml."""
+        project = tomllib.loads((self.root / "pyproject.toml").read_text())
+        found: Mapping[str, object] = project["tool"]["importlinter"]
+        return found
+
+    @cached_property
+    def packages(self) -> tuple[str, ...]:
+        """The root packages, as the import contracts list them."""
+        listed = self.import_linter["root_packages"]
+        return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+
+    @cached_property
+    def product(self) -> tuple[Source, ...]:
+        """The parsed files of the product: the root packages without benchmark, checks and migrations."""
+        top = frozenset(self.packages) - TOOLS
+        return tuple(self.parse_file(path) for path in self.python_files if PurePosixPath(path).parts[0] in top)
+
+    def read_text(self, path: str) -> str:
+        """The text of one of the files."""
+        return (self.root / path).read_text(encoding="utf-8")
+
+    def parse_file(self, path: str) -> Source:
+        """One of the files, parsed."""
+        text = self.read_text(path)
+        return Source(path, text, tuple(ast.walk(ast.parse(text, path))))
+
+
+def is_function(node: ast.AST) -> TypeGuard[Function]:
+    """Whether the node defines a function or method."""
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def read_folder(root: Path) -> Tree:
+    """The tree of an exported commit: every file of the folder."""
+    paths = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return Tree(root, tuple(sorted(paths)))

@@ -1,0 +1,1 @@
+"""Tests of `checks/`, on real git repositories and small source trees."""

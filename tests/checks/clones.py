@@ -1,0 +1,59 @@
+"""Git repositories for tests, made with the git command."""
+
+import subprocess
+from pathlib import Path
+
+from checks.repository import BASE_FILE, Repository
+
+PYPROJECT = """
+[tool.importlinter]
+root_packages = ["app", "core", "bench"]
+
+[[tool.importlinter.contracts]]
+name = "Inside core"
+containers = ["core"]
+layers = ["responses | runs", "store : tables", "(errors)"]
+ignore_imports = ["core.errors -> core.store"]
+"""
+
+
+class Clone(Repository):
+    """A repository of a test's own; the first commit is the base commit."""
+
+    @classmethod
+    def create(cls, root: Path, files: dict[str, str]) -> "Clone":
+        """A repository with one commit of these files, whose ID is in `.ci/commit-base`."""
+        clone = cls(root)
+        root.mkdir()
+        clone.run_git("init", "-q", "-b", "main")
+        clone.run_git("config", "user.name", "Test")
+        clone.run_git("config", "user.email", "test@example.com")
+        clone.set_base(clone.commit("Add the first files", files=files))
+        return clone
+
+    def write(self, files: dict[str, str]) -> None:
+        """Write these files into the work tree."""
+        for path, text in files.items():
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text(text)
+
+    def set_base(self, commit: str) -> None:
+        self.write({BASE_FILE: f"{commit}\n"})
+
+    def commit(self, message: str, files: dict[str, str]) -> str:
+        """Commit these files and whatever else changed; the ID of the commit."""
+        self.write(files)
+        self.run_git("add", "--all")
+        self.run_git("commit", "-q", "-m", message)
+        return self.run_git("rev-parse", "HEAD").strip()
+
+    def copy(self, root: Path, depth: int) -> "Clone":
+        """A shallow clone with the last `depth` commits."""
+        url = self.root.as_uri()
+        subprocess.run(["git", "clone", "-q", "--depth", str(depth), url, str(root)], check=True)
+        return Clone(root)
+
+
+def lines(count: int) -> str:
+    """A Python file of so many lines."""
+    return "".join(f"x{n} = {n}\n" for n in range(count))

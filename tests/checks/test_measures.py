@@ -1,0 +1,180 @@
+"""The limits of the measures: comparison, lowering, and the command, on real repositories."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checks import limits
+from checks.measure import Measure, Place
+from checks.measures import check_limits, measure_commit, measure_work_tree
+from checks.repository import ROOT, CheckError
+from tests.checks.clones import PYPROJECT, Clone
+
+SOURCES = {
+    "pyproject.toml": PYPROJECT,
+    ".gitignore": "ignored/\n",
+    "app/__init__.py": "",
+    "app/routes.py": '@routes.get("/")\ndef show() -> int:\n    return 1\n',
+    "bench/__init__.py": "",
+    limits.FILE: "",
+    "core/__init__.py": "",
+    "core/store.py": (
+        "import redis\n\nCLIENT = redis.Redis()\n"
+        "CREATE = \"insert into responses values ('queued')\"\n"
+        "CLAIM = \"update responses set status = 'in_progress'\"\n"
+        'END = "update responses set finished_at = now()"\n'
+    ),
+    "core/document.py": "FIELDS = '''" + (ROOT / "checks/rows/wire_names.py").read_text() + "'''\n",
+    "tests/test_one.py": "",
+}
+WORSE = {"core/more.py": "RETRY = \"insert into responses values ('queued')\"\n"}
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    clone = Clone.create(tmp_path / "clone", SOURCES)
+    limits.write_limits(clone, limits.set_limits(measure_work_tree(clone)))
+    clone.set_base(clone.commit("Add limits", {}))
+    return clone
+
+
+def run_measures(clone: Clone, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "checks.measures", "--root", str(clone.root), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def check(clone: Clone) -> list[str]:
+    return check_limits(clone, measure_work_tree(clone))
+
+
+def test_a_tree_is_within_limits_that_were_set_from_it(clone: Clone) -> None:
+    result = run_measures(clone, "--check")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "measures of the code are within their limits" in result.stdout
+    assert "can be lowered" not in result.stdout
+
+
+def test_every_limited_measure_has_a_limit(clone: Clone) -> None:
+    assert limits.read_limits(clone) == {one.key: one.value for one in measure_work_tree(clone)}
+
+
+def test_a_value_above_its_limit_fails_and_names_the_places(clone: Clone) -> None:
+    clone.write(WORSE)
+
+    result = run_measures(clone, "--check")
+
+    assert result.returncode == 1
+    assert "create_statements (ways to create: SQL statements that insert into responses) is 2; its limit is 1" in (
+        result.stderr
+    )
+    assert "  core/more.py:1: insert into responses\n  core/store.py:4: insert into responses" in result.stderr
+
+
+def test_files_that_git_ignores_are_not_measured(clone: Clone) -> None:
+    clone.write({f"ignored/{path}": text for path, text in WORSE.items()})
+
+    assert check(clone) == []
+
+
+def test_a_value_within_its_goal_passes_above_its_limit(clone: Clone) -> None:
+    clone.write({"core/long.py": "def count_rows() -> int:\n" + "    x = 1\n" * 29})
+
+    found = {one.key: one for one in measure_work_tree(clone)}
+
+    assert found["function_lines_max"].value == 30 > limits.read_limits(clone)["function_lines_max"]
+    assert [message for message in check(clone) if "function_lines_max" in message] == []
+
+
+def test_a_limit_above_the_one_of_the_base_commit_fails(clone: Clone) -> None:
+    current = limits.read_limits(clone)
+    limits.write_limits(clone, {**current, "create_statements": 2})
+
+    (message,) = check(clone)
+
+    assert message == "The limit of create_statements is 2, and 1 at the base commit. Limits are only lowered."
+
+
+def test_limits_may_be_set_where_the_base_commit_has_none(clone: Clone) -> None:
+    clone.write(WORSE)
+    limits.write_limits(clone, limits.set_limits(measure_work_tree(clone)))
+    assert len(check(clone)) > 1
+
+    clone.set_base(clone.run_git("rev-list", "--max-parents=0", "HEAD").strip())
+
+    assert check(clone) == []
+
+
+def test_a_missing_limit_and_a_limit_of_nothing_fail(clone: Clone) -> None:
+    current = {key: limit for key, limit in limits.read_limits(clone).items() if key != "redis_clients"}
+    limits.write_limits(clone, {**current, "speed": 1})
+
+    assert check(clone) == [
+        "redis_clients has no limit in checks/limits.toml. Set it to today's value: redis_clients = 1",
+        "speed in checks/limits.toml is the limit of no measure.",
+    ]
+
+
+def test_a_measure_that_finds_nothing_any_more_fails(clone: Clone) -> None:
+    clone.write({"core/store.py": SOURCES["core/store.py"].replace("insert into responses", "insert into answers")})
+
+    (message,) = check(clone)
+
+    assert message.startswith("create_statements (")
+    assert "cannot be computed any more" in message
+
+
+def test_a_limit_above_its_value_is_noted(clone: Clone) -> None:
+    limits.write_limits(clone, {**limits.read_limits(clone), "redis_clients": 9})
+    clone.set_base(clone.commit("Add a limit that is too high", {}))
+
+    result = run_measures(clone, "--check")
+
+    assert result.returncode == 0
+    assert "The limit redis_clients = 9 can be lowered to 1: make measures LOWER=1" in result.stdout
+
+
+def test_lowering_lowers_and_never_raises(clone: Clone) -> None:
+    clone.write(WORSE)
+    current = limits.read_limits(clone)
+    limits.write_limits(clone, {**current, "redis_clients": 9})
+
+    assert run_measures(clone, "--lower").returncode == 0
+    assert limits.read_limits(clone) == current
+
+
+def test_writing_sets_all_limits_to_the_values(clone: Clone) -> None:
+    clone.write(WORSE)
+
+    assert run_measures(clone, "--write").returncode == 0
+    assert limits.read_limits(clone)["create_statements"] == 2
+
+
+def test_the_table_has_the_base_beside_the_work_tree(clone: Clone) -> None:
+    clone.write(WORSE)
+    clone.commit("x" * 80 + "\n\nIt has a body.", {})
+
+    result = run_measures(clone, "--base", "HEAD~1")
+
+    rows = {key: line.split()[-4:] for line in result.stdout.splitlines() for key in line.split() if "_" in key}
+    assert rows["create_statements"] == ["1", "1", "2", "1"]
+    assert rows["long_subjects"] == ["-", "-", "33", "0"]
+    assert rows["empty_bodies"] == ["-", "-", "67", "100"]
+
+
+def test_a_commit_that_is_missing_is_an_error(clone: Clone) -> None:
+    with pytest.raises(CheckError, match=f"Commit {'1' * 40} is missing"):
+        measure_commit(clone, "1" * 40)
+
+
+def test_new_places_come_first_and_then_the_worst() -> None:
+    before = (Place("3.py", 1, "long", 3), *(Place(f"{n}.py", 1, "long", n) for n in range(4, 14)))
+    after = (*before, Place("3.py", 7, "long", 2), Place("1.py", 1, "long", 1))
+
+    message = limits.describe_exceeded(Measure("a", "A", 13, 0, after), 1, [Measure("a", "A", 11, 0, before)])
+
+    shown = [line.split(": ")[0].strip() for line in message.splitlines()[1:]]
+    assert shown[:5] == ["3.py:1", "3.py:7", "1.py:1", "13.py:1", "12.py:1"]
+    assert shown[10] == "... and 3 more"
