@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up demo examples test check measures chaos long bench format pins clean
+.PHONY: help up demo examples test check measures chaos long bench format pins pins-check clean
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 up: .venv/.installed  ## Postgres, Valkey, a small model, API, worker, sweeper and Flower on this machine; Ctrl-C stops all
 	@$(BIN)/backburner up
@@ -44,13 +44,21 @@ bench: .venv/.bench-installed  ## how close each path is to what this machine ca
 format: .venv/.dev-installed  ## rewrite files as ruff formats them
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-PINS = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
-pins:  ## resolve requirements/*.in again; needs `pip install uv` in .venv
-	@cd requirements && \
-	../$(PINS) runtime.in -o runtime.txt && \
-	../$(PINS) --no-deps local.in -c runtime.txt -o local.txt && \
-	../$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt && \
-	../$(PINS) bench.in -c runtime.txt -c local.txt -c dev.txt -o bench.txt
+PINS = $(CURDIR)/$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+PINS_FOLDER = requirements
+pins: .venv/.dev-installed  ## resolve requirements/*.in again; pins that still fit are kept
+	@cd $(PINS_FOLDER) && \
+	$(PINS) runtime.in -o runtime.txt && \
+	$(PINS) --no-deps local.in -c runtime.txt -o local.txt && \
+	$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt && \
+	$(PINS) bench.in -c runtime.txt -c local.txt -c dev.txt -o bench.txt
+
+# It needs the package index, and fails without it. A copy is resolved, so that the check changes nothing.
+pins-check: .venv/.dev-installed  ## requirements/*.txt are what `make pins` makes, with wheels for every supported Python
+	@$(BIN)/python -m checks.pins
+	@rm -rf .venv/pins && cp -R requirements .venv/pins
+	@$(MAKE) -s pins PINS_FOLDER=.venv/pins
+	@diff -ru requirements .venv/pins || { echo "requirements/*.txt differ from requirements/*.in: run 'make pins'." >&2; exit 1; }
 
 clean:  ## stop nothing, delete the virtual environment (data in .backburner stays)
 	rm -rf .venv

@@ -1,0 +1,150 @@
+"""`python -m checks.pins`: every pin of requirements/*.txt has a wheel for each Python and platform that we support."""
+
+import functools
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import click
+from packaging.pylock import Package, Pylock
+from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.utils import parse_wheel_filename
+
+ROOT = Path(__file__).resolve().parents[1]
+# The oldest glibc (RHEL 8, Debian 10) and macOS whose wheels every pin has.
+_GLIBC_MINOR = 28
+_MACOS = (14, 0)
+_CLASSIFIER = "Programming Language :: Python :: 3."
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CPython 3.x on one platform, as pip sees it when it chooses a wheel."""
+
+    minor: int
+    system: str  # platform.system()
+    machine: str  # platform.machine()
+
+    def __str__(self) -> str:
+        return f"Python 3.{self.minor} on {self.system} {self.machine}"
+
+    @property
+    def environment(self) -> dict[str, str | AbstractSet[str]]:
+        """The environment in which markers are evaluated: the first patch release of this Python."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": f"3.{self.minor}.0",
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": self.system,
+            "platform_version": "",
+            "python_full_version": f"3.{self.minor}.0",
+            "python_version": f"3.{self.minor}",
+            "sys_platform": self.system.lower(),
+        }
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """The tags of the wheels that this target can install."""
+        version, abi, platforms = (3, self.minor), f"cp3{self.minor}", list(self._list_platforms())
+        return frozenset([*cpython_tags(version, [abi], platforms), *compatible_tags(version, abi, platforms)])
+
+    def _list_platforms(self) -> Iterator[str]:
+        if self.system == "Darwin":
+            yield from mac_platforms(_MACOS, self.machine)
+            return
+        yield from (f"manylinux_2_{minor}_{self.machine}" for minor in range(_GLIBC_MINOR, 4, -1))
+        # The older names of manylinux_2_17, 2_12 and 2_5.
+        yield from (f"{name}_{self.machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1"))
+
+
+def list_targets(pyproject: Path) -> list[Target]:
+    """A target for each platform and each Python minor version among the classifiers of this pyproject.toml."""
+    classifiers = tomllib.loads(pyproject.read_text())["project"]["classifiers"]
+    minors = sorted(int(name.removeprefix(_CLASSIFIER)) for name in classifiers if name.startswith(_CLASSIFIER))
+    platforms = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
+    return [Target(minor, *platform) for minor in minors for platform in platforms]
+
+
+def find_faults(pylock: Pylock, hashes: Collection[str], target: Target) -> Iterator[str]:
+    """A message for each package that `pip install --require-hashes` cannot install from a wheel on this target.
+
+    Args:
+        pylock: the pinned packages, each with all wheels that the index has for its version.
+        hashes: the SHA-256 of the files that the pins allow.
+        target: where the packages are to be installed.
+    """
+    tags = target.tags
+    for package in pylock.packages:
+        if package.marker and not package.marker.evaluate(target.environment):
+            continue
+        wheels = [wheel for wheel in package.wheels or () if wheel.hashes["sha256"] in hashes]
+        if all(tags.isdisjoint(_parse_tags(wheel.filename)) for wheel in wheels):
+            yield f"{package.name} {package.version} has no wheel with a pinned hash for {target}."
+        requires = read_requires_python(package)
+        if not requires.contains(f"3.{target.minor}.0"):
+            yield f"{package.name} {package.version} requires Python {requires} and cannot be used with {target}."
+
+
+@functools.cache
+def _parse_tags(filename: str) -> frozenset[Tag]:
+    return parse_wheel_filename(filename)[-1]
+
+
+def read_requires_python(package: Package) -> SpecifierSet:
+    """The Python versions that the installed copy of a package allows; all where this version is not installed.
+
+    The index is no source for it: uv, as documented, ignores upper bounds such as `<3.14`, which pip enforces.
+    """
+    try:
+        installed = metadata.distribution(package.name)
+    except metadata.PackageNotFoundError:
+        return SpecifierSet()
+    same = installed.version == str(package.version)
+    return SpecifierSet((same and installed.metadata["Requires-Python"]) or "")
+
+
+def lock(requirements: Sequence[Path], python: int) -> Pylock:
+    """The pins of these files with all wheels that the index has for them now.
+
+    Args:
+        requirements: files that pin every package with `==`.
+        python: the lowest minor version of Python 3; markers for lower versions are dropped.
+
+    Raises:
+        subprocess.CalledProcessError: uv found no such version, or did not reach the index; it has said why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "pylock.toml")
+        uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--universal"]
+        options = [f"--python-version=3.{python}", "--format=pylock.toml", f"--output-file={output}"]
+        subprocess.run([*uv, *options, *map(str, requirements)], check=True)
+        return Pylock.from_dict(tomllib.loads(output.read_text()))
+
+
+def main() -> None:
+    """Exit with a message for each fault."""
+    files = sorted((ROOT / "requirements").glob("*.txt"))
+    targets = list_targets(ROOT / "pyproject.toml")
+    hashes = {found for file in files for found in re.findall(r"--hash=sha256:([0-9a-f]{64})", file.read_text())}
+    try:
+        pylock = lock(files, min(target.minor for target in targets))
+    except subprocess.CalledProcessError:
+        sys.exit("The pins of requirements/*.txt cannot be checked.")
+    if faults := [fault for target in targets for fault in find_faults(pylock, hashes, target)]:
+        sys.exit("\n".join(faults))
+    click.echo(f"{len(pylock.packages)} pins have a wheel wherever they apply: {', '.join(map(str, targets))}.")
+
+
+if __name__ == "__main__":
+    main()
