@@ -51,10 +51,11 @@ def _unwrapped(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv
         yield address.ipv4_mapped
     elif address in _NAT64:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
+    elif address.sixtofour is not None:
+        # Whether 2002::/16 itself is global depends on the version of Python; the IPv4 address inside decides.
+        yield address.sixtofour
     else:
         yield address
-        if address.sixtofour is not None:
-            yield address.sixtofour
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:

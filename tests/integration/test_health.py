@@ -88,6 +88,7 @@ def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> No
 
     async def live() -> None:
         beat = asyncio.create_task(found.beat_for_ever())
+        await asyncio.sleep(0)  # lets the task start: `to_thread` need not yield to the loop since Python 3.14
         await asyncio.to_thread(until, lambda: not of(found).ills)
         watcher = threading.Thread(target=lambda: seen.append(until(lambda: of(found).ills)))
         watcher.start()

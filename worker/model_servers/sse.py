@@ -13,6 +13,9 @@ LINE_LIMIT = 8 * 1024 * 1024
 # Of an answer in one piece.
 BODY_LIMIT = 64 * 1024 * 1024
 
+# Levels of objects and arrays; orjson has the same limit. That of the json module depends on the version of Python.
+NESTING_LIMIT = 1024
+
 # What `feed` gives for `data: [DONE]`.
 DONE: Final = object()
 
@@ -134,7 +137,20 @@ def _loads(data: bytes) -> Any:
         pass
     try:
         found = json.loads(data.decode(errors="replace"), strict=False)
+        if _is_nested_too_deeply(found):
+            raise errors.Refused("The model server sent JSON that is nested too deeply.")
         text = json.dumps(found, ensure_ascii=False)
         return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except (ValueError, RecursionError) as error:
         raise errors.Refused("The model server sent something that is not JSON.") from error
+
+
+def _is_nested_too_deeply(value: object) -> bool:
+    """Whether there are more than `NESTING_LIMIT` levels, found without recursion."""
+    level = [value]
+    for _ in range(NESTING_LIMIT + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    return True
