@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up demo examples test check measures chaos long bench format pins pins-check clean
+.PHONY: help up demo examples test check measures chaos long bench compare format pins pins-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -40,6 +40,9 @@ long: .venv/.dev-installed  ## the other long suites: ten minutes of mixed fault
 
 bench: .venv/.bench-installed  ## how close each path is to what this machine can do; QUICK=1 for three minutes
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+compare: .venv/.bench-installed  ## HEAD against BASE=commit, measured by turns; fails if a row is worse; QUICK=1 for ten minutes
+	@$(BIN)/python -m bench.compare $(if $(QUICK),--quick) $(BASE)
 
 format: .venv/.dev-installed  ## rewrite files as ruff formats them
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,9 +1,11 @@
 """`make bench`: measures floors and paths, prints a table, writes `bench/report.json` and plots beside it."""
 
+import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,7 +13,6 @@ from rich.console import Console
 
 from bench import load, machine, plots, report
 from bench.deployment import Deployment
-from bench.machine import Machine
 from bench.rows import (
     cancel,
     completions,
@@ -61,8 +62,9 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
         console.width = 150
     began_at = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    with machine.running_in(FOLDER) as servers:
-        run = _run(servers, console, quick=quick, only=only or _default(quick=quick))
+    sizes = QUICK if quick else FULL
+    with prepared(FOLDER, sizes, console.print) as run:
+        _measure(run, quick=quick, only=only or _default(quick=quick))
     if not run.failed:  # else the logs are left for a look
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - began_at
@@ -79,27 +81,33 @@ def _default(*, quick: bool) -> tuple[str, ...]:
     return tuple(name for name in MEASURES if not quick or name not in LONG)
 
 
-def _run(servers: Machine, console: Console, *, quick: bool, only: tuple[str, ...]) -> Run:
-    sizes = QUICK if quick else FULL
-    web_port, relay_port = ports.free(), ports.free()
-    servers.program("floor-web", "bench.floors.web", str(web_port), port=web_port)
-    servers.program("floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port)
-    with Deployment(servers, "bench", 1, models(sizes)) as deployment:
-        deployment.start("api", "sweeper")
-        run = Run(sizes, servers, deployment, web_port, relay_port, console.print)
-        began_at = time.monotonic()
-        for name in only:
-            console.print(name)
-            measured_at = time.monotonic()
-            try:
-                MEASURES[name](run)
-            except (load.Failed, TimeoutError) as error:  # the others are worth knowing all the same
-                console.print(f"  {error}")
-                run.failed.append(name)
-            run.took_s[name] = round(time.monotonic() - measured_at)
-            # A run that is cut off leaves what it had.
-            report.write(run, quick=quick, seconds=time.monotonic() - began_at)
-    return run
+@contextmanager
+def prepared(folder: Path, sizes: Sizes, say: Callable[[str], None]) -> Iterator[Run]:
+    """A run on servers of its own, with floors, an API and a sweeper started; all data is in the folder."""
+    with machine.running_in(folder) as servers:
+        web_port, relay_port = ports.free(), ports.free()
+        servers.program("floor-web", "bench.floors.web", str(web_port), port=web_port)
+        servers.program("floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port)
+        with Deployment(servers, "bench", 1, models(sizes)) as deployment:
+            deployment.start("api", "sweeper")
+            run = Run(sizes, servers, deployment, web_port, relay_port, say)
+            with contextlib.closing(run):
+                yield run
+
+
+def _measure(run: Run, *, quick: bool, only: tuple[str, ...]) -> None:
+    began_at = time.monotonic()
+    for name in only:
+        run.say(name)
+        measured_at = time.monotonic()
+        try:
+            MEASURES[name](run)
+        except (load.Failed, TimeoutError) as error:  # the others are worth knowing all the same
+            run.say(f"  {error}")
+            run.failed.append(name)
+        run.took_s[name] = round(time.monotonic() - measured_at)
+        # A run that is cut off leaves what it had.
+        report.write(run, quick=quick, seconds=time.monotonic() - began_at)
 
 
 def models(sizes: Sizes) -> list[str]:

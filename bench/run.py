@@ -1,9 +1,11 @@
 """What the rows of one run share: how large it is, what it runs on, and what it found besides rows."""
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench import cpu, load
 from bench.deployment import Deployment
@@ -11,6 +13,8 @@ from bench.machine import Machine
 from bench.targets import Row
 
 T = TypeVar("T")
+# Figures of requests, and the processor time of each in microseconds by process.
+Slice = tuple[load.Figures, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,8 @@ class Run:
         took_s: seconds that each measure took, by its name.
         failed: measures that came to no end.
         curves: for the plots: of each, points by series.
+        floors_once: whether a floor is measured the first time only and that figure used from then on.
+        once_s: seconds spent so far on what is done only the first time.
     """
 
     sizes: Sizes
@@ -126,6 +132,10 @@ class Run:
     failed: list[str] = field(default_factory=list)
     curves: dict[str, dict[str, list[tuple[float, ...]]]] = field(default_factory=dict)
     took_s: dict[str, int] = field(default_factory=dict)
+    floors_once: bool = False
+    once_s: float = 0
+    _kept: dict[str, Any] = field(default_factory=dict)
+    _opened: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def add(self, row: Row) -> None:
         """Add a row, and say what it says."""
@@ -138,6 +148,26 @@ class Run:
         processes = sorted({process for one in each for process in one})
         self.cpu_us[name] = {process: round(median(one.get(process, 0) for one in each)) for process in processes}
 
+    def once(self, name: str, make: Callable[[], contextlib.AbstractContextManager[T]]) -> T:
+        """What `make` gives, entered the first time and kept until `close`: for preparations that take long."""
+        if name not in self._kept:
+            began_at = time.monotonic()
+            self._kept[name] = self._opened.enter_context(make())
+            self.once_s += time.monotonic() - began_at
+        kept: T = self._kept[name]
+        return kept
+
+    def close(self) -> None:
+        """Close what `once` keeps."""
+        self._kept.clear()
+        self._opened.close()
+
+    def floor(self, name: str, measure: Callable[[], T]) -> Callable[[], T]:
+        """A floor for `interleaved`: measured each time, or once if the run asks for that."""
+        if not self.floors_once:
+            return measure
+        return lambda: self.once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))
+
     def interleaved(self, *, times: int | None = None, **measures: Callable[[], T]) -> dict[str, list[T]]:
         """What each measure finds, each measured in turn, as often as there are repetitions."""
         found: dict[str, list[T]] = {name: [] for name in measures}
@@ -148,7 +178,7 @@ class Run:
 
     def requests(
         self, port: int, payloads: list[str], connections: int, pids: Mapping[str, int], *, seconds: float | None = None
-    ) -> tuple[load.Figures, dict[str, float]]:
+    ) -> Slice:
         """One slice of requests, and the processor time of each, in microseconds by process."""
         sizes = self.sizes
         spec = load.Requests(port, payloads, connections, seconds=seconds or sizes.slice_s, warm_s=sizes.warm_s)

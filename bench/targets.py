@@ -35,8 +35,10 @@ def _at_most(limit: float, unit: str, floor_unit: str = "") -> Target:
 
 TARGETS = {
     "poll": _at_least(0.6, "x a bare Flask GET's requests/s", "requests/s"),
+    "poll p50, 1 client": _at_most(2, "x a bare Flask GET's p50", "ms"),
     "submit": _at_least(0.35, "x a bare, parsing Flask POST's requests/s", "requests/s"),
     "submit p99": _at_most(5, "p99 / p50 at 64 clients", "ms, p50"),
+    "submit p50, 1 client": _at_most(6, "x a bare, parsing Flask POST's p50", "ms"),
     "completions": _at_least(0.25, "x a Celery no-op's tasks/s", "tasks/s"),
     "pickup": _at_most(2, "x a Celery no-op's round trip, p50", "ms, p50"),
     "many at once: together": _at_least(1, "share in progress at one moment"),
@@ -62,11 +64,16 @@ class Row:
     Args:
         figures: of each repetition.
         floors: what it was measured beside, in each.
+        raw: the measured quantity itself, in each repetition, where `figures` are derived from it; else empty.
+            Two commits are compared by it. It improves in the same direction as the figures.
+        raw_unit: of `raw`.
     """
 
     name: str
     figures: Sequence[float]
     floors: Sequence[float] = ()
+    raw: Sequence[float] = ()
+    raw_unit: str = ""
 
     @property
     def target(self) -> Target:
@@ -80,6 +87,15 @@ class Row:
     def met(self) -> bool:
         return self.target.met_by(self.figure)
 
+    @property
+    def measured(self) -> Sequence[float]:
+        """The measured quantity of each repetition: `raw`, or the figures where these are the quantity."""
+        return self.raw or self.figures
+
+    @property
+    def measured_unit(self) -> str:
+        return self.raw_unit if self.raw else self.target.unit
+
     def as_json(self) -> dict[str, Any]:
         """As `bench/report.json` has it."""
         return {
@@ -90,12 +106,17 @@ class Row:
             "floor": _short(median(self.floors)) if self.floors else None,
             "spread": [_short(min(self.figures)), _short(max(self.figures))],
             "unit": self.target.unit,
+            "raw": _short(median(self.measured)),
+            "raw_spread": [_short(min(self.measured)), _short(max(self.measured))],
+            "raw_unit": self.measured_unit,
+            "higher_is_better": self.target.at_least,
         }
 
 
 def ratios(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
-    """The row of figures that are each so many times the floor beside them."""
-    return Row(name, [value / floor for value, floor in zip(measured, floors, strict=True)], floors)
+    """The row of figures that are each so many times the floor beside them; the raw figures have the floor's unit."""
+    figures = [value / floor for value, floor in zip(measured, floors, strict=True)]
+    return Row(name, figures, floors, raw=measured, raw_unit=TARGETS[name].floor_unit)
 
 
 def _short(value: float) -> float:

@@ -12,7 +12,11 @@ _MODEL = "20-tokens-at-once"
 
 def measure(run: Run) -> None:
     """Add the row `completions`."""
-    found = run.interleaved(times=run.sizes.long_repetitions, floor=lambda: _tasks(run), path=lambda: _responses(run))
+    found = run.interleaved(
+        times=run.sizes.long_repetitions,
+        floor=run.floor("Celery tasks/s", lambda: _tasks(run)),
+        path=lambda: _responses(run),
+    )
     run.add(ratios("completions", [per_s for per_s, _ in found["path"]], [per_s for per_s, _ in found["floor"]]))
     run.note_cpu("Celery no-op", [each for _, each in found["floor"]])
     run.note_cpu("completion", [each for _, each in found["path"]])

@@ -1,6 +1,9 @@
 """What many responses cost: the same calls on two deployments, one with few stored and one with many."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from bench.deployment import Deployment
 from bench.fill import TEMPLATES, fill, templates, waiting
@@ -12,8 +15,35 @@ from bench.targets import ratios
 _UNFINISHED = "status in ('queued', 'in_progress')"
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """Two deployments that differ in how much they have stored."""
+
+    few: Deployment
+    many: Deployment
+
+
 def measure(run: Run) -> None:
-    """Add the rows `growth` and the curve of their cost, and note what a queue costs."""
+    """Add the rows `growth`; note the size of the database and, where `sizes.waiting` is not 0, what a queue costs."""
+    stored = run.once("growth", lambda: _filled(run))
+    few, many = stored.few, stored.many
+    found = run.interleaved(
+        few=run.floor("growth", lambda: _p50s(run, few)),
+        many=lambda: _p50s(run, many),
+        times=run.sizes.long_repetitions,
+    )
+    _note(run.curves["growth"], run.sizes.stored[-1], found["many"][-1])
+    for name in CALLS:
+        run.add(ratios(f"growth: {name}", [one[name] for one in found["many"]], [one[name] for one in found["few"]]))
+    ((size,),) = many.sql("select pg_size_pretty(pg_database_size(current_database()))")
+    run.beside[f"size of the database with {run.sizes.stored[-1]:,} responses"] = size
+    if run.sizes.waiting:
+        _queue(run, few)
+
+
+@contextmanager
+def _filled(run: Run) -> Iterator[_Stored]:
+    """Both deployments, filled; the curve of the cost has the points on the way there."""
     few_stored, *steps = run.sizes.stored
     models = sorted({*TEMPLATES})
     with Deployment(run.machine, "few", 2, models) as few, Deployment(run.machine, "many", 3, models) as many:
@@ -21,7 +51,7 @@ def measure(run: Run) -> None:
             deployment.start("api")
             templates(deployment)
             fill(deployment, few_stored)
-        curve: dict[str, list[tuple[float, ...]]] = {name: [] for name in CALLS}
+        curve = run.curves["growth"] = {name: [] for name in CALLS}
         _note(curve, few_stored, _p50s(run, few))
         for stored in steps:
             began_at = time.monotonic()
@@ -29,18 +59,7 @@ def measure(run: Run) -> None:
             run.say(f"  {stored:,} responses stored ({time.monotonic() - began_at:.0f} s)")
             if stored != steps[-1]:
                 _note(curve, stored, _p50s(run, many))
-        found = run.interleaved(
-            few=lambda: _p50s(run, few), many=lambda: _p50s(run, many), times=run.sizes.long_repetitions
-        )
-        _note(curve, steps[-1], found["many"][-1])
-        run.curves["growth"] = curve
-        for name in CALLS:
-            run.add(
-                ratios(f"growth: {name}", [one[name] for one in found["many"]], [one[name] for one in found["few"]])
-            )
-        ((size,),) = many.sql("select pg_size_pretty(pg_database_size(current_database()))")
-        run.beside[f"size of the database with {steps[-1]:,} responses"] = size
-        _queue(run, few)
+        yield _Stored(few, many)
 
 
 def _note(curve: dict[str, list[tuple[float, ...]]], count: int, found: dict[str, float]) -> None:

@@ -18,7 +18,9 @@ _SAMPLE_S = 0.25
 def measure(run: Run) -> None:
     """Add the rows `many at once`."""
     found = run.interleaved(
-        times=run.sizes.long_repetitions, floor=lambda: _straight(run), path=lambda: _through_us(run)
+        times=run.sizes.long_repetitions,
+        floor=run.floor("many, straight", lambda: _straight(run)),
+        path=lambda: _through_us(run),
     )
     path = found["path"]
     run.add(Row("many at once: together", [share for share, _, _, _, _ in path]))

@@ -1,8 +1,9 @@
 """Polls of finished responses, with a key, beside a bare Flask GET."""
 
+from bench import load
 from bench.deployment import Deployment, background
 from bench.load import wire
-from bench.run import Run
+from bench.run import Run, Slice
 from bench.targets import ratios
 
 CONNECTIONS = 16
@@ -10,27 +11,36 @@ _MODEL = "20-tokens-at-once"
 
 
 def measure(run: Run) -> None:
-    """Add the row `poll`."""
+    """Add the rows `poll` and `poll p50, 1 client`."""
     payloads = polls(run.deployment, 100)
-    floor = {"api": run.machine.pids["floor-web"]}
-    found = run.interleaved(
-        floor=lambda: run.requests(run.web_port, [wire.get("/")], CONNECTIONS, floor),
-        path=lambda: run.requests(run.deployment.port, payloads, CONNECTIONS, run.deployment.pids),
-    )
-    run.add(
-        ratios(
-            "poll", [figures.per_s for figures, _ in found["path"]], [figures.per_s for figures, _ in found["floor"]]
-        )
-    )
+    found = _beside(run, payloads, CONNECTIONS, run.sizes.slice_s)
+    path, floor = ([figures.per_s for figures, _ in found[name]] for name in ("path", "floor"))
+    run.add(ratios("poll", path, floor))
     run.note_cpu("bare GET", [each for _, each in found["floor"]])
     run.note_cpu("poll", [each for _, each in found["path"]])
+    found = _beside(run, payloads, 1, run.sizes.slice_s / 2)
+    path, floor = ([figures.p50_ms for figures, _ in found[name]] for name in ("path", "floor"))
+    run.add(ratios("poll p50, 1 client", path, floor))
+
+
+def _beside(run: Run, payloads: list[str], connections: int, seconds: float) -> dict[str, list[Slice]]:
+    """Slices of polls, each beside one of the bare GET."""
+    web = {"api": run.machine.pids["floor-web"]}
+    gets = [wire.get("/")]
+    return run.interleaved(
+        floor=run.floor(
+            f"bare GET, {connections}", lambda: run.requests(run.web_port, gets, connections, web, seconds=seconds)
+        ),
+        path=lambda: run.requests(run.deployment.port, payloads, connections, run.deployment.pids, seconds=seconds),
+    )
 
 
 def polls(deployment: Deployment, count: int) -> list[str]:
-    """Requests for so many responses that were run to their end; afterwards no worker runs."""
+    """Requests for so many responses that were run to their end; afterwards there are no others, and no worker runs."""
+    deployment.forget()
     deployment.start("worker")
-    for _ in range(count):
-        deployment.call("POST", "/responses", background(_MODEL))
+    payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
+    load.run(load.Requests(deployment.port, [payload], connections=4, count=count))
     deployment.wait_until_ended(count)
     deployment.stop("worker")
     ids = deployment.sql("select id from responses where status = 'completed'")

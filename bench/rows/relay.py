@@ -20,17 +20,17 @@ def measure(run: Run) -> None:
     run.deployment.start("worker")
     ours(run, _SLOW, 3, 1)
     found = run.interleaved(
-        floor=lambda: _theirs(run.machine.models.port, _SLOW, run.sizes.trips // 2, 1).p50_ms,
+        floor=run.floor("first token", lambda: _theirs(run.machine.models.port, _SLOW, run.sizes.trips // 2, 1).p50_ms),
         path=lambda: ours(run, _SLOW, run.sizes.trips // 2, 1).p50_ms,
     )
     more = [ours - theirs for ours, theirs in zip(found["path"], found["floor"], strict=True)]
-    run.add(Row("first token", more, found["floor"]))
+    run.add(Row("first token", more, found["floor"], raw=found["path"], raw_unit="ms, p50"))
     fast = f"{run.sizes.stream_tokens}-tokens-every-{EVERY_MS}ms"
     count = run.sizes.streams
     costs: list[dict[str, float]] = []
     found = run.interleaved(
-        floor=lambda: _per_s(_theirs(run.relay_port, fast, count, count)),
-        straight=lambda: _per_s(_theirs(run.machine.models.port, fast, count, count)),
+        floor=run.floor("relay", lambda: _per_s(_theirs(run.relay_port, fast, count, count))),
+        straight=run.floor("straight", lambda: _per_s(_theirs(run.machine.models.port, fast, count, count))),
         path=lambda: _per_s(_costed(run, costs, lambda: ours(run, fast, count, count))),
     )
     run.add(ratios("relay", found["path"], found["floor"]))

@@ -6,7 +6,7 @@ No worker runs: one that is said to be there has room for all, so that each subm
 from bench import load
 from bench.deployment import Deployment, background
 from bench.load import wire
-from bench.run import Run
+from bench.run import Run, Slice
 from bench.targets import Row, ratios
 
 CONNECTIONS = 64
@@ -15,25 +15,36 @@ _SLOTS = 10_000_000
 
 
 def measure(run: Run) -> None:
-    """Add the rows `submit` and `submit p99`."""
-    body = background(_MODEL, "Say something about the weather in a few words. " * 8)
-    deployment = run.deployment
-    payloads = [wire.post("/v1/responses", body, deployment.key)]
-    floor = {"api": run.machine.pids["floor-web"]}
-    found = run.interleaved(
-        floor=lambda: run.requests(run.web_port, [wire.post("/", body)], CONNECTIONS, floor),
-        path=lambda: submits(run, deployment, payloads, CONNECTIONS),
-    )
-    path = [figures for figures, _ in found["path"]]
-    run.add(ratios("submit", [one.per_s for one in path], [figures.per_s for figures, _ in found["floor"]]))
-    run.add(Row("submit p99", [one.p99_ms / one.p50_ms for one in path], [one.p50_ms for one in path]))
+    """Add the rows `submit`, `submit p99` and `submit p50, 1 client`."""
+    run.deployment.stop("worker")
+    found = _beside(run, CONNECTIONS, run.sizes.slice_s)
+    path, floor = ([figures for figures, _ in found[name]] for name in ("path", "floor"))
+    run.add(ratios("submit", [one.per_s for one in path], [one.per_s for one in floor]))
+    p50s, p99s = [one.p50_ms for one in path], [one.p99_ms for one in path]
+    run.add(Row("submit p99", [p99 / p50 for p99, p50 in zip(p99s, p50s, strict=True)], p50s, raw=p99s, raw_unit="ms"))
     run.note_cpu("bare POST", [each for _, each in found["floor"]])
     run.note_cpu("submit", [each for _, each in found["path"]])
+    found = _beside(run, 1, run.sizes.slice_s / 2)
+    path, floor = ([figures for figures, _ in found[name]] for name in ("path", "floor"))
+    run.add(ratios("submit p50, 1 client", [one.p50_ms for one in path], [one.p50_ms for one in floor]))
+
+
+def _beside(run: Run, connections: int, seconds: float) -> dict[str, list[Slice]]:
+    """Slices of submits, each beside one of the bare POST."""
+    body = background(_MODEL, "Say something about the weather in a few words. " * 8)
+    web = {"api": run.machine.pids["floor-web"]}
+    bare, posts = [wire.post("/", body)], [wire.post("/v1/responses", body, run.deployment.key)]
+    return run.interleaved(
+        floor=run.floor(
+            f"bare POST, {connections}", lambda: run.requests(run.web_port, bare, connections, web, seconds=seconds)
+        ),
+        path=lambda: submits(run, run.deployment, posts, connections, seconds=seconds),
+    )
 
 
 def submits(
     run: Run, deployment: Deployment, payloads: list[str], connections: int, *, seconds: float | None = None
-) -> tuple[load.Figures, dict[str, float]]:
+) -> Slice:
     """One slice of submits, each of which was rung; afterwards they are gone.
 
     Raises:

@@ -123,6 +123,14 @@ def test_processor_time_of_children_is_counted_while_they_live_and_afterwards() 
     assert spent.each_us(10)["parent"] >= 25_000
 
 
+KEYS = {"name", "ratio", "target", "met", "floor", "spread", "unit"} | {
+    "raw",
+    "raw_spread",
+    "raw_unit",
+    "higher_is_better",
+}
+
+
 def a_run(rows: list[Row]) -> Run:
     """What a run found, without what it ran on."""
     return Run(QUICK, None, None, 0, 0, lambda _: None, rows)  # type: ignore[arg-type]
@@ -137,10 +145,20 @@ def test_a_report_has_a_row_for_every_target_in_the_form_that_is_promised(tmp_pa
     rows = json.loads(path.read_text())["rows"]
     assert [row["name"] for row in rows] == list(TARGETS)
     for row in rows:
-        assert set(row) == {"name", "ratio", "target", "met", "floor", "spread", "unit"}
+        assert set(row) == KEYS
+        assert (row["raw"], row["raw_spread"], row["raw_unit"]) == (2, [1, 3], TARGETS[row["name"]].floor_unit)
         assert (row["ratio"], row["floor"], row["spread"]) == (2, 1, [1, 3])
         assert row["target"] == TARGETS[row["name"]].limit
         assert row["met"] == TARGETS[row["name"]].met_by(2)
+
+
+def test_a_row_has_the_measured_quantity_beside_the_figure_that_is_held_against_the_target() -> None:
+    derived = Row("submit p99", [2.0, 3.0], raw=[90.0, 120.0], raw_unit="ms").as_json()
+    itself = Row("cancel p50", [8.0, 9.0, 7.0]).as_json()
+
+    assert (derived["ratio"], derived["raw"], derived["raw_spread"], derived["raw_unit"]) == (2.5, 105, [90, 120], "ms")
+    assert (itself["raw"], itself["raw_unit"]) == (8, TARGETS["cancel p50"].unit)
+    assert (derived["higher_is_better"], ratios("poll", [2.0], [1.0]).as_json()["higher_is_better"]) == (False, True)
 
 
 def test_every_target_is_measured_by_a_row() -> None:

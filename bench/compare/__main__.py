@@ -1,0 +1,67 @@
+"""`make compare`: checks out two commits, measures them by turns, and fails if the newer one is worse."""
+
+import sys
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+
+from bench.compare import report, trees
+from bench.compare.budget import Budget
+from bench.compare.comparison import Comparison
+from bench.compare.rounds import BASE, HEAD
+from bench.compare.trees import Refused, Repository, Tree
+from local import packages
+
+FOLDER = packages.ROOT / ".bench-compare"
+MINUTES = {"quick": 10, "full": 45}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="In ten minutes instead of 45: smaller measurements, and fewer of them.")
+@click.option("--only", multiple=True, help="Only this measure of the benchmark; may be repeated.")
+@click.option("--head", "head_revision", default="HEAD", help="The commit that is compared with BASE; default: HEAD.")
+@click.argument("base_revision", metavar="BASE")
+def main(base_revision: str, head_revision: str, only: tuple[str, ...], *, quick: bool) -> None:
+    """Compare the benchmarks of two commits; the exit status is 1 if HEAD is worse or something failed."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 170
+    size = "quick" if quick else "full"
+    budget = Budget(60 * MINUTES[size])
+    repository = Repository(packages.ROOT)
+    try:
+        base = repository.tree(BASE, base_revision, FOLDER / BASE)
+        head = repository.tree(HEAD, head_revision, FOLDER / HEAD)
+        with trees.sole_use(FOLDER), repository.checked_out(base, head):
+            for tree in (base, head):
+                trees.install(tree)
+            console.print(f"Both trees installed in {budget.spent:.0f} s.")
+            pair = {BASE: base, HEAD: head}
+            outcome = Comparison(pair, size, budget, FOLDER, _printer(console)).run(only)
+    except Refused as refused:
+        raise click.ClickException(str(refused)) from refused
+    outcome.notes += _notes(repository, base, head)
+    report.show(base, head, outcome, console)
+    report.write(base, head, outcome, quick=quick, seconds=budget.spent)
+    console.print(f"{budget.spent:.0f} s. Written: {report.PATH.relative_to(packages.ROOT)}")
+    if not outcome.good:
+        sys.exit(1)
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, markup=False)
+
+
+def _notes(repository: Repository, base: Tree, head: Tree) -> list[str]:
+    """What a reader of the figures should know about the trees."""
+    notes = []
+    if changed := repository.changed(base, head, "bench"):
+        notes.append(f"The benchmark itself differs between the trees: {', '.join(changed)}")
+    if repository.uncommitted():
+        notes.append("Uncommitted changes of the checkout were not measured.")
+    return notes
+
+
+if __name__ == "__main__":
+    main()
