@@ -38,7 +38,7 @@ TARGETS = {
     "poll p50, 1 client": _at_most(2, "x a bare Flask GET's p50", "ms"),
     "submit": _at_least(0.35, "x a bare, parsing Flask POST's requests/s", "requests/s"),
     "submit p99": _at_most(5, "p99 / p50 at 64 clients", "ms, p50"),
-    "submit p50, 1 client": _at_most(6, "x a bare, parsing Flask POST's p50", "ms"),
+    "submit p50, 1 client": _at_most(4, "x a bare, parsing Flask POST's p50", "ms"),
     "completions": _at_least(0.25, "x a Celery no-op's tasks/s", "tasks/s"),
     "pickup": _at_most(2, "x a Celery no-op's round trip, p50", "ms, p50"),
     "many at once: together": _at_least(1, "share in progress at one moment"),

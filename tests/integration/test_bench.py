@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import cpu, fill, load, machine, mixed, report, shapes, soak
+from bench import cpu, fill, load, machine, report, shapes
 from bench.__main__ import models as models_of
 from bench.deployment import Deployment
 from bench.footprint import Footprint
@@ -20,6 +20,8 @@ from bench.load import Requests, Streams, wire
 from bench.machine import ModelServer
 from bench.rows import faults, memory, scale
 from bench.run import QUICK, Run
+from bench.soak import __main__ as soak
+from bench.soak import mixed
 from bench.targets import TARGETS, Row, ratios
 from local import child, ports
 from local.home import Home

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,14 +14,15 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from bench import cpu, footprint, load, machine, report, trend
+from bench import cpu, footprint, load, machine, report
 from bench.deployment import Deployment, background
 from bench.footprint import Footprint
 from bench.load import wire
-from bench.mixed import MODEL, MODELS, Mixed
+from bench.soak import trend
+from bench.soak.mixed import MODEL, MODELS, Mixed
 from local import packages
 
-PATH = Path(__file__).with_name("soak.json")
+PATH = report.PATH.with_name("soak.json")
 FOLDER = packages.ROOT / ".bench-soak"
 EVERY_S = 5.0
 # Of the time: caches fill, pools and threads are made.
