@@ -1,5 +1,6 @@
 """Processor time of processes and all their children, between two instants."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -37,10 +38,22 @@ def _spent(pid: int) -> float:
     total = 0.0
     for member in family:
         try:
-            total += sum(member.cpu_times()[:4])
-        except psutil.NoSuchProcess:
+            total += _own(member.pid) + sum(member.cpu_times()[2:4])
+        except (psutil.NoSuchProcess, OSError):
             continue
     return total
+
+
+def _own(pid: int) -> float:
+    """Seconds of a process itself, threads that ended included. Linux only.
+
+    This is the process's POSIX clock, as `clock_getcpuclockid` names it, in nanoseconds. The times in /proc are cut to
+    steps of 10 ms, for each process anew, which is much where two dozen processes share a short measurement.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def memory_mb(pid: int) -> float:
