@@ -1,12 +1,10 @@
 """The load generator: a process of its own that makes requests over raw sockets and says how long each took."""
 
-import subprocess
-import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-import orjson
-
-from local import packages
+from bench.load.generator import GENERATOR
 
 # A run that has not ended so long after its own time is stuck.
 _LATE_S = 120
@@ -92,24 +90,26 @@ class Failed(Exception):
 
 
 def run(spec: Requests | Streams) -> Figures:
-    """Make the requests in a process of their own.
+    """Make the requests in a process that does nothing else.
 
     Raises:
         Failed: not all answers were good, or the generator itself failed.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
-        input=orjson.dumps(asdict(spec)),
-        stdout=subprocess.PIPE,
-        cwd=packages.ROOT,
-        check=False,
-        timeout=spec.seconds + _LATE_S,
-    )
-    if done.returncode != 0:
-        raise Failed(f"The load generator ended with status {done.returncode}.")
-    figures = Figures(**orjson.loads(done.stdout))
+    figures = Figures(**generate(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
         raise Failed(f"{figures.count} good answers, and of the others: {figures.errors}")
+    return figures
+
+
+def generate(spec: Mapping[str, object], seconds: float) -> dict[str, Any]:
+    """The figures that a load generator process writes for a load, by the names of their dataclass.
+
+    Raises:
+        Failed: the generator itself failed.
+    """
+    figures = GENERATOR.run(spec, seconds + _LATE_S)
+    if figures is None:
+        raise Failed("The load generator ended.")
     return figures
 
 

@@ -1,4 +1,4 @@
-"""Reads what to do from standard input, does it, and writes what it came to, both as JSON."""
+"""Reads loads from standard input, runs each, and writes what it came to, both as JSON, one a line."""
 
 import asyncio
 import os
@@ -9,31 +9,39 @@ from typing import Any
 import orjson
 import uvloop
 
+from bench.load.mixing import Mixing
 from bench.load.requests import Loop
 from bench.load.streams import Reading
 
 
 async def _run(spec: dict[str, Any]) -> dict[str, Any]:
     began_at = time.process_time()
+    kind = spec.pop("kind")
+    found = await Mixing(**spec).figures() if kind == "mix" else await _requests(kind, spec)
+    return found | {"cpu_s": time.process_time() - began_at}
+
+
+async def _requests(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     kinds: dict[str, type[Loop | Reading]] = {"requests": Loop, "streams": Reading}
-    kind = kinds[spec.pop("kind")]
     spec["payloads"] = [payload.encode("latin-1") for payload in spec["payloads"]]
-    load = kind(**spec)
+    load = kinds[kind](**spec)
     # One by one: where hundreds come together, a server may turn some away.
     for _ in range(load.connections):
         await asyncio.get_running_loop().create_connection(load.connection, "127.0.0.1", load.port)
     await load.over
-    return load.figures() | {"cpu_s": time.process_time() - began_at}
+    figures = load.figures()
+    figures["latencies_ms"].sort()
+    return figures
 
 
 def main() -> None:
-    """One run."""
-    figures = uvloop.run(_run(orjson.loads(sys.stdin.buffer.read())))
-    figures["latencies_ms"].sort()
-    # Where the loop has left the pipe without blocking, what does not fit into it at once is lost.
-    os.set_blocking(sys.stdout.fileno(), True)
-    sys.stdout.buffer.write(orjson.dumps(figures))
-    sys.stdout.buffer.flush()
+    """One load after the other, until standard input ends."""
+    for line in sys.stdin.buffer:
+        figures = uvloop.run(_run(orjson.loads(line)))
+        # Where the loop has left the pipe without blocking, what does not fit into it at once is lost.
+        os.set_blocking(sys.stdout.fileno(), True)
+        sys.stdout.buffer.write(orjson.dumps(figures) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 main()

@@ -19,6 +19,7 @@ class Reading:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: Counter[str] = Counter()
         self._payloads = payloads[::-1]
+        self._unopened = self.connections
         self._left = len(payloads)
         self._firsts: list[float] = []
         self._tokens = 0
@@ -28,6 +29,8 @@ class Reading:
         asyncio.get_running_loop().call_later(seconds, self._late)
 
     def connection(self) -> "Connection":
+        """One of the first `connections`; what takes the place of one that ended is opened here."""
+        self._unopened -= 1
         return Connection(self, self._payloads.pop())
 
     def ended(self, first_s: float | None, tokens: int) -> None:
@@ -39,9 +42,9 @@ class Reading:
             self._firsts.append(first_s)
             self._tokens += tokens
             self._ended_at = time.perf_counter()
-        if self._payloads:
+        if len(self._payloads) > self._unopened:
             loop = asyncio.get_running_loop()
-            connection = self.connection()
+            connection = Connection(self, self._payloads.pop())
             opening = loop.create_task(loop.create_connection(lambda: connection, "127.0.0.1", self.port))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)

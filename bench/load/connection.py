@@ -1,0 +1,71 @@
+"""A kept HTTP/1.1 connection of the load generator, for coroutines that read what they are answered."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+
+
+class Unexpected(Exception):
+    """An answer is not what the client expects; the text says what it is, without anything that varies."""
+
+
+class Connection:
+    """One request after the other over one TCP connection, which is opened again after the server closed it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another one."""
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
+
+    async def request(self, payload: bytes) -> bytes:
+        """The body that a whole HTTP request is answered with; raises as `pieces` does."""
+        return b"".join([piece async for piece in self.pieces(payload)])
+
+    async def pieces(self, payload: bytes) -> AsyncIterator[bytes]:
+        """The body of an answer, piece by piece as the server sends it.
+
+        Raises:
+            Unexpected: the status is not 200, or the length of the body is not given.
+            OSError, asyncio.IncompleteReadError: the connection broke.
+        """
+        reader, writer = await self._opened()
+        writer.write(payload)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        body = _chunks(reader) if _CHUNKED.search(head) else _whole(reader, int(length[1]) if length else None)
+        if head[9:12] != b"200":
+            raise Unexpected(f"status {head[9:12].decode('latin-1')}")
+        async for piece in body:
+            yield piece
+        if _CLOSE.search(head):
+            self.close()
+
+    async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._reader is None or self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self._reader, self._writer
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while True:
+        size = int(await reader.readuntil(b"\r\n"), 16)
+        chunk = await reader.readexactly(size + 2)
+        if not size:
+            return
+        yield chunk[:-2]
+
+
+async def _whole(reader: asyncio.StreamReader, length: int | None) -> AsyncIterator[bytes]:
+    if length is None:
+        raise Unexpected("no length")
+    yield await reader.readexactly(length)

@@ -1,0 +1,61 @@
+"""The load generator process, kept from one load to the next: to start it takes as long as a short load."""
+
+import atexit
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from local import packages
+
+
+class Generator:
+    """A process that runs loads one after the other; started with the first load, and again after a failure."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, spec: Mapping[str, object], within_s: float) -> dict[str, Any] | None:
+        """What a load came to; None if the process ended, as it does when the load takes longer than `within_s`."""
+        process = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        deadline = threading.Timer(within_s, process.kill)
+        deadline.start()
+        try:
+            process.stdin.write(orjson.dumps(spec) + b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        finally:
+            deadline.cancel()
+        if not line:
+            self.close()
+            return None
+        figures: dict[str, Any] = orjson.loads(line)
+        return figures
+
+    def close(self) -> None:
+        """End the process; it ends by itself once its standard input is closed."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.load"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=packages.ROOT,
+            )
+        return self._process
+
+
+GENERATOR = Generator()
+atexit.register(GENERATOR.close)
