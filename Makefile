@@ -38,7 +38,7 @@ long: .venv/.dev-installed  ## the other long suites: ten minutes of mixed fault
 	@$(BIN)/python -m pytest tests/chaos -m long --ignore tests/chaos/test_scenarios.py \
 		--ignore tests/chaos/test_faults.py --ignore tests/chaos/test_kills.py
 
-bench: .venv/.bench-installed  ## how close each path is to what this machine can do; QUICK=1 for three minutes
+bench: .venv/.bench-installed  ## how close each path is to what this machine can do; QUICK=1 for four minutes
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 compare: .venv/.bench-installed  ## HEAD against BASE=commit, measured by turns; fails if a row is worse; QUICK=1 for ten minutes

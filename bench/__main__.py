@@ -29,6 +29,7 @@ from bench.rows import (
     submit,
 )
 from bench.run import FULL, QUICK, Run, Sizes
+from bench.whole import measures as whole
 from local import packages, ports
 
 # What `--quick` leaves out.
@@ -49,11 +50,12 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "scale": scale.measure,
     "growth": growth.measure,
     "faults": faults.measure,
+    **whole.MEASURES,
 }
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Less of everything, in three minutes: for a first look.")
+@click.option("--quick", is_flag=True, help="Less of everything, in four minutes: for a first look.")
 @click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="Only these; may be repeated.")
 def main(*, quick: bool, only: tuple[str, ...]) -> None:
     """Say how close each path is to what this machine can do."""

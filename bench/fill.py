@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import psycopg
 from psycopg import sql
@@ -20,6 +21,13 @@ _PROJECTS = 4
 _TIERS = ("no-limit", "default", "flex")
 # How the copies' IDs are made: 48 hex digits like ours, the first 12 of the time.
 _HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || substr(md5('more' || n), 1, 4)"
+
+
+class Stored(Protocol):
+    """What keeps responses in a database of its own."""
+
+    @property
+    def database_url(self) -> str: ...
 
 
 def templates(deployment: Deployment) -> None:
@@ -53,7 +61,7 @@ def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATE
     copies(deployment, originals, _WAITING_FROM, end, _WAITING_SPREAD)
 
 
-def copies(deployment: Deployment, originals: Sequence[str], first: int, end: int, spread: str) -> None:
+def copies(deployment: Stored, originals: Sequence[str], first: int, end: int, spread: str) -> None:
     """Add copies of some responses, with their events, attempts and items, numbered from `first` to before `end`.
 
     Tables are filled, vacuumed and analyzed over two connections, one for the events, which are most of the bytes.
@@ -69,7 +77,7 @@ def copies(deployment: Deployment, originals: Sequence[str], first: int, end: in
 
 
 def _copy(
-    deployment: Deployment, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
+    deployment: Stored, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
 ) -> None:
     """Copy rows of tables. Triggers and foreign keys are left out: what is copied has passed them."""
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:

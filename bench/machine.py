@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import redis
@@ -16,6 +16,8 @@ from local.child import Child, Part, running
 from local.home import Home
 from local.postgres import Postgres
 from local.valkey import Valkey
+
+T = TypeVar("T")
 
 
 class Machine:
@@ -37,6 +39,10 @@ class Machine:
         child = self._children.enter_context(running(part, self.home))
         self.pids[part.name] = child.pid
         return child
+
+    def enter(self, context: contextlib.AbstractContextManager[T]) -> T:
+        """Enter a context that is left at the end of the benchmark, before the servers stop."""
+        return self._children.enter_context(context)
 
     def program(self, name: str, module: str, *arguments: str, port: int) -> None:
         """Start `python -m module ...` until the end, and wait until it answers at `port`."""

@@ -39,6 +39,14 @@ class Sizes:
         running: how many run,
         idle_streams: and how many of them are followed.
         processes: of the worker, or of the API, when it is measured what more of them bring.
+        whole_repetitions: of each measurement of the whole system; its memory is measured once.
+        whole_stored: finished responses that it holds all the time.
+        whole_slice_s: of one slice of mixed load on the whole system.
+        whole_per_s: responses that begin in a second with open arrival,
+        whole_arrivals_s: and for how long.
+        whole_polled: how many responses run while they are polled.
+        whole_running: how many run when memory is measured.
+        whole_streams: the most streams that are opened.
     """
 
     repetitions: int
@@ -59,6 +67,14 @@ class Sizes:
     running: int
     idle_streams: int
     processes: tuple[int, ...]
+    whole_repetitions: int
+    whole_stored: int
+    whole_slice_s: float
+    whole_per_s: float
+    whole_arrivals_s: float
+    whole_polled: int
+    whole_running: int
+    whole_streams: int
 
 
 FULL = Sizes(
@@ -80,6 +96,14 @@ FULL = Sizes(
     running=800,
     idle_streams=300,
     processes=(1, 2, 3),
+    whole_repetitions=3,
+    whole_stored=5000,
+    whole_slice_s=0.8,
+    whole_per_s=30,
+    whole_arrivals_s=3.0,
+    whole_polled=500,
+    whole_running=1000,
+    whole_streams=5000,
 )
 QUICK = Sizes(
     repetitions=3,
@@ -100,6 +124,14 @@ QUICK = Sizes(
     running=500,
     idle_streams=200,
     processes=(1, 2),
+    whole_repetitions=1,
+    whole_stored=5000,
+    whole_slice_s=0.4,
+    whole_per_s=30,
+    whole_arrivals_s=1.5,
+    whole_polled=500,
+    whole_running=1000,
+    whole_streams=5000,
 )
 
 

@@ -165,8 +165,9 @@ def test_a_row_has_the_measured_quantity_beside_the_figure_that_is_held_against_
 
 def test_every_target_is_measured_by_a_row() -> None:
     source = "".join(path.read_text() for path in (ROOT / "bench" / "rows").glob("*.py"))
+    elsewhere = ("growth: ", "whole: ")
 
-    assert [name for name in TARGETS if f'"{name}"' not in source and not name.startswith("growth: ")] == []
+    assert [name for name in TARGETS if f'"{name}"' not in source and not name.startswith(elsewhere)] == []
 
 
 def test_faults_are_taken_from_a_report_of_chaos_or_left_out_aloud(tmp_path: Path) -> None:

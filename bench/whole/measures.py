@@ -1,0 +1,16 @@
+"""The measures of group `whole`, by the names that the command line knows."""
+
+from collections.abc import Callable
+
+from bench.run import Run
+from bench.whole.rows import arrival, flower, latency, load, memory, polls, streams
+
+MEASURES: dict[str, Callable[[Run], None]] = {
+    "whole-load": load.measure,
+    "whole-flower": flower.measure,
+    "whole-arrival": arrival.measure,
+    "whole-latency": latency.measure,
+    "whole-streams": streams.measure,
+    "whole-polls": polls.measure,
+    "whole-memory": memory.measure,
+}

@@ -1,0 +1,98 @@
+"""One slice of load on the whole system: its figures, and the processor time of each part per response."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench import cpu, shapes
+from bench.load import mixes, wire
+from bench.load.mixes import Kind, Mix, MixFigures, Turn
+from bench.run import Run
+from bench.whole.config import Side
+from bench.whole.system import System
+
+_TEXT = "Say something about the weather in a few words. " * 8
+# Half of the clients' work is done in the background.
+MIXED: tuple[Kind, ...] = (
+    "background",
+    "foreground",
+    "background",
+    "stream",
+    "background",
+    "foreground",
+    "background",
+    "cancel",
+)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one slice came to.
+
+    Args:
+        ms: processor time per response, by part; only the parts of the system.
+        beside_ms: the same of the model server and the load generator.
+    """
+
+    figures: MixFigures
+    ms: dict[str, float]
+    beside_ms: dict[str, float]
+
+    @property
+    def total_ms(self) -> float:
+        """Processor time of all parts per response."""
+        return sum(self.ms.values())
+
+    @property
+    def all_us(self) -> dict[str, float]:
+        """Microseconds per response, by process."""
+        return {name: 1000 * ms for name, ms in (self.ms | self.beside_ms).items()}
+
+
+class Load:
+    """Clients of one project of the system.
+
+    Args:
+        kinds: what they do, in turn.
+    """
+
+    def __init__(self, run: Run, system: System, side: Side, kinds: Sequence[Kind] = MIXED) -> None:
+        self._run = run
+        self._system = system
+        self._key = system.keys[side.project]
+        self._turns = [Turn(kind, self._create(side, kind)) for kind in kinds]
+
+    def _create(self, side: Side, kind: Kind) -> str:
+        body = {
+            "model": side.hanging if kind == "cancel" else side.model,
+            "input": _TEXT,
+            "background": kind in {"background", "cancel"},
+            "stream": kind == "stream",
+        }
+        return wire.post("/v1/responses", body, self._key)
+
+    def closed(self, clients: int, seconds: float | None = None) -> Slice:
+        """So many clients, each with one response under way, for a slice of the run's size."""
+        return self._slice(seconds or self._run.sizes.whole_slice_s, clients=clients)
+
+    def open(self, per_s: float, seconds: float) -> Slice:
+        """Responses that begin at a fixed rate."""
+        return self._slice(seconds, rate_per_s=per_s)
+
+    def _slice(self, seconds: float, *, clients: int = 0, rate_per_s: float = 0) -> Slice:
+        system, models = self._system, self._run.machine.pids["models"]
+        mix = Mix(system.port, self._key, self._turns, shapes.MARK, seconds, clients=clients, rate_per_s=rate_per_s)
+        with cpu.spending(system.pids | {"models": models}) as spent:
+            figures = mixes.run(mix)
+        each = {name: 1000 * seconds / figures.responses for name, seconds in spent.seconds.items()}
+        beside = {"models": each.pop("models"), "load generator": 1000 * figures.cpu_s / figures.responses}
+        return Slice(figures, each, beside)
+
+
+def latencies(slices: Sequence[Slice]) -> str:
+    """p50 and p99 of each latency in milliseconds, medians of the slices, as text."""
+    found = [one.figures for one in slices]
+    return ", ".join(
+        f"{name} {median(one.ms(name, 0.5) for one in found):.0f} {median(one.ms(name, 0.99) for one in found):.0f}"
+        for name in found[0].latencies_ms
+    )

@@ -1,0 +1,14 @@
+"""The same answers without the system: straight from the model server, or through a bare relay (floor F2)."""
+
+from bench import load, shapes
+from bench.load import Figures, Streams, wire
+
+
+def chat(port: int, shape: str, count: int, clients: int) -> Figures:
+    """The figures of so many streams of Chat Completions from a port; latencies are those of the first token.
+
+    Raises:
+        load.Failed: a stream failed.
+    """
+    payload = wire.post("/v1/chat/completions", shapes.body(shape))
+    return load.run(Streams(port, [payload] * count, clients, marker=shapes.MARK, end="[DONE]"))

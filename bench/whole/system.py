@@ -1,0 +1,168 @@
+"""Every part that `make up` starts, as processes: started by the same commands, with the scripted model server."""
+
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import psycopg
+from pydantic import SecretStr
+
+from bench.machine import ModelServer
+from bench.whole import config
+from bench.whole.config import LIMITED, UNLIMITED
+from bench.whole.waiting import until
+from core.bootstrap import open_core
+from core.keys import new_secret
+from core.settings import PREFIX, Settings
+from local import ports, stack
+from local.child import Child, Part
+from local.edges import Edges
+from local.home import Home
+from local.postgres import Postgres
+from local.valkey import Valkey
+
+# More than any measurement has running at once; `make up` gives a worker 200.
+SLOTS = 1_200
+# In the order in which they start; they stop in the reverse order.
+SERVERS = ("postgres", "valkey")
+EDGES = ("api", "worker", "sweeper", "flower")
+
+
+class System:
+    """Postgres, Valkey, API, worker, sweeper and Flower on a data folder of their own; alive inside a `with`.
+
+    Settings differ from those of `make up` in ports, in the worker's slots and in a shorter drain.
+
+    Args:
+        models: the server of all models; nobody else may have requests open on it when responses are deleted.
+        paced: the shape of the models that pace their tokens.
+
+    Attributes:
+        home: the data folder.
+        port: of the API.
+        keys: API keys by project.
+    """
+
+    def __init__(self, home: Home, models: ModelServer, paced: str) -> None:
+        self.home = home
+        self._models = models
+        self.keys: dict[str, str] = {}
+        postgres, valkey = Postgres(home), Valkey(home)
+        file = home.run / "models.toml"
+        file.write_text(config.text(models.base_url, paced), encoding="utf-8")
+        self._settings = Settings(
+            home=home.path,
+            port=ports.free(),
+            flower_port=ports.free(),
+            config=file,
+            database_url=SecretStr(postgres.url),
+            redis_url=SecretStr(valkey.url),
+            api_key=SecretStr(new_secret()),
+            secret_key=SecretStr(new_secret()),
+            worker_slots=SLOTS,
+            drain_s=1,
+        )
+        self._edges = Edges(self._settings, self._env())
+        parts = [postgres.prepare(), valkey.prepare(), *self._edges.parts(workers=1)]
+        self._parts: dict[str, Part] = {part.name: part for part in parts}
+        self._children: dict[str, Child] = {}
+        self._postgres: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._kept_until = datetime.min.replace(tzinfo=UTC)
+
+    def _env(self) -> dict[str, str]:
+        own = {"HOME": self.home.path, "WORKER_SLOTS": SLOTS, "DRAIN_S": self._settings.drain_s}
+        return stack.exported(self._settings) | {PREFIX + name: str(value) for name, value in own.items()}
+
+    @property
+    def port(self) -> int:
+        return self._settings.port
+
+    @property
+    def database_url(self) -> str:
+        assert self._settings.database_url is not None
+        return self._settings.database_url.get_secret_value()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes of all parts that run, by the names of the parts."""
+        return {name: child.pid for name, child in self._children.items()}
+
+    def __enter__(self) -> Self:
+        try:
+            self.start(*SERVERS)
+            self._migrate()
+            with open_core(self._settings, connections=4) as core:
+                self.keys = {side.project: core.keys.create((), side.project) for side in (LIMITED, UNLIMITED)}
+            self.start(*EDGES)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._disconnect()
+        self.stop(*EDGES)
+        self.stop(*reversed(SERVERS))
+
+    def _migrate(self) -> None:
+        step = Child(self._edges.migration(), self.home)
+        try:
+            step.wait_until_done()
+        finally:
+            step.ask_to_stop()
+            step.wait_until_stopped()
+
+    def start(self, *names: str) -> None:
+        """Start parts at once, as many as do not run, and wait until all are ready."""
+        new = [name for name in names if name not in self._children]
+        for name in new:
+            self._children[name] = Child(self._parts[name], self.home)
+        for name in new:
+            self._children[name].wait_until_ready()
+
+    def stop(self, *names: str) -> None:
+        """Stop those of the parts that run, all at once."""
+        children = [self._children.pop(name) for name in names if name in self._children]
+        for child in children:
+            child.ask_to_stop()
+        for child in children:
+            child.wait_until_stopped()
+
+    def restart(self) -> None:
+        """Start all parts anew, so that their memory is that of processes that have done nothing yet."""
+        self._disconnect()
+        self.stop(*EDGES)
+        self.stop(*SERVERS)
+        self.start(*SERVERS)
+        self.start(*EDGES)
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows that a statement returns, over a connection of our own."""
+        if self._postgres is None:
+            self._postgres = psycopg.connect(self.database_url, autocommit=True)
+        cursor = self._postgres.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def _disconnect(self) -> None:
+        if self._postgres is not None:
+            self._postgres.close()
+        self._postgres = None
+
+    def count(self, status: str) -> int:
+        """How many responses have this status."""
+        return int(self.sql("select count(*) from responses where status = %s", status)[0][0])
+
+    def keep(self) -> None:
+        """Let all responses that are stored now stay when others are deleted."""
+        ((self._kept_until,),) = self.sql("select now()")
+        self._tidy()
+
+    def forget(self) -> None:
+        """Delete every response since `keep`; a worker drops runs whose response is gone with the next renewal."""
+        self.sql("delete from responses where created_at > %s", self._kept_until)
+        self.sql("delete from usage_ledger")
+        self._tidy()
+        until(lambda: not self._models.report()["open"], "end of the requests of deleted responses")
+
+    def _tidy(self) -> None:
+        for table in ("responses", "response_events", "attempts", "items", "usage_ledger"):
+            self.sql(f"vacuum (analyze, index_cleanup on) {table}")
