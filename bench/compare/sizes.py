@@ -14,9 +14,14 @@ SIZES: dict[str, Sizes] = {"quick": QUICK, "full": FULL}
 _NO_ROW = "no row"
 _NOT_MEASURED = "reports what `make chaos` found"
 _LONG = "measured by the full form only"
+# What would not fit into ten minutes beside the rest, five times for each tree.
+_FULL_ONLY = (
+    *("growth", "many"),
+    *("whole-flower", "whole-arrival", "whole-streams", "whole-polls", "whole-memory"),
+)
 
 
 def left_out(size: str) -> dict[str, str]:
     """The measures of the benchmark that a session leaves out, with the reason."""
     never = dict.fromkeys(("levels", "statements", "memory", "scale"), _NO_ROW) | {"faults": _NOT_MEASURED}
-    return never | dict.fromkeys(("growth", "many"), _LONG) if size == "quick" else never
+    return never | dict.fromkeys(_FULL_ONLY, _LONG) if size == "quick" else never
