@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up demo examples test check measures chaos long bench compare format pins pins-check clean
+.PHONY: help up demo examples test stock check measures chaos long bench compare format pins pins-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -18,6 +18,10 @@ examples: .venv/.dev-installed  ## every script of examples/, on the stack that 
 
 test: .venv/.dev-installed  ## the whole suite; it starts its own servers
 	@$(BIN)/python -m pytest tests -n 3 --dist loadfile
+
+stock: .venv/.dev-installed  ## a short suite on Debian's PostgreSQL, Redis and PgBouncer as they are; installs them with apt
+	@$(BIN)/python -m tests.stock.packages
+	@$(BIN)/python -m pytest tests/stock -m stock -n 3 --dist loadfile --durations=10
 
 check: .venv/.dev-installed  ## formatting, lint, types, import rules, limits of the measures, messages of commits
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,111 @@
+"""Debian's servers for the stock suite, and a database of each state that PostgreSQL's planner may meet."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import migrations
+from local import child
+from local.home import Home
+from tests.model_server import ModelServer
+from tests.stock import filling
+from tests.stock.deployment import StockStack
+from tests.stock.servers import ADMIN, TIMEOUTS, PgBouncer, Postgres, Redis
+from tests.waiting import until
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A PostgreSQL and a PgBouncer before it, running; a Redis for each stack."""
+
+    home: Home
+    postgres: Postgres
+    pgbouncer: PgBouncer
+
+    def redis(self, name: str) -> Redis:
+        """A Redis that the stack of this name starts."""
+        return Redis(self.home.path / f"redis-{name}")
+
+    def errors(self, database: str) -> list[str]:
+        """The errors that PostgreSQL logged for a database."""
+        lines = self.home.log_file("postgres").read_text().splitlines()
+        return [line for line in lines if f"@{database} ERROR:" in line or f"@{database} FATAL:" in line]
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """Debian's servers in a temporary folder, which stays if a test failed."""
+    # Not below pytest's own folder: the servers' users could not enter that.
+    folder = Path(tempfile.mkdtemp(prefix="backburner-stock-"))
+    folder.chmod(0o755)
+    home = Home.at(folder)
+    postgres = Postgres(home)
+    pgbouncer = PgBouncer(home, postgres)
+    with child.running(postgres.prepare(), home):
+        postgres.create_roles()
+        with child.running(pgbouncer.prepare(), home):
+            yield Servers(home, postgres, pgbouncer)
+    if request.session.testsfailed:
+        print(f"\nThe servers' logs are in {home.logs}.")
+    else:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def migrated(servers: Servers) -> str:
+    """The name of a migrated, empty database whose tables are never analysed unless a test does it.
+
+    Autovacuum leaves these tables alone, so that no test passes only because it ran just in time.
+    """
+    servers.postgres.create_database("migrated")
+    migrations.upgrade(servers.postgres.url("migrated"))
+    with psycopg.connect(servers.postgres.url("migrated", ADMIN), autocommit=True) as connection:
+        for (name,) in connection.execute("select relname from pg_stat_user_tables").fetchall():
+            connection.execute(sql.SQL("alter table {} set (autovacuum_enabled = false)").format(sql.Identifier(name)))
+    return "migrated"
+
+
+@pytest.fixture(scope="module")
+def started(
+    request: pytest.FixtureRequest,
+    servers: Servers,
+    migrated: str,
+    _model_server: ModelServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StockStack]:
+    """API, worker and sweeper on a new database, through PgBouncer if the module's `POOLED` is true."""
+    # PgBouncer keeps the name `pgbouncer` for its own console.
+    name = "pooled" if request.module.POOLED else "direct"
+    servers.postgres.create_database(name, migrated)
+    pooled_url = None
+    if request.module.POOLED:
+        servers.postgres.set_for_role(name, TIMEOUTS)
+        pooled_url = servers.pgbouncer.url(name)
+    home = tmp_path_factory.mktemp(name) / "home"
+    with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server, pooled_url) as stack:
+        stack.start_all()
+        yield stack
+
+
+@pytest.fixture(scope="module", params=["new", "analysed", "filled"])
+def stack(request: pytest.FixtureRequest, started: StockStack) -> Iterator[StockStack]:
+    """The stack, its database in one of the states that follow each other in an installation.
+
+    new: no table was ever analysed. analysed: all were while they were small. filled: there are 100,000 responses
+    more, which the statistics do not know.
+    """
+    if request.param == "analysed":
+        started.sql("analyze")
+        until(started.idle, within_s=30, every_s=0.1)  # a new database may have left a queue
+    if request.param == "filled":
+        filling.copy_ended(started.admin_url, filling.completed(started), filling.STORED)
+    before = started.analyses()
+    assert before == 0 or request.param != "new"
+    yield started
+    assert started.analyses() == before

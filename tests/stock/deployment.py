@@ -1,0 +1,115 @@
+"""Backburner as processes on Debian's servers, directly or through PgBouncer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from local.child import Part
+from tests.model_server import ModelServer
+from tests.stack import Stack
+from tests.stock.servers import ADMIN, ROLE, Redis
+
+# Clocks that let a recovery show within seconds. The others are the defaults, as a slow machine may need them.
+CLOCKS = {
+    "LEASE_S": "3",
+    "RENEW_EVERY_S": "0.5",
+    "WORKER_SEEN_S": "3",
+    "CLAIM_WITHIN_S": "5",
+    "SWEEP_EVERY_S": "0.5",
+    "DRAIN_S": "1",
+}
+PARTS = ("api", "worker", "sweeper")
+CONCURRENCY = 12
+RUNNING = 4
+# One model with a limit of its own and one with a limit per project, and credits that every create has to take.
+CONFIG = """
+[models.narrow]
+base_url = "{url}"
+concurrency = {concurrency}
+[models.scripted]
+base_url = "{url}"
+[models.wide]
+base_url = "{url}"
+[projects.default.limits."*"]
+requests_per_minute = 60_000
+tokens_per_minute = 100_000_000
+running = 100
+queued = 1000
+[projects.default.limits.scripted]
+requests_per_minute = 60_000
+tokens_per_minute = 100_000_000
+running = {running}
+queued = 1000
+[projects.tight.limits."*"]
+requests_per_minute = 2
+tokens_per_minute = 100_000
+queued = 1
+running = 1
+[projects.lonely.limits."*"]
+requests_per_minute = 2
+"""
+
+
+class StockStack(Stack):
+    """A `Stack` with a Redis of Debian's, whose parts reach PostgreSQL through PgBouncer if `pooled_url` is given.
+
+    What the tests themselves ask of PostgreSQL goes directly to it, as a role of their own.
+    """
+
+    def __init__(
+        self, home: Path, database_url: str, redis: Redis, models: ModelServer, pooled_url: str | None = None
+    ) -> None:
+        config = home.with_suffix(".toml")
+        config.write_text(CONFIG.format(url=models.base_url, concurrency=CONCURRENCY, running=RUNNING))
+        super().__init__(home, database_url, config, models)
+        self._redis = redis
+        self._env |= {f"BACKBURNER_{name}": value for name, value in CLOCKS.items()}
+        self._env["BACKBURNER_REDIS_URL"] = redis.url
+        if pooled_url is not None:
+            self._env |= {"BACKBURNER_DATABASE_URL": pooled_url, "BACKBURNER_DATABASE_POOLED": "1"}
+
+    @property
+    def database(self) -> str:
+        """The name of its database."""
+        return self.database_url.rpartition("/")[2]
+
+    @property
+    def admin_url(self) -> str:
+        """The URL of its database for a superuser."""
+        return self.database_url.replace(f"//{ROLE}:", f"//{ADMIN}:", 1)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that its parts, and commands for it, get."""
+        return dict(self._env)
+
+    def start_all(self, **settings: str) -> None:
+        """Start Redis, then API, worker and sweeper side by side, and wait until all are ready."""
+        self._env |= {f"BACKBURNER_{name}": value for name, value in settings.items()}
+        self.start("redis")
+        self.start_side_by_side(*PARTS)
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What PostgreSQL answers a test, as its superuser: what is set for the role of the parts does not hold."""
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def idle(self) -> bool:
+        """Whether no response waits or runs."""
+        return self.sql("select 1 from responses where status in ('queued', 'in_progress') limit 1") == []
+
+    def analyses(self) -> int:
+        """How often tables of the database were analysed."""
+        ((found,),) = self.sql("select sum(analyze_count + autoanalyze_count) from pg_stat_user_tables")
+        return int(found)
+
+    def start_side_by_side(self, *names: str) -> None:
+        """Start parts at the same time, and wait until all are ready."""
+        for child in [self.launch(name) for name in names]:
+            child.wait_until_ready()
+
+    def _part(self, name: str, env: Mapping[str, str], settings: dict[str, str]) -> Part:
+        return self._redis.prepare() if name == "redis" else super()._part(name, env, settings)

@@ -1,0 +1,208 @@
+"""Debian's PostgreSQL, Redis and PgBouncer as processes in a temporary folder, with the settings that Debian ships."""
+
+import getpass
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+import redis
+from psycopg import sql
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from local import environment, ports
+from local.child import Part
+from local.home import Home
+
+POSTGRES_VERSION = 15
+PROGRAMS = Path(f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin")
+CLUSTER = "stock"
+ROLE = "backburner"
+ADMIN = "admin"
+REDIS_CONF = Path("/etc/redis/redis.conf")
+PGBOUNCER_INI = Path("/etc/pgbouncer/pgbouncer.ini")
+# docs/pgbouncer.md: what the role that PgBouncer logs in as needs, because `options` do not reach PostgreSQL.
+TIMEOUTS = {"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
+
+
+def as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
+    """The command that runs `argv` as a system user with all of its groups; unchanged unless we are root.
+
+    A change of user clears the signal that the kernel sends to a process whose parent dies, so it is requested again.
+    """
+    if os.geteuid() != 0:
+        return list(argv)
+    switch = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", f"--pdeathsig={signal_name}"]
+    return [*switch, "--", *argv]
+
+
+def _own(folder: Path, user: str) -> Path:
+    """Create the folder, owned by a system user if we are root."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam(user)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+    return folder
+
+
+def _private_copy(source: Path, target: Path, user: str) -> Path:
+    """Copy a configuration file that only root and its service may read."""
+    readable = os.access(source, os.R_OK)
+    text = source.read_text() if readable else subprocess.check_output(["sudo", "-n", "cat", str(source)], text=True)
+    target.write_text(text)
+    target.chmod(0o600)
+    if os.geteuid() == 0:
+        shutil.chown(target, user)
+    return target
+
+
+def _accepts_connections(port: int) -> bool:
+    """Whether a PostgreSQL or a PgBouncer accepts connections at the port."""
+    asked = [str(PROGRAMS / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=2"]
+    return subprocess.run(asked, check=False).returncode == 0
+
+
+class Postgres:
+    """A cluster made by `pg_createcluster`: only its folders, port and the roles of the tests are ours."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        self.password = secrets.token_hex(16)
+        self._configuration = home.path / "etc"
+        self._sockets = home.path / "sockets"
+        self.port = ports.free()
+
+    def url(self, database: str, role: str = ROLE) -> str:
+        return f"postgresql://{role}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self) -> Part:
+        """Make the cluster; returns the command that runs it."""
+        data = _own(self._home.path / "data", self._owner)
+        _own(self._sockets, self._owner)
+        _own(self._configuration, self._owner)
+        subprocess.run(
+            [
+                *("pg_createcluster", "--user", self._owner, "--datadir", str(data), "--port", str(self.port)),
+                *("--socketdir", str(self._sockets), "--logfile", str(self._home.logs / "createcluster.log")),
+                *(str(POSTGRES_VERSION), CLUSTER),
+            ],
+            env={**environment.inherited(), "PG_CLUSTER_CONF_ROOT": str(self._configuration)},
+            check=True,
+            capture_output=True,
+        )
+        configuration = self._configuration / str(POSTGRES_VERSION) / CLUSTER / "postgresql.conf"
+        server = [str(PROGRAMS / "postgres"), "-D", str(data), "-c", f"config_file={configuration}"]
+        return Part(
+            name="postgres",
+            argv=as_user(self._owner, server, "INT"),
+            ready=lambda _pid: _accepts_connections(self.port),
+            stop_signal=signal.SIGINT,
+            grace_s=30,
+        )
+
+    def create_roles(self) -> None:
+        """Create the role of the deployment, and a superuser for what the tests set and read."""
+        statements = (
+            f"create role {ROLE} login password '{self.password}'",
+            f"create role {ADMIN} superuser login password '{self.password}'",
+        )
+        psql = [str(PROGRAMS / "psql"), "--quiet", "--no-psqlrc", f"--host={self._sockets}", f"--port={self.port}"]
+        commands = [f"--command={statement}" for statement in statements]
+        subprocess.run(
+            as_user(self._owner, [*psql, "--dbname=postgres", *commands]), check=True, capture_output=True, cwd="/"
+        )
+
+    def set_for_role(self, database: str, settings: Mapping[str, str]) -> None:
+        """Set variables of the deployment's role in one database, for the next sessions."""
+        with psycopg.connect(self.url("postgres", ADMIN), autocommit=True) as connection:
+            for name, value in settings.items():
+                connection.execute(
+                    sql.SQL("alter role {} in database {} set {} = {}").format(
+                        sql.Identifier(ROLE), sql.Identifier(database), sql.SQL(name), sql.Literal(value)
+                    )
+                )
+
+    def create_database(self, name: str, template: str = "template1") -> None:
+        """Create a database that belongs to the deployment's role."""
+        with psycopg.connect(self.url("postgres", ADMIN), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("create database {} owner {} template {}").format(
+                    sql.Identifier(name), sql.Identifier(ROLE), sql.Identifier(template)
+                )
+            )
+
+
+class Redis:
+    """A Redis on Debian's `redis.conf`: only its port, folder, log and process ID file are ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = ports.free()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def prepare(self) -> Part:
+        """Make its folder; returns the command that runs it."""
+        folder = _own(self._folder, "redis")
+        configuration = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
+        options = {"port": str(self.port), "dir": str(folder), "pidfile": str(folder / "redis.pid"), "logfile": '""'}
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return Part(
+            name="redis",
+            argv=as_user("redis", ["redis-server", str(configuration), *words, "--daemonize", "no"]),
+            ready=lambda _pid: self._answers(),
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
+                return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+
+class PgBouncer:
+    """A PgBouncer on Debian's `pgbouncer.ini` in transaction mode, before one `Postgres`."""
+
+    def __init__(self, home: Home, postgres: Postgres) -> None:
+        self._home = home
+        self._postgres = postgres
+        self.port = ports.free()
+
+    def url(self, database: str) -> str:
+        return self._postgres.url(database).replace(f":{self._postgres.port}/", f":{self.port}/")
+
+    def prepare(self) -> Part:
+        """Write its configuration; returns the command that runs it."""
+        folder = _own(self._home.path / "pgbouncer", "postgres")
+        users = folder / "userlist.txt"
+        users.write_text(f'"{ROLE}" "{self._postgres.password}"\n')
+        options = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": folder,
+            "pidfile": folder / "pgbouncer.pid",
+            "logfile": "",
+            "auth_file": users,
+            "pool_mode": "transaction",
+        }
+        configuration = _private_copy(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
+        text = configuration.read_text()
+        text = text.replace("\n[databases]\n", f"\n[databases]\n* = host=127.0.0.1 port={self._postgres.port}\n", 1)
+        # The last value of a name counts, so these replace the package's.
+        added = "".join(f"{name} = {value}\n" for name, value in options.items())
+        configuration.write_text(f"{text}\n[pgbouncer]\n{added}")
+        return Part(
+            name="pgbouncer",
+            argv=as_user("postgres", ["pgbouncer", str(configuration)]),
+            ready=lambda _pid: _accepts_connections(self.port),
+        )
