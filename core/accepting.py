@@ -7,7 +7,7 @@ import psycopg
 
 from core import errors
 from core.db import Connection, Database
-from core.dispatch import Dispatch
+from core.dispatch.dispatcher import Dispatch
 from core.doorbell import Doorbell
 from core.store import responses as store
 from core.together import Together

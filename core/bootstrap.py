@@ -15,7 +15,7 @@ from core.circuits import Circuits
 from core.creation import Creation
 from core.credits import Credits
 from core.db import Database
-from core.dispatch import Dispatch
+from core.dispatch.dispatcher import Dispatch
 from core.doorbell import Doorbell
 from core.endings import Endings
 from core.hub import Hub

@@ -15,12 +15,13 @@ Connection = psycopg.Connection[TupleRow]
 T = TypeVar("T")
 RV = TypeVar("RV")
 
-# A Postgres that hangs must look like one that is away: every wait has an end.
-_LIMITS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
+# A Postgres that hangs must look like one that is away: every wait has an end. No statement of ours runs for long
+# enough to be worth compiling; none relies on this, as a pooler does not pass options on.
+_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c jit=off"
 _CONNECT: dict[str, Any] = {
     "autocommit": True,
     "connect_timeout": 3,
-    "options": _LIMITS,
+    "options": _OPTIONS,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,

@@ -11,7 +11,7 @@ from core.audit import Act
 from core.catalog import Catalog
 from core.creation import waits_s
 from core.db import Database
-from core.dispatch import Dispatch
+from core.dispatch.dispatcher import Dispatch
 from core.endings import Endings, cancelled
 from core.lifecycle import Status, is_terminal
 from core.schemas import document

@@ -9,7 +9,7 @@ import psycopg
 from core import errors
 from core.creation import KEY_KEPT_S
 from core.db import Database
-from core.dispatch import Dispatch
+from core.dispatch.dispatcher import Dispatch
 from core.endings import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.ledger import BATCH as LEDGER_BATCH
 from core.ledger import Ledger

@@ -13,7 +13,7 @@ from redis.asyncio.client import PubSub
 from core import errors
 from core.attempts import Workers
 from core.bus import stop_channel
-from core.dispatch import Dispatch
+from core.dispatch.dispatcher import Dispatch
 from worker.lost import LOST
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Rows of circuits: models whose servers were found away. Dispatch reads them in core/store/lanes.py."""
+"""Rows of circuits: models whose servers were found away. Dispatch reads them in core/dispatch/dispatch_sql.py."""
 
 from dataclasses import dataclass
 

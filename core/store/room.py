@@ -1,8 +1,15 @@
-"""Room for more: what workers have free in each lane, as the beginning of other statements."""
+"""Capacity in SQL: what workers have free in each lane, as the first part of other statements.
+
+Dispatch itself computes capacity exactly in `core/dispatch/capacity.py`. Creates and admission decide about a single
+lane inside one statement; they use this form of it, which a test compares with the other.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
+
+from core.tiers import LANE, Tier
 
 
 @dataclass(frozen=True)
@@ -14,22 +21,38 @@ class Rules:
         caps: what may run at once of a model, over all lanes.
         running: what may run at once of a model in a project, by project's and model's names, either of which may be
             "*"; the most precise pair that is there counts, and None is without limit.
+        lanes: those of this configuration: at most one for each tier.
         reserve: the part of a lane's slots that over-limit responses leave free.
         worker_seen_s: how long a worker is taken to be there after it was seen.
-        batch: how many are rung for at once, at the most.
     """
 
     weights: Mapping[str, float]
     caps: Mapping[str, int]
     running: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    lanes: tuple[str, ...] = (LANE,)
     reserve: float = 0.2
     worker_seen_s: float = 15
-    batch: int = 200
+
+    def __post_init__(self) -> None:
+        assert len(self.lanes) <= len(Tier)  # `lane_sets` grows as 2 ** lanes
+
+    def running_limit(self, project: str, model: str) -> int | None:
+        """How many responses of a model may run at once in a project, both by name; None is without limit."""
+        pairs = [(project, model), (project, "*"), ("*", model), ("*", "*")]
+        return next((self.running[pair] for pair in pairs if pair in self.running), None)
+
+    @property
+    def lane_sets(self) -> list[str]:
+        """Every set of lanes, as names joined by commas; an empty name stands for all lanes of other configurations."""
+        names = (*self.lanes, "")
+        return [",".join(chosen) for size in range(1, len(names) + 1) for chosen in combinations(names, size)]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What every statement takes that asks for room."""
+        """Parameters of every statement that contains ROOM."""
         return {
+            "lanes": list(self.lanes),
+            "lane_sets": self.lane_sets,
             "limit_projects": [project for project, _ in self.running],
             "limit_models": [model for _, model in self.running],
             "limit_caps": list(self.running.values()),
@@ -38,14 +61,15 @@ class Rules:
         }
 
 
-# Takes the parameters of `Rules.parameters`. Only live workers count, each without what runs on it.
+# Takes the parameters of `Rules.parameters`. Only live workers count, each without what runs on it. The sets of lanes
+# are a parameter: Postgres would expect a thousand rows of `generate_series`, and estimate all that follows by that.
 #   limits      what may run at once of a model in a project; "*" is any
-#   occupied    what runs, and what is rung: it will take a slot of whichever worker hears it
-#   pools       workers that serve the same lanes
-#   expected    what is rung for a lane, no more than its workers could take: the rest takes no slot from other lanes
-#   sets        lanes together: what is rung for them must fit into the workers that serve any of them. A worker's
-#               slots are so never promised twice, and workers of one lane alone are still made full use of
-#   lane_room   what may be rung for a lane, and how much of it over-limit responses leave to others
+#   occupied    what runs, and what was dispatched: it will take a slot of whichever worker receives it
+#   pools       workers that serve the same lanes; lanes of other configurations count as one, named ''
+#   expected    what was dispatched to a lane, no more than its workers could take: the rest takes no slot from others
+#   sets        lanes together: what is dispatched to them must fit into the workers that serve any of them. So a
+#               worker's slots are never promised twice, and workers of one lane alone are still made full use of
+#   lane_room   what may be dispatched to a lane, and how much of it over-limit responses leave to others
 ROOM = """
 limits (project, model, cap) as (
     select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
@@ -54,34 +78,28 @@ limits (project, model, cap) as (
     where status = 'in_progress' or (status = 'queued' and rung_at is not null)
     group by lane, tier, project_id, model, worker_id
 ), pools as materialized (
-    select w.lanes, sum(w.slots) as slots, sum(greatest(0, w.slots - coalesce(running.n, 0))) as free
+    select array(select distinct case when lane = any (%(lanes)s) then lane else '' end from unnest(w.lanes) lane)
+            as lanes,
+        sum(w.slots) as slots, sum(greatest(0, w.slots - coalesce(running.n, 0))) as free
     from workers w left join (
         select worker_id, sum(n) as n from occupied where worker_id is not null group by worker_id
     ) running on running.worker_id = w.id
     where w.seen_at > now() - %(worker_seen_s)s * interval '1 s'
     group by w.lanes
-), served as (
-    select lane, row_number() over (order by lane)::int - 1 as bit from (
-        select distinct unnest(lanes) as lane from pools) s
 ), expected as materialized (
-    select s.lane, least(
-        (select coalesce(sum(n), 0) from occupied where worker_id is null and lane = s.lane),
-        (select sum(free) from pools where s.lane = any (pools.lanes))) as n
-    from served s
-), sets as materialized (
-    select members.lanes,
-        (select sum(free) from pools where pools.lanes && members.lanes)
-            - (select sum(n) from expected where lane = any (members.lanes)) as n
+    select lane, least(n, (select coalesce(sum(free), 0) from pools where unclaimed.lane = any (pools.lanes))) as n
     from (
-        select array_agg(served.lane) as lanes
-        from generate_series(1, (1 << (select count(*) from served)::int) - 1) mask
-        join served on (mask >> served.bit) & 1 = 1
-        group by mask
-    ) members
+        select case when lane = any (%(lanes)s) then lane else '' end as lane, sum(n) as n
+        from occupied where worker_id is null group by 1
+    ) unclaimed
+), sets as materialized (
+    select lanes, (select sum(free) from pools where pools.lanes && given.lanes)
+        - coalesce((select sum(n) from expected where lane = any (given.lanes)), 0) as n
+    from (select string_to_array(names, ',') as lanes from unnest(%(lane_sets)s::text[]) names) given
 ), lane_room as materialized (
-    select s.lane, (select min(n) from sets where s.lane = any (sets.lanes))::bigint as n,
-        (select ceil(sum(slots) * %(reserve)s) from pools where s.lane = any (pools.lanes))::bigint as reserve
-    from served s
+    select lane, greatest(0, (select min(n) from sets where lane = any (sets.lanes)))::bigint as n,
+        (select ceil(sum(slots) * %(reserve)s) from pools where lane = any (pools.lanes))::bigint as reserve
+    from unnest(%(lanes)s::text[]) lane where exists (select from pools where lane = any (pools.lanes))
 )
 """
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from core import rights
 from core.bootstrap import open_core
+from core.dispatch.dispatcher import FIRST_OF_GROUP
 from core.keys import new_secret
 from local.cli import main
 from tests import documents
@@ -71,6 +72,7 @@ class Journey:
             self.stream_and_wait,
             self.cancel_and_truncate,
             self.lose_a_worker,
+            self.dispatch_a_backlog,
             self.lose_the_model_server,
             self.lose_an_api,
             self.stop_the_parts,
@@ -163,6 +165,14 @@ class Journey:
         self.stack.kill("worker")
         self.stack.start("worker")
         self.finish(made["id"])
+
+    def dispatch_a_backlog(self) -> None:
+        """Have more responses of a group wait than a dispatch looks at first."""
+        self.stack.stop("worker")
+        for _ in range(FIRST_OF_GROUP + 5):
+            self.create(model="wide")
+        self.stack.start("worker")
+        until(self.stack.idle, within_s=30)
 
     def lose_the_model_server(self) -> None:
         self.stack.models.kill()

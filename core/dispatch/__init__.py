@@ -1,0 +1,1 @@
+"""Dispatch: which waiting responses are enqueued next, within capacity, limits and fair shares."""
