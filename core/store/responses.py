@@ -7,12 +7,17 @@ from typing import Any
 from core import jsonio
 from core.db import Connection
 from core.store.room import LIMIT, ROOM
+from core.tiers import Tier
 
 _TEXTS = ("request", "document", "events")
-# Each is rung at once where its model's servers are not away, its lane, model and project have room, and nothing waits
-# of its model that could be run instead: what a limit of its own holds back keeps nobody else waiting. In order of
-# cost: `case` stops at the first that says no. Of those for which nothing else says no, as many as the lane has room
-# for; where a limit is to be exact, there is only one.
+# A new response is dispatched at once if its model's circuit is closed, its lane, model and project have room, and
+# nothing of its model waits that could run instead: what a project's limit holds back keeps nobody else waiting. The
+# conditions come in order of cost, as `case` stops at the first that fails. Of those that meet all, as many are
+# dispatched as the lane has room for; where a limit is to be exact, there is only one.
+#
+# What waits is looked for once for each pair of lane and model, by hopping over tiers and projects in the waiting
+# index. A plain `exists` for each row was estimated to read a whole backlog a hundred times once autovacuum had seen
+# one, at a cost for which Postgres compiles a statement (`jit_above_cost`).
 _INSERT = """
 with asked as (
     select * from rows from (json_to_recordset(%(rows)s) as (
@@ -26,6 +31,28 @@ with asked as (
     select p.id as project_id, pair.model from projects p join occupied pair on pair.project_id = p.id {limit}
     where pair.model in (select model from asked)
     group by p.id, pair.model, said.cap having sum(pair.n) >= said.cap
+), contended as materialized (
+    select pair.* from (
+        select * from unnest(%(pair_lanes)s::text[], %(pair_models)s::text[], %(pair_over_limit)s::bool[])
+    ) as pair (lane, model, over_limit)
+    where exists (
+        with recursive heads as (
+            (select r.tier, r.project_id from responses r
+             where r.lane = pair.lane and r.status = 'queued' and r.rung_at is null
+             order by r.lane, r.tier, r.project_id limit 1)
+            union all
+            select next.* from heads h cross join lateral (
+                select r.tier, r.project_id from responses r
+                where r.lane = pair.lane and r.status = 'queued' and r.rung_at is null
+                    and (r.tier, r.project_id) > (h.tier, h.project_id)
+                order by r.tier, r.project_id limit 1) next
+        )
+        select from heads h
+        where (h.tier <> 'over-limit' or pair.over_limit)
+            and not exists (select from used_up u where u.project_id = h.project_id and u.model = pair.model)
+            and exists (select from responses r
+                where r.lane = pair.lane and r.tier = h.tier and r.project_id = h.project_id and r.model = pair.model
+                    and r.status = 'queued' and r.rung_at is null and r.available_at <= now()))
 ), able as materialized (
     select a.id, a.lane, a.place, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as room, case
             when not %(ringable)s or l.lane is null then false
@@ -33,11 +60,8 @@ with asked as (
             when a.concurrency is not null
                 and (select sum(n) from occupied where model = a.model) >= a.concurrency then false
             when exists (select from used_up u where u.project_id = a.project_id and u.model = a.model) then false
-            when exists (select from responses r where r.lane = a.lane and r.model = a.model
-                         and r.status = 'queued' and r.rung_at is null and r.available_at <= now()
-                         and (r.tier <> 'over-limit' or a.tier = 'over-limit')
-                         and r.project_id <> all (array(select project_id from used_up where model = a.model)))
-                then false
+            when exists (select from contended c where c.lane = a.lane and c.model = a.model
+                         and c.over_limit = (a.tier = 'over-limit')) then false
             else true
         end as able
     from asked a left join lane_room l using (lane)
@@ -82,7 +106,19 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Map
     # each time. What is JSON already, and may be long, is not made JSON again.
     texts = {name: [row[name] for row in rows] for name in _TEXTS}
     short = [{name: value for name, value in row.items() if name not in _TEXTS} for row in rows]
-    found = connection.execute(_INSERT, {"rows": jsonio.dumps(short), **texts, **rules})
+    pairs = sorted({(row["lane"], row["model"], row["tier"] == Tier.OVER_LIMIT) for row in rows})
+    pair_lanes, pair_models, pair_over_limit = (list(column) for column in zip(*pairs, strict=True))
+    found = connection.execute(
+        _INSERT,
+        {
+            "rows": jsonio.dumps(short),
+            "pair_lanes": pair_lanes,
+            "pair_models": pair_models,
+            "pair_over_limit": pair_over_limit,
+            **texts,
+            **rules,
+        },
+    )
     return {str(row[0]) for row in found}
 
 
