@@ -18,6 +18,8 @@ from core import log, settings
 from core.bootstrap import open_core
 
 _PARENT_GONE_S = 1.0
+# Until the server listens: what it accepts before its socket has the options is never dropped.
+_LISTENS_AGAIN_S = 0.01
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -59,7 +61,7 @@ def _drop_stalled() -> None:
     """
     done = False
     while not done:
-        time.sleep(_PARENT_GONE_S)
+        time.sleep(_LISTENS_AGAIN_S)
         for entry in Path("/proc/self/fd").iterdir():
             done |= _limit_stalls(int(entry.name))
 
