@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from core import errors
 from local import environment
@@ -65,24 +66,32 @@ class Child:
         _put_aside_if_large(self._log)
         with self._log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                list(part.argv),
-                env={**environment.inherited(), "PYTHONUNBUFFERED": "1", **part.env},
-                cwd=part.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                user=part.user,
-                group=part.user,
-                extra_groups=None if part.user is None else [],
-                preexec_fn=_dies_with_us(part.stop_signal),  # noqa: PLW1509  we are single-threaded
-            )
+            self._process = self._spawn(log)
         self.started_at = time.monotonic()
         self._how: str | None = None
         write_whole(self._pid_file, f"{self.pid}\n")
         if part.health:
             write_whole(self._health_file, f"{part.health}\n")
+
+    def _spawn(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
+        """Start the program, with both outputs in the file."""
+        part = self.part
+        return subprocess.Popen(
+            list(part.argv),
+            env=self._environment(),
+            cwd=part.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=part.user,
+            group=part.user,
+            extra_groups=None if part.user is None else [],
+            preexec_fn=_dies_with_us(part.stop_signal),  # noqa: PLW1509  we are single-threaded
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {**environment.inherited(), "PYTHONUNBUFFERED": "1", **self.part.env}
 
     @property
     def pid(self) -> int:

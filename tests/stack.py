@@ -20,6 +20,7 @@ from local.child import Child, Part
 from local.home import Home
 from local.valkey import Valkey
 from tests import stream_checker
+from tests.harness.forked import ForkedChild
 from tests.model_server import ModelServer
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import until
@@ -127,8 +128,10 @@ class Stack:
         return child
 
     def launch(self, name: str, *, env: Mapping[str, str] | None = None, **settings: str) -> Child:
-        """Start a part, without waiting for it; `env` are variables that are no settings."""
-        child = self.children[name] = Child(self._part(name, env or {}, settings), self.home)
+        """Start a part, without waiting for it; `env` are variables that are no settings, such as the loader's."""
+        part = self._part(name, env or {}, settings)
+        forks = part.argv[0] == sys.executable and not env
+        child = self.children[name] = (ForkedChild if forks else Child)(part, self.home)
         return child
 
     def _part(self, name: str, env: Mapping[str, str], settings: dict[str, str]) -> Part:
