@@ -16,7 +16,7 @@ from core import rights
 from core.bootstrap import open_core
 from core.settings import Settings
 from local import ports, web
-from local.child import Child, Part
+from local.child import HURRIED_GRACE_S, Child, Part
 from local.home import Home
 from local.valkey import Valkey
 from tests import stream_checker
@@ -92,11 +92,15 @@ class Stack:
             self.check_logs()
 
     def close(self) -> None:
-        """Stop every part."""
+        """Stop every part: all are asked at once, and one that has not ended a second later is killed."""
         for child in self.children.values():
             child.ask_to_stop()
+        with contextlib.suppress(AssertionError):
+            until(lambda: all(child.ended() for child in self.children.values()), within_s=HURRIED_GRACE_S)
         for child in self.children.values():
-            child.wait_until_stopped(hurry=lambda: True)
+            if child.ended() is None:
+                child._kill_group()
+                until(child.ended, within_s=5)
         for proxy in self.proxies.values():
             proxy.close()
 
@@ -116,9 +120,17 @@ class Stack:
         return [json.loads(line) for row in rows for line in row[0].split("\n")]
 
     def up(self, *names: str, **settings: str) -> "Stack":
-        """Start Valkey, API, worker and sweeper, or the parts that are named, with settings by upper-case name."""
-        for name in names or ("valkey", "api", "worker", "sweeper"):
-            self.start(name, **settings)
+        """Start Valkey, API, worker and sweeper, or the named parts, with settings by upper-case name.
+
+        Valkey comes first, since a worker that finds no broker waits two seconds before it tries again. The other
+        parts start at the same time, and are ready when this returns.
+        """
+        names = names or ("valkey", "api", "worker", "sweeper")
+        if "valkey" in names:
+            self.start("valkey")
+        started = [self.launch(name, **settings) for name in names if name != "valkey"]
+        for child in started:
+            child.wait_until_ready()
         return self
 
     def start(self, name: str, **settings: str) -> Child:
