@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -67,6 +68,8 @@ class Stack:
         with open_core(self.settings) as core:
             self.key = core.keys.create(rights.ALL)
         self.children: dict[str, Child] = {}
+        self._asking = threading.Lock()
+        self._connection: psycopg.Connection | None = None  # of `sql`, which is called many times a second
         urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
         self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
         urls |= {name: proxy.url for name, proxy in self.proxies.items()}
@@ -88,8 +91,11 @@ class Stack:
 
     def __exit__(self, failure: object, *_: object) -> None:
         self.close()
-        if failure is None:
-            self.check_logs()
+        try:
+            if failure is None:
+                self.check_logs()
+        finally:
+            self._hang_up()
 
     def close(self) -> None:
         """Stop every part: all are asked at once, and one that has not ended a second later is killed."""
@@ -103,6 +109,7 @@ class Stack:
                 until(child.ended, within_s=5)
         for proxy in self.proxies.values():
             proxy.close()
+        self._hang_up()
 
     def check_logs(self) -> None:
         """Assert that the log of each response that ended, or of the last of very many, is a legal stream."""
@@ -204,9 +211,26 @@ class Stack:
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What Postgres says."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+        with self._asking:
+            reused = self._connection is not None
+            try:
+                return self._ask(query, parameters)
+            except psycopg.OperationalError:
+                if not reused or (self._connection and not self._connection.broken):
+                    raise
+                return self._ask(query, parameters)  # Postgres closed the connection after the last statement
+
+    def _ask(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.database_url, autocommit=True, prepare_threshold=None)
+        cursor = self._connection.execute(query, parameters or None)  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
+
+    def _hang_up(self) -> None:
+        with self._asking:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def all_ended(self) -> bool:
         return self.sql("select count(*) from responses where finished_at is null") == [(0,)]
