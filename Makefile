@@ -16,8 +16,9 @@ demo: .venv/.installed  ## the same stack: one background response from queued t
 examples: .venv/.dev-installed  ## every script of examples/, on the stack that runs here or on one of its own
 	@$(BIN)/python -m examples
 
+# Compiled modules are kept whatever the environment says, because the suite starts hundreds of interpreters.
 test: .venv/.dev-installed  ## the whole suite; it starts its own servers
-	@$(BIN)/python -m pytest tests -n 3 --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests -n 4 --no-loadscope-reorder --durations=10
 
 stock: .venv/.dev-installed  ## a short suite on Debian's PostgreSQL, Redis and PgBouncer as they are; installs them with apt
 	@$(BIN)/python -m tests.stock.packages

@@ -7,16 +7,39 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from xdist.remote import Producer
 
 import migrations
 from core.bootstrap import Core, open_core
 from core.settings import Settings
 from local import postgres, valkey
 from tests import model_server
+from tests.harness import scheduling
+from tests.harness.progress import Progress
+from tests.harness.scheduling import Scheduling
 from tests.model_server import ModelServer
 from tests.stack import Stack
 
 _numbers = itertools.count()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Write progress from time to time where the tests are run by several workers."""
+    if config.getoption("numprocesses", None):
+        config.pluginmanager.register(Progress(config.pluginmanager.getplugin("terminalreporter")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Distribute the tests by `tests.harness.scheduling`, whatever `--dist` says."""
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest tests first where they are run by several workers."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: scheduling.rank(item.nodeid))
 
 
 @pytest.fixture(scope="session")
