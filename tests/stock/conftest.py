@@ -16,8 +16,14 @@ from local.home import Home
 from tests.model_server import ModelServer
 from tests.stock import filling
 from tests.stock.deployment import StockStack
+from tests.stock.plans import Recording
 from tests.stock.servers import ADMIN, TIMEOUTS, PgBouncer, Postgres, Redis
 from tests.waiting import until
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Also for a tree from before this suite, into which the folder was copied.
+    config.addinivalue_line("markers", "stock: Debian's servers with default settings; `make stock` runs them")
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,27 @@ def stack(request: pytest.FixtureRequest, started: StockStack) -> Iterator[Stock
     assert before == 0 or request.param != "new"
     yield started
     assert started.analyses() == before
+
+
+@pytest.fixture(scope="module")
+def recording(request: pytest.FixtureRequest, servers: Servers, migrated: str) -> Recording:
+    """The plans of what is sent to a new database, the module's `DATABASE`."""
+    name = request.module.DATABASE
+    servers.postgres.create_database(name, migrated)
+    return Recording(servers.postgres, name, servers.home.log_file("postgres"))
+
+
+@pytest.fixture(scope="module")
+def recorded_stack(
+    request: pytest.FixtureRequest,
+    recording: Recording,
+    servers: Servers,
+    _model_server: ModelServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StockStack]:
+    """API, worker and sweeper on the database that is recorded."""
+    name = request.module.DATABASE
+    home = tmp_path_factory.mktemp(name) / "home"
+    with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server) as stack:
+        stack.start_all(WAIT_IN_SLOT_S="0", WAIT_BETWEEN_S="1", FOLLOW_S="3", KEY_CACHE_S="0")
+        yield stack

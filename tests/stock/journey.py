@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from core import rights
 from core.bootstrap import open_core
-from core.dispatch.dispatcher import FIRST_OF_GROUP
 from core.keys import new_secret
 from local.cli import main
 from tests import documents
@@ -19,6 +18,8 @@ from tests.waiting import until
 
 TEMPLATE = {"model": "scripted", "instructions": "Be {{manner}}.", "input": "Hello.", "variables": {"manner": {}}}
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
+# More than a dispatch looks at first; a smaller number leaves a statement out of the recording.
+BACKLOG = 40
 ENDED = {"completed", "failed", "incomplete", "cancelled"}
 
 
@@ -169,7 +170,7 @@ class Journey:
     def dispatch_a_backlog(self) -> None:
         """Have more responses of a group wait than a dispatch looks at first."""
         self.stack.stop("worker")
-        for _ in range(FIRST_OF_GROUP + 5):
+        for _ in range(BACKLOG):
             self.create(model="wide")
         self.stack.start("worker")
         until(self.stack.idle, within_s=30)

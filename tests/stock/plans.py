@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class Recording:
 
     def __init__(self, postgres: Postgres, database: str, log: Path) -> None:
         postgres.set_for_role(database, SETTINGS)
+        self._limit = float(postgres.setting("jit_above_cost"))
         self._database = database
         self._log = log
         self._read = 0
@@ -63,6 +64,10 @@ class Recording:
             if plan.statement not in found or plan.cost > found[plan.statement].cost:
                 found[plan.statement] = plan
         return dict(sorted(found.items(), key=lambda item: -item[1].cost))
+
+    def expensive(self, plans: Mapping[str, Plan]) -> list[str]:
+        """Costs and texts of the statements that PostgreSQL would compile, for longer than a statement may take."""
+        return [f"{plan.cost:.0f}: {text:.200}" for text, plan in plans.items() if plan.cost >= self._limit]
 
 
 def _parse(log: str, database: str) -> Iterator[Plan]:

@@ -101,9 +101,9 @@ class Postgres:
         server = [str(PROGRAMS / "postgres"), "-D", str(data), "-c", f"config_file={configuration}"]
         return Part(
             name="postgres",
-            argv=as_user(self._owner, server, "INT"),
+            argv=as_user(self._owner, server, "QUIT"),
             ready=lambda _pid: _accepts_connections(self.port),
-            stop_signal=signal.SIGINT,
+            stop_signal=signal.SIGQUIT,  # at once, without a checkpoint: nothing is kept
             grace_s=30,
         )
 
@@ -128,6 +128,13 @@ class Postgres:
                         sql.Identifier(ROLE), sql.Identifier(database), sql.SQL(name), sql.Literal(value)
                     )
                 )
+
+    def setting(self, name: str) -> str:
+        """The value of a variable, as a new session has it."""
+        with psycopg.connect(self.url("postgres")) as connection:
+            row = connection.execute("select current_setting(%s)", (name,)).fetchone()
+        assert row is not None
+        return str(row[0])
 
     def create_database(self, name: str, template: str = "template1") -> None:
         """Create a database that belongs to the deployment's role."""

@@ -1,0 +1,29 @@
+"""What PostgreSQL's planner expects statements to cost after it has analysed a backlog, of one project and one model."""
+
+import pytest
+
+from tests.stock import filling
+from tests.stock.deployment import CONCURRENCY, StockStack
+from tests.stock.plans import Recording
+from tests.waiting import until
+
+DATABASE = "backlog"
+pytestmark = pytest.mark.stock
+
+
+def test_no_hot_statement_is_expensive_after_a_backlog_was_analysed(
+    recorded_stack: StockStack, recording: Recording
+) -> None:
+    completed = "select count(*) from responses where model = 'narrow' and status = 'completed'"
+    recorded_stack.stop("worker")
+    with recorded_stack.client() as client:
+        waiting = [client.responses.create(model="narrow", input="Hello.", background=True).id]
+        filling.copy_waiting(recorded_stack.admin_url, waiting, filling.WAITING)
+        recorded_stack.sql("analyze")
+        recording.take()
+        recorded_stack.start("worker")
+        for _ in range(20):
+            client.responses.create(model="scripted", input="Hello.", background=True)
+        until(lambda: recorded_stack.sql(completed) >= [(2 * CONCURRENCY,)])
+
+    assert recording.expensive(recording.take()) == []
