@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# As pip does: the certificates of the system, so that an index behind a company's proxy can be reached.
+export UV_SYSTEM_CERTS := 1
 
 .PHONY: help up demo examples test stock check measures chaos long bench compare format pins pins-check clean
 help:  ## this list
