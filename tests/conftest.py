@@ -136,7 +136,7 @@ def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -
         key_cache_s=0,
         lease_s=2,
         renew_every_s=0.5,
-        worker_seen_s=2,
+        worker_seen_s=60,  # a worker that a test stamps once is there for as long as the test takes
     )
 
 

@@ -19,6 +19,12 @@ from tests.waiting import until
 from worker.vitals import Vitals
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings with which a worker that is not seen is soon taken to be gone."""
+    return settings.model_copy(update={"worker_seen_s": 2})
+
+
 @pytest.mark.parametrize(
     ("health", "healthz", "readyz", "status"),
     [

@@ -11,12 +11,6 @@ from tests.integration.test_dispatch import rung
 from tests.integration.test_engine import sql
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Settings with which a worker is there for as long as a test takes."""
-    return settings.model_copy(update={"worker_seen_s": 60})
-
-
 def run_through(core: Core, settings: Settings, turns: int, name: str = "w1") -> list[str]:
     """The responses that get a slot, one after the other, each ended before the next is rung for."""
     order = []
