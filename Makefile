@@ -20,7 +20,7 @@ examples: .venv/.dev-installed  ## every script of examples/, on the stack that 
 
 # Compiled modules are kept whatever the environment says, because the suite starts hundreds of interpreters.
 test: .venv/.dev-installed  ## the whole suite; it starts its own servers
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests -n 4 --no-loadscope-reorder --durations=10
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests -n 3 --no-loadscope-reorder --durations=10
 
 stock: .venv/.dev-installed  ## a short suite on Debian's PostgreSQL, Redis and PgBouncer as they are; installs them with apt
 	@$(BIN)/python -m tests.stock.packages

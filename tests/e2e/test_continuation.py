@@ -90,7 +90,7 @@ def test_every_text_goes_on_where_its_worker_was_killed(up: Stack, models: Model
         accepted = {
             client.responses.create(
                 model="scripted",
-                input=models.script(tag=f"r{number}", tokens=20 + number, delay_s=0.05),
+                input=models.script(tag=f"r{number}", tokens=20 + number, delay_s=0.1),
                 background=True,
             ).id: number
             for number in texts
