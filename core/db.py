@@ -15,8 +15,8 @@ Connection = psycopg.Connection[TupleRow]
 T = TypeVar("T")
 RV = TypeVar("RV")
 
-# A Postgres that hangs must look like one that is away: every wait has an end. No statement of ours runs for long
-# enough to be worth compiling; none relies on this, as a pooler does not pass options on.
+# A Postgres that hangs must look like one that is away: every wait has an end. Our statements are too short to
+# be worth JIT compilation. None may rely on `jit=off`: a pooler does not pass options on.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c jit=off"
 _CONNECT: dict[str, Any] = {
     "autocommit": True,

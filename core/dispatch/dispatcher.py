@@ -19,7 +19,8 @@ from core.store.room import Rules
 BATCH = 200
 # Candidates fetched of each group at first. A group of which all are chosen is fetched again, up to a whole batch.
 FIRST_OF_GROUP = 25
-# A project whose responses run had a turn, however they came to run. It is noted once in so many seconds.
+# Seconds between two notes that a project was served although dispatch did not choose it: its responses run, for
+# example, because they were dispatched at their creation.
 NOTE_SERVED_EVERY_S = 1.0
 
 
@@ -37,7 +38,7 @@ class Dispatch:
         self.rules = Rules(
             weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
             caps={name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None},
-            # Tables without this limit count where there is any: they lift what a wider one says.
+            # A table without `running` counts, too, if any table has it: it lifts the limit of a wider table.
             running=limits if any(limits.values()) else {},
             lanes=catalog.lanes.names,
             reserve=tiers.RESERVE,
@@ -124,7 +125,7 @@ class Dispatch:
 
 
 def _served_otherwise(snapshot: Snapshot) -> dict[tuple[str, str], float]:
-    """Tiers and projects of which something runs, or just ran, and whose turn was not noted lately."""
+    """Tiers and projects that were served and not noted lately: responses of theirs run, or just ended."""
     seen = {(one.group.tier, one.group.project_id) for one in snapshot.occupied} | set(snapshot.just_ran)
     lately = snapshot.read_at - NOTE_SERVED_EVERY_S
     return {pair: 0.0 for pair in seen if pair not in snapshot.last_served or snapshot.last_served[pair].at < lately}

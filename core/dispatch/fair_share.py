@@ -19,7 +19,8 @@ def fair_share(
     """Choose which of the candidates are dispatched, in order; at most `most`.
 
     1. A turn costs its tier 1 / weight, and the tier that comes out cheapest is next. A tier that had nothing waiting
-       has saved up one turn at most. A tier that has more than its part of all slots goes behind those that have not.
+       has saved up one turn at most. A tier that already runs in its part of all slots goes behind
+       those that do not.
     2. In a tier, the project with the fewest running responses is next; of these, one whose response did not just end,
        then the one whose last turn is the longest ago.
     3. In a project, foreground goes before background, then the earlier before the later.

@@ -32,7 +32,7 @@ class Snapshot:
 
     Args:
         circuits: for each model whose circuit is open, whether one response may probe its servers now.
-        just_ran: tiers and projects of the responses that just made room.
+        just_ran: tiers and projects of the responses that just ended.
         read_at: seconds, on the clock of `Served.at`.
     """
 
