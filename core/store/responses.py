@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from core import jsonio
@@ -33,7 +34,7 @@ with asked as (
     group by p.id, pair.model, said.cap having sum(pair.n) >= said.cap
 ), contended as materialized (
     select pair.* from (
-        select * from unnest(%(pair_lanes)s::text[], %(pair_models)s::text[], %(pair_over_limit)s::bool[])
+        values {pairs}
     ) as pair (lane, model, over_limit)
     where exists (
         with recursive heads as (
@@ -90,7 +91,18 @@ with asked as (
 )
 select id from new where rung_at is not null
 """
-_INSERT = _INSERT.format(room=ROOM, limit=LIMIT)
+
+
+@cache
+def _insert_of(pairs: int) -> str:
+    """The insert for rows of so many pairs of lane and model.
+
+    Arrays would do for any number, but Postgres takes a parameter's array to have ten elements. A plan for any
+    parameters would be estimated so much dearer than one for the single pair that nearly every call has, that
+    Postgres would never keep it, and plan each insert anew for a millisecond.
+    """
+    values = ", ".join(f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pairs))
+    return _INSERT.format(room=ROOM, limit=LIMIT, pairs=values)
 
 
 def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> set[str]:
@@ -107,17 +119,14 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Map
     texts = {name: [row[name] for row in rows] for name in _TEXTS}
     short = [{name: value for name, value in row.items() if name not in _TEXTS} for row in rows]
     pairs = sorted({(row["lane"], row["model"], row["tier"] == Tier.OVER_LIMIT) for row in rows})
-    pair_lanes, pair_models, pair_over_limit = (list(column) for column in zip(*pairs, strict=True))
+    values = {
+        f"{name}_{n}": value
+        for n, pair in enumerate(pairs)
+        for name, value in zip(("lane", "model", "over_limit"), pair, strict=True)
+    }
     found = connection.execute(
-        _INSERT,
-        {
-            "rows": jsonio.dumps(short),
-            "pair_lanes": pair_lanes,
-            "pair_models": pair_models,
-            "pair_over_limit": pair_over_limit,
-            **texts,
-            **rules,
-        },
+        _insert_of(len(pairs)),
+        {"rows": jsonio.dumps(short), **values, **texts, **rules},
     )
     return {str(row[0]) for row in found}
 
