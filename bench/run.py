@@ -39,6 +39,7 @@ class Sizes:
         running: how many run,
         idle_streams: and how many of them are followed.
         processes: of the worker, or of the API, when it is measured what more of them bring.
+        whole_clients: at once, of the mixed load whose processor time is measured.
         whole_repetitions: of each measurement of the whole system; its memory is measured once.
         whole_stored: finished responses that it holds all the time.
         whole_slice_s: of one slice of mixed load on the whole system.
@@ -67,6 +68,7 @@ class Sizes:
     running: int
     idle_streams: int
     processes: tuple[int, ...]
+    whole_clients: tuple[int, ...]
     whole_repetitions: int
     whole_stored: int
     whole_slice_s: float
@@ -96,6 +98,7 @@ FULL = Sizes(
     running=800,
     idle_streams=300,
     processes=(1, 2, 3),
+    whole_clients=(1, 16, 64),
     whole_repetitions=3,
     whole_stored=5000,
     whole_slice_s=0.8,
@@ -124,6 +127,7 @@ QUICK = Sizes(
     running=500,
     idle_streams=200,
     processes=(1, 2),
+    whole_clients=(1, 16, 64),
     whole_repetitions=1,
     whole_stored=5000,
     whole_slice_s=0.4,

@@ -1,11 +1,9 @@
 """The one system of a benchmark: started when a measure first asks for it, lent to one measure after the other."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from weakref import WeakKeyDictionary
+from contextlib import contextmanager, nullcontext
 
 from bench import fill
-from bench.machine import Machine
 from bench.run import Run
 from bench.whole import config
 from bench.whole.config import LIMITED, UNLIMITED
@@ -13,16 +11,13 @@ from bench.whole.slices import Load
 from bench.whole.system import System
 from local.home import Home
 
-_STARTED: WeakKeyDictionary[Machine, System] = WeakKeyDictionary()
 _SPREAD = "90 days"
 
 
 @contextmanager
 def lent(run: Run) -> Iterator[System]:
     """The system, every part alive, inside the block; afterwards it holds what it held before."""
-    if run.machine not in _STARTED:
-        _STARTED[run.machine] = _started(run)
-    system = _STARTED[run.machine]
+    system = run.once("whole: system", lambda: nullcontext(_started(run)))
     try:
         yield system
     finally:

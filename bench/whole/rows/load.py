@@ -11,7 +11,7 @@ from bench.whole.lending import lent
 from bench.whole.noops import Noops
 from bench.whole.slices import Load, Slice, latencies
 from bench.whole.system import System
-from bench.whole.targets import CLIENTS, of
+from bench.whole.targets import of
 
 # Clients of the slices in which Postgres's work is counted.
 _COUNTED = 16
@@ -22,8 +22,8 @@ def measure(run: Run) -> None:
     with lent(run) as system:
         limited, unlimited = Load(run, system, LIMITED), Load(run, system, UNLIMITED)
         for load in (limited, unlimited):
-            load.closed(max(CLIENTS))  # connections and threads are made, statements prepared
-        for clients in CLIENTS:
+            load.closed(max(run.sizes.whole_clients))  # connections and threads are made, statements prepared
+        for clients in run.sizes.whole_clients:
             _level(run, limited, unlimited, clients)
         _counted(run, system, limited)
 
