@@ -1,14 +1,13 @@
 """Prompts on real processes: kept by the command line, used by the official client, and logged nowhere."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from local import environment
+from tests.harness import forked
 from tests.model_server import ModelServer
-from tests.stack import ROOT, Stack
+from tests.stack import Stack
 from tests.waiting import until
 
 TOML = """
@@ -36,16 +35,7 @@ class Prompts:
         inherited = {
             name: value for name, value in environment.inherited().items() if not name.startswith("BACKBURNER_")
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "local.cli", "prompts", *words],
-            cwd=ROOT,
-            env=inherited | self._stack._env,
-            input=said,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = forked.run(["prompts", *words], inherited | self._stack._env, said=said)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr if status else done.stdout

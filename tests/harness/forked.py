@@ -12,7 +12,9 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,14 +22,16 @@ from local import cli, environment
 from local.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-# What parts import at their start and later. Not `app.wsgi`, which opens a deployment when it is imported.
+# What parts and commands import at their start and later. Not `app.wsgi`, which opens a deployment when it is imported.
 MODULES = (
+    "app.cli_prompts",
     "app.serve",
     "celery.apps.worker",
     "celery.bin.celery",
     "celery.worker.consumer",
     "core.sweeper",
     "kombu.transport.redis",
+    "local.doctor",
     "worker.main",
     "worker.redis_transport",
 )
@@ -55,10 +59,11 @@ class Process:
             os.close(self._status)
         return self._ended
 
-    def wait(self) -> None:
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit status; None if it has not ended in time."""
         if self._ended is None:
-            select.select([self._status], [], [])
-            self.poll()
+            select.select([self._status], [], [], timeout)
+        return self.poll()
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -87,10 +92,38 @@ class ForkedChild(Child):
             "folder": str(self.part.cwd),
             "stop_signal": int(self.part.stop_signal),
         }
-        here, there = os.pipe()
-        socket.send_fds(_server(), [json.dumps(request).encode()], [there, log.fileno()])
-        os.close(there)
-        return Process(here)
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123  a device, not a file
+            return _start(request, nothing, log, log)
+
+
+def run(
+    words: Sequence[str], env: Mapping[str, str], *, said: str = "", within_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` returns of `python -m local.cli WORDS`, without a new interpreter.
+
+    Args:
+        env: all that the command sees of an environment.
+        said: what it reads from its standard input.
+    """
+    request = {"words": list(words), "env": dict(env), "folder": str(ROOT), "stop_signal": int(signal.SIGTERM)}
+    with tempfile.TemporaryFile() as read, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        read.write(said.encode())
+        read.seek(0)
+        process = _start(request, read, out, err)
+        if process.wait(within_s) is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(list(words), within_s)
+        for output in (out, err):
+            output.seek(0)
+        return subprocess.CompletedProcess(list(words), process.poll(), out.read().decode(), err.read().decode())
+
+
+def _start(request: dict[str, Any], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> Process:
+    here, there = os.pipe()
+    descriptors = [there, stdin.fileno(), stdout.fileno(), stderr.fileno()]
+    socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
+    os.close(there)
+    return Process(here)
 
 
 @functools.cache
@@ -139,20 +172,21 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
                 woken.recv(1024)
                 _report_ended(running)
             if requests in ready:
-                data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 2)
+                data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 4)
                 if not data:
                     return None
-                status, log = descriptors
+                status, *streams = descriptors
                 pid = os.fork()
                 if pid == 0:
                     os.setsid()
                     os.write(status, _NUMBER.pack(os.getpid()))  # so that its group is known to exist
-                    _redirect(log)
+                    _redirect(streams)
                     for descriptor in (status, *running.values()):
                         os.close(descriptor)
                     signal.set_wakeup_fd(-1)
                     return dict(json.loads(data))
-                os.close(log)
+                for descriptor in streams:
+                    os.close(descriptor)
                 running[pid] = status
 
 
@@ -165,13 +199,11 @@ def _report_ended(running: dict[int, int]) -> None:
             os.close(pipe)
 
 
-def _redirect(log: int) -> None:
-    """Have nothing to read, and write both outputs to the log."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, name in ((nothing, 0), (log, 1), (log, 2)):
+def _redirect(streams: Sequence[int]) -> None:
+    """Replace standard input, output and error by these descriptors."""
+    for name, descriptor in enumerate(streams):
         os.dup2(descriptor, name)
-    os.close(nothing)
-    os.close(log)
+        os.close(descriptor)
 
 
 def become(words: list[str], env: dict[str, str], folder: str, stop_signal: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from core.version import VERSION
 from local.child import Child, Part
 from local.home import Home
-from tests.harness.forked import ROOT, ForkedChild
+from tests.harness.forked import ROOT, ForkedChild, run
 from tests.stack import Stack
 from tests.waiting import until
 
@@ -41,8 +41,12 @@ def test_a_forked_part_reads_its_command_line_and_environment_and_ends_as_a_new_
         assert child.ended() == how
         said.append(home.log_file("part").read_text())
 
+    env = {"BACKBURNER_DATABSE_URL": "x", "BACKBURNER_HOME": str(tmp_path / "home")}
+    done = run(words, env)
+
     assert says in said[0]
-    assert said[0] == said[1]
+    assert said[0] == said[1] == done.stdout + done.stderr
+    assert how == f"status {done.returncode}"
 
 
 def test_a_forked_part_has_a_session_of_its_own_and_says_which_signal_killed_it(stack: Stack) -> None:
