@@ -6,6 +6,7 @@ from pathlib import Path
 
 from local import environment
 from local.home import Home
+from tests.harness import forked
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -17,12 +18,19 @@ class CommandLine:
         self.home = home
         self._started: list[subprocess.Popen[str]] = []
 
-    def __call__(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """What a command that ends by itself says, without the costs of a new interpreter."""
+        return forked.run(words, self._environment(variables), within_s=30)
+
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         inherited = environment.inherited().items()
         others = {name: value for name, value in inherited if not name.startswith("BACKBURNER_")}
+        return {**others, "BACKBURNER_HOME": str(self.home.path), **variables}
+
+    def __call__(self, *words: str, **variables: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "local.cli", *words],
-            env={**others, "BACKBURNER_HOME": str(self.home.path), **variables},
+            env=self._environment(variables),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,10 +9,9 @@ from local.doctor import masked
 
 def ask(backburner, **variables: str) -> tuple[int, str]:
     """The exit status, and everything that was said."""
-    process = backburner("doctor", **variables)
-    out, err = process.communicate(timeout=30)
-    assert "Traceback" not in err
-    return process.returncode, out + err
+    done = backburner.run("doctor", **variables)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(backburner):

@@ -78,7 +78,7 @@ def test_every_killed_part_is_restarted_and_the_stack_works_again(up):
         os.kill(pid, signal.SIGKILL)
 
     until(lambda: up.pids().keys() == PARTS and not set(up.pids().values()) & set(before.values()), within_s=30)
-    until(lambda: outcome(up.backburner("doctor"))[0] == 0, within_s=30, every_s=0.5)
+    until(lambda: up.backburner.run("doctor").returncode == 0, within_s=30, every_s=0.5)
     assert up.answer("Say hello.")["status"] == "completed"
 
 
