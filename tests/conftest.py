@@ -44,10 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running Postgres. Its `fsync` is off, because no test crashes the machine."""
+    """A running Postgres. Its `fsync` is off, because no test crashes the machine.
+
+    Autovacuum is off as well: it would visit hundreds of databases that are no longer used, ten of them a second.
+    """
     with postgres.running(tmp_path_factory.mktemp("postgres")) as url:
         with psycopg.connect(url, autocommit=True) as connection:
-            for setting in ("fsync", "full_page_writes"):
+            for setting in ("fsync", "full_page_writes", "autovacuum"):
                 connection.execute(f"alter system set {setting} = off")  # type: ignore[arg-type]
             connection.execute("select pg_reload_conf()")
         yield url
