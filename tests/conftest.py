@@ -1,5 +1,6 @@
 """Servers for the whole suite: one Postgres with a migrated template, one Valkey, one scripted model server."""
 
+import gc
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Write progress from time to time where the tests are run by several workers."""
     if config.getoption("numprocesses", None):
         config.pluginmanager.register(Progress(config.pluginmanager.getplugin("terminalreporter")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at modules and tests, which live until the end, again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
