@@ -3,7 +3,7 @@
 import json
 import tracemalloc
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -114,21 +114,23 @@ def test_strictness_is_about_parameters_and_not_about_what_is_in_them() -> None:
     assert parse(strict=True, input=message, tools=[{"type": "function", "name": "f", "unheard_of": 1}])
 
 
-def wide() -> Iterator[tuple[str, Any]]:
-    many = 300_000
-    yield "input", [0] * many
-    yield "input", [{}] * many
-    yield "input", [{"role": "user", "content": [{}] * many}]
-    yield "input", [{"role": "user", "content": [0] * many}] * 3
-    yield "metadata", dict.fromkeys(map(str, range(many)), 0)
-    yield "metadata", dict.fromkeys(("k" * 65 + str(n) for n in range(many)), "")
+MANY = 300_000
+# Made by the test: pytest keeps parameters until it ends.
+WIDE: list[tuple[str, Callable[[], Any]]] = [
+    ("input", lambda: [0] * MANY),
+    ("input", lambda: [{}] * MANY),
+    ("input", lambda: [{"role": "user", "content": [{}] * MANY}]),
+    ("input", lambda: [{"role": "user", "content": [0] * MANY}] * 3),
+    ("metadata", lambda: dict.fromkeys(map(str, range(MANY)), 0)),
+    ("metadata", lambda: dict.fromkeys(("k" * 65 + str(n) for n in range(MANY)), "")),
+]
 
 
-@pytest.mark.parametrize(("name", "value"), list(wide()), ids=range(6))
+@pytest.mark.parametrize(("name", "make"), WIDE, ids=range(6))
 def test_a_body_that_is_wrong_many_times_over_costs_no_more_memory_than_one_that_is_wrong_once(
-    app: Flask, name: str, value: Any
+    app: Flask, name: str, make: Callable[[], Any]
 ) -> None:
-    body = json.dumps(GOOD | {name: value})
+    body = json.dumps(GOOD | {name: make()})
     with app.test_request_context("/v1/responses", method="POST", data=body, content_type="application/json"):
         tracemalloc.start()
         try:
