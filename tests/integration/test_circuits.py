@@ -24,8 +24,8 @@ def opened(core: Core, settings: Settings, model: str = "scripted", **fields: ob
 
 
 def circuit(settings: Settings, model: str = "scripted") -> list[tuple]:
-    """How often it was opened, for how many seconds more, and its probe."""
-    left = "extract(epoch from open_until - now())::float"
+    """How often it was opened, for how many seconds after the last attempt ended, and its probe."""
+    left = "extract(epoch from open_until - (select max(ended_at) from attempts))::float"
     return sql(settings, f"select failures, {left}, probe from circuits where model = %s", model)
 
 
