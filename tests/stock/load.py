@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ CLIENTS = ("narrow",) * 16 + ("scripted",) * 8
 POLL_EVERY_S = 0.1
 # A response takes 1 s on the model server: long enough for both queues to fill on a busy machine, too.
 TOKENS, DELAY_S = 5, 0.25
+WITHIN_S = 20
 
 
 @dataclass
@@ -30,21 +32,34 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-def run(stack: StockStack, duration_s: float) -> Outcome:
-    """Have all clients create and poll for so long, each one response at a time."""
-    ends_at = time.monotonic() + duration_s
-    outcome = Outcome()
+def run(stack: StockStack, duration_s: float, *, completions: int = 0) -> Outcome:
+    """Let all clients create and poll, each one response at a time, for a time and until so many have completed.
+
+    A slow machine needs longer for the completions; after `WITHIN_S` the load ends without them.
+    """
+    began_at = time.monotonic()
+    outcomes = [Outcome() for _ in CLIENTS]
+
+    def enough() -> bool:
+        spent_s = time.monotonic() - began_at
+        completed = sum(outcome.completed for outcome in outcomes)
+        return spent_s > duration_s and (completed >= completions or spent_s > WITHIN_S)
+
     with stack.client() as client, ThreadPoolExecutor(len(CLIENTS)) as threads:
-        for done in [threads.submit(_client, client, stack, model, ends_at) for model in CLIENTS]:
-            found = done.result()
-            outcome.created += found.created
-            outcome.completed += found.completed
-            outcome.refused += found.refused
-    return outcome
+        started = [
+            threads.submit(_client, client, stack, model, enough, outcome)
+            for model, outcome in zip(CLIENTS, outcomes, strict=True)
+        ]
+    for one in started:
+        one.result()
+    return Outcome(
+        sum(outcome.created for outcome in outcomes),
+        sum(outcome.completed for outcome in outcomes),
+        sum((outcome.refused for outcome in outcomes), Counter()),
+    )
 
 
-def _client(client: openai.OpenAI, stack: StockStack, model: str, ends_at: float) -> Outcome:
-    outcome = Outcome()
+def _client(client: openai.OpenAI, stack: StockStack, model: str, enough: Callable[[], bool], outcome: Outcome) -> None:
     script = stack.models.script(tokens=TOKENS, delay_s=DELAY_S)
 
     def completed(response_id: str) -> bool:
@@ -54,9 +69,9 @@ def _client(client: openai.OpenAI, stack: StockStack, model: str, ends_at: float
             outcome.refused[f"poll {error.status_code}"] += 1
             return False
         outcome.completed += status == "completed"
-        return status not in {"queued", "in_progress"} or time.monotonic() > ends_at
+        return status not in {"queued", "in_progress"} or enough()
 
-    while time.monotonic() < ends_at:
+    while not enough():
         try:
             made = client.responses.create(model=model, input=script, background=True)
         except openai.APIStatusError as error:
@@ -64,4 +79,3 @@ def _client(client: openai.OpenAI, stack: StockStack, model: str, ends_at: float
             continue
         outcome.created += 1
         until(lambda: completed(made.id), within_s=60, every_s=POLL_EVERY_S)
-    return outcome
