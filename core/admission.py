@@ -17,7 +17,8 @@ from core.limits import UNLIMITED, Limits
 from core.schemas.request import CreateResponse
 from core.store import admissions, ledger
 from core.store.room import Rules
-from core.tiers import Tier, Wish
+from core.tier_requests import Wish
+from core.tiers import Tier
 
 # When to ask again where nobody can know when there will be room: in a full queue, or for spare capacity.
 LOOK_AGAIN_S = 5.0

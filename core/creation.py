@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from core import capabilities, context, errors, ids, inputs, jsonio, prompts, tiers, transcript
+from core import capabilities, context, errors, ids, inputs, jsonio, prompts, tier_requests, transcript
 from core.accepting import Accepting
 from core.admission import Admission, Admitted, Grant
 from core.allowance import NOTHING, Allowance
@@ -18,7 +18,8 @@ from core.schemas.request import BackgroundOptions, CreateResponse
 from core.seals import Seals
 from core.settings import Settings
 from core.store import contents, idempotency, lanes
-from core.tiers import Tier, Wish
+from core.tier_requests import Wish
+from core.tiers import Tier
 
 KEY_KEPT_S = 24 * 3600
 _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
@@ -190,7 +191,7 @@ class Creation:
         options = request.background_options
         if options is not None and options.completion_window != "soonest":
             return Wish(Tier.FLEX)
-        return tiers.wish(request.service_tier, caller.rights)
+        return tier_requests.wish(request.service_tier, caller.rights)
 
     def _write(self, connection: Connection, order: _Order) -> tuple[Created, str | None]:
         """Write the row, or find whose it is already; the lane to ring it in, if it may be rung."""

@@ -13,7 +13,8 @@ from core.creation import _Order
 from core.rings import queue_key
 from core.schemas.request import CreateResponse
 from core.settings import Settings
-from core.tiers import Tier, Wish
+from core.tier_requests import Wish
+from core.tiers import Tier
 from tests.integration.engine import caller, claim, submit, worker
 from tests.integration.test_engine import at_once, sql
 
