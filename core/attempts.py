@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from core import context, errors, inputs, jsonio, reasoning, tiers, transcript
+from core.batch import Batch
 from core.circuits import Circuits
 from core.db import Connection, Database
 from core.endings import Ending, Endings, Outcome, Spent, cancelled, failed, held_by
@@ -14,7 +15,6 @@ from core.schemas.items import Item
 from core.schemas.request import CreateResponse
 from core.seals import Seals
 from core.store import contents, ends, events, runs, workers
-from core.store.events import Batch
 from core.store.workers import Worker
 from core.transcript import Transcript
 

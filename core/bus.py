@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import redis
 
+from core.batch import Batch
 from core.patience import Patience
-from core.store.events import Batch
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from core import errors, jsonio, lifecycle, transcript
+from core.batch import Batch
 from core.bus import Bus
 from core.db import Connection, Database
 from core.lifecycle import Status
@@ -14,7 +15,6 @@ from core.schemas import document
 from core.store import audit, ends, events, items
 from core.store.audit import Act
 from core.store.ends import Locked, Spent
-from core.store.events import Batch
 
 log = logging.getLogger(__name__)
 

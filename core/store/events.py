@@ -4,30 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.batch import Batch
 from core.db import Connection
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive events of one response, frozen: resent, if at all, exactly as they are.
-
-    Args:
-        attempt: the writer's fence.
-        first_seq: the sequence number of the first line.
-        lines: the events, each as JSON text without a line break.
-        tokens: of output in them, as far as the writer can tell.
-    """
-
-    response_id: str
-    attempt: int
-    first_seq: int
-    lines: tuple[str, ...]
-    tokens: int = 0
-
-    @property
-    def next_seq(self) -> int:
-        return self.first_seq + len(self.lines)
-
 
 # The texts go as they are (%b): as text, an array would be escaped and read again character by character.
 # Locked in ID order and for no key update, so that an end of a response waits for a batch under way and
