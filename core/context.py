@@ -12,7 +12,7 @@ from core.schemas.items import Item, ItemReference
 from core.schemas.request import CreateResponse
 from core.seals import Seals
 from core.store import items as item_rows
-from core.store import responses as store
+from core.store import parents
 
 # A request may refer to items of so many responses: each of them is read whole.
 OWNERS_LIMIT = 100
@@ -89,7 +89,7 @@ def _inherited(connection: Connection | None, project_id: str, parent_id: str | 
     if parent_id is None:
         return []
     assert connection is not None
-    parent = store.find(connection, project_id, parent_id) if ids.is_response_id(parent_id) else None
+    parent = parents.find(connection, project_id, parent_id) if ids.is_response_id(parent_id) else None
     if parent is None:
         raise errors.InvalidRequest(
             f"Previous response with id '{parent_id}' not found.",
@@ -102,11 +102,8 @@ def _inherited(connection: Connection | None, project_id: str, parent_id: str | 
             param="previous_response_id",
             code="previous_response_not_completed",
         )
-    packed = store.request(connection, project_id, parent_id)
-    if packed is None:  # deleted this moment
-        return _inherited(connection, project_id, parent_id)
     output = jsonio.loads(parent.document)["output"]
-    return [*jsonio.loads(packed)["context"], *(item for item in output if item["status"] == "completed")]
+    return [*jsonio.loads(parent.request)["context"], *(item for item in output if item["status"] == "completed")]
 
 
 def _own(
