@@ -30,6 +30,12 @@ class Open(Strict):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
 
+class Closed(Strict):
+    """A part of a request in which an unknown field is an error: a version cannot be mended once it is there."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
 def tag(name: str) -> str:
     """A union's branch as it stands in pydantic's paths; no field is called so, and `app` leaves it out."""
     return f"<{name}>"

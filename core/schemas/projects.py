@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.schemas.base import NO_NUL
-from core.schemas.prompts import Closed
+from core.schemas.base import NO_NUL, Closed
 
 
 class CreateProject(Closed):

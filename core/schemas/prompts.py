@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, Tag
+from pydantic import BeforeValidator, Field, Tag
 
-from core.schemas.base import NO_NUL, Strict, Text, text_or_list
+from core.schemas.base import NO_NUL, Closed, Text, text_or_list
 from core.schemas.parts import Parts
 from core.schemas.request import (
     MaxOutputTokens,
@@ -36,12 +36,6 @@ DEFAULTS = (
 
 PromptName = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
 Description = Annotated[str, Field(max_length=2_000, pattern=NO_NUL)]
-
-
-class Closed(Strict):
-    """A part of a request in which an unknown field is an error: a version cannot be mended once it is there."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class Variable(Closed):
