@@ -7,6 +7,7 @@ COPY requirements/runtime.txt requirements/
 RUN pip install --no-deps --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml LICENSE ./
 COPY app app
+COPY cli cli
 COPY core core
 COPY local local
 COPY migrations migrations

@@ -4,7 +4,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import auth, cors, direct, errors, rate_limits, request_ids
-from app.routes import docs, health, lists, models, projects, prompts, responses
+from app.endpoints import docs, health, lists, models, projects, prompts, responses
 from core.bootstrap import Core
 
 

@@ -3,9 +3,10 @@
 from flask import Flask, g, request
 
 from app.rights import NEEDS
-from core import audit, errors
-from core.audit import Actor
-from core.keys import Caller, Keys
+from core import errors
+from core.tenants import audit
+from core.tenants.audit import Actor
+from core.tenants.keys import Caller, Keys
 
 
 def install(app: Flask, keys: Keys) -> None:

@@ -14,8 +14,8 @@ from app import auth, cors, parsing, rate_limits, request_ids
 from app.rights import NEEDS
 from core import ids
 from core.bootstrap import Core
-from core.keys import Caller
-from core.rights import Right
+from core.tenants.keys import Caller
+from core.tenants.rights import Right
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

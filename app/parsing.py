@@ -13,8 +13,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import nesting
 from core import errors, jsonio
-from core.creation import Repeat
-from core.schemas.request import UNSUPPORTED, CreateResponse
+from core.responses.create import Repeat
+from core.wire.request import UNSUPPORTED, CreateResponse
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

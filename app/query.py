@@ -6,8 +6,8 @@ from typing import get_args
 from flask import request
 
 from core import errors
-from core.lifecycle import Status
-from core.schemas.request import Include
+from core.wire.request import Include
+from core.wire.status import Status
 
 PAGE_LIMIT = 100
 PAGE_DEFAULT = 20

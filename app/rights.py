@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from core.rights import Right
+from core.tenants.rights import Right
 
 # By method and rule, as Flask knows them. HEAD is as GET; OPTIONS says what there is to everybody with a key.
 NEEDS: Mapping[tuple[str, str], Right] = {

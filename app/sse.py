@@ -8,7 +8,7 @@ from enum import StrEnum
 from flask import Response
 
 from core import errors, jsonio
-from core.streams import kind
+from core.streams.streams import kind
 
 log = logging.getLogger(__name__)
 

@@ -12,25 +12,13 @@ import click
 from rich.console import Console
 
 from bench import load, machine, plots, report
+from bench.curves import levels, scale, statements
 from bench.deployment import Deployment
-from bench.rows import (
-    cancel,
-    completions,
-    faults,
-    growth,
-    levels,
-    many,
-    memory,
-    pickup,
-    poll,
-    relay,
-    scale,
-    statements,
-    submit,
-)
+from bench.rows import cancel, completions, faults, growth, many, memory, pickup, poll, relay, submit
 from bench.run import FULL, QUICK, Run, Sizes
 from bench.whole import measures as whole
-from local import packages, ports
+from local import ports
+from local.servers import packages
 
 # What `--quick` leaves out.
 LONG = {"scale"}

@@ -16,8 +16,9 @@ import redis
 from bench.machine import Machine
 from core.bootstrap import Core, open_core
 from core.settings import PREFIX, Settings
-from local import packages, ports, web
-from local.child import Child, Part
+from local import ports, web
+from local.processes.child import Child, Part
+from local.servers import packages
 
 SLOTS = 1000
 
@@ -128,7 +129,7 @@ class Deployment:
         }
         return Part(
             name=f"{self._name}-{name}",
-            argv=[sys.executable, "-m", "local.cli", kind],
+            argv=[sys.executable, "-m", "cli.main", kind],
             ready=ready.get(kind, lambda _: True),
             env={
                 f"{PREFIX}HOME": str(self.machine.home.path),

@@ -11,11 +11,12 @@ import redis
 from psycopg import sql
 
 import migrations
-from local import packages, ports, web
-from local.child import Child, Part, running
+from local import ports, web
 from local.home import Home
-from local.postgres import Postgres
-from local.valkey import Valkey
+from local.processes.child import Child, Part, running
+from local.servers import packages
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
 
 T = TypeVar("T")
 

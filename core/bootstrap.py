@@ -4,32 +4,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core import catalog, errors, schema_version
-from core.accepting import Accepting
-from core.admission import Admission
-from core.attempts import Attempts, Workers
-from core.audit import Audit
-from core.bus import Bus
-from core.catalog import Catalog
-from core.circuits import Circuits
-from core.creation import Creation
-from core.credits import Credits
-from core.db import Database
+from core import errors, schema_version
+from core.circuits.circuits import Circuits
+from core.config import catalog
+from core.config.catalog import Catalog
+from core.database import Database
 from core.dispatch.dispatcher import Dispatch
-from core.doorbell import Doorbell
-from core.endings import Endings
-from core.hub import Hub
-from core.keys import Keys
-from core.ledger import Ledger
-from core.operations import Operations
-from core.projects import Projects
-from core.prompts import Prompts
-from core.responses import Responses
-from core.seals import Seals
+from core.dispatch.doorbell import Doorbell
+from core.maintenance.sweep import Sweep
+from core.notify.bus import Bus
+from core.prompts.prompts import Prompts
+from core.quota.admission import Admission
+from core.quota.ledger import Ledger
+from core.quota.token_bucket import Credits
+from core.responses.accept import Accepting
+from core.responses.create import Creation
+from core.responses.operations import Operations
+from core.responses.read import Responses
+from core.runs.attempts import Attempts, Workers
+from core.runs.ends import Endings
 from core.settings import Settings
-from core.streams import Streams
-from core.sweep import Sweep
-from core.waiting import Waiting
+from core.streams.broadcaster import Hub
+from core.streams.streams import Streams
+from core.streams.wait_slots import Waiting
+from core.tenants.audit import Audit
+from core.tenants.keys import Keys
+from core.tenants.projects import Projects
+from core.tenants.seals import Seals
 
 THREADS_FOR_POLLS = 64
 

@@ -3,7 +3,7 @@
 import psycopg
 
 from core import errors
-from core.db import Connection, Database
+from core.database import Connection, Database
 
 # Every revision this program knows, oldest first; the last is the one it needs.
 KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from core import catalog, errors, settings
+from core import errors, settings
+from core.config import catalog
 from core.settings import Settings
-from local import environment, lock, ports, stack, web
+from local import ports, stack, web
 from local.home import Home
-from local.interrupts import Interrupted, Interrupts
+from local.processes import environment, lock
+from local.processes.interrupts import Interrupted, Interrupts
 from local.up import fresh_settings
 
 FOLDER = Path(__file__).parent

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from core import catalog, errors, settings
+from core import errors, settings
+from core.config import catalog
 from core.settings import Settings
-from local import lock, ports, stack, web
+from local import ports, stack, web
 from local.home import Home
-from local.interrupts import Interrupted, Interrupts
+from local.processes import lock
+from local.processes.interrupts import Interrupted, Interrupts
 from local.up import fresh_settings
 
 QUESTION = "Tell me about the sea in one short paragraph."

@@ -12,13 +12,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from core import catalog, errors, schema_version, settings
+from core import errors, schema_version, settings
 from core.bootstrap import database_url, redis_url
-from core.catalog import Catalog
-from core.db import Database
+from core.circuits import circuits_sql
+from core.config import catalog
+from core.config.catalog import Catalog
+from core.database import Database
+from core.dispatch import lanes_sql
+from core.runs import workers_sql
 from core.settings import PREFIX, Settings
-from core.store import circuits, lanes, workers
-from local import environment, ports, web
+from local import ports, web
+from local.processes import environment
 
 OLDEST_PYTHON = (3, 11)
 
@@ -139,9 +143,9 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
         return
     yield Finding("schema", f"at {schema_version.HEAD}, as this program needs it")
     with database.connection() as connection:
-        live = workers.live(connection, seen_s)
-        away = circuits.all_open(connection)
-        unserved = lanes.unserved(connection, seen_s)
+        live = workers_sql.live(connection, seen_s)
+        away = circuits_sql.all_open(connection)
+        unserved = lanes_sql.unserved(connection, seen_s)
     if live:
         yield Finding("workers", "; ".join(map(_worker, live)))
     else:
@@ -154,7 +158,7 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
         yield Finding("circuit", found, "Mend or start its model server; what waits then goes on by itself.")
 
 
-def _worker(worker: workers.Worker) -> str:
+def _worker(worker: workers_sql.Worker) -> str:
     return f"{worker.hostname} pid {worker.pid}, {worker.slots} slots for {', '.join(worker.lanes)}"
 
 

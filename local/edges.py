@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from core import db
+from core import database
+from core.runs import workers_sql as worker_rows
 from core.settings import PREFIX, Settings
-from core.store import workers as worker_rows
-from local import packages, ports, web
-from local.child import Part
+from local import ports, web
+from local.processes.child import Part
+from local.servers import packages
 
 STAGE = 2  # they stop first, and together
 SETTLED_S = 0.5  # a process that cannot be asked counts as ready when it has lived so long
@@ -48,7 +49,7 @@ class Edges:
     def _part(self, name: str, ready: Callable[[int], bool], *, grace_s: float = 15) -> Part:
         return Part(
             name=name,
-            argv=[sys.executable, "-m", "local.cli", name.partition("-")[0]],
+            argv=[sys.executable, "-m", "cli.main", name.partition("-")[0]],
             env=self.env,
             cwd=packages.ROOT,  # so that -m finds our packages whatever folder we were started in
             ready=ready,
@@ -70,7 +71,9 @@ class Edges:
         """Whether the worker has told the database that it takes work."""
         url = self.settings.database_url
         try:
-            with db.connect(url.get_secret_value() if url else "", pooled=self.settings.database_pooled) as connection:
+            with database.connect(
+                url.get_secret_value() if url else "", pooled=self.settings.database_pooled
+            ) as connection:
                 return any(found.pid == pid for found in worker_rows.live(connection, self.settings.worker_seen_s))
         except psycopg.OperationalError:
             return False

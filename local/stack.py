@@ -9,17 +9,21 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from core import catalog, errors, rights
+from core import errors
 from core.bootstrap import open_core
+from core.config import catalog
 from core.settings import PREFIX, Settings
-from local import leftovers, model, ports
-from local.child import Child, Part
+from core.tenants import rights
+from local import ports
 from local.edges import Edges
 from local.home import Home, write_private
-from local.interrupts import Interrupts
-from local.postgres import Postgres
-from local.supervisor import Supervisor
-from local.valkey import Valkey
+from local.processes import leftovers
+from local.processes.child import Child, Part
+from local.processes.interrupts import Interrupts
+from local.processes.supervisor import Supervisor
+from local.servers import model
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
 
 PACKAGED_MODEL = """\
 # Written by `backburner up`: the packaged model, since no other backburner.toml was found.

@@ -8,9 +8,10 @@ import click
 
 from core import settings
 from core.settings import Settings
-from local import lock, stack, web
+from local import stack, web
 from local.home import Home
-from local.interrupts import Interrupted, Interrupts
+from local.processes import lock
+from local.processes.interrupts import Interrupted, Interrupts
 from local.stack import Stack
 
 LOOK_EVERY_S = 0.1

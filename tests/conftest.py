@@ -13,7 +13,7 @@ from xdist.remote import Producer
 import migrations
 from core.bootstrap import Core, open_core
 from core.settings import Settings
-from local import postgres, valkey
+from local.servers import postgres, valkey
 from tests import model_server
 from tests.harness import scheduling
 from tests.harness.progress import Progress

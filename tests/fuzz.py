@@ -11,7 +11,7 @@ import schemathesis
 from schemathesis import engine, hooks
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
-from core.lifecycle import Status, is_terminal
+from core.wire.status import Status, is_terminal
 
 MODEL = "scripted"
 # What the document refuses is refused; whatever is answered, the document has it; nothing is answered with 5xx.

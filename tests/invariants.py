@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from core import transcript
+from core.wire import transcript
 from tests import stream_checker
 from tests.stack import Stack
 

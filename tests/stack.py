@@ -13,13 +13,13 @@ from typing import Any, Self
 import openai
 import psycopg
 
-from core import rights
 from core.bootstrap import open_core
 from core.settings import Settings
+from core.tenants import rights
 from local import ports, web
-from local.child import HURRIED_GRACE_S, Child, Part
 from local.home import Home
-from local.valkey import Valkey
+from local.processes.child import HURRIED_GRACE_S, Child, Part
+from local.servers.valkey import Valkey
 from tests import stream_checker
 from tests.harness.forked import ForkedChild
 from tests.model_server import ModelServer
@@ -164,7 +164,7 @@ class Stack:
         }.get(command, lambda _: True)
         return Part(
             name=name,
-            argv=[sys.executable, "-m", "local.cli", command],
+            argv=[sys.executable, "-m", "cli.main", command],
             ready=ready,
             env=self._env
             | {"BACKBURNER_PORT": str(self._port(name))}

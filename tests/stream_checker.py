@@ -11,9 +11,9 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from core import transcript
-from core.item_events import PARTS
-from core.tiers import Tier
+from core.config.tiers import Tier
+from core.wire import transcript
+from core.wire.item_events import PARTS
 
 Event = dict[str, Any]
 

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from app import errors as http
-from core import errors, queue
+from core import errors
+from core.dispatch import celery_app
 from core.settings import Settings
-from worker import tasks
+from worker.consumer import tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [
     path
-    for name in ("app", "core", "worker", "local", "migrations", "bench", "checks")
+    for name in ("app", "cli", "core", "worker", "local", "migrations", "bench", "checks")
     for path in (ROOT / name).rglob("*.py")
 ]
 
@@ -40,11 +41,11 @@ def test_every_error_a_request_can_meet_has_a_status() -> None:
 
 
 def test_every_task_that_is_rung_for_exists() -> None:
-    app = queue.celery_app("redis://127.0.0.1:9/0")
+    app = celery_app.celery_app("redis://127.0.0.1:9/0")
     tasks.register(app, runner=None, heard=lambda: None)
     app.finalize()
 
-    assert queue.RUN_RESPONSE in app.tasks
+    assert celery_app.RUN_RESPONSE in app.tasks
     app.close()
 
 

@@ -17,22 +17,24 @@ import orjson
 from celery import Celery, signals
 from celery.worker import state
 
-from core import errors, log, queue
+from core import errors, log
 from core.bootstrap import Core, open_core, redis_url
+from core.dispatch import celery_app
 from core.health import Health, served
 from core.settings import PREFIX, Settings
-from worker import presence, tasks
-from worker.documents import Documents
-from worker.fetch import Fetcher
-from worker.hearing import Hearing
-from worker.inputs import Inputs
-from worker.model_servers import ModelServer
-from worker.model_servers.chat_completions import ChatCompletions
-from worker.model_servers.responses import Responses
-from worker.pool import CLEANUP_S, AioPool
-from worker.pulse import Pulse
-from worker.runner import Runner
-from worker.vitals import Vitals
+from worker.consumer import tasks
+from worker.consumer.pool import CLEANUP_S, AioPool
+from worker.fetch.client import Fetcher
+from worker.fetch.documents import Documents
+from worker.liveness import registration
+from worker.liveness.consumer_probe import Hearing
+from worker.liveness.watchdog import Vitals
+from worker.models.chat_completions.server import ChatCompletions
+from worker.models.protocol import ModelServer
+from worker.models.responses.server import Responses
+from worker.run.flusher import Pulse
+from worker.run.inputs import Inputs
+from worker.run.runner import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Engine:
         self._pool: AioPool | None = None
         self._worker_id = worker_id
         self._pulse = Pulse(core.attempts, core.bus, core.settings)
-        self._freed = presence.Freed()
+        self._freed = registration.Freed()
         self._servers: dict[str, ModelServer] = {}
         self._vitals = Vitals(worker_id, core.settings, stuck=_leave_stuck)
         self.hearing = Hearing(
@@ -137,12 +139,12 @@ class Engine:
             self._servers["chat_completions"] = ChatCompletions(session)
             self._servers["responses"] = Responses(session)
             living.create_task(self._pulse.run())
-            living.create_task(presence.dispatch_for_ever(self._core.dispatch, self._freed))
+            living.create_task(registration.dispatch_for_ever(self._core.dispatch, self._freed))
             living.create_task(
-                presence.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._pulse.stop)
+                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._pulse.stop)
             )
             self._stamping = living.create_task(
-                presence.stamp_for_ever(
+                registration.stamp_for_ever(
                     self._core.workers,
                     self._worker_id,
                     self._lanes,
@@ -186,15 +188,15 @@ def run(settings: Settings) -> None:
     with open_core(settings, connections=settings.worker_connections + 2) as core:
         core.schema.check()
         lanes = core.catalog.lanes.chosen(settings.worker_lanes)
-        app = queue.celery_app(redis_url(settings), lanes)
+        app = celery_app.celery_app(redis_url(settings), lanes)
         app.conf.update(
-            broker_transport="worker.redis_transport:Transport",
-            worker_pool="worker.pool:AioPool",
-            worker_consumer="worker.redis_transport:Consumer",
+            broker_transport="worker.consumer.transport:Transport",
+            worker_pool="worker.consumer.pool:AioPool",
+            worker_consumer="worker.consumer.transport:Consumer",
             worker_soft_shutdown_timeout=settings.drain_s,
             worker_hijack_root_logger=False,
             worker_redirect_stdouts=False,
-            task_queues=[*app.conf.task_queues, queue.ping_queue(worker_id)],
+            task_queues=[*app.conf.task_queues, celery_app.ping_queue(worker_id)],
         )
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
@@ -246,7 +248,7 @@ def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
 
 
 def _consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
-    queues = [*map(queue.queue_name, lanes), queue.ping_queue(worker_id).name]
+    queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
     status: int | None = app.start(
         [
             "--quiet",  # no banner among log lines

@@ -4,15 +4,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from core.lifecycle import Status
-from core.rights import Right
-from core.schemas.base import Open
-from core.schemas.items import Status as ItemStatus
-from core.schemas.parts import ReasoningText, SummaryText
-from core.schemas.prompts import Template
-from core.schemas.request import TextConfig, VariableValue
-from core.schemas.tools import Tool, ToolChoice
-from core.tiers import Tier
+from core.config.tiers import Tier
+from core.prompts.prompt_requests import Template
+from core.tenants.rights import Right
+from core.wire.base import Open
+from core.wire.items import Status as ItemStatus
+from core.wire.parts import ReasoningText, SummaryText
+from core.wire.request import TextConfig, VariableValue
+from core.wire.status import Status
+from core.wire.tools import Tool, ToolChoice
 
 
 class ErrorBody(BaseModel):

@@ -3,11 +3,11 @@
 from typing import Any, get_args
 
 from app import parsing, query
-from app.docs_page import ASSETS
 from app.openapi import answers, project_operations
+from app.openapi.docs_page import ASSETS
 from app.openapi.parts import AFTER, LIMIT, ORDER, body, in_, keyed, ok, opened, text
-from core.lifecycle import Status
-from core.schemas.request import Include
+from core.wire.request import Include
+from core.wire.status import Status
 
 _POLLED = ("ETag", "openai-poll-after-ms", "Preference-Applied")
 _EXAMPLE = {"model": "smollm2-135m", "input": "Say hello.", "background": True}

@@ -1,4 +1,4 @@
-"""JSON schemas of requests and answers, from the models of core.schemas and app.openapi.objects."""
+"""JSON schemas of requests and answers, from the models of core.wire and app.openapi.objects."""
 
 from typing import Any
 
@@ -7,20 +7,22 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from app.openapi.objects import ANSWERS
-from core.schemas import items, parts, projects, prompts, request, tools
+from core.prompts import prompt_requests
+from core.tenants import project_requests
+from core.wire import items, parts, request, tools
 
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/"
 # Two classes of one name in two modules; pydantic tells them apart by words of ours.
-_NAMES = {"core__schemas__items__Reasoning": "ReasoningItem", "core__schemas__request__Reasoning": "Reasoning"}
+_NAMES = {"core__wire__items__Reasoning": "ReasoningItem", "core__wire__request__Reasoning": "Reasoning"}
 _BODIES = (
     request.CreateResponse,
-    prompts.CreatePrompt,
-    prompts.CreatePromptVersion,
-    prompts.UpdatePrompt,
-    projects.CreateProject,
-    projects.CreateKey,
+    prompt_requests.CreatePrompt,
+    prompt_requests.CreatePromptVersion,
+    prompt_requests.UpdatePrompt,
+    project_requests.CreateProject,
+    project_requests.CreateKey,
 )
 _REFUSED = {"description": "Not served: refused with `unsupported_parameter` unless it is null.", "enum": [None]}
 # Unions, which pydantic writes out wherever they stand.
@@ -53,7 +55,7 @@ class _Generator(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:
         made = super().default_schema(schema)
         default = made.pop("default", None)
-        made = _nullable(made)  # core.schemas.base.Strict: null means left out
+        made = _nullable(made)  # core.wire.base.Strict: null means left out
         return made if default is None else made | {"default": default}
 
 

@@ -11,7 +11,7 @@ from bench.compare.budget import Budget
 from bench.compare.comparison import Comparison
 from bench.compare.rounds import BASE, HEAD
 from bench.compare.trees import Refused, Repository, Tree
-from local import packages
+from local.servers import packages
 
 FOLDER = packages.ROOT / ".bench-compare"
 MINUTES = {"quick": 10, "full": 45}

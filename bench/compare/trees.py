@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import environment
+from local.processes import environment
 
 SESSION = "bench/compare/session.py"
 _PINS = ("requirements/runtime.txt", "requirements/local.txt")

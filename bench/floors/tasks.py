@@ -12,11 +12,12 @@ from typing import Any
 import redis
 from celery import Celery, signals
 
-from core import log, queue
+from core import log
+from core.dispatch import celery_app as queue
 from core.settings import Settings, load
-from local import packages
-from local.child import Part, running
 from local.home import Home
+from local.processes.child import Part, running
+from local.servers import packages
 
 NOOP = "bench.noop"
 MARK = "bench.mark"
@@ -102,9 +103,9 @@ def main(redis_url: str, settings: Settings) -> None:
     worker_id, lanes = "worker-bench@floor", [_LANE]
     app = celery_app(redis_url)
     app.conf.update(
-        broker_transport="worker.redis_transport:Transport",
-        worker_pool="worker.pool:AioPool",
-        worker_consumer="worker.redis_transport:Consumer",
+        broker_transport="worker.consumer.transport:Transport",
+        worker_pool="worker.consumer.pool:AioPool",
+        worker_consumer="worker.consumer.transport:Consumer",
         worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from local import packages
+from local.servers import packages
 
 
 class Generator:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.run import Run
 from bench.targets import Row
-from local import packages
+from local.servers import packages
 
 REPORT = packages.ROOT / "tests" / "chaos" / "report.json"
 

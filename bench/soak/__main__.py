@@ -20,7 +20,7 @@ from bench.footprint import Footprint
 from bench.load import wire
 from bench.soak import trend
 from bench.soak.mixed import MODEL, MODELS, Mixed
-from local import packages
+from local.servers import packages
 
 PATH = report.PATH.with_name("soak.json")
 FOLDER = packages.ROOT / ".bench-soak"

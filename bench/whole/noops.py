@@ -12,8 +12,9 @@ from bench.machine import Machine
 from bench.run import Run
 from bench.whole.system import SLOTS
 from core.settings import PREFIX
-from local import packages, ports, web
-from local.child import Part, running
+from local import ports, web
+from local.processes.child import Part, running
+from local.servers import packages
 
 # Databases of Valkey are counted from 0; the other floors use 9, and empty it.
 _REDIS_NUMBER = 8
@@ -76,7 +77,7 @@ def _flower(redis_url: str) -> Part:
     port = ports.free()
     return Part(
         name="floor-flower",
-        argv=[sys.executable, "-m", "local.cli", "flower"],
+        argv=[sys.executable, "-m", "cli.main", "flower"],
         cwd=packages.ROOT,
         env={PREFIX + "REDIS_URL": redis_url, PREFIX + "FLOWER_PORT": str(port)},
         ready=lambda _: web.status(f"http://127.0.0.1:{port}/") is not None,

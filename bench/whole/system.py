@@ -11,14 +11,14 @@ from bench.whole import config
 from bench.whole.config import LIMITED, UNLIMITED
 from bench.whole.waiting import until
 from core.bootstrap import open_core
-from core.keys import new_secret
 from core.settings import PREFIX, Settings
+from core.tenants.keys import new_secret
 from local import ports, stack
-from local.child import Child, Part
 from local.edges import Edges
 from local.home import Home
-from local.postgres import Postgres
-from local.valkey import Valkey
+from local.processes.child import Child, Part
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
 
 # More than any measurement has running at once; `make up` gives a worker 200.
 SLOTS = 1_200

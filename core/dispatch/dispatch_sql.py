@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import TupleRow
 
-from core.db import Connection
+from core.database import Connection
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, Served
 from core.dispatch.snapshot import LiveWorker, Occupied, Snapshot
 

@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from core import tiers
-from core.catalog import Catalog
-from core.db import Connection, Database
-from core.dispatch import dispatch_sql
+from core.config import tiers
+from core.config.catalog import Catalog
+from core.database import Connection, Database
+from core.dispatch import dispatch_sql, lanes_sql
+from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatch_sql import Candidates
+from core.dispatch.doorbell import Doorbell
 from core.dispatch.fair_share import fair_share
 from core.dispatch.situation import Choice, Situation
 from core.dispatch.snapshot import Snapshot, capacity_of
-from core.doorbell import Doorbell
-from core.store import lanes
-from core.store.room import Rules
 
 # Responses dispatched by one transaction, at most; the next dispatch takes what is left.
 BATCH = 200
@@ -62,7 +61,7 @@ class Dispatch:
             if not dispatch_sql.any_waiting(connection):
                 return 0
             with connection.transaction():
-                lanes.lock(connection)
+                lanes_sql.lock(connection)
                 dispatched = self._mark_next(connection, ran)
         return sum(self.ring(response_ids, lane) for lane, response_ids in dispatched.items())
 
@@ -71,7 +70,7 @@ class Dispatch:
         silent = self._doorbell.ring(response_ids, lane)
         if silent:
             with self._database.connection() as connection:
-                lanes.unring(connection, silent)
+                lanes_sql.unring(connection, silent)
         return len(response_ids) - len(silent)
 
     def _mark_next(self, connection: Connection, ran: Sequence[str]) -> dict[str, list[str]]:

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from math import ceil
 
+from core.config.tiers import Tier
 from core.dispatch.capacity import Capacity
 from core.dispatch.queues import ProjectQueue, TierQueue
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, Situation
-from core.tiers import Tier
 
 
 def fair_share(

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from core.lifecycle import Status
 from core.tables.base import INSTANT, NOW, metadata
+from core.wire.status import Status
 
 _statuses = ", ".join(f"'{status}'" for status in Status)
 

@@ -12,9 +12,9 @@ import openai
 import psycopg
 import redis
 
-from core import tiers
 from core.bootstrap import open_core
-from local import packages
+from core.config import tiers
+from local.servers import packages
 from tests.chaos.rig import Rig
 from tests.stack import CLOCKS
 from tests.waiting import until

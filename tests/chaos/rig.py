@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import migrations
-from local.child import Child
 from local.home import Home
-from local.postgres import Postgres
+from local.processes.child import Child
+from local.servers.postgres import Postgres
 from tests import invariants
 from tests.model_server import ModelServer
 from tests.stack import Stack

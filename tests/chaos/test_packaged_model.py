@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from local import child, model, ports
+from local import ports
 from local.home import Home
+from local.processes import child
+from local.servers import model
 from tests import invariants, stream_checker
 from tests.stack import Stack
 from tests.waiting import until

@@ -8,10 +8,10 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.config.tiers import WEIGHTS, Tier
 from core.dispatch.capacity import Capacity, Pool
 from core.dispatch.fair_share import fair_share
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, Served, Situation
-from core.tiers import WEIGHTS, Tier
 
 TIERS = tuple(tier.value for tier in Tier)
 USUAL = tuple(tier for tier in TIERS if tier != Tier.OVER_LIMIT)

@@ -2,8 +2,8 @@
 
 import psycopg
 
-from core.store import responses
-from core.store.room import Rules
+from core.dispatch.capacity_sql import Rules
+from core.responses import responses_sql
 
 # Postgres compares a plan for any parameters with those of the first five executions.
 _CUSTOM_PLANS = 5
@@ -26,8 +26,8 @@ def test_postgres_keeps_one_plan_for_the_inserts_of_one_client_and_of_many(datab
         for number in range(2 * _CUSTOM_PLANS):
             one = row(connection, f"resp_{number}", "default")
             two = [row(connection, f"resp_{number}_{lane}", lane) for lane in ("default", "other")]
-            responses.insert(connection, [one], rules)
-            responses.insert(connection, two, rules)
+            responses_sql.insert(connection, [one], rules)
+            responses_sql.insert(connection, two, rules)
         plans = connection.execute(
             "select custom_plans, generic_plans from pg_prepared_statements"
             " where statement like '%insert into responses %'"

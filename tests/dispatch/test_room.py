@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from core.bootstrap import Core
 from core.dispatch import dispatch_sql
+from core.dispatch.capacity_sql import ROOM, Rules
 from core.dispatch.snapshot import capacity_of
 from core.settings import Settings
-from core.store.room import ROOM, Rules
 from tests.conftest import new_database
 from tests.integration.engine import backlog, caller, submit, worker
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local import environment
+from local.processes import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 

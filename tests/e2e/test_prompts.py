@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local import environment
+from local.processes import environment
 from tests.harness import forked
 from tests.model_server import ModelServer
 from tests.stack import Stack

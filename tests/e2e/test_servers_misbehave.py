@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import redis
 
-from core.queue import celery_app
+from core.dispatch.celery_app import celery_app
 from tests import invariants
 from tests.e2e.test_background import ended
 from tests.model_server import ModelServer

@@ -18,22 +18,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from local import cli, environment
-from local.child import Child
+from cli import main as cli
+from local.processes import environment
+from local.processes.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
 # What parts and commands import at their start and later. Not `app.wsgi`, which opens a deployment when it is imported.
 MODULES = (
-    "app.cli_prompts",
+    "cli.prompts",
     "app.serve",
     "celery.apps.worker",
     "celery.bin.celery",
     "celery.worker.consumer",
-    "core.sweeper",
+    "cli.sweeper",
     "kombu.transport.redis",
     "local.doctor",
     "worker.main",
-    "worker.redis_transport",
+    "worker.consumer.transport",
 )
 _REQUEST_BYTES = 1024 * 1024
 _NUMBER = struct.Struct("q")
@@ -77,7 +78,7 @@ class Process:
 
 
 class ForkedChild(Child):
-    """A part that runs `python -m local.cli WORDS`, without a new interpreter.
+    """A part that runs `python -m cli.main WORDS`, without a new interpreter.
 
     As one of `Child`, it has a session, an environment and a log of its own, parses its command line, and ends with
     the process that started it. A variable that an interpreter or the loader reads at its start has no effect.
@@ -99,7 +100,7 @@ class ForkedChild(Child):
 def run(
     words: Sequence[str], env: Mapping[str, str], *, said: str = "", within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """What `subprocess.run` returns of `python -m local.cli WORDS`, without a new interpreter.
+    """What `subprocess.run` returns of `python -m cli.main WORDS`, without a new interpreter.
 
     Args:
         env: all that the command sees of an environment.

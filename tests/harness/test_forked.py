@@ -10,15 +10,15 @@ import psutil
 import pytest
 
 from core.version import VERSION
-from local.child import Child, Part
 from local.home import Home
+from local.processes.child import Child, Part
 from tests.harness.forked import ROOT, ForkedChild, run
 from tests.stack import Stack
 from tests.waiting import until
 
 
 def part(*words: str, **env: str) -> Part:
-    argv = [sys.executable, "-m", "local.cli", *words]
+    argv = [sys.executable, "-m", "cli.main", *words]
     return Part(name="part", argv=argv, ready=lambda _pid: True, env=env, cwd=ROOT)
 
 

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 
-from core import item_events, jsonio, transcript
-from core.attempts import Attempt, Batch
+from core import jsonio
 from core.bootstrap import Core
-from core.endings import Outcome, Spent
-from core.item_events import Place
-from core.keys import Caller
-from core.lifecycle import Status
-from core.schemas import document
-from core.schemas.request import CreateResponse
+from core.runs.attempts import Attempt, Batch
+from core.runs.ends import Outcome, Spent
 from core.settings import Settings
+from core.tenants.keys import Caller
+from core.wire import item_events, response, transcript
+from core.wire.item_events import Place
+from core.wire.request import CreateResponse
+from core.wire.status import Status
 
 
 def caller(core: Core, project: str = "default") -> Caller:
@@ -65,7 +65,7 @@ def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None
 
 def opening(attempt: Attempt, text: str = "Hello") -> Batch:
     """The first events of a run that has said `text`."""
-    running = document.running(jsonio.loads(attempt.document), [])
+    running = response.running(jsonio.loads(attempt.document), [])
     return batch(attempt, [transcript.lifecycle(running), *said("msg_1", 0, [text])])
 
 
@@ -79,4 +79,4 @@ def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
     ]
 
 
-COMPLETED = Outcome(Status.COMPLETED, usage=document.usage(1, 2, 0, 0), spent=Spent(1, 2, estimated=False))
+COMPLETED = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=Spent(1, 2, estimated=False))

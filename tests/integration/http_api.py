@@ -10,15 +10,16 @@ from openresponses_types.types import ResponseResource
 from werkzeug.test import TestResponse
 
 from app import create_app
-from core import jsonio, rights, transcript
-from core.attempts import Attempt
+from core import jsonio
 from core.bootstrap import Core
-from core.endings import Outcome
-from core.schemas import document
+from core.runs.attempts import Attempt
+from core.runs.ends import Outcome
+from core.tenants import rights
+from core.wire import response, transcript
 from tests.integration.engine import COMPLETED, claim
-from worker.answer import Answer
-from worker.model_servers import TextDelta, ToolCall
-from worker.run import Run
+from worker.models.protocol import TextDelta, ToolCall
+from worker.run.output import Answer
+from worker.run.run import Run
 
 MODELS = """
 [models.scripted]
@@ -79,7 +80,7 @@ class Api:
         attempt = claim(self.core, response_id)
         log = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
         answer = Answer(log, self.core.seals)
-        log.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
+        log.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
         if text is not None:
             answer.add(TextDelta(text))
         for call in calls:

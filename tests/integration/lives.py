@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from core.lifecycle import MOVES, TERMINAL, Status
+from core.wire.status import MOVES, TERMINAL, Status
 from tests import stream_checker
 
 # No clock ends near a multiple of what time moves by, so that real time, which passes too, decides nothing.

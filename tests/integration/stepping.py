@@ -8,7 +8,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.abc import PQGen
 
-from core.db import RV, Database, Impatient
+from core.database import RV, Database, Impatient
 
 _here = threading.local()
 _WITHIN_S = 20

@@ -7,14 +7,14 @@ import pytest
 import redis
 
 from core import errors, ids
-from core.admission import Grant
 from core.bootstrap import Core
-from core.creation import _Order
-from core.rings import queue_key
-from core.schemas.request import CreateResponse
+from core.config.tiers import Tier
+from core.dispatch.celery_message import queue_key
+from core.quota.admission import Grant
+from core.quota.tier_request import Wish
+from core.responses.create import _Order
 from core.settings import Settings
-from core.tier_requests import Wish
-from core.tiers import Tier
+from core.wire.request import CreateResponse
 from tests.integration.engine import caller, claim, submit, worker
 from tests.integration.test_engine import at_once, sql
 

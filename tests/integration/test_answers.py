@@ -8,16 +8,14 @@ import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from core import errors, item_events, jsonio, transcript
+from core import errors, jsonio
 from core.bootstrap import Core
-from core.catalog import ModelConfig
-from core.schemas import document
-from core.store import events
+from core.config.catalog import ModelConfig
+from core.runs import events_sql
+from core.wire import item_events, response, transcript
 from tests.integration import engine
 from tests.integration.engine import caller, claim, submit, worker
-from worker import continuation
-from worker.answer import Answer
-from worker.model_servers import (
+from worker.models.protocol import (
     Annotated,
     ItemDone,
     Output,
@@ -28,7 +26,9 @@ from worker.model_servers import (
     TextDelta,
     ToolCall,
 )
-from worker.run import Run
+from worker.run import resume
+from worker.run.output import Answer
+from worker.run.run import Run
 
 CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -39,13 +39,13 @@ def said(core: Core, *outputs: Output, **asked: Any) -> tuple[list[dict[str, Any
     worker(core)
     attempt = claim(core, submit(core, caller(core), **asked))
     run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
-    run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
+    run.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
     answer = Answer(run, core.seals)
     for output in outputs:
         answer.add(output)
     assert core.attempts.end(attempt, answer.outcome(), run.freeze())
     with core.attempts._database.connection() as connection:
-        log = [jsonio.loads(line) for line in events.read(connection, attempt.response_id)]
+        log = [jsonio.loads(line) for line in events_sql.read(connection, attempt.response_id)]
     for event in log:
         EVENT.validate_python(event)
     folded = transcript.fold(log)
@@ -155,8 +155,8 @@ def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[Answer, Run]:
     attempt = replace(attempt, so_far=transcript.fold(open_item), tokens=9)
     run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
     answer = Answer(run, core.seals)
-    found = continuation.plan(attempt, MODEL)
-    assert isinstance(found, continuation.Plan)
+    found = resume.plan(attempt, MODEL)
+    assert isinstance(found, resume.Plan)
     answer.go_on(found)
     answer.begin()
     return answer, run

@@ -14,17 +14,19 @@ import pytest
 
 from bench import cpu, fill, load, machine, report, shapes
 from bench.__main__ import models as models_of
+from bench.curves import scale
 from bench.deployment import Deployment
 from bench.footprint import Footprint
 from bench.load import Requests, Streams, wire
 from bench.machine import ModelServer
-from bench.rows import faults, memory, scale
+from bench.rows import faults, memory
 from bench.run import QUICK, Run
 from bench.soak import __main__ as soak
 from bench.soak import mixed
 from bench.targets import TARGETS, Row, ratios
-from local import child, ports
+from local import ports
 from local.home import Home
+from local.processes import child
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from core.attempts import Attempt, HandBack
 from core.bootstrap import Core
+from core.runs.attempts import Attempt, HandBack
 from core.settings import Settings
 from tests.integration.engine import COMPLETED, batch, caller, claim, submit, worker
 from tests.integration.test_dispatch import rung

@@ -12,9 +12,9 @@ import redis
 from core import errors
 from core.allowance import Cost
 from core.bootstrap import Core
-from core.credits import Credits
-from core.limits import Limits
-from core.patience import REST_S
+from core.breaker import REST_S
+from core.config.limits import Limits
+from core.quota.token_bucket import Credits
 from core.settings import Settings
 from tests.integration.engine import caller, submit
 from tests.waiting import until

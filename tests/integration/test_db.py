@@ -7,7 +7,7 @@ import time
 import pytest
 
 from core import errors
-from core.db import ANSWER_S, Database
+from core.database import ANSWER_S, Database
 
 
 def test_a_postgres_that_hangs_with_its_kernel_alive_is_left_after_its_time(database_url: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from core.bootstrap import Core
-from core.queue import KEY_PREFIX, queue_name
+from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
 from tests.integration.engine import COMPLETED, batch, caller, claim, submit, worker
 from tests.integration.test_engine import at_once, sql

@@ -7,9 +7,9 @@ from threading import Barrier
 import psycopg
 import pytest
 
-from core.attempts import Batch, HandBack, Kept
 from core.bootstrap import Core
-from core.endings import failed
+from core.runs.attempts import Batch, HandBack, Kept
+from core.runs.ends import failed
 from core.settings import Settings
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 

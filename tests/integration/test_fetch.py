@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from core import addresses
+from core.context import addresses
 from core.settings import Settings
 from tests import file_server
 from tests.contract.media import NOT_OPENED, PRIVATE
 from tests.file_server import FileServer, Given, redirect
-from worker.fetch import Fetched, Fetcher, Pins, Unfetched
+from worker.fetch.client import Fetched, Fetcher, Pins, Unfetched
 
 PRIVATE_ADDRESSES = [
     "127.0.0.1",

@@ -16,13 +16,13 @@ import redis
 import uvloop
 
 from core.bootstrap import Core
-from core.bus import Bus
-from core.patience import REST_S, Patience
+from core.breaker import REST_S, Patience
+from core.notify.bus import Bus
 from core.settings import Settings
 from tests import tcp_proxy
 from tests.integration.engine import caller, claim, submit, worker
 from tests.waiting import until
-from worker import presence
+from worker.liveness import registration
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(cor
     stopped = threading.Event()
 
     async def hear(proxied: str) -> None:
-        hearing = presence.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
+        hearing = registration.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
         listening = asyncio.create_task(hearing)
         await asyncio.to_thread(until, lambda: subscribers(url) == 1)
         proxy.blackhole()
@@ -134,7 +134,9 @@ def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made() -
 
     async def hear(port: int) -> None:
         hearing = asyncio.create_task(
-            presence.hear_stops_for_ever(f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0)
+            registration.hear_stops_for_ever(
+                f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0
+            )
         )
         # One in ten breaks at the moment of a write, which is another error.
         await asyncio.to_thread(until, lambda: dropped > 300 or hearing.done(), within_s=30)

@@ -8,15 +8,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from cli.sweeper import Sweeper
 from core import errors
 from core.bootstrap import Core
 from core.health import Health, served
 from core.settings import Settings
-from core.sweeper import Sweeper
 from local import ports
 from tests.health import health as health_of
 from tests.waiting import until
-from worker.vitals import Vitals
+from worker.liveness.watchdog import Vitals
 
 
 @pytest.fixture

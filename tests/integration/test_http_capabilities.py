@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from core import catalog, errors
+from core import errors
 from core.bootstrap import open_core
+from core.config import catalog
 from core.settings import Settings
 from tests.contract.shapes import of_schema
 from tests.integration.engine import worker

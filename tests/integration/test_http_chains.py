@@ -6,7 +6,8 @@ import pytest
 
 from tests.integration.http_api import Api, error_of
 from tests.integration.test_http_documents import driven_to
-from worker.model_servers import ToolCall, chat_request
+from worker.models.chat_completions import request
+from worker.models.protocol import ToolCall
 
 CALL = ToolCall("call_1", "weather", '{"town": "Bern"}')
 WEATHER = {"type": "function", "name": "weather"}
@@ -197,7 +198,7 @@ def test_the_worker_is_given_the_whole_chain(running: Api) -> None:
     attempt = running.run(second["id"])
 
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Bern"}'}}
-    assert chat_request.messages(attempt.request.instructions, attempt.context) == [
+    assert request.messages(attempt.request.instructions, attempt.context) == [
         {"role": "system", "content": "Be long."},
         {"role": "user", "content": "How is it?"},
         {"role": "assistant", "content": "Let me see.", "tool_calls": [call]},

@@ -6,10 +6,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import inputs, jsonio
+from core import jsonio
 from core.bootstrap import open_core
+from core.context import contents_sql as store
+from core.context import parts as inputs
 from core.settings import Settings
-from core.store import contents as store
 from tests import documents as made
 from tests.contract.media import file, image, shown
 from tests.integration.http_api import Api, error_of

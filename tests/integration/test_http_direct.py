@@ -6,8 +6,8 @@ import flask
 import pytest
 from werkzeug.test import TestResponse
 
-from core import rights
 from core.bootstrap import Core
+from core.tenants import rights
 from tests.integration.engine import worker
 from tests.integration.http_api import GOOD, Api, error_of
 from tests.integration.test_http_documents import ALL, driven_to

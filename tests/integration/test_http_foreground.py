@@ -11,13 +11,13 @@ import pytest
 from werkzeug.test import TestResponse
 
 from core.bootstrap import THREADS_FOR_POLLS, open_core
-from core.endings import Outcome, failed
+from core.runs.ends import Outcome, failed
 from core.settings import Settings
 from tests.integration.engine import worker
 from tests.integration.http_api import Api, checked, error_of
 from tests.integration.test_http_documents import CUT
 from tests.waiting import until
-from worker.model_servers import ToolCall
+from worker.models.protocol import ToolCall
 
 
 @contextmanager

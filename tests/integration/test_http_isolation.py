@@ -8,7 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.rights import NEEDS
-from core import rights
+from core.tenants import rights
 from tests.integration.http_api import GOOD, Api
 
 _numbers = count()

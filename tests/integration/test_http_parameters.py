@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core import context
-from core.schemas.request import CreateResponse
+from core.context import context
+from core.wire.request import CreateResponse
 from tests import contract
 from tests.contract import SENT, UNSAID, Good, Wrong
 from tests.integration.http_api import GOOD, KEYS, Api, checked, error_of

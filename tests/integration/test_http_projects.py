@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from core import rights
+from core.tenants import rights
 from tests.integration.http_api import Api, error_of
 
 NOBODY = "proj_" + "0" * 48

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.schemas.base import TEXT_LIMIT
+from core.wire.base import TEXT_LIMIT
 from tests.integration.http_api import Api, checked, error_of
 from tests.integration.test_http_prompts import get, made, post
 

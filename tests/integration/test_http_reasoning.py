@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from core import jsonio, transcript
+from core import jsonio
 from core.bootstrap import open_core
-from core.schemas import document
+from core.runs import events_sql
 from core.settings import Settings
-from core.store import events
+from core.wire import response as document
+from core.wire import transcript
 from tests.integration.engine import claim, worker
 from tests.integration.http_api import Api, checked, error_of
-from worker.answer import Answer
-from worker.model_servers import ItemDone, Output, ReasoningDelta, SummaryDelta, TextDelta
-from worker.run import Run
+from worker.models.protocol import ItemDone, Output, ReasoningDelta, SummaryDelta, TextDelta
+from worker.run.output import Answer
+from worker.run.run import Run
 
 KEY = "key-one-" + "k" * 32
 INCLUDE = {"include": ["reasoning.encrypted_content"]}
@@ -66,7 +67,7 @@ def test_an_item_is_encrypted_when_it_is_done_and_in_the_object(api: Api) -> Non
     response = answered(api, *THOUGHT, TextDelta("42"), **INCLUDE)
 
     with api.core.attempts._database.connection() as connection:
-        log = [jsonio.loads(line) for line in events.read(connection, response["id"])]
+        log = [jsonio.loads(line) for line in events_sql.read(connection, response["id"])]
     added, done = (
         next(event["item"] for event in log if event["type"] == f"response.output_item.{end}")
         for end in ("added", "done")

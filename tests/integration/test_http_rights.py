@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.rights import NEEDS
-from core.rights import USUAL, Right
+from core.tenants.rights import USUAL, Right
 from tests.integration.http_api import GOOD, Api, error_of
 
 _numbers = count()
@@ -142,7 +142,7 @@ def test_two_projects_at_once_are_refused_by_the_name_of_the_parameter(api: Api,
 def test_a_key_may_use_a_further_project_in_the_next_request_though_it_is_cached(
     api: Api, names: tuple[str, str]
 ) -> None:
-    from core.keys import Keys
+    from core.tenants.keys import Keys
 
     cached = Keys(api.core.keys._database, cache_s=5)
     own, further = names

@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from core.tier_requests import PRIORITY_NAMES
+from core.quota.tier_request import PRIORITY_NAMES
 from tests.integration.http_api import Api, error_of
 
 

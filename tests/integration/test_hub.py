@@ -7,14 +7,15 @@ import psycopg
 import pytest
 import redis
 
-from core import errors, item_events, jsonio
-from core import hub as hubs
-from core.attempts import Attempt, Batch
+from core import errors, jsonio
 from core.bootstrap import Core
-from core.bus import SENT_BYTES, Notice, events_channel
-from core.hub import Follower
-from core.item_events import Place
+from core.notify.bus import SENT_BYTES, Notice, events_channel
+from core.runs.attempts import Attempt, Batch
 from core.settings import Settings
+from core.streams import broadcaster as hubs
+from core.streams.broadcaster import Follower
+from core.wire import item_events
+from core.wire.item_events import Place
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 from tests.integration.test_engine import sql
 from tests.waiting import until

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import bootstrap, errors
-from core.attempts import HandBack, Kept
 from core.bootstrap import Core
-from core.store import runs
+from core.runs import runs_sql
+from core.runs.attempts import HandBack, Kept
 from tests.conftest import new_database
 from tests.integration.engine import COMPLETED, batch, submit
 from tests.integration.lives import Life
@@ -98,7 +98,7 @@ class Scene:
             for _ in range(3):
                 self._do(">", one, life)
             with self.world.sweeper.sweep._database.connection() as connection:
-                assert runs.requeue(connection, one, life.attempt, outcome="lost", cause="lost", delay_s=0)
+                assert runs_sql.requeue(connection, one, life.attempt, outcome="lost", cause="lost", delay_s=0)
             life.back(life.attempt, "lost")
         elif step == ">":
             self.world.witness.move_clocks(one)

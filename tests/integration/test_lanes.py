@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from core import catalog, errors
+from core import errors
 from core.bootstrap import Core, open_core
-from core.queue import KEY_PREFIX, queue_name
+from core.config import catalog
+from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
 from tests.integration.engine import backlog, caller, claim, submit, worker
 from tests.integration.test_circuits import AWAY
@@ -213,7 +214,7 @@ def test_a_lane_of_an_earlier_configuration_is_emptied_by_workers_that_still_ser
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_a_worker_for_a_lane_that_is_not_there_does_not_start(settings: Settings, how: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "local.cli", "worker", *(["-Q", "fast,sow"] if how == "option" else [])],
+        [sys.executable, "-m", "cli.main", "worker", *(["-Q", "fast,sow"] if how == "option" else [])],
         env={
             "BACKBURNER_HOME": str(settings.home),
             "BACKBURNER_DATABASE_URL": settings.database_url.get_secret_value(),

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from core.attempts import HandBack
 from core.bootstrap import Core
+from core.runs.attempts import HandBack
 from core.settings import Settings
 from tests.integration.engine import caller, claim, opening, submit, worker
 from tests.integration.test_engine import sql

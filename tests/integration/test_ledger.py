@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from core.bootstrap import Core
-from core.endings import Outcome, Spent
-from core.lifecycle import Status
-from core.schemas import document
+from core.quota import ledger_sql as store
+from core.runs.ends import Outcome, Spent
 from core.settings import Settings
-from core.store import ledger as store
+from core.wire import response
+from core.wire.status import Status
 from tests.integration.engine import caller, claim, opening, submit, worker
 
 LIMITED = """
@@ -57,7 +57,7 @@ def used(sql) -> tuple[tuple, tuple]:
 
 def end(core: Core, response_id: str, spent: Spent) -> None:
     attempt = claim(core, response_id)
-    outcome = Outcome(Status.COMPLETED, usage=document.usage(1, 2, 0, 0), spent=spent)
+    outcome = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=spent)
     assert core.attempts.end(attempt, outcome, opening(attempt))
 
 

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 import migrations
 from core import errors, schema_version
-from core.db import Database
+from core.database import Database
 from core.tables import metadata
 from tests.conftest import new_database
 
@@ -102,7 +102,7 @@ def test_no_part_starts_on_a_schema_that_is_not_its_own(
     postgres_url: str, valkey_url: str, config: Path, tmp_path: Path, part: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "local.cli", part],
+        [sys.executable, "-m", "cli.main", part],
         env={
             "BACKBURNER_HOME": str(tmp_path),
             "BACKBURNER_DATABASE_URL": new_database(postgres_url),

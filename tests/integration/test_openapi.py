@@ -8,8 +8,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from openresponses_types.types import ResponseResource
 
-from app import docs_page, openapi
-from core.schemas.request import UNSUPPORTED, CreateResponse
+from app import openapi
+from app.openapi import docs_page
+from core.wire.request import UNSUPPORTED, CreateResponse
 from tests.integration.http_api import Api
 
 

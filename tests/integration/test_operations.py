@@ -6,13 +6,13 @@ import json
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.main import main
 from core import errors
-from core.attempts import HandBack
 from core.bootstrap import Core
-from core.endings import failed
-from core.keys import Caller
+from core.runs.attempts import HandBack
+from core.runs.ends import failed
 from core.settings import Settings
-from local.cli import main
+from core.tenants.keys import Caller
 from tests.integration.engine import COMPLETED, caller, claim, opening, submit, worker
 from tests.integration.test_engine import sql
 

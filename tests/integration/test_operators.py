@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import migrations
+from cli.main import main
 from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
-from local.cli import main
 from tests.conftest import new_database
 
 SECRET = r"sk-bb-[\w-]{43}\n"

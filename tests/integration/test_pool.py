@@ -14,10 +14,10 @@ from celery import Celery, signals
 from celery.exceptions import ImproperlyConfigured
 from kombu.serialization import dumps
 
-from core import queue
+from core.dispatch import celery_app
 from tests.waiting import until
-from worker.pool import AioPool
-from worker.run import REVOKED, SHUTDOWN
+from worker.consumer.pool import AioPool
+from worker.run.run import REVOKED, SHUTDOWN
 
 
 class Calls:
@@ -50,7 +50,7 @@ class Calls:
 
 @pytest.fixture
 def app() -> Iterator[Celery]:
-    app = queue.celery_app("redis://127.0.0.1:9/0")
+    app = celery_app.celery_app("redis://127.0.0.1:9/0")
     app.conf.worker_soft_shutdown_timeout = 0.3
     app.endings = endings = []
     app.begun = 0

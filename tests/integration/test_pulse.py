@@ -7,19 +7,20 @@ from collections.abc import Awaitable, Callable
 import psycopg
 import pytest
 
-from core import item_events, jsonio
-from core.attempts import Attempt
+from core import jsonio
 from core.bootstrap import Core
-from core.item_events import Place
+from core.runs.attempts import Attempt
 from core.settings import Settings
+from core.wire import item_events
+from core.wire.item_events import Place
 from tests.integration.engine import caller, claim, said, submit, worker
 from tests.integration.test_engine import sql
-from worker.documents import Documents
-from worker.fetch import Fetcher
-from worker.inputs import Inputs
-from worker.pulse import Pulse
-from worker.run import SHUTDOWN, Stop
-from worker.runner import Runner
+from worker.fetch.client import Fetcher
+from worker.fetch.documents import Documents
+from worker.run.flusher import Pulse
+from worker.run.inputs import Inputs
+from worker.run.run import SHUTDOWN, Stop
+from worker.run.runner import Runner
 
 
 def beating(core: Core, settings: Settings, test: Callable[[Pulse], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from core import errors
 from core.settings import Settings
 from tests import documents as made
 from tests.waiting import until
-from worker.documents import Documents
+from worker.fetch.documents import Documents
 
 # Takes a second of processor time and more, whatever the machine.
 SLOW = b"<table>" + b"<tr><td>a<b>b</b><a href='x'>y</a></td></tr>" * 600_000
@@ -29,7 +29,7 @@ def _children(task: Path) -> list[str]:
 
 def _reads(child: str) -> bool:
     with suppress(OSError):  # the process has
-        return b"worker.extract" in Path(f"/proc/{child}/cmdline").read_bytes()
+        return b"worker.fetch.extract" in Path(f"/proc/{child}/cmdline").read_bytes()
     return False
 
 

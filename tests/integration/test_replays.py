@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from click.testing import CliRunner, Result
 
-from core import transcript
+from cli.main import main
 from core.bootstrap import Core
-from core.endings import failed
+from core.runs.ends import failed
 from core.settings import Settings
-from local.cli import main
+from core.wire import transcript
 from tests import stream_checker, tcp_proxy
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, said, submit, worker
 from tests.integration.test_engine import sql
@@ -145,8 +145,8 @@ def test_tail_says_that_there_is_no_such_response(core: Core, tail) -> None:
 
 
 def test_a_listener_whose_redis_says_nothing_any_more_connects_again(core: Core, settings: Settings) -> None:
-    from core.bus import Bus
-    from core.hub import Hub
+    from core.notify.bus import Bus
+    from core.streams.broadcaster import Hub
 
     with tcp_proxy.running(settings.redis_url.get_secret_value()) as proxy:
         bus = Bus(proxy.url)

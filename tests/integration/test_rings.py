@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import redis
 
-from core.doorbell import Doorbell
-from core.queue import RUN_RESPONSE, celery_app, lane_queue
-from core.rings import queue_key
+from core.dispatch.celery_app import RUN_RESPONSE, celery_app, lane_queue
+from core.dispatch.celery_message import queue_key
+from core.dispatch.doorbell import Doorbell
 
 # What is another one each time.
 OWN = {"delivery_tag", "timestamp", "clock"}

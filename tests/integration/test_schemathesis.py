@@ -7,8 +7,8 @@ import pytest
 import schemathesis
 
 from core import ids
-from core.endings import Outcome, failed
-from core.lifecycle import Status
+from core.runs.ends import Outcome, failed
+from core.wire.status import Status
 from tests import fuzz
 from tests.integration.engine import COMPLETED, claim, opening, worker
 from tests.integration.http_api import Api

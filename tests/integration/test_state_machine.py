@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from core import errors, transcript
-from core.attempts import Attempt, Batch, HandBack
+from core import errors
 from core.bootstrap import Core, open_core
-from core.endings import Outcome, failed
-from core.keys import Caller
-from core.lifecycle import Status
-from core.schemas import document
+from core.runs.attempts import Attempt, Batch, HandBack
+from core.runs.ends import Outcome, failed
 from core.settings import Settings
+from core.tenants.keys import Caller
+from core.wire import response, transcript
+from core.wire.status import Status
 from tests.conftest import new_database
 from tests.integration import lives
 from tests.integration.engine import COMPLETED, batch, caller, opening, said, submit, worker
@@ -37,7 +37,7 @@ concurrency = {NARROW}
 """
 OUTCOMES = (
     COMPLETED,
-    Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=document.usage(1, 2, 0, 0)),
+    Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(1, 2, 0, 0)),
     failed("server_error", "It broke."),
 )
 

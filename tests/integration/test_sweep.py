@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from core.attempts import HandBack
 from core.bootstrap import Core
+from core.maintenance.sweep import BATCH
+from core.responses import responses_sql
+from core.runs import ends_sql
+from core.runs.attempts import HandBack
 from core.settings import Settings
-from core.store import ends, followers, responses
-from core.sweep import BATCH
+from core.streams import followers_sql
 from tests.integration.engine import COMPLETED, caller, claim, opening, submit, worker
 from tests.integration.test_engine import sql
 from tests.waiting import until
@@ -51,18 +53,18 @@ def test_cleaning_takes_a_few_at_a_time_until_all_is_clean(core: Core, settings:
         core.attempts.end(attempt, COMPLETED, opening(attempt))
 
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        assert [responses.delete_unstored(connection, 0, 3) for _ in range(4)] == [3, 3, 1, 0]
+        assert [responses_sql.delete_unstored(connection, 0, 3) for _ in range(4)] == [3, 3, 1, 0]
 
 
 def test_a_response_somebody_came_back_for_in_time_is_not_cancelled(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core), background=False)
     sql(settings, "update responses set followed_until = now() - interval '1 s'")
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        assert followers.left(connection, 10) == [response_id]
-        followers.renew(connection, [response_id], 15)
+        assert followers_sql.left(connection, 10) == [response_id]
+        followers_sql.renew(connection, [response_id], 15)
 
         # The sweeper looks again under the row's lock.
-        row = ends.lock(connection, response_id)
+        row = ends_sql.lock(connection, response_id)
     assert row is not None
     assert not row.left
 

@@ -13,7 +13,7 @@ from core.bootstrap import Core
 from core.settings import Settings
 from tests.integration.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 from tests.integration.test_engine import sql
-from worker.together import Together
+from worker.run.async_batcher import Together
 
 
 def test_ends_together_are_written_as_ends_alone_are(core: Core, settings: Settings) -> None:

@@ -7,15 +7,15 @@ import aiohttp
 import pytest
 
 from core import errors
-from core.attempts import Attempt
-from core.catalog import ModelConfig
-from core.schemas.items import user_message
-from core.schemas.request import CreateResponse
-from core.transcript import Transcript
+from core.config.catalog import ModelConfig
+from core.runs.attempts import Attempt
+from core.wire.items import user_message
+from core.wire.request import CreateResponse
+from core.wire.transcript import Transcript
 from tests.contract import tools
 from tests.model_server import ModelServer
-from worker.model_servers import Finished, Output, TextDelta, ToolCall, Used
-from worker.model_servers.chat_completions import ChatCompletions
+from worker.models.chat_completions.server import ChatCompletions
+from worker.models.protocol import Finished, Output, TextDelta, ToolCall, Used
 
 ONE = {"id": "call_1", "name": "f", "arguments": '{"town": "Bern"}'}
 TWO = {"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}

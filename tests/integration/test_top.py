@@ -7,9 +7,9 @@ import sys
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.main import main
 from core.bootstrap import Core
 from core.settings import Settings
-from local.cli import main
 from tests.integration.engine import backlog, caller, claim, submit, worker
 from tests.integration.test_engine import sql
 
@@ -99,7 +99,7 @@ def test_a_lane_nobody_serves_is_named(core: Core, settings: Settings, env: dict
 
 def test_watched_as_json_it_prints_a_line_each_time_until_it_is_stopped(core: Core, env: dict[str, str]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "local.cli", "top", "--json", "--watch", "--every", "0.1"],
+        [sys.executable, "-m", "cli.main", "top", "--json", "--watch", "--every", "0.1"],
         env=env,
         stdout=subprocess.PIPE,
         text=True,

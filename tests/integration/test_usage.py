@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.main import main
 from core.bootstrap import Core
-from core.endings import Spent
+from core.runs.ends import Spent
 from core.settings import Settings
-from local.cli import main
 from tests.integration.engine import caller, submit, worker
 from tests.integration.test_ledger import end
 

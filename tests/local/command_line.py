@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local import environment
 from local.home import Home
+from local.processes import environment
 from tests.harness import forked
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +29,7 @@ class CommandLine:
 
     def __call__(self, *words: str, **variables: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.cli", *words],
+            [sys.executable, "-m", "cli.main", *words],
             env=self._environment(variables),
             cwd=ROOT,
             stdout=subprocess.PIPE,

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from local import child, model, ports
+from local import ports
 from local.home import Home
+from local.processes import child
+from local.servers import model
 from tests.waiting import until
 
 STORY = {"role": "user", "content": "Write a very long story about a lighthouse."}

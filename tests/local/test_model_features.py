@@ -9,8 +9,10 @@ from typing import Any
 import openai
 import pytest
 
-from local import child, model, ports
+from local import ports
 from local.home import Home
+from local.processes import child
+from local.servers import model
 from tests.conftest import new_database
 from tests.e2e.test_background import ended
 from tests.model_server import ModelServer

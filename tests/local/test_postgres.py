@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from core import errors
-from local import child, postgres
 from local.home import Home
-from local.postgres import Postgres
-from local.supervisor import Supervisor
+from local.processes import child
+from local.processes.supervisor import Supervisor
+from local.servers import postgres
+from local.servers.postgres import Postgres
 from tests.waiting import until
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local import child, environment, leftovers
-from local.child import Part
 from local.home import Home
-from local.supervisor import Supervisor
+from local.processes import child, environment, leftovers
+from local.processes.child import Part
+from local.processes.supervisor import Supervisor
 from tests.waiting import until
 
 
@@ -130,9 +130,9 @@ def test_parts_end_with_a_killed_supervisor(home):
     script = (
         "import time\n"
         "from pathlib import Path\n"
-        "from local.child import Part\n"
+        "from local.processes.child import Part\n"
         "from local.home import Home\n"
-        "from local.supervisor import Supervisor\n"
+        "from local.processes.supervisor import Supervisor\n"
         f"home = Home.at(Path({str(home.path)!r}))\n"
         "part = Part(name='api', argv=['sleep', '1000'], ready=lambda pid: True)\n"
         "Supervisor(home, say=print).start(part)\n"

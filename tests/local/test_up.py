@@ -9,9 +9,10 @@ import pytest
 
 from core import errors
 from core.settings import Settings
-from local import lock, stack
+from local import stack
 from local.home import write_private
 from local.ports import why_not
+from local.processes import lock
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:

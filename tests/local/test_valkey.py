@@ -9,9 +9,9 @@ import psutil
 import pytest
 import redis
 
-from local import valkey
-from local.supervisor import Supervisor
-from local.valkey import Valkey
+from local.processes.supervisor import Supervisor
+from local.servers import valkey
+from local.servers.valkey import Valkey
 from tests.waiting import until
 
 

@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 
 import migrations
-from local import child
 from local.home import Home
+from local.processes import child
 from tests.model_server import ModelServer
 from tests.stock import filling
 from tests.stock.deployment import StockStack

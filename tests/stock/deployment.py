@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from local.child import Part
+from local.processes.child import Part
 from tests.model_server import ModelServer
 from tests.stack import Stack
 from tests.stock.servers import ADMIN, ROLE, Redis

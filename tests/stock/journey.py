@@ -8,10 +8,10 @@ from typing import Any, Self
 import httpx2
 from click.testing import CliRunner
 
-from core import rights
+from cli.main import main
 from core.bootstrap import open_core
-from core.keys import new_secret
-from local.cli import main
+from core.tenants import rights
+from core.tenants.keys import new_secret
 from tests import documents
 from tests.stock.deployment import StockStack
 from tests.waiting import until

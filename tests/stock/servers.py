@@ -16,9 +16,10 @@ from psycopg import sql
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from local import environment, ports
-from local.child import Part
+from local import ports
 from local.home import Home
+from local.processes import environment
+from local.processes.child import Part
 
 POSTGRES_VERSION = 15
 PROGRAMS = Path(f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin")

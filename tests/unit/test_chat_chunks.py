@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from core import errors
-from core.catalog import ModelConfig
-from core.schemas.request import CreateResponse
+from core.config.catalog import ModelConfig
+from core.wire.request import CreateResponse
 from tests.contract import tools
-from worker.model_servers import (
+from worker.models.chat_completions.chunks import Chunks
+from worker.models.protocol import (
     Annotated,
     Finished,
     Output,
@@ -20,7 +21,6 @@ from worker.model_servers import (
     ToolCall,
     Used,
 )
-from worker.model_servers.chat_chunks import Chunks
 
 LOGPROBS = {"include": ["message.output_text.logprobs"]}
 

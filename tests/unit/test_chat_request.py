@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from core.catalog import ModelConfig
-from core.schemas.items import normal
-from core.schemas.request import CreateResponse
+from core.config.catalog import ModelConfig
+from core.wire.items import normal
+from core.wire.request import CreateResponse
 from tests.contract import inputs, tools
-from worker.model_servers import chat_request
+from worker.models.chat_completions import request
 
 F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
@@ -26,12 +26,12 @@ def asked(**fields: Any) -> CreateResponse:
 
 
 def body(**fields: Any) -> dict[str, Any]:
-    return chat_request.body(MODEL, "upstream", asked(**fields), [])
+    return request.body(MODEL, "upstream", asked(**fields), [])
 
 
 def messages(*sent: dict[str, Any], instructions: str | None = None) -> list[dict[str, Any]]:
     """The messages that these items of a request become."""
-    return chat_request.messages(instructions, [normal(item) for item in asked(input=list(sent)).input or ()])
+    return request.messages(instructions, [normal(item) for item in asked(input=list(sent)).input or ()])
 
 
 def message(role: str, *texts: str) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def test_a_file_is_its_text_under_its_name_in_one_text_with_the_rest() -> None:
     file = {"type": "input_file", "filename": "a.pdf", "text": "Page one."}
     item = {"type": "message", "role": "user", "content": [inputs.TEXT, file]}
 
-    assert chat_request.messages(None, [item]) == [
+    assert request.messages(None, [item]) == [
         {"role": "user", "content": "hi\n[File: a.pdf]\nPage one.\n[End of the file]\n"}
     ]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from local.cli import main
+from cli.main import main
 
 HEAD = b'name = "a"\n[template]\ninput = "hi"\n'
 FILES = {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.errors import ContextExceeded
-from worker.model_servers import failures
+from worker.models import failures
 
 TOO_LONG = {
     # vllm-project/vllm, issue 20409

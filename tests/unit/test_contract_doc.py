@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from core.schemas.request import CreateResponse, Include
+from core.wire.request import CreateResponse, Include
 from tests import contract, contract_doc
 from tests.contract import Parameter
 

@@ -7,18 +7,19 @@ import click
 import psycopg
 import pytest
 
-from core import catalog, lifecycle
-from core.catalog import Timeouts
-from core.schemas.request import UNSUPPORTED
+from cli.main import main
+from core.config import catalog
+from core.config.catalog import Timeouts
 from core.settings import PREFIX, Settings
-from local.cli import main
-from worker.pool import CLEANUP_S
+from core.wire import status
+from core.wire.request import UNSUPPORTED
+from worker.consumer.pool import CLEANUP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 DEPLOYMENT = [ROOT / "compose.yaml", ROOT / "Dockerfile", ROOT / "backburner.example.toml"]
-SOURCES = [path for name in ("app", "core", "worker", "local") for path in (ROOT / name).rglob("*.py")]
+SOURCES = [path for name in ("app", "cli", "core", "worker", "local") for path in (ROOT / name).rglob("*.py")]
 # Variables with our prefix that are no settings: none is read anywhere else.
 NO_SETTINGS: frozenset[str] = frozenset()
 MOST_LINES = {"README.md": 150, "CONTRIBUTING.md": 120, "0001-the-row-is-the-truth.md": 60}
@@ -58,7 +59,7 @@ def code(cell: str) -> list[str]:
 def test_the_lifecycle_page_has_the_moves_of_the_code() -> None:
     moves = {code(row[0])[0]: set(code(row[1])) for row in table(ROOT / "docs/lifecycle.md", "status")}
 
-    assert moves == {source: set(targets) for source, targets in lifecycle.MOVES.items()}
+    assert moves == {source: set(targets) for source, targets in status.MOVES.items()}
 
 
 @pytest.mark.parametrize("path", PAGES + DEPLOYMENT, ids=name)

@@ -7,7 +7,7 @@ import pytest
 
 from core import errors
 from tests.waiting import until
-from worker.endpoints import ENOUGH, Endpoint, Endpoints, retry_after_s
+from worker.models.endpoints import ENOUGH, Endpoint, Endpoints, retry_after_s
 
 GONE = errors.Unreachable("The model server cannot be reached: no.")
 FULL = errors.Unavailable("The model server answered 503: full")

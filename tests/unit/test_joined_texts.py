@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from core import errors
-from worker.model_servers import Finished, Output, ReasoningDelta, TextDelta, Thinking
-from worker.model_servers.http import joined
+from worker.models.http import joined
+from worker.models.protocol import Finished, Output, ReasoningDelta, TextDelta, Thinking
 
 
 def test_texts_in_a_row_become_one_and_everything_stays_in_order() -> None:

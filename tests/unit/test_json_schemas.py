@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema_specifications import REGISTRY
 
 from core import errors
-from core.schemas import json_schemas
+from core.wire import json_schema
 
 PARAM = "text.format.schema"
 
@@ -114,7 +114,7 @@ WORST: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("schema", GOOD.values(), ids=GOOD)
 def test_a_schema_that_can_be_used_is_taken(schema: dict[str, Any]) -> None:
-    json_schemas.check({PARAM: schema})
+    json_schema.check({PARAM: schema})
 
 
 @pytest.mark.parametrize(("schema", "says"), BAD.values(), ids=BAD)
@@ -123,7 +123,7 @@ def test_a_schema_that_cannot_be_used_is_refused_by_its_place(
 ) -> None:
     sent = schema() if callable(schema) else schema
     with pytest.raises(errors.InvalidRequest) as refused:
-        json_schemas.check({"tools[0].parameters": {}, PARAM: sent})
+        json_schema.check({"tools[0].parameters": {}, PARAM: sent})
 
     assert refused.value.param == PARAM
     assert says in str(refused.value)
@@ -135,7 +135,7 @@ def test_the_worst_schema_takes_less_than_a_fifth_of_a_second(schema: dict[str, 
     def took() -> float:
         began = time.thread_time()
         try:
-            json_schemas.check({PARAM: schema})
+            json_schema.check({PARAM: schema})
         except errors.InvalidRequest as refused:
             assert "together may have" not in str(refused)  # it is within the limits
         return time.thread_time() - began
@@ -147,7 +147,7 @@ def test_the_limits_are_of_all_schemas_of_a_request_together() -> None:
     schemas = {f"tools[{n}].parameters": many({}, 2_000) for n in range(11)}
 
     with pytest.raises(errors.InvalidRequest) as refused:
-        json_schemas.check(schemas)
+        json_schema.check(schemas)
 
     assert refused.value.param == "tools[9].parameters"
 
@@ -181,7 +181,7 @@ _schemas: st.SearchStrategy[Any] = st.recursive(
 def test_what_is_a_schema_is_what_the_metaschema_says(schema: dict[str, Any]) -> None:
     metaschema = Draft202012Validator(Draft202012Validator.META_SCHEMA)
     try:
-        json_schemas.check({PARAM: schema})
+        json_schema.check({PARAM: schema})
         taken = True
     except errors.InvalidRequest:
         taken = False

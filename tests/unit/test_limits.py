@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.limits import UNLIMITED, Limits, ProjectLimits
+from core.config.limits import UNLIMITED, Limits, ProjectLimits
 
 OWN = Limits(requests_per_minute=1)
 OWN_ANY = Limits(requests_per_minute=2)

@@ -13,9 +13,10 @@ from openai.types.responses import response_create_params
 from openresponses_types.types import CreateResponseBody
 
 from app import parsing
-from core import context, errors
-from core.schemas.items import normal
-from core.schemas.request import UNSUPPORTED, CreateResponse
+from core import errors
+from core.context import context
+from core.wire.items import normal
+from core.wire.request import UNSUPPORTED, CreateResponse
 from tests import contract
 
 GOOD = {"model": "scripted", "input": "hi", "background": True}

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from core import item_events, replay, transcript
-from core.item_events import PARTS, Place
+from core.wire import item_events, replay, transcript
+from core.wire.item_events import PARTS, Place
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from core import errors
-from core.catalog import ModelConfig
-from core.schemas.items import normal
-from core.schemas.request import CreateResponse
+from core.config.catalog import ModelConfig
+from core.wire.items import normal
+from core.wire.request import CreateResponse
 from tests.contract import tools
-from worker.model_servers import (
+from worker.models.protocol import (
     Annotated,
     Finished,
     ItemDone,
@@ -23,9 +23,9 @@ from worker.model_servers import (
     Thinking,
     ToolCall,
     Used,
-    responses_request,
 )
-from worker.model_servers.responses_events import Events
+from worker.models.responses import request
+from worker.models.responses.events import Events
 
 CITED = {"type": "url_citation", "url": "https://example.com/", "title": "E", "start_index": 0, "end_index": 2}
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "Yes", "annotations": [CITED]}]}
@@ -42,7 +42,7 @@ def asked(**fields: Any) -> CreateResponse:
 def body(supports: tuple[str, ...] = (), context: tuple[Any, ...] = (), **fields: Any) -> dict[str, Any]:
     model = ModelConfig.model_validate({"base_url": "http://localhost/v1", "supports": supports})
     items = [normal(item) for item in asked(input=list(context)).input or ()] if context else []
-    return responses_request.body(model, "theirs", asked(**fields), items)
+    return request.body(model, "theirs", asked(**fields), items)
 
 
 def delta(kind: str, text: str, output_index: int = 0, **place: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
-from core.seals import Seals
+from core.tenants.seals import Seals
 
 OLD, NEW = "old-" + "k" * 40, "new-" + "k" * 40
 SEALS = Seals(NEW)

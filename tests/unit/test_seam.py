@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model_servers import TextDelta
-from worker.seam import Seam
+from worker.models.protocol import TextDelta
+from worker.run.splice import Seam
 
 texts = st.text(alphabet="ab \n{}", max_size=60)
 

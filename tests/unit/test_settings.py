@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core import catalog, errors, settings
+from core import errors, settings
+from core.config import catalog
 
 
 def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> settings.Settings:

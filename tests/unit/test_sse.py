@@ -6,8 +6,8 @@ from email.utils import formatdate
 import pytest
 
 from core import errors
-from worker.model_servers import failures
-from worker.model_servers.sse import DONE, LINE_LIMIT, Events
+from worker.models import failures
+from worker.models.sse import DONE, LINE_LIMIT, Events
 
 EVENTS = [{"a": "é\n"}, {"b": [1, 2]}]
 PLAIN = 'data: {"a":"é\\n"}\n\ndata: {"b":[1,2]}\n\ndata: [DONE]\n\n'

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import errors, templates
-from core.schemas.base import TEXT_LIMIT
-from core.schemas.prompts import Template
+from core import errors
+from core.prompts import templates
+from core.prompts.prompt_requests import Template
+from core.wire.base import TEXT_LIMIT
 
 NAMES = ["x", "x1", "a-b", "_", "__proto__", "constructor", "0", "n" * 64]
 

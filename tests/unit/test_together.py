@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.together import Together
+from core.batcher import Together
 from tests.waiting import until
 
 

@@ -6,8 +6,8 @@ from copy import deepcopy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import item_events, transcript
-from core.item_events import PARTS, Place
+from core.wire import item_events, transcript
+from core.wire.item_events import PARTS, Place
 
 texts = st.text(max_size=20)
 LOGPROB = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}

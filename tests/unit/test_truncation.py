@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import truncation
+from core.context import truncation
 
 Item = dict[str, Any]
 

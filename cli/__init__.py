@@ -1,0 +1,1 @@
+"""The command `backburner`: what operators type."""

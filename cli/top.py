@@ -1,0 +1,105 @@
+"""`backburner top`: what waits and what runs, by lane, tier, project and model, and who works."""
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from core import settings
+from core.bootstrap import Core, open_core
+from core.responses.operations import Load
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object; with --watch, one a line.")
+@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option(
+    "--every", "every_s", default=2.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds, for --watch."
+)
+@click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Of groups, at the most.")
+def top(as_json: bool, watch: bool, every_s: float, rows: int) -> None:
+    """Show what waits and what runs, and workers' slots.
+
+    Groups with most waiting come first; `oldest` is the age of the oldest that waits.
+    """
+    with open_core(settings.load()) as core:
+        core.schema.check()
+        if not watch:
+            _print(core, as_json, rows)
+            return
+        try:
+            _watch(core, as_json, every_s, rows)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
+
+
+def _print(core: Core, as_json: bool, rows: int) -> None:
+    load = core.operations.load()
+    if as_json:
+        click.echo(json.dumps(facts(load)))
+    else:
+        Console().print(_tables(load, rows))
+
+
+def _watch(core: Core, as_json: bool, every_s: float, rows: int) -> None:
+    if as_json or not Console().is_terminal:
+        while True:
+            _print(core, as_json, rows)
+            time.sleep(every_s)
+    with Live(screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(_tables(core.operations.load(), rows), refresh=True)
+            time.sleep(every_s)
+
+
+def facts(load: Load) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "groups": [asdict(group) for group in load.groups],
+        "workers": [asdict(worker) for worker in load.workers],
+        "unserved_lanes": sorted(load.unserved),
+        "waiting": sum(group.waiting for group in load.groups),
+        "rung": sum(group.rung for group in load.groups),
+        "running": sum(group.running for group in load.groups),
+        "slots": sum(worker.slots for worker in load.workers),
+    }
+
+
+def _tables(load: Load, rows: int) -> Group:
+    said = facts(load)
+    head = f"{said['waiting']} wait, {said['rung']} rung, {said['running']} run; {said['slots']} slots"
+    groups = Table(title=head, title_justify="left")
+    for name in ("lane", "tier", "project", "model"):
+        groups.add_column(name, overflow="fold")
+    for name in ("waiting", "rung", "running", "oldest"):
+        groups.add_column(name, justify="right")
+    for group in load.groups[:rows]:
+        waiting = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
+        names = (group.lane, group.tier, group.project, group.model)
+        groups.add_row(*names, waiting, str(group.rung), str(group.running), _age(group.oldest_s))
+    if len(load.groups) > rows:
+        groups.caption = f"{len(load.groups) - rows} more"
+    workers = Table()
+    for name in ("worker", "pid", "lanes"):
+        workers.add_column(name, overflow="fold")
+    workers.add_column("running", justify="right")
+    for worker in load.workers:
+        workers.add_row(
+            worker.hostname, str(worker.pid), ", ".join(worker.lanes), f"{worker.running} of {worker.slots}"
+        )
+    unserved = [f"No worker serves the lane {lane}." for lane in sorted(load.unserved)]
+    return Group(groups, workers, *unserved)
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

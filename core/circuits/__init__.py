@@ -1,0 +1,1 @@
+"""Circuits: models whose servers are unavailable, for which nothing is dispatched."""

@@ -1,0 +1,1 @@
+"""The configuration file, backburner.toml: models, limits, lanes and tiers."""

@@ -1,0 +1,75 @@
+"""What a model must be able to do for a request, and what its configuration says that it can."""
+
+from collections.abc import Iterator, Sequence
+
+from core import errors
+from core.config.catalog import Capability, ModelConfig
+from core.wire.items import Item
+from core.wire.request import CreateResponse, SchemaFormat
+from core.wire.tools import CustomTool, FunctionTool
+
+
+def check(request: CreateResponse, model: ModelConfig) -> None:
+    """Return if the model is not known to lack anything that the request asks for.
+
+    Raises:
+        errors.InvalidRequest: it lacks something; the parameter that asks for it is named.
+    """
+    for param, needed in _needs(request):
+        if model.lacks(needed):
+            raise errors.InvalidRequest(
+                f"'{param}' is not supported with the model '{request.model}': it lacks '{needed}'.",
+                param=param,
+                code="unsupported_parameter",
+            )
+
+
+def _needs(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
+    # What a hosted API runs is not offered to the model, so it needs nothing of it.
+    if request.tool_choice != "none" and any(isinstance(tool, FunctionTool | CustomTool) for tool in request.tools):
+        yield "tools", "tools"
+    if isinstance(request.text.format, SchemaFormat):
+        yield "text.format", "json_schema"
+    if request.top_logprobs:
+        yield "top_logprobs", "logprobs"
+    elif request.wants_logprobs:
+        yield "include", "logprobs"
+    reasoning = request.reasoning
+    if reasoning is not None and reasoning.effort not in {None, "none"}:
+        yield "reasoning.effort", "reasoning"
+    if reasoning is not None and reasoning.wanted_summary is not None:
+        yield "reasoning.summary", "reasoning"
+    if request.wants_sealed_reasoning:
+        yield "include", "reasoning"
+    yield from _images(request)
+
+
+def check_context(items: Sequence[Item], own: int, model_name: str, model: ModelConfig) -> None:
+    """Return if the model is not known to be blind to an image among what it is shown.
+
+    Args:
+        own: how many of the items, the last ones, are the request's own input.
+
+    Raises:
+        errors.InvalidRequest: it is; what brings the image in is named.
+    """
+    if not model.lacks("images"):
+        return
+    for position, item in enumerate(items):
+        parts = item.get("content") or item.get("output")
+        if isinstance(parts, list) and any(part.get("type") == "input_image" for part in parts):
+            param = "input" if position >= len(items) - own else "previous_response_id"
+            raise errors.InvalidRequest(
+                f"'{param}' brings in an image, and the model '{model_name}' lacks 'images'.",
+                param=param,
+                code="unsupported_parameter",
+            )
+
+
+def _images(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
+    for position, item in enumerate(request.input if isinstance(request.input, list) else ()):
+        for key in ("content", "output"):
+            parts = getattr(item, key, None)
+            for place, part in enumerate(parts if isinstance(parts, list | tuple) else ()):
+                if getattr(part, "type", None) == "input_image":
+                    yield f"input[{position}].{key}[{place}]", "images"

@@ -1,0 +1,35 @@
+"""Where items are found by their IDs."""
+
+from collections.abc import Collection, Sequence
+
+from core.database import Connection
+
+
+def insert(connection: Connection, own: Sequence[tuple[str, str, str]]) -> None:
+    """Say whose items are, each as the IDs of its project, of itself and of its response."""
+    if own:
+        connection.execute(
+            "insert into items (project_id, id, response_id)"
+            " select * from unnest(%s::text[], %s::text[], %s::text[]) as own (project_id, item_id, response_id)"
+            " order by project_id, item_id on conflict do nothing",
+            [list(column) for column in zip(*own, strict=True)],
+        )
+
+
+_OWNERS = """
+with newest as (
+    select distinct on (i.id) i.id, i.response_id from items i join responses r on r.id = i.response_id
+    where i.project_id = %s and i.id = any (%s) and r.stored order by i.id, r.created_at desc
+), owners as (
+    select response_id, array_agg(id) as item_ids from newest group by response_id limit %s
+)
+select o.item_ids, r.request, r.document from owners o join responses r on r.id = o.response_id
+"""
+
+
+def owners(
+    connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int
+) -> list[tuple[list[str], str, str]]:
+    """(item IDs, request, document) of up to `limit` responses: each item with the newest stored one it is of."""
+    rows = connection.execute(_OWNERS, (project_id, list(item_ids), limit))
+    return [(list(row[0]), str(row[1]), str(row[2])) for row in rows]

@@ -1,0 +1,79 @@
+"""The Celery application of both ends, and the names of its tasks and queues."""
+
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu import Exchange
+from kombu import Queue as KombuQueue
+
+from core.config import tiers
+
+RUN_RESPONSE = "responses.run"
+PING = "workers.ping"
+KEY_PREFIX = "backburner:"
+# After so long a ping nobody consumed is gone.
+PING_KEPT_S = 60.0
+
+
+def queue_name(lane: str) -> str:
+    """The name of a lane's Celery queue."""
+    return f"responses.{lane}"
+
+
+def lane_queue(lane: str) -> KombuQueue:
+    """The Celery queue of a lane."""
+    # Without an exchange of its own: its bindings would be lost with Redis, and then every ring.
+    return KombuQueue(queue_name(lane))
+
+
+def ping_queue(worker_id: str) -> KombuQueue:
+    """The Celery queue a worker alone consumes, which goes with it."""
+    name = f"ping.{worker_id}"
+    return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_KEPT_S)
+
+
+def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
+    """The Celery application of both ends, with nothing global about it.
+
+    A worker consumes the lanes it is given; to ring, none need be known beforehand.
+
+    Early acknowledgement without a set of unacknowledged messages: nothing is redelivered behind our back and a
+    broker's restart has nothing to restore. What is lost with it, Postgres knows and the sweeper rings again.
+    """
+    app = Celery("backburner", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        broker_transport_options={
+            "ack_emulation": False,
+            "global_keyprefix": KEY_PREFIX,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            # A socket that is dead without a word is left after twice as long.
+            "health_check_interval": 5,
+            "priority_steps": [0],
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_limit=16,
+        task_acks_late=False,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        task_ignore_result=True,
+        result_backend=None,
+        task_store_errors_even_if_ignored=False,
+        task_serializer="json",
+        accept_content=["json"],
+        task_publish_retry=False,
+        task_queues=[lane_queue(lane) for lane in lanes],
+        task_default_queue=queue_name(lanes[0]),
+        task_create_missing_queues=False,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        worker_enable_remote_control=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        enable_utc=True,
+    )
+    return app

@@ -1,0 +1,92 @@
+"""The doorbell: Celery messages with one response ID each, sent over Redis or Valkey."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from kombu.exceptions import LimitExceeded, OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from core.breaker import Patience
+from core.dispatch.celery_app import PING, celery_app, ping_queue
+from core.dispatch.celery_message import Rings, queue_key, sent_channel
+
+log = logging.getLogger(__name__)
+
+# For a connection to ring on, and for each answer on it. A create waits for no more than both.
+_TURN_S = 0.5
+_ANSWER_S = 0.5
+# Many threads share few connections; while the broker hangs, nobody waits long for one.
+_CONNECTIONS = 16
+
+_AWAY = (redis.RedisError, OperationalError, LimitExceeded, OSError)
+
+
+class Doorbell:
+    """Rings for responses. A ring that fails costs latency, never a response."""
+
+    def __init__(self, redis_url: str) -> None:
+        pool = redis.BlockingConnectionPool.from_url(
+            redis_url,
+            max_connections=_CONNECTIONS,
+            timeout=_TURN_S,
+            socket_timeout=_ANSWER_S,
+            socket_connect_timeout=_ANSWER_S,
+            socket_keepalive=True,
+            # One that was kept may be of a Redis that restarted since; what is silent is not asked twice.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+        self._redis = redis.Redis(connection_pool=pool)
+        self._rings = Rings()
+        self._sent_channel = sent_channel(int(pool.connection_kwargs.get("db") or 0))
+        self._app = celery_app(redis_url)
+        # The consumer's socket may be silent for long; a ping that takes half a second has failed.
+        self._app.conf.broker_transport_options = self._app.conf.broker_transport_options | {
+            "socket_timeout": _ANSWER_S,
+            "socket_connect_timeout": _ANSWER_S,
+            "max_retries": 0,
+        }
+        self._patience = Patience()
+
+    @property
+    def rings(self) -> bool:
+        """Whether a ring is worth trying now."""
+        return self._patience.rested
+
+    def ring(self, response_ids: Sequence[str], lane: str) -> list[str]:
+        """Ring for each response, in one round trip; the IDs for which that failed."""
+        if not response_ids:
+            return []
+        try:
+            with self._patience.trying(*_AWAY) as may_try:
+                if not may_try:
+                    return list(response_ids)
+                with self._redis.pipeline(transaction=False) as pipeline:
+                    pipeline.lpush(queue_key(lane), *(self._rings.task(one, lane) for one in response_ids))
+                    for one in response_ids:
+                        pipeline.publish(self._sent_channel, self._rings.sent(one, lane))
+                    pipeline.execute()
+        except _AWAY as error:
+            log.warning("cannot ring", extra={"waiting": len(response_ids), "cause": repr(error)})
+            return list(response_ids)
+        return []
+
+    def ping(self, worker_id: str) -> bool:
+        """Send a worker a task that it answers by being there; whether Redis took it."""
+        try:
+            with self._patience.trying(*_AWAY) as may_try:
+                if may_try:
+                    with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
+                        queue: Any = ping_queue(worker_id)  # the stubs know names only
+                        self._app.send_task(PING, queue=queue, producer=producer, retry=False)
+                return may_try
+        except _AWAY as error:
+            log.warning("cannot ping", extra={"cause": repr(error)})
+            return False
+
+    def close(self) -> None:
+        self._app.close()
+        self._redis.close()
+        self._redis.connection_pool.disconnect()

@@ -1,0 +1,1 @@
+"""Chores that the sweeper does for all responses."""

@@ -1,0 +1,205 @@
+"""The sweeper: whatever was forgotten is rung, put back or ended. Any number may run at once."""
+
+import logging
+import random
+from collections.abc import Callable
+
+import psycopg
+
+from core import errors
+from core.circuits import circuits_sql
+from core.context import contents_sql
+from core.database import Database
+from core.dispatch import lanes_sql
+from core.dispatch.dispatcher import Dispatch
+from core.quota.ledger import BATCH as LEDGER_BATCH
+from core.quota.ledger import Ledger
+from core.responses import idempotency_sql, responses_sql
+from core.responses.create import KEY_KEPT_S
+from core.runs import events_sql, runs_sql, workers_sql
+from core.runs.ends import Endings, Fence, Locked, Outcome, cancelled, failed
+from core.runs.runs_sql import Expired
+from core.settings import Settings
+from core.streams import followers_sql
+from core.wire.status import Status
+
+log = logging.getLogger(__name__)
+
+BATCH = 50
+# Dispatches of one round at the most: what expires meanwhile waits for the next round.
+DISPATCHES = 5
+# Batches of ended responses whose credits are corrected in one round, at the most.
+SETTLEMENTS = 10
+# Large parts that deleted responses let go, looked at in one round.
+CONTENTS = 200
+# Rows that a round deletes of a kind at the most: a statement must stay far below its time-out.
+CLEANED = 500
+# Logs that a round deletes at the most: each may have thousands of rows.
+PRUNED = 100
+# A response that is not stored goes with its delivery; what was never delivered, so long after its end.
+KEEP_UNSTORED_S = 60
+# Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
+FORGET_WORKERS_S = 600
+# A circuit that nobody tries to close for so long is of no use to anybody.
+FORGET_CIRCUITS_S = 600
+# Turns longer ago say nothing about who is next.
+FORGET_TURNS_S = 600
+
+
+class Sweep:
+    """One round of everything nobody else looks after."""
+
+    def __init__(
+        self, database: Database, dispatch: Dispatch, endings: Endings, ledger: Ledger, settings: Settings
+    ) -> None:
+        self._database = database
+        self._dispatch = dispatch
+        self._endings = endings
+        self._ledger = ledger
+        self._settings = settings
+        self._unserved: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        """Ring again, dispatch, recover lost runs, end what is overdue, settle, forget workers, circuits and logs.
+
+        What others wait for comes first, and no step costs another its turn.
+
+        Raises:
+            errors.StoreUnavailable: the round stopped there; the next one does the rest.
+        """
+        for step in (
+            self._expire,
+            self._unring,
+            self._cancel_left,
+            self._dispatch_waiting,
+            self._settle,
+            self._clean,
+            self._prune,
+            self._delete_released,
+        ):
+            try:
+                step()
+            except errors.StoreBusy as error:
+                log.warning("cannot recover now", extra={"step": step.__name__.strip("_"), "cause": str(error)})
+
+    def _unring(self) -> None:
+        with self._database.connection() as connection:
+            unclaimed = lanes_sql.unring_unclaimed(connection, self._settings.claim_within_s)
+        if unclaimed:
+            log.warning("nobody claimed in time", extra={"responses": unclaimed})
+
+    def _dispatch_waiting(self) -> None:
+        for _ in range(DISPATCHES):
+            if not self._dispatch.dispatch():
+                break
+        with self._database.connection() as connection:
+            unserved = frozenset(lanes_sql.unserved(connection, self._settings.worker_seen_s))
+        for lane in sorted(unserved - self._unserved):
+            log.warning("nobody serves a lane", extra={"lane": lane})
+        self._unserved = unserved
+
+    def _settle(self) -> None:
+        for _ in range(SETTLEMENTS):
+            if self._ledger.settle() < LEDGER_BATCH:
+                break
+
+    def _clean(self) -> None:
+        with self._database.connection() as connection:
+            workers_sql.delete_unseen(connection, FORGET_WORKERS_S)
+            circuits_sql.delete_old(connection, FORGET_CIRCUITS_S)
+            lanes_sql.forget_turns(connection, FORGET_TURNS_S)
+            responses_sql.delete_unstored(connection, KEEP_UNSTORED_S, CLEANED)
+            idempotency_sql.delete_old(connection, KEY_KEPT_S, CLEANED)
+
+    def _prune(self) -> None:
+        with self._database.connection() as connection:
+            events_sql.prune(connection, self._settings.events_kept_s, PRUNED)
+
+    def _delete_released(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                contents_sql.delete_released(connection, CONTENTS)
+        except psycopg.errors.ForeignKeyViolation:
+            return  # one of them was made use of this moment: the next round sees it
+
+    def _cancel_left(self) -> None:
+        with self._database.connection() as connection:
+            left = followers_sql.left(connection, BATCH)
+        for response_id in left:
+            self._safely(
+                response_id,
+                lambda response_id=response_id: self._endings.end(  # type: ignore[misc]
+                    response_id, cancelled("nobody waits for it any more"), lambda row: row.left
+                ),
+            )
+
+    def _expire(self) -> None:
+        stuck: set[str] = set()
+        while True:
+            with self._database.connection() as connection:
+                found = runs_sql.expired(connection, BATCH, but=stuck)
+            # What cannot be helped in this round must not stand in the way of the others.
+            stuck |= {one.id for one in found if not self._safely(one.id, lambda one=one: self._recover(one))}  # type: ignore[misc]
+            if len(found) < BATCH:
+                return
+
+    def _safely(self, response_id: str, recover: Callable[[], object]) -> bool:
+        """Whether something was done about one response; an error about it must not keep the others waiting."""
+        try:
+            return bool(recover())
+        except errors.StoreBusy as error:
+            log.warning("cannot recover now", extra={"response": response_id, "cause": str(error)})
+        except errors.StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("cannot recover", extra={"response": response_id})
+        return False
+
+    def _recover(self, expired: Expired) -> object:
+        """End a response, or put it back to waiting; something true if it was."""
+        if expired.overdue:
+            return self._endings.end(expired.id, _overdue(expired), _is_overdue)
+        if expired.failures + 1 >= self._settings.max_failures:
+            times = expired.failures + 1
+            lost = failed("server_error", f"The worker running this response was lost {times} times.")
+            return self._endings.end(expired.id, lost, _lost(expired.attempt))
+        return self._requeue(expired)
+
+    def _requeue(self, expired: Expired) -> bool:
+        delay_s = 2 ** min(expired.failures, 6) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+        with self._database.connection() as connection:
+            back = runs_sql.requeue(
+                connection,
+                expired.id,
+                expired.attempt,
+                outcome="lost",
+                cause="the lease ran out",
+                delay_s=delay_s,
+            )
+        if back:
+            log.warning("lease lost", extra={"response": expired.id, "attempt": expired.attempt})
+        return back
+
+
+def _overdue(expired: Expired) -> Outcome:
+    if expired.status == Status.IN_PROGRESS:
+        return failed("server_error", "The response did not end within the time a run may take.")
+    if expired.away:
+        return failed(
+            expired.error_code or "server_error",
+            f"The response could not be run before its deadline, because its model server was away: {expired.cause}",
+        )
+    if expired.cause is None:
+        return failed("server_error", "No worker was free before the response's deadline.")
+    return failed(
+        expired.error_code or "server_error",
+        f"The response could not be run before its deadline; the last try: {expired.cause}",
+    )
+
+
+def _is_overdue(row: Locked) -> bool:
+    return row.overdue
+
+
+def _lost(attempt: int) -> Fence:
+    return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt and row.lease_lost

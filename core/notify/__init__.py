@@ -1,0 +1,1 @@
+"""Notifications between processes over Redis pub/sub; a lost one costs latency only."""

@@ -1,0 +1,1 @@
+"""Stored prompts: templates with variables and versions."""

@@ -1,0 +1,103 @@
+"""What `/v1/prompts` takes: templates, with the parameters of a create that they may set."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, Tag
+
+from core.wire.base import NO_NUL, Closed, Text, text_or_list
+from core.wire.parts import Parts
+from core.wire.request import (
+    MaxOutputTokens,
+    ModelName,
+    Reasoning,
+    Temperature,
+    TextConfig,
+    Tools,
+    TopP,
+    VariableValue,
+    Version,
+    few_and_named,
+)
+from core.wire.tools import ToolChoice
+
+MESSAGES_LIMIT = 1_000
+# Of a create, what a template may set: a request that says it itself has its own.
+DEFAULTS = (
+    "model",
+    "instructions",
+    "tools",
+    "tool_choice",
+    "text",
+    "reasoning",
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+)
+
+PromptName = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
+Description = Annotated[str, Field(max_length=2_000, pattern=NO_NUL)]
+
+
+class Variable(Closed):
+    """What a placeholder stands for; one without a default must be given with each request."""
+
+    type: Literal["text", "image", "file"] = "text"
+    default: VariableValue | None = None
+    description: Annotated[str, Field(max_length=2_000)] | None = None
+
+
+class TemplateMessage(Closed):
+    """A message whose texts may have placeholders; `type` may be left out."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Annotated[Annotated[Text, Tag("<text>")] | Annotated[Parts, Tag("<list>")], text_or_list()]
+    phase: Literal["commentary", "final_answer"] | None = None
+
+
+class Template(Closed):
+    """What a prompt makes of a request: texts with placeholders such as `{{name}}`, and defaults of parameters."""
+
+    instructions: Text | None = None
+    input: (
+        Annotated[
+            Annotated[Text, Tag("<text>")]
+            | Annotated[
+                list[TemplateMessage], Field(min_length=1, max_length=MESSAGES_LIMIT, fail_fast=True), Tag("<list>")
+            ],
+            text_or_list(),
+        ]
+        | None
+    ) = None
+    variables: Annotated[dict[str, Variable], BeforeValidator(few_and_named)] = Field(default_factory=dict)
+    model: ModelName | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    text: TextConfig | None = None
+    reasoning: Reasoning | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    max_output_tokens: MaxOutputTokens | None = None
+
+
+class CreatePrompt(Closed):
+    """A prompt and its first version."""
+
+    name: PromptName
+    description: Description | None = None
+    template: Template
+
+
+class CreatePromptVersion(Closed):
+    """A further version of a prompt."""
+
+    template: Template
+    make_default: bool = False
+
+
+class UpdatePrompt(Closed):
+    """What changes of a prompt; its versions do not."""
+
+    name: PromptName | None = None
+    description: Description | None = None
+    default_version: Version | None = None

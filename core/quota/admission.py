@@ -1,0 +1,208 @@
+"""Admission: the tier a create really gets, decided before anything of it is stored.
+
+Credits are taken in Redis before the transaction, so that none is open across a network call; what must be counted in
+Postgres is counted inside it.
+"""
+
+from dataclasses import dataclass, replace
+
+from core import errors
+from core.allowance import NOTHING, Allowance, Cost
+from core.config.catalog import Catalog
+from core.config.limits import UNLIMITED, Limits
+from core.config.tiers import Tier
+from core.database import Connection, Database
+from core.dispatch.capacity_sql import Rules
+from core.quota import admission_sql, estimates, ledger_sql
+from core.quota.queue_depth import Backlogs
+from core.quota.tier_request import Wish
+from core.quota.token_bucket import Credits, Taken, allowance_of
+from core.tenants.keys import Caller
+from core.wire.request import CreateResponse
+
+# When to ask again where nobody can know when there will be room: in a full queue, or for spare capacity.
+LOOK_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a create was granted before its transaction.
+
+    Args:
+        cost: what it costs its project's credits; nothing where its tier takes none.
+        taken: whether the credits were taken, in Redis.
+        counted: whether they must be counted in Postgres, because Redis is away.
+        refusal: why it cannot have its tier; it may still be over the limit.
+    """
+
+    tier: Tier
+    limits: Limits = UNLIMITED
+    cost: Cost = NOTHING
+    taken: bool = False
+    counted: bool = False
+    allowance: Allowance | None = None
+    refusal: errors.RateLimited | None = None
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The tier a response gets, and what it reserves of its project's credits."""
+
+    tier: Tier
+    reserved: Cost
+    allowance: Allowance | None
+
+
+class Admission:
+    """Decides which creates are taken, and in which tier."""
+
+    def __init__(self, database: Database, catalog: Catalog, credits: Credits, rules: Rules) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._credits = credits
+        self._rules = rules
+        self._backlogs = Backlogs()
+
+    def limits(self, caller: Caller) -> bool:
+        """Whether anything is limited for the caller's project."""
+        return self._catalog.limits.limited(caller.project)
+
+    def ask(self, caller: Caller, request: CreateResponse, wish: Wish) -> Grant:
+        """Take the credits of a create, where its tier takes any. What was taken must be used or given back.
+
+        Raises:
+            errors.RateLimited: it is over a limit, and may not be. Nothing was taken.
+            errors.StoreUnavailable: Postgres had to be asked, and did not answer.
+        """
+        model = request.model or ""
+        limits = self._catalog.limits.of(caller.project, model)
+        if wish.tier == Tier.NO_LIMIT or limits == UNLIMITED:
+            return Grant(wish.tier)
+        grant = Grant(wish.tier, limits)
+        if limits.requests_per_minute is None and limits.tokens_per_minute is None:
+            return grant
+        if wish.tier == Tier.DEFAULT:
+            most = limits.tokens_per_minute
+            grant = replace(grant, cost=Cost(1, 0 if most is None else estimates.tokens(request, limit=most)))
+        fits = limits.tokens_per_minute is None or grant.cost.tokens <= limits.tokens_per_minute
+        taken = self._credits.take(
+            caller.project_id,
+            model,
+            limits,
+            grant.cost if fits else NOTHING,
+            lately=lambda: self._lately(caller, model),
+        )
+        grant = replace(
+            grant,
+            allowance=None if taken is None else taken.allowance,
+            taken=fits and taken is not None and taken.short_of is None and grant.cost != NOTHING,
+            counted=fits and taken is None and grant.cost != NOTHING,
+        )
+        if not fits:
+            grant = replace(grant, refusal=_too_large(grant, model, wish))
+        elif taken is not None and taken.short_of is not None:
+            grant = replace(grant, refusal=_reached(grant, model, taken))
+        if grant.refusal is not None and not wish.spills:
+            raise grant.refusal
+        return grant
+
+    def _lately(self, caller: Caller, model: str) -> Cost:
+        with self._database.connection() as connection:
+            return ledger_sql.lately(connection, caller.project_id, model)
+
+    def admit(self, connection: Connection, caller: Caller, model: str, grant: Grant, wish: Wish) -> Admitted:
+        """The tier of a response that is about to be written in this transaction; safe to repeat.
+
+        Raises:
+            errors.RateLimited: its project's queue is full, or it is over a limit and there is nothing to spare.
+        """
+        if grant.limits == UNLIMITED:
+            return Admitted(grant.tier, NOTHING, None)
+        self._check_queue(connection, caller, model, grant)
+        if grant.counted:
+            grant = self._count(connection, caller, model, grant)
+        if grant.refusal is None:
+            return Admitted(grant.tier, grant.cost, grant.allowance)
+        if not wish.spills or not self._spare(connection, model):
+            raise grant.refusal
+        over = replace(grant.allowance or Allowance(), over=True)
+        return Admitted(Tier.OVER_LIMIT, NOTHING, over)
+
+    def _check_queue(self, connection: Connection, caller: Caller, model: str, grant: Grant) -> None:
+        most = grant.limits.queued
+        if most is None:
+            return
+        if self._backlogs.full(connection, caller.project_id, model, most):
+            raise errors.RateLimited(
+                f"The queue of this project for '{model[:100]}' is full: {most} responses wait for a worker.",
+                kind="requests",
+                code="resource_unavailable",
+                retry_after_s=LOOK_AGAIN_S,
+                allowance=grant.allowance,
+            )
+
+    def _count(self, connection: Connection, caller: Caller, model: str, grant: Grant) -> Grant:
+        """Admit by what was taken in the last minute, one create at a time, for want of Redis."""
+        admission_sql.lock(connection, f"credits:{caller.project_id}:{model}")
+        limits, cost = grant.limits, grant.cost
+        lately = ledger_sql.lately(connection, caller.project_id, model)
+        requests = (limits.requests_per_minute or 0) - lately.requests
+        tokens = (limits.tokens_per_minute or 0) - lately.tokens
+        missing = Cost(
+            max(0, cost.requests - requests) if limits.requests_per_minute else 0,
+            max(0, cost.tokens - tokens) if limits.tokens_per_minute else 0,
+        )
+        if missing == NOTHING:
+            return replace(
+                grant, allowance=allowance_of(limits, requests - cost.requests, tokens - cost.tokens), counted=False
+            )
+        wait_s = ledger_sql.free_in_s(connection, caller.project_id, model, missing)
+        short = Taken(allowance_of(limits, requests, tokens), wait_s, "requests" if missing.requests else "tokens")
+        return replace(grant, allowance=short.allowance, refusal=_reached(grant, model, short))
+
+    def _spare(self, connection: Connection, model: str) -> bool:
+        """Whether there is capacity to spare; if so, nobody else takes it until the transaction ends."""
+        lane = self._catalog.lanes.of(Tier.OVER_LIMIT)
+
+        def look() -> bool:
+            return admission_sql.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
+
+        if not look():  # as it mostly is where many ask
+            return False
+        admission_sql.lock(connection, f"spare:{lane}")
+        return look()
+
+    def give_back(self, caller: Caller, model: str, grant: Grant) -> None:
+        """Give back what a create took that made no response.
+
+        Where it is not known whether it made one, its project has that much more for a minute at the most.
+        """
+        if grant.taken:
+            self._credits.give_back(caller.project_id, model, grant.limits, grant.cost)
+
+
+def _reached(grant: Grant, model: str, taken: Taken) -> errors.RateLimited:
+    short = taken.short_of or "requests"
+    limit, wanted = (
+        (grant.limits.requests_per_minute, grant.cost.requests)
+        if short == "requests"
+        else (grant.limits.tokens_per_minute, grant.cost.tokens)
+    )
+    return errors.RateLimited(
+        f"Rate limit reached for '{model[:100]}' on {short} per minute: the limit is {limit}, and {wanted} cannot be"
+        f" had now. Try again in {max(0.001, taken.wait_s):.3f} s.",
+        kind=short,
+        retry_after_s=taken.wait_s,
+        allowance=taken.allowance,
+    )
+
+
+def _too_large(grant: Grant, model: str, wish: Wish) -> errors.RateLimited:
+    return errors.RateLimited(
+        f"The request is too large for '{model[:100]}' on tokens per minute: the limit is"
+        f" {grant.limits.tokens_per_minute}, and input and max_output_tokens are {grant.cost.tokens} together, about.",
+        kind="tokens",
+        # There may be capacity to spare later; by itself it never fits.
+        retry_after_s=LOOK_AGAIN_S if wish.spills else None,
+        allowance=grant.allowance,
+    )

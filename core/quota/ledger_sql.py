@@ -1,0 +1,123 @@
+"""The usage ledger: one row for each response that ended, written with its end; it outlives the response."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, LiteralString
+
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from core.allowance import Cost, Settlement
+from core.database import Connection
+
+# What bounds credits is what was taken in the last minute: of responses under way what was reserved, of those that
+# ended what they were charged so far.
+_TAKEN = """
+with taken (created_at, requests, tokens) as (
+    select created_at, reserved_requests, reserved_tokens from responses
+    where project_id = %(project_id)s and model = %(model)s and finished_at is null
+        and created_at > now() - interval '1 minute' and reserved_requests > 0
+    union all
+    select created_at, reserved_requests, charged_tokens from usage_ledger
+    where project_id = %(project_id)s and model = %(model)s
+        and created_at > now() - interval '1 minute' and reserved_requests > 0
+)
+{ask}
+"""
+_LATELY = _TAKEN.format(ask="select coalesce(sum(requests), 0)::bigint, coalesce(sum(tokens), 0)::bigint from taken")
+# The oldest leave the minute first.
+_FREE = _TAKEN.format(
+    ask="""
+select extract(epoch from created_at + interval '1 minute' - now()) from (
+    select created_at, sum(requests) over oldest as requests, coalesce(sum(tokens) over oldest, 0) as tokens from taken
+    window oldest as (order by created_at)) left_by_then
+where requests >= %(requests)s and tokens >= %(tokens)s order by created_at limit 1
+"""
+)
+
+
+def lately(connection: Connection, project_id: str, model: str) -> Cost:
+    """The credits that a project's responses of the last minute took."""
+    row = connection.execute(_LATELY, {"project_id": project_id, "model": model}).fetchone()
+    assert row is not None
+    return Cost(int(row[0]), int(row[1]))
+
+
+def free_in_s(connection: Connection, project_id: str, model: str, missing: Cost) -> float:
+    """Seconds until so much of what was taken in the last minute is longer ago than that; a minute at the most."""
+    values = {
+        "project_id": project_id,
+        "model": model,
+        "requests": missing.requests,
+        "tokens": missing.tokens,
+    }
+    row = connection.execute(_FREE, values).fetchone()
+    return 60.0 if row is None else float(row[0])
+
+
+def unsettled(connection: Connection, limit: int) -> list[Settlement]:
+    """Some of the responses whose projects were charged another number of tokens than they used."""
+    with connection.cursor(row_factory=class_row(Settlement)) as cursor:
+        cursor.execute(
+            "select l.response_id, l.project_id, coalesce(p.name, '') as project, l.model, l.charged_tokens as charged,"
+            " l.input_tokens + l.output_tokens as used"
+            " from usage_ledger l left join projects p on p.id = l.project_id"
+            " where l.charged_tokens <> l.input_tokens + l.output_tokens order by l.response_id limit %s",
+            (limit,),
+        )
+        return cursor.fetchall()
+
+
+def mark_settled(connection: Connection, settled: Sequence[Settlement]) -> None:
+    """Write what projects are charged now; what was charged differently meanwhile stays as it is."""
+    connection.execute(
+        "update usage_ledger l set charged_tokens = s.used"
+        " from unnest(%s::text[], %s::bigint[], %s::bigint[]) as s (id, charged, used)"
+        " where l.response_id = s.id and l.charged_tokens = s.charged",
+        (
+            [one.response_id for one in settled],
+            [one.charged for one in settled],
+            [one.used for one in settled],
+        ),
+    )
+
+
+_COLUMNS: dict[str, LiteralString] = {
+    "project": "coalesce(p.name, l.project_id)",
+    "key": "coalesce(l.key_id, '')",
+    "model": "l.model",
+    "tier": "l.tier",
+    "day": "l.day",
+}
+BY = tuple(_COLUMNS)
+
+_USAGE: LiteralString = """
+select {columns} count(*) as requests, sum(l.attempts)::bigint as attempts,
+    sum(l.input_tokens)::bigint as input_tokens, sum(l.cached_tokens)::bigint as cached_tokens,
+    sum(l.output_tokens)::bigint as output_tokens, sum(l.reasoning_tokens)::bigint as reasoning_tokens,
+    count(*) filter (where l.usage_estimated) as estimated
+from usage_ledger l left join projects p on p.id = l.project_id
+where (%(project)s::text is null or p.name = %(project)s)
+    and (%(since)s::date is null or l.day >= %(since)s) and (%(until)s::date is null or l.day <= %(until)s)
+{groups}
+"""
+
+
+def usage(
+    connection: Connection, by: Sequence[str], *, project: str | None, since: date | None, until: date | None
+) -> list[dict[str, Any]]:
+    """What was used, summed up by the names of `by`, in their order.
+
+    Args:
+        since: the first day, of UTC, on which responses ended.
+        until: the last one.
+    """
+    named = [sql.SQL("{} as {}").format(sql.SQL(_COLUMNS[name]), sql.Identifier(name)) for name in by]
+    places = sql.SQL(", ").join(sql.SQL(_COLUMNS[name]) for name in by)
+    query = sql.SQL(_USAGE).format(
+        columns=sql.SQL("").join(column + sql.SQL(", ") for column in named),
+        groups=sql.SQL("group by {0} order by {0}").format(places) if by else sql.SQL("having count(*) > 0"),
+    )
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(query, {"project": project, "since": since, "until": until})
+        return cursor.fetchall()

@@ -1,0 +1,229 @@
+"""Projects' credits: token buckets in Redis, one for each project and model, that heal from Postgres.
+
+Redis is a hint here: a bucket that is not there, or may be out of date, is made anew from what was used in the last
+minute, and while Redis is away admission counts that itself.
+"""
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from core.allowance import Allowance, Cost, Meter, Settlement
+from core.breaker import Patience
+from core.config.limits import Limits
+
+log = logging.getLogger(__name__)
+
+# A Redis that has not answered by then is away.
+ANSWER_S = 0.5
+# A bucket that nobody uses is full long before; one that is gone is made anew.
+_KEPT_MS = 3_600_000
+# Between a correction and its mark in Postgres a sweeper may die. The next one follows within seconds; what is applied
+# twice after this time is gone again in a minute, as all credits are.
+_APPLIED_KEPT_S = 600
+
+# Redis' own clock is the only one, so it does not matter whose process asks.
+_BUCKET = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local held = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
+local at = tonumber(held[3])
+local rate = {tonumber(ARGV[1]), tonumber(ARGV[2])}
+local amount = {tonumber(ARGV[3]), tonumber(ARGV[4])}
+local function level(i, top)
+    local filled = (tonumber(held[i]) or rate[i]) + math.max(0, now - (at or now)) * rate[i] / 60000000
+    return math.min(rate[i], filled, top or rate[i])
+end
+local function keep(levels)
+    local full = 0
+    for i, name in ipairs({'requests', 'tokens'}) do
+        if rate[i] > 0 then
+            redis.call('HSET', KEYS[1], name, string.format('%.6f', levels[i]))
+            full = math.max(full, (rate[i] - levels[i]) / rate[i] * 60000)
+        end
+    end
+    redis.call('HSET', KEYS[1], 'at', string.format('%.0f', now))
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[5]), full + 60000)))
+end
+"""
+# Take from both levels or from none. ARGV 6 and 7: what the levels are at the most, where they are not certain.
+_TAKE = (
+    _BUCKET
+    + """
+local top = {tonumber(ARGV[6]), tonumber(ARGV[7])}
+if not at and not top[1] then return {'unknown'} end
+local levels, wait, short = {0, 0}, 0, 0
+for i = 1, 2 do
+    if rate[i] > 0 then
+        levels[i] = level(i, top[i])
+        local missing = amount[i] - levels[i]
+        if amount[i] > 0 and missing > 0.000001 and missing / rate[i] * 60000 > wait then
+            wait, short = missing / rate[i] * 60000, i
+        end
+    end
+end
+if short == 0 then
+    levels = {levels[1] - amount[1], levels[2] - amount[2]}
+end
+if top[1] or (short == 0 and amount[1] > 0) then keep(levels) end
+return {short == 0 and 'taken' or 'short', tostring(levels[1]), tostring(levels[2]), math.ceil(wait), short}
+"""
+)
+# Add to both levels. A bucket that is not there is made from what Postgres has, this included.
+_ADD = (
+    _BUCKET
+    + """
+if at then
+    local levels = {0, 0}
+    for i = 1, 2 do
+        if rate[i] > 0 then levels[i] = math.min(rate[i], level(i) + amount[i]) end
+    end
+    keep(levels)
+end
+"""
+)
+# Add what a response was charged too much, or take what it was charged too little. KEYS 2: what was last applied for
+# it, which goes before what the caller thinks (ARGV 6); ARGV 7: what it is to be charged.
+_SETTLE = (
+    _BUCKET
+    + """
+local applied = tonumber(redis.call('GET', KEYS[2]) or ARGV[6])
+redis.call('SET', KEYS[2], ARGV[7], 'EX', ARGV[8])
+if at and rate[2] > 0 then
+    keep({level(1), math.min(rate[2], level(2) + applied - tonumber(ARGV[7]))})
+end
+"""
+)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of asking a bucket.
+
+    Args:
+        wait_s: where it had too little, in how many seconds it will have enough.
+        short_of: of what it had too little, `requests` or `tokens`.
+    """
+
+    allowance: Allowance
+    wait_s: float = 0
+    short_of: str | None = None
+
+
+class Credits:
+    """Takes and gives back credits. Redis being away is an answer here, never an error."""
+
+    def __init__(self, redis_url: str) -> None:
+        # A connection that Redis closed is opened again at once; one that hangs is not tried twice.
+        self._redis = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+            decode_responses=True,
+        )
+        self._patience = Patience()
+        self._take = self._redis.register_script(_TAKE)
+        self._add = self._redis.register_script(_ADD)
+        self._settle = self._redis.register_script(_SETTLE)
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._certain: dict[str, int] = {}  # by bucket: after how many failures it was last made certain
+
+    def take(
+        self, project_id: str, model: str, limits: Limits, cost: Cost, *, lately: Callable[[], Cost]
+    ) -> Taken | None:
+        """Take `cost`, all or nothing; None while Redis is away.
+
+        Args:
+            lately: what was used in the last minute, by Postgres; asked only where the bucket is not known for sure.
+        """
+        key = _bucket(project_id, model)
+        failures = self._failures
+        uncertain = self._certain.get(key, 0) < failures
+        answer = self._ask_take(key, limits, cost, lately() if uncertain and self._patience.rested else None)
+        if answer is not None and answer[0] == "unknown":
+            answer = self._ask_take(key, limits, cost, lately())
+        if answer is None:
+            return None
+        if uncertain:
+            self._certain[key] = failures
+        return _taken(limits, answer)
+
+    def _ask_take(self, key: str, limits: Limits, cost: Cost, lately: Cost | None) -> list[Any] | None:
+        tops = ["", ""]
+        if lately is not None:
+            tops = [
+                str(max(0, (limits.requests_per_minute or 0) - lately.requests)),
+                str(max(0, (limits.tokens_per_minute or 0) - lately.tokens)),
+            ]
+        answer: list[Any] | None = self._run(
+            lambda: self._take([key], [*_rates(limits), cost.requests, cost.tokens, _KEPT_MS, *tops])
+        )
+        return answer
+
+    def give_back(self, project_id: str, model: str, limits: Limits, cost: Cost) -> None:
+        """Give back what was taken for something that was not to be; if Redis is away, time does it."""
+        key = _bucket(project_id, model)
+        self._run(lambda: self._add([key], [*_rates(limits), cost.requests, cost.tokens, _KEPT_MS]))
+
+    def settle(self, settlements: Iterable[tuple[Settlement, Limits]]) -> bool:
+        """Correct buckets by what responses really used, each once however often it is told; False if it is unknown."""
+
+        def apply() -> bool:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for one, limits in settlements:
+                    keys = [_bucket(one.project_id, one.model), f"backburner:charged:{one.response_id}"]
+                    amounts = [*_rates(limits), 0, 0, _KEPT_MS, one.charged, one.used, _APPLIED_KEPT_S]
+                    self._settle(keys, amounts, client=pipeline)
+                pipeline.execute()
+            return True
+
+        return bool(self._run(apply))
+
+    def _run(self, call: Callable[[], Any]) -> Any:
+        """What Redis answers, or None if it does not."""
+        try:
+            with self._patience.trying(redis.RedisError) as may_try:
+                return call() if may_try else None
+        except redis.RedisError as error:
+            with self._lock:
+                self._failures += 1
+            log.warning("cannot reach credits", extra={"cause": repr(error)})
+            return None
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+def _bucket(project_id: str, model: str) -> str:
+    return f"backburner:credits:{project_id}:{model}"
+
+
+def _rates(limits: Limits) -> list[int]:
+    return [limits.requests_per_minute or 0, limits.tokens_per_minute or 0]
+
+
+def _taken(limits: Limits, answer: list[Any]) -> Taken:
+    state, requests, tokens, wait_ms, short = answer
+    allowance = allowance_of(limits, float(requests), float(tokens))
+    if state == "taken":
+        return Taken(allowance)
+    return Taken(allowance, max(1, int(wait_ms)) / 1000, "requests" if short == 1 else "tokens")
+
+
+def allowance_of(limits: Limits, requests: float, tokens: float) -> Allowance:
+    """An allowance with so much left of each limit that there is."""
+    return Allowance(_meter(limits.requests_per_minute, requests), _meter(limits.tokens_per_minute, tokens))
+
+
+def _meter(limit: int | None, left: float) -> Meter | None:
+    return None if limit is None else Meter(limit, left, math.ceil((limit - left) / limit * 60_000) / 1000)

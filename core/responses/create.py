@@ -1,0 +1,290 @@
+"""Creating a response: checked, put in its context, committed, and then rung for."""
+
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from core import errors, ids, jsonio
+from core.allowance import NOTHING, Allowance
+from core.config.catalog import Catalog, ModelConfig
+from core.config.limits import UNLIMITED
+from core.config.tiers import Tier
+from core.context import capabilities, contents_sql, context, parts
+from core.database import Connection, Database
+from core.dispatch import lanes_sql
+from core.prompts import prompts
+from core.quota import tier_request
+from core.quota.admission import Admission, Admitted, Grant
+from core.quota.tier_request import Wish
+from core.responses import idempotency_sql
+from core.responses.accept import Accepting
+from core.settings import Settings
+from core.tenants.keys import Caller
+from core.tenants.seals import Seals
+from core.wire import response as document
+from core.wire import rules, transcript
+from core.wire.request import BackgroundOptions, CreateResponse
+
+KEY_KEPT_S = 24 * 3600
+_WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """How a client repeats a create without making a second response.
+
+    Args:
+        key: the client's, unique in its project for 24 hours.
+        request_hash: of the body, to notice a key that is used for another one.
+    """
+
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True)
+class Created:
+    """An accepted response: as it is now if this create made it, else to be read by its ID.
+
+    Args:
+        allowance: what is left of its project's limits, where there are any.
+    """
+
+    id: str
+    document: str | None
+    allowance: Allowance | None = None
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One create, as every try to write it has it.
+
+    Args:
+        alone: its context, where nothing need be looked up for it.
+    """
+
+    caller: Caller
+    request: CreateResponse
+    repeat: Repeat | None
+    wish: Wish
+    grant: Grant
+    alone: context.Context | None
+    response_id: str
+    created_at: int
+
+
+class Creation:
+    """Accepts responses."""
+
+    def __init__(
+        self,
+        database: Database,
+        accepting: Accepting,
+        admission: Admission,
+        catalog: Catalog,
+        seals: Seals,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._accepting = accepting
+        self._admission = admission
+        self._catalog = catalog
+        self._seals = seals
+        self._settings = settings
+
+    def create(self, caller: Caller, request: CreateResponse, repeat: Repeat | None = None) -> Created:
+        """Store a response as queued and, if it may run now, ring for it.
+
+        The row is committed before the ring, so a worker never misses it; a ring that is lost is repeated.
+
+        Raises:
+            errors.InvalidRequest: it cannot be taken. Nothing is written.
+            errors.Forbidden: the key may not use the tier. Nothing is written.
+            errors.RateLimited: a limit of its project is reached. Nothing is written.
+            errors.StoreUnavailable: it is not known to be written.
+        """
+        if request.prompt is None:  # what needs no look at Postgres is refused without one
+            self._model(request)
+        wish = self._wish(caller, request)
+        known, priced = self._look_first(caller, request, repeat)
+        if known is not None:
+            return known
+        grant = self._admission.ask(caller, priced, wish)
+        response_id = ids.new("resp")
+        created: Created | None = None
+        try:
+            alone = self._alone(caller, request) if repeat is None else None
+            order = _Order(caller, request, repeat, wish, grant, alone, response_id, int(time.time()))
+            row = self._plain_row(order)
+            if row is not None:
+                written = self._accepting.accept(row)
+                created, lane = Created(response_id, str(row["document"]) if written else None), None
+            else:
+                created, lane = self._database.again(lambda: self._try(order))
+        finally:
+            if created is None or created.id != response_id:
+                self._admission.give_back(caller, priced.model or "", grant)
+        if lane is not None:
+            self._accepting.ring([response_id], lane)
+        return created
+
+    def _look_first(
+        self, caller: Caller, request: CreateResponse, repeat: Repeat | None
+    ) -> tuple[Created | None, CreateResponse]:
+        """The response this create would repeat, if there is one; else the request by which its credits are reckoned.
+
+        Only where something is limited: elsewhere the transaction finds out by itself.
+        """
+        if not self._admission.limits(caller) or (repeat is None and request.prompt is None):
+            return None, request
+
+        def look() -> tuple[Created | None, CreateResponse]:
+            with self._database.connection() as connection:
+                if repeat is not None:
+                    taken = idempotency_sql.find(connection, caller.project_id, repeat.key, kept_s=KEY_KEPT_S)
+                    if taken is not None:
+                        return _repeated(taken, repeat), request
+                return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
+
+        return self._database.again(look)
+
+    def _try(self, order: _Order) -> tuple[Created, str | None]:
+        try:
+            with self._database.transaction() as connection:
+                return self._write(connection, order)
+        except psycopg.errors.UniqueViolation:
+            # The first try had been committed: nobody else makes this ID.
+            return Created(order.response_id, None), None
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
+
+    def _alone(self, caller: Caller, request: CreateResponse) -> context.Context | None:
+        """The context of a request that builds on nothing; None for any other."""
+        if request.prompt is not None or not context.stands_alone(request):
+            return None
+        whole = context.build(None, caller.project_id, request, self._seals)
+        capabilities.check_context(whole.items, whole.own, request.model or "", self._catalog.get(request.model or ""))
+        return whole
+
+    def _plain_row(self, order: _Order) -> dict[str, object] | None:
+        """The row of a create for which nothing need be looked up or counted in Postgres; None for any other."""
+        whole, model = order.alone, order.request.model or ""
+        if whole is None or whole.contents or parts.references(whole.items):
+            return None
+        if self._catalog.limits.of(order.caller.project, model) != UNLIMITED:
+            return None
+        if self._catalog.get(model).concurrency is not None:
+            return None
+        return self._row(order, order.request, Admitted(order.grant.tier, NOTHING, None), whole)
+
+    def _model(self, request: CreateResponse) -> ModelConfig:
+        """The model of a request that can be taken, as far as it says itself."""
+        rules.check(request)
+        model = self._catalog.get(request.model or "")
+        parts.check(request, self._settings)
+        capabilities.check(request, model)
+        if request.wants_sealed_reasoning and not self._seals.usable:
+            raise errors.InvalidRequest(
+                "'reasoning.encrypted_content' needs a server that has a key: set BACKBURNER_SECRET_KEY.",
+                param="include",
+                code="unsupported_parameter",
+            )
+        return model
+
+    def _wish(self, caller: Caller, request: CreateResponse) -> Wish:
+        options = request.background_options
+        if options is not None and options.completion_window != "soonest":
+            return Wish(Tier.FLEX)
+        return tier_request.wish(request.service_tier, caller.rights)
+
+    def _write(self, connection: Connection, order: _Order) -> tuple[Created, str | None]:
+        """Write the row, or find whose it is already; the lane to ring it in, if it may be rung."""
+        caller, request, repeat, response_id = order.caller, order.request, order.repeat, order.response_id
+        if repeat is not None:
+            taken = idempotency_sql.take(
+                connection,
+                caller.project_id,
+                repeat.key,
+                request_hash=repeat.request_hash,
+                response_id=response_id,
+                kept_s=KEY_KEPT_S,
+            )
+            if taken is not None and taken.response_id != response_id:
+                return _repeated(taken, repeat), None
+        resolved = prompts.resolve(connection, caller.project_id, request, self._settings)
+        with resolved.naming():
+            # What has no prompt was looked at before there was a transaction to hold open meanwhile.
+            model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
+            request = resolved.request
+            whole = order.alone
+            if whole is None:
+                whole = context.build(connection, caller.project_id, request, self._seals)
+                capabilities.check_context(whole.items, whole.own, request.model or "", model)
+        admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.wish)
+        limits = self._catalog.limits.of(caller.project, request.model or "")
+        if model.concurrency is not None or limits.running is not None:
+            # These limits are exact: their counting must not overlap with another's.
+            lanes_sql.lock(connection)
+        row = self._row(order, request, admitted, whole)
+        contents_sql.insert(connection, caller.project_id, whole.contents)
+        rung = self._accepting.write(connection, [row])
+        needed = parts.references(whole.items)
+        if needed:
+            contents_sql.refer(connection, caller.project_id, response_id, needed)
+            parts.check_size(whole.items, contents_sql.sizes(connection, response_id), self._settings)
+        lane = self._catalog.lanes.of(admitted.tier) if rung else None
+        return Created(response_id, str(row["document"]), admitted.allowance), lane
+
+    def _row(
+        self, order: _Order, request: CreateResponse, admitted: Admitted, whole: context.Context
+    ) -> dict[str, object]:
+        """What is written of a create.
+
+        Args:
+            request: with what its prompt says.
+        """
+        model = self._catalog.get(request.model or "")
+        first = document.first(order.response_id, request, admitted.tier, order.created_at)
+        announced = [{"type": "response.created", "response": first}]
+        if request.background:
+            announced.append(transcript.lifecycle(first))
+        numbered = transcript.number(announced, 0)
+        queue_s, whole_s = waits_s(request.background_options, self._settings)
+        return {
+            "id": order.response_id,
+            "project_id": order.caller.project_id,
+            "background": request.background,
+            "model": request.model,
+            "lane": self._catalog.lanes.of(admitted.tier),
+            "tier": admitted.tier.value,
+            "run_s": model.timeouts.run,
+            "queue_s": queue_s,
+            "whole_s": whole_s,
+            "stored": request.store,
+            "follow_s": None if request.background else self._settings.follow_s,
+            "metadata": request.metadata,
+            "request": context.pack(request, whole),
+            "document": jsonio.dumps(first),
+            "n": len(numbered),
+            "events": "\n".join(jsonio.dumps(event) for event in numbered),
+            "item_ids": whole.new_ids if request.store else [],
+            "concurrency": model.concurrency,
+            "key_id": order.caller.key_id,
+            "reserved_requests": admitted.reserved.requests,
+            "reserved_tokens": admitted.reserved.tokens,
+        }
+
+
+def waits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:
+    """For how long a new response may wait for a worker, and be there as a whole; in seconds."""
+    window_s = _WINDOWS_S[options.completion_window] if options else None
+    return window_s or settings.queue_timeout_s, max(window_s or 0, settings.whole_timeout_s)
+
+
+def _repeated(taken: idempotency_sql.Taken, repeat: Repeat) -> Created:
+    if taken.request_hash != repeat.request_hash:
+        raise errors.InvalidRequest(
+            "This Idempotency-Key was used with another request body.", code="idempotency_key_reuse"
+        )
+    return Created(taken.response_id, None)

@@ -1,0 +1,65 @@
+"""Idempotency keys: which response a repeated create already made."""
+
+from dataclasses import dataclass
+
+from core.database import Connection
+
+_TAKE = """
+insert into idempotency_keys (project_id, key, request_hash, response_id)
+values (%(project_id)s, %(key)s, %(request_hash)s, %(response_id)s)
+on conflict (project_id, key) do update
+    set request_hash = excluded.request_hash, response_id = excluded.response_id, created_at = now()
+    where idempotency_keys.created_at < now() - %(kept_s)s * interval '1 s'
+returning 1
+"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Who has the key."""
+
+    request_hash: bytes
+    response_id: str
+
+
+def take(
+    connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str, kept_s: float
+) -> Taken | None:
+    """Take a key for a response that is about to be written; who has it already, or None.
+
+    Waits for another transaction that is taking the same key.
+    """
+    values = {
+        "project_id": project_id,
+        "key": key,
+        "request_hash": request_hash,
+        "response_id": response_id,
+        "kept_s": kept_s,
+    }
+    if connection.execute(_TAKE, values).fetchone() is not None:
+        return None
+    row = connection.execute(
+        "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s", (project_id, key)
+    ).fetchone()
+    assert row is not None
+    return Taken(bytes(row[0]), str(row[1]))
+
+
+def find(connection: Connection, project_id: str, key: str, *, kept_s: float) -> Taken | None:
+    """Who has a key, or None."""
+    row = connection.execute(
+        "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
+        " and created_at >= now() - %s * interval '1 s'",
+        (project_id, key, kept_s),
+    ).fetchone()
+    return None if row is None else Taken(bytes(row[0]), str(row[1]))
+
+
+def delete_old(connection: Connection, kept_s: float, limit: int) -> None:
+    """Forget some of the keys that are older."""
+    connection.execute(
+        "delete from idempotency_keys where (project_id, key) in ("
+        "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"
+        " order by created_at limit %s for update skip locked)",
+        (kept_s, limit),
+    )

@@ -1,0 +1,79 @@
+"""What waits and what runs, counted for operators."""
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from core.database import Connection
+
+
+@dataclass(frozen=True)
+class Group:
+    """The responses of one lane, tier, project and model that have not ended.
+
+    Args:
+        waiting: in Postgres, for their turn.
+        later: of these, how many must wait a while before they may run again.
+        rung: a worker with a free slot takes them at once.
+        oldest_s: how long ago the oldest of those that wait or are rung was created; None where there is none.
+    """
+
+    lane: str
+    tier: str
+    project: str
+    model: str
+    waiting: int
+    later: int
+    rung: int
+    running: int
+    oldest_s: float | None
+
+
+_GROUPS = """
+select counted.lane, counted.tier, p.name as project, counted.model, counted.waiting, counted.later, counted.rung,
+    counted.running, counted.oldest_s
+from (
+    select lane, tier, project_id, model,
+        count(*) filter (where status = 'queued' and rung_at is null) as waiting,
+        count(*) filter (where status = 'queued' and rung_at is null and available_at > now()) as later,
+        count(*) filter (where status = 'queued' and rung_at is not null) as rung,
+        count(*) filter (where status = 'in_progress') as running,
+        extract(epoch from now() - min(created_at) filter (where status = 'queued'))::double precision as oldest_s
+    from responses
+    where (status = 'queued' and rung_at is null)
+        or (status = 'in_progress' or (status = 'queued' and rung_at is not null))
+    group by lane, tier, project_id, model
+) counted join projects p on p.id = counted.project_id
+order by counted.waiting desc, counted.running + counted.rung desc, 1, 2, 3, 4
+"""
+
+
+def groups(connection: Connection) -> list[Group]:
+    """All that has not ended, those with most waiting first."""
+    with connection.cursor(row_factory=class_row(Group)) as cursor:
+        cursor.execute(_GROUPS)
+        return cursor.fetchall()
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A live worker, its lanes, its slots, and how many of them are in use."""
+
+    id: str
+    hostname: str
+    pid: int
+    lanes: list[str]
+    slots: int
+    running: int
+
+
+def workers(connection: Connection, seen_s: float) -> list[Serving]:
+    """The workers seen in the last `seen_s` seconds."""
+    with connection.cursor(row_factory=class_row(Serving)) as cursor:
+        cursor.execute(
+            "select w.id, w.hostname, w.pid, w.lanes, w.slots,"
+            " (select count(*) from responses r where r.status = 'in_progress' and r.worker_id = w.id) as running"
+            " from workers w where w.seen_at > now() - %s * interval '1 s' order by w.hostname, w.id",
+            (seen_s,),
+        )
+        return cursor.fetchall()

@@ -1,0 +1,155 @@
+"""What operators do with responses of whatever project: look at them, cancel them, make them again."""
+
+import contextlib
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from core import errors, ids, jsonio
+from core.config.catalog import Catalog
+from core.database import Database
+from core.dispatch import lanes_sql
+from core.dispatch.dispatcher import Dispatch
+from core.responses import load_sql as counts
+from core.responses import operations_sql as store
+from core.responses.create import waits_s
+from core.responses.operations_sql import Run, Shown, Source
+from core.runs.ends import Endings, cancelled
+from core.settings import Settings
+from core.tenants import audit
+from core.tenants import audit_sql as audit_log
+from core.tenants.audit import Act
+from core.wire import response, transcript
+from core.wire.request import BackgroundOptions
+from core.wire.status import Status, is_terminal
+
+__all__ = ["Load", "Operations", "Run", "Shown"]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What waits, what runs, who works, and the lanes in which responses wait for nobody."""
+
+    groups: list[counts.Group]
+    workers: list[counts.Serving]
+    unserved: Collection[str]
+
+
+class Operations:
+    """The operators' side; every method may be called for any project."""
+
+    def __init__(
+        self, database: Database, dispatch: Dispatch, endings: Endings, catalog: Catalog, settings: Settings
+    ) -> None:
+        self._database = database
+        self._dispatch = dispatch
+        self._endings = endings
+        self._catalog = catalog
+        self._settings = settings
+
+    def newest(
+        self, *, project: str | None = None, status: str | None = None, model: str | None = None, limit: int
+    ) -> list[Shown]:
+        """The newest responses, newest first, also those that are not stored for clients."""
+        with self._database.connection() as connection:
+            return store.newest(connection, project=project, status=status, model=model, limit=limit)
+
+    def load(self) -> Load:
+        """What waits and what runs now."""
+        seen_s = self._settings.worker_seen_s
+        with self._database.connection() as connection:
+            return Load(
+                counts.groups(connection), counts.workers(connection, seen_s), lanes_sql.unserved(connection, seen_s)
+            )
+
+    def show(self, response_id: str) -> tuple[Shown, list[Run]]:
+        """A response and every attempt at it.
+
+        Raises:
+            errors.NotFound: there is none.
+        """
+        with self._database.connection() as connection:
+            shown = store.show(connection, response_id)
+            if shown is None:
+                raise _unknown(response_id)
+            return shown, store.history(connection, response_id)
+
+    def cancel(self, response_id: str) -> bool:
+        """Cancel a response, in the foreground too; False if it had ended.
+
+        Raises:
+            errors.NotFound: there is none.
+        """
+        self.show(response_id)
+        outcome = cancelled("cancelled by an operator")
+        act = Act(audit.operator(), "response.cancelled", response_id)
+        return (
+            self._database.again(lambda: self._endings.end(response_id, outcome, lambda _: True, act=act)) is not None
+        )
+
+    def requeue(self, response_id: str, *, project: str | None = None) -> str:
+        """Make a new response from one that failed, was cancelled or is incomplete; the new one's ID.
+
+        It has the same project, tier, request and context, as they were frozen then, and the present time-outs. It
+        runs in the background, since nobody waits for it. The old one stays as it is.
+
+        Args:
+            project: the name of the project it must be of.
+
+        Raises:
+            errors.NotFound: there is none, or it is of another project.
+            errors.InvalidRequest: it has not ended, or completed, or was not stored, or was made again already.
+            errors.UnknownModel: its model is not configured any more.
+            errors.StoreUnavailable: whether it was made is unknown; asking again is safe.
+        """
+        new_id = ids.new("resp")
+        with self._database.transaction() as connection:
+            source = store.lock(connection, response_id)
+            if source is None or project not in {None, source.project}:
+                raise _unknown(response_id)
+            _refuse(source)
+            store.insert_again(connection, self._values(source, new_id))
+            act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
+            audit_log.insert(connection, act, source.project_id)
+        with contextlib.suppress(errors.StoreUnavailable):  # it waits there; the sweeper dispatches every second
+            self._dispatch.dispatch()
+        return new_id
+
+    def _values(self, source: Source, new_id: str) -> dict[str, Any]:
+        packed: dict[str, Any] = jsonio.loads(source.request)
+        request, context = packed["request"], packed["context"]
+        request["background"] = True
+        options = request.get("background_options")
+        queue_s, whole_s = waits_s(options and BackgroundOptions.model_validate(options), self._settings)
+        first = response.again(jsonio.loads(source.document), new_id, int(time.time()))
+        announced = [{"type": "response.created", "response": first}, transcript.lifecycle(first)]
+        numbered = transcript.number(announced, 0)
+        return {
+            "id": new_id,
+            "source": source.id,
+            "run_s": self._catalog.get(source.model).timeouts.run,
+            "queue_s": queue_s,
+            "whole_s": whole_s,
+            "request": jsonio.dumps(packed),
+            "document": jsonio.dumps(first),
+            "n": len(numbered),
+            "events": "\n".join(jsonio.dumps(event) for event in numbered),
+            "item_ids": [item["id"] for item in context],
+        }
+
+
+def _refuse(source: Source) -> None:
+    status = Status(source.status)
+    if not is_terminal(status):
+        raise errors.InvalidRequest(f"'{source.id}' is {status}: it still comes to its end.")
+    if status == Status.COMPLETED:
+        raise errors.InvalidRequest(f"'{source.id}' is completed: there is nothing to make up for.")
+    if not source.stored:
+        raise errors.InvalidRequest(f"'{source.id}' was created with store false: nobody could read the new one.")
+    if source.made:
+        raise errors.InvalidRequest(f"'{source.id}' was made again already, as '{source.made[0]}'.")
+
+
+def _unknown(response_id: str) -> errors.NotFound:
+    return errors.NotFound(f"There is no response '{response_id[:200]}'; it may have been deleted.")

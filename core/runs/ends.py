@@ -1,0 +1,215 @@
+"""The one use case that ends a response, whoever calls it: worker, client or sweeper."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from core import errors, jsonio
+from core.context import items_sql
+from core.database import Connection, Database
+from core.notify.batch import Batch
+from core.notify.bus import Bus
+from core.runs import ends_sql, events_sql
+from core.runs.ends_sql import Locked, Spent
+from core.tenants import audit_sql
+from core.tenants.audit_sql import Act
+from core.wire import response as document
+from core.wire import status as lifecycle
+from core.wire import transcript
+from core.wire.status import Status
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Ending", "Endings", "Fence", "Locked", "Outcome", "Spent", "cancelled", "failed", "held_by"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a response ends.
+
+    Args:
+        cause: for operators, more precise than the wire's error may be.
+        error: `{"code", "message"}`, perhaps with `type`, where it failed; the code is of the wire's closed list.
+        incomplete_reason: where it is incomplete.
+        usage: the wire's usage object, where it is known.
+        spent: what the attempt used.
+    """
+
+    status: Status
+    cause: str | None = None
+    error: dict[str, str] | None = None
+    incomplete_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    spent: Spent | None = None
+
+
+def failed(
+    code: str, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
+) -> Outcome:
+    """The outcome of a response that failed; `message` is a sentence for its client.
+
+    Args:
+        kind: a more precise code than the closed list has; it becomes the error's `type`.
+    """
+    error = {"code": code, "message": message} | ({"type": kind} if kind else {})
+    return Outcome(Status.FAILED, cause=cause or message, error=error, spent=spent)
+
+
+def cancelled(cause: str) -> Outcome:
+    """The outcome of a response that somebody cancelled."""
+    return Outcome(Status.CANCELLED, cause=cause)
+
+
+# What must hold, under the row's lock, for the caller to be the one who ends it.
+Fence = Callable[[Locked], bool]
+
+
+def held_by(attempt: int) -> Fence:
+    """The fence of a worker: its attempt still holds the response."""
+    return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An end that is asked for. The fence must hold under the row's lock.
+
+    Args:
+        tail: the caller's last events, not committed yet; they are written along.
+    """
+
+    response_id: str
+    outcome: Outcome
+    fence: Fence
+    tail: Batch | None = None
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What is to be written of an end: the final document, the last events, and the items of the output."""
+
+    row: Locked
+    ending: Ending
+    document: str
+    last: Batch
+    item_ids: list[str]
+
+
+class Endings:
+    """Ends responses, each once."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+
+    def end(
+        self, response_id: str, outcome: Outcome, fence: Fence, *, tail: Batch | None = None, act: Act | None = None
+    ) -> str | None:
+        """End a response, if it has not ended and `fence` holds; its final document, or None.
+
+        One transaction: the row is locked, the committed events and `tail` are folded into the final document, open
+        items are closed, the terminal event is appended, and row and attempt are written. Safe to repeat.
+
+        Args:
+            tail: the caller's last events, not committed yet; they are written along.
+            act: what the audit log is to say of it, where a key or an operator ends it.
+
+        Raises:
+            errors.StoreUnavailable: whether the end was written is unknown.
+        """
+        ending = Ending(response_id, outcome, fence, tail)
+        with self._database.transaction() as connection:
+            row = ends_sql.lock(connection, response_id)
+            if row is None or not _may_end(row, ending):
+                return None
+            ended = _ended(row, ending, events_sql.read(connection, response_id))
+            _write(connection, [ended])
+            if act is not None:
+                audit_sql.insert(connection, act, row.project_id)
+        self._tell([ended])
+        return ended.document
+
+    def end_together(self, endings: Sequence[Ending]) -> list[Locked]:
+        """End responses as `end` does, in one transaction; the rows of those that it ended, as they were.
+
+        It waits for nobody: what somebody else has locked is left to `end`, as is everything where it raises.
+
+        Raises:
+            errors.StoreUnavailable: whether the ends were written is unknown.
+            Exception: one of the ends cannot be written, so that none was.
+        """
+        with self._database.transaction() as connection:
+            rows = {row.id: row for row in ends_sql.lock_free(connection, [one.response_id for one in endings])}
+            may = [one for one in endings if one.response_id in rows and _may_end(rows[one.response_id], one)]
+            if not may:
+                return []
+            logs = events_sql.read_all(connection, [one.response_id for one in may])
+            ended = [_ended(rows[one.response_id], one, logs[one.response_id]) for one in may]
+            _write(connection, ended)
+        self._tell(ended)
+        return [one.row for one in ended]
+
+    def _tell(self, all_: Sequence[_Ended]) -> None:
+        for ended in all_:
+            if ended.row.worker_id is not None and ended.ending.tail is None:
+                self._bus.stop(ended.row.worker_id, ended.row.id)
+        self._bus.ended([ended.last for ended in all_])
+        for ended in all_:
+            outcome = ended.ending.outcome
+            log.info(
+                "ended",
+                extra={
+                    "response": ended.row.id,
+                    "attempt": ended.row.attempt,
+                    "status": outcome.status,
+                    "cause": outcome.cause,
+                },
+            )
+
+
+def _may_end(row: Locked, ending: Ending) -> bool:
+    return lifecycle.may_move(Status(row.status), ending.outcome.status) and ending.fence(row)
+
+
+def _ended(row: Locked, ending: Ending, lines: Sequence[str]) -> _Ended:
+    """The end of a response whose log is `lines` so far."""
+    outcome, tail = ending.outcome, ending.tail
+    unwritten = tail.lines if tail is not None else ()
+    if tail is not None and unwritten and tail.first_seq != len(lines):
+        raise errors.StoreRefused(f"These events do not follow on the {len(lines)} of the log.")
+    output = transcript.fold(jsonio.loads(line) for line in chain(lines, unwritten))
+    closing = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
+    final = document.ended(
+        jsonio.loads(row.document),
+        outcome.status,
+        output.output,
+        now=row.now,
+        error=outcome.error,
+        incomplete_reason=outcome.incomplete_reason,
+        usage=outcome.usage,
+    )
+    closing.append(transcript.lifecycle(final))
+    numbered = transcript.number(closing, len(lines) + len(unwritten))
+    last = (*unwritten, *(jsonio.dumps(event) for event in numbered))
+    batch = Batch(row.id, row.attempt, len(lines), last, tail.tokens if tail is not None else 0)
+    return _Ended(row, ending, jsonio.dumps(final), batch, [item["id"] for item in output.output])
+
+
+def _write(connection: Connection, all_: Sequence[_Ended]) -> None:
+    events_sql.insert(connection, [ended.last for ended in all_])
+    ends_sql.finish(
+        connection,
+        [
+            ends_sql.End(
+                ended.row.id,
+                ended.ending.outcome.status,
+                ended.document,
+                ended.ending.outcome.cause,
+                ended.ending.outcome.spent,
+            )
+            for ended in all_
+        ],
+    )
+    own = [(ended.row.project_id, item, ended.row.id) for ended in all_ if ended.row.stored for item in ended.item_ids]
+    items_sql.insert(connection, own)

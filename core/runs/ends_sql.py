@@ -1,0 +1,181 @@
+"""The rows an end writes: the response's last write, its attempt's, under one lock."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from core.database import Connection
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A response under lock, as the one who wants to end it finds it."""
+
+    id: str
+    project_id: str
+    status: str
+    background: bool
+    stored: bool
+    attempt: int
+    worker_id: str | None
+    document: str
+    lease_lost: bool
+    overdue: bool
+    left: bool  # nobody waits for it any more, though it was asked for only while somebody does
+    now: int  # Unix seconds of the database's clock
+
+
+_LOCK = """
+select id, project_id, status, background, stored, attempt, worker_id, document,
+    coalesce(lease_until < clock_timestamp(), false) as lease_lost,
+    coalesce(case status when 'queued' then queued_until else run_until end < clock_timestamp(), false) as overdue,
+    coalesce(followed_until < clock_timestamp(), false) as left,
+    extract(epoch from clock_timestamp())::bigint as now
+from responses where id = any (%s) order by id for no key update
+"""
+
+
+def lock(connection: Connection, response_id: str) -> Locked | None:
+    """The response, locked until the transaction ends; None if there is none."""
+    with connection.cursor(row_factory=class_row(Locked)) as cursor:
+        cursor.execute(_LOCK, ([response_id],))
+        return cursor.fetchone()
+
+
+def lock_free(connection: Connection, response_ids: Collection[str]) -> list[Locked]:
+    """Those of the responses that nobody else has locked, locked until the transaction ends."""
+    with connection.cursor(row_factory=class_row(Locked)) as cursor:
+        cursor.execute(f"{_LOCK} skip locked", (list(response_ids),))
+        return cursor.fetchall()
+
+
+# What was noted of the last attempt stays where its end knows nothing better.
+# The ledger has the attempts' figures from here, not from the table, which shows this statement what was before it.
+_FINISH = """
+with given as (
+    select * from unnest(%(ids)s::text[], %(statuses)s::text[], %(documents)b::text[], %(causes)s::text[],
+        %(input_tokens)s::bigint[], %(output_tokens)s::bigint[], %(cached_tokens)s::bigint[],
+        %(reasoning_tokens)s::bigint[], %(estimated)s::boolean[])
+    as g (id, outcome, text, cause, input_tokens, output_tokens, cached_tokens, reasoning_tokens, usage_estimated)
+), ended as (
+    update responses r
+    set status = g.outcome, document = g.text, finished_at = now(),
+        worker_id = null, lease_until = null, run_until = null, rung_at = null
+    from given g where r.id = g.id
+    returning r.id, r.attempt, project_id, key_id, model, tier, status, created_at, reserved_requests, reserved_tokens
+), last as (
+    update attempts a
+    set ended_at = now(), outcome = g.outcome, cause = g.cause,
+        input_tokens = coalesce(g.input_tokens, a.input_tokens),
+        output_tokens = coalesce(g.output_tokens, a.output_tokens),
+        cached_tokens = coalesce(g.cached_tokens, a.cached_tokens),
+        reasoning_tokens = coalesce(g.reasoning_tokens, a.reasoning_tokens),
+        usage_estimated = coalesce(g.usage_estimated, a.usage_estimated)
+    from ended join given g using (id)
+    where a.response_id = ended.id and a.attempt = ended.attempt and a.ended_at is null
+    returning a.*
+), runs as (
+    select * from last
+    union all
+    select * from attempts
+    where response_id = any (%(ids)s) and (response_id, attempt) not in (select response_id, attempt from last)
+), used as (
+    select response_id as id, count(*) as attempts, sum(input_tokens) as input_tokens,
+        sum(output_tokens) as output_tokens, sum(cached_tokens) as cached_tokens,
+        sum(reasoning_tokens) as reasoning_tokens, bool_or(usage_estimated) as estimated
+    from runs group by response_id
+)
+insert into usage_ledger (response_id, project_id, key_id, model, tier, status, created_at, day, attempts,
+                          input_tokens, output_tokens, cached_tokens, reasoning_tokens, usage_estimated,
+                          reserved_requests, reserved_tokens, charged_tokens)
+select id, e.project_id, e.key_id, e.model, e.tier, e.status, e.created_at, (now() at time zone 'UTC')::date,
+    coalesce(u.attempts, 0), coalesce(u.input_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.cached_tokens, 0),
+    coalesce(u.reasoning_tokens, 0), coalesce(u.estimated, false),
+    e.reserved_requests, e.reserved_tokens, case when e.reserved_tokens > 0 then e.reserved_tokens end
+from ended e left join used u using (id)
+"""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Tokens an attempt used, as the model server said or as we counted."""
+
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+    cached_tokens: int = 0  # of the input
+    reasoning_tokens: int = 0  # of the output
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a locked response.
+
+    Args:
+        document: the final one, as JSON text.
+        spent: what its attempt used, if one is under way.
+    """
+
+    response_id: str
+    status: str
+    document: str
+    cause: str | None
+    spent: Spent | None
+
+
+def finish(connection: Connection, all_: Sequence[End]) -> None:
+    """Write the ends of locked responses, of their attempts under way, and what all of each used."""
+    spent = [end.spent for end in all_]
+    connection.execute(
+        _FINISH,
+        {
+            "ids": [end.response_id for end in all_],
+            "statuses": [end.status for end in all_],
+            "documents": [end.document for end in all_],
+            # It may quote a model server, and Postgres takes no NUL.
+            "causes": [end.cause and end.cause.replace("\0", "") for end in all_],
+            "input_tokens": [one and one.input_tokens for one in spent],
+            "output_tokens": [one and one.output_tokens for one in spent],
+            "cached_tokens": [one and one.cached_tokens for one in spent],
+            "reasoning_tokens": [one and one.reasoning_tokens for one in spent],
+            "estimated": [one and one.estimated for one in spent],
+        },
+    )
+
+
+_NOTE = """
+with noted as (
+    update attempts
+    set input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cached_tokens = %(cached_tokens)s,
+        reasoning_tokens = %(reasoning_tokens)s, usage_estimated = %(estimated)s
+    where response_id = %(id)s and attempt = %(attempt)s and output_tokens is null
+    returning 1
+)
+update usage_ledger
+set input_tokens = input_tokens + %(input_tokens)s, output_tokens = output_tokens + %(output_tokens)s,
+    cached_tokens = cached_tokens + %(cached_tokens)s, reasoning_tokens = reasoning_tokens + %(reasoning_tokens)s,
+    usage_estimated = usage_estimated or %(estimated)s
+where response_id = %(id)s and (exists (select from noted) or not %(there)s)
+"""
+
+
+def note_usage(connection: Connection, response_id: str, attempt: int, spent: Spent) -> None:
+    """Add to an attempt that somebody else ended what its worker knows of its usage, and to the ledger if it is there.
+
+    Within a transaction: the response is locked, so that its end sums up what is noted before, and is added to after.
+    """
+    there = connection.execute("select 1 from responses where id = %s for no key update", (response_id,)).fetchone()
+    connection.execute(
+        _NOTE,
+        {
+            "id": response_id,
+            "attempt": attempt,
+            "there": there is not None,  # one that was deleted since has nothing left but its row of the ledger
+            "input_tokens": spent.input_tokens,
+            "output_tokens": spent.output_tokens,
+            "cached_tokens": spent.cached_tokens,
+            "reasoning_tokens": spent.reasoning_tokens,
+            "estimated": spent.estimated,
+        },
+    )

@@ -1,0 +1,148 @@
+"""The event log: batches of events, numbered without gaps, one JSON object a line."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.database import Connection
+from core.notify.batch import Batch
+
+# The texts go as they are (%b): as text, an array would be escaped and read again character by character.
+# Locked in ID order and for no key update, so that an end of a response waits for a batch under way and
+# the other way round, and two writers never wait for each other.
+_APPEND = """
+with batch as (
+    select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
+        %(tokens)s::int[]) as b (response_id, attempt, first_seq, n, data, tokens)
+), own as (
+    select r.id from responses r join batch b on b.response_id = r.id
+    where r.status = 'in_progress' and r.attempt = b.attempt
+    order by r.id for no key update of r skip locked
+)
+insert into response_events (response_id, attempt, first_seq, n, data, tokens)
+select b.response_id, b.attempt, b.first_seq, b.n, b.data, b.tokens from batch b join own on own.id = b.response_id
+returning response_id
+"""
+
+
+def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
+    """Write the batches of attempts that still hold their response; their response IDs.
+
+    At most one batch a response. Not written is a batch whose fence fails, and one whose response somebody has
+    locked: one must not hold up the others.
+    """
+    rows = connection.execute(_APPEND, _columns(batches))
+    return {str(row[0]) for row in rows}
+
+
+_INSERT = """
+insert into response_events (response_id, attempt, first_seq, n, data, tokens)
+select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
+    %(tokens)s::int[])
+"""
+
+
+def insert(connection: Connection, batches: Sequence[Batch]) -> None:
+    """Write batches; the caller holds the locks of their rows."""
+    connection.execute(_INSERT, _columns(batches))
+
+
+def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
+    return {
+        "ids": [batch.response_id for batch in batches],
+        "attempts": [batch.attempt for batch in batches],
+        "firsts": [batch.first_seq for batch in batches],
+        "ns": [len(batch.lines) for batch in batches],
+        "data": ["\n".join(batch.lines) for batch in batches],
+        "tokens": [batch.tokens for batch in batches],
+    }
+
+
+def read(connection: Connection, response_id: str) -> list[str]:
+    """The whole log of a response, in order."""
+    return read_all(connection, [response_id])[response_id]
+
+
+def read_all(connection: Connection, response_ids: Collection[str]) -> dict[str, list[str]]:
+    """The whole logs of responses, each in order."""
+    rows = connection.execute(
+        "select response_id, data from response_events where response_id = any (%s) order by response_id, first_seq",
+        (list(response_ids),),
+    )
+    logs: dict[str, list[str]] = {response_id: [] for response_id in response_ids}
+    for response_id, data in rows:
+        logs[response_id] += data.split("\n")
+    return logs
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a log.
+
+    Args:
+        ended: whether the response had ended when it was read.
+        pruned: how many events the log had, where they were deleted.
+        document: the final object, where they were.
+    """
+
+    lines: list[str]
+    ended: bool
+    pruned: int | None = None
+    document: str | None = None
+
+
+# The batch that holds the first number wanted is the last one that begins at or before it.
+_STRETCH = """
+select r.finished_at is not null as ended, r.events_n, case when r.events_n is not null then r.document end,
+    log.first_seq, log.data
+from responses r left join lateral (
+    select first_seq, data from response_events
+    where response_id = r.id and first_seq + n > %(first)s and first_seq >= coalesce((
+        select max(first_seq) from response_events where response_id = r.id and first_seq <= %(first)s), 0)
+    order by first_seq limit %(batches)s
+) log on true
+where r.id = %(id)s order by log.first_seq
+"""
+
+
+def stretch(connection: Connection, response_id: str, first_seq: int, batches: int) -> Stretch | None:
+    """The log from `first_seq` on, at most so many batches of it; None if there is no such response."""
+    rows = connection.execute(_STRETCH, {"id": response_id, "first": first_seq, "batches": batches}).fetchall()
+    if not rows:
+        return None
+    lines: list[str] = []
+    ended, pruned, document = rows[0][:3]
+    for _, _, _, first, data in rows:
+        if data is not None:
+            lines += str(data).split("\n")[max(0, first_seq - int(first)) :]
+    return Stretch(lines, bool(ended), pruned, document)
+
+
+# In one statement, so that whoever reads finds the log or what is left in its place.
+_PRUNE = """
+with old as (
+    select id from responses
+    where finished_at is not null and events_n is null and finished_at < now() - %s * interval '1 s'
+    order by finished_at limit %s for no key update skip locked
+), counted as (
+    select old.id, coalesce((select first_seq + n from response_events
+        where response_id = old.id order by first_seq desc limit 1), 0) as n from old
+), deleted as (
+    delete from response_events using old where response_id = old.id
+)
+update responses set events_n = counted.n from counted where responses.id = counted.id
+"""
+
+
+def prune(connection: Connection, after_s: float, limit: int) -> int:
+    """Delete the logs of some of the responses that ended so long ago, and note how long they were; of how many."""
+    return connection.execute(_PRUNE, (after_s, limit)).rowcount
+
+
+def ends(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:
+    """The next free sequence number of each log."""
+    rows = connection.execute(
+        "select response_id, max(first_seq + n) from response_events where response_id = any (%s) group by response_id",
+        (list(response_ids),),
+    )
+    return {str(row[0]): int(row[1]) for row in rows}

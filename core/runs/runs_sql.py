@@ -1,0 +1,218 @@
+"""Rows of responses as workers and the sweeper move them: claimed, renewed, handed back, expired."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from core.database import Connection
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A response that was just claimed."""
+
+    id: str
+    project_id: str
+    attempt: int
+    model: str
+    background: bool
+    request: str
+    document: str
+    waits: int
+    probe: bool  # it tries for all whether its model's servers are back
+    left_s: float  # of the run's clock
+    next_seq: int
+    tokens: int  # of output in the log
+
+
+# `rung_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
+# `available_at <= now()`: nor may a claim that began before then and waited for the row's lock through a whole other
+# attempt; it would read the end of the log as it was when it began. Hence `now()`, not `clock_timestamp()`.
+_CLAIM = """
+with free as (
+    select id from responses
+    where id = any (%(ids)s) and status = 'queued' and rung_at is not null
+        and available_at <= now() and (queued_until > now()) is true
+    order by id for no key update {how}
+), won as (
+    update responses r
+    set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, rung_at = null,
+        lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
+        run_until = least(ends_by, now() + run_s * interval '1 s')
+    from free where r.id = free.id
+    returning r.id, project_id, attempt, model, background, request, document, waits,
+        extract(epoch from run_until - now())::double precision as left_s
+), noted as (
+    insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
+)
+select won.*, coalesce((select probe = won.id from circuits where model = won.model), false) as probe, log.*
+from won cross join lateral (
+    select coalesce(max(first_seq + n), 0) as next_seq, coalesce(sum(tokens), 0)::int as tokens
+    from response_events where response_id = won.id) log
+"""
+
+
+def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> Claimed | None:
+    """Take a rung response for a new attempt; None if it is not there to be taken."""
+    claimed = _claim(connection, [response_id], worker_id, lease_s, "")
+    return claimed[0] if claimed else None
+
+
+def claim_free(connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float) -> list[Claimed]:
+    """Take those rung responses that are there to be taken, and that nobody has locked, for new attempts."""
+    return _claim(connection, response_ids, worker_id, lease_s, "skip locked")
+
+
+def _claim(
+    connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float, how: str
+) -> list[Claimed]:
+    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+        cursor.execute(_CLAIM.format(how=how), {"ids": list(response_ids), "worker_id": worker_id, "lease_s": lease_s})
+        return cursor.fetchall()
+
+
+_RENEW = """
+with held as (
+    select r.id from responses r
+    join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
+    where r.status = 'in_progress' and r.run_until > now()
+    order by r.id for no key update of r skip locked
+)
+update responses set lease_until = now() + %(lease_s)s * interval '1 s' from held where responses.id = held.id
+returning responses.id
+"""
+
+
+def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
+    """Renew the leases of (response ID, attempt) pairs; the IDs renewed.
+
+    Not those past their run, and not those that somebody has locked: one must not cost the others their lease.
+    """
+    rows = connection.execute(
+        _RENEW,
+        {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences], "lease_s": lease_s},
+    )
+    return {str(row[0]) for row in rows}
+
+
+_HELD = """
+select r.id from responses r
+join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
+where r.status = 'in_progress' and r.run_until > now()
+"""
+
+
+def held(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
+    """The response IDs whose attempts hold them, as far as is committed."""
+    rows = connection.execute(
+        _HELD, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
+    )
+    return {str(row[0]) for row in rows}
+
+
+# Once it has run, only the whole's clock bounds a response's stay in the queue; one that waits for its model
+# server has not, and keeps the queue's.
+_REQUEUE = """
+with back as (
+    update responses
+    set status = 'queued', worker_id = null, lease_until = null, run_until = null, rung_at = null,
+        available_at = now() + %(delay_s)s * interval '1 s',
+        failures = failures + (%(outcome)s = 'lost')::int, waits = waits + (%(outcome)s = 'waited')::int,
+        queued_until = case when %(outcome)s = 'waited' then queued_until
+            else ends_by end
+    where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
+        and (%(outcome)s <> 'lost' or lease_until < clock_timestamp())
+    returning id, attempt
+), noted as (
+    update attempts a set ended_at = now(), outcome = %(outcome)s, cause = %(cause)s,
+        error_code = %(error_code)s
+    from back where a.response_id = back.id and a.attempt = back.attempt
+)
+select 1 from back
+"""
+
+
+def requeue(
+    connection: Connection,
+    response_id: str,
+    attempt: int,
+    *,
+    outcome: str,
+    cause: str,
+    delay_s: float,
+    error_code: str | None = None,
+) -> bool:
+    """Put a running response back to waiting, available after `delay_s`; False if the attempt does not hold it.
+
+    Args:
+        outcome: of the attempt: `handed_back`, `waited` (on the model server), or `lost`, which also needs the
+            lease to be over and counts as a failure.
+        error_code: the wire's code, should the response's clock run out on this cause.
+    """
+    parameters = {
+        "id": response_id,
+        "attempt": attempt,
+        "outcome": outcome,
+        "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
+        "error_code": error_code,
+        "delay_s": delay_s,
+    }
+    return connection.execute(_REQUEUE, parameters).fetchone() is not None
+
+
+def note_dropped(connection: Connection, response_id: str, attempt: int, item_ids: Sequence[str]) -> None:
+    """Add to an attempt the IDs of the items that a truncation left out, oldest first."""
+    connection.execute(
+        "update attempts set dropped = %s where response_id = %s and attempt = %s",
+        ([item_id.replace("\0", "") for item_id in item_ids], response_id, attempt),
+    )
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A response whose lease or clock ran out."""
+
+    id: str
+    attempt: int
+    status: str
+    failures: int
+    overdue: bool
+    cause: str | None  # of its last attempt, or why nobody tried: its model's servers are away
+    error_code: str | None
+    away: bool  # it is the second
+
+
+_EXPIRED = """
+with lost as (
+    select id from responses where status = 'in_progress' and (lease_until < now() or run_until < now())
+        and id <> all (%(but)s)
+    limit %(limit)s for no key update skip locked
+), late as (
+    select id from responses where status = 'queued' and queued_until > '-infinity' and queued_until < now()
+        and id <> all (%(but)s)
+    order by queued_until limit %(limit)s for no key update skip locked
+), candidates as (
+    select id from lost union all select id from late
+)
+select r.id, r.attempt, r.status, r.failures,
+    (case r.status when 'queued' then r.queued_until else r.run_until end) < now() as overdue,
+    case when away then c.cause else last.cause end as cause,
+    case when away then c.error_code else last.error_code end as error_code, away
+from candidates join responses r using (id)
+left join attempts last on last.response_id = r.id and last.attempt = r.attempt
+left join circuits c on c.model = r.model
+cross join lateral (select c.model is not null and last.outcome is distinct from 'waited' as away) why
+"""
+
+
+def expired(connection: Connection, limit: int, *, but: Collection[str] = ()) -> list[Expired]:
+    """Some of the responses whose lease or clock ran out and that nobody else is ending right now.
+
+    Args:
+        limit: of those whose lease and of those whose clock ran out.
+        but: none of these.
+    """
+    with connection.cursor(row_factory=class_row(Expired)) as cursor:
+        cursor.execute(_EXPIRED, {"limit": limit, "but": list(but)})
+        return cursor.fetchall()

@@ -1,0 +1,56 @@
+"""Rows of workers: who is there, for which lanes, with how many slots."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from core.database import Connection
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process that serves lanes."""
+
+    id: str
+    hostname: str
+    pid: int
+    lanes: list[str]
+    slots: int
+    started_at: datetime
+    seen_at: datetime
+
+
+def stamp(connection: Connection, worker_id: str, *, hostname: str, pid: int, lanes: Sequence[str], slots: int) -> None:
+    """Say that a worker is there now."""
+    connection.execute(
+        "insert into workers (id, hostname, pid, lanes, slots) values (%s, %s, %s, %s, %s)"
+        " on conflict (id) do update set seen_at = now()",
+        (worker_id, hostname, pid, sorted(lanes), slots),
+    )
+
+
+def delete(connection: Connection, worker_id: str) -> None:
+    """Say that a worker takes no more work."""
+    connection.execute("delete from workers where id = %s", (worker_id,))
+
+
+def delete_unseen(connection: Connection, unseen_s: float) -> None:
+    """Forget workers that were not seen for so long."""
+    connection.execute(
+        "delete from workers where id in ("
+        "select id from workers where seen_at < now() - %s * interval '1 s' for update skip locked)",
+        (unseen_s,),
+    )
+
+
+def live(connection: Connection, seen_s: float) -> list[Worker]:
+    """The workers seen in the last `seen_s` seconds."""
+    with connection.cursor(row_factory=class_row(Worker)) as cursor:
+        cursor.execute(
+            "select id, hostname, pid, lanes, slots, started_at, seen_at from workers"
+            " where seen_at > now() - %s * interval '1 s' order by id",
+            (seen_s,),
+        )
+        return cursor.fetchall()

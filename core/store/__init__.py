@@ -1,1 +1,0 @@
-"""All SQL. Functions take a connection first, never commit and never decide."""

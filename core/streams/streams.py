@@ -1,0 +1,132 @@
+"""A response's events as a client reads them: from Postgres up to now, then as they are committed."""
+
+import logging
+import time
+from collections.abc import Generator
+
+from core import errors, jsonio
+from core.database import Database
+from core.responses.read import find_own, unknown
+from core.runs import events_sql
+from core.streams.broadcaster import Follower, Hub
+from core.tenants.keys import Caller
+from core.wire import replay, response
+
+log = logging.getLogger(__name__)
+
+# Read from Postgres at a time: what a slow reader has not taken yet lies there and not here.
+BATCHES = 64
+# For so long a reader is kept waiting for a Postgres that is away.
+STORE_AWAY_S = 30.0
+_AGAIN_S = 1.0
+
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_HEAD = b'{"type":"'
+
+
+def kind(line: bytes) -> str:
+    """The type of an event as it is stored: its first field."""
+    assert line.startswith(_HEAD), line[:80]
+    return line[len(_HEAD) : line.index(b'"', len(_HEAD))].decode()
+
+
+class Streams:
+    """The event logs of a project's responses, read as streams."""
+
+    def __init__(self, database: Database, hub: Hub) -> None:
+        self._database = database
+        self._hub = hub
+
+    def check(self, caller: Caller, response_id: str) -> None:
+        """Return if the response's events may be read by its ID.
+
+        Raises:
+            errors.NotFound: the project has no such response.
+            errors.InvalidRequest: it is not a background response.
+            errors.StoreUnavailable: Postgres could not be asked.
+        """
+
+        def check() -> None:
+            with self._database.connection() as connection:
+                found = find_own(connection, caller, response_id)
+            if found is None:
+                raise unknown(response_id)
+            if not found.background:
+                raise errors.InvalidRequest(
+                    "This response cannot be streamed because it was not created with background=true.",
+                    param="stream",
+                    code="invalid_request_error",
+                )
+
+        self._database.again(check)
+
+    def read(self, response_id: str, *, after: int = -1, keeps: bool = False, beat_s: float) -> Generator[list[bytes]]:
+        """The events numbered above `after`, as they are committed, up to the one that ends the response.
+
+        An empty list comes where nothing else did for `beat_s` seconds.
+
+        Args:
+            keeps: keep a foreground response alive meanwhile.
+
+        Raises:
+            errors.NotFound: the response was deleted.
+            errors.Stopping: this process stops.
+            errors.StoreUnavailable: Postgres stays away.
+        """
+        follower = self._hub.follow(response_id, reads=True, keeps=keeps)
+        follower.next_seq = after + 1
+        try:
+            yield from self._read(follower, beat_s)
+        finally:
+            self._hub.leave(follower)
+
+    def _read(self, follower: Follower, beat_s: float) -> Generator[list[bytes]]:
+        beat_at = time.monotonic() + beat_s
+        away_since: float | None = None
+        while True:
+            if follower.closed:
+                raise errors.Stopping("The server is shutting down; read on with `starting_after`.")
+            lines: list[bytes] = []
+            if follower.must_look():
+                try:
+                    lines, over = self._look(follower)
+                    away_since = None
+                except errors.StoreUnavailable:
+                    away_since = away_since or time.monotonic()
+                    if time.monotonic() - away_since > STORE_AWAY_S:
+                        raise
+                    over = False
+                    follower.wait_to_close(_AGAIN_S)
+                    follower.look()
+            else:
+                lines = follower.take()
+                over = False
+            over = over or (bool(lines) and kind(lines[-1]) in _TERMINAL)
+            if lines or (not over and time.monotonic() >= beat_at):
+                yield lines
+                beat_at = time.monotonic() + beat_s
+            if over:
+                return
+            follower.wait(max(0.0, beat_at - time.monotonic()))
+
+    def _look(self, follower: Follower) -> tuple[list[bytes], bool]:
+        """What Postgres has behind what was read, and whether that is the whole log."""
+        with self._database.connection() as connection:
+            found = events_sql.stretch(connection, follower.response_id, follower.next_seq, BATCHES)
+        if found is None:
+            raise errors.NotFound(f"Response with id '{follower.response_id}' was deleted.", param="response_id")
+        if found.pruned is not None and found.document is not None:
+            return _rebuilt(found.document, found.pruned, follower.next_seq - 1), True
+        lines = [line.encode() for line in found.lines]
+        follower.next_seq += len(lines)
+        if lines:
+            # There may be more than was read at once.
+            follower.look()
+        return lines, found.ended and not lines
+
+
+def _rebuilt(final: str, n: int, after: int) -> list[bytes]:
+    """The events behind `after` of a log that was deleted, from the final object."""
+    whole = jsonio.loads(final)
+    log = replay.rebuild(response.as_created(whole), whole, n)
+    return [jsonio.dumps(event).encode() for event in replay.resumed(log, n, after)]

@@ -1,0 +1,26 @@
+"""Projects and keys as requests make them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.wire.base import NO_NUL, Closed
+
+
+class CreateProject(Closed):
+    """A project; its name is for good."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
+
+
+class CreateKey(Closed):
+    """A key of a project; without `rights` it may read, write and cancel."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)] | None = None
+    rights: (
+        Annotated[
+            list[Literal["read", "write", "cancel", "no-limit", "admin"]],
+            Field(min_length=1, max_length=5),
+        ]
+        | None
+    ) = None

@@ -1,0 +1,183 @@
+"""Items: what goes into a response and what comes out of it, as the wire has them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from core import ids
+from core.wire.base import CallId, ItemId, Name, Open, Strict, Text, kind_of, tag, text_or_list
+from core.wire.parts import Parts, ReasoningText, SummaryText, ToolParts
+
+Item = dict[str, Any]
+Status = Literal["in_progress", "completed", "incomplete"]
+
+# Items of hosted tools: kept and listed, not shown to the model.
+HOSTED = (
+    "file_search_call",
+    "web_search_call",
+    "computer_call",
+    "computer_call_output",
+    "code_interpreter_call",
+    "image_generation_call",
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+    "mcp_list_tools",
+    "mcp_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "tool_search_call",
+    "tool_search_output",
+    "additional_tools",
+    "configuration_update",
+    "compaction",
+    "compaction_trigger",
+    "program",
+    "program_output",
+)
+
+_PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+}
+
+
+class Message(Strict):
+    """A message; `type` may be left out."""
+
+    type: Literal["message"] = "message"
+    id: ItemId | None = None
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Annotated[Annotated[Text, Tag("<text>")] | Annotated[Parts, Tag("<list>")], text_or_list()]
+    status: Status | None = None
+    phase: Literal["commentary", "final_answer"] | None = None
+
+
+class FunctionCall(Strict):
+    type: Literal["function_call"]
+    id: ItemId | None = None
+    call_id: CallId
+    name: Name
+    arguments: Text
+    status: Status | None = None
+
+
+class FunctionCallOutput(Strict):
+    type: Literal["function_call_output"]
+    id: ItemId | None = None
+    call_id: CallId
+    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list()]
+    status: Status | None = None
+
+
+class CustomToolCall(Strict):
+    type: Literal["custom_tool_call"]
+    id: ItemId | None = None
+    call_id: CallId
+    name: Name
+    input: Text
+    status: Status | None = None
+
+
+class CustomToolCallOutput(Strict):
+    type: Literal["custom_tool_call_output"]
+    id: ItemId | None = None
+    call_id: CallId
+    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list()]
+    status: Status | None = None
+
+
+class Reasoning(Strict):
+    type: Literal["reasoning"]
+    id: ItemId | None = None
+    summary: list[SummaryText] = Field(default_factory=list)
+    content: list[ReasoningText] | None = None
+    encrypted_content: Text | None = None
+    status: Status | None = None
+
+
+class ItemReference(Strict):
+    """An item of a stored response of the project; `type` may be left out."""
+
+    type: Literal["item_reference"] = "item_reference"
+    id: ItemId
+
+
+class HostedItem(Open):
+    """An item of a tool that a hosted API runs."""
+
+    type: str
+    id: ItemId | None = None
+
+
+def _kind(value: Any) -> str:
+    """The branch of an item; a missing type is a message's, or a reference's that has but an ID."""
+    kind = kind_of(value, "message")
+    if kind is None:
+        kind = "item_reference" if "id" in value and not value.keys() & {"role", "content"} else "message"
+    return tag("hosted" if kind in HOSTED else str(kind))
+
+
+InputItem = Annotated[
+    Annotated[Message, Tag(tag("message"))]
+    | Annotated[FunctionCall, Tag(tag("function_call"))]
+    | Annotated[FunctionCallOutput, Tag(tag("function_call_output"))]
+    | Annotated[CustomToolCall, Tag(tag("custom_tool_call"))]
+    | Annotated[CustomToolCallOutput, Tag(tag("custom_tool_call_output"))]
+    | Annotated[Reasoning, Tag(tag("reasoning"))]
+    | Annotated[ItemReference, Tag(tag("item_reference"))]
+    | Annotated[HostedItem, Tag(tag("hosted"))],
+    Discriminator(_kind, custom_error_type="unknown_item", custom_error_message="a type of item that there is"),
+]
+
+
+def user_message(text: str) -> Item:
+    """The item a plain text input stands for."""
+    return _message("user", [{"type": "input_text", "text": text}], {})
+
+
+def normal(item: InputItem) -> Item:
+    """An item of a request as it is stored and listed: with an ID, a status, and its content as parts."""
+    kept: dict[str, Any] = item.model_dump(exclude_none=True)
+    if isinstance(item, Message):
+        content = kept["content"]
+        if isinstance(content, str):
+            content = [_text_part(item.role, content)]
+        return _message(item.role, [_whole(part) for part in content], kept)
+    kept.setdefault("id", ids.new(_PREFIXES.get(item.type, "item")))
+    if not isinstance(item, HostedItem):
+        kept.setdefault("status", "completed")
+    return kept
+
+
+def renamed(item: Item) -> Item:
+    """Another item than the one whose ID it bears: the same under an ID of its own."""
+    return item | {"id": ids.new(_PREFIXES.get(item["type"], "item"))}
+
+
+def _message(role: str, content: list[dict[str, Any]], kept: Item) -> Item:
+    message = {
+        "type": "message",
+        "id": kept.get("id") or ids.new("msg"),
+        "status": kept.get("status") or "completed",
+        "role": role,
+        "content": content,
+    }
+    return message | ({"phase": kept["phase"]} if "phase" in kept else {})
+
+
+def _text_part(role: str, text: str) -> dict[str, Any]:
+    if role == "assistant":
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "input_text", "text": text}
+
+
+def _whole(part: dict[str, Any]) -> dict[str, Any]:
+    return part | {"logprobs": []} if part["type"] == "output_text" else part

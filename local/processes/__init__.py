@@ -1,0 +1,1 @@
+"""Child processes of a stack: started, restarted, stopped."""

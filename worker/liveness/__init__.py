@@ -1,0 +1,1 @@
+"""Whether this worker is registered, receives messages and makes progress."""

@@ -1,0 +1,1 @@
+"""Model servers: requests, answers, endpoints and failures, for each API they speak."""

@@ -1,0 +1,31 @@
+"""Model servers that speak Chat Completions: vLLM, SGLang, llama.cpp, Ollama, hosted ones."""
+
+from collections.abc import AsyncGenerator
+
+import aiohttp
+
+from core.config.catalog import ModelConfig
+from core.runs.attempts import Attempt
+from worker.models import http
+from worker.models.chat_completions import request
+from worker.models.chat_completions.chunks import Chunks
+from worker.models.protocol import Output
+
+
+class ChatCompletions:
+    """Streams `POST {base_url}/chat/completions`."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
+        """The answer to a request, as it comes. See `ModelServer.stream`."""
+        name = model.upstream_model or attempt.model
+        body = request.body(model, name, attempt.request, attempt.context, attempt.prefix)
+        return http.ask(
+            self._session,
+            f"{base_url}/chat/completions",
+            model,
+            body,
+            Chunks(model, attempt.request, continues=bool(attempt.prefix)),
+        )

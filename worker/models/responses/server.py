@@ -1,0 +1,25 @@
+"""Model servers that speak the Responses API themselves."""
+
+from collections.abc import AsyncGenerator
+
+import aiohttp
+
+from core.config.catalog import ModelConfig
+from core.runs.attempts import Attempt
+from worker.models import http
+from worker.models.protocol import Output
+from worker.models.responses import request
+from worker.models.responses.events import Events
+
+
+class Responses:
+    """Streams `POST {base_url}/responses`; nothing is stored there."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
+        """The answer to a request, as it comes. See `ModelServer.stream`."""
+        name = model.upstream_model or attempt.model
+        body = request.body(model, name, attempt.request, attempt.context)
+        return http.ask(self._session, f"{base_url}/responses", model, body, Events(attempt.request))

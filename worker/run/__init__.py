@@ -1,0 +1,1 @@
+"""One response's run: from the claim to the end."""

@@ -1,0 +1,230 @@
+"""The pulse of a worker process: events flushed and leases renewed for all its runs, by one writer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from core import errors
+from core.notify.bus import Bus
+from core.runs.attempts import Attempt, Attempts, Batch
+from core.settings import Settings
+from worker.run.announcer import Announcer
+from worker.run.run import Run, Stop
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# A lease that could not be renewed is given up before it ends by this part of its length.
+_MARGIN = 1 / 6
+_AGAIN_S = 0.2
+# First outputs do not wait for the next flush, but leave the writer this many times as long as the last one took.
+_REST = 2
+# And the next flush this many times, at most so long: where flushes take long, few large ones cost everybody less.
+_PAUSE = 4
+_LONGEST_S = 0.2
+
+
+class Pulse:
+    """Keeps the runs of this process alive and their events written.
+
+    One thread does all of it: two writers locking the same rows in different orders would deadlock.
+    """
+
+    def __init__(self, attempts: Attempts, bus: Bus, settings: Settings) -> None:
+        self._attempts = attempts
+        self._announcer = Announcer(bus)
+        self._settings = settings
+        self._keep_s = settings.lease_s * (1 - _MARGIN)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="pulse")
+        self._runs: dict[str, Run] = {}
+        self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self.tried_at = time.monotonic()  # when a renewal last came to an end, good or bad
+
+    @property
+    def running(self) -> int:
+        """How many runs it keeps."""
+        return len(self._runs)
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._flush_for_ever())
+            tasks.create_task(self._renew_for_ever())
+            tasks.create_task(self._give_up_for_ever())
+
+    @contextmanager
+    def keeping(self, attempt: Attempt, claimed_at: float) -> Iterator[Run]:
+        """A run for an attempt claimed at `claimed_at` (monotonic), kept alive inside the block."""
+        before = self._runs.get(attempt.response_id)
+        if before is not None:
+            # Claimed again by this very process: its clock stood still for longer than the lease.
+            before.stop(Stop.LOST)
+        later = asyncio.get_running_loop().call_later
+        run = Run(
+            attempt,
+            held_until=claimed_at + self._keep_s,
+            wake=self._wake,
+            wake_later=lambda: later(self._settings.flush_every_s, self._dirty.set),
+        )
+        self._runs[attempt.response_id] = run
+        try:
+            yield run
+        finally:
+            if self._runs.get(attempt.response_id) is run:
+                del self._runs[attempt.response_id]
+
+    def _wake(self, urgent: bool) -> None:
+        self._dirty.set()
+        if urgent:
+            self._urgent.set()
+
+    def stop(self, response_id: str) -> None:
+        """Stop the run of a response that somebody else ended; unknown IDs are none of ours."""
+        run = self._runs.get(response_id)
+        if run is not None:
+            run.stop(Stop.ENDED)
+
+    async def tail(self, run: Run) -> Batch:
+        """What is left to write of a run that is ending, after everything before it was written.
+
+        Worth nothing where the run was stopped meanwhile.
+        """
+        while True:
+            async with self._flushing:
+                if run.unwritten is None or run.stopped is not None:
+                    return run.freeze()
+            self._dirty.set()
+            await asyncio.sleep(_AGAIN_S / 10)
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            whole, took_s = await self._flush_those(lambda run: run.dirty)
+            if whole:
+                await self._pause(took_s)
+            else:
+                self._dirty.set()
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _pause(self, took_s: float) -> None:
+        """Let events gather until the next flush; only first outputs, for which somebody waits, are written meanwhile.
+
+        As many as came while the writer rested go together, so that many runs that start cost few flushes.
+        """
+        until = time.monotonic() + max(self._settings.flush_every_s, min(took_s * _PAUSE, _LONGEST_S))
+        while await self._first_output(took_s * _REST, until):
+            whole, took_s = await self._flush_those(lambda run: run.urgent)
+            if not whole:
+                self._dirty.set()
+                await asyncio.sleep(until - time.monotonic())
+
+    async def _first_output(self, rest_s: float, until: float) -> bool:
+        """Whether there is a first output to be written, after a rest and before `until`."""
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                await asyncio.sleep(rest_s)
+                await self._urgent.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _flush_those(self, wanted: Callable[[Run], bool]) -> tuple[bool, float]:
+        """Write what the wanted runs have: False if some of it must be written again, and how long it took."""
+        self._urgent.clear()
+        began_at = time.monotonic()
+        async with self._flushing:
+            whole = await self._flush([run for run in self._runs.values() if run.stopped is None and wanted(run)])
+        return whole, time.monotonic() - began_at
+
+    async def _flush(self, runs: Sequence[Run]) -> bool:
+        """Write what these runs have; False if some of it must be written again."""
+        for run in runs:
+            if run.unwritten is None and not run.ending:
+                run.unwritten = run.freeze()
+        runs = [run for run in runs if run.unwritten is not None]
+        try:
+            return await self._write_all(runs)
+        except errors.StoreUnavailable as error:
+            log.warning("cannot write events", extra={"responses": len(runs), "cause": str(error)})
+            await self._forget_written(runs)
+        except errors.StoreRefused:
+            # One of them is bad: only that one must not go on.
+            for run in runs:
+                await self._write_one(run)
+        return False
+
+    async def _write_all(self, runs: Sequence[Run]) -> bool:
+        batches = [run.unwritten for run in runs if run.unwritten is not None]
+        if not batches:
+            return True
+        kept = await self._write(lambda: self._attempts.record(batches))
+        self._announcer.announce(batch for batch in batches if batch.response_id in kept.done)
+        for run in runs:
+            if run.attempt.response_id in kept.done:
+                run.unwritten = None
+            elif run.attempt.response_id not in kept.held:
+                run.stop(Stop.LOST)
+        return not kept.held
+
+    async def _write_one(self, run: Run) -> None:
+        try:
+            await self._write_all([run])
+        except errors.StoreUnavailable:
+            return  # with the next flush
+        except errors.StoreRefused as error:
+            log.error("cannot write events", extra={"response": run.attempt.response_id, "cause": str(error)})  # noqa: TRY400
+            run.stop(Stop.LOST)
+
+    async def _forget_written(self, runs: Sequence[Run]) -> None:
+        """After a write of unknown outcome: what the log has is written; the rest is sent again, unchanged."""
+        batches = [run.unwritten for run in runs if run.unwritten is not None]
+        try:
+            written = {batch.response_id for batch in await self._write(lambda: self._attempts.recorded(batches))}
+        except errors.StoreUnavailable:
+            return  # with the next flush
+        self._announcer.announce(batch for batch in batches if batch.response_id in written)
+        for run in runs:
+            if run.attempt.response_id in written:
+                run.unwritten = None
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            self.tried_at = time.monotonic()
+            await asyncio.sleep(self._settings.renew_every_s)
+            runs = [run for run in self._runs.values() if run.stopped is None]
+            if not runs:
+                continue
+            asked_at = time.monotonic()
+            fences = [run.fence for run in runs]
+            try:
+                kept = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
+            except errors.StoreUnavailable as error:
+                log.warning("cannot renew", extra={"responses": len(runs), "cause": str(error)})
+                continue
+            for run in runs:
+                if run.attempt.response_id in kept.done:
+                    run.held_until = asked_at + self._keep_s
+                elif run.attempt.response_id not in kept.held:
+                    run.stop(Stop.LOST)
+
+    async def _give_up_for_ever(self) -> None:
+        """Stop runs whose lease may be over, by our own clock: Postgres may be away, or we were frozen."""
+        while True:
+            await asyncio.sleep(self._settings.lease_s / 30)
+            for run in list(self._runs.values()):
+                if run.expired and run.stopped is None:
+                    log.warning(
+                        "gave up a lease that could not be renewed",
+                        extra={"response": run.attempt.response_id, "attempt": run.attempt.number},
+                    )
+                    run.stop(Stop.LOST)
+
+    async def _write(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call)

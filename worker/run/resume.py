@@ -1,0 +1,93 @@
+"""How an attempt goes on from the output that earlier ones committed, or why it cannot."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.config.catalog import ModelConfig
+from core.runs.attempts import Attempt
+from core.runs.ends import Outcome, failed
+from core.wire.items import Item
+from core.wire.status import Status
+from worker.models.protocol import Used
+from worker.run import usage
+
+_LOST = "The worker running this response was lost after output had been shown"
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask the model server for, so that its answer goes on where the output ends.
+
+    Args:
+        attempt: with the finished items in its context, and the text to go on with as its prefix.
+        shown: the text that goes on; None where none does.
+        cut: the open item is closed as it is, and another takes its place.
+    """
+
+    attempt: Attempt
+    shown: str | None = None
+    cut: bool = False
+
+
+def plan(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
+    """How to go on; the response's end where there is nothing more to ask for, or no way to.
+
+    Finished items are never run again: they become part of what the model is shown.
+    """
+    so_far = attempt.so_far
+    if not so_far.output:
+        return Plan(attempt)
+    return _ended(attempt, model) or _go_on(_rest_of(attempt), model)
+
+
+def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
+    """The response's end where there is nothing more to ask for."""
+    so_far = attempt.so_far
+    if model.on_worker_lost == "fail":
+        return failed("server_error", f"{_LOST}.")
+    if not so_far.open and so_far.output[-1]["type"] in _CALLS:
+        # Calls are shown when the model server has ended its turn with them.
+        return Outcome(Status.COMPLETED, cause="the tool calls were whole", usage=_usage(attempt))
+    limit = attempt.request.max_output_tokens
+    if limit is not None and attempt.tokens >= limit:
+        return Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=_usage(attempt))
+    return None
+
+
+def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
+    so_far = attempt.so_far
+    last, is_open = so_far.output[-1], bool(so_far.open)
+    if model.on_worker_lost == "restart" or last["type"] == "reasoning":
+        return Plan(attempt, cut=is_open)
+    if is_open and _can_continue(model, last):
+        text = _text(last)
+        return Plan(replace(attempt, prefix=text.rstrip()), text)
+    return failed("server_error", f"{_LOST}, and what it had said cannot be continued.")
+
+
+def not_continued(said: str) -> Outcome:
+    """The end of a response whose model server will not go on with a text it is given."""
+    return failed("server_error", f"{_LOST}, and the model server does not continue it: {said}")
+
+
+def _can_continue(model: ModelConfig, item: Item) -> bool:
+    if model.api != "chat_completions" or model.lacks("continue"):
+        return False
+    return all(part["type"] == "output_text" for part in item["content"])
+
+
+def _text(item: Item) -> str:
+    return "".join(part["text"] for part in item["content"])
+
+
+def _rest_of(attempt: Attempt) -> Attempt:
+    finished = [item for index, item in enumerate(attempt.so_far.output) if index not in attempt.so_far.open]
+    request = attempt.request
+    if request.max_output_tokens is not None:
+        request = request.model_copy(update={"max_output_tokens": request.max_output_tokens - attempt.tokens})
+    return replace(attempt, request=request, context=[*attempt.context, *finished])
+
+
+def _usage(attempt: Attempt) -> dict[str, Any]:
+    return usage.of_response(attempt, Used(usage.estimated_input(attempt), 0))
