@@ -18,8 +18,8 @@ from tests import model_server
 from tests.harness import scheduling
 from tests.harness.progress import Progress
 from tests.harness.scheduling import Scheduling
+from tests.harness.stack import Stack
 from tests.model_server import ModelServer
-from tests.stack import Stack
 
 _numbers = itertools.count()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.wire import transcript
 from tests import stream_checker
-from tests.stack import Stack
+from tests.harness.stack import Stack
 
 TERMINAL = {"completed", "incomplete", "failed", "cancelled"}
 TERMINAL_EVENTS = {"response.completed", "response.incomplete", "response.failed"}

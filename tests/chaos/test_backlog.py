@@ -9,9 +9,9 @@ import psycopg
 import pytest
 import redis
 
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
-from tests.waiting import until
 
 BACKLOG = 5000
 SLOTS = 4

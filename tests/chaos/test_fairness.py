@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from core.bootstrap import open_core
-from tests.e2e.test_background import ended
-from tests.integration.engine import copy_waiting
+from tests.e2e.clients.test_background import ended
+from tests.harness.engine import copy_waiting
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
-from tests.waiting import until
 
 CROWD = 10_000
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e.test_faults import everything_killed
+from tests.e2e.faults.test_faults import everything_killed
+from tests.harness.stack import Stack
 from tests.model_server import ModelServer
-from tests.stack import Stack
 
 
 @pytest.mark.long

@@ -7,11 +7,11 @@ import random
 import pytest
 
 from tests import invariants
-from tests.chaos.load import Load, requests, untrue
-from tests.chaos.scenarios import WHOLE
+from tests.chaos.rig.load import Load, requests, untrue
+from tests.chaos.rig.scenarios import WHOLE
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
-from tests.waiting import until
 
 RESPONSES = 200
 TOKENS = 100

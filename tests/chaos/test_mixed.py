@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import faults
-from tests.chaos.faults import Fault, frozen, network, restarted, valkey
-from tests.chaos.load import Load, requests
-from tests.chaos.rig import Rig
-from tests.chaos.scenario_run import look
-from tests.chaos.scenarios import BROKEN_OFF
+from tests.chaos.rig import faults
+from tests.chaos.rig.faults import Fault, frozen, network, restarted, valkey
+from tests.chaos.rig.load import Load, requests
+from tests.chaos.rig.rig import Rig
+from tests.chaos.rig.scenario_run import look
+from tests.chaos.rig.scenarios import BROKEN_OFF
+from tests.harness.waiting import until
 from tests.invariants import Figures
 from tests.model_server import ModelServer
-from tests.waiting import until
 
 MIXED_S = float(os.environ.get("MIXED_S", "600"))  # noqa: TID251
 SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251

@@ -13,8 +13,8 @@ from local.home import Home
 from local.processes import child
 from local.servers import model
 from tests import invariants, stream_checker
-from tests.stack import Stack
-from tests.waiting import until
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 
 RESPONSES = 50
 TOKENS = 48

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.chaos.rig import Rig
-from tests.chaos.scenario_run import play
-from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.rig.rig import Rig
+from tests.chaos.rig.scenario_run import play
+from tests.chaos.rig.scenarios import SCENARIOS, Scenario
 from tests.model_server import ModelServer
 
 SEEDS = int(os.environ.get("SEEDS", "1"))  # noqa: TID251

@@ -8,9 +8,9 @@ import schemathesis
 
 from core import ids
 from tests import fuzz
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
-from tests.waiting import until
 
 EXAMPLES = 150
 

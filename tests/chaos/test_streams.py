@@ -9,11 +9,11 @@ import time
 import httpx2
 import pytest
 
-from tests.e2e.test_streams import asked, interrupted, up
+from tests.e2e.clients.test_streams import asked, interrupted, up
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
 from tests.stream_checker import reading
-from tests.waiting import until
 
 __all__ = ["up"]
 

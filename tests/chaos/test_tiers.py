@@ -13,9 +13,9 @@ import openai
 import pytest
 
 from core.bootstrap import open_core
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
-from tests.waiting import until
 
 # As many slots as the weights of the three tiers that have a backlog add up to.
 SLOTS = 8 + 4 + 1

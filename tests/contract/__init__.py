@@ -1,6 +1,6 @@
 """The contract as tables: what every parameter takes, what it refuses and with which words, and which test proves it.
 
-Tests are parametrised by these tables, and `python -m tests.contract_doc` writes docs/contract.md from them.
+Tests are parametrised by these tables, and `python -m tests.contract.page` writes docs/contract.md from them.
 """
 
 from collections.abc import Iterator

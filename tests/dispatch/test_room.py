@@ -13,7 +13,7 @@ from core.dispatch.capacity_sql import ROOM, Rules
 from core.dispatch.snapshot import capacity_of
 from core.settings import Settings
 from tests.conftest import new_database
-from tests.integration.engine import backlog, caller, submit, worker
+from tests.harness.engine import backlog, caller, submit, worker
 
 OURS = ("default", "fast", "slow")
 RULES = Rules(weights={}, caps={}, lanes=OURS, worker_seen_s=3600)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import new_database, scripted
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stack import Stack
-from tests.waiting import until
 
 
 @pytest.fixture(scope="package")

@@ -10,17 +10,17 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).resolve().parents[2]
 # Files that take longest, alone or because their tests share a fixture: begun last, one would prolong the whole run.
 LONGEST = (
-    "tests/e2e/test_examples.py",
+    "tests/e2e/clients/test_examples.py",
     "tests/chaos/test_scenarios.py",
     "tests/local/test_whole_stack.py",
-    "tests/e2e/test_continuation.py",
-    "tests/e2e/test_prompts.py",
-    "tests/e2e/test_deaf.py",
-    "tests/e2e/test_model_servers.py",
-    "tests/e2e/test_servers_away.py",
+    "tests/e2e/models/test_continuation.py",
+    "tests/e2e/clients/test_prompts.py",
+    "tests/e2e/faults/test_deaf.py",
+    "tests/e2e/models/test_model_servers.py",
+    "tests/e2e/faults/test_servers_away.py",
     "tests/chaos/test_fairness.py",
-    "tests/integration/test_schemathesis.py",
-    "tests/integration/test_interleavings.py",
+    "tests/http/test_schemathesis.py",
+    "tests/runs/test_interleavings.py",
 )
 # Tests of these folders start processes, and wait for them most of the time.
 SLOW = ("tests/e2e/", "tests/chaos/", "tests/local/")

@@ -13,8 +13,8 @@ from core.version import VERSION
 from local.home import Home
 from local.processes.child import Child, Part
 from tests.harness.forked import ROOT, ForkedChild, run
-from tests.stack import Stack
-from tests.waiting import until
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
 
 
 def part(*words: str, **env: str) -> Part:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.harness import scheduling
 
-E2E = "tests/e2e/test_background.py::"
+E2E = "tests/e2e/clients/test_background.py::"
 
 
 def test_every_file_that_is_put_first_exists() -> None:
@@ -12,7 +12,12 @@ def test_every_file_that_is_put_first_exists() -> None:
 
 
 def test_the_longest_tests_come_first_and_those_within_one_process_last() -> None:
-    nodeids = ["tests/unit/test_sse.py::a", f"{E2E}b", f"{scheduling.LONGEST[1]}::c", f"{scheduling.LONGEST[0]}::d"]
+    nodeids = [
+        "tests/worker/models/test_sse.py::a",
+        f"{E2E}b",
+        f"{scheduling.LONGEST[1]}::c",
+        f"{scheduling.LONGEST[0]}::d",
+    ]
 
     assert sorted(nodeids, key=scheduling.rank) == nodeids[::-1]
 
@@ -21,10 +26,16 @@ def test_the_longest_tests_come_first_and_those_within_one_process_last() -> Non
     ("nodeid", "unit"),
     [
         (f"{E2E}test_a_busy_model_server_is_asked_again_after_the_time_it_names", scheduling.SHARED_STACK),
-        ("tests/e2e/test_streams.py::test_streams_of_others_and_of_nothing_look_the_same", scheduling.SHARED_STACK),
+        (
+            "tests/e2e/clients/test_streams.py::test_streams_of_others_and_of_nothing_look_the_same",
+            scheduling.SHARED_STACK,
+        ),
         (f"{E2E}test_a_response_whose_model_server_stays_away_fails_at_its_deadline_and_says_why", "itself"),
-        ("tests/e2e/test_continuation.py::test_the_limit_of_output_tokens_counts_what_was_said_before", "its file"),
-        ("tests/unit/test_sse.py::test_x[a::b]", "its file"),
+        (
+            "tests/e2e/models/test_continuation.py::test_the_limit_of_output_tokens_counts_what_was_said_before",
+            "its file",
+        ),
+        ("tests/worker/models/test_sse.py::test_x[a::b]", "its file"),
     ],
 )
 def test_tests_that_share_what_they_start_are_run_by_one_process(nodeid: str, unit: str) -> None:

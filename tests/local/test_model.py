@@ -11,7 +11,7 @@ from local import ports
 from local.home import Home
 from local.processes import child
 from local.servers import model
-from tests.waiting import until
+from tests.harness.waiting import until
 
 STORY = {"role": "user", "content": "Write a very long story about a lighthouse."}
 

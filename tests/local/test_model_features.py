@@ -14,9 +14,9 @@ from local.home import Home
 from local.processes import child
 from local.servers import model
 from tests.conftest import new_database
-from tests.e2e.test_background import ended
+from tests.e2e.clients.test_background import ended
+from tests.harness.stack import Stack
 from tests.model_server import ModelServer
-from tests.stack import Stack
 
 SCHEMA = {
     "type": "object",

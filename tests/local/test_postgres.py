@@ -16,7 +16,7 @@ from local.processes import child
 from local.processes.supervisor import Supervisor
 from local.servers import postgres
 from local.servers.postgres import Postgres
-from tests.waiting import until
+from tests.harness.waiting import until
 
 
 def ask(url: str, statement: str) -> tuple:

@@ -14,7 +14,7 @@ from local.home import Home
 from local.processes import child, environment, leftovers
 from local.processes.child import Part
 from local.processes.supervisor import Supervisor
-from tests.waiting import until
+from tests.harness.waiting import until
 
 
 class Kept(Supervisor):

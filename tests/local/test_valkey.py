@@ -12,7 +12,7 @@ import redis
 from local.processes.supervisor import Supervisor
 from local.servers import valkey
 from local.servers.valkey import Valkey
-from tests.waiting import until
+from tests.harness.waiting import until
 
 
 def test_it_evicts_nothing_and_writes_nothing(home):

@@ -11,8 +11,8 @@ import pytest
 
 from local import ports, web
 from local.home import Home
+from tests.harness.waiting import until
 from tests.local.command_line import CommandLine
-from tests.waiting import until
 
 PARTS = {"postgres", "valkey", "model", "api", "worker", "worker-2", "sweeper", "flower"}
 

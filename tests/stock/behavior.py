@@ -4,10 +4,10 @@ from datetime import datetime
 
 import pytest
 
+from tests.harness.waiting import until
 from tests.stock import load
 from tests.stock.conftest import Servers
 from tests.stock.deployment import CONCURRENCY, RUNNING, StockStack
-from tests.waiting import until
 
 LOAD_S = 4
 # Where dispatch is stuck, only those complete that found capacity when they were created.

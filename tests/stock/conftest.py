@@ -13,12 +13,12 @@ from psycopg import sql
 import migrations
 from local.home import Home
 from local.processes import child
+from tests.harness.waiting import until
 from tests.model_server import ModelServer
 from tests.stock import filling
 from tests.stock.deployment import StockStack
 from tests.stock.plans import Recording
 from tests.stock.servers import ADMIN, TIMEOUTS, PgBouncer, Postgres, Redis
-from tests.waiting import until
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 
 from local.processes.child import Part
+from tests.harness.stack import Stack
 from tests.model_server import ModelServer
-from tests.stack import Stack
 from tests.stock.servers import ADMIN, ROLE, Redis
 
 # Clocks that let a recovery show within seconds. The others are the defaults, as a slow machine may need them.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
+from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
-from tests.waiting import until
 
 STORED = 100_000
 WAITING = 5_000

@@ -13,8 +13,8 @@ from core.bootstrap import open_core
 from core.tenants import rights
 from core.tenants.keys import new_secret
 from tests import documents
+from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
-from tests.waiting import until
 
 TEMPLATE = {"model": "scripted", "instructions": "Be {{manner}}.", "input": "Hello.", "variables": {"manner": {}}}
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import openai
 
+from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
-from tests.waiting import until
 
 # The first 16 meet the model's `concurrency` of 12, the last 8 the project's limit of 4 running.
 CLIENTS = ("narrow",) * 16 + ("scripted",) * 8

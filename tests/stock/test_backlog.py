@@ -2,10 +2,10 @@
 
 import pytest
 
+from tests.harness.waiting import until
 from tests.stock import filling
 from tests.stock.deployment import CONCURRENCY, StockStack
 from tests.stock.plans import Recording
-from tests.waiting import until
 
 DATABASE = "backlog"
 pytestmark = pytest.mark.stock

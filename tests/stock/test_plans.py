@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import ROOT
+from tests.harness.stack import ROOT
+from tests.harness.waiting import until
 from tests.stock import filling, load
 from tests.stock.deployment import StockStack
 from tests.stock.journey import Journey
 from tests.stock.plans import Plan, Recording, normalized
-from tests.waiting import until
 
 DATABASE = "plans"
 LOAD_S = 2

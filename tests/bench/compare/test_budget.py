@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.compare.budget import Budget, affordable, first_that_fit
-from tests.waiting import until
+from tests.harness.waiting import until
 
 COSTS = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.integers(0, 300).map(float), max_size=12)
 SECONDS = st.integers(0, 3000).map(float)

@@ -1,0 +1,220 @@
+"""A whole deployment that scenarios break again and again: Postgres, too, is its own, and every part is healed."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import migrations
+from local.home import Home
+from local.processes.child import Child
+from local.servers.postgres import Postgres
+from tests import invariants
+from tests.harness.stack import Stack
+from tests.harness.tcp_proxy import TcpProxy
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+WORKERS = ("worker", "worker-2", "worker-3")
+PARTS = ("valkey", "api", "api-2", "sweeper", *WORKERS)
+DISK = "512m"
+# Of each worker: fewer in all than a scenario has responses, so that some wait to be rung for.
+SLOTS = 6
+# Clocks of the model server: it goes silent, or does not begin, for so long.
+CONFIG = """
+[models.scripted]
+base_url = "{url}"
+on_worker_lost = "continue"
+timeouts = {{ first_token = 6, idle = 2, run = 60 }}
+"""
+
+
+class Rig:
+    """Two APIs, three workers, a sweeper, Valkey and Postgres, with proxies before all servers."""
+
+    def __init__(self, folder: Path, models: ModelServer, parts: tuple[str, ...] = PARTS, slots: int = SLOTS) -> None:
+        """Start it; `slots` are those of each worker."""
+        self.parts = parts
+        self.slots = slots
+        self.models = models
+        self.disk = folder / "disk"
+        self.disk.mkdir(parents=True)
+        mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self.disk)]
+        self.has_disk = os.geteuid() == 0 and subprocess.run(mounting, check=False, capture_output=True).returncode == 0
+        self._home = Home.at(self.disk / "home")
+        self._postgres = Postgres(self._home)
+        self._server = self._start_postgres()
+        migrations.upgrade(self._postgres.url)
+        config = folder / "backburner.toml"
+        config.write_text(CONFIG.format(url=models.base_url))
+        self.stack = Stack(
+            folder / "home", self._postgres.url, config, models, proxied=("postgres", "valkey", "models")
+        )
+        invariants.watch_ends(self.stack)
+        # Each worker has a way to Postgres of its own, so that one of them can lose it alone.
+        self.own_postgres = {name: TcpProxy(self._postgres.url) for name in self.workers}
+        self.run = ""  # the scenario's that is under way
+        self.runs = 0
+        self.died: list[str] = []  # parts that ended by themselves, and how
+        self.broken = False  # a run has left it in nobody knows what state
+        self._otherwise: set[str] = set()  # parts that run in another environment than usual
+        self._swept: dict[str, int] = {}  # how often each sweeper began
+        self._never = threading.Event()
+        try:
+            self.heal()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop everything."""
+        for proxy in self._proxies():
+            proxy.pass_on()
+        self.stack.close()
+        for proxy in self.own_postgres.values():
+            proxy.close()
+        self._server.ask_to_stop()
+        self._server.wait_until_stopped(hurry=lambda: True)
+        if self.has_disk:
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
+        shutil.rmtree(self.disk, ignore_errors=True)
+
+    @property
+    def workers(self) -> list[str]:
+        """The workers there are, by name."""
+        return [name for name in self.parts if name.startswith("worker")]
+
+    def _proxies(self) -> list[TcpProxy]:
+        return [*self.stack.proxies.values(), *self.own_postgres.values()]
+
+    def proxies(self, server: str) -> list[TcpProxy]:
+        """All ways of the parts to a server."""
+        return [self.stack.proxies[server], *(self.own_postgres.values() if server == "postgres" else ())]
+
+    def heal(self) -> None:
+        """Make everything whole again, as supervisors and operators do: what is away is started, proxies pass on."""
+        for proxy in self._proxies():
+            proxy.pass_on()
+        if self._server.ended() is not None:
+            self._server = self._start_postgres()
+        started = []
+        for name in self.parts:
+            child = self.stack.children.get(name)
+            if child is not None and child.ended() is None:
+                self.stack.thaw(name)
+                continue
+            if child is not None:
+                self.died.append(f"{name}: {child.ended()}")
+            started.append(self.launch(name))
+        for child in started:
+            child.wait_until_ready()
+        # One that Postgres leaves while it starts ends, for its supervisor to start it again: that is another story.
+        for child in started:
+            if child.part.name.startswith("sweeper"):
+                until(lambda name=child.part.name: self._sweeping(name) > self._swept.get(name, 0), within_s=30)
+                self._swept[child.part.name] = self._sweeping(child.part.name)
+
+    def _sweeping(self, name: str) -> int:
+        """How often a sweeper began."""
+        return self.stack.log(name).count("msg=sweeping ")
+
+    def launch(self, name: str, env: Mapping[str, str] | None = None) -> Child:
+        """Start a part of this deployment; `env` makes it another than usual until the scenario is over."""
+        settings = {"PING_S": "1"}
+        if name in self.own_postgres:
+            settings |= {"WORKER_SLOTS": str(self.slots), "DATABASE_URL": self.own_postgres[name].url}
+        if env:
+            self._otherwise.add(name)
+        return self.stack.launch(name, env=env, **settings)
+
+    def calm(self) -> None:
+        """Heal, and have all parts as they were at first."""
+        for name in self._otherwise:
+            self.stack.kill(name)
+        self._otherwise.clear()
+        self.heal()
+
+    def pause(self, for_s: float) -> None:
+        """Let a fault last so long."""
+        self._never.wait(for_s)
+
+    def _start_postgres(self) -> Child:
+        server = Child(self._postgres.prepare(), self._home)
+        server.wait_until_ready()
+        return server
+
+    def crash_postgres(self) -> None:
+        """`pg_ctl stop -m immediate`: no goodbye, no checkpoint."""
+        os.kill(self._server.pid, signal.SIGQUIT)
+        until(self._server.ended, within_s=10)
+
+    def start_postgres(self) -> None:
+        """Start Postgres again; it goes through its log first."""
+        self._server = self._start_postgres()
+
+    @contextlib.contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Leave Postgres no byte of room inside the block."""
+        filler = self.disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1024 * 1024))
+        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        try:
+            yield
+        finally:
+            filler.unlink()
+
+    def postgres_log(self) -> str:
+        """What Postgres said."""
+        return self._home.log_file("postgres").read_text()
+
+    def terminate_backends(self) -> None:
+        """Have Postgres drop every connection of the parts."""
+        self.stack.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+    def until_said(self, tokens: int, within_s: float = 20) -> None:
+        """Wait until the responses of this run have said so much more, or have all ended."""
+        said = (
+            "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
+            " where r.metadata->>'run' = %s"
+        )
+        enough = self.stack.sql(said, self.run)[0][0] + tokens
+        until(
+            lambda: self.stack.sql(said, self.run)[0][0] >= enough or self.under_way() == 0,
+            within_s=within_s,
+        )
+
+    def under_way(self) -> int:
+        """How many responses of this run have not ended."""
+        return self.stack.sql(
+            "select count(*) from responses where finished_at is null and metadata->>'run' = %s", self.run
+        )[0][0]
+
+    def running(self) -> int:
+        """How many responses are in progress."""
+        return self.stack.sql("select count(*) from responses where status = 'in_progress'")[0][0]
+
+    def worker_id(self, name: str) -> str:
+        """The ID by which Postgres knows a worker."""
+        pid = self.stack.children[name].pid
+        return self.stack.sql("select id from workers where pid = %s order by seen_at desc", pid)[0][0]
+
+    def runs_of(self, name: str) -> list[str]:
+        """The tags, at the model server, of the responses that a worker runs."""
+        runs = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
+        return [f"{self.run}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
+
+    def asked(self, tag: str) -> list[dict[str, Any]]:
+        """The requests that the model server had with this tag, the first one first."""
+        return self.models.stats(tag)["by_tag"][tag]

@@ -1,0 +1,82 @@
+"""The table of scenarios: each line of what may break, what is done for it, and how responses may end then."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.rig import faults
+from tests.chaos.rig.faults import Fault, frozen, network, restarted, valkey
+from tests.chaos.rig.rig import Rig
+
+WHOLE = frozenset({"completed"})
+# Where a model server breaks off what it had begun, or is silent for longer than it may be.
+BROKEN_OFF = WHOLE | {"failed"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One fault in the middle of a mixed load.
+
+    Args:
+        strikes: what is done, when a part of the load is under way.
+        ends: how a response in the background may end that nobody cancels. One in the foreground may also be
+            cancelled, when its connection is lost for longer than `follow_s`.
+        script: what the model server does with all that only say something.
+        short: whether it is also part of the form that every run of the suite has.
+        impossible: why it cannot be run on this machine, if it cannot.
+    """
+
+    name: str
+    strikes: Fault
+    ends: frozenset[str] = WHOLE
+    script: Mapping[str, Any] = field(default_factory=dict)
+    count: int = 28
+    short: bool = False
+    impossible: Callable[[Rig], str | None] = lambda _: None
+
+
+SCENARIOS = (
+    Scenario("workers killed at random tokens", faults.kill_workers, short=True),
+    Scenario("worker frozen past its lease", faults.zombie, script={"tokens": 100}, count=14, short=True),
+    Scenario("worker cut off from Postgres, its writes come late", faults.cut_off_worker),
+    Scenario("API killed between commit and ring", faults.kill_api_before_it_rings, count=14, short=True),
+    Scenario("both APIs killed", restarted("api", "api-2")),
+    Scenario("sweeper killed", restarted("sweeper")),
+    Scenario("all killed at once", restarted("valkey", "api", "api-2", "sweeper", "worker", "worker-2", "worker-3")),
+    Scenario("Valkey: FLUSHALL", valkey("FLUSHALL")),
+    Scenario("Valkey: killed, restarted empty", restarted("valkey"), short=True),
+    Scenario("Valkey: frozen for 10 s", frozen("valkey", 10)),
+    Scenario("Valkey: CLIENT PAUSE", valkey("CLIENT", "PAUSE", 6000, "ALL")),
+    Scenario(
+        "Valkey: no memory left",
+        valkey("CONFIG", "SET", "maxmemory", "1", then=("CONFIG", "SET", "maxmemory", "0"), for_s=5),
+    ),
+    Scenario("Valkey: swallowed by the network", network("valkey", "blackhole", 5)),
+    Scenario("Postgres: immediate restart", faults.crash_postgres),
+    Scenario("Postgres: all connections dropped", faults.drop_connections, short=True),
+    Scenario("Postgres: swallowed by the network", network("postgres", "blackhole", faults.LEASE_S + 3)),
+    Scenario("Postgres: all connections reset", network("postgres", "reset")),
+    Scenario("Postgres: 100 ms away", network("postgres", "delay", 4, by_s=0.05)),
+    Scenario("Postgres: read-only", faults.read_only),
+    Scenario("Postgres: disk full", faults.full_disk, impossible=faults.no_disk),
+    Scenario("clocks an hour off", faults.skewed_clocks, impossible=faults.no_other_clock),
+    Scenario("model server: slow", network("models", "delay", 4, by_s=0.6)),
+    Scenario("model server: hung", network("models", "blackhole", 4), BROKEN_OFF),
+    Scenario("model server: connections reset", network("models", "reset"), BROKEN_OFF),
+    Scenario("model server: half closed", network("models", "half_close"), BROKEN_OFF),
+    Scenario("model server: refuses connections", network("models", "refuse", 3)),
+    Scenario(
+        "model server: 429 with Retry-After", faults.nothing, script={"status": 429, "retry_after": 1, "fail_times": 1}
+    ),
+    Scenario("model server: 503", faults.nothing, script={"status": 503, "fail_times": 2}),
+    Scenario("model server: 500", faults.nothing, BROKEN_OFF, script={"status": 500, "fail_times": 2}),
+    Scenario(
+        "model server: dropped at a token",
+        faults.nothing,
+        BROKEN_OFF,
+        script={"drop_after": 12, "drop_how": "reset", "fail_times": 1},
+    ),
+    Scenario("doorbells repeated and replayed", faults.ring_again),
+    Scenario("a response that kills its workers", faults.poison, script={"tokens": 20}),
+    Scenario("deploy with a short drain", faults.deploy),
+)

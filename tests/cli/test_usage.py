@@ -1,0 +1,71 @@
+"""`backburner projects usage`, as operators read it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from core.bootstrap import Core
+from core.runs.ends import Spent
+from core.settings import Settings
+from tests.harness.engine import caller, submit, worker
+from tests.quota.test_ledger import end
+
+
+@pytest.fixture
+def usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Runs the command over two projects' responses."""
+    worker(core)
+    first, second = caller(core, "first"), caller(core, "second")
+    for who, tier in ((first, "default"), (first, "flex"), (second, "flex")):
+        end(core, submit(core, who, service_tier=tier), Spent(10, 2000, estimated=tier == "flex", cached_tokens=1))
+    for name in ("home", "config"):
+        monkeypatch.setenv(f"BACKBURNER_{name.upper()}", str(getattr(settings, name)))
+    for name in ("database_url", "redis_url"):
+        monkeypatch.setenv(f"BACKBURNER_{name.upper()}", getattr(settings, name).get_secret_value())
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["projects", "usage", *arguments])
+
+    return run
+
+
+def test_usage_is_shown_as_a_table_by_project_and_model(usage) -> None:
+    assert usage().output == (
+        "project  model     requests  attempts  input tokens  cached tokens  output tokens  reasoning tokens  estimated\n"
+        "first    scripted         2         2            20              2           4000                 0          1\n"
+        "second   scripted         1         1            10              1           2000                 0          1\n"
+    )
+
+
+def test_usage_is_written_as_csv_and_json_too(usage) -> None:
+    assert usage("--by", "tier", "--format", "csv").output == (
+        "tier,requests,attempts,input_tokens,cached_tokens,output_tokens,reasoning_tokens,estimated\n"
+        "default,1,1,10,1,2000,0,0\n"
+        "flex,2,2,20,2,4000,0,2\n"
+    )
+    (row,) = json.loads(usage("--by", "project,day", "--project", "second", "--format", "json").output)
+    assert (row["project"], row["requests"], row["output_tokens"]) == ("second", 1, 2000)
+    assert len(row["day"]) == len("2026-01-01")
+
+
+def test_days_without_usage_are_empty_in_every_form(usage) -> None:
+    assert usage("--until", "2020-01-01").output == "Nothing was used.\n"
+    assert usage("--until", "2020-01-01", "--format", "csv").output == ""
+    assert json.loads(usage("--until", "2020-01-01", "--format", "json").output) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--by", "project,colour"), "'colour' is none of project, key, model, tier, day."),
+        (("--project", "third"), "There is no project 'third'."),
+        (("--since", "yesterday"), "does not match the format"),
+    ],
+)
+def test_what_cannot_be_summed_up_is_named(usage, arguments: tuple[str, ...], says: str) -> None:
+    result = usage(*arguments)
+
+    assert result.exit_code != 0
+    assert says in result.output

@@ -1,0 +1,179 @@
+"""A background response through real processes and the real client, to each of its ends."""
+
+import time
+
+import openai
+import pytest
+
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+
+def ended(client: openai.OpenAI, response_id: str, within_s: float = 15) -> openai.types.responses.Response:
+    return until(
+        lambda: (r := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and r,
+        within_s=within_s,
+    )
+
+
+def test_a_background_response_is_queued_then_completes_with_the_models_text(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        created = client.responses.create(
+            model="scripted",
+            input=models.script(tag="one", tokens=5),
+            instructions="Count.",
+            background=True,
+            metadata={"team": "a"},
+        )
+        assert created.status == "queued"
+        assert created.output == []
+        assert created.background is True
+
+        final = ended(client, created.id)
+
+    assert final.status == "completed"
+    assert final.output_text == "tok0 tok1 tok2 tok3 tok4 "
+    assert final.usage is not None
+    assert final.usage.output_tokens == 5
+    assert final.metadata == {"team": "a"}
+    assert final.completed_at is not None
+    (asked,) = models.stats("one")["by_tag"]["one"]
+    assert asked["body"]["messages"][0] == {"role": "system", "content": "Count."}
+
+
+def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        created = client.responses.create(
+            model="scripted", input=models.script(tokens=100), background=True, max_output_tokens=16
+        )
+        final = ended(client, created.id)
+
+    assert final.status == "incomplete"
+    assert final.incomplete_details is not None
+    assert final.incomplete_details.reason == "max_output_tokens"
+    assert len(final.output_text.split()) == 16
+    assert final.output[0].status == "incomplete"
+    assert final.completed_at is None
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "says"),
+    [
+        ({"status": 500}, "server_error", "500"),
+        ({"status": 400, "message": "too long"}, "invalid_prompt", "too long"),
+        ({"status": 401}, "server_error", "401"),
+        ({"tokens": 10, "drop_after": 4}, "server_error", "connection"),
+        ({"tokens": 10, "drop_after": 0}, "server_error", "connection"),
+        ({"tokens": 10, "garbage_after": 2}, "server_error", "not JSON"),
+        ({"tokens": 10, "hang_after": 3}, "server_error", "silent"),
+    ],
+)
+def test_a_model_servers_failure_ends_the_response_as_failed_and_says_so(
+    calm: Stack, models: ModelServer, script: dict, code: str, says: str
+) -> None:
+    with calm.client() as client:
+        created = client.responses.create(model="scripted", input=models.script(**script), background=True)
+        final = ended(client, created.id)
+
+    assert final.status == "failed"
+    assert final.error is not None
+    assert final.error.code == code
+    assert says in final.error.message
+    until(lambda: models.stats()["open"] == 0, within_s=2)
+
+
+def test_a_cancelled_response_stays_cancelled_and_its_model_server_connection_closes_at_once(
+    calm: Stack, models: ModelServer
+) -> None:
+    with calm.client() as client:
+        created = client.responses.create(
+            model="scripted", input=models.script(tag="long", tokens=5000, delay_s=0.02), background=True
+        )
+        until(lambda: client.responses.retrieve(created.id).output_text)
+
+        asked_at = time.monotonic()
+        cancelled = client.responses.cancel(created.id)
+        (seen,) = until(lambda: [run for run in models.stats("long")["by_tag"]["long"] if run["ended"]], within_s=2)
+
+        assert cancelled.status == "cancelled"
+        assert cancelled.output[0].status == "incomplete"
+        assert cancelled.output_text.startswith("tok0 ")
+        assert seen["how"] == "client_closed"
+        assert seen["ended"] - asked_at < 0.25
+        assert client.responses.cancel(created.id) == cancelled
+        assert client.responses.retrieve(created.id) == cancelled
+    spent = "select output_tokens from attempts where response_id = %s and output_tokens is not null"
+    assert until(lambda: calm.sql(spent, created.id))
+
+
+def test_a_response_cancelled_while_it_waits_never_reaches_the_model_server(stack: Stack, models: ModelServer) -> None:
+    stack.up("valkey", "api")
+    with stack.client() as client:
+        created = client.responses.create(model="scripted", input=models.script(tag="never"), background=True)
+        cancelled = client.responses.cancel(created.id)
+        assert cancelled.status == "cancelled"
+        assert cancelled.output == []
+
+        stack.up("worker", "sweeper")
+        other = client.responses.create(model="scripted", input=models.script(tag="other"), background=True)
+        assert ended(client, other.id).status == "completed"
+    assert models.stats("never")["by_tag"].get("never", []) == []
+
+
+def test_a_response_waits_for_a_model_server_that_is_down_and_completes_when_it_is_back(
+    stack: Stack, models: ModelServer
+) -> None:
+    stack.up()
+    models.kill()
+    try:
+        with stack.client() as client:
+            created = client.responses.create(model="scripted", input="hello", background=True)
+            until(lambda: stack.sql("select 1 from attempts where outcome = 'waited'"), within_s=10)
+            assert client.responses.retrieve(created.id).status in {"queued", "in_progress"}
+            models.restart()
+
+            final = ended(client, created.id)
+    finally:
+        models.restart()
+
+    assert final.status == "completed"
+    assert stack.sql("select failures from responses") == [(0,)]
+
+
+def test_a_response_whose_model_server_stays_away_fails_at_its_deadline_and_says_why(stack: Stack) -> None:
+    stack.up(QUEUE_TIMEOUT_S="3")
+    with stack.client() as client:
+        created = client.responses.create(model="absent", input="hello", background=True)
+        final = ended(client, created.id)
+
+    assert final.status == "failed"
+    assert final.error is not None
+    assert final.error.code == "server_error"
+    assert "cannot be reached" in final.error.message
+
+
+def test_a_busy_model_server_is_asked_again_after_the_time_it_names(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        script = models.script(tag="busy", status=429, retry_after=0.5, fail_times=2, tokens=3)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        final = ended(client, created.id)
+
+    assert final.status == "completed"
+    assert final.output_text == "tok0 tok1 tok2 "
+    runs = models.stats("busy")["by_tag"]["busy"]
+    assert len(runs) == 3
+    assert runs[1]["started"] - runs[0]["started"] >= 0.5
+
+
+def test_a_server_that_takes_longer_to_fail_than_a_run_may_wait_is_tried_three_times_in_one_run(
+    calm: Stack, models: ModelServer
+) -> None:
+    with calm.client() as client:
+        script = models.script(tag="slow", status=500, first_delay_s=1.5)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        final = ended(client, created.id)
+
+    assert final.status == "failed"
+    assert len(models.stats("slow")["by_tag"]["slow"]) == 3
+    assert calm.sql("select outcome from attempts where response_id = %s", created.id) == [("failed",)]

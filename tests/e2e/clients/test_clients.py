@@ -1,0 +1,137 @@
+"""What ordinary clients do, through real processes and the real client."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+import pytest
+
+from tests.e2e.clients.test_background import ended
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather of a town.",
+    "parameters": {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]},
+    "strict": True,
+}
+
+
+def messages(models: ModelServer, tag: str) -> list[dict]:
+    return models.stats(tag)["by_tag"][tag][-1]["body"]["messages"]
+
+
+def test_a_chain_gives_the_model_the_whole_conversation_and_forks_stay_apart(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        first = client.responses.create(model="scripted", input="one", instructions="Be brief.")
+        second = client.responses.create(model="scripted", input="two", previous_response_id=first.id)
+        fork = client.responses.create(
+            model="scripted", input=models.script(tag="fork", tokens=1), previous_response_id=first.id
+        )
+        third = client.responses.create(
+            model="scripted", input=models.script(tag="third", tokens=1), previous_response_id=second.id
+        )
+
+    said = [(message["role"], message["content"]) for message in messages(models, "third")]
+    assert said[:-1] == [
+        ("user", "one"),
+        ("assistant", first.output_text),
+        ("user", "two"),
+        ("assistant", second.output_text),
+    ]
+    assert len(messages(models, "fork")) == 3
+    assert (fork.previous_response_id, third.previous_response_id) == (first.id, second.id)
+
+
+def test_the_output_of_a_tool_finds_its_call_in_the_chain(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        asked = client.responses.create(
+            model="scripted",
+            input=models.script(tag="call", tool_calls=[{"name": "weather", "arguments": '{"town": "Bern"}'}]),
+            tools=[WEATHER],
+            background=True,
+        )
+        called = ended(client, asked.id)
+        (call,) = called.output
+        assert (call.type, call.name, call.arguments) == ("function_call", "weather", '{"town": "Bern"}')
+
+        final = client.responses.create(
+            model="scripted",
+            previous_response_id=called.id,
+            tools=[WEATHER],
+            input=[
+                {"type": "function_call_output", "call_id": call.call_id, "output": "rain"},
+                {"role": "user", "content": models.script(tag="told", tokens=2)},
+            ],
+        )
+
+    assert final.output_text == "tok0 tok1 "
+    sent = messages(models, "told")
+    assert sent[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"town": "Bern"}'}
+    assert sent[2] == {"role": "tool", "tool_call_id": call.call_id, "content": "rain"}
+
+
+def test_two_creates_at_once_with_one_idempotency_key_make_one_response(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client, ThreadPoolExecutor(8) as threads:
+
+        def create(number: int) -> str:
+            return client.responses.create(
+                model="scripted",
+                input=models.script(tokens=3),
+                background=True,
+                extra_headers={"Idempotency-Key": f"key-{number // 8}"},
+            ).id
+
+        before = calm.sql("select count(*) from responses")[0][0]
+        ids = list(threads.map(create, range(80)))
+
+        assert len(set(ids)) == 10
+        assert calm.sql("select count(*) from responses") == [(before + 10,)]
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.create(
+                model="scripted", input="another", background=True, extra_headers={"Idempotency-Key": "key-0"}
+            )
+    assert caught.value.code == "idempotency_key_reuse"
+
+
+def test_a_long_poll_returns_as_soon_as_the_response_has_ended(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        created = client.responses.create(
+            model="scripted", input=models.script(tokens=10, delay_s=0.1), background=True
+        )
+        asked_at = time.monotonic()
+        raw = client.responses.with_raw_response.retrieve(created.id, extra_headers={"Prefer": "wait=30"})
+
+        assert raw.parse().status == "completed"
+        assert raw.headers["preference-applied"] == "wait=30"
+        took = "select extract(epoch from finished_at - created_at)::float from responses where id = %s"
+        (finished,) = calm.sql(took, created.id)[0]
+        assert time.monotonic() - asked_at < finished + 0.5
+
+
+def test_a_long_poll_of_what_does_not_end_returns_it_as_it_is(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        script = models.script(first_delay_s=60)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: models.stats()["open"] == 1)
+        asked_at = time.monotonic()
+        found = client.responses.retrieve(created.id, extra_headers={"Prefer": "wait=1"})
+        client.responses.cancel(created.id)
+
+    assert found.status == "in_progress"
+    assert 1 <= time.monotonic() - asked_at < 3
+
+
+def test_a_poll_of_what_did_not_change_is_answered_without_a_body(calm: Stack) -> None:
+    with calm.client() as client:
+        created = client.responses.create(model="scripted", input="hello", background=True)
+        ended(client, created.id)
+        raw = client.responses.with_raw_response.retrieve(created.id)
+        with pytest.raises(openai.APIStatusError) as caught:
+            client.responses.retrieve(created.id, extra_headers={"If-None-Match": raw.headers["etag"]})
+
+    assert caught.value.status_code == 304
+    assert caught.value.response.content == b""

@@ -1,0 +1,199 @@
+"""Foreground responses through real processes: the same engine, an answer at the end."""
+
+import asyncio
+import http.client
+import json
+import threading
+import time
+
+import openai
+import pytest
+
+from tests import invariants
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+
+def test_a_foreground_create_answers_with_the_finished_response(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        response = client.responses.create(model="scripted", input=models.script(tokens=4))
+
+        assert response.status == "completed"
+        assert response.background is False
+        assert response.output_text == "tok0 tok1 tok2 tok3 "
+        assert client.responses.retrieve(response.id) == response
+        with pytest.raises(openai.BadRequestError, match="Cannot cancel a synchronous response"):
+            client.responses.cancel(response.id)
+
+
+def test_a_long_foreground_answer_arrives_whole_after_signs_of_life(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        script = models.script(tokens=100, delay_s=0.06)
+        raw = client.responses.with_raw_response.create(model="scripted", input=script)
+
+        assert raw.content.startswith(b" ")
+        assert raw.parse().output_text.split() == [f"tok{number}" for number in range(100)]
+
+
+def test_the_async_client_gets_many_foreground_answers_at_once(calm: Stack, models: ModelServer) -> None:
+
+    async def ask() -> list[str]:
+        async with openai.AsyncOpenAI(
+            base_url=f"http://127.0.0.1:{calm.port}/v1", api_key=calm.key, max_retries=0
+        ) as client:
+            answers = [
+                client.responses.create(model="scripted", input=models.script(tokens=number + 1, delay_s=0.02))
+                for number in range(20)
+            ]
+            return [response.output_text for response in await asyncio.gather(*answers)]
+
+    assert [len(text.split()) for text in asyncio.run(ask())] == list(range(1, 21))
+
+
+def go_away(stack: Stack, script: str, after_s: float, **more: str) -> None:
+    """Ask in the foreground, and hang up before the answer is there."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=after_s)
+    body = json.dumps({"model": "scripted", "input": script})
+    headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json", **more}
+    connection.request("POST", "/v1/responses", body, headers)
+    deadline = time.monotonic() + after_s
+    try:
+        answer = connection.getresponse()
+        while time.monotonic() < deadline:
+            answer.read(1)
+    except TimeoutError:
+        pass
+    connection.close()
+
+
+def test_a_client_that_goes_away_cancels_its_foreground_response(stack: Stack, models: ModelServer) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    go_away(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), after_s=4)
+
+    (seen,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], within_s=4)
+    assert seen["how"] == "client_closed"
+    assert stack.sql("select status from responses") == [("cancelled",)]
+    invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
+
+
+def test_a_foreground_response_is_cancelled_when_the_api_process_that_waits_is_killed(
+    stack: Stack, models: ModelServer
+) -> None:
+    stack.up()
+    script = models.script(tag="orphan", tokens=2000, delay_s=0.05)
+    asking = threading.Thread(target=swallow, args=(stack, script))
+    asking.start()
+    until(lambda: models.stats()["open"] == 1)
+    stack.kill("api")
+    asking.join()
+
+    until(lambda: stack.sql("select status from responses") == [("cancelled",)], within_s=10)
+    until(lambda: models.stats()["open"] == 0, within_s=2)
+
+
+def swallow(stack: Stack, script: str) -> None:
+    with stack.client() as client, pytest.raises(openai.APIConnectionError):
+        client.responses.create(model="scripted", input=script)
+
+
+def test_a_long_foreground_response_is_kept_as_long_as_somebody_waits(calm: Stack, models: ModelServer) -> None:
+    with calm.client() as client:
+        # Three times as long as it would be kept if nobody said that it is waited for.
+        response = client.responses.create(model="scripted", input=models.script(tokens=10, first_delay_s=9))
+
+    assert response.status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "code"),
+    [
+        ({"status": 400, "message": "too long"}, 400, "invalid_prompt"),
+        ({"status": 500}, 500, "server_error"),
+        ({"tokens": 10, "drop_after": 3}, 500, "server_error"),
+    ],
+)
+def test_a_foreground_response_that_fails_early_answers_with_an_http_error(
+    calm: Stack, models: ModelServer, script: dict, status: int, code: str
+) -> None:
+    count = "select count(*) from responses"
+    before = calm.sql(count)[0][0]
+    with calm.client(max_retries=2) as client, pytest.raises(openai.APIStatusError) as caught:
+        client.responses.create(model="scripted", input=models.script(tag="bad", **script))
+
+    assert caught.value.status_code == status
+    assert caught.value.code == code
+    assert calm.sql(count) == [(before + 1,)]  # the client did not send it again
+
+
+def test_a_foreground_response_that_is_not_stored_leaves_nothing_behind(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    with stack.client() as client:
+        for script in (models.script(tokens=3), models.script(tokens=10, delay_s=0.5)):
+            response = client.responses.create(model="scripted", input=script, store=False)
+            assert response.status == "completed"
+            assert response.store is False
+            with pytest.raises(openai.NotFoundError):
+                client.responses.retrieve(response.id)
+            with pytest.raises(openai.BadRequestError, match="not found"):
+                client.responses.create(model="scripted", input="go on", previous_response_id=response.id)
+    for table in ("responses", "response_events", "attempts", "items"):
+        until(lambda table=table: stack.sql(f"select count(*) from {table}") == [(0,)], within_s=3)
+
+
+def test_when_redis_is_away_a_foreground_answer_is_late_by_a_second_not_lost(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    answers: list[str] = []
+
+    def ask() -> None:
+        with stack.client() as client:
+            script = models.script(tokens=20, delay_s=0.1)
+            answers.append(client.responses.create(model="scripted", input=script).output_text)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: models.stats()["open"] == 1)
+    stack.kill("valkey")
+    asking.join(timeout=15)
+
+    assert len(answers[0].split()) == 20
+
+
+def test_a_client_that_lost_its_connection_asks_again_by_its_key_and_gets_the_same_response(
+    stack: Stack, models: ModelServer
+) -> None:
+    stack.up(FOLLOW_S="6")
+    script = models.script(tag="again", tokens=80, delay_s=0.1)
+    key = {"Idempotency-Key": "once"}
+    go_away(stack, script, after_s=4, **key)
+    with stack.client() as client:
+        response = client.responses.create(model="scripted", input=script, extra_headers=key)
+
+    assert response.status == "completed"
+    assert len(response.output_text.split()) == 80
+    assert len(models.stats("again")["by_tag"]["again"]) == 1
+
+
+def test_a_foreground_answer_survives_postgres_dropping_every_connection(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    answers: list[str] = []
+
+    def ask() -> None:
+        with stack.client() as client:
+            answers.append(client.responses.create(model="scripted", input=script).output_text)
+
+    script = models.script(tokens=80, delay_s=0.1)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: models.stats()["open"] == 1)
+    for _ in range(4):
+        stack.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        sent = models.stats()["by_tag"].popitem()[1][0]["tokens_sent"]
+        until(lambda sent=sent: models.stats()["by_tag"].popitem()[1][0]["tokens_sent"] >= sent + 15, within_s=5)
+    asking.join(timeout=20)
+
+    assert len(answers[0].split()) == 80

@@ -1,0 +1,283 @@
+"""Parts that die, hang or are away: every accepted response still ends, once and truthfully."""
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+
+import openai
+import psycopg
+import pytest
+
+from tests import invariants
+from tests.e2e.clients.test_background import ended
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+
+def test_all_end_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, models: ModelServer) -> None:
+    everything_killed(stack, models, running=15, waiting=15)
+
+
+def everything_killed(stack: Stack, models: ModelServer, *, running: int, waiting: int) -> dict[str, int]:
+    """Kill -9 worker, Valkey and sweeper while so many run and so many wait; what became of all."""
+    invariants.watch_ends(stack)
+    stack.up(WORKER_SLOTS=str(running))
+    with stack.client(max_retries=3) as client:
+        accepted = {
+            client.responses.create(
+                model="scripted",
+                input=models.script(tag=f"r{number}", tokens=60, delay_s=0.05, first_delay_s=number % 3),
+                background=True,
+            ).id
+            for number in range(running + waiting)
+        }
+        until(lambda: stack.sql("select count(*) from responses where status = 'in_progress'") == [(running,)])
+        until(lambda: models.stats()["open"] == running)
+
+        for part in ("worker", "valkey", "sweeper"):
+            stack.kill(part)
+        until(lambda: models.stats()["open"] == 0, within_s=5)
+        stack.up("valkey", "sweeper")
+        stack.start("worker", WORKER_SLOTS=str(running))
+
+        until(stack.all_ended, within_s=60)
+        for response_id in accepted:
+            response = client.responses.retrieve(response_id)
+            assert response.status == "completed", response.error
+            assert response.output_text == "".join(f"tok{number} " for number in range(60))
+    until(lambda: models.stats()["open"] == 0, within_s=5)
+    return invariants.check(stack, accepted)
+
+
+def test_a_response_of_which_nothing_was_shown_is_run_again_when_its_worker_is_killed(
+    stack: Stack, models: ModelServer
+) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client() as client:
+        script = models.script(tag="slow", first_delay_s=2, tokens=3)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: models.stats()["open"] == 1)
+        stack.kill("worker")
+        stack.start("worker")
+        final = ended(client, created.id, within_s=20)
+
+    assert final.status == "completed"
+    assert final.output_text == "tok0 tok1 tok2 "
+    assert stack.sql("select attempt, outcome from attempts order by attempt") == [(1, "lost"), (2, "completed")]
+    invariants.check(stack, {created.id})
+
+
+def test_a_response_that_kills_its_worker_every_time_fails_after_three(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    with stack.client() as client:
+        script = models.script(tag="poison", first_delay_s=30)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        for deaths in range(3):
+            until(lambda deaths=deaths: stack.sql("select attempt from responses") == [(deaths + 1,)], within_s=30)
+            stack.kill("worker")
+            stack.start("worker")
+        final = ended(client, created.id, within_s=20)
+
+    assert final.status == "failed"
+    assert final.error is not None
+    assert "lost 3 times" in final.error.message
+
+
+def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack, models: ModelServer) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client() as client:
+        script = models.script(tag="frozen", tokens=200, delay_s=0.05)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(created.id).output_text)
+        os.kill(stack.children["worker"].pid, signal.SIGSTOP)
+        stack.start("worker-2")
+        final = ended(client, created.id, within_s=40)
+        os.kill(stack.children["worker"].pid, signal.SIGCONT)
+
+        until(lambda: models.stats()["open"] == 0, within_s=5)
+        assert client.responses.retrieve(created.id) == final
+        other = client.responses.create(model="scripted", input="hello", background=True)
+        assert ended(client, other.id).status == "completed"
+
+    assert final.status == "completed"
+    assert final.output_text == "".join(f"tok{number} " for number in range(200))
+    invariants.check(stack, {created.id, other.id})
+
+
+def test_a_worker_that_is_stopped_hands_back_what_nobody_has_seen_yet(stack: Stack, models: ModelServer) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client() as client:
+        script = models.script(tag="early", first_delay_s=12, tokens=3)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: models.stats()["open"] == 1)
+        stack.start("worker-2")
+        stack.stop("worker")
+        final = ended(client, created.id, within_s=20)
+
+    assert final.status == "completed"
+    assert stack.sql("select outcome from attempts order by attempt") == [("handed_back",), ("completed",)]
+    assert stack.sql("select failures from responses") == [(0,)]
+    invariants.check(stack, {created.id})
+
+
+def test_a_worker_that_is_stopped_finishes_what_ends_within_the_grace_time(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    with stack.client() as client:
+        script = models.script(tokens=20, delay_s=0.05)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(created.id).output_text)
+        stack.stop("worker")
+
+        assert client.responses.retrieve(created.id).status == "completed"
+    assert stack.sql("select count(*) from workers") == [(0,)]
+
+
+def test_a_response_submitted_while_redis_is_down_is_accepted_and_runs_when_it_is_back(stack: Stack) -> None:
+    stack.up()
+    stack.kill("valkey")
+    with stack.client() as client:
+        created = client.responses.create(model="scripted", input="hello", background=True)
+        assert created.status == "queued"
+        assert client.responses.retrieve(created.id).status == "queued"
+        stack.start("valkey")
+
+        assert ended(client, created.id, within_s=20).status == "completed"
+
+
+def test_cancel_works_while_redis_is_down(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    with stack.client() as client:
+        script = models.script(tag="offline", tokens=1000, delay_s=0.05)
+        created = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(created.id).output_text)
+        stack.kill("valkey")
+
+        assert client.responses.cancel(created.id).status == "cancelled"
+        until(lambda: models.stats()["open"] == 0, within_s=2)
+
+
+def test_without_postgres_every_call_is_answered_503_with_retry_after_and_nothing_is_stored(
+    stack: Stack, postgres_url: str
+) -> None:
+    stack.up("valkey", "api")
+    name = stack.database_url.split("?")[0].rpartition("/")[2]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"alter database {name} allow_connections false")  # type: ignore[arg-type]
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+        with stack.client() as client:
+            for call in (
+                lambda: client.responses.create(model="scripted", input="hello", background=True),
+                lambda: client.responses.retrieve(f"resp_{'0' * 48}"),
+                lambda: client.responses.cancel(f"resp_{'0' * 48}"),
+            ):
+                with pytest.raises(openai.InternalServerError) as caught:
+                    call()
+                assert caught.value.status_code == 503
+                assert int(caught.value.response.headers["retry-after"]) >= 1
+                assert caught.value.code == "store_unavailable"
+        connection.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
+        with stack.client() as client:
+            created = until(lambda: _created(client), within_s=10)
+    assert stack.sql("select id from responses") == [(created,)]
+
+
+def _created(client: openai.OpenAI) -> str | None:
+    try:
+        return client.responses.create(model="scripted", input="hello", background=True).id
+    except openai.InternalServerError:
+        return None
+
+
+def test_flower_shows_a_response_under_its_own_id_and_lets_nobody_stop_anything(stack: Stack) -> None:
+    stack.up()
+    stack.start("flower")
+    with stack.client() as client:
+        created = client.responses.create(model="scripted", input="hello", background=True)
+        ended(client, created.id)
+    page = f"http://127.0.0.1:{stack.flower_port}/task/{created.id}"
+
+    def shown() -> str | None:
+        try:
+            with urllib.request.urlopen(page, timeout=5) as answer:
+                html = answer.read().decode()
+        except urllib.error.HTTPError:
+            return None
+        return html if "SUCCESS" in html else None
+
+    assert created.id in until(shown)
+    revoke = urllib.request.Request(
+        f"http://127.0.0.1:{stack.flower_port}/api/task/revoke/{created.id}", method="POST", data=b""
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(revoke, timeout=5)
+    assert caught.value.code in {401, 403, 405}
+    caught.value.close()
+
+
+def test_a_ring_lost_with_all_of_redis_is_repeated(stack: Stack, models: ModelServer) -> None:
+    stack.up("valkey", "api")
+    with stack.client() as client:
+        stack.sql(
+            "insert into workers (id, hostname, pid, lanes, slots, seen_at)"
+            " values ('ghost', 'h', 0, '{default}', 5, now() + interval '5 s')"
+        )
+        created = client.responses.create(model="scripted", input="hello", background=True)
+        assert stack.sql("select rung_at is not null from responses") == [(True,)]
+        stack.kill("valkey")
+        stack.up("valkey", "worker", "sweeper")
+
+        started = time.monotonic()
+        assert ended(client, created.id, within_s=20).status == "completed"
+        assert time.monotonic() - started < 10
+
+
+def test_logs_carry_response_and_attempt_as_key_and_value(stack: Stack) -> None:
+    stack.up()
+    with stack.client() as client:
+        created = client.responses.create(model="scripted", input="hello", background=True)
+        ended(client, created.id)
+    until(lambda: f"msg=ended response={created.id} attempt=1 status=completed" in stack.log("worker"))
+    assert json.dumps("hello") not in stack.log("worker")
+
+
+def test_runs_go_on_with_whole_logs_when_postgres_drops_every_connection_again_and_again(
+    stack: Stack, models: ModelServer
+) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client(max_retries=5) as client:
+        accepted = {
+            client.responses.create(
+                model="scripted", input=models.script(tag=f"p{number}", tokens=100, delay_s=0.04), background=True
+            ).id
+            for number in range(10)
+        }
+        until(lambda: models.stats()["open"] == 10)
+        drops = 0
+        while models.stats()["open"] == 10:
+            stack.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            drops += 1
+            until(lambda seen=models.stats()["by_tag"]["p0"][0]["tokens_sent"]: _further(models, seen), within_s=5)
+        until(stack.all_ended, within_s=30)
+
+        assert drops >= 5
+        assert {client.responses.retrieve(one).output_text for one in accepted} == {
+            "".join(f"tok{number} " for number in range(100))
+        }
+    assert invariants.check(stack, accepted) == {"completed": 10}
+
+
+def _further(models: ModelServer, tokens: int) -> bool:
+    """Whether the model server has sent eight tokens more, or all."""
+    run = models.stats("p0")["by_tag"]["p0"][0]
+    return run["ended"] is not None or run["tokens_sent"] >= tokens + 8

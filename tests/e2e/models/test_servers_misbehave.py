@@ -1,0 +1,171 @@
+"""Postgres, Redis and model servers that do not die but misbehave."""
+
+import os
+import signal
+import time
+
+import openai
+import psycopg
+import pytest
+import redis
+
+from core.dispatch.celery_app import celery_app
+from tests import invariants
+from tests.e2e.clients.test_background import ended
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+
+def start_runs(stack: Stack, client: openai.OpenAI, number: int, **script: object) -> set[str]:
+    """So many responses, running."""
+    text = stack.models.script(**({"tokens": 60, "delay_s": 0.1} | script))
+    accepted = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(number)}
+    until(lambda: stack.models.stats("none")["open"] == number)
+    return accepted
+
+
+def test_runs_go_on_through_a_redis_failover(stack: Stack) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
+        accepted = start_runs(stack, client, 5)
+        valkey.replicaof("127.0.0.1", "9")
+        until(lambda: "Connection to broker lost" in stack.log("worker"), within_s=5)
+        valkey.replicaof("NO", "ONE")
+        until(stack.all_ended, within_s=30)
+
+        assert stack.children["worker"].ended() is None
+        later = client.responses.create(model="scripted", input="hello", background=True)
+        assert ended(client, later.id).status == "completed"
+    assert invariants.check(stack, accepted | {later.id}) == {"completed": 6}
+
+
+def test_while_postgres_is_read_only_nothing_dies_and_afterwards_everything_goes_on(stack: Stack) -> None:
+    stack.up()
+    with stack.client() as client, psycopg.connect(stack.database_url, autocommit=True) as admin:
+        start_runs(stack, client, 3, tokens=30)
+        read_only(admin, "on")
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.responses.create(model="scripted", input="hello", background=True)
+        assert caught.value.status_code == 503
+        until(lambda: "cannot write events" in stack.log("worker"))
+        until(lambda: "cannot sweep" in stack.log("sweeper"))
+        read_only(admin, "off")
+        until(stack.all_ended, within_s=30)
+
+        assert [child.ended() for child in stack.children.values()] == [None] * 4
+        later = until(lambda: _accepted(client))
+        assert ended(client, later).status == "completed"
+
+
+def read_only(admin: psycopg.Connection, state: str) -> None:
+    """Make Postgres read-only, or not, for everybody but us."""
+    admin.execute("set default_transaction_read_only = off")
+    name = admin.info.dbname
+    admin.execute(f"alter database {name} set default_transaction_read_only = {state}")  # type: ignore[arg-type]
+    admin.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+
+
+def _accepted(client: openai.OpenAI) -> str | None:
+    try:
+        return client.responses.create(model="scripted", input="hello", background=True).id
+    except openai.InternalServerError:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "says"),
+    [
+        ({"status": 400, "message": "you said \x00"}, "invalid_prompt", "you said"),
+        ({"tokens": 3, "finish": "abort"}, "server_error", "gave up its answer"),
+    ],
+)
+def test_an_odd_error_of_the_model_server_ends_the_response_at_the_first_try(
+    stack: Stack, models: ModelServer, script: dict, code: str, says: str
+) -> None:
+    stack.up()
+    with stack.client() as client:
+        text = models.script(tag="odd", **script)
+        final = ended(client, client.responses.create(model="scripted", input=text, background=True).id)
+
+    assert final.status == "failed"
+    assert final.error is not None
+    assert final.error.code == code
+    assert says in final.error.message
+    assert len(models.stats("odd")["by_tag"]["odd"]) == 1
+
+
+def test_a_response_revoked_through_celery_while_it_waits_is_cancelled_and_blocks_nobody(
+    stack: Stack, models: ModelServer
+) -> None:
+    stack.up("valkey", "api", "sweeper")
+    stack.start("worker", WORKER_SLOTS="1")
+    control = celery_app(stack.valkey.url)
+    with stack.client() as client:
+        start_runs(stack, client, 1, tokens=20)
+        waiting = client.responses.create(model="scripted", input="hello", background=True)
+        control.control.revoke(waiting.id)
+        final = ended(client, waiting.id)
+        other = client.responses.create(model="scripted", input="hello", background=True)
+
+        assert final.status == "cancelled"
+        assert ended(client, other.id).status == "completed"
+    control.close()
+
+
+def test_a_response_revoked_through_celery_while_it_runs_is_cancelled(stack: Stack, models: ModelServer) -> None:
+    stack.up()
+    control = celery_app(stack.valkey.url)
+    with stack.client() as client:
+        (running,) = start_runs(stack, client, 1)
+        control.control.revoke(running, terminate=True)
+
+        assert ended(client, running).status == "cancelled"
+        until(lambda: models.stats()["open"] == 0, within_s=2)
+    control.close()
+
+
+def test_a_worker_that_is_stopped_while_redis_hangs_hands_back_in_time(stack: Stack) -> None:
+    invariants.watch_ends(stack)
+    stack.up()
+    with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
+        accepted = start_runs(stack, client, 5, first_delay_s=30, tokens=2)
+        pid = valkey.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            stack.children["worker"].ask_to_stop()
+            asked_at = time.monotonic()
+            until(lambda: stack.sql("select count(*) from responses where status = 'queued'") == [(5,)], within_s=8)
+            until(stack.children["worker"].ended, within_s=20)
+            assert time.monotonic() - asked_at < 20
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for response_id in accepted:
+            client.responses.cancel(response_id)
+    assert stack.sql("select distinct outcome from attempts") == [("handed_back",)]
+    assert invariants.check(stack, accepted) == {"cancelled": 5}
+
+
+def test_creates_are_answered_soon_while_redis_hangs(stack: Stack) -> None:
+    stack.up("valkey", "api")
+    stack.sql(
+        "insert into workers (id, hostname, pid, lanes, slots, seen_at)"
+        " values ('ghost', 'h', 0, '{default}', 500, now() + interval '60 s')"
+    )
+    with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
+        pid = valkey.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            slowest = 0.0
+            for _ in range(10):
+                asked_at = time.monotonic()
+                client.responses.create(model="scripted", input="hello", background=True)
+                slowest = max(slowest, time.monotonic() - asked_at)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert slowest < 5
+    assert stack.sql("select count(*) from responses") == [(10,)]

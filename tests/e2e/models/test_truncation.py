@@ -1,0 +1,102 @@
+"""Contexts that do not fit their model: cut or refused, with servers that count, that give numbers and that do not."""
+
+from typing import Any
+
+import openai
+import pytest
+from openai.types.responses import Response
+
+from tests.harness.stack import Stack
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+COUNTED: dict[str, dict[str, Any]] = {
+    "a server with vLLM's tokenizer": {"tokenizer": "vllm", "context_error": "no numbers"},
+    "a server with llama.cpp's tokenizer": {"tokenizer": "llama.cpp", "context_error": "no numbers"},
+    "a server with vLLM's numbers": {"context_error": "vllm"},
+    "a server with llama.cpp's numbers": {"context_error": "llama.cpp"},
+    "a server without numbers": {"context_error": "no numbers"},
+}
+
+
+def turn(number: int) -> list[dict[str, Any]]:
+    """A question of 20 words, a call with its output, and an answer of 20 words."""
+    call = {"call_id": f"call_{number}"}
+    return [
+        {"role": "user", "content": f"{number} " * 20},
+        {"type": "function_call", "name": "f", "arguments": "{}", **call},
+        {"type": "function_call_output", "output": "done", **call},
+        {"role": "assistant", "content": f"{number} " * 20},
+    ]
+
+
+def history(script: str) -> list[dict[str, Any]]:
+    turns = [item for number in range(10) for item in turn(number)]
+    return [{"role": "developer", "content": "Be brief."}, *turns, {"role": "user", "content": script}]
+
+
+def ended(client: openai.OpenAI, response_id: str) -> Response:
+    until(lambda: client.responses.retrieve(response_id).status not in {"queued", "in_progress"}, within_s=20)
+    return client.responses.retrieve(response_id)
+
+
+@pytest.mark.parametrize("server", COUNTED.values(), ids=COUNTED)
+def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: ModelServer, server: dict[str, Any]) -> None:
+    stack.up()  # a worker remembers what its servers can count with
+    script = models.script(tag="cut", text="Yes.", context=200, **server)
+    with stack.client() as client:
+        made = client.responses.create(
+            model="scripted", input=history(script), truncation="auto", background=True, max_output_tokens=16
+        )
+        response = ended(client, made.id)
+        listed = list(client.responses.input_items.list(made.id, limit=100, order="asc"))
+
+    assert (response.status, response.truncation, response.output_text) == ("completed", "auto", "Yes.")
+    assert len(listed) == 42  # what was sent is what is listed
+    messages = models.stats("cut")["by_tag"]["cut"][-1]["body"]["messages"]
+    assert messages[0]["content"] == "Be brief."
+    assert messages[-1]["content"] == script
+    assert messages[1]["role"] == "user"
+    calls = [call["id"] for message in messages for call in message.get("tool_calls") or ()]
+    assert calls == [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    shown = len(messages) - 2
+    if "no numbers" not in server["context_error"] or "tokenizer" in server:
+        assert calls == [f"call_{number}" for number in range(10 - len(calls), 10)]
+        assert 1 <= len(calls) <= 4
+    if "tokenizer" in server:
+        # The most that fits: the script, two words, 41 of each turn and 16 of an answer.
+        assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
+        assert len(models.stats("cut")["by_tag"]["cut"]) == 2
+    ((dropped,),) = stack.sql("select dropped from attempts where response_id = %s", made.id)
+    assert dropped == [item.id for item in listed[1 : 1 + 40 - 4 * len(calls)]]
+    assert shown == 4 * len(calls)
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("truncation", ["disabled", "auto"])
+def test_what_cannot_fit_fails_and_says_that_it_is_too_long(
+    calm: Stack, models: ModelServer, background: bool, truncation: str
+) -> None:
+    script = models.script(tag="long", text="Yes.", context=2, context_error="llama.cpp")
+    asked: dict[str, Any] = {"model": "scripted", "input": history(script), "truncation": truncation}
+    with calm.client() as client:
+        if background:
+            response = ended(client, client.responses.create(**asked, background=True).id)
+            assert response.status == "failed"
+            assert response.error is not None
+            assert response.error.code == "invalid_prompt"
+            assert response.error.type == "context_length_exceeded"
+            assert "exceeds the available context size" in response.error.message
+        else:
+            with pytest.raises(openai.BadRequestError) as refused:
+                client.responses.create(**asked)
+            assert refused.value.code == "context_length_exceeded"
+    tries = len(models.stats("long")["by_tag"]["long"])
+    assert tries == 1 if truncation == "disabled" else 2 <= tries <= 6
+
+
+def test_an_unknown_truncation_is_refused(calm: Stack) -> None:
+    with calm.client() as client, pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="scripted", input="hi", truncation="oldest")  # type: ignore[arg-type]
+
+    assert refused.value.param == "truncation"

@@ -1,0 +1,236 @@
+"""Backburner as real processes on the suite's servers, for tests that break them."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import openai
+import psycopg
+
+from core.bootstrap import open_core
+from core.settings import Settings
+from core.tenants import rights
+from local import ports, web
+from local.home import Home
+from local.processes.child import HURRIED_GRACE_S, Child, Part
+from local.servers.valkey import Valkey
+from tests import stream_checker
+from tests.harness.forked import ForkedChild
+from tests.harness.tcp_proxy import TcpProxy
+from tests.harness.waiting import until
+from tests.model_server import ModelServer
+
+ROOT = Path(__file__).resolve().parents[2]
+# Clocks that make a fault show, and heal, within seconds.
+CLOCKS = {
+    "LEASE_S": "3",
+    "RENEW_EVERY_S": "0.5",
+    "WORKER_SEEN_S": "3",
+    "CLAIM_WITHIN_S": "2",
+    "SWEEP_EVERY_S": "0.2",
+    "WAIT_BETWEEN_S": "1",
+    "WAIT_IN_SLOT_S": "1",
+    "DRAIN_S": "2",
+    "FOLLOW_S": "3",
+}
+
+
+LOGS_CHECKED = 200
+
+
+class Stack:
+    """The parts of one deployment; each is started, killed and restarted by name.
+
+    A name like `worker-2` is a second copy of `worker`.
+
+    Args:
+        proxied: which of the servers `postgres`, `valkey` and `models` the parts reach through a proxy; what the
+            tests themselves ask them goes straight.
+    """
+
+    def __init__(
+        self, home: Path, database_url: str, config: Path, models: ModelServer, *, proxied: Collection[str] = ()
+    ) -> None:
+        self.home = Home.at(home)
+        self.database_url = database_url
+        self.models = models
+        self.port = ports.free()
+        self.port_2 = ports.free()  # of `api-2`
+        self.flower_port = ports.free()
+        self.valkey = Valkey(self.home)
+        self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
+        with open_core(self.settings) as core:
+            self.key = core.keys.create(rights.ALL)
+        self.children: dict[str, Child] = {}
+        self._asking = threading.Lock()
+        self._connection: psycopg.Connection | None = None  # of `sql`, which is called many times a second
+        urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
+        self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
+        urls |= {name: proxy.url for name, proxy in self.proxies.items()}
+        if "models" in self.proxies:
+            direct, config = config, self.home.path / "proxied.toml"
+            config.write_text(direct.read_text().replace(models.base_url, urls["models"]))
+        self._env = {
+            "BACKBURNER_HOME": str(home),
+            "BACKBURNER_DATABASE_URL": urls["postgres"],
+            "BACKBURNER_REDIS_URL": urls["valkey"],
+            "BACKBURNER_CONFIG": str(config),
+            "BACKBURNER_PORT": str(self.port),
+            "BACKBURNER_FLOWER_PORT": str(self.flower_port),
+            **{f"BACKBURNER_{name}": value for name, value in CLOCKS.items()},
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        self.close()
+        try:
+            if failure is None:
+                self.check_logs()
+        finally:
+            self._hang_up()
+
+    def close(self) -> None:
+        """Stop every part: all are asked at once, and one that has not ended a second later is killed."""
+        for child in self.children.values():
+            child.ask_to_stop()
+        with contextlib.suppress(AssertionError):
+            until(lambda: all(child.ended() for child in self.children.values()), within_s=HURRIED_GRACE_S)
+        for child in self.children.values():
+            if child.ended() is None:
+                child._kill_group()
+                until(child.ended, within_s=5)
+        for proxy in self.proxies.values():
+            proxy.close()
+        self._hang_up()
+
+    def check_logs(self) -> None:
+        """Assert that the log of each response that ended, or of the last of very many, is a legal stream."""
+        for response_id, document, pruned in self.sql(
+            "select id, document, events_n from responses where finished_at is not null"
+            " order by finished_at desc limit %s",
+            LOGS_CHECKED,
+        ):
+            if pruned is None:
+                stream_checker.check(self.log_of(response_id), json.loads(document))
+
+    def log_of(self, response_id: str) -> list[stream_checker.Event]:
+        """The events of a response."""
+        rows = self.sql("select data from response_events where response_id = %s order by first_seq", response_id)
+        return [json.loads(line) for row in rows for line in row[0].split("\n")]
+
+    def up(self, *names: str, **settings: str) -> "Stack":
+        """Start Valkey, API, worker and sweeper, or the named parts, with settings by upper-case name.
+
+        Valkey comes first, since a worker that finds no broker waits two seconds before it tries again. The other
+        parts start at the same time, and are ready when this returns.
+        """
+        names = names or ("valkey", "api", "worker", "sweeper")
+        if "valkey" in names:
+            self.start("valkey")
+        started = [self.launch(name, **settings) for name in names if name != "valkey"]
+        for child in started:
+            child.wait_until_ready()
+        return self
+
+    def start(self, name: str, **settings: str) -> Child:
+        """Start a part and wait until it is ready."""
+        child = self.launch(name, **settings)
+        child.wait_until_ready()
+        return child
+
+    def launch(self, name: str, *, env: Mapping[str, str] | None = None, **settings: str) -> Child:
+        """Start a part, without waiting for it; `env` are variables that are no settings, such as the loader's."""
+        part = self._part(name, env or {}, settings)
+        forks = part.argv[0] == sys.executable and not env
+        child = self.children[name] = (ForkedChild if forks else Child)(part, self.home)
+        return child
+
+    def _part(self, name: str, env: Mapping[str, str], settings: dict[str, str]) -> Part:
+        if name == "valkey":
+            return self.valkey.prepare()
+        command = name.partition("-")[0]
+        ready = {
+            "api": lambda _: web.status(f"http://127.0.0.1:{self._port(name)}/healthz") == 200,
+            "worker": lambda pid: bool(self.sql("select 1 from workers where pid = %s", pid)),
+            "flower": lambda _: web.status(f"http://127.0.0.1:{self.flower_port}/") == 200,
+        }.get(command, lambda _: True)
+        return Part(
+            name=name,
+            argv=[sys.executable, "-m", "cli.main", command],
+            ready=ready,
+            env=self._env
+            | {"BACKBURNER_PORT": str(self._port(name))}
+            | {f"BACKBURNER_{key}": value for key, value in settings.items()}
+            | dict(env),
+            cwd=ROOT,
+            grace_s=20,
+            ready_within_s=30,
+        )
+
+    def _port(self, name: str) -> int:
+        return self.port_2 if name == "api-2" else self.port
+
+    def kill(self, name: str) -> None:
+        """kill -9 a part, and everything it started."""
+        child = self.children.pop(name)
+        child._kill_group()
+        until(child.ended, within_s=5)
+
+    def stop(self, name: str) -> None:
+        """Stop a part as a supervisor would."""
+        child = self.children.pop(name)
+        child.ask_to_stop()
+        child.wait_until_stopped()
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP a part, and everything it started."""
+        os.killpg(self.children[name].pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen part go on."""
+        os.killpg(self.children[name].pid, signal.SIGCONT)
+
+    def log(self, name: str) -> str:
+        return self.home.log_file(name).read_text()
+
+    @contextlib.contextmanager
+    def client(self, **options: Any) -> Iterator[openai.OpenAI]:
+        """The real client, pointed at this API."""
+        with openai.OpenAI(
+            base_url=f"http://127.0.0.1:{self.port}/v1", **{"api_key": self.key, "max_retries": 0, **options}
+        ) as client:
+            yield client
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What Postgres says."""
+        with self._asking:
+            reused = self._connection is not None
+            try:
+                return self._ask(query, parameters)
+            except psycopg.OperationalError:
+                if not reused or (self._connection and not self._connection.broken):
+                    raise
+                return self._ask(query, parameters)  # Postgres closed the connection after the last statement
+
+    def _ask(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.database_url, autocommit=True, prepare_threshold=None)
+        cursor = self._connection.execute(query, parameters or None)  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
+
+    def _hang_up(self) -> None:
+        with self._asking:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def all_ended(self) -> bool:
+        return self.sql("select count(*) from responses where finished_at is null") == [(0,)]

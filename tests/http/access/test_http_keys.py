@@ -1,0 +1,177 @@
+"""Who may call: nothing under /v1 without a good key, and nobody sees another project's responses."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.routing import Rule
+
+from tests.contract import ENDPOINTS
+from tests.http.http_api import GOOD, Api, error_of
+
+UNKNOWN = "resp_" + "0" * 48
+
+
+def under_v1(api: Api) -> Iterator[tuple[str, str]]:
+    """Every method and path under /v1 that the application knows."""
+    for rule in api.app.url_map.iter_rules():
+        if rule.rule.startswith("/v1"):
+            for method in rule.methods or ():
+                yield method, _example(rule)
+
+
+def _example(rule: Rule) -> str:
+    path = rule.rule
+    for name in rule.arguments:
+        path = path.replace(f"<{name}>", UNKNOWN).replace(f"<path:{name}>", "scripted")
+    assert "<" not in path, f"a kind of argument this test does not know: {path}"
+    return path
+
+
+def test_every_route_under_v1_refuses_without_a_key(api: Api) -> None:
+    routes = list(under_v1(api))
+    before = api.stored()
+
+    for method, path in routes:
+        answer = api.client.open(path, method=method, json=GOOD)
+        assert answer.status_code == 401, f"{method} {path}"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        if method != "HEAD":
+            error_of(answer, 401, "invalid_api_key")
+
+    assert {path for _, path in routes} >= {"/v1/responses", "/v1/models", f"/v1/responses/{UNKNOWN}/cancel"}
+    assert api.stored() == before
+
+
+def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: Api) -> None:
+    served = {
+        f"{method} {re.sub('<[^>]*>', '{id}', rule.rule)}"
+        for rule in api.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1")
+    }
+
+    assert served == {endpoint.name for endpoint in ENDPOINTS}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1", "/v1/", "/v1/nope", "/v1/responses/", "//v1/models", "/v1//models", "/v1/models/", "/v1/responses/a/b/c"],
+)
+def test_no_spelling_of_a_path_gets_past_the_key(api: Api, path: str) -> None:
+    # The client would take a leading `//` for a host's name.
+    error_of(api.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    "path", ["/./v1/models", "/V1/models", "/v1models", "/v1;x/models", "/x/../v1/models", "/ /v1/models"]
+)
+def test_what_only_looks_like_v1_leads_nowhere(api: Api, path: str) -> None:
+    error_of(api.client.get("/", environ_overrides={"PATH_INFO": path}), 404, None)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_needs_no_key(api: Api, path: str) -> None:
+    answer = api.client.get(path)
+
+    assert answer.status_code == 200
+    assert answer.get_json()["status"] == "ok"
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer     ",
+        "Bearer unknown",
+        "Bearer sk-bb-" + "A" * 43,
+        "Bearer sk-bb-\0",
+        "Bearer é",
+        "Bearer \x80\xff",
+        "Bearer " + "a" * 100_000,
+        "Basic {key}",
+        "Token {key}",
+        "{key}",
+        "Bearer{key}",
+        "Bearer: {key}",
+        "Bearer {key}x",
+        "Bearer {key} {key}",
+        "Bearer {KEY}",
+    ],
+)
+def test_a_key_that_is_bad_or_badly_sent_is_refused(api: Api, header: str) -> None:
+    before = api.stored()
+    sent = header.replace("{key}", api.key).replace("{KEY}", api.key.upper())
+
+    says = error_of(
+        api.client.post("/v1/responses", json=GOOD, headers={"Authorization": sent}), 401, "invalid_api_key"
+    )
+
+    assert api.key not in says
+    assert api.stored() == before
+
+
+@pytest.mark.parametrize("header", ["Bearer {key}", "bearer {key}", "BEARER  {key} "])
+def test_a_good_key_is_known_however_its_scheme_is_written(api: Api, header: str) -> None:
+    sent = header.replace("{key}", api.key)
+
+    assert api.client.get("/v1/models", headers={"Authorization": sent}).status_code == 200
+
+
+def test_a_revoked_key_is_refused_at_its_next_request(api: Api) -> None:
+    key = api.core.keys.create()
+    assert api.create(key=key).status_code == 200
+    (listed,) = [listed for listed in api.core.keys.listed() if listed.hint == key[-4:]]
+
+    api.core.keys.revoke(listed.id)
+
+    before = api.stored()
+    error_of(api.create(key=key), 401, "invalid_api_key")
+    assert api.stored() == before
+
+
+def test_keys_of_one_project_share_its_responses(api: Api) -> None:
+    created = api.created()
+
+    assert api.get(created["id"], key=api.core.keys.create()).get_json() == created
+
+
+def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(api: Api, other: str) -> None:
+    response_id = api.created()["id"]
+
+    for ask in (api.get, api.cancel, api.delete, api.items):
+        foreign, unknown = ask(response_id, key=other), ask(UNKNOWN, key=other)
+        assert error_of(foreign, 404, None, "response_id") == f"Response with id '{response_id}' not found."
+        assert foreign.text.replace(response_id, UNKNOWN) == unknown.text
+        assert set(foreign.headers.keys()) == set(unknown.headers.keys())
+
+    assert api.get(response_id).get_json()["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "x",
+        "resp_",
+        "%00",
+        "resp_%00" + "0" * 47,
+        "resp_" + "0" * 48 + "%00",
+        "resp_" + "0" * 48 + "%0a",
+        "resp_" + "g" * 48,
+        "RESP_" + "0" * 48,
+        "%ff%fe",
+        "%ed%a0%80",
+        "%F0%9F%98%80",
+        "' or 1=1 --",
+        "%25s",
+        "x" * 5000,
+    ],
+)
+def test_an_id_that_cannot_be_one_is_not_found(api: Api, written: str) -> None:
+    for ask in (api.get, api.cancel, api.delete, api.items):
+        says = error_of(ask(written), 404, None, "response_id")
+        assert says.startswith("Response with id '")
+        assert says.endswith("' not found.")

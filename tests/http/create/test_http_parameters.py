@@ -1,0 +1,146 @@
+"""Every parameter of a create: what it takes, and how each wrong value is refused. The tables are in tests/contract."""
+
+import json
+from typing import Any
+
+import pytest
+
+from core.context import context
+from core.wire.request import CreateResponse
+from tests import contract
+from tests.contract import SENT, UNSAID, Good, Wrong
+from tests.http.http_api import GOOD, KEYS, Api, checked, error_of
+
+WRONG = {case: (name, wrong) for case, name, wrong in contract.wrong()}
+RIGHT = {case: (name, good) for case, name, good in contract.good()}
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(api: Api, name: str, wrong: Wrong) -> None:
+    before = api.stored()
+
+    error_of(api.create(**wrong.beside, **{name: wrong.value}), 400, wrong.code, wrong.param or name)
+
+    assert api.stored() == before
+
+
+def open_responses_knows(body: dict[str, Any]) -> bool:
+    """Whether Open Responses has types for a response's tools, its choice of them, its format and its effort."""
+    if body["text"]["format"]["type"] == "json_schema" or body["reasoning"]["effort"] in {"minimal", "max"}:
+        return False
+    choice = body["tool_choice"]
+    listed = [choice, *choice.get("tools", ())] if isinstance(choice, dict) else []
+    return {one["type"] for one in body["tools"] + listed} <= {"function", "allowed_tools"}
+
+
+@pytest.mark.parametrize(("name", "good"), RIGHT.values(), ids=RIGHT)
+def test_every_good_value_is_taken_echoed_and_found_again(api: Api, name: str, good: Good) -> None:
+    answer = api.create(**good.beside, **{name: good.value})
+
+    created = checked(answer, "queued", open_responses=open_responses_knows(answer.get_json()))
+    if good.echo is UNSAID:
+        assert name not in created
+    else:
+        assert created[name] == (good.value if good.echo is SENT else good.echo)
+    assert api.get(created["id"]).get_json() == created
+
+
+@pytest.mark.parametrize(("name", "good"), RIGHT.values(), ids=RIGHT)
+def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name: str, good: Good) -> None:
+    changes = {**good.beside, name: good.value}
+    created = api.created(**changes)
+
+    ((packed,),) = api.sql("select request from responses where id = %s", created["id"])
+    request, _ = context.unpack(packed)
+    assert request == CreateResponse.model_validate(GOOD | changes | {"input": None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"temperature": "hot"}, "Invalid type for 'temperature': expected a number, but got a string."),
+        ({"background": 1}, "Invalid type for 'background': expected a boolean, but got an integer."),
+        ({"input": 5}, "Invalid type for 'input': expected a string or an array, but got an integer."),
+        ({"input": [None]}, "Invalid type for 'input[0]': expected an object, but got null."),
+        ({"tools": {}}, "Invalid type for 'tools': expected an array, but got an object."),
+        ({"tool_choice": 5}, "Invalid type for 'tool_choice': expected a string or an object, but got an integer."),
+        ({"model": None}, "Missing required parameter: 'model'."),
+        ({"model": "nope"}, "The model 'nope' does not exist."),
+        ({"temperature": 3}, "Invalid 'temperature': 3 is more than 2.0."),
+        ({"top_p": -0.5}, "Invalid 'top_p': -0.5 is less than 0.0."),
+        ({"max_output_tokens": 1}, "Invalid 'max_output_tokens': 1 is less than 16."),
+        ({"input": []}, "Invalid 'input': it is empty; at least one item is needed."),
+        (
+            {"include": ["reasoning.encrypted_content"] * 21},
+            "Invalid 'include': it has more than the 20 items that are allowed.",
+        ),
+        ({"metadata": {"a": "v" * 600}}, "Invalid 'metadata.a': it has 600 characters; at most 512 are allowed."),
+        (
+            {"metadata": dict.fromkeys(map(str, range(20)), "")},
+            "Invalid 'metadata': it has 20 pairs; at most 16 are allowed.",
+        ),
+        (
+            {"input": [{"role": "nobody", "content": ""}]},
+            "Invalid value for 'input[0].role': \"nobody\"; expected 'user', 'assistant', 'system' or 'developer'.",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            (
+                "Invalid value for 'input[0].content[0].type': \"input_audio\"; "
+                "expected 'input_text', 'input_image', 'input_file', 'output_text' or 'refusal'."
+            ),
+        ),
+        (
+            {"input": [{"type": "x"}]},
+            "Invalid value for 'input[0].type': \"x\"; expected a type of item that there is.",
+        ),
+        ({"tools": [{"type": "function"}]}, "Missing required parameter: 'tools[0].name'."),
+        (
+            {"tools": [{"type": "function", "name": "a b"}]},
+            "Invalid value for 'tools[0].name': it must match ^[A-Za-z0-9_-]+$.",
+        ),
+        ({"moderation": {}}, "'moderation' is not supported."),
+        ({"store": False}, "background can only be used when `store` is true (background=true requires store=true)."),
+        (
+            {"tool_choice": {"type": "function", "name": "f"}},
+            "Tool choice 'f' not found in 'tools' parameter.",
+        ),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "call_1", "output": ""}]},
+            "No tool call found for function call output with call_id call_1.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_wrong_in_plain_words(api: Api, changes: dict[str, Any], says: str) -> None:
+    assert api.create(**changes).get_json()["error"]["message"] == says
+
+
+def test_every_parameter_may_be_null_but_the_model_and_the_input(api: Api) -> None:
+    names = {parameter.name for parameter in contract.PARAMETERS} - {"model", "input", "background"}
+
+    created = checked(api.create(**dict.fromkeys(names)), "queued")
+
+    defaults = api.created()
+    assert {name: created[name] for name in KEYS - {"id", "created_at"}} == {
+        name: defaults[name] for name in KEYS - {"id", "created_at"}
+    }
+
+
+def test_of_a_parameter_given_twice_the_last_counts(api: Api) -> None:
+    created = api.post(
+        b'{"model":"nope","temperature":9,"background":true,"input":"hi","model":"scripted","temperature":2}'
+    )
+
+    assert created.get_json()["model"] == "scripted"
+    assert created.get_json()["temperature"] == 2
+
+
+def test_a_wrong_tier_is_told_before_a_right_is_missed(api: Api) -> None:
+    error_of(api.create(service_tier="no-limit", temperature=9), 400, "decimal_above_max_value", "temperature")
+
+
+@pytest.mark.parametrize("key", ["a", "<text>", "input_text", "$ref"])
+def test_an_unknown_field_of_a_part_is_ignored(api: Api, key: str) -> None:
+    body = json.dumps(GOOD | {"input": [{"role": "user", "content": [{"type": "input_text", "text": "a", key: [1]}]}]})
+
+    assert api.post(body.encode()).status_code == 200

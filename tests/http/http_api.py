@@ -1,0 +1,186 @@
+"""The HTTP edge in a test's own process: requests in, answers out, and what they left in Postgres."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from openai.types.responses import Response
+from openresponses_types.types import ResponseResource
+from werkzeug.test import TestResponse
+
+from app import create_app
+from core import jsonio
+from core.bootstrap import Core
+from core.runs.attempts import Attempt
+from core.runs.ends import Outcome
+from core.tenants import rights
+from core.wire import response, transcript
+from tests.harness.engine import COMPLETED, claim
+from worker.models.protocol import TextDelta, ToolCall
+from worker.run.output import Answer
+from worker.run.run import Run
+
+MODELS = """
+[models.scripted]
+base_url = "http://127.0.0.1:9/v1"
+[models."meta/llama-3"]
+base_url = "http://127.0.0.1:9/v1"
+"""
+
+GOOD: dict[str, Any] = {"model": "scripted", "input": "hi", "background": True}
+
+# Words of ours, of libraries or of Python that no client should have to read.
+_INSIDE = ("pydantic", "psycopg", "werkzeug", "traceback", "dictionary", "nonetype", "instance of", "after validation")
+
+
+class Api:
+    """A client of the whole application over a real core."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.app = create_app(core)
+        self.client = self.app.test_client()
+        self.key = core.keys.create()
+        self.admin = core.keys.create(rights.ALL)
+        assert core.settings.database_url is not None
+        self._url = core.settings.database_url.get_secret_value()
+
+    def ask(self, method: str, path: str, *, key: str | None = None, **request: Any) -> TestResponse:
+        """One request, with the key of the project `default` unless another is given."""
+        headers = {"Authorization": f"Bearer {key or self.key}"} | request.pop("headers", {})
+        return self.client.open(path, method=method, headers=headers, **request)
+
+    def post(self, body: bytes, **request: Any) -> TestResponse:
+        """Create from these very bytes."""
+        return self.ask("POST", "/v1/responses", data=body, **{"content_type": "application/json", **request})
+
+    def create(self, *, key: str | None = None, headers: dict[str, str] | None = None, **changes: Any) -> TestResponse:
+        """Create from a good request with these changes."""
+        return self.post(json.dumps(GOOD | changes).encode(), key=key, headers=headers or {})
+
+    def created(self, **changes: Any) -> dict[str, Any]:
+        """The document of a create that must succeed."""
+        answer = self.create(**changes)
+        assert answer.status_code == 200, answer.text
+        return answer.get_json()
+
+    def ended(
+        self, text: str | None = "Hello", *calls: ToolCall, key: str | None = None, **changes: Any
+    ) -> dict[str, Any]:
+        """The document of a response that a worker has run to its end: this text, then these tool calls."""
+        response_id = self.created(key=key, **changes)["id"]
+        self.run(response_id, text, *calls)
+        return self.get(response_id, key=key).get_json()
+
+    def run(
+        self, response_id: str, text: str | None = "Hello", *calls: ToolCall, outcome: Outcome = COMPLETED
+    ) -> Attempt:
+        """Run a queued response as a worker would, to this end; what the worker was given."""
+        attempt = claim(self.core, response_id)
+        log = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
+        answer = Answer(log, self.core.seals)
+        log.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
+        if text is not None:
+            answer.add(TextDelta(text))
+        for call in calls:
+            answer.add(call)
+        assert self.core.attempts.end(attempt, outcome, log.freeze())
+        return attempt
+
+    def get(self, response_id: str, **request: Any) -> TestResponse:
+        return self.ask("GET", f"/v1/responses/{response_id}", **request)
+
+    def delete(self, response_id: str, **request: Any) -> TestResponse:
+        return self.ask("DELETE", f"/v1/responses/{response_id}", **request)
+
+    def items(self, response_id: str, *, key: str | None = None, **query: Any) -> TestResponse:
+        """The input items of a response; in the order of the context, unless the query says otherwise."""
+        query = {"order": "asc", "limit": 100} | query
+        return self.ask("GET", f"/v1/responses/{response_id}/input_items", key=key, query_string=query)
+
+    def listed(self, *, key: str | None = None, **query: Any) -> TestResponse:
+        return self.ask("GET", "/v1/responses", key=key, query_string=query)
+
+    def cancel(self, response_id: str, **request: Any) -> TestResponse:
+        return self.ask("POST", f"/v1/responses/{response_id}/cancel", **request)
+
+    def stored(self) -> tuple[Any, ...]:
+        """How many rows there are in every table that a create writes."""
+        counts = ", ".join(
+            f"(select count(*) from {table})"
+            for table in (
+                "responses",
+                "response_events",
+                "attempts",
+                "projects",
+                "items",
+                "idempotency_keys",
+                "prompts",
+                "api_keys",
+                "api_key_projects",
+            )
+        )
+        return self.sql(f"select {counts}")[0]
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What Postgres says."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+
+def error_of(
+    answer: TestResponse, status: int, code: str | None, param: str | None = None, kind: str = "invalid_request_error"
+) -> str:
+    """Assert that an answer is this error, in the contract's envelope and in words a person can use; its message."""
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/json"
+    assert answer.headers["x-request-id"].startswith("req_")
+    body = answer.get_json()
+    assert body.keys() == {"error"}
+    assert body["error"].keys() == {"message", "type", "param", "code"}
+    assert {name: body["error"][name] for name in ("type", "code", "param")} == {
+        "type": kind,
+        "code": code,
+        "param": param,
+    }
+    message = body["error"]["message"]
+    assert message.endswith(".")
+    assert len(message) < 400
+    assert not [word for word in _INSIDE if word in message.lower()], message
+    return str(message)
+
+
+def configuration(folder: Path) -> Path:
+    """A configuration file with two models that nobody will be asked for."""
+    path = folder / "backburner.toml"
+    path.write_text(MODELS)
+    return path
+
+
+# The contract's §4.1: what OpenAI sends of a queued object, which holds all that Open Responses requires.
+CONTRACT = """
+id object created_at status background completed_at error frequency_penalty incomplete_details instructions
+max_output_tokens max_tool_calls metadata model output parallel_tool_calls presence_penalty previous_response_id
+prompt_cache_key prompt_cache_retention reasoning safety_identifier service_tier store temperature text
+tool_choice tools top_logprobs top_p truncation usage user
+"""
+KEYS = frozenset(CONTRACT.split())
+
+
+def checked(answer: TestResponse, status: str, *, open_responses: bool = True) -> dict[str, Any]:
+    """The document of an answer, found good by both published schemas.
+
+    Args:
+        open_responses: whether Open Responses has everything that is in it; it knows functions, and no other tools.
+    """
+    assert answer.status_code == 200, answer.text
+    assert answer.mimetype == "application/json"
+    body = answer.get_json()
+    assert body.keys() - {"prompt_cache_options", "prompt"} == KEYS
+    assert body["status"] == status
+    Response.model_validate_json(answer.data, strict=True)
+    if open_responses:
+        ResponseResource.model_validate_json(answer.data, strict=True)
+    return body

@@ -1,0 +1,148 @@
+"""The OpenAPI document says what the server does, and /docs shows it without any other server."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from openresponses_types.types import ResponseResource
+
+from app import openapi
+from app.openapi import docs_page
+from core.wire.request import UNSUPPORTED, CreateResponse
+from tests.http.http_api import Api
+
+
+@pytest.fixture(scope="module")
+def document(api: Api) -> dict[str, Any]:
+    """The document as a stranger gets it."""
+    answer = api.client.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.mimetype == "application/json"
+    return answer.get_json()
+
+
+def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+
+def test_the_document_names_exactly_the_routes_that_there_are(api: Api, document: dict[str, Any]) -> None:
+    served = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in api.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == served
+
+
+def test_the_document_asks_for_a_key_where_the_server_does(api: Api, document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            answer = api.client.open(path, method=method.upper())
+            assert (answer.status_code == 401) == ("security" not in operation), path
+
+
+def test_no_words_of_ours_show_in_the_document(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+
+    assert not re.search(r"<\w+>|core__|pydantic|Source:|\\\\z", text)
+
+
+def test_every_schema_of_the_document_is_used_and_there(document: dict[str, Any]) -> None:
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+
+    assert referred == document["components"]["schemas"].keys()
+
+
+def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_said_to_be(
+    document: dict[str, Any],
+) -> None:
+    schema = document["components"]["schemas"]["CreateResponse"]
+
+    assert schema["properties"].keys() == CreateResponse.model_fields.keys() | UNSUPPORTED
+    assert "required" not in schema
+    assert "`prompt`" in schema["properties"]["model"]["description"]
+    refused = {name for name, part in schema["properties"].items() if "refused" in part.get("description", "")}
+    assert refused == UNSUPPORTED
+
+
+def test_the_documented_response_always_has_what_open_responses_requires(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["Response"]
+    required = {name for name, part in ResponseResource.model_fields.items() if part.is_required()}
+
+    assert required - set(schema["required"]) == set()
+    assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options", "prompt"}
+
+
+def test_a_created_response_has_no_key_that_is_not_documented(api: Api, document: dict[str, Any]) -> None:
+    template = {"input": "Say hello.", "model": "scripted"}
+    prompt = api.ask("POST", "/v1/prompts", json={"name": "documented", "template": template}).get_json()
+    created = api.created(prompt_cache_options={"mode": "implicit"}, prompt={"id": prompt["id"]})
+
+    schemas = document["components"]["schemas"]
+    assert created.keys() == schemas["Response"]["properties"].keys()
+    assert prompt.keys() == schemas["Prompt"]["properties"].keys()
+
+
+def test_the_document_says_where_events_are_streamed(document: dict[str, Any]) -> None:
+    streamed = {
+        (path, method)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "text/event-stream" in operation["responses"]["200"].get("content", {})
+    }
+    asked = {
+        part["name"]: part["schema"] for part in document["paths"]["/v1/responses/{response_id}"]["get"]["parameters"]
+    }
+
+    assert streamed == {("/v1/responses", "post"), ("/v1/responses/{response_id}", "get")}
+    assert [asked[name]["type"] for name in ("stream", "starting_after", "include_obfuscation")] == [
+        "boolean",
+        "integer",
+        "boolean",
+    ]
+
+
+def test_the_docs_page_loads_the_document_and_nothing_from_elsewhere(api: Api) -> None:
+    page = api.client.get("/docs")
+    script = api.client.get(f"/docs/{docs_page.START}")
+
+    assert page.status_code == 200
+    assert page.mimetype == "text/html"
+    assert 'data-document="/openapi.json"' in page.text
+    assert "//" not in page.text + script.text
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    style = api.client.get("/docs/swagger-ui.css").text
+    assert {url[:5] for url in re.findall(r"url\([\"']?([^)\"']+)", style)} == {"data:"}
+    assert "@import" not in style
+
+
+def test_everything_the_docs_page_refers_to_is_served_with_its_type_and_may_be_kept(api: Api) -> None:
+    page = api.client.get("/docs").text
+    found = re.findall(r'(?:src|href)="([^"]+)"', page)
+
+    assert {path.removeprefix("/docs/") for path in found} == docs_page.ASSETS.keys()
+    for path in found:
+        answer = api.client.get(path)
+        assert answer.status_code == 200
+        assert answer.mimetype == docs_page.ASSETS[path.removeprefix("/docs/")]
+        assert answer.content_length
+        assert answer.cache_control.max_age
+        again = api.client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["../auth.py", "..%2fflask_swagger_ui.py", "LICENSE", "swagger-ui.js", "%00"])
+def test_no_other_file_is_served(api: Api, name: str) -> None:
+    answer = api.client.get(f"/docs/{name}")
+
+    assert answer.status_code == 404
+    assert answer.get_json().keys() == {"error"}
+
+
+def test_the_document_is_made_for_this_version() -> None:
+    from core.version import VERSION
+
+    assert openapi.document()["info"]["version"] == VERSION

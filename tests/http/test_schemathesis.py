@@ -1,0 +1,75 @@
+"""Every operation of the OpenAPI document, with the bounds of each parameter and requests of chance."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import schemathesis
+
+from core import ids
+from core.runs.ends import Outcome, failed
+from core.wire.status import Status
+from tests import fuzz
+from tests.harness.engine import COMPLETED, claim, opening, worker
+from tests.http.http_api import Api
+
+EXAMPLES = 10
+OUTCOMES = {
+    "completed": COMPLETED,
+    "incomplete": Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens"),
+    "failed": failed("server_error", "The model server was silent for too long."),
+}
+
+
+def made(api: Api, status: str) -> str:
+    """The ID of a new response with a status."""
+    worker(api.core, slots=10_000)  # seen anew, and with room: else it would get nothing
+    response_id = str(api.created()["id"])
+    if status == "cancelled":
+        api.cancel(response_id)
+    elif status != "queued":
+        attempt = claim(api.core, response_id)
+        if status == "in_progress":
+            api.core.attempts.record([opening(attempt)])
+        else:
+            api.core.attempts.end(attempt, OUTCOMES[status], opening(attempt))
+    assert api.get(response_id).get_json()["status"] == status
+    return response_id
+
+
+def made_prompt(api: Api) -> str:
+    """The ID of a new prompt."""
+    body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
+    return str(api.ask("POST", "/v1/prompts", json=body).get_json()["id"])
+
+
+def made_key(api: Api) -> tuple[str, str]:
+    """The IDs of the project `default` and of a new key of it."""
+    project_id = api.core.keys.project("default")
+    made = api.ask("POST", f"/v1/projects/{project_id}/api_keys", json={}, key=api.admin)
+    return project_id, str(made.get_json()["id"])
+
+
+def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api) -> None:
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app, config=fuzz.config(api.admin, examples=EXAMPLES))
+    targets = fuzz.Targets(partial(made, api), partial(made_prompt, api), partial(made_key, api), foreground=False)
+    report = fuzz.run(schema, targets)
+
+    print(report)
+    assert report.failures == {}
+    assert report.total > 300
+    for label, statuses in report.cases.items():
+        assert statuses.keys() & {200, 304}, label
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "status"),
+    [
+        ("tool_choice", {"type": {}}, 400),
+        ("tool_choice", {"type": "allowed_tools", "mode": "auto", "tools": [{"type": []}]}, 400),
+        ("text", {"format": {"type": "json_object"}}, 200),
+        ("input", [{"role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}], 200),
+    ],
+)
+def test_what_was_found_so_stays_mended(api: Api, parameter: str, value: Any, status: int) -> None:
+    assert api.create(**{parameter: value}).status_code == status

@@ -1,0 +1,90 @@
+"""Creates that come at the same time are written together, and each is told what came of its own."""
+
+import time
+
+import psycopg
+import pytest
+import redis
+
+from core import errors, ids
+from core.bootstrap import Core
+from core.config.tiers import Tier
+from core.dispatch.celery_message import queue_key
+from core.quota.admission import Grant
+from core.quota.tier_request import Wish
+from core.responses.create import _Order
+from core.settings import Settings
+from core.wire.request import CreateResponse
+from tests.harness.engine import caller, claim, submit, worker
+from tests.runs.test_engine import at_once, sql
+
+RUNG = "select id from responses where rung_at is not null and status = 'queued'"
+
+
+@pytest.fixture
+def rows(core: Core) -> list[dict]:
+    """The rows of three creates, none of which is written."""
+    who = caller(core)
+    request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
+    orders = [
+        _Order(who, request, None, Wish(Tier.DEFAULT), Grant(Tier.DEFAULT), alone, ids.new("resp"), int(time.time()))
+        for alone in [core.creation._alone(who, request) for _ in range(3)]
+    ]
+    return [row for order in orders if (row := core.creation._plain_row(order)) is not None]
+
+
+def test_of_creates_at_the_same_time_as_many_are_rung_as_there_are_slots(core: Core, settings: Settings) -> None:
+    worker(core, slots=5)
+    who = caller(core)
+
+    ids = at_once(*[lambda: submit(core, who)] * 32)
+
+    assert sql(settings, "select count(*) from responses where status = 'queued'") == [(32,)]
+    rung = {row[0] for row in sql(settings, RUNG)}
+    assert len(rung) == 5
+    assert rung <= set(ids)
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
+        assert valkey.llen(queue_key("default")) == 5
+    for one in rung:
+        claim(core, one)
+
+
+def test_a_row_that_postgres_does_not_take_fails_alone(core: Core, settings: Settings, rows: list[dict]) -> None:
+    rows[1]["document"] = "\0"
+
+    first, bad, last = core.creation._accepting._write_all(rows)
+
+    assert (first, last) == (False, False)
+    assert isinstance(bad, psycopg.DataError)
+    written = sql(settings, "select id from responses order by created_at, id")
+    assert {row[0] for row in written} == {rows[0]["id"], rows[2]["id"]}
+
+
+def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
+    core: Core, settings: Settings, rows: list[dict]
+) -> None:
+    accepting = core.creation._accepting
+    assert accepting.accept(rows[1])
+
+    assert list(accepting._write_all(rows)) == [False, None, False]
+    assert sql(settings, "select count(*) from responses") == [(3,)]
+    assert sql(settings, "select count(*) from response_events") == [(3,)]
+
+
+def test_all_who_ask_while_postgres_is_away_are_told_so(core: Core, rows: list[dict]) -> None:
+    core.creation._database.close()
+
+    outcomes = core.creation._accepting._write_all(rows)
+
+    assert all(isinstance(one, errors.StoreUnavailable) for one in outcomes)
+
+
+def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
+    core: Core, settings: Settings, rows: list[dict]
+) -> None:
+    worker(core, slots=5)
+    mine = [row | {"tier": "over-limit", "id": f"resp_{n:048}"} for n, row in enumerate(rows * 2)]
+
+    core.creation._accepting._write_all(mine)
+
+    assert len(sql(settings, RUNG)) == 4

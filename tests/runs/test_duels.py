@@ -1,0 +1,36 @@
+"""A transaction of several statements, and another session's call at each place between two of them."""
+
+import pytest
+
+from tests.runs.test_interleavings import play, world
+from tests.runs.test_state_machine import World
+
+__all__ = ["world"]
+
+# How far a response is, the call that is interrupted, and the one that comes in between.
+DUELS = [
+    ("running, with output", "end", "record"),
+    ("running, with output", "cancel", "record"),
+    ("running, with output", "cancel", "end"),
+    ("running, with output", "hand_back", "record"),
+    ("running, with output", "end", "renew"),
+    ("rung", "cancel", "claim"),
+    ("ended", "delete", "cancel"),
+    ("lease over", "sweep", "renew"),
+    ("lease over", "sweep", "record"),
+    ("lease over", "sweep", "end"),
+    ("lease over for the last time", "sweep", "renew"),
+    ("run over", "sweep", "hand_back"),
+    ("run over", "sweep", "renew"),
+    ("overdue before it ran", "sweep", "claim"),
+    ("rung long ago", "sweep", "claim"),
+]
+PLACES = 8  # of a sweeper's round, as many as it takes it to deal with what has expired
+
+
+@pytest.mark.parametrize(("before", "long", "short"), DUELS, ids=[" / ".join(duel) for duel in DUELS])
+def test_a_call_between_any_two_statements_of_another_is_as_if_before_or_after_it(
+    world: World, before: str, long: str, short: str
+) -> None:
+    for place in range(PLACES):
+        play(world, (before, "waiting"), [[(long, [0], False)], [(short, [0], False)]], [0] * place + [1] * 20)

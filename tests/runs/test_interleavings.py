@@ -1,0 +1,400 @@
+"""Transactions of several sessions, interleaved statement by statement: some order of the calls explains the result."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core import bootstrap, errors
+from core.bootstrap import Core
+from core.runs import runs_sql
+from core.runs.attempts import HandBack, Kept
+from tests.conftest import new_database
+from tests.harness.engine import COMPLETED, batch, submit
+from tests.runs.lives import Life
+from tests.runs.stepping import Session, SteppedDatabase, interleave
+from tests.runs.test_state_machine import Held, World, world_of
+
+# Where a response may be when the sessions begin, and what was done to it for that: it was claimed (c), written (w),
+# time passed (>), it was lost (l), rung again (r), put back to waiting (q) or cancelled (x).
+BEFORE = {
+    "waiting": "q",
+    "rung": "",
+    "rung long ago": ">>",
+    "running": "c",
+    "running, with output": "cw",
+    "lease over": "cw>>>",
+    "lease over for the last time": "clrclrcw>>>",
+    "run over": "cw>>>>>>>",
+    "second attempt waits": "cwl",
+    "second attempt is rung for": "cwlr",
+    "second attempt": "cwlrc",
+    "second attempt, lease over": "cwlrcw>>>",
+    "overdue before it ran": ">>>>>>>>",
+    "ended": "cwx",
+}
+
+# What may come of a call for one response: what it says of it, and what the response then is (None: gone).
+After = list[tuple[Any, Life | None]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call: as a process makes it, and as the model does it, in its parts that each are one transaction."""
+
+    name: str
+    real: Callable[[Core], dict[str, Any]]
+    parts: Sequence[Callable[[str, Life | None], After]]
+
+
+@pytest.fixture(scope="module")
+def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "Database", SteppedDatabase)
+        with world_of(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("steps")) as made:
+            yield made.world
+
+
+class Scene:
+    """Two responses and the attempts at them, somewhere in their lives, and the calls that may come now."""
+
+    def __init__(self, world: World, before: Sequence[str]) -> None:
+        self.world = world
+        self.who = world.who
+        self.lives: dict[str, Life] = {}
+        self.held: dict[str, list[Held]] = {}
+        world.witness.empty()
+        for name in before:
+            one = submit(world.api, self.who)
+            self.lives[one], self.held[one] = Life(background=True), []
+            for step in "r" + BEFORE[name]:
+                self._do(step, one, self.lives[one])
+        world.witness.check(self.lives)
+        self.frozen = {one: [held.frozen(1) for held in all_] for one, all_ in self.held.items()}
+
+    def _do(self, step: str, one: str, life: Life) -> None:
+        core = self.world.workers[0]
+        if step == "q":
+            self.world.witness.wait(one)
+            life.rung = False
+        elif step == "r":
+            self.world.witness.ring(one)
+            life.be_rung()
+        elif step == "c":
+            attempt = core.attempts.claim(one, "w1")
+            assert attempt is not None
+            assert life.claim()
+            self.held[one].append(Held(attempt, core))
+        elif step == "w":
+            written = self.held[one][-1].frozen(1)
+            assert core.attempts.record([written]).done
+            self.held[one][-1].wrote(written)
+            life.record(written.attempt, written.first_seq, len(written.lines))
+        elif step == "l":
+            for _ in range(3):
+                self._do(">", one, life)
+            with self.world.sweeper.sweep._database.connection() as connection:
+                assert runs_sql.requeue(connection, one, life.attempt, outcome="lost", cause="lost", delay_s=0)
+            life.back(life.attempt, "lost")
+        elif step == ">":
+            self.world.witness.move_clocks(one)
+            life.older()
+        else:
+            self.world.api.responses.cancel(self.who, one)
+            life.end("cancelled")
+
+    def call(self, name: str, picks: Sequence[int], late: bool) -> Call:
+        """A call about one of the responses or both; of an attempt, the latest or an older one."""
+        ids = [list(self.lives)[pick] for pick in picks]
+        which = 0 if late else -1
+        makes: Callable[..., Call] = getattr(self, f"_{name}")
+        return makes(ids, which)
+
+    def _held(self, ids: Sequence[str]) -> list[str]:
+        return [one for one in ids if self.held[one]]
+
+    def _record(self, ids: Sequence[str], which: int) -> Call:
+        batches = {one: self.frozen[one][which] for one in self._held(ids)}
+
+        def real(core: Core) -> dict[str, str]:
+            try:
+                return _said(core.attempts.record(list(batches.values())), batches)
+            except errors.StoreUnavailable as error:
+                assert "written already" in str(error)
+                return dict.fromkeys(batches, "unknown")
+
+        def model(one: str, life: Life | None) -> After:
+            if one not in batches or life is None:
+                return [("lost", life)]
+            after = life.copy()
+            written = batches[one]
+            said = after.record(written.attempt, written.first_seq, len(written.lines))
+            # Somebody may have it locked just now; and of one batch that is there already, all are refused.
+            return [(said, after), *([("held", life)] if said != "lost" else []), ("unknown", life)]
+
+        return Call("record", real, [model])
+
+    def _renew(self, ids: Sequence[str], which: int) -> Call:
+        fences = {one: self.held[one][which].fence for one in self._held(ids)}
+
+        def model(one: str, life: Life | None) -> After:
+            if one not in fences or life is None:
+                return [("lost", life)]
+            after = life.copy()
+            said = after.renew(fences[one][1])
+            return [(said, after), *([("held", life)] if said == "done" else [])]
+
+        return Call("renew", lambda core: _said(core.attempts.renew(list(fences.values())), fences), [model])
+
+    def _end(self, ids: Sequence[str], which: int) -> Call:
+        held = {one: self.held[one][which] for one in self._held(ids)[:1]}
+
+        def real(core: Core) -> dict[str, bool]:
+            return {
+                one: core.attempts.end(own.attempt, COMPLETED, batch(own.attempt, [], own.next_seq))
+                for one, own in held.items()
+            }
+
+        def model(one: str, life: Life | None) -> After:
+            after = life and life.copy()
+            done = bool(after and one in held and after.end("completed", held[one].attempt.number))
+            return [(done, after)]
+
+        return Call("end", real, [model])
+
+    def _end_together(self, ids: Sequence[str], which: int) -> Call:
+        held = {one: self.held[one][which] for one in self._held(ids)}
+        asked = [(one.attempt, COMPLETED, batch(one.attempt, [], one.next_seq)) for one in held.values()]
+
+        def real(core: Core) -> dict[str, bool]:
+            return dict.fromkeys(held, False) | dict.fromkeys(dict(core.attempts.end_together(asked)), True)
+
+        return Call("end together", real, [self._or_left(ids, False, lambda one: self._end([one], which))])
+
+    def _or_left(self, ids: Sequence[str], said: Any, call: Callable[[str], Call]) -> Callable[..., After]:
+        """As a call for each of them, of which any may say this and do nothing: it waits for nobody."""
+        return lambda one, life: [*(call(one).parts[0](one, life) if one in ids else []), (said, life)]
+
+    def _hand_back(self, ids: Sequence[str], which: int) -> Call:
+        held = {one: self.held[one][which] for one in self._held(ids)[:1]}
+
+        def model(one: str, life: Life | None) -> After:
+            after = life and life.copy()
+            return [(bool(after and one in held and after.back(held[one].attempt.number, "waited")), after)]
+
+        def real(core: Core) -> dict[str, bool]:
+            return {
+                one: core.attempts.hand_back(own.attempt, HandBack("away", waited=True, away=True))
+                for one, own in held.items()
+            }
+
+        return Call("hand back", real, [model])
+
+    def _claim(self, ids: Sequence[str], _: int) -> Call:
+        def model(one: str, life: Life | None) -> After:
+            after = life and life.copy()
+            if one != ids[0] or after is None or not after.claim():
+                return [(None, life)]
+            return [((after.attempt, after.log), after)]
+
+        def real(core: Core) -> dict[str, Any]:
+            attempt = core.attempts.claim(ids[0], "w2")
+            return {ids[0]: attempt and (attempt.number, attempt.next_seq)}
+
+        return Call("claim", real, [model])
+
+    def _claim_together(self, ids: Sequence[str], which: int) -> Call:
+        def real(core: Core) -> dict[str, Any]:
+            return {one: (own.number, own.next_seq) for one, own in core.attempts.claim_together(ids, "w2").items()}
+
+        return Call("claim together", real, [self._or_left(ids, None, lambda one: self._claim([one], which))])
+
+    def _cancel(self, ids: Sequence[str], _: int) -> Call:
+        def model(one: str, life: Life | None) -> After:
+            if one != ids[0]:
+                return [(None, life)]
+            if life is None:
+                return [("gone", None)]
+            after = life.copy()
+            after.end("cancelled")
+            return [(after.status, after)]
+
+        def real(core: Core) -> dict[str, str]:
+            try:
+                return {ids[0]: json.loads(core.responses.cancel(self.who, ids[0]))["status"]}
+            except errors.NotFound:
+                return {ids[0]: "gone"}
+
+        return Call("cancel", real, [model])
+
+    def _delete(self, ids: Sequence[str], _: int) -> Call:
+        def model(one: str, life: Life | None) -> After:
+            if one != ids[0]:
+                return [(None, life)]
+            if life is None:
+                return [("gone", None), ("deleted", None)]
+            return [("deleted", None)] if life.ended else [("refused", life)]
+
+        def real(core: Core) -> dict[str, str]:
+            try:
+                core.responses.delete(self.who, ids[0])
+            except errors.NotFound:
+                return {ids[0]: "gone"}
+            except errors.InvalidRequest:
+                return {ids[0]: "refused"}
+            return {ids[0]: "deleted"}
+
+        return Call("delete", real, [model])
+
+    def _sweep(self, *_: object) -> Call:
+        def expire(_: str, life: Life | None) -> After:
+            after = life and life.copy()
+            if after is not None:
+                after.sweep()
+            return [(None, after), (None, life)]  # it leaves alone what somebody else has locked
+
+        def real(core: Core) -> dict[str, Any]:
+            core.sweep.run()
+            return {}
+
+        return Call("sweep", real, [expire, _dispatched])
+
+    def _dispatch(self, *_: object) -> Call:
+        def real(core: Core) -> dict[str, Any]:
+            core.dispatch.dispatch()
+            return {}
+
+        return Call("dispatch", real, [_dispatched])
+
+
+def _dispatched(_: str, life: Life | None) -> After:
+    """Whom dispatch chooses is its own affair; whom it may is not."""
+    if life is None or life.status != "queued" or life.rung:
+        return [(None, life)]
+    after = life.copy()
+    after.be_rung()
+    return [(None, after), (None, life)]
+
+
+def _said(kept: Kept, ids: Any) -> dict[str, str]:
+    return {one: "done" if one in kept.done else "held" if one in kept.held else "lost" for one in ids}
+
+
+Program = list[tuple[Callable[[str, Life | None], After], Any]]
+
+
+def explained(one: str, life: Life | None, programs: list[Program], last: Life | None) -> bool:
+    """Whether the transactions, one after the other in some order, say what was said and leave what is there."""
+    if not any(programs):
+        return _seen(life) == _seen(last)
+    for number, program in enumerate(programs):
+        if program:
+            (part, said), *rest = program
+            left = [*programs[:number], rest, *programs[number + 1 :]]
+            if any(explained(one, after, left, last) for told, after in part(one, life) if told == said):
+                return True
+    return False
+
+
+def _seen(life: Life | None) -> Any:
+    return life and (
+        life.status,
+        life.attempt,
+        life.failures,
+        life.waits,
+        life.rung,
+        life.outcomes,
+        life.ended or life.log,
+    )
+
+
+# How often each is drawn, of 26 times; and where the story is richest.
+CALLS = {
+    "record": 5,
+    "renew": 3,
+    "end": 2,
+    "end_together": 2,
+    "hand_back": 2,
+    "claim": 2,
+    "claim_together": 2,
+    "cancel": 3,
+    "delete": 1,
+    "sweep": 3,
+    "dispatch": 1,
+}
+RICH = [
+    "running, with output",
+    "lease over",
+    "lease over for the last time",
+    "run over",
+    "second attempt is rung for",
+    "overdue before it ran",
+]
+names = st.sampled_from([name for name, weight in CALLS.items() for _ in range(weight)])
+calls = st.tuples(names, st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]), st.booleans())
+long_ones = st.sampled_from(["end", "end_together", "hand_back", "cancel", "sweep", "sweep"])
+duels = st.tuples(*[st.tuples(some, st.just([0]), st.just(False)) for some in (long_ones, names)]).map(
+    lambda two: [[one] for one in two]
+)
+scenes = {
+    "before": st.tuples(st.sampled_from([*RICH, *RICH, *RICH, *BEFORE]), st.sampled_from(list(BEFORE))),
+    "programs": duels | st.lists(st.lists(calls, min_size=1, max_size=2), min_size=2, max_size=3),
+    "turns": st.lists(st.integers(0, 5), min_size=20, max_size=20),
+}
+
+
+def play(world: World, before: tuple[str, str], programs: list[list[Any]], turns: list[int]) -> None:
+    scene = Scene(world, before)
+    made = [[scene.call(*call) for call in program] for program in programs]
+    cores = (*world.workers, world.api)
+    sessions = [
+        Session(*[lambda call=call, core=core: call.real(core) for call in program])
+        for core, program in zip(cores, made, strict=False)
+    ]
+    interleave(sessions, turns, world.monitor)
+
+    for session in sessions:
+        for result in session.results:
+            assert isinstance(result, dict), result  # no deadlock, and nothing else that went wrong
+    left = world.witness.lives()
+    for one, life in scene.lives.items():
+        seen = [
+            [
+                (part, result.get(one, _nothing(call)) if part is call.parts[-1] else None)
+                for call, result in zip(program, session.results, strict=True)
+                for part in call.parts
+            ]
+            for program, session in zip(made, sessions, strict=True)
+        ]
+        assert explained(one, life, seen, left.get(one)), (life, left.get(one), [s.results for s in sessions])
+    world.witness.check(left)
+
+
+def _nothing(call: Call) -> Any:
+    """What a call says of a response that it is not about."""
+    return {"record": "lost", "renew": "lost", "end": False, "end together": False, "hand back": False}.get(call.name)
+
+
+def budget(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        derandomize=examples < 1000,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def test_sessions_interleaved_statement_by_statement_do_what_some_order_of_their_calls_does(world: World) -> None:
+    budget(120)(given(**scenes)(lambda **scene: play(world, **scene)))()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_thousands_of_such_interleavings(world: World) -> None:
+    budget(5000)(given(**scenes)(lambda **scene: play(world, **scene)))()

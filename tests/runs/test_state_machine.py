@@ -1,0 +1,358 @@
+"""The state machine against a small model of it: whatever is done, in whatever order, by whoever comes late."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from core import errors
+from core.bootstrap import Core, open_core
+from core.runs.attempts import Attempt, Batch, HandBack
+from core.runs.ends import Outcome, failed
+from core.settings import Settings
+from core.tenants.keys import Caller
+from core.wire import response, transcript
+from core.wire.status import Status
+from tests.conftest import new_database
+from tests.harness.engine import COMPLETED, batch, caller, opening, said, submit, worker
+from tests.runs import lives
+from tests.runs.lives import Life, Witness
+
+SLOTS, NARROW = 4, 2
+CONFIG = f"""
+[models.scripted]
+base_url = "http://127.0.0.1:9/v1"
+timeouts = {{ run = {lives.RUN_S} }}
+[models.narrow]
+base_url = "http://127.0.0.1:9/v1"
+timeouts = {{ run = {lives.RUN_S} }}
+concurrency = {NARROW}
+"""
+OUTCOMES = (
+    COMPLETED,
+    Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(1, 2, 0, 0)),
+    failed("server_error", "It broke."),
+)
+
+
+@dataclass
+class World:
+    """One database, and the processes that share it, each with sessions of its own."""
+
+    api: Core
+    sweeper: Core
+    workers: tuple[Core, Core]
+    witness: Witness
+    monitor: psycopg.Connection
+    who: Caller
+
+
+@pytest.fixture(scope="module")
+def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world_of(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("world")) as made:
+        yield made.world
+
+
+class world_of(ExitStack):  # noqa: N801  # used like a function
+    def __init__(self, url: str, valkey_url: str, home: Path) -> None:
+        super().__init__()
+        (home / "backburner.toml").write_text(CONFIG)
+        settings = Settings(
+            home=home,
+            database_url=url,
+            redis_url=valkey_url,
+            config=home / "backburner.toml",
+            key_cache_s=5,
+            lease_s=lives.LEASE_S,
+            worker_seen_s=86_400,
+            claim_within_s=lives.CLAIM_S,
+            queue_timeout_s=lives.QUEUE_S,
+            whole_timeout_s=lives.WHOLE_S,
+            follow_s=lives.FOLLOW_S,
+            max_failures=lives.MAX_FAILURES,
+        )
+        api, sweeper, one, two = [self.enter_context(open_core(settings)) for _ in range(4)]
+        looking = self.enter_context(psycopg.connect(url, autocommit=True))
+        looking.execute(lives.AUDIT)
+        worker(one, "w1", slots=SLOTS)
+        self.world = World(api, sweeper, (one, two), Witness(looking), looking, caller(api))
+
+
+class Held:
+    """An attempt as its worker knows it. It may be alive, dead or late: who holds the response, Postgres says."""
+
+    def __init__(self, attempt: Attempt, core: Core) -> None:
+        self.attempt = attempt
+        self.core = core
+        self.next_seq = attempt.next_seq
+        self.opened = attempt.shown
+
+    @property
+    def fence(self) -> tuple[str, int]:
+        return self.attempt.response_id, self.attempt.number
+
+    def frozen(self, words: int) -> Batch:
+        """The next events it has to write."""
+        if self.opened:
+            events = said("msg_1", 0, ["more "] * words)[2:]
+            return batch(self.attempt, events, self.next_seq)
+        opened = opening(self.attempt)
+        if self.attempt.announced:
+            events = [json.loads(line) for line in opened.lines[1:]]
+            return batch(self.attempt, events, self.next_seq)
+        return opened
+
+    def wrote(self, written: Batch) -> None:
+        self.next_seq, self.opened = written.next_seq, self.opened or bool(written.lines)
+
+
+# How often each is done, of 25 times.
+WEIGHTS = {
+    "post": 2,
+    "dispatch": 1,
+    "claim": 5,
+    "record": 4,
+    "record_without_an_answer": 2,
+    "renew": 1,
+    "end": 1,
+    "hand_back": 1,
+    "cancel": 1,
+    "delete": 1,
+    "sweep": 2,
+    "time_passes": 2,
+    "somebody_else_takes_over": 2,
+}
+WEIGHTED = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
+
+
+class Machine(RuleBasedStateMachine):
+    """Draws what happens next. An attempt that is drawn no more has crashed; one that is drawn late is a zombie."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.witness = world.witness
+        self.who = world.who
+        self.witness.empty()
+        self.lives: dict[str, Life] = {}
+        self.models: dict[str, str] = {}
+        self.held: list[Held] = []
+
+    def one(self, pick: int) -> str | None:
+        """One of the responses, counted from the latest."""
+        return list(self.lives)[-1 - pick % len(self.lives)] if self.lives else None
+
+    def attempt(self, pick: int) -> Held | None:
+        return self.held[-1 - pick % len(self.held)] if self.held else None
+
+    @initialize(posts=st.integers(1, 4), claims=st.integers(0, 4))
+    def begin(self, posts: int, claims: int) -> None:
+        for n in range(posts):
+            self.post(0, n)
+        for n in range(claims):
+            self.claim(n, n)
+
+    # One rule, and not one each: of those, hypothesis leaves some out of each example, and most stories need many.
+    @rule(what=st.sampled_from(WEIGHTED), pick=st.integers(0, 4), n=st.integers(0, 5))
+    def do(self, what: str, pick: int, n: int) -> None:
+        """Do one thing to one of the latest responses or attempts, in one of several ways."""
+        getattr(self, what)(pick, n)
+
+    def post(self, _: int, n: int) -> None:
+        background, model = n != 5, ("scripted", "narrow")[n % 2]
+        one = submit(self.world.api, self.who, background=background, model=model)
+        self.lives[one], self.models[one] = Life(background), model
+        self._see_rings()
+
+    def dispatch(self, *_: int) -> None:
+        self.world.sweeper.dispatch.dispatch()
+        self._see_rings()
+
+    def _see_rings(self) -> None:
+        """Take over who was rung for: whom dispatch chooses is its own affair, but whom it may is not."""
+        rung = self.witness.rung()
+        for one in rung:
+            assert self.lives[one].status == "queued"
+        for one, life in self.lives.items():
+            assert one in rung or not life.rung, "a ring was taken back too early"
+            if one in rung and not life.rung:
+                life.be_rung()
+
+    def claim(self, pick: int, n: int) -> None:
+        one = self.one(pick)
+        if one is None:
+            return
+        core = self.world.workers[n % 2]
+        # The slots are those of one worker: what runs on one that nobody sees takes none.
+        together = (pick + n) % 3 == 0
+        attempt = core.attempts.claim_together([one], "w1").get(one) if together else core.attempts.claim(one, "w1")
+        assert (attempt is not None) == self.lives[one].claim()
+        if attempt is not None:
+            assert attempt.next_seq == self.lives[one].log
+            self.held.append(Held(attempt, core))
+
+    def record(self, pick: int, n: int) -> None:
+        held = self.attempt(pick)
+        if held is None:
+            return
+        written = held.frozen(n + 1)
+        assert self._record(held, written) == self._expect(written)
+
+    def _record(self, held: Held, written: Batch) -> str:
+        kept = held.core.attempts.record([written])
+        if kept.done:
+            held.wrote(written)
+        assert not kept.held
+        return "done" if kept.done else "lost"
+
+    def _expect(self, written: Batch) -> str:
+        life = self.lives.get(written.response_id)
+        return life.record(written.attempt, written.first_seq, len(written.lines)) if life else "lost"
+
+    def record_without_an_answer(self, pick: int, n: int) -> None:
+        """A write whose answer is lost, on the way there or back; then the log is asked, and the same is sent again."""
+        held = self.attempt(pick)
+        if held is None:
+            return
+        written = held.frozen(1)
+        expected = self._expect(written)
+        arrived = n % 2 == 0
+        if arrived:
+            held.core.attempts.record([written])
+        there = held.core.attempts.recorded([written]) == [written]
+        assert there == (arrived and expected == "done") or expected == "lost"
+        if expected == "lost":
+            assert self._record(held, written) == "lost"
+        elif there:
+            with pytest.raises(errors.StoreUnavailable, match="written already"):
+                held.core.attempts.record([written])
+            held.wrote(written)
+        else:
+            assert self._record(held, written) == "done"
+
+    def renew(self, pick: int, _: int) -> None:
+        held = self.attempt(pick)
+        if held is None:
+            return
+        kept = held.core.attempts.renew([held.fence])
+        life = self.lives.get(held.fence[0])
+        assert ("done" if kept.done else "lost") == (life.renew(held.fence[1]) if life else "lost")
+        assert not kept.held
+
+    def end(self, pick: int, n: int) -> None:
+        held = self.attempt(pick)
+        if held is None:
+            return
+        outcome = OUTCOMES[n % 3]
+        tail = held.frozen(1) if n > 2 else batch(held.attempt, [], held.next_seq)
+        life = self.lives.get(held.fence[0])
+        expected = life.end(outcome.status, held.fence[1], len(tail.lines)) if life else False
+        if (pick + n) % 3 == 0:
+            ended = held.core.attempts.end_together([(held.attempt, outcome, tail)])
+            assert ended == ({held.fence} if expected else set())
+        else:
+            assert held.core.attempts.end(held.attempt, outcome, tail) == expected
+
+    def hand_back(self, pick: int, n: int) -> None:
+        held = self.attempt(pick)
+        if held is None:
+            return
+        back = HandBack("not now", waited=n % 3 > 0, away=n % 3 > 1)
+        life = self.lives.get(held.fence[0])
+        expected = life.back(held.fence[1], "waited" if back.waited else "handed_back") if life else False
+        assert held.core.attempts.hand_back(held.attempt, back) == expected
+
+    def cancel(self, pick: int, _: int) -> None:
+        one = self.one(pick)
+        if one is None:
+            return
+        life = self.lives[one]
+        if not life.background:
+            with pytest.raises(errors.InvalidRequest):
+                self.world.api.responses.cancel(self.who, one)
+            return
+        life.end("cancelled")
+        assert json.loads(self.world.api.responses.cancel(self.who, one))["status"] == life.status
+
+    def delete(self, pick: int, _: int) -> None:
+        one = self.one(pick)
+        if one is None:
+            return
+        if self.lives[one].ended:
+            self.world.api.responses.delete(self.who, one)
+            del self.lives[one]
+        else:
+            with pytest.raises(errors.InvalidRequest):
+                self.world.api.responses.delete(self.who, one)
+
+    def sweep(self, *_: int) -> None:
+        self.world.sweeper.sweep.run()
+        for life in self.lives.values():
+            life.sweep()
+        self._see_rings()
+
+    def time_passes(self, _: int, n: int) -> None:
+        for _ in range(8 if n == 5 else 1 + n // 2):
+            self.witness.move_clocks()
+            for life in self.lives.values():
+                life.older()
+
+    def somebody_else_takes_over(self, _: int, n: int) -> None:
+        """Leases run out, and the latest of what was running goes to another worker, if it may still run."""
+        running = [place for place, one in enumerate(reversed(self.lives)) if self.lives[one].status == "in_progress"]
+        for times in (4, 0):
+            self.time_passes(0, times)
+            self.sweep()
+        for pick in running[:1]:
+            self.claim(pick, n)
+
+    @invariant()
+    def the_database_is_as_the_model_says(self) -> None:
+        self.witness.check(self.lives)
+        self._check_polls()
+
+    @invariant()
+    def nobody_has_more_than_there_is_room_for(self) -> None:
+        busy = [one for one, life in self.lives.items() if life.status == "in_progress" or life.rung]
+        assert len(busy) <= SLOTS
+        assert len([one for one in busy if self.models[one] == "narrow"]) <= NARROW
+
+    def _check_polls(self) -> None:
+        for one in self.witness.changed:
+            shown = json.loads(self.world.api.responses.get(self.who, one)[0])
+            assert shown["status"] == self.lives[one].status
+            if shown["status"] == "in_progress":
+                log = [json.loads(line) for line in self.witness.logged(one)]
+                assert shown["output"] == transcript.fold(log).output
+
+
+def run(world: World, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        lambda: Machine(world),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=examples < 1000,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_whatever_is_done_to_responses_in_whatever_order_they_are_what_the_model_says(world: World) -> None:
+    run(world, examples=32, steps=40)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_thousands_of_such_orders(world: World) -> None:
+    run(world, examples=3000, steps=60)
