@@ -38,8 +38,8 @@ def _asked_projects() -> dict[str, str]:
     in_query = set(request.args.getlist("ai_project_id")) if request.query_string else set()
     if len(in_query) > 1:
         raise errors.InvalidRequest("ai_project_id is given twice.", param="ai_project_id")
-    said = {"ai_project_id": next(iter(in_query), ""), "OpenAI-Project": request.headers.get("OpenAI-Project", "")}
-    return {param: text.strip() for param, text in said.items() if text.strip()}
+    named = {"ai_project_id": next(iter(in_query), ""), "OpenAI-Project": request.headers.get("OpenAI-Project", "")}
+    return {param: text.strip() for param, text in named.items() if text.strip()}
 
 
 def _check_right(found: Caller) -> None:

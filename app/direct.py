@@ -32,10 +32,10 @@ _BODY = 64 * 1024  # bytes; larger ones may be on their way for long, and cost m
 POLL_AFTER_MS = "1000"
 
 Headers = list[tuple[str, str]]
-Answer = tuple[bytes, Headers]
+DirectAnswer = tuple[bytes, Headers]
 
 
-def polled(document: str, *, ended: bool) -> Answer:
+def polled(document: str, *, ended: bool) -> DirectAnswer:
     """The answer to a poll."""
     body = document.encode()
     more = [] if ended else [("openai-poll-after-ms", POLL_AFTER_MS)]
@@ -69,7 +69,7 @@ class Direct:
         start_response("200 OK", [*headers, length, *self._always, named])
         return [body]
 
-    def _answer(self, environ: "WSGIEnvironment") -> Answer | None:
+    def _answer(self, environ: "WSGIEnvironment") -> DirectAnswer | None:
         """The answer, where this is one of the requests that are answered here."""
         path: str = environ["PATH_INFO"]
         if not path.startswith(_PATH) or environ.get("QUERY_STRING") or any(name in environ for name in _MORE):
@@ -85,22 +85,22 @@ class Direct:
         caller = self._core.keys.caller(auth.bearer(environ.get("HTTP_AUTHORIZATION")))
         return caller if right in caller.rights else None
 
-    def _polled(self, environ: "WSGIEnvironment", response_id: str) -> Answer | None:
+    def _polled(self, environ: "WSGIEnvironment", response_id: str) -> DirectAnswer | None:
         if not ids.is_response_id(response_id) or (caller := self._caller(environ, _READ)) is None:
             return None
         document, ended = self._core.responses.get(caller, response_id)
         return polled(document, ended=ended)
 
-    def _created(self, environ: "WSGIEnvironment") -> Answer | None:
-        said = environ.get("CONTENT_LENGTH", "")
-        if environ.get("CONTENT_TYPE") != "application/json" or not said.isdecimal() or int(said) > self._most:
+    def _created(self, environ: "WSGIEnvironment") -> DirectAnswer | None:
+        length = environ.get("CONTENT_LENGTH", "")
+        if environ.get("CONTENT_TYPE") != "application/json" or not length.isdecimal() or int(length) > self._most:
             return None
         if (caller := self._caller(environ, _WRITE)) is None:
             return None
         with self._core.waiting.upload():
-            raw = environ["wsgi.input"].read(int(said))
+            raw = environ["wsgi.input"].read(int(length))
         environ["wsgi.input"] = io.BytesIO(raw)  # for the application, should it be its request after all
-        if len(raw) < int(said):
+        if len(raw) < int(length):
             return None
         body = parsing.decoded(raw)
         if body.get("background") is not True or body.get("stream"):

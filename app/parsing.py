@@ -113,7 +113,7 @@ def _refuse_unknown(body: dict[str, Any]) -> None:
             )
 
 
-def json_object(room: AbstractContextManager[object]) -> dict[str, Any]:
+def json_object(uploading: AbstractContextManager[object]) -> dict[str, Any]:
     """The body as a JSON object.
 
     Args:
@@ -131,7 +131,7 @@ def json_object(room: AbstractContextManager[object]) -> dict[str, Any]:
         raise errors.InvalidRequest(
             f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON or gzip."
         )
-    with room:
+    with uploading:
         raw = _bytes()
     if encoding.lower() == "gzip":
         raw = _inflated(raw)
@@ -191,10 +191,10 @@ def _bytes() -> bytes:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
         raise _too_large() from error
-    said = request.content_length
-    if said is None and limit is not None and len(body) >= limit:
+    length = request.content_length
+    if length is None and limit is not None and len(body) >= limit:
         raise _too_large()  # without a length it is read up to the limit, and no error says so
-    if said is not None and len(body) < said:
+    if length is not None and len(body) < length:
         raise errors.InvalidRequest("The request's body ended before its Content-Length.")
     return body
 

@@ -23,7 +23,7 @@ _WRITE_BYTES = 64 * 1024
 class Left(StrEnum):
     """How a stream came to its end."""
 
-    WHOLE = "everything was sent"
+    COMPLETE = "everything was sent"
     CUT = "it could not go on"
     GONE = "its reader has gone, or takes too long"
 
@@ -100,7 +100,7 @@ class _Body(Iterator[bytes]):
             self._left = Left.CUT
             yield _error(_BUG, self._sent)
         else:
-            self._left = Left.WHOLE
+            self._left = Left.COMPLETE
             yield DONE
 
     def __next__(self) -> bytes:

@@ -39,9 +39,9 @@ def _leave_in_time(told: socket.socket) -> None:
     """
     while told.recv(1)[0] not in _STOPS:
         pass
-    _core.hub.drain()
+    _core.broadcaster.drain()
     threading.Event().wait(_settings.drain_s)
-    _core.waiting.let_go()
+    _core.waiting.release()
     os._exit(0)
 
 

@@ -175,8 +175,8 @@ class Deployment:
         self.sql(f"delete from responses where {which}")  # noqa: S608  the words are ours
         self.tidy()
         with redis.Redis.from_url(self.redis_url) as client:
-            for ring in client.scan_iter(_type="list"):
-                client.delete(ring)
+            for enqueue in client.scan_iter(_type="list"):
+                client.delete(enqueue)
 
     def rings(self) -> int:
         """How many rings there are that no worker has taken."""

@@ -92,8 +92,8 @@ def change(
     prompt_id: str, name: str | None, description: str | None, default_version: str | None, project: str
 ) -> None:
     """Change a prompt's name, description or default version, and print it."""
-    said = {"name": name, "description": description, "default_version": default_version}
-    asked = parsing.validate(UpdatePrompt, said)
+    changes = {"name": name, "description": description, "default_version": default_version}
+    asked = parsing.validate(UpdatePrompt, changes)
     with open_core(settings.load()) as core:
         _show(core.prompts.update(_project(core, project), prompt_id, asked, audit.operator()))
 
@@ -120,10 +120,10 @@ def _read(schema: type[Schema], file: IO[bytes]) -> Schema:
         if not text.lstrip().startswith(b"{"):
             # TOML has dates, which JSON has as texts; what else JSON has not is refused.
             text = jsonio.dumps(tomllib.loads(text.decode(), parse_float=_finite)).encode()
-        said: Any = jsonio.loads(text)
+        changes: Any = jsonio.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise errors.InvalidRequest(f"{file.name} is neither JSON nor TOML: {error}.") from error
-    return parsing.validate(schema, said)
+    return parsing.validate(schema, changes)
 
 
 def _finite(text: str) -> float:

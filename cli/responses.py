@@ -137,7 +137,7 @@ def _facts(shown: Shown) -> dict[str, Any]:
         "made again as": ", ".join(shown.requeued_as),
     }
     if shown.status == Status.QUEUED:
-        facts |= {"rung": "yes" if shown.rung else "no", "due": _time(shown.available_at)}
+        facts |= {"dispatched": "yes" if shown.dispatched else "no", "due": _time(shown.available_at)}
         facts |= {"queued until": _time(shown.queued_until), "ends by": _time(shown.ends_by)}
     if shown.status == Status.IN_PROGRESS:
         facts |= {"worker": shown.worker_id, "run until": _time(shown.run_until), "ends by": _time(shown.ends_by)}

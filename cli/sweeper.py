@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 # Without a round that went as it should for so long, the sweeper wants a restart. Postgres being away is no such
 # round's fault.
-ILL_AFTER_S = 120.0
+UNHEALTHY_AFTER_S = 120.0
 
 
 class Sweeper:
     """Sweeps round after round, and knows how that goes."""
 
-    def __init__(self, sweep: Sweep, settings: Settings, *, ill_after_s: float = ILL_AFTER_S) -> None:
+    def __init__(self, sweep: Sweep, settings: Settings, *, unhealthy_after_s: float = UNHEALTHY_AFTER_S) -> None:
         self._sweep = sweep
-        self._ill_after_s = ill_after_s
+        self._unhealthy_after_s = unhealthy_after_s
         self._every_s = settings.sweep_every_s
         self._well_at = time.monotonic()
         self._done_at: float | None = None
-        self._away = False
+        self._unavailable = False
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until told to stop; the round under way is finished."""
@@ -37,31 +37,31 @@ class Sweeper:
     def health(self) -> Health:
         """How it does; may be asked in any thread."""
         now = time.monotonic()
-        ills = []
-        if now - self._well_at > self._ill_after_s:
-            ills.append(f"no round went as it should for {now - self._well_at:.0f} s")
+        problems = []
+        if now - self._well_at > self._unhealthy_after_s:
+            problems.append(f"no round went as it should for {now - self._well_at:.0f} s")
         done_at = self._done_at
         details: dict[str, object] = {
-            "postgres": "unreachable" if self._away else "ok",
+            "postgres": "unreachable" if self._unavailable else "ok",
             "swept_s_ago": None if done_at is None else round(now - done_at, 1),
         }
-        return Health(ills, done_at is not None and not self._away and not ills, details)
+        return Health(problems, done_at is not None and not self._unavailable and not problems, details)
 
     def _round(self) -> None:
         """Sweep once; that Postgres is away is said once."""
         try:
             self._sweep.run()
         except errors.StoreUnavailable as error:
-            if not self._away:
+            if not self._unavailable:
                 logger.warning("cannot sweep", extra={"cause": str(error)})
-            self._away = True
+            self._unavailable = True
             self._well_at = time.monotonic()
         except Exception:  # the next round may do better, and nobody else does this work
             logger.exception("a round failed")
         else:
-            if self._away:
+            if self._unavailable:
                 logger.info("sweeping again")
-            self._away = False
+            self._unavailable = False
             self._well_at = self._done_at = time.monotonic()
 
 

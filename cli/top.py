@@ -64,24 +64,26 @@ def facts(load: Load) -> dict[str, Any]:
         "workers": [asdict(worker) for worker in load.workers],
         "unserved_lanes": sorted(load.unserved),
         "waiting": sum(group.waiting for group in load.groups),
-        "rung": sum(group.rung for group in load.groups),
+        "dispatched": sum(group.dispatched for group in load.groups),
         "running": sum(group.running for group in load.groups),
         "slots": sum(worker.slots for worker in load.workers),
     }
 
 
 def _tables(load: Load, rows: int) -> Group:
-    said = facts(load)
-    head = f"{said['waiting']} wait, {said['rung']} rung, {said['running']} run; {said['slots']} slots"
+    counts = facts(load)
+    head = (
+        f"{counts['waiting']} wait, {counts['dispatched']} dispatched, {counts['running']} run; {counts['slots']} slots"
+    )
     groups = Table(title=head, title_justify="left")
     for name in ("lane", "tier", "project", "model"):
         groups.add_column(name, overflow="fold")
-    for name in ("waiting", "rung", "running", "oldest"):
+    for name in ("waiting", "dispatched", "running", "oldest"):
         groups.add_column(name, justify="right")
     for group in load.groups[:rows]:
         waiting = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
         names = (group.lane, group.tier, group.project, group.model)
-        groups.add_row(*names, waiting, str(group.rung), str(group.running), _age(group.oldest_s))
+        groups.add_row(*names, waiting, str(group.dispatched), str(group.running), _age(group.oldest_s))
     if len(load.groups) > rows:
         groups.caption = f"{len(load.groups) - rows} more"
     workers = Table()

@@ -18,7 +18,7 @@ class _Batch(Generic[T, R]):
         self.outcomes: Sequence[R | Exception] = ()
 
 
-class Together(Generic[T, R]):
+class Batcher(Generic[T, R]):
     """Threads that ask while the work is under way wait, and one of them then does it for all of these.
 
     Nobody waits for company: who asks while nothing is under way begins at once. The work begins after all it is done

@@ -24,7 +24,7 @@ from core.responses.read import Responses
 from core.runs.attempts import Attempts, Workers
 from core.runs.ends import Endings
 from core.settings import Settings
-from core.streams.broadcaster import Hub
+from core.streams.broadcaster import Broadcaster
 from core.streams.streams import Streams
 from core.streams.wait_slots import Waiting
 from core.tenants.audit import Audit
@@ -61,7 +61,7 @@ class Core:
     creation: Creation
     responses: Responses
     operations: Operations
-    hub: Hub
+    broadcaster: Broadcaster
     waiting: Waiting
     streams: Streams
     attempts: Attempts
@@ -112,7 +112,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     # Waiting takes threads: some are kept for requests that only poll, and half of these from bodies under way.
     places = max(1, settings.api_threads - THREADS_FOR_POLLS)
     uploads = max(1, (settings.api_threads - places) // 2)
-    hub = Hub(database, bus, follow_s=settings.follow_s)
+    broadcaster = Broadcaster(database, bus, follow_s=settings.follow_s)
     database.open()
     try:
         yield Core(
@@ -134,9 +134,9 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             ),
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
-            hub=hub,
-            waiting=Waiting(database, endings, hub, places=places, uploads=uploads),
-            streams=Streams(database, hub),
+            broadcaster=broadcaster,
+            waiting=Waiting(database, endings, broadcaster, places=places, uploads=uploads),
+            streams=Streams(database, broadcaster),
             attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
             circuits=circuits,
             workers=Workers(database, seen_s=settings.worker_seen_s),
@@ -147,7 +147,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             seals=seals,
         )
     finally:
-        hub.close()
+        broadcaster.close()
         database.close()
         doorbell.close()
         project_credits.close()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 REST_S = 1.0
 
 
-class Patience:
+class Breaker:
     """Lets everybody use a thing that works; after a failure, one at a time, and nobody for a second.
 
     So a thing that hangs costs a process its time-out once, and then one caller a second at the most.

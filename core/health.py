@@ -24,7 +24,7 @@ class Health:
         details: what else is worth knowing, as JSON.
     """
 
-    ills: list[str]
+    problems: list[str]
     ready: bool
     details: dict[str, object]
 
@@ -67,12 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         health = self.server.look()
-        well = {"/healthz": not health.ills, "/readyz": health.ready}.get(self.path.partition("?")[0])
+        well = {"/healthz": not health.problems, "/readyz": health.ready}.get(self.path.partition("?")[0])
         if well is None:
             self._answer(404, {"error": "There are /healthz and /readyz."})
             return
-        status = "ok" if well else "ill" if health.ills else "not ready"
-        self._answer(200 if well else 503, {"status": status, "ills": health.ills, **health.details})
+        status = "ok" if well else "unhealthy" if health.problems else "not ready"
+        self._answer(200 if well else 503, {"status": status, "problems": health.problems, **health.details})
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -33,9 +33,9 @@ def running() -> Iterator[tuple[Settings, list[str]]]:
         errors.Error: there is none, and none could be started.
     """
     home = Home.at(settings.load().home)
-    with Interrupts() as interrupts, contextlib.ExitStack() as held:
+    with Interrupts() as interrupts, contextlib.ExitStack() as locked:
         try:
-            held.enter_context(lock.held(home))
+            locked.enter_context(lock.locked(home))
         except lock.AlreadyRuns as error:
             print(f"{error} Using it.")
             found = settings.load()
@@ -45,7 +45,7 @@ def running() -> Iterator[tuple[Settings, list[str]]]:
             return
         chosen = fresh_settings(home).model_copy(update={"port": ports.free(), "flower_port": ports.free()})
         ours = stack.running(chosen, home, workers=1, say=print, interrupts=interrupts)
-        started = held.enter_context(ours)
+        started = locked.enter_context(ours)
         yield started.settings, started.models
 
 

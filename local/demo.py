@@ -117,7 +117,7 @@ def demo() -> None:
     home = Home.at(settings.load().home)
     with Interrupts() as interrupts:
         try:
-            with lock.held(home):
+            with lock.locked(home):
                 # Free ports: a demo never collides with a server that runs elsewhere on this machine.
                 free = {"port": ports.free(), "flower_port": ports.free()}
                 chosen = fresh_settings(home).model_copy(update=free)

@@ -144,7 +144,7 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     yield Finding("schema", f"at {schema_version.HEAD}, as this program needs it")
     with database.connection() as connection:
         live = workers_sql.live(connection, seen_s)
-        away = circuits_sql.all_open(connection)
+        open_circuits = circuits_sql.all_open(connection)
         unserved = lanes_sql.unserved(connection, seen_s)
     if live:
         yield Finding("workers", "; ".join(map(_worker, live)))
@@ -153,7 +153,7 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     for lane in unserved if live else ():
         mend = f"Start one: backburner worker -Q {lane}; else they fail at their deadlines."
         yield Finding("lane", f"{lane}: responses wait in it, and no worker serves it", mend)
-    for circuit in away:
+    for circuit in open_circuits:
         found = f"{circuit.model}: its servers were away {circuit.failures} times in a row; {circuit.cause}"
         yield Finding("circuit", found, "Mend or start its model server; what waits then goes on by itself.")
 

@@ -54,7 +54,7 @@ class Home:
         return self.logs / f"{name}.log"
 
 
-def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace the file in one step: nobody ever reads half of it, or reads it who may not."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
@@ -65,4 +65,4 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file that only its owner may read, as `write_whole` does."""
-    write_whole(path, text, mode=0o600)
+    write_atomically(path, text, mode=0o600)

@@ -122,8 +122,8 @@ def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
     parts = []
     completed: dict[str, object] = {
         "home": home.path,
-        "api_key": _kept(settings.api_key, home.path / "api_key", prefix="sk-bb-"),
-        "secret_key": _kept(settings.secret_key, home.path / "secret_key"),
+        "api_key": _stored_secret(settings.api_key, home.path / "api_key", prefix="sk-bb-"),
+        "secret_key": _stored_secret(settings.secret_key, home.path / "secret_key"),
     }
     if not settings.database_url:
         postgres = Postgres(home)
@@ -147,12 +147,12 @@ def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
     return parts, settings.model_copy(update=completed)
 
 
-def _kept(given: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:
+def _stored_secret(given: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:
     """A secret: from the settings, or made once and kept in a file of HOME."""
     if given and given.get_secret_value():
         return given
-    if file.exists() and (kept := file.read_text(encoding="utf-8").strip()):
-        return SecretStr(kept)
+    if file.exists() and (stored := file.read_text(encoding="utf-8").strip()):
+        return SecretStr(stored)
     made = f"{prefix}{secrets.token_urlsafe(32)}"
     write_private(file, made + "\n")
     return SecretStr(made)

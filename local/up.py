@@ -24,7 +24,7 @@ def up(workers: int) -> None:
         errors.Error: it could not be started; nothing runs then.
     """
     home = Home.at(settings.load().home)
-    with Interrupts() as interrupts, lock.held(home):
+    with Interrupts() as interrupts, lock.locked(home):
         try:
             with stack.running(
                 fresh_settings(home), home, workers=workers, say=click.echo, interrupts=interrupts

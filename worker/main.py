@@ -27,12 +27,12 @@ from worker.consumer.pool import CLEANUP_S, AioPool
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
 from worker.liveness import registration
-from worker.liveness.consumer_probe import Hearing
-from worker.liveness.watchdog import Vitals
+from worker.liveness.consumer_probe import ConsumerProbe
+from worker.liveness.watchdog import Watchdog
 from worker.models.chat_completions.server import ChatCompletions
 from worker.models.protocol import ModelServer
 from worker.models.responses.server import Responses
-from worker.run.flusher import Pulse
+from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
 from worker.run.runner import Runner
 
@@ -49,17 +49,17 @@ class Engine:
         self._lanes = lanes
         self._pool: AioPool | None = None
         self._worker_id = worker_id
-        self._pulse = Pulse(core.attempts, core.bus, core.settings)
+        self._flusher = EventFlusher(core.attempts, core.bus, core.settings)
         self._freed = registration.Freed()
         self._servers: dict[str, ModelServer] = {}
-        self._vitals = Vitals(worker_id, core.settings, stuck=_leave_stuck)
-        self.hearing = Hearing(
+        self._watchdog = Watchdog(worker_id, core.settings, stuck=_leave_stuck)
+        self.consumer_probe = ConsumerProbe(
             core.doorbell,
             core.bus.redis_url,
             worker_id,
             deaf_after_s=core.settings.deaf_after_s,
             free=self._free,
-            deaf=_ask_to_stop,
+            stalled=_ask_to_stop,
         )
         self._living: asyncio.Task[None] | None = None
         self._stamping: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Engine:
             self._servers,
             core.circuits,
             Inputs(core.attempts, Fetcher(core.settings), Documents(core.settings), core.settings),
-            self._pulse,
+            self._flusher,
             core.seals,
             core.settings,
             worker_id=worker_id,
@@ -78,18 +78,18 @@ class Engine:
 
     def health(self) -> Health:
         """How this worker does; may be asked in any thread."""
-        return self._vitals.health(
-            running=self._pulse.running,
-            tried_at=self._pulse.tried_at,
-            heard_at=self.hearing.heard_at,
-            deaf=self.hearing.is_deaf,
+        return self._watchdog.health(
+            running=self._flusher.running,
+            tried_at=self._flusher.tried_at,
+            heard_at=self.consumer_probe.heard_at,
+            stalled=self.consumer_probe.is_stalled,
         )
 
     def _free(self) -> bool:
-        return self._pool is not None and self._pool.free and not self._vitals.leaving
+        return self._pool is not None and self._pool.free and not self._watchdog.leaving
 
     def _seen(self) -> None:
-        if self._vitals.seen():
+        if self._watchdog.seen():
             self._freed()
 
     async def start(self, pool: AioPool) -> None:
@@ -107,7 +107,7 @@ class Engine:
 
     async def leave(self) -> None:
         """Say that this worker takes nothing more, so that nothing more is rung for its slots."""
-        self._vitals.leaving = True
+        self._watchdog.leaving = True
         if self._stamping is not None:
             self._stamping.cancel()
             await asyncio.wait({self._stamping})
@@ -138,10 +138,10 @@ class Engine:
         ):
             self._servers["chat_completions"] = ChatCompletions(session)
             self._servers["responses"] = Responses(session)
-            living.create_task(self._pulse.run())
+            living.create_task(self._flusher.run())
             living.create_task(registration.dispatch_for_ever(self._core.dispatch, self._freed))
             living.create_task(
-                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._pulse.stop)
+                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._flusher.stop)
             )
             self._stamping = living.create_task(
                 registration.stamp_for_ever(
@@ -153,8 +153,8 @@ class Engine:
                     self._seen,
                 )
             )
-            living.create_task(self._vitals.beat_for_ever())
-            living.create_task(self.hearing.check_for_ever())
+            living.create_task(self._watchdog.beat_for_ever())
+            living.create_task(self.consumer_probe.check_for_ever())
 
 
 def _leave_unless_stopped(living: asyncio.Task[None]) -> None:
@@ -202,7 +202,7 @@ def run(settings: Settings) -> None:
             if model.api_key_env and model.api_key() is None:
                 logger.warning("no key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id, lanes)
-        tasks.register(app, engine.runner, engine.hearing.heard)
+        tasks.register(app, engine.runner, engine.consumer_probe.heard)
         _live_on_the_pool(engine, settings)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
@@ -210,7 +210,7 @@ def run(settings: Settings) -> None:
                 "working", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
             )
             _consume(app, worker_id, lanes, settings)
-    if engine.hearing.is_deaf:
+    if engine.consumer_probe.is_stalled:
         sys.exit(os.EX_TEMPFAIL)
 
 

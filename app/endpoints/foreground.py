@@ -9,7 +9,7 @@ from flask import Response
 from app.errors import envelope
 from core import errors, jsonio
 from core.responses.create import Created
-from core.streams.wait_slots import Place, Waiting
+from core.streams.wait_slots import Waiting, WaitSlot
 from core.wire.status import Status
 
 # Until then the answer has not begun, and a failure can still be an HTTP error.
@@ -26,7 +26,7 @@ _STATUS = {
 }
 
 
-def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool, repeatable: bool) -> Response:
+def answer(waiting: Waiting, place: WaitSlot, created: Created, *, stored: bool, repeatable: bool) -> Response:
     """Wait for a response and answer with it; a client that goes away cancels it.
 
     Args:
@@ -49,14 +49,14 @@ def answer(waiting: Waiting, place: Place, created: Created, *, stored: bool, re
         raise errors.NotFound(_gone(created.id), param="response_id")
     if not stored and not repeatable:
         waiting.forget(created.id)
-    return _whole(document)
+    return _finished(document)
 
 
 def _gone(response_id: str) -> str:
     return f"Response with id '{response_id}' was deleted."
 
 
-def _whole(text: str) -> Response:
+def _finished(text: str) -> Response:
     document: dict[str, Any] = jsonio.loads(text)
     if document["status"] != Status.FAILED:
         return Response(text, mimetype="application/json")
@@ -68,7 +68,7 @@ def _whole(text: str) -> Response:
     return failed
 
 
-def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
+def _beating(waiting: Waiting, place: WaitSlot, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
     try:
         yield b" "
         while not place.wait(response_id, BEAT_S, follow=True):
@@ -85,7 +85,7 @@ def _beating(waiting: Waiting, place: Place, response_id: str, *, stored: bool, 
     except GeneratorExit:
         # The client has gone. One with a key may come back.
         if not repeatable:
-            waiting.abandon(response_id)
+            waiting.cancel_orphan(response_id)
         raise
     finally:
         place.leave()

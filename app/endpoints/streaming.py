@@ -8,7 +8,7 @@ from app import rate_limits, sse
 from app.sse import Left
 from core.bootstrap import Core
 from core.responses.create import Created, Repeat
-from core.streams.wait_slots import Place
+from core.streams.wait_slots import WaitSlot
 from core.tenants.keys import Caller
 from core.wire.request import CreateResponse
 
@@ -50,20 +50,20 @@ def _again(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[
         lines.close()
 
 
-def _background(place: Place) -> Callable[[Left], None]:
+def _background(place: WaitSlot) -> Callable[[Left], None]:
     return lambda _: place.leave()
 
 
 def _foreground(
-    core: Core, place: Place, created: Created, asked: CreateResponse, repeat: Repeat | None
+    core: Core, place: WaitSlot, created: Created, asked: CreateResponse, repeat: Repeat | None
 ) -> Callable[[Left], None]:
     def on_close(how: Left) -> None:
         place.leave()
         if repeat is not None:
             return  # the client may come back
         if how == Left.GONE:
-            core.waiting.abandon(created.id)
-        elif how == Left.WHOLE and not asked.store:
+            core.waiting.cancel_orphan(created.id)
+        elif how == Left.COMPLETE and not asked.store:
             core.waiting.forget(created.id)
 
     return on_close

@@ -59,10 +59,10 @@ def error(*statuses: int) -> dict[str, Any]:
 
 def json(schema: str, words: str, *carried: str) -> dict[str, Any]:
     """An answer with a JSON body, and these headers besides the usual."""
-    return whole("application/json", {"$ref": REF + schema}, words, *carried)
+    return response_body("application/json", {"$ref": REF + schema}, words, *carried)
 
 
-def whole(media_type: str, schema: dict[str, Any], words: str, *carried: str) -> dict[str, Any]:
+def response_body(media_type: str, schema: dict[str, Any], words: str, *carried: str) -> dict[str, Any]:
     """An answer with a body of a media type, and these headers besides the usual."""
     return empty(words, *carried) | {"content": {media_type: {"schema": schema}}}
 

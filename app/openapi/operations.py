@@ -217,7 +217,7 @@ def _models() -> dict[str, Any]:
 
 def _server() -> dict[str, Any]:
     asset = in_("path", "name", "One of the page's files.", text(enum=sorted(ASSETS)), required=True)
-    page = answers.whole("text/html", text(), "The page.")
+    page = answers.response_body("text/html", text(), "The page.")
     file = {
         "description": "The file.",
         "content": {kind: {"schema": text()} for kind in sorted(set(ASSETS.values()))},
@@ -235,7 +235,7 @@ def _server() -> dict[str, Any]:
             "get": opened(
                 "openapi",
                 "This document",
-                good={"200": answers.whole("application/json", {"type": "object"}, "The document.")},
+                good={"200": answers.response_body("application/json", {"type": "object"}, "The document.")},
             )
         },
         "/docs": {"get": opened("docs", "This document for people", good={"200": page})},

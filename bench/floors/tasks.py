@@ -13,7 +13,7 @@ import redis
 from celery import Celery, signals
 
 from core import log
-from core.dispatch import celery_app as queue
+from core.dispatch import celery_app
 from core.settings import Settings, load
 from local.home import Home
 from local.processes.child import Part, running
@@ -26,16 +26,16 @@ _MARKS = "bench:marks"
 _WAIT_S = 60
 
 
-def celery_app(redis_url: str) -> Celery:
+def make_app(redis_url: str) -> Celery:
     """The application of both ends: the product's, with a lane of the floor's own."""
-    return queue.celery_app(redis_url, [_LANE])
+    return celery_app.celery_app(redis_url, [_LANE])
 
 
 class Sender:
     """Sends tasks, and hears back from those that mark an instant."""
 
     def __init__(self, redis_url: str) -> None:
-        self._app = celery_app(redis_url)
+        self._app = make_app(redis_url)
         # It waits for long, which redis-py would cut off by itself.
         self._client = redis.Redis.from_url(redis_url, socket_timeout=_WAIT_S + 5)
         self._client.delete(_MARKS)
@@ -50,7 +50,7 @@ class Sender:
         self._send(MARK, *[NOOP] * count, MARK)
 
     def _send(self, *names: str) -> None:
-        lane: Any = queue.lane_queue(_LANE)  # the stubs know names only
+        lane: Any = celery_app.lane_queue(_LANE)  # the stubs know names only
         with self._producers.acquire(block=True) as producer:
             for name in names:
                 self._app.send_task(name, ("resp_" + 48 * "0",), queue=lane, producer=producer, retry=False)
@@ -101,7 +101,7 @@ def main(redis_url: str, settings: Settings) -> None:
     """Consume, with what `worker/main.py` gives Celery; a test holds the two together."""
     log.configure(settings.log_level)
     worker_id, lanes = "worker-bench@floor", [_LANE]
-    app = celery_app(redis_url)
+    app = make_app(redis_url)
     app.conf.update(
         broker_transport="worker.consumer.transport:Transport",
         worker_pool="worker.consumer.pool:AioPool",
@@ -109,7 +109,7 @@ def main(redis_url: str, settings: Settings) -> None:
         worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        task_queues=[*app.conf.task_queues, queue.ping_queue(worker_id)],
+        task_queues=[*app.conf.task_queues, celery_app.ping_queue(worker_id)],
     )
     client = redis.Redis.from_url(redis_url)
 
@@ -122,7 +122,7 @@ def main(redis_url: str, settings: Settings) -> None:
         client.rpush(_MARKS, time.monotonic())
 
     signals.setup_logging.connect(lambda **_: None, weak=False)
-    queues = [*map(queue.queue_name, lanes), queue.ping_queue(worker_id).name]
+    queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
     app.start(
         [
             "--quiet",

@@ -39,14 +39,14 @@ def _dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, float]:
         for _ in range(max(5, run.sizes.trips // 5)):
             for _ in range(_DISPATCHED):
                 deployment.call("POST", "/responses", background(MODEL))
-            ((rung,),) = deployment.sql(
-                "select count(*) from responses where status = 'queued' and rung_at is not null"
+            ((dispatched,),) = deployment.sql(
+                "select count(*) from responses where status = 'queued' and dispatched_at is not null"
             )
             # What is rung will take slots, too.
-            core.workers.stamp("bench", hostname="bench", pid=0, slots=rung + _DISPATCHED)
+            core.workers.stamp("bench", hostname="bench", pid=0, slots=dispatched + _DISPATCHED)
             dispatches.append(_ms(core.dispatch.dispatch))
             core.workers.leave("bench")
-        rung_ids = deployment.sql("select id from responses where status = 'queued' and rung_at is not null")
+        rung_ids = deployment.sql("select id from responses where status = 'queued' and dispatched_at is not null")
         for (response_id,) in rung_ids[: 2 * run.sizes.trips]:
             claims.append(_ms(lambda response_id=response_id: core.attempts.claim(response_id, "bench")))  # type: ignore[misc]
     return {"dispatch": percentile(sorted(dispatches), 0.5), "claim": percentile(sorted(claims), 0.5)}

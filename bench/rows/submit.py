@@ -54,8 +54,10 @@ def submits(
         core.workers.stamp("bench", hostname="bench", pid=0, slots=_SLOTS)
         found = run.requests(deployment.port, payloads, connections, deployment.pids, seconds=seconds)
         core.workers.leave("bench")
-    ((accepted, rung),) = deployment.sql("select count(*), count(rung_at) from responses where status = 'queued'")
-    if rung < accepted:
-        raise load.Failed(f"Only {rung} of {accepted} submits were rung.")
+    ((accepted, dispatched),) = deployment.sql(
+        "select count(*), count(dispatched_at) from responses where status = 'queued'"
+    )
+    if dispatched < accepted:
+        raise load.Failed(f"Only {dispatched} of {accepted} submits were rung.")
     deployment.forget("status = 'queued'")
     return found

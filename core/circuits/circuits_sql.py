@@ -9,7 +9,7 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Circuit:
-    """A model for which nothing is rung, or one response at a time.
+    """A model for which nothing is dispatched, or one response at a time.
 
     Args:
         failures: how often it was opened in a row.

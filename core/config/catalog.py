@@ -148,5 +148,5 @@ def load(path: Path | None) -> Catalog:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         says = first["msg"].removeprefix("Value error, ")
-        whole = f"{place}: {says}" if place else says
-        raise errors.BadSettings(f"The configuration {path}: {whole}.") from error
+        message = f"{place}: {says}" if place else says
+        raise errors.BadSettings(f"The configuration {path}: {message}.") from error

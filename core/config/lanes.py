@@ -22,7 +22,7 @@ class Lanes:
         self._by_tier = {tier: by_tier.get(tier, LANE) for tier in Tier}
         self.names = tuple(sorted(set(self._by_tier.values())))
 
-    def of(self, tier: Tier) -> str:
+    def lane_for(self, tier: Tier) -> str:
         """The lane a new response of a tier waits in."""
         return self._by_tier[tier]
 

@@ -35,7 +35,7 @@ class ProjectLimits:
         """Whether a project has a limit for any model."""
         return any(self.tables.get(name) for name in (project, ANY))
 
-    def of(self, project: str, model: str) -> Limits:
+    def limits_for(self, project: str, model: str) -> Limits:
         """The limits of a project for a model: those of the one table that says it most precisely, whole.
 
         A project's own tables go before those of "*", a model's before "*". Nothing is inherited from a table that is

@@ -38,10 +38,10 @@ def is_public(address: str) -> bool:
     One that carries another inside (IPv4-mapped, NAT64, 6to4) is only if that one is.
     """
     try:
-        whole = ip_address(address.partition("%")[0])
+        parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(_is_public(one) for one in _unwrapped(whole))
+    return all(_is_public(one) for one in _unwrapped(parsed))
 
 
 def _unwrapped(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:

@@ -57,8 +57,8 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
     known = {item["id"]: item for item in context}
     new_ids: list[str] = []
     contents: dict[str, str] = {}
-    for whole, referred in _own(connection, project_id, request, seals):
-        item = parts.set_apart(whole, contents)
+    for own_item, referred in _own(connection, project_id, request, seals):
+        item = parts.set_apart(own_item, contents)
         there = known.get(item["id"])
         if there is not None and (referred or there == item):
             continue  # a client that sends its history along means each item once, where it was

@@ -216,17 +216,17 @@ def file_too_large(settings: Settings) -> errors.InvalidRequest:
     return errors.InvalidRequest(f"is larger than the {settings.file_limit_bytes} bytes that are allowed.")
 
 
-def _type_of(said: str, name: str | None, data: bytes) -> str:
-    said = _ALIASES.get(said, said)
+def _type_of(declared: str, name: str | None, data: bytes) -> str:
+    declared = _ALIASES.get(declared, declared)
     suffix = PurePosixPath((name or "").lower()).suffix
-    if said in _DOCUMENTS:
-        return said
-    if suffix in _SUFFIXES and (said in _VAGUE or said == PLAIN):
+    if declared in _DOCUMENTS:
+        return declared
+    if suffix in _SUFFIXES and (declared in _VAGUE or declared == PLAIN):
         return _SUFFIXES[suffix]
-    if said.startswith("text/") or said in _TEXT_TYPES or said.endswith(("+json", "+xml")):
+    if declared.startswith("text/") or declared in _TEXT_TYPES or declared.endswith(("+json", "+xml")):
         return PLAIN
-    if said not in _VAGUE:
-        raise errors.InvalidRequest(f"is of the type '{said[:100]}', which cannot be read.")
+    if declared not in _VAGUE:
+        raise errors.InvalidRequest(f"is of the type '{declared[:100]}', which cannot be read.")
     if suffix in _TEXTS:
         return PLAIN
     if suffix:

@@ -62,8 +62,8 @@ def _opened(item: Item, seals: Seals, project_id: str, model: str) -> Item:
         content = _content(item, seals, project_id)
     except errors.NotSealed:
         return bare
-    whole = bare | {name: content[name] for name in _SEALED if name in content}
-    return whole | ({_OWN: content[_OWN]} if content.get("model") == model else {})
+    known = bare | {name: content[name] for name in _SEALED if name in content}
+    return known | ({_OWN: content[_OWN]} if content.get("model") == model else {})
 
 
 def _content(item: Item, seals: Seals, project_id: str) -> dict[str, Any]:

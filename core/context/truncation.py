@@ -6,7 +6,7 @@ from core.wire.items import Item
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_KEPT_ROLES = frozenset({"system", "developer"})
+_PINNED_ROLES = frozenset({"system", "developer"})
 # A share that was estimated is undershot by so much: characters are not tokens.
 _MARGIN = 0.95
 
@@ -25,7 +25,7 @@ def cuts(context: Sequence[Item]) -> list[int]:
             found.append(place)
             drops = False
         reach = max(reach, blocked_until.get(place, 0))
-        drops = drops or not _is_kept(item)
+        drops = drops or not _is_pinned(item)
     return found
 
 
@@ -48,12 +48,12 @@ def cut(context: Sequence[Item], place: int) -> tuple[list[Item], list[str]]:
         place: 0, or one of `cuts`.
     """
     before = context[:place]
-    kept = [item for item in before if _is_kept(item)]
-    return [*kept, *context[place:]], [item["id"] for item in before if not _is_kept(item)]
+    pinned = [item for item in before if _is_pinned(item)]
+    return [*pinned, *context[place:]], [item["id"] for item in before if not _is_pinned(item)]
 
 
-def _is_kept(item: Item) -> bool:
-    return item["type"] == "message" and item["role"] in _KEPT_ROLES
+def _is_pinned(item: Item) -> bool:
+    return item["type"] == "message" and item["role"] in _PINNED_ROLES
 
 
 def next_cut(
@@ -75,9 +75,9 @@ def next_cut(
     if not following:
         return None
     if tokens and limit and tokens > limit:
-        fitting = sizes[now] * limit / tokens * _MARGIN
+        target = sizes[now] * limit / tokens * _MARGIN
         for index in following:
-            if sizes[index] <= fitting:
+            if sizes[index] <= target:
                 return index
         return following[-1]
     return min(now + (1 << (tried - 1)), following[-1])

@@ -70,12 +70,12 @@ class Rules:
 #   sets        lanes together: what is dispatched to them must fit into the workers that serve any of them. So a
 #               worker's slots are never promised twice, and workers of one lane alone are still made full use of
 #   lane_room   what may be dispatched to a lane, and how much of it over-limit responses leave to others
-ROOM = """
+CAPACITY = """
 limits (project, model, cap) as (
     select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
 ), occupied as materialized (
     select lane, tier, project_id, model, worker_id, count(*) as n from responses
-    where status = 'in_progress' or (status = 'queued' and rung_at is not null)
+    where status = 'in_progress' or (status = 'queued' and dispatched_at is not null)
     group by lane, tier, project_id, model, worker_id
 ), pools as materialized (
     select array(select distinct case when lane = any (%(lanes)s) then lane else '' end from unnest(w.lanes) lane)

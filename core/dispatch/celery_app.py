@@ -12,7 +12,7 @@ RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
 # After so long a ping nobody consumed is gone.
-PING_KEPT_S = 60.0
+PING_TTL_S = 60.0
 
 
 def queue_name(lane: str) -> str:
@@ -29,7 +29,7 @@ def lane_queue(lane: str) -> KombuQueue:
 def ping_queue(worker_id: str) -> KombuQueue:
     """The Celery queue a worker alone consumes, which goes with it."""
     name = f"ping.{worker_id}"
-    return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_KEPT_S)
+    return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_TTL_S)
 
 
 def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:

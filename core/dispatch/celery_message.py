@@ -28,7 +28,7 @@ def sent_channel(database: int) -> str:
     return f"{KEY_PREFIX}/{database}.celeryev/task.sent"
 
 
-class Rings:
+class MessageTemplate:
     """The messages of one process, as `celery.app.amqp` and `kombu.transport.virtual` of 5.7 make them."""
 
     def __init__(self) -> None:

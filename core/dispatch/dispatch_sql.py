@@ -17,8 +17,8 @@ from core.dispatch.snapshot import LiveWorker, Occupied, Snapshot
 
 # Hot: every dispatch runs these, under the one dispatch lock. The conditions are those of the partial indexes.
 _CONDITIONS = {
-    "waiting": "r.status = 'queued' and r.rung_at is null",
-    "occupying": "(r.status = 'in_progress' or (r.status = 'queued' and r.rung_at is not null))",
+    "waiting": "r.status = 'queued' and r.dispatched_at is null",
+    "occupying": "(r.status = 'in_progress' or (r.status = 'queued' and r.dispatched_at is not null))",
 }
 
 _ANY_WAITING = "select 1 from responses r where {waiting} limit 1"
@@ -87,7 +87,7 @@ _MARK = """
 with chosen as (
     select r.id from responses r where r.id = any (%(ids)s) and {waiting} order by r.id for no key update
 ), dispatched as (
-    update responses r set rung_at = now() from chosen where r.id = chosen.id returning r.id, r.model, r.lane
+    update responses r set dispatched_at = now() from chosen where r.id = chosen.id returning r.id, r.model, r.lane
 ), probes as (
     update circuits set probe = dispatched.id from dispatched where dispatched.model = circuits.model
 ), had as (

@@ -55,7 +55,7 @@ class Dispatch:
         Raises:
             errors.StoreUnavailable: responses may be marked as dispatched; they go back to waiting by themselves.
         """
-        if not self._doorbell.rings:
+        if not self._doorbell.can_enqueue:
             return 0
         with self._database.connection() as connection:
             if not dispatch_sql.any_waiting(connection):
@@ -63,14 +63,14 @@ class Dispatch:
             with connection.transaction():
                 lanes_sql.lock(connection)
                 dispatched = self._mark_next(connection, ran)
-        return sum(self.ring(response_ids, lane) for lane, response_ids in dispatched.items())
+        return sum(self.enqueue(response_ids, lane) for lane, response_ids in dispatched.items())
 
-    def ring(self, response_ids: list[str], lane: str) -> int:
+    def enqueue(self, response_ids: list[str], lane: str) -> int:
         """Enqueue responses that are marked as dispatched; those that cannot be enqueued go back to waiting."""
-        silent = self._doorbell.ring(response_ids, lane)
+        silent = self._doorbell.enqueue(response_ids, lane)
         if silent:
             with self._database.connection() as connection:
-                lanes_sql.unring(connection, silent)
+                lanes_sql.recall(connection, silent)
         return len(response_ids) - len(silent)
 
     def _mark_next(self, connection: Connection, ran: Sequence[str]) -> dict[str, list[str]]:

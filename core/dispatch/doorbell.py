@@ -9,9 +9,9 @@ from kombu.exceptions import LimitExceeded, OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from core.breaker import Patience
+from core.breaker import Breaker
 from core.dispatch.celery_app import PING, celery_app, ping_queue
-from core.dispatch.celery_message import Rings, queue_key, sent_channel
+from core.dispatch.celery_message import MessageTemplate, queue_key, sent_channel
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ _ANSWER_S = 0.5
 # Many threads share few connections; while the broker hangs, nobody waits long for one.
 _CONNECTIONS = 16
 
-_AWAY = (redis.RedisError, OperationalError, LimitExceeded, OSError)
+_UNAVAILABLE = (redis.RedisError, OperationalError, LimitExceeded, OSError)
 
 
 class Doorbell:
@@ -39,7 +39,7 @@ class Doorbell:
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
         self._redis = redis.Redis(connection_pool=pool)
-        self._rings = Rings()
+        self._template = MessageTemplate()
         self._sent_channel = sent_channel(int(pool.connection_kwargs.get("db") or 0))
         self._app = celery_app(redis_url)
         # The consumer's socket may be silent for long; a ping that takes half a second has failed.
@@ -48,27 +48,27 @@ class Doorbell:
             "socket_connect_timeout": _ANSWER_S,
             "max_retries": 0,
         }
-        self._patience = Patience()
+        self._patience = Breaker()
 
     @property
-    def rings(self) -> bool:
+    def can_enqueue(self) -> bool:
         """Whether a ring is worth trying now."""
         return self._patience.rested
 
-    def ring(self, response_ids: Sequence[str], lane: str) -> list[str]:
+    def enqueue(self, response_ids: Sequence[str], lane: str) -> list[str]:
         """Ring for each response, in one round trip; the IDs for which that failed."""
         if not response_ids:
             return []
         try:
-            with self._patience.trying(*_AWAY) as may_try:
+            with self._patience.trying(*_UNAVAILABLE) as may_try:
                 if not may_try:
                     return list(response_ids)
                 with self._redis.pipeline(transaction=False) as pipeline:
-                    pipeline.lpush(queue_key(lane), *(self._rings.task(one, lane) for one in response_ids))
+                    pipeline.lpush(queue_key(lane), *(self._template.task(one, lane) for one in response_ids))
                     for one in response_ids:
-                        pipeline.publish(self._sent_channel, self._rings.sent(one, lane))
+                        pipeline.publish(self._sent_channel, self._template.sent(one, lane))
                     pipeline.execute()
-        except _AWAY as error:
+        except _UNAVAILABLE as error:
             log.warning("cannot ring", extra={"waiting": len(response_ids), "cause": repr(error)})
             return list(response_ids)
         return []
@@ -76,13 +76,13 @@ class Doorbell:
     def ping(self, worker_id: str) -> bool:
         """Send a worker a task that it answers by being there; whether Redis took it."""
         try:
-            with self._patience.trying(*_AWAY) as may_try:
+            with self._patience.trying(*_UNAVAILABLE) as may_try:
                 if may_try:
                     with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
                         queue: Any = ping_queue(worker_id)  # the stubs know names only
                         self._app.send_task(PING, queue=queue, producer=producer, retry=False)
                 return may_try
-        except _AWAY as error:
+        except _UNAVAILABLE as error:
             log.warning("cannot ping", extra={"cause": repr(error)})
             return False
 

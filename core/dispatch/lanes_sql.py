@@ -15,10 +15,10 @@ def lock(connection: Connection) -> None:
 
 
 # Where nothing came of a ring, its project is as if it never had a turn.
-_UNRING = """
+_RECALL = """
 with back as (
-    update responses set rung_at = null where id in (
-        select id from responses where status = 'queued' and rung_at is not null and {which}
+    update responses set dispatched_at = null where id in (
+        select id from responses where status = 'queued' and dispatched_at is not null and {which}
         order by id for no key update skip locked)
     returning id, tier, project_id
 ), turned as (
@@ -31,23 +31,23 @@ select id from back
 """
 
 
-def unring(connection: Connection, response_ids: Sequence[str]) -> int:
-    """Put rung responses back to waiting because no doorbell could be sent; how many."""
-    return connection.execute(_UNRING.format(which="id = any (%s)"), (list(response_ids),)).rowcount
+def recall(connection: Connection, response_ids: Sequence[str]) -> int:
+    """Put dispatched responses back to waiting because no doorbell could be sent; how many."""
+    return connection.execute(_RECALL.format(which="id = any (%s)"), (list(response_ids),)).rowcount
 
 
-def unring_unclaimed(connection: Connection, claim_within_s: float) -> int:
-    """Put responses back to waiting that were rung and that nobody claimed in time; how many."""
-    which = "rung_at < now() - %s * interval '1 s'"
-    return connection.execute(_UNRING.format(which=which), (claim_within_s,)).rowcount
+def recall_unclaimed(connection: Connection, claim_within_s: float) -> int:
+    """Put responses back to waiting that were dispatched and that nobody claimed in time; how many."""
+    which = "dispatched_at < now() - %s * interval '1 s'"
+    return connection.execute(_RECALL.format(which=which), (claim_within_s,)).rowcount
 
 
 _UNSERVED = """
 with recursive waiting as (
-    (select lane from responses where status = 'queued' and rung_at is null order by lane limit 1)
+    (select lane from responses where status = 'queued' and dispatched_at is null order by lane limit 1)
     union all
     select next.lane from waiting w cross join lateral (
-        select r.lane from responses r where r.status = 'queued' and r.rung_at is null and r.lane > w.lane
+        select r.lane from responses r where r.status = 'queued' and r.dispatched_at is null and r.lane > w.lane
         order by r.lane limit 1) next
 )
 select lane from waiting where not exists (
@@ -60,7 +60,7 @@ def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
     return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
 
 
-def forget_turns(connection: Connection, after_s: float) -> None:
+def delete_old_turns(connection: Connection, after_s: float) -> None:
     """Forget who had a turn so long ago that it says nothing about who is next."""
     connection.execute(
         "delete from turns where (tier, project_id) in (select tier, project_id from turns"

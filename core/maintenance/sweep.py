@@ -15,7 +15,7 @@ from core.dispatch.dispatcher import Dispatch
 from core.quota.ledger import BATCH as LEDGER_BATCH
 from core.quota.ledger import Ledger
 from core.responses import idempotency_sql, responses_sql
-from core.responses.create import KEY_KEPT_S
+from core.responses.create import IDEMPOTENCY_TTL_S
 from core.runs import events_sql, runs_sql, workers_sql
 from core.runs.ends import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.runs.runs_sql import Expired
@@ -43,7 +43,7 @@ FORGET_WORKERS_S = 600
 # A circuit that nobody tries to close for so long is of no use to anybody.
 FORGET_CIRCUITS_S = 600
 # Turns longer ago say nothing about who is next.
-FORGET_TURNS_S = 600
+TURNS_RETENTION_S = 600
 
 
 class Sweep:
@@ -69,7 +69,7 @@ class Sweep:
         """
         for step in (
             self._expire,
-            self._unring,
+            self._recall,
             self._cancel_left,
             self._dispatch_waiting,
             self._settle,
@@ -82,9 +82,9 @@ class Sweep:
             except errors.StoreBusy as error:
                 log.warning("cannot recover now", extra={"step": step.__name__.strip("_"), "cause": str(error)})
 
-    def _unring(self) -> None:
+    def _recall(self) -> None:
         with self._database.connection() as connection:
-            unclaimed = lanes_sql.unring_unclaimed(connection, self._settings.claim_within_s)
+            unclaimed = lanes_sql.recall_unclaimed(connection, self._settings.claim_within_s)
         if unclaimed:
             log.warning("nobody claimed in time", extra={"responses": unclaimed})
 
@@ -107,9 +107,9 @@ class Sweep:
         with self._database.connection() as connection:
             workers_sql.delete_unseen(connection, FORGET_WORKERS_S)
             circuits_sql.delete_old(connection, FORGET_CIRCUITS_S)
-            lanes_sql.forget_turns(connection, FORGET_TURNS_S)
+            lanes_sql.delete_old_turns(connection, TURNS_RETENTION_S)
             responses_sql.delete_unstored(connection, KEEP_UNSTORED_S, CLEANED)
-            idempotency_sql.delete_old(connection, KEY_KEPT_S, CLEANED)
+            idempotency_sql.delete_old(connection, IDEMPOTENCY_TTL_S, CLEANED)
 
     def _prune(self) -> None:
         with self._database.connection() as connection:
@@ -184,7 +184,7 @@ class Sweep:
 def _overdue(expired: Expired) -> Outcome:
     if expired.status == Status.IN_PROGRESS:
         return failed("server_error", "The response did not end within the time a run may take.")
-    if expired.away:
+    if expired.unavailable:
         return failed(
             expired.error_code or "server_error",
             f"The response could not be run before its deadline, because its model server was away: {expired.cause}",

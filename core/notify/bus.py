@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import redis
 
-from core.breaker import Patience
+from core.breaker import Breaker
 from core.notify.batch import Batch
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ def events_channel(response_id: str) -> str:
     return _EVENTS + response_id
 
 
-def follow_channel(hub_id: str) -> str:
+def follow_channel(listener_id: str) -> str:
     """Where a hub tells its own listener that somebody follows another response."""
-    return f"backburner:follow:{hub_id}"
+    return f"backburner:follow:{listener_id}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Bus:
         self._redis = redis.Redis.from_url(
             redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, socket_keepalive=True
         )
-        self._patience = Patience()
+        self._patience = Breaker()
 
     def stop(self, worker_id: str, response_id: str) -> None:
         """Tell a worker that a response it runs has ended."""
@@ -92,9 +92,9 @@ class Bus:
         """Tell whoever follows these responses what was committed of their logs, in one round trip."""
         self._publish(_messages(batches))
 
-    def followed(self, hub_id: str) -> None:
+    def followed(self, listener_id: str) -> None:
         """Wake a hub's listener."""
-        self._publish([(follow_channel(hub_id), b"")])
+        self._publish([(follow_channel(listener_id), b"")])
 
     def _publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         if not messages:

@@ -57,7 +57,7 @@ def check(template: Template) -> None:
         )
     for name, variable in template.variables.items():
         if variable.default is not None:
-            _fitting(variable, variable.default, f"template.variables.{name}.default")
+            _checked_value(variable, variable.default, f"template.variables.{name}.default")
     used: Counter[str] = Counter()
     for text in _texts(template):
         pieces = _pieces(text.text, text.place)
@@ -97,7 +97,7 @@ def values(template: Template, given: Values) -> Values:
             raise errors.InvalidRequest(
                 f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
             )
-        found[name] = _fitting(variable, value, param)
+        found[name] = _checked_value(variable, value, param)
     return found
 
 
@@ -143,9 +143,9 @@ def _check_placeholder(template: Template, text: _Text, name: str, *, alone: boo
 
 def as_request(template: Template) -> CreateResponse:
     """What a template says, as a create that says it itself: its placeholders stay texts."""
-    said = {name: value for name in DEFAULTS if (value := getattr(template, name)) is not None}
+    defaults = {name: value for name in DEFAULTS if (value := getattr(template, name)) is not None}
     messages = [Message(role=message.role, content=message.content) for _, message in _messages(template)]
-    return CreateResponse(input="").model_copy(update={"model": "", "input": messages or "", **said})
+    return CreateResponse(input="").model_copy(update={"model": "", "input": messages or "", **defaults})
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def naming() -> Iterator[None]:
         raise errors.InvalidRequest(str(error), param=param, code=error.code) from error
 
 
-def _fitting(variable: Variable, value: Any, param: str) -> Any:
+def _checked_value(variable: Variable, value: Any, param: str) -> Any:
     if isinstance(value, str) and variable.type == "text":
         return value
     wanted, got = _PARTS[variable.type], "string" if isinstance(value, str) else value.type
@@ -194,8 +194,8 @@ def _texts(template: Template) -> Iterator[_Text]:
 
 def _content(content: Any, filled: Mapping[str, Any], place: str) -> Any:
     if isinstance(content, str):
-        whole = filled[place]
-        return whole if isinstance(whole, str) else [whole]
+        content = filled[place]
+        return content if isinstance(content, str) else [content]
     parts = []
     for number, part in enumerate(content):
         value = filled.get(f"{place}[{number}].text")
@@ -241,7 +241,7 @@ def _size(piece: str | _Placeholder, found: Values) -> int:
 
 def _filled(pieces: list[str | _Placeholder], found: Values) -> Any:
     """A text, or the part that stands for all of it."""
-    whole = [found[piece.name] if isinstance(piece, _Placeholder) else piece for piece in pieces]
-    if len(whole) == 1:
-        return whole[0]
-    return "".join(whole)
+    content = [found[piece.name] if isinstance(piece, _Placeholder) else piece for piece in pieces]
+    if len(content) == 1:
+        return content[0]
+    return "".join(content)

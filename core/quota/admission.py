@@ -14,8 +14,8 @@ from core.config.tiers import Tier
 from core.database import Connection, Database
 from core.dispatch.capacity_sql import Rules
 from core.quota import admission_sql, estimates, ledger_sql
-from core.quota.queue_depth import Backlogs
-from core.quota.tier_request import Wish
+from core.quota.queue_depth import QueueDepth
+from core.quota.tier_request import TierRequest
 from core.quota.token_bucket import Credits, Taken, allowance_of
 from core.tenants.keys import Caller
 from core.wire.request import CreateResponse
@@ -25,7 +25,7 @@ LOOK_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True)
-class Grant:
+class Reservation:
     """What a create was granted before its transaction.
 
     Args:
@@ -61,13 +61,13 @@ class Admission:
         self._catalog = catalog
         self._credits = credits
         self._rules = rules
-        self._backlogs = Backlogs()
+        self._queue_depth = QueueDepth()
 
     def limits(self, caller: Caller) -> bool:
         """Whether anything is limited for the caller's project."""
         return self._catalog.limits.limited(caller.project)
 
-    def ask(self, caller: Caller, request: CreateResponse, wish: Wish) -> Grant:
+    def ask(self, caller: Caller, request: CreateResponse, requested: TierRequest) -> Reservation:
         """Take the credits of a create, where its tier takes any. What was taken must be used or given back.
 
         Raises:
@@ -75,13 +75,13 @@ class Admission:
             errors.StoreUnavailable: Postgres had to be asked, and did not answer.
         """
         model = request.model or ""
-        limits = self._catalog.limits.of(caller.project, model)
-        if wish.tier == Tier.NO_LIMIT or limits == UNLIMITED:
-            return Grant(wish.tier)
-        grant = Grant(wish.tier, limits)
+        limits = self._catalog.limits.limits_for(caller.project, model)
+        if requested.tier == Tier.NO_LIMIT or limits == UNLIMITED:
+            return Reservation(requested.tier)
+        grant = Reservation(requested.tier, limits)
         if limits.requests_per_minute is None and limits.tokens_per_minute is None:
             return grant
-        if wish.tier == Tier.DEFAULT:
+        if requested.tier == Tier.DEFAULT:
             most = limits.tokens_per_minute
             grant = replace(grant, cost=Cost(1, 0 if most is None else estimates.tokens(request, limit=most)))
         fits = limits.tokens_per_minute is None or grant.cost.tokens <= limits.tokens_per_minute
@@ -99,10 +99,10 @@ class Admission:
             counted=fits and taken is None and grant.cost != NOTHING,
         )
         if not fits:
-            grant = replace(grant, refusal=_too_large(grant, model, wish))
+            grant = replace(grant, refusal=_too_large(grant, model, requested))
         elif taken is not None and taken.short_of is not None:
             grant = replace(grant, refusal=_reached(grant, model, taken))
-        if grant.refusal is not None and not wish.spills:
+        if grant.refusal is not None and not requested.may_overflow:
             raise grant.refusal
         return grant
 
@@ -110,7 +110,9 @@ class Admission:
         with self._database.connection() as connection:
             return ledger_sql.lately(connection, caller.project_id, model)
 
-    def admit(self, connection: Connection, caller: Caller, model: str, grant: Grant, wish: Wish) -> Admitted:
+    def admit(
+        self, connection: Connection, caller: Caller, model: str, grant: Reservation, requested: TierRequest
+    ) -> Admitted:
         """The tier of a response that is about to be written in this transaction; safe to repeat.
 
         Raises:
@@ -123,16 +125,16 @@ class Admission:
             grant = self._count(connection, caller, model, grant)
         if grant.refusal is None:
             return Admitted(grant.tier, grant.cost, grant.allowance)
-        if not wish.spills or not self._spare(connection, model):
+        if not requested.may_overflow or not self._spare(connection, model):
             raise grant.refusal
         over = replace(grant.allowance or Allowance(), over=True)
         return Admitted(Tier.OVER_LIMIT, NOTHING, over)
 
-    def _check_queue(self, connection: Connection, caller: Caller, model: str, grant: Grant) -> None:
+    def _check_queue(self, connection: Connection, caller: Caller, model: str, grant: Reservation) -> None:
         most = grant.limits.queued
         if most is None:
             return
-        if self._backlogs.full(connection, caller.project_id, model, most):
+        if self._queue_depth.full(connection, caller.project_id, model, most):
             raise errors.RateLimited(
                 f"The queue of this project for '{model[:100]}' is full: {most} responses wait for a worker.",
                 kind="requests",
@@ -141,7 +143,7 @@ class Admission:
                 allowance=grant.allowance,
             )
 
-    def _count(self, connection: Connection, caller: Caller, model: str, grant: Grant) -> Grant:
+    def _count(self, connection: Connection, caller: Caller, model: str, grant: Reservation) -> Reservation:
         """Admit by what was taken in the last minute, one create at a time, for want of Redis."""
         admission_sql.lock(connection, f"credits:{caller.project_id}:{model}")
         limits, cost = grant.limits, grant.cost
@@ -162,7 +164,7 @@ class Admission:
 
     def _spare(self, connection: Connection, model: str) -> bool:
         """Whether there is capacity to spare; if so, nobody else takes it until the transaction ends."""
-        lane = self._catalog.lanes.of(Tier.OVER_LIMIT)
+        lane = self._catalog.lanes.lane_for(Tier.OVER_LIMIT)
 
         def look() -> bool:
             return admission_sql.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
@@ -172,7 +174,7 @@ class Admission:
         admission_sql.lock(connection, f"spare:{lane}")
         return look()
 
-    def give_back(self, caller: Caller, model: str, grant: Grant) -> None:
+    def give_back(self, caller: Caller, model: str, grant: Reservation) -> None:
         """Give back what a create took that made no response.
 
         Where it is not known whether it made one, its project has that much more for a minute at the most.
@@ -181,7 +183,7 @@ class Admission:
             self._credits.give_back(caller.project_id, model, grant.limits, grant.cost)
 
 
-def _reached(grant: Grant, model: str, taken: Taken) -> errors.RateLimited:
+def _reached(grant: Reservation, model: str, taken: Taken) -> errors.RateLimited:
     short = taken.short_of or "requests"
     limit, wanted = (
         (grant.limits.requests_per_minute, grant.cost.requests)
@@ -197,12 +199,12 @@ def _reached(grant: Grant, model: str, taken: Taken) -> errors.RateLimited:
     )
 
 
-def _too_large(grant: Grant, model: str, wish: Wish) -> errors.RateLimited:
+def _too_large(grant: Reservation, model: str, requested: TierRequest) -> errors.RateLimited:
     return errors.RateLimited(
         f"The request is too large for '{model[:100]}' on tokens per minute: the limit is"
         f" {grant.limits.tokens_per_minute}, and input and max_output_tokens are {grant.cost.tokens} together, about.",
         kind="tokens",
         # There may be capacity to spare later; by itself it never fits.
-        retry_after_s=LOOK_AGAIN_S if wish.spills else None,
+        retry_after_s=LOOK_AGAIN_S if requested.may_overflow else None,
         allowance=grant.allowance,
     )

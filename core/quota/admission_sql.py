@@ -1,7 +1,7 @@
 """What admission counts: responses that wait, and capacity to spare."""
 
 from core.database import Connection
-from core.dispatch.capacity_sql import ROOM, Rules
+from core.dispatch.capacity_sql import CAPACITY, Rules
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -16,7 +16,7 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
     """How many of a project's responses for a model wait for a worker; counted up to `limit`."""
     row = connection.execute(
         "select count(*) from (select from responses where project_id = %s and model = %s and finished_at is null"
-        " and status = 'queued' and rung_at is null limit %s) waiting",
+        " and status = 'queued' and dispatched_at is null limit %s) waiting",
         (project_id, model, limit),
     ).fetchone()
     assert row is not None
@@ -34,13 +34,13 @@ with {room}, lane (room) as (
 )
 select not exists (select from circuits where model = %(model)s)
     and (select room from lane) > (select count(*) from (
-        select from responses where lane = %(lane)s and status = 'queued' and rung_at is null
+        select from responses where lane = %(lane)s and status = 'queued' and dispatched_at is null
         limit greatest(0, (select room from lane))) waiting)
     and (%(concurrency)s::int is null or (select room from model) > (select count(*) from (
-        select from responses where model = %(model)s and status = 'queued' and rung_at is null
+        select from responses where model = %(model)s and status = 'queued' and dispatched_at is null
         limit greatest(0, ceil((select room from model)))::int) waiting))
 """
-_SPARE = _SPARE.format(room=ROOM)
+_SPARE = _SPARE.format(room=CAPACITY)
 
 
 def spare(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:

@@ -35,7 +35,7 @@ class Ledger:
             found = store.unsettled(connection, BATCH)
         if not found:
             return 0
-        if not self._credits.settle([(one, self._catalog.limits.of(one.project, one.model)) for one in found]):
+        if not self._credits.settle([(one, self._catalog.limits.limits_for(one.project, one.model)) for one in found]):
             return 0
         with self._database.connection() as connection:
             store.mark_settled(connection, found)

@@ -24,7 +24,7 @@ class _Seen:
     uncounted: int = 0  # how many more may be let in without a count
 
 
-class Backlogs:
+class QueueDepth:
     """The queues of projects and models, as far as this process needs to know them."""
 
     def __init__(self) -> None:

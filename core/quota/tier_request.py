@@ -13,23 +13,23 @@ NO_LIMIT_RIGHT = Right.NO_LIMIT.value
 
 
 @dataclass(frozen=True)
-class Wish:
+class TierRequest:
     """The tier a request gets inside its project's limits, and whether it may go beyond them."""
 
     tier: Tier
-    spills: bool = False
+    may_overflow: bool = False
 
 
-def wish(asked: str | None, rights: Collection[str]) -> Wish:
+def requested(asked: str | None, rights: Collection[str]) -> TierRequest:
     """What a request wants, by the tier it asks for and its key's rights.
 
     Raises:
         errors.Forbidden: `no-limit` was asked with a key that does not have the right.
     """
     if asked == "flex":
-        return Wish(Tier.FLEX)
+        return TierRequest(Tier.FLEX)
     if asked == "no-limit" and NO_LIMIT_RIGHT not in rights:
         raise errors.Forbidden("This key may not use service_tier 'no-limit'.", param="service_tier")
     if asked == "no-limit" or (asked in PRIORITY_NAMES and NO_LIMIT_RIGHT in rights):
-        return Wish(Tier.NO_LIMIT)
-    return Wish(Tier.DEFAULT, spills=asked in {None, "auto"})
+        return TierRequest(Tier.NO_LIMIT)
+    return TierRequest(Tier.DEFAULT, may_overflow=asked in {None, "auto"})

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.allowance import Allowance, Cost, Meter, Settlement
-from core.breaker import Patience
+from core.breaker import Breaker
 from core.config.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 # A Redis that has not answered by then is away.
 ANSWER_S = 0.5
 # A bucket that nobody uses is full long before; one that is gone is made anew.
-_KEPT_MS = 3_600_000
+_BUCKET_TTL_MS = 3_600_000
 # Between a correction and its mark in Postgres a sweeper may die. The next one follows within seconds; what is applied
 # twice after this time is gone again in a minute, as all credits are.
-_APPLIED_KEPT_S = 600
+_SETTLED_TTL_S = 600
 
 # Redis' own clock is the only one, so it does not matter whose process asks.
 _BUCKET = """
@@ -130,7 +130,7 @@ class Credits:
             retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
             decode_responses=True,
         )
-        self._patience = Patience()
+        self._patience = Breaker()
         self._take = self._redis.register_script(_TAKE)
         self._add = self._redis.register_script(_ADD)
         self._settle = self._redis.register_script(_SETTLE)
@@ -166,14 +166,14 @@ class Credits:
                 str(max(0, (limits.tokens_per_minute or 0) - lately.tokens)),
             ]
         answer: list[Any] | None = self._run(
-            lambda: self._take([key], [*_rates(limits), cost.requests, cost.tokens, _KEPT_MS, *tops])
+            lambda: self._take([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS, *tops])
         )
         return answer
 
     def give_back(self, project_id: str, model: str, limits: Limits, cost: Cost) -> None:
         """Give back what was taken for something that was not to be; if Redis is away, time does it."""
         key = _bucket(project_id, model)
-        self._run(lambda: self._add([key], [*_rates(limits), cost.requests, cost.tokens, _KEPT_MS]))
+        self._run(lambda: self._add([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
 
     def settle(self, settlements: Iterable[tuple[Settlement, Limits]]) -> bool:
         """Correct buckets by what responses really used, each once however often it is told; False if it is unknown."""
@@ -182,7 +182,7 @@ class Credits:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for one, limits in settlements:
                     keys = [_bucket(one.project_id, one.model), f"backburner:charged:{one.response_id}"]
-                    amounts = [*_rates(limits), 0, 0, _KEPT_MS, one.charged, one.used, _APPLIED_KEPT_S]
+                    amounts = [*_rates(limits), 0, 0, _BUCKET_TTL_MS, one.charged, one.used, _SETTLED_TTL_S]
                     self._settle(keys, amounts, client=pipeline)
                 pipeline.execute()
             return True

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from core import errors
-from core.batcher import Together
+from core.batcher import Batcher
 from core.database import Connection, Database
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
@@ -29,7 +29,7 @@ class Accepting:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
-        self._together: Together[Row, bool | None] = Together(self._write_all, most=_MOST, after=self._ring_all)
+        self._batcher: Batcher[Row, bool | None] = Batcher(self._write_all, most=_MOST, after=self._enqueue_all)
 
     def accept(self, row: Row) -> bool:
         """Commit a row whose place depends on no limit, and ring for it; False if an earlier try had committed it.
@@ -39,21 +39,23 @@ class Accepting:
             psycopg.Error: Postgres does not take it. Nothing is written.
         """
         if len(row["request"]) <= _LARGE:
-            return self._together.do(row) is not None
+            return self._batcher.do(row) is not None
         (outcome,) = outcomes = self._write_all([row])
         if isinstance(outcome, Exception):
             raise outcome
-        self._ring_all([row], outcomes)
+        self._enqueue_all([row], outcomes)
         return outcome is not None
 
     def write(self, connection: Connection, rows: Sequence[Row]) -> set[str]:
         """Write rows in the caller's transaction; the IDs to `ring` for when that is committed."""
-        return store.insert(connection, rows, {"ringable": self._doorbell.rings, **self._dispatch.rules.parameters})
+        return store.insert(
+            connection, rows, {"dispatchable": self._doorbell.can_enqueue, **self._dispatch.rules.parameters}
+        )
 
-    def ring(self, response_ids: Sequence[str], lane: str) -> None:
+    def enqueue(self, response_ids: Sequence[str], lane: str) -> None:
         """Ring for responses that are committed. Nothing is raised: the sweeper takes back rings without an answer."""
         try:
-            self._dispatch.ring(list(response_ids), lane)
+            self._dispatch.enqueue(list(response_ids), lane)
         except errors.StoreUnavailable:
             return  # they are accepted, and wait
 
@@ -65,7 +67,7 @@ class Accepting:
                 return self.write(connection, rows)
 
         try:
-            rung = self._database.again(write)
+            dispatched = self._database.again(write)
         except errors.StoreUnavailable as error:
             return [error] * len(rows)
         except psycopg.Error as error:
@@ -73,9 +75,9 @@ class Accepting:
                 return [outcome for row in rows for outcome in self._write_all([row])]
             # Nobody else makes this ID: the first try was committed, and its answer was lost.
             return [None if isinstance(error, psycopg.errors.UniqueViolation) else error]
-        return [row["id"] in rung for row in rows]
+        return [row["id"] in dispatched for row in rows]
 
-    def _ring_all(self, rows: Sequence[Row], outcomes: Sequence[bool | Exception | None]) -> None:
-        rung = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True]
-        for lane in sorted({row["lane"] for row in rung}):
-            self.ring([row["id"] for row in rung if row["lane"] == lane], lane)
+    def _enqueue_all(self, rows: Sequence[Row], outcomes: Sequence[bool | Exception | None]) -> None:
+        dispatched = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True]
+        for lane in sorted({row["lane"] for row in dispatched}):
+            self.enqueue([row["id"] for row in dispatched if row["lane"] == lane], lane)

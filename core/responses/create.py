@@ -15,8 +15,8 @@ from core.database import Connection, Database
 from core.dispatch import lanes_sql
 from core.prompts import prompts
 from core.quota import tier_request
-from core.quota.admission import Admission, Admitted, Grant
-from core.quota.tier_request import Wish
+from core.quota.admission import Admission, Admitted, Reservation
+from core.quota.tier_request import TierRequest
 from core.responses import idempotency_sql
 from core.responses.accept import Accepting
 from core.settings import Settings
@@ -26,7 +26,7 @@ from core.wire import response as document
 from core.wire import rules, transcript
 from core.wire.request import BackgroundOptions, CreateResponse
 
-KEY_KEPT_S = 24 * 3600
+IDEMPOTENCY_TTL_S = 24 * 3600
 _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
 
 
@@ -67,8 +67,8 @@ class _Order:
     caller: Caller
     request: CreateResponse
     repeat: Repeat | None
-    wish: Wish
-    grant: Grant
+    requested: TierRequest
+    grant: Reservation
     alone: context.Context | None
     response_id: str
     created_at: int
@@ -106,16 +106,16 @@ class Creation:
         """
         if request.prompt is None:  # what needs no look at Postgres is refused without one
             self._model(request)
-        wish = self._wish(caller, request)
+        requested = self._requested(caller, request)
         known, priced = self._look_first(caller, request, repeat)
         if known is not None:
             return known
-        grant = self._admission.ask(caller, priced, wish)
+        grant = self._admission.ask(caller, priced, requested)
         response_id = ids.new("resp")
         created: Created | None = None
         try:
             alone = self._alone(caller, request) if repeat is None else None
-            order = _Order(caller, request, repeat, wish, grant, alone, response_id, int(time.time()))
+            order = _Order(caller, request, repeat, requested, grant, alone, response_id, int(time.time()))
             row = self._plain_row(order)
             if row is not None:
                 written = self._accepting.accept(row)
@@ -126,7 +126,7 @@ class Creation:
             if created is None or created.id != response_id:
                 self._admission.give_back(caller, priced.model or "", grant)
         if lane is not None:
-            self._accepting.ring([response_id], lane)
+            self._accepting.enqueue([response_id], lane)
         return created
 
     def _look_first(
@@ -142,7 +142,7 @@ class Creation:
         def look() -> tuple[Created | None, CreateResponse]:
             with self._database.connection() as connection:
                 if repeat is not None:
-                    taken = idempotency_sql.find(connection, caller.project_id, repeat.key, kept_s=KEY_KEPT_S)
+                    taken = idempotency_sql.find(connection, caller.project_id, repeat.key, ttl_s=IDEMPOTENCY_TTL_S)
                     if taken is not None:
                         return _repeated(taken, repeat), request
                 return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
@@ -163,20 +163,20 @@ class Creation:
         """The context of a request that builds on nothing; None for any other."""
         if request.prompt is not None or not context.stands_alone(request):
             return None
-        whole = context.build(None, caller.project_id, request, self._seals)
-        capabilities.check_context(whole.items, whole.own, request.model or "", self._catalog.get(request.model or ""))
-        return whole
+        built = context.build(None, caller.project_id, request, self._seals)
+        capabilities.check_context(built.items, built.own, request.model or "", self._catalog.get(request.model or ""))
+        return built
 
     def _plain_row(self, order: _Order) -> dict[str, object] | None:
         """The row of a create for which nothing need be looked up or counted in Postgres; None for any other."""
-        whole, model = order.alone, order.request.model or ""
-        if whole is None or whole.contents or parts.references(whole.items):
+        built, model = order.alone, order.request.model or ""
+        if built is None or built.contents or parts.references(built.items):
             return None
-        if self._catalog.limits.of(order.caller.project, model) != UNLIMITED:
+        if self._catalog.limits.limits_for(order.caller.project, model) != UNLIMITED:
             return None
         if self._catalog.get(model).concurrency is not None:
             return None
-        return self._row(order, order.request, Admitted(order.grant.tier, NOTHING, None), whole)
+        return self._row(order, order.request, Admitted(order.grant.tier, NOTHING, None), built)
 
     def _model(self, request: CreateResponse) -> ModelConfig:
         """The model of a request that can be taken, as far as it says itself."""
@@ -192,11 +192,11 @@ class Creation:
             )
         return model
 
-    def _wish(self, caller: Caller, request: CreateResponse) -> Wish:
+    def _requested(self, caller: Caller, request: CreateResponse) -> TierRequest:
         options = request.background_options
         if options is not None and options.completion_window != "soonest":
-            return Wish(Tier.FLEX)
-        return tier_request.wish(request.service_tier, caller.rights)
+            return TierRequest(Tier.FLEX)
+        return tier_request.requested(request.service_tier, caller.rights)
 
     def _write(self, connection: Connection, order: _Order) -> tuple[Created, str | None]:
         """Write the row, or find whose it is already; the lane to ring it in, if it may be rung."""
@@ -208,7 +208,7 @@ class Creation:
                 repeat.key,
                 request_hash=repeat.request_hash,
                 response_id=response_id,
-                kept_s=KEY_KEPT_S,
+                ttl_s=IDEMPOTENCY_TTL_S,
             )
             if taken is not None and taken.response_id != response_id:
                 return _repeated(taken, repeat), None
@@ -217,27 +217,27 @@ class Creation:
             # What has no prompt was looked at before there was a transaction to hold open meanwhile.
             model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
             request = resolved.request
-            whole = order.alone
-            if whole is None:
-                whole = context.build(connection, caller.project_id, request, self._seals)
-                capabilities.check_context(whole.items, whole.own, request.model or "", model)
-        admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.wish)
-        limits = self._catalog.limits.of(caller.project, request.model or "")
+            built = order.alone
+            if built is None:
+                built = context.build(connection, caller.project_id, request, self._seals)
+                capabilities.check_context(built.items, built.own, request.model or "", model)
+        admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.requested)
+        limits = self._catalog.limits.limits_for(caller.project, request.model or "")
         if model.concurrency is not None or limits.running is not None:
             # These limits are exact: their counting must not overlap with another's.
             lanes_sql.lock(connection)
-        row = self._row(order, request, admitted, whole)
-        contents_sql.insert(connection, caller.project_id, whole.contents)
-        rung = self._accepting.write(connection, [row])
-        needed = parts.references(whole.items)
+        row = self._row(order, request, admitted, built)
+        contents_sql.insert(connection, caller.project_id, built.contents)
+        dispatched = self._accepting.write(connection, [row])
+        needed = parts.references(built.items)
         if needed:
             contents_sql.refer(connection, caller.project_id, response_id, needed)
-            parts.check_size(whole.items, contents_sql.sizes(connection, response_id), self._settings)
-        lane = self._catalog.lanes.of(admitted.tier) if rung else None
+            parts.check_size(built.items, contents_sql.sizes(connection, response_id), self._settings)
+        lane = self._catalog.lanes.lane_for(admitted.tier) if dispatched else None
         return Created(response_id, str(row["document"]), admitted.allowance), lane
 
     def _row(
-        self, order: _Order, request: CreateResponse, admitted: Admitted, whole: context.Context
+        self, order: _Order, request: CreateResponse, admitted: Admitted, built: context.Context
     ) -> dict[str, object]:
         """What is written of a create.
 
@@ -250,25 +250,25 @@ class Creation:
         if request.background:
             announced.append(transcript.lifecycle(first))
         numbered = transcript.number(announced, 0)
-        queue_s, whole_s = waits_s(request.background_options, self._settings)
+        queue_s, total_s = waits_s(request.background_options, self._settings)
         return {
             "id": order.response_id,
             "project_id": order.caller.project_id,
             "background": request.background,
             "model": request.model,
-            "lane": self._catalog.lanes.of(admitted.tier),
+            "lane": self._catalog.lanes.lane_for(admitted.tier),
             "tier": admitted.tier.value,
             "run_s": model.timeouts.run,
             "queue_s": queue_s,
-            "whole_s": whole_s,
+            "whole_s": total_s,
             "stored": request.store,
             "follow_s": None if request.background else self._settings.follow_s,
             "metadata": request.metadata,
-            "request": context.pack(request, whole),
+            "request": context.pack(request, built),
             "document": jsonio.dumps(first),
             "n": len(numbered),
             "events": "\n".join(jsonio.dumps(event) for event in numbered),
-            "item_ids": whole.new_ids if request.store else [],
+            "item_ids": built.new_ids if request.store else [],
             "concurrency": model.concurrency,
             "key_id": order.caller.key_id,
             "reserved_requests": admitted.reserved.requests,

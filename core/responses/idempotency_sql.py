@@ -23,7 +23,7 @@ class Taken:
 
 
 def take(
-    connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str, kept_s: float
+    connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str, ttl_s: float
 ) -> Taken | None:
     """Take a key for a response that is about to be written; who has it already, or None.
 
@@ -34,7 +34,7 @@ def take(
         "key": key,
         "request_hash": request_hash,
         "response_id": response_id,
-        "kept_s": kept_s,
+        "kept_s": ttl_s,
     }
     if connection.execute(_TAKE, values).fetchone() is not None:
         return None
@@ -45,21 +45,21 @@ def take(
     return Taken(bytes(row[0]), str(row[1]))
 
 
-def find(connection: Connection, project_id: str, key: str, *, kept_s: float) -> Taken | None:
+def find(connection: Connection, project_id: str, key: str, *, ttl_s: float) -> Taken | None:
     """Who has a key, or None."""
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
         " and created_at >= now() - %s * interval '1 s'",
-        (project_id, key, kept_s),
+        (project_id, key, ttl_s),
     ).fetchone()
     return None if row is None else Taken(bytes(row[0]), str(row[1]))
 
 
-def delete_old(connection: Connection, kept_s: float, limit: int) -> None:
+def delete_old(connection: Connection, ttl_s: float, limit: int) -> None:
     """Forget some of the keys that are older."""
     connection.execute(
         "delete from idempotency_keys where (project_id, key) in ("
         "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"
         " order by created_at limit %s for update skip locked)",
-        (kept_s, limit),
+        (ttl_s, limit),
     )

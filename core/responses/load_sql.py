@@ -14,8 +14,8 @@ class Group:
     Args:
         waiting: in Postgres, for their turn.
         later: of these, how many must wait a while before they may run again.
-        rung: a worker with a free slot takes them at once.
-        oldest_s: how long ago the oldest of those that wait or are rung was created; None where there is none.
+        dispatched: a worker with a free slot takes them at once.
+        oldest_s: how long ago the oldest of those that wait or are dispatched was created; None where there is none.
     """
 
     lane: str
@@ -24,27 +24,27 @@ class Group:
     model: str
     waiting: int
     later: int
-    rung: int
+    dispatched: int
     running: int
     oldest_s: float | None
 
 
 _GROUPS = """
-select counted.lane, counted.tier, p.name as project, counted.model, counted.waiting, counted.later, counted.rung,
+select counted.lane, counted.tier, p.name as project, counted.model, counted.waiting, counted.later, counted.dispatched,
     counted.running, counted.oldest_s
 from (
     select lane, tier, project_id, model,
-        count(*) filter (where status = 'queued' and rung_at is null) as waiting,
-        count(*) filter (where status = 'queued' and rung_at is null and available_at > now()) as later,
-        count(*) filter (where status = 'queued' and rung_at is not null) as rung,
+        count(*) filter (where status = 'queued' and dispatched_at is null) as waiting,
+        count(*) filter (where status = 'queued' and dispatched_at is null and available_at > now()) as later,
+        count(*) filter (where status = 'queued' and dispatched_at is not null) as dispatched,
         count(*) filter (where status = 'in_progress') as running,
         extract(epoch from now() - min(created_at) filter (where status = 'queued'))::double precision as oldest_s
     from responses
-    where (status = 'queued' and rung_at is null)
-        or (status = 'in_progress' or (status = 'queued' and rung_at is not null))
+    where (status = 'queued' and dispatched_at is null)
+        or (status = 'in_progress' or (status = 'queued' and dispatched_at is not null))
     group by lane, tier, project_id, model
 ) counted join projects p on p.id = counted.project_id
-order by counted.waiting desc, counted.running + counted.rung desc, 1, 2, 3, 4
+order by counted.waiting desc, counted.running + counted.dispatched desc, 1, 2, 3, 4
 """
 
 

@@ -121,7 +121,7 @@ class Operations:
         request, context = packed["request"], packed["context"]
         request["background"] = True
         options = request.get("background_options")
-        queue_s, whole_s = waits_s(options and BackgroundOptions.model_validate(options), self._settings)
+        queue_s, total_s = waits_s(options and BackgroundOptions.model_validate(options), self._settings)
         first = response.again(jsonio.loads(source.document), new_id, int(time.time()))
         announced = [{"type": "response.created", "response": first}, transcript.lifecycle(first)]
         numbered = transcript.number(announced, 0)
@@ -130,7 +130,7 @@ class Operations:
             "source": source.id,
             "run_s": self._catalog.get(source.model).timeouts.run,
             "queue_s": queue_s,
-            "whole_s": whole_s,
+            "whole_s": total_s,
             "request": jsonio.dumps(packed),
             "document": jsonio.dumps(first),
             "n": len(numbered),

@@ -26,7 +26,7 @@ class Shown:
     error: str | None  # the wire's code and message
     requeued_from: str | None
     requeued_as: list[str]
-    rung: bool
+    dispatched: bool
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -41,8 +41,8 @@ select r.id, p.name as project, r.status, r.background, r.model, r.tier, r.attem
     case when r.status = 'failed' then r.document::json #>> '{error,code}' || ': '
         || (r.document::json #>> '{error,message}') end as error,
     r.requeued_from, array(select id from responses where requeued_from = r.id order by created_at) as requeued_as,
-    r.rung_at is not null as rung, r.created_at, r.started_at, r.finished_at, r.available_at, r.queued_until,
-    r.run_until, r.ends_by
+    r.dispatched_at is not null as dispatched, r.created_at, r.started_at, r.finished_at, r.available_at,
+    r.queued_until, r.run_until, r.ends_by
 from responses r join projects p on p.id = r.project_id
 """
 

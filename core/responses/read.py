@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from core import errors, ids, jsonio
-from core.batcher import Together
+from core.batcher import Batcher
 from core.context import contents_sql, parts
 from core.database import Connection, Database
 from core.responses import listing_sql
@@ -33,7 +33,7 @@ class Responses:
     def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
         self._endings = endings
-        self._polls: Together[Pair, store.Found | None] = Together(self._look, most=POLLS)
+        self._polls: Batcher[Pair, store.Found | None] = Batcher(self._look, most=POLLS)
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
         """A response's document, with what is committed of its output, and whether it has ended.

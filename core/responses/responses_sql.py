@@ -8,7 +8,7 @@ from typing import Any
 from core import jsonio
 from core.config.tiers import Tier
 from core.database import Connection
-from core.dispatch.capacity_sql import LIMIT, ROOM
+from core.dispatch.capacity_sql import CAPACITY, LIMIT
 
 _TEXTS = ("request", "document", "events")
 # A new response is dispatched at once if its model's circuit is closed, its lane, model and project have room, and
@@ -39,12 +39,12 @@ with asked as (
     where exists (
         with recursive heads as (
             (select r.tier, r.project_id from responses r
-             where r.lane = pair.lane and r.status = 'queued' and r.rung_at is null
+             where r.lane = pair.lane and r.status = 'queued' and r.dispatched_at is null
              order by r.lane, r.tier, r.project_id limit 1)
             union all
             select next.* from heads h cross join lateral (
                 select r.tier, r.project_id from responses r
-                where r.lane = pair.lane and r.status = 'queued' and r.rung_at is null
+                where r.lane = pair.lane and r.status = 'queued' and r.dispatched_at is null
                     and (r.tier, r.project_id) > (h.tier, h.project_id)
                 order by r.tier, r.project_id limit 1) next
         )
@@ -53,10 +53,10 @@ with asked as (
             and not exists (select from used_up u where u.project_id = h.project_id and u.model = pair.model)
             and exists (select from responses r
                 where r.lane = pair.lane and r.tier = h.tier and r.project_id = h.project_id and r.model = pair.model
-                    and r.status = 'queued' and r.rung_at is null and r.available_at <= now()))
+                    and r.status = 'queued' and r.dispatched_at is null and r.available_at <= now()))
 ), able as materialized (
     select a.id, a.lane, a.place, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as room, case
-            when not %(ringable)s or l.lane is null then false
+            when not %(dispatchable)s or l.lane is null then false
             when exists (select from circuits where model = a.model) then false
             when a.concurrency is not null
                 and (select sum(n) from occupied where model = a.model) >= a.concurrency then false
@@ -66,20 +66,20 @@ with asked as (
             else true
         end as able
     from asked a left join lane_room l using (lane)
-), rung as (
+), dispatched as (
     select id from (
         select id, room, row_number() over (partition by lane order by place) as lane_rank from able where able) ranked
     where lane_rank <= room
 ), new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
                            stored, followed_until, metadata, request, document, key_id, reserved_requests,
-                           reserved_tokens, rung_at)
+                           reserved_tokens, dispatched_at)
     select id, project_id, 'queued', background, model, lane, tier, run_s,
         now() + least(queue_s, whole_s) * interval '1 s', now() + whole_s * interval '1 s',
         stored, now() + follow_s * interval '1 s', metadata, request, document,
-        key_id, reserved_requests, reserved_tokens, case when rung.id is not null then now() end
-    from asked left join rung using (id)
-    returning id, rung_at
+        key_id, reserved_requests, reserved_tokens, case when dispatched.id is not null then now() end
+    from asked left join dispatched using (id)
+    returning id, dispatched_at
 ), log as (
     insert into response_events (response_id, attempt, first_seq, n, data)
     select id, 0, 0, n, events from asked
@@ -89,7 +89,7 @@ with asked as (
     order by project_id, item_id
     on conflict do nothing
 )
-select id from new where rung_at is not null
+select id from new where dispatched_at is not null
 """
 
 
@@ -102,11 +102,11 @@ def _insert_of(pairs: int) -> str:
     Postgres would never keep it, and plan each insert anew for a millisecond.
     """
     values = ", ".join(f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pairs))
-    return _INSERT.format(room=ROOM, limit=LIMIT, pairs=values)
+    return _INSERT.format(room=CAPACITY, limit=LIMIT, pairs=values)
 
 
 def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> set[str]:
-    """Write queued responses with their first events; the IDs of those that took a place and may be rung now.
+    """Write queued responses with their first events; the IDs of those that took a place and may be dispatched now.
 
     Args:
         rows: one, where its model or project has a limit of what may run at once and the caller holds the lock.

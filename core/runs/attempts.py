@@ -14,7 +14,7 @@ from core.context import context, parts, reasoning
 from core.database import Connection, Database
 from core.notify.batch import Batch
 from core.runs import ends_sql, events_sql, runs_sql, workers_sql
-from core.runs.ends import Ending, Endings, Outcome, Spent, cancelled, failed, held_by
+from core.runs.ends import Ending, Endings, Outcome, Spent, cancelled, failed, fence_of
 from core.runs.workers_sql import Worker
 from core.tenants.seals import Seals
 from core.wire import transcript
@@ -56,7 +56,7 @@ class Attempt:
     left_s: float
     next_seq: int
     announced: bool
-    so_far: Transcript
+    partial_output: Transcript
     tokens: int
     waits: int
     probe: bool = False
@@ -65,7 +65,7 @@ class Attempt:
     @property
     def shown(self) -> bool:
         """Whether an earlier attempt committed output."""
-        return bool(self.so_far.output)
+        return bool(self.partial_output.output)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class HandBack:
     waited: bool = False
     delay_s: float = 0
     error_code: str | None = None
-    away: bool = False
+    unavailable: bool = False
     asked_s: float = 0
 
 
@@ -103,7 +103,7 @@ Fence = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Kept:
+class BatchResult:
     """What became of the responses of a batched statement.
 
     Args:
@@ -112,12 +112,12 @@ class Kept:
     """
 
     done: set[str]
-    held: set[str]
+    still_leased: set[str]
 
 
-def _kept(connection: Connection, fences: Sequence[Fence], done: set[str]) -> Kept:
+def _batch_result(connection: Connection, fences: Sequence[Fence], done: set[str]) -> BatchResult:
     missing = [fence for fence in fences if fence[0] not in done]
-    return Kept(done, runs_sql.held(connection, missing) if missing else set())
+    return BatchResult(done, runs_sql.still_leased(connection, missing) if missing else set())
 
 
 class Attempts:
@@ -142,7 +142,7 @@ class Attempts:
             row = runs_sql.claim(connection, response_id, worker_id, self._lease_s)
         return None if row is None else self._attempt(row)
 
-    def claim_together(self, response_ids: Sequence[str], worker_id: str) -> dict[str, Attempt]:
+    def claim_batch(self, response_ids: Sequence[str], worker_id: str) -> dict[str, Attempt]:
         """Take, as `claim` does, those of the responses that are there to be taken and that nobody has locked.
 
         Raises:
@@ -166,7 +166,7 @@ class Attempts:
         except ValueError:
             log.exception("cannot read what a response was created with", extra={"response": row.id})
             unreadable = failed("server_error", "This version of the server cannot run what an older one accepted.")
-            self._endings.end(row.id, unreadable, held_by(row.attempt))
+            self._endings.end(row.id, unreadable, fence_of(row.attempt))
             return None
         return Attempt(
             response_id=row.id,
@@ -179,13 +179,13 @@ class Attempts:
             left_s=row.left_s,
             next_seq=row.next_seq,
             announced=announced(row.background, row.next_seq),
-            so_far=self._so_far(row),
+            partial_output=self._partial_output(row),
             tokens=row.tokens,
             waits=row.waits,
             probe=row.probe,
         )
 
-    def _so_far(self, row: runs_sql.Claimed) -> Transcript:
+    def _partial_output(self, row: runs_sql.Claimed) -> Transcript:
         if not shown(row.background, row.next_seq):
             return Transcript()
         with self._database.connection() as connection:
@@ -202,13 +202,13 @@ class Attempts:
         with self._database.connection() as connection:
             return contents.read(connection, attempt.response_id, needed)
 
-    def renew(self, fences: Sequence[Fence]) -> Kept:
+    def renew(self, fences: Sequence[Fence]) -> BatchResult:
         """Renew the leases of (response ID, attempt) pairs."""
         with self._database.connection() as connection:
             renewed = runs_sql.renew(connection, fences, self._lease_s)
-            return _kept(connection, fences, renewed)
+            return _batch_result(connection, fences, renewed)
 
-    def record(self, batches: Sequence[Batch]) -> Kept:
+    def record(self, batches: Sequence[Batch]) -> BatchResult:
         """Append events, at most one batch a response.
 
         Raises:
@@ -218,7 +218,7 @@ class Attempts:
         try:
             with self._database.connection() as connection:
                 written = events_sql.append(connection, batches)
-                return _kept(connection, [(batch.response_id, batch.attempt) for batch in batches], written)
+                return _batch_result(connection, [(batch.response_id, batch.attempt) for batch in batches], written)
         except psycopg.errors.UniqueViolation as error:
             # A write whose answer was lost has come through meanwhile.
             raise errors.StoreUnavailable("Some of these events are written already.") from error
@@ -233,18 +233,18 @@ class Attempts:
 
     def end(self, attempt: Attempt, outcome: Outcome, tail: Batch) -> bool:
         """End a response with its last events; False if the attempt does not hold it any more."""
-        done = self._endings.end(attempt.response_id, outcome, held_by(attempt.number), tail=tail)
+        done = self._endings.end(attempt.response_id, outcome, fence_of(attempt.number), tail=tail)
         return done is not None
 
-    def end_together(self, all_: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[Fence]:
+    def end_batch(self, all_: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[Fence]:
         """End responses as `end` does, in one transaction; the fences of those that it ended.
 
         All others are left to `end`: it waits for nobody, and does nothing at all where it raises.
         """
         endings = [
-            Ending(attempt.response_id, outcome, held_by(attempt.number), tail) for attempt, outcome, tail in all_
+            Ending(attempt.response_id, outcome, fence_of(attempt.number), tail) for attempt, outcome, tail in all_
         ]
-        return {(row.id, row.attempt) for row in self._endings.end_together(endings)}
+        return {(row.id, row.attempt) for row in self._endings.end_batch(endings)}
 
     def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
         """Put a response back to waiting, with what is committed of its output; False if the attempt lost it.
@@ -252,7 +252,7 @@ class Attempts:
         In the same transaction, so that dispatch finds both or neither, its model's circuit opens if it must.
         """
         with self._database.transaction() as connection:
-            delay_s = self._open(connection, attempt, back) if back.away else back.delay_s
+            delay_s = self._open(connection, attempt, back) if back.unavailable else back.delay_s
             return runs_sql.requeue(
                 connection,
                 attempt.response_id,

@@ -22,7 +22,7 @@ from core.wire.status import Status
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Ending", "Endings", "Fence", "Locked", "Outcome", "Spent", "cancelled", "failed", "held_by"]
+__all__ = ["Ending", "Endings", "Fence", "Locked", "Outcome", "Spent", "cancelled", "failed", "fence_of"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def cancelled(cause: str) -> Outcome:
 Fence = Callable[[Locked], bool]
 
 
-def held_by(attempt: int) -> Fence:
+def fence_of(attempt: int) -> Fence:
     """The fence of a worker: its attempt still holds the response."""
     return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt
 
@@ -130,7 +130,7 @@ class Endings:
         self._tell([ended])
         return ended.document
 
-    def end_together(self, endings: Sequence[Ending]) -> list[Locked]:
+    def end_batch(self, endings: Sequence[Ending]) -> list[Locked]:
         """End responses as `end` does, in one transaction; the rows of those that it ended, as they were.
 
         It waits for nobody: what somebody else has locked is left to `end`, as is everything where it raises.

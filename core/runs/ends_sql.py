@@ -61,7 +61,7 @@ with given as (
 ), ended as (
     update responses r
     set status = g.outcome, document = g.text, finished_at = now(),
-        worker_id = null, lease_until = null, run_until = null, rung_at = null
+        worker_id = null, lease_until = null, run_until = null, dispatched_at = null
     from given g where r.id = g.id
     returning r.id, r.attempt, project_id, key_id, model, tier, status, created_at, reserved_requests, reserved_tokens
 ), last as (

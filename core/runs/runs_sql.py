@@ -26,18 +26,18 @@ class Claimed:
     tokens: int  # of output in the log
 
 
-# `rung_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
+# `dispatched_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
 # `available_at <= now()`: nor may a claim that began before then and waited for the row's lock through a whole other
 # attempt; it would read the end of the log as it was when it began. Hence `now()`, not `clock_timestamp()`.
 _CLAIM = """
 with free as (
     select id from responses
-    where id = any (%(ids)s) and status = 'queued' and rung_at is not null
+    where id = any (%(ids)s) and status = 'queued' and dispatched_at is not null
         and available_at <= now() and (queued_until > now()) is true
     order by id for no key update {how}
 ), won as (
     update responses r
-    set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, rung_at = null,
+    set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, dispatched_at = null,
         lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
         run_until = least(ends_by, now() + run_s * interval '1 s')
     from free where r.id = free.id
@@ -54,13 +54,13 @@ from won cross join lateral (
 
 
 def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> Claimed | None:
-    """Take a rung response for a new attempt; None if it is not there to be taken."""
+    """Take a dispatched response for a new attempt; None if it is not there to be taken."""
     claimed = _claim(connection, [response_id], worker_id, lease_s, "")
     return claimed[0] if claimed else None
 
 
 def claim_free(connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float) -> list[Claimed]:
-    """Take those rung responses that are there to be taken, and that nobody has locked, for new attempts."""
+    """Take those dispatched responses that are there to be taken, and that nobody has locked, for new attempts."""
     return _claim(connection, response_ids, worker_id, lease_s, "skip locked")
 
 
@@ -96,17 +96,17 @@ def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: fl
     return {str(row[0]) for row in rows}
 
 
-_HELD = """
+_STILL_LEASED = """
 select r.id from responses r
 join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
 where r.status = 'in_progress' and r.run_until > now()
 """
 
 
-def held(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
+def still_leased(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
     """The response IDs whose attempts hold them, as far as is committed."""
     rows = connection.execute(
-        _HELD, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
+        _STILL_LEASED, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
     )
     return {str(row[0]) for row in rows}
 
@@ -116,7 +116,7 @@ def held(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
 _REQUEUE = """
 with back as (
     update responses
-    set status = 'queued', worker_id = null, lease_until = null, run_until = null, rung_at = null,
+    set status = 'queued', worker_id = null, lease_until = null, run_until = null, dispatched_at = null,
         available_at = now() + %(delay_s)s * interval '1 s',
         failures = failures + (%(outcome)s = 'lost')::int, waits = waits + (%(outcome)s = 'waited')::int,
         queued_until = case when %(outcome)s = 'waited' then queued_until
@@ -180,7 +180,7 @@ class Expired:
     overdue: bool
     cause: str | None  # of its last attempt, or why nobody tried: its model's servers are away
     error_code: str | None
-    away: bool  # it is the second
+    unavailable: bool  # it is the second
 
 
 _EXPIRED = """

@@ -13,7 +13,7 @@ from redis.client import PubSub
 from core import errors
 from core.database import Database
 from core.notify.bus import ENDED_CHANNEL, Bus, Notice, events_channel, follow_channel, notice
-from core.streams import followers_sql as followers
+from core.streams import followers_sql as subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ BUFFER_BYTES = 1024 * 1024
 _AT_ONCE = 500  # messages taken before the channels are looked at again
 
 
-class Follower:
+class Subscription:
     """One who follows a response: what came for it, and whether it should look into Postgres.
 
     Args:
@@ -129,7 +129,7 @@ class Follower:
         return lines
 
 
-class Hub:
+class Broadcaster:
     """Tells followers what is committed of the responses they follow: at once by Redis, else within a second.
 
     Args:
@@ -142,17 +142,17 @@ class Hub:
         self._follow_s = follow_s
         self._id = secrets.token_hex(8)
         self._lock = threading.Lock()
-        self._followers: dict[str, set[Follower]] = {}
+        self._subscriptions: dict[str, set[Subscription]] = {}
         self._stale = False  # whether the listener hears other channels than it should
         self._draining = threading.Event()
         self._closed = threading.Event()
         self._started = False
 
-    def follow(self, response_id: str, *, reads: bool = False, keeps: bool = False) -> Follower:
+    def follow(self, response_id: str, *, reads: bool = False, keeps: bool = False) -> Subscription:
         """Begin to follow a response; to be left."""
-        follower = Follower(response_id, reads=reads, keeps=keeps)
+        subscription = Subscription(response_id, reads=reads, keeps=keeps)
         with self._lock:
-            self._followers.setdefault(response_id, set()).add(follower)
+            self._subscriptions.setdefault(response_id, set()).add(subscription)
             self._stale = True
             begin, self._started = not self._started, True
         if begin:
@@ -161,17 +161,17 @@ class Hub:
         elif reads:
             self._bus.followed(self._id)
         if self.drains and not keeps:
-            follower.close()
-        return follower
+            subscription.close()
+        return subscription
 
-    def leave(self, follower: Follower) -> None:
+    def leave(self, subscription: Subscription) -> None:
         """Follow no more; again is harmless."""
         with self._lock:
-            others = self._followers.get(follower.response_id, set())
-            others.discard(follower)
+            others = self._subscriptions.get(subscription.response_id, set())
+            others.discard(subscription)
             self._stale = True
             if not others:
-                self._followers.pop(follower.response_id, None)
+                self._subscriptions.pop(subscription.response_id, None)
 
     @property
     def drains(self) -> bool:
@@ -185,24 +185,26 @@ class Hub:
         """
         self._draining.set()
         with self._lock:
-            followers = [one for those in self._followers.values() for one in those]
-        for follower in followers:
-            if not follower.keeps:
-                follower.close()
+            subscriptions = [one for those in self._subscriptions.values() for one in those]
+        for subscription in subscriptions:
+            if not subscription.keeps:
+                subscription.close()
 
     def close(self) -> None:
         """Drain, and stop the threads."""
         self.drain()
         self._closed.set()
 
-    def kept(self) -> list[str]:
+    def renewed_ids(self) -> list[str]:
         """The foreground responses that somebody here keeps alive."""
         with self._lock:
-            return [one for one, those in self._followers.items() if any(follower.keeps for follower in those)]
+            return [
+                one for one, those in self._subscriptions.items() if any(subscription.keeps for subscription in those)
+            ]
 
-    def _of(self, response_id: str) -> list[Follower]:
+    def _of(self, response_id: str) -> list[Subscription]:
         with self._lock:
-            return list(self._followers.get(response_id, ()))
+            return list(self._subscriptions.get(response_id, ()))
 
     def _listen(self) -> None:
         while not self._closed.is_set():
@@ -244,7 +246,7 @@ class Hub:
             self._stale = False
             read = {
                 events_channel(response_id)
-                for response_id, those in self._followers.items()
+                for response_id, those in self._subscriptions.items()
                 if any(one.reads for one in those)
             }
         if read - heard:
@@ -258,32 +260,34 @@ class Hub:
         assert isinstance(channel, bytes)
         if message["type"] == "subscribe":
             # What was committed before that was not heard.
-            for follower in self._of(channel.decode().rpartition(":")[2]):
-                follower.look()
+            for subscription in self._of(channel.decode().rpartition(":")[2]):
+                subscription.look()
         elif message["type"] == "message":
             assert isinstance(data, bytes)
             if channel == ENDED_CHANNEL.encode():
-                for follower in self._of(data.decode()):
-                    follower.end()
+                for subscription in self._of(data.decode()):
+                    subscription.end()
             elif data:
                 news = notice(data)
-                for follower in self._of(news.response_id):
-                    if follower.reads:
-                        follower.push(news)
+                for subscription in self._of(news.response_id):
+                    if subscription.reads:
+                        subscription.push(news)
 
     def _check_for_ever(self) -> None:
         renewed_at = time.monotonic()
         left_out: set[str] = set()
         while not self._closed.wait(CHECK_S):
             with self._lock:
-                followed = [(response_id, list(those)) for response_id, those in self._followers.items()]
+                followed = [(response_id, list(those)) for response_id, those in self._subscriptions.items()]
             if not followed:
                 continue
             due = time.monotonic() - renewed_at > self._follow_s / 4
-            kept = [one for one, those in followed if (due or one in left_out) and any(each.keeps for each in those)]
+            renewed_ids = [
+                one for one, those in followed if (due or one in left_out) and any(each.keeps for each in those)
+            ]
             try:
                 # Again where a connection went stale: a renewal that is left out may be one too many.
-                left_out = self._database.again(partial(self._keep, kept))
+                left_out = self._database.again(partial(self._keep, renewed_ids))
                 found = self._database.again(partial(self._check, [response_id for response_id, _ in followed]))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check what is followed", extra={"cause": str(error)})
@@ -291,16 +295,16 @@ class Hub:
             if due:
                 renewed_at = time.monotonic()
             for response_id, those in followed:
-                for follower in those:
-                    _tell(follower, found[response_id])
+                for subscription in those:
+                    _tell(subscription, found[response_id])
             left_out = self._insist(left_out)
 
-    def _keep(self, kept: list[str]) -> set[str]:
+    def _keep(self, renewed_ids: list[str]) -> set[str]:
         """Say that these are waited for; those that could not be told, as somebody has locked them or they ended."""
-        if not kept:
+        if not renewed_ids:
             return set()
         with self._database.connection() as connection:
-            return set(kept) - followers.renew(connection, kept, self._follow_s)
+            return set(renewed_ids) - subscriptions.renew(connection, renewed_ids, self._follow_s)
 
     def _insist(self, left_out: set[str]) -> set[str]:
         """Wait for those that are locked, for a second or so in all; those that are left for the next time.
@@ -315,20 +319,20 @@ class Hub:
                 break
             try:
                 with self._database.connection() as connection:
-                    followers.renew(connection, [response_id], self._follow_s, wait=True)
+                    subscriptions.renew(connection, [response_id], self._follow_s, wait=True)
             except errors.StoreUnavailable as error:
                 log.warning("cannot renew what is followed", extra={"response": response_id, "cause": str(error)})
             else:
                 left.discard(response_id)
         return left
 
-    def _check(self, followed: list[str]) -> dict[str, followers.State]:
+    def _check(self, followed: list[str]) -> dict[str, subscriptions.State]:
         with self._database.connection() as connection:
-            return followers.states(connection, followed)
+            return subscriptions.states(connection, followed)
 
 
-def _tell(follower: Follower, state: followers.State) -> None:
+def _tell(subscription: Subscription, state: subscriptions.State) -> None:
     if state.ended:
-        follower.end()
-    elif state.next_seq > follower.next_seq and follower.reads:
-        follower.look()
+        subscription.end()
+    elif state.next_seq > subscription.next_seq and subscription.reads:
+        subscription.look()

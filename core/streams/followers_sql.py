@@ -57,7 +57,7 @@ def left(connection: Connection, limit: int) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def let_go(connection: Connection, response_ids: Collection[str]) -> None:
+def release(connection: Connection, response_ids: Collection[str]) -> None:
     """Let these responses go on to their end, whoever waits for them."""
     connection.execute(
         "update responses set followed_until = null where id in ("

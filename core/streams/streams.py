@@ -8,7 +8,7 @@ from core import errors, jsonio
 from core.database import Database
 from core.responses.read import find_own, unknown
 from core.runs import events_sql
-from core.streams.broadcaster import Follower, Hub
+from core.streams.broadcaster import Broadcaster, Subscription
 from core.tenants.keys import Caller
 from core.wire import replay, response
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 # Read from Postgres at a time: what a slow reader has not taken yet lies there and not here.
 BATCHES = 64
 # For so long a reader is kept waiting for a Postgres that is away.
-STORE_AWAY_S = 30.0
+STORE_RETRY_S = 30.0
 _AGAIN_S = 1.0
 
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -33,9 +33,9 @@ def kind(line: bytes) -> str:
 class Streams:
     """The event logs of a project's responses, read as streams."""
 
-    def __init__(self, database: Database, hub: Hub) -> None:
+    def __init__(self, database: Database, broadcaster: Broadcaster) -> None:
         self._database = database
-        self._hub = hub
+        self._broadcaster = broadcaster
 
     def check(self, caller: Caller, response_id: str) -> None:
         """Return if the response's events may be read by its ID.
@@ -73,33 +73,33 @@ class Streams:
             errors.Stopping: this process stops.
             errors.StoreUnavailable: Postgres stays away.
         """
-        follower = self._hub.follow(response_id, reads=True, keeps=keeps)
-        follower.next_seq = after + 1
+        subscription = self._broadcaster.follow(response_id, reads=True, keeps=keeps)
+        subscription.next_seq = after + 1
         try:
-            yield from self._read(follower, beat_s)
+            yield from self._read(subscription, beat_s)
         finally:
-            self._hub.leave(follower)
+            self._broadcaster.leave(subscription)
 
-    def _read(self, follower: Follower, beat_s: float) -> Generator[list[bytes]]:
+    def _read(self, subscription: Subscription, beat_s: float) -> Generator[list[bytes]]:
         beat_at = time.monotonic() + beat_s
-        away_since: float | None = None
+        unavailable_since: float | None = None
         while True:
-            if follower.closed:
+            if subscription.closed:
                 raise errors.Stopping("The server is shutting down; read on with `starting_after`.")
             lines: list[bytes] = []
-            if follower.must_look():
+            if subscription.must_look():
                 try:
-                    lines, over = self._look(follower)
-                    away_since = None
+                    lines, over = self._look(subscription)
+                    unavailable_since = None
                 except errors.StoreUnavailable:
-                    away_since = away_since or time.monotonic()
-                    if time.monotonic() - away_since > STORE_AWAY_S:
+                    unavailable_since = unavailable_since or time.monotonic()
+                    if time.monotonic() - unavailable_since > STORE_RETRY_S:
                         raise
                     over = False
-                    follower.wait_to_close(_AGAIN_S)
-                    follower.look()
+                    subscription.wait_to_close(_AGAIN_S)
+                    subscription.look()
             else:
-                lines = follower.take()
+                lines = subscription.take()
                 over = False
             over = over or (bool(lines) and kind(lines[-1]) in _TERMINAL)
             if lines or (not over and time.monotonic() >= beat_at):
@@ -107,26 +107,26 @@ class Streams:
                 beat_at = time.monotonic() + beat_s
             if over:
                 return
-            follower.wait(max(0.0, beat_at - time.monotonic()))
+            subscription.wait(max(0.0, beat_at - time.monotonic()))
 
-    def _look(self, follower: Follower) -> tuple[list[bytes], bool]:
+    def _look(self, subscription: Subscription) -> tuple[list[bytes], bool]:
         """What Postgres has behind what was read, and whether that is the whole log."""
         with self._database.connection() as connection:
-            found = events_sql.stretch(connection, follower.response_id, follower.next_seq, BATCHES)
+            found = events_sql.stretch(connection, subscription.response_id, subscription.next_seq, BATCHES)
         if found is None:
-            raise errors.NotFound(f"Response with id '{follower.response_id}' was deleted.", param="response_id")
+            raise errors.NotFound(f"Response with id '{subscription.response_id}' was deleted.", param="response_id")
         if found.pruned is not None and found.document is not None:
-            return _rebuilt(found.document, found.pruned, follower.next_seq - 1), True
+            return _rebuilt(found.document, found.pruned, subscription.next_seq - 1), True
         lines = [line.encode() for line in found.lines]
-        follower.next_seq += len(lines)
+        subscription.next_seq += len(lines)
         if lines:
             # There may be more than was read at once.
-            follower.look()
+            subscription.look()
         return lines, found.ended and not lines
 
 
 def _rebuilt(final: str, n: int, after: int) -> list[bytes]:
     """The events behind `after` of a log that was deleted, from the final object."""
-    whole = jsonio.loads(final)
-    log = replay.rebuild(response.as_created(whole), whole, n)
+    document = jsonio.loads(final)
+    log = replay.rebuild(response.as_created(document), document, n)
     return [jsonio.dumps(event).encode() for event in replay.resumed(log, n, after)]

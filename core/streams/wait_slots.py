@@ -10,7 +10,7 @@ from core.database import Database
 from core.responses import responses_sql as store
 from core.runs.ends import Endings, cancelled
 from core.streams import followers_sql
-from core.streams.broadcaster import Follower, Hub
+from core.streams.broadcaster import Broadcaster, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -23,25 +23,27 @@ class Waiting:
         uploads: how many of these may have a body under way, besides those that find a place.
     """
 
-    def __init__(self, database: Database, endings: Endings, hub: Hub, *, places: int, uploads: int) -> None:
+    def __init__(
+        self, database: Database, endings: Endings, broadcaster: Broadcaster, *, places: int, uploads: int
+    ) -> None:
         self._database = database
         self._endings = endings
-        self._hub = hub
+        self._broadcaster = broadcaster
         self._places = threading.BoundedSemaphore(places)
         self._uploads = threading.BoundedSemaphore(uploads)
 
-    def place(self) -> "Place":
+    def place(self) -> "WaitSlot":
         """A place among those who may wait; to be left.
 
         Raises:
             errors.Busy: there is none.
             errors.Stopping: there will be none.
         """
-        if self._hub.drains:
+        if self._broadcaster.drains:
             raise errors.Stopping("The server is shutting down; try again.")
         if not self._places.acquire(blocking=False):
             raise errors.Busy("Too many requests wait for responses; poll, or try again.")
-        return Place(self, self._hub, self._places.release)
+        return WaitSlot(self, self._broadcaster, self._places.release)
 
     @contextmanager
     def upload(self) -> Iterator[None]:
@@ -50,13 +52,15 @@ class Waiting:
         Raises:
             errors.Busy: there is none.
         """
-        room = next((room for room in (self._places, self._uploads) if room.acquire(blocking=False)), None)
-        if room is None:
+        semaphore = next(
+            (semaphore for semaphore in (self._places, self._uploads) if semaphore.acquire(blocking=False)), None
+        )
+        if semaphore is None:
             raise errors.Busy("Too many requests are under way; try again.")
         try:
             yield
         finally:
-            room.release()
+            semaphore.release()
 
     def document(self, response_id: str) -> str | None:
         """The document of a response that ended; None while it has not, or when it is gone."""
@@ -67,7 +71,7 @@ class Waiting:
 
         return self._database.again(read)
 
-    def abandon(self, response_id: str) -> None:
+    def cancel_orphan(self, response_id: str) -> None:
         """End a foreground response whose client has gone."""
         try:
             self._endings.end(response_id, cancelled("its client went away"), lambda row: not row.background)
@@ -75,14 +79,14 @@ class Waiting:
             # Nobody follows it any more: the sweeper ends it.
             log.warning("cannot cancel for a client that went", extra={"response": response_id, "cause": str(error)})
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let the foreground responses that are waited for here go on to their end: this process must leave."""
-        response_ids = self._hub.kept()
+        response_ids = self._broadcaster.renewed_ids()
         if not response_ids:
             return
         try:
             with self._database.connection() as connection:
-                followers_sql.let_go(connection, response_ids)
+                followers_sql.release(connection, response_ids)
         except errors.StoreUnavailable as error:
             log.warning("cannot let go", extra={"responses": len(response_ids), "cause": str(error)})
         else:
@@ -97,20 +101,20 @@ class Waiting:
             log.warning("cannot forget", extra={"response": response_id, "cause": str(error)})
 
 
-class Place:
+class WaitSlot:
     """One request's place among those who may wait, for one response."""
 
-    def __init__(self, waiting: Waiting, hub: Hub, release: Callable[[], None]) -> None:
+    def __init__(self, waiting: Waiting, broadcaster: Broadcaster, release: Callable[[], None]) -> None:
         self._waiting = waiting
-        self._hub = hub
+        self._broadcaster = broadcaster
         self._release: Callable[[], None] | None = release
-        self._follower: Follower | None = None
+        self._subscription: Subscription | None = None
 
     def leave(self) -> None:
         """Leave the place to others; again is harmless."""
         release, self._release = self._release, None
-        if self._follower is not None:
-            self._hub.leave(self._follower)
+        if self._subscription is not None:
+            self._broadcaster.leave(self._subscription)
         if release is not None:
             release()
 
@@ -119,12 +123,12 @@ class Place:
 
         Postgres being away is no end: it is asked again, for all who wait, every second.
         """
-        if self._follower is None:
-            self._follower = self._hub.follow(response_id, keeps=follow)
+        if self._subscription is None:
+            self._subscription = self._broadcaster.follow(response_id, keeps=follow)
             try:
                 # It may have ended before anybody listened.
                 if self._waiting.document(response_id) is not None:
                     return True
             except errors.StoreUnavailable as error:
                 log.warning("cannot look whether it has ended", extra={"response": response_id, "cause": str(error)})
-        return self._follower.wait_for_end(for_s)
+        return self._subscription.wait_for_end(for_s)

@@ -28,7 +28,7 @@ responses = sa.Table(
     sa.Column("queued_until", INSTANT, nullable=False),  # clock of the wait for a worker
     sa.Column("ends_by", INSTANT, nullable=False),  # clock of the whole
     sa.Column("available_at", INSTANT, nullable=False, server_default=NOW),
-    sa.Column("rung_at", INSTANT),  # null while queued: waiting in Postgres for its turn
+    sa.Column("dispatched_at", INSTANT),  # null while queued: waiting in Postgres for its turn
     sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: never found by its ID
     sa.Column("followed_until", INSTANT),  # foreground: somebody waits for it until then, at least
     sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # the document's, to list by
@@ -62,7 +62,7 @@ responses = sa.Table(
         "model",
         "background",
         "available_at",
-        postgresql_where=sa.text("status = 'queued' and rung_at is null"),
+        postgresql_where=sa.text("status = 'queued' and dispatched_at is null"),
     ),
     # Occupying a slot or about to: what dispatch counts.
     sa.Index(
@@ -72,7 +72,7 @@ responses = sa.Table(
         "project_id",
         "model",
         postgresql_include=["worker_id"],
-        postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and rung_at is not null)"),
+        postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and dispatched_at is not null)"),
     ),
     # Of `flex`, dispatch takes what is due first.
     sa.Index(
@@ -82,11 +82,11 @@ responses = sa.Table(
         "model",
         "background",
         "queued_until",
-        postgresql_where=sa.text("status = 'queued' and rung_at is null and tier = 'flex'"),
+        postgresql_where=sa.text("status = 'queued' and dispatched_at is null and tier = 'flex'"),
     ),
-    # No index on lease_until or rung_at's value: renewals stay heap-only updates.
+    # No index on lease_until or dispatched_at's value: renewals stay heap-only updates.
     sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
-    sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and rung_at is not null")),
+    sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")),
     # The odd condition keeps the planner from taking this index for anything but the clock's own query: with
     # statistics of an idle time all partial indexes look equally empty, and this one is the worst for dispatch.
     sa.Index(

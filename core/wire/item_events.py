@@ -62,7 +62,7 @@ _TOOL_CALLS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class PartPath:
     """Where in an output a part stands.
 
     Args:
@@ -92,20 +92,20 @@ def open_item(item: Item, output_index: int) -> Event:
     return {"type": "response.output_item.added", "output_index": output_index, "item": deepcopy(item)}
 
 
-def open_part(place: Place) -> Event:
+def open_part(place: PartPath) -> Event:
     """The event that adds an empty part to an item."""
     kind = PARTS[place.part]
     part = {"type": place.part} | deepcopy(kind.empty)
     return {"type": f"response.{kind.part}.added", **place.fields(), "part": part}
 
 
-def delta(place: Place, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
+def delta(place: PartPath, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
     """The event that adds `text` to a part."""
     added = {"type": f"response.{PARTS[place.part].deltas}.delta", **place.fields(), "delta": text}
     return added | {"logprobs": list(logprobs)} if place.part == "output_text" else added
 
 
-def annotation(place: Place, annotation_index: int, added: dict[str, Any]) -> Event:
+def annotation(place: PartPath, annotation_index: int, added: dict[str, Any]) -> Event:
     """The event that adds an annotation to a text."""
     return {
         "type": "response.output_text.annotation.added",
@@ -115,7 +115,7 @@ def annotation(place: Place, annotation_index: int, added: dict[str, Any]) -> Ev
     }
 
 
-def close_part(place: Place, part: Part) -> list[Event]:
+def close_part(place: PartPath, part: Part) -> list[Event]:
     """The events that close an open part, which holds all of its text."""
     kind = PARTS[place.part]
     done = {"type": f"response.{kind.deltas}.done", **place.fields(), kind.text: part[kind.text]}
@@ -124,7 +124,7 @@ def close_part(place: Place, part: Part) -> list[Event]:
     return [done, {"type": f"response.{kind.part}.done", **place.fields(), "part": deepcopy(part)}]
 
 
-def close_item(item: Item, output_index: int, open_parts: Iterable[Place], status: str) -> list[Event]:
+def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], status: str) -> list[Event]:
     """The events that close an open item, which gets `status`, and its open parts."""
     closing: list[Event] = []
     if item["type"] in _TOOL_CALLS:

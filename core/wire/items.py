@@ -145,16 +145,16 @@ def user_message(text: str) -> Item:
 
 def normal(item: InputItem) -> Item:
     """An item of a request as it is stored and listed: with an ID, a status, and its content as parts."""
-    kept: dict[str, Any] = item.model_dump(exclude_none=True)
+    dumped: dict[str, Any] = item.model_dump(exclude_none=True)
     if isinstance(item, Message):
-        content = kept["content"]
+        content = dumped["content"]
         if isinstance(content, str):
             content = [_text_part(item.role, content)]
-        return _message(item.role, [_whole(part) for part in content], kept)
-    kept.setdefault("id", ids.new(_PREFIXES.get(item.type, "item")))
+        return _message(item.role, [_with_defaults(part) for part in content], dumped)
+    dumped.setdefault("id", ids.new(_PREFIXES.get(item.type, "item")))
     if not isinstance(item, HostedItem):
-        kept.setdefault("status", "completed")
-    return kept
+        dumped.setdefault("status", "completed")
+    return dumped
 
 
 def renamed(item: Item) -> Item:
@@ -162,15 +162,15 @@ def renamed(item: Item) -> Item:
     return item | {"id": ids.new(_PREFIXES.get(item["type"], "item"))}
 
 
-def _message(role: str, content: list[dict[str, Any]], kept: Item) -> Item:
+def _message(role: str, content: list[dict[str, Any]], dumped: Item) -> Item:
     message = {
         "type": "message",
-        "id": kept.get("id") or ids.new("msg"),
-        "status": kept.get("status") or "completed",
+        "id": dumped.get("id") or ids.new("msg"),
+        "status": dumped.get("status") or "completed",
         "role": role,
         "content": content,
     }
-    return message | ({"phase": kept["phase"]} if "phase" in kept else {})
+    return message | ({"phase": dumped["phase"]} if "phase" in dumped else {})
 
 
 def _text_part(role: str, text: str) -> dict[str, Any]:
@@ -179,5 +179,5 @@ def _text_part(role: str, text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
 
 
-def _whole(part: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(part: dict[str, Any]) -> dict[str, Any]:
     return part | {"logprobs": []} if part["type"] == "output_text" else part

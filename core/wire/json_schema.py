@@ -36,7 +36,7 @@ _SHOWN = 100
 _DRAFT_3 = "http://json-schema.org/draft-03/schema"  # its keywords are other ones
 
 
-def _whole(value: Any) -> Any:
+def _integral(value: Any) -> Any:
     # Numbers are integers to JSON Schema where they are whole.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -68,7 +68,7 @@ def _differ(values: list[str]) -> list[str]:
 
 
 _Type = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
-_Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+_Count = Annotated[int, BeforeValidator(_integral), Field(ge=0)]
 _Number = int | float
 _Pattern = Annotated[str, AfterValidator(_is_pattern)]
 _Names = Annotated[list[str], AfterValidator(_differ)]
@@ -242,12 +242,12 @@ def _check_references(param: str, schema: dict[str, Any]) -> None:
         dialect = specification_with(schema.get("$schema", ""), default=DRAFT202012)
     except UnknownDialect:
         dialect = DRAFT202012
-    whole: SchemaResource = dialect.create_resource(schema)
+    resource: SchemaResource = dialect.create_resource(schema)
     try:
-        registry: Registry[Schema] = Registry().with_resource(whole.id() or "", whole).crawl()
+        registry: Registry[Schema] = Registry().with_resource(resource.id() or "", resource).crawl()
     except (ValueError, AttributeError) as error:  # no URI, or Draft 4's `id` as something that is no text
         raise _refused(param, "$id", "an ID in it is no URI") from error
-    waiting = [(whole, registry.resolver_with_root(whole))]
+    waiting = [(resource, registry.resolver_with_root(resource))]
     fine: set[int] = set()
     while waiting:
         resource, resolver = waiting.pop()

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from core.wire import item_events, transcript
-from core.wire.item_events import PARTS, Event, Item, Part, Place
+from core.wire.item_events import PARTS, Event, Item, Part, PartPath
 
 _Document = dict[str, Any]
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -63,29 +63,29 @@ def _opening(first: _Document, final: _Document, n: int) -> list[Event]:
 def _counts(lengths: Sequence[int], deltas: int) -> list[int]:
     """How many deltas each text is cut into: by its length, at least one where there is any of it."""
     least = [int(length > 0) for length in lengths]
-    more, whole = max(0, deltas - sum(least)), sum(lengths)
-    if not whole:
+    more, total = max(0, deltas - sum(least)), sum(lengths)
+    if not total:
         return [more if index == 0 else 0 for index in range(len(lengths))]
-    counts, so_far = [], 0
+    counts, placed = [], 0
     for length, one in zip(lengths, least, strict=True):
-        share = more * (so_far + length) // whole - more * so_far // whole
+        share = more * (placed + length) // total - more * placed // total
         counts.append(one + share)
-        so_far += length
+        placed += length
     return counts
 
 
-def _parts(output: Sequence[Item]) -> Iterator[tuple[Item, Place, Part]]:
+def _parts(output: Sequence[Item]) -> Iterator[tuple[Item, PartPath, Part]]:
     for index, item in enumerate(output):
         for place, part in _parts_of(item, index):
             yield item, place, part
 
 
-def _parts_of(item: Item, index: int) -> Iterator[tuple[Place, Part]]:
+def _parts_of(item: Item, index: int) -> Iterator[tuple[PartPath, Part]]:
     for listed in ("content", "summary"):
         for number, part in enumerate(item.get(listed) or ()):
             kind = PARTS.get(part["type"])
             if kind is not None and (kind.item, kind.listed) == (item["type"], listed):
-                yield Place(item["id"], index, part["type"], number), part
+                yield PartPath(item["id"], index, part["type"], number), part
 
 
 def _text(part: Part) -> str:
@@ -106,7 +106,7 @@ def _item(item: Item, index: int, deltas: Sequence[int]) -> list[Event]:
     return [*events, done]
 
 
-def _part(place: Place, part: Part, deltas: int) -> list[Event]:
+def _part(place: PartPath, part: Part, deltas: int) -> list[Event]:
     annotations = part.get("annotations") or ()
     return [
         item_events.open_part(place),
@@ -116,7 +116,7 @@ def _part(place: Place, part: Part, deltas: int) -> list[Event]:
     ]
 
 
-def _deltas(place: Place, part: Part, n: int) -> list[Event]:
+def _deltas(place: PartPath, part: Part, n: int) -> list[Event]:
     text = _text(part)
     ends = [len(text) * number // n for number in range(1, n + 1)]
     pieces = [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]

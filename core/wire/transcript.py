@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.wire import item_events
-from core.wire.item_events import PARTS, Event, Item, Place
+from core.wire.item_events import PARTS, Event, Item, PartPath
 
 _PART_BY_DELTA = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
 _PART_ADDED = frozenset(f"response.{kind.part}.added" for kind in PARTS.values())
@@ -27,16 +27,16 @@ class Transcript:
     """
 
     output: list[Item] = field(default_factory=list)
-    open: dict[int, list[Place]] = field(default_factory=dict)
+    open: dict[int, list[PartPath]] = field(default_factory=dict)
 
 
 class Fold:
     """Adds up a log, event by event, from its first on."""
 
-    def __init__(self, so_far: Transcript | None = None) -> None:
-        self._transcript = deepcopy(so_far) if so_far else Transcript()
+    def __init__(self, partial_output: Transcript | None = None) -> None:
+        self._transcript = deepcopy(partial_output) if partial_output else Transcript()
         # Joined when they are asked for: adding deltas one by one would copy a long text once per delta.
-        self._pieces: dict[Place, list[str]] = {}
+        self._pieces: dict[PartPath, list[str]] = {}
 
     def add(self, event: Event) -> None:
         """Add one event."""
@@ -67,7 +67,7 @@ class Fold:
             for place in self._transcript.open.pop(index):
                 self._pieces.pop(place, None)
 
-    def grow(self, place: Place, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
+    def grow(self, place: PartPath, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
         """Add to an open part, as a delta event does."""
         self._pieces.setdefault(place, []).append(text)
         if place.part == "output_text":
@@ -80,13 +80,13 @@ class Fold:
         self._pieces.clear()
         return self._transcript
 
-    def _parts(self, place: Place) -> list[dict[str, Any]]:
+    def _parts(self, place: PartPath) -> list[dict[str, Any]]:
         parts: list[dict[str, Any]] = self._transcript.output[place.output_index][PARTS[place.part].listed]
         return parts
 
 
-def _place(event: Event, part: str) -> Place:
-    return Place(event["item_id"], event["output_index"], part, event[PARTS[part].index])
+def _place(event: Event, part: str) -> PartPath:
+    return PartPath(event["item_id"], event["output_index"], part, event[PARTS[part].index])
 
 
 def fold(events: Iterable[Event]) -> Transcript:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core import errors
-from local.home import Home, write_whole
+from local.home import Home, write_atomically
 from local.processes import environment
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
@@ -69,9 +69,9 @@ class Child:
             self._process = self._spawn(log)
         self.started_at = time.monotonic()
         self._how: str | None = None
-        write_whole(self._pid_file, f"{self.pid}\n")
+        write_atomically(self._pid_file, f"{self.pid}\n")
         if part.health:
-            write_whole(self._health_file, f"{part.health}\n")
+            write_atomically(self._health_file, f"{part.health}\n")
 
     def _spawn(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
         """Start the program, with both outputs in the file."""

@@ -14,7 +14,7 @@ class AlreadyRuns(errors.Error):
 
 
 @contextlib.contextmanager
-def held(home: Home) -> Iterator[None]:
+def locked(home: Home) -> Iterator[None]:
     """Hold the folder's lock; the kernel lets go of it however we end.
 
     Raises:

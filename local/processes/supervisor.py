@@ -25,7 +25,7 @@ class Supervisor:
         self._home = home
         self._say = say
         self._check = check
-        self._kept: list[_Kept] = []
+        self._supervised: list[_Supervised] = []
 
     def start(self, *parts: Part) -> None:
         """Start the parts at once and return when all are ready.
@@ -39,53 +39,53 @@ class Supervisor:
             for child in children:
                 child.wait_until_ready(meanwhile=self.tick)
         finally:
-            self._kept += [_Kept(child) for child in children]
+            self._supervised += [_Supervised(child) for child in children]
 
     def tick(self) -> None:
         """Look at every part once, never waiting: note the dead, start again those whose time has come."""
         self._check()
         now = time.monotonic()
-        for kept in self._kept:
-            if kept.restart_at is None:
-                self._note_if_dead(kept, now)
-            elif kept.restart_at <= now:
-                self._start_again(kept, now)
+        for part in self._supervised:
+            if part.restart_at is None:
+                self._note_if_dead(part, now)
+            elif part.restart_at <= now:
+                self._start_again(part, now)
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop all parts, stage by stage, the last started first; `hurry` cuts grace times short."""
-        running = [kept.child for kept in reversed(self._kept)]
+        running = [part.child for part in reversed(self._supervised)]
         for stage in sorted({child.part.stage for child in running}, reverse=True):
             going = [child for child in running if child.part.stage == stage]
             for child in going:
                 child.ask_to_stop()
             for child in going:
                 child.wait_until_stopped(hurry=hurry)
-        self._kept.clear()
+        self._supervised.clear()
 
-    def _note_if_dead(self, kept: "_Kept", now: float) -> None:
-        how = kept.child.ended()
+    def _note_if_dead(self, part: "_Supervised", now: float) -> None:
+        how = part.child.ended()
         if how is not None:
-            if now - kept.child.started_at >= STEADY_AFTER_S:
-                kept.wait_s = FIRST_WAIT_S
-            self._wait_to_restart(kept, now, f"ended ({how})")
+            if now - part.child.started_at >= STEADY_AFTER_S:
+                part.wait_s = FIRST_WAIT_S
+            self._wait_to_restart(part, now, f"ended ({how})")
 
-    def _start_again(self, kept: "_Kept", now: float) -> None:
+    def _start_again(self, part: "_Supervised", now: float) -> None:
         try:
-            kept.child = Child(kept.child.part, self._home)
+            part.child = Child(part.child.part, self._home)
         except OSError as error:  # no memory, no disk: perhaps later
-            self._wait_to_restart(kept, now, f"could not be started ({error})")
+            self._wait_to_restart(part, now, f"could not be started ({error})")
         else:
-            kept.restart_at = None
+            part.restart_at = None
 
-    def _wait_to_restart(self, kept: "_Kept", now: float, what: str) -> None:
-        name = kept.child.part.name
+    def _wait_to_restart(self, part: "_Supervised", now: float, what: str) -> None:
+        name = part.child.part.name
         log = self._home.log_file(name)
-        self._say(f"{name} {what}; starting it again in {kept.wait_s:g} s. Its log: {log}")
-        kept.restart_at = now + kept.wait_s
-        kept.wait_s = min(2 * kept.wait_s, LONGEST_WAIT_S)
+        self._say(f"{name} {what}; starting it again in {part.wait_s:g} s. Its log: {log}")
+        part.restart_at = now + part.wait_s
+        part.wait_s = min(2 * part.wait_s, LONGEST_WAIT_S)
 
 
-class _Kept:
+class _Supervised:
     """A part under supervision; `restart_at` is set while it is dead."""
 
     def __init__(self, child: Child) -> None:

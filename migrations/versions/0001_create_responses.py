@@ -41,7 +41,7 @@ create table responses (
     queued_until timestamptz not null,
     ends_by timestamptz not null,
     available_at timestamptz not null default now(),
-    rung_at timestamptz,
+    dispatched_at timestamptz,
     request text not null,
     document text not null,
     created_at timestamptz not null default now(),
@@ -56,11 +56,11 @@ create table responses (
         and (lease_until is null) = (run_until is null) and (lease_until is null) = (worker_id is null))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01);
 create index responses_waiting_idx on responses (lane, tier, project_id, model, background, available_at)
-    where status = 'queued' and rung_at is null;
+    where status = 'queued' and dispatched_at is null;
 create index responses_busy_idx on responses (lane, tier, project_id, model)
-    where status = 'in_progress' or (status = 'queued' and rung_at is not null);
+    where status = 'in_progress' or (status = 'queued' and dispatched_at is not null);
 create index responses_running_idx on responses (id) where status = 'in_progress';
-create index responses_rung_idx on responses (id) where status = 'queued' and rung_at is not null;
+create index responses_rung_idx on responses (id) where status = 'queued' and dispatched_at is not null;
 create index responses_queued_until_idx on responses (queued_until)
     where status = 'queued' and queued_until > '-infinity';
 create table response_events (

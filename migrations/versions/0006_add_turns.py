@@ -18,15 +18,15 @@ create table turns (
     primary key (tier, project_id)
 ) with (fillfactor = 50);
 create index responses_due_idx on responses (lane, project_id, model, background, queued_until)
-    where status = 'queued' and rung_at is null and tier = 'flex';
+    where status = 'queued' and dispatched_at is null and tier = 'flex';
 drop index responses_busy_idx;
 create index responses_busy_idx on responses (lane, tier, project_id, model) include (worker_id)
-    where status = 'in_progress' or (status = 'queued' and rung_at is not null);
+    where status = 'in_progress' or (status = 'queued' and dispatched_at is not null);
 """
 DOWN = """
 drop index responses_busy_idx;
 create index responses_busy_idx on responses (lane, tier, project_id, model)
-    where status = 'in_progress' or (status = 'queued' and rung_at is not null);
+    where status = 'in_progress' or (status = 'queued' and dispatched_at is not null);
 drop index responses_due_idx;
 drop table turns;
 """

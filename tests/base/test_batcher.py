@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.batcher import Together
+from core.batcher import Batcher
 from tests.harness.waiting import until
 
 
@@ -28,7 +28,7 @@ class Work:
         return [2 * item if item > 0 else ValueError(item) for item in items]
 
 
-def waiting(together: Together) -> int:
+def waiting(together: Batcher) -> int:
     """How many are to be done next."""
     batch = together._next
     return 0 if batch is None else len(batch.items)
@@ -36,7 +36,7 @@ def waiting(together: Together) -> int:
 
 def test_what_is_asked_for_while_work_is_under_way_is_done_in_one_go_after_it() -> None:
     work = Work()
-    together = Together(work, most=100, turn_s=10)
+    together = Batcher(work, most=100, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(20) as threads:
         first = threads.submit(together.do, 1)
@@ -54,7 +54,7 @@ def test_what_is_asked_for_while_work_is_under_way_is_done_in_one_go_after_it() 
 
 def test_no_more_than_so_many_are_done_at_once_and_all_are_done() -> None:
     work = Work()
-    together = Together(work, most=3, turn_s=10)
+    together = Batcher(work, most=3, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(20) as threads:
         asked = [threads.submit(together.do, n) for n in range(1, 21)]
@@ -68,7 +68,7 @@ def test_no_more_than_so_many_are_done_at_once_and_all_are_done() -> None:
 
 def test_an_item_that_fails_is_an_error_only_where_it_was_asked_for() -> None:
     work = Work()
-    together = Together(work, most=100, turn_s=10)
+    together = Batcher(work, most=100, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(together.do, 1)
@@ -84,7 +84,7 @@ def test_an_item_that_fails_is_an_error_only_where_it_was_asked_for() -> None:
 
 def test_work_that_breaks_leaves_nobody_asleep_and_can_be_asked_for_again() -> None:
     work = Work()
-    together = Together(work, most=100, turn_s=10)
+    together = Batcher(work, most=100, turn_s=10)
     work.go.clear()
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(together.do, 1)
@@ -102,7 +102,7 @@ def test_work_that_breaks_leaves_nobody_asleep_and_can_be_asked_for_again() -> N
 
 def test_work_that_hangs_holds_up_nobody_else() -> None:
     work = Work()
-    together = Together(work, most=100, turn_s=0.01)
+    together = Batcher(work, most=100, turn_s=0.01)
     work.go.clear()
     with ThreadPoolExecutor(2) as threads:
         threads.submit(together.do, 1)
@@ -115,7 +115,7 @@ def test_work_that_hangs_holds_up_nobody_else() -> None:
 
 def test_many_threads_that_ask_again_and_again_all_get_their_own_answers() -> None:
     work = Work()
-    together = Together(work, most=8)
+    together = Batcher(work, most=8)
 
     def ask(thread: int) -> bool:
         return all(together.do(n) == 2 * n for n in range(1000 * thread + 1, 1000 * thread + 300))

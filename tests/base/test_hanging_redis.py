@@ -16,7 +16,7 @@ import redis
 import uvloop
 
 from core.bootstrap import Core
-from core.breaker import REST_S, Patience
+from core.breaker import REST_S, Breaker
 from core.notify.bus import Bus
 from core.settings import Settings
 from tests.harness import tcp_proxy
@@ -68,7 +68,7 @@ def test_creates_and_cancels_stay_quick_while_redis_hangs(core: Core, request: p
 
 
 def test_one_at_a_time_tries_what_failed_until_it_works() -> None:
-    patience = Patience()
+    patience = Breaker()
 
     def attempt(fails: bool, meanwhile=lambda: None) -> bool:
         try:
@@ -100,8 +100,8 @@ def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(cor
     stopped = threading.Event()
 
     async def hear(proxied: str) -> None:
-        hearing = registration.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
-        listening = asyncio.create_task(hearing)
+        consumer_probe = registration.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
+        listening = asyncio.create_task(consumer_probe)
         await asyncio.to_thread(until, lambda: subscribers(url) == 1)
         proxy.blackhole()
         await asyncio.to_thread(until, lambda: proxy.swallowed)
@@ -133,16 +133,16 @@ def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made() -
                 dropped += 1
 
     async def hear(port: int) -> None:
-        hearing = asyncio.create_task(
+        consumer_probe = asyncio.create_task(
             registration.hear_stops_for_ever(
                 f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0
             )
         )
         # One in ten breaks at the moment of a write, which is another error.
-        await asyncio.to_thread(until, lambda: dropped > 300 or hearing.done(), within_s=30)
-        assert not hearing.done()
-        hearing.cancel()
-        await asyncio.wait({hearing})
+        await asyncio.to_thread(until, lambda: dropped > 300 or consumer_probe.done(), within_s=30)
+        assert not consumer_probe.done()
+        consumer_probe.cancel()
+        await asyncio.wait({consumer_probe})
 
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as thread:
         thread.submit(drop, listening)

@@ -16,7 +16,7 @@ from core.settings import Settings
 from local import ports
 from tests.harness.health import health as health_of
 from tests.harness.waiting import until
-from worker.liveness.watchdog import Vitals
+from worker.liveness.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def settings(settings: Settings) -> Settings:
     [
         (Health([], True, {"a": 1}), 200, 200, "ok"),
         (Health([], False, {}), 200, 503, "not ready"),
-        (Health(["it is ill"], False, {}), 503, 503, "ill"),
+        (Health(["it is unhealthy"], False, {}), 503, 503, "unhealthy"),
     ],
 )
 def test_illness_and_readiness_are_two_answers(health: Health, healthz: int, readyz: int, status: str) -> None:
@@ -39,7 +39,7 @@ def test_illness_and_readiness_are_two_answers(health: Health, healthz: int, rea
         assert health_of(port, "/healthz")[0] == healthz
         assert health_of(port, "/readyz?verbose")[0] == readyz
         body = health_of(port, "/readyz")[1]
-        assert (body["status"], body["ills"]) == (status, health.ills)
+        assert (body["status"], body["problems"]) == (status, health.problems)
         assert health.details.items() <= body.items()
         assert health_of(port, "/")[0] == 404
 
@@ -58,29 +58,29 @@ def test_a_port_that_is_taken_is_named_and_none_is_served_by_default() -> None:
         assert not [thread for thread in threading.enumerate() if thread.name == "health"]
 
 
-def of(found: Vitals, **changes: Any) -> Health:
+def of(found: Watchdog, **changes: Any) -> Health:
     now = time.monotonic()
     return found.health(**({"running": 0, "tried_at": now, "heard_at": now, "deaf": False} | changes))
 
 
 def test_a_worker_says_what_ails_it(settings: Settings) -> None:
-    found = Vitals("w1", settings, stuck=lambda: None)
+    found = Watchdog("w1", settings, stuck=lambda: None)
     long_ago = time.monotonic() - 31
 
-    assert of(found).ills == []
-    assert of(found, deaf=True).ills == ["it does not hear what is rung for it"]
-    assert of(found, running=1, tried_at=long_ago).ills == ["it tried to renew no lease for 31 s"]
-    assert of(found, running=0, tried_at=long_ago).ills == []
+    assert of(found).problems == []
+    assert of(found, stalled=True).problems == ["it does not hear what is rung for it"]
+    assert of(found, running=1, tried_at=long_ago).problems == ["it tried to renew no lease for 31 s"]
+    assert of(found, running=0, tried_at=long_ago).problems == []
 
 
 def test_a_worker_is_ready_while_postgres_knows_it_and_it_stays(settings: Settings) -> None:
-    found = Vitals("w1", settings, stuck=lambda: None)
+    found = Watchdog("w1", settings, stuck=lambda: None)
     assert not of(found).ready
     assert found.seen()
     assert not found.seen()
     assert of(found).ready
     until(lambda: not of(found).ready, within_s=settings.worker_seen_s + 1)
-    assert of(found).ills == []
+    assert of(found).problems == []
     assert of(found).details["postgres"] == "unreachable"
     found.seen()
     found.leaving = True
@@ -89,14 +89,14 @@ def test_a_worker_is_ready_while_postgres_knows_it_and_it_stays(settings: Settin
 
 def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> None:
     left = threading.Event()
-    found = Vitals("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=left.set, late_s=0.5, renewing_s=1.0)
+    found = Watchdog("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=left.set, late_s=0.5, renewing_s=1.0)
     seen: list[list[str]] = []
 
     async def live() -> None:
         beat = asyncio.create_task(found.beat_for_ever())
         await asyncio.sleep(0)  # lets the task start: `to_thread` need not yield to the loop since Python 3.14
-        await asyncio.to_thread(until, lambda: not of(found).ills)
-        watcher = threading.Thread(target=lambda: seen.append(until(lambda: of(found).ills)))
+        await asyncio.to_thread(until, lambda: not of(found).problems)
+        watcher = threading.Thread(target=lambda: seen.append(until(lambda: of(found).problems)))
         watcher.start()
         assert left.wait(10), "with the loop blocked"
         watcher.join()
@@ -107,7 +107,7 @@ def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> No
 
 
 def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(core: Core, settings: Settings) -> None:
-    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), ill_after_s=0.5)
+    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), unhealthy_after_s=0.5)
     assert not made.health().ready
     stop = threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
@@ -123,21 +123,21 @@ def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(core: Core, setting
             until(lambda: made.health().details["postgres"] == "unreachable")
             other.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
         until(lambda: made.health().ready, within_s=20)
-        assert made.health().ills == []
+        assert made.health().problems == []
     finally:
         stop.set()
         thread.join()
 
 
 def test_a_sweeper_whose_every_round_fails_is_ill(core: Core, settings: Settings) -> None:
-    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), ill_after_s=0.5)
+    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), unhealthy_after_s=0.5)
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as other:
         other.execute("alter table responses rename column followed_until to gone")
     stop = threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
     try:
-        until(lambda: made.health().ills)
+        until(lambda: made.health().problems)
     finally:
         stop.set()
         thread.join()

@@ -240,7 +240,7 @@ def test_what_waits_is_of_several_projects_tiers_and_models(tiny: Run) -> None:
     fill.waiting(tiny.deployment, 100, mixed.MODELS)
 
     found = tiny.deployment.sql(
-        "select count(*), count(distinct project_id), count(distinct tier), count(distinct model), count(rung_at),"
+        "select count(*), count(distinct project_id), count(distinct tier), count(distinct model), count(dispatched_at),"
         " (select count(distinct response_id) from response_events) from responses"
     )
     assert found == [(100, 4, 3, 3, 0, 100)]

@@ -201,7 +201,7 @@ def test_an_operator_sees_every_attempt_with_its_cause(core: Core, settings: Set
     who = caller(core)
     response_id = submit(core, who)
     core.attempts.hand_back(claim(core, response_id), HandBack("The model server answered 503.", waited=True))
-    sql(settings, "update responses set rung_at = now()")
+    sql(settings, "update responses set dispatched_at = now()")
     attempt = claim(core, response_id, "w2")
     core.attempts.note_dropped(attempt, ["msg_1", "msg_2"])
     core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt))

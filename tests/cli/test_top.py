@@ -51,7 +51,7 @@ def test_groups_say_what_waits_is_rung_and_runs(loaded: None, env: dict[str, str
         (group["project"], group["tier"], group["model"]): (
             group["waiting"],
             group["later"],
-            group["rung"],
+            group["dispatched"],
             group["running"],
         )
         for group in said["groups"]
@@ -62,7 +62,7 @@ def test_groups_say_what_waits_is_rung_and_runs(loaded: None, env: dict[str, str
         ("second", "flex", "scripted"): (1, 1, 0, 0),
     }
     assert said["groups"][0]["waiting"] == 41
-    assert (said["waiting"], said["rung"], said["running"], said["slots"]) == (42, 1, 1, 2)
+    assert (said["waiting"], said["dispatched"], said["running"], said["slots"]) == (42, 1, 1, 2)
     assert [(one["lanes"], one["slots"], one["running"]) for one in said["workers"]] == [(["default"], 2, 1)]
     (flex,) = [group for group in said["groups"] if group["tier"] == "flex"]
     assert 90 <= flex["oldest_s"] < 120
@@ -71,7 +71,7 @@ def test_groups_say_what_waits_is_rung_and_runs(loaded: None, env: dict[str, str
 def test_people_see_a_table(loaded: None, env: dict[str, str]) -> None:
     shown = top(env, "--rows", "2").stdout
 
-    assert "42 wait, 1 rung, 1 run; 2 slots" in shown
+    assert "42 wait, 1 dispatched, 1 run; 2 slots" in shown
     assert "1 of 2" in shown
     assert "1 (1 later)" in shown
     assert "1 more" in shown
@@ -88,7 +88,7 @@ def test_with_nothing_there_it_is_empty_and_well(core: Core, env: dict[str, str]
 def test_a_lane_nobody_serves_is_named(core: Core, settings: Settings, env: dict[str, str]) -> None:
     worker(core)
     submit(core, caller(core))
-    sql(settings, "update responses set lane = 'gone', rung_at = null")
+    sql(settings, "update responses set lane = 'gone', dispatched_at = null")
 
     assert json.loads(top(env, "--json").stdout)["unserved_lanes"] == ["gone"]
     assert "No worker serves the lane gone." in top(env).stdout

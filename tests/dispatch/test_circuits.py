@@ -7,11 +7,11 @@ import pytest
 from core.bootstrap import Core
 from core.runs.attempts import Attempt, HandBack
 from core.settings import Settings
-from tests.dispatch.test_dispatch import rung
+from tests.dispatch.test_dispatch import dispatched
 from tests.harness.engine import COMPLETED, batch, caller, claim, submit, worker
 from tests.runs.test_engine import at_once, sql
 
-AWAY = HandBack("The model server cannot be reached: no.", waited=True, away=True, error_code="server_error")
+AWAY = HandBack("The model server cannot be reached: no.", waited=True, unavailable=True, error_code="server_error")
 
 
 def opened(core: Core, settings: Settings, model: str = "scripted", **fields: object) -> str:
@@ -38,7 +38,7 @@ def probe(core: Core, settings: Settings) -> Attempt:
     """The one response that tries, claimed."""
     due(settings)
     core.dispatch.dispatch()
-    (response_id,) = rung(settings)
+    (response_id,) = dispatched(settings)
     return claim(core, response_id)
 
 
@@ -52,8 +52,10 @@ def test_an_open_circuit_keeps_its_model_from_being_rung_and_no_other(core: Core
     core.dispatch.dispatch()
     core.sweep.run()
 
-    assert rung(settings) == [free]
-    assert sql(settings, "select count(*) from responses where rung_at is null and id = any (%s)", behind) == [(3,)]
+    assert dispatched(settings) == [free]
+    assert sql(settings, "select count(*) from responses where dispatched_at is null and id = any (%s)", behind) == [
+        (3,)
+    ]
 
 
 def test_a_circuit_that_is_due_lets_exactly_one_through_however_many_dispatch(core: Core, settings: Settings) -> None:
@@ -67,7 +69,7 @@ def test_a_circuit_that_is_due_lets_exactly_one_through_however_many_dispatch(co
         due(settings)
         at_once(*[core.dispatch.dispatch] * 4, lambda: submit(core, who), core.sweep.run)
 
-        (response_id,) = rung(settings)
+        (response_id,) = dispatched(settings)
         assert circuit(settings)[0][2] == response_id
         assert claim(core, response_id).probe
         assert core.dispatch.dispatch() == 0
@@ -94,7 +96,7 @@ def test_an_answer_to_the_probe_closes_the_circuit_and_all_may_go(core: Core, se
     core.dispatch.dispatch()
 
     assert attempt.response_id == first
-    assert sorted(rung(settings)) == sorted(ids)
+    assert sorted(dispatched(settings)) == sorted(ids)
 
 
 def test_a_probe_that_fails_opens_the_circuit_for_longer_and_others_get_the_next_turn(
@@ -165,11 +167,11 @@ def test_a_probe_that_comes_to_nothing_makes_room_for_the_next(core: Core, setti
     second = submit(core, caller(core))
     due(settings)
     core.dispatch.dispatch()
-    (response_id,) = rung(settings)
+    (response_id,) = dispatched(settings)
     later = "update responses set {} where id = %s"
     if how == "never claimed":
-        away = "rung_at = now() - interval '1 h', available_at = now() + interval '1 h'"
-        sql(settings, later.format(away), response_id)
+        unavailable = "dispatched_at = now() - interval '1 h', available_at = now() + interval '1 h'"
+        sql(settings, later.format(unavailable), response_id)
     else:
         attempt = claim(core, response_id)
         if how == "lost":
@@ -181,7 +183,7 @@ def test_a_probe_that_comes_to_nothing_makes_room_for_the_next(core: Core, setti
 
     core.sweep.run()
 
-    assert rung(settings) == [second]
+    assert dispatched(settings) == [second]
     assert circuit(settings)[0][2] == second
 
 
@@ -193,7 +195,7 @@ def test_a_response_that_was_never_tried_fails_at_its_deadline_with_the_circuits
     behind = submit(core, caller(core))
     other = submit(core, caller(core), model="narrow")
     sql(settings, "update workers set seen_at = now() - interval '1 h'")
-    sql(settings, "update responses set rung_at = null, queued_until = now() - interval '1 s'")
+    sql(settings, "update responses set dispatched_at = null, queued_until = now() - interval '1 s'")
 
     core.sweep.run()
 

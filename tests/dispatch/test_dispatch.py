@@ -11,16 +11,19 @@ from tests.harness.engine import COMPLETED, batch, caller, claim, submit, worker
 from tests.runs.test_engine import at_once, sql
 
 
-def rung(settings: Settings) -> list[str]:
-    return [row[0] for row in sql(settings, "select id from responses where rung_at is not null and status = 'queued'")]
+def dispatched(settings: Settings) -> list[str]:
+    return [
+        row[0]
+        for row in sql(settings, "select id from responses where dispatched_at is not null and status = 'queued'")
+    ]
 
 
 def let_in(core: Core, settings: Settings, slots: int) -> list[str]:
     """The responses that are rung when a worker with so many slots appears."""
-    before = set(rung(settings))
+    before = set(dispatched(settings))
     worker(core, f"w{slots}", slots)
     core.dispatch.dispatch()
-    return [one for one in rung(settings) if one not in before]
+    return [one for one in dispatched(settings) if one not in before]
 
 
 def test_a_response_is_rung_at_its_creation_when_there_is_room(core: Core, settings: Settings) -> None:
@@ -29,7 +32,7 @@ def test_a_response_is_rung_at_its_creation_when_there_is_room(core: Core, setti
 
     ids = [submit(core, who) for _ in range(3)]
 
-    assert sorted(rung(settings)) == sorted(ids[:2])
+    assert sorted(dispatched(settings)) == sorted(ids[:2])
 
 
 def test_nothing_is_rung_for_workers_that_were_not_seen_lately(core: Core, settings: Settings) -> None:
@@ -39,7 +42,7 @@ def test_nothing_is_rung_for_workers_that_were_not_seen_lately(core: Core, setti
 
     core.dispatch.dispatch()
 
-    assert rung(settings) == []
+    assert dispatched(settings) == []
 
 
 def test_no_more_is_rung_than_workers_have_slots(core: Core, settings: Settings) -> None:
@@ -49,7 +52,7 @@ def test_no_more_is_rung_than_workers_have_slots(core: Core, settings: Settings)
 
     assert len(let_in(core, settings, 7)) == 7
     core.dispatch.dispatch()
-    assert len(rung(settings)) == 7
+    assert len(dispatched(settings)) == 7
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("default")) == 7
 
@@ -63,7 +66,7 @@ def test_a_freed_slot_goes_to_the_next_that_waits(core: Core, settings: Settings
 
     core.dispatch.dispatch()
 
-    assert rung(settings) == ids[1:2]
+    assert dispatched(settings) == ids[1:2]
 
 
 def test_tiers_share_slots_by_their_weights_and_none_starves(core: Core, settings: Settings) -> None:
@@ -122,7 +125,7 @@ def test_a_models_concurrency_is_exact_under_simultaneous_creates_and_dispatches
 
     at_once(*[create] * 6, *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2)
 
-    assert len(rung(settings)) == 2
+    assert len(dispatched(settings)) == 2
 
 
 def test_slots_are_never_overbooked_by_simultaneous_dispatches(core: Core, settings: Settings) -> None:
@@ -133,7 +136,7 @@ def test_slots_are_never_overbooked_by_simultaneous_dispatches(core: Core, setti
 
     at_once(*[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 6)
 
-    assert len(rung(settings)) == 20
+    assert len(dispatched(settings)) == 20
 
 
 def test_a_response_that_nobody_claims_in_time_goes_back_to_waiting_and_is_rung_again(
@@ -141,13 +144,13 @@ def test_a_response_that_nobody_claims_in_time_goes_back_to_waiting_and_is_rung_
 ) -> None:
     worker(core, slots=1)
     response_id = submit(core, caller(core))
-    sql(settings, "update responses set rung_at = now() - interval '1 min'")
-    stale = sql(settings, "select rung_at from responses")
+    sql(settings, "update responses set dispatched_at = now() - interval '1 min'")
+    stale = sql(settings, "select dispatched_at from responses")
 
     core.sweep.run()
 
-    assert rung(settings) == [response_id]
-    assert sql(settings, "select rung_at from responses") > stale
+    assert dispatched(settings) == [response_id]
+    assert sql(settings, "select dispatched_at from responses") > stale
 
 
 def test_a_response_that_must_wait_a_while_is_not_rung_before(core: Core, settings: Settings) -> None:
@@ -162,13 +165,13 @@ def test_what_cannot_be_rung_because_the_broker_is_away_goes_back_to_waiting(
 ) -> None:
     from core.bootstrap import open_core
 
-    away = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:9/0")})
-    with open_core(away) as core:
+    unavailable = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:9/0")})
+    with open_core(unavailable) as core:
         worker(core)
         submit(core, caller(core))
         core.dispatch.dispatch()
 
-    assert rung(settings) == []
+    assert dispatched(settings) == []
 
 
 @pytest.mark.parametrize("waiting", [0, 3000])
@@ -208,5 +211,5 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting: int)
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         connection.execute("select pg_stat_force_next_flush()")
         after = connection.execute("select seq_scan from pg_stat_user_tables where relname = 'responses'").fetchone()
-    assert len(rung(settings)) == min(10, 1 + waiting)
+    assert len(dispatched(settings)) == min(10, 1 + waiting)
     assert before == after

@@ -236,16 +236,18 @@ def test_with_one_slot_nobody_who_waits_starves(waiting: Mapping[tuple[str, str]
 
 @settings(deadline=None)
 @given(st.sampled_from(USUAL), st.sampled_from(USUAL), st.integers(1, 100))
-def test_a_tier_that_had_nothing_waiting_has_saved_up_one_turn_at_most(busy: str, away: str, before: int) -> None:
+def test_a_tier_that_had_nothing_waiting_has_saved_up_one_turn_at_most(
+    busy: str, unavailable: str, before: int
+) -> None:
     simulation = Simulation(backlog(busy, "p1", 400))
     for _ in range(before):
         simulation.next()
-    if away != busy:
-        simulation.waiting |= backlog(away, "p2", 400)
+    if unavailable != busy:
+        simulation.waiting |= backlog(unavailable, "p2", 400)
         turns = [choice.group.tier for choice in (simulation.next() for _ in range(100)) if choice]
 
-        share = 100 * WEIGHT[away] / (WEIGHT[away] + WEIGHT[busy])
-        assert abs(turns.count(away) - share) <= 1 + WEIGHT[away] / WEIGHT[busy] + 1
+        share = 100 * WEIGHT[unavailable] / (WEIGHT[unavailable] + WEIGHT[busy])
+        assert abs(turns.count(unavailable) - share) <= 1 + WEIGHT[unavailable] / WEIGHT[busy] + 1
 
 
 def test_a_tier_that_runs_in_its_part_of_the_slots_goes_behind_the_others() -> None:

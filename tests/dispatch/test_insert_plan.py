@@ -20,7 +20,7 @@ def row(connection: psycopg.Connection, response_id: str, lane: str) -> dict[str
 
 
 def test_postgres_keeps_one_plan_for_the_inserts_of_one_client_and_of_many(database_url: str) -> None:
-    rules = {**_RULES.parameters, "ringable": True}
+    rules = {**_RULES.parameters, "dispatchable": True}
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=1) as connection:
         connection.execute("insert into projects (id, name) values ('proj_a', 'a') on conflict do nothing")
         for number in range(2 * _CUSTOM_PLANS):

@@ -15,7 +15,7 @@ from core.config import catalog
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
 from tests.dispatch.test_circuits import AWAY
-from tests.dispatch.test_dispatch import rung
+from tests.dispatch.test_dispatch import dispatched
 from tests.harness.engine import backlog, caller, claim, submit, worker
 from tests.runs.test_engine import at_once, sql
 
@@ -27,7 +27,7 @@ def config(config: Path) -> Path:
 
 
 def lanes_of(settings: Settings) -> Counter:
-    return Counter(sql(settings, "select lane from responses where rung_at is not null and status = 'queued'"))
+    return Counter(sql(settings, "select lane from responses where dispatched_at is not null and status = 'queued'"))
 
 
 def wait_in_all(core: Core, settings: Settings, n: int = 40) -> None:
@@ -55,7 +55,7 @@ def test_a_response_is_rung_in_its_lanes_queue_at_once_where_its_workers_have_ro
 
     flex, usual = submit(core, who, service_tier="flex"), submit(core, who)
 
-    assert set(rung(settings)) == {flex, usual}
+    assert set(dispatched(settings)) == {flex, usual}
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("slow")) == 1
         assert valkey.llen(KEY_PREFIX + queue_name("default")) == 1
@@ -71,7 +71,7 @@ def test_a_worker_of_two_lanes_is_not_handed_its_slots_twice(core: Core, setting
         lambda: [submit(core, who, service_tier=tier) for tier in ("flex", "default") * 5],
     )
 
-    assert len(rung(settings)) == 10
+    assert len(dispatched(settings)) == 10
 
 
 def test_lanes_on_the_same_workers_share_slots_by_the_weights_of_their_tiers(core: Core, settings: Settings) -> None:
@@ -141,7 +141,7 @@ def test_what_runs_on_a_worker_that_is_gone_takes_no_slot_of_those_that_are_ther
     core.dispatch.dispatch()
 
     assert len(running) == 3
-    assert sorted(rung(settings)) == sorted(waiting)
+    assert sorted(dispatched(settings)) == sorted(waiting)
 
 
 def test_a_models_concurrency_holds_over_all_lanes(core: Core, settings: Settings) -> None:
@@ -157,7 +157,7 @@ def test_a_models_concurrency_holds_over_all_lanes(core: Core, settings: Setting
         *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2,
     )
 
-    assert len(rung(settings)) == 2
+    assert len(dispatched(settings)) == 2
 
 
 def test_of_a_model_that_waits_in_two_lanes_one_response_tries_its_servers(core: Core, settings: Settings) -> None:
@@ -170,7 +170,7 @@ def test_of_a_model_that_waits_in_two_lanes_one_response_tries_its_servers(core:
         sql(settings, "update circuits set open_until = now() - interval '1 ms'")
         at_once(*[core.dispatch.dispatch] * 4)
 
-        (probe,) = rung(settings)
+        (probe,) = dispatched(settings)
         core.responses.cancel(who, probe)
 
 
@@ -184,7 +184,7 @@ def test_a_lane_that_nobody_serves_any_more_is_named_and_its_responses_fail_at_t
         core.sweep.run()
     named = [record.lane for record in caplog.records if record.message == "nobody serves a lane"]
     assert named == ["slow"]
-    assert rung(settings) == []
+    assert dispatched(settings) == []
 
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
     core.sweep.run()
@@ -206,7 +206,7 @@ def test_a_lane_of_an_earlier_configuration_is_emptied_by_workers_that_still_ser
         assert changed.catalog.lanes.names == ("default",)
         changed.dispatch.dispatch()
 
-    assert rung(settings) == [response_id]
+    assert dispatched(settings) == [response_id]
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("slow")) == 1
 

@@ -50,7 +50,7 @@ def test_a_ring_is_what_celery_would_send_and_say_of_it(valkey_url: str, heard: 
     theirs = written(valkey_url, heard)
     app.close()
     doorbell = Doorbell(valkey_url)
-    assert doorbell.ring(["resp_1"], "slow") == []
+    assert doorbell.enqueue(["resp_1"], "slow") == []
     ours = written(valkey_url, heard)
     doorbell.close()
 
@@ -60,7 +60,7 @@ def test_a_ring_is_what_celery_would_send_and_say_of_it(valkey_url: str, heard: 
 
 def test_rings_are_heard_in_their_order(valkey_url: str) -> None:
     doorbell = Doorbell(valkey_url)
-    doorbell.ring(["resp_1", "resp_2", "resp_3"], "slow")
+    doorbell.enqueue(["resp_1", "resp_2", "resp_3"], "slow")
     doorbell.close()
 
     with redis.Redis.from_url(valkey_url) as client:
@@ -70,10 +70,10 @@ def test_rings_are_heard_in_their_order(valkey_url: str) -> None:
 
 def test_a_ring_gets_through_at_once_after_redis_dropped_its_connections(valkey_url: str) -> None:
     doorbell = Doorbell(valkey_url)
-    doorbell.ring(["resp_1"], "slow")
+    doorbell.enqueue(["resp_1"], "slow")
     with redis.Redis.from_url(valkey_url) as client:
         client.client_kill_filter(_type="normal", skipme=True)
 
-        assert doorbell.ring(["resp_2"], "slow") == []
+        assert doorbell.enqueue(["resp_2"], "slow") == []
         assert client.llen(queue_key("slow")) == 2
     doorbell.close()

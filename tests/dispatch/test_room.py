@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.bootstrap import Core
 from core.dispatch import dispatch_sql
-from core.dispatch.capacity_sql import ROOM, Rules
+from core.dispatch.capacity_sql import CAPACITY, Rules
 from core.dispatch.snapshot import capacity_of
 from core.settings import Settings
 from tests.conftest import new_database
@@ -20,10 +20,10 @@ RULES = Rules(weights={}, caps={}, lanes=OURS, worker_seen_s=3600)
 # The lane of another configuration, which workers that were started with that one still serve.
 LANES = (*OURS, "former")
 
-_LANE_ROOM = f"with {ROOM} select lane, n, reserve from lane_room"
+_LANE_ROOM = f"with {CAPACITY} select lane, n, reserve from lane_room"
 _ROWS = """
 insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, request,
-    document, worker_id, lease_until, run_until, rung_at)
+    document, worker_id, lease_until, run_until, dispatched_at)
 select 'resp_' || i, (select id from projects limit 1), case when worker is null then 'queued' else 'in_progress' end,
     true, 'm', lane, 'default', 1, now(), now(), '{}', '{}', worker, case when worker is not null then now() end,
     case when worker is not null then now() end, case when worker is null then now() end
@@ -84,8 +84,8 @@ def test_a_dispatch_takes_the_oldest_of_a_group_however_many_it_takes(core: Core
         core.dispatch.dispatch()
         found = connection.execute(
             "select count(*), count(*) filter (where place <= 90) from ("
-            " select rung_at, row_number() over (order by available_at) as place from responses) ordered"
-            " where rung_at is not null"
+            " select dispatched_at, row_number() over (order by available_at) as place from responses) ordered"
+            " where dispatched_at is not null"
         ).fetchone()
 
     assert found == (90, 90)

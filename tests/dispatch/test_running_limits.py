@@ -7,7 +7,7 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.dispatch.test_dispatch import rung
+from tests.dispatch.test_dispatch import dispatched
 from tests.harness.engine import COMPLETED, backlog, batch, caller, claim, submit, worker
 from tests.runs.test_engine import at_once, sql
 
@@ -35,7 +35,7 @@ def by_project_and_model(settings: Settings) -> Counter:
         sql(
             settings,
             "select p.name, r.model from responses r join projects p on p.id = r.project_id"
-            " where r.rung_at is not null or r.status = 'in_progress'",
+            " where r.dispatched_at is not null or r.status = 'in_progress'",
         )
     )
 
@@ -86,7 +86,7 @@ def test_a_running_limit_counts_what_runs_and_its_next_response_follows_each_end
     core.attempts.end(attempts[0], COMPLETED, batch(attempts[0], []))
     core.dispatch.dispatch()
 
-    assert rung(settings) == [ids[3]]
+    assert dispatched(settings) == [ids[3]]
 
 
 def test_what_a_limit_holds_back_keeps_no_other_project_waiting(core: Core, settings: Settings) -> None:
@@ -98,7 +98,7 @@ def test_what_a_limit_holds_back_keeps_no_other_project_waiting(core: Core, sett
 
     other = submit(core, caller(core, "free"))
 
-    assert other in rung(settings)
+    assert other in dispatched(settings)
     assert core.dispatch.dispatch() == 0
 
 

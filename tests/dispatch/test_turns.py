@@ -6,7 +6,7 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.dispatch.test_dispatch import rung
+from tests.dispatch.test_dispatch import dispatched
 from tests.harness.engine import COMPLETED, backlog, batch, caller, claim, submit, worker
 from tests.runs.test_engine import sql
 
@@ -16,7 +16,7 @@ def run_through(core: Core, settings: Settings, turns: int, name: str = "w1") ->
     order = []
     for _ in range(turns):
         core.dispatch.dispatch()
-        for response_id in rung(settings):
+        for response_id in dispatched(settings):
             attempt = claim(core, response_id, name)
             order.append(response_id)
         core.attempts.end(attempt, COMPLETED, batch(attempt, []))
@@ -73,7 +73,7 @@ def test_what_began_without_a_wait_counts_as_its_projects_turn(core: Core, setti
     worker(core, slots=1)
     crowd = caller(core, "crowd")
     first = submit(core, crowd)
-    assert rung(settings) == [first]
+    assert dispatched(settings) == [first]
     attempt = claim(core, first)
     backlog(settings, submit(core, crowd), 200)
     lone = submit(core, caller(core, "lone"))
@@ -83,7 +83,7 @@ def test_what_began_without_a_wait_counts_as_its_projects_turn(core: Core, setti
     core.attempts.end(attempt, COMPLETED, batch(attempt, []))
     core.dispatch.dispatch([first] if seen_by == "worker" else [])
 
-    assert rung(settings) == [lone]
+    assert dispatched(settings) == [lone]
 
 
 def test_a_tier_whose_responses_run_for_long_gets_no_more_slots_than_its_part(core: Core, settings: Settings) -> None:
@@ -93,7 +93,7 @@ def test_a_tier_whose_responses_run_for_long_gets_no_more_slots_than_its_part(co
     worker(core, slots=10)
     for _ in range(20):
         core.dispatch.dispatch()
-        for response_id, tier in sql(settings, "select id, tier from responses where rung_at is not null"):
+        for response_id, tier in sql(settings, "select id, tier from responses where dispatched_at is not null"):
             attempt = claim(core, response_id)
             if tier == "default":
                 core.attempts.end(attempt, COMPLETED, batch(attempt, []))
@@ -111,7 +111,7 @@ def test_foreground_goes_before_background_of_the_same_project(core: Core, setti
 
     core.dispatch.dispatch()
 
-    assert rung(settings) == [waited_for]
+    assert dispatched(settings) == [waited_for]
 
 
 def test_of_a_projects_flex_responses_the_one_due_first_is_next(core: Core, settings: Settings) -> None:
@@ -143,12 +143,12 @@ def test_over_limit_responses_leave_a_fifth_of_the_slots_to_others(core: Core, s
     worker(core, slots=10)
 
     core.dispatch.dispatch()
-    assert len(rung(settings)) == 8
+    assert len(dispatched(settings)) == 8
     core.dispatch.dispatch()
-    assert len(rung(settings)) == 8
+    assert len(dispatched(settings)) == 8
 
     inside = [submit(core, who) for _ in range(3)]
-    assert len(set(inside) & set(rung(settings))) == 2
+    assert len(set(inside) & set(dispatched(settings))) == 2
 
 
 def test_over_limit_responses_neither_take_nor_hold_up_what_is_left_for_others(core: Core, settings: Settings) -> None:
@@ -162,7 +162,7 @@ def test_over_limit_responses_neither_take_nor_hold_up_what_is_left_for_others(c
 
     core.dispatch.dispatch()
 
-    tiers = Counter(said_of(settings, rung(settings), "tier"))
-    assert set(inside) <= set(rung(settings))
+    tiers = Counter(said_of(settings, dispatched(settings), "tier"))
+    assert set(inside) <= set(dispatched(settings))
     assert tiers["default"] == 3
     assert tiers["over-limit"] <= 7

@@ -11,7 +11,7 @@ from core.runs.ends import Outcome, Spent
 from core.settings import Settings
 from core.tenants.keys import Caller
 from core.wire import item_events, response, transcript
-from core.wire.item_events import Place
+from core.wire.item_events import PartPath
 from core.wire.request import CreateResponse
 from core.wire.status import Status
 
@@ -71,7 +71,7 @@ def opening(attempt: Attempt, text: str = "Hello") -> Batch:
 
 def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
     """The events of an open message with one open text."""
-    place = Place(item_id, output_index, "output_text", 0)
+    place = PartPath(item_id, output_index, "output_text", 0)
     return [
         item_events.open_item(item_events.empty_item("message", item_id), output_index),
         item_events.open_part(place),

@@ -68,7 +68,7 @@ class Stack:
         with open_core(self.settings) as core:
             self.key = core.keys.create(rights.ALL)
         self.children: dict[str, Child] = {}
-        self._asking = threading.Lock()
+        self._client = threading.Lock()
         self._connection: psycopg.Connection | None = None  # of `sql`, which is called many times a second
         urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
         self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
@@ -211,7 +211,7 @@ class Stack:
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What Postgres says."""
-        with self._asking:
+        with self._client:
             reused = self._connection is not None
             try:
                 return self._ask(query, parameters)
@@ -227,7 +227,7 @@ class Stack:
         return cursor.fetchall() if cursor.description else []
 
     def _hang_up(self) -> None:
-        with self._asking:
+        with self._client:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

@@ -18,7 +18,7 @@ from core.tenants import rights
 from core.wire import response, transcript
 from tests.harness.engine import COMPLETED, claim
 from worker.models.protocol import TextDelta, ToolCall
-from worker.run.output import Answer
+from worker.run.output import OutputWriter
 from worker.run.run import Run
 
 MODELS = """
@@ -78,8 +78,8 @@ class Api:
     ) -> Attempt:
         """Run a queued response as a worker would, to this end; what the worker was given."""
         attempt = claim(self.core, response_id)
-        log = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
-        answer = Answer(log, self.core.seals)
+        log = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
+        answer = OutputWriter(log, self.core.seals)
         log.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
         if text is not None:
             answer.add(TextDelta(text))

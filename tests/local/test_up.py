@@ -33,7 +33,7 @@ def test_a_taken_port_is_one_line_that_names_it_and_the_variable(backburner, hom
 
 
 def test_a_second_up_in_the_same_folder_is_one_line_that_names_the_first(backburner, home):
-    with lock.held(home):
+    with lock.locked(home):
         status, _, error = outcome(backburner("up"))
 
     assert status == 1

@@ -39,7 +39,7 @@ def client(server: ModelServer) -> Iterator[openai.OpenAI]:
         yield client
 
 
-class Asking:
+class ModelClient:
     """One request on a socket of its own, read event by event."""
 
     def __init__(self, server: ModelServer, text: str, **body: Any) -> None:
@@ -78,12 +78,12 @@ def finishes(events: list[str]) -> list[str]:
 
 
 def ask(server: ModelServer, text: str, **body: Any) -> list[str]:
-    with Asking(server, text, **body) as asking:
+    with ModelClient(server, text, **body) as asking:
         return list(asking.events())
 
 
 def status_of(server: ModelServer, text: str, **body: Any) -> int:
-    with Asking(server, text, **body) as asking, asking.answer() as answer:
+    with ModelClient(server, text, **body) as asking, asking.answer() as answer:
         return answer.status
 
 
@@ -186,7 +186,7 @@ def test_tokens_come_at_their_pace(server: ModelServer) -> None:
     for stream in (True, False):
         tag = f"paced {stream}"
         script = server.script(tag=tag, tokens=4, first_delay_s=0.2, delay_s=0.1)
-        with Asking(server, script, stream=stream) as asking:
+        with ModelClient(server, script, stream=stream) as asking:
             asking.answer().read()
         record = only(server, tag)
         assert 0.49 <= record["ended"] - record["started"] < 0.5 + AT_ONCE_S
@@ -195,7 +195,7 @@ def test_tokens_come_at_their_pace(server: ModelServer) -> None:
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
 def test_a_scripted_status_is_an_openai_error(server: ModelServer, status: int) -> None:
     script = server.script(tag="no", status=status, retry_after=7, code="why", message="because")
-    with Asking(server, script) as asking, asking.answer() as answer:
+    with ModelClient(server, script) as asking, asking.answer() as answer:
         error = json.load(answer)["error"]
         assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
     assert (error["code"], error["message"]) == ("why", "because")
@@ -222,7 +222,7 @@ def test_a_dropped_connection_ends_after_its_tokens(
     server: ModelServer, how: str, error: type[Exception], after: int, arrive: int
 ) -> None:
     script = server.script(tag="drop", tokens=3, drop_after=after, drop_how=how)
-    with Asking(server, script) as asking, pytest.raises(error):
+    with ModelClient(server, script) as asking, pytest.raises(error):
         list(asking.events())
     record = only(server, "drop")
     assert (record["how"], record["tokens_sent"]) == ("dropped", arrive)
@@ -232,7 +232,7 @@ def test_a_dropped_connection_ends_after_its_tokens(
 def test_every_token_before_a_drop_arrives(server: ModelServer, how: str) -> None:
     events: list[str] = []
     script = server.script(tokens=500, drop_after=400, drop_how=how)
-    with Asking(server, script) as asking, pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+    with ModelClient(server, script) as asking, pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         events.extend(asking.events())  # keeps what came before the error
     assert len(contents(events)) == 400
 
@@ -256,7 +256,7 @@ def test_garbage_comes_between_the_tokens(server: ModelServer) -> None:
     ids=str,
 )
 def test_a_dropped_client_is_noticed_at_once(server: ModelServer, stream: bool, fields: dict[str, Any]) -> None:
-    with Asking(server, server.script(tag="gone", tokens=2, **fields), stream=stream):
+    with ModelClient(server, server.script(tag="gone", tokens=2, **fields), stream=stream):
         until(lambda: server.stats()["open"] == 1)
         left = time.monotonic()
     until(lambda: server.stats()["open"] == 0)
@@ -266,7 +266,7 @@ def test_a_dropped_client_is_noticed_at_once(server: ModelServer, stream: bool, 
 
 
 def test_a_client_that_stops_mid_stream_is_noticed_at_once(server: ModelServer) -> None:
-    with Asking(server, server.script(tag="mid", tokens=1000, delay_s=0.02)) as asking:
+    with ModelClient(server, server.script(tag="mid", tokens=1000, delay_s=0.02)) as asking:
         for event in asking.events():
             if contents([event]) == ["tok3 "]:
                 break
@@ -278,7 +278,7 @@ def test_a_client_that_stops_mid_stream_is_noticed_at_once(server: ModelServer) 
 
 
 def test_a_hanging_answer_keeps_its_connection(server: ModelServer) -> None:
-    with Asking(server, server.script(tag="hang", tokens=3, hang_after=2)) as asking:
+    with ModelClient(server, server.script(tag="hang", tokens=3, hang_after=2)) as asking:
         events = asking.events()
         assert contents([next(events) for _ in range(3)]) == ["tok0 ", "tok1 "]
         asking.connection.sock.settimeout(0.3)
@@ -331,14 +331,14 @@ def test_a_server_that_cannot_continue_answers_400(server: ModelServer) -> None:
 def test_a_script_with_a_mistake_is_refused_on_both_sides(server: ModelServer, fields: dict[str, Any]) -> None:
     with pytest.raises(BadScript):
         server.script(**fields)
-    with Asking(server, json.dumps(fields)) as asking, asking.answer() as answer:
+    with ModelClient(server, json.dumps(fields)) as asking, asking.answer() as answer:
         assert (answer.status, json.load(answer)["error"]["code"]) == (400, "bad_script")
 
 
 def test_a_killed_server_comes_back_empty_on_its_port() -> None:
     with running() as server:
         port = server.port
-        with Asking(server, server.script(tokens=2, hang_after=1)) as asking:
+        with ModelClient(server, server.script(tokens=2, hang_after=1)) as asking:
             events = asking.events()
             next(events)
             server.kill()

@@ -94,7 +94,7 @@ def test_all_attempts_of_a_response_are_in_its_row(core: Core, sql) -> None:
     sql("update responses set lease_until = now() - interval '1 s' where id = %s returning 1", response_id)
     core.sweep.run()
     core.attempts.note_usage(first, Spent(7, 3, estimated=True))
-    sql("update responses set available_at = now(), rung_at = now() where id = %s returning 1", response_id)
+    sql("update responses set available_at = now(), dispatched_at = now() where id = %s returning 1", response_id)
     end(core, response_id, Spent(10, 20, estimated=False))
 
     assert sql("select attempts, input_tokens, output_tokens, usage_estimated from usage_ledger") == [(2, 17, 23, True)]
@@ -175,7 +175,7 @@ def test_a_response_is_settled_once_by_any_number_of_sweepers_and_after_a_crash_
     with core.ledger._database.connection() as connection:
         found = store.unsettled(connection, 100)
     # One that died after Redis had it, and before Postgres had.
-    core.ledger._credits.settle([(one, core.catalog.limits.of("rated", "scripted")) for one in found])
+    core.ledger._credits.settle([(one, core.catalog.limits.limits_for("rated", "scripted")) for one in found])
     once = tokens(valkey)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: core.ledger.settle(), range(4)))

@@ -10,15 +10,15 @@ from core import errors, ids
 from core.bootstrap import Core
 from core.config.tiers import Tier
 from core.dispatch.celery_message import queue_key
-from core.quota.admission import Grant
-from core.quota.tier_request import Wish
+from core.quota.admission import Reservation
+from core.quota.tier_request import TierRequest
 from core.responses.create import _Order
 from core.settings import Settings
 from core.wire.request import CreateResponse
 from tests.harness.engine import caller, claim, submit, worker
 from tests.runs.test_engine import at_once, sql
 
-RUNG = "select id from responses where rung_at is not null and status = 'queued'"
+RUNG = "select id from responses where dispatched_at is not null and status = 'queued'"
 
 
 @pytest.fixture
@@ -27,7 +27,16 @@ def rows(core: Core) -> list[dict]:
     who = caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     orders = [
-        _Order(who, request, None, Wish(Tier.DEFAULT), Grant(Tier.DEFAULT), alone, ids.new("resp"), int(time.time()))
+        _Order(
+            who,
+            request,
+            None,
+            TierRequest(Tier.DEFAULT),
+            Reservation(Tier.DEFAULT),
+            alone,
+            ids.new("resp"),
+            int(time.time()),
+        )
         for alone in [core.creation._alone(who, request) for _ in range(3)]
     ]
     return [row for order in orders if (row := core.creation._plain_row(order)) is not None]
@@ -40,12 +49,12 @@ def test_of_creates_at_the_same_time_as_many_are_rung_as_there_are_slots(core: C
     ids = at_once(*[lambda: submit(core, who)] * 32)
 
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(32,)]
-    rung = {row[0] for row in sql(settings, RUNG)}
-    assert len(rung) == 5
-    assert rung <= set(ids)
+    dispatched = {row[0] for row in sql(settings, RUNG)}
+    assert len(dispatched) == 5
+    assert dispatched <= set(ids)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(queue_key("default")) == 5
-    for one in rung:
+    for one in dispatched:
         claim(core, one)
 
 

@@ -26,7 +26,7 @@ class Life:
     attempt: int = 0
     failures: int = 0
     waits: int = 0
-    rung: bool = False
+    dispatched: bool = False
     log: int = 0  # events, without those of its end
     outcomes: list[str | None] = field(default_factory=list)  # of its attempts
     lease: float = 0
@@ -34,7 +34,7 @@ class Life:
     wait: float = QUEUE_S
     whole: float = WHOLE_S
     follow: float = FOLLOW_S
-    ring: float = 0
+    enqueue: float = 0
 
     def __post_init__(self) -> None:
         self.log = self.log or (2 if self.background else 1)
@@ -55,12 +55,12 @@ class Life:
         return self.status == "in_progress" and self.attempt == number
 
     def be_rung(self) -> None:
-        self.rung, self.ring = True, CLAIM_S
+        self.dispatched, self.enqueue = True, CLAIM_S
 
     def claim(self) -> bool:
-        if self.status != "queued" or not self.rung or self.wait < 0:
+        if self.status != "queued" or not self.dispatched or self.wait < 0:
             return False
-        self.status, self.attempt, self.rung = "in_progress", self.attempt + 1, False
+        self.status, self.attempt, self.dispatched = "in_progress", self.attempt + 1, False
         self.lease, self.run = LEASE_S, min(self.whole, RUN_S)
         self.outcomes.append(None)
         return True
@@ -82,7 +82,7 @@ class Life:
     def back(self, number: int, outcome: str) -> bool:
         if not self.holds(number):
             return False
-        self.status, self.rung = "queued", False
+        self.status, self.dispatched = "queued", False
         self.failures += outcome == "lost"
         self.waits += outcome == "waited"
         if outcome != "waited":
@@ -95,7 +95,7 @@ class Life:
             return False
         if self.status == "in_progress":
             self.outcomes[-1] = status
-        self.status, self.rung = status, False
+        self.status, self.dispatched = status, False
         self.log += n
         return True
 
@@ -113,7 +113,7 @@ class Life:
     def sweep(self) -> None:
         """All of a sweeper's round but the dispatch."""
         self.expire()
-        self.rung = self.rung and self.ring > 0
+        self.dispatched = self.dispatched and self.enqueue > 0
         if not self.background and self.follow < 0:
             self.end("cancelled")
 
@@ -138,7 +138,7 @@ EMPTY = "delete from responses; delete from circuits; delete from moves; delete 
 MOVE = """
 update responses set lease_until = lease_until - %(by)s * interval '1 s', run_until = run_until - %(by)s * interval '1 s',
     queued_until = queued_until - %(by)s * interval '1 s', ends_by = ends_by - %(by)s * interval '1 s',
-    available_at = available_at - %(by)s * interval '1 s', rung_at = rung_at - %(by)s * interval '1 s',
+    available_at = available_at - %(by)s * interval '1 s', dispatched_at = dispatched_at - %(by)s * interval '1 s',
     followed_until = followed_until - %(by)s * interval '1 s'
 where finished_at is null and id like %(which)s
 """
@@ -163,17 +163,17 @@ class Witness:
 
     def wait(self, response_id: str) -> None:
         """Take a ring back."""
-        self._connection.execute("update responses set rung_at = null where id = %s", (response_id,))
+        self._connection.execute("update responses set dispatched_at = null where id = %s", (response_id,))
 
-    def ring(self, response_id: str) -> None:
+    def enqueue(self, response_id: str) -> None:
         """Ring for a response, as dispatch does."""
-        self._connection.execute("update responses set rung_at = now() where id = %s", (response_id,))
+        self._connection.execute("update responses set dispatched_at = now() where id = %s", (response_id,))
 
-    def rung(self) -> set[str]:
+    def dispatched(self) -> set[str]:
         return {
             row[0]
             for row in self._connection.execute(
-                "select id from responses where status = 'queued' and rung_at is not null"
+                "select id from responses where status = 'queued' and dispatched_at is not null"
             )
         }
 
@@ -181,7 +181,7 @@ class Witness:
         """The responses as they are, with the clocks of new ones."""
         found: dict[str, Life] = {}
         for one, background, *seen in self._connection.execute(
-            "select id, background, status, attempt, failures, waits, rung_at is not null,"
+            "select id, background, status, attempt, failures, waits, dispatched_at is not null,"
             " (select coalesce(max(first_seq + n), 0) from response_events where response_id = r.id),"
             " array(select outcome from attempts where response_id = r.id order by attempt) from responses r"
         ):
@@ -201,7 +201,7 @@ class Witness:
         rows = {
             row[0]: row[1:]
             for row in self._connection.execute(
-                "select id, status, attempt, failures, waits, rung_at is not null, worker_id is not null,"
+                "select id, status, attempt, failures, waits, dispatched_at is not null, worker_id is not null,"
                 " array(select (attempt, outcome, ended_at is null)::text from attempts"
                 "       where response_id = r.id order by attempt),"
                 " array(select e::text from response_events e where response_id = r.id order by first_seq),"
@@ -220,9 +220,9 @@ class Witness:
         self._check_history()
 
     def _check(self, one: str, life: Life, row: tuple) -> None:
-        status, attempt, failures, waits, rung, held, attempts, _, _, document = row
-        found = (status, attempt, failures, waits, rung)
-        assert found == (life.status, life.attempt, life.failures, life.waits, life.rung), one
+        status, attempt, failures, waits, dispatched, held, attempts, _, _, document = row
+        found = (status, attempt, failures, waits, dispatched)
+        assert found == (life.status, life.attempt, life.failures, life.waits, life.dispatched), one
         assert failures < MAX_FAILURES  # the one that makes it so many ends it
         assert attempts == [f"({n},{said or ''},{'f' if said else 't'})" for n, said in enumerate(life.outcomes, 1)], (
             one

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 
 from core.bootstrap import Core
-from core.runs.attempts import Batch, HandBack, Kept
+from core.runs.attempts import Batch, BatchResult, HandBack
 from core.runs.ends import failed
 from core.settings import Settings
 from tests.harness.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 
 MANY = 8
-NOTHING = Kept(set(), set())
+NOTHING = BatchResult(set(), set())
 
 
 def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
@@ -109,12 +109,12 @@ def test_an_older_attempt_can_write_nothing_once_a_newer_one_holds_the_response(
     old = claim(core, submit(core, caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s'")
     core.sweep.run()
-    sql(settings, "update responses set available_at = now(), rung_at = now()")
+    sql(settings, "update responses set available_at = now(), dispatched_at = now()")
     new = claim(core, old.response_id, "w2")
 
     assert new.number == 2
     assert core.attempts.record([opening(old)]) == NOTHING
-    assert core.attempts.renew([(old.response_id, 1), (new.response_id, 2)]) == Kept({new.response_id}, set())
+    assert core.attempts.renew([(old.response_id, 1), (new.response_id, 2)]) == BatchResult({new.response_id}, set())
     assert not core.attempts.end(old, COMPLETED, batch(old, []))
     assert core.attempts.record([opening(new)]).done == {new.response_id}
 
@@ -273,7 +273,7 @@ def test_waiting_for_the_model_server_and_being_handed_back_cost_nothing_of_the_
     for waited in (True, False) * 5:
         attempt = claim(core, response_id)
         assert core.attempts.hand_back(attempt, HandBack("not now", waited=waited))
-        sql(settings, "update responses set rung_at = now()")
+        sql(settings, "update responses set dispatched_at = now()")
 
     assert sql(settings, "select failures, waits, attempt from responses") == [(0, 5, 10)]
 

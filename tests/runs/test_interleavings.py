@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core import bootstrap, errors
 from core.bootstrap import Core
 from core.runs import runs_sql
-from core.runs.attempts import HandBack, Kept
+from core.runs.attempts import BatchResult, HandBack
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
 from tests.runs.lives import Life
@@ -80,9 +80,9 @@ class Scene:
         core = self.world.workers[0]
         if step == "q":
             self.world.witness.wait(one)
-            life.rung = False
+            life.dispatched = False
         elif step == "r":
-            self.world.witness.ring(one)
+            self.world.witness.enqueue(one)
             life.be_rung()
         elif step == "c":
             attempt = core.attempts.claim(one, "w1")
@@ -166,12 +166,12 @@ class Scene:
 
         return Call("end", real, [model])
 
-    def _end_together(self, ids: Sequence[str], which: int) -> Call:
+    def _end_batch(self, ids: Sequence[str], which: int) -> Call:
         held = {one: self.held[one][which] for one in self._held(ids)}
         asked = [(one.attempt, COMPLETED, batch(one.attempt, [], one.next_seq)) for one in held.values()]
 
         def real(core: Core) -> dict[str, bool]:
-            return dict.fromkeys(held, False) | dict.fromkeys(dict(core.attempts.end_together(asked)), True)
+            return dict.fromkeys(held, False) | dict.fromkeys(dict(core.attempts.end_batch(asked)), True)
 
         return Call("end together", real, [self._or_left(ids, False, lambda one: self._end([one], which))])
 
@@ -188,7 +188,7 @@ class Scene:
 
         def real(core: Core) -> dict[str, bool]:
             return {
-                one: core.attempts.hand_back(own.attempt, HandBack("away", waited=True, away=True))
+                one: core.attempts.hand_back(own.attempt, HandBack("away", waited=True, unavailable=True))
                 for one, own in held.items()
             }
 
@@ -207,9 +207,9 @@ class Scene:
 
         return Call("claim", real, [model])
 
-    def _claim_together(self, ids: Sequence[str], which: int) -> Call:
+    def _claim_batch(self, ids: Sequence[str], which: int) -> Call:
         def real(core: Core) -> dict[str, Any]:
-            return {one: (own.number, own.next_seq) for one, own in core.attempts.claim_together(ids, "w2").items()}
+            return {one: (own.number, own.next_seq) for one, own in core.attempts.claim_batch(ids, "w2").items()}
 
         return Call("claim together", real, [self._or_left(ids, None, lambda one: self._claim([one], which))])
 
@@ -273,15 +273,15 @@ class Scene:
 
 def _dispatched(_: str, life: Life | None) -> After:
     """Whom dispatch chooses is its own affair; whom it may is not."""
-    if life is None or life.status != "queued" or life.rung:
+    if life is None or life.status != "queued" or life.dispatched:
         return [(None, life)]
     after = life.copy()
     after.be_rung()
     return [(None, after), (None, life)]
 
 
-def _said(kept: Kept, ids: Any) -> dict[str, str]:
-    return {one: "done" if one in kept.done else "held" if one in kept.held else "lost" for one in ids}
+def _said(kept: BatchResult, ids: Any) -> dict[str, str]:
+    return {one: "done" if one in kept.done else "held" if one in kept.still_leased else "lost" for one in ids}
 
 
 Program = list[tuple[Callable[[str, Life | None], After], Any]]
@@ -306,7 +306,7 @@ def _seen(life: Life | None) -> Any:
         life.attempt,
         life.failures,
         life.waits,
-        life.rung,
+        life.dispatched,
         life.outcomes,
         life.ended or life.log,
     )

@@ -38,7 +38,7 @@ def test_a_claim_that_slept_through_another_attempt_does_not_go_on_from_what_it_
             first = claim(core, response_id)
             core.attempts.record([opening(first)])
             core.attempts.hand_back(first, HandBack("stopped"))
-            sql(settings, "update responses set rung_at = now()")
+            sql(settings, "update responses set dispatched_at = now()")
         finally:
             os.kill(pid, signal.SIGCONT)
 

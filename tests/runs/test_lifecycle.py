@@ -41,12 +41,12 @@ def test_a_response_is_never_completed_without_having_run() -> None:
 def test_the_tier_given_is_the_one_asked_for_as_far_as_the_key_allows(
     asked: str | None, rights: tuple[str, ...], given: Tier
 ) -> None:
-    assert tier_request.wish(asked, rights).tier is given
+    assert tier_request.requested(asked, rights).tier is given
 
 
 def test_no_limit_needs_its_right() -> None:
     with pytest.raises(errors.Forbidden):
-        tier_request.wish("no-limit", ())
+        tier_request.requested("no-limit", ())
 
 
 def test_ids_are_unlike_each_other_and_known_as_ours() -> None:

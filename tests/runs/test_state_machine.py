@@ -177,12 +177,12 @@ class Machine(RuleBasedStateMachine):
 
     def _see_rings(self) -> None:
         """Take over who was rung for: whom dispatch chooses is its own affair, but whom it may is not."""
-        rung = self.witness.rung()
-        for one in rung:
+        dispatched = self.witness.dispatched()
+        for one in dispatched:
             assert self.lives[one].status == "queued"
         for one, life in self.lives.items():
-            assert one in rung or not life.rung, "a ring was taken back too early"
-            if one in rung and not life.rung:
+            assert one in dispatched or not life.dispatched, "a ring was taken back too early"
+            if one in dispatched and not life.dispatched:
                 life.be_rung()
 
     def claim(self, pick: int, n: int) -> None:
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         core = self.world.workers[n % 2]
         # The slots are those of one worker: what runs on one that nobody sees takes none.
         together = (pick + n) % 3 == 0
-        attempt = core.attempts.claim_together([one], "w1").get(one) if together else core.attempts.claim(one, "w1")
+        attempt = core.attempts.claim_batch([one], "w1").get(one) if together else core.attempts.claim(one, "w1")
         assert (attempt is not None) == self.lives[one].claim()
         if attempt is not None:
             assert attempt.next_seq == self.lives[one].log
@@ -209,7 +209,7 @@ class Machine(RuleBasedStateMachine):
         kept = held.core.attempts.record([written])
         if kept.done:
             held.wrote(written)
-        assert not kept.held
+        assert not kept.still_leased
         return "done" if kept.done else "lost"
 
     def _expect(self, written: Batch) -> str:
@@ -244,7 +244,7 @@ class Machine(RuleBasedStateMachine):
         kept = held.core.attempts.renew([held.fence])
         life = self.lives.get(held.fence[0])
         assert ("done" if kept.done else "lost") == (life.renew(held.fence[1]) if life else "lost")
-        assert not kept.held
+        assert not kept.still_leased
 
     def end(self, pick: int, n: int) -> None:
         held = self.attempt(pick)
@@ -255,7 +255,7 @@ class Machine(RuleBasedStateMachine):
         life = self.lives.get(held.fence[0])
         expected = life.end(outcome.status, held.fence[1], len(tail.lines)) if life else False
         if (pick + n) % 3 == 0:
-            ended = held.core.attempts.end_together([(held.attempt, outcome, tail)])
+            ended = held.core.attempts.end_batch([(held.attempt, outcome, tail)])
             assert ended == ({held.fence} if expected else set())
         else:
             assert held.core.attempts.end(held.attempt, outcome, tail) == expected
@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         held = self.attempt(pick)
         if held is None:
             return
-        back = HandBack("not now", waited=n % 3 > 0, away=n % 3 > 1)
+        back = HandBack("not now", waited=n % 3 > 0, unavailable=n % 3 > 1)
         life = self.lives.get(held.fence[0])
         expected = life.back(held.fence[1], "waited" if back.waited else "handed_back") if life else False
         assert held.core.attempts.hand_back(held.attempt, back) == expected
@@ -320,7 +320,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_has_more_than_there_is_room_for(self) -> None:
-        busy = [one for one, life in self.lives.items() if life.status == "in_progress" or life.rung]
+        busy = [one for one, life in self.lives.items() if life.status == "in_progress" or life.dispatched]
         assert len(busy) <= SLOTS
         assert len([one for one in busy if self.models[one] == "narrow"]) <= NARROW
 

@@ -13,14 +13,14 @@ from core.notify.bus import SENT_BYTES, Notice, events_channel
 from core.runs.attempts import Attempt, Batch
 from core.settings import Settings
 from core.streams import broadcaster as hubs
-from core.streams.broadcaster import Follower
+from core.streams.broadcaster import Subscription
 from core.wire import item_events
-from core.wire.item_events import Place
+from core.wire.item_events import WaitSlot
 from tests.harness.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 from tests.harness.waiting import until
 from tests.runs.test_engine import sql
 
-PLACE = Place("msg_1", 0, "output_text", 0)
+PLACE = WaitSlot("msg_1", 0, "output_text", 0)
 BEAT_S = 60
 
 
@@ -172,7 +172,7 @@ def test_a_response_that_is_being_written_at_each_look_still_counts_as_waited_fo
 def test_a_hub_that_drains_tells_its_readers_and_takes_no_more(core: Core, running: Attempt) -> None:
     reading = Reading(core, running.response_id)
     reading.until(6)
-    core.hub.drain()
+    core.broadcaster.drain()
 
     reading.join(timeout=2)
     assert isinstance(reading.cut, errors.Stopping)
@@ -181,13 +181,13 @@ def test_a_hub_that_drains_tells_its_readers_and_takes_no_more(core: Core, runni
 
 
 def test_what_piles_up_for_a_follower_is_bounded_and_left_in_postgres() -> None:
-    follower = Follower("resp_1", reads=True, keeps=False)
-    assert follower.must_look()
+    subscription = Subscription("resp_1", reads=True, keeps=False)
+    assert subscription.must_look()
     line = b"x" * 1000
     for number in range(5000):
-        follower.push(Notice("resp_1", number, 1, line))
-        assert follower._bytes <= hubs.BUFFER_BYTES
+        subscription.push(Notice("resp_1", number, 1, line))
+        assert subscription._bytes <= hubs.BUFFER_BYTES
 
-    assert follower.must_look()
-    taken = follower.take()
+    assert subscription.must_look()
+    taken = subscription.take()
     assert len(taken) * len(line) <= hubs.BUFFER_BYTES

@@ -147,21 +147,21 @@ def test_tail_says_that_there_is_no_such_response(core: Core, tail) -> None:
 
 def test_a_listener_whose_redis_says_nothing_any_more_connects_again(core: Core, settings: Settings) -> None:
     from core.notify.bus import Bus
-    from core.streams.broadcaster import Hub
+    from core.streams.broadcaster import Broadcaster
 
     with tcp_proxy.running(settings.redis_url.get_secret_value()) as proxy:
         bus = Bus(proxy.url)
-        hub = Hub(core.streams._database, bus, follow_s=15)
-        follower = hub.follow("resp_none", reads=True)
+        broadcaster = Broadcaster(core.streams._database, bus, follow_s=15)
+        subscription = broadcaster.follow("resp_none", reads=True)
         try:
             until(lambda: proxy.accepted == 1)
-            until(follower.must_look)
+            until(subscription.must_look)
             proxy.blackhole()
             until(lambda: proxy.swallowed >= 2, within_s=20)
             proxy.pass_on()
 
             until(lambda: proxy.accepted >= 2, within_s=20)
         finally:
-            hub.leave(follower)
-            hub.close()
+            broadcaster.leave(subscription)
+            broadcaster.close()
             bus.close()

@@ -8,7 +8,7 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from core.wire import item_events, replay, transcript
-from core.wire.item_events import PARTS, Place
+from core.wire.item_events import PARTS, PartPath
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
@@ -48,7 +48,7 @@ def grown(draw: st.DrawFn) -> list[dict]:
         if PARTS[part].item != kind:
             continue
         listed = PARTS[part].listed
-        place = Place("item_1", 0, part, len(transcript.fold(events).output[0][listed]))
+        place = PartPath("item_1", 0, part, len(transcript.fold(events).output[0][listed]))
         events.append(item_events.open_part(place))
         for text in said:
             own = [{"token": text, "bytes": [], "logprob": -1.0, "top_logprobs": []}] if logprobs else []
@@ -139,7 +139,7 @@ def test_who_resumes_behind_the_opening_gets_the_end_and_no_text_twice(log: list
 
 
 def test_the_official_client_knows_every_rebuilt_event() -> None:
-    place = Place("item_1", 0, "output_text", 0)
+    place = PartPath("item_1", 0, "output_text", 0)
     events = [
         item_events.open_item(item_events.empty_item("message", "item_1"), 0),
         item_events.open_part(place),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.wire import item_events, transcript
-from core.wire.item_events import PARTS, Place
+from core.wire.item_events import PARTS, PartPath
 
 texts = st.text(max_size=20)
 LOGPROB = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
@@ -15,7 +15,7 @@ LOGPROB = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
 
 def opened(part: str, deltas: list[str], index: int = 0) -> list[dict]:
     """The events of an item with one open part of this type."""
-    place = Place(f"item_{index}", index, part, 0)
+    place = PartPath(f"item_{index}", index, part, 0)
     return [
         item_events.open_item(item_events.empty_item(PARTS[part].item, f"item_{index}"), index),
         item_events.open_part(place),
@@ -64,7 +64,7 @@ def test_a_message_of_several_parts_has_each_of_them_closed_before_the_next_open
     folding = transcript.Fold()
     folding.add(events[0])
     for index, (part, deltas) in enumerate(parts):
-        place = Place("msg_1", 0, part, index)
+        place = PartPath("msg_1", 0, part, index)
         grown = [item_events.open_part(place), *[item_events.delta(place, delta) for delta in deltas]]
         for event in grown:
             folding.add(event)
@@ -83,7 +83,7 @@ def test_a_message_of_several_parts_has_each_of_them_closed_before_the_next_open
 
 
 def test_reasoning_keeps_its_summaries_apart_from_its_own_words() -> None:
-    words, summary = Place("rs_1", 0, "reasoning_text", 0), Place("rs_1", 0, "summary_text", 0)
+    words, summary = PartPath("rs_1", 0, "reasoning_text", 0), PartPath("rs_1", 0, "summary_text", 0)
     events = [
         item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),
         item_events.open_part(words),
@@ -113,7 +113,7 @@ def test_reasoning_keeps_its_summaries_apart_from_its_own_words() -> None:
 
 
 def test_logprobs_and_annotations_are_of_the_text_they_came_with() -> None:
-    place = Place("msg_1", 0, "output_text", 0)
+    place = PartPath("msg_1", 0, "output_text", 0)
     cited = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
     events = [
         item_events.open_item(item_events.empty_item("message", "msg_1"), 0),

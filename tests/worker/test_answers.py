@@ -27,7 +27,7 @@ from worker.models.protocol import (
     ToolCall,
 )
 from worker.run import resume
-from worker.run.output import Answer
+from worker.run.output import OutputWriter
 from worker.run.run import Run
 
 CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
@@ -38,9 +38,9 @@ def said(core: Core, *outputs: Output, **asked: Any) -> tuple[list[dict[str, Any
     """The items these outputs end as, and the kinds of events of them."""
     worker(core)
     attempt = claim(core, submit(core, caller(core), **asked))
-    run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
+    run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
-    answer = Answer(run, core.seals)
+    answer = OutputWriter(run, core.seals)
     for output in outputs:
         answer.add(output)
     assert core.attempts.end(attempt, answer.outcome(), run.freeze())
@@ -148,13 +148,13 @@ PROSE = "Once upon a time there was a lighthouse by the sea, and "
 MODEL = ModelConfig.model_validate({"base_url": "http://127.0.0.1:9/v1"})
 
 
-def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[Answer, Run]:
+def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[OutputWriter, Run]:
     """The answer of a run that goes on with what a lost worker committed."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    attempt = replace(attempt, so_far=transcript.fold(open_item), tokens=9)
-    run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
-    answer = Answer(run, core.seals)
+    attempt = replace(attempt, partial_output=transcript.fold(open_item), tokens=9)
+    run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
+    answer = OutputWriter(run, core.seals)
     found = resume.plan(attempt, MODEL)
     assert isinstance(found, resume.Plan)
     answer.go_on(found)
@@ -188,7 +188,7 @@ def test_a_server_that_thinks_anew_instead_of_going_on_is_not_believed(core: Cor
 
 
 def test_a_thought_that_was_cut_short_is_no_output_of_the_next_run(core: Core) -> None:
-    place = item_events.Place("rs_1", 0, "reasoning_text", 0)
+    place = item_events.PartPath("rs_1", 0, "reasoning_text", 0)
     answer, run = gone_on(
         core,
         item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),

@@ -12,25 +12,25 @@ from core.bootstrap import Core
 from core.runs.attempts import Attempt
 from core.settings import Settings
 from core.wire import item_events
-from core.wire.item_events import Place
+from core.wire.item_events import PartPath
 from tests.harness.engine import caller, claim, said, submit, worker
 from tests.runs.test_engine import sql
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
-from worker.run.flusher import Pulse
+from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
 from worker.run.run import SHUTDOWN, Stop
 from worker.run.runner import Runner
 
 
-def beating(core: Core, settings: Settings, test: Callable[[Pulse], Awaitable[None]]) -> None:
+def beating(core: Core, settings: Settings, test: Callable[[EventFlusher], Awaitable[None]]) -> None:
     """Run a test's coroutine beside a pulse that beats."""
 
     async def both() -> None:
-        pulse = Pulse(core.attempts, core.bus, settings)
-        beat = asyncio.create_task(pulse.run())
+        flusher = EventFlusher(core.attempts, core.bus, settings)
+        beat = asyncio.create_task(flusher.run())
         try:
-            await test(pulse)
+            await test(flusher)
             assert not beat.done()
         finally:
             beat.cancel()
@@ -56,9 +56,9 @@ def test_a_row_that_somebody_locks_costs_no_other_run_its_lease_or_its_events(co
     attempts = [claim(core, submit(core, who)) for _ in range(5)]
     locked = attempts[2].response_id
 
-    async def test(pulse: Pulse) -> None:
+    async def test(flusher: EventFlusher) -> None:
         now = time.monotonic()
-        runs = [pulse.keeping(attempt, now) for attempt in attempts]
+        runs = [flusher.keeping(attempt, now) for attempt in attempts]
         entered = [run.__enter__() for run in runs]
         with psycopg.connect(settings.database_url.get_secret_value()) as other:
             other.execute("select 1 from responses where id = %s for update", (locked,))
@@ -78,8 +78,8 @@ def test_a_lock_that_is_soon_gone_costs_nothing(core: Core, settings: Settings) 
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
 
-    async def test(pulse: Pulse) -> None:
-        with pulse.keeping(attempt, time.monotonic()) as run:
+    async def test(flusher: EventFlusher) -> None:
+        with flusher.keeping(attempt, time.monotonic()) as run:
             with psycopg.connect(settings.database_url.get_secret_value()) as other:
                 other.execute("select 1 from responses where id = %s for update", (attempt.response_id,))
                 run.emit([in_progress(attempt)])
@@ -97,12 +97,12 @@ def test_a_response_claimed_again_by_the_same_worker_stops_the_older_run(core: C
     old = claim(core, submit(core, caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s'")
     core.sweep.run()
-    sql(settings, "update responses set available_at = now(), rung_at = now()")
+    sql(settings, "update responses set available_at = now(), dispatched_at = now()")
     new = claim(core, old.response_id)
 
-    async def test(pulse: Pulse) -> None:
+    async def test(flusher: EventFlusher) -> None:
         now = time.monotonic()
-        with pulse.keeping(old, now) as older, pulse.keeping(new, now) as newer:
+        with flusher.keeping(old, now) as older, flusher.keeping(new, now) as newer:
             assert older.stopped is Stop.LOST
             newer.emit([in_progress(new)])
             await soon(lambda: not newer.dirty)
@@ -117,9 +117,9 @@ def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Co
     attempts = [claim(core, submit(core, who)) for _ in range(20)]
     writes = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
 
-    async def test(pulse: Pulse) -> None:
+    async def test(flusher: EventFlusher) -> None:
         now = time.monotonic()
-        kept = [pulse.keeping(attempt, now) for attempt in attempts]
+        kept = [flusher.keeping(attempt, now) for attempt in attempts]
         first, *others = [one.__enter__() for one in kept]
         first.emit(said("msg_1", 0, ["It"]))
         await soon(lambda: sql(settings, writes) == [(1, 1)])
@@ -128,7 +128,7 @@ def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Co
             run.emit(said("msg_1", 0, ["It"]))
         await soon(lambda: not any(run.dirty for run in others))
         assert sql(settings, writes) == [(20, 2)]
-        others[0].emit([item_events.delta(Place("msg_1", 0, "output_text", 0), " is")])  # has to wait
+        others[0].emit([item_events.delta(PartPath("msg_1", 0, "output_text", 0), " is")])  # has to wait
         others[1].begin(in_progress(others[1].attempt))
         assert [run.dirty for run in others] == [True, True] + [False] * 17
         for one in kept:
@@ -144,15 +144,15 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
     attempts = [claim(core, submit(core, who)) for _ in range(2)]
     written = "select count(*) from response_events where attempt = 1 and response_id = %s"
 
-    async def test(pulse: Pulse) -> None:
+    async def test(flusher: EventFlusher) -> None:
         now = time.monotonic()
-        with pulse.keeping(attempts[0], now) as ending, pulse.keeping(attempts[1], now) as other:
+        with flusher.keeping(attempts[0], now) as ending, flusher.keeping(attempts[1], now) as other:
             ending.emit(said("msg_1", 0, ["It"]))
             await soon(lambda: not ending.dirty)
             ending.ending = True
             ending.emit(
                 item_events.close_part(
-                    Place("msg_1", 0, "output_text", 0), {"type": "output_text", "text": "It", "logprobs": []}
+                    PartPath("msg_1", 0, "output_text", 0), {"type": "output_text", "text": "It", "logprobs": []}
                 )
             )
             for delta in ("One", "Two"):  # two flushes that could have taken it along
@@ -160,7 +160,7 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
                 await soon(lambda: not other.dirty)
             assert ending.dirty
             assert ending.stopped is None
-            tail = await pulse.tail(ending)
+            tail = await flusher.tail(ending)
             assert [jsonio.loads(line)["type"] for line in tail.lines] == [
                 "response.output_text.done",
                 "response.content_part.done",
@@ -171,7 +171,7 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
         assert connection.execute(written, (attempts[0].response_id,)).fetchone() == (1,)
 
 
-def runner_of(core: Core, settings: Settings, pulse: Pulse) -> Runner:
+def runner_of(core: Core, settings: Settings, flusher: EventFlusher) -> Runner:
     """A runner that has no model server to ask."""
     inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
     return Runner(
@@ -180,7 +180,7 @@ def runner_of(core: Core, settings: Settings, pulse: Pulse) -> Runner:
         {},
         core.circuits,
         inputs,
-        pulse,
+        flusher,
         core.seals,
         settings,
         worker_id="w1",
@@ -195,8 +195,8 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     worker(core)
     who = caller(core)
 
-    async def test(pulse: Pulse) -> None:
-        runner = runner_of(core, settings, pulse)
+    async def test(flusher: EventFlusher) -> None:
+        runner = runner_of(core, settings, flusher)
         running = asyncio.create_task(runner.run(submit(core, who)))
         await asyncio.sleep(after_s)
         running.cancel(SHUTDOWN)
@@ -212,8 +212,8 @@ def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settin
     response_id = submit(core, caller(core))
     sql(settings, "update responses set model = 'gone'")
 
-    async def test(pulse: Pulse) -> None:
-        runner = runner_of(core, settings, pulse)
+    async def test(flusher: EventFlusher) -> None:
+        runner = runner_of(core, settings, flusher)
         for _ in range(settings.worker_connections):
             runner._io.submit(time.sleep, settings.lease_s + 0.5)  # as when Postgres hangs
         assert await runner.run(response_id) == "failed"

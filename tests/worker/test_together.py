@@ -13,7 +13,7 @@ from core.bootstrap import Core
 from core.settings import Settings
 from tests.harness.engine import COMPLETED, batch, caller, claim, opening, submit, worker
 from tests.runs.test_engine import sql
-from worker.run.async_batcher import Together
+from worker.run.async_batcher import AsyncBatcher
 
 
 def test_ends_together_are_written_as_ends_alone_are(core: Core, settings: Settings) -> None:
@@ -22,7 +22,7 @@ def test_ends_together_are_written_as_ends_alone_are(core: Core, settings: Setti
     alone, *others = [claim(core, submit(core, who)) for _ in range(4)]
     assert core.attempts.end(alone, COMPLETED, opening(alone))
 
-    ended = core.attempts.end_together([(one, COMPLETED, opening(one)) for one in others])
+    ended = core.attempts.end_batch([(one, COMPLETED, opening(one)) for one in others])
 
     assert ended == {(one.response_id, 1) for one in others}
     for table, key in (
@@ -53,7 +53,7 @@ def test_an_end_that_somebody_locks_holds_up_no_other(core: Core, settings: Sett
     with psycopg.connect(settings.database_url.get_secret_value()) as other:
         other.execute("select 1 from responses where id = %s for update", (locked,))
 
-        ended = core.attempts.end_together([(one, COMPLETED, opening(one)) for one in attempts])
+        ended = core.attempts.end_batch([(one, COMPLETED, opening(one)) for one in attempts])
 
     assert {response_id for response_id, _ in ended} == {one.response_id for one in attempts} - {locked}
     assert sql(settings, "select status from responses where id = %s", locked) == [("in_progress",)]
@@ -65,7 +65,7 @@ def test_of_ends_together_one_of_which_is_bad_none_is_written(core: Core, settin
     good, bad = [claim(core, submit(core, who)) for _ in range(2)]
     gap = batch(bad, [], first_seq=bad.next_seq + 1)
     with pytest.raises(errors.StoreRefused):
-        core.attempts.end_together(
+        core.attempts.end_batch(
             [(good, COMPLETED, opening(good)), (bad, COMPLETED, replace(gap, lines=opening(bad).lines))]
         )
 
@@ -78,11 +78,11 @@ def test_claims_together_leave_what_is_locked_ended_or_not_rung(core: Core, sett
     who = caller(core)
     free, locked, cancelled, waiting = [submit(core, who) for _ in range(4)]
     core.responses.cancel(who, cancelled)
-    sql(settings, "update responses set rung_at = null where id = %s", waiting)
+    sql(settings, "update responses set dispatched_at = null where id = %s", waiting)
     with psycopg.connect(settings.database_url.get_secret_value()) as other:
         other.execute("select 1 from responses where id = %s for update", (locked,))
 
-        claimed = core.attempts.claim_together([free, locked, cancelled, waiting], "w1")
+        claimed = core.attempts.claim_batch([free, locked, cancelled, waiting], "w1")
 
     assert list(claimed) == [free]
     assert claimed[free].number == 1
@@ -99,7 +99,7 @@ def test_what_is_asked_for_meanwhile_goes_together_and_each_is_told_its_own() ->
         return {one: one.upper() for one in some if one != "locked"}
 
     async def test(executor: ThreadPoolExecutor) -> None:
-        together: Together[str, str] = Together(call, key=str, executor=executor, most=4)
+        together: AsyncBatcher[str, str] = AsyncBatcher(call, key=str, executor=executor, most=4)
         asked = ["a", "b", "b", "locked", "bad", "c", "d"]
         assert await asyncio.gather(*map(together.ask, asked)) == ["A", "B", None, None, None, None, None]
         assert await together.ask("e") == "E"

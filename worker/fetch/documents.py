@@ -101,12 +101,12 @@ class _Reader:
                 late = threading.Timer(self._task.timeout_s + 5, self.kill)
                 late.start()
                 try:
-                    said = self._talk(process)
+                    result = self._talk(process)
                     status = process.wait()
                 finally:
                     late.cancel()
                     process.kill()
-        return _text(status, said)
+        return _text(status, result)
 
     def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
         assert process.stdin is not None
@@ -118,11 +118,11 @@ class _Reader:
         return process.stdout.read(self._task.characters * _BYTES_A_CHARACTER + 1024)
 
 
-def _text(status: int, said: bytes) -> str:
+def _text(status: int, result: bytes) -> str:
     if status != 0:
         # A reader that crashes has met a document that no reader should be given.
         raise _refused(_OVER.get(status, "cannot be read: its reader gave up."))
-    found: dict[str, Any] = json.loads(said)
+    found: dict[str, Any] = json.loads(result)
     if "wrong" in found:
         raise _refused(found["wrong"])
     return str(found["text"])

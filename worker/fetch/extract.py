@@ -47,10 +47,10 @@ def main() -> None:
     _confine(task)
     document = sys.stdin.buffer.read()
     try:
-        said = _read(task, document)
+        result = _read(task, document)
     except MemoryError:
         os._exit(NO_MEMORY)
-    sys.stdout.buffer.write(json.dumps(said).encode())
+    sys.stdout.buffer.write(json.dumps(result).encode())
     sys.stdout.buffer.flush()
     os._exit(0)  # no clean-up by libraries that have just read who knows what
 

@@ -15,7 +15,7 @@ LATE_S = 5.0
 RENEWING_S = 30.0
 
 
-class Vitals:
+class Watchdog:
     """What is known of a worker's health; written on the loop, read in any thread.
 
     Args:
@@ -68,7 +68,7 @@ class Vitals:
                 self._stuck()
                 return
 
-    def health(self, *, running: int, tried_at: float, heard_at: float, deaf: bool) -> Health:
+    def health(self, *, running: int, tried_at: float, heard_at: float, stalled: bool) -> Health:
         """How the worker does.
 
         Args:
@@ -79,13 +79,13 @@ class Vitals:
         now = time.monotonic()
         late_s = max(0.0, now - self._beat_at - BEAT_S)
         unrenewed_s = now - tried_at
-        ills = []
+        problems = []
         if late_s > self._late_s:
-            ills.append(f"its loop is {late_s:.0f} s late")
+            problems.append(f"its loop is {late_s:.0f} s late")
         if running and unrenewed_s > self._renewing_s:
-            ills.append(f"it tried to renew no lease for {unrenewed_s:.0f} s")
-        if deaf:
-            ills.append("it does not hear what is rung for it")
+            problems.append(f"it tried to renew no lease for {unrenewed_s:.0f} s")
+        if stalled:
+            problems.append("it does not hear what is rung for it")
         seen = self._seen_at is not None and now - self._seen_at < self._settings.worker_seen_s
         details: dict[str, object] = {
             "worker": self._worker_id,
@@ -96,4 +96,4 @@ class Vitals:
             "loop_late_s": round(late_s, 3),
             "heard_s_ago": round(now - heard_at, 1),
         }
-        return Health(ills, seen and not self.leaving and not ills, details)
+        return Health(problems, seen and not self.leaving and not problems, details)

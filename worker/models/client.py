@@ -18,9 +18,9 @@ from core.settings import Settings
 from worker.models.endpoints import Endpoint, Endpoints, Request, retry_after_s
 from worker.models.protocol import ModelServer
 from worker.models.tokenizers import Tokenizers
-from worker.run.output import Answer
+from worker.run.output import OutputWriter
 from worker.run.resume import not_continued
-from worker.run.trim import Fitting
+from worker.run.trim import ContextTrimmer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Calls(Protocol):
     async def __call__(self, call: Callable[[], T]) -> T: ...
 
 
-class Asking:
+class ModelClient:
     """Asks model servers for this process: each request at one endpoint at a time, until one gives an output.
 
     An endpoint that fails before that is followed by the next best at once, and asked again after a pause. Where all
@@ -66,12 +66,12 @@ class Asking:
         self._tokenizers = Tokenizers()
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
-    async def ask(self, attempt: Attempt, model: ModelConfig, answer: Answer) -> Outcome | HandBack:
+    async def ask(self, attempt: Attempt, model: ModelConfig, answer: OutputWriter) -> Outcome | HandBack:
         """The outcome of the answer, or why there is none now."""
         endpoints = self._endpoints[attempt.model]
         endpoints.circuit_seen |= attempt.probe
         patience = _Patience(attempt, self._settings.wait_in_slot_s)
-        fitting = Fitting(attempt, model, self._tokenizers)
+        trimmer = ContextTrimmer(attempt, model, self._tokenizers)
         while True:
             if not attempt.probe and endpoints.given_up_since(patience.began_at):
                 return self._hand_back(attempt, endpoints, patience)
@@ -86,8 +86,8 @@ class Asking:
                 await self._read(attempt, model, endpoints, endpoint, answer)
                 return answer.outcome()
             except errors.ModelServerFailed as error:
-                if await self._shorten(fitting, error, endpoint, answer):
-                    attempt = fitting.attempt
+                if await self._shorten(trimmer, error, endpoint, answer):
+                    attempt = trimmer.attempt
                     continue
                 patience.lose(endpoint, error)
                 if attempt.prefix and not answer.grown and error.code == "invalid_prompt":
@@ -97,29 +97,30 @@ class Asking:
                         await self._tell(partial(self._probe_failed, attempt, error))
                     return failed(error.code or "server_error", str(error), kind=error.kind)
                 log.info(
-                    "model server not ready", extra={**of(attempt), "endpoint": endpoint.name, "cause": str(error)}
+                    "model server not ready",
+                    extra={**log_fields(attempt), "endpoint": endpoint.name, "cause": str(error)},
                 )
 
     async def _shorten(
-        self, fitting: Fitting, error: errors.ModelServerFailed, endpoint: Endpoint, answer: Answer
+        self, trimmer: ContextTrimmer, error: errors.ModelServerFailed, endpoint: Endpoint, answer: OutputWriter
     ) -> bool:
         """Whether there is a shorter context to ask with, since this one was too long."""
         if not isinstance(error, errors.ContextExceeded) or answer.grown:
             return False
-        dropped = await fitting.shorten(error, endpoint.base_url)
+        dropped = await trimmer.shorten(error, endpoint.base_url)
         if dropped is None:
             return False
-        attempt = fitting.attempt
+        attempt = trimmer.attempt
         answer.shorten(attempt)
-        log.info("dropped the oldest turns", extra={**of(attempt), "items": len(dropped)})
+        log.info("dropped the oldest turns", extra={**log_fields(attempt), "items": len(dropped)})
         try:
             await self._call(partial(self._note_dropped, attempt, dropped))
         except errors.StoreUnavailable as unavailable:
-            log.warning("cannot note what was dropped", extra={**of(attempt), "cause": str(unavailable)})
+            log.warning("cannot note what was dropped", extra={**log_fields(attempt), "cause": str(unavailable)})
         return True
 
     async def _read(
-        self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: Answer
+        self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: OutputWriter
     ) -> None:
         """Read an endpoint's answer to its end, and learn from it how the endpoint is."""
         answer.begin()
@@ -160,8 +161,8 @@ class Asking:
     def _hand_back(self, attempt: Attempt, endpoints: Endpoints, patience: "_Patience") -> HandBack:
         error = patience.error or endpoints.error
         given_up = endpoints.given_up_since(patience.began_at)
-        away = attempt.probe or given_up or endpoints.down_since(patience.began_at)
-        if away and not given_up:
+        unavailable = attempt.probe or given_up or endpoints.down_since(patience.began_at)
+        if unavailable and not given_up:
             endpoints.give_up()
         backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
         asked_s = endpoints.asked_s(patience.told_until)
@@ -170,7 +171,7 @@ class Asking:
             waited=True,
             delay_s=max(backoff_s * random.uniform(0.5, 1), asked_s),  # noqa: S311  # jitter
             error_code=error.code,
-            away=away,
+            unavailable=unavailable,
             asked_s=asked_s,
         )
 
@@ -211,6 +212,6 @@ class _Patience:
         self.not_before[endpoint] = max(now + pause_s, self.told_until[endpoint])
 
 
-def of(attempt: Attempt) -> dict[str, object]:
+def log_fields(attempt: Attempt) -> dict[str, object]:
     """What log lines about an attempt carry."""
     return {"response": attempt.response_id, "attempt": attempt.number}

@@ -12,7 +12,7 @@ from core import errors
 from worker.models import context_errors
 
 # Of what a server says about an error, this much is passed on.
-_SAID = 500
+_MESSAGE_CHARS = 500
 # Statuses by which a server says that it, or its queue, is full or not up yet.
 _NOT_NOW = frozenset({408, 425, 429, 502, 503, 504, 529})
 # Statuses by which it says that the request is wrong.
@@ -46,16 +46,16 @@ _SHARED = frozenset(
 
 def of_answer(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
     """The error that an answer with a status other than 200 is."""
-    said = f"The model server answered {status}"
+    tool_parameters = f"The model server answered {status}"
     if 300 <= status < 400:
-        return errors.Refused(f"{said}: it sends elsewhere, which is not followed.")
+        return errors.Refused(f"{tool_parameters}: it sends elsewhere, which is not followed.")
     if status in _OURS:
-        return errors.Refused(f"{said}: it {_OURS[status]}.")
+        return errors.Refused(f"{tool_parameters}: it {_OURS[status]}.")
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        found = raw[:_SAID].decode(errors="replace")
-    return _error(f"{said}: {_words(found)}", status, found, headers)
+        found = raw[:_MESSAGE_CHARS].decode(errors="replace")
+    return _error(f"{tool_parameters}: {_words(found)}", status, found, headers)
 
 
 def of_event(found: Any) -> errors.ModelServerFailed:
@@ -105,7 +105,7 @@ def _words(found: Any) -> str:
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
             found = found[key]
-    return str(found)[:_SAID].replace("\0", "").encode("utf-8", "replace").decode()
+    return str(found)[:_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _inner(found: Any) -> dict[str, Any]:

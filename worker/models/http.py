@@ -40,7 +40,7 @@ class Reader(Protocol):
         """
         ...
 
-    def whole(self, answer: Any) -> list[Output]:
+    def complete_outputs(self, answer: Any) -> list[Output]:
         """The outputs of an answer that came in one piece. Raises as `read` does."""
         ...
 
@@ -176,7 +176,7 @@ class _Reading:
 
     def close(self) -> Iterator[Output]:
         """The outputs that the end of the body completes."""
-        read = self._reader.whole if self.events.in_one_piece else self._reader.read
+        read = self._reader.complete_outputs if self.events.in_one_piece else self._reader.read
         for event in () if self.over else self.events.close():
             if event is not DONE:
                 yield from read(event)

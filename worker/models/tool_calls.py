@@ -53,7 +53,7 @@ class Calls:
         if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
             raise errors.Refused("The model server calls more tools than can be answered.")
 
-    def whole(self) -> list[ToolCall]:
+    def complete_outputs(self) -> list[ToolCall]:
         """All calls, in their order, each with an ID of its own or none.
 
         Raises:
@@ -92,5 +92,5 @@ class Calls:
         if not call.names:
             raise errors.Refused("The model server calls a tool without saying which.")
         joined = "".join(call.names)
-        whole = next((name for name in (joined, *reversed(call.names)) if name in self._offered), None)
-        return whole or (joined if len(set(call.names)) > 1 else call.names[0])
+        complete_outputs = next((name for name in (joined, *reversed(call.names)) if name in self._offered), None)
+        return complete_outputs or (joined if len(set(call.names)) > 1 else call.names[0])

@@ -9,7 +9,7 @@ from core.wire.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 Offered = FunctionTool | CustomTool
 
 
-def said(
+def tool_parameters(
     request: CreateResponse, tool: Callable[[Offered], dict[str, Any]], named: Callable[[NamedChoice], dict[str, Any]]
 ) -> dict[str, Any]:
     """What a request to a model server says of tools; nothing where it offers none.

@@ -25,8 +25,8 @@ def used(found: Any, inputs: str, outputs: str) -> Used | None:
     return Used(counted, made, min(cached, counted), min(reasoning, made))
 
 
-def _detail(found: dict[str, Any], of: str, name: str) -> int:
-    details = found.get(f"{of}_details")
+def _detail(found: dict[str, Any], which: str, name: str) -> int:
+    details = found.get(f"{which}_details")
     return (_count(details.get(name)) if isinstance(details, dict) else None) or 0
 
 

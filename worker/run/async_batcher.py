@@ -13,7 +13,7 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 
-class Together(Generic[A, R]):
+class AsyncBatcher(Generic[A, R]):
     """Makes one blocking call at a time; what is asked for meanwhile goes together in the next.
 
     It is a short cut: whatever it did not do, for whatever reason, its caller does alone. So one that is bad, or has

@@ -28,7 +28,7 @@ _PAUSE = 4
 _LONGEST_S = 0.2
 
 
-class Pulse:
+class EventFlusher:
     """Keeps the runs of this process alive and their events written.
 
     One thread does all of it: two writers locking the same rows in different orders would deadlock.
@@ -68,7 +68,7 @@ class Pulse:
         later = asyncio.get_running_loop().call_later
         run = Run(
             attempt,
-            held_until=claimed_at + self._keep_s,
+            leased_until=claimed_at + self._keep_s,
             wake=self._wake,
             wake_later=lambda: later(self._settings.flush_every_s, self._dirty.set),
         )
@@ -106,8 +106,8 @@ class Pulse:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            whole, took_s = await self._flush_those(lambda run: run.dirty)
-            if whole:
+            complete, took_s = await self._flush_those(lambda run: run.dirty)
+            if complete:
                 await self._pause(took_s)
             else:
                 self._dirty.set()
@@ -120,8 +120,8 @@ class Pulse:
         """
         until = time.monotonic() + max(self._settings.flush_every_s, min(took_s * _PAUSE, _LONGEST_S))
         while await self._first_output(took_s * _REST, until):
-            whole, took_s = await self._flush_those(lambda run: run.urgent)
-            if not whole:
+            complete, took_s = await self._flush_those(lambda run: run.urgent)
+            if not complete:
                 self._dirty.set()
                 await asyncio.sleep(until - time.monotonic())
 
@@ -140,8 +140,8 @@ class Pulse:
         self._urgent.clear()
         began_at = time.monotonic()
         async with self._flushing:
-            whole = await self._flush([run for run in self._runs.values() if run.stopped is None and wanted(run)])
-        return whole, time.monotonic() - began_at
+            complete = await self._flush([run for run in self._runs.values() if run.stopped is None and wanted(run)])
+        return complete, time.monotonic() - began_at
 
     async def _flush(self, runs: Sequence[Run]) -> bool:
         """Write what these runs have; False if some of it must be written again."""
@@ -164,14 +164,14 @@ class Pulse:
         batches = [run.unwritten for run in runs if run.unwritten is not None]
         if not batches:
             return True
-        kept = await self._write(lambda: self._attempts.record(batches))
-        self._announcer.announce(batch for batch in batches if batch.response_id in kept.done)
+        result = await self._write(lambda: self._attempts.record(batches))
+        self._announcer.announce(batch for batch in batches if batch.response_id in result.done)
         for run in runs:
-            if run.attempt.response_id in kept.done:
+            if run.attempt.response_id in result.done:
                 run.unwritten = None
-            elif run.attempt.response_id not in kept.held:
+            elif run.attempt.response_id not in result.still_leased:
                 run.stop(Stop.LOST)
-        return not kept.held
+        return not result.still_leased
 
     async def _write_one(self, run: Run) -> None:
         try:
@@ -204,14 +204,14 @@ class Pulse:
             asked_at = time.monotonic()
             fences = [run.fence for run in runs]
             try:
-                kept = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
+                result = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
             except errors.StoreUnavailable as error:
                 log.warning("cannot renew", extra={"responses": len(runs), "cause": str(error)})
                 continue
             for run in runs:
-                if run.attempt.response_id in kept.done:
-                    run.held_until = asked_at + self._keep_s
-                elif run.attempt.response_id not in kept.held:
+                if run.attempt.response_id in result.done:
+                    run.leased_until = asked_at + self._keep_s
+                elif run.attempt.response_id not in result.still_leased:
                     run.stop(Stop.LOST)
 
     async def _give_up_for_ever(self) -> None:

@@ -92,8 +92,8 @@ class Inputs:
 
     async def _part(self, part: Part, model: ModelConfig, gathering: _Gathering) -> Part:
         if part["type"] == "input_image":
-            whole = inputs.filled(part, gathering.contents)
-            return whole | {"image_url": await self._image(whole["image_url"], model, gathering)}
+            filled = inputs.filled(part, gathering.contents)
+            return filled | {"image_url": await self._image(filled["image_url"], model, gathering)}
         if passes_files(model):
             return inputs.filled(part, gathering.contents)
         source = inputs.reference(part) or part.get("file_data") or part["file_url"]

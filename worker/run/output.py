@@ -11,7 +11,7 @@ from core.runs.attempts import Attempt
 from core.runs.ends import Outcome, Spent, failed
 from core.tenants.seals import Seals
 from core.wire import item_events
-from core.wire.item_events import PARTS, Event, Place
+from core.wire.item_events import PARTS, Event, PartPath
 from core.wire.items import Item
 from core.wire.status import Status
 from core.wire.tools import CustomTool
@@ -34,14 +34,14 @@ from worker.models.protocol import (
 from worker.run import usage
 from worker.run.resume import Plan
 from worker.run.run import Run
-from worker.run.splice import Seam
+from worker.run.splice import Splice
 
 _PREFIXES = {"message": "msg", "reasoning": "rs"}
 _GROWS = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class Answer:
+class OutputWriter:
     """The answer of one attempt, as far as it has come."""
 
     def __init__(self, run: Run, seals: Seals) -> None:
@@ -49,24 +49,24 @@ class Answer:
         self._seals = seals
         self._attempt = run.attempt  # as the model server was asked
         self._custom = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
-        so_far = run.attempt.so_far
-        self._fold = Fold(so_far)
-        self._items = len(so_far.output)  # begun so far; the last one may be open
+        partial_output = run.attempt.partial_output
+        self._fold = Fold(partial_output)
+        self._items = len(partial_output.output)  # begun so far; the last one may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
         self._parts: Counter[str] = Counter()  # begun in each list of the open item
-        self._place: Place | None = None  # of the open part
+        self._place: PartPath | None = None  # of the open part
         self._annotations = 0  # of the open part
         self._deltas = 0
         self._reason: str | None = None
         self._used: Used | None = None
         self._shown: str | None = None  # the text that goes on
-        self._seam: Seam | None = None
+        self._splice: Splice | None = None
         self.grown = False  # in this attempt
-        for index, open_parts in so_far.open.items():
-            self._reopen(so_far.output[index], open_parts)
+        for index, open_parts in partial_output.open.items():
+            self._reopen(partial_output.output[index], open_parts)
 
-    def _reopen(self, item: Item, open_parts: list[Place]) -> None:
+    def _reopen(self, item: Item, open_parts: list[PartPath]) -> None:
         self._item_type, self._item_id = item["type"], item["id"]
         self._parts.update({listed: len(item.get(listed, ())) for listed in ("content", "summary")})
         if open_parts:
@@ -85,7 +85,7 @@ class Answer:
         """Take note that a model server is asked, once more if need be: what came before and was not shown is void."""
         self._reason = None
         if self._shown is not None:
-            self._seam = Seam(self._shown, grammar=self._attempt.request.text.format.type != "text")
+            self._splice = Splice(self._shown, grammar=self._attempt.request.text.format.type != "text")
 
     def shorten(self, attempt: Attempt) -> None:
         """Take note that the model server is asked again, with less of the context."""
@@ -97,12 +97,12 @@ class Answer:
             # It thinks anew in the middle of its text, or takes the rest of the text for thoughts.
             text = "The model server did not go on with the text it was given."
             raise errors.Refused(text, code=None if self.grown else "invalid_prompt")
-        if self._seam is not None and not isinstance(output, TextDelta | Thinking):
-            self._end_seam()
+        if self._splice is not None and not isinstance(output, TextDelta | Thinking):
+            self._end_splice()
         match output:
             case TextDelta():
                 wanted = replace(output, logprobs=self._wanted(output.logprobs)) if output.logprobs else output
-                for delta in self._seam.feed(wanted) if self._seam is not None else (wanted,):
+                for delta in self._splice.feed(wanted) if self._splice is not None else (wanted,):
                     self._grow("output_text", delta.text, delta.logprobs, delta.deltas)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
                 self._grow(_GROWS[type(output)], text)
@@ -126,9 +126,9 @@ class Answer:
                     self._begin("reasoning")  # of which nothing else may be shown
                 self._close_item(own=encrypted_content)
 
-    def _end_seam(self) -> None:
-        seam, self._seam = self._seam, None
-        for delta in seam.end() if seam is not None else ():
+    def _end_splice(self) -> None:
+        splice, self._splice = self._splice, None
+        for delta in splice.end() if splice is not None else ():
             self._grow("output_text", delta.text, delta.logprobs, delta.deltas)
 
     def _grow(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = (), deltas: int = 1) -> None:
@@ -149,14 +149,14 @@ class Answer:
         self._emit([item_events.annotation(self._open("output_text"), self._annotations, annotation)])
         self._annotations += 1
 
-    def _open(self, part: str) -> Place:
+    def _open(self, part: str) -> PartPath:
         """The open part, which is of this type; what is open and does not fit is closed before."""
         if self._place is not None and self._place.part == part:
             return self._place
         kind = PARTS[part]
         self._close_part()
         self._begin(kind.item)
-        self._place = Place(self._item_id, self._items - 1, part, self._parts[kind.listed])
+        self._place = PartPath(self._item_id, self._items - 1, part, self._parts[kind.listed])
         self._parts[kind.listed] += 1
         self._annotations = 0
         self._emit([item_events.open_part(self._place)])
@@ -215,7 +215,7 @@ class Answer:
     def outcome(self) -> Outcome:
         """How the response ends, now that the answer is whole."""
         self._run.ending = True
-        self._end_seam()
+        self._end_splice()
         reason = _INCOMPLETE.get(self._reason or "")
         if reason is None and self._attempt.prefix and not self._fits():
             return failed("server_error", "The model server went on with a JSON text in a way that broke it.")

@@ -35,18 +35,18 @@ def plan(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
 
     Finished items are never run again: they become part of what the model is shown.
     """
-    so_far = attempt.so_far
-    if not so_far.output:
+    partial_output = attempt.partial_output
+    if not partial_output.output:
         return Plan(attempt)
     return _ended(attempt, model) or _go_on(_rest_of(attempt), model)
 
 
 def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
     """The response's end where there is nothing more to ask for."""
-    so_far = attempt.so_far
+    partial_output = attempt.partial_output
     if model.on_worker_lost == "fail":
         return failed("server_error", f"{_LOST}.")
-    if not so_far.open and so_far.output[-1]["type"] in _CALLS:
+    if not partial_output.open and partial_output.output[-1]["type"] in _CALLS:
         # Calls are shown when the model server has ended its turn with them.
         return Outcome(Status.COMPLETED, cause="the tool calls were whole", usage=_usage(attempt))
     limit = attempt.request.max_output_tokens
@@ -56,8 +56,8 @@ def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
 
 
 def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
-    so_far = attempt.so_far
-    last, is_open = so_far.output[-1], bool(so_far.open)
+    partial_output = attempt.partial_output
+    last, is_open = partial_output.output[-1], bool(partial_output.open)
     if model.on_worker_lost == "restart" or last["type"] == "reasoning":
         return Plan(attempt, cut=is_open)
     if is_open and _can_continue(model, last):
@@ -66,9 +66,9 @@ def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     return failed("server_error", f"{_LOST}, and what it had said cannot be continued.")
 
 
-def not_continued(said: str) -> Outcome:
+def not_continued(text: str) -> Outcome:
     """The end of a response whose model server will not go on with a text it is given."""
-    return failed("server_error", f"{_LOST}, and the model server does not continue it: {said}")
+    return failed("server_error", f"{_LOST}, and the model server does not continue it: {text}")
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:
@@ -82,7 +82,9 @@ def _text(item: Item) -> str:
 
 
 def _rest_of(attempt: Attempt) -> Attempt:
-    finished = [item for index, item in enumerate(attempt.so_far.output) if index not in attempt.so_far.open]
+    finished = [
+        item for index, item in enumerate(attempt.partial_output.output) if index not in attempt.partial_output.open
+    ]
     request = attempt.request
     if request.max_output_tokens is not None:
         request = request.model_copy(update={"max_output_tokens": request.max_output_tokens - attempt.tokens})

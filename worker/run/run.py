@@ -8,7 +8,7 @@ from typing import Any
 from core import jsonio
 from core.runs.attempts import Attempt, Batch
 from core.wire import item_events, transcript
-from core.wire.item_events import Place
+from core.wire.item_events import PartPath
 
 # What the cancellation of a run's coroutine carries: why the pool cancelled it.
 REVOKED = "revoked"
@@ -40,10 +40,10 @@ class Run:
     """
 
     def __init__(
-        self, attempt: Attempt, *, held_until: float, wake: Callable[[bool], None], wake_later: Callable[[], object]
+        self, attempt: Attempt, *, leased_until: float, wake: Callable[[bool], None], wake_later: Callable[[], object]
     ) -> None:
         self.attempt = attempt
-        self.held_until = held_until
+        self.leased_until = leased_until
         self.unwritten: Batch | None = None
         self.urgent = False
         self.ending = False
@@ -57,7 +57,7 @@ class Run:
         self._text: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         self._tokens = 0
-        self._place: Place | None = None
+        self._place: PartPath | None = None
         self._size = len(attempt.document)  # of what an end of it reads and writes, about
 
     @property
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def expired(self) -> bool:
-        return time.monotonic() >= self.held_until
+        return time.monotonic() >= self.leased_until
 
     def begin(self, event: dict[str, Any]) -> None:
         """Add the event that says that the response runs. It goes with the first output, if that comes soon."""
@@ -89,7 +89,7 @@ class Run:
         self._events.extend(events)
         self._grown()
 
-    def grow(self, place: Place, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1) -> None:
+    def grow(self, place: PartPath, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1) -> None:
         """Add to an open part so many tokens, about; what comes between two batches becomes one delta."""
         if place != self._place:
             self._join_text()

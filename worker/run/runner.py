@@ -16,13 +16,13 @@ from core.runs.ends import Outcome, cancelled, failed
 from core.settings import Settings
 from core.tenants.seals import Seals
 from core.wire import response, transcript
-from worker.models.client import Asking, of
+from worker.models.client import ModelClient, log_fields
 from worker.models.protocol import ModelServer
 from worker.run import resume
-from worker.run.async_batcher import Together
-from worker.run.flusher import Pulse
+from worker.run.async_batcher import AsyncBatcher
+from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
-from worker.run.output import Answer
+from worker.run.output import OutputWriter
 from worker.run.run import SHUTDOWN, Run
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Runner:
         servers: Mapping[str, ModelServer],
         circuits: Circuits,
         inputs: Inputs,
-        pulse: Pulse,
+        flusher: EventFlusher,
         seals: Seals,
         settings: Settings,
         *,
@@ -67,15 +67,15 @@ class Runner:
         self._attempts = attempts
         self._catalog = catalog
         self._inputs = inputs
-        self._pulse = pulse
+        self._flusher = flusher
         self._seals = seals
         self._settings = settings
         self._worker_id = worker_id
         self._freed = freed
         self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
-        self._claims = Together(self._claim_together, key=str, executor=self._io, most=_CLAIMS)
-        self._ends = Together(self._end_together, key=_fence, executor=self._io, most=_ENDS)
-        self._asking = Asking(
+        self._claims = AsyncBatcher(self._claim_batch, key=str, executor=self._io, most=_CLAIMS)
+        self._ends = AsyncBatcher(self._end_batch, key=_fence, executor=self._io, most=_ENDS)
+        self._client = ModelClient(
             servers, catalog, circuits, settings, call=self._call, freed=freed, note_dropped=attempts.note_dropped
         )
 
@@ -86,12 +86,12 @@ class Runner:
         ended, and what was answered is written.
         """
         interruption = Interruption()
-        whole = asyncio.ensure_future(self._run(response_id, interruption))
+        task = asyncio.ensure_future(self._run(response_id, interruption))
         while True:
             try:
-                return await asyncio.shield(whole)
+                return await asyncio.shield(task)
             except asyncio.CancelledError as error:
-                if whole.done():
+                if task.done():
                     raise
                 interruption.interrupt(str(error))
 
@@ -104,9 +104,9 @@ class Runner:
         if claimed is None:
             return "not claimed: taken, ended or not due"
         attempt, claimed_at = claimed
-        log.info("claimed", extra=of(attempt))
+        log.info("claimed", extra=log_fields(attempt))
         try:
-            with self._pulse.keeping(attempt, claimed_at) as run:
+            with self._flusher.keeping(attempt, claimed_at) as run:
                 return await self._go(run, interruption)
         finally:
             self._freed(response_id)
@@ -116,16 +116,16 @@ class Runner:
         attempt = self._attempts.claim(response_id, self._worker_id)
         return None if attempt is None else Claimed(attempt, asked_at)
 
-    def _claim_together(self, response_ids: Sequence[str]) -> dict[Hashable, Claimed]:
+    def _claim_batch(self, response_ids: Sequence[str]) -> dict[Hashable, Claimed]:
         asked_at = time.monotonic()
-        attempts = self._attempts.claim_together(response_ids, self._worker_id)
+        attempts = self._attempts.claim_batch(response_ids, self._worker_id)
         return {response_id: Claimed(attempt, asked_at) for response_id, attempt in attempts.items()}
 
-    def _end_together(self, ends: Sequence[_End]) -> dict[Hashable, bool]:
-        return dict.fromkeys(self._attempts.end_together(ends), True)
+    def _end_batch(self, ends: Sequence[_End]) -> dict[Hashable, bool]:
+        return dict.fromkeys(self._attempts.end_batch(ends), True)
 
     async def _go(self, run: Run, interruption: "Interruption") -> str:
-        answer = Answer(run, self._seals)
+        answer = OutputWriter(run, self._seals)
         work = asyncio.create_task(self._work(run, answer))
         run.on_stop = work.cancel
         interruption.on_interrupt(work.cancel)
@@ -137,7 +137,7 @@ class Runner:
             return await self._settle(run, self._interrupted(run, answer, interruption.why), answer)
         return await self._settle(run, work.result(), answer)
 
-    async def _work(self, run: Run, answer: Answer) -> Outcome | HandBack:
+    async def _work(self, run: Run, answer: OutputWriter) -> Outcome | HandBack:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
@@ -152,7 +152,7 @@ class Runner:
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
                 prepared = await self._inputs.prepare(plan.attempt, model)
-                return await self._asking.ask(prepared, model, answer)
+                return await self._client.ask(prepared, model, answer)
         except errors.Refused as error:  # an image or a file of the request
             # What it says names a client's URL or file, which is no business of the log.
             code = error.code or "server_error"
@@ -162,23 +162,23 @@ class Runner:
                 raise
             return failed("server_error", "The response did not end within the time a run may take.")
         except Exception:  # a bug must end the response, not leave it to its lease
-            log.exception("run failed", extra=of(attempt))
+            log.exception("run failed", extra=log_fields(attempt))
             return failed("server_error", "The server had an error while running this response.")
 
-    async def _settle(self, run: Run, end: Outcome | HandBack, answer: Answer) -> str:
+    async def _settle(self, run: Run, end: Outcome | HandBack, answer: OutputWriter) -> str:
         """Write how the run ended, as long as the attempt may hold the response; how it went, in words."""
         attempt = run.attempt
         if isinstance(end, Outcome) and end.spent is None:
             end = replace(end, spent=answer.spent())
-        tail = await self._pulse.tail(run)
+        tail = await self._flusher.tail(run)
         while run.stopped is None:
             try:
                 written = await self._write_end(run, end, tail)
             except errors.StoreUnavailable as error:
-                log.warning("cannot end", extra={**of(attempt), "cause": str(error)})
+                log.warning("cannot end", extra={**log_fields(attempt), "cause": str(error)})
                 await asyncio.sleep(_AGAIN_S)
             except Exception:  # whatever is wrong with this end, the response must have one
-                log.exception("cannot end as it should", extra=of(attempt))
+                log.exception("cannot end as it should", extra=log_fields(attempt))
                 if end is _UNWRITABLE:
                     break
                 end, tail = _UNWRITABLE, replace(tail, lines=())
@@ -198,10 +198,10 @@ class Runner:
         # The next attempt goes on from what is committed; nobody has seen what is in the tail.
         given = await self._call(lambda: self._attempts.hand_back(attempt, end))
         if given:
-            log.info("handed back", extra={**of(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
+            log.info("handed back", extra={**log_fields(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return given
 
-    def _interrupted(self, run: Run, answer: Answer, why: str) -> Outcome | HandBack:
+    def _interrupted(self, run: Run, answer: OutputWriter, why: str) -> Outcome | HandBack:
         if why != SHUTDOWN:
             return cancelled("revoked through Celery")
         model = self._catalog.models.get(run.attempt.model)
@@ -209,12 +209,12 @@ class Runner:
             return failed("server_error", "The worker running this response was shut down after output had been shown.")
         return HandBack("The worker was shut down.")
 
-    async def _note(self, run: Run, answer: Answer) -> None:
+    async def _note(self, run: Run, answer: OutputWriter) -> None:
         """Leave what the attempt used for the operators' history."""
         try:
             await self._call(lambda: self._attempts.note_usage(run.attempt, answer.spent()))
         except errors.Error as error:
-            log.warning("cannot note usage", extra={**of(run.attempt), "cause": str(error)})
+            log.warning("cannot note usage", extra={**log_fields(run.attempt), "cause": str(error)})
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._io, call)

@@ -8,7 +8,7 @@ from worker.models.protocol import TextDelta
 _ECHO_FROM = 32
 
 
-class Seam:
+class Splice:
     """Makes of a continuation what is still to be shown.
 
     A model server is given the text without the white space at its end, which would spoil the continuation, so
@@ -22,22 +22,22 @@ class Seam:
         self.prefix = shown.rstrip()
         self._space = shown[len(self.prefix) :]
         self._echo = self.prefix if grammar or len(self.prefix) >= _ECHO_FROM else ""
-        self._held: list[TextDelta] = []  # what may turn out to be an echo
+        self._pending: list[TextDelta] = []  # what may turn out to be an echo
         self._open = True
 
     def feed(self, delta: TextDelta) -> list[TextDelta]:
         """What is to be shown of what came so far and was not shown yet."""
         if not self._open:
             return [delta]
-        self._held.append(delta)
-        text = "".join(one.text for one in self._held)
+        self._pending.append(delta)
+        text = "".join(one.text for one in self._pending)
         if len(text) < len(self._echo) and self._echo.startswith(text):
             return []
         return self._join(text)
 
     def end(self) -> list[TextDelta]:
         """What is still to be shown, now that nothing more comes."""
-        return self._join("".join(one.text for one in self._held)) if self._open else []
+        return self._join("".join(one.text for one in self._pending)) if self._open else []
 
     def _join(self, text: str) -> list[TextDelta]:
         skip = len(self._echo) if self._echo and text.startswith(self._echo) else 0
@@ -47,16 +47,16 @@ class Seam:
         if skip + space == len(text) and space < len(self._space):
             # It ends in the middle of the white space; the rest of it may come yet.
             self._echo, self._space = "", self._space[space:]
-            self._held.clear()
+            self._pending.clear()
             return []
         self._open = False
-        held, self._held = self._held, []
-        return _without(held, skip + space)
+        pending, self._pending = self._pending, []
+        return _without(pending, skip + space)
 
 
 def _without(deltas: list[TextDelta], characters: int) -> list[TextDelta]:
     """The deltas without their first characters, and without the logprobs of what is left out."""
-    kept: list[TextDelta] = []
+    remaining: list[TextDelta] = []
     for delta in deltas:
         if characters >= len(delta.text):
             characters -= len(delta.text)
@@ -64,8 +64,8 @@ def _without(deltas: list[TextDelta], characters: int) -> list[TextDelta]:
             gone, logprobs = characters, list(delta.logprobs)
             while logprobs and len(logprobs[0]["token"]) <= gone:
                 gone -= len(logprobs.pop(0)["token"])
-            kept.append(replace(delta, text=delta.text[characters:], logprobs=tuple(logprobs)))
+            remaining.append(replace(delta, text=delta.text[characters:], logprobs=tuple(logprobs)))
             characters = 0
         else:
-            kept.append(delta)
-    return kept
+            remaining.append(delta)
+    return remaining

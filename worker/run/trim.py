@@ -11,7 +11,7 @@ from worker.models.chat_completions import request
 from worker.models.tokenizers import Tokenizers
 
 
-class Fitting:
+class ContextTrimmer:
     """What has been tried so far to make an attempt's context fit.
 
     Attributes:
@@ -22,7 +22,7 @@ class Fitting:
         self.attempt = attempt
         self._model = model
         self._tokenizers = tokenizers
-        self._whole = attempt.context
+        self._context = attempt.context
         self._cuts = [0]
         self._sizes: list[int] = []
         self._now = 0
@@ -39,8 +39,8 @@ class Fitting:
         if self.attempt.request.truncation != "auto":
             return None
         if not self._sizes:
-            self._cuts += truncation.cuts(self._whole)
-            sizes = [*accumulate(len(jsonio.dumps(item)) for item in reversed(self._whole))][::-1]
+            self._cuts += truncation.cuts(self._context)
+            sizes = [*accumulate(len(jsonio.dumps(item)) for item in reversed(self._context))][::-1]
             self._sizes = [sizes[place] for place in self._cuts]
         self._tried += 1
         found = await self._counted(error, base_url)
@@ -50,7 +50,7 @@ class Fitting:
         if found is None or found >= len(self._cuts):
             return None
         self._now = found
-        context, dropped = truncation.cut(self._whole, self._cuts[found])
+        context, dropped = truncation.cut(self._context, self._cuts[found])
         self.attempt = replace(self.attempt, context=context)
         return dropped
 
@@ -67,7 +67,7 @@ class Fitting:
 
     async def _fits(self, index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
         attempt = self.attempt
-        context, _ = truncation.cut(self._whole, self._cuts[index])
+        context, _ = truncation.cut(self._context, self._cuts[index])
         name = self._model.upstream_model or attempt.model
         body = request.body(self._model, name, attempt.request, context, attempt.prefix)
         counted = await self._tokenizers.count(self._model, base_url, body)

@@ -84,10 +84,10 @@ def cut_off_worker(rig: Rig, chance: random.Random) -> None:
 def kill_api_before_it_rings(rig: Rig, chance: random.Random) -> None:
     """Valkey swallows the ring of a create that is committed, and the API is killed while it waits for the answer."""
     rig.stack.proxies["valkey"].blackhole()
-    rung = "select 1 from responses where status = 'queued' and rung_at is not null and metadata->>'number' ~ '^extra'"
+    dispatched = "select 1 from responses where status = 'queued' and dispatched_at is not null and metadata->>'number' ~ '^extra'"
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(_ask, rig, port) for port in (rig.stack.port, rig.stack.port_2)]
-        until(lambda: rig.stack.sql(rung), within_s=5)
+        until(lambda: rig.stack.sql(dispatched), within_s=5)
         for name in ("api", "api-2"):
             rig.stack.kill(name)
         assert all(future.result() is None for future in asking)
@@ -221,13 +221,13 @@ def ring_again(rig: Rig, chance: random.Random) -> None:
         everything = "select id from responses where metadata->>'run' = %s"
         for _ in range(5):
             ids = [row[0] for row in rig.stack.sql(everything, rig.run)]
-            assert core.doorbell.ring(ids, tiers.LANE) == []
+            assert core.doorbell.enqueue(ids, tiers.LANE) == []
             rig.until_said(10)
         until(rig.stack.all_ended, within_s=30)
         attempts = "select count(*) from attempts"
         before = rig.stack.sql(attempts)
         ids = [row[0] for row in rig.stack.sql(everything, rig.run)]
-        assert core.doorbell.ring(ids, tiers.LANE) == []
+        assert core.doorbell.enqueue(ids, tiers.LANE) == []
         with redis.Redis.from_url(rig.stack.valkey.url) as client:
             until(lambda: client.llen(f"backburner:responses.{tiers.LANE}") == 0)
         assert rig.stack.sql(attempts) == before

@@ -165,11 +165,11 @@ def end_held_up(scene: Scene) -> Iterator[None]:
         holder.execute("lock table items in share mode")
         until(lambda: scene.stack.sql(waiting) == [(1,)])
 
-        def let_go() -> None:
+        def release() -> None:
             until(lambda: scene.stack.sql(waiting) == [(2,)], within_s=1.5)
             holder.rollback()
 
-        letting = thread.submit(let_go)
+        letting = thread.submit(release)
         yield
         letting.result()
 
@@ -220,9 +220,9 @@ EITHER = frozenset({"cancelled", "completed"})
 POINTS = [
     Point("at once, whatever it is at", ends=EITHER, script={"tokens": 1}),
     Point("waiting for room", fields={"model": "narrow"}, around=no_room, output=NOTHING, asked=False,
-          reached=lambda scene: scene.row("status, rung_at") == ("queued", None)),
+          reached=lambda scene: scene.row("status, dispatched_at") == ("queued", None)),
     Point("rung for, and nobody there", around=lambda scene: scene.frozen("worker"), output=NOTHING, asked=False,
-          reached=lambda scene: scene.row("status, rung_at is null") == ("queued", False)),
+          reached=lambda scene: scene.row("status, dispatched_at is null") == ("queued", False)),
     Point("claimed, a file of its input on the way", around=a_file_that_never_comes, output=NOTHING, asked=False,
           reached=lambda scene: scene.files.asked),
     Point("before the headers", {"status": 503, "first_delay_s": 30}, lambda scene: scene.runs(), output=NOTHING),

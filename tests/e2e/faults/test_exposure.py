@@ -171,7 +171,7 @@ def test_a_certificate_that_is_not_trusted_is_refused_by_every_client(exposed: A
     with open_core(settings) as core:
         with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
             core.bus.ping()
-        assert core.doorbell.ring(["resp_x"], "default") == ["resp_x"]
+        assert core.doorbell.enqueue(["resp_x"], "default") == ["resp_x"]
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
         psycopg.connect(urls["BACKBURNER_DATABASE_URL"], connect_timeout=5)
 

@@ -229,7 +229,7 @@ def test_a_ring_lost_with_all_of_redis_is_repeated(stack: Stack, models: ModelSe
             " values ('ghost', 'h', 0, '{default}', 5, now() + interval '5 s')"
         )
         created = client.responses.create(model="scripted", input="hello", background=True)
-        assert stack.sql("select rung_at is not null from responses") == [(True,)]
+        assert stack.sql("select dispatched_at is not null from responses") == [(True,)]
         stack.kill("valkey")
         stack.up("valkey", "worker", "sweeper")
 

@@ -70,7 +70,9 @@ def test_a_worker_of_two_lanes_runs_no_more_than_its_slots_and_nobody_waits_to_b
             for tier in ("flex", "default") * 4
         ]
         until(lambda: models.stats("hold")["open"] == 3)
-        assert stack.sql("select count(*) from responses where rung_at is not null and status = 'queued'") == [(0,)]
+        assert stack.sql("select count(*) from responses where dispatched_at is not null and status = 'queued'") == [
+            (0,)
+        ]
         for one in ids:
             client.responses.cancel(one)
         until(stack.all_ended)

@@ -123,7 +123,7 @@ def test_with_all_servers_dead_responses_wait_in_postgres_and_go_as_soon_as_one_
     with stack.client() as client:
         ids = submit(client, 12)
         until(lambda: stack.sql("select failures > 2 from circuits where model = 'scripted'") == [(True,)])
-        busy = "select count(*) from responses where status = 'in_progress' or rung_at is not null"
+        busy = "select count(*) from responses where status = 'in_progress' or dispatched_at is not null"
         assert stack.sql(busy)[0][0] <= 1
         others = submit(client, 12, model="other")
         until(lambda: statuses(stack, others) == {"completed"}, within_s=5)

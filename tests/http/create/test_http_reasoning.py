@@ -14,7 +14,7 @@ from core.wire import transcript
 from tests.harness.engine import claim, worker
 from tests.http.http_api import Api, checked, error_of
 from worker.models.protocol import ItemDone, Output, ReasoningDelta, SummaryDelta, TextDelta
-from worker.run.output import Answer
+from worker.run.output import OutputWriter
 from worker.run.run import Run
 
 KEY = "key-one-" + "k" * 32
@@ -38,9 +38,9 @@ def answered(api: Api, *outputs: Output, **changes: Any) -> dict[str, Any]:
     """The document of a response whose model server said this."""
     response_id = api.created(**changes)["id"]
     attempt = claim(api.core, response_id)
-    run = Run(attempt, held_until=0, wake=lambda _: None, wake_later=lambda: None)
+    run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
-    answer = Answer(run, api.core.seals)
+    answer = OutputWriter(run, api.core.seals)
     for output in outputs:
         answer.add(output)
     assert api.core.attempts.end(attempt, answer.outcome(), run.freeze())

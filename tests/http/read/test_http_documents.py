@@ -8,7 +8,7 @@ from core.bootstrap import Core
 from core.runs.attempts import HandBack
 from core.runs.ends import Outcome, failed
 from core.wire import response
-from core.wire.item_events import Place, delta
+from core.wire.item_events import PartPath, delta
 from core.wire.status import Status
 from tests.harness.engine import COMPLETED, batch, claim, opening, worker
 from tests.http.http_api import KEYS, Api, checked, error_of
@@ -16,7 +16,7 @@ from tests.http.http_api import KEYS, Api, checked, error_of
 POLL_AFTER = "openai-poll-after-ms"
 
 CUT = Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(5, 16, 0, 0))
-TEXT = Place("msg_1", 0, "output_text", 0)
+TEXT = PartPath("msg_1", 0, "output_text", 0)
 FAILED = failed("server_error", "The model server was silent for too long.")
 
 

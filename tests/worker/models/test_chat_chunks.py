@@ -250,11 +250,11 @@ def test_a_failure_is_told_from_an_answer(event: dict[str, Any], kind: type[Exce
 
 
 def test_a_connection_that_ends_is_no_end_unless_the_server_said_so() -> None:
-    for events, whole in (([], False), ([choice(content="a")], False), ([choice("stop")], True)):
+    for events, complete_outputs in (([], False), ([choice(content="a")], False), ([choice("stop")], True)):
         reader = chunks()
         for event in events:
             reader.read(event)
-        if whole:
+        if complete_outputs:
             assert reader.end(marked=False) == [Finished("stop")]
         else:
             with pytest.raises(errors.Erred):
@@ -264,7 +264,7 @@ def test_a_connection_that_ends_is_no_end_unless_the_server_said_so() -> None:
 def test_an_answer_in_one_piece_needs_no_reason() -> None:
     reader = chunks()
     message = {"role": "assistant", "content": "a", "tool_calls": [piece(0, "c1", "f", "{}")]}
-    outputs = reader.whole(json.loads(json.dumps({"choices": [{"message": message}]})))
+    outputs = reader.complete_outputs(json.loads(json.dumps({"choices": [{"message": message}]})))
 
     assert [*outputs, *reader.end(marked=False)] == [
         TextDelta("a"),

@@ -132,11 +132,19 @@ def test_deltas_are_read_by_their_kind_and_parts_by_their_place() -> None:
 
 
 def test_an_item_that_did_not_grow_is_read_whole() -> None:
-    whole = [SummaryDelta("So."), PartDone(), ItemDone("x"), TextDelta("Yes"), Annotated(CITED), PartDone(), ItemDone()]
+    complete_outputs = [
+        SummaryDelta("So."),
+        PartDone(),
+        ItemDone("x"),
+        TextDelta("Yes"),
+        Annotated(CITED),
+        PartDone(),
+        ItemDone(),
+    ]
 
-    assert read(done(THOUGHT), done(MESSAGE, 1), end())[:-1] == whole
-    assert read(end(output=[THOUGHT, MESSAGE]))[:-1] == whole
-    assert read(done(THOUGHT), done(MESSAGE, 1), end(output=[THOUGHT, MESSAGE]))[:-1] == whole
+    assert read(done(THOUGHT), done(MESSAGE, 1), end())[:-1] == complete_outputs
+    assert read(end(output=[THOUGHT, MESSAGE]))[:-1] == complete_outputs
+    assert read(done(THOUGHT), done(MESSAGE, 1), end(output=[THOUGHT, MESSAGE]))[:-1] == complete_outputs
 
 
 def test_an_item_whose_end_was_not_said_ends_where_the_next_begins() -> None:
@@ -216,10 +224,12 @@ def test_a_stream_that_stops_is_no_end() -> None:
 
 def test_a_response_in_one_piece_is_read_as_its_last_event() -> None:
     reader = Events(asked())
-    outputs = reader.whole({"object": "response", "status": "completed", "output": [MESSAGE], "usage": USAGE})
+    outputs = reader.complete_outputs(
+        {"object": "response", "status": "completed", "output": [MESSAGE], "usage": USAGE}
+    )
 
     assert outputs[0] == TextDelta("Yes")
     assert reader.end(marked=False) == [Finished("stop")]
     for wrong in ({"error": {"message": "x"}}, {"hello": 1}, [1]):
         with pytest.raises(errors.ModelServerFailed):
-            Events(asked()).whole(wrong)
+            Events(asked()).complete_outputs(wrong)

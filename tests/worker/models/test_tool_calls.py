@@ -35,7 +35,7 @@ def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
         left_s=10,
         next_seq=0,
         announced=False,
-        so_far=Transcript(),
+        partial_output=Transcript(),
         tokens=0,
         waits=0,
     )
@@ -53,8 +53,8 @@ def calls(outputs: list[Output]) -> list[ToolCall]:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, whole: bool) -> None:
-    outputs = answer(models, models.script(tool_calls=[ONE, TWO], whole=whole))
+def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, complete_outputs: bool) -> None:
+    outputs = answer(models, models.script(tool_calls=[ONE, TWO], complete_outputs=complete_outputs))
 
     assert calls(outputs) == [ToolCall("call_1", "f", ONE["arguments"]), ToolCall("call_2", "c", TWO["arguments"])]
     assert not [output for output in outputs if isinstance(output, TextDelta)]

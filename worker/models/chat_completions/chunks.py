@@ -19,7 +19,7 @@ _REASONS = {
     **dict.fromkeys(("content_filter", "safety", "recitation"), "content_filter"),
 }
 _NOT_YET = frozenset({"null", "none"})  # for servers that write null as a word
-_SAID = 100
+_REASON_CHARS = 100
 
 
 class Chunks:
@@ -33,7 +33,7 @@ class Chunks:
         self.finished = False
         self.done = False
         self._begun = False
-        self._said = False
+        self._has_text = False
         self._reason: str | None = None
         self._calls = Calls(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = request.wants_logprobs
@@ -46,7 +46,7 @@ class Chunks:
         """The outputs that one chunk completes. See `http.Reader`."""
         return self._read(event, "delta")
 
-    def whole(self, answer: Any) -> list[Output]:
+    def complete_outputs(self, answer: Any) -> list[Output]:
         """The outputs of a chat completion in one piece. See `http.Reader`."""
         outputs = self._read(answer, "message")
         self.finished = self._begun
@@ -59,11 +59,11 @@ class Chunks:
         outputs: list[Output] = []
         if self._tags is not None:
             outputs += self._tags.end()
-        if self._logprobs and self._said:
+        if self._logprobs and self._has_text:
             outputs.append(TextDelta("", self._logprobs))
         # Cut off, a call is not whole: its arguments are of no use to anybody.
         if self._reason in {None, "stop", "tool_calls"}:
-            outputs += self._calls.whole()
+            outputs += self._calls.complete_outputs()
         return [*outputs, Finished(self._reason)]
 
     def _read(self, event: Any, key: str) -> list[Output]:
@@ -118,7 +118,7 @@ class Chunks:
 
     def _add_text(self, text: str, outputs: list[Output]) -> None:
         logprobs, self._logprobs = self._logprobs, ()
-        self._said = True
+        self._has_text = True
         outputs.append(TextDelta(text, logprobs))
 
     def _add_thought(self, thought: Any, outputs: list[Output]) -> None:
@@ -148,7 +148,7 @@ class Chunks:
         if word in _NOT_YET:
             return
         if word not in _REASONS:
-            raise errors.Refused(f"The model server gave up its answer: {reason[:_SAID]!r}.")
+            raise errors.Refused(f"The model server gave up its answer: {reason[:_REASON_CHARS]!r}.")
         self._reason = _REASONS[word]
         self.finished = True
 

@@ -52,7 +52,7 @@ def body(
     return (
         sent
         | {name: value for name, value in optional.items() if value is not None}
-        | tools.said(request, _tool, _named)
+        | tools.tool_parameters(request, _tool, _named)
     )
 
 

@@ -27,14 +27,14 @@ class ThinkTags:
     def __init__(self, *, open: bool) -> None:
         self._open = open
         self._state = _State.BEFORE
-        self._kept = ""  # what may be the beginning of a tag, or space around one
+        self._pending = ""  # what may be the beginning of a tag, or space around one
         self._thought = False
 
     def feed(self, text: str) -> list[TextDelta | ReasoningDelta]:
         """What a piece adds to the thought and to the answer."""
         if self._state is _State.SAYING:
             return [TextDelta(text)]
-        text, self._kept = self._kept + text, ""
+        text, self._pending = self._pending + text, ""
         outputs: list[TextDelta | ReasoningDelta] = []
         if self._state is _State.BEFORE:
             text = self._begin(text)
@@ -49,7 +49,7 @@ class ThinkTags:
 
     def end(self) -> list[TextDelta | ReasoningDelta]:
         """What is left at the end; a thought that is never closed stays a thought."""
-        text, self._kept = self._kept, ""
+        text, self._pending = self._pending, ""
         if self._state is _State.THINKING or self._open:
             return [] if not text or text.isspace() else [ReasoningDelta(text)]
         return [TextDelta(text)] if text else []
@@ -60,7 +60,7 @@ class ThinkTags:
             self._state = _State.THINKING
             return head[len(_OPEN) :]
         if _OPEN.startswith(head):
-            self._kept = text
+            self._pending = text
             return ""
         self._state = _State.THINKING if self._open else _State.SAYING
         return text
@@ -73,7 +73,7 @@ class ThinkTags:
             thought = thought.rstrip()
         else:
             safe = _safe(thought)
-            thought, self._kept = thought[:safe], thought[safe:]
+            thought, self._pending = thought[:safe], thought[safe:]
         if not self._thought:
             thought = thought.lstrip()
         if thought:

@@ -68,7 +68,7 @@ class Events:
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise errors.Refused("The model server sent something that is no event of a response.") from error
 
-    def whole(self, answer: Any) -> list[Output]:
+    def complete_outputs(self, answer: Any) -> list[Output]:
         """The outputs of a response in one piece. See `http.Reader`."""
         if isinstance(answer, dict) and isinstance(answer.get("output"), list):
             return self.read({"type": f"response.{answer.get('status') or 'completed'}", "response": answer})

@@ -47,7 +47,7 @@ def body(model: ModelConfig, name: str, request: CreateResponse, context: list[I
     return (
         sent
         | {name: value for name, value in optional.items() if value is not None}
-        | tools.said(request, _tool, NamedChoice.model_dump)
+        | tools.tool_parameters(request, _tool, NamedChoice.model_dump)
     )
 
 
@@ -60,11 +60,11 @@ def _shown(item: Item, *, thinks: bool) -> bool:
 
 def _item(item: Item) -> Item:
     """An item without its ID and status: it is ours, and the model server would look for its own."""
-    kept = {name: value for name, value in item.items() if name not in {"id", "status"} and value is not None}
+    fields = {name: value for name, value in item.items() if name not in {"id", "status"} and value is not None}
     for parts in ("content", "output"):
-        if isinstance(kept.get(parts), list) and item["type"] != "reasoning":
-            kept[parts] = [_part(part) for part in kept[parts]]
-    return kept
+        if isinstance(fields.get(parts), list) and item["type"] != "reasoning":
+            fields[parts] = [_part(part) for part in fields[parts]]
+    return fields
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
