@@ -197,12 +197,12 @@ with lost as (
 )
 select r.id, r.attempt, r.status, r.failures,
     (case r.status when 'queued' then r.queued_until else r.run_until end) < now() as overdue,
-    case when away then c.cause else last.cause end as cause,
-    case when away then c.error_code else last.error_code end as error_code, away
+    case when unavailable then c.cause else last.cause end as cause,
+    case when unavailable then c.error_code else last.error_code end as error_code, unavailable
 from candidates join responses r using (id)
 left join attempts last on last.response_id = r.id and last.attempt = r.attempt
 left join circuits c on c.model = r.model
-cross join lateral (select c.model is not null and last.outcome is distinct from 'waited' as away) why
+cross join lateral (select c.model is not null and last.outcome is distinct from 'waited' as unavailable) why
 """
 
 
