@@ -1,11 +1,11 @@
-"""Credits as values: what is taken, what is left, what is to be settled."""
+"""Value types for credits: costs, allowances and settlements."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a create takes of its project's credits."""
+    """The credits that a create takes from its project's token bucket."""
 
     requests: int
     tokens: int
@@ -16,11 +16,11 @@ NOTHING = Cost(0, 0)
 
 @dataclass(frozen=True)
 class Meter:
-    """One limit a minute.
+    """The state of one per-minute limit.
 
     Args:
-        left: what may be used at once; below zero where more was used than had been expected.
-        full_s: seconds until all of it is there again, if nothing is used meanwhile.
+        left: the amount available now; negative if responses used more than was estimated.
+        full_s: seconds until the bucket is full again, provided nothing else is taken from it.
     """
 
     limit: int
@@ -30,10 +30,10 @@ class Meter:
 
 @dataclass(frozen=True)
 class Allowance:
-    """The limits of a project for a model, as a create found them; None where there is none.
+    """A project's limits for a model at the time of a create; None for a limit that is not configured.
 
     Args:
-        over: the create was beyond them, and was taken from spare capacity.
+        over: the create exceeded the limits and was admitted to spare capacity.
     """
 
     requests: Meter | None = None
@@ -43,7 +43,7 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Settlement:
-    """A response that ended: what its project was charged for it, and what it really used; in tokens."""
+    """The tokens charged to the project for a response that has ended, and the tokens that it actually used."""
 
     response_id: str
     project_id: str

@@ -1,4 +1,7 @@
-"""Work that costs little more for many than for one, done for all who ask for it at the same time."""
+"""Batcher that combines concurrent calls from several threads into one call.
+
+Use it for work that costs little more for many items than for one, such as a SQL statement.
+"""
 
 import copy
 import threading
@@ -10,7 +13,7 @@ R = TypeVar("R")
 
 
 class _Batch(Generic[T, R]):
-    """What some threads ask for, and once their locks are released what came of it."""
+    """The items of one batch, and their outcomes once the locks of the waiting threads are released."""
 
     def __init__(self) -> None:
         self.items: list[T] = []
@@ -19,18 +22,20 @@ class _Batch(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Threads that ask while the work is under way wait, and one of them then does it for all of these.
+    """Runs concurrent calls as batches: callers that arrive during a batch form the next one.
 
-    Nobody waits for company: who asks while nothing is under way begins at once. The work begins after all it is done
-    for have asked.
+    No added latency: if no batch is in flight, the caller runs immediately. The work for an item always starts after
+    the item was submitted, so its caller never gets a result that was read earlier.
 
     Args:
-        work: does it for all items, and says for each, in their order, what came of it: an exception is raised where
-            the item was asked for. What `work` itself raises is raised everywhere.
-        most: items at once.
-        after: what the thread that did it does with the items and outcomes once all others are told.
-        turn_s: work that takes longer than this holds up nobody else: others begin beside it, so that what hangs does
-            not make all wait in line.
+        work: processes a batch and returns one outcome per item, in the order of the items. An outcome that is an
+            exception is raised in the caller that submitted the item. An exception raised by `work` itself is raised
+            in every caller of the batch.
+        most: maximum number of items per batch.
+        after: called with the items and outcomes, in the thread that ran the batch, after all other callers of the
+            batch have been released.
+        turn_s: seconds that the next batch waits for the current one. After that it runs concurrently, so a call that
+            hangs does not block all the others.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Batcher(Generic[T, R]):
         self._next: _Batch[T, R] | None = None
 
     def do(self, item: T) -> R:
-        """Have the work done for an item, in this thread or by another one; what came of it."""
+        """Process an item, in this thread or as part of another thread's batch, and return its outcome."""
         with self._lock:
             batch = self._next
             leads = batch is None or len(batch.items) >= self._most
@@ -59,7 +64,7 @@ class Batcher(Generic[T, R]):
             place = len(batch.items)
             batch.items.append(item)
             if not leads:
-                # A lock, and no Event: that has one for all, which they would have to take by turns when they wake.
+                # One lock per thread: an Event shares one lock, which all waiters would acquire in turn when they wake.
                 mine = threading.Lock()
                 mine.acquire()
                 batch.asleep.append(mine)
@@ -69,7 +74,7 @@ class Batcher(Generic[T, R]):
             mine.acquire()
         outcome = batch.outcomes[place]
         if isinstance(outcome, Exception):
-            # Raising changes it, so each has one of its own.
+            # Raising an exception modifies it (traceback, context), so each caller raises its own copy.
             raise copy.copy(outcome) from outcome.__cause__
         return outcome
 
@@ -81,7 +86,7 @@ class Batcher(Generic[T, R]):
                     self._next = None
             try:
                 batch.outcomes = self._work(batch.items)
-            except Exception as error:  # noqa: BLE001  all who wait for it are told
+            except Exception as error:  # noqa: BLE001  re-raised in every caller
                 batch.outcomes = [error] * len(batch.items)
         finally:
             if has_turn:

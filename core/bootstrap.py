@@ -1,4 +1,4 @@
-"""The composition root: settings in, the whole object graph out."""
+"""Composition root: builds the object graph from the settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,19 +36,24 @@ THREADS_FOR_POLLS = 64
 
 
 class Schema:
-    """Whether the database fits this program."""
+    """Checks that the database schema matches this program."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def check(self) -> None:
-        """Return if it does; raises `errors.SchemaMismatch` or `errors.StoreUnavailable`."""
+        """Check the schema version.
+
+        Raises:
+            errors.SchemaMismatch: the schema is older or newer than this program requires.
+            errors.StoreUnavailable: Postgres is unavailable.
+        """
         schema_version.check(self._database)
 
 
 @dataclass(frozen=True)
 class Core:
-    """Everything an edge may use."""
+    """The objects that the API, the worker and the command line may use."""
 
     settings: Settings
     catalog: Catalog
@@ -75,29 +80,34 @@ class Core:
 
 
 def database_url(settings: Settings) -> str:
-    """The URL of Postgres; raises `errors.BadSettings` where there is none."""
+    """Return the URL of Postgres; raise `errors.BadSettings` if it is not set."""
     if settings.database_url is None:
-        raise errors.BadSettings("BACKBURNER_DATABASE_URL is not set, and no `backburner up` runs in this folder.")
+        raise errors.BadSettings(
+            "BACKBURNER_DATABASE_URL is not set, and `backburner up` is not running in this folder."
+        )
     return settings.database_url.get_secret_value()
 
 
 def redis_url(settings: Settings) -> str:
-    """The URL of Redis or Valkey; raises `errors.BadSettings` where there is none."""
+    """Return the URL of Redis or Valkey; raise `errors.BadSettings` if it is not set."""
     if settings.redis_url is None:
-        raise errors.BadSettings("BACKBURNER_REDIS_URL is not set, and no `backburner up` runs in this folder.")
+        raise errors.BadSettings("BACKBURNER_REDIS_URL is not set, and `backburner up` is not running in this folder.")
     url = settings.redis_url.get_secret_value()
     if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
-        # Where it is not said, redis-py asks for a good certificate and Celery says that it has to be told.
+        # Without this parameter redis-py requires a valid certificate, but Celery raises an error.
         url += f"{'&' if '?' in url else '?'}ssl_cert_reqs=required"
     return url
 
 
 @contextmanager
 def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
-    """The object graph over one pool of Postgres connections, which is closed at the end.
+    """Build the object graph over one Postgres connection pool, and close all connections at the end of the block.
+
+    Args:
+        connections: maximum size of the Postgres connection pool.
 
     Raises:
-        errors.BadSettings: a setting is missing, or the configuration file is wrong.
+        errors.BadSettings: a required setting is missing, or the configuration file is invalid.
     """
     models = catalog.load(settings.config)
     database = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
@@ -109,7 +119,8 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     endings = Endings(database, bus)
     circuits = Circuits(database, longest_s=settings.wait_between_s, turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
-    # Waiting takes threads: some are kept for requests that only poll, and half of these from bodies under way.
+    # Waiting requests occupy threads. Reserve THREADS_FOR_POLLS threads for polls, and keep half of those free of
+    # request bodies that are still being uploaded.
     places = max(1, settings.api_threads - THREADS_FOR_POLLS)
     uploads = max(1, (settings.api_threads - places) // 2)
     broadcaster = Broadcaster(database, bus, follow_s=settings.follow_s)

@@ -1,4 +1,4 @@
-"""How often something that is away is tried again: by one caller a second, while the others do without it."""
+"""Circuit breaker for a dependency such as Redis: after a failure, one caller per second probes it."""
 
 import threading
 import time
@@ -9,9 +9,10 @@ REST_S = 1.0
 
 
 class Breaker:
-    """Lets everybody use a thing that works; after a failure, one at a time, and nobody for a second.
+    """Half-open circuit breaker: after a failure, one caller per second probes; all other callers fail fast.
 
-    So a thing that hangs costs a process its time-out once, and then one caller a second at the most.
+    A dependency that hangs therefore costs a process at most one timeout per second, after callers that are already
+    in flight have timed out.
     """
 
     def __init__(self) -> None:
@@ -21,12 +22,15 @@ class Breaker:
 
     @property
     def rested(self) -> bool:
-        """Whether a try is worth it now."""
+        """Whether a call is allowed now: the breaker is closed, or the next probe is due."""
         return self._works or time.monotonic() >= self._quiet_until
 
     @contextmanager
     def trying(self, *failures: type[Exception]) -> Iterator[bool]:
-        """Whether the caller may try; what it raises of `failures` is noted, and goes on to be raised."""
+        """Yield whether the caller may use the dependency.
+
+        An exception of the types `failures` opens the breaker and is re-raised.
+        """
         if not self._enter():
             yield False
             return

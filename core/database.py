@@ -1,4 +1,4 @@
-"""Postgres: one pool per process; a block is a transaction; what hangs is cut off."""
+"""Postgres access: one connection pool per process, transactions as context managers, and a timeout on every wait."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ Connection = psycopg.Connection[TupleRow]
 T = TypeVar("T")
 RV = TypeVar("RV")
 
-# A Postgres that hangs must look like one that is away: every wait has an end. Our statements are too short to
-# be worth JIT compilation. None may rely on `jit=off`: a pooler does not pass options on.
+# Every wait has a timeout, so a Postgres server that hangs is handled like one that is unreachable. Our statements are
+# too short to benefit from JIT compilation. No statement may depend on `jit=off`: a pooler does not forward options.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c jit=off"
 _CONNECT: dict[str, Any] = {
     "autocommit": True,
@@ -32,30 +32,31 @@ _POOLED: dict[str, Any] = {"options": None, "prepare_threshold": None}
 _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a disk that is full
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a full disk
     PoolTimeout,
     PoolClosed,
     TooManyRequests,
 )
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
-# Postgres cuts a statement off after five; one that has not answered by then never will.
+# `statement_timeout` cancels a statement after 5 s, so a server that has not answered by now is not going to.
 ANSWER_S = 6.5
-# No answer at all, or Postgres going down, crashed or coming up.
+# No SQLSTATE (connection lost), or the server is shutting down, has crashed or is starting up.
 _GONE = frozenset({None, "57P01", "57P02", "57P03"})
 
 
 class Impatient(Connection):
-    """A connection on which an answer that does not come is an error, also while Postgres's kernel is alive.
+    """Connection with a client-side timeout of `ANSWER_S` on every wait for the server.
 
-    A Postgres that is frozen, or behind a network that swallows packets, keeps none of its own time-outs.
+    A frozen server, or a network that drops packets, does not enforce server-side timeouts, and TCP keepalives do not
+    help while the server's kernel still answers.
     """
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Drive one exchange with Postgres to its end; raises `psycopg.OperationalError` where it has none."""
+        """Complete one exchange with Postgres; raise `psycopg.OperationalError` if there is no answer in time."""
         try:
             return super().wait(gen, interval, ANSWER_S if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001
-            # Whatever it still answers would be taken for the answer to something else.
+            # A late answer would be mistaken for the answer to the next statement.
             self.close()
             raise psycopg.OperationalError(f"no answer within {ANSWER_S} s") from error
 
@@ -63,17 +64,18 @@ class Impatient(Connection):
 class Database:
     """A pool of autocommit connections to one Postgres.
 
-    Every failure to reach Postgres or to be answered in time leaves here as `errors.StoreUnavailable`;
-    whether what was under way was committed is then unknown.
+    Every connection failure and every timeout is raised as `errors.StoreUnavailable`. It is then unknown whether the
+    transaction was committed.
     """
 
     def __init__(self, url: str, *, connections: int, wait_s: float = 3, pooled: bool = False) -> None:
-        """A pool of at most so many connections.
+        """Create the pool without opening it.
 
         Args:
-            wait_s: for a connection, before Postgres counts as away.
-            pooled: they lead to a pooler that lends a session of Postgres for a transaction: nothing may be left in
-                one, and the time-outs that Postgres keeps are its role's.
+            connections: maximum size of the pool.
+            wait_s: seconds to wait for a free connection before Postgres is considered unavailable.
+            pooled: the URL leads to a pooler in transaction mode. Session state such as prepared statements is then
+                not used, and the server-side timeouts are those of the database role.
         """
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
@@ -88,7 +90,7 @@ class Database:
         )
 
     def open(self) -> None:
-        """Start filling the pool, without waiting for Postgres."""
+        """Open the pool and fill it in the background; do not wait for Postgres."""
         self._pool.open(wait=False)
 
     def close(self) -> None:
@@ -96,59 +98,64 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection on which each statement is its own transaction."""
+        """Yield an autocommit connection: each statement is its own transaction."""
         try:
             with self._pool.connection() as connection:
                 try:
                     yield connection
                 except psycopg.errors.ReadOnlySqlTransaction:
-                    # The next one may lead to the new primary.
+                    # A new connection may lead to the new primary.
                     connection.close()
                     raise
                 except psycopg.InternalError as error:
                     if error.sqlstate is not None:
                         raise
-                    # Two answers to one question: a pooler told of a session's end first, and then of its own.
+                    # The pooler sent two errors for one statement: one for the server session, then one for its own
+                    # connection.
                     connection.close()
                     raise psycopg.OperationalError(first_line(error)) from error
         except _BUSY as error:
             raise errors.StoreBusy(f"Postgres is busy: {first_line(error)}") from error
         except _UNAVAILABLE as error:
             if isinstance(error, psycopg.Error) and error.sqlstate in _GONE:
-                # Where one connection died the others of the pool have, too: let the next caller not find them.
+                # If one connection is dead, the others in the pool are too: replace them before they are used.
                 self._pool.check()
             raise errors.StoreUnavailable(f"Postgres is not available: {first_line(error)}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection inside a transaction: committed where the block ends, rolled back where it raises."""
+        """Yield a connection in a transaction: committed at the end of the block, rolled back if the block raises."""
         with self.connection() as connection, connection.transaction():
             yield connection
 
     def again(self, work: Callable[[], T], instead: Callable[[], T] | None = None) -> T:
-        """Do `work`, which must be safe to repeat, and repeat it once if Postgres was not available.
+        """Call `work`, which must be idempotent, and retry it once if Postgres is unavailable.
 
-        That covers a connection that went stale in the pool: the failure renewed the others.
+        The retry covers stale connections in the pool: the first failure has replaced them.
 
         Args:
-            instead: what is done in place of the repetition.
+            instead: called for the retry in place of `work`.
 
         Raises:
-            errors.StoreUnavailable: Postgres stayed away.
+            errors.StoreUnavailable: Postgres is still unavailable, or no connection became free in time.
         """
         try:
             return work()
         except errors.StoreUnavailable as error:
             if isinstance(error.__cause__, PoolTimeout):
-                raise  # it was waited for already, and nothing was stale
+                raise  # the caller has already waited, and no connection was stale
         return (instead or work)()
 
 
 def connect(url: str, *, pooled: bool = False) -> Connection:
-    """One autocommit connection of its own, with the limits of a `Database`; raises `psycopg.OperationalError`."""
+    """Open one autocommit connection outside the pool, with the timeouts of `Database`.
+
+    Raises:
+        psycopg.OperationalError: Postgres is unavailable.
+    """
     return Impatient.connect(url, **_CONNECT | (_POOLED if pooled else {}))
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text; the rest of libpq's is noise."""
+    """Return the first line of an error's text; the remaining lines of libpq's errors are noise."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

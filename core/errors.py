@@ -1,34 +1,35 @@
-"""The errors of the domain: facts with their parts. What HTTP makes of them is in app/errors.py.
+"""Domain exceptions. app/errors.py maps them to HTTP responses.
 
 Error:
-├── BadSettings        a setting or the configuration file says something impossible
-├── SchemaMismatch     the database's schema is not the one this program knows
-├── InvalidRequest     the request cannot be taken; nothing was stored
+├── BadSettings        a setting or the configuration file is invalid
+├── SchemaMismatch     the database schema is not the one this program requires
+├── InvalidRequest     the request is invalid; nothing was stored
 │   └── UnknownModel
 ├── InvalidKey
 ├── Forbidden
 ├── NotFound
 ├── TooLarge
-├── RateLimited        a limit of the project is reached; nothing was stored
-├── Busy               no place left to wait in
-├── StoreUnavailable   Postgres did not answer; what was asked was not acknowledged
-│   └── StoreBusy      a lock or a slow statement was in the way
-├── StoreRefused       Postgres does not take what it was given
-├── NotSealed          an encrypted content is none of ours, or was changed
-└── ModelServerFailed  the model server did not do its part
-    ├── Unavailable    it cannot now: wait for it
-    │   └── Unreachable    nobody answers there at all
-    ├── Erred          it failed before any output: a few more tries
-    └── Refused        it will not, for this request
-        └── Silent         it said nothing for too long
-        └── ContextExceeded    it is longer than the model can read
+├── RateLimited        a limit of the project is exceeded; nothing was stored
+├── Busy               all slots for waiting requests or for uploads are in use
+├── Stopping           the process is shutting down
+├── StoreUnavailable   Postgres did not answer; whether the transaction was committed is unknown
+│   └── StoreBusy      a lock or a slow statement timed out
+├── StoreRefused       Postgres rejected the data
+├── NotSealed          an encrypted content was not sealed by this server, or was modified
+└── ModelServerFailed  the model server did not produce an answer
+    ├── Unavailable    it cannot accept the request now: wait and retry
+    │   └── Unreachable    no connection could be opened
+    ├── Erred          it failed before any output: retry a few times
+    └── Refused        it rejected this request, or did not complete it: do not retry
+        ├── Silent         it sent nothing within the timeout
+        └── ContextExceeded    the request exceeds the model's context window
 """
 
 from core.allowance import Allowance
 
 
 class Error(Exception):
-    """An error the caller can be told about; `str()` of it is a complete sentence."""
+    """Base class of errors that may be shown to the caller; `str(error)` is a complete sentence."""
 
     code: str | None = None
 
@@ -39,54 +40,54 @@ class Error(Exception):
 
 
 class BadSettings(Error):
-    """A setting or the configuration file says something impossible."""
+    """A setting or the configuration file is invalid."""
 
 
 class SchemaMismatch(Error):
-    """The database's schema is older or newer than this program."""
+    """The database schema is older or newer than this program requires."""
 
 
 class InvalidRequest(Error):
-    """The request is wrong in a way its sender can mend; nothing was stored."""
+    """The request is invalid and the client can correct it; nothing was stored."""
 
     code = "invalid_value"
 
 
 class UnknownModel(InvalidRequest):
-    """No such model is configured."""
+    """The configuration contains no model with this name."""
 
     code = "model_not_found"
 
 
 class InvalidKey(Error):
-    """No key, or one that is unknown or revoked."""
+    """The API key is missing, unknown or revoked."""
 
     code = "invalid_api_key"
 
 
 class Forbidden(Error):
-    """The key is good but may not do this."""
+    """The API key is valid but does not have the required right."""
 
     code = "permission_denied"
 
 
 class NotFound(Error):
-    """There is no such thing in the caller's project."""
+    """The object does not exist in the caller's project."""
 
 
 class TooLarge(Error):
-    """The body is over the limit."""
+    """The request body exceeds the size limit."""
 
     code = "request_too_large"
 
 
 class RateLimited(Error):
-    """A limit of the project is reached; nothing was stored.
+    """A limit of the project is exceeded; nothing was stored.
 
     Args:
-        kind: what there is too little of: `requests` or `tokens`.
-        retry_after_s: when it can be had; None where it never fits.
-        allowance: what is left, where that is known.
+        kind: the exceeded limit: `requests` or `tokens`.
+        retry_after_s: seconds until a retry can succeed; None if the request can never fit the limit.
+        allowance: the remaining credits, if known.
     """
 
     code = "rate_limit_exceeded"
@@ -107,40 +108,40 @@ class RateLimited(Error):
 
 
 class Busy(Error):
-    """There is no place left to wait in."""
+    """All slots of the process for waiting requests, or for uploads, are in use."""
 
     code = "server_busy"
 
 
 class Stopping(Error):
-    """The process stops and serves nothing more; another one can."""
+    """The process is shutting down and accepts no more requests; another process can serve the request."""
 
     code = "server_shutting_down"
 
 
 class StoreUnavailable(Error):
-    """Postgres could not be reached or did not answer in time."""
+    """Postgres is unreachable or did not answer in time; whether the transaction was committed is unknown."""
 
     code = "store_unavailable"
 
 
 class StoreBusy(StoreUnavailable):
-    """Postgres answers, but a row is locked or a statement takes too long."""
+    """Postgres is reachable, but waiting for a lock or a statement exceeded its timeout."""
 
 
 class StoreRefused(Error):
-    """Postgres does not take what it was given; nothing was written."""
+    """Postgres rejected the data; nothing was written."""
 
 
 class NotSealed(Error):
-    """An encrypted content cannot be opened here: another's, another project's, or changed."""
+    """Encrypted content cannot be opened: another server or project sealed it, or it was modified."""
 
 
 class ModelServerFailed(Error):
-    """The model server did not do its part; `code` is of the wire's closed list.
+    """The model server did not produce an answer; `code` is one of the closed list of terminal error codes.
 
     Attributes:
-        kind: the more precise code that a synchronous answer has, where there is one.
+        kind: a more precise code for the error body of a synchronous request, if there is one.
     """
 
     code = "server_error"
@@ -148,10 +149,10 @@ class ModelServerFailed(Error):
 
 
 class Unavailable(ModelServerFailed):
-    """The model server cannot take the request now; nothing of an answer was read.
+    """The model server cannot accept the request now; no output was read.
 
     Args:
-        retry_after_s: what the server asked for, if it did.
+        retry_after_s: seconds from the server's `Retry-After`, if it sent one.
     """
 
     def __init__(self, message: str, *, code: str | None = None, retry_after_s: float | None = None) -> None:
@@ -160,27 +161,27 @@ class Unavailable(ModelServerFailed):
 
 
 class Unreachable(Unavailable):
-    """The model server could not be connected to: whoever asks, and whatever."""
+    """No connection to the model server could be opened, so no request of any response can succeed now."""
 
 
 class Erred(ModelServerFailed):
-    """The model server failed at this request before any output; it may succeed at once, or never."""
+    """The model server failed on this request before any output; a retry may or may not succeed."""
 
 
 class Refused(ModelServerFailed):
-    """The model server will not answer this request, or did not end its answer."""
+    """The model server rejected this request, or did not complete its answer."""
 
 
 class Silent(Refused):
-    """The model server took the request, or only the connection, and then said nothing for too long."""
+    """The model server accepted the connection, and possibly the request, but sent nothing within the timeout."""
 
 
 class ContextExceeded(Refused):
-    """The request, or the request and its answer, are longer than the model's context.
+    """The request, or the request plus its answer, exceeds the model's context window.
 
     Args:
-        tokens: what the model server counted, if it says so.
-        limit: what its context holds, if it says so.
+        tokens: the number of tokens that the model server counted, if it reports it.
+        limit: the size of the context window in tokens, if the server reports it.
     """
 
     code = "invalid_prompt"

@@ -1,4 +1,4 @@
-"""Health over HTTP, for supervisors: whether a process should be restarted, and whether it does its work."""
+"""HTTP health endpoints for supervisors: `/healthz` (liveness) and `/readyz` (readiness)."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -16,12 +16,13 @@ _READ_S = 5
 
 @dataclass(frozen=True)
 class Health:
-    """How a process does.
+    """The health of a process.
 
     Args:
-        ills: why it should be restarted, in words; what a restart does not mend is none of them.
-        ready: whether it does its work now.
-        details: what else is worth knowing, as JSON.
+        problems: sentences that say why the process should be restarted; a condition that a restart does not fix is
+            not a problem.
+        ready: whether the process is doing its work now.
+        details: further fields of the JSON body.
     """
 
     problems: list[str]
@@ -31,14 +32,15 @@ class Health:
 
 @contextmanager
 def served(host: str, port: int, look: Callable[[], Health], *, variable: str) -> Iterator[None]:
-    """Answer `/healthz` and `/readyz` from a thread inside the block; on no port if it is 0.
+    """Serve `/healthz` and `/readyz` from a background thread for the duration of the block.
 
     Args:
-        look: called in that thread; must not wait for anything.
-        variable: that names the port, for an error's text.
+        port: TCP port; 0 disables the server.
+        look: returns the current health; called in the server's threads, must not block.
+        variable: the environment variable that sets the port, for the error message.
 
     Raises:
-        errors.BadSettings: the port cannot be listened at.
+        errors.BadSettings: the server cannot listen on the port.
     """
     if not port:
         yield
@@ -46,7 +48,7 @@ def served(host: str, port: int, look: Callable[[], Health], *, variable: str) -
     try:
         server = _Server((host, port), _Handler)
     except OSError as error:
-        raise errors.BadSettings(f"{variable}: cannot listen at port {port} of {host}: {error.strerror}.") from error
+        raise errors.BadSettings(f"{variable}: cannot listen on port {port} of {host}: {error.strerror}.") from error
     server.look = look
     Thread(target=server.serve_forever, name="health", daemon=True).start()
     log.info("serving health", extra={"host": host, "port": port})
@@ -69,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         health = self.server.look()
         well = {"/healthz": not health.problems, "/readyz": health.ready}.get(self.path.partition("?")[0])
         if well is None:
-            self._answer(404, {"error": "There are /healthz and /readyz."})
+            self._answer(404, {"error": "Not found. The endpoints are /healthz and /readyz."})
             return
         status = "ok" if well else "unhealthy" if health.problems else "not ready"
         self._answer(200 if well else 503, {"status": status, "problems": health.problems, **health.details})
@@ -88,4 +90,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: supervisors ask all the time."""
+        """Log nothing: supervisors poll these endpoints continuously."""

@@ -1,4 +1,4 @@
-"""Identifiers: a prefix, the time of their making, and enough chance to be unguessable."""
+"""Identifiers: a prefix, the creation time, and enough random bits to be unguessable."""
 
 import os
 import re
@@ -10,23 +10,23 @@ _RESPONSE = re.compile(r"resp_[0-9a-f]{48}\Z")
 _PROMPT = re.compile(r"pmpt_[0-9a-f]{48}\Z")
 _KEY = re.compile(r"key_[0-9a-f]{48}\Z")
 
-_BYTES = 18  # bytes of chance in an ID
+_BYTES = 18  # random bytes per ID
 _AT_ONCE = 64
-# Chance that was asked for and not used yet. To ask the kernel is to hand the interpreter to another thread, each time.
+# Pre-fetched random bytes: each `urandom` call releases the GIL, so we fetch 64 IDs' worth at once.
 _ready: deque[bytes] = deque()
 os.register_at_fork(after_in_child=_ready.clear)
 
 
 def new(prefix: str) -> str:
-    """A new ID such as `resp_…`: 48 hex digits, 12 of milliseconds and 144 random bits.
+    """Return a new ID such as `resp_…`: 48 hex digits, 12 for the time in milliseconds and 36 for 144 random bits.
 
-    The leading time keeps neighbours together in the index; it orders nothing.
+    The leading timestamp gives new rows adjacent index entries; nothing relies on it for ordering.
     """
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_chance().hex()}"
 
 
 def _chance() -> bytes:
-    """Bytes that nobody else has had."""
+    """Return random bytes that have not been used before."""
     try:
         return _ready.pop()
     except IndexError:
@@ -36,15 +36,15 @@ def _chance() -> bytes:
 
 
 def is_response_id(text: str) -> bool:
-    """Whether `text` could be the ID of a response of ours; anything else is unknown without a query."""
+    """Whether `text` has the form of a response ID; anything else can be rejected without a query."""
     return _RESPONSE.match(text) is not None
 
 
 def is_prompt_id(text: str) -> bool:
-    """Whether `text` could be the ID of a prompt of ours."""
+    """Whether `text` has the form of a prompt ID."""
     return _PROMPT.match(text) is not None
 
 
 def is_key_id(text: str) -> bool:
-    """Whether `text` could be the ID of a key of ours."""
+    """Whether `text` has the form of an API key ID."""
     return _KEY.match(text) is not None

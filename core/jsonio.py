@@ -1,4 +1,4 @@
-"""JSON as we write it everywhere: UTF-8, compact, keys in the order they were given."""
+"""JSON encoding and decoding: UTF-8, compact, keys in insertion order."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import orjson
 
 
 def dumps(value: Any) -> str:
-    """`value` as JSON text; text that is not valid Unicode is refused before it gets here."""
+    """Serialize `value` to JSON text. Strings must be valid Unicode; requests are validated before they get here."""
     return orjson.dumps(value).decode()
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of JSON text of ours."""
+    """Parse JSON text that Backburner has written."""
     return orjson.loads(text)
 
 
 def pretty(text: str) -> str:
-    """JSON text of ours for a person."""
+    """Reformat JSON text that Backburner has written, with indentation for human readers."""
     return orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2).decode()

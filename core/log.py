@@ -1,4 +1,4 @@
-"""Logs of every part: one line an event, key=value, with response and attempt where there is one."""
+"""Logging setup: one line per event as key=value pairs, with the response and attempt if there are any."""
 
 import logging
 import sys
@@ -7,21 +7,21 @@ from logfmter import Logfmter
 
 
 def printable(text: str) -> str:
-    """The text with every character that could move a terminal's cursor, or end a line, written out."""
+    """Escape every character that could move a terminal's cursor or end a line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class _OneLine(Logfmter):
-    """A line of printable text for each record: what clients sent can end no line and move no terminal's cursor."""
+    """Formats each record as one line of printable text, so client input cannot inject lines or terminal sequences."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 def configure(level: str) -> None:
-    """Send the logs of this process to standard error."""
+    """Configure the root logger to write to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _OneLine(
@@ -33,7 +33,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Its reconnection attempts would drown what matters; we report what follows from them.
+    # Its reconnection attempts would flood the log; Backburner logs the resulting errors itself.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    # A line for each message received says nothing that the claim does not say.
+    # Celery logs a line per received message, which adds nothing to what the claim already reports.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)

@@ -1,17 +1,17 @@
-"""Whether the database's schema is the one this program was written for."""
+"""Check that the database schema is the revision that this program requires."""
 
 import psycopg
 
 from core import errors
 from core.database import Connection, Database
 
-# Every revision this program knows, oldest first; the last is the one it needs.
+# All revisions this program knows, oldest first; it requires the last one.
 KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = KNOWN[-1]
 
 
 def find(connection: Connection) -> str | None:
-    """The schema's revision; None where nothing was ever migrated."""
+    """Return the revision of the schema; None if the database was never migrated."""
     try:
         row = connection.execute("select version_num from alembic_version").fetchone()
     except psycopg.errors.UndefinedTable:
@@ -20,11 +20,11 @@ def find(connection: Connection) -> str | None:
 
 
 def check(database: Database) -> None:
-    """Return if the schema is this program's.
+    """Check that the schema is at revision `HEAD`.
 
     Raises:
-        errors.SchemaMismatch: it is older or newer; the text says which and what to do.
-        errors.StoreUnavailable: Postgres could not be asked.
+        errors.SchemaMismatch: the schema is older or newer; the message says which and how to fix it.
+        errors.StoreUnavailable: Postgres is unavailable.
     """
     with database.connection() as connection:
         revision = find(connection)
@@ -33,9 +33,9 @@ def check(database: Database) -> None:
     if revision is None or revision in KNOWN:
         found = revision or "empty"
         raise errors.SchemaMismatch(
-            f"The database's schema is older ({found}) than this program needs ({HEAD}): run `backburner migrate`."
+            f"The database schema is older ({found}) than this program requires ({HEAD}): run `backburner migrate`."
         )
     raise errors.SchemaMismatch(
-        f"The database's schema is newer ({revision}) than this program knows ({HEAD}): "
+        f"The database schema is newer ({revision}) than this program supports ({HEAD}): "
         "run a newer version of Backburner."
     )

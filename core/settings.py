@@ -1,4 +1,4 @@
-"""Settings of every part, read once from the environment and from what `backburner up` left in HOME."""
+"""Settings of all parts, read once from the environment and from the file that `backburner up` writes to its HOME."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from core import errors
 
 PREFIX = "BACKBURNER_"
 STACK_ENV = Path("run/stack.env")
-LONGEST_S = 1e9  # of any duration: what is longer, clocks of kernels and databases cannot count
+LONGEST_S = 1e9  # upper bound of every duration: longer ones overflow the clocks of kernels and databases
 
 
 class Settings(BaseSettings):
-    """Every setting of every part; durations are seconds (`_s`), sizes bytes (`_bytes`)."""
+    """All settings of all parts. Durations are in seconds (`_s`), sizes in bytes (`_bytes`)."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     stall_s: float = Field(default=30, ge=1, le=3600)
 
     worker_slots: int = Field(default=200, ge=1, le=1_000_000)
-    worker_lanes: str = ""  # separated by commas; none: all
+    worker_lanes: str = ""  # comma-separated; empty: all lanes
     worker_connections: int = Field(default=4, ge=2)
     worker_health_port: int = Field(default=0, ge=0, le=65535)
     sweeper_health_port: int = Field(default=0, ge=0, le=65535)
@@ -98,12 +98,12 @@ class Settings(BaseSettings):
     def _origins_are_origins(cls, value: str) -> str:
         for origin in value.replace(",", " ").split():
             if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
-                raise ValueError(f"'{origin}' is no origin: write https://host or https://host:port, or *")
+                raise ValueError(f"'{origin}' is not an origin: use https://host, https://host:port or *")
         return value
 
     @property
     def allowed_origins(self) -> frozenset[str]:
-        """The origins whose pages may ask."""
+        """Origins whose pages may send cross-origin requests."""
         return frozenset(self.cors_origins.replace(",", " ").split())
 
     @model_validator(mode="after")
@@ -114,10 +114,10 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Read the settings: the environment first, then HOME/run/stack.env of a running `backburner up`.
+    """Read the settings from the environment and, with lower priority, HOME/run/stack.env of a running `backburner up`.
 
     Raises:
-        errors.BadSettings: a variable has a value its setting does not take; the text names it.
+        errors.BadSettings: the value of a variable is invalid; the message names the variable.
     """
     home = Path(os.environ.get(PREFIX + "HOME", ".backburner"))  # noqa: TID251
     try:

@@ -49,7 +49,7 @@ def test_a_port_that_is_taken_is_named_and_none_is_served_by_default() -> None:
     well = Health([], True, {})
     with served("127.0.0.1", port, lambda: well, variable="BACKBURNER_WORKER_HEALTH_PORT"):
         with (
-            pytest.raises(errors.BadSettings, match=f"BACKBURNER_WORKER_HEALTH_PORT: cannot listen at port {port}"),
+            pytest.raises(errors.BadSettings, match=f"BACKBURNER_WORKER_HEALTH_PORT: cannot listen on port {port}"),
             served("127.0.0.1", port, lambda: well, variable="BACKBURNER_WORKER_HEALTH_PORT"),
         ):
             pass

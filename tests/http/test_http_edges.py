@@ -126,7 +126,7 @@ def test_a_browser_of_an_origin_that_is_not_named_is_told_nothing(open_to: Clien
 
 @pytest.mark.parametrize("origins", ["ui.example", "https://ui.example/", "https://a.example,ftp://b"])
 def test_what_is_no_origin_is_refused_when_the_settings_are_read(origins: str) -> None:
-    with pytest.raises(ValidationError, match="is no origin"):
+    with pytest.raises(ValidationError, match="is not an origin"):
         Settings(cors_origins=origins)
 
 
