@@ -1,4 +1,4 @@
-"""What backburner.toml says: models and the model servers behind them, projects' limits, tiers' lanes."""
+"""The configuration file, backburner.toml: models and their servers, the limits of projects, and the lanes of tiers."""
 
 import os
 import tomllib
@@ -20,67 +20,67 @@ _ONE_LINE = r"^[^\x00-\x1f\x7f]+\z"
 
 
 class Timeouts(BaseModel):
-    """Clocks of one run, in seconds."""
+    """Timeouts of one run, in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     first_token: float = Field(default=120, gt=0, le=LONGEST_S)  # from sending the request to the first output
-    idle: float = Field(default=60, gt=0, le=LONGEST_S)  # between two outputs
-    run: float = Field(default=3600, gt=0, le=LONGEST_S)  # one run, from claim to end
+    idle: float = Field(default=60, gt=0, le=LONGEST_S)  # between two consecutive outputs
+    run: float = Field(default=3600, gt=0, le=LONGEST_S)  # the whole run, from claim to end
 
 
 class ModelConfig(BaseModel):
-    """One public model name and the servers that answer for it."""
+    """A model: its model servers, limits and capabilities. Clients select it by its public name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: HttpUrl | None = None
-    base_urls: tuple[HttpUrl, ...] = ()  # several that are asked in turn, instead of `base_url`
+    base_urls: tuple[HttpUrl, ...] = ()  # several servers to choose among; excludes `base_url`
     api_key_env: str | None = None
     upstream_model: str | None = None
     api: Literal["chat_completions", "responses"] = "chat_completions"
-    image_urls: Literal["pass", "fetch"] = "pass"  # who opens them: the model server, or the worker
-    # How a server that speaks Chat Completions tells what the model thinks from what it says: in fields of their own,
-    # by <think> tags in the text, or by tags of which the prompt's template has written the first.
+    image_urls: Literal["pass", "fetch"] = "pass"  # downloaded by the model server, or by the worker
+    # How a Chat Completions server marks reasoning: in a separate field, in <think> tags in the text, or in tags whose
+    # opening one is already part of the prompt template, so that the text begins with reasoning.
     reasoning_format: Literal["field", "think_tags", "open_tag"] = "field"
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # of Chat Completions
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Chat Completions only
     concurrency: int | None = Field(
         default=None, ge=1, le=2**31 - 1, strict=True
-    )  # running at once on all its servers together
-    # What the model can do; where nothing is said, nothing is known, and no request is refused for it.
+    )  # responses running at once on all its servers together
+    # Capabilities of the model. If this is not set they are unknown, and no request is rejected because of them.
     supports: frozenset[Capability] = frozenset()
-    context_window: int | None = Field(default=None, ge=1, strict=True)  # tokens of prompt and answer together
+    context_window: int | None = Field(default=None, ge=1, strict=True)  # tokens, prompt and output together
     on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
     timeouts: Timeouts = Timeouts()
 
     @model_validator(mode="after")
     def _somebody_answers(self) -> Self:
         if (self.base_url is None) == (not self.base_urls):
-            raise ValueError("exactly one of base_url and base_urls must be there")
+            raise ValueError("exactly one of base_url and base_urls must be set")
         if len(set(self.base_urls)) < len(self.base_urls):
-            raise ValueError("base_urls names a server twice")
+            raise ValueError("base_urls lists a server twice")
         for url in (self.base_url, *self.base_urls):
             if url is not None and (url.query or url.fragment):
-                raise ValueError("a base URL has a query or a fragment, and a path must be put behind it")
+                raise ValueError("a base URL must not have a query or a fragment, because a path is appended to it")
         return self
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """The base URLs of its servers, at least one, none with a slash at its end."""
+        """The base URLs of the servers: at least one, without trailing slashes."""
         urls = self.base_urls if self.base_url is None else (self.base_url,)
         return tuple(str(url).rstrip("/") for url in urls)
 
     def lacks(self, capability: Capability) -> bool:
-        """Whether the configuration says what the model can do, and this is not among it."""
+        """Whether the configuration lists the capabilities of the model and `capability` is not among them."""
         return "supports" in self.model_fields_set and capability not in self.supports
 
     def api_key(self) -> str | None:
-        """The key for the model server, from the variable the configuration names."""
+        """The API key for the model server, read from the environment variable `api_key_env`; None if there is none."""
         return os.environ.get(self.api_key_env) if self.api_key_env else None  # noqa: TID251
 
 
 class ProjectConfig(BaseModel):
-    """What the configuration says of one project, or of all that it does not name."""
+    """The configuration of one project, or of "*", which is the default for all projects."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,12 +100,12 @@ class _File(BaseModel):
     def _limits_are_of_models(self) -> Self:
         for project, config in self.projects.items():
             for model in config.limits.keys() - self.models.keys() - {ANY}:
-                raise ValueError(f"projects.{project}.limits.{model}: there is no model of that name")
+                raise ValueError(f"projects.{project}.limits.{model}: no model has this name")
         return self
 
 
 class Catalog:
-    """The configured models by public name, what projects may use of them, and the lanes of tiers."""
+    """The configured models by public name, the limits of projects, and the lanes of tiers."""
 
     def __init__(
         self, models: Mapping[str, ModelConfig], limits: ProjectLimits | None = None, lanes: Lanes | None = None
@@ -115,10 +115,10 @@ class Catalog:
         self.lanes = lanes or Lanes({})
 
     def get(self, name: str) -> ModelConfig:
-        """The model called `name`.
+        """Return the model called `name`.
 
         Raises:
-            errors.UnknownModel: none is.
+            errors.UnknownModel: the configuration contains no such model.
         """
         try:
             return self.models[name]
@@ -127,10 +127,13 @@ class Catalog:
 
 
 def load(path: Path | None) -> Catalog:
-    """Read the configuration file at `path`, or `backburner.toml` here; without either there are no models.
+    """Read the configuration file at `path`, or `backburner.toml` in the current folder.
+
+    Returns:
+        The catalog; it is empty if `path` is None and `backburner.toml` does not exist.
 
     Raises:
-        errors.BadSettings: the file cannot be read, or the named place in it is wrong.
+        errors.BadSettings: the file cannot be read or is invalid; the message names the invalid key.
     """
     if path is None and not Path("backburner.toml").exists():
         return Catalog({})

@@ -1,4 +1,4 @@
-"""Lanes: a queue each, so that workers can serve some tiers and not others."""
+"""Lanes: each has its own queue, so that a worker can serve some tiers and not others."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -12,10 +12,10 @@ LaneName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$
 
 
 class Lanes:
-    """Which lane the responses of each tier wait in, and which lanes there are.
+    """The assignment of tiers to lanes.
 
     Args:
-        by_tier: the lanes of some tiers; the others' is `default`.
+        by_tier: the lane of each tier that has one configured; all other tiers use `default`.
     """
 
     def __init__(self, by_tier: Mapping[Tier, str]) -> None:
@@ -23,19 +23,19 @@ class Lanes:
         self.names = tuple(sorted(set(self._by_tier.values())))
 
     def lane_for(self, tier: Tier) -> str:
-        """The lane a new response of a tier waits in."""
+        """Return the lane in which new responses of a tier wait."""
         return self._by_tier[tier]
 
     def chosen(self, text: str) -> tuple[str, ...]:
-        """The lanes named in a text like `default,flex`; all where it names none.
+        """Parse a comma-separated list of lanes such as `default,flex`; an empty list selects all lanes.
 
         Raises:
-            errors.BadSettings: one of them is not there; nothing would ever come from it.
+            errors.BadSettings: a lane is not configured, so it would never receive a response.
         """
         asked = {name.strip() for name in text.split(",")} - {""}
         if unknown := sorted(asked - set(self.names)):
             raise errors.BadSettings(
-                f"There is no lane '{unknown[0]}': a worker can serve {', '.join(self.names)}."
-                " The table [lanes] of backburner.toml gives tiers lanes of their own."
+                f"There is no lane '{unknown[0]}': the configured lanes are {', '.join(self.names)}."
+                " The table [lanes] of backburner.toml assigns tiers to lanes."
             )
         return tuple(sorted(asked)) or self.names

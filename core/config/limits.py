@@ -1,4 +1,4 @@
-"""What projects may use of models: the limits of backburner.toml, and which of them is meant."""
+"""Limits of projects for models, from backburner.toml, and the lookup of the limits that apply."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,13 @@ ANY = "*"
 
 
 class Limits(BaseModel):
-    """What one project may use of one model; None is without limit."""
+    """The limits of one project for one model; None means unlimited."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     requests_per_minute: int | None = Field(default=None, ge=1, le=10**9)
     tokens_per_minute: int | None = Field(default=None, ge=1, le=10**12)
-    running: int | None = Field(default=None, ge=1, le=10**9)  # at once, over all workers
+    running: int | None = Field(default=None, ge=1, le=10**9)  # at once, on all workers together
     queued: int | None = Field(default=None, ge=1, le=10**9)  # waiting for a worker
 
 
@@ -22,24 +22,25 @@ UNLIMITED = Limits()
 
 
 class ProjectLimits:
-    """The limits of all projects, by their names.
+    """The limits of all projects.
 
     Args:
-        tables: by project, or "*", then by model, or "*".
+        tables: limits by project name or "*", then by model name or "*".
     """
 
     def __init__(self, tables: Mapping[str, Mapping[str, Limits]]) -> None:
         self.tables = tables
 
     def limited(self, project: str) -> bool:
-        """Whether a project has a limit for any model."""
+        """Whether a project has limits for any model."""
         return any(self.tables.get(name) for name in (project, ANY))
 
     def limits_for(self, project: str, model: str) -> Limits:
-        """The limits of a project for a model: those of the one table that says it most precisely, whole.
+        """Return the limits of a project for a model: the single most specific table that matches.
 
-        A project's own tables go before those of "*", a model's before "*". Nothing is inherited from a table that is
-        passed over, so a table lifts every limit that it does not set. Each model counts by itself, in "*" too.
+        The tables of the project take precedence over those of "*", and a model's table over "*". Tables are not
+        merged: a limit that the matching table does not set is unlimited. Usage is counted separately for each model,
+        even if the matching table is that of "*".
         """
         for name in (project, ANY):
             table = self.tables.get(name, {})

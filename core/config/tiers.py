@@ -1,11 +1,11 @@
-"""Service tiers, and their weights in dispatch."""
+"""Service tiers and their weights in dispatch."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Tier(StrEnum):
-    """The tier a response runs in; `service_tier` of every response object."""
+    """The tier in which a response runs; the `service_tier` of the response object."""
 
     NO_LIMIT = "no-limit"
     DEFAULT = "default"
@@ -15,6 +15,6 @@ class Tier(StrEnum):
 
 WEIGHTS: Mapping[Tier, int] = {Tier.NO_LIMIT: 8, Tier.DEFAULT: 4, Tier.OVER_LIMIT: 1, Tier.FLEX: 1}
 
-LANE = "default"  # of every tier to which backburner.toml gives no other
-# The part of a lane's slots that `over-limit` leaves free, for those who are inside their limits.
+LANE = "default"  # the lane of every tier that backburner.toml does not assign to another
+# The fraction of a lane's slots that `over-limit` responses leave free for responses within their limits.
 RESERVE = 0.2

@@ -230,7 +230,7 @@ def test_a_worker_for_a_lane_that_is_not_there_does_not_start(settings: Settings
 
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: There is no lane 'sow': a worker can serve default, fast, slow.")
+    assert last.startswith("Error: There is no lane 'sow': the configured lanes are default, fast, slow.")
 
 
 @pytest.mark.parametrize("lanes", ['best = "default"', 'flex = "Not A Name"', 'flex = ""', "flex = 7"])
