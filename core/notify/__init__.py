@@ -1,1 +1,1 @@
-"""Notifications between processes over Redis pub/sub; a lost one costs latency only."""
+"""Notifications between processes over Redis pub/sub; losing a notification costs only latency."""

@@ -1,17 +1,17 @@
-"""A batch of consecutive events of one response."""
+"""The type of a batch of consecutive events of one response."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive events of one response, frozen: resent, if at all, exactly as they are.
+    """Consecutive events of one response; immutable, so that a retry writes exactly the same events.
 
     Args:
-        attempt: the writer's fence.
-        first_seq: the sequence number of the first line.
-        lines: the events, each as JSON text without a line break.
-        tokens: of output in them, as far as the writer can tell.
+        attempt: the attempt number of the writer, which is its fence.
+        first_seq: the sequence number of the first event.
+        lines: the events, each as JSON text without line breaks.
+        tokens: output tokens in these events, as far as the writer can count them.
     """
 
     response_id: str

@@ -1,4 +1,4 @@
-"""Live notices between processes over Redis pub/sub; losing one costs latency only."""
+"""Publisher of notifications between processes over Redis pub/sub; losing a notification costs only latency."""
 
 import logging
 from collections.abc import Sequence
@@ -11,38 +11,41 @@ from core.notify.batch import Batch
 
 log = logging.getLogger(__name__)
 
-# A Redis that has not answered by then is away.
+# If Redis has not answered within this time, it is considered unavailable.
 ANSWER_S = 0.5
-# What is larger is only announced: who reads it takes it from Postgres, and Redis need not hold it for slow hubs.
+# Larger batches are announced without their events. Subscribers read those from Postgres, and Redis does not have to
+# buffer them for slow subscribers.
 SENT_BYTES = 256 * 1024
 
 
-# Where every process hears of every response that ended.
+# Channel on which every process receives the ID of every response that has ended.
 ENDED_CHANNEL = "backburner:ended"
 _EVENTS = "backburner:events:"
 
 
 def stop_channel(worker_id: str) -> str:
-    """Where a worker hears which of its responses ended without it."""
+    """Return the channel on which a worker receives the IDs of its responses that another process has ended."""
     return f"backburner:stop:{worker_id}"
 
 
 def events_channel(response_id: str) -> str:
-    """Where those who follow a response hear what was committed of its log."""
+    """Return the channel on which subscribers of a response receive its committed events."""
     return _EVENTS + response_id
 
 
 def follow_channel(listener_id: str) -> str:
-    """Where a hub tells its own listener that somebody follows another response."""
+    """Return the channel on which a broadcaster tells its own listener that its subscriptions have changed."""
     return f"backburner:follow:{listener_id}"
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What was committed of a log: its numbers, and the events unless they were too large to send.
+    """A range of committed events of one response.
 
     Args:
-        data: the events, each as JSON on a line of its own.
+        first_seq: the sequence number of the first event.
+        n: the number of events.
+        data: the events as JSON Lines; None if they exceed `SENT_BYTES`.
     """
 
     response_id: str
@@ -52,7 +55,7 @@ class Notice:
 
 
 def notice(message: bytes) -> Notice:
-    """A notice as it came from a response's channel."""
+    """Parse a message received on a response's events channel."""
     head, _, data = message.partition(b"\n")
     response_id, first_seq, n = head.decode().split(" ")
     return Notice(response_id, int(first_seq), int(n), data or None)
@@ -69,7 +72,7 @@ def _message(batch: Batch) -> bytes:
 
 
 class Bus:
-    """Publishes notices; a Redis that is away is tried again after a second."""
+    """Publishes notifications. After a failure of Redis, one caller per second probes it; the others drop theirs."""
 
     def __init__(self, redis_url: str) -> None:
         self.redis_url = redis_url
@@ -79,21 +82,21 @@ class Bus:
         self._patience = Breaker()
 
     def stop(self, worker_id: str, response_id: str) -> None:
-        """Tell a worker that a response it runs has ended."""
-        # The worker learns it from a refused flush or at its next renewal, too.
+        """Tell a worker that another process has ended a response that it runs."""
+        # If this message is lost, the worker's next flush or lease renewal is rejected.
         self._publish([(stop_channel(worker_id), response_id.encode())])
 
     def ended(self, last: Sequence[Batch]) -> None:
-        """Tell whoever waits for responses that they have ended, and whoever follows them with which events."""
+        """Publish that responses have ended: their final events to their subscribers, their IDs to all processes."""
         ids = [(ENDED_CHANNEL, batch.response_id.encode()) for batch in last]
         self._publish([*_messages(last), *ids])
 
     def committed(self, batches: Sequence[Batch]) -> None:
-        """Tell whoever follows these responses what was committed of their logs, in one round trip."""
+        """Publish committed events to the subscribers of their responses, in one round trip."""
         self._publish(_messages(batches))
 
     def followed(self, listener_id: str) -> None:
-        """Wake a hub's listener."""
+        """Wake the listener of a broadcaster so that it updates its subscriptions."""
         self._publish([(follow_channel(listener_id), b"")])
 
     def _publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
@@ -110,10 +113,10 @@ class Bus:
             log.warning("cannot publish", extra={"cause": repr(error)})
 
     def ping(self) -> None:
-        """Return if Redis answers.
+        """Check that Redis answers.
 
         Raises:
-            redis.RedisError: it does not.
+            redis.RedisError: Redis is unavailable.
         """
         self._redis.ping()
 
