@@ -1,1 +1,1 @@
-"""Circuits: models whose servers are unavailable, for which nothing is dispatched."""
+"""Circuit breakers of models: while all servers of a model are unavailable, nothing is dispatched for it."""

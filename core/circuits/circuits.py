@@ -1,4 +1,4 @@
-"""Circuits: a model whose servers are away is rung for no more, but for one response at a time that tries them."""
+"""Circuit breakers of models: open while all servers of a model are down, then probed by one response at a time."""
 
 import logging
 import random
@@ -15,20 +15,20 @@ _FIRST_S = 1.0
 
 
 class Circuits:
-    """The circuits of all models, in Postgres for all workers together.
+    """The circuits of all models, stored in Postgres and shared by all workers.
 
-    A circuit is closed (no row), open until its time comes, and then half-open: dispatch rings for one response, the
-    probe. Its first output closes the circuit, its failure opens it again for twice as long. A probe that ends
-    without either, or is lost with its worker, makes room for the next one: it counts only while its row says that
-    it runs.
+    A circuit is closed (no row), open until `open_until`, and then half-open: dispatch enqueues a single response, the
+    probe. The first output of the probe closes the circuit; its failure reopens the circuit for twice as long. If the
+    probe ends without either, or is lost with its worker, dispatch chooses another one: a probe counts only while its
+    row says that it is dispatched or running.
     """
 
     def __init__(self, database: Database, *, longest_s: float, turn_s: float) -> None:
-        """Keep circuits in `database`.
+        """Store circuits in `database`.
 
         Args:
-            longest_s: how long a circuit is open at most, but for what a model server asks for.
-            turn_s: how long a probe that failed lets others try first.
+            longest_s: maximum seconds for which a circuit is open, unless a model server asks for more.
+            turn_s: seconds after the circuit's `open_until` during which a failed probe lets other responses probe.
         """
         self._database = database
         self._longest_s = longest_s
@@ -44,10 +44,14 @@ class Circuits:
         error_code: str | None,
         asked_s: float,
     ) -> Circuit | None:
-        """Open a circuit in the caller's transaction; None where it is open already, and it is not the probe who asks.
+        """Open a circuit in the caller's transaction.
 
         Args:
-            asked_s: for how long the model server asked to be left alone.
+            response_id: the response that found the servers unavailable.
+            asked_s: seconds that the model server asked to wait; the circuit is open for at least that long.
+
+        Returns:
+            The circuit; None if it was already open and the response is not its probe, so that nothing was written.
         """
         opened = circuits_sql.open(
             connection,
@@ -74,16 +78,16 @@ class Circuits:
         return opened
 
     def turn_s(self, opened: Circuit | None, *, is_probe: bool) -> float:
-        """For how long a response that waits behind a circuit must not be its probe."""
+        """Return the seconds for which a response that waits for a circuit must not be its probe."""
         return opened.left_s + self._turn_s if opened is not None and is_probe else 0.0
 
     def probe_failed(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
-        """Open a circuit again whose probe found the servers answering, but not well."""
+        """Reopen a circuit whose probe reached a server but failed."""
         with self._database.transaction() as connection:
             self.open(connection, model, response_id, cause=cause, error_code=error_code, asked_s=0)
 
     def close(self, model: str) -> bool:
-        """Close a model's circuit, since its servers answer; whether it was open."""
+        """Close the circuit of a model whose servers answer; return whether it was open."""
         with self._database.connection() as connection:
             closed = circuits_sql.close(connection, model)
         if closed:

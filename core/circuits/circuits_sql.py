@@ -1,4 +1,4 @@
-"""Rows of circuits: models whose servers were found away. Dispatch reads them in core/dispatch/dispatch_sql.py."""
+"""SQL of circuits: one row per model whose circuit is open. Dispatch reads them in core/dispatch/dispatch_sql.py."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Circuit:
-    """A model for which nothing is dispatched, or one response at a time.
+    """An open or half-open circuit: nothing is dispatched for the model, or one response at a time.
 
     Args:
-        failures: how often it was opened in a row.
-        left_s: until one response may try its servers; negative from then on.
-        cause: the model server's last error.
+        failures: how many times in a row the circuit was opened.
+        left_s: seconds until a probe may be dispatched; negative once that time has passed.
+        cause: the last error of the model server.
     """
 
     model: str
@@ -23,7 +23,8 @@ class Circuit:
     cause: str
 
 
-# Of those who find the servers away at once, the first opens the circuit; from then on only its probe may.
+# If several responses find the servers unavailable, the first one opens the circuit; after that only its probe may
+# reopen it.
 _OPEN = """
 insert into circuits as c (model, open_until, cause, error_code)
 values (%(model)s, now() + greatest(%(asked_s)s, least(%(longest_s)s, %(first_s)s) * %(jitter)s) * interval '1 s',
@@ -37,7 +38,7 @@ returning model, failures, extract(epoch from open_until - now())::double precis
 """
 
 
-def open(  # noqa: A001  # as one says of a circuit
+def open(  # noqa: A001  # the standard term for a circuit
     connection: Connection,
     model: str,
     response_id: str,
@@ -49,14 +50,17 @@ def open(  # noqa: A001  # as one says of a circuit
     asked_s: float,
     jitter: float,
 ) -> Circuit | None:
-    """Open a model's circuit for a response that found its servers away; None where it is open already.
+    """Open the circuit of a model whose servers a response found unavailable.
 
     Args:
-        response_id: if it is the circuit's probe, the circuit is opened again, for twice as long.
-        first_s: how long for the first time.
-        longest_s: how long at most, but for what the servers asked for.
-        asked_s: how long at least.
-        jitter: by what part of itself, at most 1, the time is taken.
+        response_id: if this response is the circuit's probe, the circuit is reopened for twice as long.
+        first_s: seconds for which a circuit is opened the first time.
+        longest_s: upper bound of the doubled time, in seconds; `asked_s` may exceed it.
+        asked_s: lower bound, in seconds, as requested by the model server.
+        jitter: factor, greater than 0 and at most 1, by which the computed time is multiplied.
+
+    Returns:
+        The circuit; None if it was already open and the response is not its probe, so that nothing was written.
     """
     with connection.cursor(row_factory=class_row(Circuit)) as cursor:
         cursor.execute(
@@ -64,7 +68,7 @@ def open(  # noqa: A001  # as one says of a circuit
             {
                 "model": model,
                 "response_id": response_id,
-                "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
+                "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres rejects NUL in text
                 "error_code": error_code,
                 "first_s": first_s,
                 "longest_s": longest_s,
@@ -76,12 +80,15 @@ def open(  # noqa: A001  # as one says of a circuit
 
 
 def close(connection: Connection, model: str) -> bool:
-    """Close a model's circuit; whether there was one."""
+    """Close the circuit of a model; return whether it was open."""
     return connection.execute("delete from circuits where model = %s", (model,)).rowcount > 0
 
 
 def delete_old(connection: Connection, after_s: float) -> None:
-    """Delete circuits that could have been tried for so long and were not: nothing waits, or the model is gone."""
+    """Delete circuits that could have been probed for `after_s` seconds and were not.
+
+    No response waits for such a model, or the model is no longer configured.
+    """
     connection.execute(
         "delete from circuits c where open_until < now() - %s * interval '1 s' and not exists"
         " (select from responses r where r.id = c.probe and r.status = 'in_progress')",
@@ -90,7 +97,7 @@ def delete_old(connection: Connection, after_s: float) -> None:
 
 
 def all_open(connection: Connection) -> list[Circuit]:
-    """Every circuit that is not closed."""
+    """Return all circuits that are not closed."""
     with connection.cursor(row_factory=class_row(Circuit)) as cursor:
         cursor.execute(
             "select model, failures, extract(epoch from open_until - now())::double precision as left_s, cause"
