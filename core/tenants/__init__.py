@@ -1,1 +1,1 @@
-"""Projects, API keys, rights, the audit log, and the keys that seal data for a project."""
+"""Projects, API keys, rights, the audit log, and encryption of data that is bound to a project."""

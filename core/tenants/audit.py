@@ -1,4 +1,4 @@
-"""The audit log: who did what to which project, key, prompt or response, and when."""
+"""Audit log: which actor changed which project, key, prompt or response, and when."""
 
 import os
 import pwd
@@ -11,31 +11,32 @@ __all__ = ["Act", "Actor", "Audit", "Entry", "key", "operator"]
 
 
 def operator() -> Actor:
-    """Whoever runs this process, by the name the machine knows."""
+    """Return the operator that runs this process, with the name of the OS user."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # as in a container that runs with a number
+    except KeyError:  # the UID has no passwd entry, as in some containers
         user = str(os.getuid())
     return Actor("operator", os_user=user)
 
 
 def key(key_id: str, request_id: str | None) -> Actor:
-    """A key, in a request."""
+    """Return an API key in the context of a request as an actor."""
     return Actor(key_id, request_id=request_id)
 
 
 class Audit:
-    """Reads the log; whoever acts writes it, in the transaction of the act."""
+    """Reads the audit log. Each action writes its own entry, in its own transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def newest(self, *, project: str | None = None, since_s: float | None = None, limit: int) -> list[Entry]:
-        """The newest entries, in the order of their time.
+        """Return the newest entries, in ascending order of time.
 
         Args:
-            project: of the project with this name only.
-            since_s: not older than so many seconds.
+            project: only entries of the project with this name.
+            since_s: maximum age of the entries in seconds.
+            limit: maximum number of entries.
         """
         with self._database.connection() as connection:
             return audit_sql.listed(connection, project=project, since_s=since_s, limit=limit)

@@ -1,4 +1,4 @@
-"""Rows of the audit log."""
+"""SQL of the audit log."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,12 +12,12 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Actor:
-    """Who does something: a key in a request, or an operator at a machine.
+    """The author of an action: an API key in a request, or an operator on a machine.
 
     Args:
-        name: the key's ID, or `operator`.
-        os_user: the operator's, as the machine knows it.
-        request_id: of the key's request.
+        name: the ID of the key, or `operator`.
+        os_user: the OS user of the operator; None for a key.
+        request_id: the ID of the request in which the key was used; None for an operator.
     """
 
     name: str
@@ -27,11 +27,13 @@ class Actor:
 
 @dataclass(frozen=True)
 class Act:
-    """Something that was done; neither secrets nor contents belong into it.
+    """An action to record. It must contain neither secrets nor contents of requests or responses.
 
     Args:
-        action: such as `key.revoked`.
-        object_id: what it was done to.
+        by: the author of the action.
+        action: the name of the action, such as `key.revoked`.
+        object_id: the ID of the object that the action changed.
+        details: further facts, stored as JSON.
     """
 
     by: Actor
@@ -41,7 +43,7 @@ class Act:
 
 
 def insert(connection: Connection, act: Act, project_id: str | None) -> None:
-    """Write down an act, in the transaction that does it."""
+    """Record an action, in the same transaction as the action itself."""
     connection.execute(
         "insert into audit_log (actor, os_user, action, object_id, project_id, request_id, details)"
         " values (%s, %s, %s, %s, %s, %s, %s)",
@@ -59,7 +61,7 @@ def insert(connection: Connection, act: Act, project_id: str | None) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the audit log."""
+    """An entry of the audit log."""
 
     id: int
     at: datetime
@@ -73,7 +75,7 @@ class Entry:
 
 
 def listed(connection: Connection, *, project: str | None, since_s: float | None, limit: int) -> list[Entry]:
-    """The newest entries, oldest of them first."""
+    """Return the `limit` newest entries that match, oldest first."""
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         cursor.execute(
             "select a.id, a.at, a.actor, a.os_user, a.action, a.object_id, p.name as project, a.request_id, a.details"

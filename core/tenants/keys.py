@@ -1,4 +1,4 @@
-"""API keys: made, known, replaced, revoked. Only their hashes are stored."""
+"""API keys: creation, authentication, rotation and revocation. Only hashes of the keys are stored."""
 
 import hashlib
 import hmac
@@ -28,14 +28,17 @@ _NOWHERE: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class _Known:
-    """A key, by what may be said to choose among its projects: their IDs and names."""
+    """An authenticated key: the caller for its own project, and a caller for each of its projects by ID and by name."""
 
     own: Caller
     by_name: Mapping[str, Caller]
 
 
 class Keys:
-    """Tells who a key speaks for. A revoked key is refused everywhere within `cache_s` seconds."""
+    """Authenticates, creates, rotates and revokes API keys.
+
+    Keys are cached for `cache_s` seconds, so every process rejects a revoked key within that time.
+    """
 
     def __init__(self, database: Database, *, cache_s: float) -> None:
         self._database = database
@@ -43,17 +46,19 @@ class Keys:
         self._lock = threading.Lock()
 
     def caller(self, secret: str, asked: Mapping[str, str] = _NOWHERE) -> Caller:
-        """Who `secret` speaks for.
+        """Authenticate a key and return the caller, with the project in which it acts.
 
         Args:
-            asked: the project it is to speak for, by ID or name, under the parameter that says so; where there is
-                none, its own.
+            secret: the API key.
+            asked: the requested project by ID or name, under the name of each request parameter that selects it; if
+                empty, the key's own project is used.
 
         Raises:
-            errors.InvalidKey: it is unknown or revoked.
-            errors.NotFound: it may not use the project, or there is none such: the two look the same.
+            errors.InvalidKey: the key is unknown or revoked.
+            errors.NotFound: the project does not exist, or the key has no access to it; the two cannot be
+                distinguished.
             errors.InvalidRequest: two parameters name different projects.
-            errors.StoreUnavailable: Postgres could not be asked.
+            errors.StoreUnavailable: Postgres is unavailable.
         """
         hashed = _hash(secret)
         with self._lock:
@@ -63,7 +68,7 @@ class Keys:
         if not asked:
             return known.own
         if any(project not in known.by_name for project in asked.values()):
-            known = self._find(hashed)  # it may have been given the project this moment
+            known = self._find(hashed)  # access to the project may have been granted after the key was cached
         return _chosen(known, asked)
 
     def _find(self, hashed: bytes) -> _Known:
@@ -72,7 +77,7 @@ class Keys:
                 return keys_sql.find_holder(connection, hashed)
 
         holder = self._database.again(find)
-        # The look-up is by hash, so its time tells nothing of a key; and what is not this very hash is no match.
+        # The lookup is by hash, so its duration reveals nothing about a key. Only an exactly equal hash is a match.
         if holder is None or not hmac.compare_digest(holder.hash, hashed):
             raise errors.InvalidKey("Incorrect API key provided.")
         known = _known(holder)
@@ -89,16 +94,21 @@ class Keys:
         name: str | None = None,
         by: Actor | None = None,
     ) -> str:
-        """Make a key for a project, which is created if need be; the key, which is not kept anywhere.
+        """Create a key for a project, and the project itself if it does not exist.
 
         Args:
-            given: its rights; none, or `no-limit` alone, means the usual ones, too.
-            also: names of further projects that it may use.
-            by: who makes it; an operator where nobody is said.
+            given: the rights of the key; if empty, or `no-limit` alone, the default rights are added.
+            project: the name of the key's own project.
+            also: names of further projects to which the key has access.
+            name: the name of the key in lists.
+            by: the author of the change; the operator if None.
+
+        Returns:
+            The key. It is not stored and cannot be shown again.
 
         Raises:
-            errors.NotFound: there is no such further project. Nothing is written.
-            errors.InvalidRequest: the project has no name that can be one. Nothing is written.
+            errors.NotFound: a further project does not exist. Nothing is written.
+            errors.InvalidRequest: the name of the project or of the key is invalid. Nothing is written.
         """
         secret = new_secret()
         with self._database.transaction() as connection:
@@ -111,7 +121,7 @@ class Keys:
         return secret
 
     def register(self, secret: str, given: Collection[str] = (), project: str = DEFAULT_PROJECT) -> None:
-        """Make `secret` a key of a project; if it is one already, it gets these rights. A revoked one stays so."""
+        """Store `secret` as a key of a project. If it exists, set its rights; a revoked key remains revoked."""
         by = audit.operator()
         wanted = rights.complete(given)
         with self._database.transaction() as connection:
@@ -123,16 +133,16 @@ class Keys:
                 log.insert(connection, Act(by, "key.changed", found.id, {"rights": sorted(wanted)}), found.project_id)
 
     def project(self, name: str) -> str:
-        """The ID of the project called `name`.
+        """Return the ID of the project called `name`.
 
         Raises:
-            errors.NotFound: there is none; a project is made with its first key.
+            errors.NotFound: there is no such project; a project is created together with its first key.
         """
         with self._database.connection() as connection:
             return _project(connection, name).id
 
     def listed(self, project: str | None = None) -> list[Listed]:
-        """All keys, or those of the project with this name, without the keys themselves.
+        """Return all keys, or those of the project with this name, without their secrets.
 
         Raises:
             errors.NotFound: there is no such project.
@@ -141,13 +151,16 @@ class Keys:
             return keys_sql.listed(connection, None if project is None else _project(connection, project).id)
 
     def rotate(self, key_id: str, *, by: Actor | None = None) -> str:
-        """Replace a key by a new one with the same ID, projects and rights; the new one, which is not kept anywhere.
+        """Replace the secret of a key; its ID, projects and rights stay the same.
 
-        The old one is refused everywhere within the time that keys are cached.
+        Every process rejects the old secret once its cached keys have expired.
+
+        Returns:
+            The new key. It is not stored and cannot be shown again.
 
         Raises:
             errors.NotFound: there is no such key.
-            errors.InvalidRequest: it is revoked.
+            errors.InvalidRequest: the key is revoked.
         """
         secret = new_secret()
         with self._database.transaction() as connection:
@@ -156,12 +169,12 @@ class Keys:
             if found is None:
                 raise errors.NotFound(f"There is no key '{key_id}'.")
             if found.revoked_at is not None:
-                raise errors.InvalidRequest(f"The key '{key_id}' is revoked: make a new one.")
+                raise errors.InvalidRequest(f"The key '{key_id}' is revoked: create a new one.")
             replace(connection, found, secret, by=by or audit.operator())
         return secret
 
     def revoke(self, key_id: str, *, by: Actor | None = None) -> None:
-        """Make a key useless, for good; one that is revoked already stays as it is.
+        """Revoke a key permanently; do nothing if it is already revoked.
 
         Raises:
             errors.NotFound: there is no such key.
@@ -176,7 +189,7 @@ class Keys:
 
 
 def new_secret() -> str:
-    """A key that nobody has."""
+    """Generate a new API key."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -190,13 +203,20 @@ def make(
     name: str | None = None,
     also: Collection[str] = (),
 ) -> str:
-    """Write a key and who made it; its ID.
+    """Store a key and its audit log entry, in the caller's transaction.
+
+    Args:
+        given: the complete rights of the key.
+        also: IDs of further projects to which the key has access.
+
+    Returns:
+        The ID of the key.
 
     Raises:
-        errors.InvalidRequest: it cannot be called so.
+        errors.InvalidRequest: the name is invalid.
     """
     if name is not None and not (0 < len(name) <= NAME_LIMIT and name.isprintable()):
-        raise errors.InvalidRequest(f"The name of a key has 1 to {NAME_LIMIT} printable characters.", param="name")
+        raise errors.InvalidRequest(f"A key name must have 1 to {NAME_LIMIT} printable characters.", param="name")
     key_id = ids.new("key")
     keys_sql.insert(
         connection, key_id, project_id, hashed=_hash(secret), hint=secret[-_HINT:], rights=given, name=name, also=also
@@ -207,9 +227,10 @@ def make(
 
 
 def replace(connection: Connection, found: Listed, secret: str, *, by: Actor) -> None:
-    """Give a locked key another secret, and let the old one never be a key again."""
+    """Replace the secret of a key whose row is locked, and make the old secret permanently invalid."""
     hashed = keys_sql.rotate(connection, found.id, hashed=_hash(secret), hint=secret[-_HINT:])
-    # What is registered by its secret, as `backburner up` does, would else come back to life.
+    # Keep the old hash as a revoked key: `register`, which `backburner up` calls with a secret, would otherwise create
+    # a valid key from the old secret again.
     old = ids.new("key")
     keys_sql.insert(
         connection,
@@ -225,35 +246,35 @@ def replace(connection: Connection, found: Listed, secret: str, *, by: Actor) ->
 
 
 def withdraw(connection: Connection, found: Listed, *, by: Actor) -> None:
-    """Revoke a locked key."""
+    """Revoke a key whose row is locked."""
     keys_sql.revoke(connection, found.id)
     log.insert(connection, Act(by, "key.revoked", found.id), found.project_id)
 
 
 def check_name(name: str) -> None:
-    """Return if a project may be called so.
+    """Check that `name` is a valid project name.
 
     Raises:
-        errors.InvalidRequest: it is empty, too long, not printable, or looks like an ID.
+        errors.InvalidRequest: the name is empty, too long or not printable, or looks like an ID.
     """
     if not 0 < len(name.strip()) <= len(name) <= NAME_LIMIT or not name.isprintable() or name.startswith("proj_"):
         raise errors.InvalidRequest(
-            f"The name of a project has 1 to {NAME_LIMIT} printable characters and does not begin with 'proj_'.",
+            f"A project name must have 1 to {NAME_LIMIT} printable characters and must not begin with 'proj_'.",
             param="name",
         )
 
 
 def add_project(connection: Connection, name: str, *, by: Actor) -> str:
-    """Write a project and who made it; its ID.
+    """Store a project and its audit log entry, in the caller's transaction; return the ID of the project.
 
     Raises:
-        errors.InvalidRequest: it cannot be called so, or there is one of that name.
+        errors.InvalidRequest: the name is invalid, or another project has it.
     """
     check_name(name)
     project_id = ids.new("proj")
     if not projects_sql.insert(connection, project_id, name):
         raise errors.InvalidRequest(
-            f"There is a project named '{name}' already.", param="name", code="project_name_taken"
+            f"A project named '{name}' already exists.", param="name", code="project_name_taken"
         )
     log.insert(connection, Act(by, "project.created", project_id), project_id)
     return project_id
@@ -268,7 +289,7 @@ def _ensure_project(connection: Connection, name: str, by: Actor) -> str:
     if projects_sql.insert(connection, project_id, name):
         log.insert(connection, Act(by, "project.created", project_id), project_id)
         return project_id
-    return _project(connection, name).id  # somebody else made it meanwhile
+    return _project(connection, name).id  # created concurrently by another transaction
 
 
 def _project(connection: Connection, name: str) -> projects_sql.Project:
@@ -284,7 +305,7 @@ def _known(holder: keys_sql.Holder) -> _Known:
         Caller(holder.key_id, project_id, name, frozenset(holder.rights), tuple(holder.project_ids))
         for project_id, name in pairs
     ]
-    # No name looks like an ID.
+    # Names and IDs cannot collide: `check_name` rejects names that look like IDs.
     named = {caller.project: caller for caller in callers} | {caller.project_id: caller for caller in callers}
     return _Known(callers[0], named)
 

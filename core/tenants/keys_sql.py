@@ -1,4 +1,4 @@
-"""Rows of API keys, and of the projects they may use."""
+"""SQL of API keys and of their access to projects."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a key speaks for, and what it may do."""
+    """An authenticated key, the project in which it acts, and its rights."""
 
     key_id: str
     project_id: str
-    project: str  # its name
+    project: str  # the name of the project
     rights: Collection[str]
-    projects: tuple[str, ...]  # the IDs of all that the key may use, its own first
+    projects: tuple[str, ...]  # IDs of all projects the key has access to, its own first
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A key as it is stored, with the projects it may use, its own first."""
+    """A key as stored, with the projects it has access to, its own first."""
 
     key_id: str
     hash: bytes
@@ -33,7 +33,7 @@ class Holder:
 
 
 def find_holder(connection: Connection, hashed: bytes) -> Holder | None:
-    """The key with this hash; None if it is unknown or revoked."""
+    """Return the key with this hash; None if it is unknown or revoked."""
     with connection.cursor(row_factory=class_row(Holder)) as cursor:
         cursor.execute(
             "select k.id as key_id, k.hash, k.rights,"
@@ -58,10 +58,12 @@ def insert(
     name: str | None = None,
     also: Iterable[str] = (),
 ) -> None:
-    """Write a key.
+    """Insert a key.
 
     Args:
-        also: IDs of the further projects it may use.
+        hashed: SHA-256 hash of the key.
+        hint: the last characters of the key, for lists.
+        also: IDs of further projects to which the key has access.
     """
     connection.execute(
         "insert into api_keys (id, project_id, hash, hint, rights, name) values (%s, %s, %s, %s, %s, %s)",
@@ -72,7 +74,7 @@ def insert(
 
 
 def allow(connection: Connection, key_id: str, project_id: str) -> None:
-    """Let a key use a further project."""
+    """Grant a key access to a further project."""
     connection.execute(
         "insert into api_key_projects (key_id, project_id) values (%s, %s) on conflict do nothing",
         (key_id, project_id),
@@ -81,7 +83,7 @@ def allow(connection: Connection, key_id: str, project_id: str) -> None:
 
 @dataclass(frozen=True)
 class Listed:
-    """A key as operators and admins see it; the key itself is known only to its holder."""
+    """A key as shown to operators and admins, without the secret, which is not stored."""
 
     id: str
     project_id: str
@@ -89,7 +91,7 @@ class Listed:
     name: str | None
     hint: str
     rights: list[str]
-    also: list[str]  # names of the further projects it may use
+    also: list[str]  # names of further projects to which the key has access
     also_ids: list[str]
     created_at: datetime
     rotated_at: datetime | None
@@ -106,7 +108,7 @@ from api_keys k join projects p on p.id = k.project_id
 
 
 def listed(connection: Connection, project_id: str | None = None) -> list[Listed]:
-    """All keys, or those whose own project it is, oldest first."""
+    """Return all keys, or those whose own project has this ID, oldest first."""
     with connection.cursor(row_factory=class_row(Listed)) as cursor:
         cursor.execute(
             _LISTED + "where %(id)s::text is null or k.project_id = %(id)s order by k.created_at, k.id",
@@ -116,19 +118,19 @@ def listed(connection: Connection, project_id: str | None = None) -> list[Listed
 
 
 def find(connection: Connection, key_id: str) -> Listed | None:
-    """A key, revoked or not, or None."""
+    """Return the key with this ID, revoked or not; None if there is none."""
     with connection.cursor(row_factory=class_row(Listed)) as cursor:
         return cursor.execute(_LISTED + "where k.id = %s", (key_id,)).fetchone()
 
 
 def find_by_hash(connection: Connection, hashed: bytes) -> Listed | None:
-    """The key with this hash, revoked or not, or None."""
+    """Return the key with this hash, revoked or not; None if there is none."""
     with connection.cursor(row_factory=class_row(Listed)) as cursor:
         return cursor.execute(_LISTED + "where k.hash = %s", (hashed,)).fetchone()
 
 
 def lock(connection: Connection, key_id: str) -> None:
-    """Let nobody change a key until the transaction ends."""
+    """Lock a key against changes until the end of the transaction."""
     connection.execute("select 1 from api_keys where id = %s for no key update", (key_id,))
 
 
@@ -137,7 +139,7 @@ def set_rights(connection: Connection, key_id: str, rights: Iterable[str]) -> No
 
 
 def rotate(connection: Connection, key_id: str, *, hashed: bytes, hint: str) -> bytes:
-    """Replace a key's hash; the old one."""
+    """Replace the hash of a key and return the old hash."""
     row = connection.execute("select hash from api_keys where id = %s", (key_id,)).fetchone()
     assert row is not None
     connection.execute(
@@ -147,5 +149,5 @@ def rotate(connection: Connection, key_id: str, *, hashed: bytes, hint: str) -> 
 
 
 def revoke(connection: Connection, key_id: str) -> None:
-    """Make a key useless, for good."""
+    """Revoke a key permanently."""
     connection.execute("update api_keys set revoked_at = now() where id = %s", (key_id,))

@@ -1,4 +1,4 @@
-"""Projects and keys as requests make them."""
+"""Request bodies that create projects and API keys."""
 
 from typing import Annotated, Literal
 
@@ -8,13 +8,13 @@ from core.wire.base import NO_NUL, Closed
 
 
 class CreateProject(Closed):
-    """A project; its name is for good."""
+    """A project to create; its name cannot be changed later."""
 
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
 
 
 class CreateKey(Closed):
-    """A key of a project; without `rights` it may read, write and cancel."""
+    """An API key to create; without `rights` it may read, write and cancel."""
 
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)] | None = None
     rights: (

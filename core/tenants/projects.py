@@ -1,4 +1,4 @@
-"""Projects and their keys, as operators see them and as keys with the right `admin` may manage them over HTTP."""
+"""Management of projects and their keys, by operators and over HTTP by keys with the right `admin`."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,34 +19,34 @@ __all__ = ["Project", "Projects"]
 
 
 class Projects:
-    """Projects, and the keys whose own they are. Documents are JSON text.
+    """Manages projects and the keys that belong to them. Documents are JSON text.
 
-    A caller sees the projects its key may use, and no other; nothing lets it do more than it may itself, but to read,
-    write and cancel in them.
+    A caller sees only the projects to which its key has access. It cannot grant rights that its own key lacks, except
+    read, write, cancel and admin in those projects.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, name: str) -> str:
-        """Make a project, as an operator; its ID.
+        """Create a project as the operator and return its ID.
 
         Raises:
-            errors.InvalidRequest: it cannot be called so, or there is one of that name.
+            errors.InvalidRequest: the name is invalid, or another project has it. Nothing is written.
         """
         with self._database.transaction() as connection:
             return keys.add_project(connection, name, by=audit.operator())
 
     def all(self) -> list[Project]:
-        """Every project, oldest first."""
+        """Return all projects, oldest first."""
         with self._database.connection() as connection:
             return store.listed(connection)
 
     def find(self, name_or_id: str) -> Project:
-        """A project by its name or its ID.
+        """Return a project by its name or its ID.
 
         Raises:
-            errors.NotFound: there is none.
+            errors.NotFound: there is no such project.
         """
         with self._database.connection() as connection:
             found = store.find_by_name(connection, name_or_id) or store.find(connection, name_or_id)
@@ -55,12 +55,12 @@ class Projects:
         return found
 
     def create(self, caller: Caller, asked: CreateProject, by: Actor) -> str:
-        """Make a project, which the caller's key may use from then on; its document.
+        """Create a project, grant the caller's key access to it, and return its document.
 
         Raises:
-            errors.Forbidden: the key is none of the project `default`. Nothing is written.
-            errors.InvalidRequest: there is one of that name. Nothing is written.
-            errors.StoreUnavailable: whether it is written is unknown; its name would then be taken.
+            errors.Forbidden: the caller's key does not belong to the project `default`. Nothing is written.
+            errors.InvalidRequest: another project has this name. Nothing is written.
+            errors.StoreUnavailable: it is unknown whether the project was written; if so, its name is in use.
         """
         with self._database.transaction() as connection:
             own = store.find(connection, caller.projects[0])
@@ -71,32 +71,32 @@ class Projects:
             return _document(_existing(connection, project_id))
 
     def listed(self, caller: Caller, *, limit: int, descending: bool, after: str | None = None) -> Page:
-        """The projects that the caller's key may use, by creation.
+        """Return a page of the projects to which the caller's key has access, in order of creation.
 
         Raises:
-            errors.InvalidRequest: `after` is none of them.
+            errors.InvalidRequest: `after` is not the ID of such a project.
         """
         with self._database.connection() as connection:
             rows = [(row.id, _document(row)) for row in store.listed(connection, list(caller.projects))]
         return _paged(rows, "Project", limit=limit, descending=descending, after=after)
 
     def get(self, caller: Caller, project_id: str) -> str:
-        """A project's document.
+        """Return a project's document.
 
         Raises:
-            errors.NotFound: the caller's key may not use it, or there is none.
+            errors.NotFound: the project does not exist, or the caller's key has no access to it.
         """
         _own(caller, project_id)
         with self._database.connection() as connection:
             return _document(_existing(connection, project_id))
 
     def create_key(self, caller: Caller, project_id: str, asked: CreateKey, by: Actor) -> str:
-        """Make a key of a project; its document, with the key, this once.
+        """Create a key of a project and return its document, which contains the key itself only this once.
 
         Raises:
-            errors.NotFound: the caller's key may not use the project, or there is none.
-            errors.Forbidden: the key would have a right that the caller may not give. Nothing is written.
-            errors.StoreUnavailable: whether it is written is unknown; nobody would know the key.
+            errors.NotFound: the project does not exist, or the caller's key has no access to it.
+            errors.Forbidden: the caller may not grant one of the rights. Nothing is written.
+            errors.StoreUnavailable: it is unknown whether the key was written; its secret is lost in either case.
         """
         _own(caller, project_id)
         given = frozenset(asked.rights) if asked.rights else USUAL
@@ -109,11 +109,11 @@ class Projects:
     def listed_keys(
         self, caller: Caller, project_id: str, *, limit: int, descending: bool, after: str | None = None
     ) -> Page:
-        """A project's keys that are not revoked, by creation.
+        """Return a page of the keys of a project that are not revoked, in order of creation.
 
         Raises:
-            errors.NotFound: the caller's key may not use the project, or there is none.
-            errors.InvalidRequest: `after` is none of them.
+            errors.NotFound: the project does not exist, or the caller's key has no access to it.
+            errors.InvalidRequest: `after` is not the ID of such a key.
         """
         _own(caller, project_id)
         with self._database.connection() as connection:
@@ -122,37 +122,40 @@ class Projects:
         return _paged(rows, "Key", limit=limit, descending=descending, after=after)
 
     def get_key(self, caller: Caller, project_id: str, key_id: str) -> str:
-        """A key's document.
+        """Return a key's document.
 
         Raises:
-            errors.NotFound: the project is none that the caller's key may use, or has no such key.
+            errors.NotFound: the caller's key has no access to the project, or the project has no such key.
         """
         with self._database.connection() as connection:
             return jsonio.dumps(_described(_key(connection, caller, project_id, key_id)))
 
     def rotate_key(self, caller: Caller, project_id: str, key_id: str, by: Actor) -> str:
-        """Replace a key by a new one with the same ID and rights; its document, with the key, this once.
+        """Replace the secret of a key and return its document, which contains the new key only this once.
 
         Raises:
-            errors.NotFound: the project is none that the caller's key may use, or has no such key.
-            errors.Forbidden: the key may do what the caller's may not. Nothing is written.
-            errors.StoreUnavailable: whether it is written is unknown; rotating it again makes one that is known.
+            errors.NotFound: the caller's key has no access to the project, or the project has no such key.
+            errors.Forbidden: the key has rights or projects that the caller's key lacks. Nothing is written.
+            errors.StoreUnavailable: it is unknown whether the new secret was written; rotate the key again to get a
+                known one.
         """
         secret = keys.new_secret()
         with self._database.transaction() as connection:
             found = _locked_key(connection, caller, project_id, key_id)
             _refuse_more(caller, found.rights)
             if not set(found.also_ids) <= set(caller.projects):
-                raise errors.Forbidden("This key may not rotate a key that may use projects which it may not use.")
+                raise errors.Forbidden(
+                    "This key may not rotate a key that has access to projects which this key cannot access."
+                )
             keys.replace(connection, found, secret, by=by)
             return _shown_once(_key(connection, caller, project_id, key_id), secret)
 
     def revoke_key(self, caller: Caller, project_id: str, key_id: str, by: Actor) -> None:
-        """Make a key useless, for good.
+        """Revoke a key permanently.
 
         Raises:
-            errors.NotFound: the project is none that the caller's key may use, or has no such key.
-            errors.StoreUnavailable: whether it was revoked is unknown; asking again is safe.
+            errors.NotFound: the caller's key has no access to the project, or the project has no such key.
+            errors.StoreUnavailable: it is unknown whether the key was revoked; a retry is safe.
         """
         with self._database.transaction() as connection:
             keys.withdraw(connection, _locked_key(connection, caller, project_id, key_id), by=by)
@@ -180,14 +183,17 @@ def _key(connection: Connection, caller: Caller, project_id: str, key_id: str) -
 def _locked_key(connection: Connection, caller: Caller, project_id: str, key_id: str) -> key_rows.Listed:
     found = _key(connection, caller, project_id, key_id)
     key_rows.lock(connection, found.id)
-    return _key(connection, caller, project_id, key_id)  # as the last who had the lock left it
+    return _key(connection, caller, project_id, key_id)  # the row may have changed before the lock was granted
 
 
 def _refuse_more(caller: Caller, given: Collection[str]) -> None:
-    """Who may manage keys may let others read, write, cancel and manage; more only if it may itself."""
+    """Reject rights that the caller may not grant.
+
+    An admin key may grant read, write, cancel and admin, and any other right only if it has that right itself.
+    """
     more = sorted(set(given) - USUAL - {Right.ADMIN} - set(caller.rights))
     if more:
-        raise errors.Forbidden(f"This key may not give the right '{more[0]}', which it does not have.", param="rights")
+        raise errors.Forbidden(f"This key may not grant the right '{more[0]}', which it does not have.", param="rights")
 
 
 def _paged(rows: list[tuple[str, str]], what: str, *, limit: int, descending: bool, after: str | None) -> Page:

@@ -1,4 +1,4 @@
-"""Rows of projects."""
+"""SQL of projects."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Project:
-    """A project as it is stored."""
+    """A project as stored."""
 
     id: str
     name: str
@@ -22,25 +22,25 @@ _FOUND: LiteralString = "select id, name, created_at from projects "
 
 
 def insert(connection: Connection, project_id: str, name: str) -> bool:
-    """Write a project; False if there is one of that name."""
+    """Insert a project; return False, without writing, if another project has this name."""
     query = "insert into projects (id, name) values (%s, %s) on conflict (name) do nothing"
     return connection.execute(query, (project_id, name)).rowcount == 1
 
 
 def find(connection: Connection, project_id: str) -> Project | None:
-    """The project with this ID, or None."""
+    """Return the project with this ID; None if there is none."""
     with connection.cursor(row_factory=class_row(Project)) as cursor:
         return cursor.execute(_FOUND + "where id = %s", (project_id,)).fetchone()
 
 
 def find_by_name(connection: Connection, name: str) -> Project | None:
-    """The project called `name`, or None."""
+    """Return the project called `name`; None if there is none."""
     with connection.cursor(row_factory=class_row(Project)) as cursor:
         return cursor.execute(_FOUND + "where name = %s", (name,)).fetchone()
 
 
 def listed(connection: Connection, ids: list[str] | None = None) -> list[Project]:
-    """All projects, or those with these IDs; oldest first."""
+    """Return all projects, or those with these IDs, oldest first."""
     with connection.cursor(row_factory=class_row(Project)) as cursor:
         cursor.execute(
             _FOUND + "where %(ids)s::text[] is null or id = any (%(ids)s) order by created_at, id", {"ids": ids}

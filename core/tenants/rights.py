@@ -1,11 +1,11 @@
-"""What a key may be allowed to do; pure data."""
+"""The rights that an API key can have."""
 
 from collections.abc import Collection
 from enum import StrEnum
 
 
 class Right(StrEnum):
-    """Something a key may do in its projects."""
+    """A right of an API key in the projects to which it has access."""
 
     READ = "read"
     WRITE = "write"
@@ -14,12 +14,15 @@ class Right(StrEnum):
     ADMIN = "admin"
 
 
-# What a key is given where nothing else is said.
+# The default rights of a key.
 USUAL = frozenset({Right.READ, Right.WRITE, Right.CANCEL})
 ALL = frozenset(Right)
 
 
 def complete(rights: Collection[str]) -> frozenset[str]:
-    """The rights of a key made with these: none means the usual ones, and so does `no-limit`, no use by itself."""
+    """Return the complete rights of a new key.
+
+    The default rights are added if no right is named, or only `no-limit`, which is useless on its own.
+    """
     named = frozenset(str(right) for right in rights)
     return named | USUAL if named <= {Right.NO_LIMIT} else named

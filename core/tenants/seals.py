@@ -1,4 +1,4 @@
-"""What only this server may read of what it gives away: sealed with its keys, bound to a project."""
+"""Authenticated encryption of data that clients store for this server; each seal is bound to a project."""
 
 import base64
 import binascii
@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core import errors
 
-# Layout of a seal, before it is written in base64: version, key's ID, salt, and AES-GCM's ciphertext with its tag.
-# Key and nonce are derived for each seal anew, so no nonce is ever used twice, however many seals a key makes.
+# Layout of a seal before base64 encoding: version, key ID, salt, AES-GCM ciphertext with tag. The AES key and the nonce
+# are derived from a random salt for each seal, so no nonce is reused with a key, however many seals a secret creates.
 _VERSION = b"\x01"
 _ID_BYTES = 4
 _SALT_BYTES = 16
@@ -23,10 +23,11 @@ _HEAD_BYTES = len(_VERSION) + _ID_BYTES + _SALT_BYTES
 
 
 class Seals:
-    """Seals and opens with a ring of keys.
+    """Encrypts and decrypts data with a set of secret keys.
 
     Args:
-        secret: the keys, separated by commas or blanks: the first seals, all of them open. None: there is no key.
+        secret: the keys, separated by commas or whitespace. The first one encrypts; all of them decrypt. None disables
+            encryption.
     """
 
     def __init__(self, secret: str | None) -> None:
@@ -36,14 +37,14 @@ class Seals:
 
     @property
     def usable(self) -> bool:
-        """Whether there is a key."""
+        """Whether a key is configured."""
         return self._first is not None
 
     def seal(self, content: bytes, *, project_id: str) -> str:
-        """`content` in letters, digits, `-` and `_`, which only the project can have opened again.
+        """Encrypt `content` for a project; return URL-safe base64 text.
 
         Raises:
-            errors.BadSettings: there is no key.
+            errors.BadSettings: no key is configured.
         """
         if self._first is None:
             raise errors.BadSettings("BACKBURNER_SECRET_KEY is not set.")
@@ -52,19 +53,19 @@ class Seals:
         return base64.urlsafe_b64encode(head + cipher.encrypt(nonce, content, _bound(head, project_id))).decode()
 
     def open(self, sealed: str, *, project_id: str) -> bytes:
-        """What was sealed for the project.
+        """Decrypt text that `seal` returned for the same project.
 
         Raises:
-            errors.NotSealed: it was sealed with a key that is not here, or for another project, or not by us, or it
-                was changed since.
+            errors.NotSealed: the text was not encrypted by this server, was encrypted with an unknown key or for
+                another project, or was modified.
         """
         try:
             raw = base64.b64decode(sealed, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise errors.NotSealed("It is not a content that this server has encrypted.") from error
+            raise errors.NotSealed("It was not encrypted by this server.") from error
         head, rest = raw[:_HEAD_BYTES], raw[_HEAD_BYTES:]
         if len(raw) < _HEAD_BYTES or not head.startswith(_VERSION):
-            raise errors.NotSealed("It is not a content that this server has encrypted.")
+            raise errors.NotSealed("It was not encrypted by this server.")
         key = self._keys.get(head[len(_VERSION) :][:_ID_BYTES])
         if key is None:
             raise errors.NotSealed("It was encrypted with a key that this server does not have.")
@@ -72,7 +73,7 @@ class Seals:
         try:
             return cipher.decrypt(nonce, rest, _bound(head, project_id))
         except InvalidTag as error:
-            raise errors.NotSealed("It was changed, or encrypted for another project.") from error
+            raise errors.NotSealed("It was modified, or encrypted for another project.") from error
 
 
 def _derive(key: bytes, salt: bytes, purpose: bytes, length: int) -> bytes:

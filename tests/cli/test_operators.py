@@ -61,8 +61,8 @@ def test_what_cannot_be_made_is_refused_in_one_line_and_leaves_nothing(core: Cor
     keys = core.keys.listed()
 
     for words, says in (
-        (("projects", "create", "team-a"), "named 'team-a' already"),
-        (("projects", "create", "proj_x"), "does not begin with"),
+        (("projects", "create", "team-a"), "named 'team-a' already exists"),
+        (("projects", "create", "proj_x"), "must not begin with"),
         (("projects", "show", "nobody"), "no project 'nobody'"),
         (("keys", "create", "--project", "new", "--also", "nobody"), "no project 'nobody'"),
         (("keys", "create", "--rights", "fly"), "'fly' is none of"),
