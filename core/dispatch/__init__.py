@@ -1,1 +1,1 @@
-"""Dispatch: which waiting responses are enqueued next, within capacity, limits and fair shares."""
+"""Dispatch: chooses which waiting responses are enqueued next, within capacity, limits and fair shares."""

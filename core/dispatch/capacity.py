@@ -1,4 +1,4 @@
-"""Free worker slots by lane, promised one at a time and never twice; pure functions."""
+"""Free worker slots per lane, each assigned to at most one response; no I/O."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +13,9 @@ class Pool:
     """The live workers that serve the same set of lanes.
 
     Args:
-        lanes: what they serve.
-        slots: how many responses they can run at once, together.
-        free: how many of these slots run nothing; at least 0.
+        lanes: the lanes that the workers serve.
+        slots: the number of responses that the workers can run at once, together.
+        free: the number of these slots that are idle; at least 0.
     """
 
     lanes: frozenset[str]
@@ -24,42 +24,45 @@ class Pool:
 
 
 class _Step(NamedTuple):
-    """Slots of a pool that are given to a lane; after the first step of a path, moved there from the step before."""
+    """One step of an augmenting path: the lane gets slots of the pool.
+
+    After the first step, the slots are moved there from the pool of the previous step.
+    """
 
     lane: str
     pool: int
 
 
 class Capacity:
-    """How many more responses each lane can take, given that workers may serve several lanes.
+    """The number of further responses that each lane can take, given that workers may serve several lanes.
 
-    A response that was dispatched to a lane takes a slot of any pool that serves the lane. Which pool it will be is
-    open until a worker claims it, so assignments are provisional: to make room for another lane they are moved to
+    A response dispatched to a lane occupies a slot of any pool that serves the lane. The pool is not known until a
+    worker claims the response, so assignments are provisional: to free a slot for another lane, they are moved to
     other pools. This is maximum flow by augmenting paths (Ford and Fulkerson), from lanes to pools.
 
     Args:
-        pools: each set of lanes once.
-        dispatched: responses that were dispatched to each lane and that no worker has claimed yet.
+        pools: the pools; each set of lanes occurs once.
+        dispatched: the number of responses per lane that were dispatched and that no worker has claimed yet.
 
     Attributes:
-        excess: how many of the dispatched responses have no free slot now.
+        excess: the number of dispatched responses for which there is no free slot now.
     """
 
     def __init__(self, pools: Iterable[Pool], dispatched: Mapping[str, int]) -> None:
         self._pools = list(pools)
         self._free = [pool.free for pool in self._pools]
-        # Slots of each pool that are provisionally given to a lane.
+        # Slots of each pool that are provisionally assigned to each lane.
         self._given: list[Counter[str]] = [Counter() for _ in self._pools]
-        # What exceeds the workers of its own lane takes no slot from other lanes.
+        # Dispatched responses that exceed the workers of their own lane do not reduce the capacity of other lanes.
         self.excess = sum(count - self._take_up_to(lane, count) for lane, count in sorted(dispatched.items()))
 
     @property
     def slots(self) -> int:
-        """Slots of all pools, free or not."""
+        """All slots of all pools, idle or busy."""
         return sum(pool.slots for pool in self._pools)
 
     def open_lanes(self) -> list[str]:
-        """Lanes with room for at least one more response, sorted."""
+        """Return the lanes with capacity for at least one more response, sorted."""
         return sorted(lane for lane in {lane for pool in self._pools for lane in pool.lanes} if self.has_slot(lane))
 
     def has_slot(self, lane: str) -> bool:
@@ -67,18 +70,18 @@ class Capacity:
         return self._path(lane) is not None
 
     def reserve(self, lane: str, part: float) -> int:
-        """`part` of all slots that serve a lane, free or not, rounded up."""
+        """Return the fraction `part` of all slots that serve a lane, idle or busy, rounded up."""
         return ceil(part * sum(pool.slots for pool in self._pools if lane in pool.lanes))
 
     def free_slots(self, lane: str) -> int:
-        """How many responses could be taken into the lane if nothing else were taken."""
+        """Return the number of responses that the lane could take if no other lane took any."""
         trial = Capacity(self._pools, {})
         trial._free = list(self._free)
         trial._given = [Counter(given) for given in self._given]
         return trial._take_up_to(lane, sum(self._free))
 
     def take(self, lane: str) -> bool:
-        """Take a slot for one response of a lane; False, and nothing is changed, if there is none."""
+        """Take a slot for one response of a lane; return False, and change nothing, if there is none."""
         return self._take_up_to(lane, 1) == 1
 
     def _take_up_to(self, lane: str, count: int) -> int:
@@ -88,7 +91,7 @@ class Capacity:
         return taken
 
     def _move(self, path: Sequence[_Step], most: int) -> int:
-        """Give up to `most` slots to the lane that the path begins with; how many."""
+        """Assign up to `most` slots to the lane at the start of the path; return the number of slots assigned."""
         last = path[-1].pool
         moves = list(pairwise(path))
         amount = min(most, self._free[last], *(self._given[source.pool][step.lane] for source, step in moves))
@@ -100,10 +103,10 @@ class Capacity:
         return amount
 
     def _path(self, lane: str) -> list[_Step] | None:
-        """The shortest path from a lane to a pool with a free slot; None if there is none."""
+        """Return the shortest augmenting path from a lane to a pool with a free slot; None if there is none."""
         paths = [[_Step(lane, index)] for index, pool in enumerate(self._pools) if lane in pool.lanes]
         reached = {path[0].pool for path in paths}
-        for path in paths:  # grows while it is read: a breadth-first search
+        for path in paths:  # breadth-first search: the list grows during the iteration
             at = path[-1].pool
             if self._free[at] > 0:
                 return path

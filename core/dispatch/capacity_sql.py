@@ -1,7 +1,7 @@
-"""Capacity in SQL: what workers have free in each lane, as the first part of other statements.
+"""Free capacity per lane in SQL, as common table expressions that other statements begin with.
 
-Dispatch itself computes capacity exactly in `core/dispatch/capacity.py`. Creates and admission decide about a single
-lane inside one statement; they use this form of it, which a test compares with the other.
+Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creates and admission decide about a single
+lane within one statement and therefore use this SQL form. A test compares the two.
 """
 
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from core.config.tiers import LANE, Tier
 
 @dataclass(frozen=True)
 class Rules:
-    """What dispatch goes by, as it is configured.
+    """The configuration of dispatch.
 
     Args:
-        weights: of tiers.
-        caps: what may run at once of a model, over all lanes.
-        running: what may run at once of a model in a project, by project's and model's names, either of which may be
-            "*"; the most precise pair that is there counts, and None is without limit.
-        lanes: those of this configuration: at most one for each tier.
-        reserve: the part of a lane's slots that over-limit responses leave free.
-        worker_seen_s: how long a worker is taken to be there after it was seen.
+        weights: the weight of each tier.
+        caps: the maximum number of responses of each model that run at once, over all lanes.
+        running: the maximum number of responses of a model that run at once in a project, by project name and model
+            name. Either may be "*"; the most specific pair applies. None means unlimited.
+        lanes: the configured lanes, at most one per tier.
+        reserve: the fraction of a lane's slots that over-limit responses leave free.
+        worker_seen_s: seconds after its last sign of life during which a worker counts as live.
     """
 
     weights: Mapping[str, float]
@@ -34,22 +34,30 @@ class Rules:
     worker_seen_s: float = 15
 
     def __post_init__(self) -> None:
-        assert len(self.lanes) <= len(Tier)  # `lane_sets` grows as 2 ** lanes
+        assert len(self.lanes) <= len(Tier)  # `lane_sets` has 2 ** (lanes + 1) - 1 elements
 
     def running_limit(self, project: str, model: str) -> int | None:
-        """How many responses of a model may run at once in a project, both by name; None is without limit."""
+        """Return the maximum number of responses of a model that run at once in a project; None means unlimited.
+
+        Args:
+            project: the name of the project.
+            model: the name of the model.
+        """
         pairs = [(project, model), (project, "*"), ("*", model), ("*", "*")]
         return next((self.running[pair] for pair in pairs if pair in self.running), None)
 
     @property
     def lane_sets(self) -> list[str]:
-        """Every set of lanes, as names joined by commas; an empty name stands for all lanes of other configurations."""
+        """Every non-empty set of lanes, as comma-separated names.
+
+        The empty name stands for all lanes that are not in this configuration.
+        """
         names = (*self.lanes, "")
         return [",".join(chosen) for size in range(1, len(names) + 1) for chosen in combinations(names, size)]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of every statement that contains ROOM."""
+        """The parameters of every statement that contains CAPACITY."""
         return {
             "lanes": list(self.lanes),
             "lane_sets": self.lane_sets,
@@ -61,15 +69,17 @@ class Rules:
         }
 
 
-# Takes the parameters of `Rules.parameters`. Only live workers count, each without what runs on it. The sets of lanes
-# are a parameter: Postgres would expect a thousand rows of `generate_series`, and estimate all that follows by that.
-#   limits      what may run at once of a model in a project; "*" is any
-#   occupied    what runs, and what was dispatched: it will take a slot of whichever worker receives it
-#   pools       workers that serve the same lanes; lanes of other configurations count as one, named ''
-#   expected    what was dispatched to a lane, no more than its workers could take: the rest takes no slot from others
-#   sets        lanes together: what is dispatched to them must fit into the workers that serve any of them. So a
-#               worker's slots are never promised twice, and workers of one lane alone are still made full use of
-#   lane_room   what may be dispatched to a lane, and how much of it over-limit responses leave to others
+# The parameters are those of `Rules.parameters`. Only live workers count, less the responses that run on them. The sets
+# of lanes are a parameter because Postgres estimates 1,000 rows for `generate_series`, and all later estimates would
+# build on that.
+#   limits      maximum number of responses that run at once, per project and model; "*" matches any
+#   occupied    responses that run or were dispatched: the latter will occupy a slot of the worker that receives them
+#   pools       workers that serve the same lanes; all lanes that are not in this configuration count as one, named ''
+#   expected    responses dispatched to each lane, but not more than its workers could take: the excess does not occupy
+#               slots of other lanes
+#   sets        sets of lanes: what is dispatched to them must fit into the workers that serve any of them. So no slot
+#               is assigned twice, and workers that serve a single lane are still fully used
+#   lane_room   number of responses that may be dispatched to a lane, and how much of it over-limit responses leave free
 CAPACITY = """
 limits (project, model, cap) as (
     select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
@@ -103,7 +113,7 @@ limits (project, model, cap) as (
 )
 """
 
-# The limit of a project `p` for the model of a `pair`, in a statement that begins with ROOM.
+# The running limit of a project `p` for the model of a `pair`, in a statement that begins with CAPACITY.
 LIMIT = """
 cross join lateral (
     select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')

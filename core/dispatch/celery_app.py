@@ -1,4 +1,4 @@
-"""The Celery application of both ends, and the names of its tasks and queues."""
+"""The Celery application of producers and workers, and the names of its tasks and queues."""
 
 from collections.abc import Sequence
 
@@ -11,34 +11,36 @@ from core.config import tiers
 RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
-# After so long a ping nobody consumed is gone.
+# Seconds after which unconsumed pings, and with them the queue of a dead worker, expire.
 PING_TTL_S = 60.0
 
 
 def queue_name(lane: str) -> str:
-    """The name of a lane's Celery queue."""
+    """Return the name of the Celery queue of a lane."""
     return f"responses.{lane}"
 
 
 def lane_queue(lane: str) -> KombuQueue:
-    """The Celery queue of a lane."""
-    # Without an exchange of its own: its bindings would be lost with Redis, and then every ring.
+    """Return the Celery queue of a lane."""
+    # No exchange: its bindings are stored in Redis, and after a loss of Redis every message would be unroutable.
     return KombuQueue(queue_name(lane))
 
 
 def ping_queue(worker_id: str) -> KombuQueue:
-    """The Celery queue a worker alone consumes, which goes with it."""
+    """Return the Celery queue that only this worker consumes; it expires when the worker is gone."""
     name = f"ping.{worker_id}"
     return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_TTL_S)
 
 
 def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
-    """The Celery application of both ends, with nothing global about it.
+    """Create the Celery application of producers and workers, without global state.
 
-    A worker consumes the lanes it is given; to ring, none need be known beforehand.
+    Messages are acknowledged early, without a set of unacknowledged messages: nothing is redelivered implicitly, and a
+    restart of the broker has nothing to restore. The sweeper enqueues responses of lost messages again from Postgres.
 
-    Early acknowledgement without a set of unacknowledged messages: nothing is redelivered behind our back and a
-    broker's restart has nothing to restore. What is lost with it, Postgres knows and the sweeper rings again.
+    Args:
+        redis_url: the broker.
+        lanes: the lanes that a worker consumes; a producer can enqueue to any lane.
     """
     app = Celery("backburner", broker=redis_url, set_as_current=False)
     app.conf.update(
@@ -48,7 +50,7 @@ def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
             "socket_timeout": 15,
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
-            # A socket that is dead without a word is left after twice as long.
+            # A connection that broke without a notification is closed after twice this time.
             "health_check_interval": 5,
             "priority_steps": [0],
             "max_retries": 1,

@@ -1,7 +1,7 @@
-"""What a ring is on the wire: the messages that Celery and kombu would write, made without them.
+"""Celery messages on the wire, built without Celery and kombu.
 
-They make each in about a millisecond of processor time, most of it spent on finding out what is the same every time;
-the form is theirs, and a test compares every field with what they write.
+Celery needs about a millisecond of processor time per message, most of it to compute values that never change. The
+format is that of Celery and kombu; a test compares every field with what they write.
 """
 
 import base64
@@ -19,24 +19,24 @@ from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, queue_name
 
 
 def queue_key(lane: str) -> str:
-    """The list in Redis that is a lane's Celery queue."""
+    """Return the key of the Redis list that is the Celery queue of a lane."""
     return KEY_PREFIX + queue_name(lane)
 
 
 def sent_channel(database: int) -> str:
-    """Where Flower hears of the rings that were sent; `database` is the number of Redis's."""
+    """Return the channel on which Flower receives `task-sent` events of the Redis database with this number."""
     return f"{KEY_PREFIX}/{database}.celeryev/task.sent"
 
 
 class MessageTemplate:
-    """The messages of one process, as `celery.app.amqp` and `kombu.transport.virtual` of 5.7 make them."""
+    """Builds the messages of one process, in the format of `celery.app.amqp` and `kombu.transport.virtual` 5.7."""
 
     def __init__(self) -> None:
         self._origin = anon_nodename()
         self._pid = os.getpid()
 
     def task(self, response_id: str, lane: str) -> bytes:
-        """The task that rings for a response."""
+        """Return the task message that enqueues a response."""
         headers: dict[str, Any] = {
             "lang": "py",
             "task": RUN_RESPONSE,
@@ -62,7 +62,7 @@ class MessageTemplate:
         return _message(body, headers, "", queue_name(lane), 2, correlation_id=response_id, reply_to="")
 
     def sent(self, response_id: str, lane: str) -> bytes:
-        """The event by which Flower hears of it."""
+        """Return the `task-sent` event for Flower."""
         event = {
             "hostname": self._origin,
             "utcoffset": utcoffset(),
@@ -101,7 +101,7 @@ def _message(
                 "delivery_info": {"exchange": exchange, "routing_key": routing_key},
                 "priority": 0,
                 "body_encoding": "base64",
-                # As a UUID: to ask the kernel for chance would hand the interpreter to another thread each time.
+                # A UUID from `random`: `uuid4` calls `urandom`, which releases the GIL each time.
                 "delivery_tag": str(uuid.UUID(int=random.getrandbits(128), version=4)),
             },
         }

@@ -1,8 +1,8 @@
-"""SQL of dispatch. It fetches capacity and candidates by index, and marks what was chosen; it decides nothing.
+"""SQL of dispatch: fetches capacity and candidates by index and marks the chosen responses. It makes no decisions.
 
-Every statement must be cheap to plan and to run also where Postgres has no statistics yet. A database that was just
-created has none until autovacuum's first round, and an estimate that is far too high makes Postgres compile the
-statement to machine code (`jit_above_cost`), which takes longer than the statement may.
+Every statement must be cheap to plan and to run even without statistics. A new database has none until the first run
+of autovacuum, and if the estimated cost is far too high (`jit_above_cost`), Postgres JIT-compiles the statement, which
+takes longer than the statement timeout.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from core.database import Connection
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, Served
 from core.dispatch.snapshot import LiveWorker, Occupied, Snapshot
 
-# Hot: every dispatch runs these, under the one dispatch lock. The conditions are those of the partial indexes.
+# Hot: every dispatch runs these statements under the single dispatch lock. The conditions match the partial indexes.
 _CONDITIONS = {
     "waiting": "r.status = 'queued' and r.dispatched_at is null",
     "occupying": "(r.status = 'in_progress' or (r.status = 'queued' and r.dispatched_at is not null))",
@@ -40,7 +40,8 @@ select
 """
 _SNAPSHOT = _SNAPSHOT.format(**_CONDITIONS)
 
-# The first `most` of a group `g`. Two orders, each with its index: of `flex` the deadline counts.
+# The first `most` candidates of a group `g`. There are two orders, each with its own index: `flex` is ordered by
+# deadline, the other tiers by age.
 _FIRST = """
 cross join lateral (
     (select r.id, r.background, extract(epoch from r.available_at) as due from responses r
@@ -55,7 +56,7 @@ cross join lateral (
 ) w
 """
 
-# Every group of some lanes, found by hopping through the waiting index, with the first few of each.
+# All groups of some lanes, found by a loose index scan of the waiting index, with the first candidates of each.
 _CANDIDATES = """
 with recursive groups as (
     (select first.* from unnest(%(lanes)s::text[]) as l (lane) cross join lateral (
@@ -106,19 +107,24 @@ _MARK = _MARK.format(**_CONDITIONS)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Waiting responses by group, each group in its own order, and the names of their projects by ID."""
+    """Waiting responses by group, each group in dispatch order, and the names of their projects by project ID."""
 
     by_group: dict[CandidateGroup, list[Candidate]]
     projects: Mapping[str, str]
 
 
 def any_waiting(connection: Connection) -> bool:
-    """Whether anything waits for dispatch: where nothing does, this is all that a dispatch costs."""
+    """Whether any response waits for dispatch. If none does, this query is the entire cost of a dispatch."""
     return connection.execute(_ANY_WAITING).fetchone() is not None
 
 
 def read_snapshot(connection: Connection, *, worker_seen_s: float, just_ran: Sequence[str]) -> Snapshot:
-    """Read what is running and who was served. The caller holds the dispatch lock."""
+    """Read the running responses, live workers, last served projects and circuits. The caller holds the dispatch lock.
+
+    Args:
+        worker_seen_s: seconds after its last sign of life during which a worker counts as live.
+        just_ran: IDs of responses that have just ended.
+    """
     row = connection.execute(_SNAPSHOT, {"worker_seen_s": worker_seen_s, "just_ran": list(just_ran)}).fetchone()
     assert row is not None
     occupied, workers, served, circuits, ran, read_at = row
@@ -133,7 +139,7 @@ def read_snapshot(connection: Connection, *, worker_seen_s: float, just_ran: Seq
 
 
 def candidates(connection: Connection, lanes: Sequence[str], most: int) -> Candidates:
-    """The first `most` of every group that waits in the lanes; a group of which nothing may run yet is left out."""
+    """Return the first `most` candidates of every group in the lanes; omit groups in which nothing may run yet."""
     rows = connection.execute(_CANDIDATES, {"lanes": list(lanes), "most": most}).fetchall()
     return Candidates(_grouped([row[:-1] for row in rows]), {row[2]: row[-1] for row in rows})
 
@@ -141,7 +147,7 @@ def candidates(connection: Connection, lanes: Sequence[str], most: int) -> Candi
 def more_candidates(
     connection: Connection, groups: Sequence[CandidateGroup], most: int
 ) -> dict[CandidateGroup, list[Candidate]]:
-    """The first `most` of each of the groups."""
+    """Return the first `most` candidates of each of the groups."""
     lanes, tiers, projects, models = (list(column) for column in zip(*groups, strict=True))
     parameters = {"lanes": lanes, "tiers": tiers, "projects": projects, "models": models, "most": most}
     return _grouped(connection.execute(_MORE_CANDIDATES, parameters).fetchall())
@@ -150,10 +156,13 @@ def more_candidates(
 def mark(
     connection: Connection, chosen: Sequence[Choice], served: Mapping[tuple[str, str], float]
 ) -> dict[str, list[str]]:
-    """Mark responses as dispatched and note who was served; the IDs by lane of those that still waited.
+    """Mark responses as dispatched, and record which tiers and projects were served.
 
     Args:
-        served: what the tier has been charged, by tier and project; 0 leaves what it had been charged.
+        served: the total charge of the tier, by tier and project; 0 leaves the recorded charge unchanged.
+
+    Returns:
+        The IDs, by lane, of the responses that were still waiting and are now marked.
     """
     rows = connection.execute(
         _MARK,

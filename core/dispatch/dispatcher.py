@@ -1,4 +1,4 @@
-"""Dispatch: enqueue, of all responses that wait, only those that may run now."""
+"""Dispatcher: enqueues those waiting responses that may run now."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from core.dispatch.fair_share import fair_share
 from core.dispatch.situation import Choice, Situation
 from core.dispatch.snapshot import Snapshot, capacity_of
 
-# Responses dispatched by one transaction, at most; the next dispatch takes what is left.
+# Maximum number of responses per transaction; the next dispatch processes the rest.
 BATCH = 200
-# Candidates fetched of each group at first. A group of which all are chosen is fetched again, up to a whole batch.
+# Candidates fetched per group at first. If all of a group are chosen, the group is fetched again, up to a full batch.
 FIRST_OF_GROUP = 25
-# Seconds between two notes that a project was served although dispatch did not choose it: its responses run, for
-# example, because they were dispatched at their creation.
+# Minimum seconds between two records that a project was served without a choice by dispatch, for example because its
+# responses were dispatched when they were created.
 NOTE_SERVED_EVERY_S = 1.0
 
 
 class Dispatch:
-    """Enqueues waiting responses, within workers' slots, models' and projects' limits and tiers' weights."""
+    """Enqueues waiting responses, within the slots of workers, the limits of models and projects, and tier weights."""
 
     def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
         self._database = database
@@ -37,7 +37,7 @@ class Dispatch:
         self.rules = Rules(
             weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
             caps={name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None},
-            # A table without `running` counts, too, if any table has it: it lifts the limit of a wider table.
+            # If any table sets `running`, include those that do not: they lift the limit of a less specific table.
             running=limits if any(limits.values()) else {},
             lanes=catalog.lanes.names,
             reserve=tiers.RESERVE,
@@ -45,15 +45,17 @@ class Dispatch:
         )
 
     def dispatch(self, ran: Sequence[str] = ()) -> int:
-        """Enqueue what may run now, in all lanes; how many responses.
-
-        Nothing is done while the broker is away.
+        """Enqueue the responses that may run now, in all lanes; do nothing while the broker is unavailable.
 
         Args:
-            ran: IDs of the responses that just made room.
+            ran: IDs of the responses that have just ended and freed capacity.
+
+        Returns:
+            The number of responses that were enqueued.
 
         Raises:
-            errors.StoreUnavailable: responses may be marked as dispatched; they go back to waiting by themselves.
+            errors.StoreUnavailable: responses may have been marked as dispatched without being enqueued; the sweeper
+                returns them to waiting after `claim_within_s`.
         """
         if not self._doorbell.can_enqueue:
             return 0
@@ -66,7 +68,11 @@ class Dispatch:
         return sum(self.enqueue(response_ids, lane) for lane, response_ids in dispatched.items())
 
     def enqueue(self, response_ids: list[str], lane: str) -> int:
-        """Enqueue responses that are marked as dispatched; those that cannot be enqueued go back to waiting."""
+        """Enqueue responses that are marked as dispatched; recall those that cannot be enqueued.
+
+        Returns:
+            The number of responses that were enqueued.
+        """
         silent = self._doorbell.enqueue(response_ids, lane)
         if silent:
             with self._database.connection() as connection:
@@ -74,7 +80,7 @@ class Dispatch:
         return len(response_ids) - len(silent)
 
     def _mark_next(self, connection: Connection, ran: Sequence[str]) -> dict[str, list[str]]:
-        """Choose and mark the responses that are next; their IDs by lane. The caller holds the dispatch lock."""
+        """Choose the next responses, mark them, and return their IDs by lane. The caller holds the dispatch lock."""
         snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=self.rules.worker_seen_s, just_ran=ran)
         chosen = self._choose(connection, snapshot)
         served = _served_otherwise(snapshot) | _served_now(chosen)
@@ -89,7 +95,7 @@ class Dispatch:
         found = dispatch_sql.candidates(connection, open_lanes, FIRST_OF_GROUP)
         situation = self._situation(snapshot, found)
         chosen = fair_share(situation, capacity_of(snapshot), found.by_group, BATCH)
-        # A group of which all candidates were chosen may have more, which would have been next.
+        # If all fetched candidates of a group were chosen, the group may have more that should have been chosen too.
         taken = Counter(choice.group for choice in chosen)
         exhausted = [group for group, count in taken.items() if count == FIRST_OF_GROUP]
         if exhausted:
@@ -124,12 +130,15 @@ class Dispatch:
 
 
 def _served_otherwise(snapshot: Snapshot) -> dict[tuple[str, str], float]:
-    """Tiers and projects that were served and not noted lately: responses of theirs run, or just ended."""
+    """Return a charge of 0 for each tier and project that was served without a recent record.
+
+    These are the pairs with responses that are running or have just ended.
+    """
     seen = {(one.group.tier, one.group.project_id) for one in snapshot.occupied} | set(snapshot.just_ran)
     lately = snapshot.read_at - NOTE_SERVED_EVERY_S
     return {pair: 0.0 for pair in seen if pair not in snapshot.last_served or snapshot.last_served[pair].at < lately}
 
 
 def _served_now(chosen: Sequence[Choice]) -> dict[tuple[str, str], float]:
-    """What each tier has been charged after the last turn of each project; later turns cost more."""
+    """Return the charge of the tier at the last turn of each project; charges increase, so the last one is kept."""
     return {(choice.group.tier, choice.group.project_id): choice.charged for choice in chosen}

@@ -1,4 +1,4 @@
-"""The doorbell: Celery messages with one response ID each, sent over Redis or Valkey."""
+"""The doorbell: enqueues Celery messages with one response ID each, in Redis or Valkey."""
 
 import logging
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from core.dispatch.celery_message import MessageTemplate, queue_key, sent_channe
 
 log = logging.getLogger(__name__)
 
-# For a connection to ring on, and for each answer on it. A create waits for no more than both.
+# Timeouts for getting a connection from the pool, and for each answer on it. A create waits for at most the sum.
 _TURN_S = 0.5
 _ANSWER_S = 0.5
-# Many threads share few connections; while the broker hangs, nobody waits long for one.
+# Many threads share few connections; if the broker hangs, `_TURN_S` bounds the wait for one.
 _CONNECTIONS = 16
 
 _UNAVAILABLE = (redis.RedisError, OperationalError, LimitExceeded, OSError)
 
 
 class Doorbell:
-    """Rings for responses. A ring that fails costs latency, never a response."""
+    """Enqueues responses. A message that cannot be sent costs latency, never a response."""
 
     def __init__(self, redis_url: str) -> None:
         pool = redis.BlockingConnectionPool.from_url(
@@ -35,14 +35,14 @@ class Doorbell:
             socket_timeout=_ANSWER_S,
             socket_connect_timeout=_ANSWER_S,
             socket_keepalive=True,
-            # One that was kept may be of a Redis that restarted since; what is silent is not asked twice.
+            # Retry once on a broken connection: Redis may have restarted meanwhile. Never retry after a timeout.
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
         self._redis = redis.Redis(connection_pool=pool)
         self._template = MessageTemplate()
         self._sent_channel = sent_channel(int(pool.connection_kwargs.get("db") or 0))
         self._app = celery_app(redis_url)
-        # The consumer's socket may be silent for long; a ping that takes half a second has failed.
+        # The longer timeouts are for a consumer's idle socket; a ping that takes half a second has failed.
         self._app.conf.broker_transport_options = self._app.conf.broker_transport_options | {
             "socket_timeout": _ANSWER_S,
             "socket_connect_timeout": _ANSWER_S,
@@ -52,11 +52,11 @@ class Doorbell:
 
     @property
     def can_enqueue(self) -> bool:
-        """Whether a ring is worth trying now."""
+        """Whether the broker is considered available, or the next probe is due."""
         return self._patience.rested
 
     def enqueue(self, response_ids: Sequence[str], lane: str) -> list[str]:
-        """Ring for each response, in one round trip; the IDs for which that failed."""
+        """Enqueue the responses in one round trip; return the IDs of those that could not be enqueued."""
         if not response_ids:
             return []
         try:
@@ -69,17 +69,17 @@ class Doorbell:
                         pipeline.publish(self._sent_channel, self._template.sent(one, lane))
                     pipeline.execute()
         except _UNAVAILABLE as error:
-            log.warning("cannot ring", extra={"waiting": len(response_ids), "cause": repr(error)})
+            log.warning("cannot enqueue", extra={"waiting": len(response_ids), "cause": repr(error)})
             return list(response_ids)
         return []
 
     def ping(self, worker_id: str) -> bool:
-        """Send a worker a task that it answers by being there; whether Redis took it."""
+        """Send a ping task, which the worker consumes if its consumer is alive; return whether it was sent."""
         try:
             with self._patience.trying(*_UNAVAILABLE) as may_try:
                 if may_try:
                     with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
-                        queue: Any = ping_queue(worker_id)  # the stubs know names only
+                        queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names
                         self._app.send_task(PING, queue=queue, producer=producer, retry=False)
                 return may_try
         except _UNAVAILABLE as error:

@@ -1,6 +1,6 @@
-"""The fair choice among waiting responses: by tier, then project, then age or deadline; a pure function.
+"""Fair choice among waiting responses: by tier, then project, then age or deadline; a pure function.
 
-docs/dispatch.md describes the rules for users. SQL only fetches the candidates and the capacity.
+docs/dispatch.md documents the rules for users. SQL only fetches the candidates and the capacity.
 """
 
 from collections import Counter, defaultdict
@@ -16,17 +16,17 @@ from core.dispatch.situation import Candidate, CandidateGroup, Choice, Situation
 def fair_share(
     situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]], most: int
 ) -> list[Choice]:
-    """Choose which of the candidates are dispatched, in order; at most `most`.
+    """Choose up to `most` candidates to dispatch, in order.
 
-    1. A turn costs its tier 1 / weight, and the tier that comes out cheapest is next. A tier that had nothing waiting
-       has saved up one turn at most. A tier that already runs in its part of all slots goes behind
-       those that do not.
-    2. In a tier, the project with the fewest running responses is next; of these, one whose response did not just end,
-       then the one whose last turn is the longest ago.
-    3. In a project, foreground goes before background, then the earlier before the later.
+    1. Each turn charges its tier 1 / weight, and the tier with the lowest charge after the turn is next. A tier that
+       had nothing waiting accumulates at most one turn of credit. A tier that already occupies its share of all slots
+       goes after those that do not.
+    2. Within a tier, the project with the fewest running responses is next; among these, one whose response did not
+       just end, then the one whose last turn is the longest ago.
+    3. Within a project, foreground goes before background, then earlier before later.
 
-    Nothing exceeds `capacity`, from which slots are taken, `model_capacity` or `project_capacity`. What these hold
-    back is passed over and costs nobody a turn.
+    The result never exceeds `capacity` (from which slots are taken), `model_capacity` or `project_capacity`.
+    Candidates that these hold back are skipped, and no tier or project is charged for them.
     """
     choosing = _Choosing(situation, capacity, candidates)
     chosen: list[Choice] = []
@@ -36,7 +36,7 @@ def fair_share(
 
 
 class _Choosing:
-    """One choice under way. Room only shrinks during it, so a group that does not fit once is left out for good."""
+    """State of one choice. Capacity only shrinks during a choice, so a group that does not fit is dropped for good."""
 
     def __init__(
         self, situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]]
@@ -46,7 +46,7 @@ class _Choosing:
         self._project_capacity = dict(situation.project_capacity)
         self._reserve = situation.reserve
         self._weights = situation.weights
-        self._running: Counter[str] = Counter()  # by project, in all tiers
+        self._running: Counter[str] = Counter()  # by project, over all tiers
         for (_, project_id), count in situation.running.items():
             self._running[project_id] += count
         queues: dict[str, dict[str, ProjectQueue]] = defaultdict(dict)
@@ -65,7 +65,7 @@ class _Choosing:
         self._tiers = _tier_queues(situation, capacity, queues)
 
     def next(self) -> Choice | None:
-        """Make the next choice; None where nothing that waits fits."""
+        """Make the next choice; return None if no remaining candidate fits."""
         while self._tiers:
             tier = min(self._tiers, key=TierQueue.order)
             found = tier.pop(self._running, self.fits)
@@ -78,7 +78,7 @@ class _Choosing:
         return None
 
     def fits(self, group: CandidateGroup) -> bool:
-        """Whether one more response of a group may run; never if its tier is unknown, as after a downgrade."""
+        """Whether one more response of a group may run; False if its tier is unknown, for example after a downgrade."""
         if group.tier not in self._weights:
             return False
         if self._model_capacity.get(group.model, 1) <= 0:
@@ -121,11 +121,11 @@ def _tier_queues(
 
 
 def _charges(situation: Situation) -> dict[str, float]:
-    """What each tier has been charged; one that had nothing waiting catches up to all but one turn."""
+    """Return the charge of each tier; a tier that had nothing waiting keeps a credit of at most one turn."""
     charged: dict[str, float] = {}
     for (tier, _), turn in situation.last_served.items():
         charged[tier] = max(charged.get(tier, 0.0), turn.charged)
     weights = situation.weights
-    # Before its latest turn, the tier that is furthest ahead.
+    # The charge of the tier that is furthest ahead, before its latest turn.
     front = max((charged[tier] - 1 / weights[tier] for tier in charged if tier in weights), default=0.0)
     return {tier: max(charged.get(tier, 0.0), front - 1 / weight, 0.0) for tier, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""The dispatch lock, what takes a dispatch back, and lanes that no worker serves."""
+"""SQL for the dispatch lock, the recall of dispatched responses, and lanes that no worker serves."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,15 +6,15 @@ from core.database import Connection
 
 
 def lock(connection: Connection) -> None:
-    """Take the lock of all dispatching until the transaction ends.
+    """Acquire the dispatch lock until the end of the transaction.
 
-    One for all lanes: they share workers, models and projects' limits. A statement of its own: the counts of the next
-    one must see what the last holder committed.
+    There is one lock for all lanes, because they share workers, models and the limits of projects. It is a separate
+    statement, because the counts of the next statement must see what the previous holder committed.
     """
     connection.execute("select pg_advisory_xact_lock(hashtextextended('dispatch', 0))")
 
 
-# Where nothing came of a ring, its project is as if it never had a turn.
+# The turn of a project is deleted with the recall of its response, as if the project had not been served.
 _RECALL = """
 with back as (
     update responses set dispatched_at = null where id in (
@@ -32,12 +32,12 @@ select id from back
 
 
 def recall(connection: Connection, response_ids: Sequence[str]) -> int:
-    """Put dispatched responses back to waiting because no doorbell could be sent; how many."""
+    """Return dispatched responses to waiting because they could not be enqueued; return their number."""
     return connection.execute(_RECALL.format(which="id = any (%s)"), (list(response_ids),)).rowcount
 
 
 def recall_unclaimed(connection: Connection, claim_within_s: float) -> int:
-    """Put responses back to waiting that were dispatched and that nobody claimed in time; how many."""
+    """Return dispatched responses to waiting that no worker claimed within `claim_within_s`; return their number."""
     which = "dispatched_at < now() - %s * interval '1 s'"
     return connection.execute(_RECALL.format(which=which), (claim_within_s,)).rowcount
 
@@ -56,12 +56,12 @@ select lane from waiting where not exists (
 
 
 def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
-    """The lanes in which responses wait, and that no live worker serves."""
+    """Return the lanes in which responses wait and which no live worker serves."""
     return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
 
 
 def delete_old_turns(connection: Connection, after_s: float) -> None:
-    """Forget who had a turn so long ago that it says nothing about who is next."""
+    """Delete turns older than `after_s` seconds, which no longer affect the choice of the next project."""
     connection.execute(
         "delete from turns where (tier, project_id) in (select tier, project_id from turns"
         " where had_at < now() - %s * interval '1 s' for update skip locked)",

@@ -1,4 +1,4 @@
-"""Candidates in the order in which their project and their tier want to have them dispatched."""
+"""Priority queues of candidates, per project and per tier, in dispatch order."""
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +7,7 @@ from core.dispatch.situation import Candidate, CandidateGroup
 
 
 class ProjectQueue:
-    """Candidates of one project in one tier."""
+    """Queue of the candidates of one project in one tier."""
 
     def __init__(self, *, just_ran: bool, served_at: float) -> None:
         self._just_ran = just_ran
@@ -19,7 +19,7 @@ class ProjectQueue:
         heapq.heapify(self._heap)
 
     def drop_blocked(self, fits: Callable[[CandidateGroup], bool]) -> bool:
-        """Drop candidates whose group does not fit until one does; whether there is one."""
+        """Drop groups that do not fit until the first candidate fits; return whether any candidate is left."""
         while self._heap and not fits(self._heap[0][1]):
             blocked = self._heap[0][1]
             self._heap = [entry for entry in self._heap if entry[1] != blocked]
@@ -27,7 +27,10 @@ class ProjectQueue:
         return bool(self._heap)
 
     def order(self, running: int) -> tuple[int, bool, float, Candidate]:
-        """The project with the smallest is next. During a choice it only grows. The queue must not be empty."""
+        """Return the sort key of the project; the smallest is next.
+
+        The key only grows during a choice. The queue must not be empty.
+        """
         return running, self._just_ran, self._served_at, self._heap[0][0]
 
     def pop(self) -> tuple[CandidateGroup, str]:
@@ -36,7 +39,7 @@ class ProjectQueue:
 
 
 class TierQueue:
-    """Projects with candidates in one tier, and what the tier has been charged."""
+    """Queue of the projects with candidates in one tier, and the charge of the tier."""
 
     def __init__(
         self,
@@ -57,11 +60,11 @@ class TierQueue:
         self._heap = [((0, False, float("-inf"), Candidate(False, 0, "")), project_id) for project_id in projects]
 
     def order(self) -> tuple[bool, float, float, str]:
-        """The tier with the smallest is next."""
+        """Return the sort key of the tier; the smallest is next."""
         return self._running + 1 > self._part, self._charged + 1 / self._weight, -self._weight, self._tier
 
     def charge(self) -> float:
-        """Charge for one turn; what the tier has been charged then."""
+        """Charge the tier for one turn and return the new charge."""
         self._running += 1
         self._charged += 1 / self._weight
         return self._charged
@@ -69,9 +72,9 @@ class TierQueue:
     def pop(
         self, running: Mapping[str, int], fits: Callable[[CandidateGroup], bool]
     ) -> tuple[CandidateGroup, str] | None:
-        """Remove and return the next candidate that fits; None if there is none."""
+        """Remove and return the next candidate that fits; return None if there is none."""
         while self._heap:
-            # A project's place in the heap is where it once was: it may have moved back since, never forward.
+            # The sort key in the heap may be out of date: it can only have grown since the project was pushed.
             once, project_id = self._heap[0]
             project = self._projects[project_id]
             if not project.drop_blocked(fits):

@@ -1,4 +1,4 @@
-"""The input and the result of a fair choice, as values."""
+"""Value types for the input and the result of the fair choice."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CandidateGroup(NamedTuple):
-    """Waiting responses that any limit holds back all together, or not at all."""
+    """Key of a group of waiting responses to which the same limits apply: each limit holds back all of them or none."""
 
     lane: str
     tier: str
@@ -15,11 +15,11 @@ class CandidateGroup(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A waiting response, ordered as its project wants its responses to run.
+    """A waiting response; candidates sort in the dispatch order of their project.
 
     Args:
-        background: False sorts first: a client is connected and waits.
-        due: seconds; for `flex` the deadline, for other tiers the time from which it may run.
+        background: False sorts first, because a client is connected and waits.
+        due: Unix seconds; for `flex` the deadline, for other tiers the time from which the response may run.
     """
 
     background: bool
@@ -29,11 +29,11 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Served:
-    """When a project was last served in a tier, and what the tier had been charged by then.
+    """The time at which a project was last served in a tier, and the charge of the tier at that time.
 
     Args:
-        charged: the sum of 1 / weight over the tier's turns.
-        at: seconds; the greater, the later.
+        charged: the sum of 1 / weight over all turns of the tier.
+        at: seconds on an arbitrary clock that increases with time.
     """
 
     charged: float
@@ -42,16 +42,16 @@ class Served:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a choice depends on besides the candidates.
+    """The input of a choice other than the candidates.
 
     Args:
-        weights: of every tier; a tier gets turns in proportion to its weight.
-        last_served: by tier and project; those that are missing were served long ago, if ever.
-        running: responses that run or were dispatched, by tier and project.
-        just_ran: tiers and projects whose responses just ended.
-        model_capacity: responses a model may still take; a model without an entry has no limit.
-        project_capacity: the same for a project's ID and a model.
-        reserve: the part of a lane's slots that `over-limit` leaves free.
+        weights: the weight of every tier; a tier gets turns in proportion to its weight.
+        last_served: by tier and project; missing pairs were served long ago or never.
+        running: number of responses that run or were dispatched, by tier and project.
+        just_ran: tiers and projects of responses that have just ended.
+        model_capacity: number of responses that each model may still take; a model without an entry is unlimited.
+        project_capacity: the same by project ID and model.
+        reserve: the fraction of a lane's slots that `over-limit` responses leave free.
     """
 
     weights: Mapping[str, float]
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
     """A response to dispatch.
 
     Args:
-        charged: what its tier has been charged once it has had this turn.
+        charged: the charge of its tier after this turn.
     """
 
     group: CandidateGroup

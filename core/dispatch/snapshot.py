@@ -1,4 +1,4 @@
-"""What one dispatch starts from: what runs, the live workers, and who was served lately."""
+"""Snapshot of the state from which a dispatch starts: running responses, live workers and last served projects."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from core.dispatch.situation import CandidateGroup, Served
 
 @dataclass(frozen=True)
 class Occupied:
-    """Responses of a group that run on one worker, or that were dispatched and not claimed yet (`worker_id` None)."""
+    """Number of responses of a group that run on one worker or are dispatched but unclaimed (`worker_id` None)."""
 
     group: CandidateGroup
     worker_id: str | None
@@ -19,7 +19,7 @@ class Occupied:
 
 @dataclass(frozen=True)
 class LiveWorker:
-    """A worker that was seen lately."""
+    """A worker that was seen within `worker_seen_s` seconds."""
 
     id: str
     lanes: frozenset[str]
@@ -28,12 +28,15 @@ class LiveWorker:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What runs, on which workers, and who was served.
+    """The state from which a dispatch starts.
 
     Args:
-        circuits: for each model whose circuit is open, whether one response may probe its servers now.
-        just_ran: tiers and projects of the responses that just ended.
-        read_at: seconds, on the clock of `Served.at`.
+        occupied: responses that run or were dispatched.
+        workers: the live workers.
+        last_served: by tier and project.
+        circuits: for each model whose circuit is not closed, whether one response may probe its servers now.
+        just_ran: tiers and projects of responses that have just ended.
+        read_at: the time of the snapshot in seconds, on the clock of `Served.at`.
     """
 
     occupied: Sequence[Occupied]
@@ -45,7 +48,7 @@ class Snapshot:
 
 
 def capacity_of(snapshot: Snapshot) -> Capacity:
-    """Free slots of live workers, less what was dispatched and not claimed yet."""
+    """Return the free slots of live workers, less the responses that were dispatched but not claimed yet."""
     on_worker: Counter[str] = Counter()
     unclaimed: Counter[str] = Counter()
     for one in snapshot.occupied:
