@@ -1,1 +1,1 @@
-"""Limits of projects: admission, token buckets, the length of the queue, and the usage ledger."""
+"""Limits of projects: admission, token buckets, queue depth and the usage ledger."""

@@ -1,7 +1,7 @@
-"""Admission: the tier a create really gets, decided before anything of it is stored.
+"""Admission: decides whether a create is accepted, and in which tier, before anything of it is stored.
 
-Credits are taken in Redis before the transaction, so that none is open across a network call; what must be counted in
-Postgres is counted inside it.
+Credits are taken in Redis before the transaction, so that no transaction is open during a network call. Counts in
+Postgres are made inside the transaction.
 """
 
 from dataclasses import dataclass, replace
@@ -20,19 +20,22 @@ from core.quota.token_bucket import Credits, Taken, allowance_of
 from core.tenants.keys import Caller
 from core.wire.request import CreateResponse
 
-# When to ask again where nobody can know when there will be room: in a full queue, or for spare capacity.
+# `Retry-After` in seconds if the wait cannot be predicted: for a full queue, and for spare capacity.
 LOOK_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """What a create was granted before its transaction.
+    """The result of the admission steps that precede the transaction of a create.
 
     Args:
-        cost: what it costs its project's credits; nothing where its tier takes none.
-        taken: whether the credits were taken, in Redis.
-        counted: whether they must be counted in Postgres, because Redis is away.
-        refusal: why it cannot have its tier; it may still be over the limit.
+        tier: the tier that the create gets within the limits.
+        limits: the limits of the project for the model.
+        cost: the credits that the create costs; `NOTHING` if its tier takes none.
+        taken: whether the credits were taken in Redis.
+        counted: whether the credits must be counted in Postgres, because Redis is unavailable.
+        allowance: the remaining credits, if known.
+        refusal: why the create cannot have this tier; it may still be admitted as `over-limit`.
     """
 
     tier: Tier
@@ -46,7 +49,7 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Admitted:
-    """The tier a response gets, and what it reserves of its project's credits."""
+    """The tier of an admitted response, the credits it reserves, and the remaining credits if known."""
 
     tier: Tier
     reserved: Cost
@@ -54,7 +57,7 @@ class Admitted:
 
 
 class Admission:
-    """Decides which creates are taken, and in which tier."""
+    """Decides which creates are accepted, and in which tier."""
 
     def __init__(self, database: Database, catalog: Catalog, credits: Credits, rules: Rules) -> None:
         self._database = database
@@ -64,15 +67,17 @@ class Admission:
         self._queue_depth = QueueDepth()
 
     def limits(self, caller: Caller) -> bool:
-        """Whether anything is limited for the caller's project."""
+        """Whether the caller's project has limits for any model."""
         return self._catalog.limits.limited(caller.project)
 
     def ask(self, caller: Caller, request: CreateResponse, requested: TierRequest) -> Reservation:
-        """Take the credits of a create, where its tier takes any. What was taken must be used or given back.
+        """Take the credits of a create, if its tier requires any.
+
+        Credits that were taken must be used for a response or returned with `give_back`.
 
         Raises:
-            errors.RateLimited: it is over a limit, and may not be. Nothing was taken.
-            errors.StoreUnavailable: Postgres had to be asked, and did not answer.
+            errors.RateLimited: a limit is exceeded, and the request may not overflow. Nothing was taken.
+            errors.StoreUnavailable: the usage of the last minute was needed, and Postgres is unavailable.
         """
         model = request.model or ""
         limits = self._catalog.limits.limits_for(caller.project, model)
@@ -113,10 +118,10 @@ class Admission:
     def admit(
         self, connection: Connection, caller: Caller, model: str, grant: Reservation, requested: TierRequest
     ) -> Admitted:
-        """The tier of a response that is about to be written in this transaction; safe to repeat.
+        """Decide the tier of a response that this transaction is about to insert; idempotent.
 
         Raises:
-            errors.RateLimited: its project's queue is full, or it is over a limit and there is nothing to spare.
+            errors.RateLimited: the queue of the project is full, or a limit is exceeded and there is no spare capacity.
         """
         if grant.limits == UNLIMITED:
             return Admitted(grant.tier, NOTHING, None)
@@ -136,7 +141,7 @@ class Admission:
             return
         if self._queue_depth.full(connection, caller.project_id, model, most):
             raise errors.RateLimited(
-                f"The queue of this project for '{model[:100]}' is full: {most} responses wait for a worker.",
+                f"The queue of this project for '{model[:100]}' is full: {most} responses are waiting for a worker.",
                 kind="requests",
                 code="resource_unavailable",
                 retry_after_s=LOOK_AGAIN_S,
@@ -144,7 +149,7 @@ class Admission:
             )
 
     def _count(self, connection: Connection, caller: Caller, model: str, grant: Reservation) -> Reservation:
-        """Admit by what was taken in the last minute, one create at a time, for want of Redis."""
+        """Admit by the credits taken in the last minute, one create at a time; used while Redis is unavailable."""
         admission_sql.lock(connection, f"credits:{caller.project_id}:{model}")
         limits, cost = grant.limits, grant.cost
         lately = ledger_sql.lately(connection, caller.project_id, model)
@@ -163,21 +168,21 @@ class Admission:
         return replace(grant, allowance=short.allowance, refusal=_reached(grant, model, short))
 
     def _spare(self, connection: Connection, model: str) -> bool:
-        """Whether there is capacity to spare; if so, nobody else takes it until the transaction ends."""
+        """Whether there is spare capacity; if so, no other create takes it until the end of the transaction."""
         lane = self._catalog.lanes.lane_for(Tier.OVER_LIMIT)
 
         def look() -> bool:
             return admission_sql.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
 
-        if not look():  # as it mostly is where many ask
+        if not look():  # usually so under load: avoid the lock
             return False
         admission_sql.lock(connection, f"spare:{lane}")
         return look()
 
     def give_back(self, caller: Caller, model: str, grant: Reservation) -> None:
-        """Give back what a create took that made no response.
+        """Return the credits of a create that stored no response.
 
-        Where it is not known whether it made one, its project has that much more for a minute at the most.
+        If it is unknown whether a response was stored, the project has that much extra credit for at most a minute.
         """
         if grant.taken:
             self._credits.give_back(caller.project_id, model, grant.limits, grant.cost)
@@ -191,8 +196,8 @@ def _reached(grant: Reservation, model: str, taken: Taken) -> errors.RateLimited
         else (grant.limits.tokens_per_minute, grant.cost.tokens)
     )
     return errors.RateLimited(
-        f"Rate limit reached for '{model[:100]}' on {short} per minute: the limit is {limit}, and {wanted} cannot be"
-        f" had now. Try again in {max(0.001, taken.wait_s):.3f} s.",
+        f"Rate limit reached for '{model[:100]}' on {short} per minute: the limit is {limit}, and this request"
+        f" needs {wanted}. Try again in {max(0.001, taken.wait_s):.3f} s.",
         kind=short,
         retry_after_s=taken.wait_s,
         allowance=taken.allowance,
@@ -202,9 +207,9 @@ def _reached(grant: Reservation, model: str, taken: Taken) -> errors.RateLimited
 def _too_large(grant: Reservation, model: str, requested: TierRequest) -> errors.RateLimited:
     return errors.RateLimited(
         f"The request is too large for '{model[:100]}' on tokens per minute: the limit is"
-        f" {grant.limits.tokens_per_minute}, and input and max_output_tokens are {grant.cost.tokens} together, about.",
+        f" {grant.limits.tokens_per_minute}, and input plus max_output_tokens is about {grant.cost.tokens}.",
         kind="tokens",
-        # There may be capacity to spare later; by itself it never fits.
+        # The request never fits the limit; only spare capacity can admit it later.
         retry_after_s=LOOK_AGAIN_S if requested.may_overflow else None,
         allowance=grant.allowance,
     )

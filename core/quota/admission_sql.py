@@ -1,19 +1,19 @@
-"""What admission counts: responses that wait, and capacity to spare."""
+"""SQL of admission: counts of waiting responses, and spare capacity."""
 
 from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, Rules
 
 
 def lock(connection: Connection, name: str) -> None:
-    """Let one transaction at a time count and then add to what `name` stands for; until it ends.
+    """Acquire the admission lock `name` until the end of the transaction, so that one create at a time counts and adds.
 
-    A statement of its own: the counts of the next one must see what the last holder committed.
+    This is a separate statement, because the counts of the next statement must see what the previous holder committed.
     """
     connection.execute("select pg_advisory_xact_lock(hashtextextended('admission:' || %s, 0))", (name,))
 
 
 def waiting(connection: Connection, project_id: str, model: str, limit: int) -> int:
-    """How many of a project's responses for a model wait for a worker; counted up to `limit`."""
+    """Return the number of responses of a project and a model that wait for a worker, at most `limit`."""
     row = connection.execute(
         "select count(*) from (select from responses where project_id = %s and model = %s and finished_at is null"
         " and status = 'queued' and dispatched_at is null limit %s) waiting",
@@ -23,8 +23,8 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
     return int(row[0])
 
 
-# All that is unfinished counts against what is there: what waits will want it, too. No more is counted of what waits
-# than it takes to say no.
+# All unfinished responses count against the capacity, because those that wait will need it too. The LIMIT clauses stop
+# the count of waiting responses as soon as the answer is known to be no.
 _SPARE = """
 with {room}, lane (room) as (
     select coalesce((select n - reserve from lane_room where lane = %(lane)s), 0)
@@ -44,7 +44,7 @@ _SPARE = _SPARE.format(room=CAPACITY)
 
 
 def spare(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:
-    """Whether the reserve, a part of a lane's live slots and of its model's concurrency, stays free with one more."""
+    """Whether one more response leaves the reserve of the lane's live slots and of the model's concurrency free."""
     row = connection.execute(
         _SPARE, {"lane": lane, "model": model, "concurrency": concurrency, **rules.parameters}
     ).fetchone()

@@ -1,15 +1,15 @@
-"""About how many tokens a request will take, before any model has seen it."""
+"""Estimates of the tokens of a request, made before any model has processed it."""
 
 from typing import Any
 
 from core import jsonio
 from core.wire.request import CreateResponse
 
-# Without a tokenizer: about so many characters make a token.
+# Approximate characters per token, since no tokenizer is used.
 CHARACTERS_A_TOKEN = 4
-# An image or a file, whatever is in it.
+# Tokens per image or file, whatever its size.
 PART_TOKENS = 1000
-# Of an answer whose length the request leaves open.
+# Output tokens of a request without `max_output_tokens`.
 OUTPUT_TOKENS = 1000
 
 _NOT_SHOWN = frozenset({"id", "type", "status", "call_id", "encrypted_content", "detail", "filename"})
@@ -17,7 +17,7 @@ _PARTS = frozenset({"image_url", "file_url", "file_data"})
 
 
 def input_tokens(request: CreateResponse) -> int:
-    """The tokens of what the request itself says; what it continues is not read for it."""
+    """Estimate the input tokens of a request; the context of `previous_response_id` is not included."""
     characters, parts = len(request.instructions or ""), 0
     if isinstance(request.input, str):
         characters += len(request.input)
@@ -30,7 +30,7 @@ def input_tokens(request: CreateResponse) -> int:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    """The characters of the texts in a value, and how many images and files there are."""
+    """Return the number of characters of all strings in a JSON value, and the number of images and files."""
     characters, parts = 0, 0
     waiting = [value]
     while waiting:
@@ -46,10 +46,13 @@ def _size(value: Any) -> tuple[int, int]:
 
 
 def tokens(request: CreateResponse, *, limit: int) -> int:
-    """The tokens of a request and its answer, as they are taken from a limit a minute.
+    """Estimate the tokens of a request and its output, to be taken from a per-minute limit.
 
-    What the answer may have by `max_output_tokens` counts in full. Where that is left open a guess counts, which alone
-    is never the reason why a request does not fit into the limit.
+    `max_output_tokens` counts in full. Without it, a default counts, which is reduced so that it alone never makes a
+    request exceed the limit.
+
+    Args:
+        limit: the tokens per minute of the project for the model.
     """
     shown = input_tokens(request)
     if request.max_output_tokens is not None:

@@ -1,4 +1,4 @@
-"""The usage ledger: credits corrected by what responses really used, and what operators ask of it."""
+"""The usage ledger: corrects credits by the actual usage of responses, and reports usage to operators."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -9,13 +9,13 @@ from core.database import Database
 from core.quota import ledger_sql as store
 from core.quota.token_bucket import Credits
 
-# Rows of one round trip to Redis.
+# Rows per round trip to Redis.
 BATCH = 500
 BY = store.BY
 
 
 class Ledger:
-    """Settles what was reserved, and sums up what was used."""
+    """Settles reserved credits and aggregates usage."""
 
     def __init__(self, database: Database, credits: Credits, catalog: Catalog) -> None:
         self._database = database
@@ -23,13 +23,13 @@ class Ledger:
         self._catalog = catalog
 
     def settle(self) -> int:
-        """Correct credits by what ended since; how many responses. Safe to repeat, and for several at once.
+        """Correct the credits of responses that have ended but are not settled; return their number.
 
-        Nothing is done while Redis is away. Where a process dies between the correction and its mark here, the next
-        one finds in Redis that it was made.
+        Idempotent, and safe to run in several processes. Nothing is done while Redis is unavailable. If a process dies
+        between the correction in Redis and its mark in Postgres, the next one finds in Redis that it was applied.
 
         Raises:
-            errors.StoreUnavailable: what was marked is unknown; the next round does it again.
+            errors.StoreUnavailable: it is unknown what was marked; the next round repeats it.
         """
         with self._database.connection() as connection:
             found = store.unsettled(connection, BATCH)
@@ -44,12 +44,13 @@ class Ledger:
     def usage(
         self, by: Sequence[str], *, project: str | None = None, since: date | None = None, until: date | None = None
     ) -> list[dict[str, Any]]:
-        """What was used by responses that ended, summed up by the names of `by`, of `BY`.
+        """Return the usage of responses that have ended, grouped by the columns `by`.
 
         Args:
-            project: only of the project of this name.
-            since: the first day, of UTC.
-            until: the last one.
+            by: names from `BY`.
+            project: only usage of the project with this name.
+            since: the first day (UTC).
+            until: the last day (UTC), inclusive.
         """
         with self._database.connection() as connection:
             return store.usage(connection, by, project=project, since=since, until=until)

@@ -1,4 +1,4 @@
-"""The usage ledger: one row for each response that ended, written with its end; it outlives the response."""
+"""SQL of the usage ledger: one row per ended response, written with its end and kept after its deletion."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,8 +10,8 @@ from psycopg.rows import class_row, dict_row
 from core.allowance import Cost, Settlement
 from core.database import Connection
 
-# What bounds credits is what was taken in the last minute: of responses under way what was reserved, of those that
-# ended what they were charged so far.
+# Credits are bounded by what was taken in the last minute: the credits reserved by unfinished responses, plus the
+# credits charged so far to those that have ended.
 _TAKEN = """
 with taken (created_at, requests, tokens) as (
     select created_at, reserved_requests, reserved_tokens from responses
@@ -25,7 +25,7 @@ with taken (created_at, requests, tokens) as (
 {ask}
 """
 _LATELY = _TAKEN.format(ask="select coalesce(sum(requests), 0)::bigint, coalesce(sum(tokens), 0)::bigint from taken")
-# The oldest leave the minute first.
+# The oldest responses leave the one-minute window first.
 _FREE = _TAKEN.format(
     ask="""
 select extract(epoch from created_at + interval '1 minute' - now()) from (
@@ -37,14 +37,14 @@ where requests >= %(requests)s and tokens >= %(tokens)s order by created_at limi
 
 
 def lately(connection: Connection, project_id: str, model: str) -> Cost:
-    """The credits that a project's responses of the last minute took."""
+    """Return the credits taken by the responses that a project created for a model in the last minute."""
     row = connection.execute(_LATELY, {"project_id": project_id, "model": model}).fetchone()
     assert row is not None
     return Cost(int(row[0]), int(row[1]))
 
 
 def free_in_s(connection: Connection, project_id: str, model: str, missing: Cost) -> float:
-    """Seconds until so much of what was taken in the last minute is longer ago than that; a minute at the most."""
+    """Return the seconds until `missing` of the credits taken in the last minute have left the window; at most 60."""
     values = {
         "project_id": project_id,
         "model": model,
@@ -56,7 +56,7 @@ def free_in_s(connection: Connection, project_id: str, model: str, missing: Cost
 
 
 def unsettled(connection: Connection, limit: int) -> list[Settlement]:
-    """Some of the responses whose projects were charged another number of tokens than they used."""
+    """Return up to `limit` ended responses that were charged a different number of tokens than they used."""
     with connection.cursor(row_factory=class_row(Settlement)) as cursor:
         cursor.execute(
             "select l.response_id, l.project_id, coalesce(p.name, '') as project, l.model, l.charged_tokens as charged,"
@@ -69,7 +69,7 @@ def unsettled(connection: Connection, limit: int) -> list[Settlement]:
 
 
 def mark_settled(connection: Connection, settled: Sequence[Settlement]) -> None:
-    """Write what projects are charged now; what was charged differently meanwhile stays as it is."""
+    """Record the new charges; leave rows unchanged whose charge another process has changed meanwhile."""
     connection.execute(
         "update usage_ledger l set charged_tokens = s.used"
         " from unnest(%s::text[], %s::bigint[], %s::bigint[]) as s (id, charged, used)"
@@ -106,11 +106,13 @@ where (%(project)s::text is null or p.name = %(project)s)
 def usage(
     connection: Connection, by: Sequence[str], *, project: str | None, since: date | None, until: date | None
 ) -> list[dict[str, Any]]:
-    """What was used, summed up by the names of `by`, in their order.
+    """Return the usage grouped and ordered by the columns `by`, one dict per group.
 
     Args:
-        since: the first day, of UTC, on which responses ended.
-        until: the last one.
+        by: names from `BY`.
+        project: only usage of the project with this name.
+        since: the first day (UTC) on which responses ended.
+        until: the last day, inclusive.
     """
     named = [sql.SQL("{} as {}").format(sql.SQL(_COLUMNS[name]), sql.Identifier(name)) for name in by]
     places = sql.SQL(", ").join(sql.SQL(_COLUMNS[name]) for name in by)

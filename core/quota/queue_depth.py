@@ -1,4 +1,4 @@
-"""Whether a project's queue is full: counted as seldom as it may be, since a long queue takes long to count."""
+"""Checks whether the queue of a project is full, with few counts, because a long queue takes long to count."""
 
 import time
 from dataclasses import dataclass
@@ -6,32 +6,37 @@ from dataclasses import dataclass
 from core.database import Connection
 from core.quota import admission_sql
 
-# Up to here a count need not be exact, so creates need not wait for each other.
+# Fraction of the limit below which a count may be inexact, so that creates do not have to lock.
 _EXACT_FROM = 0.5
-# Below, each of so many API processes may add its part of what is missing before it counts again.
+# Below that fraction, each of up to this many API processes may admit its share of what is missing before it counts
+# again.
 _PROCESSES = 16
+# Seconds for which a count is used.
 _SEEN_S = 1.0
-# A queue that was full is not counted again at once for each one who is refused.
+# Seconds for which a full queue is not counted again, so that rejected creates stay cheap.
 _FULL_S = 0.1
 
 
 @dataclass
 class _Seen:
-    """A queue as this process last counted it."""
+    """The last count of a queue by this process."""
 
     waiting: int
     until: float
-    uncounted: int = 0  # how many more may be let in without a count
+    uncounted: int = 0  # number of creates that may still be admitted without a count
 
 
 class QueueDepth:
-    """The queues of projects and models, as far as this process needs to know them."""
+    """Cached depths of the queues per project and model."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
 
     def full(self, connection: Connection, project_id: str, model: str, most: int) -> bool:
-        """Whether `most` responses wait already. Near the limit it is exact, and holds until the transaction ends."""
+        """Whether `most` or more responses are waiting.
+
+        Near the limit the answer is exact, and a lock keeps it valid until the end of the transaction.
+        """
         key, now = (project_id, model), time.monotonic()
         seen = self._seen.get(key)
         if seen is not None and now < seen.until:

@@ -1,4 +1,4 @@
-"""Which tier a request may get, by the `service_tier` it names and its key's rights."""
+"""Maps the `service_tier` of a request and the rights of its key to a tier."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,24 +7,28 @@ from core import errors
 from core.config.tiers import Tier
 from core.tenants.rights import Right
 
-# OpenAI's names for paid priority: the best tier the key may use.
+# OpenAI's names for paid priority tiers; they select the best tier that the key may use.
 PRIORITY_NAMES = frozenset({"priority", "scale", "fast", "ultrafast"})
 NO_LIMIT_RIGHT = Right.NO_LIMIT.value
 
 
 @dataclass(frozen=True)
 class TierRequest:
-    """The tier a request gets inside its project's limits, and whether it may go beyond them."""
+    """The tier of a request within the limits of its project, and whether it may overflow to `over-limit`."""
 
     tier: Tier
     may_overflow: bool = False
 
 
 def requested(asked: str | None, rights: Collection[str]) -> TierRequest:
-    """What a request wants, by the tier it asks for and its key's rights.
+    """Return the tier request for a `service_tier`.
+
+    Args:
+        asked: the `service_tier` of the request, if any.
+        rights: the rights of the key.
 
     Raises:
-        errors.Forbidden: `no-limit` was asked with a key that does not have the right.
+        errors.Forbidden: `no-limit` was requested with a key that lacks the right.
     """
     if asked == "flex":
         return TierRequest(Tier.FLEX)

@@ -1,7 +1,7 @@
-"""Projects' credits: token buckets in Redis, one for each project and model, that heal from Postgres.
+"""Token buckets in Redis for the credits of projects, one per project and model; lost ones are rebuilt from Postgres.
 
-Redis is a hint here: a bucket that is not there, or may be out of date, is made anew from what was used in the last
-minute, and while Redis is away admission counts that itself.
+Redis is only a cache: a bucket that is missing, or that may be out of date, is rebuilt from the usage of the last
+minute. While Redis is unavailable, admission counts that usage in Postgres itself.
 """
 
 import logging
@@ -21,15 +21,16 @@ from core.config.limits import Limits
 
 log = logging.getLogger(__name__)
 
-# A Redis that has not answered by then is away.
+# If Redis has not answered within this time, it is considered unavailable.
 ANSWER_S = 0.5
-# A bucket that nobody uses is full long before; one that is gone is made anew.
+# An unused bucket is full again long before it expires, and a missing bucket is rebuilt.
 _BUCKET_TTL_MS = 3_600_000
-# Between a correction and its mark in Postgres a sweeper may die. The next one follows within seconds; what is applied
-# twice after this time is gone again in a minute, as all credits are.
+# Seconds for which Redis remembers that a correction was applied. A sweeper may die between a correction and its mark
+# in Postgres; the next one retries within seconds. A correction that is applied twice after this time has no effect
+# beyond a minute, because the bucket refills.
 _SETTLED_TTL_S = 600
 
-# Redis' own clock is the only one, so it does not matter whose process asks.
+# The scripts use only the clock of Redis, so the clocks of the processes need not agree.
 _BUCKET = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -53,7 +54,7 @@ local function keep(levels)
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[5]), full + 60000)))
 end
 """
-# Take from both levels or from none. ARGV 6 and 7: what the levels are at the most, where they are not certain.
+# Take from both levels or from neither. ARGV 6 and 7: upper bounds of the levels, if Redis may be out of date.
 _TAKE = (
     _BUCKET
     + """
@@ -76,7 +77,7 @@ if top[1] or (short == 0 and amount[1] > 0) then keep(levels) end
 return {short == 0 and 'taken' or 'short', tostring(levels[1]), tostring(levels[2]), math.ceil(wait), short}
 """
 )
-# Add to both levels. A bucket that is not there is made from what Postgres has, this included.
+# Add to both levels. A missing bucket is not created: it will be rebuilt from Postgres, which includes this change.
 _ADD = (
     _BUCKET
     + """
@@ -89,8 +90,9 @@ if at then
 end
 """
 )
-# Add what a response was charged too much, or take what it was charged too little. KEYS 2: what was last applied for
-# it, which goes before what the caller thinks (ARGV 6); ARGV 7: what it is to be charged.
+# Return tokens that a response was overcharged, or take those it was undercharged. KEYS 2: the charge that was last
+# applied for the response, which takes precedence over the one the caller has read (ARGV 6). ARGV 7: the new charge.
+# ARGV 8: seconds for which KEYS 2 is kept.
 _SETTLE = (
     _BUCKET
     + """
@@ -105,11 +107,12 @@ end
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of asking a bucket.
+    """The result of taking credits from a bucket.
 
     Args:
-        wait_s: where it had too little, in how many seconds it will have enough.
-        short_of: of what it had too little, `requests` or `tokens`.
+        allowance: the remaining credits.
+        wait_s: seconds until the bucket holds enough; 0 if the credits were taken.
+        short_of: `requests` or `tokens` if the bucket held too few; None if the credits were taken.
     """
 
     allowance: Allowance
@@ -118,10 +121,10 @@ class Taken:
 
 
 class Credits:
-    """Takes and gives back credits. Redis being away is an answer here, never an error."""
+    """Takes, returns and corrects credits. An unavailable Redis is reported as a result, never as an exception."""
 
     def __init__(self, redis_url: str) -> None:
-        # A connection that Redis closed is opened again at once; one that hangs is not tried twice.
+        # Retry once if Redis has closed the connection; never retry after a timeout.
         self._redis = redis.Redis.from_url(
             redis_url,
             socket_timeout=ANSWER_S,
@@ -136,15 +139,19 @@ class Credits:
         self._settle = self._redis.register_script(_SETTLE)
         self._lock = threading.Lock()
         self._failures = 0
-        self._certain: dict[str, int] = {}  # by bucket: after how many failures it was last made certain
+        self._certain: dict[str, int] = {}  # by bucket: `_failures` when it was last bounded by Postgres
 
     def take(
         self, project_id: str, model: str, limits: Limits, cost: Cost, *, lately: Callable[[], Cost]
     ) -> Taken | None:
-        """Take `cost`, all or nothing; None while Redis is away.
+        """Take `cost`, all or nothing.
 
         Args:
-            lately: what was used in the last minute, by Postgres; asked only where the bucket is not known for sure.
+            lately: returns the usage of the last minute from Postgres; called only if the bucket is missing or may be
+                out of date.
+
+        Returns:
+            The result; None while Redis is unavailable.
         """
         key = _bucket(project_id, model)
         failures = self._failures
@@ -171,12 +178,16 @@ class Credits:
         return answer
 
     def give_back(self, project_id: str, model: str, limits: Limits, cost: Cost) -> None:
-        """Give back what was taken for something that was not to be; if Redis is away, time does it."""
+        """Return the credits of a create that was not stored; without Redis, the bucket refills within a minute."""
         key = _bucket(project_id, model)
         self._run(lambda: self._add([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
 
     def settle(self, settlements: Iterable[tuple[Settlement, Limits]]) -> bool:
-        """Correct buckets by what responses really used, each once however often it is told; False if it is unknown."""
+        """Correct buckets by the actual usage of responses; each settlement is applied once, even if it is repeated.
+
+        Returns:
+            False if Redis is unavailable, so that it is unknown which corrections were applied.
+        """
 
         def apply() -> bool:
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -190,14 +201,14 @@ class Credits:
         return bool(self._run(apply))
 
     def _run(self, call: Callable[[], Any]) -> Any:
-        """What Redis answers, or None if it does not."""
+        """Return the answer of Redis; None if Redis is unavailable."""
         try:
             with self._patience.trying(redis.RedisError) as may_try:
                 return call() if may_try else None
         except redis.RedisError as error:
             with self._lock:
                 self._failures += 1
-            log.warning("cannot reach credits", extra={"cause": repr(error)})
+            log.warning("cannot reach the token buckets", extra={"cause": repr(error)})
             return None
 
     def close(self) -> None:
@@ -221,7 +232,7 @@ def _taken(limits: Limits, answer: list[Any]) -> Taken:
 
 
 def allowance_of(limits: Limits, requests: float, tokens: float) -> Allowance:
-    """An allowance with so much left of each limit that there is."""
+    """Return the allowance with this many requests and tokens left; limits that are not set are None."""
     return Allowance(_meter(limits.requests_per_minute, requests), _meter(limits.tokens_per_minute, tokens))
 
 
