@@ -1,1 +1,1 @@
-"""OpenAI's wire format: requests, the response object, items and events; pure."""
+"""OpenAI's wire format: requests, the response object, items and events. No I/O."""

@@ -1,11 +1,11 @@
-"""What every schema of the wire shares: strictness, texts, and how unions are told apart."""
+"""Base classes, string types and union discriminators shared by all wire schemas."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
-TEXT_LIMIT = 10_485_760  # characters, of any one text
-NO_NUL = r"^[^\x00]*\z"  # for what Postgres looks up, which it cannot by that
+TEXT_LIMIT = 10_485_760  # characters of one string
+NO_NUL = r"^[^\x00]*\z"  # for values that Postgres looks up: its type `text` cannot hold NUL
 
 Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -14,7 +14,7 @@ ItemId = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
 
 
 class Strict(BaseModel):
-    """A part of a request: no type is bent into another, null means left out, unknown fields are ignored."""
+    """A part of a request: no type coercion, null means omitted, unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -25,29 +25,35 @@ class Strict(BaseModel):
 
 
 class Open(Strict):
-    """A part of a request of which we know little and keep everything."""
+    """A part of a request with few known fields; unknown fields are kept."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
 
 class Closed(Strict):
-    """A part of a request in which an unknown field is an error: a version cannot be mended once it is there."""
+    """A part of a request that rejects unknown fields: a stored prompt version, for one, cannot be corrected later."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 def tag(name: str) -> str:
-    """A union's branch as it stands in pydantic's paths; no field is called so, and `app` leaves it out."""
+    """The label of a union branch in pydantic's error locations.
+
+    No field has such a name, so `app` can remove the label from the parameter it reports.
+    """
     return f"<{name}>"
 
 
 def kind_of(part: Any, otherwise: Any) -> Any:
-    """The `type` of a part: as it was sent, or validated, since pydantic asks again to write it; else `otherwise`."""
+    """The `type` of a part; None if an object has none, `otherwise` if the value is not an object.
+
+    Takes validated models as well as raw input: pydantic calls discriminators again when it serializes.
+    """
     if isinstance(part, BaseModel):
         return getattr(part, "type", otherwise)
     return part.get("type") if isinstance(part, dict) else otherwise
 
 
 def text_or_list() -> Discriminator:
-    """Tells a text from a list."""
+    """A discriminator that distinguishes a string from a list."""
     return Discriminator(lambda value: tag("text") if isinstance(value, str) else tag("list"))

@@ -1,4 +1,4 @@
-"""The events by which an item opens, grows and closes, in the legal order. Pure functions.
+"""The events that open, extend and close an output item, in the order the API requires. Pure functions.
 
 Source: the order of openai-openapi's streaming reference; the event union of the `openai` client.
 """
@@ -15,15 +15,15 @@ Part = dict[str, Any]
 
 @dataclass(frozen=True)
 class PartKind:
-    """How the wire speaks of one type of part.
+    """The wire format of one type of content part.
 
     Args:
-        item: the type of the item it is part of.
-        listed: the item's list that it stands in.
-        text: its field that deltas add to.
-        deltas: the word in the names of its delta and done events.
-        part: the word in the names of the events around it.
-        empty: what it holds, besides its type, when it opens.
+        item: type of the item that contains the part.
+        listed: field of the item that lists such parts.
+        text: field of the part that delta events append to.
+        deltas: name used in the types of its delta and done events.
+        part: name used in the types of the events that open and close it.
+        empty: fields of a newly opened part, besides `type`.
     """
 
     item: str
@@ -35,7 +35,7 @@ class PartKind:
 
     @property
     def index(self) -> str:
-        """The field of its events that says where in the list it stands."""
+        """The event field that holds the part's position in the list."""
         return f"{self.listed}_index"
 
 
@@ -63,11 +63,11 @@ _TOOL_CALLS = {
 
 @dataclass(frozen=True)
 class PartPath:
-    """Where in an output a part stands.
+    """The position of a part in an output.
 
     Args:
-        part: its type.
-        index: in its item's list.
+        part: type of the part.
+        index: position in the item's list.
     """
 
     item_id: str
@@ -76,12 +76,12 @@ class PartPath:
     index: int
 
     def fields(self) -> Event:
-        """The fields of an event that say so."""
+        """The event fields that identify the part."""
         return {"item_id": self.item_id, "output_index": self.output_index, PARTS[self.part].index: self.index}
 
 
 def empty_item(item_type: str, item_id: str) -> Item:
-    """A `message` or a `reasoning` that has just begun."""
+    """A new `message` or `reasoning` item without content."""
     if item_type == "message":
         return {"type": "message", "id": item_id, "status": "in_progress", "role": "assistant", "content": []}
     return {"type": "reasoning", "id": item_id, "status": "in_progress", "summary": [], "content": []}
@@ -100,13 +100,13 @@ def open_part(place: PartPath) -> Event:
 
 
 def delta(place: PartPath, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
-    """The event that adds `text` to a part."""
+    """The event that appends `text` to a part."""
     added = {"type": f"response.{PARTS[place.part].deltas}.delta", **place.fields(), "delta": text}
     return added | {"logprobs": list(logprobs)} if place.part == "output_text" else added
 
 
 def annotation(place: PartPath, annotation_index: int, added: dict[str, Any]) -> Event:
-    """The event that adds an annotation to a text."""
+    """The event that adds an annotation to an output text."""
     return {
         "type": "response.output_text.annotation.added",
         **place.fields(),
@@ -116,7 +116,7 @@ def annotation(place: PartPath, annotation_index: int, added: dict[str, Any]) ->
 
 
 def close_part(place: PartPath, part: Part) -> list[Event]:
-    """The events that close an open part, which holds all of its text."""
+    """The events that close an open part. `part` must hold its complete text."""
     kind = PARTS[place.part]
     done = {"type": f"response.{kind.deltas}.done", **place.fields(), kind.text: part[kind.text]}
     if place.part == "output_text":
@@ -125,7 +125,7 @@ def close_part(place: PartPath, part: Part) -> list[Event]:
 
 
 def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], status: str) -> list[Event]:
-    """The events that close an open item, which gets `status`, and its open parts."""
+    """Set the status of an open item to `status`; return the events that close its open parts and the item."""
     closing: list[Event] = []
     if item["type"] in _TOOL_CALLS:
         closing.append(_tool_done(item, output_index))
@@ -137,10 +137,10 @@ def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], st
 
 
 def tool_call(item: Item, output_index: int) -> list[Event]:
-    """The events of a whole tool call: nothing of one is shown before it is known to be whole.
+    """The events of a complete tool call. A tool call is not streamed in parts: it has no events until it is complete.
 
     Args:
-        item: `function_call` or `custom_tool_call`, completed.
+        item: a completed `function_call` or `custom_tool_call`.
     """
     words, key = _TOOL_CALLS[item["type"]]
     place = {"item_id": item["id"], "output_index": output_index}
@@ -160,5 +160,5 @@ def _tool_done(item: Item, output_index: int) -> Event:
         "output_index": output_index,
         key: item[key],
     }
-    # OpenAI's schema requires the name, its client's type does not know it.
+    # OpenAI's schema requires `name`, although the type in its client does not have it.
     return done | {"name": item["name"]} if item["type"] == "function_call" else done

@@ -1,4 +1,4 @@
-"""Items: what goes into a response and what comes out of it, as the wire has them."""
+"""Input and output items of a response in the wire format."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from core.wire.parts import Parts, ReasoningText, SummaryText, ToolParts
 Item = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
 
-# Items of hosted tools: kept and listed, not shown to the model.
+# Items of hosted tools: stored and listed, but not shown to the model.
 HOSTED = (
     "file_search_call",
     "web_search_call",
@@ -50,7 +50,7 @@ _PREFIXES = {
 
 
 class Message(Strict):
-    """A message; `type` may be left out."""
+    """A message. `type` may be omitted."""
 
     type: Literal["message"] = "message"
     id: ItemId | None = None
@@ -104,21 +104,24 @@ class Reasoning(Strict):
 
 
 class ItemReference(Strict):
-    """An item of a stored response of the project; `type` may be left out."""
+    """A reference to an item of one of the project's stored responses. `type` may be omitted."""
 
     type: Literal["item_reference"] = "item_reference"
     id: ItemId
 
 
 class HostedItem(Open):
-    """An item of a tool that a hosted API runs."""
+    """An item of a hosted tool. It is stored and listed, but not shown to the model."""
 
     type: str
     id: ItemId | None = None
 
 
 def _kind(value: Any) -> str:
-    """The branch of an item; a missing type is a message's, or a reference's that has but an ID."""
+    """The union branch of an item.
+
+    An item without `type` is a reference if it has an ID but no role or content; otherwise it is a message.
+    """
     kind = kind_of(value, "message")
     if kind is None:
         kind = "item_reference" if "id" in value and not value.keys() & {"role", "content"} else "message"
@@ -134,17 +137,17 @@ InputItem = Annotated[
     | Annotated[Reasoning, Tag(tag("reasoning"))]
     | Annotated[ItemReference, Tag(tag("item_reference"))]
     | Annotated[HostedItem, Tag(tag("hosted"))],
-    Discriminator(_kind, custom_error_type="unknown_item", custom_error_message="a type of item that there is"),
+    Discriminator(_kind, custom_error_type="unknown_item", custom_error_message="a known item type"),
 ]
 
 
 def user_message(text: str) -> Item:
-    """The item a plain text input stands for."""
+    """The message that is equivalent to an input given as a plain string."""
     return _message("user", [{"type": "input_text", "text": text}], {})
 
 
 def normal(item: InputItem) -> Item:
-    """An item of a request as it is stored and listed: with an ID, a status, and its content as parts."""
+    """The form in which an input item is stored and listed: with an ID, a status and its content as parts."""
     dumped: dict[str, Any] = item.model_dump(exclude_none=True)
     if isinstance(item, Message):
         content = dumped["content"]
@@ -158,7 +161,7 @@ def normal(item: InputItem) -> Item:
 
 
 def renamed(item: Item) -> Item:
-    """Another item than the one whose ID it bears: the same under an ID of its own."""
+    """A copy of the item with a new ID, for use when a different item already has its ID."""
     return item | {"id": ids.new(_PREFIXES.get(item["type"], "item"))}
 
 

@@ -1,7 +1,8 @@
-"""JSON Schemas that clients send: whether they are schemas, refer only to themselves, and are small enough to use.
+"""Validation of the JSON Schemas that clients send: keywords, references and size.
 
-The keywords are checked by a model of our own: it takes what the metaschemas from Draft 4 on take, in a twentieth of
-the time that walking a metaschema takes, and every create pays it. Nothing is fetched, no pattern is ever executed.
+Keywords are validated by a pydantic model of this module. It accepts what the metaschemas from Draft 4 on accept, in a
+twentieth of the time that walking a metaschema takes; this matters because the check runs on every create. Nothing is
+fetched, and no pattern is ever executed.
 """
 
 import json
@@ -27,22 +28,22 @@ from typing_extensions import TypedDict
 
 from core import errors
 
-DEPTH_LIMIT = 128  # values in values
+DEPTH_LIMIT = 128  # levels of nesting
 VALUES_LIMIT = 20_000  # in all schemas of one request
-REFERENCES_LIMIT = 1_000  # in all of them
-PATTERNS_LIMIT = 20_000  # characters, of all their patterns; each counts for so many more:
+REFERENCES_LIMIT = 1_000  # in all schemas of one request
+PATTERNS_LIMIT = 20_000  # characters, in all schemas of one request; each pattern counts this many more:
 _PATTERN_ITSELF = 20
 _SHOWN = 100
-_DRAFT_3 = "http://json-schema.org/draft-03/schema"  # its keywords are other ones
+_DRAFT_3 = "http://json-schema.org/draft-03/schema"  # not supported: its keywords are different
 
 
 def _integral(value: Any) -> Any:
-    # Numbers are integers to JSON Schema where they are whole.
+    # To JSON Schema, a number with a zero fractional part is an integer.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_pattern(pattern: str) -> str:
-    """Compile it, as far as Python's dialect goes: what only ECMA 262 has is put in its words first."""
+    """Check that the pattern compiles in Python's dialect, after replacing the constructs that only ECMA 262 has."""
     known = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
     known = re.sub(r"\\k<([A-Za-z_]\w*)>", r"(?P=\1)", known)
     known = re.sub(r"\\[pP](\{[^{}]*\}|[A-Z])", r"\\w", known)
@@ -51,19 +52,19 @@ def _is_pattern(pattern: str) -> str:
         re.compile(known)
     except (re.error, OverflowError, RecursionError) as error:
         if "look-behind" not in str(error):
-            raise ValueError("no pattern") from error
+            raise ValueError("not a regular expression") from error
     return pattern
 
 
 def _is_served(dialect: str) -> str:
     if dialect.rstrip("#") == _DRAFT_3:
-        raise ValueError("no dialect")
+        raise ValueError("unsupported dialect")
     return dialect
 
 
 def _differ(values: list[str]) -> list[str]:
     if len(set(values)) != len(values):
-        raise ValueError("the same twice")
+        raise ValueError("duplicate values")
     return values
 
 
@@ -73,7 +74,7 @@ _Number = int | float
 _Pattern = Annotated[str, AfterValidator(_is_pattern)]
 _Names = Annotated[list[str], AfterValidator(_differ)]
 _Any = Annotated[
-    Union[Annotated[bool, Tag("boolean")], Annotated["_Keywords", Tag("object")]],  # noqa: UP007  of a forward name
+    Union[Annotated[bool, Tag("boolean")], Annotated["_Keywords", Tag("object")]],  # noqa: UP007  forward reference
     Discriminator(lambda value: "boolean" if isinstance(value, bool) else "object"),
 ]
 _AnyOrList = Annotated[
@@ -82,7 +83,7 @@ _AnyOrList = Annotated[
 ]
 _Many = dict[str, _Any]
 _Some = Annotated[list[_Any], Field(min_length=1)]
-# By keyword; those that are not here are annotations.
+# The type of each keyword's value. Keywords that are not listed are annotations and not checked.
 _Keywords = TypedDict(
     "_Keywords",
     {
@@ -148,10 +149,14 @@ _SCHEMA = TypeAdapter(with_config(ConfigDict(strict=True, extra="ignore"))(_Keyw
 
 
 def check(schemas: dict[str, dict[str, Any]]) -> None:
-    """Return if all of a request's schemas, by the parameters they stand in, can be used.
+    """Check all JSON Schemas of a request.
+
+    Args:
+        schemas: by the parameter that contains each.
 
     Raises:
-        errors.InvalidRequest: one of them cannot; its parameter and the place in it are named.
+        errors.InvalidRequest: a schema is invalid, or the schemas exceed a limit. The error names the parameter and,
+            for an invalid schema, the location in it.
     """
     budget = _Budget()
     for param, schema in schemas.items():
@@ -167,7 +172,7 @@ def check(schemas: dict[str, dict[str, Any]]) -> None:
 
 
 class _Budget:
-    """What is left of a request's limits; enums and defaults may look like keywords, and pay like them."""
+    """The unused part of a request's limits. Values in `enum` and `default` that look like keywords count as such."""
 
     def __init__(self) -> None:
         self._values = VALUES_LIMIT
@@ -175,7 +180,7 @@ class _Budget:
         self._patterns = PATTERNS_LIMIT
 
     def pay(self, param: str, name: str | int, value: Any) -> bool:
-        """Take one value into account; whether it may be a reference."""
+        """Count one value against the limits; return whether it may be a reference."""
         refers = name in {"$ref", "$dynamicRef"} and isinstance(value, str)
         self._values -= 1
         self._references -= refers
@@ -185,7 +190,7 @@ class _Budget:
             self._patterns -= sum(len(pattern) + _PATTERN_ITSELF for pattern in value)
         if min(self._values, self._references, self._patterns) < 0:
             raise errors.InvalidRequest(
-                f"Invalid '{param}': all schemas of a request together may have {VALUES_LIMIT:,} values, "
+                f"Invalid '{param}': all schemas of a request together may have at most {VALUES_LIMIT:,} values, "
                 f"{REFERENCES_LIMIT:,} references, and patterns of {PATTERNS_LIMIT:,} characters.",
                 param=param,
             )
@@ -193,7 +198,7 @@ class _Budget:
 
 
 def _walk(param: str, schema: Any) -> Iterator[tuple[str | int, Any]]:
-    """Every value in a schema with its name or place, without recursion."""
+    """Every value in a schema with its key or index, found without recursion."""
     waiting: list[Iterator[tuple[str | int, Any]]] = [iter(schema.items())]
     while waiting:
         found = next(waiting[-1], None)
@@ -211,7 +216,7 @@ def _walk(param: str, schema: Any) -> Iterator[tuple[str | int, Any]]:
 
 
 def _wrong(param: str, schema: Any, loc: tuple[int | str, ...]) -> errors.InvalidRequest:
-    """The error for what stands at a place of pydantic's, which also has the names of branches in it."""
+    """The error for a location reported by pydantic, which contains the labels of union branches as well."""
     place, value = "", schema
     for part in loc:
         if isinstance(value, dict) and part in value:
@@ -237,7 +242,10 @@ def _shown(value: Any) -> str:
 
 
 def _check_references(param: str, schema: dict[str, Any]) -> None:
-    """Follow every reference: to a place in the schema itself, and not round in a circle of references alone."""
+    """Check that every reference leads to a location in the schema itself, and that none is circular.
+
+    Only a cycle of references alone is circular; one that passes through other keywords is a recursive schema.
+    """
     try:
         dialect = specification_with(schema.get("$schema", ""), default=DRAFT202012)
     except UnknownDialect:
@@ -245,8 +253,8 @@ def _check_references(param: str, schema: dict[str, Any]) -> None:
     resource: SchemaResource = dialect.create_resource(schema)
     try:
         registry: Registry[Schema] = Registry().with_resource(resource.id() or "", resource).crawl()
-    except (ValueError, AttributeError) as error:  # no URI, or Draft 4's `id` as something that is no text
-        raise _refused(param, "$id", "an ID in it is no URI") from error
+    except (ValueError, AttributeError) as error:  # not a URI, or an `id` as in Draft 4 that is not a string
+        raise _refused(param, "$id", "it contains an ID that is not a URI") from error
     waiting = [(resource, registry.resolver_with_root(resource))]
     fine: set[int] = set()
     while waiting:
@@ -257,20 +265,20 @@ def _check_references(param: str, schema: dict[str, Any]) -> None:
 
 
 def _follow(param: str, keyword: str, contents: Any, resolver: Any, fine: set[int]) -> None:
-    """Follow a reference, and the one it leads to, until it leads to more than a reference or to a `fine` one."""
+    """Follow a chain of references to its end, or to a schema in `fine`, whose chain has been checked before."""
     seen: set[int] = set()
     while isinstance(contents, dict) and isinstance(contents.get(keyword), str) and id(contents) not in fine:
         reference = contents[keyword]
         if id(contents) in seen:
-            raise _refused(param, keyword, f"{_shown(reference)} leads to itself and nothing else")
+            raise _refused(param, keyword, f"{_shown(reference)} is a circular reference")
         seen.add(id(contents))
         try:
             found = resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
             raise _refused(
-                param, keyword, f"{_shown(reference)} is no place in this schema, and others are not fetched"
+                param, keyword, f"{_shown(reference)} is not in this schema, and other schemas are not fetched"
             ) from error
         contents, resolver = found.contents, found.resolver
         if not isinstance(contents, dict | bool):
-            raise _refused(param, keyword, f"{_shown(reference)} is no schema")
+            raise _refused(param, keyword, f"{_shown(reference)} is not a schema")
     fine |= seen

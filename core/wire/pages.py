@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list: JSON texts of its entries, in order."""
+    """A page of a list. `data` has the entries in order, each as JSON text."""
 
     data: list[str]
     first_id: str | None
@@ -14,10 +14,11 @@ class Page:
 
 
 def page_of(entries: list[tuple[str, str]], *, more: bool) -> Page:
-    """A page with these entries, each with its ID.
+    """The page with these entries.
 
     Args:
-        more: whether others come behind it.
+        entries: the ID and the JSON text of each.
+        more: whether more entries follow the page.
     """
     return Page(
         data=[text for _, text in entries],

@@ -1,4 +1,4 @@
-"""Parts: what messages and the outputs of tools are made of."""
+"""Content parts of messages and tool outputs."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ def _unsupported(_value: Any) -> Any:
     raise PydanticCustomError("unsupported", "")
 
 
-# Of the API, and not served: there is no store of files to which it could refer.
+# Part of the API but not supported: there is no file storage that it could refer to.
 _FileId = Annotated[None, BeforeValidator(_unsupported)]
 
 
@@ -26,7 +26,7 @@ class InputText(Strict):
 
 
 class InputImage(Strict):
-    """An image by its URL, or in a data URL."""
+    """An image, given as a URL or as a data URL."""
 
     type: Literal["input_image"]
     image_url: Annotated[str, Field(max_length=IMAGE_URL_LIMIT)] | None = None
@@ -35,7 +35,7 @@ class InputImage(Strict):
 
 
 class InputFile(Strict):
-    """A file in base64 or in a data URL, or by its URL."""
+    """A file, given as base64, as a data URL or as a URL."""
 
     type: Literal["input_file"]
     file_data: Annotated[str, Field(max_length=FILE_DATA_LIMIT)] | None = None
@@ -82,7 +82,8 @@ Part = Annotated[
         custom_error_message="'input_text', 'input_image', 'input_file', 'output_text' or 'refusal'",
     ),
 ]
-# In another order than above: a union that begins another is not told from it where the schemas are written.
+# The order differs from that of `Part`, because app.openapi identifies a union by its first branches: if both began
+# with the same ones, it would mistake a `Part` for a `ToolPart`.
 ToolPart = Annotated[
     Annotated[InputImage, Tag(tag("input_image"))]
     | Annotated[InputFile, Tag(tag("input_file"))]

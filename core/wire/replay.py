@@ -1,4 +1,4 @@
-"""The event log of an ended response, built again from its final object. Pure functions; no clock, no I/O."""
+"""Rebuilds the event log of an ended response from its final object. Pure functions; no clock, no I/O."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -12,14 +12,15 @@ _CALLS = frozenset({"function_call", "custom_tool_call"})
 
 
 def rebuild(first: _Document, final: _Document, n: int) -> list[Event]:
-    """A legal log of a response that folds to its final output, as long as its own log was.
+    """A valid event log that folds to the final output and is as long as the original log.
 
-    The text of the deltas is that of the final object, cut so that there are `n` events wherever there is a text to
-    cut: then the event that ends the response has the number that it had.
+    The deltas contain the text of the final object, split so that there are `n` events whenever there is text to split.
+    The event that ends the response then has its original sequence number.
 
     Args:
-        first: the object as it was when the response was created.
-        n: the number of events its own log had.
+        first: the object at the creation of the response.
+        final: the object at its end.
+        n: number of events in the original log.
     """
     opening = _opening(first, final, n)
     parts = [part for _, _, part in _parts(final["output"])]
@@ -34,10 +35,11 @@ def rebuild(first: _Document, final: _Document, n: int) -> list[Event]:
 
 
 def resumed(events: Sequence[Event], n: int, after: int) -> list[Event]:
-    """What of a rebuilt log is for a client that has the response's own log up to number `after`.
+    """The part of a rebuilt log for a client that has the original log up to sequence number `after`.
 
-    Up to the first item the two are the same. Further on a rebuilt delta may say again what the client has, or leave
-    out what it has not; so there is only the event that ends the response, with its whole object and the last number.
+    Both logs are the same up to the first item. After that, rebuilt deltas could repeat text that the client has or
+    skip text that it lacks, so the result is only the event that ends the response, which contains the complete object,
+    with the last sequence number.
     """
     if after >= n - 1:
         return []
@@ -54,14 +56,14 @@ def _opening(first: _Document, final: _Document, n: int) -> list[Event]:
     opening: list[Event] = [{"type": "response.created", "response": first}]
     if final["background"]:
         opening.append(transcript.lifecycle(first))
-    # What never ran has its end right behind these.
+    # If the response never ran, the event that ends it follows immediately.
     if final["output"] or n > len(opening) + 1:
         opening.append(transcript.lifecycle(first | {"status": "in_progress"}))
     return opening
 
 
 def _counts(lengths: Sequence[int], deltas: int) -> list[int]:
-    """How many deltas each text is cut into: by its length, at least one where there is any of it."""
+    """The number of deltas for each text: in proportion to its length, and at least one unless it is empty."""
     least = [int(length > 0) for length in lengths]
     more, total = max(0, deltas - sum(least)), sum(lengths)
     if not total:
@@ -94,7 +96,7 @@ def _text(part: Part) -> str:
 
 
 def _item(item: Item, index: int, deltas: Sequence[int]) -> list[Event]:
-    """The events of an item, its texts cut into so many deltas; without any where none are said."""
+    """The events of an item, each of its texts split into the given number of deltas; none if `deltas` is empty."""
     if item["type"] in _CALLS:
         return item_events.tool_call(item, index)
     bare = item | {name: [] for name in ("content", "summary") if name in item} | {"status": "in_progress"}
@@ -125,7 +127,7 @@ def _deltas(place: PartPath, part: Part, n: int) -> list[Event]:
 
 
 def _logprobs(logprobs: Sequence[dict[str, Any]], ends: Sequence[int]) -> list[list[dict[str, Any]]]:
-    """Each with the piece that its token begins in, or with the last one."""
+    """The log probabilities of each piece: those of the tokens that begin in it. The last piece also gets the rest."""
     own: list[list[dict[str, Any]]] = [[] for _ in ends]
     place = at = 0
     for one in logprobs:

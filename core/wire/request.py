@@ -1,4 +1,4 @@
-"""What `POST /v1/responses` takes: types, bounds and defaults."""
+"""The parameters of `POST /v1/responses`: types, limits and defaults."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -12,13 +12,13 @@ from core.wire.parts import Part
 from core.wire.tools import Tool, ToolChoice
 
 METADATA_LIMIT = 16  # pairs
-VARIABLES_LIMIT = 64  # of one prompt
+VARIABLES_LIMIT = 64  # per prompt
 VARIABLE_NAME = r"[A-Za-z0-9_-]{1,64}"
 
-# Parameters of the API that are not served: refused by name, because silently ignoring one would answer a question
-# nobody asked.
+# API parameters that are not supported. They are rejected by name, because silently ignoring one would produce a
+# response to a different request.
 UNSUPPORTED = frozenset({"context_management", "conversation", "moderation"})
-# What `include` may ask for; of tools that are not run here there is nothing to include.
+# Values of `include`. Those for tools that are not run here have no effect.
 Include = Literal[
     "code_interpreter_call.outputs",
     "computer_call_output.output.image_url",
@@ -32,14 +32,14 @@ Include = Literal[
 
 
 def _few(value: Any) -> Any:
-    # Before its pairs are looked at: an error for each of a million would take gigabytes.
+    # Runs before the pairs are validated: an error for each of a million pairs would take gigabytes.
     if isinstance(value, dict) and len(value) > METADATA_LIMIT:
         raise PydanticCustomError("too_many_pairs", "", {"max_length": METADATA_LIMIT, "actual_length": len(value)})
     return value
 
 
 def few_and_named(value: Any) -> Any:
-    """Variables by their names, before any of them is looked at."""
+    """Check the number and the names of variables, before their values are validated."""
     if isinstance(value, dict) and len(value) > VARIABLES_LIMIT:
         raise PydanticCustomError("too_many_pairs", "", {"max_length": VARIABLES_LIMIT, "actual_length": len(value)})
     if isinstance(value, dict) and not all(re.fullmatch(VARIABLE_NAME, name) for name in value):
@@ -51,12 +51,12 @@ def _version(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-# What a variable of a prompt may stand for: a text, or a part of a message.
+# The value of a prompt variable: a string or a message part.
 VariableValue = Annotated[
     Annotated[Text, Tag(tag("word"))] | Annotated[Part, Tag(tag("part"))],
     Discriminator(lambda value: tag("word") if not isinstance(value, dict | BaseModel) else tag("part")),
 ]
-# The number of a version, as the wire has it: a text; a number is understood.
+# A version number. In the wire format it is a string; an integer is accepted as well.
 Version = Annotated[
     str,
     Field(max_length=64),
@@ -66,7 +66,7 @@ Version = Annotated[
 
 
 class PromptReference(Strict):
-    """A stored prompt, and what its variables stand for this time; without `version`, its default version."""
+    """A stored prompt and the values of its variables. Without `version`, the default version is used."""
 
     id: Annotated[str, Field(max_length=256)]
     version: Version | None = None
@@ -77,15 +77,15 @@ Summary = Literal["auto", "concise", "detailed"]
 
 
 class Reasoning(Open):
-    """How hard the model should think, and whether it should sum up its thoughts."""
+    """How much effort the model should spend on reasoning, and whether it should summarize its reasoning."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Summary | None = None
-    generate_summary: Annotated[Summary | None, Field(description="The older name of `summary`.")] = None
+    generate_summary: Annotated[Summary | None, Field(description="The former name of `summary`.")] = None
 
     @property
     def wanted_summary(self) -> Summary | None:
-        """The summary asked for, by its new or its old name."""
+        """The requested summary, given as `summary` or under its former name."""
         return self.summary or self.generate_summary
 
 
@@ -122,7 +122,7 @@ Format = Annotated[
 
 
 class TextConfig(Strict):
-    """The shape of the text: free, JSON, or JSON by a schema."""
+    """The format of the output text: plain text, JSON, or JSON that conforms to a schema."""
 
     format: Format = PlainFormat(type="text")
     verbosity: Literal["low", "medium", "high"] = "medium"
@@ -138,7 +138,7 @@ class BackgroundOptions(Strict):
 
 
 class PromptCacheOptions(Strict):
-    """How a prompt should be cached; echoed, as caching is the model server's."""
+    """How the prompt should be cached. The options are only echoed, because caching is up to the model server."""
 
     mode: Literal["implicit", "explicit"] = "implicit"
     ttl: Literal["30m", "12h"] = "30m"
@@ -146,7 +146,7 @@ class PromptCacheOptions(Strict):
     comparison_response_id: Annotated[str, Field(max_length=256)] | None = None
 
 
-# Parameters that a prompt may have, too.
+# Parameters that a stored prompt can set as well.
 ModelName = Annotated[str, Field(max_length=256)]
 MaxOutputTokens = Annotated[int, Field(ge=16, le=2**31 - 1)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
@@ -155,12 +155,12 @@ Tools = Annotated[list[Tool], Field(max_length=128, fail_fast=True)]
 
 
 class CreateResponse(Strict):
-    """A request for a response; fields it does not name are ignored.
+    """A request for a response. Unknown fields are ignored.
 
-    Source: openai-openapi CreateResponse; bounds as in its reference, `safety_identifier` as in the newer SDK.
+    Source: openai-openapi CreateResponse; limits as in its reference, `safety_identifier` as in the newer SDK.
     """
 
-    model: ModelName | None = None  # or the prompt's; core.creation insists on one
+    model: ModelName | None = None  # may come from the prompt; core.wire.rules requires one
     input: (
         Annotated[
             Annotated[Text, Tag("<text>")]
@@ -207,10 +207,10 @@ class CreateResponse(Strict):
 
     @property
     def wants_logprobs(self) -> bool:
-        """Whether the text's tokens are to come with their probabilities."""
+        """Whether the output text should include the log probabilities of its tokens."""
         return self.top_logprobs > 0 or "message.output_text.logprobs" in self.include
 
     @property
     def wants_sealed_reasoning(self) -> bool:
-        """Whether reasoning items are to carry `encrypted_content`."""
+        """Whether reasoning items should include `encrypted_content`."""
         return "reasoning.encrypted_content" in self.include

@@ -1,4 +1,4 @@
-"""The response object: every key of the wire, at every status, as a plain dictionary."""
+"""The response object as a plain dictionary that has every key of the wire format in every status."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 
 def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
-    """The object of a response that was just accepted.
+    """The object of a newly created response.
 
     Args:
         created_at: Unix seconds.
@@ -66,7 +66,7 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
 
 
 def _prompt(prompt: PromptReference) -> dict[str, Any]:
-    """A prompt as it was used; the bytes of images and files are not said again with each poll."""
+    """The prompt reference with the version used; without bytes of images and files, which every poll would repeat."""
     variables = prompt.model_dump(exclude_none=True)["variables"]
     for value in variables.values():
         if isinstance(value, dict):
@@ -77,7 +77,7 @@ def _prompt(prompt: PromptReference) -> dict[str, Any]:
 
 
 def again(document: Document, response_id: str, created_at: int) -> Document:
-    """The object of a background response that was just made from the one of `document`, which ended.
+    """The object of a new background response that repeats the ended response of `document`.
 
     Args:
         created_at: Unix seconds.
@@ -86,7 +86,7 @@ def again(document: Document, response_id: str, created_at: int) -> Document:
 
 
 def as_created(document: Document) -> Document:
-    """The object as it was when its response was created, from any later one."""
+    """The object as it was when the response was created, derived from any later state of it."""
     return document | {
         "status": Status.QUEUED.value,
         "completed_at": None,
@@ -98,14 +98,14 @@ def as_created(document: Document) -> Document:
 
 
 def running(document: Document, output: list[dict[str, Any]]) -> Document:
-    """`document` of a response under way, with what is committed of its output."""
+    """The object of a running response, with the output committed so far."""
     return document | {"status": Status.IN_PROGRESS.value, "output": output}
 
 
 def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
-    """The wire's usage object.
+    """The `usage` object of a response.
 
-    Source: openai types ResponseUsage; `cache_write_tokens` is required there.
+    Source: openai types ResponseUsage, where `cache_write_tokens` is required.
     """
     return {
         "input_tokens": input_tokens,
@@ -129,7 +129,7 @@ def ended(
     """The final object of a response.
 
     Args:
-        now: Unix seconds; `completed_at` is set for `completed` only, and never before `created_at`.
+        now: Unix seconds. `completed_at` is set only for `completed`, and is never earlier than `created_at`.
     """
     return document | {
         "status": status.value,

@@ -1,6 +1,6 @@
-"""Rules across the parameters of a create; each is checked before anything is stored.
+"""Rules that involve several parameters of a create. All are checked before anything is stored.
 
-Source: the API's reference, and what clients' test suites match of its messages.
+Source: the API reference, and the parts of its messages that clients' test suites match.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,11 @@ from core.wire.tools import AllowedTools, FunctionTool, HostedChoice, NamedChoic
 
 
 def check(request: CreateResponse) -> None:
-    """Return if the parameters go together.
+    """Check that the parameters are consistent.
 
     Raises:
-        errors.InvalidRequest: two of them do not; the later one in the reference is named.
+        errors.InvalidRequest: a required parameter is missing, or two parameters conflict; the error names the one
+            that comes later in the reference.
     """
     if request.model is None:
         raise errors.InvalidRequest(
@@ -44,7 +45,7 @@ def check(request: CreateResponse) -> None:
 
 
 def _schemas(request: CreateResponse) -> dict[str, dict[str, Any]]:
-    """The JSON Schemas of a request by where they stand in it."""
+    """The JSON Schemas of a request, by the parameter that contains each."""
     found = {
         f"tools[{position}].parameters": tool.parameters
         for position, tool in enumerate(request.tools)
@@ -95,10 +96,10 @@ def _check_allowed(allowed: dict[str, Any], names: list[tuple[str, Any]]) -> Non
 
 
 def check_calls(context: Iterable[Item]) -> None:
-    """Return if every output of a tool call follows its call.
+    """Check that every tool call output follows its tool call.
 
     Raises:
-        errors.InvalidRequest: one does not.
+        errors.InvalidRequest: an output has no preceding call.
     """
     calls: set[tuple[str, str]] = set()
     for item in context:

@@ -1,11 +1,11 @@
-"""The statuses of a response and the moves between them, as data."""
+"""The statuses of a response and the transitions between them."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """A response's status, as the wire spells it."""
+    """The status of a response, as spelled in the wire format."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -19,13 +19,13 @@ TERMINAL = frozenset({Status.COMPLETED, Status.INCOMPLETE, Status.FAILED, Status
 
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.FAILED}),
-    Status.IN_PROGRESS: TERMINAL | {Status.QUEUED},  # back to queued: lease lost, or handed back
+    Status.IN_PROGRESS: TERMINAL | {Status.QUEUED},  # to queued: the lease expired, or the worker handed it back
     **dict.fromkeys(TERMINAL, frozenset[Status]()),
 }
 
 
 def may_move(source: Status, target: Status) -> bool:
-    """Whether a response with status `source` may enter `target`."""
+    """Whether a response may go from status `source` to status `target`."""
     return target in MOVES[source]
 
 

@@ -1,4 +1,4 @@
-"""Tools a model may call, and which of them it should."""
+"""Tools that a model may call, and the tool choice."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,7 +6,8 @@ from pydantic import Discriminator, Field, Tag
 
 from core.wire.base import Name, Open, Strict, kind_of, tag
 
-# Tools that a hosted API runs: echoed, so that clients written for it go on, and not offered to the model.
+# Tools that a hosted API runs itself. They are echoed, so that clients written for it keep working, but they are not
+# offered to the model.
 HOSTED = (
     "file_search",
     "web_search",
@@ -35,12 +36,12 @@ class FunctionTool(Strict):
     strict: bool = True
 
     def echo(self) -> dict[str, Any]:
-        """As the response object has it: with every key."""
+        """The tool in the form the response object shows: with every key."""
         return self.model_dump()
 
 
 class CustomTool(Strict):
-    """A tool whose input is free text; `format` is echoed, and no grammar is enforced."""
+    """A tool with free-form text input. `format` is echoed, but no grammar is enforced."""
 
     type: Literal["custom"]
     name: Name
@@ -48,7 +49,7 @@ class CustomTool(Strict):
     format: dict[str, Any] | None = None
 
     def echo(self) -> dict[str, Any]:
-        """As the response object has it."""
+        """The tool in the form the response object shows."""
         return self.model_dump(exclude_none=True)
 
 
@@ -56,7 +57,7 @@ class HostedTool(Open):
     type: str
 
     def echo(self) -> dict[str, Any]:
-        """As it was sent."""
+        """The tool as the client sent it."""
         return self.model_dump()
 
 
@@ -69,7 +70,7 @@ Tool = Annotated[
     Annotated[FunctionTool, Tag(tag("function"))]
     | Annotated[CustomTool, Tag(tag("custom"))]
     | Annotated[HostedTool, Tag(tag("hosted"))],
-    Discriminator(_kind, custom_error_type="unknown_tool", custom_error_message="a type of tool that there is"),
+    Discriminator(_kind, custom_error_type="unknown_tool", custom_error_message="a known tool type"),
 ]
 
 
@@ -86,7 +87,7 @@ class AllowedTool(Open):
 
 
 class AllowedTools(Strict):
-    """The model may, or must, call one of these tools and no other."""
+    """The model may (`auto`) or must (`required`) call one of these tools, and no other."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
@@ -94,14 +95,14 @@ class AllowedTools(Strict):
 
 
 class HostedChoice(Open):
-    """The model should use a hosted tool; as none is offered to it, it chooses freely."""
+    """The model should use a hosted tool. Because hosted tools are not offered to the model, it chooses freely."""
 
     type: str
 
 
 def _choice(value: Any) -> str:
     kind = kind_of(value, "word")
-    if kind in ("function", "custom"):  # not a set: it may be anything
+    if kind in ("function", "custom"):  # not a set: an unhashable value would raise
         return tag("named")
     if kind in HOSTED:
         return tag("hosted")
@@ -115,6 +116,6 @@ ToolChoice = Annotated[
     | Annotated[AllowedTools, Tag(tag("allowed_tools"))]
     | Annotated[HostedChoice, Tag(tag("hosted"))],
     Discriminator(
-        _choice, custom_error_type="unknown_choice", custom_error_message="a type of tool, or 'allowed_tools'"
+        _choice, custom_error_type="unknown_choice", custom_error_message="a known tool type or 'allowed_tools'"
     ),
 ]

@@ -1,4 +1,4 @@
-"""The event log of a response and the output it adds up to. Pure functions; no clock, no I/O."""
+"""Folds the event log of a response into its output. Pure functions; no clock, no I/O."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -19,11 +19,11 @@ _TOOL_DELTAS = {
 
 @dataclass
 class Transcript:
-    """What a log adds up to.
+    """The result of folding an event log.
 
     Attributes:
-        output: the items in order; open ones with what they hold so far.
-        open: by output index, the items that were added and not yet done, and their open parts.
+        output: the items in order; open items have their content so far.
+        open: the open parts of each item that was added and is not done, by output index.
     """
 
     output: list[Item] = field(default_factory=list)
@@ -31,11 +31,11 @@ class Transcript:
 
 
 class Fold:
-    """Adds up a log, event by event, from its first on."""
+    """Folds a log event by event, from its first event or from the transcript of the events before."""
 
     def __init__(self, partial_output: Transcript | None = None) -> None:
         self._transcript = deepcopy(partial_output) if partial_output else Transcript()
-        # Joined when they are asked for: adding deltas one by one would copy a long text once per delta.
+        # Joined on demand: appending deltas one by one would copy a long text once per delta.
         self._pieces: dict[PartPath, list[str]] = {}
 
     def add(self, event: Event) -> None:
@@ -68,13 +68,13 @@ class Fold:
                 self._pieces.pop(place, None)
 
     def grow(self, place: PartPath, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
-        """Add to an open part, as a delta event does."""
+        """Append text to an open part, as a delta event does."""
         self._pieces.setdefault(place, []).append(text)
         if place.part == "output_text":
             self._parts(place)[place.index]["logprobs"].extend(logprobs)
 
     def transcript(self) -> Transcript:
-        """What the events so far add up to; it grows with the next ones."""
+        """The transcript of the events so far. Later events change the returned object."""
         for place, deltas in self._pieces.items():
             self._parts(place)[place.index][PARTS[place.part].text] += "".join(deltas)
         self._pieces.clear()
@@ -90,7 +90,7 @@ def _place(event: Event, part: str) -> PartPath:
 
 
 def fold(events: Iterable[Event]) -> Transcript:
-    """Add up a log, from its first event on."""
+    """Fold a log, from its first event."""
     folding = Fold()
     for event in events:
         folding.add(event)
@@ -98,10 +98,10 @@ def fold(events: Iterable[Event]) -> Transcript:
 
 
 def close_items(transcript: Transcript, status: str) -> list[Event]:
-    """The events that close every open item with `status`, in the legal order; the transcript is updated.
+    """Close every open item of a transcript with `status`; return the events in the order the API requires.
 
     Args:
-        status: `completed`, or `incomplete` where the end came before the item's own.
+        status: `completed`, or `incomplete` if the response ended before the item did.
     """
     closing: list[Event] = []
     for index in sorted(transcript.open):
@@ -113,15 +113,15 @@ def close_items(transcript: Transcript, status: str) -> list[Event]:
 def lifecycle(document: dict[str, Any]) -> Event:
     """The event that announces a document's status.
 
-    A cancelled response's stream ends with `response.failed` whose response says `cancelled`: neither
-    OpenAI's nor the Open Responses event union has a `response.cancelled`.
+    The stream of a cancelled response ends with `response.failed`, whose response has the status `cancelled`: neither
+    OpenAI's event union nor that of Open Responses has `response.cancelled`.
     """
     status = document["status"]
     return {"type": f"response.{'failed' if status == 'cancelled' else status}", "response": document}
 
 
 def number(events: Iterable[Event], first_seq: int) -> list[Event]:
-    """`events` with their sequence numbers, from `first_seq` on."""
+    """The events with sequence numbers, starting at `first_seq`."""
     return [
         {"type": event["type"], "sequence_number": sequence_number, **event}
         for sequence_number, event in enumerate(events, first_seq)

@@ -73,22 +73,22 @@ BAD: dict[str, tuple[dict[str, Any] | Callable[[], dict[str, Any]], str]] = {
     "an open bracket": ({"items": {"pattern": "["}}, "at '/items/pattern': it cannot be \"[\""),
     "an open group as a name": ({"patternProperties": {"(": {}}}, "at '/patternProperties"),
     "groups by the thousand": ({"pattern": "(" * 5000 + ")" * 5000}, "at '/pattern'"),
-    "a reference to nothing": ({"properties": {"a": {"$ref": "#/$defs/a"}}}, '"#/$defs/a" is no place in this schema'),
-    "a reference to an anchor that is not": ({"$ref": "#there"}, "is no place in this schema"),
-    "a reference to another host": ({"$ref": "http://169.254.169.254/latest"}, "others are not fetched"),
-    "a reference to a file": ({"$ref": "file:///etc/passwd"}, "others are not fetched"),
-    "a reference to the metaschema": ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "others are not fetched"),
-    "a reference to a text": ({"title": "a", "$ref": "#/title"}, '"#/title" is no schema'),
-    "an ID that is no URI": ({"$id": "http://[a", "$ref": "#/a"}, "at '$id': an ID in it is no URI"),
+    "a reference to nothing": ({"properties": {"a": {"$ref": "#/$defs/a"}}}, '"#/$defs/a" is not in this schema'),
+    "a reference to an anchor that is not": ({"$ref": "#there"}, "is not in this schema"),
+    "a reference to another host": ({"$ref": "http://169.254.169.254/latest"}, "other schemas are not fetched"),
+    "a reference to a file": ({"$ref": "file:///etc/passwd"}, "other schemas are not fetched"),
+    "a reference to the metaschema": ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "other schemas are not fetched"),
+    "a reference to a text": ({"title": "a", "$ref": "#/title"}, '"#/title" is not a schema'),
+    "an ID that is no URI": ({"$id": "http://[a", "$ref": "#/a"}, "at '$id': it contains an ID that is not a URI"),
     "an ID of Draft 4 that is a number": (
-        {"$schema": "http://json-schema.org/draft-04/schema#", "not": {"id": 1}, "$ref": "#/not"}, "an ID in it is no URI"
+        {"$schema": "http://json-schema.org/draft-04/schema#", "not": {"id": 1}, "$ref": "#/not"}, "an ID that is not a URI"
     ),
     "Draft 3": (
         {"$schema": "http://json-schema.org/draft-03/schema#", "extends": 1, "$ref": "#/a"}, "at '/$schema': it cannot be"
     ),
     "the schema of a content that is none": ({"contentSchema": {"$anchor": []}, "$ref": "#"}, "at '/contentSchema/$anchor"),
-    "a reference to itself": ({"$ref": "#"}, "leads to itself"),
-    "references in a circle": (chain(3, {"$ref": "#/$defs/d0"}), "leads to itself"),
+    "a reference to itself": ({"$ref": "#"}, "circular reference"),
+    "references in a circle": (chain(3, {"$ref": "#/$defs/d0"}), "circular reference"),
     "10,000 levels": (nested("not", 10_000), "nested too deeply: at most 128 levels"),
     "arrays of 10,000 levels": ({"enum": nested("a", 10_000)}, "nested too deeply"),
     "an endless enum": (lambda: {"enum": list(range(1_000_000))}, "20,000 values"),

@@ -92,7 +92,7 @@ def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name:
         ),
         (
             {"input": [{"type": "x"}]},
-            "Invalid value for 'input[0].type': \"x\"; expected a type of item that there is.",
+            "Invalid value for 'input[0].type': \"x\"; expected a known item type.",
         ),
         ({"tools": [{"type": "function"}]}, "Missing required parameter: 'tools[0].name'."),
         (
