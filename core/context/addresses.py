@@ -1,4 +1,4 @@
-"""Which URLs this server may open: what is wrong with one as it stands, and which addresses are refused."""
+"""URL and IP address checks: which URLs this server may open."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -11,7 +11,8 @@ from core import errors
 REDIRECTS_LIMIT = 5
 URL_LIMIT = 8192  # characters
 _SCHEMES = {"http": 80, "https": 443}
-# What the standard library calls global, and no public server has. Azure's metadata server is at a public address.
+# Ranges that the standard library considers global but no public server uses; Azure's metadata server has a public
+# address (168.63.129.16).
 _NOT_PUBLIC = tuple(
     map(
         ip_network,
@@ -26,16 +27,16 @@ _NOT_PUBLIC = tuple(
         ),
     )
 )
-# All that is given out of IPv6, and the two prefixes whose addresses hold one of IPv4.
+# The allocated part of IPv6, which includes 6to4, and the NAT64 prefix. 6to4 and NAT64 addresses embed an IPv4 address.
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 _OURS = ("localhost", "localhost.localdomain", "metadata.google.internal", "metadata")
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as a socket has it, is one of the public internet.
+    """Whether an address, as a socket reports it, is on the public internet.
 
-    One that carries another inside (IPv4-mapped, NAT64, 6to4) is only if that one is.
+    An address that embeds another one (IPv4-mapped, NAT64, 6to4) is public only if the embedded address is.
     """
     try:
         parsed = ip_address(address.partition("%")[0])
@@ -52,7 +53,7 @@ def _unwrapped(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv
     elif address in _NAT64:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
     elif address.sixtofour is not None:
-        # Whether 2002::/16 itself is global depends on the version of Python; the IPv4 address inside decides.
+        # Whether 2002::/16 itself is global depends on the Python version, so the embedded IPv4 address decides.
         yield address.sixtofour
     else:
         yield address
@@ -67,14 +68,14 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def check_url(text: str, *, allow_private: bool) -> str:
-    """The URL as browsers understand it, and as it is to be opened; what can be told without asking DNS is checked.
+    """Check a URL as far as possible without DNS; return it normalized as in browsers, which is the form to open.
 
     Args:
-        allow_private: take any host and any port.
+        allow_private: accept any host and any port.
 
     Raises:
-        errors.InvalidRequest: it is no http(s) URL, has credentials, or names what is refused. The message begins
-            with a verb, for the caller to put the URL's place before it.
+        errors.InvalidRequest: it is not an http(s) URL, contains credentials, or has a host or port that is not
+            allowed. The message begins with a verb, so that the caller can put the location of the URL before it.
     """
     if len(text) > URL_LIMIT:
         raise errors.InvalidRequest(f"is longer than {URL_LIMIT} characters.")

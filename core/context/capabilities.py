@@ -1,4 +1,4 @@
-"""What a model must be able to do for a request, and what its configuration says that it can."""
+"""Checks that a model has the capabilities that a request needs, according to its configuration."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,10 +10,10 @@ from core.wire.tools import CustomTool, FunctionTool
 
 
 def check(request: CreateResponse, model: ModelConfig) -> None:
-    """Return if the model is not known to lack anything that the request asks for.
+    """Check that the model is not known to lack a capability that the request needs.
 
     Raises:
-        errors.InvalidRequest: it lacks something; the parameter that asks for it is named.
+        errors.InvalidRequest: it lacks one; the error names the parameter that needs it.
     """
     for param, needed in _needs(request):
         if model.lacks(needed):
@@ -25,7 +25,7 @@ def check(request: CreateResponse, model: ModelConfig) -> None:
 
 
 def _needs(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
-    # What a hosted API runs is not offered to the model, so it needs nothing of it.
+    # Hosted tools are not offered to the model, so they need no capability.
     if request.tool_choice != "none" and any(isinstance(tool, FunctionTool | CustomTool) for tool in request.tools):
         yield "tools", "tools"
     if isinstance(request.text.format, SchemaFormat):
@@ -45,13 +45,13 @@ def _needs(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
 
 
 def check_context(items: Sequence[Item], own: int, model_name: str, model: ModelConfig) -> None:
-    """Return if the model is not known to be blind to an image among what it is shown.
+    """Check that the context contains no image if the model is known not to support images.
 
     Args:
-        own: how many of the items, the last ones, are the request's own input.
+        own: number of items at the end of the context that are the request's own input.
 
     Raises:
-        errors.InvalidRequest: it is; what brings the image in is named.
+        errors.InvalidRequest: the context contains an image; the error names the parameter that adds it.
     """
     if not model.lacks("images"):
         return
@@ -60,7 +60,7 @@ def check_context(items: Sequence[Item], own: int, model_name: str, model: Model
         if isinstance(parts, list) and any(part.get("type") == "input_image" for part in parts):
             param = "input" if position >= len(items) - own else "previous_response_id"
             raise errors.InvalidRequest(
-                f"'{param}' brings in an image, and the model '{model_name}' lacks 'images'.",
+                f"'{param}' adds an image to the context, but the model '{model_name}' lacks 'images'.",
                 param=param,
                 code="unsupported_parameter",
             )

@@ -1,4 +1,4 @@
-"""Large parts of requests: each kept once a project, as long as a response refers to it."""
+"""SQL for large parts of requests: each is stored once per project, for as long as a response refers to it."""
 
 from collections.abc import Collection, Mapping
 
@@ -6,9 +6,9 @@ from core.database import Connection
 
 
 def insert(connection: Connection, project_id: str, contents: Mapping[str, str]) -> None:
-    """Write contents by their SHA-256 in hex; those that are there stay as they are.
+    """Insert contents by their SHA-256 in hex; contents that exist already stay unchanged.
 
-    One of those may go before it is referred to: `refer` then says so.
+    An existing content may be deleted before a response refers to it: `refer` then raises.
     """
     for content_id in sorted(contents):
         connection.execute(
@@ -18,10 +18,10 @@ def insert(connection: Connection, project_id: str, contents: Mapping[str, str])
 
 
 def refer(connection: Connection, project_id: str, response_id: str, content_ids: Collection[str]) -> None:
-    """Say that a response needs these contents.
+    """Record that a response refers to these contents.
 
     Raises:
-        psycopg.errors.ForeignKeyViolation: one of them was deleted this moment; the whole is to be done again.
+        psycopg.errors.ForeignKeyViolation: one of them has just been deleted; the caller must repeat the transaction.
     """
     if content_ids:
         connection.execute(
@@ -32,7 +32,7 @@ def refer(connection: Connection, project_id: str, response_id: str, content_ids
 
 
 def read(connection: Connection, response_id: str, content_ids: Collection[str]) -> dict[str, str]:
-    """Those of these contents that a response refers to."""
+    """The given contents, by ID; without those that the response does not refer to."""
     rows = connection.execute(
         "select c.id, c.data from response_contents r join contents c on c.project_id = r.project_id"
         " and c.id = r.content_id where r.response_id = %s and r.content_id = any (%s)",
@@ -42,7 +42,7 @@ def read(connection: Connection, response_id: str, content_ids: Collection[str])
 
 
 def sizes(connection: Connection, response_id: str) -> dict[str, int]:
-    """The bytes of each content that a response refers to."""
+    """The size in bytes of each content that a response refers to, by ID."""
     rows = connection.execute(
         "select c.id, octet_length(c.data) from response_contents r join contents c on c.project_id = r.project_id"
         " and c.id = r.content_id where r.response_id = %s",
@@ -51,7 +51,8 @@ def sizes(connection: Connection, response_id: str) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in rows}
 
 
-# What somebody is just making use of stays listed: should he change his mind, nobody else would list it again.
+# A content that another transaction has locked to refer to it stays listed: should that transaction roll back, nothing
+# would list the content again.
 _DELETE_RELEASED = """
 with listed as (
     select id, project_id, content_id from released_contents order by id limit %(limit)s for update skip locked
@@ -74,9 +75,12 @@ where l.id = listed.id and (
 
 
 def delete_released(connection: Connection, limit: int) -> int:
-    """Delete some of the contents that no response refers to any more; how many that responses let go were looked at.
+    """Delete contents that no response refers to any more; return the number of list entries that were completed.
+
+    Args:
+        limit: maximum number of list entries to process.
 
     Raises:
-        psycopg.errors.ForeignKeyViolation: one of them was made use of this moment. Nothing is deleted.
+        psycopg.errors.ForeignKeyViolation: a response has just referred to one of them. Nothing is deleted.
     """
     return connection.execute(_DELETE_RELEASED, {"limit": limit}).rowcount

@@ -1,4 +1,4 @@
-"""What a response builds on: its parent's context, its own input, and the items it refers to."""
+"""Builds the context of a response from its parent's context, its own input and the items it refers to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from core.wire.items import Item, ItemReference
 from core.wire.request import CreateResponse
 from core.wire.status import Status, is_terminal
 
-# A request may refer to items of so many responses: each of them is read whole.
+# Maximum number of responses to whose items one request may refer: each of these responses is read completely.
 OWNERS_LIMIT = 100
 
 
 @dataclass(frozen=True)
 class Context:
-    """Every item the model is shown, frozen when the response is created.
+    """All items that the model is shown, fixed when the response is created.
 
     Args:
-        own: how many of the items, the last ones, are the request's own input.
-        new_ids: of those of them that no other response brought in.
-        contents: what is set apart of its own input, by its SHA-256.
+        own: number of items at the end that are the request's own input.
+        new_ids: IDs of those own items that do not come from another response.
+        contents: the separately stored content of the own input, by its SHA-256 in hex.
     """
 
     items: list[Item]
@@ -35,7 +35,7 @@ class Context:
 
 
 def stands_alone(request: CreateResponse) -> bool:
-    """Whether a request builds on nothing but what it brings along."""
+    """Whether a request has neither a parent nor references to items of other responses."""
     own = request.input
     return request.previous_response_id is None and (
         own is None or isinstance(own, str) or not any(isinstance(item, ItemReference) for item in own)
@@ -43,14 +43,14 @@ def stands_alone(request: CreateResponse) -> bool:
 
 
 def build(connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals) -> Context:
-    """The context of a new response.
+    """Build the context of a new response.
 
     Args:
-        connection: may be None where the request stands alone.
+        connection: may be None if the request stands alone.
 
     Raises:
-        errors.InvalidRequest: its parent or an item it refers to is not there, a tool's output has no call, or an
-            encrypted content is none of ours.
+        errors.InvalidRequest: its parent does not exist or has not ended, an item it refers to does not exist, a tool
+            output has no call, there are too many images or files, or an encrypted content is not from this server.
     """
     context = _inherited(connection, project_id, request.previous_response_id)
     inherited = len(context)
@@ -61,7 +61,7 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
         item = parts.set_apart(own_item, contents)
         there = known.get(item["id"])
         if there is not None and (referred or there == item):
-            continue  # a client that sends its history along means each item once, where it was
+            continue  # a client that resends its history means each item once, at its original position
         one = item if there is None else items.renamed(item)
         known[one["id"]] = one
         context.append(one)
@@ -73,19 +73,19 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
 
 
 def pack(request: CreateResponse, context: Context) -> str:
-    """A request and its context as a row keeps them."""
+    """The request and its context as JSON text, as stored in the response's row."""
     asked = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"input", "prompt"})
     return jsonio.dumps({"request": asked, "context": context.items, "own": context.own})
 
 
 def unpack(text: str) -> tuple[CreateResponse, list[Item]]:
-    """What `pack` made a text of."""
+    """The request and the context of a text from `pack`."""
     packed: dict[str, Any] = jsonio.loads(text)
     return CreateResponse.model_validate(packed["request"]), packed["context"]
 
 
 def _inherited(connection: Connection | None, project_id: str, parent_id: str | None) -> list[Item]:
-    """The context and the output of a parent; its finished items, where it did not complete."""
+    """The context and the output of a parent. Of an output that is not complete, only the completed items."""
     if parent_id is None:
         return []
     assert connection is not None
@@ -109,7 +109,7 @@ def _inherited(connection: Connection | None, project_id: str, parent_id: str | 
 def _own(
     connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals
 ) -> Iterator[tuple[Item, bool]]:
-    """The items of a request's input, and whether each is another response's that it refers to."""
+    """The items of a request's input, each with whether the request only refers to it."""
     if request.input is None:
         return
     if isinstance(request.input, str):
@@ -134,7 +134,7 @@ def _referred(connection: Connection | None, project_id: str, item_ids: set[str]
     assert connection is not None
     owners = item_rows.owners(connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
     if len(owners) > OWNERS_LIMIT:
-        raise errors.InvalidRequest(f"The items referred to are of more than {OWNERS_LIMIT} responses.", param="input")
+        raise errors.InvalidRequest(f"The referenced items are from more than {OWNERS_LIMIT} responses.", param="input")
     found: dict[str, Item] = {}
     for its_ids, packed, document in owners:
         everything = [*jsonio.loads(packed)["context"], *jsonio.loads(document)["output"]]

@@ -1,4 +1,4 @@
-"""Where items are found by their IDs."""
+"""SQL for finding items by ID."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,7 +6,11 @@ from core.database import Connection
 
 
 def insert(connection: Connection, own: Sequence[tuple[str, str, str]]) -> None:
-    """Say whose items are, each as the IDs of its project, of itself and of its response."""
+    """Record the response of each item.
+
+    Args:
+        own: project ID, item ID and response ID of each.
+    """
     if own:
         connection.execute(
             "insert into items (project_id, id, response_id)"
@@ -30,6 +34,6 @@ select o.item_ids, r.request, r.document from owners o join responses r on r.id 
 def owners(
     connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int
 ) -> list[tuple[list[str], str, str]]:
-    """(item IDs, request, document) of up to `limit` responses: each item with the newest stored one it is of."""
+    """(item IDs, request, document) of up to `limit` responses: each item with the newest stored response it is in."""
     rows = connection.execute(_OWNERS, (project_id, list(item_ids), limit))
     return [(list(row[0]), str(row[1]), str(row[2])) for row in rows]

@@ -1,7 +1,7 @@
-"""What an image or a file is, as far as can be told without opening it: its encoding, type, size and dimensions.
+"""Checks of images and files that do not decode them: encoding, type, size and dimensions.
 
-Errors are `errors.InvalidRequest` with the wire's code; their messages begin with a verb, for the caller to put before
-them what it is about. They hold for what a client sent and for what was downloaded for it.
+Errors are `errors.InvalidRequest` with the API's error code. Their messages begin with a verb, so that the caller can
+put the subject before them. The checks apply to content that clients send and to content downloaded for them.
 """
 
 import binascii
@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from core import errors
 from core.settings import Settings
 
-# Dimensions are checked here, against a setting; a PNG's compressed texts are of no use to anybody.
+# This module checks dimensions itself, against a setting. Compressed text chunks of PNG files are not used.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 1024 * 1024
 
@@ -36,10 +36,10 @@ _ZIPPED = {
     ".pptx": _OFFICE + "presentationml.presentation",
     ".odt": "application/vnd.oasis.opendocument.text",
 }
-# What is read by a program of its own, and how its content begins.
+# Documents that a separate process reads, with the first bytes of their content.
 _DOCUMENTS = {PDF: b"%PDF-", "application/rtf": b"{\\rtf", HTML: b""} | dict.fromkeys(_ZIPPED.values(), b"PK\x03\x04")
 _SUFFIXES = {".pdf": PDF, ".rtf": "application/rtf", ".html": HTML, ".htm": HTML} | _ZIPPED
-# Shown to the model as they are.
+# Suffixes of files that are shown to the model unchanged.
 _NAMES = """
 .txt .text .md .markdown .rst .csv .tsv .json .jsonl .ndjson .yaml .yml .toml .ini .xml .log .tex .srt .vtt .sql
 .py .js .ts .jsx .tsx .c .h .cpp .hpp .cs .java .kt .go .rs .rb .php .pl .sh .swift .css .r .lua .diff
@@ -49,12 +49,12 @@ _TEXT_TYPES = frozenset(
     f"application/{name}" for name in ("json", "xml", "yaml", "x-yaml", "javascript", "sql", "toml", "x-ndjson", "csv")
 )
 _VAGUE = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_PDF_WITHIN = 1024  # bytes: what stands before a PDF's first line is passed over by every reader
+_PDF_WITHIN = 1024  # bytes searched for the first line of a PDF: every reader skips what precedes it
 
 
 @dataclass(frozen=True)
 class File:
-    """A file whose type is known; `text` is its content, where no program is needed to read it."""
+    """A file whose type is known. `text` is its content, unless a separate process must read it."""
 
     media_type: str
     data: bytes
@@ -62,17 +62,17 @@ class File:
 
 
 def is_data_url(text: str) -> bool:
-    """Whether a URL holds its content itself."""
+    """Whether a URL contains its content."""
     return text[:5].lower() == "data:"
 
 
 def data_url(media_type: str, data: bytes) -> str:
-    """The URL that holds this content."""
+    """The URL that contains the given content."""
     return f"data:{media_type};base64,{binascii.b2a_base64(data, newline=False).decode()}"
 
 
 def split_data_url(text: str) -> tuple[str, str] | None:
-    """A data URL's media type, in small letters and without parameters, and its base64; None if it is not base64."""
+    """A data URL's media type, in lower case and without parameters, and its base64 text; None if it is not base64."""
     head, comma, encoded = text.partition(",")
     media_type, *parameters = head[5:].lower().split(";")
     if not comma or not parameters or parameters[-1].strip() != "base64":
@@ -81,10 +81,10 @@ def split_data_url(text: str) -> tuple[str, str] | None:
 
 
 def image_of(text: str, settings: Settings) -> tuple[str, bytes]:
-    """The media type and the content of an image's data URL.
+    """The media type and the content of an image in a data URL.
 
     Raises:
-        errors.InvalidRequest: it is not an image that models take.
+        errors.InvalidRequest: it is not an image that models accept.
     """
     found = split_data_url(text)
     if found is None:
@@ -100,15 +100,15 @@ def image_of(text: str, settings: Settings) -> tuple[str, bytes]:
     except ValueError as error:
         raise errors.InvalidRequest("is not base64.", code="invalid_base64_image") from error
     if check_image(data, settings) != media_type:
-        raise errors.InvalidRequest(f"says {media_type} and is something else.", code="invalid_image_format")
+        raise errors.InvalidRequest(f"is declared as {media_type} but is something else.", code="invalid_image_format")
     return media_type, data
 
 
 def check_image(data: bytes, settings: Settings) -> str:
-    """The media type of an image, of which no more than the header is read.
+    """Check an image by its header alone; return its media type.
 
     Raises:
-        errors.InvalidRequest: it is not an image that models take.
+        errors.InvalidRequest: it is not an image that models accept.
     """
     if not data:
         raise errors.InvalidRequest("is empty.", code="empty_image_file")
@@ -119,7 +119,7 @@ def check_image(data: bytes, settings: Settings) -> str:
         raise errors.InvalidRequest("is not a PNG, JPEG, WebP or GIF image.", code="invalid_image_format")
     try:
         width, height = _webp_size(data) if media_type == "image/webp" else _size(data, _FORMATS[media_type])
-    except Exception as error:  # whatever a reader stumbles over in somebody's bytes
+    except Exception as error:  # malformed data can raise any exception in the parser
         raise errors.InvalidRequest("cannot be read as an image.", code="image_parse_error") from error
     if width * height > settings.image_limit_pixels:
         raise errors.InvalidRequest(
@@ -130,13 +130,13 @@ def check_image(data: bytes, settings: Settings) -> str:
 
 
 def is_image_type(media_type: str) -> bool:
-    """Whether a server that sends this type may be sending an image that models take."""
+    """Whether a download with this media type may be an image that models accept."""
     return media_type in _VAGUE or _ALIASES.get(media_type, media_type) in _IMAGES
 
 
 def _not_an_image(media_type: str) -> errors.InvalidRequest:
     return errors.InvalidRequest(
-        f"is of the type '{media_type[:100]}'; taken are {', '.join(_IMAGES)}.", code="unsupported_image_media_type"
+        f"has the type '{media_type[:100]}'; supported are {', '.join(_IMAGES)}.", code="unsupported_image_media_type"
     )
 
 
@@ -152,7 +152,7 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """By hand: Pillow makes room for a WebP's whole canvas before it says how large it is.
+    """Width and height of a WebP image. Pillow would allocate the entire canvas before it reports the size.
 
     Source: RFC 9649.
     """
@@ -160,7 +160,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         raise ValueError("not a WebP")
     chunk, head = data[12:16], data[20:30]
     if len(head) < 10:
-        raise ValueError("cut short")
+        raise ValueError("truncated")
     if chunk == b"VP8X":
         return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
     if chunk == b"VP8L" and head[0] == 0x2F:
@@ -168,11 +168,11 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if chunk == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
         return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
-    raise ValueError("no image in it")
+    raise ValueError("contains no image")
 
 
 def file_of(encoded: str, name: str | None, settings: Settings) -> File:
-    """A file that was sent as base64 or as a data URL.
+    """The file in a base64 text or a data URL.
 
     Raises:
         errors.InvalidRequest: it cannot be decoded, or is not a file whose text can be read.
@@ -193,7 +193,11 @@ def file_of(encoded: str, name: str | None, settings: Settings) -> File:
 
 
 def check_file(data: bytes, media_type: str, name: str | None, settings: Settings) -> File:
-    """The file that has this content, said to be of a type, or else known by its name.
+    """Check a file by its declared media type, or by its name if the type says too little.
+
+    Args:
+        media_type: as declared, possibly with parameters; may be empty.
+        name: file name, if there is one.
 
     Raises:
         errors.InvalidRequest: it is not a file whose text can be read.
@@ -207,12 +211,12 @@ def check_file(data: bytes, media_type: str, name: str | None, settings: Setting
         return File(PLAIN, data, _text(data, settings.file_limit_characters))
     magic = _DOCUMENTS[found]
     if magic not in (data[:_PDF_WITHIN] if found == PDF else data[: len(magic)]):
-        raise errors.InvalidRequest(f"is said to be {found} and is something else.")
+        raise errors.InvalidRequest(f"is declared as {found} but is something else.")
     return File(found, data)
 
 
 def file_too_large(settings: Settings) -> errors.InvalidRequest:
-    """The error for a file over the limit."""
+    """The error for a file that exceeds the size limit."""
     return errors.InvalidRequest(f"is larger than the {settings.file_limit_bytes} bytes that are allowed.")
 
 
@@ -226,15 +230,15 @@ def _type_of(declared: str, name: str | None, data: bytes) -> str:
     if declared.startswith("text/") or declared in _TEXT_TYPES or declared.endswith(("+json", "+xml")):
         return PLAIN
     if declared not in _VAGUE:
-        raise errors.InvalidRequest(f"is of the type '{declared[:100]}', which cannot be read.")
+        raise errors.InvalidRequest(f"has the type '{declared[:100]}', which cannot be read.")
     if suffix in _TEXTS:
         return PLAIN
     if suffix:
-        raise errors.InvalidRequest(f"is of the type '{suffix[:100]}', which cannot be read.")
+        raise errors.InvalidRequest(f"has the type '{suffix[:100]}', which cannot be read.")
     if data.startswith(_DOCUMENTS[PDF]):
         return PDF
     if data.startswith(b"PK"):
-        raise errors.InvalidRequest("needs a filename that says what it is.")
+        raise errors.InvalidRequest("needs a filename with a suffix that identifies its type.")
     return PLAIN
 
 
@@ -242,9 +246,9 @@ def _text(data: bytes, limit: int) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise errors.InvalidRequest("is not a text in UTF-8.") from error
+        raise errors.InvalidRequest("is not UTF-8 text.") from error
     if "\0" in text:
-        raise errors.InvalidRequest("is not a text: it has a NUL.")
+        raise errors.InvalidRequest("is not text: it contains a NUL character.")
     if len(text) > limit:
         raise errors.InvalidRequest(f"has {len(text)} characters; at most {limit} are allowed.")
     return text

@@ -1,4 +1,4 @@
-"""The response that another one continues."""
+"""SQL for finding the response that a new one continues."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,11 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Parent:
-    """A stored response, as its row has it.
+    """A stored response.
 
     Args:
-        request: its frozen request and context, packed.
+        document: the response object, as JSON text.
+        request: its request and context, as packed by `core.context.context`.
     """
 
     status: str

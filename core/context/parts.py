@@ -1,7 +1,7 @@
-"""Images and files among a response's items: checked, set apart from its row, put back, and hidden in lists.
+"""Images and files in a response's items: checks, separate storage of large content, and their form in lists.
 
-What is large is kept once a project under its SHA-256. In its place stands `{"$content": "<SHA-256>"}`, where the wire
-has a text: the schemas take no object there, so none of these comes from outside.
+Large content is stored once per project under its SHA-256. In its place, the item has `{"$content": "<SHA-256>"}` where
+the wire format has a string. The request schemas accept no object there, so a client cannot send such a reference.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from core.wire.request import CreateResponse
 
 Part = dict[str, Any]
 
-IMAGES_LIMIT = 500  # in all that a model is shown
-FILES_LIMIT = 50
-APART_OVER = 8192  # characters
+IMAGES_LIMIT = 500  # in the context that a model is shown
+FILES_LIMIT = 50  # likewise
+APART_OVER = 8192  # characters; longer content is stored separately
 _REFERENCE = "$content"
 _DATA = {"input_image": "image_url", "input_file": "file_data"}
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 def check(request: CreateResponse, settings: Settings) -> None:
-    """Return if every image and file of a request's input is one, as far as can be told without opening it.
+    """Check the images and files in a request's input, as far as possible without decoding or downloading them.
 
     Raises:
-        errors.InvalidRequest: one is not; its place is named.
+        errors.InvalidRequest: one is invalid; the error names its location.
     """
     if not isinstance(request.input, list):
         return
@@ -38,14 +38,14 @@ def check(request: CreateResponse, settings: Settings) -> None:
             param = f"input[{position}].{place}"
             if isinstance(item, Message) and item.role != "user" and isinstance(part, InputImage | InputFile):
                 raise errors.InvalidRequest(
-                    f"Invalid value for '{param}.type': only messages of the role 'user' have images and files.",
+                    f"Invalid value for '{param}.type': only messages with the role 'user' can have images and files.",
                     param=f"{param}.type",
                 )
             check_part(part, param, settings)
 
 
 def _sent(item: InputItem) -> Iterator[tuple[str, object]]:
-    """The parts of an item, and where in it they are."""
+    """The parts of an item, each with its location in the item."""
     if isinstance(item, Message) and isinstance(item.content, list):
         yield from ((f"content[{position}]", part) for position, part in enumerate(item.content))
     elif isinstance(item, FunctionCallOutput | CustomToolCallOutput) and isinstance(item.output, list):
@@ -53,13 +53,13 @@ def _sent(item: InputItem) -> Iterator[tuple[str, object]]:
 
 
 def check_part(part: object, param: str, settings: Settings) -> None:
-    """Return if a part is no image and no file, or a good one.
+    """Check a part if it is an image or a file.
 
     Args:
-        param: the place of the part.
+        param: location of the part in the request.
 
     Raises:
-        errors.InvalidRequest: it is not.
+        errors.InvalidRequest: the image or file is invalid.
     """
     if isinstance(part, InputImage):
         _check_image(part, param, settings)
@@ -82,7 +82,7 @@ def _check_file(part: InputFile, param: str, settings: Settings) -> None:
     encoded, url = part.file_data, part.file_url
     if encoded is not None and url is not None:
         raise errors.InvalidRequest(
-            f"'{param}' has 'file_data' and 'file_url'; a file has one of them.",
+            f"'{param}' has both 'file_data' and 'file_url'; a file can only have one of them.",
             param=f"{param}.file_url",
             code="mutually_exclusive_parameters",
         )
@@ -102,7 +102,7 @@ def _missing(param: str) -> errors.InvalidRequest:
 
 
 def _named(param: str, check: Callable[[], object], code: str | None = None) -> None:
-    """Check, and name the place of what is wrong."""
+    """Run a check, and put the location before the message of its error."""
     try:
         check()
     except errors.InvalidRequest as error:
@@ -112,47 +112,47 @@ def _named(param: str, check: Callable[[], object], code: str | None = None) -> 
 
 
 def check_count(items: Iterable[Item]) -> None:
-    """Return if there are not too many images and files in all that a model is to be shown.
+    """Check the number of images and files in the context that a model is shown.
 
     Raises:
-        errors.InvalidRequest: there are.
+        errors.InvalidRequest: there are too many.
     """
     kinds = [part["type"] for item in items for part in parts(item)]
     for kind, limit in (("input_image", IMAGES_LIMIT), ("input_file", FILES_LIMIT)):
         if kinds.count(kind) > limit:
             raise errors.InvalidRequest(
-                f"There are more than {limit} parts of the type '{kind}' in what the model would be shown.",
+                f"The context of the model would have more than {limit} parts of the type '{kind}'.",
                 param="input",
                 code="array_above_max_length",
             )
 
 
 def check_size(items: Iterable[Item], sizes: Mapping[str, int], settings: Settings) -> None:
-    """Return if what was set apart of all that a model is to be shown is not too large to be sent.
+    """Check the total size of the separately stored content in the context that a model is shown.
 
     Args:
-        sizes: of every content that the items refer to, as base64.
+        sizes: bytes of every content that the items refer to, as base64, by its SHA-256 in hex.
 
     Raises:
-        errors.InvalidRequest: it is.
+        errors.InvalidRequest: it exceeds `settings.input_limit_bytes`.
     """
     found = (reference(part) for item in items for part in parts(item))
     if sum(sizes[sha] for sha in found if sha is not None) // 4 * 3 > settings.input_limit_bytes:
         raise errors.InvalidRequest(
-            "The images and files in what the model would be shown are larger in all than the"
+            "The images and files in the context of the model would together exceed the"
             f" {settings.input_limit_bytes} bytes that are allowed.",
             param="input",
         )
 
 
 def parts(item: Item) -> list[Part]:
-    """The parts of an item that a model may be shown."""
+    """The parts of an item that may be shown to a model."""
     found = item.get(_name(item))
     return found if isinstance(found, list) else []
 
 
 def _name(item: Item) -> str:
-    """Where an item has its parts; those of hosted tools have none that we know of."""
+    """The field that holds an item's parts; empty for items of hosted tools, whose parts are unknown."""
     return "content" if item["type"] == "message" else "output" if item["type"] in _OUTPUTS else ""
 
 
@@ -162,12 +162,12 @@ def is_media(part: Part) -> bool:
 
 
 def with_parts(item: Item, parts: list[Part]) -> Item:
-    """An item that has parts, with these in their place."""
+    """An item with its parts replaced by these."""
     return item | {_name(item): parts}
 
 
 def changed(item: Item, change: Callable[[Part], Part]) -> Item:
-    """An item whose images and files went through `change`; the item itself where it has none."""
+    """An item with `change` applied to its images and files; the item itself if it has none."""
     found = parts(item)
     if not any(map(is_media, found)):
         return item
@@ -175,7 +175,7 @@ def changed(item: Item, change: Callable[[Part], Part]) -> Item:
 
 
 def set_apart(item: Item, contents: dict[str, str]) -> Item:
-    """An item with references in place of what is large, which is added to `contents` by its SHA-256 in hex."""
+    """An item with references in place of large content, which is added to `contents` by its SHA-256 in hex."""
 
     def apart(part: Part) -> Part:
         name = _DATA[part["type"]]
@@ -190,27 +190,27 @@ def set_apart(item: Item, contents: dict[str, str]) -> Item:
 
 
 def references(items: Iterable[Item]) -> set[str]:
-    """What was set apart of these items."""
+    """The SHA-256 of each separately stored content of these items, in hex."""
     return {sha for item in items for part in parts(item) if (sha := reference(part)) is not None}
 
 
 def reference(part: Part) -> str | None:
-    """What was set apart of a part."""
+    """The SHA-256 of a part's separately stored content, in hex; None if it has none."""
     found = part.get(_DATA.get(part["type"], ""))
     return found[_REFERENCE] if isinstance(found, dict) else None
 
 
 def filled(part: Part, contents: Mapping[str, str]) -> Part:
-    """An image or a file with its content in the place of its reference."""
+    """An image or a file with its reference replaced by the content."""
     sha = reference(part)
     return part if sha is None else part | {_DATA[part["type"]]: contents[sha]}
 
 
 def listed(item: Item, include: Collection[str]) -> Item:
-    """An item as a list shows it: images in data URLs only where they are asked for, else null in their place.
+    """An item as shown in lists: images in data URLs are replaced by null unless the client asked for them.
 
     Args:
-        include: what the client asked for.
+        include: the client's `include`.
     """
     computers = item["type"] == "computer_call_output"
     if ("computer_call_output.output.image_url" if computers else "message.input_image.image_url") in include:

@@ -1,4 +1,4 @@
-"""What a model thought, sealed into the items that clients carry from turn to turn."""
+"""Encryption of a model's reasoning in the items that clients send back in the next turn."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from core import errors, jsonio
 from core.tenants.seals import Seals
 from core.wire.items import Item
 
-# Parts of an item that the seal holds; clients may leave them out when they send it back.
+# Fields of an item that are also encrypted; clients may omit them when they send the item back.
 _SEALED = ("summary", "content")
 _OWN = "encrypted_content"
 
 
 def sealed(item: Item, seals: Seals, *, project_id: str, model: str, own: str | None) -> Item:
-    """A reasoning item with `encrypted_content`, of which it can be made whole again.
+    """A reasoning item with `encrypted_content`, from which the complete item can be restored.
 
     Args:
-        model: whose thoughts they are, by its public name.
-        own: the model server's own encrypted content, which only it can read.
+        model: public name of the model that produced the reasoning.
+        own: the model server's own encrypted content, which only that server can read.
     """
     content: dict[str, Any] = {name: item[name] for name in _SEALED if name in item}
     if own is not None:
@@ -25,16 +25,18 @@ def sealed(item: Item, seals: Seals, *, project_id: str, model: str, own: str | 
 
 
 def check(item: Item, seals: Seals, *, project_id: str, param: str) -> None:
-    """Return if an item of a request has no `encrypted_content`, or one of ours.
+    """Check that an item of a request has no `encrypted_content`, or one from this server.
 
     Raises:
-        errors.InvalidRequest: it has another.
+        errors.InvalidRequest: the content cannot be verified, or this server has no secret key.
     """
     if item["type"] != "reasoning" or not item.get(_OWN):
         return
     param = f"{param}.{_OWN}"
     if not seals.usable:
-        raise errors.InvalidRequest(f"'{param}' needs a server that has a key: set BACKBURNER_SECRET_KEY.", param=param)
+        raise errors.InvalidRequest(
+            f"'{param}' needs a server with a secret key: set BACKBURNER_SECRET_KEY.", param=param
+        )
     try:
         _content(item, seals, project_id)
     except errors.NotSealed as error:
@@ -46,10 +48,11 @@ def check(item: Item, seals: Seals, *, project_id: str, param: str) -> None:
 
 
 def opened(items: list[Item], seals: Seals, *, project_id: str, model: str) -> list[Item]:
-    """A context as a model is shown it: reasoning items hold what they were sealed with.
+    """A context as shown to a model, with reasoning items decrypted.
 
-    An item's `encrypted_content` is the model server's own then, and there only for the model that it came from. An
-    item that cannot be opened any more, because its key was taken away meanwhile, is what its client could see of it.
+    In the result, `encrypted_content` of an item is the model server's own, and is present only for the model that it
+    came from. An item that can no longer be decrypted, because its key has been removed, keeps only the fields that its
+    client sent in clear text.
     """
     return [_opened(item, seals, project_id, model) if item["type"] == "reasoning" else item for item in items]
 

@@ -1,4 +1,4 @@
-"""Which of the oldest turns of a context can be left out, so that the rest fits. Pure functions."""
+"""Choice of the oldest turns to drop from a context so that the rest fits. Pure functions."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from core.wire.items import Item
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
 _PINNED_ROLES = frozenset({"system", "developer"})
-# A share that was estimated is undershot by so much: characters are not tokens.
+# Safety factor for an estimated target size: characters are not tokens.
 _MARGIN = 0.95
 
 
 def cuts(context: Sequence[Item]) -> list[int]:
-    """The places at which a context may begin instead of at 0, ascending.
+    """The positions at which a context may begin instead of at 0, ascending.
 
-    Each is a user's message, so whole turns are dropped: a question with all that followed it. Each drops more than
-    the one before, none the last question, and none lies between a call and its output.
+    Each is a user message, so that only complete turns are dropped: a question with everything that follows it. Each
+    cut drops more than the one before. No cut drops the last question or separates a tool call from its output.
     """
     found: list[int] = []
     blocked_until = _ends_of_calls(context)
@@ -30,7 +30,7 @@ def cuts(context: Sequence[Item]) -> list[int]:
 
 
 def _ends_of_calls(context: Sequence[Item]) -> dict[int, int]:
-    """By the place of each call, that of its last output."""
+    """The position of the last output of each tool call, by the position of the call."""
     ends: dict[int, int] = {}
     calls: dict[tuple[str, str], int] = {}
     for place, item in enumerate(context):
@@ -42,10 +42,10 @@ def _ends_of_calls(context: Sequence[Item]) -> dict[int, int]:
 
 
 def cut(context: Sequence[Item], place: int) -> tuple[list[Item], list[str]]:
-    """The context from `place` on, with what the system and the developer said before, and the IDs of what is dropped.
+    """The context from `place` on, after the earlier system and developer messages; and the IDs of the dropped items.
 
     Args:
-        place: 0, or one of `cuts`.
+        place: 0, or a position from `cuts`.
     """
     before = context[:place]
     pinned = [item for item in before if _is_pinned(item)]
@@ -59,17 +59,17 @@ def _is_pinned(item: Item) -> bool:
 def next_cut(
     sizes: Sequence[int], now: int, tried: int, *, tokens: int | None = None, limit: int | None = None
 ) -> int | None:
-    """The cut to try after one that was too long still; None if there is none left.
+    """The cut to try after one that was still too long; None if there is none left.
 
-    With numbers of the model server: the first by which the rest is as much smaller as it must be. Without: a step
-    on, and twice as far with every try.
+    With token counts of the model server, it is the first cut after which the rest is expected to fit, or else the last
+    cut. Without, it is one step further, and the step doubles with every attempt.
 
     Args:
-        sizes: what is left of the context by each cut, the first being the whole; descending, in any unit.
-        now: the index in `sizes` of what was too long.
-        tried: how many were too long, the whole one included.
-        tokens: of the one that was too long.
-        limit: what it must not be longer than.
+        sizes: size of the context after each cut, in any unit, descending; the first is the entire context.
+        now: index in `sizes` of the cut that was too long.
+        tried: number of attempts that were too long, including the one with the entire context.
+        tokens: token count of the attempt that was too long.
+        limit: maximum token count.
     """
     following = range(now + 1, len(sizes))
     if not following:
