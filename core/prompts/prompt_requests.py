@@ -1,4 +1,4 @@
-"""What `/v1/prompts` takes: templates, with the parameters of a create that they may set."""
+"""Request bodies of `/v1/prompts`: templates, and the parameters of a create that they can set."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ from core.wire.request import (
 from core.wire.tools import ToolChoice
 
 MESSAGES_LIMIT = 1_000
-# Of a create, what a template may set: a request that says it itself has its own.
+# The parameters of a create that a template can set. A value in the request takes precedence.
 DEFAULTS = (
     "model",
     "instructions",
@@ -39,7 +39,7 @@ Description = Annotated[str, Field(max_length=2_000, pattern=NO_NUL)]
 
 
 class Variable(Closed):
-    """What a placeholder stands for; one without a default must be given with each request."""
+    """A variable that placeholders refer to. Without `default`, every request must give it a value."""
 
     type: Literal["text", "image", "file"] = "text"
     default: VariableValue | None = None
@@ -47,7 +47,7 @@ class Variable(Closed):
 
 
 class TemplateMessage(Closed):
-    """A message whose texts may have placeholders; `type` may be left out."""
+    """A message whose texts may contain placeholders. `type` may be omitted."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -56,7 +56,7 @@ class TemplateMessage(Closed):
 
 
 class Template(Closed):
-    """What a prompt makes of a request: texts with placeholders such as `{{name}}`, and defaults of parameters."""
+    """What a prompt adds to a request: texts with placeholders such as `{{name}}`, and default parameters."""
 
     instructions: Text | None = None
     input: (
@@ -89,14 +89,14 @@ class CreatePrompt(Closed):
 
 
 class CreatePromptVersion(Closed):
-    """A further version of a prompt."""
+    """A new version of a prompt."""
 
     template: Template
     make_default: bool = False
 
 
 class UpdatePrompt(Closed):
-    """What changes of a prompt; its versions do not."""
+    """Changes to a prompt. Existing versions cannot be changed."""
 
     name: PromptName | None = None
     description: Description | None = None

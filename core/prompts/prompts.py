@@ -1,4 +1,4 @@
-"""Stored prompts: made, versioned, listed, and put into the requests that name them."""
+"""Stored prompts: creating, versioning and listing them, and expanding them in requests that name them."""
 
 import re
 from collections.abc import Iterator
@@ -21,23 +21,23 @@ from core.wire.items import InputItem, Message
 from core.wire.pages import Page, page_of
 from core.wire.request import CreateResponse
 
-# Of a template as JSON: it is read with each request that names it.
+# Maximum size of a template as JSON. A template is read with each request that names it.
 TEMPLATE_LIMIT = 1_048_576  # characters
 
 
 class Prompts:
-    """A project's prompts, as its clients and operators see them. Documents are JSON text."""
+    """A project's prompts, for clients and operators. Documents are JSON text."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
 
     def create(self, project_id: str, asked: CreatePrompt, by: Actor) -> str:
-        """Store a prompt with its first version, which is its default; its document.
+        """Store a prompt and its first version, which becomes the default; return the prompt's document.
 
         Raises:
             errors.InvalidRequest: the template cannot be used, or the name is taken. Nothing is written.
-            errors.StoreUnavailable: whether it is written is unknown; its name would then be taken.
+            errors.StoreUnavailable: it is unknown whether the prompt was written; if so, its name is taken.
         """
         template = _checked(asked.template, self._settings)
         prompt_id = ids.new("pmpt")
@@ -48,12 +48,12 @@ class Prompts:
             return _document(_found(connection, project_id, prompt_id))
 
     def add_version(self, project_id: str, prompt_id: str, asked: CreatePromptVersion, by: Actor) -> str:
-        """Add the next version to a prompt; the version's document, with its template.
+        """Add the next version to a prompt; return the version's document, with its template.
 
         Raises:
             errors.NotFound: the project has no such prompt.
             errors.InvalidRequest: the template cannot be used. Nothing is written.
-            errors.StoreUnavailable: whether it is written is unknown.
+            errors.StoreUnavailable: it is unknown whether the version was written.
         """
         template = _checked(asked.template, self._settings)
         with self._database.transaction() as connection:
@@ -67,12 +67,12 @@ class Prompts:
             return _version_document(prompt_id, _found_version(connection, project_id, prompt_id, version))
 
     def update(self, project_id: str, prompt_id: str, asked: UpdatePrompt, by: Actor) -> str:
-        """Change a prompt's name, description or default version; its document.
+        """Change a prompt's name, description or default version; return the prompt's document.
 
         Raises:
             errors.NotFound: the project has no such prompt.
             errors.InvalidRequest: the name is taken, or there is no such version. Nothing is written.
-            errors.StoreUnavailable: whether it is changed is unknown; asking again is safe.
+            errors.StoreUnavailable: it is unknown whether the prompt was changed; a retry is safe.
         """
 
         def update() -> str:
@@ -99,7 +99,7 @@ class Prompts:
 
         Raises:
             errors.NotFound: the project has no such prompt.
-            errors.StoreUnavailable: Postgres could not be asked.
+            errors.StoreUnavailable: Postgres is unavailable.
         """
 
         def get() -> str:
@@ -112,8 +112,8 @@ class Prompts:
         """A version's document, with its template.
 
         Raises:
-            errors.NotFound: the project has no such prompt, or the prompt no such version.
-            errors.StoreUnavailable: Postgres could not be asked.
+            errors.NotFound: the project has no such prompt, or the prompt has no such version.
+            errors.StoreUnavailable: Postgres is unavailable.
         """
 
         def get() -> str:
@@ -126,10 +126,10 @@ class Prompts:
         return self._database.again(get)
 
     def listed(self, project_id: str, *, limit: int, descending: bool, after: str | None = None) -> Page:
-        """A project's prompts by creation.
+        """A page of a project's prompts in the order of their creation.
 
         Raises:
-            errors.InvalidRequest: `after` is none of them.
+            errors.InvalidRequest: `after` is not a prompt of the project.
         """
         with self._database.connection() as connection:
             if after is not None and _find(connection, project_id, after) is None:
@@ -138,11 +138,11 @@ class Prompts:
         return page_of([(row.id, _document(row)) for row in rows[:limit]], more=len(rows) > limit)
 
     def delete(self, project_id: str, prompt_id: str, by: Actor) -> None:
-        """Delete a prompt with its versions; responses that were made with it keep what they have of it.
+        """Delete a prompt with its versions. Responses that were created with it do not change.
 
         Raises:
             errors.NotFound: the project has no such prompt.
-            errors.StoreUnavailable: whether it was deleted is unknown; asking again is safe.
+            errors.StoreUnavailable: it is unknown whether the prompt was deleted; a retry is safe.
         """
         with self._database.transaction() as connection:
             if not ids.is_prompt_id(prompt_id) or not store.delete(connection, project_id, prompt_id):
@@ -152,11 +152,11 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request with its prompt put in.
+    """A request with its prompt expanded.
 
     Args:
-        request: its input begins with the prompt's messages; its prompt has the version that was used.
-        opening: how many items of the input are the prompt's.
+        request: its input begins with the prompt's messages, and its `prompt` has the version that was used.
+        opening: number of items at the beginning of the input that come from the prompt.
     """
 
     request: CreateResponse
@@ -164,7 +164,7 @@ class Resolved:
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Let an error name a place in the input as the client sent it, and the prompt where it is of the prompt."""
+        """Make errors name the position in the input that the client sent, or `prompt` for items from the prompt."""
         try:
             yield
         except errors.InvalidRequest as error:
@@ -177,10 +177,11 @@ class Resolved:
 
 
 def resolve(connection: Connection, project_id: str, request: CreateResponse, settings: Settings) -> Resolved:
-    """Put the prompt that a request names into it; what the request says itself goes before what the prompt says.
+    """Expand the prompt that a request names. Parameters of the request take precedence over those of the prompt.
 
     Raises:
-        errors.InvalidRequest: there is no such prompt or version, or a variable is missing, unknown or mistyped.
+        errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown or of the wrong type,
+            or the expanded texts are too long.
     """
     asked = request.prompt
     if asked is None:
@@ -221,7 +222,7 @@ def _own(request: CreateResponse) -> list[InputItem]:
 
 
 def _checked(template: Template, settings: Settings) -> str:
-    """A template that can be used, as a row keeps it."""
+    """Check that a template can be used; return it as the JSON text for its row."""
     templates.check(template)
     with templates.naming():
         parts.check(templates.as_request(template), settings)
@@ -243,12 +244,12 @@ def _unique_name(name: str | None) -> Iterator[None]:
         yield
     except psycopg.errors.UniqueViolation as error:
         raise errors.InvalidRequest(
-            f"The project has a prompt named '{name}' already.", param="name", code="prompt_name_taken"
+            f"The project already has a prompt named '{name}'.", param="name", code="prompt_name_taken"
         ) from error
 
 
 def _number(version: str) -> int | None:
-    """The number of a version, or None for a text that is none's."""
+    """The number of a version, or None if the text cannot be a version number."""
     return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
 
 
@@ -278,7 +279,7 @@ def _lock(connection: Connection, project_id: str, prompt_id: str) -> None:
 
 
 def _unknown(prompt_id: str) -> errors.NotFound:
-    """The error for a prompt that is not there, or another project's: the two look the same."""
+    """The error for a prompt that does not exist. A prompt of another project gets the same error."""
     return errors.NotFound(f"Prompt with id '{prompt_id[:200]}' not found.", param="prompt_id")
 
 

@@ -1,4 +1,4 @@
-"""Rows of stored prompts and of their versions."""
+"""SQL for stored prompts and their versions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Found:
-    """A prompt, and the numbers of its versions, oldest first."""
+    """A prompt with the numbers of its versions, oldest first."""
 
     id: str
     name: str
@@ -38,10 +38,10 @@ _FOUND = sql.SQL(
 
 
 def insert(connection: Connection, project_id: str, prompt_id: str, *, name: str, description: str | None) -> None:
-    """Write a prompt, whose version 1 is yet to be added.
+    """Insert a prompt. The caller must add its version 1 in the same transaction.
 
     Raises:
-        psycopg.errors.UniqueViolation: the project has one of that ID or name.
+        psycopg.errors.UniqueViolation: the ID exists, or the project has a prompt with this name.
     """
     connection.execute(
         "insert into prompts (id, project_id, name, description, default_version) values (%s, %s, %s, %s, 1)",
@@ -50,13 +50,13 @@ def insert(connection: Connection, project_id: str, prompt_id: str, *, name: str
 
 
 def lock(connection: Connection, project_id: str, prompt_id: str) -> bool:
-    """Keep others from changing a prompt and from adding versions to it; False where the project has none such."""
+    """Lock a prompt against concurrent changes and new versions; return False if the project has no such prompt."""
     query = "select from prompts where id = %s and project_id = %s for no key update"
     return connection.execute(query, (prompt_id, project_id)).rowcount == 1
 
 
 def add_version(connection: Connection, prompt_id: str, template: str) -> int:
-    """Write the next version of a prompt that this transaction has locked or made; its number."""
+    """Insert the next version of a prompt that this transaction has locked or inserted; return its number."""
     row = connection.execute(
         "insert into prompt_versions (prompt_id, version, template)"
         " select %(id)s, coalesce(max(version), 0) + 1, %(template)s from prompt_versions where prompt_id = %(id)s"
@@ -70,10 +70,10 @@ def add_version(connection: Connection, prompt_id: str, template: str) -> int:
 def update(
     connection: Connection, prompt_id: str, *, name: str | None, description: str | None, default_version: int | None
 ) -> None:
-    """Change what is not None.
+    """Update the columns whose value is not None.
 
     Raises:
-        psycopg.errors.UniqueViolation: the project has another prompt of that name.
+        psycopg.errors.UniqueViolation: the project has another prompt with this name.
     """
     connection.execute(
         "update prompts set name = coalesce(%s, name), description = coalesce(%s, description),"
@@ -91,7 +91,7 @@ def find(connection: Connection, project_id: str, prompt_id: str) -> Found | Non
 
 
 def page(connection: Connection, project_id: str, *, limit: int, descending: bool, after: str | None) -> list[Found]:
-    """Up to `limit` of a project's prompts by creation, from behind `after` on."""
+    """Up to `limit` of a project's prompts in the order of their creation, starting after the prompt `after`."""
     behind: sql.Composable = sql.SQL("true")
     if after is not None:
         behind = sql.SQL("(p.created_at, p.id) {} (select created_at, id from prompts where id = %(after)s)").format(
@@ -105,7 +105,7 @@ def page(connection: Connection, project_id: str, *, limit: int, descending: boo
 
 
 def find_version(connection: Connection, project_id: str, prompt_id: str, version: int | None) -> FoundVersion | None:
-    """A version of a prompt, by its number or the default one; None where there is none such."""
+    """A version of a prompt, or its default version if `version` is None; None if there is no such version."""
     with connection.cursor(row_factory=class_row(FoundVersion)) as cursor:
         cursor.execute(
             "select v.version, v.template, v.created_at from prompts p join prompt_versions v on v.prompt_id = p.id"
@@ -116,6 +116,6 @@ def find_version(connection: Connection, project_id: str, prompt_id: str, versio
 
 
 def delete(connection: Connection, project_id: str, prompt_id: str) -> bool:
-    """Delete a prompt with its versions; False where the project has none such."""
+    """Delete a prompt with its versions; return False if the project has no such prompt."""
     query = "delete from prompts where id = %s and project_id = %s"
     return connection.execute(query, (prompt_id, project_id)).rowcount == 1

@@ -1,7 +1,8 @@
-"""Templates of prompts: finding their placeholders, and putting values in; pure functions.
+"""Prompt templates: parsing placeholders and inserting values. Pure functions.
 
-`{{name}}` is a placeholder, and `{{{name}}` one behind a brace. A backslash before `{{` makes these two braces ordinary
-ones, and two backslashes there are one. What is put in is never looked at again, so nothing expands twice.
+`{{name}}` is a placeholder, and `{{{name}}` is a literal brace followed by a placeholder. A backslash before `{{` makes
+these two braces literal; two backslashes there are one literal backslash. Inserted values are never parsed, so nothing
+expands twice.
 """
 
 import re
@@ -19,12 +20,12 @@ from core.wire.items import Message
 from core.wire.parts import InputText, OutputText
 from core.wire.request import VARIABLE_NAME, CreateResponse
 
-PLACEHOLDERS_LIMIT = 1_000  # of one template, all its texts together
-# What a variable of a type may be given as, besides a plain text for a text.
+PLACEHOLDERS_LIMIT = 1_000  # in all texts of one template
+# The type of message part that each type of variable accepts; `text` accepts a string as well.
 _PARTS = {"text": "input_text", "image": "input_image", "file": "input_file"}
 _NAME = re.compile(rf"[ \t\r\n]*({VARIABLE_NAME})[ \t\r\n]*\}}\}}")
 
-Values = Mapping[str, Any]  # texts, or parts of messages
+Values = Mapping[str, Any]  # strings or message parts, by variable name
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class _Placeholder:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text of a template, as its author wrote it.
+    """A text of a template, not expanded.
 
     Args:
-        role: of the message it is in; None of the instructions.
+        place: location in the request.
+        role: role of the message that contains the text; None for the instructions.
     """
 
     place: str
@@ -46,10 +48,10 @@ class _Text:
 
 
 def check(template: Template) -> None:
-    """Return if the template can be used.
+    """Check that a template can be used.
 
     Raises:
-        errors.InvalidRequest: it cannot; the place in it is named, below `template`.
+        errors.InvalidRequest: it cannot be used; the error names the location, beginning with `template`.
     """
     if template.instructions is None and template.input is None:
         raise errors.InvalidRequest(
@@ -72,7 +74,7 @@ def check(template: Template) -> None:
     for name in template.variables:
         if name not in used:
             raise errors.InvalidRequest(
-                f"The variable '{name}' is not used: no text has the placeholder '{{{{{name}}}}}'.",
+                f"The variable '{name}' is not used: no text contains the placeholder '{{{{{name}}}}}'.",
                 param=f"template.variables.{name}",
             )
     with naming():
@@ -80,10 +82,10 @@ def check(template: Template) -> None:
 
 
 def values(template: Template, given: Values) -> Values:
-    """What each variable of the template stands for.
+    """The value of each variable of the template: the given value or its default.
 
     Raises:
-        errors.InvalidRequest: one is missing, is not the template's, or is of another type; it is named.
+        errors.InvalidRequest: a variable is missing, unknown or of the wrong type; the error names it.
     """
     for name in given:
         if name not in template.variables:
@@ -102,10 +104,14 @@ def values(template: Template, given: Values) -> Values:
 
 
 def expand(template: Template, found: Values) -> tuple[str | None, list[Message]]:
-    """The instructions and the messages of a template, with `found`, what `values` says, in their places.
+    """The instructions and the messages of a template, with values in place of its placeholders.
+
+    Args:
+        found: the result of `values`.
 
     Raises:
-        errors.InvalidRequest: all texts together would be longer than one text may be. Nothing was put together.
+        errors.InvalidRequest: all texts together would exceed the limit of one text. This is checked before any text is
+            expanded.
     """
     pieces = {text.place: _pieces(text.text, text.place) for text in _texts(template)}
     size = sum(_size(piece, found) for text in pieces.values() for piece in text)
@@ -131,18 +137,18 @@ def _check_placeholder(template: Template, text: _Text, name: str, *, alone: boo
     variable = template.variables.get(name)
     if variable is None:
         raise errors.InvalidRequest(
-            f"'{{{{{name}}}}}' in '{text.place}' is no variable of the template.", param=text.place
+            f"'{{{{{name}}}}}' in '{text.place}' is not a variable of the template.", param=text.place
         )
     if variable.type != "text" and (text.role != "user" or not alone):
         raise errors.InvalidRequest(
-            f"'{{{{{name}}}}}' stands for a part of type '{_PARTS[variable.type]}': in a template it may be there once,"
-            " as the whole text of a user's message or of a part of one.",
+            f"'{{{{{name}}}}}' stands for a part of type '{_PARTS[variable.type]}': a template may contain it once,"
+            " as the entire text of a user message or of one of its parts.",
             param=text.place,
         )
 
 
 def as_request(template: Template) -> CreateResponse:
-    """What a template says, as a create that says it itself: its placeholders stay texts."""
+    """A create with the parameters and messages of a template, for checks; placeholders are not expanded."""
     defaults = {name: value for name in DEFAULTS if (value := getattr(template, name)) is not None}
     messages = [Message(role=message.role, content=message.content) for _, message in _messages(template)]
     return CreateResponse(input="").model_copy(update={"model": "", "input": messages or "", **defaults})
@@ -150,7 +156,7 @@ def as_request(template: Template) -> CreateResponse:
 
 @contextmanager
 def naming() -> Iterator[None]:
-    """Let an error of a request that a template became name the place in the template."""
+    """Make errors of a request from `as_request` name the location in the template."""
     try:
         yield
     except errors.InvalidRequest as error:
@@ -207,7 +213,7 @@ def _content(content: Any, filled: Mapping[str, Any], place: str) -> Any:
 
 
 def _pieces(text: str, place: str) -> list[str | _Placeholder]:
-    """The texts and placeholders that a text is made of; no text is empty."""
+    """The literal texts and the placeholders of a text, in order; no literal text is empty."""
     pieces: list[str | _Placeholder] = []
     done = 0
     while (opening := text.find("{{", done)) >= 0:
@@ -225,8 +231,8 @@ def _pieces(text: str, place: str) -> list[str | _Placeholder]:
         name = _NAME.match(text, opening + 2)
         if name is None:
             raise errors.InvalidRequest(
-                f"'{{{{' in '{place}' at character {opening} begins no placeholder such as '{{{{name}}}}';"
-                r" for an ordinary '{{' write '\{{'.",
+                f"'{{{{' in '{place}' at character {opening} does not begin a placeholder such as '{{{{name}}}}';"
+                r" for a literal '{{' write '\{{'.",
                 param=place,
             )
         pieces += [before, _Placeholder(name[1])] if before else [_Placeholder(name[1])]
@@ -240,7 +246,7 @@ def _size(piece: str | _Placeholder, found: Values) -> int:
 
 
 def _filled(pieces: list[str | _Placeholder], found: Values) -> Any:
-    """A text, or the part that stands for all of it."""
+    """The expanded text, or the message part that replaces all of it."""
     content = [found[piece.name] if isinstance(piece, _Placeholder) else piece for piece in pieces]
     if len(content) == 1:
         return content[0]

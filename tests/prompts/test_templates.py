@@ -83,7 +83,7 @@ def test_what_begins_like_a_placeholder_and_is_none_is_refused(text: str) -> Non
     error = refusal(template(text, "x"))
 
     assert error.param == "template.instructions"
-    assert "begins no placeholder" in str(error)
+    assert "does not begin a placeholder" in str(error)
 
 
 @pytest.mark.parametrize("name", NAMES)

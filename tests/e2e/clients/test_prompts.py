@@ -81,9 +81,9 @@ def test_the_command_line_says_in_a_line_what_is_wrong(prompts: Prompts, tmp_pat
     assert error("create", str(binary)).startswith(f"{binary} is neither JSON nor TOML: ")
     assert error("create", "-", said='{"name": "n"}') == "Missing required parameter: 'template'."
     assert error("create", "-", said='name = "n"\ntemplate = {}') == ("A template needs 'instructions' or 'input'.")
-    assert error("create", "-", said=TOML) == "The project has a prompt named 'translate' already."
+    assert error("create", "-", said=TOML) == "The project already has a prompt named 'translate'."
     assert error("create", "-", "--project", "none", said=TOML) == "There is no project 'none'."
-    assert "begins no placeholder" in error("revise", taken, "-", said='{"template": {"input": "{{#if}}"}}')
+    assert "does not begin a placeholder" in error("revise", taken, "-", said='{"template": {"input": "{{#if}}"}}')
     assert error("show", nobody) == f"Prompt with id '{nobody}' not found."
     assert error("show", taken, "--version", "7") == f"Prompt with id '{taken}' has no version '7'."
     assert error("change", taken, "--default-version", "7") == "The prompt has no version '7'."
