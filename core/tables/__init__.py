@@ -1,4 +1,4 @@
-"""The schema: tables, columns, constraints and indexes. The *_sql modules of the capabilities read and write rows."""
+"""The database schema: tables, columns, constraints and indexes. The *_sql modules of each folder access the rows."""
 
 from core.tables import projects, responses, running
 from core.tables.base import metadata

@@ -1,4 +1,4 @@
-"""What all tables share: their names' form, instants of the database's clock."""
+"""Definitions shared by all tables: the naming convention, the timestamp type and the database clock."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Projects, their keys, prompts and usage, and what was done to them."""
+"""Tables of projects, API keys, prompts, usage and the audit log."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -19,15 +19,15 @@ api_keys = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
     sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
-    sa.Column("hint", sa.Text, nullable=False),  # its last characters, to tell keys apart
+    sa.Column("hint", sa.Text, nullable=False),  # the last characters of the key, to tell keys apart
     sa.Column("rights", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("revoked_at", INSTANT),
-    sa.Column("name", sa.Text),  # whatever its maker calls it
+    sa.Column("name", sa.Text),  # chosen by the creator
     sa.Column("rotated_at", INSTANT),
 )
 
-# The projects a key may use besides its own.
+# The projects that a key may use in addition to its own.
 api_key_projects = sa.Table(
     "api_key_projects",
     metadata,
@@ -35,18 +35,18 @@ api_key_projects = sa.Table(
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), primary_key=True, index=True),
 )
 
-# What keys and operators did; never a secret, never a content.
+# Actions of keys and operators. Never contains secrets or the content of requests and responses.
 audit_log = sa.Table(
     "audit_log",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("at", INSTANT, nullable=False, server_default=NOW, index=True),
     sa.Column("actor", sa.Text, nullable=False),  # a key's ID, or `operator`
-    sa.Column("os_user", sa.Text),  # of an operator
+    sa.Column("os_user", sa.Text),  # for actions of an operator
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("object_id", sa.Text, nullable=False),
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id")),
-    sa.Column("request_id", sa.Text),  # of a key's request
+    sa.Column("request_id", sa.Text),  # for actions of a key
     sa.Column("details", JSONB, nullable=False, server_default="{}"),
     sa.Index(None, "project_id", "at"),
 )
@@ -58,7 +58,7 @@ prompts = sa.Table(
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("description", sa.Text),
-    sa.Column("default_version", sa.Integer, nullable=False),  # what is used where none is asked for
+    sa.Column("default_version", sa.Integer, nullable=False),  # used if a request names none
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.UniqueConstraint("project_id", "name"),
 )
@@ -73,7 +73,8 @@ prompt_versions = sa.Table(
 )
 
 
-# What each response that ended used, over all its attempts: written with its end, and kept when it is deleted.
+# Usage of each ended response over all its attempts. Inserted in the transaction that ends the response, and kept when
+# the response is deleted.
 usage_ledger = sa.Table(
     "usage_ledger",
     metadata,
@@ -85,16 +86,16 @@ usage_ledger = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("created_at", INSTANT, nullable=False),
     sa.Column("ended_at", INSTANT, nullable=False, server_default=NOW),
-    sa.Column("day", sa.Date, nullable=False),  # of the end, in UTC
+    sa.Column("day", sa.Date, nullable=False),  # UTC date of the end
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("input_tokens", sa.BigInteger, nullable=False),
     sa.Column("output_tokens", sa.BigInteger, nullable=False),
     sa.Column("cached_tokens", sa.BigInteger, nullable=False),
     sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
-    sa.Column("usage_estimated", sa.Boolean, nullable=False),  # in part at least
+    sa.Column("usage_estimated", sa.Boolean, nullable=False),  # at least in part
     sa.Column("reserved_requests", sa.Integer, nullable=False),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False),
-    # What its project's credits were told so far; null where they have nothing to do with it.
+    # Tokens charged to the project's credits so far; null if none were reserved.
     sa.Column("charged_tokens", sa.BigInteger),
     sa.Index(None, "project_id", "model", "created_at"),
     sa.Index(None, "day", postgresql_using="brin"),

@@ -1,4 +1,4 @@
-"""Responses, their events and attempts, and what they are made of."""
+"""Tables of responses, their events, attempts, items and contents."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -18,31 +18,31 @@ responses = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("lane", sa.Text, nullable=False),
     sa.Column("tier", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # the fence; only grows
-    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # lost leases: the budget
-    sa.Column("waits", sa.Integer, nullable=False, server_default="0"),  # hand-backs for the model server
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # the fence; only increases
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # lost leases; limited by max_failures
+    sa.Column("waits", sa.Integer, nullable=False, server_default="0"),  # returns to wait for the model server
     sa.Column("worker_id", sa.Text),
     sa.Column("lease_until", INSTANT),
-    sa.Column("run_s", sa.Double, nullable=False),  # clock of one run
-    sa.Column("run_until", INSTANT),  # end of the run under way
-    sa.Column("queued_until", INSTANT, nullable=False),  # clock of the wait for a worker
-    sa.Column("ends_by", INSTANT, nullable=False),  # clock of the whole
+    sa.Column("run_s", sa.Double, nullable=False),  # time limit of one run
+    sa.Column("run_until", INSTANT),  # deadline of the current run
+    sa.Column("queued_until", INSTANT, nullable=False),  # deadline of the wait for a worker
+    sa.Column("ends_by", INSTANT, nullable=False),  # deadline of the response, over all runs and waits
     sa.Column("available_at", INSTANT, nullable=False, server_default=NOW),
-    sa.Column("dispatched_at", INSTANT),  # null while queued: waiting in Postgres for its turn
-    sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: never found by its ID
-    sa.Column("followed_until", INSTANT),  # foreground: somebody waits for it until then, at least
-    sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # the document's, to list by
+    sa.Column("dispatched_at", INSTANT),  # null while queued: waits in Postgres for dispatch
+    sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: cannot be retrieved by its ID
+    sa.Column("followed_until", INSTANT),  # foreground: a client waits at least until then
+    sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # of the document, to filter lists by
     sa.Column("request", sa.Text, nullable=False),  # JSON, validated and with defaults
-    sa.Column("document", sa.Text, nullable=False),  # JSON a poll returns; while running, what it starts from
+    sa.Column("document", sa.Text, nullable=False),  # JSON that polls return; while running, polls add the output
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("started_at", INSTANT),
     sa.Column("finished_at", INSTANT),
-    sa.Column("events_n", sa.Integer),  # how many events its log had, once they were deleted
-    sa.Column("key_id", sa.Text),  # whose it is; the key may be revoked
-    # Of the project's credits, when it was created; nothing where its tier takes none or nothing is limited.
+    sa.Column("events_n", sa.Integer),  # number of events in its log; set when they are deleted
+    sa.Column("key_id", sa.Text),  # the key that created it; may be revoked by now
+    # Reserved from the project's credits at creation; 0 if its tier uses no credits or the project has no limit.
     sa.Column("reserved_requests", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("requeued_from", sa.Text),  # the ended response an operator made this one from; it may be gone
+    sa.Column("requeued_from", sa.Text),  # the ended response it repeats for an operator; may be deleted
     sa.CheckConstraint(f"status in ({_statuses})", name="status"),
     sa.CheckConstraint(
         "(finished_at is not null) = (status in ('completed', 'incomplete', 'failed', 'cancelled'))",
@@ -53,7 +53,7 @@ responses = sa.Table(
         " and (lease_until is null) = (run_until is null) and (lease_until is null) = (worker_id is null)",
         name="leased",
     ),
-    # Waiting for dispatch, in the order dispatch walks them.
+    # Responses that wait for dispatch, in the order in which dispatch reads them.
     sa.Index(
         "responses_waiting_idx",
         "lane",
@@ -64,7 +64,7 @@ responses = sa.Table(
         "available_at",
         postgresql_where=sa.text("status = 'queued' and dispatched_at is null"),
     ),
-    # Occupying a slot or about to: what dispatch counts.
+    # Responses that occupy a slot or are about to; dispatch counts them.
     sa.Index(
         "responses_busy_idx",
         "lane",
@@ -74,7 +74,7 @@ responses = sa.Table(
         postgresql_include=["worker_id"],
         postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and dispatched_at is not null)"),
     ),
-    # Of `flex`, dispatch takes what is due first.
+    # For tier `flex`, dispatch takes the earliest deadline first.
     sa.Index(
         "responses_due_idx",
         "lane",
@@ -84,11 +84,12 @@ responses = sa.Table(
         "queued_until",
         postgresql_where=sa.text("status = 'queued' and dispatched_at is null and tier = 'flex'"),
     ),
-    # No index on lease_until or dispatched_at's value: renewals stay heap-only updates.
+    # No index contains the value of lease_until or dispatched_at, so that renewals remain heap-only (HOT) updates.
     sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
     sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")),
-    # The odd condition keeps the planner from taking this index for anything but the clock's own query: with
-    # statistics of an idle time all partial indexes look equally empty, and this one is the worst for dispatch.
+    # The condition on queued_until, which is always true, keeps the planner from using this index for any query but the
+    # one that looks for expired waits: with statistics from an idle period all partial indexes look equally empty, and
+    # this one is the worst for dispatch.
     sa.Index(
         "responses_queued_until_idx",
         "queued_until",
@@ -99,7 +100,7 @@ responses = sa.Table(
         "followed_until",
         postgresql_where=sa.text("followed_until is not null and finished_at is null"),
     ),
-    # What admission counts: a project's responses that wait, and its credits of the last minute.
+    # Counted by admission: a project's waiting responses, and its credits of the last minute.
     sa.Index(
         "responses_unfinished_idx",
         "project_id",
@@ -135,8 +136,8 @@ response_events = sa.Table(
     sa.Column("first_seq", sa.Integer, primary_key=True),
     sa.Column("n", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),  # n events, one JSON object a line
-    sa.Column("tokens", sa.Integer, nullable=False, server_default="0"),  # of output in them, about
+    sa.Column("data", sa.Text, nullable=False),  # n events, one JSON object per line
+    sa.Column("tokens", sa.Integer, nullable=False, server_default="0"),  # estimated output tokens in them
 )
 
 attempts = sa.Table(
@@ -149,22 +150,22 @@ attempts = sa.Table(
     sa.Column("ended_at", INSTANT),
     sa.Column("outcome", sa.Text),  # completed, incomplete, failed, cancelled, lost, handed_back, waited
     sa.Column("cause", sa.Text),  # precise, for operators
-    sa.Column("error_code", sa.Text),  # the wire's, should this cause become the response's end
+    sa.Column("error_code", sa.Text),  # error code for the client, if this cause ends the response
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("cached_tokens", sa.BigInteger),  # of the input
     sa.Column("reasoning_tokens", sa.BigInteger),  # of the output
     sa.Column("usage_estimated", sa.Boolean),
-    sa.Column("dropped", ARRAY(sa.Text)),  # IDs of the items a truncation left out, oldest first
+    sa.Column("dropped", ARRAY(sa.Text)),  # IDs of the items dropped by truncation, oldest first
 )
 
-# Where an item is found that a request refers to by its ID.
+# Finds the items that requests refer to by ID.
 items = sa.Table(
     "items",
     metadata,
     sa.Column("project_id", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),
-    # A client that sends its history along makes an item one of several responses.
+    # A client that resends its history makes an item part of several responses.
     sa.Column("response_id", sa.Text, sa.ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
@@ -178,13 +179,13 @@ idempotency_keys = sa.Table(
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW, index=True),
 )
 
-# Large parts of requests, apart from the rows that are updated; the same content is kept once a project.
+# Large parts of requests, stored outside the rows that are updated. Each content is stored once per project.
 contents = sa.Table(
     "contents",
     metadata,
     sa.Column("project_id", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),  # SHA-256 of it, in hex
-    sa.Column("data", sa.Text, nullable=False),  # as it stood in the request
+    sa.Column("id", sa.Text, primary_key=True),  # SHA-256 of the content, in hex
+    sa.Column("data", sa.Text, nullable=False),  # as in the request
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
 )
 
@@ -198,7 +199,7 @@ response_contents = sa.Table(
     sa.Index(None, "project_id", "content_id"),
 )
 
-# Contents that a response let go of when it was deleted, listed by a trigger: the sweeper looks whether any is left.
+# Contents of deleted responses, listed by a trigger. The sweeper deletes those that no other response refers to.
 released_contents = sa.Table(
     "released_contents",
     metadata,

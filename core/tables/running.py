@@ -1,4 +1,4 @@
-"""Who runs responses, whose turn it is, and which models can be asked."""
+"""Tables of workers, fair share and circuits."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -17,27 +17,28 @@ workers = sa.Table(
     sa.Column("seen_at", INSTANT, nullable=False, server_default=NOW),
 )
 
-# Who had a turn, for as long as it matters who is next: few slots could not be shared by what runs alone.
+# The last turn of each tier and project, kept for as long as it affects which one is next. When slots are few, counting
+# the running responses alone could not share them fairly.
 turns = sa.Table(
     "turns",
     metadata,
     sa.Column("tier", sa.Text, primary_key=True),
     sa.Column("project_id", sa.Text, primary_key=True),
-    # The greatest of a tier: what its turns came to until then, each one divided by its weight.
+    # Sum of 1 / weight over the tier's turns up to this one; the greatest value of a tier is its current sum.
     sa.Column("charged", sa.Double, nullable=False),
     sa.Column("had_at", INSTANT, nullable=False),
     postgresql_with={"fillfactor": "50"},
 )
 
 
-# Models whose servers were found away: nothing is rung for them before `open_until`, then one response at a time.
+# Models whose servers are unavailable: nothing is dispatched for them before `open_until`, then one response at a time.
 circuits = sa.Table(
     "circuits",
     metadata,
     sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False, server_default="1"),  # openings in a row
+    sa.Column("failures", sa.Integer, nullable=False, server_default="1"),  # consecutive openings
     sa.Column("open_until", INSTANT, nullable=False),
-    sa.Column("probe", sa.Text),  # the response that tries, as long as it is rung or runs
+    sa.Column("probe", sa.Text),  # the response that probes the servers, while dispatched or running
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("error_code", sa.Text),
 )
