@@ -1,4 +1,4 @@
-"""Schema migrations: Alembic, driven from here so that no command needs a configuration file."""
+"""Schema migrations. Alembic is called from Python, so that no command needs a configuration file."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ def config(database_url: str) -> Config:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema to `revision`; a schema that is already there is left alone."""
+    """Upgrade the schema to `revision`; does nothing if the schema is already at that revision."""
     command.upgrade(config(database_url), revision)
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    """Take the schema back to `revision`; data of what is dropped is lost."""
+    """Downgrade the schema to `revision`; data in dropped tables and columns is lost."""
     command.downgrade(config(database_url), revision)

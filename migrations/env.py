@@ -1,14 +1,14 @@
-"""Run migrations online, one runner at a time, giving up soon where a lock cannot be had."""
+"""Runs migrations online, in one process at a time; gives up after a short wait for a table lock."""
 
 import sqlalchemy as sa
 from alembic import context
 
 from core.tables import metadata
 
-# Any number no one else uses; two `backburner migrate` at once take turns.
+# An arbitrary number that nothing else uses. Concurrent runs of `backburner migrate` wait for each other.
 MIGRATION_LOCK = 7_226_537
 
-# Nothing that a session would keep: a pooler may stand between. A network that swallows packets is noticed.
+# No session state, because a connection pooler may be in between. The timeouts detect a network that drops packets.
 _CONNECT = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -30,7 +30,7 @@ def run() -> None:
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata)
         with context.begin_transaction():
-            # Whoever is frozen in the middle must not keep tables locked; no statement is too long for a migration.
+            # A process that freezes must not keep tables locked. A statement of a migration may take any time.
             connection.execute(sa.text("set local idle_in_transaction_session_timeout = '60s'"))
             connection.execute(sa.text("set local statement_timeout = 0"))
             connection.execute(sa.text("set local lock_timeout = 0"))
