@@ -1,1 +1,1 @@
-"""The worker's side of a response: claims, leases, events and ends."""
+"""The worker side of a response: claims, leases, events and ends."""

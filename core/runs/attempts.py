@@ -1,4 +1,4 @@
-"""What a worker may do with a response: claim it, keep it, write its events, give it back, end it."""
+"""What a worker does with a response: claim it, renew its lease, append events, hand it back, end it."""
 
 import logging
 from collections.abc import Sequence
@@ -29,21 +29,21 @@ __all__ = ["Attempt", "Attempts", "Batch", "HandBack", "Worker", "Workers"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a response, held by one worker until its lease is over.
+    """One attempt to run a response, held by one worker until its lease expires.
 
     Attributes:
-        number: the fence; every write of the attempt carries it.
-        context: every item the model is shown, in order; of large images and files only references, see `contents`;
-            reasoning items are opened.
+        number: the attempt number, which is the fence: every write of the attempt carries it.
+        context: all input items of the model call, in order; large images and files are references, see `contents`;
+            reasoning items are decrypted.
         document: the response object as JSON text, as of its creation.
-        left_s: seconds until the run's clock ends.
-        next_seq: the first free sequence number of the log.
-        announced: whether `response.in_progress` was written by an earlier attempt.
-        so_far: the output that earlier attempts committed; reasoning items are opened.
-        tokens: of output in it, about.
-        waits: how often it went back to waiting for its model server.
-        probe: whether it tries for all whether its model's servers are back.
-        prefix: the beginning of the text that the model server is to go on with.
+        left_s: seconds until `run_until`.
+        next_seq: the first free sequence number of the event log.
+        announced: whether an earlier attempt wrote `response.in_progress`.
+        partial_output: the output that earlier attempts committed; reasoning items are decrypted.
+        tokens: approximate number of output tokens in `partial_output`.
+        waits: how often the response went back to the queue because its model server could not take it.
+        probe: whether this attempt is the probe of its model's circuit.
+        prefix: the beginning of the text that the model server must continue.
     """
 
     response_id: str
@@ -70,15 +70,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class HandBack:
-    """Why a worker gives a response back unfinished.
+    """Why a worker puts an unfinished response back in the queue.
 
     Args:
-        cause: a sentence for operators, and for the client should the response's clock run out on it.
-        waited: it is the model server that could not take it; else the worker could not keep it.
-        delay_s: before it may be rung again.
-        error_code: the wire's code for `cause`.
-        away: the model server takes nobody's requests: the model's circuit opens, and decides who may be rung when.
-        asked_s: for how long the model server asked to be left alone.
+        cause: a sentence for operators; the client sees it, too, if the response's deadline passes before another
+            attempt.
+        waited: whether the model server could not take the response; otherwise the worker could not keep it.
+        delay_s: seconds before the response may be dispatched again; not used if `unavailable`.
+        error_code: the API's error code for `cause`.
+        unavailable: whether the model server takes no requests at all. The model's circuit then opens, and decides
+            which response is dispatched when.
+        asked_s: seconds that the model server asked to wait before the next request.
     """
 
     cause: str
@@ -90,12 +92,12 @@ class HandBack:
 
 
 def announced(background: bool, next_seq: int) -> bool:
-    """Whether a log of this length holds `response.in_progress`: it follows `created` and, in background, `queued`."""
+    """Whether a log of this length has `response.in_progress`, which follows `created` and, in background, `queued`."""
     return next_seq > (2 if background else 1)
 
 
 def shown(background: bool, next_seq: int) -> bool:
-    """Whether a log of this length holds output: that starts after `response.in_progress`."""
+    """Whether a log of this length contains output, which starts after `response.in_progress`."""
     return next_seq > (3 if background else 2)
 
 
@@ -104,11 +106,12 @@ Fence = tuple[str, int]
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of the responses of a batched statement.
+    """The result of one statement for several responses; a response in neither set is lost to the attempt.
 
     Args:
-        done: it was done for these.
-        held: these are held, though somebody had them locked: ask again. All others are lost.
+        done: IDs of the responses for which the statement succeeded.
+        still_leased: IDs that it skipped because another transaction had locked their rows, although the attempts
+            still hold them: retry these.
     """
 
     done: set[str]
@@ -121,7 +124,7 @@ def _batch_result(connection: Connection, fences: Sequence[Fence], done: set[str
 
 
 class Attempts:
-    """The worker's side of the state machine. What a method writes, it writes in one transaction."""
+    """The worker side of the state machine. Each method writes everything in one transaction."""
 
     def __init__(
         self, database: Database, endings: Endings, circuits: Circuits, seals: Seals, *, lease_s: float
@@ -133,20 +136,20 @@ class Attempts:
         self._lease_s = lease_s
 
     def claim(self, response_id: str, worker_id: str) -> Attempt | None:
-        """Take a response that was rung; None if another was first, or it is not to be run now.
+        """Claim a dispatched response; None if another worker claimed it first, or it must not run now.
 
         Raises:
-            errors.StoreUnavailable: if it was claimed after all, its lease runs out unused.
+            errors.StoreUnavailable: whether it was claimed is unknown; if it was, its lease expires unused.
         """
         with self._database.connection() as connection:
             row = runs_sql.claim(connection, response_id, worker_id, self._lease_s)
         return None if row is None else self._attempt(row)
 
     def claim_batch(self, response_ids: Sequence[str], worker_id: str) -> dict[str, Attempt]:
-        """Take, as `claim` does, those of the responses that are there to be taken and that nobody has locked.
+        """Claim, as `claim` does, those of the responses that can be claimed and whose rows are not locked.
 
         Raises:
-            errors.StoreUnavailable: those that were claimed after all have leases that run out unused.
+            errors.StoreUnavailable: which were claimed is unknown; the leases of those that were expire unused.
         """
         with self._database.connection() as connection:
             rows = runs_sql.claim_free(connection, response_ids, worker_id, self._lease_s)
@@ -154,8 +157,8 @@ class Attempts:
         for row in rows:
             try:
                 attempt = self._attempt(row)
-            except Exception:  # it costs the others nothing, and is recovered when its lease is over
-                log.exception("cannot take what was claimed", extra={"response": row.id})
+            except Exception:  # must not affect the others; the sweeper recovers this one when its lease expires
+                log.exception("cannot load a claimed response", extra={"response": row.id})
             else:
                 attempts |= {row.id: attempt} if attempt is not None else {}
         return attempts
@@ -164,8 +167,8 @@ class Attempts:
         try:
             request, items = context.unpack(row.request)
         except ValueError:
-            log.exception("cannot read what a response was created with", extra={"response": row.id})
-            unreadable = failed("server_error", "This version of the server cannot run what an older one accepted.")
+            log.exception("cannot read the stored request of a response", extra={"response": row.id})
+            unreadable = failed("server_error", "This server version cannot run a response accepted by an older one.")
             self._endings.end(row.id, unreadable, fence_of(row.attempt))
             return None
         return Attempt(
@@ -190,12 +193,12 @@ class Attempts:
             return Transcript()
         with self._database.connection() as connection:
             found = transcript.fold(jsonio.loads(line) for line in events_sql.read(connection, row.id))
-        # They are shown to the model where it goes on after them.
+        # The model is shown the reasoning items when it continues after them.
         found.output = reasoning.opened(found.output, self._seals, project_id=row.project_id, model=row.model)
         return found
 
     def contents(self, attempt: Attempt) -> dict[str, str]:
-        """What the references in an attempt's context stand for, by their SHA-256 in hex."""
+        """The contents that an attempt's context refers to, by SHA-256 in hex."""
         needed = parts.references(attempt.context)
         if not needed:
             return {}
@@ -209,37 +212,38 @@ class Attempts:
             return _batch_result(connection, fences, renewed)
 
     def record(self, batches: Sequence[Batch]) -> BatchResult:
-        """Append events, at most one batch a response.
+        """Append events, at most one batch per response.
 
         Raises:
-            errors.StoreUnavailable: what was written is unknown; ask `recorded`, then send the rest unchanged.
-            errors.StoreRefused: nothing was written, because Postgres does not take one of the batches.
+            errors.StoreUnavailable: which batches were written is unknown; call `recorded`, then resend the others
+                unchanged.
+            errors.StoreRefused: Postgres rejects one of the batches. Nothing was written.
         """
         try:
             with self._database.connection() as connection:
                 written = events_sql.append(connection, batches)
                 return _batch_result(connection, [(batch.response_id, batch.attempt) for batch in batches], written)
         except psycopg.errors.UniqueViolation as error:
-            # A write whose answer was lost has come through meanwhile.
-            raise errors.StoreUnavailable("Some of these events are written already.") from error
+            # An earlier write, whose result never arrived, was committed after all.
+            raise errors.StoreUnavailable("Some of these events were already written.") from error
         except psycopg.DataError as error:
-            raise errors.StoreRefused(f"Postgres does not take these events: {error}") from error
+            raise errors.StoreRefused(f"Postgres rejected these events: {error}") from error
 
     def recorded(self, batches: Sequence[Batch]) -> list[Batch]:
-        """Those of `batches` that are in the log already."""
+        """Those of `batches` that the event logs already contain."""
         with self._database.connection() as connection:
             log_ends = events_sql.ends(connection, [batch.response_id for batch in batches])
         return [batch for batch in batches if log_ends.get(batch.response_id, 0) >= batch.next_seq]
 
     def end(self, attempt: Attempt, outcome: Outcome, tail: Batch) -> bool:
-        """End a response with its last events; False if the attempt does not hold it any more."""
+        """End a response with its last events; False if the attempt no longer holds it."""
         done = self._endings.end(attempt.response_id, outcome, fence_of(attempt.number), tail=tail)
         return done is not None
 
     def end_batch(self, all_: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[Fence]:
-        """End responses as `end` does, in one transaction; the fences of those that it ended.
+        """End responses as `end` does, in one transaction; returns the fences of those it ended.
 
-        All others are left to `end`: it waits for nobody, and does nothing at all where it raises.
+        The caller must use `end` for all others: this method skips locked rows, and writes nothing if it raises.
         """
         endings = [
             Ending(attempt.response_id, outcome, fence_of(attempt.number), tail) for attempt, outcome, tail in all_
@@ -247,9 +251,9 @@ class Attempts:
         return {(row.id, row.attempt) for row in self._endings.end_batch(endings)}
 
     def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
-        """Put a response back to waiting, with what is committed of its output; False if the attempt lost it.
+        """Put a response back in the queue with its committed output; False if the attempt no longer holds it.
 
-        In the same transaction, so that dispatch finds both or neither, its model's circuit opens if it must.
+        If `back.unavailable`, the same transaction opens the model's circuit, so that dispatch sees both or neither.
         """
         with self._database.transaction() as connection:
             delay_s = self._open(connection, attempt, back) if back.unavailable else back.delay_s
@@ -264,7 +268,10 @@ class Attempts:
             )
 
     def _open(self, connection: Connection, attempt: Attempt, back: HandBack) -> float:
-        """Open the circuit; how long the response itself must wait, besides for the circuit."""
+        """Open the model's circuit; returns the response's own delay in seconds, which adds to the circuit's.
+
+        A failed probe gets a longer delay, so that another response is the next probe.
+        """
         opened = self._circuits.open(
             connection,
             attempt.model,
@@ -276,22 +283,22 @@ class Attempts:
         return max(back.asked_s, self._circuits.turn_s(opened, is_probe=attempt.probe))
 
     def revoke(self, response_id: str) -> None:
-        """Cancel a response whose Celery task was revoked before it began."""
+        """Cancel a response whose Celery task was revoked before it started."""
         self._endings.end(response_id, cancelled("revoked through Celery"), lambda _: True)
 
     def note_dropped(self, attempt: Attempt, item_ids: Sequence[str]) -> None:
-        """Add to an attempt which items of its context its model is not shown."""
+        """Record the IDs of the context items that an attempt leaves out of its model call."""
         with self._database.connection() as connection:
             runs_sql.note_dropped(connection, attempt.response_id, attempt.number, item_ids)
 
     def note_usage(self, attempt: Attempt, spent: Spent) -> None:
-        """Add what an attempt used that somebody else ended."""
+        """Record the usage of an attempt that another process ended."""
         with self._database.transaction() as connection:
             ends_sql.note_usage(connection, attempt.response_id, attempt.number, spent)
 
 
 class Workers:
-    """Which workers there are."""
+    """The registry of live workers."""
 
     def __init__(self, database: Database, *, seen_s: float) -> None:
         self._database = database
@@ -300,16 +307,16 @@ class Workers:
     def stamp(
         self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
     ) -> None:
-        """Say that a worker is there; to be repeated well within `worker_seen_s`."""
+        """Register a worker or refresh its registration; must be repeated well within `worker_seen_s`."""
         with self._database.connection() as connection:
             workers_sql.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
 
     def leave(self, worker_id: str) -> None:
-        """Say that a worker takes no more responses."""
+        """Delete the registration of a worker that accepts no more responses."""
         with self._database.connection() as connection:
             workers_sql.delete(connection, worker_id)
 
     def live(self) -> list[Worker]:
-        """The workers seen lately."""
+        """The workers whose registration was refreshed in the last `worker_seen_s` seconds."""
         with self._database.connection() as connection:
             return workers_sql.live(connection, self._seen_s)

@@ -1,4 +1,4 @@
-"""The one use case that ends a response, whoever calls it: worker, client or sweeper."""
+"""The only code that ends a response; worker, API and sweeper all use it."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -30,11 +30,11 @@ class Outcome:
     """How a response ends.
 
     Args:
-        cause: for operators, more precise than the wire's error may be.
-        error: `{"code", "message"}`, perhaps with `type`, where it failed; the code is of the wire's closed list.
-        incomplete_reason: where it is incomplete.
-        usage: the wire's usage object, where it is known.
-        spent: what the attempt used.
+        cause: for operators; it may be more precise than `error`.
+        error: `{"code", "message"}`, optionally with `type`, if it failed; the code is one of the API's closed list.
+        incomplete_reason: set if it is incomplete.
+        usage: the API's usage object, if known.
+        spent: the tokens that the attempt used.
     """
 
     status: Status
@@ -48,35 +48,36 @@ class Outcome:
 def failed(
     code: str, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
 ) -> Outcome:
-    """The outcome of a response that failed; `message` is a sentence for its client.
+    """The outcome of a failed response; `message` is a sentence for its client.
 
     Args:
-        kind: a more precise code than the closed list has; it becomes the error's `type`.
+        kind: a code that is more precise than those of the closed list; it becomes the error's `type`.
     """
     error = {"code": code, "message": message} | ({"type": kind} if kind else {})
     return Outcome(Status.FAILED, cause=cause or message, error=error, spent=spent)
 
 
 def cancelled(cause: str) -> Outcome:
-    """The outcome of a response that somebody cancelled."""
+    """The outcome of a cancelled response."""
     return Outcome(Status.CANCELLED, cause=cause)
 
 
-# What must hold, under the row's lock, for the caller to be the one who ends it.
+# The condition, evaluated while the row is locked, under which the caller may end the response.
 Fence = Callable[[Locked], bool]
 
 
 def fence_of(attempt: int) -> Fence:
-    """The fence of a worker: its attempt still holds the response."""
+    """The fence of a worker: true while this attempt holds the response."""
     return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt
 
 
 @dataclass(frozen=True)
 class Ending:
-    """An end that is asked for. The fence must hold under the row's lock.
+    """A request to end a response.
 
     Args:
-        tail: the caller's last events, not committed yet; they are written along.
+        fence: must be true while the row is locked; otherwise nothing is written.
+        tail: the caller's last, uncommitted events; written in the same transaction.
     """
 
     response_id: str
@@ -87,7 +88,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class _Ended:
-    """What is to be written of an end: the final document, the last events, and the items of the output."""
+    """The data to write for one end: the final document, the last events, and the IDs of the output items."""
 
     row: Locked
     ending: Ending
@@ -97,7 +98,7 @@ class _Ended:
 
 
 class Endings:
-    """Ends responses, each once."""
+    """Ends responses, each at most once."""
 
     def __init__(self, database: Database, bus: Bus) -> None:
         self._database = database
@@ -106,14 +107,14 @@ class Endings:
     def end(
         self, response_id: str, outcome: Outcome, fence: Fence, *, tail: Batch | None = None, act: Act | None = None
     ) -> str | None:
-        """End a response, if it has not ended and `fence` holds; its final document, or None.
+        """End a response if it has not ended and `fence` is true; returns its final document, or None.
 
-        One transaction: the row is locked, the committed events and `tail` are folded into the final document, open
-        items are closed, the terminal event is appended, and row and attempt are written. Safe to repeat.
+        In one transaction: lock the row, fold the committed events and `tail` into the final document, close open
+        items, append the terminal event, and write row and attempt. Safe to repeat.
 
         Args:
-            tail: the caller's last events, not committed yet; they are written along.
-            act: what the audit log is to say of it, where a key or an operator ends it.
+            tail: the caller's last, uncommitted events; written in the same transaction.
+            act: the audit log entry, if a key or an operator ends the response.
 
         Raises:
             errors.StoreUnavailable: whether the end was written is unknown.
@@ -131,13 +132,13 @@ class Endings:
         return ended.document
 
     def end_batch(self, endings: Sequence[Ending]) -> list[Locked]:
-        """End responses as `end` does, in one transaction; the rows of those that it ended, as they were.
+        """End responses as `end` does, in one transaction; returns the rows of those it ended, as locked.
 
-        It waits for nobody: what somebody else has locked is left to `end`, as is everything where it raises.
+        Rows that another transaction has locked are skipped; use `end` for these, and for all if this raises.
 
         Raises:
             errors.StoreUnavailable: whether the ends were written is unknown.
-            Exception: one of the ends cannot be written, so that none was.
+            Exception: one of the ends cannot be written. Nothing was written.
         """
         with self._database.transaction() as connection:
             rows = {row.id: row for row in ends_sql.lock_free(connection, [one.response_id for one in endings])}
@@ -173,11 +174,11 @@ def _may_end(row: Locked, ending: Ending) -> bool:
 
 
 def _ended(row: Locked, ending: Ending, lines: Sequence[str]) -> _Ended:
-    """The end of a response whose log is `lines` so far."""
+    """Compute the data to write for an end; `lines` is the committed log, which `ending.tail` must continue."""
     outcome, tail = ending.outcome, ending.tail
     unwritten = tail.lines if tail is not None else ()
     if tail is not None and unwritten and tail.first_seq != len(lines):
-        raise errors.StoreRefused(f"These events do not follow on the {len(lines)} of the log.")
+        raise errors.StoreRefused(f"These events do not start after the {len(lines)} events of the log.")
     output = transcript.fold(jsonio.loads(line) for line in chain(lines, unwritten))
     closing = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
     final = document.ended(

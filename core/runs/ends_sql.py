@@ -1,4 +1,4 @@
-"""The rows an end writes: the response's last write, its attempt's, under one lock."""
+"""SQL that ends responses: lock their rows, then write responses, attempts and usage ledger."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Locked:
-    """A response under lock, as the one who wants to end it finds it."""
+    """A locked response, as it is before its end."""
 
     id: str
     project_id: str
@@ -22,8 +22,8 @@ class Locked:
     document: str
     lease_lost: bool
     overdue: bool
-    left: bool  # nobody waits for it any more, though it was asked for only while somebody does
-    now: int  # Unix seconds of the database's clock
+    left: bool  # `followed_until` of a foreground response has passed: no client waits for it any more
+    now: int  # Unix time in seconds, by the database's clock
 
 
 _LOCK = """
@@ -37,21 +37,22 @@ from responses where id = any (%s) order by id for no key update
 
 
 def lock(connection: Connection, response_id: str) -> Locked | None:
-    """The response, locked until the transaction ends; None if there is none."""
+    """Lock a response until the transaction ends, waiting for its row; None if it does not exist."""
     with connection.cursor(row_factory=class_row(Locked)) as cursor:
         cursor.execute(_LOCK, ([response_id],))
         return cursor.fetchone()
 
 
 def lock_free(connection: Connection, response_ids: Collection[str]) -> list[Locked]:
-    """Those of the responses that nobody else has locked, locked until the transaction ends."""
+    """Lock, until the transaction ends, those of the responses that no other transaction has locked."""
     with connection.cursor(row_factory=class_row(Locked)) as cursor:
         cursor.execute(f"{_LOCK} skip locked", (list(response_ids),))
         return cursor.fetchall()
 
 
-# What was noted of the last attempt stays where its end knows nothing better.
-# The ledger has the attempts' figures from here, not from the table, which shows this statement what was before it.
+# Usage that was already recorded for the last attempt is kept where the end has no figures (`coalesce`).
+# The ledger's sums take the last attempt from `last`, because this statement's snapshot shows the table `attempts` as
+# it was before the update.
 _FINISH = """
 with given as (
     select * from unnest(%(ids)s::text[], %(statuses)s::text[], %(documents)b::text[], %(causes)s::text[],
@@ -99,7 +100,7 @@ from ended e left join used u using (id)
 
 @dataclass(frozen=True)
 class Spent:
-    """Tokens an attempt used, as the model server said or as we counted."""
+    """The tokens that an attempt used, as reported by the model server or as estimated by the worker."""
 
     input_tokens: int
     output_tokens: int
@@ -113,8 +114,8 @@ class End:
     """The end of a locked response.
 
     Args:
-        document: the final one, as JSON text.
-        spent: what its attempt used, if one is under way.
+        document: the final document as JSON text.
+        spent: the usage of its current attempt, if there is one.
     """
 
     response_id: str
@@ -125,7 +126,7 @@ class End:
 
 
 def finish(connection: Connection, all_: Sequence[End]) -> None:
-    """Write the ends of locked responses, of their attempts under way, and what all of each used."""
+    """Write the ends of locked responses and of their current attempts, and one ledger row for each response."""
     spent = [end.spent for end in all_]
     connection.execute(
         _FINISH,
@@ -133,7 +134,7 @@ def finish(connection: Connection, all_: Sequence[End]) -> None:
             "ids": [end.response_id for end in all_],
             "statuses": [end.status for end in all_],
             "documents": [end.document for end in all_],
-            # It may quote a model server, and Postgres takes no NUL.
+            # A cause may quote a model server, and Postgres rejects NUL in text.
             "causes": [end.cause and end.cause.replace("\0", "") for end in all_],
             "input_tokens": [one and one.input_tokens for one in spent],
             "output_tokens": [one and one.output_tokens for one in spent],
@@ -161,9 +162,10 @@ where response_id = %(id)s and (exists (select from noted) or not %(there)s)
 
 
 def note_usage(connection: Connection, response_id: str, attempt: int, spent: Spent) -> None:
-    """Add to an attempt that somebody else ended what its worker knows of its usage, and to the ledger if it is there.
+    """Record usage for an attempt that another process ended, and add it to the ledger if the ledger has its row.
 
-    Within a transaction: the response is locked, so that its end sums up what is noted before, and is added to after.
+    Must run in a transaction. It locks the response: usage recorded before the end is part of the sums that the end
+    writes to the ledger, and usage recorded after the end is added to the ledger here.
     """
     there = connection.execute("select 1 from responses where id = %s for no key update", (response_id,)).fetchone()
     connection.execute(
@@ -171,7 +173,7 @@ def note_usage(connection: Connection, response_id: str, attempt: int, spent: Sp
         {
             "id": response_id,
             "attempt": attempt,
-            "there": there is not None,  # one that was deleted since has nothing left but its row of the ledger
+            "there": there is not None,  # of a deleted response only the ledger row is left
             "input_tokens": spent.input_tokens,
             "output_tokens": spent.output_tokens,
             "cached_tokens": spent.cached_tokens,

@@ -1,4 +1,4 @@
-"""The event log: batches of events, numbered without gaps, one JSON object a line."""
+"""SQL of the event log: batches of events, numbered without gaps, one JSON object per line."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 from core.database import Connection
 from core.notify.batch import Batch
 
-# The texts go as they are (%b): as text, an array would be escaped and read again character by character.
-# Locked in ID order and for no key update, so that an end of a response waits for a batch under way and
-# the other way round, and two writers never wait for each other.
+# The texts are binary parameters (%b): a text array would be escaped and parsed character by character.
+# FOR NO KEY UPDATE makes a batch and the end of the same response exclude each other: the end waits for the batch's
+# transaction, and a batch skips a row that is being ended. Rows are locked in ID order, so writers cannot deadlock.
 _APPEND = """
 with batch as (
     select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
@@ -26,10 +26,10 @@ returning response_id
 
 
 def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
-    """Write the batches of attempts that still hold their response; their response IDs.
+    """Write batches, at most one per response; returns the response IDs of those written.
 
-    At most one batch a response. Not written is a batch whose fence fails, and one whose response somebody has
-    locked: one must not hold up the others.
+    A batch is skipped if its attempt no longer holds the response. It is also skipped if another transaction has
+    locked the response: waiting for one row would delay all other batches.
     """
     rows = connection.execute(_APPEND, _columns(batches))
     return {str(row[0]) for row in rows}
@@ -43,7 +43,7 @@ select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(
 
 
 def insert(connection: Connection, batches: Sequence[Batch]) -> None:
-    """Write batches; the caller holds the locks of their rows."""
+    """Write batches of responses whose rows the caller has locked."""
     connection.execute(_INSERT, _columns(batches))
 
 
@@ -59,12 +59,12 @@ def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
 
 
 def read(connection: Connection, response_id: str) -> list[str]:
-    """The whole log of a response, in order."""
+    """The entire log of a response, in order."""
     return read_all(connection, [response_id])[response_id]
 
 
 def read_all(connection: Connection, response_ids: Collection[str]) -> dict[str, list[str]]:
-    """The whole logs of responses, each in order."""
+    """The entire logs of several responses, each in order."""
     rows = connection.execute(
         "select response_id, data from response_events where response_id = any (%s) order by response_id, first_seq",
         (list(response_ids),),
@@ -77,12 +77,12 @@ def read_all(connection: Connection, response_ids: Collection[str]) -> dict[str,
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a log.
+    """A consecutive part of a log.
 
     Args:
-        ended: whether the response had ended when it was read.
-        pruned: how many events the log had, where they were deleted.
-        document: the final object, where they were.
+        ended: whether the response had ended when the log was read.
+        pruned: the number of events that the log had, if they were deleted.
+        document: the final object, if they were deleted.
     """
 
     lines: list[str]
@@ -91,7 +91,7 @@ class Stretch:
     document: str | None = None
 
 
-# The batch that holds the first number wanted is the last one that begins at or before it.
+# The batch that contains sequence number `first` is the last batch that starts at or before it.
 _STRETCH = """
 select r.finished_at is not null as ended, r.events_n, case when r.events_n is not null then r.document end,
     log.first_seq, log.data
@@ -106,7 +106,7 @@ where r.id = %(id)s order by log.first_seq
 
 
 def stretch(connection: Connection, response_id: str, first_seq: int, batches: int) -> Stretch | None:
-    """The log from `first_seq` on, at most so many batches of it; None if there is no such response."""
+    """The log from `first_seq` on, at most `batches` batches of it; None if there is no such response."""
     rows = connection.execute(_STRETCH, {"id": response_id, "first": first_seq, "batches": batches}).fetchall()
     if not rows:
         return None
@@ -118,7 +118,7 @@ def stretch(connection: Connection, response_id: str, first_seq: int, batches: i
     return Stretch(lines, bool(ended), pruned, document)
 
 
-# In one statement, so that whoever reads finds the log or what is left in its place.
+# One statement, so that every reader sees either the log or `events_n`, which replaces it.
 _PRUNE = """
 with old as (
     select id from responses
@@ -135,12 +135,18 @@ update responses set events_n = counted.n from counted where responses.id = coun
 
 
 def prune(connection: Connection, after_s: float, limit: int) -> int:
-    """Delete the logs of some of the responses that ended so long ago, and note how long they were; of how many."""
+    """Delete the logs of at most `limit` responses that ended more than `after_s` seconds ago.
+
+    The number of deleted events is kept in `events_n`. Skips rows that another transaction has locked.
+
+    Returns:
+        The number of responses whose logs were deleted.
+    """
     return connection.execute(_PRUNE, (after_s, limit)).rowcount
 
 
 def ends(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:
-    """The next free sequence number of each log."""
+    """The next free sequence number of each log that has events."""
     rows = connection.execute(
         "select response_id, max(first_seq + n) from response_events where response_id = any (%s) group by response_id",
         (list(response_ids),),

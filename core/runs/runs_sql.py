@@ -1,4 +1,4 @@
-"""Rows of responses as workers and the sweeper move them: claimed, renewed, handed back, expired."""
+"""SQL that changes the state of responses before their end: claim, renew, requeue, find expired ones."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Claimed:
-    """A response that was just claimed."""
+    """A response that this statement claimed."""
 
     id: str
     project_id: str
@@ -20,15 +20,16 @@ class Claimed:
     request: str
     document: str
     waits: int
-    probe: bool  # it tries for all whether its model's servers are back
-    left_s: float  # of the run's clock
+    probe: bool  # the probe of its model's circuit
+    left_s: float  # seconds until `run_until`
     next_seq: int
-    tokens: int  # of output in the log
+    tokens: int  # output tokens in the log
 
 
-# `dispatched_at is not null`: a doorbell from before the response went back to waiting must not bypass dispatch.
-# `available_at <= now()`: nor may a claim that began before then and waited for the row's lock through a whole other
-# attempt; it would read the end of the log as it was when it began. Hence `now()`, not `clock_timestamp()`.
+# `dispatched_at is not null`: a Celery message from before the response was requeued must not bypass dispatch.
+# `available_at <= now()` also rejects a claim that started before the requeue and waited for the row's lock during an
+# entire other attempt: its snapshot of the log is from its start, so `next_seq` would be stale. Hence `now()`, the
+# start of the transaction, and not `clock_timestamp()`.
 _CLAIM = """
 with free as (
     select id from responses
@@ -54,13 +55,13 @@ from won cross join lateral (
 
 
 def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> Claimed | None:
-    """Take a dispatched response for a new attempt; None if it is not there to be taken."""
+    """Claim a dispatched response for a new attempt, waiting for its row; None if it cannot be claimed."""
     claimed = _claim(connection, [response_id], worker_id, lease_s, "")
     return claimed[0] if claimed else None
 
 
 def claim_free(connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float) -> list[Claimed]:
-    """Take those dispatched responses that are there to be taken, and that nobody has locked, for new attempts."""
+    """Claim for new attempts those of the responses that can be claimed and whose rows are not locked."""
     return _claim(connection, response_ids, worker_id, lease_s, "skip locked")
 
 
@@ -85,9 +86,9 @@ returning responses.id
 
 
 def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
-    """Renew the leases of (response ID, attempt) pairs; the IDs renewed.
+    """Renew the leases of (response ID, attempt) pairs; returns the IDs of the renewed responses.
 
-    Not those past their run, and not those that somebody has locked: one must not cost the others their lease.
+    Skips attempts past `run_until`, and locked rows: waiting for one row must not cost the others their leases.
     """
     rows = connection.execute(
         _RENEW,
@@ -104,15 +105,15 @@ where r.status = 'in_progress' and r.run_until > now()
 
 
 def still_leased(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
-    """The response IDs whose attempts hold them, as far as is committed."""
+    """The IDs of those responses that the attempts still hold, according to committed data; takes no locks."""
     rows = connection.execute(
         _STILL_LEASED, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
     )
     return {str(row[0]) for row in rows}
 
 
-# Once it has run, only the whole's clock bounds a response's stay in the queue; one that waits for its model
-# server has not, and keeps the queue's.
+# After a response has run, only `ends_by` limits its time in the queue. One that waits for its model server has not
+# run, and keeps its `queued_until`: otherwise it could wait forever.
 _REQUEUE = """
 with back as (
     update responses
@@ -143,18 +144,18 @@ def requeue(
     delay_s: float,
     error_code: str | None = None,
 ) -> bool:
-    """Put a running response back to waiting, available after `delay_s`; False if the attempt does not hold it.
+    """Put a running response back in the queue, due after `delay_s`; False if the attempt does not hold it.
 
     Args:
-        outcome: of the attempt: `handed_back`, `waited` (on the model server), or `lost`, which also needs the
-            lease to be over and counts as a failure.
-        error_code: the wire's code, should the response's clock run out on this cause.
+        outcome: of the attempt: `handed_back`, `waited` (for the model server), or `lost`, which also requires that
+            the lease has expired and counts as a failure.
+        error_code: the API's error code, if the response's deadline passes for this cause.
     """
     parameters = {
         "id": response_id,
         "attempt": attempt,
         "outcome": outcome,
-        "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres takes no NUL
+        "cause": cause.replace("\0", ""),  # may quote a model server, and Postgres rejects NUL in text
         "error_code": error_code,
         "delay_s": delay_s,
     }
@@ -162,7 +163,7 @@ def requeue(
 
 
 def note_dropped(connection: Connection, response_id: str, attempt: int, item_ids: Sequence[str]) -> None:
-    """Add to an attempt the IDs of the items that a truncation left out, oldest first."""
+    """Record in an attempt the IDs of the items that truncation left out, oldest first."""
     connection.execute(
         "update attempts set dropped = %s where response_id = %s and attempt = %s",
         ([item_id.replace("\0", "") for item_id in item_ids], response_id, attempt),
@@ -171,16 +172,16 @@ def note_dropped(connection: Connection, response_id: str, attempt: int, item_id
 
 @dataclass(frozen=True)
 class Expired:
-    """A response whose lease or clock ran out."""
+    """A response whose lease has expired or whose deadline has passed."""
 
     id: str
     attempt: int
     status: str
     failures: int
     overdue: bool
-    cause: str | None  # of its last attempt, or why nobody tried: its model's servers are away
+    cause: str | None  # of its last attempt, or of its model's circuit if that kept it from running
     error_code: str | None
-    unavailable: bool  # it is the second
+    unavailable: bool  # `cause` comes from the model's circuit, not from the last attempt
 
 
 _EXPIRED = """
@@ -207,11 +208,11 @@ cross join lateral (select c.model is not null and last.outcome is distinct from
 
 
 def expired(connection: Connection, limit: int, *, but: Collection[str] = ()) -> list[Expired]:
-    """Some of the responses whose lease or clock ran out and that nobody else is ending right now.
+    """Responses whose lease has expired or whose deadline has passed, except those whose rows are locked.
 
     Args:
-        limit: of those whose lease and of those whose clock ran out.
-        but: none of these.
+        limit: maximum number of running and, separately, of queued responses.
+        but: IDs to exclude.
     """
     with connection.cursor(row_factory=class_row(Expired)) as cursor:
         cursor.execute(_EXPIRED, {"limit": limit, "but": list(but)})

@@ -1,4 +1,4 @@
-"""Rows of workers: who is there, for which lanes, with how many slots."""
+"""SQL of the table `workers`: live workers, their lanes and their slots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Worker:
 
 
 def stamp(connection: Connection, worker_id: str, *, hostname: str, pid: int, lanes: Sequence[str], slots: int) -> None:
-    """Say that a worker is there now."""
+    """Register a worker, or refresh `seen_at` of its row."""
     connection.execute(
         "insert into workers (id, hostname, pid, lanes, slots) values (%s, %s, %s, %s, %s)"
         " on conflict (id) do update set seen_at = now()",
@@ -32,12 +32,12 @@ def stamp(connection: Connection, worker_id: str, *, hostname: str, pid: int, la
 
 
 def delete(connection: Connection, worker_id: str) -> None:
-    """Say that a worker takes no more work."""
+    """Delete the row of a worker that accepts no more responses."""
     connection.execute("delete from workers where id = %s", (worker_id,))
 
 
 def delete_unseen(connection: Connection, unseen_s: float) -> None:
-    """Forget workers that were not seen for so long."""
+    """Delete workers that were not seen for `unseen_s` seconds; skips locked rows."""
     connection.execute(
         "delete from workers where id in ("
         "select id from workers where seen_at < now() - %s * interval '1 s' for update skip locked)",

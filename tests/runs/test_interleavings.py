@@ -124,7 +124,7 @@ class Scene:
             try:
                 return _said(core.attempts.record(list(batches.values())), batches)
             except errors.StoreUnavailable as error:
-                assert "written already" in str(error)
+                assert "already written" in str(error)
                 return dict.fromkeys(batches, "unknown")
 
         def model(one: str, life: Life | None) -> After:

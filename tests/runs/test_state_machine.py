@@ -231,7 +231,7 @@ class Machine(RuleBasedStateMachine):
         if expected == "lost":
             assert self._record(held, written) == "lost"
         elif there:
-            with pytest.raises(errors.StoreUnavailable, match="written already"):
+            with pytest.raises(errors.StoreUnavailable, match="already written"):
                 held.core.attempts.record([written])
             held.wrote(written)
         else:
