@@ -1,1 +1,1 @@
-"""The client's and the operator's side of a response: create, read, cancel, delete, list, requeue."""
+"""The client and operator side of a response: create, read, cancel, delete, list, requeue."""

@@ -1,4 +1,4 @@
-"""Committing new responses and ringing for them: those that come at the same time share a transaction and a ring."""
+"""Commit and enqueue new responses; concurrent creates share one transaction and one enqueue."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,8 @@ from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
 from core.responses import responses_sql as store
 
-# Rows of one transaction; what is larger than so many characters gets one of its own, to hold up nobody else.
+# Maximum rows per transaction. A row with a request of more than _LARGE characters gets its own transaction, so that it
+# does not delay others.
 _MOST = 64
 _LARGE = 64 * 1024
 
@@ -20,9 +21,10 @@ Row = Mapping[str, Any]
 
 
 class Accepting:
-    """Writes rows of new responses, and rings for those that may run now.
+    """Inserts rows of new responses, and enqueues those that may run now.
 
-    A row is committed before its ring, so a worker never misses it; a ring that is lost is repeated.
+    A row is committed before it is enqueued, so a worker always finds it. The sweeper recalls a response whose Celery
+    message was lost, and it is dispatched again.
     """
 
     def __init__(self, database: Database, doorbell: Doorbell, dispatch: Dispatch) -> None:
@@ -32,11 +34,14 @@ class Accepting:
         self._batcher: Batcher[Row, bool | None] = Batcher(self._write_all, most=_MOST, after=self._enqueue_all)
 
     def accept(self, row: Row) -> bool:
-        """Commit a row whose place depends on no limit, and ring for it; False if an earlier try had committed it.
+        """Commit a row to which no exact limit applies, and enqueue it if it may run now.
+
+        Returns:
+            False if an earlier try had already committed the row.
 
         Raises:
-            errors.StoreUnavailable: it is not known to be written.
-            psycopg.Error: Postgres does not take it. Nothing is written.
+            errors.StoreUnavailable: whether the row was written is unknown.
+            psycopg.Error: Postgres rejects the row. Nothing was written.
         """
         if len(row["request"]) <= _LARGE:
             return self._batcher.do(row) is not None
@@ -47,23 +52,23 @@ class Accepting:
         return outcome is not None
 
     def write(self, connection: Connection, rows: Sequence[Row]) -> set[str]:
-        """Write rows in the caller's transaction; the IDs to `ring` for when that is committed."""
+        """Insert rows in the caller's transaction; returns the IDs to `enqueue` after it is committed."""
         return store.insert(
             connection, rows, {"dispatchable": self._doorbell.can_enqueue, **self._dispatch.rules.parameters}
         )
 
     def enqueue(self, response_ids: Sequence[str], lane: str) -> None:
-        """Ring for responses that are committed. Nothing is raised: the sweeper takes back rings without an answer."""
+        """Enqueue committed responses. Never raises `StoreUnavailable`: the sweeper recalls unclaimed responses."""
         try:
             self._dispatch.enqueue(list(response_ids), lane)
         except errors.StoreUnavailable:
-            return  # they are accepted, and wait
+            return  # the responses are accepted, and the sweeper recalls them
 
     def _write_all(self, rows: Sequence[Row]) -> Sequence[bool | Exception | None]:
-        """For each whether it is to be rung for; None where an earlier try had committed it."""
+        """Insert rows in one transaction; for each, whether to enqueue it, or None if an earlier try committed it."""
 
         def write() -> set[str]:
-            with self._database.connection() as connection:  # one statement is a transaction
+            with self._database.connection() as connection:  # a single statement is its own transaction
                 return self.write(connection, rows)
 
         try:
@@ -71,9 +76,9 @@ class Accepting:
         except errors.StoreUnavailable as error:
             return [error] * len(rows)
         except psycopg.Error as error:
-            if len(rows) > 1:  # one of them is bad, or was written before: each by itself
+            if len(rows) > 1:  # one row is invalid or was written before: insert each row separately
                 return [outcome for row in rows for outcome in self._write_all([row])]
-            # Nobody else makes this ID: the first try was committed, and its answer was lost.
+            # IDs are generated here only, so a duplicate means that the first try was committed and its result lost.
             return [None if isinstance(error, psycopg.errors.UniqueViolation) else error]
         return [row["id"] in dispatched for row in rows]
 

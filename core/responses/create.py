@@ -1,4 +1,4 @@
-"""Creating a response: checked, put in its context, committed, and then rung for."""
+"""Create a response: check the request, build its context, commit the row, then enqueue it."""
 
 import time
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
 
 @dataclass(frozen=True)
 class Repeat:
-    """How a client repeats a create without making a second response.
+    """An idempotency key, with which a client repeats a create without creating a second response.
 
     Args:
-        key: the client's, unique in its project for 24 hours.
-        request_hash: of the body, to notice a key that is used for another one.
+        key: the client's key, unique in its project for 24 hours.
+        request_hash: hash of the request body, to detect reuse of the key with another body.
     """
 
     key: str
@@ -45,10 +45,12 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Created:
-    """An accepted response: as it is now if this create made it, else to be read by its ID.
+    """An accepted response.
 
     Args:
-        allowance: what is left of its project's limits, where there are any.
+        document: the response object as JSON text; None if an earlier try or another create with the same key
+            created the response, which must then be read by its ID.
+        allowance: the remaining allowance of its project's limits, if there are any.
     """
 
     id: str
@@ -58,10 +60,10 @@ class Created:
 
 @dataclass(frozen=True)
 class _Order:
-    """One create, as every try to write it has it.
+    """One create; every try to write it uses the same values.
 
     Args:
-        alone: its context, where nothing need be looked up for it.
+        alone: the context, if it can be built without reading from Postgres.
     """
 
     caller: Caller
@@ -94,17 +96,18 @@ class Creation:
         self._settings = settings
 
     def create(self, caller: Caller, request: CreateResponse, repeat: Repeat | None = None) -> Created:
-        """Store a response as queued and, if it may run now, ring for it.
+        """Insert a response as `queued` and, if it may run now, enqueue it.
 
-        The row is committed before the ring, so a worker never misses it; a ring that is lost is repeated.
+        The row is committed before it is enqueued, so a worker always finds it. The sweeper recalls a response whose
+        Celery message was lost, and it is dispatched again.
 
         Raises:
-            errors.InvalidRequest: it cannot be taken. Nothing is written.
-            errors.Forbidden: the key may not use the tier. Nothing is written.
-            errors.RateLimited: a limit of its project is reached. Nothing is written.
-            errors.StoreUnavailable: it is not known to be written.
+            errors.InvalidRequest: the request cannot be accepted. Nothing was written.
+            errors.Forbidden: the key may not use the tier. Nothing was written.
+            errors.RateLimited: a limit of the project is reached. Nothing was written.
+            errors.StoreUnavailable: whether the response was written is unknown.
         """
-        if request.prompt is None:  # what needs no look at Postgres is refused without one
+        if request.prompt is None:  # reject invalid requests without a query where possible
             self._model(request)
         requested = self._requested(caller, request)
         known, priced = self._look_first(caller, request, repeat)
@@ -132,9 +135,9 @@ class Creation:
     def _look_first(
         self, caller: Caller, request: CreateResponse, repeat: Repeat | None
     ) -> tuple[Created | None, CreateResponse]:
-        """The response this create would repeat, if there is one; else the request by which its credits are reckoned.
+        """Find the response that this create repeats, or the request from which its credits are estimated.
 
-        Only where something is limited: elsewhere the transaction finds out by itself.
+        Queries Postgres only if limits apply to the project; otherwise the transaction itself finds a repeat.
         """
         if not self._admission.limits(caller) or (repeat is None and request.prompt is None):
             return None, request
@@ -154,13 +157,13 @@ class Creation:
             with self._database.transaction() as connection:
                 return self._write(connection, order)
         except psycopg.errors.UniqueViolation:
-            # The first try had been committed: nobody else makes this ID.
+            # IDs are generated here only, so a duplicate means that the first try was committed.
             return Created(order.response_id, None), None
         except psycopg.errors.ForeignKeyViolation as error:
-            raise errors.StoreUnavailable("What this builds on was deleted this moment.") from error
+            raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
     def _alone(self, caller: Caller, request: CreateResponse) -> context.Context | None:
-        """The context of a request that builds on nothing; None for any other."""
+        """The context of a request that refers to no prompt, response or item; None for any other request."""
         if request.prompt is not None or not context.stands_alone(request):
             return None
         built = context.build(None, caller.project_id, request, self._seals)
@@ -168,7 +171,7 @@ class Creation:
         return built
 
     def _plain_row(self, order: _Order) -> dict[str, object] | None:
-        """The row of a create for which nothing need be looked up or counted in Postgres; None for any other."""
+        """The row of a create that needs no other query and no counting in Postgres; None for any other create."""
         built, model = order.alone, order.request.model or ""
         if built is None or built.contents or parts.references(built.items):
             return None
@@ -179,14 +182,14 @@ class Creation:
         return self._row(order, order.request, Admitted(order.grant.tier, NOTHING, None), built)
 
     def _model(self, request: CreateResponse) -> ModelConfig:
-        """The model of a request that can be taken, as far as it says itself."""
+        """Check a request as far as possible without Postgres; returns the configuration of its model."""
         rules.check(request)
         model = self._catalog.get(request.model or "")
         parts.check(request, self._settings)
         capabilities.check(request, model)
         if request.wants_sealed_reasoning and not self._seals.usable:
             raise errors.InvalidRequest(
-                "'reasoning.encrypted_content' needs a server that has a key: set BACKBURNER_SECRET_KEY.",
+                "'reasoning.encrypted_content' requires an encryption key on the server: set BACKBURNER_SECRET_KEY.",
                 param="include",
                 code="unsupported_parameter",
             )
@@ -199,7 +202,11 @@ class Creation:
         return tier_request.requested(request.service_tier, caller.rights)
 
     def _write(self, connection: Connection, order: _Order) -> tuple[Created, str | None]:
-        """Write the row, or find whose it is already; the lane to ring it in, if it may be rung."""
+        """Insert the row, unless its idempotency key belongs to another response.
+
+        Returns:
+            The response, and the lane in which to enqueue it, or None if it must not be enqueued now.
+        """
         caller, request, repeat, response_id = order.caller, order.request, order.repeat, order.response_id
         if repeat is not None:
             taken = idempotency_sql.take(
@@ -214,7 +221,7 @@ class Creation:
                 return _repeated(taken, repeat), None
         resolved = prompts.resolve(connection, caller.project_id, request, self._settings)
         with resolved.naming():
-            # What has no prompt was looked at before there was a transaction to hold open meanwhile.
+            # A request without a prompt was checked before the transaction began, to keep the transaction short.
             model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
             request = resolved.request
             built = order.alone
@@ -224,7 +231,7 @@ class Creation:
         admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.requested)
         limits = self._catalog.limits.limits_for(caller.project, request.model or "")
         if model.concurrency is not None or limits.running is not None:
-            # These limits are exact: their counting must not overlap with another's.
+            # These limits are exact: two transactions must not count concurrently.
             lanes_sql.lock(connection)
         row = self._row(order, request, admitted, built)
         contents_sql.insert(connection, caller.project_id, built.contents)
@@ -239,10 +246,10 @@ class Creation:
     def _row(
         self, order: _Order, request: CreateResponse, admitted: Admitted, built: context.Context
     ) -> dict[str, object]:
-        """What is written of a create.
+        """The values of the row to insert.
 
         Args:
-            request: with what its prompt says.
+            request: the request, with its prompt already expanded.
         """
         model = self._catalog.get(request.model or "")
         first = document.first(order.response_id, request, admitted.tier, order.created_at)
@@ -277,7 +284,7 @@ class Creation:
 
 
 def waits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:
-    """For how long a new response may wait for a worker, and be there as a whole; in seconds."""
+    """The maximum wait for a worker and the maximum time from creation to end, in seconds."""
     window_s = _WINDOWS_S[options.completion_window] if options else None
     return window_s or settings.queue_timeout_s, max(window_s or 0, settings.whole_timeout_s)
 

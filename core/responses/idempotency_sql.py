@@ -1,4 +1,4 @@
-"""Idempotency keys: which response a repeated create already made."""
+"""SQL of idempotency keys, which map a repeated create to the response of the first one."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ returning 1
 
 @dataclass(frozen=True)
 class Taken:
-    """Who has the key."""
+    """The create that owns a key."""
 
     request_hash: bytes
     response_id: str
@@ -25,9 +25,12 @@ class Taken:
 def take(
     connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str, ttl_s: float
 ) -> Taken | None:
-    """Take a key for a response that is about to be written; who has it already, or None.
+    """Take a key for a response that the caller is about to insert, if no create of the last `ttl_s` seconds has it.
 
-    Waits for another transaction that is taking the same key.
+    Waits for a concurrent transaction that takes the same key.
+
+    Returns:
+        None if the caller's response now owns the key, otherwise the current owner.
     """
     values = {
         "project_id": project_id,
@@ -46,7 +49,7 @@ def take(
 
 
 def find(connection: Connection, project_id: str, key: str, *, ttl_s: float) -> Taken | None:
-    """Who has a key, or None."""
+    """The owner of a key taken in the last `ttl_s` seconds, or None."""
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
         " and created_at >= now() - %s * interval '1 s'",
@@ -56,7 +59,7 @@ def find(connection: Connection, project_id: str, key: str, *, ttl_s: float) -> 
 
 
 def delete_old(connection: Connection, ttl_s: float, limit: int) -> None:
-    """Forget some of the keys that are older."""
+    """Delete at most `limit` keys that are older than `ttl_s` seconds; skips locked rows."""
     connection.execute(
         "delete from idempotency_keys where (project_id, key) in ("
         "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"

@@ -1,4 +1,4 @@
-"""Lists of a project's responses, a page at a time."""
+"""SQL that lists a project's responses, one page at a time."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def page(
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> list[Found]:
-    """Up to `limit` of a project's stored responses by creation, from behind `after` on."""
+    """Up to `limit` of a project's stored responses by creation time, starting after the response `after`."""
     clauses: list[sql.Composable] = [sql.SQL("project_id = %(project_id)s and stored")]
     if status is not None:
         clauses.append(sql.SQL("status = %(status)s"))

@@ -1,4 +1,4 @@
-"""What waits and what runs, counted for operators."""
+"""SQL that counts waiting, dispatched and running responses, and lists live workers, for operators."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Group:
-    """The responses of one lane, tier, project and model that have not ended.
+    """Counts of the responses of one lane, tier, project and model that have not ended.
 
     Args:
-        waiting: in Postgres, for their turn.
-        later: of these, how many must wait a while before they may run again.
-        dispatched: a worker with a free slot takes them at once.
-        oldest_s: how long ago the oldest of those that wait or are dispatched was created; None where there is none.
+        waiting: waiting in Postgres to be dispatched.
+        later: those of `waiting` that are not due yet, because they back off before another attempt.
+        dispatched: dispatched but not claimed; a worker with a free slot claims them at once.
+        oldest_s: age in seconds of the oldest waiting or dispatched response; None if there is none.
     """
 
     lane: str
@@ -49,7 +49,7 @@ order by counted.waiting desc, counted.running + counted.dispatched desc, 1, 2, 
 
 
 def groups(connection: Connection) -> list[Group]:
-    """All that has not ended, those with most waiting first."""
+    """All groups with responses that have not ended, those with the most waiting responses first."""
     with connection.cursor(row_factory=class_row(Group)) as cursor:
         cursor.execute(_GROUPS)
         return cursor.fetchall()
@@ -57,7 +57,7 @@ def groups(connection: Connection) -> list[Group]:
 
 @dataclass(frozen=True)
 class Serving:
-    """A live worker, its lanes, its slots, and how many of them are in use."""
+    """A live worker, its lanes, its slots, and the number of responses it runs."""
 
     id: str
     hostname: str

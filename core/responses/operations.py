@@ -1,4 +1,4 @@
-"""What operators do with responses of whatever project: look at them, cancel them, make them again."""
+"""Operations of operators on responses of any project: list, show, cancel, requeue."""
 
 import contextlib
 import time
@@ -29,7 +29,7 @@ __all__ = ["Load", "Operations", "Run", "Shown"]
 
 @dataclass(frozen=True)
 class Load:
-    """What waits, what runs, who works, and the lanes in which responses wait for nobody."""
+    """Waiting and running responses, live workers, and lanes with waiting responses that no live worker serves."""
 
     groups: list[counts.Group]
     workers: list[counts.Serving]
@@ -37,7 +37,7 @@ class Load:
 
 
 class Operations:
-    """The operators' side; every method may be called for any project."""
+    """Operations of operators; none of them is restricted to a project."""
 
     def __init__(
         self, database: Database, dispatch: Dispatch, endings: Endings, catalog: Catalog, settings: Settings
@@ -51,12 +51,12 @@ class Operations:
     def newest(
         self, *, project: str | None = None, status: str | None = None, model: str | None = None, limit: int
     ) -> list[Shown]:
-        """The newest responses, newest first, also those that are not stored for clients."""
+        """At most `limit` responses, newest first, including those with `store` false."""
         with self._database.connection() as connection:
             return store.newest(connection, project=project, status=status, model=model, limit=limit)
 
     def load(self) -> Load:
-        """What waits and what runs now."""
+        """The current load."""
         seen_s = self._settings.worker_seen_s
         with self._database.connection() as connection:
             return Load(
@@ -64,10 +64,10 @@ class Operations:
             )
 
     def show(self, response_id: str) -> tuple[Shown, list[Run]]:
-        """A response and every attempt at it.
+        """A response and all its attempts.
 
         Raises:
-            errors.NotFound: there is none.
+            errors.NotFound: the response does not exist.
         """
         with self._database.connection() as connection:
             shown = store.show(connection, response_id)
@@ -76,10 +76,10 @@ class Operations:
             return shown, store.history(connection, response_id)
 
     def cancel(self, response_id: str) -> bool:
-        """Cancel a response, in the foreground too; False if it had ended.
+        """Cancel a background or foreground response; False if it had already ended.
 
         Raises:
-            errors.NotFound: there is none.
+            errors.NotFound: the response does not exist.
         """
         self.show(response_id)
         outcome = cancelled("cancelled by an operator")
@@ -89,19 +89,20 @@ class Operations:
         )
 
     def requeue(self, response_id: str, *, project: str | None = None) -> str:
-        """Make a new response from one that failed, was cancelled or is incomplete; the new one's ID.
+        """Create a new response from one that is failed, cancelled or incomplete; returns the ID of the new one.
 
-        It has the same project, tier, request and context, as they were frozen then, and the present time-outs. It
-        runs in the background, since nobody waits for it. The old one stays as it is.
+        The new response has the project, tier, request and context of the old one, as stored at its creation, and
+        the currently configured timeouts. It runs in the background, because no client waits for it. The old
+        response does not change.
 
         Args:
-            project: the name of the project it must be of.
+            project: the name of the project to which the response must belong.
 
         Raises:
-            errors.NotFound: there is none, or it is of another project.
-            errors.InvalidRequest: it has not ended, or completed, or was not stored, or was made again already.
-            errors.UnknownModel: its model is not configured any more.
-            errors.StoreUnavailable: whether it was made is unknown; asking again is safe.
+            errors.NotFound: the response does not exist or belongs to another project.
+            errors.InvalidRequest: it has not ended, is completed, was not stored, or was already requeued.
+            errors.UnknownModel: its model is no longer configured.
+            errors.StoreUnavailable: whether the new response was created is unknown; a retry is safe.
         """
         new_id = ids.new("resp")
         with self._database.transaction() as connection:
@@ -112,7 +113,7 @@ class Operations:
             store.insert_again(connection, self._values(source, new_id))
             act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
             audit_log.insert(connection, act, source.project_id)
-        with contextlib.suppress(errors.StoreUnavailable):  # it waits there; the sweeper dispatches every second
+        with contextlib.suppress(errors.StoreUnavailable):  # the sweeper dispatches it in its next round
             self._dispatch.dispatch()
         return new_id
 
@@ -142,13 +143,13 @@ class Operations:
 def _refuse(source: Source) -> None:
     status = Status(source.status)
     if not is_terminal(status):
-        raise errors.InvalidRequest(f"'{source.id}' is {status}: it still comes to its end.")
+        raise errors.InvalidRequest(f"'{source.id}' is {status}: it has not ended.")
     if status == Status.COMPLETED:
-        raise errors.InvalidRequest(f"'{source.id}' is completed: there is nothing to make up for.")
+        raise errors.InvalidRequest(f"'{source.id}' is completed: there is nothing to repeat.")
     if not source.stored:
-        raise errors.InvalidRequest(f"'{source.id}' was created with store false: nobody could read the new one.")
+        raise errors.InvalidRequest(f"'{source.id}' was created with store false: no client could read the new one.")
     if source.made:
-        raise errors.InvalidRequest(f"'{source.id}' was made again already, as '{source.made[0]}'.")
+        raise errors.InvalidRequest(f"'{source.id}' was already requeued as '{source.made[0]}'.")
 
 
 def _unknown(response_id: str) -> errors.NotFound:

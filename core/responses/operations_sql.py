@@ -1,4 +1,4 @@
-"""Rows of responses as operators see them: of every project, with their history, made again."""
+"""SQL for operators: show and list responses of all projects, read their attempts, requeue them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ class Shown:
     failures: int
     waits: int
     worker_id: str | None
-    error: str | None  # the wire's code and message
+    error: str | None  # error code and message of the final object
     requeued_from: str | None
     requeued_as: list[str]
     dispatched: bool
@@ -48,7 +48,7 @@ from responses r join projects p on p.id = r.project_id
 
 
 def show(connection: Connection, response_id: str) -> Shown | None:
-    """A response, of whatever project."""
+    """A response of any project; None if it does not exist."""
     with connection.cursor(row_factory=class_row(Shown)) as cursor:
         cursor.execute(_SHOWN + "where r.id = %s", (response_id,))
         return cursor.fetchone()
@@ -71,7 +71,7 @@ def newest(
 
 @dataclass(frozen=True)
 class Run:
-    """One attempt of a response."""
+    """One attempt to run a response."""
 
     attempt: int
     worker_id: str
@@ -81,11 +81,11 @@ class Run:
     cause: str | None
     input_tokens: int | None
     output_tokens: int | None
-    dropped: list[str] | None  # IDs of the items that a truncation left out, oldest first
+    dropped: list[str] | None  # IDs of the items that truncation left out, oldest first
 
 
 def history(connection: Connection, response_id: str) -> list[Run]:
-    """Every attempt at a response, in order."""
+    """All attempts to run a response, in order."""
     with connection.cursor(row_factory=class_row(Run)) as cursor:
         cursor.execute(
             "select attempt, worker_id, started_at, ended_at, outcome, cause, input_tokens, output_tokens, dropped"
@@ -97,7 +97,7 @@ def history(connection: Connection, response_id: str) -> list[Run]:
 
 @dataclass(frozen=True)
 class Source:
-    """A response to be made again, locked against its deletion."""
+    """A response to requeue, locked against deletion."""
 
     id: str
     project: str
@@ -107,13 +107,13 @@ class Source:
     stored: bool
     request: str
     document: str
-    made: list[str]  # of it, and not failed, cancelled or incomplete themselves
+    made: list[str]  # IDs of responses requeued from it that are queued, in progress or completed
 
 
 def lock(connection: Connection, response_id: str) -> Source | None:
-    """A response to be made again, locked until the transaction ends."""
+    """Lock a response to requeue until the transaction ends; None if it does not exist."""
     connection.execute("select 1 from responses where id = %s for no key update", (response_id,))
-    # A statement of its own: it must see what the last holder of the lock made.
+    # A separate statement: its snapshot must include the response that the previous holder of the lock inserted.
     with connection.cursor(row_factory=class_row(Source)) as cursor:
         cursor.execute(
             "select r.id, p.name as project, r.project_id, r.status, r.model, r.stored, r.request, r.document,"
@@ -150,5 +150,5 @@ order by i.id
 
 
 def insert_again(connection: Connection, values: dict[str, Any]) -> None:
-    """Write a queued response with its first events, made from a locked one; it waits to be dispatched."""
+    """Insert a queued response with its first events, copied from a locked response; dispatch enqueues it later."""
     connection.execute(_INSERT, values)

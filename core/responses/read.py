@@ -1,4 +1,4 @@
-"""What a client may do with a response that is there: get, cancel, delete, list."""
+"""Operations of clients on existing responses: get, cancel, delete, list."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -19,16 +19,16 @@ from core.wire.items import Item
 from core.wire.pages import Page, page_of
 from core.wire.status import Status, is_terminal
 
-# Of large items, a page of input items has fewer than were asked for.
+# A page of input items ends once it exceeds this size, even if it then has fewer items than requested.
 PAGE_BYTES = 32 * 1024 * 1024
-# That are looked for at once: their documents come in one answer.
+# Maximum polls per query: all their documents are returned in one result.
 POLLS = 16
 
-Pair = tuple[str, str]  # a project's ID and a response's
+Pair = tuple[str, str]  # project ID and response ID
 
 
 class Responses:
-    """A project's responses, as its clients see them. Documents are JSON text."""
+    """The responses of a project as its clients see them. Documents are JSON text."""
 
     def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
@@ -36,16 +36,16 @@ class Responses:
         self._polls: Batcher[Pair, store.Found | None] = Batcher(self._look, most=POLLS)
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
-        """A response's document, with what is committed of its output, and whether it has ended.
+        """The document of a response, with its committed output so far, and whether the response has ended.
 
         Raises:
             errors.NotFound: the project has no such response.
-            errors.StoreUnavailable: Postgres could not be asked.
+            errors.StoreUnavailable: Postgres is not available.
         """
         if not ids.is_response_id(response_id):
             raise unknown(response_id)
         pair = (caller.project_id, response_id)
-        # What fails for many may do for one.
+        # A query that failed for a batch may succeed for a single response.
         row = self._database.again(lambda: self._polls.do(pair), lambda: self._look([pair])[0])
         if row is None:
             raise unknown(response_id)
@@ -70,7 +70,9 @@ class Responses:
         return jsonio.dumps(response.running(jsonio.loads(row.document), log.output))
 
     def cancel(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> str:
-        """Cancel a background response, at once and for good; one that has ended stays as it is. Its document.
+        """Cancel a background response and return its document; a response that has ended does not change.
+
+        The cancellation is committed before the method returns, and is final.
 
         Args:
             request_id: for the audit log.
@@ -78,7 +80,7 @@ class Responses:
         Raises:
             errors.NotFound: the project has no such response.
             errors.InvalidRequest: it is not a background response.
-            errors.StoreUnavailable: whether it was cancelled is unknown; asking again is safe.
+            errors.StoreUnavailable: whether it was cancelled is unknown; a retry is safe.
         """
         with self._database.connection() as connection:
             found = _find(connection, caller, response_id)
@@ -92,7 +94,7 @@ class Responses:
         return self._database.again(end) or self.get(caller, response_id)[0]
 
     def delete(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> None:
-        """Delete a response that has ended, with its events; what was built on it keeps its copy.
+        """Delete a response that has ended, with its events; responses that continue it keep a copy of its context.
 
         Args:
             request_id: for the audit log.
@@ -100,7 +102,7 @@ class Responses:
         Raises:
             errors.NotFound: the project has no such response.
             errors.InvalidRequest: it has not ended.
-            errors.StoreUnavailable: whether it was deleted is unknown; asking again is safe.
+            errors.StoreUnavailable: whether it was deleted is unknown; a retry is safe.
         """
         with self._database.transaction() as connection:
             found = _find(connection, caller, response_id)
@@ -124,17 +126,17 @@ class Responses:
         after: str | None,
         include: Collection[str] = (),
     ) -> Page:
-        """What the model was given: the context it was created with, then its own input.
+        """The input items of the model call: the inherited context, then the request's own input.
 
         Args:
-            include: what to show besides: images in data URLs, in whose place there is null else.
+            include: optional fields to return, such as the data URLs of images, which are null otherwise.
 
         Returns:
-            A page that may be shorter than `limit`: it ends with the item by which it grows over `PAGE_BYTES`.
+            A page that may have fewer than `limit` items: it ends with the item that makes it exceed `PAGE_BYTES`.
 
         Raises:
             errors.NotFound: the project has no such response.
-            errors.InvalidRequest: `after` is none of its items.
+            errors.InvalidRequest: `after` is not the ID of one of its items.
         """
         with self._database.connection() as connection:
             _find(connection, caller, response_id)
@@ -162,10 +164,10 @@ class Responses:
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Page:
-        """A project's responses by creation, each as a poll would show it.
+        """A page of a project's responses by creation time, each as a poll would return it.
 
         Raises:
-            errors.InvalidRequest: `after` is none of them.
+            errors.InvalidRequest: `after` is not the ID of one of them.
         """
         with self._database.connection() as connection:
             if after is not None and find_own(connection, caller, after) is None:
@@ -185,7 +187,7 @@ class Responses:
 
 
 def _behind(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
-    """The items of a list behind one of them."""
+    """The items after the item `after`; reverses `items` in place if `descending`."""
     if descending:
         items.reverse()
     if after is None:
@@ -202,13 +204,13 @@ def _listed(connection: Connection, response_id: str, item: Item, include: Colle
     if needed:
         found = contents_sql.read(connection, response_id, needed)
         if found.keys() != needed:
-            raise unknown(response_id)  # deleted this moment
+            raise unknown(response_id)  # deleted concurrently
         shown = parts.changed(shown, lambda part: parts.filled(part, found))
     return jsonio.dumps(shown)
 
 
 def find_own(connection: Connection, caller: Caller, response_id: str) -> store.Found | None:
-    """The response, if it is one of the caller's project; IDs that are none of ours need no query."""
+    """The response, if it belongs to the caller's project; a malformed ID needs no query."""
     return store.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
 
 
@@ -220,5 +222,5 @@ def _find(connection: Connection, caller: Caller, response_id: str) -> store.Fou
 
 
 def unknown(response_id: str) -> errors.NotFound:
-    """The error for a response that is not there, or not the caller's: the two look the same."""
+    """The error for a response that does not exist or belongs to another project: the client cannot tell which."""
     return errors.NotFound(f"Response with id '{response_id[:200]}' not found.", param="response_id")

@@ -1,4 +1,4 @@
-"""Rows of responses as clients see them: accepted, polled."""
+"""SQL of a response from the client's side: insert, poll, delete."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, LIMIT
 
 _TEXTS = ("request", "document", "events")
-# A new response is dispatched at once if its model's circuit is closed, its lane, model and project have room, and
-# nothing of its model waits that could run instead: what a project's limit holds back keeps nobody else waiting. The
-# conditions come in order of cost, as `case` stops at the first that fails. Of those that meet all, as many are
-# dispatched as the lane has room for; where a limit is to be exact, there is only one.
+# A new response is dispatched at once if its model's circuit is closed, its lane, model and project have capacity, and
+# no waiting response of its model could run instead; one that only its project's limit holds back does not count. The
+# conditions are in order of cost, because `case` stops at the first that fails. Of the rows that meet all conditions,
+# as many are dispatched as the lane has capacity for; if an exact limit applies, the caller passes a single row.
 #
-# What waits is looked for once for each pair of lane and model, by hopping over tiers and projects in the waiting
-# index. A plain `exists` for each row was estimated to read a whole backlog a hundred times once autovacuum had seen
-# one, at a cost for which Postgres compiles a statement (`jit_above_cost`).
+# Waiting responses are searched once for each pair of lane and model, by a loose scan over tiers and projects in the
+# index of waiting responses. The planner estimated that a plain `exists` for each row would read an entire backlog a
+# hundred times once autovacuum had analysed one; at that cost Postgres compiles the statement (`jit_above_cost`).
 _INSERT = """
 with asked as (
     select * from rows from (json_to_recordset(%(rows)s) as (
@@ -95,27 +95,28 @@ select id from new where dispatched_at is not null
 
 @cache
 def _insert_of(pairs: int) -> str:
-    """The insert for rows of so many pairs of lane and model.
+    """The INSERT statement for rows with `pairs` distinct pairs of lane and model.
 
-    Arrays would do for any number, but Postgres takes a parameter's array to have ten elements. A plan for any
-    parameters would be estimated so much dearer than one for the single pair that nearly every call has, that
-    Postgres would never keep it, and plan each insert anew for a millisecond.
+    Array parameters would work for any number of pairs, but Postgres assumes that an array parameter has ten elements.
+    It would estimate the generic plan to cost so much more than a custom plan for the single pair of nearly every
+    call that it would never use the generic plan, and would plan each INSERT anew, which takes a millisecond.
     """
     values = ", ".join(f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pairs))
     return _INSERT.format(room=CAPACITY, limit=LIMIT, pairs=values)
 
 
 def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> set[str]:
-    """Write queued responses with their first events; the IDs of those that took a place and may be dispatched now.
+    """Insert queued responses with their first events; returns the IDs of those marked as dispatched.
 
     Args:
-        rows: one, where its model or project has a limit of what may run at once and the caller holds the lock.
+        rows: a single row if its model or project has a limit on running responses; the caller then holds the dispatch
+            lock.
 
     Raises:
-        psycopg.errors.UniqueViolation: an ID is taken. Nothing is written.
+        psycopg.errors.UniqueViolation: an ID exists already. Nothing was written.
     """
-    # One text of all that is short: 23 lists cost psycopg more than all else, and had Postgres plan the statement anew
-    # each time. What is JSON already, and may be long, is not made JSON again.
+    # All short values are one JSON parameter: 23 array parameters cost psycopg more than everything else, and made
+    # Postgres plan the statement anew each time. Values that are already JSON, and may be long, are not encoded again.
     texts = {name: [row[name] for row in rows] for name in _TEXTS}
     short = [{name: value for name, value in row.items() if name not in _TEXTS} for row in rows]
     pairs = sorted({(row["lane"], row["model"], row["tier"] == Tier.OVER_LIMIT) for row in rows})
@@ -133,7 +134,7 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Map
 
 @dataclass(frozen=True)
 class Found:
-    """A response as its project's clients may see it."""
+    """A response as the clients of its project may see it."""
 
     id: str
     status: str
@@ -142,13 +143,13 @@ class Found:
 
 
 def find(connection: Connection, project_id: str, response_id: str) -> Found | None:
-    """The response as its row has it, or None where the project has no stored one of that ID."""
+    """The response as stored in its row; None if the project has no stored response with this ID."""
     return find_each(connection, [(project_id, response_id)]).get((project_id, response_id))
 
 
 def find_each(connection: Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Found]:
-    """Stored responses by project and ID, as their rows have them: of those wanted, the ones that there are."""
-    # To psycopg a list costs as much as the statement; no ID has a comma.
+    """Those of the wanted (project ID, response ID) pairs that exist and are stored, as in their rows."""
+    # Joined to one text, because a list parameter costs psycopg as much as the statement; no ID contains a comma.
     rows = connection.execute(
         "select project_id, id, status, background, document from responses"
         " where id = any(string_to_array(%s, ',')) and project_id = any(string_to_array(%s, ',')) and stored",
@@ -158,7 +159,7 @@ def find_each(connection: Connection, wanted: Collection[tuple[str, str]]) -> di
 
 
 def document(connection: Connection, response_id: str) -> str | None:
-    """The document of a response that ended, stored or not; None while it has not, or when it is gone."""
+    """The document of an ended response, stored or not; None if it has not ended or does not exist."""
     row = connection.execute(
         "select document from responses where id = %s and finished_at is not null", (response_id,)
     ).fetchone()
@@ -166,7 +167,7 @@ def document(connection: Connection, response_id: str) -> str | None:
 
 
 def request(connection: Connection, project_id: str, response_id: str) -> str | None:
-    """What a stored response was created with, or None."""
+    """The packed request and context of a stored response, or None."""
     row = connection.execute(
         "select request from responses where id = %s and project_id = %s and stored", (response_id, project_id)
     ).fetchone()
@@ -174,12 +175,12 @@ def request(connection: Connection, project_id: str, response_id: str) -> str | 
 
 
 def delete(connection: Connection, response_id: str) -> bool:
-    """Delete a response with everything that hangs on it; False if it is gone already."""
+    """Delete a response and its dependent rows; False if it does not exist."""
     return connection.execute("delete from responses where id = %s", (response_id,)).rowcount == 1
 
 
 def delete_unstored(connection: Connection, after_s: float, limit: int) -> int:
-    """Delete some of the responses that are not stored and ended so long ago; how many."""
+    """Delete at most `limit` unstored responses that ended over `after_s` seconds ago; returns how many."""
     return connection.execute(
         "delete from responses where id in ("
         "select id from responses where not stored and finished_at < now() - %s * interval '1 s'"

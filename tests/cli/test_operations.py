@@ -173,7 +173,7 @@ def test_a_response_is_made_again_once_unless_that_fails_too(core: Core) -> None
     old_id = broken(core, who)
     first = core.operations.requeue(old_id)
 
-    with pytest.raises(errors.InvalidRequest, match=f"already, as '{first}'"):
+    with pytest.raises(errors.InvalidRequest, match=f"already requeued as '{first}'"):
         core.operations.requeue(old_id)
     attempt = claim(core, first)
     core.attempts.end(attempt, failed("server_error", "Again."), opening(attempt))
@@ -193,7 +193,7 @@ def test_the_command_prints_new_and_old_and_fails_for_those_it_refuses(core: Cor
     assert line == f"{new_id} (from {old_id})"
     assert core.operations.show(new_id)[0].requeued_from == old_id
     assert result.exit_code == 1
-    assert f"Error: '{queued}' is queued: it still comes to its end." in result.stderr
+    assert f"Error: '{queued}' is queued: it has not ended." in result.stderr
 
 
 def test_an_operator_sees_every_attempt_with_its_cause(core: Core, settings: Settings, run) -> None:
