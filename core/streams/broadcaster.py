@@ -1,4 +1,4 @@
-"""The hub of a process: one listener and one look at Postgres each second, however many follow a response."""
+"""The broadcaster of a process: one Redis listener and one Postgres poll per second for all subscriptions."""
 
 import logging
 import secrets
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
 _AGAIN_S = 0.5
-_PING_S = 5  # of silence, until Redis is asked whether it is there
-# What a follower may leave lying here; beyond, it reads Postgres again from where it is.
+_PING_S = 5  # seconds of silence before the listener pings Redis
+# Maximum buffered events per subscription; beyond this, its reader reads Postgres from its current position.
 BUFFER_BYTES = 1024 * 1024
-_AT_ONCE = 500  # messages taken before the channels are looked at again
+_AT_ONCE = 500  # maximum messages processed before the channels are updated
 
 
 class Subscription:
-    """One who follows a response: what came for it, and whether it should look into Postgres.
+    """A subscription to a response: buffered notices, and whether its reader must read Postgres.
 
     Args:
-        reads: whether it wants the events, or only the end.
+        reads: whether it receives the events, or only the end.
         keeps: whether it keeps a foreground response alive.
     """
 
@@ -37,7 +37,7 @@ class Subscription:
         self.response_id = response_id
         self.reads = reads
         self.keeps = keeps
-        self.next_seq = 0  # as far as it has read
+        self.next_seq = 0  # sequence number of the next event to read
         self._changed = threading.Condition()
         self._notices: deque[Notice] = deque()
         self._bytes = 0
@@ -47,22 +47,25 @@ class Subscription:
 
     @property
     def ended(self) -> bool:
-        """Whether the response is known to have ended, or to be gone."""
+        """Whether the response is known to have ended or to be deleted."""
         return self._ended
 
     @property
     def closed(self) -> bool:
-        """Whether the hub closes, and nothing more will come."""
+        """Whether the process is draining, and no more notices follow."""
         return self._closed
 
     def push(self, news: Notice) -> None:
-        """Leave a notice for it."""
+        """Add a notice to the buffer.
+
+        If the notice has no events, or the buffer is full, the reader must read Postgres instead.
+        """
         with self._changed:
             size = len(news.data or b"")
             if news.data is None or self._bytes + size > BUFFER_BYTES:
                 self._look_instead()
             elif not self._look:
-                # Who is to look finds it in Postgres.
+                # Not buffered if the reader must read Postgres anyway: it finds these events there.
                 self._notices.append(news)
                 self._bytes += size
             self._changed.notify_all()
@@ -73,47 +76,53 @@ class Subscription:
         self._look = True
 
     def look(self) -> None:
-        """Have it look into Postgres."""
+        """Make the reader read Postgres."""
         with self._changed:
             self._look = True
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Tell it that the response has ended, or is gone."""
+        """Mark the response as ended or deleted, and make the reader read Postgres."""
         with self._changed:
             self._ended = self._look = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Tell it that nothing more will come."""
+        """Mark the subscription as closed: no more notices follow."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def wait_for_end(self, for_s: float) -> bool:
-        """Whether the response ended within so long; False at once where nothing more will come."""
+        """Wait up to `for_s` seconds for the end; returns whether the response has ended. Returns at once if closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._closed, for_s)
             return self._ended
 
     def wait(self, for_s: float) -> bool:
-        """Whether there was something to do within so long."""
+        """Wait up to `for_s` seconds; returns whether the reader has something to do."""
         with self._changed:
             return self._changed.wait_for(lambda: self._look or bool(self._notices) or self._closed, for_s)
 
     def wait_to_close(self, for_s: float) -> None:
-        """Wait so long, or until the hub closes."""
+        """Wait `for_s` seconds, or until the subscription is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed, for_s)
 
     def must_look(self) -> bool:
-        """Whether it should look into Postgres; to be asked before each look, as more may come meanwhile."""
+        """Return and clear whether the reader must read Postgres.
+
+        To be called before each read, so that an event committed during the read causes another one.
+        """
         with self._changed:
             look, self._look = self._look, False
             return look
 
     def take(self) -> list[bytes]:
-        """The events that came and follow on what it has read; where some are missing, it is to look."""
+        """Remove and return the buffered events that follow `next_seq`.
+
+        If events are missing before a notice, the buffer is discarded and the reader must read Postgres.
+        """
         lines: list[bytes] = []
         with self._changed:
             while self._notices:
@@ -130,10 +139,10 @@ class Subscription:
 
 
 class Broadcaster:
-    """Tells followers what is committed of the responses they follow: at once by Redis, else within a second.
+    """Tells subscriptions what is committed of their responses: at once through Redis, otherwise within a second.
 
     Args:
-        follow_s: for how long a foreground response goes on that no process says is waited for.
+        follow_s: how long a foreground response keeps running after the last renewal of its `followed_until`.
     """
 
     def __init__(self, database: Database, bus: Bus, *, follow_s: float) -> None:
@@ -143,13 +152,13 @@ class Broadcaster:
         self._id = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._stale = False  # whether the listener hears other channels than it should
+        self._stale = False  # whether the listener's channels may differ from those of the subscriptions
         self._draining = threading.Event()
         self._closed = threading.Event()
         self._started = False
 
     def follow(self, response_id: str, *, reads: bool = False, keeps: bool = False) -> Subscription:
-        """Begin to follow a response; to be left."""
+        """Subscribe to a response; the caller must call `leave`."""
         subscription = Subscription(response_id, reads=reads, keeps=keeps)
         with self._lock:
             self._subscriptions.setdefault(response_id, set()).add(subscription)
@@ -165,7 +174,7 @@ class Broadcaster:
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
-        """Follow no more; again is harmless."""
+        """End a subscription; may be called more than once."""
         with self._lock:
             others = self._subscriptions.get(subscription.response_id, set())
             others.discard(subscription)
@@ -175,13 +184,13 @@ class Broadcaster:
 
     @property
     def drains(self) -> bool:
-        """Whether nobody new is told anything."""
+        """Whether the process is draining: new subscriptions are closed at once, unless they keep a response alive."""
         return self._draining.is_set()
 
     def drain(self) -> None:
-        """Tell all who can come back elsewhere that nothing more will come.
+        """Close the subscriptions whose clients can continue at another process.
 
-        Whoever waits for a foreground response, or streams one, has nothing to come back with, and goes on waiting.
+        A client that waits for a foreground response, or streams one, cannot resume: its subscription stays open.
         """
         self._draining.set()
         with self._lock:
@@ -196,7 +205,7 @@ class Broadcaster:
         self._closed.set()
 
     def renewed_ids(self) -> list[str]:
-        """The foreground responses that somebody here keeps alive."""
+        """The IDs of the foreground responses that subscriptions of this process keep alive."""
         with self._lock:
             return [
                 one for one, those in self._subscriptions.items() if any(subscription.keeps for subscription in those)
@@ -219,7 +228,7 @@ class Broadcaster:
                 with client.pubsub() as subscription:  # type: ignore[no-untyped-call]
                     self._hear(subscription)
             except (redis.RedisError, OSError) as error:
-                log.warning("cannot hear events", extra={"cause": repr(error)})
+                log.warning("cannot receive events", extra={"cause": repr(error)})
             finally:
                 client.close()
             self._closed.wait(_AGAIN_S)
@@ -232,7 +241,7 @@ class Broadcaster:
             if self._stale:
                 heard = self._hear_all_read(subscription, heard)
             if subscription.health_check_response_counter > 1:
-                # The client library goes on for ever where its pings are not answered.
+                # redis-py never raises by itself if its pings remain unanswered.
                 raise redis.ConnectionError("no answer to a ping")
             message = subscription.get_message(timeout=CHECK_S)
             for _ in range(_AT_ONCE):
@@ -259,7 +268,7 @@ class Broadcaster:
         channel, data = message["channel"], message["data"]
         assert isinstance(channel, bytes)
         if message["type"] == "subscribe":
-            # What was committed before that was not heard.
+            # Events committed before the SUBSCRIBE took effect were not received.
             for subscription in self._of(channel.decode().rpartition(":")[2]):
                 subscription.look()
         elif message["type"] == "message":
@@ -286,11 +295,11 @@ class Broadcaster:
                 one for one, those in followed if (due or one in left_out) and any(each.keeps for each in those)
             ]
             try:
-                # Again where a connection went stale: a renewal that is left out may be one too many.
+                # Retried in case a pooled connection went stale: one missed renewal can get a response cancelled.
                 left_out = self._database.again(partial(self._keep, renewed_ids))
                 found = self._database.again(partial(self._check, [response_id for response_id, _ in followed]))
             except errors.StoreUnavailable as error:
-                log.warning("cannot check what is followed", extra={"cause": str(error)})
+                log.warning("cannot check subscribed responses", extra={"cause": str(error)})
                 continue
             if due:
                 renewed_at = time.monotonic()
@@ -300,17 +309,18 @@ class Broadcaster:
             left_out = self._insist(left_out)
 
     def _keep(self, renewed_ids: list[str]) -> set[str]:
-        """Say that these are waited for; those that could not be told, as somebody has locked them or they ended."""
+        """Renew `followed_until`; returns the IDs that were not renewed, because they are locked or have ended."""
         if not renewed_ids:
             return set()
         with self._database.connection() as connection:
             return set(renewed_ids) - subscriptions.renew(connection, renewed_ids, self._follow_s)
 
     def _insist(self, left_out: set[str]) -> set[str]:
-        """Wait for those that are locked, for a second or so in all; those that are left for the next time.
+        """Renew rows that were skipped, waiting for their locks; returns the IDs left for the next round.
 
-        Where a disk is slow a response is being written whenever one looks: who does not wait has no turn. One by one,
-        as who waits while it holds others would hold up all that these need.
+        On a slow disk a running response's row is nearly always locked, so `SKIP LOCKED` starves: wait for each row.
+        One row per statement, because a statement that waits for one row while it holds the locks of others blocks
+        every writer of those. No new wait starts after about one second in total.
         """
         left = set(left_out)
         until = time.monotonic() + CHECK_S
@@ -321,7 +331,7 @@ class Broadcaster:
                 with self._database.connection() as connection:
                     subscriptions.renew(connection, [response_id], self._follow_s, wait=True)
             except errors.StoreUnavailable as error:
-                log.warning("cannot renew what is followed", extra={"response": response_id, "cause": str(error)})
+                log.warning("cannot keep a response alive", extra={"response": response_id, "cause": str(error)})
             else:
                 left.discard(response_id)
         return left

@@ -1,4 +1,4 @@
-"""Rows that somebody waits for: foreground responses are kept only as long as somebody does."""
+"""SQL of subscriptions: `followed_until`, which keeps foreground responses alive, and the state of responses."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ returning id
 
 
 def renew(connection: Connection, response_ids: Collection[str], follow_s: float, *, wait: bool = False) -> set[str]:
-    """Say that somebody still waits for these responses; the IDs for which it is said now.
+    """Set `followed_until` to `follow_s` seconds from now; returns the IDs of the renewed responses.
+
+    Responses that have ended are skipped.
 
     Args:
-        wait: for those that somebody has locked, too; else they are left out, as are those that have ended.
+        wait: whether to wait for locked rows; otherwise they are skipped, too.
     """
     renew = _RENEW.format(locked="" if wait else "skip locked")
     return {str(row[0]) for row in connection.execute(renew, (follow_s, list(response_ids)))}
@@ -24,7 +26,7 @@ def renew(connection: Connection, response_ids: Collection[str], follow_s: float
 
 @dataclass(frozen=True)
 class State:
-    """How far a response is: whether it has ended, or is gone, and the next free number of its log."""
+    """The state of a response: whether it has ended or does not exist, and the next free number of its log."""
 
     ended: bool
     next_seq: int
@@ -42,13 +44,13 @@ left join lateral (
 
 
 def states(connection: Connection, response_ids: Collection[str]) -> dict[str, State]:
-    """How far each of the responses is."""
+    """The state of each response."""
     rows = connection.execute(_STATES, (list(response_ids),))
     return {str(row[0]): State(bool(row[1]), int(row[2])) for row in rows}
 
 
 def left(connection: Connection, limit: int) -> list[str]:
-    """Some of the responses nobody waits for any more, although they were asked for only while somebody does."""
+    """At most `limit` foreground responses whose `followed_until` has passed; skips locked rows."""
     rows = connection.execute(
         "select id from responses where followed_until < now() and finished_at is null"
         " order by followed_until limit %s for no key update skip locked",
@@ -58,7 +60,7 @@ def left(connection: Connection, limit: int) -> list[str]:
 
 
 def release(connection: Connection, response_ids: Collection[str]) -> None:
-    """Let these responses go on to their end, whoever waits for them."""
+    """Let these responses run to their end even if no client waits for them; waits for locked rows."""
     connection.execute(
         "update responses set followed_until = null where id in ("
         "select id from responses where id = any (%s) and finished_at is null"

@@ -1,4 +1,4 @@
-"""A response's events as a client reads them: from Postgres up to now, then as they are committed."""
+"""Event streams: a response's events, first from Postgres, then as they are committed."""
 
 import logging
 import time
@@ -14,9 +14,9 @@ from core.wire import replay, response
 
 log = logging.getLogger(__name__)
 
-# Read from Postgres at a time: what a slow reader has not taken yet lies there and not here.
+# Batches per query: events that a slow reader has not consumed stay in Postgres, not in this process.
 BATCHES = 64
-# For so long a reader is kept waiting for a Postgres that is away.
+# How long a reader waits for an unavailable Postgres before its stream fails.
 STORE_RETRY_S = 30.0
 _AGAIN_S = 1.0
 
@@ -25,25 +25,25 @@ _HEAD = b'{"type":"'
 
 
 def kind(line: bytes) -> str:
-    """The type of an event as it is stored: its first field."""
+    """The type of a stored event, which is always its first field."""
     assert line.startswith(_HEAD), line[:80]
     return line[len(_HEAD) : line.index(b'"', len(_HEAD))].decode()
 
 
 class Streams:
-    """The event logs of a project's responses, read as streams."""
+    """Reads the event logs of responses as streams."""
 
     def __init__(self, database: Database, broadcaster: Broadcaster) -> None:
         self._database = database
         self._broadcaster = broadcaster
 
     def check(self, caller: Caller, response_id: str) -> None:
-        """Return if the response's events may be read by its ID.
+        """Return if the caller may stream the response's events by its ID.
 
         Raises:
             errors.NotFound: the project has no such response.
             errors.InvalidRequest: it is not a background response.
-            errors.StoreUnavailable: Postgres could not be asked.
+            errors.StoreUnavailable: Postgres is not available.
         """
 
         def check() -> None:
@@ -61,17 +61,17 @@ class Streams:
         self._database.again(check)
 
     def read(self, response_id: str, *, after: int = -1, keeps: bool = False, beat_s: float) -> Generator[list[bytes]]:
-        """The events numbered above `after`, as they are committed, up to the one that ends the response.
+        """Yield the events with sequence numbers above `after`, as they are committed, up to the terminal event.
 
-        An empty list comes where nothing else did for `beat_s` seconds.
+        Yields an empty list whenever there was no event for `beat_s` seconds.
 
         Args:
-            keeps: keep a foreground response alive meanwhile.
+            keeps: whether to keep a foreground response alive meanwhile.
 
         Raises:
             errors.NotFound: the response was deleted.
-            errors.Stopping: this process stops.
-            errors.StoreUnavailable: Postgres stays away.
+            errors.Stopping: this process is draining.
+            errors.StoreUnavailable: Postgres was not available for `STORE_RETRY_S`.
         """
         subscription = self._broadcaster.follow(response_id, reads=True, keeps=keeps)
         subscription.next_seq = after + 1
@@ -85,7 +85,7 @@ class Streams:
         unavailable_since: float | None = None
         while True:
             if subscription.closed:
-                raise errors.Stopping("The server is shutting down; read on with `starting_after`.")
+                raise errors.Stopping("The server is shutting down; resume with `starting_after`.")
             lines: list[bytes] = []
             if subscription.must_look():
                 try:
@@ -110,7 +110,7 @@ class Streams:
             subscription.wait(max(0.0, beat_at - time.monotonic()))
 
     def _look(self, subscription: Subscription) -> tuple[list[bytes], bool]:
-        """What Postgres has behind what was read, and whether that is the whole log."""
+        """Read the next events from Postgres; returns them, and whether they are the last of the log."""
         with self._database.connection() as connection:
             found = events_sql.stretch(connection, subscription.response_id, subscription.next_seq, BATCHES)
         if found is None:
@@ -120,13 +120,13 @@ class Streams:
         lines = [line.encode() for line in found.lines]
         subscription.next_seq += len(lines)
         if lines:
-            # There may be more than was read at once.
+            # The log may have more batches than one query reads.
             subscription.look()
         return lines, found.ended and not lines
 
 
 def _rebuilt(final: str, n: int, after: int) -> list[bytes]:
-    """The events behind `after` of a log that was deleted, from the final object."""
+    """The events after `after` of a deleted log of `n` events, rebuilt from the final object."""
     document = jsonio.loads(final)
     log = replay.rebuild(response.as_created(document), document, n)
     return [jsonio.dumps(event).encode() for event in replay.resumed(log, n, after)]

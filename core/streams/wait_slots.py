@@ -1,4 +1,4 @@
-"""Waiting for responses: who may, for how long, and what becomes of a response when nobody does any more."""
+"""Wait slots for requests that wait for responses, and what happens to a response when its client is gone."""
 
 import logging
 import threading
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class Waiting:
-    """Places for those who wait for responses, and what becomes of a response that somebody waited for.
+    """Wait slots of a process, and cleanup of responses whose clients are done waiting.
 
     Args:
-        places: how many may wait at once; the threads beyond are for those who do not.
-        uploads: how many of these may have a body under way, besides those that find a place.
+        places: number of wait slots; the remaining threads serve requests that do not wait.
+        uploads: how many of the remaining threads may read a request body while all wait slots are in use.
     """
 
     def __init__(
@@ -33,37 +33,37 @@ class Waiting:
         self._uploads = threading.BoundedSemaphore(uploads)
 
     def place(self) -> "WaitSlot":
-        """A place among those who may wait; to be left.
+        """Take a wait slot; the caller must call its `leave`.
 
         Raises:
-            errors.Busy: there is none.
-            errors.Stopping: there will be none.
+            errors.Busy: all slots are in use.
+            errors.Stopping: the process is draining.
         """
         if self._broadcaster.drains:
             raise errors.Stopping("The server is shutting down; try again.")
         if not self._places.acquire(blocking=False):
-            raise errors.Busy("Too many requests wait for responses; poll, or try again.")
+            raise errors.Busy("Too many requests are waiting for responses; poll instead, or try again.")
         return WaitSlot(self, self._broadcaster, self._places.release)
 
     @contextmanager
     def upload(self) -> Iterator[None]:
-        """Keep a thread for a body while it is read: its client may take as long as it likes to send it.
+        """Hold a slot while a request body is read, because a slow client occupies the thread for arbitrarily long.
 
         Raises:
-            errors.Busy: there is none.
+            errors.Busy: all slots are in use.
         """
         semaphore = next(
             (semaphore for semaphore in (self._places, self._uploads) if semaphore.acquire(blocking=False)), None
         )
         if semaphore is None:
-            raise errors.Busy("Too many requests are under way; try again.")
+            raise errors.Busy("Too many requests are in progress; try again.")
         try:
             yield
         finally:
             semaphore.release()
 
     def document(self, response_id: str) -> str | None:
-        """The document of a response that ended; None while it has not, or when it is gone."""
+        """The document of an ended response; None if it has not ended or does not exist."""
 
         def read() -> str | None:
             with self._database.connection() as connection:
@@ -72,15 +72,18 @@ class Waiting:
         return self._database.again(read)
 
     def cancel_orphan(self, response_id: str) -> None:
-        """End a foreground response whose client has gone."""
+        """Cancel a foreground response whose client has disconnected."""
         try:
-            self._endings.end(response_id, cancelled("its client went away"), lambda row: not row.background)
+            self._endings.end(response_id, cancelled("its client disconnected"), lambda row: not row.background)
         except errors.StoreUnavailable as error:
-            # Nobody follows it any more: the sweeper ends it.
-            log.warning("cannot cancel for a client that went", extra={"response": response_id, "cause": str(error)})
+            # Its `followed_until` is no longer renewed, so the sweeper cancels it.
+            log.warning("cannot cancel after a disconnect", extra={"response": response_id, "cause": str(error)})
 
     def release(self) -> None:
-        """Let the foreground responses that are waited for here go on to their end: this process must leave."""
+        """Let the foreground responses that clients of this process wait for run to their end without a client.
+
+        To be called when the process must exit before they have ended; otherwise the sweeper would cancel them.
+        """
         response_ids = self._broadcaster.renewed_ids()
         if not response_ids:
             return
@@ -88,21 +91,21 @@ class Waiting:
             with self._database.connection() as connection:
                 followers_sql.release(connection, response_ids)
         except errors.StoreUnavailable as error:
-            log.warning("cannot let go", extra={"responses": len(response_ids), "cause": str(error)})
+            log.warning("cannot release responses", extra={"responses": len(response_ids), "cause": str(error)})
         else:
-            log.warning("left while somebody waited", extra={"responses": len(response_ids)})
+            log.warning("stopped while clients waited", extra={"responses": len(response_ids)})
 
     def forget(self, response_id: str) -> None:
-        """Delete a response that is not stored, now that it was delivered."""
+        """Delete an unstored response after its delivery."""
         try:
             with self._database.connection() as connection:
                 store.delete(connection, response_id)
         except errors.StoreUnavailable as error:
-            log.warning("cannot forget", extra={"response": response_id, "cause": str(error)})
+            log.warning("cannot delete an unstored response", extra={"response": response_id, "cause": str(error)})
 
 
 class WaitSlot:
-    """One request's place among those who may wait, for one response."""
+    """The wait slot of one request, for one response."""
 
     def __init__(self, waiting: Waiting, broadcaster: Broadcaster, release: Callable[[], None]) -> None:
         self._waiting = waiting
@@ -111,7 +114,7 @@ class WaitSlot:
         self._subscription: Subscription | None = None
 
     def leave(self) -> None:
-        """Leave the place to others; again is harmless."""
+        """Release the slot and end the subscription; may be called more than once."""
         release, self._release = self._release, None
         if self._subscription is not None:
             self._broadcaster.leave(self._subscription)
@@ -119,16 +122,20 @@ class WaitSlot:
             release()
 
     def wait(self, response_id: str, for_s: float, *, follow: bool = False) -> bool:
-        """Whether the response ended within so long; from the first call on until the place is left, it is waited for.
+        """Wait up to `for_s` seconds for the end of the response; returns whether it has ended.
 
-        Postgres being away is no end: it is asked again, for all who wait, every second.
+        The first call subscribes to the response, until `leave`. An unavailable Postgres does not end the wait: the
+        broadcaster polls it every second for all subscriptions.
+
+        Args:
+            follow: whether to keep a foreground response alive meanwhile.
         """
         if self._subscription is None:
             self._subscription = self._broadcaster.follow(response_id, keeps=follow)
             try:
-                # It may have ended before anybody listened.
+                # The response may have ended before the subscription began.
                 if self._waiting.document(response_id) is not None:
                     return True
             except errors.StoreUnavailable as error:
-                log.warning("cannot look whether it has ended", extra={"response": response_id, "cause": str(error)})
+                log.warning("cannot check for the end", extra={"response": response_id, "cause": str(error)})
         return self._subscription.wait_for_end(for_s)
