@@ -1,1 +1,1 @@
-"""Chores that the sweeper does for all responses."""
+"""The sweeper's maintenance tasks for all responses."""

@@ -1,4 +1,4 @@
-"""The sweeper: whatever was forgotten is rung, put back or ended. Any number may run at once."""
+"""The sweeper: dispatch, recover, expire and clean up responses. Any number of sweepers may run concurrently."""
 
 import logging
 import random
@@ -26,28 +26,28 @@ from core.wire.status import Status
 log = logging.getLogger(__name__)
 
 BATCH = 50
-# Dispatches of one round at the most: what expires meanwhile waits for the next round.
+# Maximum dispatches per round. Responses that expire meanwhile wait for the next round.
 DISPATCHES = 5
-# Batches of ended responses whose credits are corrected in one round, at the most.
+# Maximum batches of ended responses per round whose credits are corrected.
 SETTLEMENTS = 10
-# Large parts that deleted responses let go, looked at in one round.
+# Maximum released contents per round that are checked for remaining references.
 CONTENTS = 200
-# Rows that a round deletes of a kind at the most: a statement must stay far below its time-out.
+# Maximum rows per round and table that are deleted, to keep each statement far below its timeout.
 CLEANED = 500
-# Logs that a round deletes at the most: each may have thousands of rows.
+# Maximum event logs per round that are deleted: each may have thousands of rows.
 PRUNED = 100
-# A response that is not stored goes with its delivery; what was never delivered, so long after its end.
+# An unstored response is deleted on delivery; one that was never delivered is deleted this long after its end.
 KEEP_UNSTORED_S = 60
-# Rows of workers are kept for a while after they were last seen, for whoever looks for the reason.
+# Rows of workers are kept this long after they were last seen, for diagnosis.
 FORGET_WORKERS_S = 600
-# A circuit that nobody tries to close for so long is of no use to anybody.
+# A circuit that no probe has tried to close for this long is deleted.
 FORGET_CIRCUITS_S = 600
-# Turns longer ago say nothing about who is next.
+# Turns older than this do not affect fair share any more.
 TURNS_RETENTION_S = 600
 
 
 class Sweep:
-    """One round of everything nobody else looks after."""
+    """One round of all recovery and cleanup tasks."""
 
     def __init__(
         self, database: Database, dispatch: Dispatch, endings: Endings, ledger: Ledger, settings: Settings
@@ -60,12 +60,13 @@ class Sweep:
         self._unserved: frozenset[str] = frozenset()
 
     def run(self) -> None:
-        """Ring again, dispatch, recover lost runs, end what is overdue, settle, forget workers, circuits and logs.
+        """End overdue responses, recover lost runs, recall, dispatch, settle credits, delete old rows and logs.
 
-        What others wait for comes first, and no step costs another its turn.
+        Steps that clients wait for come first. A step that finds Postgres busy is postponed to the next round; the
+        other steps still run.
 
         Raises:
-            errors.StoreUnavailable: the round stopped there; the next one does the rest.
+            errors.StoreUnavailable: the round stopped; the next one does the rest.
         """
         for step in (
             self._expire,
@@ -80,13 +81,13 @@ class Sweep:
             try:
                 step()
             except errors.StoreBusy as error:
-                log.warning("cannot recover now", extra={"step": step.__name__.strip("_"), "cause": str(error)})
+                log.warning("sweep step postponed", extra={"step": step.__name__.strip("_"), "cause": str(error)})
 
     def _recall(self) -> None:
         with self._database.connection() as connection:
             unclaimed = lanes_sql.recall_unclaimed(connection, self._settings.claim_within_s)
         if unclaimed:
-            log.warning("nobody claimed in time", extra={"responses": unclaimed})
+            log.warning("dispatched but not claimed", extra={"responses": unclaimed})
 
     def _dispatch_waiting(self) -> None:
         for _ in range(DISPATCHES):
@@ -95,7 +96,7 @@ class Sweep:
         with self._database.connection() as connection:
             unserved = frozenset(lanes_sql.unserved(connection, self._settings.worker_seen_s))
         for lane in sorted(unserved - self._unserved):
-            log.warning("nobody serves a lane", extra={"lane": lane})
+            log.warning("no worker serves lane", extra={"lane": lane})
         self._unserved = unserved
 
     def _settle(self) -> None:
@@ -120,7 +121,7 @@ class Sweep:
             with self._database.transaction() as connection:
                 contents_sql.delete_released(connection, CONTENTS)
         except psycopg.errors.ForeignKeyViolation:
-            return  # one of them was made use of this moment: the next round sees it
+            return  # one of the contents was referenced concurrently; the next round checks again
 
     def _cancel_left(self) -> None:
         with self._database.connection() as connection:
@@ -129,7 +130,7 @@ class Sweep:
             self._safely(
                 response_id,
                 lambda response_id=response_id: self._endings.end(  # type: ignore[misc]
-                    response_id, cancelled("nobody waits for it any more"), lambda row: row.left
+                    response_id, cancelled("no client waits for it any more"), lambda row: row.left
                 ),
             )
 
@@ -138,17 +139,20 @@ class Sweep:
         while True:
             with self._database.connection() as connection:
                 found = runs_sql.expired(connection, BATCH, but=stuck)
-            # What cannot be helped in this round must not stand in the way of the others.
+            # Responses that cannot be recovered in this round are excluded, so that they do not block the others.
             stuck |= {one.id for one in found if not self._safely(one.id, lambda one=one: self._recover(one))}  # type: ignore[misc]
             if len(found) < BATCH:
                 return
 
     def _safely(self, response_id: str, recover: Callable[[], object]) -> bool:
-        """Whether something was done about one response; an error about it must not keep the others waiting."""
+        """Run `recover` for one response; returns whether it was recovered.
+
+        Any error but an unavailable Postgres is logged, so that it does not affect the other responses.
+        """
         try:
             return bool(recover())
         except errors.StoreBusy as error:
-            log.warning("cannot recover now", extra={"response": response_id, "cause": str(error)})
+            log.warning("recovery postponed", extra={"response": response_id, "cause": str(error)})
         except errors.StoreUnavailable:
             raise
         except Exception:
@@ -156,7 +160,7 @@ class Sweep:
         return False
 
     def _recover(self, expired: Expired) -> object:
-        """End a response, or put it back to waiting; something true if it was."""
+        """End or requeue an expired response; returns a true value if that was written."""
         if expired.overdue:
             return self._endings.end(expired.id, _overdue(expired), _is_overdue)
         if expired.failures + 1 >= self._settings.max_failures:
@@ -173,7 +177,7 @@ class Sweep:
                 expired.id,
                 expired.attempt,
                 outcome="lost",
-                cause="the lease ran out",
+                cause="the lease expired",
                 delay_s=delay_s,
             )
         if back:
@@ -187,13 +191,14 @@ def _overdue(expired: Expired) -> Outcome:
     if expired.unavailable:
         return failed(
             expired.error_code or "server_error",
-            f"The response could not be run before its deadline, because its model server was away: {expired.cause}",
+            "The response could not be run before its deadline, because its model server was unavailable:"
+            f" {expired.cause}",
         )
     if expired.cause is None:
         return failed("server_error", "No worker was free before the response's deadline.")
     return failed(
         expired.error_code or "server_error",
-        f"The response could not be run before its deadline; the last try: {expired.cause}",
+        f"The response could not be run before its deadline; the last attempt: {expired.cause}",
     )
 
 

@@ -202,8 +202,8 @@ def test_a_response_that_was_never_tried_fails_at_its_deadline_with_the_circuits
     def message(response_id: str) -> str:
         return json.loads(core.responses.get(caller(core), response_id)[0])["error"]["message"]
 
-    assert message(behind).endswith("because its model server was away: The model server cannot be reached: no.")
-    assert message(tried).endswith("the last try: The model server cannot be reached: no.")
+    assert message(behind).endswith("because its model server was unavailable: The model server cannot be reached: no.")
+    assert message(tried).endswith("the last attempt: The model server cannot be reached: no.")
     assert message(other) == "No worker was free before the response's deadline."
 
 

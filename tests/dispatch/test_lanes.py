@@ -182,7 +182,7 @@ def test_a_lane_that_nobody_serves_any_more_is_named_and_its_responses_fail_at_t
     with caplog.at_level(logging.WARNING):
         core.sweep.run()
         core.sweep.run()
-    named = [record.lane for record in caplog.records if record.message == "nobody serves a lane"]
+    named = [record.lane for record in caplog.records if record.message == "no worker serves lane"]
     assert named == ["slow"]
     assert dispatched(settings) == []
 

@@ -86,7 +86,7 @@ def test_what_was_lost_may_wait_until_the_end_of_the_whole(core: Core, settings:
     core.sweep.run()
 
     assert sql(settings, "select status, failures, queued_until = ends_by from responses") == [("queued", 1, True)]
-    assert sql(settings, "select outcome, cause from attempts") == [("lost", "the lease ran out")]
+    assert sql(settings, "select outcome, cause from attempts") == [("lost", "the lease expired")]
     assert attempt.number == 1
 
 

@@ -37,7 +37,7 @@ def test_each_worker_runs_what_is_in_its_lanes_and_a_lane_goes_on_when_its_worke
         slow = [create(f"slow{n}", "flex") for n in range(3)]
         usual = [create(f"usual{n}", "default") for n in range(5)]
         assert {ended(client, one).status for one in usual} == {"completed"}
-        until(lambda: "nobody serves a lane" in stack.log("sweeper"))
+        until(lambda: "no worker serves lane" in stack.log("sweeper"))
         assert {client.responses.retrieve(one).status for one in slow} == {"queued"}
 
         stack.start("worker-2", WORKER_LANES="slow", WORKER_SLOTS="1")

@@ -189,8 +189,8 @@ def test_a_deadline_that_passes_behind_a_circuit_says_so(stack: Stack, first: Mo
     assert {final.status for final in finals} == {"failed"}
     messages = [final.error.message for final in finals if final.error]
     assert all("The model server cannot be reached" in message for message in messages)
-    assert any("because its model server was away" in message for message in messages)
-    assert any("the last try" in message for message in messages)
+    assert any("because its model server was unavailable" in message for message in messages)
+    assert any("the last attempt" in message for message in messages)
 
 
 def test_a_worker_killed_while_it_probes_is_followed_by_another_probe(stack: Stack, first: ModelServer) -> None:
