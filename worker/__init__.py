@@ -1,1 +1,1 @@
-"""The background edge: Celery rings, a runner claims, a model server answers, events are written."""
+"""The worker process: it consumes Celery messages, claims and runs responses, and writes their events."""

@@ -1,4 +1,4 @@
-"""The worker process: Celery around a pool on one loop, and what lives on that loop."""
+"""The entry point of the worker process: it configures Celery, the pool and the objects on the pool's event loop."""
 
 import asyncio
 import faulthandler
@@ -42,7 +42,7 @@ _STOP_S = 5
 
 
 class Engine:
-    """Everything of a worker that lives on the pool's loop."""
+    """The objects of a worker that live on the pool's event loop."""
 
     def __init__(self, core: Core, worker_id: str, lanes: Sequence[str]) -> None:
         self._core = core
@@ -77,7 +77,7 @@ class Engine:
         )
 
     def health(self) -> Health:
-        """How this worker does; may be asked in any thread."""
+        """Return the health of this worker. Thread-safe."""
         return self._watchdog.health(
             running=self._flusher.running,
             tried_at=self._flusher.tried_at,
@@ -93,20 +93,20 @@ class Engine:
             self._freed()
 
     async def start(self, pool: AioPool) -> None:
-        """Begin to live on the pool's loop, which runs."""
+        """Start the background tasks on the pool's event loop, which must be running."""
         self._pool = pool
         self._living = asyncio.create_task(self._live())
         self._living.add_done_callback(_leave_unless_stopped)
 
     async def stop(self) -> None:
-        """Stop living, and say so."""
+        """Mark this worker as leaving and cancel its background tasks."""
         await self.leave()
         if self._living is not None:
             self._living.cancel()
             await asyncio.wait({self._living})
 
     async def leave(self) -> None:
-        """Say that this worker takes nothing more, so that nothing more is rung for its slots."""
+        """Mark this worker as leaving, so that no more responses are dispatched to its slots."""
         self._watchdog.leaving = True
         if self._stamping is not None:
             self._stamping.cancel()
@@ -114,21 +114,21 @@ class Engine:
         try:
             await asyncio.to_thread(self._core.workers.leave, self._worker_id)
         except errors.StoreUnavailable as error:
-            logger.warning("cannot say that this worker leaves", extra={"cause": str(error)})
+            logger.warning("cannot mark this worker as leaving", extra={"cause": str(error)})
 
     def revoked(self, response_id: str) -> None:
-        """Cancel a response whose task was revoked before it began; Celery would drop each of its rings."""
+        """Cancel a response whose task was revoked before it started: Celery would discard every message for it."""
         try:
             self._core.attempts.revoke(response_id)
         except errors.StoreUnavailable as error:
             logger.warning("cannot cancel", extra={"response": response_id, "cause": str(error)})
-        # So that a ring that comes all the same is claimed, or not, by what Postgres says.
+        # If another message for it arrives, the state in Postgres decides whether it can be claimed.
         state.revoked.discard(response_id)
 
     async def _live(self) -> None:
         settings = self._core.settings
-        # A connection serves one request: an idle one may be closed at the very moment that it is used again, and
-        # nobody could tell whether the request was read.
+        # Use each connection for one request only: a server may close an idle connection just as it is reused, and
+        # then it is unknown whether the server has read the request.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
             aiohttp.ClientSession(
@@ -158,30 +158,30 @@ class Engine:
 
 
 def _leave_unless_stopped(living: asyncio.Task[None]) -> None:
-    """Without its pulse a worker would take responses and lose them: better it is restarted."""
+    """Exit to be restarted: without its background tasks, a worker would claim responses and lose their leases."""
     if not living.cancelled():
-        logger.critical("the pulse stopped", exc_info=living.exception())
+        logger.critical("background tasks stopped", exc_info=living.exception())
         os._exit(os.EX_SOFTWARE)
 
 
 def _leave_stuck() -> None:
-    logger.critical("the loop is stuck")
+    logger.critical("event loop stuck")
     faulthandler.dump_traceback()
     os._exit(os.EX_SOFTWARE)
 
 
 def _ask_to_stop() -> None:
-    """As a supervisor would: what runs may finish, or is handed back."""
+    """Send SIGTERM to this process, as a supervisor would: running responses finish or are handed back."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(settings: Settings) -> None:
-    """Work until SIGTERM, then finish, or hand back after `drain_s`, what runs.
+    """Run a worker until SIGTERM, then drain it: responses still running after `drain_s` are handed back.
 
     Raises:
-        errors.BadSettings: a setting is missing or wrong.
-        errors.SchemaMismatch: the database is not for this program.
-        errors.StoreUnavailable: Postgres is away at the start; later it is waited for.
+        errors.BadSettings: a setting is missing or invalid.
+        errors.SchemaMismatch: the database schema does not match this version of the program.
+        errors.StoreUnavailable: Postgres is unavailable at startup. After startup, the worker waits for it.
     """
     log.configure(settings.log_level)
     worker_id = f"worker-{secrets.token_hex(4)}@{socket.gethostname()}"
@@ -200,14 +200,14 @@ def run(settings: Settings) -> None:
         )
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
-                logger.warning("no key for the model server", extra={"model": name, "variable": model.api_key_env})
+                logger.warning("no API key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id, lanes)
         tasks.register(app, engine.runner, engine.consumer_probe.heard)
         _live_on_the_pool(engine, settings)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
             logger.info(
-                "working", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
+                "worker started", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
             )
             _consume(app, worker_id, lanes, settings)
     if engine.consumer_probe.is_stalled:
@@ -215,7 +215,7 @@ def run(settings: Settings) -> None:
 
 
 def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
-    """Start and stop the engine with Celery's pool, and see that a shutdown comes to an end."""
+    """Start and stop the engine together with Celery's pool, and enforce a time limit on shutdown."""
     pools: list[AioPool] = []
 
     def start(sender: AioPool, **_: Any) -> None:
@@ -223,8 +223,8 @@ def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
         asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_STOP_S)
 
     def drain(**_: Any) -> None:
-        # In a signal handler: nothing is waited for. Celery stops its consumer before its pool, and with a
-        # broker that hangs that takes longer than any supervisor waits: so the clocks of the drain start here.
+        # This runs in a signal handler, so it must not block. The drain timers start here because Celery stops its
+        # consumer before its pool, and if the broker hangs, that takes longer than any supervisor waits.
         for pool in pools:
             asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
@@ -243,7 +243,7 @@ def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
     signals.worker_shutting_down.connect(drain, weak=False)
     signals.worker_process_shutdown.connect(stop, weak=False)
     signals.task_revoked.connect(revoked, weak=False)
-    # Ours are configured; with a receiver Celery leaves logging alone.
+    # Logging is already configured; Celery does not configure it if this signal has a receiver.
     signals.setup_logging.connect(lambda **_: None, weak=False)
 
 
@@ -251,7 +251,7 @@ def _consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settin
     queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
     status: int | None = app.start(
         [
-            "--quiet",  # no banner among log lines
+            "--quiet",  # no banner between log lines
             "worker",
             f"--hostname={worker_id}",
             f"--concurrency={settings.worker_slots}",

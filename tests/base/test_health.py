@@ -68,8 +68,8 @@ def test_a_worker_says_what_ails_it(settings: Settings) -> None:
     long_ago = time.monotonic() - 31
 
     assert of(found).problems == []
-    assert of(found, stalled=True).problems == ["it does not hear what is rung for it"]
-    assert of(found, running=1, tried_at=long_ago).problems == ["it tried to renew no lease for 31 s"]
+    assert of(found, stalled=True).problems == ["consumer is stalled: no messages are received"]
+    assert of(found, running=1, tried_at=long_ago).problems == ["no lease renewal attempted for 31 s"]
     assert of(found, running=0, tried_at=long_ago).problems == []
 
 
@@ -103,7 +103,7 @@ def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> No
         beat.cancel()
 
     asyncio.run(live())
-    assert "its loop is" in seen[0][0]
+    assert "event loop is" in seen[0][0]
 
 
 def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(core: Core, settings: Settings) -> None:

@@ -1,1 +1,1 @@
-"""Whether this worker is registered, receives messages and makes progress."""
+"""Checks that a worker is registered, receives messages and makes progress."""

@@ -1,4 +1,4 @@
-"""Whether a worker hears what is rung for it: a worker with free slots that does not is worth nothing."""
+"""Detects a stalled consumer: a worker that has free slots but receives no messages is useless."""
 
 import asyncio
 import logging
@@ -19,15 +19,15 @@ LOOK_EVERY_S = 1.0
 
 
 class ConsumerProbe:
-    """Notes what comes through Celery's consumer, and asks for something where nothing comes.
+    """Records the messages that arrive through Celery's consumer, and sends a ping when none arrive.
 
-    A worker whose slots are all taken does not listen and is not deaf; nor is one whose Redis is away.
+    A worker whose slots are all taken consumes nothing and is not stalled; neither is one whose Redis is unavailable.
 
     Args:
-        deaf_after_s: a ping that lies in Redis for so long, while Redis answers, and the worker is deaf; a third of
-            it with nothing heard, and a ping is sent.
-        free: whether the worker has a free slot.
-        deaf: called once, when the worker is found to be deaf.
+        deaf_after_s: the worker is stalled if a ping stays in Redis for this long while Redis answers. A ping is sent
+            after a third of this time without a message.
+        free: returns whether the worker has a free slot.
+        stalled: called once, when the consumer is found to be stalled.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class ConsumerProbe:
         self.is_stalled = False
 
     def heard(self) -> None:
-        """Note that something came."""
+        """Record that a message arrived."""
         self.heard_at = time.monotonic()
         self._looks = 0
 
     async def check_for_ever(self) -> None:
-        """Look every second, until cancelled or deaf."""
+        """Check the consumer every second, until cancelled or stalled."""
         client = redis.asyncio.Redis.from_url(
             self._redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
         )
@@ -65,7 +65,9 @@ class ConsumerProbe:
             while not self.is_stalled:
                 await asyncio.sleep(LOOK_EVERY_S)
                 await self._look(client)
-        log.critical("deaf", extra={"worker": self._worker_id, "for_s": round(time.monotonic() - self.heard_at)})
+        log.critical(
+            "consumer stalled", extra={"worker": self._worker_id, "for_s": round(time.monotonic() - self.heard_at)}
+        )
         self._stalled()
 
     async def _look(self, client: redis.asyncio.Redis) -> None:
@@ -73,13 +75,14 @@ class ConsumerProbe:
             self._looks = 0
             return
         try:
-            # A write, since a Redis that fails over answers reads; and what nobody consumes must not stay.
+            # Use a write command, because Redis still answers reads during a failover. The expiry also removes pings
+            # that are never consumed.
             lies_there = await client.pexpire(self._key, int(PING_TTL_S * 1000))
         except LOST:
-            self._looks = 0  # nobody hears anything now
+            self._looks = 0  # Redis is unavailable: no worker receives messages
             return
         if lies_there:
-            # Looks are counted and not seconds, for those pass while a process is frozen.
+            # Count checks instead of elapsed time, because time also passes while the process is frozen.
             self._looks += 1
             self.is_stalled = self._looks * LOOK_EVERY_S > self._stalled_after_s
         else:

@@ -1,6 +1,6 @@
-"""What redis-py raises where a connection is lost."""
+"""The exceptions that redis-py raises when a connection is lost."""
 
 from redis.exceptions import RedisError
 
-# The last is uvloop's, where the connection breaks in the very moment in which something is written to it.
+# uvloop raises RuntimeError if the connection breaks while data is being written to it.
 LOST = (RedisError, OSError, RuntimeError)

@@ -1,4 +1,4 @@
-"""A worker's presence: it says that it is there, hears what it must stop, and asks for more when it can."""
+"""The registration of a worker: it updates its row, receives stop notices, and dispatches when slots become free."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.5
 _ANSWER_S = 5
-# The least pause between two dispatches: one per end would cost more than the ends.
+# Minimum pause between two dispatches: one dispatch per ended response would cost more than ending the responses.
 _PAUSE_S = 0.005
 
 
@@ -32,7 +32,7 @@ async def stamp_for_ever(
     every_s: float,
     stamped: Callable[[], None],
 ) -> None:
-    """Say every `every_s` seconds that this worker is there; call `stamped` each time it is said."""
+    """Update this worker's registration every `every_s` seconds; call `stamped` after each successful update."""
     while True:
         try:
             await asyncio.to_thread(
@@ -40,7 +40,7 @@ async def stamp_for_ever(
             )
             stamped()
         except errors.StoreUnavailable as error:
-            log.warning("cannot say that this worker is there", extra={"cause": str(error)})
+            log.warning("cannot update this worker's registration", extra={"cause": str(error)})
         await asyncio.sleep(every_s)
 
 
@@ -52,9 +52,9 @@ async def hear_stops_for_ever(
     answer_s: float = _ANSWER_S,
     again_s: float = _AGAIN_S,
 ) -> None:
-    """Call `stop` with the ID of every response of this worker that somebody else ended.
+    """Call `stop` with the ID of each response of this worker that another process ended.
 
-    What is missed while Redis is away shows at the next flush or renewal.
+    Notices that are missed while Redis is unavailable do no harm: the next flush or lease renewal detects the end.
     """
     while True:
         client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=answer_s)
@@ -63,14 +63,14 @@ async def hear_stops_for_ever(
                 await subscription.subscribe(stop_channel(worker_id))
                 await _hear(subscription, stop, answer_s)
         except LOST as error:
-            log.warning("cannot hear stops", extra={"cause": repr(error)})
+            log.warning("cannot receive stop notices", extra={"cause": repr(error)})
         finally:
             await client.aclose()
         await asyncio.sleep(again_s)
 
 
 async def _hear(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:
-    """Hear until the connection is lost; one on which a ping is not answered is."""
+    """Receive stop notices until the connection is lost. An unanswered ping counts as a lost connection."""
     pinged = False
     while True:
         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_s)
@@ -79,27 +79,27 @@ async def _hear(subscription: PubSub, stop: Callable[[str], None], answer_s: flo
             if message["type"] == "message":
                 stop(message["data"].decode())
         elif pinged:
-            raise redis.ConnectionError("no answer to a ping")
+            raise redis.ConnectionError("ping not answered")
         else:
             await subscription.ping()
             pinged = True
 
 
 class Freed:
-    """That slots became free, or may be of use again, and whose they were."""
+    """Signals that slots became free or usable again, and records which responses occupied them."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._ran: list[str] = []
 
     def __call__(self, response_id: str | None = None) -> None:
-        """Say that there may be room now, by the end of a run or otherwise."""
+        """Signal that there may be capacity now; pass the response if the end of its run is the reason."""
         if response_id is not None:
             self._ran.append(response_id)
         self._event.set()
 
     async def wait(self) -> list[str]:
-        """Wait until somebody says so; what made room since the last time."""
+        """Wait for a signal; return the IDs of the responses that freed slots since the last call."""
         await self._event.wait()
         self._event.clear()
         ran, self._ran = self._ran, []
@@ -107,7 +107,7 @@ class Freed:
 
 
 async def dispatch_for_ever(dispatch: Dispatch, freed: Freed) -> None:
-    """Ring for what waits whenever slots became free."""
+    """Dispatch waiting responses whenever slots become free."""
     while True:
         ran = await freed.wait()
         started_at = time.monotonic()
@@ -117,5 +117,5 @@ async def dispatch_for_ever(dispatch: Dispatch, freed: Freed) -> None:
             log.warning("cannot dispatch", extra={"cause": str(error)})
             freed()
             await asyncio.sleep(_AGAIN_S)
-        # A long dispatch is followed by a long pause, so that it never takes more than half of the time.
+        # Pause for at least as long as the dispatch took, so that dispatching never takes more than half of the time.
         await asyncio.sleep(max(_PAUSE_S, time.monotonic() - started_at))

@@ -1,4 +1,4 @@
-"""A worker's signs of life: how late its loop is, how long ago it renewed leases and was seen, what it hears."""
+"""The health of a worker: the delay of its event loop, its lease renewals, its registration and its consumer."""
 
 import asyncio
 import threading
@@ -9,18 +9,18 @@ from core.health import Health
 from core.settings import Settings
 
 BEAT_S = 0.5
-# A loop that is so late cannot renew in time.
+# An event loop that is this late cannot renew leases in time.
 LATE_S = 5.0
-# Every try to renew ends long before, also where Postgres hangs.
+# Every attempt to renew leases ends long before this, even if Postgres hangs.
 RENEWING_S = 30.0
 
 
 class Watchdog:
-    """What is known of a worker's health; written on the loop, read in any thread.
+    """The health of a worker: written on the event loop, read in any thread.
 
     Args:
-        stuck: called in a thread of its own when the loop stood still for a whole lease, or 30 s if that is more:
-            nothing it runs is its own any more.
+        stuck: called in a separate thread when the event loop has been blocked for the length of a lease, or for 30 s
+            if that is longer: by then the worker has lost the leases of all its runs.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Watchdog:
         self.leaving = False
 
     def seen(self) -> bool:
-        """Note that Postgres knows that this worker is there; whether that is news."""
+        """Record that the registration in Postgres was updated; return whether this is the first time."""
         first = self._seen_at is None
         self._seen_at = time.monotonic()
         return first
 
     async def beat_for_ever(self) -> None:
-        """Beat until cancelled; while the loop stands still, this does."""
+        """Record a heartbeat every `BEAT_S` seconds until cancelled; a blocked event loop records none."""
         threading.Thread(target=self._watch, name="vitals", daemon=True).start()
         try:
             while True:
@@ -59,7 +59,7 @@ class Watchdog:
             self._watching.set()
 
     def _watch(self) -> None:
-        # Waits and not seconds are counted, for those pass while the whole process is frozen.
+        # Count waits instead of elapsed time, because time also passes while the whole process is frozen.
         waits = 0
         while not self._watching.wait(BEAT_S):
             beat_at = self._beat_at
@@ -69,23 +69,24 @@ class Watchdog:
                 return
 
     def health(self, *, running: int, tried_at: float, heard_at: float, stalled: bool) -> Health:
-        """How the worker does.
+        """Return the health of the worker.
 
         Args:
-            running: how many responses it runs.
-            tried_at: when a renewal last came to an end, good or bad, by the monotonic clock; so are the others.
-            heard_at: when something last came through Celery.
+            running: number of responses that it runs.
+            tried_at: time at which a lease renewal last finished, whether or not it succeeded (monotonic clock).
+            heard_at: time at which a message last arrived through Celery (monotonic clock).
+            stalled: whether the consumer is stalled.
         """
         now = time.monotonic()
         late_s = max(0.0, now - self._beat_at - BEAT_S)
         unrenewed_s = now - tried_at
         problems = []
         if late_s > self._late_s:
-            problems.append(f"its loop is {late_s:.0f} s late")
+            problems.append(f"event loop is {late_s:.0f} s late")
         if running and unrenewed_s > self._renewing_s:
-            problems.append(f"it tried to renew no lease for {unrenewed_s:.0f} s")
+            problems.append(f"no lease renewal attempted for {unrenewed_s:.0f} s")
         if stalled:
-            problems.append("it does not hear what is rung for it")
+            problems.append("consumer is stalled: no messages are received")
         seen = self._seen_at is not None and now - self._seen_at < self._settings.worker_seen_s
         details: dict[str, object] = {
             "worker": self._worker_id,
