@@ -1,1 +1,1 @@
-"""Celery: the pool, the tasks, the connection to Redis, and Flower."""
+"""The Celery side of a worker: the pool, the tasks, the connection to Redis, and Flower."""

@@ -1,16 +1,16 @@
-"""Flower, the operators' view of what workers do; a response's page is /task/resp_…."""
+"""Flower, which shows operators what the workers do; the page of a response is /task/resp_…."""
 
 from core import log
 from core.bootstrap import redis_url
 from core.dispatch import celery_app
 from core.settings import Settings
 
-# A response may run for an hour; Flower's own buckets end at ten seconds.
+# Histogram buckets in seconds. A response may run for an hour; Flower's default buckets end at ten seconds.
 _BUCKETS = "1,5,15,60,300,900,1800,3600"
 
 
 def run(settings: Settings) -> None:
-    """Serve Flower until SIGTERM; read-only unless the settings say otherwise."""
+    """Serve Flower until SIGTERM; it is read-only unless the settings say otherwise."""
     log.configure(settings.log_level)
     app = celery_app.celery_app(redis_url(settings))
     arguments = [

@@ -1,7 +1,7 @@
-"""A Celery pool on one asyncio loop: every task a coroutine, a thousand of them in one process.
+"""A Celery pool on one asyncio event loop: each task is a coroutine, and one process runs a thousand of them.
 
-Only public hooks of `BasePool` are used; each has a contract test, and the version of Celery is checked at
-start, because Celery calls the hooks by keyword and what it passes is part of no promise.
+Only public hooks of `BasePool` are used. Celery calls them with keyword arguments that its documentation does not
+guarantee, so each hook has a contract test and the version of Celery is checked at startup.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from worker.run.run import REVOKED, SHUTDOWN
 
 log = logging.getLogger(__name__)
 
-# For tasks to clean up once they were cancelled, before the process leaves without them.
+# Time in seconds that cancelled tasks have to clean up before the process exits.
 CLEANUP_S = 8.0
 
 Callback = Callable[..., Any]
 
 
 class Handle:
-    """One running task, as Celery's `Request` holds it: weakly, so the pool must hold it too."""
+    """A running task. Celery's `Request` keeps only a weak reference to it, so the pool must keep a strong one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -45,7 +45,7 @@ class Handle:
         self.cancel(REVOKED)
 
     def cancel(self, why: str) -> None:
-        """Cancel the task, also if it has not started; may be called in any thread."""
+        """Cancel the task, even if it has not started. Thread-safe."""
         self._loop.call_soon_threadsafe(self._cancel, why)
 
     def _cancel(self, why: str) -> None:
@@ -55,10 +55,10 @@ class Handle:
 
 
 class AioPool(BasePool):
-    """Runs tasks that are coroutine functions on one loop in a thread of its own.
+    """Runs tasks that are coroutine functions on one event loop in a dedicated thread.
 
-    A warm shutdown waits `app.conf.worker_soft_shutdown_timeout` seconds for what runs, then cancels it with
-    `SHUTDOWN`; a cold one cancels at once. Time limits are refused at start: tasks keep their own clocks.
+    A warm shutdown waits `app.conf.worker_soft_shutdown_timeout` seconds for running tasks, then cancels them with
+    `SHUTDOWN`; a cold shutdown cancels them at once. Time limits are rejected at startup: tasks enforce their own.
     """
 
     tested_celery = ("5.7.",)
@@ -70,7 +70,7 @@ class AioPool(BasePool):
         super().__init__(*args, **kwargs)
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="pool-loop", daemon=True)
-        # Celery's callbacks talk to the broker: never on the loop, and one at a time.
+        # Celery's callbacks block on the broker, so they must not run on the event loop; they run one at a time.
         self._callbacks = ThreadPoolExecutor(1, thread_name_prefix="pool-callbacks")
         self._running: dict[int, Handle] = {}
 
@@ -80,7 +80,7 @@ class AioPool(BasePool):
                 f"AioPool was tested with Celery {self.tested_celery}, not {celery.__version__}."
             )
         if self.app.conf.task_time_limit or self.app.conf.task_soft_time_limit:
-            raise ImproperlyConfigured("AioPool has no time limits: tasks keep their own clocks.")
+            raise ImproperlyConfigured("AioPool does not support time limits: tasks enforce their own.")
         self._thread.start()
         signals.worker_process_init.send(sender=self)
 
@@ -97,11 +97,11 @@ class AioPool(BasePool):
 
     @property
     def free(self) -> bool:
-        """Whether another task may run."""
+        """Whether the pool can run another task."""
         return len(self._running) < int(self.limit)
 
     def cancel_all(self) -> None:
-        """Cancel what runs, as a shutdown does."""
+        """Cancel all running tasks, as a shutdown does."""
         for handle in list(self._running.values()):
             handle.cancel(SHUTDOWN)
 
@@ -120,17 +120,17 @@ class AioPool(BasePool):
             time.sleep(0.02)
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
-        """Nothing: `Request` calls the handle's `terminate` next."""
+        """Do nothing: `Request` calls the handle's `terminate` next."""
 
     @property
     def num_processes(self) -> int:
         return int(self.limit)
 
     def _get_info(self) -> dict[str, Any]:
-        info: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # the stubs lack it
+        info: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # missing from the stubs
         return info | {"running": len(self._running)}
 
-    def on_apply(  # type: ignore[override]  # named, so that a change of what Celery passes shows
+    def on_apply(  # type: ignore[override]  # explicit names: a change in what Celery passes then raises an error
         self,
         target: Callback,
         args: tuple[Any, ...] = (),
@@ -141,7 +141,7 @@ class AioPool(BasePool):
         error_callback: Callback,
         **_: Any,
     ) -> Handle | None:
-        """Start one task; called in Celery's consumer thread."""
+        """Start a task. Celery calls this in its consumer thread."""
         task = self.app.tasks[args[0]]
         if not inspect.iscoroutinefunction(task.run):
             self._callbacks.submit(apply_target, target, args, kwargs or {}, callback, accept_callback)
@@ -154,13 +154,14 @@ class AioPool(BasePool):
 
     def _start_task(self, handle: Handle, task: Any, args: Any, callback: Callback, error_callback: Callback) -> None:
         handle.task = self.loop.create_task(self._trace(task, args, callback, error_callback))
-        # Also where it is cancelled before its first step; and only once its end is on its way to Celery.
+        # A done callback also runs for a task that is cancelled before its first step, and it runs only after the
+        # result has been submitted to Celery.
         handle.task.add_done_callback(lambda _: self._running.pop(id(handle), None))
         if handle.why is not None:
             handle.task.cancel(handle.why)
 
     async def _trace(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
-        """Run one task as Celery's own tracer would, and report its end."""
+        """Run a task as Celery's own tracer would, and report its result."""
         _, task_id, _, body, content_type, content_encoding = target_args
         started_at = time.monotonic()
         result = None
@@ -172,9 +173,9 @@ class AioPool(BasePool):
             result = await task.run(*args, **kwargs)
             self._callbacks.submit(_reported, callback, (0, result, time.monotonic() - started_at))
         except asyncio.CancelledError:
-            # Cancelled before it could say how it ended: Celery announced the revocation, or is shutting down.
+            # Cancelled before it returned a result: Celery has reported the revocation, or is shutting down.
             return
-        except BaseException:  # noqa: BLE001  # whatever a task raises is Celery's to report
+        except BaseException:  # noqa: BLE001  # Celery reports whatever a task raises
             self._callbacks.submit(_reported, error_callback, ExceptionInfo())
         finally:
             signals.task_postrun.send(sender=task, task_id=task_id, task=task, retval=result)
@@ -183,5 +184,5 @@ class AioPool(BasePool):
 def _reported(callback: Callback, result: Any) -> None:
     try:
         callback(result)
-    except Exception:  # a broker that is away must not end the callback thread silently
-        log.exception("cannot report a task's end")
+    except Exception:  # the executor would swallow it, for example when the broker is unavailable
+        log.exception("cannot report the result of a task")

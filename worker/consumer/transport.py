@@ -1,4 +1,4 @@
-"""Celery's way to Redis: what is a lost connection, and how soon it is made again."""
+"""Celery's connection to Redis: which errors count as a lost connection, and how soon it reconnects."""
 
 from functools import partial
 from typing import Any
@@ -7,24 +7,24 @@ import redis.exceptions
 from celery.worker import consumer
 from kombu.transport import redis as kombu_redis
 
-# Between two tries to reach a Redis that is away. Celery would wait longer each time, up to 30 s.
+# Pause between attempts to reconnect to an unavailable Redis. Celery would back off, up to 30 s.
 _AGAIN_S = 2
 
 
 class Transport(kombu_redis.Transport):
-    """kombu's transport, for which a Redis that turns into a replica is a lost connection.
+    """kombu's transport, except that it treats a Redis server that becomes a replica as a lost connection.
 
-    kombu takes the refusal of a command, as it comes during a failover, for an error of the program: a worker
-    would then drain and leave.
+    kombu treats a rejected command, which occurs during a failover, as a programming error: the worker would drain
+    and exit.
     """
 
     connection_errors = (*kombu_redis.Transport.connection_errors, redis.exceptions.ResponseError)
 
 
 class Consumer(consumer.Consumer):
-    """Celery's consumer, which is back within seconds however long Redis was away."""
+    """Celery's consumer, except that it reconnects within seconds however long Redis was unavailable."""
 
     def ensure_connected(self, conn: Any) -> Any:
-        """The connection, once it is there."""
+        """Wait until the connection is established and return it."""
         conn.ensure_connection = partial(conn.ensure_connection, interval_start=_AGAIN_S, interval_step=0)
         return super().ensure_connected(conn)
