@@ -1,1 +1,1 @@
-"""One response's run: from the claim to the end."""
+"""The run of a response, from its claim to its end."""

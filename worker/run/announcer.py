@@ -1,4 +1,4 @@
-"""What was committed of logs, told to whoever follows them, by a thread that nothing waits for."""
+"""Publishes committed events to the subscribers of their responses, in a background thread."""
 
 import threading
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ from core.runs.attempts import Batch
 
 
 class Announcer:
-    """Publishes committed batches in order; what comes while one publishing is under way goes with the next.
+    """Publishes committed batches in order; batches that arrive during a publish are published together next.
 
-    A Redis that hangs holds up one publishing for a second, and those of the next second are dropped: so
-    little ever waits here. Readers find in Postgres what they were not told.
+    If Redis hangs, it blocks one publish for a second, and the batches of the next second are dropped, so the backlog
+    stays small. Readers find events that were not published in Postgres.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -23,7 +23,7 @@ class Announcer:
         self._under_way = False
 
     def announce(self, batches: Iterable[Batch]) -> None:
-        """Publish these soon."""
+        """Publish these batches soon, without waiting for it."""
         with self._lock:
             self._waiting += batches
             if self._under_way or not self._waiting:

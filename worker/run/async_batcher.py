@@ -1,4 +1,4 @@
-"""What many coroutines ask for at the same time, done in one go."""
+"""Runs concurrent calls from many coroutines as one batch."""
 
 import asyncio
 import logging
@@ -14,15 +14,17 @@ log = logging.getLogger(__name__)
 
 
 class AsyncBatcher(Generic[A, R]):
-    """Makes one blocking call at a time; what is asked for meanwhile goes together in the next.
+    """Makes one blocking call at a time; requests that arrive during a call form the next batch.
 
-    It is a short cut: whatever it did not do, for whatever reason, its caller does alone. So one that is bad, or has
-    to wait, holds up no other.
+    Batching is only an optimization: if the batch does not process a request, for whatever reason, its caller makes
+    the call alone. So a request that is invalid, or has to wait for a lock, does not delay the others.
 
     Args:
-        call: does many, and gives what came of those that it did, by their keys. Of several with the same key only
-            one is told.
-        most: that are done in one go.
+        call: processes a batch and returns the results of the requests that it processed, by key. If several requests
+            have the same key, only one of them gets the result.
+        key: returns the key of a request.
+        executor: runs the calls.
+        most: maximum number of requests in a batch.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class AsyncBatcher(Generic[A, R]):
         self._working: asyncio.Task[None] | None = None
 
     async def ask(self, one: A) -> R | None:
-        """What came of it; None where it was not done, as far as is known."""
+        """Return the result of a request, or None if, as far as is known, it was not processed."""
         future: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, future))
         if self._working is None:
@@ -56,8 +58,8 @@ class AsyncBatcher(Generic[A, R]):
                 done = await asyncio.get_running_loop().run_in_executor(
                     self._executor, self._call, [a for a, _ in some]
                 )
-            except Exception as error:  # noqa: BLE001  # whoever does it alone will see it
-                log.warning("not done together", extra={"responses": len(some), "cause": str(error)})
+            except Exception as error:  # noqa: BLE001  # a caller that then makes the call alone gets the error
+                log.warning("batch failed", extra={"responses": len(some), "cause": str(error)})
             for one, future in some:
                 if not future.done():
                     future.set_result(done.pop(self._key(one), None))

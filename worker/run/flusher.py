@@ -1,4 +1,4 @@
-"""The pulse of a worker process: events flushed and leases renewed for all its runs, by one writer."""
+"""Writes the events and renews the leases of all runs of a worker process, with a single writer thread."""
 
 import asyncio
 import logging
@@ -18,20 +18,22 @@ from worker.run.run import Run, Stop
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# A lease that could not be renewed is given up before it ends by this part of its length.
+# A lease that cannot be renewed is given up before it expires, by this fraction of its length.
 _MARGIN = 1 / 6
 _AGAIN_S = 0.2
-# First outputs do not wait for the next flush, but leave the writer this many times as long as the last one took.
+# First outputs do not wait for the next flush. Before it writes them, the writer idles for this multiple of the last
+# flush's duration.
 _REST = 2
-# And the next flush this many times, at most so long: where flushes take long, few large ones cost everybody less.
+# The next flush starts after this multiple of the last flush's duration, at most after `_LONGEST_S`: if flushes are
+# slow, fewer and larger flushes cost less overall.
 _PAUSE = 4
 _LONGEST_S = 0.2
 
 
 class EventFlusher:
-    """Keeps the runs of this process alive and their events written.
+    """Renews the leases and writes the events of the runs of this process.
 
-    One thread does all of it: two writers locking the same rows in different orders would deadlock.
+    A single thread makes all writes: two writers that lock the same rows in different orders would deadlock.
     """
 
     def __init__(self, attempts: Attempts, bus: Bus, settings: Settings) -> None:
@@ -44,15 +46,15 @@ class EventFlusher:
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self.tried_at = time.monotonic()  # when a renewal last came to an end, good or bad
+        self.tried_at = time.monotonic()  # when a renewal last finished, whether or not it succeeded
 
     @property
     def running(self) -> int:
-        """How many runs it keeps."""
+        """The number of runs in this process."""
         return len(self._runs)
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Flush events, renew leases and give up expired ones until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._flush_for_ever())
             tasks.create_task(self._renew_for_ever())
@@ -60,10 +62,10 @@ class EventFlusher:
 
     @contextmanager
     def keeping(self, attempt: Attempt, claimed_at: float) -> Iterator[Run]:
-        """A run for an attempt claimed at `claimed_at` (monotonic), kept alive inside the block."""
+        """Create the run of an attempt claimed at `claimed_at` (monotonic clock); renew its lease inside the block."""
         before = self._runs.get(attempt.response_id)
         if before is not None:
-            # Claimed again by this very process: its clock stood still for longer than the lease.
+            # This process has claimed the response again: it was frozen for longer than the lease.
             before.stop(Stop.LOST)
         later = asyncio.get_running_loop().call_later
         run = Run(
@@ -85,15 +87,15 @@ class EventFlusher:
             self._urgent.set()
 
     def stop(self, response_id: str) -> None:
-        """Stop the run of a response that somebody else ended; unknown IDs are none of ours."""
+        """Stop the run of a response that another process ended; ignore the ID if it does not run here."""
         run = self._runs.get(response_id)
         if run is not None:
             run.stop(Stop.ENDED)
 
     async def tail(self, run: Run) -> Batch:
-        """What is left to write of a run that is ending, after everything before it was written.
+        """Return the last batch of a run that is ending, after all earlier batches have been written.
 
-        Worth nothing where the run was stopped meanwhile.
+        The result is meaningless if the run was stopped in the meantime.
         """
         while True:
             async with self._flushing:
@@ -114,9 +116,10 @@ class EventFlusher:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _pause(self, took_s: float) -> None:
-        """Let events gather until the next flush; only first outputs, for which somebody waits, are written meanwhile.
+        """Collect events until the next flush; before that, write only first outputs, because clients wait for them.
 
-        As many as came while the writer rested go together, so that many runs that start cost few flushes.
+        First outputs that arrive while the writer idles are written together, so that many starting runs cost few
+        flushes.
         """
         until = time.monotonic() + max(self._settings.flush_every_s, min(took_s * _PAUSE, _LONGEST_S))
         while await self._first_output(took_s * _REST, until):
@@ -126,7 +129,7 @@ class EventFlusher:
                 await asyncio.sleep(until - time.monotonic())
 
     async def _first_output(self, rest_s: float, until: float) -> bool:
-        """Whether there is a first output to be written, after a rest and before `until`."""
+        """Idle for `rest_s`, then wait for a first output; return whether there is one before `until`."""
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 await asyncio.sleep(rest_s)
@@ -136,7 +139,7 @@ class EventFlusher:
         return True
 
     async def _flush_those(self, wanted: Callable[[Run], bool]) -> tuple[bool, float]:
-        """Write what the wanted runs have: False if some of it must be written again, and how long it took."""
+        """Write the events of the selected runs; return False if some must be written again, and the duration."""
         self._urgent.clear()
         began_at = time.monotonic()
         async with self._flushing:
@@ -144,7 +147,7 @@ class EventFlusher:
         return complete, time.monotonic() - began_at
 
     async def _flush(self, runs: Sequence[Run]) -> bool:
-        """Write what these runs have; False if some of it must be written again."""
+        """Write the events of these runs; return False if some must be written again."""
         for run in runs:
             if run.unwritten is None and not run.ending:
                 run.unwritten = run.freeze()
@@ -155,7 +158,7 @@ class EventFlusher:
             log.warning("cannot write events", extra={"responses": len(runs), "cause": str(error)})
             await self._forget_written(runs)
         except errors.StoreRefused:
-            # One of them is bad: only that one must not go on.
+            # One of the batches is invalid: write each alone, so that only its run is stopped.
             for run in runs:
                 await self._write_one(run)
         return False
@@ -177,18 +180,18 @@ class EventFlusher:
         try:
             await self._write_all([run])
         except errors.StoreUnavailable:
-            return  # with the next flush
+            return  # the next flush writes it
         except errors.StoreRefused as error:
             log.error("cannot write events", extra={"response": run.attempt.response_id, "cause": str(error)})  # noqa: TRY400
             run.stop(Stop.LOST)
 
     async def _forget_written(self, runs: Sequence[Run]) -> None:
-        """After a write of unknown outcome: what the log has is written; the rest is sent again, unchanged."""
+        """After a write with an unknown outcome, drop the batches that are in the log; the rest is sent unchanged."""
         batches = [run.unwritten for run in runs if run.unwritten is not None]
         try:
             written = {batch.response_id for batch in await self._write(lambda: self._attempts.recorded(batches))}
         except errors.StoreUnavailable:
-            return  # with the next flush
+            return  # the next flush writes them
         self._announcer.announce(batch for batch in batches if batch.response_id in written)
         for run in runs:
             if run.attempt.response_id in written:
@@ -206,7 +209,7 @@ class EventFlusher:
             try:
                 result = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
             except errors.StoreUnavailable as error:
-                log.warning("cannot renew", extra={"responses": len(runs), "cause": str(error)})
+                log.warning("cannot renew leases", extra={"responses": len(runs), "cause": str(error)})
                 continue
             for run in runs:
                 if run.attempt.response_id in result.done:
@@ -215,7 +218,7 @@ class EventFlusher:
                     run.stop(Stop.LOST)
 
     async def _give_up_for_ever(self) -> None:
-        """Stop runs whose lease may be over, by our own clock: Postgres may be away, or we were frozen."""
+        """Stop runs whose lease may have expired by the local clock: Postgres is down, or this process was frozen."""
         while True:
             await asyncio.sleep(self._settings.lease_s / 30)
             for run in list(self._runs.values()):

@@ -1,4 +1,4 @@
-"""What a model is shown of images and files: put back, downloaded and read, once an attempt, before it is asked."""
+"""Loads, downloads and extracts the images and files of a model's input, once per attempt, before the model call."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from worker.fetch.documents import Documents
 
 log = logging.getLogger(__name__)
 
-# Attempts whose inputs are put together at once: each may hold `input_limit_bytes` several times over.
+# Number of attempts whose inputs are prepared concurrently: each may hold several times `input_limit_bytes` in memory.
 AT_ONCE = 8
 _AGAIN_S = 0.2
 _IMAGE_CODES = {
@@ -30,13 +30,13 @@ _IMAGE_CODES = {
 
 
 def passes_files(model: ModelConfig) -> bool:
-    """Whether a model server reads files itself."""
+    """Return whether the model server reads files itself."""
     return str(model.api) == "responses" and "files" in model.supports
 
 
 @dataclass
 class _Gathering:
-    """What was put together so far of one attempt; the same thing is downloaded and read once."""
+    """The inputs prepared so far for one attempt; each image or file is downloaded and extracted once."""
 
     contents: Mapping[str, str]
     left_bytes: int
@@ -45,7 +45,7 @@ class _Gathering:
 
 
 class Inputs:
-    """Prepares attempts."""
+    """Prepares the images and files of attempts."""
 
     def __init__(self, attempts: Attempts, fetcher: Fetcher, documents: Documents, settings: Settings) -> None:
         self._attempts = attempts
@@ -55,13 +55,13 @@ class Inputs:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def prepare(self, attempt: Attempt, model: ModelConfig) -> Attempt:
-        """The attempt with a context that can be shown to the model; the attempt itself where it is that already.
+        """Return the attempt with a context that can be sent to the model; unchanged if it has no images or files.
 
-        An image then has its content in a data URL, or a URL that the model server opens. A file has a `text`, or,
-        where the model server reads files itself, what the client sent.
+        Each image in the result has a data URL with its content, or a URL that the model server opens. Each file has a
+        `text`, or, if the model server reads files itself, the content that the client sent.
 
         Raises:
-            errors.Refused: an image or a file cannot be had or read, with the wire's code.
+            errors.Refused: an image or a file cannot be obtained or read; has the error code of the wire format.
         """
         if not any(inputs.is_media(part) for item in attempt.context for part in inputs.parts(item)):
             return attempt
@@ -87,7 +87,7 @@ class Inputs:
                 await asyncio.sleep(_AGAIN_S)
                 continue
             if found.keys() != inputs.references(attempt.context):
-                raise errors.Refused("An image or a file of this response is not stored any more.")
+                raise errors.Refused("An image or a file of this response is no longer stored.")
             return found
 
     async def _part(self, part: Part, model: ModelConfig, gathering: _Gathering) -> Part:
@@ -124,11 +124,11 @@ class Inputs:
         return media.data_url(media.check_image(data, self._settings), data)
 
     async def _file(self, part: Part, gathering: _Gathering) -> Part:
-        """A file with its text and its name."""
+        """Return a file part with the text and the name of the file."""
         url, name = part.get("file_url"), part.get("filename")
-        what = f"The file {_shown(name or url or 'without a name')}"
+        what = f"The file {_shown(name or url or 'unnamed')}"
         try:
-            # In a thread: what is large takes a moment to decode, and all other runs would wait.
+            # Decode in a thread: a large file would block the event loop, and with it all other runs.
             if url is None:
                 file = await asyncio.to_thread(media.file_of, part["file_data"], name, self._settings)
             else:
@@ -140,7 +140,7 @@ class Inputs:
             raise errors.Refused(f"{what} {error}", code="invalid_prompt") from error
         gathering.left_bytes -= len(text)
         if gathering.left_bytes < 0:
-            raise errors.Refused(f"{what} and those before it have too much text.", code="invalid_prompt")
+            raise errors.Refused(f"{what} and those before it contain too much text.", code="invalid_prompt")
         return {"type": "input_file", "filename": name, "text": text}
 
     async def _fetch(self, url: str, limit_bytes: int, takes: Callable[[str], bool], gathering: _Gathering) -> Fetched:

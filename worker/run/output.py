@@ -1,4 +1,4 @@
-"""What a model server says, turned into a response's events and its outcome."""
+"""Converts the output of a model server into the events and the outcome of a response."""
 
 from collections import Counter
 from copy import deepcopy
@@ -42,27 +42,31 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 
 class OutputWriter:
-    """The answer of one attempt, as far as it has come."""
+    """Writes the output of one attempt: emits events and determines the outcome.
+
+    Attributes:
+        grown: whether the model server has sent any output in this attempt.
+    """
 
     def __init__(self, run: Run, seals: Seals) -> None:
         self._run = run
         self._seals = seals
-        self._attempt = run.attempt  # as the model server was asked
+        self._attempt = run.attempt  # as sent to the model server
         self._custom = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
         partial_output = run.attempt.partial_output
         self._fold = Fold(partial_output)
-        self._items = len(partial_output.output)  # begun so far; the last one may be open
+        self._items = len(partial_output.output)  # number of items; the last one may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
-        self._parts: Counter[str] = Counter()  # begun in each list of the open item
+        self._parts: Counter[str] = Counter()  # number of parts in each list of the open item
         self._place: PartPath | None = None  # of the open part
-        self._annotations = 0  # of the open part
+        self._annotations = 0  # number in the open part
         self._deltas = 0
         self._reason: str | None = None
         self._used: Used | None = None
-        self._shown: str | None = None  # the text that goes on
+        self._shown: str | None = None  # the text that the model server continues
         self._splice: Splice | None = None
-        self.grown = False  # in this attempt
+        self.grown = False
         for index, open_parts in partial_output.open.items():
             self._reopen(partial_output.output[index], open_parts)
 
@@ -75,27 +79,31 @@ class OutputWriter:
             self._annotations = len(part.get("annotations", ()))
 
     def go_on(self, plan: Plan) -> None:
-        """Go on with what earlier attempts committed."""
+        """Continue from the output that earlier attempts committed."""
         self._attempt, self._shown = plan.attempt, plan.shown
         if plan.cut:
             self._close_item("incomplete")
-            self.grown = False  # that was ours: the model server has said nothing yet
+            self.grown = False  # the closing events are not output of the model server
 
     def begin(self) -> None:
-        """Take note that a model server is asked, once more if need be: what came before and was not shown is void."""
+        """Prepare for a request to a model server; it may be a retry: discard earlier output that was not shown."""
         self._reason = None
         if self._shown is not None:
             self._splice = Splice(self._shown, grammar=self._attempt.request.text.format.type != "text")
 
     def shorten(self, attempt: Attempt) -> None:
-        """Take note that the model server is asked again, with less of the context."""
+        """Record that the next request to the model server has a shorter context."""
         self._attempt = attempt
 
     def add(self, output: Output) -> None:
-        """Take one output of the model server."""
+        """Process one output of the model server.
+
+        Raises:
+            errors.Refused: the model server reasons instead of continuing the text it was given.
+        """
         if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
-            # It thinks anew in the middle of its text, or takes the rest of the text for thoughts.
-            text = "The model server did not go on with the text it was given."
+            # The model starts to reason again in the middle of its text, or marks the rest of the text as reasoning.
+            text = "The model server did not continue the text it was given."
             raise errors.Refused(text, code=None if self.grown else "invalid_prompt")
         if self._splice is not None and not isinstance(output, TextDelta | Thinking):
             self._end_splice()
@@ -123,7 +131,7 @@ class OutputWriter:
                 self._close_part()
             case ItemDone(encrypted_content):
                 if encrypted_content and self._attempt.request.wants_sealed_reasoning:
-                    self._begin("reasoning")  # of which nothing else may be shown
+                    self._begin("reasoning")  # the item may have no visible content
                 self._close_item(own=encrypted_content)
 
     def _end_splice(self) -> None:
@@ -139,7 +147,7 @@ class OutputWriter:
         self.grown = True
 
     def _wanted(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        """What the request asks for of a model server's log probabilities; some send them unasked."""
+        """Return the log probabilities that the request asks for; some model servers send more, or unrequested ones."""
         request = self._attempt.request
         if not request.wants_logprobs:
             return ()
@@ -150,7 +158,7 @@ class OutputWriter:
         self._annotations += 1
 
     def _open(self, part: str) -> PartPath:
-        """The open part, which is of this type; what is open and does not fit is closed before."""
+        """Return the open part if it has this type; otherwise, close it and open a new part."""
         if self._place is not None and self._place.part == part:
             return self._place
         kind = PARTS[part]
@@ -163,7 +171,7 @@ class OutputWriter:
         return self._place
 
     def _begin(self, item_type: str) -> None:
-        """See that the open item is of this type."""
+        """Make sure that the open item has this type."""
         if self._item_type != item_type:
             self._close_item()
             self._item_type, self._item_id = item_type, ids.new(_PREFIXES[item_type])
@@ -177,7 +185,7 @@ class OutputWriter:
             self._emit(item_events.close_part(place, item[PARTS[place.part].listed][place.index]))
 
     def _close_item(self, status: str = "completed", own: str | None = None) -> None:
-        """Close the open item, if there is one; `own` is the model server's own encrypted content of it."""
+        """Close the open item, if any; `own` is the encrypted content that the model server sent for it."""
         self._close_part()
         if self._item_type is not None:
             item = deepcopy(self._fold.transcript().output[-1])
@@ -213,14 +221,14 @@ class OutputWriter:
         return {"type": "function_call", "id": ids.new("fc"), **common, "arguments": call.arguments or "{}"}
 
     def outcome(self) -> Outcome:
-        """How the response ends, now that the answer is whole."""
+        """Return the outcome of the response; called when the output of the model server is complete."""
         self._run.ending = True
         self._end_splice()
         reason = _INCOMPLETE.get(self._reason or "")
         if reason is None and self._attempt.prefix and not self._fits():
-            return failed("server_error", "The model server went on with a JSON text in a way that broke it.")
+            return failed("server_error", "The model server continued a JSON text, but the result is not valid JSON.")
         if reason is None and self._items == 0:
-            self._open("output_text")  # a model that says nothing answers with an empty message
+            self._open("output_text")  # without any output, the response is an empty message
         if reason is None:
             self._close_item()
         spent = self.spent()
@@ -233,7 +241,7 @@ class OutputWriter:
         )
 
     def spent(self) -> Spent:
-        """What the attempt used so far: as the model server counted, or estimated."""
+        """Return the tokens that the attempt has used so far: counted by the model server, or estimated."""
         if self._used is not None:
             return Spent(
                 self._used.input_tokens,
@@ -245,7 +253,7 @@ class OutputWriter:
         return Spent(usage.estimated_input(self._attempt), self._deltas, estimated=True)
 
     def _fits(self) -> bool:
-        """Whether a text that was continued is what was asked for."""
+        """Return whether a continued text has the requested format."""
         if self._attempt.request.text.format.type == "text":
             return True
         (*_, message) = [item for item in self._fold.transcript().output if item["type"] == "message"]
@@ -257,7 +265,7 @@ class OutputWriter:
 
 
 def _custom_input(arguments: str) -> str:
-    """The free text of a custom tool's call; what is not the one argument asked for is taken as it is."""
+    """Return the free text of a custom tool's call; arguments without the expected field are returned unchanged."""
     try:
         found = jsonio.loads(arguments)[CUSTOM_INPUT]
     except (ValueError, TypeError, KeyError):

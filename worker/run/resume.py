@@ -1,4 +1,4 @@
-"""How an attempt goes on from the output that earlier ones committed, or why it cannot."""
+"""Decides how an attempt continues from the output that earlier attempts committed, or why it cannot."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +17,12 @@ _CALLS = frozenset({"function_call", "custom_tool_call"})
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask the model server for, so that its answer goes on where the output ends.
+    """The request to the model server that makes its output continue where the committed output ends.
 
     Args:
-        attempt: with the finished items in its context, and the text to go on with as its prefix.
-        shown: the text that goes on; None where none does.
-        cut: the open item is closed as it is, and another takes its place.
+        attempt: has the finished items in its context, and the text to continue as its prefix.
+        shown: the text to continue, or None.
+        cut: whether the open item is closed as incomplete and a new item replaces it.
     """
 
     attempt: Attempt
@@ -31,9 +31,9 @@ class Plan:
 
 
 def plan(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
-    """How to go on; the response's end where there is nothing more to ask for, or no way to.
+    """Return how to continue, or the outcome of the response if nothing is left to request or it cannot continue.
 
-    Finished items are never run again: they become part of what the model is shown.
+    Finished items are never generated again: they become part of the model's input.
     """
     partial_output = attempt.partial_output
     if not partial_output.output:
@@ -42,13 +42,13 @@ def plan(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
 
 
 def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
-    """The response's end where there is nothing more to ask for."""
+    """Return the outcome of the response if nothing more is to be requested."""
     partial_output = attempt.partial_output
     if model.on_worker_lost == "fail":
         return failed("server_error", f"{_LOST}.")
     if not partial_output.open and partial_output.output[-1]["type"] in _CALLS:
-        # Calls are shown when the model server has ended its turn with them.
-        return Outcome(Status.COMPLETED, cause="the tool calls were whole", usage=_usage(attempt))
+        # Tool calls are written only after the model server has ended its turn with them.
+        return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_usage(attempt))
     limit = attempt.request.max_output_tokens
     if limit is not None and attempt.tokens >= limit:
         return Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=_usage(attempt))
@@ -63,11 +63,11 @@ def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     if is_open and _can_continue(model, last):
         text = _text(last)
         return Plan(replace(attempt, prefix=text.rstrip()), text)
-    return failed("server_error", f"{_LOST}, and what it had said cannot be continued.")
+    return failed("server_error", f"{_LOST}, and the partial output cannot be continued.")
 
 
 def not_continued(text: str) -> Outcome:
-    """The end of a response whose model server will not go on with a text it is given."""
+    """Return the outcome of a response whose model server does not continue the text it is given."""
     return failed("server_error", f"{_LOST}, and the model server does not continue it: {text}")
 
 

@@ -1,4 +1,4 @@
-"""One attempt under way in this process: its events not committed yet, and whether it must stop."""
+"""A running attempt in this process: its uncommitted events, its lease, and whether it must stop."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from core.runs.attempts import Attempt, Batch
 from core.wire import item_events, transcript
 from core.wire.item_events import PartPath
 
-# What the cancellation of a run's coroutine carries: why the pool cancelled it.
+# The cancellation messages that tell a run's coroutine why the pool cancelled it.
 REVOKED = "revoked"
 SHUTDOWN = "shutdown"
 
@@ -18,25 +18,27 @@ _LARGE = 256 * 1024  # characters
 
 
 class Stop(StrEnum):
-    """Why a run must stop without writing anything more."""
+    """The reason why a run must stop without writing anything more."""
 
-    ENDED = "ended by someone else"
+    ENDED = "ended by another process"
     LOST = "lease lost"
 
 
 class Run:
-    """The worker's side of an attempt.
+    """The state of an attempt in its worker.
 
     Args:
-        wake: called with whether it is the run's first output that is there to be written, or what came after.
-        wake_later: called for what nobody waits for.
+        leased_until: initial value of the attribute.
+        wake: called when there are events to write, with whether the run's first output is among them.
+        wake_later: called when there are events to write that no client waits for.
 
     Attributes:
-        held_until: when, by this process's clock, the lease may be over.
-        unwritten: the batch that must be in the log before any later one; frozen, whatever became of it.
-        urgent: whether the first output of this attempt waits to be written.
-        ending: whether what comes now is written with the end, or not at all. An item that the log has as finished, of
-            a response that has not ended, may be the last one or not: no other attempt could go on from it.
+        leased_until: time (monotonic clock) after which the lease may have expired.
+        unwritten: the frozen batch that must be in the log before any later batch. A retry writes the same batch.
+        urgent: whether the first output of this attempt is waiting to be written.
+        ending: whether new events are written only with the end of the response. If the log of a response that has not
+            ended contained a finished last item, another attempt could not tell whether more items follow, so it could
+            not continue from it.
     """
 
     def __init__(
@@ -58,16 +60,16 @@ class Run:
         self._logprobs: list[dict[str, Any]] = []
         self._tokens = 0
         self._place: PartPath | None = None
-        self._size = len(attempt.document)  # of what an end of it reads and writes, about
+        self._size = len(attempt.document)  # approximate size of the data that its end reads and writes
 
     @property
     def large(self) -> bool:
-        """Whether an end of it is so much work that those of others should not wait for it."""
+        """Whether its end takes so long to write that other responses should not wait for it in a batch."""
         return self.attempt.shown or self._size > _LARGE
 
     @property
     def dirty(self) -> bool:
-        """Whether there are events that are not known to be committed."""
+        """Whether there are events that may not be committed."""
         return bool(self.unwritten or self._events or self._text)
 
     @property
@@ -79,18 +81,18 @@ class Run:
         return time.monotonic() >= self.leased_until
 
     def begin(self, event: dict[str, Any]) -> None:
-        """Add the event that says that the response runs. It goes with the first output, if that comes soon."""
+        """Add the event that the response is running; it is written with the first output if that comes soon."""
         self._events.append(event)
         self._wake_later()
 
     def emit(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add events of the output, without numbers, to the log's next batch."""
+        """Add output events, without sequence numbers, to the next batch."""
         self._join_text()
         self._events.extend(events)
         self._grown()
 
     def grow(self, place: PartPath, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1) -> None:
-        """Add to an open part so many tokens, about; what comes between two batches becomes one delta."""
+        """Append a delta of about `tokens` tokens to an open part; deltas between two batches are merged into one."""
         if place != self._place:
             self._join_text()
             self._place = place
@@ -111,7 +113,7 @@ class Run:
             self._logprobs.clear()
 
     def freeze(self) -> Batch:
-        """Everything not committed as one batch, which the run then forgets."""
+        """Return all pending events as one batch and remove them from the run."""
         self._join_text()
         numbered = transcript.number(self._events, self._next_seq)
         lines = tuple(jsonio.dumps(event) for event in numbered)

@@ -1,4 +1,4 @@
-"""One response's run: claim, ask the model server, write, end. Knows nothing of Celery."""
+"""Runs a response: claims it, calls the model server, writes its events, and ends it. Independent of Celery."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AGAIN_S = 0.2
-# Done in one transaction, at most: each may be large, and Postgres gives them five seconds.
+# Maximum numbers per transaction: each response may be large, and the statement timeout is five seconds.
 _CLAIMS = 16
 _ENDS = 32
 
@@ -41,14 +41,14 @@ def _fence(end: _End) -> Hashable:
 
 
 class Claimed(NamedTuple):
-    """An attempt, and since when its lease may run: not since it waited for its turn to be claimed."""
+    """An attempt, and the time (monotonic clock) when its claim was sent: the lease starts no earlier than that."""
 
     attempt: Attempt
     claimed_at: float
 
 
 class Runner:
-    """Runs responses, each in a coroutine of its own."""
+    """Runs responses, each in its own coroutine."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class Runner:
         )
 
     async def run(self, response_id: str) -> str:
-        """Run a response that was rung for, if it is there to be run; how that went, in words for Flower.
+        """Run a dispatched response, if it can be claimed; return the result as text for Flower.
 
-        Cancelling it interrupts the model server's answer and nothing else: what was claimed is given back or
-        ended, and what was answered is written.
+        Cancelling this coroutine interrupts only the call of the model server: the response is then handed back or
+        ended, and its output is written.
         """
         interruption = Interruption()
         task = asyncio.ensure_future(self._run(response_id, interruption))
@@ -100,9 +100,9 @@ class Runner:
             claimed = await self._claims.ask(response_id) or await self._call(lambda: self._claim(response_id))
         except errors.StoreUnavailable as error:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
-            return "not claimed: Postgres is away"
+            return "not claimed: Postgres is unavailable"
         if claimed is None:
-            return "not claimed: taken, ended or not due"
+            return "not claimed: already claimed, ended or not due"
         attempt, claimed_at = claimed
         log.info("claimed", extra=log_fields(attempt))
         try:
@@ -141,7 +141,7 @@ class Runner:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
-            return failed("server_error", f"The model '{attempt.model}' is not configured any more.")
+            return failed("server_error", f"The model '{attempt.model}' is no longer configured.")
         plan = resume.plan(attempt, model)
         if isinstance(plan, Outcome):
             return plan
@@ -154,19 +154,19 @@ class Runner:
                 prepared = await self._inputs.prepare(plan.attempt, model)
                 return await self._client.ask(prepared, model, answer)
         except errors.Refused as error:  # an image or a file of the request
-            # What it says names a client's URL or file, which is no business of the log.
+            # The message contains a client's URL or file name, which must not get into the log.
             code = error.code or "server_error"
             return failed(code, str(error), cause=f"an image or a file of the input: {code}")
         except TimeoutError:
             if not clock.expired():
                 raise
             return failed("server_error", "The response did not end within the time a run may take.")
-        except Exception:  # a bug must end the response, not leave it to its lease
+        except Exception:  # a bug must end the response now, not when its lease expires
             log.exception("run failed", extra=log_fields(attempt))
             return failed("server_error", "The server had an error while running this response.")
 
     async def _settle(self, run: Run, end: Outcome | HandBack, answer: OutputWriter) -> str:
-        """Write how the run ended, as long as the attempt may hold the response; how it went, in words."""
+        """Write the end of the run, retrying while the attempt may hold the lease; return the result as text."""
         attempt = run.attempt
         if isinstance(end, Outcome) and end.spent is None:
             end = replace(end, spent=answer.spent())
@@ -177,8 +177,8 @@ class Runner:
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**log_fields(attempt), "cause": str(error)})
                 await asyncio.sleep(_AGAIN_S)
-            except Exception:  # whatever is wrong with this end, the response must have one
-                log.exception("cannot end as it should", extra=log_fields(attempt))
+            except Exception:  # the response must end even if this outcome cannot be written
+                log.exception("cannot write the outcome", extra=log_fields(attempt))
                 if end is _UNWRITABLE:
                     break
                 end, tail = _UNWRITABLE, replace(tail, lines=())
@@ -187,7 +187,7 @@ class Runner:
                     return f"handed back: {end.cause}" if isinstance(end, HandBack) else str(end.status)
                 break
         await self._note(run, answer)
-        return f"stopped: {run.stopped or 'ended by someone else'}"
+        return f"stopped: {run.stopped or 'ended by another process'}"
 
     async def _write_end(self, run: Run, end: Outcome | HandBack, tail: Batch) -> bool:
         attempt = run.attempt
@@ -195,7 +195,7 @@ class Runner:
             if not run.large and await self._ends.ask((attempt, end, tail)):
                 return True
             return await self._call(lambda: self._attempts.end(attempt, end, tail))
-        # The next attempt goes on from what is committed; nobody has seen what is in the tail.
+        # Drop the tail: the next attempt continues from the committed events, and no client has seen the tail.
         given = await self._call(lambda: self._attempts.hand_back(attempt, end))
         if given:
             log.info("handed back", extra={**log_fields(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
@@ -210,31 +210,31 @@ class Runner:
         return HandBack("The worker was shut down.")
 
     async def _note(self, run: Run, answer: OutputWriter) -> None:
-        """Leave what the attempt used for the operators' history."""
+        """Record the usage of the attempt in its history."""
         try:
             await self._call(lambda: self._attempts.note_usage(run.attempt, answer.spent()))
         except errors.Error as error:
-            log.warning("cannot note usage", extra={**log_fields(run.attempt), "cause": str(error)})
+            log.warning("cannot record usage", extra={**log_fields(run.attempt), "cause": str(error)})
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._io, call)
 
 
 class Interruption:
-    """Why a run's coroutine was cancelled, and what that cancels: the model server's answer."""
+    """The reason why a run's coroutine was cancelled, and the function that cancels the call of the model server."""
 
     def __init__(self) -> None:
         self.why = ""
         self._cancel: Callable[[], object] | None = None
 
     def interrupt(self, why: str) -> None:
-        """Interrupt, now or as soon as there is something to interrupt."""
+        """Cancel the call now, or as soon as there is one."""
         self.why = why
         if self._cancel is not None:
             self._cancel()
 
     def on_interrupt(self, cancel: Callable[[], object]) -> None:
-        """Say what to cancel."""
+        """Set the function that cancels the call; it runs at once if the run is already interrupted."""
         self._cancel = cancel
         if self.why:
             cancel()

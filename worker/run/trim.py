@@ -1,4 +1,4 @@
-"""Making the context of one attempt fit its model: the oldest turns are dropped until the model server takes it."""
+"""Context trimming for `truncation: auto`: drops the oldest turns until the model server accepts the context."""
 
 from dataclasses import replace
 from itertools import accumulate
@@ -12,10 +12,10 @@ from worker.models.tokenizers import Tokenizers
 
 
 class ContextTrimmer:
-    """What has been tried so far to make an attempt's context fit.
+    """Trims the context of one attempt until it fits its model.
 
     Attributes:
-        attempt: with what is left of its context.
+        attempt: the attempt with its remaining context.
     """
 
     def __init__(self, attempt: Attempt, model: ModelConfig, tokenizers: Tokenizers) -> None:
@@ -29,12 +29,15 @@ class ContextTrimmer:
         self._tried = 0
 
     async def shorten(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
-        """Drop more of the context, after a model server has found it too long; the IDs of all that is dropped.
-
-        Nothing more is dropped, and None returned, where the request does not allow it, or the rest cannot be shorter.
+        """Drop more of the context after a model server has rejected it as too long.
 
         Args:
-            base_url: of the server that has found it too long, without a slash at its end.
+            error: the error of the model server.
+            base_url: URL of the server that rejected it, without a trailing slash.
+
+        Returns:
+            The IDs of all items dropped so far, or None if nothing more was dropped, because the request does not allow
+            it or the context cannot be shortened further.
         """
         if self.attempt.request.truncation != "auto":
             return None
@@ -55,7 +58,7 @@ class ContextTrimmer:
         return dropped
 
     async def _counted(self, error: errors.ContextExceeded, base_url: str) -> int | None:
-        """The first cut that fits as the server counts, or the number of cuts; None, if it does not count."""
+        """Return the first cut that fits by the server's token count, else the number of cuts; None without a count."""
         first, last = self._now + 1, len(self._cuts)
         while first < last:
             middle = (first + last) // 2

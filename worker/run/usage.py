@@ -1,4 +1,4 @@
-"""What a response used: one run as its client sees it, each attempt as it was."""
+"""The token usage of a response, as reported to the client: all attempts together count as one run."""
 
 from typing import Any
 
@@ -7,20 +7,24 @@ from core.runs.attempts import Attempt
 from core.wire import response
 from worker.models.protocol import Used
 
-# Without a count from the model server: about so many characters make a token.
+# Estimated number of characters per token, for use when the model server does not count.
 _CHARACTERS_A_TOKEN = 4
 
 
 def estimated_input(attempt: Attempt) -> int:
-    """The tokens the model was shown, about."""
+    """Return the estimated number of input tokens."""
     characters = len(jsonio.dumps(attempt.context)) + len(attempt.request.instructions or "")
     return characters // _CHARACTERS_A_TOKEN
 
 
 def of_response(attempt: Attempt, used: Used) -> dict[str, Any]:
-    """The wire's usage of a response whose last attempt used so much: the input once, all the output shown.
+    """Return the wire format's usage of a response: the input once, and all output shown.
 
-    What an earlier attempt had said was input to the later one, if it went on with it.
+    The output of earlier attempts is not counted as input, although it was input to an attempt that continued it.
+
+    Args:
+        attempt: the last attempt.
+        used: the tokens that the last attempt used.
     """
     again = attempt.tokens if attempt.prefix else 0
     return response.usage(
