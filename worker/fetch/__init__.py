@@ -1,1 +1,1 @@
-"""Downloads of clients' URLs, and the text of documents."""
+"""Downloads of URLs from client requests, and text extraction from documents."""

@@ -1,7 +1,8 @@
-"""Downloads for a client: the one way this server opens a URL that somebody else wrote.
+"""Downloads URLs from client requests, protected against server-side request forgery (SSRF).
 
-A name is resolved once a hop, all its addresses are checked, and the connection is made to one of these and no other,
-so that a name whose answer changes gains nothing. Each redirect is checked like the first URL.
+No other module opens URLs that clients supply. A host name is resolved once per hop, all its addresses are checked, and
+the connection is made only to one of these addresses, which prevents DNS rebinding. Each redirect is checked like the
+first URL.
 """
 
 import asyncio
@@ -21,17 +22,18 @@ from core.settings import Settings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
-# Content is counted as it comes: nothing is to be unpacked on the way.
+# The size limit applies to the bytes received, so the content must not be compressed in transit.
 _HEADERS = {"User-Agent": "Backburner", "Accept-Encoding": "identity"}
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Unfetched(Exception):
-    """A URL was not downloaded; `str()` of it is what the URL did, beginning with a verb.
+    """A URL was not downloaded.
 
     Args:
-        kind: `refused` by policy, `too_large`, `type`, or `failed`.
+        kind: `refused` (by policy), `too_large`, `type` (media type not supported), or `failed`.
+        words: the message. It begins with a verb whose subject is the URL.
     """
 
     def __init__(self, kind: str, words: str) -> None:
@@ -41,11 +43,11 @@ class Unfetched(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a URL led to.
+    """The downloaded content of a URL.
 
     Args:
-        media_type: as the server said, in small letters and without parameters; empty where it did not.
-        name: the last part of the path, if it has one.
+        media_type: the media type that the server sent, in lower case and without parameters; empty if it sent none.
+        name: the last segment of the URL's path, or None if it is empty.
     """
 
     data: bytes
@@ -54,13 +56,13 @@ class Fetched:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, as the system says."""
+    """Return the addresses of a host name, as resolved by the operating system."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
 class Fetcher:
-    """Opens URLs of clients."""
+    """Downloads URLs from client requests."""
 
     def __init__(self, settings: Settings, *, resolve: Resolve = resolve) -> None:
         self._allow_private = settings.fetch_allow_private
@@ -68,19 +70,21 @@ class Fetcher:
         self._resolve = resolve
 
     async def fetch(self, text: str, *, limit_bytes: int, takes: Callable[[str], bool]) -> Fetched:
-        """The content behind a URL.
+        """Download the content of a URL.
 
         Args:
-            takes: whether a media type is worth downloading.
+            text: the URL.
+            limit_bytes: maximum size of the content.
+            takes: returns whether a media type is accepted.
 
         Raises:
-            Unfetched: it cannot be had, or must not be.
+            Unfetched: the URL cannot be downloaded, or must not be.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(text, limit_bytes, takes)
         except TimeoutError as error:
-            raise Unfetched("failed", f"did not answer in full within {self._timeout_s:g} s.") from error
+            raise Unfetched("failed", f"did not deliver its content within {self._timeout_s:g} s.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unfetched("failed", "could not be downloaded: the connection failed.") from error
 
@@ -97,7 +101,7 @@ class Fetcher:
         raise Unfetched("failed", f"redirects more than {addresses.REDIRECTS_LIMIT} times.")
 
     async def _get(self, url: URL, limit_bytes: int, takes: Callable[[str], bool]) -> Fetched | str:
-        """The content, or where the server says that it is."""
+        """Return the content, or the URL that the server redirects to."""
         pins = await self._addresses(url)
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(pins), socket_factory=pins.socket, use_dns_cache=False, force_close=True
@@ -111,12 +115,12 @@ class Fetcher:
             if answer.status in _REDIRECTS:
                 return str(url.join(URL(answer.headers.get("Location", ""))))
             if answer.status != 200:
-                raise Unfetched("failed", f"was answered with the status {answer.status}.")
+                raise Unfetched("failed", f"returned status {answer.status}.")
             media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if not takes(media_type):
-                raise Unfetched("type", f"has the media type '{media_type[:100]}', which is not taken.")
+                raise Unfetched("type", f"has the media type '{media_type[:100]}', which is not supported.")
             if answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
-                raise Unfetched("failed", "is compressed, although it was asked for as it is.")
+                raise Unfetched("failed", "is compressed, although it was requested uncompressed.")
             return Fetched(await _read(answer, limit_bytes), media_type, url.name or None)
 
     async def _addresses(self, url: URL) -> "Pins":
@@ -124,10 +128,10 @@ class Fetcher:
         try:
             found = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise Unfetched("failed", "has a host that cannot be found.") from error
+            raise Unfetched("failed", "has a host name that cannot be resolved.") from error
         if not found:
-            raise Unfetched("failed", "has a host that cannot be found.")
-        # One bad address is enough: which one would be connected to is chance.
+            raise Unfetched("failed", "has a host name that cannot be resolved.")
+        # Reject the URL if any address is not public: the connection could be made to any of them.
         if not self._allow_private and not all(map(addresses.is_public, found)):
             raise Unfetched("refused", "leads to an address that is not on the public internet.")
         return Pins(frozenset(found), port)
@@ -135,22 +139,26 @@ class Fetcher:
 
 @dataclass(frozen=True)
 class Pins:
-    """The addresses that were checked, and the port: no socket is made for any other."""
+    """The checked addresses and the port; sockets are created for no others."""
 
     addresses: frozenset[str]
     port: int
 
     def socket(self, address: Any) -> socket.socket:
-        """A socket for one of them; aiohttp asks for one just before it connects."""
+        """Create a socket for one of the addresses; aiohttp calls this just before it connects.
+
+        Raises:
+            OSError: the address or the port is not one of those that were checked.
+        """
         family, kind, protocol, _, there = address
-        checked = {ip_address(one) for one in self.addresses}  # `::1` can be written in many ways
+        checked = {ip_address(one) for one in self.addresses}  # IPv6 addresses have several spellings
         if ip_address(there[0]) not in checked or there[1] != self.port:
             raise OSError(f"{there[0]} is not an address that was checked")
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
 class _Pinned(AbstractResolver):
-    """Answers with what was found and checked before."""
+    """A resolver that returns the addresses that were resolved and checked before."""
 
     def __init__(self, pins: Pins) -> None:
         self._pins = pins
@@ -174,7 +182,7 @@ class _Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources to release."""
 
 
 async def _read(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:

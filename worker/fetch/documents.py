@@ -1,4 +1,4 @@
-"""Text of documents: each is read by a process of its own, a few at once, which is killed where it takes too long."""
+"""Extracts text from documents: each in a separate process, which is killed if it takes too long, a few at a time."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ from core.settings import Settings
 from worker.fetch.extract import NO_MEMORY, Task
 
 _ROOT = Path(__file__).resolve().parents[2]
-# A document may unpack to so much of the memory that its reader has.
+# The fraction of the reader's memory limit to which a document may decompress.
 _UNPACKED = 1 / 4
-# What the C library leaves with where it has no memory for a thread.
+# Exit status of the process if the C library has no memory to create a thread.
 _NO_THREAD = 127
-# JSON makes at most six bytes of a character and a half.
+# Upper bound: JSON encodes a character as at most two escapes of six bytes each.
 _BYTES_A_CHARACTER = 12
 _OVER = {
     -signal.SIGXCPU: "takes too long to read.",
@@ -34,17 +34,17 @@ _OVER = {
 
 
 class Documents:
-    """Reads documents."""
+    """Extracts the text of documents in separate processes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._readers = ThreadPoolExecutor(settings.extract_at_once, thread_name_prefix="documents")
 
     async def text(self, document: bytes, media_type: str) -> str:
-        """The text of a document. Cancelled, it kills the reader.
+        """Return the text of a document. Cancellation kills the process that reads it.
 
         Raises:
-            errors.Refused: it cannot be read within the limits. The message begins with a verb.
+            errors.Refused: the document cannot be read within the limits. The message begins with a verb.
         """
         reader = _Reader(self._task(media_type), document)
         try:
@@ -65,7 +65,7 @@ class Documents:
 
 
 class _Reader:
-    """One process that reads one document."""
+    """A process that reads one document."""
 
     def __init__(self, task: Task, document: bytes) -> None:
         self._task = task
@@ -75,19 +75,19 @@ class _Reader:
         self._killed = False
 
     def kill(self) -> None:
-        """End the process, or keep it from being started; in any thread, however often."""
+        """Kill the process, or prevent it from being started. Thread-safe; may be called repeatedly."""
         with self._lock:
             self._killed = True
             if self._process is not None:
                 self._process.kill()
 
     def read(self) -> str:
-        """The text; see `Documents.text`."""
+        """Start the process and return the text; see `Documents.text`."""
         with tempfile.TemporaryDirectory() as folder:
             with self._lock:
                 if self._killed:
                     raise errors.Refused("was not read.")
-                # No variable of ours: what reads a hostile document knows no keys.
+                # Pass none of our environment variables: a process that reads a hostile document must have no secrets.
                 self._process = subprocess.Popen(
                     [sys.executable, "-B", "-m", "worker.fetch.extract"],
                     stdin=subprocess.PIPE,
@@ -120,8 +120,8 @@ class _Reader:
 
 def _text(status: int, result: bytes) -> str:
     if status != 0:
-        # A reader that crashes has met a document that no reader should be given.
-        raise _refused(_OVER.get(status, "cannot be read: its reader gave up."))
+        # A document that crashes the reader is refused, not tried again: it would crash the next reader, too.
+        raise _refused(_OVER.get(status, "cannot be read: the reader failed."))
     found: dict[str, Any] = json.loads(result)
     if "wrong" in found:
         raise _refused(found["wrong"])

@@ -1,7 +1,7 @@
 """The program that reads one document: `python -m worker.fetch.extract`, started by worker/fetch/documents.py.
 
-It has no settings, no keys and no way to Postgres; what a hostile document can do to it ends with it. On its standard
-input comes one line of JSON, then the document; on its standard output it leaves one object of JSON.
+It has no settings, no keys and no access to Postgres, so any damage that a hostile document does ends with the process.
+It reads one line of JSON and then the document from standard input, and writes one JSON object to standard output.
 """
 
 import io
@@ -14,19 +14,22 @@ import zipfile
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Exit status where memory ran out and Python could still say so.
+# Exit status after a MemoryError.
 NO_MEMORY = 70
 _ZIP_ENTRIES = 10_000
-_FILE_BYTES = 16 * 1024 * 1024  # the library writes its reader of PDFs to the temporary folder, of eight
+_FILE_BYTES = 16 * 1024 * 1024  # the library writes its 8 MB PDF reader to the temporary folder
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to read, and what it may take.
+    """The type of the document to read, and the limits.
 
     Args:
-        unpacked_bytes: of all that is packed in the document.
-        timeout_s: of processor time, and once more of time.
+        pages: maximum number of pages.
+        characters: maximum length of the text.
+        unpacked_bytes: maximum total size of the decompressed contents.
+        memory_bytes: maximum address space of the process.
+        timeout_s: limit on processor time; the limit on elapsed time is one second longer.
     """
 
     media_type: str
@@ -37,12 +40,12 @@ class Task:
     timeout_s: int
 
     def line(self) -> bytes:
-        """The task as the program reads it."""
+        """Encode the task as the line of JSON that the program reads."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def main() -> None:
-    """Read the document that comes in, and say its text, or what is wrong with it."""
+    """Read the document from standard input; write its text, or the reason why it is refused, to standard output."""
     task = Task(**json.loads(sys.stdin.buffer.readline()))
     _confine(task)
     document = sys.stdin.buffer.read()
@@ -52,7 +55,7 @@ def main() -> None:
         os._exit(NO_MEMORY)
     sys.stdout.buffer.write(json.dumps(result).encode())
     sys.stdout.buffer.flush()
-    os._exit(0)  # no clean-up by libraries that have just read who knows what
+    os._exit(0)  # skip the cleanup handlers of libraries that have just parsed untrusted input
 
 
 def _confine(task: Task) -> None:
@@ -64,9 +67,9 @@ def _confine(task: Task) -> None:
     }
     for what, limit in limits.items():
         resource.setrlimit(what, (limit, limit))
-    # At the second of these two there is no signal that says why.
+    # The soft limit sends SIGXCPU, which identifies the cause; the hard limit sends only SIGKILL.
     resource.setrlimit(resource.RLIMIT_CPU, (task.timeout_s, task.timeout_s + 1))
-    # Also where nobody is left to kill it.
+    # The alarm ends the process even if its parent has died and cannot kill it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(task.timeout_s + 1)
 
@@ -76,34 +79,34 @@ def _read(task: Task, document: bytes) -> dict[str, Any]:
         wrong = _wrong_zip(document, task.unpacked_bytes)
         if wrong is not None:
             return {"wrong": wrong}
-    # Only now: it is large, and its threads must be under the limits.
+    # Import it only now: it is large, and its threads must be subject to the limits.
     import kreuzberg
 
-    config = kreuzberg.ExtractionConfig(use_cache=False, disable_ocr=True)  # type: ignore[call-arg]  # its stub does not know it
+    config = kreuzberg.ExtractionConfig(use_cache=False, disable_ocr=True)  # type: ignore[call-arg]  # missing in the stub
     try:
         found = kreuzberg.extract_bytes_sync(document, task.media_type, config)
     except kreuzberg.KreuzbergError as error:
         encrypted = any(word in str(error).lower() for word in ("password", "encrypt"))
-        return {"wrong": "is encrypted." if encrypted else "cannot be read: it is broken, or not what it says."}
+        return {"wrong": "is encrypted." if encrypted else "cannot be read: it is damaged, or not of the given type."}
     pages = found.metadata.get("page_count") or 0
     if pages > task.pages:
         return {"wrong": f"has {pages} pages; at most {task.pages} are allowed."}
     if len(found.content) > task.characters:
-        return {"wrong": f"has a text of {len(found.content)} characters; at most {task.characters} are allowed."}
+        return {"wrong": f"has {len(found.content)} characters of text; at most {task.characters} are allowed."}
     if not found.content.strip():
-        return {"wrong": "has no text in it; it may be a scan."}
+        return {"wrong": "contains no text; it may be a scan."}
     return {"text": found.content}
 
 
 def _wrong_zip(document: bytes, unpacked_bytes: int) -> str | None:
-    """What speaks against unpacking an archive, as far as its own list says; what lies meets the limit of memory."""
+    """Return why an archive must not be unpacked, judging by its directory; the memory limit catches a false one."""
     try:
         with zipfile.ZipFile(io.BytesIO(document)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return "cannot be read: it is broken, or not what it says."
+        return "cannot be read: it is damaged, or not of the given type."
     if len(entries) > _ZIP_ENTRIES or sum(entry.file_size for entry in entries) > unpacked_bytes:
-        return "is too large when it is unpacked."
+        return "is too large when unpacked."
     if any(entry.flag_bits & 1 for entry in entries):
         return "is encrypted."
     return None
