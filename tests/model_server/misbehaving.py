@@ -153,7 +153,7 @@ FAILED = (
         lambda _: [SSE, data({"error": {"message": "no", "type": "BadRequestError"}})],
         fails("no", code="invalid_prompt"),
     ),
-    Case("gives up", lambda a: [SSE, hello(a), a.gives_up()], fails("gave up", "Hello")),
+    Case("gives up", lambda a: [SSE, hello(a), a.gives_up()], fails("aborted", "Hello")),
     Case("answers with a page", lambda _: [HEAD + b"Content-Type: text/html\r\n\r\n", HTML, CLOSE], fails("page")),
     Case("sends garbage in the middle", lambda a: [SSE, hello(a), b"data: {garbage\n\n"], fails("not JSON", "Hello")),
     Case("sends two documents in a line", lambda a: [SSE, hello(a), b"data: {}{}\n\n"], fails("not JSON", "Hello")),
@@ -201,14 +201,12 @@ FAILED = (
     ),
     Case("does not speak HTTP", lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"], fails("broke", asked=3)),
     Case("sends headers without an end", lambda _: [HEAD, b"X: " + b"x" * 100_000, Do.REPEAT], fails("broke", asked=3)),
-    Case(
-        "sends a line without an end", lambda _: [SSE, b"data: " + b"x" * 1_000_000, Do.REPEAT], fails("without an end")
-    ),
+    Case("sends a line without an end", lambda _: [SSE, b"data: " + b"x" * 1_000_000, Do.REPEAT], fails("too long")),
     Case("does not speak TLS", lambda _: [CLOSE], fails("TLS", asked=0), base_url="https://{raw}/{name}/v1"),
     Case(
         "calls more tools than anybody has",
         lambda a: [SSE, b"".join(a.call(n) for n in range(3000)), a.end()],
-        fails("more tools"),
+        fails("more tool calls"),
     ),
     Case("is nowhere", lambda _: [], fails("cannot be reached", asked=0), base_url="http://127.0.0.1:9/v1"),
     Case("has no address", lambda _: [], fails("cannot be reached", asked=0), base_url="http://nobody.invalid/v1"),
@@ -219,7 +217,7 @@ FAILED = (
         fails("429", code="rate_limit_exceeded", asked=None),
     ),
     chat_only(
-        "calls nothing", lambda a: [SSE, a.call(0, None), a.end("tool_calls"), a.done], fails("without saying which")
+        "calls nothing", lambda a: [SSE, a.call(0, None), a.end("tool_calls"), a.done], fails("without naming it")
     ),
     chat_only("ends before it began", lambda a: [SSE, a.done], fails("closed", asked=3)),
 )

@@ -1,1 +1,1 @@
-"""Model servers: requests, answers, endpoints and failures, for each API they speak."""
+"""Clients of model servers: requests, answers, endpoints and failures, for each API that model servers speak."""

@@ -1,4 +1,4 @@
-"""Asking a model's servers: which one, how often, for how long; and what to make of their failures."""
+"""Calls the servers of a model: chooses an endpoint, retries, waits, and turns failures into an outcome."""
 
 import logging
 import random
@@ -25,25 +25,25 @@ from worker.run.trim import ContextTrimmer
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TRIES = 3  # of a request at which model servers fail before any output
+TRIES = 3  # attempts at a request, if model servers fail before any output
 _FIRST_PAUSE_S = 0.25
 
 
 class Calls(Protocol):
-    """Runs a call that blocks beside the loop."""
+    """Runs a blocking call outside the event loop."""
 
     async def __call__(self, call: Callable[[], T]) -> T: ...
 
 
 class ModelClient:
-    """Asks model servers for this process: each request at one endpoint at a time, until one gives an output.
+    """Calls model servers for this process: sends each request to one endpoint at a time, until one returns output.
 
-    An endpoint that fails before that is followed by the next best at once, and asked again after a pause. Where all
-    are busy or away for longer than `wait_in_slot_s`, the response goes back to waiting in Postgres; where it is not
-    this response alone, the model's circuit opens.
+    If an endpoint fails before any output, the request goes to the next best endpoint at once, and to the failed one
+    again after a pause. If all endpoints are busy or unavailable for longer than `wait_in_slot_s`, the response is
+    handed back to wait in Postgres; if the failures do not concern this response alone, the model's circuit opens.
 
     Args:
-        note_dropped: leaves for operators which items of its context a run's model is not shown.
+        note_dropped: records for operators which items of its context an attempt's model is not shown.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ModelClient:
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
     async def ask(self, attempt: Attempt, model: ModelConfig, answer: OutputWriter) -> Outcome | HandBack:
-        """The outcome of the answer, or why there is none now."""
+        """Run the request of an attempt; return the outcome, or a hand-back if no model server can take it now."""
         endpoints = self._endpoints[attempt.model]
         endpoints.circuit_seen |= attempt.probe
         patience = _Patience(attempt, self._settings.wait_in_slot_s)
@@ -104,7 +104,7 @@ class ModelClient:
     async def _shorten(
         self, trimmer: ContextTrimmer, error: errors.ModelServerFailed, endpoint: Endpoint, answer: OutputWriter
     ) -> bool:
-        """Whether there is a shorter context to ask with, since this one was too long."""
+        """Shorten the context if `error` says that it is too long; return whether the request can be sent again."""
         if not isinstance(error, errors.ContextExceeded) or answer.grown:
             return False
         dropped = await trimmer.shorten(error, endpoint.base_url)
@@ -116,13 +116,13 @@ class ModelClient:
         try:
             await self._call(partial(self._note_dropped, attempt, dropped))
         except errors.StoreUnavailable as unavailable:
-            log.warning("cannot note what was dropped", extra={**log_fields(attempt), "cause": str(unavailable)})
+            log.warning("cannot record the dropped items", extra={**log_fields(attempt), "cause": str(unavailable)})
         return True
 
     async def _read(
         self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: OutputWriter
     ) -> None:
-        """Read an endpoint's answer to its end, and learn from it how the endpoint is."""
+        """Read the answer of an endpoint to its end, and update the state of the endpoint from it."""
         answer.begin()
         stream = self._servers[model.api].stream(model, attempt, endpoint.base_url)
         with endpoint.request(attempt.response_id) as request:
@@ -136,7 +136,7 @@ class ModelClient:
                 if not isinstance(error, errors.Refused) or isinstance(error, errors.Silent):
                     request.fail(error)
                 elif not request.taken:
-                    await self._take(request, endpoints, attempt)  # it is well, and says no
+                    await self._take(request, endpoints, attempt)  # a refusal shows that it is healthy
                 raise
 
     async def _take(self, request: Request, endpoints: Endpoints, attempt: Attempt) -> None:
@@ -144,17 +144,17 @@ class ModelClient:
         endpoints.took()
         if endpoints.circuit_seen:
             endpoints.circuit_seen = not await self._tell(lambda: self._circuits.close(attempt.model))
-            self._freed()  # what waited behind the circuit may be rung
+            self._freed()  # responses that waited for the circuit may be dispatched
 
     def _probe_failed(self, attempt: Attempt, error: errors.ModelServerFailed) -> None:
         self._circuits.probe_failed(attempt.model, attempt.response_id, str(error), error.code)
 
     async def _tell(self, call: Callable[[], object]) -> bool:
-        """Whether Postgres could be told. If not: the circuit stays half-open, and the next probe will tell."""
+        """Update the circuit in Postgres; return whether it succeeded. If not, the next probe updates it."""
         try:
             await self._call(call)
         except errors.StoreUnavailable as error:
-            log.warning("cannot tell how the model server is", extra={"cause": str(error)})
+            log.warning("cannot update the circuit", extra={"cause": str(error)})
             return False
         return True
 
@@ -177,7 +177,7 @@ class ModelClient:
 
 
 class _Patience:
-    """What one attempt has met with so far, and until when it waits in its slot."""
+    """The failures of one attempt so far, and how long it may wait in its slot."""
 
     def __init__(self, attempt: Attempt, wait_in_slot_s: float) -> None:
         self._attempt = attempt
@@ -192,19 +192,19 @@ class _Patience:
 
     @property
     def ends_at(self) -> float:
-        """By the monotonic clock. A probe does not wait: nobody else is rung for before it is back."""
+        """Time (monotonic clock) until which to wait. A probe does not wait, because it blocks all other dispatch."""
         if self._attempt.probe and not isinstance(self.error, errors.Erred):
             return self.began_at
         return self._waits_from + self._wait_in_slot_s
 
     def lose(self, endpoint: Endpoint, error: errors.ModelServerFailed) -> None:
-        """Take note of a failure."""
+        """Record a failure of an endpoint."""
         now = time.monotonic()
         pause_s = _FIRST_PAUSE_S * 2 ** self._failures[endpoint]
         self._failures[endpoint] += 1
         if isinstance(error, errors.Erred):
-            # Its few tries are made in this run: how long a server took to fail was no waiting, and in another run
-            # they would begin anew.
+            # All tries are made in this run, because another run would count them from zero again. So the time that a
+            # server took to fail does not count as waiting.
             self.tries += 1
             self._waits_from = now
         self.error = error
@@ -213,5 +213,5 @@ class _Patience:
 
 
 def log_fields(attempt: Attempt) -> dict[str, object]:
-    """What log lines about an attempt carry."""
+    """Return the fields of log lines about an attempt."""
     return {"response": attempt.response_id, "attempt": attempt.number}

@@ -1,4 +1,4 @@
-"""What model servers say when a request is longer than their context, and the numbers they give."""
+"""Recognizes the errors of model servers for requests that exceed the context length, and extracts token counts."""
 
 import re
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from typing import Any
 
 from core import errors
 
-# The words of vLLM, SGLang, llama.cpp, TGI, Ollama and hosted servers; each was read in its source or documents.
+# Error messages of vLLM, SGLang, llama.cpp, TGI, Ollama and hosted servers, taken from their source or documentation.
 _SAYS_SO = re.compile(
     r"maximum context length|context[ _](length|size|window)|max_model_len|longer than the model's context"
     r"|exceeds? the (available |model's )?context|(input|prompt|request) is too (long|large)"
     r"|maximum (input|prompt) length|too many (input |prompt )?tokens|inputs?\W+tokens? \+ .?max_new_tokens",
     re.IGNORECASE,
 )
-_CODES = ("context_length_exceeded", "exceed_context_size_error")  # no set: what is looked for may be anything
+_CODES = ("context_length_exceeded", "exceed_context_size_error")  # not a set: the value to look up may be unhashable
 _NUMBER = r"\D{0,3}(\d[\d,]*)"
-# How many tokens there are, and how many there may be.
+# The number of tokens in the request, and below it the maximum.
 _COUNTS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -39,17 +39,18 @@ _LIMITS = tuple(
 )
 
 
-# Statuses under which servers say so: llama.cpp said it with 500 for a time.
+# HTTP statuses that servers use for this error; some versions of llama.cpp used 500.
 _STATUSES = frozenset({400, 413, 422, 500})
 
 
 def found(status: int, error: Mapping[str, Any], words: str, text: str) -> errors.ContextExceeded | None:
-    """The error for an answer that says so, with the numbers it gives; None for an answer that says something else.
+    """Return a `ContextExceeded` with the token counts that the server gives, or None if this is another error.
 
     Args:
-        error: what the server says about its error, by name.
-        words: the same in words.
-        text: what the error shall say.
+        status: HTTP status of the answer.
+        error: the server's error object.
+        words: the server's error message.
+        text: the message of the error to return.
     """
     if status not in _STATUSES:
         return None

@@ -1,4 +1,4 @@
-"""The endpoints of a model: which one a request goes to, and which are left alone for a while."""
+"""The endpoints of a model: chooses one for each request, and backs off from those that fail."""
 
 import asyncio
 import logging
@@ -13,24 +13,24 @@ from core import errors
 
 log = logging.getLogger(__name__)
 
-# What one response was refused may be its own fault; what so many were in a row is the endpoint's.
+# A single refused response may itself be the cause; this many different responses in a row indicate the endpoint.
 ENOUGH = 3
-# An endpoint that failed is left alone for this long, then for twice as long, and so on.
+# Backoff after the first failure of an endpoint; it doubles with each further failure.
 _FIRST_S = 0.25
 _LONGEST_S = 60.0
-# But for no longer where there is no other: it is the circuit of the model that waits then.
+# Maximum backoff if all other endpoints are down, too: then the model's circuit makes the responses wait.
 _LONGEST_ALONE_S = 2.0
 RETRY_AFTER_LIMIT_S = 300.0
-# How soon to look again what became of the one request that tries an endpoint.
+# Interval at which to check the result of the one request that probes an endpoint.
 _LOOK_S = 0.25
 
 
 class Endpoint:
-    """One base URL of a model, as this process knows it: by what became of its requests, never by asking more.
+    """A base URL of a model, and its state as seen by this process: from the results of requests, not health checks.
 
-    It fails softly (others are preferred for a while) or is `down` (nobody asks, until one request has tried it
-    after a time that grows with each failure): when it cannot be reached, or had no room for several responses in a
-    row while it answered none.
+    After a failure, other endpoints are preferred for a while. An endpoint is `down` if it is unreachable, or if it had
+    no capacity for several responses in a row while it was answering none. A down endpoint receives no requests until
+    one request has probed it, after a backoff that grows with each failure.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -39,22 +39,22 @@ class Endpoint:
         self.name = where.netloc.rpartition("@")[2] + where.path  # without a password
         self.under_way = 0
         self.failed_at = -math.inf
-        self.error: errors.ModelServerFailed | None = None  # the last one, until it answers again
+        self.error: errors.ModelServerFailed | None = None  # the last error, until the endpoint takes a request again
         self.asked_at = -math.inf
-        self._answering = 0  # of those under way, the ones it has taken
-        self._failures = 0  # in a row
+        self._answering = 0  # number of requests under way that the endpoint has taken
+        self._failures = 0  # consecutive failures
         self._unreachable = False
-        self._refused: set[str] = set()  # responses it had no room for since it took one
+        self._refused: set[str] = set()  # responses it had no capacity for since it last took one
         self._aside_until = -math.inf
-        self.told_until = -math.inf  # by its Retry-After
-        self._tried = False  # one request is finding out
+        self.told_until = -math.inf  # from the server's Retry-After header
+        self._tried = False  # whether a request is probing the endpoint
 
     @property
     def down(self) -> bool:
         return self._unreachable or (len(self._refused) >= ENOUGH and not self._answering)
 
     def opens_at(self, now: float, *, alone: bool) -> float:
-        """When a request may be sent there, as far as is known now; `alone` where all others are down, too."""
+        """Return the earliest known time for a request (monotonic clock); `alone` if all other endpoints are down."""
         if not self.down:
             return now
         if self._tried:
@@ -63,14 +63,14 @@ class Endpoint:
         return max(aside_until, self.told_until)
 
     def rank(self, now: float) -> int:
-        """The lower, the better to ask: one that is to be tried again, a healthy one, one that failed lately."""
+        """Return the rank for the choice, lowest first: 0 due for a probe, 1 healthy, 2 failed recently."""
         if not self._failures:
             return 1
         return 2 if self._tried or now < max(self._aside_until, self.told_until) else 0
 
     @contextmanager
     def request(self, response_id: str) -> Iterator["Request"]:
-        """A request that is under way there as long as the block."""
+        """Count a request as under way at this endpoint inside the block."""
         request = Request(self, response_id)
         tries = bool(self._failures) and not self._tried
         self._tried = self._tried or tries
@@ -83,10 +83,10 @@ class Endpoint:
             self._tried = self._tried and not tries
             if request.taken:
                 self._answering -= 1
-                self._refused.clear()  # there is room for another now
+                self._refused.clear()  # its capacity is free again
 
     def took(self) -> None:
-        """It has taken a request: all is well."""
+        """Record that the endpoint has taken a request, which makes it healthy."""
         if self._failures:
             log.info("endpoint answers again", extra={"endpoint": self.name})
         self._answering += 1
@@ -97,7 +97,7 @@ class Endpoint:
         self.error = None
 
     def failed(self, response_id: str, error: errors.ModelServerFailed) -> None:
-        """It has failed at a request. What fails while it is left alone already makes that no longer."""
+        """Record that a request failed. Failures during a backoff do not extend it."""
         now = time.monotonic()
         self.failed_at = now
         self.error = error
@@ -122,10 +122,10 @@ class Endpoint:
 
 
 class Request:
-    """One request under way at an endpoint.
+    """A request under way at an endpoint.
 
     Attributes:
-        taken: whether the endpoint has begun to answer it, or given it another answer that shows that it is well.
+        taken: whether the endpoint has begun to answer, or has refused the request in a way that shows it is healthy.
     """
 
     def __init__(self, endpoint: Endpoint, response_id: str) -> None:
@@ -134,12 +134,12 @@ class Request:
         self.taken = False
 
     def take(self) -> None:
-        """Say that the endpoint has taken it."""
+        """Record that the endpoint has taken the request."""
         self.taken = True
         self._endpoint.took()
 
     def fail(self, error: errors.ModelServerFailed) -> None:
-        """Say that the endpoint failed at it."""
+        """Record that the request failed at the endpoint."""
         self._endpoint.failed(self._response_id, error)
 
 
@@ -147,7 +147,7 @@ class Endpoints:
     """The endpoints of one model.
 
     Attributes:
-        circuit_seen: whether this process knows of a circuit of the model that it has not closed.
+        circuit_seen: whether this process knows of an open circuit of the model that it has not closed.
     """
 
     def __init__(self, base_urls: Sequence[str]) -> None:
@@ -157,18 +157,18 @@ class Endpoints:
         self.circuit_seen = False
 
     def choose(self, not_before: Mapping[Endpoint, float], *, all_open: bool = False) -> Endpoint | None:
-        """The best endpoint that may be asked now, or None.
+        """Return the best endpoint that can be used now, or None.
 
         Args:
-            not_before: when the caller may ask those that failed it.
-            all_open: ask also what is left alone; the caller is the one who finds out for all.
+            not_before: times (monotonic clock) before which the caller must not use the endpoints that failed it.
+            all_open: whether to include endpoints in backoff; true if the caller is the probe of the model's circuit.
         """
         now = time.monotonic()
         free = [one for one in self._all if self._opens_at(one, not_before, now, all_open=all_open) <= now]
         return min(free, key=lambda one: (one.rank(now), one.under_way, one.asked_at), default=None)
 
     def opens_at(self, not_before: Mapping[Endpoint, float], *, all_open: bool = False) -> float:
-        """When an endpoint may be asked, as far as is known; by the monotonic clock."""
+        """Return the earliest known time at which an endpoint can be used (monotonic clock); see `choose`."""
         now = time.monotonic()
         return min(self._opens_at(one, not_before, now, all_open=all_open) for one in self._all)
 
@@ -178,17 +178,21 @@ class Endpoints:
         return max(opens_at, not_before.get(one, -math.inf))
 
     def down_since(self, moment: float) -> bool:
-        """Whether nobody gets an answer from any of them, and each has failed since `moment`."""
+        """Return whether all endpoints are down and each has failed since `moment` (monotonic clock)."""
         return all(one.down and one.failed_at >= moment for one in self._all)
 
     def asked_s(self, told_until: Mapping[Endpoint, float]) -> float:
-        """For how long, from now, all of them asked to be left alone: the caller (until when), or everybody."""
+        """Return the time in seconds, from now, for which all endpoints asked to back off; 0 if they did not.
+
+        Args:
+            told_until: times (monotonic clock) from the `Retry-After` headers sent to the caller.
+        """
         until = [max(told_until.get(one, -math.inf), one.told_until if one.down else -math.inf) for one in self._all]
         return max(0.0, min(until) - time.monotonic())
 
     @property
     def error(self) -> errors.ModelServerFailed:
-        """The last error of those that failed."""
+        """The most recent error of the endpoints that failed."""
         failed = [one for one in self._all if one.error is not None]
         if not failed:
             return errors.Unavailable("No model server is ready.")
@@ -197,18 +201,18 @@ class Endpoints:
         return last
 
     def took(self) -> None:
-        """Tell those that wait: an endpoint has taken a request."""
+        """Wake waiting callers, because an endpoint has taken a request."""
         self._given_up_at = -math.inf
         self._tell()
 
     def give_up(self) -> None:
-        """Tell those that wait: the circuit of the model opens, and they need not wait here any more."""
+        """Wake waiting callers, because the model's circuit opens and they must stop waiting."""
         self._given_up_at = time.monotonic()
         self.circuit_seen = True
         self._tell()
 
     def given_up_since(self, moment: float) -> bool:
-        """Whether the circuit was opened since then, as far as this process knows, and no endpoint answered after."""
+        """Return whether this process opened the circuit at or after `moment` and no endpoint took a request since."""
         return self._given_up_at >= moment
 
     def _tell(self) -> None:
@@ -216,7 +220,7 @@ class Endpoints:
         self._news.clear()
 
     async def rest(self, until: float) -> None:
-        """Wait until then, by the monotonic clock, or until there is news of an endpoint or of the circuit."""
+        """Wait until a time (monotonic clock), or until the state of an endpoint or of the circuit changes."""
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 await self._news.wait()
@@ -225,5 +229,5 @@ class Endpoints:
 
 
 def retry_after_s(error: errors.ModelServerFailed) -> float:
-    """For how long the model server asked to be left alone, within reason; 0 if it did not."""
+    """Return the backoff in seconds that the server asked for, at most `RETRY_AFTER_LIMIT_S`; 0 if it did not."""
     return min(getattr(error, "retry_after_s", None) or 0.0, RETRY_AFTER_LIMIT_S)

@@ -1,4 +1,4 @@
-"""What a model server says when it fails, read as an error of ours, whichever of the usual shapes it has."""
+"""Converts the error answers and error events of model servers, in all common formats, into our exceptions."""
 
 import re
 import time
@@ -11,17 +11,21 @@ import orjson
 from core import errors
 from worker.models import context_errors
 
-# Of what a server says about an error, this much is passed on.
+# Maximum length of a server's error message that is passed on.
 _MESSAGE_CHARS = 500
-# Statuses by which a server says that it, or its queue, is full or not up yet.
+# Statuses that mean that the server or its queue is full, or that the server is starting.
 _NOT_NOW = frozenset({408, 425, 429, 502, 503, 504, 529})
-# Statuses by which it says that the request is wrong.
+# Statuses that mean that the request is invalid.
 _WRONG = frozenset({400, 413, 422})
-# Ours is the fault, and what the server says of it may quote the key.
-_OURS = {401: "refuses this server's key", 403: "forbids this server the model", 407: "wants a proxy's key"}
-# The statuses that errors without one would have, by what is in their code or type.
+# Statuses caused by our configuration. The server's message is not passed on, because it may quote the API key.
+_OURS = {
+    401: "rejects this server's API key",
+    403: "denies this server access to the model",
+    407: "requires proxy authentication",
+}
+# Statuses for errors that have none, by a substring of their code or type.
 _KINDS = {"rate_limit": 429, "overloaded": 503, "unavailable": 503, "invalid_request": 400, "badrequest": 400}
-# Codes that mean on our wire what they mean on a model server's.
+# Error codes that mean the same in our API and on a model server; they are passed on unchanged.
 _SHARED = frozenset(
     {
         "bio_policy",
@@ -45,10 +49,10 @@ _SHARED = frozenset(
 
 
 def of_answer(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
-    """The error that an answer with a status other than 200 is."""
+    """Return the exception for an answer with a status other than 200."""
     tool_parameters = f"The model server answered {status}"
     if 300 <= status < 400:
-        return errors.Refused(f"{tool_parameters}: it sends elsewhere, which is not followed.")
+        return errors.Refused(f"{tool_parameters}: it redirects, and redirects are not followed.")
     if status in _OURS:
         return errors.Refused(f"{tool_parameters}: it {_OURS[status]}.")
     try:
@@ -59,10 +63,10 @@ def of_answer(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.Mod
 
 
 def of_event(found: Any) -> errors.ModelServerFailed:
-    """The error that an event, or an answer with status 200, speaks of.
+    """Return the exception for an error in an event, or in an answer with status 200.
 
     Args:
-        found: the event, or its `error`.
+        found: the event, or its `error` field.
     """
     code = str(_inner(found).get("code") or _inner(found).get("status") or "")
     status = int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else 0
@@ -88,7 +92,7 @@ def _error(text: str, status: int, found: Any, headers: Mapping[str, str]) -> er
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """For how long the server asks to be left alone, in seconds or by the date it names; None if it does not."""
+    """Return the backoff in seconds that the headers ask for, as a number or as a date; None if they do not."""
     asked = headers.get("Retry-After", "")
     try:
         return max(0.0, float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(asked))
@@ -101,7 +105,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _words(found: Any) -> str:
-    """What an error says, without what Postgres cannot keep."""
+    """Return the message of an error, without characters that Postgres cannot store."""
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
             found = found[key]
@@ -109,7 +113,7 @@ def _words(found: Any) -> str:
 
 
 def _inner(found: Any) -> dict[str, Any]:
-    """The part of an error that has its code."""
+    """Return the object of an error that contains its code."""
     if isinstance(found, dict) and isinstance(found.get("error"), dict):
         found = found["error"]
     return found if isinstance(found, dict) else {}

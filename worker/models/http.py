@@ -1,4 +1,4 @@
-"""One request to a model server and its answer, whichever API both are of: connection, clocks, errors."""
+"""Sends one HTTP request to a model server and reads the answer, for any API: connection, timeouts, errors."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -14,44 +14,44 @@ from worker.models.protocol import Output, TextDelta, Thinking
 from worker.models.sse import DONE, Events
 
 _CONNECT_S = 5
-_ERROR_LIMIT = 64 * 1024  # bytes of an error's body that are read
-# After it said why its answer ends, a server may still count the tokens; for no longer than this.
+_ERROR_LIMIT = 64 * 1024  # maximum number of bytes read from the body of an error
+# Time that a server has to send the token counts after the reason why its answer ended.
 _AFTER_S = 2.0
-# The clock is set anew by an output no more often than this: setting it costs more than reading a chunk.
+# Minimum interval between two reschedulings of the timeout: rescheduling costs more than reading a chunk.
 _TICK_S = 0.05
 
 
 class Reader(Protocol):
-    """Reads the answer to one request as what a response needs of it.
+    """Converts the answer to one request into outputs.
 
     Attributes:
-        finished: the server said why its answer ends; what may follow is not waited for.
-        done: nothing can follow.
+        finished: whether the server has sent the reason why its answer ended; further events are optional.
+        done: whether no further events can follow.
     """
 
     finished: bool
     done: bool
 
     def read(self, event: Any) -> list[Output]:
-        """The outputs that one event completes.
+        """Return the outputs that one event completes.
 
         Raises:
-            errors.ModelServerFailed: it says that the server failed, or makes no sense.
+            errors.ModelServerFailed: the event reports a failure of the server, or is invalid.
         """
         ...
 
     def complete_outputs(self, answer: Any) -> list[Output]:
-        """The outputs of an answer that came in one piece. Raises as `read` does."""
+        """Return the outputs of an answer that is a single JSON document. Raises the same errors as `read`."""
         ...
 
     def end(self, *, marked: bool) -> list[Output]:
-        """The outputs that the end completes.
+        """Return the outputs that the end of the answer completes.
 
         Args:
-            marked: the server said that it is the end; else the connection ended, which says nothing.
+            marked: whether the server sent an end marker. If not, only the connection ended, for whatever reason.
 
         Raises:
-            errors.Erred: it came too early.
+            errors.Erred: the answer is incomplete.
         """
         ...
 
@@ -59,7 +59,7 @@ class Reader(Protocol):
 async def ask(
     session: aiohttp.ClientSession, url: str, model: ModelConfig, body: dict[str, Any], reader: Reader
 ) -> AsyncGenerator[Output]:
-    """Post a request and give what its answer holds, as it comes. Raises as `ModelServer.stream` says."""
+    """Send a POST request and yield the outputs of the answer as they arrive. Raises as `ModelServer.stream` does."""
     reading = _Reading(reader, model.timeouts.idle)
     key = model.api_key()
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
@@ -71,14 +71,14 @@ async def ask(
                 url,
                 json=body,
                 headers=headers,
-                allow_redirects=False,  # whoever answers would get the key
+                allow_redirects=False,  # a redirect would send the API key to another server
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             ) as answer:
                 try:
                     if answer.status != 200:
                         raw = await answer.content.read(_ERROR_LIMIT)
                         raise failures.of_answer(answer.status, raw, answer.headers)
-                    yield Thinking()  # the request was taken
+                    yield Thinking()  # the server has taken the request
                     async for chunk in answer.content.iter_any():
                         for output in joined(reading.feed(chunk)):
                             yield output
@@ -87,14 +87,14 @@ async def ask(
                     for output in reading.close():
                         yield output
                 finally:
-                    # Not given back to the pool half read: the server must see that nobody listens any more.
+                    # Close the connection instead of returning it to the pool: the server must notice the disconnect.
                     answer.close()
     for output in reader.end(marked=reading.events.ended):
         yield output
 
 
 def joined(outputs: Iterator[Output]) -> Iterator[Output]:
-    """The outputs, with texts that come one after the other in one: all but reading them is done once a chunk."""
+    """Merge consecutive texts without log probabilities, so that they are processed per chunk instead of per token."""
     texts: list[str] = []
     try:
         for output in outputs:
@@ -115,16 +115,16 @@ def joined(outputs: Iterator[Output]) -> Iterator[Output]:
 
 @contextmanager
 def _explained(reading: "_Reading") -> Iterator[None]:
-    """What breaks an answer is an error of ours, unless the answer was whole by then."""
+    """Convert connection errors and timeouts into our exceptions; ignore them if the answer was already complete."""
     try:
         yield
     except TimeoutError as error:
         if not reading.clock.expired():
-            raise errors.Unreachable("The model server could not be connected to in time.") from error
+            raise errors.Unreachable("Connecting to the model server timed out.") from error
         if not reading.finished:
             raise errors.Silent("The model server was silent for too long.") from error
     except aiohttp.ClientSSLError as error:
-        text = "The model server does not speak TLS as its base_url says, or its certificate is wrong."
+        text = "The model server does not speak TLS although its base_url uses https, or its certificate is invalid."
         raise errors.Erred(text) from error
     except aiohttp.ClientConnectorError as error:
         why = error.strerror or type(error.os_error).__name__
@@ -135,28 +135,28 @@ def _explained(reading: "_Reading") -> Iterator[None]:
 
 
 class _Reading:
-    """An answer being read: its bytes, what they mean, and the clock of the silence between two outputs.
+    """The state of an answer being read: its bytes, its events, and the timeout for the silence between two outputs.
 
-    Only outputs push the clock on: comments and empty chunks are not an answer.
+    Only outputs reset the timeout; comments and empty chunks do not.
     """
 
     def __init__(self, reader: Reader, idle_s: float) -> None:
         self.events = Events()
-        self.over = False  # nothing more is to be read
+        self.over = False  # whether reading has ended
         self.clock = asyncio.timeout(None)
         self._reader = reader
         self._idle_s = idle_s
         self._now = asyncio.get_running_loop().time
         self._stamped_at = 0.0
-        self._waits = False  # for what may follow the end
+        self._waits = False  # whether it waits only for optional events, such as token counts
 
     @property
     def finished(self) -> bool:
-        """Whether the server said why the answer ends."""
+        """Whether the server has sent the reason why the answer ended."""
         return self._reader.finished
 
     def feed(self, chunk: bytes) -> Iterator[Output]:
-        """The outputs that these bytes complete."""
+        """Yield the outputs that these bytes complete."""
         pushed = False
         for event in self.events.feed(chunk):
             if event is DONE:
@@ -175,7 +175,7 @@ class _Reading:
             self.clock.reschedule(self._now() + min(self._idle_s, _AFTER_S))
 
     def close(self) -> Iterator[Output]:
-        """The outputs that the end of the body completes."""
+        """Yield the outputs that the end of the body completes."""
         read = self._reader.complete_outputs if self.events.in_one_piece else self._reader.read
         for event in () if self.over else self.events.close():
             if event is not DONE:

@@ -1,10 +1,10 @@
-"""Parts of content in words, for model servers that take no more than text."""
+"""Converts content parts to plain text, for model servers that accept only text."""
 
 from typing import Any
 
 
 def words(part: dict[str, Any]) -> str:
-    """The text of a part; of a file, under its name, the text that was read in it."""
+    """Return the text of a part; for a file, its name and the text extracted from it."""
     if part["type"] == "input_file":
         return f"\n[File: {part.get('filename') or 'without a name'}]\n{part['text']}\n[End of the file]\n"
     return str(part.get("text", part.get("refusal", "")))

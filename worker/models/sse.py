@@ -1,4 +1,4 @@
-"""The body of a model server's answer: bytes in, the JSON of each server-sent event out."""
+"""Parses the body of a model server's answer into the JSON values of its server-sent events."""
 
 import json
 from collections.abc import Iterator
@@ -8,41 +8,41 @@ import orjson
 
 from core import errors
 
-# A line longer than this is no event of any model server.
+# Maximum length of a line in bytes; no model server sends longer events.
 LINE_LIMIT = 8 * 1024 * 1024
-# Of an answer in one piece.
+# Maximum length in bytes of an answer that is a single JSON document.
 BODY_LIMIT = 64 * 1024 * 1024
 
-# Levels of objects and arrays; orjson has the same limit. That of the json module depends on the version of Python.
+# Maximum nesting of objects and arrays. orjson has the same limit; that of the json module depends on Python's version.
 NESTING_LIMIT = 1024
 
-# What `feed` gives for `data: [DONE]`.
+# The value that `feed` yields for `data: [DONE]`.
 DONE: Final = object()
 
 _BEFORE_THE_FIRST = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, and blank lines
 
 
 class Events:
-    """Reads one body as it comes.
+    """Parses one body incrementally.
 
-    More is taken than the standard says, as servers send it: a JSON document without any events around it, events
-    without a blank line between them, JSON that goes on in the next `data:` line, `error:` lines.
+    It accepts more than the standard allows, because servers send it: a JSON document instead of events, events without
+    a blank line between them, JSON that continues in the next `data:` line, and `error:` lines.
     """
 
     def __init__(self) -> None:
         self._begun = False
         self._in_one_piece = False
-        self._pieces: list[bytes] = []  # of the line, or the document, that has not ended
+        self._pieces: list[bytes] = []  # the pieces of the unfinished line or document
         self._size = 0
-        self._cut = b""  # JSON that goes on in the next line
-        self._failing = False  # the event being read is called `error`
-        self.ended = False  # `DONE` was read
+        self._cut = b""  # JSON that continues in the next line
+        self._failing = False  # whether the name of the current event is `error`
+        self.ended = False  # whether `DONE` was read
 
     def feed(self, chunk: bytes) -> Iterator[Any]:
-        """The events that these bytes complete: JSON values, and `DONE`.
+        """Yield the events that these bytes complete: JSON values, and `DONE`.
 
         Raises:
-            errors.Refused: it is a page, something that is not JSON, or it does not end.
+            errors.Refused: the body is an HTML page, is not JSON, or exceeds a length limit.
         """
         if not self._begun:
             chunk = self._begin(chunk)
@@ -61,7 +61,7 @@ class Events:
         self._keep(rest)
 
     def close(self) -> Iterator[Any]:
-        """The events that the end of the body completes; what is cut off there is left out."""
+        """Yield the events that the end of the body completes; a truncated event is dropped."""
         rest = b"".join(self._pieces)
         if self._in_one_piece:
             yield _loads(rest)
@@ -78,7 +78,7 @@ class Events:
         self._pieces.clear()
         self._size = 0
         if found.startswith(b"<"):
-            raise errors.Refused("The model server answered with a page instead of an answer.")
+            raise errors.Refused("The model server sent an HTML page instead of an answer.")
         self._begun = bool(found)
         self._in_one_piece = found.startswith((b"{", b"["))
         return found
@@ -88,10 +88,10 @@ class Events:
             self._pieces.append(piece)
             self._size += len(piece)
             if self._size > (BODY_LIMIT if self._in_one_piece else LINE_LIMIT):
-                raise errors.Refused("The model server sent a line without an end.")
+                raise errors.Refused("The model server sent a line or a document that is too long.")
 
     def _data(self, data: bytes) -> Any:
-        """The event that a line of data completes, or None."""
+        """Return the event that a `data:` line completes, or None."""
         if self._cut:
             data = self._cut + b"\n" + data
         try:
@@ -112,7 +112,7 @@ class Events:
         return {"error": event} if self._failing else event
 
     def _other(self, line: bytes) -> Any:
-        """Take a line that is not data: a blank one ends an event, comments and most fields say nothing."""
+        """Process a line that is not data: a blank line ends an event; comments and most fields are ignored."""
         line = line.rstrip(b"\r")
         if not line:
             self._failing = False
@@ -126,10 +126,10 @@ class Events:
 
 
 def _loads(data: bytes) -> Any:
-    """JSON as some servers write it: with NaN, halves of surrogate pairs, bare control characters, broken UTF-8.
+    """Parse JSON, tolerating what some servers send: NaN, lone surrogates, control characters, and invalid UTF-8.
 
     Raises:
-        errors.Refused: not even that.
+        errors.Refused: the data is not JSON even so, or is nested too deeply.
     """
     try:
         return orjson.loads(data)
@@ -146,7 +146,7 @@ def _loads(data: bytes) -> Any:
 
 
 def _is_nested_too_deeply(value: object) -> bool:
-    """Whether there are more than `NESTING_LIMIT` levels, found without recursion."""
+    """Return whether the value has more than `NESTING_LIMIT` levels; does not recurse."""
     level = [value]
     for _ in range(NESTING_LIMIT + 1):
         containers = [item for item in level if isinstance(item, dict | list)]

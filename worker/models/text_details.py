@@ -1,9 +1,9 @@
-"""What comes along with a text, log probabilities and annotations, made to fit the wire."""
+"""Converts the log probabilities and annotations of a text from model servers into the wire format."""
 
 import math
 from typing import Any
 
-# What OpenAI's API says where a token's probability is as good as none.
+# The value that OpenAI's API uses for a negligible probability.
 _LEAST = -9999.0
 _LARGEST = 2**53
 
@@ -22,10 +22,11 @@ _ANNOTATIONS: dict[str, dict[str, type]] = {
 
 
 def logprobs(found: Any, top: int) -> tuple[dict[str, Any], ...]:
-    """The tokens of a text as the wire has them; what is no list of tokens is left out.
+    """Return the log probabilities of a text's tokens in the wire format; values of other types are dropped.
 
     Args:
-        top: alternatives of each that were asked for; some servers send more.
+        found: the model server's value.
+        top: number of alternatives per token that were requested; some servers send more.
     """
     return tuple(
         _token(one) | {"top_logprobs": [_token(other) for other in _listed(one.get("top_logprobs"))[:top]]}
@@ -49,7 +50,11 @@ def _token(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def annotation(found: Any) -> dict[str, Any] | None:
-    """An annotation as the wire has it, flat or under its type's name; None where it says too little to be one."""
+    """Return an annotation in the wire format, or None if its type is unknown or its first field is missing.
+
+    Args:
+        found: the model server's value; its fields may be nested under the name of its type.
+    """
     if not isinstance(found, dict) or found.get("type") not in _ANNOTATIONS:
         return None
     kind = found["type"]

@@ -1,4 +1,4 @@
-"""Counting a prompt's tokens where the model server can: vLLM's and llama.cpp's `/tokenize`."""
+"""Counts the tokens of a prompt on model servers that support it: `/tokenize` of vLLM and llama.cpp."""
 
 from typing import Any
 
@@ -12,17 +12,21 @@ _VLLM, _LLAMA = "vllm", "llama.cpp"
 
 
 class Tokenizers:
-    """The tokenizers of model servers. Which kind a server has is found out once."""
+    """The tokenizers of model servers. The kind of each server is detected once and cached."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, str | None] = {}
 
     async def count(self, model: ModelConfig, base_url: str, body: dict[str, Any]) -> tuple[int, int | None] | None:
-        """The tokens of a prompt, and how many its model's context holds, where that is known; None: nobody counts.
+        """Count the tokens of a prompt.
 
         Args:
-            base_url: of the server, without a slash at its end.
-            body: of a Chat Completions request.
+            base_url: URL of the server, without a trailing slash.
+            body: body of a Chat Completions request.
+
+        Returns:
+            The number of tokens, and the size of the model's context or None if unknown; None if the server did not
+            count.
         """
         if base_url in self._kinds and self._kinds[base_url] is None:
             return None
@@ -33,7 +37,7 @@ class Tokenizers:
             async with aiohttp.ClientSession(root + "/", headers=headers, timeout=_WITHIN) as session:
                 found = await self._count(session, base_url, body)
         except _ANSWERS:
-            return None  # it may be able to another time
+            return None  # the failure may be temporary, so do not cache it
         if found is None:
             self._kinds[base_url] = None
             return None
@@ -79,7 +83,7 @@ async def _of_llama(session: aiohttp.ClientSession, body: dict[str, Any]) -> tup
 
 
 async def _post(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-    """What the server answers; None where it has no such path, or does not know such a request."""
+    """Return the JSON object of the answer, or None if the server does not have the path or rejects the request."""
     async with session.post(path, json=body) as answer:
         if answer.status >= 500:
             raise aiohttp.ClientError(f"{path} answered {answer.status}")

@@ -1,4 +1,4 @@
-"""The tool calls of a chat completion, put together from the pieces in which servers send them."""
+"""Assembles the tool calls of a chat completion from the pieces in which servers send them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from core import errors, jsonio
 from core.wire.base import TEXT_LIMIT
 from worker.models.protocol import ToolCall
 
-# More calls than this at once nobody answers.
+# Maximum number of tool calls in one answer.
 CALLS_LIMIT = 256
 
 
@@ -21,23 +21,23 @@ class _Call:
 
 
 class Calls:
-    """The calls of one answer.
+    """The tool calls of one answer.
 
     Args:
-        offered: the names of the tools that the model was offered.
+        offered: the names of the tools that were offered to the model.
     """
 
     def __init__(self, offered: Iterable[str]) -> None:
         self._offered = frozenset(offered)
         self._calls: list[_Call] = []
-        self._latest: dict[int, _Call] = {}  # by the server's number
+        self._latest: dict[int, _Call] = {}  # by the server's index
         self._size = 0
 
     def add(self, piece: dict[str, Any]) -> None:
-        """Add a piece.
+        """Add a piece of a tool call.
 
         Raises:
-            errors.Refused: that is more than any model calls.
+            errors.Refused: there are too many calls, or their arguments are too long in total.
         """
         function = piece.get("function") or {}
         name = function.get("name")
@@ -46,18 +46,18 @@ class Calls:
             call.names.append(str(name))
         arguments = function.get("arguments")
         if arguments:
-            # Some servers send them as an object and not as the text of one.
+            # Some servers send the arguments as an object instead of as JSON text.
             text = arguments if isinstance(arguments, str) else jsonio.dumps(arguments)
             call.arguments.append(text)
             self._size += len(text)
         if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
-            raise errors.Refused("The model server calls more tools than can be answered.")
+            raise errors.Refused("The model server made more tool calls than are supported.")
 
     def complete_outputs(self) -> list[ToolCall]:
-        """All calls, in their order, each with an ID of its own or none.
+        """Return all calls in order; each ID occurs once, and repeated IDs are left empty.
 
         Raises:
-            errors.Refused: a call does not say of what.
+            errors.Refused: a call has no tool name.
         """
         ids: set[str] = set()
         found: list[ToolCall] = []
@@ -67,10 +67,10 @@ class Calls:
         return found
 
     def _call(self, index: Any, call_id: str, *, named: bool) -> _Call:
-        """The call that a piece belongs to.
+        """Return the call that a piece belongs to.
 
-        Some servers number nothing: a new ID is a new call, and what has none goes on with the last. Others give all
-        calls one number: a new ID with a name is a new call there, too.
+        Some servers send no index: then a new ID starts a new call, and a piece without an ID continues the last call.
+        Others give all calls the same index: there, too, a new ID with a name starts a new call.
         """
         if index is None:
             last = self._calls[-1] if self._calls else None
@@ -88,9 +88,9 @@ class Calls:
         return call
 
     def _name(self, call: _Call) -> str:
-        """A name that comes with every piece, or in pieces itself."""
+        """Return the tool name of a call; servers repeat it in every piece, or split it over several pieces."""
         if not call.names:
-            raise errors.Refused("The model server calls a tool without saying which.")
+            raise errors.Refused("The model server called a tool without naming it.")
         joined = "".join(call.names)
         complete_outputs = next((name for name in (joined, *reversed(call.names)) if name in self._offered), None)
         return complete_outputs or (joined if len(set(call.names)) > 1 else call.names[0])

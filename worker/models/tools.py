@@ -1,4 +1,4 @@
-"""Which tools of a request the model is offered, and how it must choose."""
+"""Selects the tools of a request that are offered to the model, and the tool choice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,12 @@ Offered = FunctionTool | CustomTool
 def tool_parameters(
     request: CreateResponse, tool: Callable[[Offered], dict[str, Any]], named: Callable[[NamedChoice], dict[str, Any]]
 ) -> dict[str, Any]:
-    """What a request to a model server says of tools; nothing where it offers none.
+    """Return the fields of a model server request that concern tools; empty if no tools are offered.
 
     Args:
-        tool: a tool in the words of its API.
-        named: the choice of one tool in the words of its API.
+        request: the request of the response.
+        tool: converts a tool to the format of the model server's API.
+        named: converts the choice of one tool to the format of the model server's API.
     """
     found = _tools(request)
     if not found:
@@ -36,7 +37,7 @@ def tool_parameters(
 
 
 def _tools(request: CreateResponse) -> list[Offered]:
-    """Functions and custom tools, and of those the allowed ones; none where the model is to call none."""
+    """Return the allowed function tools and custom tools; empty if the tool choice is `none`."""
     choice = request.tool_choice
     found = [tool for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)]
     if isinstance(choice, AllowedTools):

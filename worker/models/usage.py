@@ -1,18 +1,20 @@
-"""The tokens a model server counted, as far as they make sense."""
+"""Reads the token counts of a model server, ignoring implausible ones."""
 
 from typing import Any
 
 from worker.models.protocol import Used
 
-# More tokens than this nobody counts: it is a server's mistake.
+# Counts from this limit on are taken to be an error of the server.
 _LIMIT = 2**53
 
 
 def used(found: Any, inputs: str, outputs: str) -> Used | None:
-    """The counts under these names, or None where they make no sense: an answer is not lost for its bill.
+    """Return the token counts, or None if they are implausible: invalid counts must not make the response fail.
 
     Args:
-        found: what the server sent as `usage`.
+        found: the `usage` value that the server sent.
+        inputs: name of the field with the input tokens.
+        outputs: name of the field with the output tokens.
     """
     if not isinstance(found, dict):
         return None

@@ -81,7 +81,7 @@ def _accepted(client: openai.OpenAI) -> str | None:
     ("script", "code", "says"),
     [
         ({"status": 400, "message": "you said \x00"}, "invalid_prompt", "you said"),
-        ({"tokens": 3, "finish": "abort"}, "server_error", "gave up its answer"),
+        ({"tokens": 3, "finish": "abort"}, "server_error", "aborted its answer"),
     ],
 )
 def test_an_odd_error_of_the_model_server_ends_the_response_at_the_first_try(

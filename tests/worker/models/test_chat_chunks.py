@@ -115,7 +115,7 @@ def test_a_reason_is_read_in_every_servers_words(word: str, reason: str) -> None
 
 @pytest.mark.parametrize("word", ["abort", "error", "cancelled", "what"])
 def test_an_answer_that_was_given_up_is_no_answer(word: str) -> None:
-    with pytest.raises(errors.Refused, match="gave up"):
+    with pytest.raises(errors.Refused, match="aborted"):
         read(choice(word))
 
 

@@ -183,7 +183,7 @@ def test_no_call_is_given_before_the_turn_has_ended_and_none_of_a_turn_that_was_
 def test_an_incomplete_response_says_why(why: str, reason: str | None) -> None:
     event = end("incomplete", incomplete_details={"reason": why})
     if reason is None:
-        with pytest.raises(errors.Refused, match="gave up"):
+        with pytest.raises(errors.Refused, match="aborted"):
             read(event)
     else:
         assert read(event) == [Finished(reason)]

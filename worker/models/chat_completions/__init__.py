@@ -1,1 +1,1 @@
-"""Model servers that speak Chat Completions."""
+"""The client of model servers that speak Chat Completions."""

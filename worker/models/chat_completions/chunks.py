@@ -1,4 +1,4 @@
-"""The chunks of a Chat Completions stream, read as what a response needs of them."""
+"""Converts the chunks of a Chat Completions stream into outputs."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ from worker.models.chat_completions.think_tags import ThinkTags
 from worker.models.protocol import Annotated, Finished, Output, ReasoningDelta, RefusalDelta, TextDelta, Thinking
 from worker.models.tool_calls import Calls
 
-# Why an answer ends, in the words of all the servers we know, as the one word of each that `Finished` has.
-# What is not here, such as `abort` or `error`, says that the answer is not whole.
+# Maps the finish reasons of all known servers to the reasons of `Finished`. Any other reason, such as `abort` or
+# `error`, means that the answer is incomplete.
 _REASONS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete"), "stop"),
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
     **dict.fromkeys(("content_filter", "safety", "recitation"), "content_filter"),
 }
-_NOT_YET = frozenset({"null", "none"})  # for servers that write null as a word
+_NOT_YET = frozenset({"null", "none"})  # some servers send null as a string
 _REASON_CHARS = 100
 
 
 class Chunks:
-    """The chunks of one answer; its tool calls are kept until the end, when each is whole.
+    """Reads the chunks of one answer; tool calls are returned at the end, when all of them are complete.
 
     Args:
-        continues: the answer goes on with a text that was begun, in which what was thought is over.
+        continues: whether the answer continues a partial text; then it contains no reasoning tags.
     """
 
     def __init__(self, model: ModelConfig, request: CreateResponse, *, continues: bool = False) -> None:
@@ -38,22 +38,22 @@ class Chunks:
         self._calls = Calls(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = request.wants_logprobs
         self._top = request.top_logprobs
-        self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens whose text has not come yet
+        self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens whose text has not arrived yet
         tagged = model.reasoning_format != "field" and not continues
         self._tags = ThinkTags(open=model.reasoning_format == "open_tag") if tagged else None
 
     def read(self, event: Any) -> list[Output]:
-        """The outputs that one chunk completes. See `http.Reader`."""
+        """Return the outputs that one chunk completes. See `http.Reader`."""
         return self._read(event, "delta")
 
     def complete_outputs(self, answer: Any) -> list[Output]:
-        """The outputs of a chat completion in one piece. See `http.Reader`."""
+        """Return the outputs of a chat completion that is a single JSON document. See `http.Reader`."""
         outputs = self._read(answer, "message")
         self.finished = self._begun
         return outputs
 
     def end(self, *, marked: bool) -> list[Output]:
-        """The outputs that the end completes. See `http.Reader`."""
+        """Return the outputs that the end of the answer completes. See `http.Reader`."""
         if not self.finished and not (marked and self._begun):
             raise errors.Erred("The model server closed the connection before the end of its answer.")
         outputs: list[Output] = []
@@ -61,7 +61,7 @@ class Chunks:
             outputs += self._tags.end()
         if self._logprobs and self._has_text:
             outputs.append(TextDelta("", self._logprobs))
-        # Cut off, a call is not whole: its arguments are of no use to anybody.
+        # If the answer was truncated, the arguments of its last call are incomplete, so the calls are dropped.
         if self._reason in {None, "stop", "tool_calls"}:
             outputs += self._calls.complete_outputs()
         return [*outputs, Finished(self._reason)]
@@ -107,7 +107,7 @@ class Chunks:
                     else:
                         self._add_thought(output.text, outputs)
             return
-        for part in content:  # as Mistral sends it
+        for part in content:  # Mistral sends a list of parts
             kind = part["type"]
             if kind == "thinking":
                 self._add_thought(part["thinking"], outputs)
@@ -122,20 +122,20 @@ class Chunks:
         outputs.append(TextDelta(text, logprobs))
 
     def _add_thought(self, thought: Any, outputs: list[Output]) -> None:
-        self._logprobs = ()  # they are of what is thought, not of the text
+        self._logprobs = ()  # they belong to the reasoning, not to the text
         if not isinstance(thought, str):
             thought = "".join(part["text"] for part in thought)
         if thought:
             outputs.append(ReasoningDelta(thought))
 
     def _add_others(self, delta: dict[str, Any], outputs: list[Output]) -> None:
-        """Add what few answers have."""
+        """Add the refusal, annotations and tool calls of a delta, if any."""
         if delta.get("refusal"):
             outputs.append(RefusalDelta(str(delta["refusal"])))
         notes = [text_details.annotation(found) for found in delta.get("annotations") or ()]
         outputs += [Annotated(note) for note in notes if note is not None]
         pieces = delta.get("tool_calls") or ()
-        if delta.get("function_call"):  # as the API's first servers call the only one
+        if delta.get("function_call"):  # the deprecated form of a single call
             pieces = [{"index": 0, "function": delta["function_call"]}]
         for piece in pieces:
             self._calls.add(piece)
@@ -148,7 +148,7 @@ class Chunks:
         if word in _NOT_YET:
             return
         if word not in _REASONS:
-            raise errors.Refused(f"The model server gave up its answer: {reason[:_REASON_CHARS]!r}.")
+            raise errors.Refused(f"The model server aborted its answer: {reason[:_REASON_CHARS]!r}.")
         self._reason = _REASONS[word]
         self.finished = True
 

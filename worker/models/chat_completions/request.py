@@ -1,4 +1,4 @@
-"""A response's request in the words of Chat Completions."""
+"""Converts the request of a response to a Chat Completions request."""
 
 from typing import Any
 
@@ -10,19 +10,20 @@ from core.wire.tools import CustomTool, FunctionTool, NamedChoice
 from worker.models import tools
 from worker.models.parts import words
 
-# A custom tool's input is free text; Chat Completions servers know functions: one with this one argument.
+# Chat Completions servers support only function tools, so a custom tool, whose input is free text, becomes a function
+# with this single argument.
 CUSTOM_INPUT = "input"
 
 
 def body(
     model: ModelConfig, name: str, request: CreateResponse, context: list[Item], prefix: str = ""
 ) -> dict[str, Any]:
-    """The body that asks for what the response asks for.
+    """Return the body of the request.
 
     Args:
-        name: the model's, as the model server calls it.
-        context: every item the model is shown.
-        prefix: of the answer, which is to be gone on with.
+        name: the name of the model on the model server.
+        context: all items of the model's input.
+        prefix: partial text of the answer, to be continued; empty if there is none.
     """
     sent: dict[str, Any] = {
         "model": name,
@@ -44,10 +45,10 @@ def body(
     }
     if prefix:
         sent["messages"].append({"role": "assistant", "content": prefix})
-        # vLLM's and SGLang's words; llama.cpp goes on with an assistant's message that is the last anyway.
+        # Parameters of vLLM and SGLang. llama.cpp always continues a final assistant message.
         sent |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.wants_logprobs:
-        # For llama.cpp, no alternatives would mean no tokens either: what it sends by itself is cut.
+        # With 0, llama.cpp would send no log probabilities. Its default alternatives are removed from the answer.
         optional |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
     return (
         sent
@@ -57,13 +58,15 @@ def body(
 
 
 def messages(instructions: str | None, context: list[Item], *, thinks: bool = False) -> list[dict[str, Any]]:
-    """The conversation; items of hosted tools have no place in it.
+    """Return the messages of the conversation; items of hosted tools are omitted.
 
     Args:
-        thinks: the model wants back what it thought, as `reasoning_content` of the turn that it thought for.
+        instructions: text of the system message, or None.
+        context: all items of the model's input.
+        thinks: whether to send reasoning back to the model, as `reasoning_content` of the turn that it belongs to.
     """
     found: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []  # of the outputs of tools
+    images: list[dict[str, Any]] = []  # images in tool outputs that have not been added yet
     if instructions is not None:
         found.append({"role": "system", "content": instructions})
     thought = ""
@@ -94,7 +97,7 @@ def _text(parts: list[dict[str, Any]]) -> str:
 
 
 def _content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """One text, which every server takes, unless there are images among the parts."""
+    """Return the content as a string, which every server accepts, or as a list of parts if it contains images."""
     if all(part["type"] != "input_image" for part in parts):
         return _text(parts)
     return [_image(part) if part["type"] == "input_image" else _text_part(words(part)) for part in parts]
@@ -105,13 +108,13 @@ def _text_part(text: str) -> dict[str, Any]:
 
 
 def _image(part: dict[str, Any]) -> dict[str, Any]:
-    # `original` is a word of the Responses API only.
+    # Only the Responses API has the value `original`.
     detail = "high" if part["detail"] == "original" else part["detail"]
     return {"type": "image_url", "image_url": {"url": part["image_url"], "detail": detail}}
 
 
 def _add_output(found: list[dict[str, Any]], item: Item) -> list[dict[str, Any]]:
-    """Add what a tool said; what it showed, which a tool's message cannot hold."""
+    """Add a tool message with the text of an output; return its images, which a tool message cannot contain."""
     output = item["output"]
     parts = [{"type": "input_text", "text": output}] if isinstance(output, str) else output
     images = [_image(part) for part in parts if part["type"] == "input_image"]
@@ -121,15 +124,15 @@ def _add_output(found: list[dict[str, Any]], item: Item) -> list[dict[str, Any]]
 
 
 def _add_images(found: list[dict[str, Any]], images: list[dict[str, Any]]) -> None:
-    """Add what tools showed as the user's: behind all outputs of a turn, which servers want in one row."""
+    """Add the images of tool outputs as a user message, after all outputs of a turn, which must be consecutive."""
     if images:
         found.append({"role": "user", "content": list(images)})
         images.clear()
 
 
 def _add_message(found: list[dict[str, Any]], item: Item) -> None:
-    """Add a message; what the assistant said after it called tools belongs to the turn that called them."""
-    # `developer` is OpenAI's newer word for `system`; most servers' templates know only the older.
+    """Add a message; assistant text that follows tool calls becomes part of the turn with these calls."""
+    # `developer` is OpenAI's newer name of the `system` role; most servers' chat templates support only `system`.
     role = "system" if item["role"] == "developer" else item["role"]
     if role == "assistant" and found and "tool_calls" in found[-1]:
         found[-1]["content"] = (found[-1]["content"] or "") + _text(item["content"])
@@ -138,7 +141,7 @@ def _add_message(found: list[dict[str, Any]], item: Item) -> None:
 
 
 def _add_call(found: list[dict[str, Any]], item: Item) -> None:
-    """Add a tool call to the assistant's turn it belongs to."""
+    """Add a tool call to the assistant turn that it belongs to."""
     arguments = item.get("arguments")
     if arguments is None:
         arguments = jsonio.dumps({CUSTOM_INPUT: item["input"]})
@@ -177,7 +180,7 @@ def _tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
         }
     else:
         function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
-        # The default is strict, which servers that know it refuse with any other schema.
+        # `strict` is true by default in the Responses API, but servers that support it reject it for other schemas.
         if tool.strict and function["parameters"].get("additionalProperties") is False:
             function["strict"] = True
     return {"type": "function", "function": function}

@@ -1,4 +1,4 @@
-"""Model servers that speak Chat Completions: vLLM, SGLang, llama.cpp, Ollama, hosted ones."""
+"""The client of model servers that speak Chat Completions: vLLM, SGLang, llama.cpp, Ollama, and hosted servers."""
 
 from collections.abc import AsyncGenerator
 
@@ -13,13 +13,13 @@ from worker.models.protocol import Output
 
 
 class ChatCompletions:
-    """Streams `POST {base_url}/chat/completions`."""
+    """Streams the answers of `POST {base_url}/chat/completions`."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
     def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
-        """The answer to a request, as it comes. See `ModelServer.stream`."""
+        """Send a request and yield the outputs of the answer. See `ModelServer.stream`."""
         name = model.upstream_model or attempt.model
         body = request.body(model, name, attempt.request, attempt.context, attempt.prefix)
         return http.ask(

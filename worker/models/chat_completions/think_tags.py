@@ -1,4 +1,4 @@
-"""Tells what a model thinks from what it says, where both come as one text with tags in it."""
+"""Separates reasoning from output text when a model server sends both as one text with `<think>` tags."""
 
 from enum import Enum, auto
 
@@ -9,29 +9,29 @@ _CLOSE = "</think>"
 
 
 class _State(Enum):
-    BEFORE = auto()  # nothing but space, and perhaps the beginning of a tag
+    BEFORE = auto()  # only white space so far, and possibly the beginning of a tag
     THINKING = auto()
-    BETWEEN = auto()  # the thought is over, only space has followed
+    BETWEEN = auto()  # the reasoning has ended, and only white space has followed
     SAYING = auto()
 
 
 class ThinkTags:
-    """Cuts a text that comes in pieces at `<think>` and `</think>`, wherever the pieces end.
+    """Splits a text that arrives in pieces at `<think>` and `</think>`; a tag may span several pieces.
 
-    Only what stands at the text's beginning is thought: later a tag is something the model says.
+    Only a tag at the beginning of the text starts reasoning; later tags are part of the output text.
 
     Args:
-        open: the text begins in a thought, as its tag is the prompt's last word.
+        open: whether the text starts with reasoning, without an opening tag, because the tag is the end of the prompt.
     """
 
     def __init__(self, *, open: bool) -> None:
         self._open = open
         self._state = _State.BEFORE
-        self._pending = ""  # what may be the beginning of a tag, or space around one
+        self._pending = ""  # the possible beginning of a tag, or white space around a tag
         self._thought = False
 
     def feed(self, text: str) -> list[TextDelta | ReasoningDelta]:
-        """What a piece adds to the thought and to the answer."""
+        """Return the reasoning and the output text that a piece of the text completes."""
         if self._state is _State.SAYING:
             return [TextDelta(text)]
         text, self._pending = self._pending + text, ""
@@ -48,7 +48,7 @@ class ThinkTags:
         return outputs
 
     def end(self) -> list[TextDelta | ReasoningDelta]:
-        """What is left at the end; a thought that is never closed stays a thought."""
+        """Return the rest at the end of the text; reasoning that was never closed remains reasoning."""
         text, self._pending = self._pending, ""
         if self._state is _State.THINKING or self._open:
             return [] if not text or text.isspace() else [ReasoningDelta(text)]
@@ -66,7 +66,7 @@ class ThinkTags:
         return text
 
     def _think(self, text: str, outputs: list[TextDelta | ReasoningDelta]) -> str:
-        """Take the thought from the text's beginning; what follows it is left."""
+        """Output the reasoning at the beginning of the text; return the text after the closing tag."""
         thought, closed, rest = text.partition(_CLOSE)
         if closed:
             self._state = _State.BETWEEN
@@ -83,6 +83,6 @@ class ThinkTags:
 
 
 def _safe(thought: str) -> int:
-    """How much of a thought is certainly not the closing tag's beginning, nor the space before it."""
+    """Return the length of the text before a possible beginning of the closing tag and the white space before it."""
     begun = next((n for n in range(len(_CLOSE) - 1, 0, -1) if thought.endswith(_CLOSE[:n])), 0)
     return len(thought[: len(thought) - begun].rstrip())

@@ -1,1 +1,1 @@
-"""Model servers that speak the Responses API."""
+"""The client of model servers that speak the Responses API."""

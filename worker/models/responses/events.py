@@ -1,4 +1,4 @@
-"""The events of a Responses API stream, read as what a response of ours needs of them."""
+"""Converts the events of a Responses API stream into outputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,16 +33,16 @@ _CUT = {"max_output_tokens": "length", "max_tokens": "length", "content_filter":
 
 
 class Events:
-    """The events of one answer."""
+    """Reads the events of one answer; tool calls are returned at the end, when all of them are complete."""
 
     def __init__(self, request: CreateResponse) -> None:
         self.finished = False
         self.done = False
         self._wants_logprobs = request.wants_logprobs
         self._top = request.top_logprobs
-        self._at: tuple[Any, ...] | None = None  # the part that grows, as the server numbers it
-        self._items = 0  # read so far, whole or in part
-        self._calls: dict[str, ToolCall] = {}  # given at the end
+        self._at: tuple[Any, ...] | None = None  # the server's indexes of the current part
+        self._items = 0  # number of items read so far, complete or partial
+        self._calls: dict[str, ToolCall] = {}  # returned at the end
         self._reason: str | None = None
         self._reads: dict[Any, Callable[[dict[str, Any]], list[Output]]] = {
             "response.output_text.delta": self._text,
@@ -62,14 +62,14 @@ class Events:
         }
 
     def read(self, event: Any) -> list[Output]:
-        """The outputs that one event completes. See `http.Reader`."""
+        """Return the outputs that one event completes. See `http.Reader`."""
         try:
             return self._read(event)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise errors.Refused("The model server sent something that is no event of a response.") from error
+            raise errors.Refused("The model server sent something that is not a Responses API event.") from error
 
     def complete_outputs(self, answer: Any) -> list[Output]:
-        """The outputs of a response in one piece. See `http.Reader`."""
+        """Return the outputs of a response that is a single JSON document. See `http.Reader`."""
         if isinstance(answer, dict) and isinstance(answer.get("output"), list):
             return self.read({"type": f"response.{answer.get('status') or 'completed'}", "response": answer})
         if isinstance(answer, dict) and (answer.get("error") or answer.get("detail") or answer.get("message")):
@@ -77,7 +77,7 @@ class Events:
         raise errors.Refused("The model server sent something that is not a response.")
 
     def end(self, *, marked: bool) -> list[Output]:
-        """The outputs that the end completes. See `http.Reader`."""
+        """Return the outputs that the end of the answer completes. See `http.Reader`."""
         if not self.finished and not (marked and self._items):
             raise errors.Erred("The model server closed the connection before the end of its answer.")
         called = [] if self.finished else self._called()
@@ -90,7 +90,7 @@ class Events:
             return reads(event)
         if kind is None and event.get("error"):
             raise failures.of_event(event)
-        return []  # of what is announced, done or kept alive nothing is needed
+        return []  # other events, such as `added`, `done` and keep-alives, are not needed
 
     def _text(self, event: dict[str, Any]) -> list[Output]:
         logprobs = text_details.logprobs(event.get("logprobs"), self._top) if self._wants_logprobs else ()
@@ -113,7 +113,7 @@ class Events:
         raise failures.of_event(event)
 
     def _grow(self, event: dict[str, Any], output: Output) -> list[Output]:
-        """Add to a part; where its server did not say that another is whole, the place tells."""
+        """Add to a part; a change of the indexes closes the previous part or item if the server has not done so."""
         place = (event.get("output_index"), event.get("content_index"), event.get("summary_index"))
         before, self._at = self._at, place
         if before == place or before is None:
@@ -132,16 +132,16 @@ class Events:
         return self._item(item, grown=grown)
 
     def _item(self, item: dict[str, Any], *, grown: bool) -> list[Output]:
-        """The outputs of an item that is whole.
+        """Return the outputs of a complete item.
 
         Args:
-            grown: its text was read in deltas.
+            grown: whether its text has already been read in deltas.
         """
         match item.get("type"):
             case "function_call":
                 return self._call(item, _string(item.get("arguments") or ""))
             case "custom_tool_call":
-                # As a Chat Completions server would send it, so that the answer needs to know one form.
+                # Use the form of a Chat Completions server, so that `OutputWriter` has to support only one form.
                 return self._call(item, jsonio.dumps({CUSTOM_INPUT: _string(item.get("input") or "")}))
             case "message":
                 return [*(() if grown else self._parts(item.get("content"))), ItemDone()]
@@ -153,17 +153,17 @@ class Events:
     def _call(self, item: dict[str, Any], arguments: str) -> list[Output]:
         name = _string(item["name"])
         if not name:
-            raise errors.Refused("The model server calls a tool without saying which.")
+            raise errors.Refused("The model server called a tool without naming it.")
         call_id = str(item.get("call_id") or item.get("id") or "")
         if call_id in self._calls:
             return []
         self._calls[call_id or f"the {len(self._calls)}th"] = ToolCall(call_id, name, arguments)
         if len(self._calls) > CALLS_LIMIT:
-            raise errors.Refused("The model server calls more tools than can be answered.")
+            raise errors.Refused("The model server made more tool calls than are supported.")
         return [Thinking()]
 
     def _called(self) -> list[Output]:
-        """The calls, now that the turn they end is whole: one that is cut off could have had more of them."""
+        """Return the calls at the end of a turn; empty if the turn was truncated, because calls may be missing."""
         return [] if self._reason in _CUT.values() else list(self._calls.values())
 
     def _parts(self, parts: Any) -> list[Output]:
@@ -189,7 +189,7 @@ class Events:
     def _end(self, event: dict[str, Any]) -> list[Output]:
         response = event["response"]
         self._reason = self._why(event["type"], response)
-        # Some servers send no events but this one, or none of their calls.
+        # Some servers send only this event, or send no events for tool calls.
         missed = [item for item in response.get("output") or () if not self._items or item.get("call_id")]
         outputs = [output for item in missed for output in self._item(item, grown=False)] + self._called()
         self.finished = self.done = True
@@ -197,17 +197,17 @@ class Events:
         return outputs if used is None else [*outputs, used]
 
     def _why(self, kind: str, response: dict[str, Any]) -> str:
-        """Why a response ended, in the word that `Finished` has for it."""
+        """Return the reason of `Finished` for the end of a response; raise an error if the response failed."""
         if kind == "response.completed":
             return "stop"
         if kind == "response.incomplete":
             why = (response.get("incomplete_details") or {}).get("reason")
             if why in _CUT:
                 return _CUT[why]
-            raise errors.Refused(f"The model server gave up its answer: {str(why)[:100]!r}.")
+            raise errors.Refused(f"The model server aborted its answer: {str(why)[:100]!r}.")
         if kind == "response.cancelled":
             raise errors.Refused("The model server cancelled its answer.")
-        raise failures.of_event(response.get("error") or "without a word")
+        raise failures.of_event(response.get("error") or "no reason given")
 
 
 def _string(found: Any) -> str:

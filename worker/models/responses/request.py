@@ -1,4 +1,4 @@
-"""A response's request in the words of a model server that speaks the Responses API itself."""
+"""Converts the request of a response to a request to a model server that speaks the Responses API itself."""
 
 from typing import Any
 
@@ -14,11 +14,13 @@ _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
 def body(model: ModelConfig, name: str, request: CreateResponse, context: list[Item]) -> dict[str, Any]:
-    """The body that asks for what the response asks for; what is the API's default is not said.
+    """Return the body of the request; most fields that have the API's default value are omitted.
 
     Args:
-        name: the model's, as the model server calls it.
-        context: every item the model is shown.
+        model: configuration of the model.
+        name: the name of the model on the model server.
+        request: the request of the response.
+        context: all items of the model's input.
     """
     thinks = "reasoning" in model.supports
     sent: dict[str, Any] = {
@@ -40,7 +42,7 @@ def body(model: ModelConfig, name: str, request: CreateResponse, context: list[I
         "safety_identifier": request.safety_identifier,
         "prompt_cache_key": request.prompt_cache_key,
     }
-    # Reasoning models of hosted APIs refuse to be told even what they do anyway.
+    # Reasoning models of hosted APIs reject these parameters even with their default value.
     for sampling in ("temperature", "top_p"):
         value = getattr(request, sampling)
         optional[sampling] = None if thinks and value == 1 else value
@@ -52,14 +54,14 @@ def body(model: ModelConfig, name: str, request: CreateResponse, context: list[I
 
 
 def _shown(item: Item, *, thinks: bool) -> bool:
-    """Whether the model is shown an item: those of hosted tools are not, reasoning only where it is wanted back."""
+    """Return whether to send an item: no items of hosted tools, and reasoning only if the model takes it back."""
     if item["type"] == "reasoning":
         return thinks and bool(item.get("encrypted_content") or item.get("content"))
     return item["type"] == "message" or item["type"] in _CALLS | _OUTPUTS
 
 
 def _item(item: Item) -> Item:
-    """An item without its ID and status: it is ours, and the model server would look for its own."""
+    """Return an item without its ID and status: the model server would look up our ID among its own items."""
     fields = {name: value for name, value in item.items() if name not in {"id", "status"} and value is not None}
     for parts in ("content", "output"):
         if isinstance(fields.get(parts), list) and item["type"] != "reasoning":
@@ -68,7 +70,7 @@ def _item(item: Item) -> Item:
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
-    """A part as a request may have it; a file that was read here is the text that was in it."""
+    """Return a part in the format of requests; a file whose text was extracted here becomes a text part."""
     if part["type"] == "input_file" and "text" in part:
         return {"type": "input_text", "text": words(part)}
     return {name: value for name, value in part.items() if name != "logprobs"}
@@ -84,7 +86,10 @@ def _text(request: CreateResponse) -> dict[str, Any]:
 
 
 def _include(request: CreateResponse, *, thinks: bool) -> list[str]:
-    """What of an answer is to be sent that is not by itself; as nothing is stored there, what it needs back."""
+    """Return the optional data to include in the answer.
+
+    This includes encrypted reasoning, which must be sent back in later turns because the model server stores nothing.
+    """
     found = []
     if thinks or "reasoning.encrypted_content" in request.include:
         found.append("reasoning.encrypted_content")

@@ -1,4 +1,4 @@
-"""Model servers that speak the Responses API themselves."""
+"""The client of model servers that speak the Responses API themselves."""
 
 from collections.abc import AsyncGenerator
 
@@ -13,13 +13,13 @@ from worker.models.responses.events import Events
 
 
 class Responses:
-    """Streams `POST {base_url}/responses`; nothing is stored there."""
+    """Streams the answers of `POST {base_url}/responses`; the model server stores nothing."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
     def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
-        """The answer to a request, as it comes. See `ModelServer.stream`."""
+        """Send a request and yield the outputs of the answer. See `ModelServer.stream`."""
         name = model.upstream_model or attempt.model
         body = request.body(model, name, attempt.request, attempt.context)
         return http.ask(self._session, f"{base_url}/responses", model, body, Events(attempt.request))
