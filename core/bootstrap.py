@@ -26,7 +26,7 @@ from core.runs.ends import Endings
 from core.settings import Settings
 from core.streams.broadcaster import Broadcaster
 from core.streams.streams import Streams
-from core.streams.wait_slots import Waiting
+from core.streams.wait_slots import WaitSlots
 from core.tenants.audit import Audit
 from core.tenants.keys import Keys
 from core.tenants.projects import Projects
@@ -67,7 +67,7 @@ class Core:
     responses: Responses
     operations: Operations
     broadcaster: Broadcaster
-    waiting: Waiting
+    waiting: WaitSlots
     streams: Streams
     attempts: Attempts
     circuits: Circuits
@@ -146,7 +146,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
             broadcaster=broadcaster,
-            waiting=Waiting(database, endings, broadcaster, places=places, uploads=uploads),
+            waiting=WaitSlots(database, endings, broadcaster, places=places, uploads=uploads),
             streams=Streams(database, broadcaster),
             attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
             circuits=circuits,

@@ -44,7 +44,7 @@ ANSWER_S = 6.5
 _GONE = frozenset({None, "57P01", "57P02", "57P03"})
 
 
-class Impatient(Connection):
+class BoundedConnection(Connection):
     """Connection with a client-side timeout of `ANSWER_S` on every wait for the server.
 
     A frozen server, or a network that drops packets, does not enforce server-side timeouts, and TCP keepalives do not
@@ -80,7 +80,7 @@ class Database:
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
-            connection_class=Impatient,
+            connection_class=BoundedConnection,
             kwargs=_CONNECT | (_POOLED if pooled else {}),
             min_size=min(2, connections),
             max_size=connections,
@@ -153,7 +153,7 @@ def connect(url: str, *, pooled: bool = False) -> Connection:
     Raises:
         psycopg.OperationalError: Postgres is unavailable.
     """
-    return Impatient.connect(url, **_CONNECT | (_POOLED if pooled else {}))
+    return BoundedConnection.connect(url, **_CONNECT | (_POOLED if pooled else {}))
 
 
 def first_line(error: BaseException) -> str:

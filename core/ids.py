@@ -22,10 +22,10 @@ def new(prefix: str) -> str:
 
     The leading timestamp gives new rows adjacent index entries; nothing relies on it for ordering.
     """
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_chance().hex()}"
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_random().hex()}"
 
 
-def _chance() -> bytes:
+def _random() -> bytes:
     """Return random bytes that have not been used before."""
     try:
         return _ready.pop()

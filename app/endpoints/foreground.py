@@ -9,7 +9,7 @@ from flask import Response
 from app.errors import envelope
 from core import errors, jsonio
 from core.responses.create import Created
-from core.streams.wait_slots import Waiting, WaitSlot
+from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.status import Status
 
 # Until then the answer has not begun, and a failure can still be an HTTP error.
@@ -26,7 +26,7 @@ _STATUS = {
 }
 
 
-def answer(waiting: Waiting, place: WaitSlot, created: Created, *, stored: bool, repeatable: bool) -> Response:
+def answer(waiting: WaitSlots, place: WaitSlot, created: Created, *, stored: bool, repeatable: bool) -> Response:
     """Wait for a response and answer with it; a client that goes away cancels it.
 
     Args:
@@ -68,7 +68,7 @@ def _finished(text: str) -> Response:
     return failed
 
 
-def _beating(waiting: Waiting, place: WaitSlot, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
+def _beating(waiting: WaitSlots, place: WaitSlot, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
     try:
         yield b" "
         while not place.wait(response_id, BEAT_S, follow=True):

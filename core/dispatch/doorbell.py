@@ -48,19 +48,19 @@ class Doorbell:
             "socket_connect_timeout": _ANSWER_S,
             "max_retries": 0,
         }
-        self._patience = Breaker()
+        self._breaker = Breaker()
 
     @property
     def can_enqueue(self) -> bool:
         """Whether the broker is considered available, or the next probe is due."""
-        return self._patience.rested
+        return self._breaker.rested
 
     def enqueue(self, response_ids: Sequence[str], lane: str) -> list[str]:
         """Enqueue the responses in one round trip; return the IDs of those that could not be enqueued."""
         if not response_ids:
             return []
         try:
-            with self._patience.trying(*_UNAVAILABLE) as may_try:
+            with self._breaker.trying(*_UNAVAILABLE) as may_try:
                 if not may_try:
                     return list(response_ids)
                 with self._redis.pipeline(transaction=False) as pipeline:
@@ -76,7 +76,7 @@ class Doorbell:
     def ping(self, worker_id: str) -> bool:
         """Send a ping task, which the worker consumes if its consumer is alive; return whether it was sent."""
         try:
-            with self._patience.trying(*_UNAVAILABLE) as may_try:
+            with self._breaker.trying(*_UNAVAILABLE) as may_try:
                 if may_try:
                     with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
                         queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names

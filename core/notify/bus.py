@@ -79,7 +79,7 @@ class Bus:
         self._redis = redis.Redis.from_url(
             redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, socket_keepalive=True
         )
-        self._patience = Breaker()
+        self._breaker = Breaker()
 
     def stop(self, worker_id: str, response_id: str) -> None:
         """Tell a worker that another process has ended a response that it runs."""
@@ -103,7 +103,7 @@ class Bus:
         if not messages:
             return
         try:
-            with self._patience.trying(redis.RedisError) as may_try:
+            with self._breaker.trying(redis.RedisError) as may_try:
                 if may_try:
                     with self._redis.pipeline(transaction=False) as pipeline:
                         for channel, message in messages:

@@ -133,7 +133,7 @@ class Credits:
             retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
             decode_responses=True,
         )
-        self._patience = Breaker()
+        self._breaker = Breaker()
         self._take = self._redis.register_script(_TAKE)
         self._add = self._redis.register_script(_ADD)
         self._settle = self._redis.register_script(_SETTLE)
@@ -156,7 +156,7 @@ class Credits:
         key = _bucket(project_id, model)
         failures = self._failures
         uncertain = self._certain.get(key, 0) < failures
-        answer = self._ask_take(key, limits, cost, lately() if uncertain and self._patience.rested else None)
+        answer = self._ask_take(key, limits, cost, lately() if uncertain and self._breaker.rested else None)
         if answer is not None and answer[0] == "unknown":
             answer = self._ask_take(key, limits, cost, lately())
         if answer is None:
@@ -203,7 +203,7 @@ class Credits:
     def _run(self, call: Callable[[], Any]) -> Any:
         """Return the answer of Redis; None if Redis is unavailable."""
         try:
-            with self._patience.trying(redis.RedisError) as may_try:
+            with self._breaker.trying(redis.RedisError) as may_try:
                 return call() if may_try else None
         except redis.RedisError as error:
             with self._lock:

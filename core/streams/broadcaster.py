@@ -166,7 +166,7 @@ class Broadcaster:
             begin, self._started = not self._started, True
         if begin:
             for target in (self._listen, self._check_for_ever):
-                threading.Thread(target=target, name=f"hub-{target.__name__}", daemon=True).start()
+                threading.Thread(target=target, name=f"broadcaster-{target.__name__}", daemon=True).start()
         elif reads:
             self._bus.followed(self._id)
         if self.drains and not keeps:

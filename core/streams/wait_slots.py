@@ -15,7 +15,7 @@ from core.streams.broadcaster import Broadcaster, Subscription
 log = logging.getLogger(__name__)
 
 
-class Waiting:
+class WaitSlots:
     """Wait slots of a process, and cleanup of responses whose clients are done waiting.
 
     Args:
@@ -107,7 +107,7 @@ class Waiting:
 class WaitSlot:
     """The wait slot of one request, for one response."""
 
-    def __init__(self, waiting: Waiting, broadcaster: Broadcaster, release: Callable[[], None]) -> None:
+    def __init__(self, waiting: WaitSlots, broadcaster: Broadcaster, release: Callable[[], None]) -> None:
         self._waiting = waiting
         self._broadcaster = broadcaster
         self._release: Callable[[], None] | None = release

@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_is_named_and_none_is_served_by_default() -> None:
 
 def of(found: Watchdog, **changes: Any) -> Health:
     now = time.monotonic()
-    return found.health(**({"running": 0, "tried_at": now, "heard_at": now, "deaf": False} | changes))
+    return found.health(**({"running": 0, "tried_at": now, "heard_at": now, "stalled": False} | changes))
 
 
 def test_a_worker_says_what_ails_it(settings: Settings) -> None:

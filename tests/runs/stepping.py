@@ -8,13 +8,13 @@ from typing import Any, Self
 import psycopg
 from psycopg.abc import PQGen
 
-from core.database import RV, Database, Impatient
+from core.database import RV, BoundedConnection, Database
 
 _here = threading.local()
 _WITHIN_S = 20
 
 
-class Stepped(Impatient):
+class Stepped(BoundedConnection):
     """A connection whose every exchange with Postgres, `begin` and `commit` too, waits for its session's turn."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:

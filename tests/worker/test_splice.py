@@ -50,7 +50,7 @@ def test_logprobs_of_what_is_left_out_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("whole", ["", " ", "  "])
-def test_white_space_that_is_already_shown_is_not_shown_again(complete_outputs: str) -> None:
-    splice = Splice(f"a{complete_outputs}", grammar=False)
+def test_white_space_that_is_already_shown_is_not_shown_again(whole: str) -> None:
+    splice = Splice(f"a{whole}", grammar=False)
 
-    assert joined(splice, f"{complete_outputs}b", [1]) == "b"
+    assert joined(splice, f"{whole}b", [1]) == "b"

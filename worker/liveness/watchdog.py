@@ -50,7 +50,7 @@ class Watchdog:
 
     async def beat_for_ever(self) -> None:
         """Record a heartbeat every `BEAT_S` seconds until cancelled; a blocked event loop records none."""
-        threading.Thread(target=self._watch, name="vitals", daemon=True).start()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         try:
             while True:
                 self._beat_at = time.monotonic()

@@ -70,16 +70,16 @@ class ModelClient:
         """Run the request of an attempt; return the outcome, or a hand-back if no model server can take it now."""
         endpoints = self._endpoints[attempt.model]
         endpoints.circuit_seen |= attempt.probe
-        patience = _Patience(attempt, self._settings.wait_in_slot_s)
+        budget = _RetryBudget(attempt, self._settings.wait_in_slot_s)
         trimmer = ContextTrimmer(attempt, model, self._tokenizers)
         while True:
-            if not attempt.probe and endpoints.given_up_since(patience.began_at):
-                return self._hand_back(attempt, endpoints, patience)
-            endpoint = endpoints.choose(patience.not_before, all_open=attempt.probe)
+            if not attempt.probe and endpoints.given_up_since(budget.began_at):
+                return self._hand_back(attempt, endpoints, budget)
+            endpoint = endpoints.choose(budget.not_before, all_open=attempt.probe)
             if endpoint is None:
-                opens_at = endpoints.opens_at(patience.not_before, all_open=attempt.probe)
-                if opens_at > patience.ends_at:
-                    return self._hand_back(attempt, endpoints, patience)
+                opens_at = endpoints.opens_at(budget.not_before, all_open=attempt.probe)
+                if opens_at > budget.ends_at:
+                    return self._hand_back(attempt, endpoints, budget)
                 await endpoints.rest(opens_at)
                 continue
             try:
@@ -89,10 +89,10 @@ class ModelClient:
                 if await self._shorten(trimmer, error, endpoint, answer):
                     attempt = trimmer.attempt
                     continue
-                patience.lose(endpoint, error)
+                budget.lose(endpoint, error)
                 if attempt.prefix and not answer.grown and error.code == "invalid_prompt":
                     return not_continued(str(error))
-                if answer.grown or isinstance(error, errors.Refused) or patience.tries >= TRIES:
+                if answer.grown or isinstance(error, errors.Refused) or budget.tries >= TRIES:
                     if attempt.probe and isinstance(error, errors.Erred | errors.Silent):
                         await self._tell(partial(self._probe_failed, attempt, error))
                     return failed(error.code or "server_error", str(error), kind=error.kind)
@@ -158,14 +158,14 @@ class ModelClient:
             return False
         return True
 
-    def _hand_back(self, attempt: Attempt, endpoints: Endpoints, patience: "_Patience") -> HandBack:
-        error = patience.error or endpoints.error
-        given_up = endpoints.given_up_since(patience.began_at)
-        unavailable = attempt.probe or given_up or endpoints.down_since(patience.began_at)
+    def _hand_back(self, attempt: Attempt, endpoints: Endpoints, budget: "_RetryBudget") -> HandBack:
+        error = budget.error or endpoints.error
+        given_up = endpoints.given_up_since(budget.began_at)
+        unavailable = attempt.probe or given_up or endpoints.down_since(budget.began_at)
         if unavailable and not given_up:
             endpoints.give_up()
         backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
-        asked_s = endpoints.asked_s(patience.told_until)
+        asked_s = endpoints.asked_s(budget.told_until)
         return HandBack(
             str(error),
             waited=True,
@@ -176,7 +176,7 @@ class ModelClient:
         )
 
 
-class _Patience:
+class _RetryBudget:
     """The failures of one attempt so far, and how long it may wait in its slot."""
 
     def __init__(self, attempt: Attempt, wait_in_slot_s: float) -> None:

@@ -50,16 +50,16 @@ _SHARED = frozenset(
 
 def of_answer(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
     """Return the exception for an answer with a status other than 200."""
-    tool_parameters = f"The model server answered {status}"
+    prefix = f"The model server answered {status}"
     if 300 <= status < 400:
-        return errors.Refused(f"{tool_parameters}: it redirects, and redirects are not followed.")
+        return errors.Refused(f"{prefix}: it redirects, and redirects are not followed.")
     if status in _OURS:
-        return errors.Refused(f"{tool_parameters}: it {_OURS[status]}.")
+        return errors.Refused(f"{prefix}: it {_OURS[status]}.")
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError:
         found = raw[:_MESSAGE_CHARS].decode(errors="replace")
-    return _error(f"{tool_parameters}: {_words(found)}", status, found, headers)
+    return _error(f"{prefix}: {_words(found)}", status, found, headers)
 
 
 def of_event(found: Any) -> errors.ModelServerFailed:

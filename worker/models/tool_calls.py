@@ -53,7 +53,7 @@ class Calls:
         if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
             raise errors.Refused("The model server made more tool calls than are supported.")
 
-    def complete_outputs(self) -> list[ToolCall]:
+    def complete(self) -> list[ToolCall]:
         """Return all calls in order; each ID occurs once, and repeated IDs are left empty.
 
         Raises:
@@ -92,5 +92,5 @@ class Calls:
         if not call.names:
             raise errors.Refused("The model server called a tool without naming it.")
         joined = "".join(call.names)
-        complete_outputs = next((name for name in (joined, *reversed(call.names)) if name in self._offered), None)
-        return complete_outputs or (joined if len(set(call.names)) > 1 else call.names[0])
+        offered = next((name for name in (joined, *reversed(call.names)) if name in self._offered), None)
+        return offered or (joined if len(set(call.names)) > 1 else call.names[0])

@@ -41,7 +41,7 @@ class EventFlusher:
         self._announcer = Announcer(bus)
         self._settings = settings
         self._keep_s = settings.lease_s * (1 - _MARGIN)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="pulse")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="flusher")
         self._runs: dict[str, Run] = {}
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()

@@ -250,11 +250,11 @@ def test_a_failure_is_told_from_an_answer(event: dict[str, Any], kind: type[Exce
 
 
 def test_a_connection_that_ends_is_no_end_unless_the_server_said_so() -> None:
-    for events, complete_outputs in (([], False), ([choice(content="a")], False), ([choice("stop")], True)):
+    for events, whole in (([], False), ([choice(content="a")], False), ([choice("stop")], True)):
         reader = chunks()
         for event in events:
             reader.read(event)
-        if complete_outputs:
+        if whole:
             assert reader.end(marked=False) == [Finished("stop")]
         else:
             with pytest.raises(errors.Erred):

@@ -92,11 +92,11 @@ def test_a_text_format_is_sent_as_the_response_format() -> None:
 
 
 def test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not() -> None:
-    complete_outputs = {"description": "The weather.", "parameters": {"type": "object", "properties": {"a": {}}}}
-    sent = body(tools=[tools.FUNCTION | complete_outputs, tools.SEARCH, tools.CUSTOM | {"description": "d"}, tools.MCP])
+    whole = {"description": "The weather.", "parameters": {"type": "object", "properties": {"a": {}}}}
+    sent = body(tools=[tools.FUNCTION | whole, tools.SEARCH, tools.CUSTOM | {"description": "d"}, tools.MCP])
 
     assert sent["tools"] == [
-        {"type": "function", "function": {"name": "f", **complete_outputs}},
+        {"type": "function", "function": {"name": "f", **whole}},
         {"type": "function", "function": {"name": "c", "description": "d", "parameters": INPUT}},
     ]
     assert (sent["tool_choice"], sent["parallel_tool_calls"]) == ("auto", True)

@@ -132,7 +132,7 @@ def test_deltas_are_read_by_their_kind_and_parts_by_their_place() -> None:
 
 
 def test_an_item_that_did_not_grow_is_read_whole() -> None:
-    complete_outputs = [
+    whole = [
         SummaryDelta("So."),
         PartDone(),
         ItemDone("x"),
@@ -142,9 +142,9 @@ def test_an_item_that_did_not_grow_is_read_whole() -> None:
         ItemDone(),
     ]
 
-    assert read(done(THOUGHT), done(MESSAGE, 1), end())[:-1] == complete_outputs
-    assert read(end(output=[THOUGHT, MESSAGE]))[:-1] == complete_outputs
-    assert read(done(THOUGHT), done(MESSAGE, 1), end(output=[THOUGHT, MESSAGE]))[:-1] == complete_outputs
+    assert read(done(THOUGHT), done(MESSAGE, 1), end())[:-1] == whole
+    assert read(end(output=[THOUGHT, MESSAGE]))[:-1] == whole
+    assert read(done(THOUGHT), done(MESSAGE, 1), end(output=[THOUGHT, MESSAGE]))[:-1] == whole
 
 
 def test_an_item_whose_end_was_not_said_ends_where_the_next_begins() -> None:

@@ -53,8 +53,8 @@ def calls(outputs: list[Output]) -> list[ToolCall]:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, complete_outputs: bool) -> None:
-    outputs = answer(models, models.script(tool_calls=[ONE, TWO], complete_outputs=complete_outputs))
+def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, whole: bool) -> None:
+    outputs = answer(models, models.script(tool_calls=[ONE, TWO], whole=whole))
 
     assert calls(outputs) == [ToolCall("call_1", "f", ONE["arguments"]), ToolCall("call_2", "c", TWO["arguments"])]
     assert not [output for output in outputs if isinstance(output, TextDelta)]

@@ -63,7 +63,7 @@ class Chunks:
             outputs.append(TextDelta("", self._logprobs))
         # If the answer was truncated, the arguments of its last call are incomplete, so the calls are dropped.
         if self._reason in {None, "stop", "tool_calls"}:
-            outputs += self._calls.complete_outputs()
+            outputs += self._calls.complete()
         return [*outputs, Finished(self._reason)]
 
     def _read(self, event: Any, key: str) -> list[Output]:
