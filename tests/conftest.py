@@ -26,14 +26,14 @@ _numbers = itertools.count()
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Write progress from time to time where the tests are run by several workers."""
+    """Report progress at intervals in parallel runs."""
     if config.getoption("numprocesses", None):
         config.pluginmanager.register(Progress(config.pluginmanager.getplugin("terminalreporter")))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking at modules and tests, which live until the end, again and again."""
+    """Exempt modules and collected tests, which live until the end, from further garbage collections."""
     gc.disable()
     try:
         return (yield)
@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest tests first where they are run by several workers."""
+    """Run the longest tests first in parallel runs."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: scheduling.rank(item.nodeid))
 
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running Postgres. Its `fsync` is off, because no test crashes the machine.
 
-    Autovacuum is off as well: it would visit hundreds of databases that are no longer used, ten of them a second.
+    Autovacuum is off as well: it would visit hundreds of databases that are no longer used, ten of them per second.
     """
     with postgres.running(tmp_path_factory.mktemp("postgres")) as url:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -69,10 +69,10 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def new_database(postgres_url: str, template: str = "template0") -> str:
-    """The URL of a new database, a copy of `template`."""
+    """Create a database as a copy of `template`; return its URL."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        # Without fsync a copy of the files takes less time than a copy through the log.
+        # Without fsync, copying the files takes less time than copying through the WAL.
         connection.execute(f"create database {name} template {template} strategy file_copy")  # type: ignore[arg-type]
     return postgres_url.replace("/backburner?", f"/{name}?")
 
@@ -87,7 +87,7 @@ def template(postgres_url: str) -> str:
 
 @pytest.fixture
 def database_url(postgres_url: str, template: str) -> str:
-    """A migrated database of the test's own."""
+    """A migrated database for one test."""
     return new_database(postgres_url, template)
 
 
@@ -113,13 +113,16 @@ def _model_server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def models(_model_server: ModelServer) -> ModelServer:
-    """The scripted model server, with nothing seen yet."""
+    """The scripted model server, with its records cleared."""
     _model_server.reset()
     return _model_server
 
 
 def scripted(models: ModelServer) -> str:
-    """A configuration with the scripted model: unlimited, narrow (2 at once), and one that nobody serves."""
+    """A configuration with three models.
+
+    `scripted` has no concurrency limit, `narrow` has a limit of 2, and the server of `absent` is unreachable.
+    """
     return f"""
 [models.scripted]
 base_url = "{models.base_url}"
@@ -134,7 +137,7 @@ base_url = "http://127.0.0.1:9/v1"
 
 @pytest.fixture
 def config(tmp_path: Path, models: ModelServer) -> Path:
-    """The file of `scripted`."""
+    """A configuration file with the content of `scripted`."""
     path = tmp_path / "backburner.toml"
     path.write_text(scripted(models))
     return path
@@ -142,7 +145,7 @@ def config(tmp_path: Path, models: ModelServer) -> Path:
 
 @pytest.fixture
 def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -> Settings:
-    """Settings of a core in this process, with clocks short enough to test."""
+    """Settings for a core in this process, with timeouts short enough to test."""
     return Settings(
         home=tmp_path,
         database_url=database_url,
@@ -151,19 +154,19 @@ def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -
         key_cache_s=0,
         lease_s=2,
         renew_every_s=0.5,
-        worker_seen_s=60,  # a worker that a test stamps once is there for as long as the test takes
+        worker_seen_s=60,  # a worker registered once counts as live for the whole test
     )
 
 
 @pytest.fixture
 def core(settings: Settings) -> Iterator[Core]:
-    """Everything but the processes."""
+    """The core on the test's database, without any processes."""
     with open_core(settings, connections=8) as core:
         yield core
 
 
 @pytest.fixture
 def stack(database_url: str, config: Path, models: ModelServer, tmp_path: Path) -> Iterator[Stack]:
-    """API, worker and sweeper as processes, with a Valkey of their own; started by the test."""
+    """API, worker and sweeper as processes with their own Valkey; the test starts them."""
     with Stack(tmp_path / "home", database_url, config, models) as stack:
         yield stack

@@ -1,4 +1,4 @@
-"""Images and documents for tests, good and hostile, made here and nowhere downloaded."""
+"""Images and documents for tests, valid and hostile; all are generated here, none is downloaded."""
 
 import base64
 import io
@@ -23,21 +23,21 @@ def data_url(media_type: str, content: bytes) -> str:
 
 
 def image(kind: str = "PNG", size: tuple[int, int] = (8, 8), color: str = "red") -> bytes:
-    """An image of one colour."""
+    """An image of one color."""
     out = io.BytesIO()
     Image.new("RGB", size, color).save(out, kind)
     return out.getvalue()
 
 
 def noise(size: int) -> bytes:
-    """A PNG that does not get smaller by compression, of about three times size squared bytes."""
+    """An incompressible PNG of about three times `size` squared bytes."""
     out = io.BytesIO()
     Image.effect_noise((size, size), 100).convert("RGB").save(out, "PNG", compress_level=0)
     return out.getvalue()
 
 
 def png_that_says(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is of this size."""
+    """A PNG of a few bytes whose header claims this size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -47,19 +47,19 @@ def png_that_says(width: int, height: int) -> bytes:
 
 
 def webp_that_says(width: int, height: int) -> bytes:
-    """A WebP that says it is of this size."""
+    """A WebP whose header claims this size."""
     sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + sizes
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def pdf(*texts: str, content: bytes | None = None, filters: str = "", trailer: str = "") -> bytes:
-    """A PDF with a page for each text.
+    """A PDF with one page per text.
 
     Args:
-        content: what all its pages draw in place of the texts.
-        filters: how that is packed, as its stream's dictionary says it.
-        trailer: what else the trailer says.
+        content: content stream of every page, in place of the texts.
+        filters: filters of that stream, as written in its dictionary.
+        trailer: additional entries of the trailer.
     """
     pages = range(len(texts))
     kids = " ".join(f"{4 + 2 * page} 0 R" for page in pages)
@@ -87,21 +87,21 @@ def pdf(*texts: str, content: bytes | None = None, filters: str = "", trailer: s
 
 
 def encrypted_pdf() -> bytes:
-    """A PDF that opens with a password that nobody has."""
+    """A PDF encrypted with an unknown password."""
     owner, user = "01" * 32, "02" * 32
     encryption = f"/Encrypt<</Filter/Standard/V 1/R 2/O<{owner}>/U<{user}>/P -4>>/ID[<00><00>]"
     return pdf("Secret", trailer=encryption)
 
 
 def pdf_bomb(megabytes: int) -> bytes:
-    """A PDF whose one page unpacks to so much, packed twice."""
+    """A one-page PDF whose content, compressed twice, expands to `megabytes`."""
     packer = zlib.compressobj()
     once = b"".join(packer.compress(b" " * 1024 * 1024) for _ in range(megabytes)) + packer.flush()
     return pdf("x", content=zlib.compress(once, 9), filters="/Filter[/FlateDecode/FlateDecode]")
 
 
 def packed(parts: dict[str, str | bytes]) -> bytes:
-    """A ZIP of these files."""
+    """A ZIP archive of these files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
@@ -115,7 +115,7 @@ def _office(part: str, kind: str, parts: dict[str, str | bytes]) -> bytes:
 
 
 def docx(text: str, **more: bytes) -> bytes:
-    """A Word document of one paragraph, and perhaps more parts under `word/`."""
+    """A Word document with one paragraph, and optional further parts under `word/`."""
     space = f'xmlns:w="{_OFFICE}/wordprocessingml/2006/main"'
     body = f'<?xml version="1.0"?><w:document {space}><w:body><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body></w:document>'
     others = {f"word/{name}": content for name, content in more.items()}
@@ -123,12 +123,12 @@ def docx(text: str, **more: bytes) -> bytes:
 
 
 def docx_of(document: str | bytes) -> bytes:
-    """A Word document with this for its main part."""
+    """A Word document with this main part."""
     return _office("word/document.xml", "wordprocessingml.document", {"word/document.xml": document})
 
 
 def xlsx(*cells: str) -> bytes:
-    """A sheet of one row."""
+    """A spreadsheet with one row."""
     space = f'xmlns="{_OFFICE}/spreadsheetml/2006/main"'
     row = "".join(f'<c r="{chr(65 + n)}1" t="inlineStr"><is><t>{cell}</t></is></c>' for n, cell in enumerate(cells))
     sheet = f'<?xml version="1.0"?><worksheet {space}><sheetData><row r="1">{row}</row></sheetData></worksheet>'
@@ -144,7 +144,7 @@ def xlsx(*cells: str) -> bytes:
 
 
 def pptx(text: str) -> bytes:
-    """A presentation of one slide."""
+    """A presentation with one slide."""
     a, p = f'xmlns:a="{_OFFICE}/drawingml/2006/main"', f'xmlns:p="{_OFFICE}/presentationml/2006/main"'
     relation = f'xmlns:r="{_OFFICE}/officeDocument/2006/relationships"'
     shape = f"<p:sp><p:nvSpPr><p:cNvPr id='2' name='t'/><p:cNvSpPr/><p:nvPr/></p:nvSpPr><p:spPr/><p:txBody><a:bodyPr/><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>"
@@ -162,13 +162,13 @@ def pptx(text: str) -> bytes:
     return _office("ppt/presentation.xml", "presentationml.presentation", parts)
 
 
-# A document type that doubles a word thirty times over.
+# A document type declaration whose entities double a word thirty times.
 ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 31))
 ENTITY_BOMB = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY e0 "lol">{ENTITIES}]>'
 
 
 def pdf_of_forms(depth: int) -> bytes:
-    """A PDF of one page, which draws a form twice, which draws a form twice, and so on: 2^depth texts."""
+    """A one-page PDF whose forms each draw the next form twice: 2^depth texts."""
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
         "<</Type/Pages/Kids[3 0 R]/Count 1>>",

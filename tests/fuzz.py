@@ -1,4 +1,4 @@
-"""Schemathesis over the OpenAPI document: what it sends here, and what must hold of every answer."""
+"""Schemathesis over the OpenAPI document: the requests to send, and what must hold for every reply."""
 
 import json
 import zlib
@@ -14,7 +14,7 @@ from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, S
 from core.wire.status import Status, is_terminal
 
 MODEL = "scripted"
-# What the document refuses is refused; whatever is answered, the document has it; nothing is answered with 5xx.
+# Requests that the document rejects are rejected; each reply is documented; no reply is a 5xx.
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -39,7 +39,7 @@ LIST_KEYS = "GET /v1/projects/{project_id}/api_keys"
 
 @schemathesis.check
 def the_envelope(_context: Any, response: Any, _case: Any) -> None:
-    """Every answer has an ID, and every error is the envelope with its four keys."""
+    """Every reply has a request ID, and every error is the envelope with its four keys."""
     assert response.headers["x-request-id"][0].startswith("req_")
     if response.status_code >= 400:
         body = json.loads(response.content)
@@ -50,7 +50,7 @@ def the_envelope(_context: Any, response: Any, _case: Any) -> None:
 
 @dataclass
 class Report:
-    """What was sent and what came of it."""
+    """The number of requests by operation and status, and the failed checks."""
 
     cases: dict[str, Counter[int]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Report:
         return "\n".join([f"{self.total} cases", *each])
 
     def add(self, event: EngineEvent) -> None:
-        """Count what an event tells of."""
+        """Count what an engine event reports."""
         if isinstance(event, NonFatalError):
             self.failures[str(event.label)] = repr(event.value)
         if isinstance(event, FatalError):
@@ -84,13 +84,13 @@ class Report:
 
 
 class Targets:
-    """Gives arbitrary requests a meaning: a model that exists, and responses that do, two of every status.
+    """Makes arbitrary requests meaningful: they name an existing model, and existing responses, two of every status.
 
     Args:
-        make: makes a response with a status; its ID.
-        make_prompt: makes a prompt that needs no variables and names no model; its ID.
-        make_key: makes a key of one project; the project's ID and the key's.
-        foreground: whether a create may wait for its answer.
+        make: creates a response with the given status; returns its ID.
+        make_prompt: creates a prompt that needs no variables and names no model; returns its ID.
+        make_key: creates a key of one project; returns the project's ID and the key's.
+        foreground: whether a create may wait for its reply.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Targets:
         self._responses = [(status, make(status)) for status in [*Status, *Status]]
 
     def aim(self, case: Any) -> None:
-        """Point a case at what exists; one case always at the same place."""
+        """Point a case at existing objects; the same case always gets the same ones."""
         parameters = case.path_parameters
         if isinstance(parameters, dict) and "response_id" in parameters:
             parameters["response_id"] = self._one_of(parameters["response_id"])
@@ -129,10 +129,10 @@ class Targets:
             there = {LIST_PROMPTS: self._prompt, LIST_PROJECTS: self._project, LIST_KEYS: self._key}
             case.query["after"] = there.get(case.operation.label) or self._one_of(case.query["after"])
         if case.operation.label == GET and isinstance(case.query, dict) and _true(case.query.get("stream")):
-            # A stream of a response that nobody runs would not end.
+            # The stream of a response that no worker runs would not end.
             parameters["response_id"] = next(one for status, one in self._responses if is_terminal(status))
         if "Prefer" in case.headers:
-            case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")  # the document's example
+            case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")  # the example in the document
         if case.operation.label == CREATE and isinstance(case.body, dict):
             self._aim_create(case.body, good=case.meta is not None and case.meta.generation.mode.is_positive)
 
@@ -147,19 +147,19 @@ class Targets:
         if not self._foreground and body.get("background") in (None, False):
             body["background"] = True
         if not self._foreground and body.get("stream") is True:
-            body["stream"] = False  # it would not end where nobody runs it
+            body["stream"] = False  # the stream would not end where no worker runs the response
         if good and zlib.crc32(json.dumps(body).encode()) % 4:
-            # What needs another parameter seldom finds it by chance.
+            # Random requests seldom satisfy parameters that require another one.
             for name in ("background_options", "previous_response_id", "prompt", "stream_options", "tool_choice"):
                 body.pop(name, None)
 
     def _one_of(self, made_up: Any) -> Any:
-        """The ID of a response, for seven of eight that were made up."""
+        """Replace seven of eight made-up IDs with the ID of a response."""
         chance = zlib.crc32(repr(made_up).encode())
         return made_up if chance % 8 == 0 else self._responses[chance // 8 % len(self._responses)][1]
 
     def replace(self, case: Any) -> None:
-        """Make another response or prompt for one that a case has deleted."""
+        """Create a replacement for the response, prompt or key that a case deleted."""
         if case.operation.label == DELETE_PROMPT:
             self._prompt = self._make_prompt()
             return
@@ -173,12 +173,12 @@ class Targets:
 
 
 def _true(value: Any) -> bool:
-    """Whether the API takes this for true, once it stands in a query string."""
+    """Whether the API reads this value as true in a query string."""
     return str(value).lower() in {"true", "1"}
 
 
 def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
-    """The same run each time: every parameter's bounds, then so many examples of chance for each operation."""
+    """A reproducible run: the bounds of every parameter, then `examples` random cases per operation."""
     return schemathesis.Config.from_dict(
         {
             "seed": seed,
@@ -186,11 +186,11 @@ def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
             "continue-on-failure": True,
             "checks": {"enabled": False} | {name: {"enabled": True} for name in CHECKS},
             "generation": {"max-examples": examples, "database": "none", "deterministic": True, "no-shrink": True},
-            # In a query string whatever stands in `metadata[…]` is a text, and so good.
+            # In a query string, any value of `metadata[…]` is a string and therefore valid.
             "operations": [{"include-name": LIST, "checks": {"negative_data_rejection": {"enabled": False}}}],
             "phases": {
                 "stateful": {"enabled": False},
-                # IDs of earlier answers differ from run to run; `Targets` has some.
+                # IDs from earlier replies differ from run to run; `Targets` supplies IDs.
                 "coverage": {"extra-data-sources": {"responses": False}},
                 "fuzzing": {"extra-data-sources": {"responses": False}},
             },
@@ -199,7 +199,7 @@ def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
 
 
 def run(schema: Any, targets: Targets) -> Report:
-    """Send every case and check every answer."""
+    """Send every case and check every reply."""
 
     @schemathesis.hook("before_call")
     def aim(_context: Any, case: Any, _kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What holds of every accepted response after any fault; one function says so, in figures."""
+"""Invariants of every accepted response after any fault, checked by one function and reported as counts."""
 
 import json
 from collections import Counter
@@ -13,13 +13,14 @@ from tests.harness.stack import Stack
 
 TERMINAL = {"completed", "incomplete", "failed", "cancelled"}
 TERMINAL_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
-# Logs of which each event is held to the clients' schema, too; of the others, numbers and sums are checked.
+# Number of logs whose events are also validated against the clients' schema; of the others, only numbering and sums are
+# checked.
 LOOKED_CLOSELY = 200
 _AT_ONCE = 500
 
 
 def watch_ends(stack: Stack) -> None:
-    """Count, in the database itself, each move to a terminal status, and each write to what had ended before."""
+    """Record in the database each transition to a terminal status and each write to a response that had ended."""
     stack.sql("""
         create table ends (id text);
         create function note_end() returns trigger language plpgsql as $$ begin
@@ -46,35 +47,35 @@ def watch_ends(stack: Stack) -> None:
 
 @dataclass
 class Figures:
-    """What was found of the accepted responses; all but the first two and the statuses are faults of ours."""
+    """Counts over the accepted responses; all but `accepted`, `terminal` and `statuses` count violations."""
 
     accepted: int = 0
     terminal: int = 0
     written_twice: int = 0
     changed_after_end: int = 0
-    gaps: int = 0  # logs that are not whole, or do not add up to their document
+    gaps: int = 0  # logs that are incomplete or do not add up to their document
     left_open: int = 0  # connections to the model server
-    over_budget: int = 0  # lost more often than allowed, or with an attempt that has no end
+    over_budget: int = 0  # lost more often than allowed, or with an attempt that has not ended
     streams_differ: int = 0
-    strangers: int = 0  # stored, and nobody asked for them; or the other way round
-    untrue: int = 0  # what a client was told that is not so
-    died: int = 0  # parts that ended and were told nothing
+    strangers: int = 0  # stored but not accepted, or accepted but not stored
+    untrue: int = 0  # clients that were told something false
+    died: int = 0  # processes that ended without being told to
     statuses: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether every response ended, once and truthfully."""
+        """Whether every response ended exactly once and truthfully."""
         return self.accepted == self.terminal and not self.findings
 
     def find(self, kind: str, what: str, times: int = 1) -> None:
-        """Count a fault, and say which."""
+        """Count a violation and record its description."""
         setattr(self, kind, getattr(self, kind) + times)
         self.findings.append(f"{kind}: {what}")
 
 
 def check(stack: Stack, accepted: Iterable[str]) -> dict[str, int]:
-    """Assert that every accepted response ended once, with a whole log that adds up; how many of each status."""
+    """Assert that every accepted response ended once with a complete, consistent log; return the count by status."""
     figures = look(stack, accepted, everything=True)
     assert figures.holds, figures
     return dict(figures.statuses)
@@ -87,11 +88,11 @@ def look(
     *,
     everything: bool = False,
 ) -> Figures:
-    """What is true of these responses now that all should have ended.
+    """Check responses that should all have ended.
 
     Args:
-        streams: what clients read of responses, by ID, however often they had to connect for it.
-        everything: no other response may be in the database.
+        streams: the events that clients read, by response ID, over any number of connections.
+        everything: whether the database must contain no other responses.
     """
     ids = set(accepted)
     figures = Figures(accepted=len(ids))
@@ -124,7 +125,7 @@ def look(
 
 
 def _check_audit(stack: Stack, figures: Figures, ids: set[str]) -> None:
-    """Each ended once, nothing was written afterwards, and no attempt is open."""
+    """Check that each response ended once, that nothing was written afterwards, and that no attempt is open."""
     ended = dict(stack.sql("select id, count(*) from ends where id = any (%s) group by id", list(ids)))
     for response_id, times in ended.items():
         if times > 1:

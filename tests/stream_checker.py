@@ -1,4 +1,4 @@
-"""What holds of every stream of events and of every log; the reader here checks each stream that a test reads."""
+"""Invariants of event streams and logs, and a reader that checks each stream while a test reads it."""
 
 import http.client
 import json
@@ -24,14 +24,14 @@ _DELTAS = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()
 
 
 def check(events: list[Event], document: Event | None = None) -> None:
-    """Assert that these are all events of a response that ended, and that they add up to `document`."""
+    """Assert that these are all events of an ended response and that they add up to `document`."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
     check_begun(events)
     final = events[-1]["response"]
     folded = transcript.fold(events)
     assert not folded.open
     assert folded.output == final["output"]
-    # Without our own fold: what each item was when it was done, and what the client's accumulator makes of it all.
+    # Independent of our own fold: the items of the `done` events, and the client's accumulator over all events.
     done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
     assert [done[index] for index in sorted(done)] == final["output"]
     accumulated: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
@@ -42,7 +42,7 @@ def check(events: list[Event], document: Event | None = None) -> None:
 
 
 def check_begun(events: list[Event]) -> None:
-    """Assert that these are the first events of a response, however many there are."""
+    """Assert that these are the first events of a response, of any number."""
     check_rest(events, after=-1)
     kinds = [event["type"] for event in events]
     assert kinds[0] == "response.created"
@@ -57,7 +57,7 @@ def check_begun(events: list[Event]) -> None:
 
 
 def check_rest(events: list[Event], after: int) -> None:
-    """Assert that these events follow on number `after`, each of them as clients' schemas have it."""
+    """Assert that these events follow number `after` and that each is valid by the clients' schema."""
     assert [event["sequence_number"] for event in events] == list(range(after + 1, after + 1 + len(events)))
     for event in events:
         _EVENT.validate_python(_known(event))
@@ -65,7 +65,7 @@ def check_rest(events: list[Event], after: int) -> None:
 
 
 def _known(event: Event) -> Event:
-    """The event with a tier that clients' schemas have, where it tells one of ours: no client insists on its schema."""
+    """Replace a tier of ours with one that the clients' schema knows: clients do not validate the tier."""
     response = event.get("response", {})
     if response.get("service_tier") not in {Tier.NO_LIMIT, Tier.OVER_LIMIT}:
         return event
@@ -73,7 +73,7 @@ def _known(event: Event) -> Event:
 
 
 def _check_items(events: list[Event]) -> None:
-    """Everything opens before it grows, closes once with what it grew to, and is named the same all the time."""
+    """Assert that each item and part opens before its deltas, closes once with their sum, and keeps its ID."""
     ids: dict[int, str] = {}
     done: set[int] = set()
     grown: dict[tuple[int, str, int], str] = {}
@@ -118,7 +118,7 @@ def _place(event: Event, part: str) -> tuple[int, str, int]:
 
 
 class Refused(AssertionError):
-    """A stream was asked for and there was none."""
+    """The request for a stream was refused."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status}: {body!r}")
@@ -126,7 +126,7 @@ class Refused(AssertionError):
 
 
 class Reader:
-    """One stream as it comes; each frame is looked at before its event is given out."""
+    """Reads one stream as it arrives and checks each frame before it yields the event."""
 
     def __init__(self, answer: http.client.HTTPResponse, after: int) -> None:
         self._answer = answer
@@ -138,7 +138,7 @@ class Reader:
         self.error: Event | None = None
 
     def __iter__(self) -> Iterator[Event]:
-        """The events, up to the end of the connection."""
+        """Yield the events until the connection ends."""
         while True:
             try:
                 first = self._answer.readline()
@@ -170,7 +170,7 @@ class Reader:
             yield event
 
     def read(self, count: int | None = None) -> list[Event]:
-        """So many events, or all; what was read is checked."""
+        """Read `count` events, or all, and check what has been read."""
         if count != 0:
             for _ in self:
                 if count is not None and len(self.events) >= count:
@@ -194,7 +194,7 @@ def reading(
     timeout_s: float = 30,
     idempotency_key: str | None = None,
 ) -> Iterator[Reader]:
-    """A stream of the API at the port: of a create from `body`, or of what is at `path`."""
+    """Open a stream of the API at the port: a create with `body`, or GET of `path`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     if idempotency_key is not None:

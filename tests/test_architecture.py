@@ -1,4 +1,4 @@
-"""Rules of the tree that nobody has to remember."""
+"""Rules for the source tree that need no reviewer."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Short ways to drive the engine in a test's own process."""
+"""Shortcuts for driving the engine in the test's own process."""
 
 from collections.abc import Iterable, Sequence
 
@@ -21,13 +21,13 @@ def caller(core: Core, project: str = "default") -> Caller:
 
 
 def worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] = ("default",)) -> str:
-    """A worker that is there, as far as Postgres knows."""
+    """Register a worker in Postgres; return its ID."""
     core.workers.stamp(name, hostname="here", pid=1, slots=slots, lanes=lanes)
     return name
 
 
 def backlog(settings: Settings, response_id: str, n: int) -> None:
-    """Make many copies of a response that waits, with its log, faster than they could be created."""
+    """Insert `n` copies of a waiting response and of its event log, faster than they could be created."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         copy_waiting(connection, response_id, n)
 
@@ -64,13 +64,13 @@ def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None
 
 
 def opening(attempt: Attempt, text: str = "Hello") -> Batch:
-    """The first events of a run that has said `text`."""
+    """The first events of a run that has output `text`."""
     running = response.running(jsonio.loads(attempt.document), [])
     return batch(attempt, [transcript.lifecycle(running), *said("msg_1", 0, [text])])
 
 
 def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
-    """The events of an open message with one open text."""
+    """The events of a message with one text part, both still open."""
     place = PartPath(item_id, output_index, "output_text", 0)
     return [
         item_events.open_item(item_events.empty_item("message", item_id), output_index),

@@ -1,4 +1,4 @@
-"""A real HTTP server that gives tests files, redirects and whatever else a URL of a client's may lead to."""
+"""A real HTTP server that serves files, redirects and any other target of a URL sent by a client."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Given:
-    """What is answered at a path.
+    """The reply to requests for one path.
 
     Args:
-        says_length: whether there is a Content-Length; else the body ends with the connection.
-        stalls: whether the last byte never comes.
-        repeat: how often the body is sent.
+        says_length: whether to send Content-Length; without it, the end of the connection ends the body.
+        stalls: whether to withhold the last byte.
+        repeat: number of times to send the body.
     """
 
     body: bytes = b""
@@ -32,7 +32,7 @@ def redirect(there: str, status: int = 302) -> Given:
 
 
 class FileServer:
-    """A server on a port of its own; `paths` may be changed at any time."""
+    """A server on its own port; `paths` may be changed at any time."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.port = server.server_address[1]
@@ -44,7 +44,7 @@ class FileServer:
 
 @contextmanager
 def running() -> Iterator[FileServer]:
-    """A file server that is gone when the block ends."""
+    """Run a file server for the duration of the block."""
     held: list[FileServer] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def running() -> Iterator[FileServer]:
                     self.wfile.flush()
                     files.leaving.wait(60)
             except OSError:
-                pass  # the client has seen enough
+                pass  # the client has read as much as it wants
 
         def log_message(self, *_: Any) -> None:
             pass

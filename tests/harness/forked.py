@@ -1,4 +1,4 @@
-"""Parts of Backburner forked from a process that has imported them: an import costs a second of processor time."""
+"""Backburner processes forked from a process that has already imported them: an import costs 1 s of processor time."""
 
 import atexit
 import ctypes
@@ -23,7 +23,8 @@ from local.processes import environment
 from local.processes.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-# What parts and commands import at their start and later. Not `app.wsgi`, which opens a deployment when it is imported.
+# Modules that processes and commands import at startup or later. Not `app.wsgi`, which opens a deployment when
+# imported.
 MODULES = (
     "cli.prompts",
     "app.serve",
@@ -42,10 +43,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Process:
-    """A forked process, with the methods that `Child` uses of `subprocess.Popen`.
+    """A forked process with the methods of `subprocess.Popen` that `Child` uses.
 
     Args:
-        status: a pipe from which the process ID is read first and, when it has ended, the status that `wait` gave.
+        status: pipe that delivers the process ID and, after the process has ended, its status as returned by `wait`.
     """
 
     def __init__(self, status: int) -> None:
@@ -54,14 +55,14 @@ class Process:
         self.pid = self._read()
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """Return the exit status, negative for a signal; None while the process runs."""
         if self._ended is None and select.select([self._status], [], [], 0)[0]:
             self._ended = os.waitstatus_to_exitcode(self._read())
             os.close(self._status)
         return self._ended
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit status; None if it has not ended in time."""
+        """Return the exit status; None if the process has not ended within `timeout` seconds."""
         if self._ended is None:
             select.select([self._status], [], [], timeout)
         return self.poll()
@@ -78,10 +79,10 @@ class Process:
 
 
 class ForkedChild(Child):
-    """A part that runs `python -m cli.main WORDS`, without a new interpreter.
+    """A process that runs `python -m cli.main WORDS` without starting a new interpreter.
 
-    As one of `Child`, it has a session, an environment and a log of its own, parses its command line, and ends with
-    the process that started it. A variable that an interpreter or the loader reads at its start has no effect.
+    Like a `Child`, it has its own session, environment and log, parses its command line, and ends with the process that
+    started it. Variables that the interpreter or the loader reads at startup have no effect.
     """
 
     def _spawn(self, log: BinaryIO) -> Process:
@@ -100,11 +101,11 @@ class ForkedChild(Child):
 def run(
     words: Sequence[str], env: Mapping[str, str], *, said: str = "", within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """What `subprocess.run` returns of `python -m cli.main WORDS`, without a new interpreter.
+    """Run `python -m cli.main WORDS` without a new interpreter; return what `subprocess.run` returns.
 
     Args:
-        env: all that the command sees of an environment.
-        said: what it reads from its standard input.
+        env: the complete environment of the command.
+        said: its standard input.
     """
     request = {"words": list(words), "env": dict(env), "folder": str(ROOT), "stop_signal": int(signal.SIGTERM)}
     with tempfile.TemporaryFile() as read, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -129,7 +130,7 @@ def _start(request: dict[str, Any], stdin: BinaryIO, stdout: BinaryIO, stderr: B
 
 @functools.cache
 def _server() -> socket.socket:
-    """The connection to the fork server of this process, which ends with it."""
+    """Start the fork server, which ends with this process; return the connection to it."""
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with there:
         server = subprocess.Popen(
@@ -149,7 +150,7 @@ def _server() -> socket.socket:
 
 
 def main() -> None:
-    """Serve; in a fork, run the program, which ends as that of a new interpreter does."""
+    """Serve requests; in a fork, run the program, which ends as in a new interpreter."""
     for module in MODULES:
         importlib.import_module(module)
     assert threading.active_count() == 1
@@ -160,7 +161,11 @@ def main() -> None:
 
 
 def serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork a process for every request until the tests end; the request in a fork, None in the server."""
+    """Fork a process for each request until the tests end.
+
+    Returns:
+        The request in a fork; None in the server.
+    """
     running: dict[int, int] = {}
     woken, waker = socket.socketpair()
     waker.setblocking(False)
@@ -180,7 +185,7 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
                 pid = os.fork()
                 if pid == 0:
                     os.setsid()
-                    os.write(status, _NUMBER.pack(os.getpid()))  # so that its group is known to exist
+                    os.write(status, _NUMBER.pack(os.getpid()))  # tells the parent that the process group exists
                     _redirect(streams)
                     for descriptor in (status, *running.values()):
                         os.close(descriptor)
@@ -192,7 +197,7 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
 
 
 def _report_ended(running: dict[int, int]) -> None:
-    """Wait for the forks that have ended, and write the status of each to its pipe."""
+    """Reap the forks that have ended and write the status of each to its pipe."""
     for pid, pipe in list(running.items()):
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
@@ -201,14 +206,14 @@ def _report_ended(running: dict[int, int]) -> None:
 
 
 def _redirect(streams: Sequence[int]) -> None:
-    """Replace standard input, output and error by these descriptors."""
+    """Make these descriptors standard input, output and error."""
     for name, descriptor in enumerate(streams):
         os.dup2(descriptor, name)
         os.close(descriptor)
 
 
 def become(words: list[str], env: dict[str, str], folder: str, stop_signal: int) -> None:
-    """Take what a new process is given by the one that starts it."""
+    """Set up what a new process inherits from its parent: signals, folder, environment and arguments."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _stop_with_parent(stop_signal)
     os.chdir(folder)

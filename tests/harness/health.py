@@ -1,4 +1,4 @@
-"""How a part says it does, asked as a supervisor asks it."""
+"""Health checks of a process, as a supervisor requests them."""
 
 import json
 import urllib.error
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
-    """The status and body of a part's health; 0 while nobody answers."""
+    """Return status and body of a health endpoint; status 0 if nothing answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return answer.status, json.load(answer)

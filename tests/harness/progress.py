@@ -1,4 +1,4 @@
-"""Progress of a run by several workers: a line every few seconds with what is done and what runs longest."""
+"""Progress reports of a parallel test run: tests done and longest-running test, every few seconds."""
 
 import time
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ EVERY_S = 20
 
 
 class Progress:
-    """A plugin of the process that distributes the tests."""
+    """A pytest plugin for the process that distributes the tests."""
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self._reporter = reporter
         self._began_at = self._written_at = time.monotonic()
         self._total = 0
         self._done = 0
-        self._running: dict[str, float] = {}  # when each test began, by its ID
+        self._running: dict[str, float] = {}  # start time of each running test by test ID
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:

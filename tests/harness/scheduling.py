@@ -1,4 +1,4 @@
-"""Distribution of the suite over the workers of pytest-xdist: the longest tests first, and no deployment twice."""
+"""Distribution of the suite over pytest-xdist workers: longest tests first, each deployment started only once."""
 
 import ast
 import functools
@@ -8,7 +8,8 @@ from pathlib import Path
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[2]
-# Files that take longest, alone or because their tests share a fixture: begun last, one would prolong the whole run.
+# Files that take longest, alone or because their tests share a fixture. Started last, one of them would prolong the
+# whole run.
 LONGEST = (
     "tests/e2e/clients/test_examples.py",
     "tests/chaos/test_scenarios.py",
@@ -22,17 +23,17 @@ LONGEST = (
     "tests/http/test_schemathesis.py",
     "tests/runs/test_interleavings.py",
 )
-# Tests of these folders start processes, and wait for them most of the time.
+# Tests in these folders start processes and spend most of their time waiting for them.
 SLOW = ("tests/e2e/", "tests/chaos/", "tests/local/")
 SHARED_STACK = "the deployment of the fixture `calm`"
 
 
 class Scheduling(LoadScopeScheduling):
-    """`--dist loadscope` with other units of work, in the order of the collection.
+    """`--dist loadscope` with different units of work, in collection order.
 
-    A unit is run by one worker, test after test. All tests that use the fixture `calm` are one unit, so that its
-    deployment is started once and not by every worker; so are the tests of a file that has a fixture of its own for
-    several tests. Any other test that starts processes is a unit by itself, and any other file is one.
+    One xdist worker runs all tests of a unit, one after the other. All tests that use the fixture `calm` form one unit,
+    so that its deployment is started once and not by every worker; so do the tests of a file that has its own fixture
+    shared by several tests. Any other test that starts processes is a unit by itself, and so is any other file.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -40,9 +41,10 @@ class Scheduling(LoadScopeScheduling):
 
 
 def rank(nodeid: str) -> int:
-    """The place of a test in the order of the run, the first one 0; tests of the same rank keep their order.
+    """The position of a test in the run order, from 0; tests of equal rank keep their order.
 
-    The tests of the shared deployment are the last that start processes: it stops when its worker leaves their package.
+    Of the tests that start processes, those on the shared deployment come last: it stops when its xdist worker leaves
+    their package.
     """
     path = nodeid.partition("::")[0]
     if unit(nodeid) == SHARED_STACK:
@@ -69,7 +71,7 @@ def _parsed(path: str) -> ast.Module:
 
 @functools.cache
 def _users(path: str, fixture: str) -> frozenset[str]:
-    """The functions of a file that have an argument of this name."""
+    """The names of the functions in a file that have an argument named `fixture`."""
     return frozenset(
         function.name for function in _functions(path) if fixture in {argument.arg for argument in function.args.args}
     )
@@ -77,7 +79,7 @@ def _users(path: str, fixture: str) -> frozenset[str]:
 
 @functools.cache
 def _shares(path: str) -> bool:
-    """Whether a file has a fixture whose scope is more than a test."""
+    """Whether a file has a fixture with a scope wider than one test."""
     return any("scope=" in ast.unparse(decorator) for found in _functions(path) for decorator in found.decorator_list)
 
 

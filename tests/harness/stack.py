@@ -1,4 +1,4 @@
-"""Backburner as real processes on the suite's servers, for tests that break them."""
+"""Backburner as real processes on the suite's servers, for tests that inject faults."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
-# Clocks that make a fault show, and heal, within seconds.
+# Timeouts short enough for a fault to take effect, and for recovery, within seconds.
 CLOCKS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
@@ -45,13 +45,13 @@ LOGS_CHECKED = 200
 
 
 class Stack:
-    """The parts of one deployment; each is started, killed and restarted by name.
+    """The processes of one deployment; each is started, killed and restarted by name.
 
-    A name like `worker-2` is a second copy of `worker`.
+    A name such as `worker-2` is a second copy of `worker`.
 
     Args:
-        proxied: which of the servers `postgres`, `valkey` and `models` the parts reach through a proxy; what the
-            tests themselves ask them goes straight.
+        proxied: which of the servers `postgres`, `valkey` and `models` the processes reach through a proxy; the tests
+            themselves connect to them directly.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Stack:
         self.database_url = database_url
         self.models = models
         self.port = ports.free()
-        self.port_2 = ports.free()  # of `api-2`
+        self.port_2 = ports.free()  # for `api-2`
         self.flower_port = ports.free()
         self.valkey = Valkey(self.home)
         self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
@@ -69,7 +69,7 @@ class Stack:
             self.key = core.keys.create(rights.ALL)
         self.children: dict[str, Child] = {}
         self._client = threading.Lock()
-        self._connection: psycopg.Connection | None = None  # of `sql`, which is called many times a second
+        self._connection: psycopg.Connection | None = None  # for `sql`, which is called many times a second
         urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
         self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
         urls |= {name: proxy.url for name, proxy in self.proxies.items()}
@@ -98,7 +98,7 @@ class Stack:
             self._hang_up()
 
     def close(self) -> None:
-        """Stop every part: all are asked at once, and one that has not ended a second later is killed."""
+        """Ask all processes to stop at once, and kill each that has not ended one second later."""
         for child in self.children.values():
             child.ask_to_stop()
         with contextlib.suppress(AssertionError):
@@ -112,7 +112,7 @@ class Stack:
         self._hang_up()
 
     def check_logs(self) -> None:
-        """Assert that the log of each response that ended, or of the last of very many, is a legal stream."""
+        """Assert that the logs of ended responses, at most the last `LOGS_CHECKED`, are legal streams."""
         for response_id, document, pruned in self.sql(
             "select id, document, events_n from responses where finished_at is not null"
             " order by finished_at desc limit %s",
@@ -127,10 +127,10 @@ class Stack:
         return [json.loads(line) for row in rows for line in row[0].split("\n")]
 
     def up(self, *names: str, **settings: str) -> "Stack":
-        """Start Valkey, API, worker and sweeper, or the named parts, with settings by upper-case name.
+        """Start Valkey, API, worker and sweeper, or the named processes; keywords are settings by upper-case name.
 
-        Valkey comes first, since a worker that finds no broker waits two seconds before it tries again. The other
-        parts start at the same time, and are ready when this returns.
+        Valkey starts first, because a worker that finds no broker waits two seconds before it retries. The others start
+        at the same time; all are ready on return.
         """
         names = names or ("valkey", "api", "worker", "sweeper")
         if "valkey" in names:
@@ -141,13 +141,13 @@ class Stack:
         return self
 
     def start(self, name: str, **settings: str) -> Child:
-        """Start a part and wait until it is ready."""
+        """Start a process and wait until it is ready."""
         child = self.launch(name, **settings)
         child.wait_until_ready()
         return child
 
     def launch(self, name: str, *, env: Mapping[str, str] | None = None, **settings: str) -> Child:
-        """Start a part, without waiting for it; `env` are variables that are no settings, such as the loader's."""
+        """Start a process without waiting for it; `env` adds variables that are not settings, such as the loader's."""
         part = self._part(name, env or {}, settings)
         forks = part.argv[0] == sys.executable and not env
         child = self.children[name] = (ForkedChild if forks else Child)(part, self.home)
@@ -179,23 +179,23 @@ class Stack:
         return self.port_2 if name == "api-2" else self.port
 
     def kill(self, name: str) -> None:
-        """kill -9 a part, and everything it started."""
+        """Send SIGKILL to a process and everything it started."""
         child = self.children.pop(name)
         child._kill_group()
         until(child.ended, within_s=5)
 
     def stop(self, name: str) -> None:
-        """Stop a part as a supervisor would."""
+        """Stop a process as a supervisor does."""
         child = self.children.pop(name)
         child.ask_to_stop()
         child.wait_until_stopped()
 
     def freeze(self, name: str) -> None:
-        """SIGSTOP a part, and everything it started."""
+        """Send SIGSTOP to a process and everything it started."""
         os.killpg(self.children[name].pid, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        """Let a frozen part go on."""
+        """Resume a frozen process."""
         os.killpg(self.children[name].pid, signal.SIGCONT)
 
     def log(self, name: str) -> str:
@@ -203,14 +203,14 @@ class Stack:
 
     @contextlib.contextmanager
     def client(self, **options: Any) -> Iterator[openai.OpenAI]:
-        """The real client, pointed at this API."""
+        """The official client, connected to this API."""
         with openai.OpenAI(
             base_url=f"http://127.0.0.1:{self.port}/v1", **{"api_key": self.key, "max_retries": 0, **options}
         ) as client:
             yield client
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What Postgres says."""
+        """Run a statement in Postgres; return its rows."""
         with self._client:
             reused = self._connection is not None
             try:
@@ -218,7 +218,7 @@ class Stack:
             except psycopg.OperationalError:
                 if not reused or (self._connection and not self._connection.broken):
                     raise
-                return self._ask(query, parameters)  # Postgres closed the connection after the last statement
+                return self._ask(query, parameters)  # Postgres closed the connection after the previous statement
 
     def _ask(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:

@@ -1,4 +1,4 @@
-"""A TCP proxy of ours that stands before Postgres, Valkey or a model server, and breaks what goes through it."""
+"""A TCP proxy in front of Postgres, Valkey or a model server that injects network faults."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _CALL_S = 10.0
 
 
 def _target(url: str) -> tuple[str, int]:
-    """Where the server of a URL listens: its host and port, or the path of its Unix socket and 0."""
+    """Where the server of a URL listens: host and port, or the path of its Unix socket and 0."""
     where = urlsplit(url)
     port = where.port or USUAL_PORTS[where.scheme]
     folder = dict(parse_qsl(where.query)).get("host", "")
@@ -30,7 +30,7 @@ def _target(url: str) -> tuple[str, int]:
 
 
 def _through(url: str, port: int) -> str:
-    """The same URL, by way of our port."""
+    """The same URL, routed through the proxy's port."""
     where = urlsplit(url)
     user, at, _ = where.netloc.rpartition("@")
     query = urlencode([one for one in parse_qsl(where.query) if one[0] != "host"])
@@ -38,18 +38,18 @@ def _through(url: str, port: int) -> str:
 
 
 class TcpProxy:
-    """Passes everything on between clients and one server, or does what it was last told instead.
+    """Forwards data between clients and one server, or injects the fault set last.
 
-    `pass_on` heals it; a connection of which bytes were swallowed stays dead, though, as in a network that has
-    forgotten it. All methods may be called in any thread, and count from their return on.
+    `pass_on` ends the fault. A connection that lost bytes stays dead, as in a network that has dropped its state. All
+    methods may be called from any thread and have taken effect when they return.
     """
 
     def __init__(self, url: str) -> None:
         self._server_at = _target(url)
-        self.accepted = 0  # connections
-        self.swallowed = 0  # reads that went nowhere
+        self.accepted = 0  # number of connections accepted
+        self.swallowed = 0  # number of reads discarded
         self.delay_s = 0.0
-        self.swallows_from: bytes | None = None  # on each connection, from the first request with these bytes on
+        self.swallows_from: bytes | None = None  # on each connection, from the first request that contains these bytes
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
@@ -63,40 +63,40 @@ class TcpProxy:
 
     @property
     def open(self) -> int:
-        """How many connections there are."""
+        """The number of open connections."""
         return len(self._links)
 
     def pass_on(self) -> None:
-        """Heal: what comes is passed on, and what was held comes now."""
+        """End the fault: forward new data, and deliver data that was held."""
         self._call(self._set(delay_s=0.0, swallows_from=None, flows=True))
         self._call(self._listen())
 
     def delay(self, by_s: float) -> None:
-        """Hold up whatever comes by so long, in both directions."""
+        """Delay all data by `by_s` seconds in both directions."""
         self._call(self._set(delay_s=by_s, swallows_from=None, flows=True))
 
     def hold(self) -> None:
-        """Keep what comes, in both directions, and deliver it late: when healed."""
+        """Hold all data in both directions, and deliver it after the fault ends."""
         self._call(self._set(delay_s=0.0, swallows_from=None, flows=False))
 
     def blackhole(self, from_request: bytes = b"") -> None:
-        """Swallow what comes on every connection, new ones, too, and keep all of them open.
+        """Discard all data on every connection, including new ones, and keep the connections open.
 
         Args:
-            from_request: leave each connection alone until a request has these bytes.
+            from_request: leave each connection alone until a request contains these bytes.
         """
         self._call(self._set(delay_s=0.0, swallows_from=from_request, flows=True))
 
     def refuse(self) -> None:
-        """Refuse new connections, and leave those that there are."""
+        """Refuse new connections; leave open ones alone."""
         self._call(self._refuse())
 
     def reset(self) -> None:
-        """Reset every connection that there is, at both ends."""
+        """Reset every open connection at both ends."""
         self._call(self._each(_Link.reset))
 
     def half_close(self) -> None:
-        """Tell the client of every connection that the server has sent all, and the server nothing."""
+        """Send end of file to the client of every connection, and nothing to the server."""
         self._call(self._each(_Link.half_close))
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class TcpProxy:
 
 
 class _Link:
-    """One client's connection, and ours to the server."""
+    """A client's connection and the proxy's connection to the server."""
 
     def __init__(self, proxy: TcpProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -171,7 +171,7 @@ class _Link:
             self._writers[0].write_eof()
 
     async def run(self, server_at: tuple[str, int]) -> None:
-        """Pass on until both ends are done, or one of them breaks."""
+        """Forward until both ends are done or one of them breaks."""
         path, port = server_at
         try:
             if self._dead:
@@ -190,7 +190,7 @@ class _Link:
                 writer.close()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter | None) -> None:
-        """Pass on what comes in one direction, and its end."""
+        """Forward the data of one direction, and its end of file."""
         proxy, request = self._proxy, source is self._reader
         while data := await source.read(CHUNK):
             await proxy.flowing.wait()
@@ -204,7 +204,7 @@ class _Link:
                 target.write(data)
                 await target.drain()
         while proxy.swallows_from == b"" or not proxy.flowing.is_set():
-            # Its end is not heard either.
+            # The end of file is not forwarded during the fault either.
             await asyncio.sleep(0.05)
         if target is not None and not (self._half and not request) and not target.is_closing():
             target.write_eof()
@@ -212,7 +212,7 @@ class _Link:
 
 @contextlib.contextmanager
 def running(url: str) -> Iterator[TcpProxy]:
-    """A proxy before the server of this URL."""
+    """Run a proxy in front of the server of this URL."""
     proxy = TcpProxy(url)
     try:
         yield proxy

@@ -1,4 +1,4 @@
-"""A forked part is given, and ends with, what a part of a new interpreter is given and ends with."""
+"""A forked process gets the same environment and ends in the same way as a process with a new interpreter."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The suite is distributed so that the longest tests come first and no deployment is started twice."""
+"""The suite runs the longest tests first and starts no deployment twice."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The proxy that tests break connections with does what it says, between real sockets."""
+"""The fault-injecting proxy does what its methods promise, on real sockets."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ from tests.harness.waiting import until
 
 
 class Echo:
-    """Sends back what it reads; notes what it read and how many of its connections are open."""
+    """Sends back what it reads; records what it read and how many of its connections are open."""
 
     def __init__(self, server: socket.socket) -> None:
         self.server = server
@@ -62,7 +62,7 @@ def dialled(proxy: TcpProxy) -> socket.socket:
 
 
 def said(client: socket.socket, what: bytes, *, within_s: float = 5) -> bytes | None:
-    """What comes back; None for nothing."""
+    """The reply; None if there is none in time."""
     client.sendall(what)
     client.settimeout(within_s)
     try:

@@ -1,4 +1,4 @@
-"""TLS in front of Redis and Postgres, which the packaged builds do not speak: real certificates, real handshakes."""
+"""TLS in front of Redis and Postgres, whose packaged builds do not support it: real certificates, real handshakes."""
 
 import contextlib
 import datetime as dt
@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # of a Postgres client, which waits for an S
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # sent by a Postgres client, which expects an S
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a self-signed certificate of 127.0.0.1; the files of it and of its key."""
+    """Create a self-signed certificate for 127.0.0.1; return the paths of certificate and key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -44,11 +44,11 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 class TlsProxy:
-    """Ends TLS and passes on what is inside; what is not TLS is not passed on.
+    """Terminates TLS and forwards the plain text; drops connections that are not TLS.
 
     Args:
-        connect: makes a connection to the server behind.
-        postgres: whether clients ask for TLS in Postgres's way first.
+        connect: opens a connection to the server behind the proxy.
+        postgres: whether clients first request TLS as the Postgres protocol does.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TlsProxy:
         self._context.load_cert_chain(*files)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        self.shaken = 0  # handshakes that succeeded
+        self.shaken = 0  # number of successful handshakes
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class TlsProxy:
 
     @staticmethod
     def _pass_on(inside: ssl.SSLSocket, behind: socket.socket) -> None:
-        """Both ways in one thread: a TLS socket may not be read and written in two."""
+        """Forward both directions in one thread: two threads must not read and write one TLS socket."""
         while True:
             ready = [inside] if inside.pending() else select.select([inside, behind], [], [])[0]
             for source, target in ((inside, behind), (behind, inside)):
@@ -96,7 +96,7 @@ class TlsProxy:
                 try:
                     data = source.recv(65536)
                 except (ssl.SSLWantReadError, BlockingIOError):
-                    continue  # half a record, or a ticket
+                    continue  # an incomplete record, or a session ticket
                 finally:
                     source.settimeout(10)
                 if not data:

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline; what tests use instead of sleeping."""
+"""Waiting for a condition with a deadline; tests use it instead of sleeping."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ LONGEST_PAUSE_S = 0.06
 
 
 def until(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 0.02) -> T:
-    """Return the condition's first true value; fail when there is none in time.
+    """Return the first true value of the condition; fail if there is none within `within_s` seconds.
 
     Args:
-        every_s: the first pause between two evaluations; later ones grow to `LONGEST_PAUSE_S`, since an evaluation
-            that asks a server costs processor time which the awaited process needs.
+        every_s: first pause between two evaluations. Later pauses grow to `LONGEST_PAUSE_S`, because an evaluation that
+            queries a server takes processor time from the awaited process.
     """
     deadline = time.monotonic() + within_s
     pause_s = every_s

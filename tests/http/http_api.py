@@ -1,4 +1,4 @@
-"""The HTTP edge in a test's own process: requests in, answers out, and what they left in Postgres."""
+"""A client of the HTTP API in the test's own process, with access to what requests stored in Postgres."""
 
 import json
 from pathlib import Path
@@ -30,12 +30,12 @@ base_url = "http://127.0.0.1:9/v1"
 
 GOOD: dict[str, Any] = {"model": "scripted", "input": "hi", "background": True}
 
-# Words of ours, of libraries or of Python that no client should have to read.
+# Internal words of ours, of libraries or of Python that must not appear in error messages.
 _INSIDE = ("pydantic", "psycopg", "werkzeug", "traceback", "dictionary", "nonetype", "instance of", "after validation")
 
 
 class Api:
-    """A client of the whole application over a real core."""
+    """A client of the whole application on a real core."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -47,20 +47,20 @@ class Api:
         self._url = core.settings.database_url.get_secret_value()
 
     def ask(self, method: str, path: str, *, key: str | None = None, **request: Any) -> TestResponse:
-        """One request, with the key of the project `default` unless another is given."""
+        """Send one request, with the key of the project `default` unless another is given."""
         headers = {"Authorization": f"Bearer {key or self.key}"} | request.pop("headers", {})
         return self.client.open(path, method=method, headers=headers, **request)
 
     def post(self, body: bytes, **request: Any) -> TestResponse:
-        """Create from these very bytes."""
+        """POST exactly this body to `/v1/responses`."""
         return self.ask("POST", "/v1/responses", data=body, **{"content_type": "application/json", **request})
 
     def create(self, *, key: str | None = None, headers: dict[str, str] | None = None, **changes: Any) -> TestResponse:
-        """Create from a good request with these changes."""
+        """Create a response from a valid request with these changes."""
         return self.post(json.dumps(GOOD | changes).encode(), key=key, headers=headers or {})
 
     def created(self, **changes: Any) -> dict[str, Any]:
-        """The document of a create that must succeed."""
+        """Create a response, which must succeed; return its document."""
         answer = self.create(**changes)
         assert answer.status_code == 200, answer.text
         return answer.get_json()
@@ -68,7 +68,15 @@ class Api:
     def ended(
         self, text: str | None = "Hello", *calls: ToolCall, key: str | None = None, **changes: Any
     ) -> dict[str, Any]:
-        """The document of a response that a worker has run to its end: this text, then these tool calls."""
+        """Create a response and run it to its end as a worker does.
+
+        Args:
+            text: the model's output text; None for none.
+            calls: tool calls after the text.
+
+        Returns:
+            The final document.
+        """
         response_id = self.created(key=key, **changes)["id"]
         self.run(response_id, text, *calls)
         return self.get(response_id, key=key).get_json()
@@ -76,7 +84,7 @@ class Api:
     def run(
         self, response_id: str, text: str | None = "Hello", *calls: ToolCall, outcome: Outcome = COMPLETED
     ) -> Attempt:
-        """Run a queued response as a worker would, to this end; what the worker was given."""
+        """Run a queued response to `outcome` as a worker does; return the attempt that the worker claimed."""
         attempt = claim(self.core, response_id)
         log = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
         answer = OutputWriter(log, self.core.seals)
@@ -95,7 +103,7 @@ class Api:
         return self.ask("DELETE", f"/v1/responses/{response_id}", **request)
 
     def items(self, response_id: str, *, key: str | None = None, **query: Any) -> TestResponse:
-        """The input items of a response; in the order of the context, unless the query says otherwise."""
+        """List the input items of a response, in context order unless the query says otherwise."""
         query = {"order": "asc", "limit": 100} | query
         return self.ask("GET", f"/v1/responses/{response_id}/input_items", key=key, query_string=query)
 
@@ -106,7 +114,7 @@ class Api:
         return self.ask("POST", f"/v1/responses/{response_id}/cancel", **request)
 
     def stored(self) -> tuple[Any, ...]:
-        """How many rows there are in every table that a create writes."""
+        """The number of rows in each table that a create writes."""
         counts = ", ".join(
             f"(select count(*) from {table})"
             for table in (
@@ -124,7 +132,7 @@ class Api:
         return self.sql(f"select {counts}")[0]
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What Postgres says."""
+        """Run a statement in Postgres; return its rows."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
@@ -133,7 +141,7 @@ class Api:
 def error_of(
     answer: TestResponse, status: int, code: str | None, param: str | None = None, kind: str = "invalid_request_error"
 ) -> str:
-    """Assert that an answer is this error, in the contract's envelope and in words a person can use; its message."""
+    """Assert that a reply is this error, in the contract's envelope and without internal words; return its message."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
     assert answer.headers["x-request-id"].startswith("req_")
@@ -153,13 +161,13 @@ def error_of(
 
 
 def configuration(folder: Path) -> Path:
-    """A configuration file with two models that nobody will be asked for."""
+    """Write a configuration file with two models whose server does not exist; no test calls it."""
     path = folder / "backburner.toml"
     path.write_text(MODELS)
     return path
 
 
-# The contract's §4.1: what OpenAI sends of a queued object, which holds all that Open Responses requires.
+# Section 4.1 of the contract: what OpenAI sends for a queued object. It includes all that Open Responses requires.
 CONTRACT = """
 id object created_at status background completed_at error frequency_penalty incomplete_details instructions
 max_output_tokens max_tool_calls metadata model output parallel_tool_calls presence_penalty previous_response_id
@@ -170,10 +178,10 @@ KEYS = frozenset(CONTRACT.split())
 
 
 def checked(answer: TestResponse, status: str, *, open_responses: bool = True) -> dict[str, Any]:
-    """The document of an answer, found good by both published schemas.
+    """Assert that both published schemas accept a reply's document; return the document.
 
     Args:
-        open_responses: whether Open Responses has everything that is in it; it knows functions, and no other tools.
+        open_responses: whether Open Responses has every field in it; of tools, it knows functions only.
     """
     assert answer.status_code == 200, answer.text
     assert answer.mimetype == "application/json"
