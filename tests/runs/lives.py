@@ -1,4 +1,4 @@
-"""A small model of the state machine: what a response must be after what was done to it, and what always holds."""
+"""A small model of the state machine: the expected state of a response after each operation, and its invariants."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import psycopg
 from core.wire.status import MOVES, TERMINAL, Status
 from tests import stream_checker
 
-# No clock ends near a multiple of what time moves by, so that real time, which passes too, decides nothing.
+# No timeout is near a multiple of MOVE_S, so that the real time that passes as well never decides an outcome.
 MOVE_S = 400
 LEASE_S, RUN_S, QUEUE_S, WHOLE_S, CLAIM_S, FOLLOW_S = 1000, 2500, 3100, 6300, 500, 900
 MAX_FAILURES = 3
@@ -19,7 +19,7 @@ MAX_FAILURES = 3
 
 @dataclass
 class Life:
-    """One response, as the rules of docs/lifecycle.md have it; times are seconds that are left."""
+    """One response by the rules of docs/lifecycle.md; times are remaining seconds."""
 
     background: bool
     status: str = "queued"
@@ -27,8 +27,8 @@ class Life:
     failures: int = 0
     waits: int = 0
     dispatched: bool = False
-    log: int = 0  # events, without those of its end
-    outcomes: list[str | None] = field(default_factory=list)  # of its attempts
+    log: int = 0  # events, without those of the end
+    outcomes: list[str | None] = field(default_factory=list)  # of the attempts
     lease: float = 0
     run: float = 0
     wait: float = QUEUE_S
@@ -40,7 +40,7 @@ class Life:
         self.log = self.log or (2 if self.background else 1)
 
     def older(self) -> None:
-        """Let time pass by."""
+        """Let MOVE_S seconds pass."""
         for clock in ("lease", "run", "wait", "whole", "follow", "ring"):
             setattr(self, clock, getattr(self, clock) - MOVE_S)
 
@@ -111,14 +111,14 @@ class Life:
             self.end("failed")
 
     def sweep(self) -> None:
-        """All of a sweeper's round but the dispatch."""
+        """Apply a sweeper round, except for the dispatch."""
         self.expire()
         self.dispatched = self.dispatched and self.enqueue > 0
         if not self.background and self.follow < 0:
             self.end("cancelled")
 
 
-# What Postgres itself sees of every move and every write, by whatever session and in whatever order.
+# An audit by Postgres of every transition and every write, from any session and in any order.
 AUDIT = """
 create table moves (n bigint generated always as identity, id text, was text, now text, attempt_was int, attempt int);
 create function note_move() returns trigger language plpgsql as $$ begin
@@ -145,28 +145,28 @@ where finished_at is null and id like %(which)s
 
 
 class Witness:
-    """A session that only looks, at what is committed, and remembers how it was."""
+    """A session that only reads committed data and remembers the previous state."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._before: dict[str, tuple] = {}
-        self.changed: set[str] = set()  # from the last look but one to the last
+        self.changed: set[str] = set()  # IDs that changed between the last two checks
 
     def empty(self) -> None:
         self._before = {}
         self._connection.execute(EMPTY)
 
     def move_clocks(self, which: str = "%") -> None:
-        """Let time pass by, for all responses or for one."""
+        """Let MOVE_S seconds pass for all responses or for one."""
         self._connection.execute(MOVE, {"by": MOVE_S, "which": which})
         self._connection.execute("update circuits set open_until = open_until - %s * interval '1 s'", (MOVE_S,))
 
     def wait(self, response_id: str) -> None:
-        """Take a ring back."""
+        """Recall a dispatched response: it waits again."""
         self._connection.execute("update responses set dispatched_at = null where id = %s", (response_id,))
 
     def enqueue(self, response_id: str) -> None:
-        """Ring for a response, as dispatch does."""
+        """Mark a response as dispatched, as dispatch does."""
         self._connection.execute("update responses set dispatched_at = now() where id = %s", (response_id,))
 
     def dispatched(self) -> set[str]:
@@ -178,7 +178,7 @@ class Witness:
         }
 
     def lives(self) -> dict[str, Life]:
-        """The responses as they are, with the clocks of new ones."""
+        """The responses as stored, with the clocks of new ones."""
         found: dict[str, Life] = {}
         for one, background, *seen in self._connection.execute(
             "select id, background, status, attempt, failures, waits, dispatched_at is not null,"
@@ -197,7 +197,7 @@ class Witness:
         return [line for row in rows for line in row[0].split("\n")]
 
     def check(self, lives: dict[str, Life]) -> None:
-        """Assert that the database is as the model says, and that nothing illegal went on in it."""
+        """Assert that the database agrees with the model and that its history contains nothing illegal."""
         rows = {
             row[0]: row[1:]
             for row in self._connection.execute(
@@ -223,7 +223,7 @@ class Witness:
         status, attempt, failures, waits, dispatched, held, attempts, _, _, document = row
         found = (status, attempt, failures, waits, dispatched)
         assert found == (life.status, life.attempt, life.failures, life.waits, life.dispatched), one
-        assert failures < MAX_FAILURES  # the one that makes it so many ends it
+        assert failures < MAX_FAILURES  # the failure that would reach the limit ends the response
         assert attempts == [f"({n},{said or ''},{'f' if said else 't'})" for n, said in enumerate(life.outcomes, 1)], (
             one
         )
@@ -257,7 +257,7 @@ class Witness:
             assert Status(now) in MOVES[Status(was)], f"{was} -> {now}"
             assert attempt == attempt_was + (now == "in_progress")
             assert now not in TERMINAL or times == 1
-        # Who wrote was the one who held it, and nobody wrote behind an end.
+        # Every writer held the response, and no write follows an end.
         assert self._connection.execute("select * from writes where attempt <> holder").fetchall() == []
         assert (
             self._connection.execute(

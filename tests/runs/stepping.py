@@ -1,4 +1,4 @@
-"""Sessions of one Postgres taken through their transactions statement by statement, in an order that a test chooses."""
+"""Sessions of one Postgres whose transactions run statement by statement, in an order chosen by the test."""
 
 import threading
 import time
@@ -14,8 +14,8 @@ _here = threading.local()
 _WITHIN_S = 20
 
 
-class Stepped(BoundedConnection):
-    """A connection whose every exchange with Postgres, `begin` and `commit` too, waits for its session's turn."""
+class Stepped(Impatient):
+    """A connection whose every exchange with Postgres, including `begin` and `commit`, waits for its session's turn."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         session: Session | None = getattr(_here, "session", None)
@@ -25,7 +25,7 @@ class Stepped(BoundedConnection):
 
 
 class SteppedDatabase(Database):
-    """A pool of such connections; whoever is no session of a test uses them as any others."""
+    """A pool of `Stepped` connections; threads that are not sessions of a test use them like any others."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -33,7 +33,7 @@ class SteppedDatabase(Database):
 
 
 class Session:
-    """Calls that one client of Postgres makes, one after the other, in a thread of its own."""
+    """Calls made by one client of Postgres, one after the other, in a thread of its own."""
 
     def __init__(self, *calls: Callable[[], Any]) -> None:
         self.results: list[Any] = []
@@ -53,7 +53,7 @@ class Session:
             for call in self._calls:
                 try:
                     self.results.append(call())
-                except Exception as error:  # noqa: BLE001  # it is what came of the call
+                except Exception as error:  # noqa: BLE001  # the error is the result of the call
                     self.results.append(error)
         finally:
             with self._changed:
@@ -67,22 +67,22 @@ class Session:
             assert self._changed.wait_for(lambda: not self.ready, _WITHIN_S)
 
     def step(self) -> None:
-        """Let it send its next statement."""
+        """Let the session send its next statement."""
         with self._changed:
             self.ready = False
             self._changed.notify_all()
 
     def settled(self, within_s: float) -> bool:
-        """Whether it has its next statement ready, or none any more."""
+        """Whether the session has its next statement ready or has ended."""
         with self._changed:
             return self._changed.wait_for(lambda: self.ready or self.done, within_s)
 
 
 def interleave(sessions: Sequence[Session], turns: Sequence[int], monitor: psycopg.Connection) -> None:
-    """Run sessions to their ends, a statement at a time; a session that waits for a lock lets the others go on.
+    """Run sessions to their ends, one statement at a time; while a session waits for a lock, the others continue.
 
     Args:
-        turns: which of those that can go on does, again and again; then each has its turn.
+        turns: index of the session to step, among those that can continue, for each step; afterwards they take turns.
     """
 
     def waits_for_a_lock(session: Session) -> bool:
@@ -103,7 +103,7 @@ def interleave(sessions: Sequence[Session], turns: Sequence[int], monitor: psyco
         settle()
         if all(session.done for session in sessions):
             return
-        # Where all wait for each other, Postgres ends one of them, whose call then says so.
+        # In a deadlock, Postgres aborts one of the sessions, and its call returns the error.
         if able := [session for session in sessions if session.ready]:
             turn = turns[number] if number < len(turns) else number
             able[turn % len(able)].step()

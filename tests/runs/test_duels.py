@@ -1,4 +1,4 @@
-"""A transaction of several statements, and another session's call at each place between two of them."""
+"""A transaction of several statements, interrupted by another session's call between any two of them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.runs.test_state_machine import World
 
 __all__ = ["world"]
 
-# How far a response is, the call that is interrupted, and the one that comes in between.
+# The state of the response, the interrupted call and the interrupting call.
 DUELS = [
     ("running, with output", "end", "record"),
     ("running, with output", "cancel", "record"),
@@ -25,7 +25,7 @@ DUELS = [
     ("overdue before it ran", "sweep", "claim"),
     ("rung long ago", "sweep", "claim"),
 ]
-PLACES = 8  # of a sweeper's round, as many as it takes it to deal with what has expired
+PLACES = 8  # as many statements as a sweep needs to handle what has expired
 
 
 @pytest.mark.parametrize(("before", "long", "short"), DUELS, ids=[" / ".join(duel) for duel in DUELS])

@@ -24,7 +24,7 @@ def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
 
 
 def at_once(*calls) -> list:
-    """The results of calls that start together, each in a thread."""
+    """The results of calls that start together, each in its own thread."""
     barrier = Barrier(len(calls))
 
     def run(call):
@@ -47,7 +47,7 @@ def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:
 
 
 def test_a_response_that_was_not_rung_cannot_be_claimed(core: Core) -> None:
-    response_id = submit(core, caller(core))  # no worker is there: it waits
+    response_id = submit(core, caller(core))  # no worker is registered, so the response waits
 
     assert core.attempts.claim(response_id, "w1") is None
 
@@ -293,7 +293,7 @@ def test_a_failure_says_its_code_in_the_document_and_its_cause_in_the_history(co
 
 
 def test_a_create_whose_answer_was_lost_on_the_way_is_stored_once(core: Core, settings: Settings) -> None:
-    """A connection that dies in the pool between two creates costs a retry, not a second row."""
+    """A pooled connection that dies between two creates costs a retry, not a second row."""
     who = caller(core)
     submit(core, who)
     sql(

@@ -19,8 +19,8 @@ from tests.runs.lives import Life
 from tests.runs.stepping import Session, SteppedDatabase, interleave
 from tests.runs.test_state_machine import Held, World, world_of
 
-# Where a response may be when the sessions begin, and what was done to it for that: it was claimed (c), written (w),
-# time passed (>), it was lost (l), rung again (r), put back to waiting (q) or cancelled (x).
+# States of a response when the sessions begin, and the steps that lead there: claim (c), write (w), time passes (>),
+# worker lost (l), dispatch (r), back to waiting (q), cancel (x).
 BEFORE = {
     "waiting": "q",
     "rung": "",
@@ -38,13 +38,13 @@ BEFORE = {
     "ended": "cwx",
 }
 
-# What may come of a call for one response: what it says of it, and what the response then is (None: gone).
+# Possible outcomes of a call for one response: the result, and the state of the response (None: deleted).
 After = list[tuple[Any, Life | None]]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call: as a process makes it, and as the model does it, in its parts that each are one transaction."""
+    """A call as a process makes it, and its model, divided into parts of one transaction each."""
 
     name: str
     real: Callable[[Core], dict[str, Any]]
@@ -60,7 +60,7 @@ def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pyte
 
 
 class Scene:
-    """Two responses and the attempts at them, somewhere in their lives, and the calls that may come now."""
+    """Two responses and their attempts, each in a given state, and the calls to make now."""
 
     def __init__(self, world: World, before: Sequence[str]) -> None:
         self.world = world
@@ -108,7 +108,7 @@ class Scene:
             life.end("cancelled")
 
     def call(self, name: str, picks: Sequence[int], late: bool) -> Call:
-        """A call about one of the responses or both; of an attempt, the latest or an older one."""
+        """Make a call for one or both responses; it acts for the latest attempt, or for an older one if `late`."""
         ids = [list(self.lives)[pick] for pick in picks]
         which = 0 if late else -1
         makes: Callable[..., Call] = getattr(self, f"_{name}")
@@ -133,7 +133,7 @@ class Scene:
             after = life.copy()
             written = batches[one]
             said = after.record(written.attempt, written.first_seq, len(written.lines))
-            # Somebody may have it locked just now; and of one batch that is there already, all are refused.
+            # The row may be locked at the moment; and if one batch is already stored, the whole call fails.
             return [(said, after), *([("held", life)] if said != "lost" else []), ("unknown", life)]
 
         return Call("record", real, [model])
@@ -176,7 +176,7 @@ class Scene:
         return Call("end together", real, [self._or_left(ids, False, lambda one: self._end([one], which))])
 
     def _or_left(self, ids: Sequence[str], said: Any, call: Callable[[str], Call]) -> Callable[..., After]:
-        """As a call for each of them, of which any may say this and do nothing: it waits for nobody."""
+        """Model a batched call: like a single call per response, but a locked row is skipped with result `said`."""
         return lambda one, life: [*(call(one).parts[0](one, life) if one in ids else []), (said, life)]
 
     def _hand_back(self, ids: Sequence[str], which: int) -> Call:
@@ -255,7 +255,7 @@ class Scene:
             after = life and life.copy()
             if after is not None:
                 after.sweep()
-            return [(None, after), (None, life)]  # it leaves alone what somebody else has locked
+            return [(None, after), (None, life)]  # it skips rows locked by other sessions
 
         def real(core: Core) -> dict[str, Any]:
             core.sweep.run()
@@ -272,7 +272,7 @@ class Scene:
 
 
 def _dispatched(_: str, life: Life | None) -> After:
-    """Whom dispatch chooses is its own affair; whom it may is not."""
+    """Model a dispatch: it may enqueue any waiting response, and no other."""
     if life is None or life.status != "queued" or life.dispatched:
         return [(None, life)]
     after = life.copy()
@@ -288,7 +288,7 @@ Program = list[tuple[Callable[[str, Life | None], After], Any]]
 
 
 def explained(one: str, life: Life | None, programs: list[Program], last: Life | None) -> bool:
-    """Whether the transactions, one after the other in some order, say what was said and leave what is there."""
+    """Whether the transactions, in some order, produce the recorded results and the final state."""
     if not any(programs):
         return _seen(life) == _seen(last)
     for number, program in enumerate(programs):
@@ -312,7 +312,7 @@ def _seen(life: Life | None) -> Any:
     )
 
 
-# How often each is drawn, of 26 times; and where the story is richest.
+# Weights of the calls, of 26 in total; and the states with the most possible interactions.
 CALLS = {
     "record": 5,
     "renew": 3,
@@ -359,7 +359,7 @@ def play(world: World, before: tuple[str, str], programs: list[list[Any]], turns
 
     for session in sessions:
         for result in session.results:
-            assert isinstance(result, dict), result  # no deadlock, and nothing else that went wrong
+            assert isinstance(result, dict), result  # no deadlock, and no other unexpected error
     left = world.witness.lives()
     for one, life in scene.lives.items():
         seen = [
@@ -375,7 +375,7 @@ def play(world: World, before: tuple[str, str], programs: list[list[Any]], turns
 
 
 def _nothing(call: Call) -> Any:
-    """What a call says of a response that it is not about."""
+    """The result of a call for a response that it does not concern."""
     return {"record": "lost", "renew": "lost", "end": False, "end together": False, "hand back": False}.get(call.name)
 
 

@@ -1,4 +1,4 @@
-"""The function that looks at every response after a fault finds each thing that must not be, on a real Postgres."""
+"""The invariant check detects each kind of violation, on a real Postgres."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests import invariants
 from tests.harness.engine import COMPLETED, caller, claim, opening, submit, worker
 from tests.harness.stack import Stack
 
-# What must not be, done by hand to a response that ended, and the figure that shows it.
+# Violations made by hand on an ended response, and the count that reports each.
 BROKEN = (
     ("update responses set status = 'failed' where id = %s", "written_twice"),
     ("update responses set attempt = attempt + 1 where id = %s", "changed_after_end"),
@@ -28,17 +28,17 @@ BROKEN = (
 
 @pytest.fixture
 def watched(core: Core, stack: Stack) -> Iterator[Stack]:
-    """A database that counts, with its own guard out of the way."""
+    """A database that counts violations, with the guard trigger disabled."""
     invariants.watch_ends(stack)
     worker(core)
     stack.sql("alter table responses disable trigger responses_guard")
     yield stack
-    stack.sql("delete from responses")  # the stack looks at all logs at its end, and some are broken
+    stack.sql("delete from responses")  # the stack checks all logs when it closes, and some are broken
 
 
 def ended(core: Core) -> str:
-    """A response that ended as it should."""
-    worker(core)  # seen again: looking closely at the last one may have taken longer than one is taken to be there
+    """A response that ended normally."""
+    worker(core)  # register again: checking the previous response may have taken longer than `worker_seen_s`
     attempt = claim(core, submit(core, caller(core)))
     assert core.attempts.end(attempt, COMPLETED, opening(attempt))
     return attempt.response_id

@@ -1,4 +1,4 @@
-"""A claim that slept through another attempt, as a frozen Postgres process or a busy machine can make it."""
+"""A claim delayed past another attempt, as happens with a frozen Postgres process or on a busy machine."""
 
 import os
 import signal

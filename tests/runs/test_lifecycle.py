@@ -1,4 +1,4 @@
-"""The table of moves, tiers and identifiers."""
+"""The table of transitions, tiers and identifiers."""
 
 import pytest
 

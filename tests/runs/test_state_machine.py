@@ -1,4 +1,4 @@
-"""The state machine against a small model of it: whatever is done, in whatever order, by whoever comes late."""
+"""The state machine against a small model of it: any operations, in any order, by processes that may be late."""
 
 import json
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ OUTCOMES = (
 
 @dataclass
 class World:
-    """One database, and the processes that share it, each with sessions of its own."""
+    """One database and the processes that share it, each with its own connections."""
 
     api: Core
     sweeper: Core
@@ -86,7 +86,7 @@ class world_of(ExitStack):  # noqa: N801  # used like a function
 
 
 class Held:
-    """An attempt as its worker knows it. It may be alive, dead or late: who holds the response, Postgres says."""
+    """An attempt as seen by its worker, which may be alive, dead or late; only Postgres knows the current holder."""
 
     def __init__(self, attempt: Attempt, core: Core) -> None:
         self.attempt = attempt
@@ -99,7 +99,7 @@ class Held:
         return self.attempt.response_id, self.attempt.number
 
     def frozen(self, words: int) -> Batch:
-        """The next events it has to write."""
+        """The next events to write."""
         if self.opened:
             events = said("msg_1", 0, ["more "] * words)[2:]
             return batch(self.attempt, events, self.next_seq)
@@ -113,7 +113,7 @@ class Held:
         self.next_seq, self.opened = written.next_seq, self.opened or bool(written.lines)
 
 
-# How often each is done, of 25 times.
+# Weights of the operations, of 25 in total.
 WEIGHTS = {
     "post": 2,
     "dispatch": 1,
@@ -133,7 +133,7 @@ WEIGHTED = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
 
 
 class Machine(RuleBasedStateMachine):
-    """Draws what happens next. An attempt that is drawn no more has crashed; one that is drawn late is a zombie."""
+    """Draws the operations. An attempt that is never drawn again has crashed; one that is drawn late is a zombie."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -159,10 +159,10 @@ class Machine(RuleBasedStateMachine):
         for n in range(claims):
             self.claim(n, n)
 
-    # One rule, and not one each: of those, hypothesis leaves some out of each example, and most stories need many.
+    # One rule for all operations: hypothesis disables some rules per example, and most scenarios need many.
     @rule(what=st.sampled_from(WEIGHTED), pick=st.integers(0, 4), n=st.integers(0, 5))
     def do(self, what: str, pick: int, n: int) -> None:
-        """Do one thing to one of the latest responses or attempts, in one of several ways."""
+        """Apply one operation to one of the latest responses or attempts, in one of several variants."""
         getattr(self, what)(pick, n)
 
     def post(self, _: int, n: int) -> None:
@@ -176,7 +176,7 @@ class Machine(RuleBasedStateMachine):
         self._see_rings()
 
     def _see_rings(self) -> None:
-        """Take over who was rung for: whom dispatch chooses is its own affair, but whom it may is not."""
+        """Copy to the model what was dispatched: dispatch may choose any of those that may run, and no others."""
         dispatched = self.witness.dispatched()
         for one in dispatched:
             assert self.lives[one].status == "queued"
@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         if one is None:
             return
         core = self.world.workers[n % 2]
-        # The slots are those of one worker: what runs on one that nobody sees takes none.
+        # The slots are those of one worker: a run on a worker that is not registered occupies none.
         together = (pick + n) % 3 == 0
         attempt = core.attempts.claim_batch([one], "w1").get(one) if together else core.attempts.claim(one, "w1")
         assert (attempt is not None) == self.lives[one].claim()
@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
         return life.record(written.attempt, written.first_seq, len(written.lines)) if life else "lost"
 
     def record_without_an_answer(self, pick: int, n: int) -> None:
-        """A write whose answer is lost, on the way there or back; then the log is asked, and the same is sent again."""
+        """Write a batch and lose the request or the reply; then look for the batch in the log and send it again."""
         held = self.attempt(pick)
         if held is None:
             return
@@ -305,7 +305,7 @@ class Machine(RuleBasedStateMachine):
                 life.older()
 
     def somebody_else_takes_over(self, _: int, n: int) -> None:
-        """Leases run out, and the latest of what was running goes to another worker, if it may still run."""
+        """Let leases expire; another worker claims the latest running response if it may still run."""
         running = [place for place, one in enumerate(reversed(self.lives)) if self.lives[one].status == "in_progress"]
         for times in (4, 0):
             self.time_passes(0, times)
