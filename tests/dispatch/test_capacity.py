@@ -1,4 +1,4 @@
-"""Free slots by lane: what is promised always fits into the workers, and nothing that fits is refused."""
+"""Free slots by lane: promised slots always fit the workers, and nothing that fits is refused."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ def pools() -> st.SearchStrategy[list[Pool]]:
 
 
 def fits(pools: Iterable[Pool], wanted: Mapping[str, int]) -> bool:
-    """Hall's condition: any lanes together want no more than the workers that serve any of them have free."""
+    """Hall's condition: no set of lanes wants more slots than are free on the workers that serve any of these lanes."""
     pools = list(pools)
     return all(
         sum(wanted.get(lane, 0) for lane in lanes) <= sum(pool.free for pool in pools if pool.lanes & set(lanes))

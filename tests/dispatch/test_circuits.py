@@ -1,4 +1,4 @@
-"""Circuits: nothing is rung for a model whose servers are away, then one response at a time that tries them."""
+"""Circuits: while a model's servers are unavailable, only one response at a time is dispatched, as a probe."""
 
 import json
 
@@ -15,7 +15,7 @@ AWAY = HandBack("The model server cannot be reached: no.", waited=True, unavaila
 
 
 def opened(core: Core, settings: Settings, model: str = "scripted", **fields: object) -> str:
-    """A response that found its model's servers away, and waits behind the circuit."""
+    """A response that found its model's servers unavailable and now waits behind the open circuit."""
     response_id = submit(core, caller(core), model=model)
     attempt = claim(core, response_id)
     assert core.attempts.hand_back(attempt, HandBack(**{**vars(AWAY), **fields}))
@@ -24,18 +24,18 @@ def opened(core: Core, settings: Settings, model: str = "scripted", **fields: ob
 
 
 def circuit(settings: Settings, model: str = "scripted") -> list[tuple]:
-    """How often it was opened, for how many seconds after the last attempt ended, and its probe."""
+    """The circuit's number of failures, its open seconds counted from the end of the last attempt, and its probe."""
     left = "extract(epoch from open_until - (select max(ended_at) from attempts))::float"
     return sql(settings, f"select failures, {left}, probe from circuits where model = %s", model)
 
 
 def due(settings: Settings) -> None:
-    """The time of all circuits has come."""
+    """Let the open time of all circuits expire."""
     sql(settings, "update circuits set open_until = now() - interval '1 ms'")
 
 
 def probe(core: Core, settings: Settings) -> Attempt:
-    """The one response that tries, claimed."""
+    """Dispatch and claim the probe."""
     due(settings)
     core.dispatch.dispatch()
     (response_id,) = dispatched(settings)

@@ -1,4 +1,4 @@
-"""Dispatch: only what may run now is rung, by tier, project, model and age."""
+"""Dispatch enqueues only what may run now, by tier, project, model and age."""
 
 import psycopg
 import pytest
@@ -19,7 +19,7 @@ def dispatched(settings: Settings) -> list[str]:
 
 
 def let_in(core: Core, settings: Settings, slots: int) -> list[str]:
-    """The responses that are rung when a worker with so many slots appears."""
+    """The responses that are dispatched when a worker with this number of slots appears."""
     before = set(dispatched(settings))
     worker(core, f"w{slots}", slots)
     core.dispatch.dispatch()

@@ -1,4 +1,4 @@
-"""The fair choice: tiers by weight, projects in turn, deadlines in order, and never more than there is room for."""
+"""Fair share: tiers by weight, projects in turn, deadlines in order, and never more than the capacity."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -182,12 +182,12 @@ def test_slots_go_to_the_projects_with_the_fewest_running(running: dict[str, int
 
     given_ = Counter(choice.group.project_id for choice in chosen)
     after = {project: running[project] + given_[project] for project in running}
-    # Nobody was given a slot while another had two fewer running.
+    # No project was given a slot while another had at least two fewer running.
     assert all(after[one] <= max(running[one], min(after.values()) + 1) for one in running)
 
 
 class Simulation:
-    """One slot that comes free again and again: what is chosen runs and ends before the next choice."""
+    """One slot that becomes free repeatedly: each chosen response runs and ends before the next choice."""
 
     def __init__(self, candidates: Candidates) -> None:
         self.waiting = {group: list(found) for group, found in candidates.items()}
@@ -229,7 +229,7 @@ def test_with_one_slot_nobody_who_waits_starves(waiting: Mapping[tuple[str, str]
         for (tier, project), left in ((one[1:3], found) for one, found in simulation.waiting.items()):
             if left and (tier, project) != (choice.group.tier, choice.group.project_id):
                 waited[tier, project] += 1
-                # Each project of the tier once, and meanwhile no more of the other tiers than their weights say.
+                # Each project of the tier once, and meanwhile no more from the other tiers than their weights allow.
                 assert waited[tier, project] <= in_tier[tier] * ceil(all_weights / WEIGHT[tier] + 1)
     assert not any(simulation.waiting.values())
 
@@ -252,7 +252,7 @@ def test_a_tier_that_had_nothing_waiting_has_saved_up_one_turn_at_most(
 
 def test_a_tier_that_runs_in_its_part_of_the_slots_goes_behind_the_others() -> None:
     candidates = backlog("flex", "p1", 20) | backlog("default", "p2", 20)
-    situation = Situation(WEIGHT, running={("default", "p2"): 7})  # its part is 8 of 10: 4 / (4 + 1)
+    situation = Situation(WEIGHT, running={("default", "p2"): 7})  # its share is 8 of 10 slots: 4 / (4 + 1)
 
     chosen = fair_share(situation, Capacity([Pool(frozenset({"default"}), 10, 3)], {}), candidates, 10)
 

@@ -1,11 +1,11 @@
-"""The plan of the statement that inserts new responses."""
+"""The query plan of the statement that inserts new responses."""
 
 import psycopg
 
 from core.dispatch.capacity_sql import Rules
 from core.responses import responses_sql
 
-# Postgres compares a plan for any parameters with those of the first five executions.
+# Postgres compares the cost of a generic plan with the custom plans of the first five executions.
 _CUSTOM_PLANS = 5
 _RULES = Rules(weights={"default": 1.0}, caps={"limited": 12}, running={("*", "*"): 9}, lanes=("default", "other"))
 

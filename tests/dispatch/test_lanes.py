@@ -1,4 +1,4 @@
-"""Lanes: workers serve some tiers and not others, and share their slots among the lanes they serve."""
+"""Lanes: each worker serves certain lanes and shares its slots among them."""
 
 import logging
 import subprocess

@@ -1,4 +1,4 @@
-"""What we write to Redis for a ring is what Celery would."""
+"""The message we write to Redis is the one Celery would write."""
 
 import base64
 import json
@@ -12,13 +12,13 @@ from core.dispatch.celery_app import RUN_RESPONSE, celery_app, lane_queue
 from core.dispatch.celery_message import queue_key
 from core.dispatch.doorbell import Doorbell
 
-# What is another one each time.
+# Fields that differ in every message.
 OWN = {"delivery_tag", "timestamp", "clock"}
 
 
 @pytest.fixture
 def heard(valkey_url: str) -> Iterator[redis.client.PubSub]:
-    """Hears everything that is published."""
+    """Receives everything that is published."""
     with redis.Redis.from_url(valkey_url) as client, client.pubsub() as heard:
         heard.psubscribe("*")
         assert heard.get_message(timeout=5)
@@ -26,7 +26,7 @@ def heard(valkey_url: str) -> Iterator[redis.client.PubSub]:
 
 
 def whole(message: bytes) -> Any:
-    """A message with its body read, without what is another one each time."""
+    """A message with its body decoded, without the fields that differ in every message."""
 
     def known(value: Any) -> Any:
         return {k: known(v) for k, v in value.items() if k not in OWN} if isinstance(value, dict) else value
@@ -36,7 +36,7 @@ def whole(message: bytes) -> Any:
 
 
 def written(valkey_url: str, heard: redis.client.PubSub) -> tuple[Any, str, Any]:
-    """The task that waits in the lane, and where what was said of it."""
+    """The task in the lane's queue, the channel of the event published for it, and that event."""
     with redis.Redis.from_url(valkey_url) as client:
         task = client.rpop(queue_key("slow"))
     said = heard.get_message(timeout=5)
@@ -54,7 +54,7 @@ def test_a_ring_is_what_celery_would_send_and_say_of_it(valkey_url: str, heard: 
     ours = written(valkey_url, heard)
     doorbell.close()
 
-    theirs[0]["properties"]["reply_to"] = ""  # nobody is answered
+    theirs[0]["properties"]["reply_to"] = ""  # no result is sent back
     assert ours == theirs
 
 

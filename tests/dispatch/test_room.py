@@ -1,4 +1,4 @@
-"""Capacity in SQL, as creates and admission use it, is that of dispatch."""
+"""The capacity that creates and admission compute in SQL agrees with that of dispatch."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from tests.harness.engine import backlog, caller, submit, worker
 
 OURS = ("default", "fast", "slow")
 RULES = Rules(weights={}, caps={}, lanes=OURS, worker_seen_s=3600)
-# The lane of another configuration, which workers that were started with that one still serve.
+# A lane of another configuration, still served by workers that were started with it.
 LANES = (*OURS, "former")
 
 _LANE_ROOM = f"with {CAPACITY} select lane, n, reserve from lane_room"
@@ -66,7 +66,7 @@ def test_creates_see_the_room_that_dispatch_sees(
         assert reserve == capacity.reserve(lane, RULES.reserve)
         if capacity.excess == 0:
             assert room == capacity.free_slots(lane)
-        else:  # SQL subtracts more of what exceeds the workers of several lanes together: it promises no more
+        else:  # if lanes sharing workers exceed them, SQL subtracts more: it never promises more
             assert room <= capacity.free_slots(lane)
 
 

@@ -1,4 +1,4 @@
-"""Projects' running limits: exact, per project and model, and no hindrance to anybody else."""
+"""Running limits of projects: exact per project and model, without delaying other projects."""
 
 from collections import Counter
 from pathlib import Path
@@ -52,12 +52,12 @@ def test_a_project_runs_no_more_of_each_model_than_its_limit_says(core: Core, se
         pass
 
     assert by_project_and_model(settings) == {
-        ("tight", "scripted"): 3,  # by "*" of the project
-        ("tight", "absent"): 6,  # its own table lifts that
+        ("tight", "scripted"): 3,  # by the "*" table of the project
+        ("tight", "absent"): 6,  # its own table, without `running`, replaces "*"
         ("tight", "unnamed"): 3,
         ("free", "scripted"): 6,
         ("free", "absent"): 6,
-        ("free", "unnamed"): 1,  # by the model's table of all projects
+        ("free", "unnamed"): 1,  # by the model's table for all projects
     }
 
 

@@ -1,4 +1,4 @@
-"""Turns: who is rung for next when slots come free one at a time, and few of them."""
+"""Fair share with few slots that become free one at a time: which response is dispatched next."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from tests.runs.test_engine import sql
 
 
 def run_through(core: Core, settings: Settings, turns: int, name: str = "w1") -> list[str]:
-    """The responses that get a slot, one after the other, each ended before the next is rung for."""
+    """The responses that get a slot, in order; each ends before the next is dispatched."""
     order = []
     for _ in range(turns):
         core.dispatch.dispatch()
@@ -37,7 +37,7 @@ def test_with_one_slot_every_tier_has_its_share_of_turns(core: Core, settings: S
     order = said_of(settings, run_through(core, settings, 52), "tier")
 
     assert Counter(order) == {"no-limit": 32, "default": 16, "flex": 4}
-    # Nobody has all its turns at once.
+    # The turns of each tier are spread out.
     assert Counter(order[:13]) == {"no-limit": 8, "default": 4, "flex": 1}
 
 
