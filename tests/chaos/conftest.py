@@ -1,4 +1,4 @@
-"""At the end of the chaos suite, what became of every response of every scenario: a table, and a report for others."""
+"""A summary of the chaos suite: a table of the outcomes of each scenario, and a report file."""
 
 import json
 from pathlib import Path
@@ -29,10 +29,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def report(rows: list[dict[str, int]], failed: int) -> dict[str, int]:
-    """What `make bench` puts beside its figures.
+    """The figures that `make bench` shows beside its own.
 
     Args:
-        failed: how many tests failed: each is a violation, whatever of it reached the table.
+        failed: number of failed tests; each counts as a violation, whether or not it reached the table.
     """
     accepted, terminal = (sum(row[name] for row in rows) for name in ("accepted", "terminal"))
     zeros = sum(row[name] for row in rows for name in MUST_BE_ZERO)

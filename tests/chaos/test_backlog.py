@@ -1,4 +1,4 @@
-"""A backlog of 5,000: it lies in Postgres, and nobody feels it."""
+"""A backlog of 5,000 responses waits in Postgres and slows down nothing else."""
 
 import statistics
 import time
@@ -23,7 +23,11 @@ def memory(stack: Stack) -> int:
 
 
 def poll_p50(client: openai.OpenAI, response_id: str, polls: int = 400) -> tuple[float, float]:
-    """The median time of a poll of a finished response, in ms and against a call that asks nothing, turn by turn."""
+    """Measure polls of a finished response alternately with requests that query nothing.
+
+    Returns:
+        The median time of a poll in milliseconds, and its ratio to the median time of the other requests.
+    """
     polled, floor = [], []
     for _ in range(polls):
         started = time.perf_counter()
@@ -43,7 +47,7 @@ def test_a_backlog_of_5000_leaves_valkey_flat_polls_as_fast_and_a_higher_tier_fi
     with stack.client(max_retries=3) as client, ThreadPoolExecutor(8) as threads:
         done = client.responses.create(model="scripted", input=models.script(tokens=50), background=True).id
         until(lambda: client.responses.retrieve(done).status == "completed")
-        # The slots are full first, so that both measurements see the same load.
+        # Fill the slots first, so that both measurements are taken under the same load.
         hold = models.script(tag="hold", first_delay_s=600)
         held = [client.responses.create(model="scripted", input=hold, background=True).id for _ in range(SLOTS)]
         until(lambda: models.stats("hold")["open"] == SLOTS)
@@ -62,7 +66,7 @@ def test_a_backlog_of_5000_leaves_valkey_flat_polls_as_fast_and_a_higher_tier_fi
         high = client.responses.create(
             model="scripted", input=models.script(tag="high", tokens=3), background=True, service_tier="no-limit"
         )
-        client.responses.cancel(held[0])  # one slot is free
+        client.responses.cancel(held[0])  # free one slot
         until(lambda: client.responses.retrieve(high.id).status == "completed", within_s=10)
 
         started = stack.sql("select count(*) from responses where started_at is not null and tier = 'default'")
@@ -81,7 +85,7 @@ def test_a_backlog_of_5000_leaves_valkey_flat_polls_as_fast_and_a_higher_tier_fi
     assert backlog == (BACKLOG,)
     assert memory_after - memory_before < 1_000_000
     assert poll_after[1] < 1.2 * poll_before[1]
-    # The one that completed, the held ones, and at most one that took the slot before the new one came.
+    # The completed one, the held ones, and at most one that took the slot before the new response arrived.
     assert started[0][0] <= 1 + SLOTS + 1
     assert models.stats("high")["by_tag"]["high"][0]["started"] <= min(
         run["started"] for run in models.stats("waiting")["by_tag"]["waiting"]

@@ -1,4 +1,4 @@
-"""Who is next when few slots are there for many: projects and tiers, on real worker processes."""
+"""Fair share on real worker processes when many responses compete for few slots: projects and tiers."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ def key_of(stack: Stack, project: str) -> str:
 
 
 def copies(stack: Stack, response_id: str, n: int) -> None:
-    """Many more that wait, faster than they could be created."""
+    """Insert `n` more waiting responses, faster than they could be created."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         copy_waiting(connection, response_id, n)
 
@@ -31,7 +31,7 @@ def running(stack: Stack) -> list[str]:
 
 
 def singles_are_next(stack: Stack, models: ModelServer, slots: int, rounds: int) -> None:
-    """One project's crowd fills all slots and the queue; each time one is free, another project's single one has it."""
+    """One project fills all slots and the queue; each free slot goes to another project's single response."""
     stack.up(WORKER_SLOTS=str(slots), LEASE_S="30", WORKER_SEEN_S="15")
     hold = models.script(tag="crowd", first_delay_s=600)
     with (
@@ -75,7 +75,7 @@ def test_twenty_times_a_single_response_has_the_next_free_slot_before_another_pr
 
 
 def shares(stack: Stack, models: ModelServer, slots: int, turns: int) -> Counter:
-    """How many of each tier were among the first so many that started, while all tiers had enough waiting."""
+    """Count the tiers of the first `turns` responses that started, while every tier had enough waiting."""
     stack.up("valkey", "api")
     with stack.client() as client:
         for tier in ("flex", "default", "no-limit"):

@@ -1,4 +1,4 @@
-"""Long faults on real processes: the figures a platform team stakes its name on."""
+"""Long fault tests on real processes, with the headline figures."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Workers killed at random tokens of two hundred streams: every reader sees the undisturbed one."""
+"""Workers killed at random tokens of two hundred streams: every reader sees what an undisturbed reader would."""
 
 import itertools
 import os
@@ -39,7 +39,7 @@ def test_two_hundred_streams_are_the_undisturbed_ones_though_workers_are_killed_
             enough = stack.sql(said)[0][0] + chance.randrange(100, 1200)
             until(lambda enough=enough: stack.all_ended() or stack.sql(said)[0][0] >= enough, within_s=60)
             if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
-                continue  # a third loss would end it
+                continue  # a third loss would end the response
             name = chance.choice(workers)
             stack.kill(name)
             stack.start(name, WORKER_SLOTS=str(RESPONSES))

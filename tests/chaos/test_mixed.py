@@ -1,4 +1,4 @@
-"""Hundreds of responses at once, for as long as one likes, while every part breaks again and again."""
+"""Hundreds of concurrent responses, for any length of time, while every process fails repeatedly."""
 
 import os
 import random
@@ -23,7 +23,7 @@ CLIENTS = 260
 AT_ONCE = 200
 SLOTS = 300
 PARTS = ("valkey", "api", "api-2", "sweeper", "sweeper-2", "worker", "worker-2")
-# What may happen next, by weight; a fault of the model server breaks off hundreds of answers at once.
+# Faults by weight; a fault of the model server breaks off hundreds of outputs at once.
 FAULTS: tuple[tuple[int, str, Fault], ...] = (
     (4, "a worker killed", restarted("worker")),
     (4, "the other worker killed", restarted("worker-2")),
@@ -67,7 +67,11 @@ def test_hundreds_of_responses_at_once_all_end_once_and_truthfully_while_everyth
 
 
 def storm(rig: Rig, chance: random.Random) -> tuple[list[int], dict[str, int], Load]:
-    """Break something every few seconds; how many were running each time, how often what broke, and the load."""
+    """Inject a fault every few seconds.
+
+    Returns:
+        The number of running responses at each fault, the number of faults by name, and the load.
+    """
     rig.models.reset()
     rig.run = f"mixed-{SEED}"
     asked = requests(random.Random(SEED), rig.run, delay_s=0.6)
@@ -93,7 +97,7 @@ def storm(rig: Rig, chance: random.Random) -> tuple[list[int], dict[str, int], L
 
 
 def report(rig: Rig, figures: Figures, running: list[int], struck: dict[str, int]) -> str:
-    """What came of it, for a person to read."""
+    """A report of the outcome for a person to read."""
     attempts = rig.stack.sql("select outcome, count(*) from attempts group by 1 order by 2 desc")
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Workers killed in the middle of what the packaged model says: its texts are those of undisturbed runs."""
+"""Workers killed while the packaged model generates: its texts equal those of undisturbed runs."""
 
 import json
 import os
@@ -34,7 +34,7 @@ TOPICS = (
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The packaged model, one response at a time: several in one batch change its arithmetic, and so its words."""
+    """The packaged model with a concurrency of 1: batching changes its arithmetic and thereby its output."""
     home, port = Home.at(tmp_path / "model"), ports.free()
     path = tmp_path / "backburner.toml"
     path.write_text(
@@ -46,7 +46,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def asked(stack: Stack) -> dict[str, str]:
-    """The inputs of new responses by their IDs."""
+    """Create responses; return their inputs by ID."""
     with stack.client() as client:
         return {
             client.responses.create(
@@ -57,14 +57,14 @@ def asked(stack: Stack) -> dict[str, str]:
 
 
 def followed(stack: Stack, response_id: str, seed: int) -> list[stream_checker.Event]:
-    """The events of a response as a client reads them that loses its connection again and again."""
+    """The events of a response, read by a client that loses its connection repeatedly."""
     chance = random.Random(seed)
     events: list[stream_checker.Event] = []
     while not events or events[-1]["type"] not in stream_checker.TERMINAL:
         after = len(events) - 1
         path = f"/v1/responses/{response_id}?stream=true" + (f"&starting_after={after}" if events else "")
         with stream_checker.reading(stack.port, stack.key, path, after=after, timeout_s=60) as reader:
-            events += reader.read(chance.randrange(3, 15))  # which sees to it that none is missing or comes again
+            events += reader.read(chance.randrange(3, 15))  # asserts that no event is missing or repeated
     return events
 
 
@@ -91,10 +91,10 @@ def test_texts_at_temperature_0_are_those_of_runs_that_nobody_disturbed(stack: S
     while not stack.all_ended():
         enough = stack.sql(said)[0][0] + chance.randrange(5, 60)
         until(lambda enough=enough: stack.all_ended() or stack.sql(said)[0][0] >= enough, within_s=120)
-        stack.freeze("worker")  # lest it claim one between the look and the kill
+        stack.freeze("worker")  # so that it claims nothing between the query and the kill
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             stack.thaw("worker")
-            continue  # a third loss would end it
+            continue  # a third loss would end the response
         stack.kill("worker")
         stack.start("worker")
         kills += 1

@@ -1,4 +1,4 @@
-"""An accepted response always ends, truthfully, exactly once: whatever breaks in the middle of a mixed load."""
+"""An accepted response always ends, truthfully and exactly once, whatever breaks under a mixed load."""
 
 import os
 import random
@@ -18,7 +18,7 @@ SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 
 @pytest.fixture(scope="module")
 def rigs(_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Rig]]:
-    """Gives the deployment that runs, or a new one where a run has left it broken."""
+    """Returns the running deployment, or a new one after a run that left it broken."""
     running: list[Rig] = []
 
     def whole() -> Rig:

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document, sent to a real API process with a worker behind it."""
+"""Every operation of the OpenAPI document, sent to a real API process with a worker."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ EXAMPLES = 150
 
 
 def scripts(models: ModelServer) -> dict[str, dict[str, str]]:
-    """What to ask for so that a response comes to, or stays in, a status."""
+    """Requests by the status that their response reaches or stays in."""
     endless = models.script(tokens=100, delay_s=1)
     return {
         "queued": {"model": "absent", "input": "Nobody serves this."},
@@ -63,5 +63,5 @@ def test_whatever_is_sent_to_real_processes_is_answered_as_documented_and_never_
 
 def _is(client: openai.OpenAI, response_id: str, status: str) -> bool:
     found = client.responses.retrieve(response_id).status
-    # A model that nobody serves is tried now and then.
+    # A model whose server is unreachable is tried from time to time.
     return found == status or (status == "queued" and found == "in_progress")

@@ -1,4 +1,4 @@
-"""Streams at length: many seeds of disconnects, and what hundreds of idle ones cost those who poll."""
+"""Long stream tests: disconnects with many seeds, and the cost of hundreds of idle streams for polls."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ ROUNDS = 7
 
 
 def opened(streams: contextlib.ExitStack, stack: Stack, path: str) -> bool:
-    """Whether there was a place for one stream more: those of readers that have gone are free after a ping."""
+    """Try to open one more stream; the slots of disconnected readers become free after a ping."""
     try:
         streams.enter_context(reading(stack.port, stack.key, path)).read(1)
     except AssertionError as error:
@@ -45,7 +45,7 @@ def test_twenty_streams_read_through_fifty_disconnects_each_are_whole(up: Stack,
 def test_polls_keep_four_fifths_of_their_speed_beside_three_hundred_idle_streams(
     stack: Stack, models: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.up(WORKER_SLOTS="400", PING_S="5")  # a reader that has gone is noticed by a ping
+    stack.up(WORKER_SLOTS="400", PING_S="5")  # a ping detects a disconnected reader
     with stack.client() as client:
         polled = client.responses.create(model="scripted", input="hello", background=True).id
         idle = client.responses.create(**asked(models, tag="idle", tokens=1, first_delay_s=600) | {"stream": False}).id

@@ -1,4 +1,4 @@
-"""Three projects ask for more than there is, in every tier: who gets what, how long it waits, and what it is charged."""
+"""Overload by three projects in every tier: who gets which slots, how long requests wait, and what is charged."""
 
 import statistics
 import threading
@@ -17,9 +17,9 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
-# As many slots as the weights of the three tiers that have a backlog add up to.
+# The sum of the weights of the three tiers that have a backlog.
 SLOTS = 8 + 4 + 1
-BURST = 60  # of requests, and what comes a minute: one a second
+BURST = 60  # requests; also the refill per minute, which is one per second
 LIMITED = f"""
 [projects.alpha.limits."*"]
 requests_per_minute = {BURST}
@@ -31,7 +31,7 @@ requests_per_minute = {BURST}
 tokens_per_minute = 8000
 """
 PROJECTS = ("alpha", "beta", "gamma")
-# What each project asks for a second; all of it together is twice what there are slots for.
+# Requests per second of each project by tier; the total is twice what the slots can serve.
 ASKED = {"no-limit": 3.2, "default": 2.5, "auto": 2.5, "flex": 0.7}
 Asked = tuple[str, str]
 
@@ -44,7 +44,7 @@ def config(config: Path) -> Path:
 
 
 class Arrivals:
-    """Creates that come at their rates until they are told to stop, whatever becomes of them."""
+    """Creates that arrive at constant rates until stopped, whatever their outcome."""
 
     def __init__(self, stack: Stack, models: ModelServer) -> None:
         self._stack = stack
@@ -68,7 +68,7 @@ class Arrivals:
         )
 
     def begin(self, project: str, tier: str, rate: float) -> None:
-        """Let creates come, so many a second."""
+        """Start sending creates at `rate` per second."""
         self._threads.submit(self._come, project, tier, rate)
 
     def _come(self, project: str, tier: str, rate: float) -> None:
@@ -97,7 +97,7 @@ class Arrivals:
             self.given[project, tier, str(response.service_tier)] += 1
 
     def end(self) -> None:
-        """Let no more come, and cancel what has not ended."""
+        """Stop sending creates, and cancel the responses that have not ended."""
         self._stop.set()
         self._threads.shutdown()
         with open_core(self._stack.settings) as core, ThreadPoolExecutor(2) as threads:
@@ -114,7 +114,7 @@ def spread(seconds: Iterable[float]) -> str:
 
 
 def table(stack: Stack, arrivals: Arrivals) -> str:
-    """What became of all, by project and by the tier asked for and given."""
+    """A table of outcomes by project, requested tier and granted tier."""
     lines = [f"{'project':8} {'asked':9} {'given':11} {'n':>5} {'refused':>8}   wait p50 / p95 in s"]
     for project in PROJECTS:
         for tier in ASKED:
@@ -134,9 +134,9 @@ def table(stack: Stack, arrivals: Arrivals) -> str:
 
 
 def check_ledger(stack: Stack) -> str:
-    """Assert that the ledger has one row for each response, and the tokens of all attempts; in words."""
+    """Assert that the ledger has one row per response and the tokens of all attempts; return a summary."""
     until(stack.all_ended, within_s=60)
-    # What was cancelled while it ran: its worker adds what it knows.
+    # For a response cancelled while it ran, the worker adds the usage that it knows.
     until(lambda: stack.sql("select 1 from attempts where output_tokens is null") == [], within_s=20)
     sums = "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens)"
     ((*ledger,),) = stack.sql(f"select {sums} from usage_ledger")
@@ -151,7 +151,7 @@ def check_ledger(stack: Stack) -> str:
 
 
 def credited(stack: Stack, project: str, since_s: float) -> int:
-    """How many requests a project's credits were taken for in the last seconds."""
+    """The number of requests charged to a project's credits in the last `since_s` seconds."""
     ((n,),) = stack.sql(
         "select coalesce(sum(reserved_requests), 0) from responses r join projects p on p.id = r.project_id"
         " where p.name = %s and r.created_at > now() - %s * interval '1 s'",
@@ -169,7 +169,7 @@ def test_a_minute_of_overload_is_shared_by_weight_and_charged_truthfully_though_
     stack.start("worker", WORKER_SLOTS=str(SLOTS))
     arrivals = Arrivals(stack, models)
     begun = time.monotonic()
-    # While nobody else is there, `auto` is served beyond the limit.
+    # While the other projects are idle, `auto` is served beyond the limit.
     arrivals.begin("alpha", "auto", 9)
     until(lambda: arrivals.given["alpha", "auto", "over-limit"] > 5, within_s=30)
     for project in PROJECTS:
@@ -201,14 +201,14 @@ def test_a_minute_of_overload_is_shared_by_weight_and_charged_truthfully_though_
         assert 1.3 < found["no-limit"] / found["default"] < 3
         assert 2 < found["default"] / found["flex"] < 8
     for project in PROJECTS:
-        # No loss of Valkey gives anybody another burst; and what is gone is there again at its rate.
+        # Losing Valkey grants no second burst, and used credits are refilled at their rate.
         assert taken[project] <= BURST * (1 + (whole_s + 1) / 60) + 1
     for project in ("alpha", "beta"):
         assert healed[project] >= 0.8 * since_s * BURST / 60 - 1
 
 
 def shares(stack: Stack, since_s: float) -> dict[str, int]:
-    """How many responses of each tier began to run in the last seconds."""
+    """The number of responses of each tier that started in the last `since_s` seconds."""
     rows = stack.sql(
         "select tier, count(*) from responses where started_at > now() - %s * interval '1 s' group by tier", since_s
     )

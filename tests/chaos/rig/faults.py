@@ -1,4 +1,4 @@
-"""What is done to a deployment in the middle of its work; whatever is left broken is healed afterwards."""
+"""Faults injected into a deployment under load; the caller repairs whatever a fault leaves broken."""
 
 import random
 import subprocess
@@ -26,7 +26,7 @@ FAKETIME = packages.folder("libfaketime") / "vendor/libfaketime/src/libfaketime.
 
 
 def restarted(*names: str) -> Fault:
-    """kill -9 of these parts at once; each is started again."""
+    """Send SIGKILL to these processes at once, and restart them."""
 
     def fault(rig: Rig, chance: random.Random) -> None:
         for name in names:
@@ -37,7 +37,7 @@ def restarted(*names: str) -> Fault:
 
 
 def kill_workers(rig: Rig, chance: random.Random) -> None:
-    """kill -9 of two workers of three, each at a token of its own."""
+    """Send SIGKILL to two of three workers, each at a different token."""
     for name in chance.sample(rig.workers, 2):
         rig.until_said(chance.randrange(40))
         rig.stack.kill(name)
@@ -45,10 +45,10 @@ def kill_workers(rig: Rig, chance: random.Random) -> None:
 
 
 def sleep_past_the_lease(rig: Rig, chance: random.Random) -> tuple[dict[str, int], float]:
-    """The busiest worker is frozen until others have taken over all it ran, and wakes.
+    """Freeze the busiest worker until others have taken over all its runs, then wake it.
 
     Returns:
-        How often the model server had been asked for each response it ran, by tag; and when it woke.
+        The number of requests that the model server had received for each of its runs, by tag; and the time of waking.
     """
     name = max(rig.workers, key=lambda name: len(rig.runs_of(name)))
     rig.stack.freeze(name)
@@ -60,12 +60,12 @@ def sleep_past_the_lease(rig: Rig, chance: random.Random) -> tuple[dict[str, int
 
 
 def zombie(rig: Rig, chance: random.Random) -> None:
-    """A worker that wakes after its lease leaves the model server, long before the answers end by themselves."""
+    """A worker that wakes after its lease expired closes its model server connections long before the outputs end."""
     asked, woke_at = sleep_past_the_lease(rig, chance)
     assert asked
 
     def left() -> list[dict[str, Any]]:
-        """Its requests that were not answered while it slept."""
+        """The worker's requests that were still open when it woke."""
         its = [rig.asked(tag)[before - 1] for tag, before in asked.items() if before]
         return [one for one in its if one["ended"] is None or one["ended"] > woke_at]
 
@@ -73,7 +73,7 @@ def zombie(rig: Rig, chance: random.Random) -> None:
 
 
 def cut_off_worker(rig: Rig, chance: random.Random) -> None:
-    """One worker of three loses Postgres, for longer than its lease, and what it wrote meanwhile comes late."""
+    """Cut one worker off from Postgres for longer than its lease, and deliver its writes late."""
     name = chance.choice(rig.workers)
     own = rig.own_postgres[name]
     own.hold()
@@ -82,7 +82,7 @@ def cut_off_worker(rig: Rig, chance: random.Random) -> None:
 
 
 def kill_api_before_it_rings(rig: Rig, chance: random.Random) -> None:
-    """Valkey swallows the ring of a create that is committed, and the API is killed while it waits for the answer."""
+    """Discard the dispatch message of a committed create, and kill the APIs while they wait for Valkey's reply."""
     rig.stack.proxies["valkey"].blackhole()
     dispatched = "select 1 from responses where status = 'queued' and dispatched_at is not null and metadata->>'number' ~ '^extra'"
     with ThreadPoolExecutor(2) as threads:
@@ -95,7 +95,7 @@ def kill_api_before_it_rings(rig: Rig, chance: random.Random) -> None:
 
 
 def _ask(rig: Rig, port: int) -> str | None:
-    """A background response of a client that does not ask again; its ID, or None if that was never told."""
+    """Create a background response without retries; return its ID, or None if the connection was lost."""
     with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=rig.stack.key, max_retries=0) as client:
         try:
             return client.responses.create(
@@ -106,7 +106,7 @@ def _ask(rig: Rig, port: int) -> str | None:
 
 
 def valkey(*command: str | int, then: tuple[str | int, ...] = (), for_s: float = 0) -> Fault:
-    """A command that an operator might give Valkey, and perhaps another one after a while."""
+    """Send Valkey a command, as an operator might, and optionally another one `for_s` seconds later."""
 
     def fault(rig: Rig, chance: random.Random) -> None:
         with redis.Redis.from_url(rig.stack.valkey.url) as client:
@@ -119,7 +119,7 @@ def valkey(*command: str | int, then: tuple[str | int, ...] = (), for_s: float =
 
 
 def frozen(name: str, for_s: float) -> Fault:
-    """SIGSTOP of a part for so long."""
+    """Send SIGSTOP to a process, and SIGCONT `for_s` seconds later."""
 
     def fault(rig: Rig, chance: random.Random) -> None:
         rig.stack.freeze(name)
@@ -130,21 +130,21 @@ def frozen(name: str, for_s: float) -> Fault:
 
 
 def crash_postgres(rig: Rig, chance: random.Random) -> None:
-    """An immediate restart."""
+    """Restart Postgres after an immediate shutdown."""
     rig.crash_postgres()
     rig.pause(chance.random() * 2)
     rig.start_postgres()
 
 
 def drop_connections(rig: Rig, chance: random.Random) -> None:
-    """pg_terminate_backend of all, three times."""
+    """Terminate all Postgres connections, three times."""
     for _ in range(3):
         rig.terminate_backends()
         rig.until_said(20)
 
 
 def read_only(rig: Rig, chance: random.Random) -> None:
-    """Postgres takes no writes for a while, as a standby or one that has run out of room."""
+    """Make Postgres read-only for a while, like a standby or a server without disk space."""
     _set_read_only(rig, "on")
     rig.pause(2 + chance.random() * LEASE_S)
     _set_read_only(rig, "off")
@@ -158,7 +158,7 @@ def _set_read_only(rig: Rig, state: str) -> None:
 
 
 def full_disk(rig: Rig, chance: random.Random) -> None:
-    """Postgres has no room for a byte more for a while."""
+    """Leave Postgres without any disk space for a while."""
     said = rig.postgres_log().count("No space left on device")
     with rig.full_disk():
         rig.pause(LEASE_S)
@@ -166,13 +166,13 @@ def full_disk(rig: Rig, chance: random.Random) -> None:
 
 
 def _use_up_wal(rig: Rig) -> None:
-    """Fill what Postgres has of its log's files, which it makes ahead: with those it could go on for a while."""
+    """Fill the WAL segments that Postgres has preallocated: with these it could continue for a while."""
     with suppress(psycopg.OperationalError), psycopg.connect(rig.stack.database_url, autocommit=True) as admin:
         admin.execute("select pg_logical_emit_message(false, 'fill', repeat('x', 8000000)), pg_switch_wal()")
 
 
 def network(server: str, how: str, for_s: float = 0, **arguments: float) -> Fault:
-    """What the proxy before a server can do, for so long."""
+    """Apply a fault of the proxy in front of a server for `for_s` seconds."""
 
     def fault(rig: Rig, chance: random.Random) -> None:
         for proxy in rig.proxies(server):
@@ -185,23 +185,23 @@ def network(server: str, how: str, for_s: float = 0, **arguments: float) -> Faul
 
 
 def no_disk(rig: Rig) -> str | None:
-    """Why no disk can be full here."""
+    """The reason why no disk can be filled on this machine; None if one can."""
     return None if rig.has_disk else "only root can mount a disk small enough to fill"
 
 
 def _skewed(by: str) -> dict[str, str]:
-    """What makes a program's clock wrong, but not the one it measures its own time-outs with."""
+    """Variables that skew a program's wall clock, but not the monotonic clock that times its own timeouts."""
     return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def no_other_clock(rig: Rig) -> str | None:
-    """Why no program can be given a wrong clock here."""
+    """The reason why no program can run with a skewed clock on this machine; None if one can."""
     asked = subprocess.run(["date", "+%s"], env=_skewed("+1h"), capture_output=True, text=True, check=True)
     return None if int(asked.stdout) > time.time() + 3000 else "libfaketime brings no library for this machine"
 
 
 def skewed_clocks(rig: Rig, chance: random.Random) -> None:
-    """A worker an hour ahead and an API an hour behind take the place of others."""
+    """Replace a worker by one whose clock is an hour ahead, and an API by one whose clock is an hour behind."""
     started = []
     for name, by in ((chance.choice(rig.workers), "+1h"), ("api", "-1h")):
         rig.stack.kill(name)
@@ -216,7 +216,7 @@ def skewed_clocks(rig: Rig, chance: random.Random) -> None:
 
 
 def ring_again(rig: Rig, chance: random.Random) -> None:
-    """Each doorbell is delivered five times more, to three workers; and once more when all has ended."""
+    """Deliver each dispatch message five more times, to three workers, and once more after all responses have ended."""
     with open_core(rig.stack.settings) as core:
         everything = "select id from responses where metadata->>'run' = %s"
         for _ in range(5):
@@ -236,7 +236,7 @@ def ring_again(rig: Rig, chance: random.Random) -> None:
 
 
 def poison(rig: Rig, chance: random.Random) -> None:
-    """One response kills the worker that runs it, each time; it fails, and all others complete."""
+    """Kill each worker that runs one particular response: that response fails, and all others complete."""
     with rig.stack.client(timeout=5) as client:
         script = rig.models.script(tag=f"{rig.run}-poison", first_delay_s=60)
         poison = client.responses.create(
@@ -255,7 +255,7 @@ def poison(rig: Rig, chance: random.Random) -> None:
 
 
 def deploy(rig: Rig, chance: random.Random) -> None:
-    """SIGTERM of every worker and an API at once; they have two seconds to drain, and successors wait for theirs."""
+    """Send SIGTERM to all workers and an API at once, with 2 s to drain; start replacements after all have exited."""
     names = [*rig.workers, "api"]
     for name in names:
         rig.stack.children[name].ask_to_stop()
@@ -265,4 +265,4 @@ def deploy(rig: Rig, chance: random.Random) -> None:
 
 
 def nothing(rig: Rig, chance: random.Random) -> None:
-    """Nothing is done: what breaks is in the scripts of the model server."""
+    """Do nothing: the faults are in the scripts of the model server."""

@@ -1,4 +1,4 @@
-"""A mixed load of patient clients: each asks for one response and takes it to its end, whatever breaks meanwhile."""
+"""A mixed load of patient clients: each creates one response and follows it to its end, whatever breaks."""
 
 import http.client
 import itertools
@@ -24,9 +24,9 @@ RESPONSES = "/v1/responses"
 ARGUMENTS = json.dumps({"town": "Bern", "words": [f"w{number}" for number in range(6)]})
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 SCHEMA = {"format": {"type": "json_schema", "name": "town", "schema": {"type": "object"}}}
-# So many of each kind in twenty.
+# The kinds of requests, in proportions of twenty.
 KINDS = ("background",) * 6 + ("streamed",) * 6 + ("foreground",) * 3 + ("cancelled",) * 3 + ("tools", "json")
-# A client that hears nothing for so long asks again.
+# Seconds without data after which a client retries.
 PATIENCE_S = 5.0
 GIVES_UP_AFTER_S = 90.0
 ENDED = {"completed", "incomplete", "failed", "cancelled"}
@@ -34,26 +34,26 @@ ENDED = {"completed", "incomplete", "failed", "cancelled"}
 
 @dataclass
 class Asked:
-    """One response that a client wants, and what came of it as the client saw it."""
+    """One response that a client requests, and its outcome as seen by the client."""
 
     number: int
     kind: str
     body: dict[str, Any]
-    text: str  # what an undisturbed run says
+    text: str  # the output of an undisturbed run
     key: str
     seed: int
     id: str | None = None
     events: list[stream_checker.Event] = field(default_factory=list)
-    document: dict[str, Any] | None = None  # as it was answered or polled last
-    refused: str | None = None  # the code of an HTTP error that was its end
+    document: dict[str, Any] | None = None  # the last one returned by a create or a poll
+    refused: str | None = None  # code of the HTTP error that ended the request
     connections: int = 0
 
 
 def requests(chance: random.Random, run: str, kinds: tuple[str, ...] = KINDS, **script: Any) -> Iterator[Asked]:
-    """Requests of mixed kinds without end.
+    """Generate requests of mixed kinds without end.
 
     Args:
-        script: added to the scripts of all; of how many tokens and how fast, unless it is said here.
+        script: fields added to all scripts; `tokens` and `delay_s` replace the usual values.
     """
     for number in itertools.count():
         kind = kinds[number % len(kinds)]
@@ -78,9 +78,9 @@ def requests(chance: random.Random, run: str, kinds: tuple[str, ...] = KINDS, **
 
 
 class Load:
-    """Clients of a stack, so many at once, each with a thread of its own; they come in within a second.
+    """Clients of a stack, `at_once` in parallel with one thread each; they start within one second.
 
-    Each takes the next request when it is done with one, until there is none left.
+    Each client takes the next request when it has finished one, until none is left.
     """
 
     def __init__(self, stack: Stack, asked: Iterable[Asked], *, at_once: int, poll_s: float = 0.2) -> None:
@@ -99,18 +99,18 @@ class Load:
         self._done: list[Future[None]] = [self._threads.submit(self._take_all, number) for number in range(at_once)]
 
     def begin_no_more(self) -> None:
-        """Let the clients go when they are done with what they have."""
+        """Let the clients finish their current requests, without starting new ones."""
         self._enough.set()
 
     def stop(self) -> None:
-        """Send all clients home."""
+        """Stop all clients."""
         self._stopped.set()
         self._threads.shutdown()
         for client in self._clients:
             client.close()
 
     def wait(self, within_s: float) -> None:
-        """Return when every client has its end; what a client's own thread asserts is raised here."""
+        """Wait until every client has finished; re-raise assertions that failed in the clients' threads."""
         deadline = time.monotonic() + within_s
         try:
             for future in self._done:
@@ -173,14 +173,14 @@ class Load:
                 ),
             )
         except openai.APIStatusError as error:
-            # It failed before its answer began; its client is told so, and not its ID.
+            # The response failed before the reply began; the client receives the error, but not the ID.
             asked.refused = str(error.code)
             return
         asked.document = json.loads(raw)
         asked.id = asked.document["id"]
 
     def _read(self, asked: Asked, chance: random.Random) -> None:
-        """Read the stream of a create, leaving now and then, and go on wherever it ended."""
+        """Read the stream of a create, disconnect at random events, and resume after the last event."""
         leaves = chance.randrange(1, 6)
         while not asked.events or asked.events[-1]["type"] not in stream_checker.TERMINAL:
             if self._stopped.is_set():
@@ -212,7 +212,7 @@ class Load:
                 asked.id = asked.events[0]["response"]["id"]
 
     def _until_answered(self, chance: random.Random, call: Callable[[openai.OpenAI], T]) -> T:
-        """Ask, here or there, until there is an answer that is not `try again`."""
+        """Repeat a call, on either API, until the reply is not a request to retry."""
         deadline = time.monotonic() + GIVES_UP_AFTER_S
         while True:
             try:
@@ -224,11 +224,11 @@ class Load:
 
 
 def untrue(asked: Asked, final: dict[str, Any], allowed: set[str]) -> Iterator[str]:
-    """What a client was told that is not so.
+    """False statements made to a client.
 
     Args:
         final: the stored document.
-        allowed: how a response that nobody cancels may end.
+        allowed: statuses in which a response may end that no client cancels.
     """
     status = final["status"]
     if status not in allowed | ({"cancelled", "completed"} if asked.kind == "cancelled" else set()):

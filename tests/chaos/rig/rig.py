@@ -1,4 +1,4 @@
-"""A whole deployment that scenarios break again and again: Postgres, too, is its own, and every part is healed."""
+"""A complete deployment, with its own Postgres, that scenarios break and repair repeatedly."""
 
 import contextlib
 import os
@@ -23,9 +23,9 @@ from tests.model_server import ModelServer
 WORKERS = ("worker", "worker-2", "worker-3")
 PARTS = ("valkey", "api", "api-2", "sweeper", *WORKERS)
 DISK = "512m"
-# Of each worker: fewer in all than a scenario has responses, so that some wait to be rung for.
+# Slots per worker. The total is below the number of responses in a scenario, so that some wait for dispatch.
 SLOTS = 6
-# Clocks of the model server: it goes silent, or does not begin, for so long.
+# `first_token` and `idle` bound how long the model server may take to begin and how long it may be silent.
 CONFIG = """
 [models.scripted]
 base_url = "{url}"
@@ -35,10 +35,10 @@ timeouts = {{ first_token = 6, idle = 2, run = 60 }}
 
 
 class Rig:
-    """Two APIs, three workers, a sweeper, Valkey and Postgres, with proxies before all servers."""
+    """Two APIs, three workers, a sweeper, Valkey and Postgres, with proxies in front of all servers."""
 
     def __init__(self, folder: Path, models: ModelServer, parts: tuple[str, ...] = PARTS, slots: int = SLOTS) -> None:
-        """Start it; `slots` are those of each worker."""
+        """Start the deployment with `slots` slots per worker."""
         self.parts = parts
         self.slots = slots
         self.models = models
@@ -56,14 +56,14 @@ class Rig:
             folder / "home", self._postgres.url, config, models, proxied=("postgres", "valkey", "models")
         )
         invariants.watch_ends(self.stack)
-        # Each worker has a way to Postgres of its own, so that one of them can lose it alone.
+        # Each worker has its own proxy to Postgres, so that one of them can lose the connection alone.
         self.own_postgres = {name: TcpProxy(self._postgres.url) for name in self.workers}
-        self.run = ""  # the scenario's that is under way
+        self.run = ""  # prefix of the current scenario's tags
         self.runs = 0
-        self.died: list[str] = []  # parts that ended by themselves, and how
-        self.broken = False  # a run has left it in nobody knows what state
-        self._otherwise: set[str] = set()  # parts that run in another environment than usual
-        self._swept: dict[str, int] = {}  # how often each sweeper began
+        self.died: list[str] = []  # processes that ended by themselves, and how
+        self.broken = False  # a run has left the deployment in an unknown state
+        self._otherwise: set[str] = set()  # processes that run in a modified environment
+        self._swept: dict[str, int] = {}  # how often each sweeper has started sweeping
         self._never = threading.Event()
         try:
             self.heal()
@@ -86,18 +86,18 @@ class Rig:
 
     @property
     def workers(self) -> list[str]:
-        """The workers there are, by name."""
+        """The names of the workers."""
         return [name for name in self.parts if name.startswith("worker")]
 
     def _proxies(self) -> list[TcpProxy]:
         return [*self.stack.proxies.values(), *self.own_postgres.values()]
 
     def proxies(self, server: str) -> list[TcpProxy]:
-        """All ways of the parts to a server."""
+        """All proxies in front of a server."""
         return [self.stack.proxies[server], *(self.own_postgres.values() if server == "postgres" else ())]
 
     def heal(self) -> None:
-        """Make everything whole again, as supervisors and operators do: what is away is started, proxies pass on."""
+        """Repair everything, as supervisors and operators do: restart stopped processes and end proxy faults."""
         for proxy in self._proxies():
             proxy.pass_on()
         if self._server.ended() is not None:
@@ -113,18 +113,19 @@ class Rig:
             started.append(self.launch(name))
         for child in started:
             child.wait_until_ready()
-        # One that Postgres leaves while it starts ends, for its supervisor to start it again: that is another story.
+        # A sweeper that loses Postgres during startup exits and relies on its supervisor. No scenario tests that, so
+        # wait until each sweeper runs.
         for child in started:
             if child.part.name.startswith("sweeper"):
                 until(lambda name=child.part.name: self._sweeping(name) > self._swept.get(name, 0), within_s=30)
                 self._swept[child.part.name] = self._sweeping(child.part.name)
 
     def _sweeping(self, name: str) -> int:
-        """How often a sweeper began."""
+        """How often a sweeper has started sweeping."""
         return self.stack.log(name).count("msg=sweeping ")
 
     def launch(self, name: str, env: Mapping[str, str] | None = None) -> Child:
-        """Start a part of this deployment; `env` makes it another than usual until the scenario is over."""
+        """Start a process; `env` modifies its environment until the end of the scenario."""
         settings = {"PING_S": "1"}
         if name in self.own_postgres:
             settings |= {"WORKER_SLOTS": str(self.slots), "DATABASE_URL": self.own_postgres[name].url}
@@ -133,14 +134,14 @@ class Rig:
         return self.stack.launch(name, env=env, **settings)
 
     def calm(self) -> None:
-        """Heal, and have all parts as they were at first."""
+        """Repair everything, and restart processes that run in a modified environment."""
         for name in self._otherwise:
             self.stack.kill(name)
         self._otherwise.clear()
         self.heal()
 
     def pause(self, for_s: float) -> None:
-        """Let a fault last so long."""
+        """Wait while a fault lasts."""
         self._never.wait(for_s)
 
     def _start_postgres(self) -> Child:
@@ -149,17 +150,17 @@ class Rig:
         return server
 
     def crash_postgres(self) -> None:
-        """`pg_ctl stop -m immediate`: no goodbye, no checkpoint."""
+        """Stop Postgres as `pg_ctl stop -m immediate` does: no disconnect messages, no checkpoint."""
         os.kill(self._server.pid, signal.SIGQUIT)
         until(self._server.ended, within_s=10)
 
     def start_postgres(self) -> None:
-        """Start Postgres again; it goes through its log first."""
+        """Start Postgres again; it recovers from its WAL first."""
         self._server = self._start_postgres()
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Leave Postgres no byte of room inside the block."""
+        """Leave Postgres without any disk space inside the block."""
         filler = self.disk / "filler"
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
@@ -173,18 +174,18 @@ class Rig:
             filler.unlink()
 
     def postgres_log(self) -> str:
-        """What Postgres said."""
+        """The log of Postgres."""
         return self._home.log_file("postgres").read_text()
 
     def terminate_backends(self) -> None:
-        """Have Postgres drop every connection of the parts."""
+        """Terminate all other Postgres connections of the deployment."""
         self.stack.sql(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
 
     def until_said(self, tokens: int, within_s: float = 20) -> None:
-        """Wait until the responses of this run have said so much more, or have all ended."""
+        """Wait until the responses of this run have produced `tokens` more tokens or have all ended."""
         said = (
             "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
             " where r.metadata->>'run' = %s"
@@ -196,25 +197,25 @@ class Rig:
         )
 
     def under_way(self) -> int:
-        """How many responses of this run have not ended."""
+        """The number of responses of this run that have not ended."""
         return self.stack.sql(
             "select count(*) from responses where finished_at is null and metadata->>'run' = %s", self.run
         )[0][0]
 
     def running(self) -> int:
-        """How many responses are in progress."""
+        """The number of responses in progress."""
         return self.stack.sql("select count(*) from responses where status = 'in_progress'")[0][0]
 
     def worker_id(self, name: str) -> str:
-        """The ID by which Postgres knows a worker."""
+        """The ID of a worker in Postgres."""
         pid = self.stack.children[name].pid
         return self.stack.sql("select id from workers where pid = %s order by seen_at desc", pid)[0][0]
 
     def runs_of(self, name: str) -> list[str]:
-        """The tags, at the model server, of the responses that a worker runs."""
+        """The model server's tags of the responses that a worker runs."""
         runs = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
         return [f"{self.run}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
 
     def asked(self, tag: str) -> list[dict[str, Any]]:
-        """The requests that the model server had with this tag, the first one first."""
+        """The requests that the model server has received with this tag, oldest first."""
         return self.models.stats(tag)["by_tag"][tag]

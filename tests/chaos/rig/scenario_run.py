@@ -1,4 +1,4 @@
-"""One run of a scenario: load, fault, recovery, and the figures of what was accepted."""
+"""One run of a scenario: load, fault, recovery, and the counts over all accepted responses."""
 
 import itertools
 import json
@@ -14,24 +14,24 @@ from tests.chaos.rig.scenarios import Scenario
 from tests.harness.waiting import until
 from tests.invariants import Figures
 
-# Until all have ended after everything was healed.
+# Seconds until all responses have ended after the repair.
 RECOVERED_WITHIN_S = 45
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a run."""
+    """The result of a run."""
 
     scenario: str
     seed: int
     figures: Figures
-    under_way: int  # responses that had not ended when it struck
+    under_way: int  # responses that had not ended when the fault struck
     attempts: int
-    healed_s: float  # from then on that everything was whole again, to the last end
+    healed_s: float  # from the end of the repair to the last end
     took_s: float
 
     def row(self) -> dict[str, object]:
-        """A line of the table that is shown at the end."""
+        """A row of the table shown at the end."""
         found = self.figures
         return {
             "scenario": self.scenario,
@@ -53,7 +53,7 @@ class Ran:
 
 
 def play(rig: Rig, scenario: Scenario, seed: int) -> Ran:
-    """Run a scenario on a whole deployment, which is whole again afterwards."""
+    """Run a scenario on a working deployment, which works again afterwards."""
     began = time.monotonic()
     chance = random.Random(seed)
     rig.models.reset()
@@ -82,10 +82,10 @@ def play(rig: Rig, scenario: Scenario, seed: int) -> Ran:
 
 
 def look(rig: Rig, asked: list[Asked], ends: frozenset[str]) -> Figures:
-    """The figures of a run that is over: what is stored, and what its clients saw of it.
+    """Check a finished run: what is stored, and what its clients saw.
 
     Args:
-        ends: how a response in the background may end that nobody cancels.
+        ends: statuses in which a background response may end that no client cancels.
     """
     stored: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for number, response_id, document in rig.stack.sql(

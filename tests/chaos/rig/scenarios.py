@@ -1,4 +1,4 @@
-"""The table of scenarios: each line of what may break, what is done for it, and how responses may end then."""
+"""The table of scenarios: the fault, how to inject it, and the statuses in which responses may then end."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from tests.chaos.rig.faults import Fault, frozen, network, restarted, valkey
 from tests.chaos.rig.rig import Rig
 
 WHOLE = frozenset({"completed"})
-# Where a model server breaks off what it had begun, or is silent for longer than it may be.
+# For a model server that breaks off an output or is silent for longer than allowed.
 BROKEN_OFF = WHOLE | {"failed"}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One fault in the middle of a mixed load.
+    """One fault under a mixed load.
 
     Args:
-        strikes: what is done, when a part of the load is under way.
-        ends: how a response in the background may end that nobody cancels. One in the foreground may also be
-            cancelled, when its connection is lost for longer than `follow_s`.
-        script: what the model server does with all that only say something.
-        short: whether it is also part of the form that every run of the suite has.
-        impossible: why it cannot be run on this machine, if it cannot.
+        strikes: injects the fault while part of the load is in progress.
+        ends: statuses in which a background response may end that no client cancels. A foreground response may also be
+            cancelled, if its connection is lost for longer than `follow_s`.
+        script: script fields for the model server, added to all requests.
+        short: whether the scenario is also part of the short form that runs with the whole suite.
+        impossible: returns the reason why the scenario cannot run on this machine, if any.
     """
 
     name: str
