@@ -1,4 +1,4 @@
-"""One deployment that runs for all tests that leave its parts alone; starting one costs more than most of them."""
+"""A deployment shared by all tests that do not stop its processes: starting one takes longer than most tests."""
 
 from collections.abc import Iterator
 
@@ -25,6 +25,6 @@ def _calm(
 
 @pytest.fixture
 def calm(_calm: Stack, models: ModelServer) -> Iterator[Stack]:
-    """A running stack with two API processes, to be left as it is; what earlier tests made is there, too."""
+    """A running stack with two API processes, not to be modified; responses of earlier tests are still stored."""
     yield _calm
     until(_calm.all_ended)

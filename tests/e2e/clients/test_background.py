@@ -1,4 +1,4 @@
-"""A background response through real processes and the real client, to each of its ends."""
+"""Background responses on real processes with the official client, to each terminal status."""
 
 import time
 

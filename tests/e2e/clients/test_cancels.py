@@ -1,4 +1,4 @@
-"""A cancel at every point of a response's life: one end, at once, for the client, its streams and the model server."""
+"""A cancel at any point of a response's life: one end, at once, for the client, its streams and the model server."""
 
 import json
 import os
@@ -51,14 +51,14 @@ class Scene:
         return self.stack.log_of(self.id)
 
     def said(self, kind: str, attempt: int = 1) -> bool:
-        """Whether an event of this type, or a type that begins so, is committed, by this attempt or a later one."""
+        """Whether this attempt or a later one has committed an event whose type begins with `kind`."""
         rows = self.stack.sql(
             "select data from response_events where response_id = %s and attempt >= %s", self.id, attempt
         )
         return any(json.loads(line)["type"].startswith(kind) for row in rows for line in row[0].split("\n"))
 
     def runs(self) -> list[dict[str, Any]]:
-        """What the model server saw of it."""
+        """The model server's records of its requests."""
         return self.stack.models.stats(self.point.label)["by_tag"].get(self.point.label, [])
 
     @contextmanager
@@ -73,7 +73,7 @@ class Scene:
                 os.kill(pid, signal.SIGCONT)
 
     def lose(self) -> None:
-        """Let its lease be over."""
+        """Let the lease expire."""
         self.stack.sql("update responses set lease_until = now() - interval '1 s' where id = %s", self.id)
 
 
@@ -85,13 +85,13 @@ class Point:
     """A point of a response's life.
 
     Args:
-        script: what the model server does.
-        reached: whether it is there.
-        around: what is the case from before the create until after the cancel.
-        then: what is the case from when the point is reached until after the cancel.
-        output: the types of the items it leaves, each with its status; None where that depends on the moment.
-        asked: whether the model server hears of it at all.
-        ends: the statuses it may have in the end.
+        script: script of the model server.
+        reached: whether the response is at this point.
+        around: context that applies from before the create until after the cancel.
+        then: context that applies from when the point is reached until after the cancel.
+        output: types and statuses of the final output items; None if they depend on timing.
+        asked: whether the model server receives a request.
+        ends: the statuses in which the response may end.
     """
 
     label: str
@@ -126,7 +126,7 @@ def a_file_that_never_comes(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def lost(scene: Scene) -> Iterator[None]:
-    """Its worker frozen, its lease over, and no sweeper there to see it."""
+    """Its worker is frozen and its lease expired, and the sweeper is frozen as well."""
     with scene.frozen("worker", "sweeper"):
         scene.lose()
         yield
@@ -159,7 +159,7 @@ def lost_and_gone_on(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def end_held_up(scene: Scene) -> Iterator[None]:
-    """The transaction that ends it in the middle, until the cancel waits for it."""
+    """The transaction that ends the response is blocked until the cancel waits for it."""
     waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     with psycopg.connect(scene.stack.database_url) as holder, ThreadPoolExecutor(1) as thread:
         holder.execute("lock table items in share mode")
@@ -178,7 +178,7 @@ def end_held_up(scene: Scene) -> Iterator[None]:
 def no_redis(scene: Scene) -> Iterator[None]:
     scene.stack.kill("valkey")
     yield
-    until(lambda: all(run["ended"] for run in scene.runs()))  # the worker hears of it without Redis, too
+    until(lambda: all(run["ended"] for run in scene.runs()))  # the worker learns of it from Postgres
     scene.stack.start("valkey")
     with scene.stack.client() as client:
         other = client.responses.create(model="scripted", input="hello", background=True)
@@ -187,7 +187,7 @@ def no_redis(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def stopping(scene: Scene) -> Iterator[None]:
-    """The worker told to stop, and finishing what it has."""
+    """The worker was told to stop, and is finishing its runs."""
     worker = scene.stack.children["worker"]
     worker.ask_to_stop()
     until(lambda: not scene.stack.sql("select 1 from workers"))
@@ -199,7 +199,7 @@ def stopping(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def handed_back(scene: Scene) -> Iterator[None]:
-    """The worker stopped, and what it could not finish waiting for another one."""
+    """The worker has stopped, and the response that it could not finish waits for another one."""
     scene.stack.stop("worker")
     assert scene.row("status, failures") == ("queued", 0)
     yield
@@ -273,7 +273,7 @@ def files() -> Iterator[FileServer]:
 def stack(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """One for all points; in the end, everything that was accepted has ended once, with a whole log."""
+    """One stack for all points; at the end, every accepted response must have ended once, with a complete log."""
     home = tmp_path_factory.mktemp("cancels")
     _model_server.reset()
     clocks = "timeouts = { first_token = 40, idle = 40, run = 60 }"
@@ -301,7 +301,7 @@ base_url = "http://127.0.0.1:9/v1"
 
 
 class Live:
-    """Somebody who reads a response's stream from the beginning to its end."""
+    """A reader of a response's stream from the first event to the last."""
 
     def __init__(self, stack: Stack, response_id: str) -> None:
         self.raw = b""
@@ -336,7 +336,7 @@ def test_a_response_cancelled_at_any_point_of_its_life_has_one_end_and_keeps_it(
             with point.then(scene):
                 told = client.responses.cancel(scene.id)
 
-                # There and then, whatever else is going on, it is over for all who look.
+                # The response has ended for every observer at once, whatever else is in progress.
                 assert told.status in point.ends
                 events = live.end().events
                 assert events[-1]["response"]["status"] == told.status
@@ -344,11 +344,11 @@ def test_a_response_cancelled_at_any_point_of_its_life_has_one_end_and_keeps_it(
         until(lambda: all(run["ended"] for run in scene.runs()))
         until(lambda: not stack.sql("select 1 from attempts where response_id = %s and ended_at is null", scene.id))
 
-        # And so it stays: its worker, if it has one, knows and has written nothing more.
+        # It stays ended: its worker, if it has one, knows of the end and has written nothing more.
         assert client.responses.retrieve(scene.id) == client.responses.cancel(scene.id) == told
     assert Live(stack, scene.id).end().raw == live.raw
     if point.ends == {"cancelled"}:
-        # A model server that was going to refuse may do so before it sees that nobody listens any more.
+        # A model server that was about to refuse may do so before it notices that the client has disconnected.
         assert {run["how"] for run in scene.runs()} <= {
             "client_closed",
             *(["errored"] if "status" in point.script else []),

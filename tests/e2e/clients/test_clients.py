@@ -1,4 +1,4 @@
-"""What ordinary clients do, through real processes and the real client."""
+"""Common uses of the official client, on real processes."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

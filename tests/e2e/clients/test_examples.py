@@ -1,4 +1,4 @@
-"""The examples, as a newcomer runs them: the packaged model behind a stack of their own."""
+"""The examples, as a new user runs them: with their own stack and the packaged model."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Images and files through real processes: what reaches the model, and what hostile ones come to."""
+"""Images and files on real processes: what reaches the model, and how hostile input fails."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.model_server import ModelServer
 PNG = made.image("PNG", (32, 32))
 LARGE = made.data_url("image/png", made.noise(60))
 MEGABYTE = 1024 * 1024
-# A model server that opens URLs itself, and one for which the worker does.
+# One model whose server opens URLs itself, and one for which the worker fetches them.
 CONFIG = """
 [models.scripted]
 base_url = "{url}"
@@ -50,13 +50,13 @@ def _fetching(
 
 @pytest.fixture
 def fetching(_fetching: Stack, models: ModelServer) -> Stack:
-    """Parts that run for all tests here that may open what is private."""
+    """A running stack, shared by the tests of this module, that may fetch private addresses."""
     return _fetching
 
 
 @pytest.fixture
 def config(tmp_path: Path, models: ModelServer) -> Path:
-    """The same models, for a stack of a test's own."""
+    """The same models, for a test with its own stack."""
     path = tmp_path / "backburner.toml"
     path.write_text(CONFIG.format(url=models.base_url))
     return path
@@ -80,7 +80,7 @@ def submit(client: openai.OpenAI, *parts: dict[str, Any], model: str = "scripted
 
 
 def messages(stack: Stack, tag: str) -> list[dict[str, Any]]:
-    """What the model server was last shown under a tag."""
+    """The messages of the last request that the model server received with this tag."""
     found = until(lambda: stack.models.stats(tag)["by_tag"][tag])
     return list(found[-1]["body"]["messages"])
 
@@ -168,7 +168,7 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching: Stack, files
 
 
 def messages_with(stack: Stack, words: str) -> Any:
-    """The content of the one message the model server got with these words in it."""
+    """The content of the only message received by the model server that contains these words."""
     records = [one for found in stack.models.stats()["by_tag"].values() for one in found]
     (content,) = {str(one["body"]["messages"][0]["content"]) for one in records if words in str(one["body"])}
     return content
@@ -182,7 +182,7 @@ def word(body: str, before: str = "") -> bytes:
 
 
 def hostile() -> dict[str, tuple[bytes, str, str]]:
-    """By what they are: documents, their names, and words of what is said of them."""
+    """By description: document, file name, and words expected in the error message."""
     return {
         "an encrypted PDF": (made.encrypted_pdf(), "a.pdf", "encrypted"),
         "a PDF cut short": (made.pdf("Hello")[:200], "a.pdf", "cannot be read"),
@@ -231,11 +231,11 @@ def test_a_file_that_cannot_be_read_fails_the_response_and_is_named(fetching: St
             assert words in final.error.message, (what, final.error.message)
             assert final.output == []
         assert memory(worker) - before < 150 * MEGABYTE
-        # The worker goes on, and nothing of the readers is left.
+        # The worker continues to work, and no reader process is left.
         assert ended(client, submit(client, text("later"), file(made.pdf("x"), "a.pdf"))).status == "completed"
     assert fetching.models.stats("later")["open"] == 0
     assert children(worker) == []
-    # What clients call their files is theirs.
+    # File names chosen by clients must not appear in the log.
     log = fetching.log("worker")
     assert [name for _, name, _ in found.values() if name in log] == []
 
@@ -251,7 +251,7 @@ def test_a_secret_of_the_machine_does_not_get_into_a_text(fetching: Stack) -> No
 
 
 def memory(pid: int) -> int:
-    """The most memory a process ever held, in bytes."""
+    """The peak memory use of a process in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
@@ -304,7 +304,7 @@ def test_a_worker_opens_nothing_inside_for_anybody(stack: Stack, files: FileServ
             with pytest.raises(openai.BadRequestError) as caught:
                 submit(client, image(url), model="fetching")
             assert caught.value.code == "invalid_image_url"
-        # Names, of which only the system's resolver knows what they are.
+        # Names that only the system's resolver knows.
         for name in NAMES:
             error = ended(client, submit(client, image(f"http://{name}/a.png"), model="fetching")).error
             assert error is not None

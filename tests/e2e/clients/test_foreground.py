@@ -1,4 +1,4 @@
-"""Foreground responses through real processes: the same engine, an answer at the end."""
+"""Foreground responses on real processes: the same engine, with one reply at the end."""
 
 import asyncio
 import http.client
@@ -52,7 +52,7 @@ def test_the_async_client_gets_many_foreground_answers_at_once(calm: Stack, mode
 
 
 def go_away(stack: Stack, script: str, after_s: float, **more: str) -> None:
-    """Ask in the foreground, and hang up before the answer is there."""
+    """Send a foreground create, and disconnect after `after_s` seconds, before it is complete."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=after_s)
     body = json.dumps({"model": "scripted", "input": script})
     headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json", **more}
@@ -100,7 +100,7 @@ def swallow(stack: Stack, script: str) -> None:
 
 def test_a_long_foreground_response_is_kept_as_long_as_somebody_waits(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
-        # Three times as long as it would be kept if nobody said that it is waited for.
+        # Three times `FOLLOW_S`, after which a response without a waiting client is cancelled.
         response = client.responses.create(model="scripted", input=models.script(tokens=10, first_delay_s=9))
 
     assert response.status == "completed"
@@ -124,7 +124,7 @@ def test_a_foreground_response_that_fails_early_answers_with_an_http_error(
 
     assert caught.value.status_code == status
     assert caught.value.code == code
-    assert calm.sql(count) == [(before + 1,)]  # the client did not send it again
+    assert calm.sql(count) == [(before + 1,)]  # the client did not retry
 
 
 def test_a_foreground_response_that_is_not_stored_leaves_nothing_behind(stack: Stack, models: ModelServer) -> None:

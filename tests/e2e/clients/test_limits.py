@@ -1,4 +1,4 @@
-"""Limits over several API processes, and with Redis gone: as exact as they are said to be."""
+"""Limits across several API processes and without Redis are as exact as documented."""
 
 import itertools
 import time
@@ -34,7 +34,7 @@ def config(config: Path) -> Path:
 
 @pytest.fixture
 def clients(stack: Stack) -> Iterator[Callable[[str], list[openai.OpenAI]]]:
-    """Makes clients of a project, one for each of two API processes that run."""
+    """A function that returns clients of a project, one for each of two running API processes."""
     stack.up("valkey", "api", "api-2")
     with ExitStack() as opened:
 
@@ -50,7 +50,7 @@ def clients(stack: Stack) -> Iterator[Callable[[str], list[openai.OpenAI]]]:
 
 
 def create(client: openai.OpenAI) -> openai.RateLimitError | None:
-    """Create inside the limit; the refusal, or None."""
+    """Create a response within the limit; return the error if it is refused, else None."""
     try:
         response = client.responses.create(model="scripted", input="hi", background=True, service_tier="default")
     except openai.RateLimitError as refusal:
@@ -107,7 +107,7 @@ def test_without_redis_creates_are_admitted_by_what_the_last_minute_took_and_nob
     assert stack.sql("select count(*), sum(reserved_requests) from responses") == [(12, 12)]
     assert "cannot reach the token buckets" in stack.log("api")
 
-    # The bucket is made from the same minute, so losing it gives nobody another burst.
+    # The new bucket is initialized from the last minute's creates, so losing Valkey grants no second burst.
     stack.start("valkey")
     answers = [create(next(turns)) for _ in range(10)]
     assert len([one for one in answers if one is None]) <= 2

@@ -1,4 +1,4 @@
-"""Prompts on real processes: kept by the command line, used by the official client, and logged nowhere."""
+"""Prompts on real processes: managed by the command line, used by the official client, and absent from all logs."""
 
 import json
 
@@ -25,13 +25,13 @@ language = {default = "French"}
 
 
 class Prompts:
-    """`backburner prompts` over a deployment's database."""
+    """`backburner prompts` on a deployment's database."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
     def __call__(self, *words: str, said: str = "", status: int = 0) -> str:
-        """What a command prints; of one that fails, its error."""
+        """Run a command; return its output, or its error output if `status` is not 0."""
         inherited = {
             name: value for name, value in environment.inherited().items() if not name.startswith("BACKBURNER_")
         }

@@ -1,4 +1,4 @@
-"""Clients that do not take what they asked for, or never finish asking: their places are for others in the end."""
+"""Clients that do not read their streams or never finish sending: their threads eventually become free again."""
 
 import contextlib
 import http.client
@@ -27,8 +27,8 @@ STALL_S = 6
 
 @pytest.fixture
 def long_one(stack: Stack, models: ModelServer) -> str:
-    """A response whose events fill every buffer on the way, on an API where two may wait at once."""
-    # Megabytes at once keep the worker's writer busy for longer than the short lease of other tests.
+    """A response whose events fill every buffer on the way, on an API with threads for two waiting requests."""
+    # Megabytes at once keep the worker's flusher busy for longer than the short lease of other tests.
     stack.up(API_THREADS=str(THREADS_FOR_POLLS + 2), STALL_S=str(STALL_S), LEASE_S="20")
     with stack.client() as client:
         script = models.script(text=("w" * 4000 + " ") * 1500)
@@ -37,7 +37,7 @@ def long_one(stack: Stack, models: ModelServer) -> str:
 
 @contextlib.contextmanager
 def asking(stack: Stack, path: str) -> Iterator[socket.socket]:
-    """A connection with little room, on which this is being answered and nothing is read."""
+    """A connection with a small receive buffer on which a GET of `path` has been answered and nothing is read."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", stack.port))
@@ -50,7 +50,7 @@ def asking(stack: Stack, path: str) -> Iterator[socket.socket]:
 
 
 def refused(stack: Stack, path: str) -> http.client.HTTPMessage | None:
-    """The answer's headers, if there is no place to read this in."""
+    """The headers of the reply if no thread is free to serve `path`, else None."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Bearer {stack.key}"})
         with connection.getresponse() as answer:
@@ -62,7 +62,7 @@ def refused(stack: Stack, path: str) -> http.client.HTTPMessage | None:
 
 
 def dropped(stack: Stack, connection: socket.socket) -> bool:
-    """Whether the server's end of a connection is gone; a client that takes nothing is not even told."""
+    """Whether the server has closed its end of the connection; a client that does not read receives no notice."""
     _, port = connection.getsockname()
     ends = [(one.laddr.port, one.raddr.port) for one in psutil.net_connections("tcp") if one.raddr]
     return (stack.port, port) not in ends
@@ -107,7 +107,7 @@ def test_a_stream_of_a_client_that_left_gives_its_place_back(stack: Stack, model
 
 @contextlib.contextmanager
 def never_finished(stack: Stack) -> Iterator[socket.socket]:
-    """A connection on which a create has begun, and the rest of its body does not come."""
+    """A connection that has sent part of a create; the rest of the body never arrives."""
     with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:
         lines = ["POST /v1/responses HTTP/1.1", "Host: x", f"Authorization: Bearer {stack.key}", "Content-Length: 99"]
         connection.sendall("\r\n".join([*lines, "Content-Type: application/json", "", '{"model":']).encode())
@@ -115,7 +115,7 @@ def never_finished(stack: Stack) -> Iterator[socket.socket]:
 
 
 def watched(connection: socket.socket) -> bool:
-    """Whether the kernel will ask the other end of this connection for a sign of life."""
+    """Whether TCP keepalive is active at the server's end of this connection."""
     here, there = (f":{port:04X}" for port in (connection.getpeername()[1], connection.getsockname()[1]))
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     return any(row[1].endswith(here) and row[2].endswith(there) and row[5].startswith("02") for row in rows)
@@ -142,5 +142,5 @@ def test_http_2_is_not_spoken_since_its_readers_could_not_be_found(calm: Stack) 
     with socket.create_connection(("127.0.0.1", calm.port), timeout=10) as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
         with connection.makefile("rb") as answer:
-            assert not answer.readline().startswith(b"\x00")  # a frame
-            answer.read()  # and that was all
+            assert not answer.readline().startswith(b"\x00")  # an HTTP/2 frame
+            answer.read()  # the server closes the connection

@@ -1,4 +1,4 @@
-"""Streams through real processes: read, dropped, resumed elsewhere, and through the death of every part."""
+"""Streams on real processes: read, disconnected, resumed elsewhere, and through the death of each process."""
 
 import asyncio
 import json
@@ -203,7 +203,7 @@ def test_streams_of_others_and_of_nothing_look_the_same(calm: Stack, models: Mod
 
 
 def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
-    """Read one stream through so many disconnects over both APIs, beside a reader whom nobody disturbs."""
+    """Read one stream through `disconnects` disconnects over both APIs, in parallel with an undisturbed reader."""
     print(f"seed {seed}")
     chance = random.Random(seed)
     events: list[stream_checker.Event] = []

@@ -1,4 +1,4 @@
-"""A worker hears what is rung for it, or leaves so that its supervisor starts another."""
+"""A worker receives the tasks enqueued for it, or exits so that its supervisor starts another."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def test_a_worker_that_waits_is_full_or_has_no_redis_is_not_deaf(stack: Stack, m
     stack.up("valkey", "api", "sweeper")
     worker = stack.start("worker", WORKER_SLOTS="1", WORKER_HEALTH_PORT=str(port), DEAF_AFTER_S=str(DEAF_AFTER_S))
     with stack.client() as client:
-        # Idle: it pings itself, and nobody else hears of it.
+        # Idle: the worker probes itself, and no other worker receives the probes.
         for _ in range(4):
             until(lambda: health(port)[1]["heard_s_ago"] > 1)
             until(lambda: health(port)[1]["heard_s_ago"] < 1)
@@ -66,7 +66,7 @@ def test_a_worker_that_waits_is_full_or_has_no_redis_is_not_deaf(stack: Stack, m
             kept = {key: valkey.ttl(key) for key in valkey.keys("*ping*") if valkey.type(key) == b"list"}
             assert all(0 < ttl <= 60 for ttl in kept.values())
 
-        # Full: it listens to nothing.
+        # Full: it consumes nothing.
         held = client.responses.create(
             model="scripted", input=models.script(tag="hold", first_delay_s=600), background=True
         )
@@ -75,7 +75,7 @@ def test_a_worker_that_waits_is_full_or_has_no_redis_is_not_deaf(stack: Stack, m
         assert health(port)[0] == 200
         client.responses.cancel(held.id)
         until(lambda: health(port)[1]["running"] == 0)
-        # Without Redis: nobody hears anything.
+        # Without Redis: no worker receives anything.
         os.kill(stack.children["valkey"].pid, signal.SIGSTOP)
         until(lambda: health(port)[1]["heard_s_ago"] > silent_s, within_s=3 * silent_s)
         assert health(port)[0] == 200

@@ -1,4 +1,4 @@
-"""A deploy is not a cancel: parts that are told to stop finish, hand back or let go what they have."""
+"""A deploy is not a cancel: processes that are told to stop finish, hand back or release their work."""
 
 import http.client
 import json
@@ -37,7 +37,7 @@ def test_an_api_that_is_stopped_answers_what_is_under_way_and_takes_nothing_more
 
 
 def refuses(stack: Stack) -> bool:
-    """Whether the API takes no new connection."""
+    """Whether the API refuses new connections."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=2)
     try:
         connection.connect()
@@ -93,7 +93,7 @@ def test_a_response_nobody_comes_back_for_after_a_deploy_still_completes(stack: 
         api.ask_to_stop()
         with pytest.raises(openai.APIConnectionError):
             asking.result()
-    # Longer than it would have been kept if it had still counted as followed.
+    # Longer than a response is kept that still counts as followed.
     until(stack.all_ended, within_s=20)
 
     assert stack.sql("select status from responses") == [("completed",)]

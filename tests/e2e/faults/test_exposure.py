@@ -1,4 +1,4 @@
-"""A whole stack over TLS, with an ACL user, full of secrets: nothing of them comes out anywhere."""
+"""A complete stack over TLS, with a Redis ACL user and planted secrets: no output contains any of them."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ SECRETS = {
     "the metadata": "metadata0planted",
     "the user": "user0planted",
 }
-# What the ACL leaves a user of ours; docs/security.md says the same.
+# The permissions that Backburner's Redis user needs; docs/security.md documents the same.
 ACL = "~backburner:* &* +@all -@dangerous -@admin +info +client|setinfo"
 
 
@@ -51,7 +51,7 @@ def unix(path: str) -> socket.socket:
 def exposed(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    """The stack, after one response that completed and one whose model server refused it."""
+    """The stack, after one response that completed and one that the model server refused."""
     folder = tmp_path_factory.mktemp("exposed")
     config = folder / "backburner.toml"
     config.write_text(f'[models.scripted]\nbase_url = "{_model_server.base_url}"\napi_key_env = "THE_MODEL_KEY"\n')
@@ -84,7 +84,7 @@ def exposed(
         }
         try:
             stack.up("api", "worker", "sweeper", "flower")
-            # Flower knows of nothing that went on before it had heard the worker.
+            # Flower shows only tasks that start after the worker's first event has reached it.
             until(lambda: "worker-" in web_text(stack.flower_port, "/workers?json=1"), within_s=30)
             yield SimpleNamespace(stack=stack, proxies=proxies, ids=[*ask(stack, _model_server)])
         finally:
@@ -196,7 +196,7 @@ HEAD = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
 
 
 def answered(port: int, sent: bytes, within_s: float = 10) -> bytes:
-    """What comes back on a connection until it is closed, or nothing more comes."""
+    """Everything received until the first blank line, the end of the connection or the timeout."""
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as client:
         with contextlib.suppress(ConnectionError):
             client.sendall(sent)

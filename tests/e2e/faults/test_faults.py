@@ -1,4 +1,4 @@
-"""Parts that die, hang or are away: every accepted response still ends, once and truthfully."""
+"""Processes that die, hang or are unavailable: every accepted response still ends, once and truthfully."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_all_end_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, mo
 
 
 def everything_killed(stack: Stack, models: ModelServer, *, running: int, waiting: int) -> dict[str, int]:
-    """Kill -9 worker, Valkey and sweeper while so many run and so many wait; what became of all."""
+    """Kill worker, Valkey and sweeper while responses run and wait; return the number of responses by final status."""
     invariants.watch_ends(stack)
     stack.up(WORKER_SLOTS=str(running))
     with stack.client(max_retries=3) as client:
@@ -278,6 +278,6 @@ def test_runs_go_on_with_whole_logs_when_postgres_drops_every_connection_again_a
 
 
 def _further(models: ModelServer, tokens: int) -> bool:
-    """Whether the model server has sent eight tokens more, or all."""
+    """Whether the model server has sent eight more tokens, or all."""
     run = models.stats("p0")["by_tag"]["p0"][0]
     return run["ended"] is not None or run["tokens_sent"] >= tokens + 8

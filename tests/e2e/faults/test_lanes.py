@@ -1,4 +1,4 @@
-"""Lanes with workers of their own, as processes."""
+"""Lanes with their own workers, as processes."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_each_worker_runs_what_is_in_its_lanes_and_a_lane_goes_on_when_its_worke
         ran = dict(stack.sql("select response_id, worker_id from attempts"))
         assert {ran[one] for one in slow}.isdisjoint({ran[one] for one in usual})
 
-        # One that serves all lanes takes over where the others are gone.
+        # A worker that serves all lanes takes over when the others are gone.
         stack.stop("worker-2")
         stack.kill("worker")
         stack.start("worker-3")

@@ -1,4 +1,4 @@
-"""Model servers that are dead, full or come back, one of several or all: nothing is lost, and nobody else waits."""
+"""Unavailable, full and recovering model servers, one of several or all: nothing is lost, and no other model waits."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def second() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def config(tmp_path: Path, models: ModelServer, first: ModelServer, second: ModelServer) -> Path:
-    """A model of two servers, a model of the first of them alone, and another model on a server of its own."""
+    """A model with two servers, a model with only the first of them, and a third model with its own server."""
     path = tmp_path / "backburner.toml"
     clocks = "timeouts = { first_token = 40, idle = 2, run = 60 }"
     path.write_text(f"""
@@ -46,7 +46,7 @@ base_url = "{models.base_url}"
 
 
 def submit(client: openai.OpenAI, number: int, model: str = "scripted", **script: object) -> list[str]:
-    """So many responses, each tagged by its number unless the script says otherwise."""
+    """Create `number` responses, tagged by their number unless the script says otherwise."""
     return [
         client.responses.create(
             model=model, input=ModelServer.script(**({"tag": f"r{one}", "tokens": 2} | script)), background=True
@@ -60,7 +60,7 @@ def statuses(stack: Stack, ids: list[str]) -> set[str]:
 
 
 def starts(server: ModelServer, tag: str) -> list[float]:
-    """When each request with this tag came, by the machine's monotonic clock."""
+    """Start times of the requests with this tag, by the machine's monotonic clock."""
     return sorted(record["started"] for record in server.stats(tag)["by_tag"][tag])
 
 
@@ -107,7 +107,7 @@ def test_a_server_killed_before_the_first_output_is_replaced_without_anybody_not
     assert stack.sql("select distinct status, attempt, failures, waits from responses") == [("completed", 1, 0, 0)]
     asked = first.stats()["by_tag"]
     assert len(asked) == 10
-    assert all(len(records) == 1 for records in asked.values())  # nothing was asked twice at once, or for nothing
+    assert all(len(records) == 1 for records in asked.values())  # no duplicate or needless requests
     assert all(asked[tag][0]["started"] > killed_at for tag in moved)
     invariants.check(stack, set(ids))
 
@@ -137,7 +137,7 @@ def test_with_all_servers_dead_responses_wait_in_postgres_and_go_as_soon_as_one_
     assert waited
     assert all(cause.startswith("The model server cannot be reached") for (cause,) in waited)
     assert stack.sql("select count(*) from circuits") == [(0,)]
-    # Those that came behind the circuit took no slot before it closed.
+    # Those that arrived while the circuit was open took no slot before it closed.
     assert len(stack.sql("select id from responses where model = 'scripted' and attempt = 1")) >= 4
     invariants.check(stack, {*ids, *others})
 
@@ -149,7 +149,7 @@ def test_while_a_circuit_is_open_the_server_sees_one_request_at_a_time_and_none_
     stack.start("worker-2")
     with stack.client() as client:
         ids = submit(client, 10, model="single", tag="full", status=503, fail_times=24)
-        # By then nobody who was running when it opened waits in a slot any more.
+        # By then, no response that was running when the circuit opened still waits in a slot.
         until(lambda: stack.sql("select 1 from circuits where failures > 2"), within_s=30)
         opened_at = time.monotonic()
         until(lambda: statuses(stack, ids) == {"completed"}, within_s=60)
@@ -157,7 +157,7 @@ def test_while_a_circuit_is_open_the_server_sees_one_request_at_a_time_and_none_
     probes = [one for one in starts(first, "full")[:25] if one > opened_at]
     assert len(probes) >= 3
     gaps = [later - earlier for earlier, later in pairwise(probes)]
-    assert min(gaps) > 0.45  # the shortest time a circuit is open
+    assert min(gaps) > 0.45  # the shortest time for which a circuit is open
     assert stack.sql("select count(*) from circuits") == [(0,)]
     assert stack.sql("select distinct failures from responses") == [(0,)]
 

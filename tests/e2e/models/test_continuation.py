@@ -1,4 +1,4 @@
-"""A worker that is lost in the middle of an answer: the next one goes on, and no client can tell."""
+"""After a worker is lost in mid-output, the next one continues, and clients see no difference."""
 
 import json
 import random
@@ -21,7 +21,7 @@ CALL = {"name": "f", "arguments": json.dumps({"text": "x" * 200})}
 SCHEMA = {"format": {"type": "json_schema", "name": "town", "schema": {"type": "object"}}}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 
-# By name: what makes a response that loses its worker in the middle, besides thirty tokens of the scripted model.
+# Script and request fields, by name, of responses that lose their worker in mid-output.
 LOST: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "limited": ({"tokens": TOKENS}, {"max_output_tokens": 20}),
     "json": ({"text": DOCUMENT, "prefix": "repeat"}, {"text": SCHEMA}),
@@ -45,7 +45,7 @@ POLICIES = {
 def lost(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Response]]:
-    """How they all ended whose worker was killed after a few tokens."""
+    """The final responses whose worker was killed after a few tokens."""
     folder = tmp_path_factory.mktemp("lost")
     config = folder / "backburner.toml"
     config.write_text(

@@ -1,4 +1,4 @@
-"""Every feature through every API of model servers: what the server gets, and what the client's object says."""
+"""Every feature through each API of model servers: what the server receives, and what the client's object contains."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_feature_is_mapped_both_ways(stack: Stack, feature: Feature, api: str)
 
 
 def held(found: Any, wanted: Any) -> Any:
-    """What a server got, without what its input holds beyond what is looked at: the script."""
+    """The value that a server received; of a list, only as many items as are expected, because the script follows."""
     return found[: len(wanted)] if isinstance(wanted, list) and isinstance(found, list) else found
 
 

@@ -1,4 +1,4 @@
-"""However a model server misbehaves, its response ends, says what happened, and leaves no connection open."""
+"""However a model server misbehaves, the response ends, reports the cause, and leaves no connection open."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from tests.model_server.raw import RawServer
 from tests.model_server.wire import Api, Chat, Responses
 
 APIS: tuple[Api, ...] = (Chat(), Responses())
-# Every clock of a run is shorter than this, also where a server is asked three times.
+# Longer than every timeout of a run, even if a server is tried three times.
 WITHIN_S = 40
 
 
 def cases() -> Iterator[tuple[str, Case, Api]]:
-    """Every case with each API it is tried with, by a name that a path may have."""
+    """Every case with each API that it applies to, under a name that is valid in a path."""
     for n, case in enumerate(CORPUS):
         for api in APIS:
             if api.name in case.apis:
@@ -29,7 +29,7 @@ def cases() -> Iterator[tuple[str, Case, Api]]:
 
 
 def configuration(path: Path, raw: RawServer) -> Path:
-    """A model for each case."""
+    """Write a configuration with one model per case."""
     tables = [
         f"""
 [models.{name}]
@@ -78,7 +78,7 @@ def test_every_misbehaving_model_server_ends_its_response_truthfully_and_leaves_
 
 
 def amiss(case: Case, response: object) -> str:
-    """What of a response is not as it should be; nothing, if all is well."""
+    """How a response differs from the expected end; empty if it does not."""
     found = (response.status, response.output_text, response.error and response.error.code)
     if found != (case.end.status, case.end.text, case.end.code):
         return f"{str(found)[:200]} {response.error and response.error.message}"

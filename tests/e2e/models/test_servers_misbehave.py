@@ -1,4 +1,4 @@
-"""Postgres, Redis and model servers that do not die but misbehave."""
+"""Postgres, Redis and model servers that misbehave without dying."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.model_server import ModelServer
 
 
 def start_runs(stack: Stack, client: openai.OpenAI, number: int, **script: object) -> set[str]:
-    """So many responses, running."""
+    """Create `number` responses, and wait until all are running."""
     text = stack.models.script(**({"tokens": 60, "delay_s": 0.1} | script))
     accepted = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(number)}
     until(lambda: stack.models.stats("none")["open"] == number)
@@ -60,7 +60,7 @@ def test_while_postgres_is_read_only_nothing_dies_and_afterwards_everything_goes
 
 
 def read_only(admin: psycopg.Connection, state: str) -> None:
-    """Make Postgres read-only, or not, for everybody but us."""
+    """Switch Postgres to read-only or back, for every session except this one."""
     admin.execute("set default_transaction_read_only = off")
     name = admin.info.dbname
     admin.execute(f"alter database {name} set default_transaction_read_only = {state}")  # type: ignore[arg-type]

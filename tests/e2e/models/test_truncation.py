@@ -1,4 +1,4 @@
-"""Contexts that do not fit their model: cut or refused, with servers that count, that give numbers and that do not."""
+"""Contexts too long for the model: truncated or refused, on servers that count tokens, report numbers or neither."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def ended(client: openai.OpenAI, response_id: str) -> Response:
 
 @pytest.mark.parametrize("server", COUNTED.values(), ids=COUNTED)
 def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: ModelServer, server: dict[str, Any]) -> None:
-    stack.up()  # a worker remembers what its servers can count with
+    stack.up()  # a new worker: it caches how its servers can count tokens
     script = models.script(tag="cut", text="Yes.", context=200, **server)
     with stack.client() as client:
         made = client.responses.create(
@@ -52,7 +52,7 @@ def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: Model
         listed = list(client.responses.input_items.list(made.id, limit=100, order="asc"))
 
     assert (response.status, response.truncation, response.output_text) == ("completed", "auto", "Yes.")
-    assert len(listed) == 42  # what was sent is what is listed
+    assert len(listed) == 42  # the list contains everything that was sent
     messages = models.stats("cut")["by_tag"]["cut"][-1]["body"]["messages"]
     assert messages[0]["content"] == "Be brief."
     assert messages[-1]["content"] == script
@@ -64,7 +64,7 @@ def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: Model
         assert calls == [f"call_{number}" for number in range(10 - len(calls), 10)]
         assert 1 <= len(calls) <= 4
     if "tokenizer" in server:
-        # The most that fits: the script, two words, 41 of each turn and 16 of an answer.
+        # The most that fits: the script, two words, 41 words per turn and 16 for the answer.
         assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
         assert len(models.stats("cut")["by_tag"]["cut"]) == 2
     ((dropped,),) = stack.sql("select dropped from attempts where response_id = %s", made.id)
