@@ -1,4 +1,4 @@
-"""What a worker makes of a model server's outputs: items in the legal order, whose log adds up to the object."""
+"""A worker turns a model server's outputs into items in legal order, with a log that adds up to the object."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def said(core: Core, *outputs: Output, **asked: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """The items these outputs end as, and the kinds of events of them."""
+    """Run a response with these outputs; return the final items and the types of their events."""
     worker(core)
     attempt = claim(core, submit(core, caller(core), **asked))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
@@ -149,7 +149,7 @@ MODEL = ModelConfig.model_validate({"base_url": "http://127.0.0.1:9/v1"})
 
 
 def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[OutputWriter, Run]:
-    """The answer of a run that goes on with what a lost worker committed."""
+    """The output of a run that continues what a lost worker committed."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     attempt = replace(attempt, partial_output=transcript.fold(open_item), tokens=9)
@@ -169,7 +169,7 @@ def deltas(run: Run) -> str:
 def test_what_a_server_repeated_before_it_failed_is_not_mixed_with_what_the_next_says(core: Core) -> None:
     answer, run = gone_on(core, *engine.said("msg_1", 0, [PROSE]))
 
-    answer.add(TextDelta(PROSE[:40]))  # and then its connection breaks
+    answer.add(TextDelta(PROSE[:40]))  # then the connection breaks
     answer.begin()
     answer.add(TextDelta(PROSE + "a keeper."))
 

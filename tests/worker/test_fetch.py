@@ -1,4 +1,4 @@
-"""The guarded fetcher over real sockets: what it opens, and that it never connects to what policy refuses."""
+"""The guarded fetcher on real sockets: what it opens, and that it never connects to an address that policy refuses."""
 
 import asyncio
 import sys
@@ -80,7 +80,7 @@ sys.addaudithook(_watch)
 
 @pytest.fixture
 def connects() -> Iterator[list[Any]]:
-    """Every (address, port) that a socket of this process was told to connect to."""
+    """Every (address, port) to which this process connects a socket."""
     seen: list[Any] = []
     _watching.append(seen)
     yield seen
@@ -94,7 +94,7 @@ def files() -> Iterator[FileServer]:
 
 
 class Dns:
-    """Answers each question with the next of a name's answers; with the last one from then on."""
+    """A resolver that returns the answers of a name in order, and then repeats the last one."""
 
     def __init__(self, **names: list[list[str]]) -> None:
         self.names = names
@@ -109,7 +109,7 @@ class Dns:
 
 
 class Outside(Fetcher):
-    """A fetcher for which the name `outside.test` is a public server: the file server of the test."""
+    """A fetcher that treats `outside.test` as a public server: the file server of the test."""
 
     def __init__(self, files: FileServer, dns: Dns | None = None, **settings: Any) -> None:
         super().__init__(Settings(**{"fetch_timeout_s": 3, **settings}), resolve=dns or Dns())
@@ -126,7 +126,7 @@ def fetch(fetcher: Fetcher, url: str, limit: int = 1000, takes: Callable[[str], 
 
 
 def refused(fetcher: Fetcher, url: str, **more: Any) -> str:
-    """The kind of the refusal that a URL must meet."""
+    """Fetch a URL, which must be refused; return the kind of the refusal."""
     with pytest.raises(Unfetched) as caught:
         fetch(fetcher, url, **more)
     assert str(caught.value).endswith(".")
@@ -137,7 +137,7 @@ def test_what_is_behind_a_public_url_is_fetched(files: FileServer, connects: lis
     files.paths["/a/b.png"] = Given(b"content", "Image/PNG; charset=x")
 
     assert fetch(Outside(files), "http://outside.test/a/b.png?x=%2F") == Fetched(b"content", "image/png", "b.png")
-    assert connects == [("127.0.0.1", files.port)]  # so the hook sees what aiohttp does
+    assert connects == [("127.0.0.1", files.port)]  # proves that the hook sees aiohttp's connections
     assert files.asked[0][0] == "/a/b.png?x=%2F"
 
 
@@ -177,7 +177,7 @@ def test_a_redirect_to_what_is_refused_is_not_followed(
 
     kind = refused(Outside(files, Dns(inner=[["10.0.0.1"]])), "http://outside.test/")
 
-    # What is no URL of its own in a redirect is a path of the server that sent it, where nothing is.
+    # In a redirect, text that is not an absolute URL is a path on the same server, where no file exists.
     assert kind in {"refused", "failed"}
     assert set(connects) == {("127.0.0.1", files.port)}
 

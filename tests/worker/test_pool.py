@@ -1,4 +1,4 @@
-"""A contract test for each hook Celery calls on a pool, on a real Celery application."""
+"""A contract test for each hook that Celery calls on a pool, with a real Celery application."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ from worker.run.run import REVOKED, SHUTDOWN
 
 
 class Calls:
-    """What the pool reported of one task, as Celery's `Request` would hear it."""
+    """The calls that Celery's `Request` receives from the pool for one task."""
 
     def __init__(self) -> None:
         self.accepted: list[tuple[int, float]] = []
@@ -103,7 +103,7 @@ def apply(pool: AioPool, name: str, *args: Any) -> tuple[Calls, Any]:
 
 
 def trace_args_target(*_: Any) -> tuple[int, str, float]:
-    """Stands where Celery passes its tracer, which only tasks that are not coroutines go through."""
+    """Stands in for Celery's tracer, which runs only tasks that are not coroutines."""
     return 0, threading.current_thread().name, 0.0
 
 
@@ -143,7 +143,7 @@ def test_on_apply_runs_many_tasks_at_the_same_time(pool: AioPool) -> None:
 def test_terminating_the_handle_cancels_the_task_as_revoked_and_reports_nothing(pool: AioPool, app: Celery) -> None:
     calls, handle = apply(pool, "wait")
     until(lambda: app.begun == 1)
-    pool.terminate_job(1, signal.SIGTERM)  # what Request.terminate calls first
+    pool.terminate_job(1, signal.SIGTERM)  # `Request.terminate` calls this first
 
     handle.terminate(signal.SIGTERM)
 

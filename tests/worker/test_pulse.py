@@ -1,4 +1,4 @@
-"""The pulse and the runner of a worker on a real Postgres: what interrupts one run leaves the others alone."""
+"""A worker's event flusher and runner on a real Postgres: what interrupts one run does not affect the others."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from worker.run.runner import Runner
 
 
 def beating(core: Core, settings: Settings, test: Callable[[EventFlusher], Awaitable[None]]) -> None:
-    """Run a test's coroutine beside a pulse that beats."""
+    """Run a test coroutine beside a running event flusher."""
 
     async def both() -> None:
         flusher = EventFlusher(core.attempts, core.bus, settings)
@@ -155,7 +155,7 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
                     PartPath("msg_1", 0, "output_text", 0), {"type": "output_text", "text": "It", "logprobs": []}
                 )
             )
-            for delta in ("One", "Two"):  # two flushes that could have taken it along
+            for delta in ("One", "Two"):  # two flushes that could have included it
                 other.emit(said(f"msg_{delta}", 0, [delta]))
                 await soon(lambda: not other.dirty)
             assert ending.dirty
@@ -172,7 +172,7 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
 
 
 def runner_of(core: Core, settings: Settings, flusher: EventFlusher) -> Runner:
-    """A runner that has no model server to ask."""
+    """A runner without clients of model servers."""
     inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
     return Runner(
         core.attempts,

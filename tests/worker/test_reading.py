@@ -1,4 +1,4 @@
-"""The processes that read documents: bounded in time and in number, and gone with whoever asked."""
+"""The processes that extract text from documents: limited in time and number, and ended with the run they serve."""
 
 import asyncio
 from contextlib import suppress
@@ -12,23 +12,23 @@ from tests import documents as made
 from tests.harness.waiting import until
 from worker.fetch.documents import Documents
 
-# Takes a second of processor time and more, whatever the machine.
+# Takes at least a second of processor time on any machine.
 SLOW = b"<table>" + b"<tr><td>a<b>b</b><a href='x'>y</a></td></tr>" * 600_000
 
 
 def readers() -> list[str]:
-    """The processes that read for this one, by their IDs."""
+    """The process IDs of this process's extraction processes."""
     return [child for task in Path("/proc/self/task").iterdir() for child in _children(task) if _reads(child)]
 
 
 def _children(task: Path) -> list[str]:
-    with suppress(OSError):  # the thread has ended meanwhile
+    with suppress(OSError):  # the thread has ended
         return (task / "children").read_text().split()
     return []
 
 
 def _reads(child: str) -> bool:
-    with suppress(OSError):  # the process has
+    with suppress(OSError):  # the process has ended
         return b"worker.fetch.extract" in Path(f"/proc/{child}/cmdline").read_bytes()
     return False
 

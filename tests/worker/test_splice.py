@@ -1,4 +1,4 @@
-"""A text that goes on after a cut, on every cut of every text: nothing is lost and nothing is said twice."""
+"""Continuing a text after any cut loses nothing and repeats nothing."""
 
 import itertools
 
@@ -13,7 +13,7 @@ texts = st.text(alphabet="ab \n{}", max_size=60)
 
 
 def joined(splice: Splice, answer: str, cuts: list[int]) -> str:
-    """What is shown of an answer that comes in pieces."""
+    """The text emitted for an answer that arrives in pieces."""
     places = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
     pieces = [answer[one:two] for one, two in itertools.pairwise(places)]
     return "".join(delta.text for piece in pieces for delta in splice.feed(TextDelta(piece))) + "".join(
@@ -27,7 +27,7 @@ def test_a_text_that_is_gone_on_with_is_whole_wherever_it_was_cut(text: str, at:
     splice = Splice(shown, grammar=False)
     rest = text[len(splice.prefix) :]
     if len(splice.prefix) >= 32 and rest.startswith(splice.prefix):
-        return  # a text that says itself again cannot be told from an echo
+        return  # a text that repeats its own beginning is indistinguishable from an echo
 
     assert shown + joined(splice, rest, cuts) == text
 

@@ -1,4 +1,4 @@
-"""Claims and ends that a worker does in one transaction: one that is bad, or has to wait, costs no other anything."""
+"""Claims and ends batched in one transaction: one that fails or is locked does not affect the others."""
 
 import asyncio
 from collections.abc import Hashable, Sequence
@@ -31,7 +31,7 @@ def test_ends_together_are_written_as_ends_alone_are(core: Core, settings: Setti
         ("attempts", "response_id"),
     ):
         rows = sql(settings, f"select to_jsonb({table}) from {table} order by {key}")
-        # The same but for the IDs and the times, of which no two are.
+        # The rows are equal except for IDs and times.
         shapes = {_shape(row, key) for (row,) in rows}
         assert len(shapes) * 4 == len(rows), table
     assert sql(settings, "select status, count(*) from responses group by 1") == [("completed", 4)]

@@ -1,4 +1,4 @@
-"""The chunks of chat completions, read as outputs: whatever words a server has for them."""
+"""Chunks of Chat Completions read as outputs, in the dialect of any server."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def choice(finish: str | None = None, logprobs: Any = None, **delta: Any) -> dic
 
 
 def read(*events: dict[str, Any], reader: Chunks | None = None) -> list[Output]:
-    """What these chunks and the end of the stream are read as."""
+    """The outputs read from these chunks and the end of the stream."""
     reader = reader or chunks()
     outputs = [output for event in events for output in reader.read(event)]
     return [*outputs, *reader.end(marked=True)]

@@ -1,4 +1,4 @@
-"""A response's request in the words of Chat Completions."""
+"""A response's request translated to Chat Completions."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def body(**fields: Any) -> dict[str, Any]:
 
 
 def messages(*sent: dict[str, Any], instructions: str | None = None) -> list[dict[str, Any]]:
-    """The messages that these items of a request become."""
+    """The messages that these items of a request are translated to."""
     return request.messages(instructions, [normal(item) for item in asked(input=list(sent)).input or ()])
 
 
@@ -254,7 +254,7 @@ def test_a_message_with_an_image_is_a_list_of_parts_in_its_order() -> None:
                 {"type": "text", "text": "hi"},
                 sent_picture("low"),
                 {"type": "text", "text": "hi"},
-                sent_picture("high"),  # of the Responses API's words the one servers know
+                sent_picture("high"),  # Chat Completions servers know no `original`
             ],
         }
     ]

@@ -1,4 +1,4 @@
-"""Errors of real model servers, as users quote them, about requests that are too long, and about other things."""
+"""Errors of real model servers, as quoted by users, for requests that are too long and for other causes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Endpoints: who is asked next, who is left alone, and for how long."""
+"""Endpoints: which server is tried next, which one is avoided, and for how long."""
 
 import time
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ def chosen(endpoints: Endpoints, **options: bool) -> Endpoint | None:
 
 
 def all_of(endpoints: Endpoints) -> list[Endpoint]:
-    """Each endpoint, by asking all of them at once."""
+    """All endpoints, found by sending a request to each of them at the same time."""
     with ExitStack() as asked:
         found = []
         while (one := chosen(endpoints)) not in found:
@@ -116,7 +116,7 @@ def test_one_that_is_full_but_answers_others_is_not_down() -> None:
             fail(only, FULL, f"resp_{number}")
         assert not only.down
 
-    assert not only.down  # who was served made room
+    assert not only.down  # the request that was served freed capacity
 
 
 @pytest.mark.parametrize("error", [errors.Erred("It broke."), errors.Silent("It says nothing.")])

@@ -1,4 +1,4 @@
-"""Texts that a model server sends one after the other are one by the time a response grows by them."""
+"""Consecutive texts from a model server are joined into one delta."""
 
 from collections.abc import Iterator
 
@@ -47,6 +47,6 @@ def test_what_was_said_before_a_failure_is_not_lost_with_it() -> None:
     found = []
     with pytest.raises(errors.Erred):
         for output in joined(outputs()):
-            found.append(output)  # noqa: PERF402  # a list of all would be lost with the error
+            found.append(output)  # noqa: PERF402  # building a list at once would lose it with the error
 
     assert found == [TextDelta("ab", deltas=2)]

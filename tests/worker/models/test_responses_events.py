@@ -1,4 +1,4 @@
-"""The Responses API of a model server: what it is asked, and its events read as outputs."""
+"""The Responses API of a model server: the request sent to it, and its events read as outputs."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Bodies of model servers, cut anywhere, are read as the same events; retries are read in seconds."""
+"""The body of a model server yields the same events wherever it is cut; retry times are parsed as seconds."""
 
 import time
 from email.utils import formatdate

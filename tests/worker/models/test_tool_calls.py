@@ -1,4 +1,4 @@
-"""Tool calls of a real model server: however their pieces come, a worker reads them whole, or not at all."""
+"""Tool calls of a real model server: in any number of pieces, a worker reads them completely or not at all."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ TWO = {"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}
 
 
 def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
-    """What a worker reads of the model server's answer; texts in one."""
+    """The outputs that a worker reads from the model server's reply, with texts joined."""
     request = CreateResponse.model_validate({"model": "scripted", "input": script, **tools.OFFERED, **fields})
     attempt = Attempt(
         response_id="resp_1",
