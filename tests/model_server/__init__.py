@@ -1,4 +1,4 @@
-"""A real HTTP model server for tests, scripted by the requests it gets, and the handle tests hold of it."""
+"""A real HTTP model server for tests, scripted by the requests it receives, and a handle to control it."""
 
 import json
 import os
@@ -22,11 +22,11 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NotStarted(RuntimeError):
-    """The model server's process ended, or said nothing, before it listened."""
+    """The model server's process exited or printed nothing before it listened."""
 
 
 class ModelServer:
-    """A running model server: where it is, what it saw, and its off switch."""
+    """A running model server: its address, its records, and its lifecycle."""
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -45,7 +45,7 @@ class ModelServer:
 
     @staticmethod
     def script(**fields: Any) -> str:
-        """Return the text that, sent as the last user message, makes the server do this."""
+        """The text that makes the server follow this script when sent as the last user message."""
         return json.dumps(checked(fields))
 
     def stats(self, tag: str | None = None) -> dict[str, Any]:
@@ -54,15 +54,15 @@ class ModelServer:
 
     @property
     def open(self) -> int:
-        """How many requests are being answered."""
-        return int(self.stats("-")["open"])  # without the bodies of all that there were
+        """The number of requests in progress."""
+        return int(self.stats("-")["open"])  # an unused tag, so that the report contains no bodies
 
     def reset(self) -> None:
-        """Forget all requests so far; those still being answered stay counted in `open`."""
+        """Clear the records; requests in progress still count in `open`."""
         self._ask("POST", "/reset")
 
     def kill(self) -> None:
-        """End the process as a crash does, and wait until it is gone; again is harmless."""
+        """Kill the process as a crash would, and wait until it has exited; no-op if it is not running."""
         if self._process is not None:
             self._process.kill()
             with self._process:
@@ -70,7 +70,7 @@ class ModelServer:
             self._process = None
 
     def restart(self) -> None:
-        """Crash it if it runs, and start it again, empty, on the same port."""
+        """Kill the process if it runs, and start an empty server on the same port."""
         self.kill()
         self._start()
 
@@ -79,7 +79,7 @@ class ModelServer:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True
-        )  # a session of its own: Ctrl-C is for the tests, which then stop it
+        )  # its own session: Ctrl-C reaches only the tests, which then stop it
         try:
             self.port = int(self._first_line().rpartition(":")[2])
             self._ask("GET", "/health")
@@ -107,7 +107,7 @@ class ModelServer:
 
 @contextmanager
 def running(port: int = 0) -> Iterator[ModelServer]:
-    """Start a model server on the port (0: a free one); it is gone when the block ends."""
+    """Run a model server on `port` (0: a free one) for the duration of the block."""
     server = ModelServer(port)
     try:
         yield server

@@ -1,4 +1,4 @@
-"""Runs the scripted model server: `python -m tests.model_server --port P` (0: a free port)."""
+"""Run the scripted model server: `python -m tests.model_server --port P` (0: a free port)."""
 
 import argparse
 import asyncio
@@ -18,7 +18,7 @@ except ImportError:
     from asyncio import new_event_loop
 
 
-BIND_WITHIN_S = 3.0  # after a restart, a client's outgoing connection may sit on our port for a moment
+BIND_WITHIN_S = 3.0  # after a restart, a client's outgoing connection may occupy the port briefly
 
 
 async def listen(port: int) -> int:
@@ -37,7 +37,7 @@ async def until_stopped(port: int, *, with_parent: bool) -> None:
     print(f"listening on http://127.0.0.1:{listening}", flush=True)
     if with_parent:
         await asyncio.to_thread(sys.stdin.read)
-        os._exit(0)  # open answers are cut, not finished
+        os._exit(0)  # replies in progress are cut off
     await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""A context window of words: what is longer is refused as real servers refuse it, and two kinds of servers count."""
+"""A context window counted in words: longer requests are refused as real servers do, and two kinds of servers count."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.model_server.script import Script, script_for, text_of
 
 WINDOW = web.AppKey("window", dict[str, int])
 
-# As vLLM, llama.cpp and a server that gives no numbers say it.
+# The errors of vLLM, of llama.cpp, and of a server that reports no numbers.
 SAID: dict[str, dict[str, Any]] = {
     "vllm": {
         "message": "This model's maximum context length is {limit} tokens. However, you requested {words} tokens in "
@@ -31,7 +31,7 @@ def words_of(messages: list[dict[str, Any]]) -> int:
 
 
 def refused(script: Script, body: dict[str, Any]) -> web.Response | None:
-    """The answer to a request that is longer than the script's context, if it is."""
+    """The error reply for a request longer than the script's context; None if it fits."""
     limit, words = script.context, words_of(body["messages"]) + (body.get("max_tokens") or 0)
     if limit is None or words <= limit:
         return None
@@ -43,13 +43,13 @@ def refused(script: Script, body: dict[str, Any]) -> web.Response | None:
 
 
 async def tokenize(request: web.Request) -> web.Response:
-    """vLLM's, for messages, and llama.cpp's, for text; each only where the script has that tokenizer."""
+    """The tokenizers of vLLM (messages) and llama.cpp (text), each only if the script selects it."""
     body = await request.json()
     if "content" in body:
         return web.json_response({"tokens": list(range(len(body["content"].split())))})
     script = script_for(body.get("messages", []))
     if script.tokenizer == "llama.cpp":
-        return web.json_response({"tokens": []})  # as it answers a request without content
+        return web.json_response({"tokens": []})  # llama.cpp's reply to a request without content
     if script.tokenizer != "vllm":
         raise web.HTTPNotFound
     words = words_of(body["messages"])

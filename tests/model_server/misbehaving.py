@@ -1,4 +1,4 @@
-"""The corpus: what model servers do wrong, or in their own way, and how a response of theirs must end."""
+"""The corpus: errors and peculiarities of model servers, and how the response must end."""
 
 import gzip
 import json
@@ -15,12 +15,12 @@ SECRET = json.dumps({"error": {"message": "Incorrect API key provided: sk-secret
 
 @dataclass(frozen=True)
 class Case:
-    """One way to misbehave.
+    """One kind of misbehavior.
 
     Args:
-        does: in words; with the API it is the case's name.
-        apis: those it is tried with.
-        base_url: where it is said to be.
+        does: description; together with the API it names the case.
+        apis: the APIs to test it with.
+        base_url: the configured URL of the server.
     """
 
     does: str
@@ -51,7 +51,7 @@ CHUNKED = HEAD + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked
 SURROGATE = b'"\\u0000\\ud83d"'
 DEEP = b"data: " + b"[" * 100_000 + b"]" * 100_000 + b"\n\n"
 
-# Odd, and an answer all the same.
+# Unusual but valid outputs.
 UNDERSTOOD = (
     Case("ends without usage and without a last word", lambda a: [SSE, hello(a), a.end(), CLOSE], completes()),
     Case("says that it ended and keeps the connection", lambda a: [CHUNKED, chunked(hello(a) + a.end())], completes()),
@@ -123,7 +123,7 @@ UNDERSTOOD = (
     chat_only("says nothing and stops", lambda a: [SSE, a.end(), a.done], completes("")),
 )
 
-# No answer, or not a whole one.
+# No output, or an incomplete one.
 FAILED = (
     Case(
         "answers 200 and an error",

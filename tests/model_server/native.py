@@ -1,4 +1,4 @@
-"""The scripted model server's answers in the words of the Responses API."""
+"""The scripted model server's replies in the format of the Responses API."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ Events = Iterator[dict[str, Any]]
 
 
 class NativeAnswer(Answer):
-    """One request being answered; its tokens and faults come as those of a chat completion do."""
+    """One request in progress; its tokens and faults come as those of a chat completion do."""
 
     async def whole(self) -> web.Response:
         await asyncio.sleep(self.script.first_delay_s)
@@ -63,7 +63,7 @@ class NativeAnswer(Answer):
         }
 
     def items(self) -> Iterator[tuple[dict[str, Any], Events]]:
-        """The items of the answer, whole, each with the events by which it grows."""
+        """The complete items of the output, each with the events that build it."""
         script = self.script
         if script.reasoning or script.summary or script.encrypted:
             yield self.thought()

@@ -1,4 +1,4 @@
-"""A server that sends whatever bytes it is told to, at whatever time, and knows which connections are still open."""
+"""A server that sends arbitrary bytes at scripted times and tracks which connections are open."""
 
 import select
 import socket
@@ -10,15 +10,15 @@ from enum import Enum, auto
 from typing import Self
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-ANSWERS_WITHIN_S = 60.0  # a connection that nobody closes is given up, and stays counted
+ANSWERS_WITHIN_S = 60.0  # after this, an unclosed connection is abandoned but still counted
 
 
 class Do(Enum):
-    """What a script may say besides bytes to send and seconds to wait."""
+    """The steps of a script other than bytes to send and seconds to wait."""
 
     CLOSE = auto()
     RESET = auto()
-    REPEAT = auto()  # the step before, until the client leaves
+    REPEAT = auto()  # repeat the previous step until the client disconnects
 
 
 Step = bytes | float | Do
@@ -26,9 +26,9 @@ Script = Sequence[Step]
 
 
 class RawServer:
-    """Plays a script for each request: the one that the first part of the request's path names.
+    """Plays a script for each request, selected by the first segment of the request's path.
 
-    A script that does not end in a close leaves the connection to the client. What is no HTTP is answered in HTTP.
+    A script that does not end with a close leaves closing to the client. Requests that are not HTTP get an HTTP reply.
     """
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
@@ -48,7 +48,7 @@ class RawServer:
         self._listener.close()
 
     def open(self) -> list[str]:
-        """The scripts whose connections have not been closed by anybody."""
+        """The scripts whose connections are still open at both ends."""
         with self._lock:
             return list(self._open)
 
@@ -97,7 +97,7 @@ class RawServer:
 
 
 def _do(connection: socket.socket, step: Step) -> bool:
-    """Do a step; whether there is still a client."""
+    """Perform a step; return whether the client is still connected."""
     if isinstance(step, bytes):
         connection.sendall(step)
     elif step is Do.RESET:
@@ -115,7 +115,7 @@ def _left(connection: socket.socket, within_s: float) -> bool:
 
 
 def _path(connection: socket.socket) -> str:
-    """Read a whole request; its path, or nothing for what is no HTTP."""
+    """Read a complete request; return its path, or an empty string if it is not an HTTP POST."""
     read = b""
     while b"\r\n\r\n" not in read:
         more = connection.recv(65536)

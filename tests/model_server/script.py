@@ -1,4 +1,4 @@
-"""What one request makes the model server do: the script's fields, its answer and its chunks."""
+"""The script of one request: its fields, the resulting output and its chunks."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_
 
 
 class BadScript(ValueError):
-    """A script no server can play: better a loud 400 than a test that proves nothing."""
+    """A script that cannot be played: a clear 400 is better than a test that proves nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,24 +77,24 @@ class Script:
     drop_after: int | None = None
     drop_how: str = "close"
     hang_after: int | None = None
-    hang_in_thought: int | None = None  # after so many words of the reasoning; chat completions only
+    hang_in_thought: int | None = None  # after this many words of the reasoning; chat completions only
     garbage_after: int | None = None
     prefix: str = "continue"
     reasoning: str = ""  # before the text
-    summary: tuple[str, ...] = ()  # of the reasoning, where the API has one
+    summary: tuple[str, ...] = ()  # of the reasoning, if the API supports it
     refusal: str = ""  # after the text
     logprobs: bool = False  # of each token
     annotations: tuple[dict[str, Any], ...] = ()  # of the text, at its end
-    encrypted: str | None = None  # the reasoning, for the next turn, where the API has that
+    encrypted: str | None = None  # the reasoning for the next turn, if the API supports it
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
-    context: int | None = None  # words of all messages and of the longest answer together
+    context: int | None = None  # total words of all messages and of the longest output
     context_error: str = "vllm"
     tokenizer: str | None = None
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the same fields, or raise for one that no script has or of the wrong kind."""
+    """Return the same fields; raise `BadScript` for an unknown field or a wrong type."""
     for name, value in given.items():
         if name not in KINDS:
             raise BadScript(f"no script field is called {name!r}; there are: {', '.join(KINDS)}")
@@ -118,7 +118,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def script_for(messages: list[dict[str, Any]]) -> Script:
-    """Read the script from the last user message; any other text is answered `You said: …`."""
+    """Read the script from the last user message; any other text gets the output `You said: …`."""
     said = next((text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")
     tag = hashlib.sha1(said.encode()).hexdigest()
     try:
@@ -142,7 +142,7 @@ def is_call(call: Any) -> bool:
 
 
 def healed(script: Script) -> Script:
-    """Return the script without its faults: what a tag's later requests get after `fail_times`."""
+    """The script without its faults, for later requests of a tag after `fail_times`."""
     whole = {f.name: getattr(script, f.name) for f in fields(script)}
     return Script(**whole | dict.fromkeys(FAULTS))
 
@@ -156,7 +156,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 def chunks_of(script: Script, messages: list[dict[str, Any]]) -> list[str]:
-    """Cut the answer into tokens: what is left of it when the request ends with the answer's beginning."""
+    """Split the output into tokens; a request that ends with the beginning of the output gets the rest."""
     given = text_of(messages[-1]) if messages and messages[-1].get("role") == "assistant" else ""
     continuing = bool(given) and script.prefix == "continue"
     tokens = None if script.tokens is None else [f"tok{n} " for n in range(script.tokens)]
@@ -167,18 +167,18 @@ def chunks_of(script: Script, messages: list[dict[str, Any]]) -> list[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Cut a text into words, each with the space around it."""
+    """Split a text into words, each with the adjacent white space."""
     return re.findall(r"\s*\S+\s*|\s+", text)
 
 
 def logprobs_of(token: str) -> list[dict[str, Any]]:
-    """What a server says of the probability of a token, with one alternative."""
+    """The log probability of a token as a server reports it, with one alternative."""
     found = {"token": token, "bytes": list(token.encode()), "logprob": -0.25}
     return [found | {"top_logprobs": [found, {"token": "no", "bytes": None, "logprob": -1.5}]}]
 
 
 def pieces_of(calls: tuple[dict[str, str], ...], *, whole: bool) -> list[dict[str, Any]]:
-    """Cut tool calls into the pieces a stream has of them: who is called, then the arguments in up to three."""
+    """Split tool calls into stream pieces: first the name, then the arguments in up to three pieces."""
     pieces: list[dict[str, Any]] = []
     for index, call in enumerate(calls):
         arguments = call["arguments"]

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible model server whose every answer, delay and fault is scripted by the request."""
+"""An OpenAI-compatible model server whose outputs, delays and faults are scripted by each request."""
 
 import asyncio
 import fcntl
@@ -44,7 +44,7 @@ class Record:
 
 
 class Stats:
-    """Who was answered, when, and how each of them ended."""
+    """Records of all requests: when each began and ended, and how."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -64,7 +64,7 @@ class Stats:
         return record
 
     def end(self, record: Record, how: str) -> None:
-        """Note the end; the first note stands, so a client that leaves after `[DONE]` changes nothing."""
+        """Record the end. The first call wins, so a client that disconnects after `[DONE]` changes nothing."""
         if record.how is None:
             record.how = how
             record.ended = time.monotonic()
@@ -84,7 +84,7 @@ STATS = web.AppKey("stats", Stats)
 
 
 class Answer:
-    """One request being answered: its tokens and its faults, each at its moment."""
+    """One request in progress: sends tokens and faults at their scheduled times."""
 
     def __init__(self, request: web.Request, body: dict[str, Any], script: Script, record: Record) -> None:
         self.request = request
@@ -126,7 +126,7 @@ class Answer:
         return counted
 
     async def whole(self) -> web.Response:
-        """Answer in one piece, after as long as the stream would have taken."""
+        """Reply in one piece, after the time that the stream would have taken."""
         await asyncio.sleep(self.script.first_delay_s)
         for n, _ in enumerate(self.chunks):
             await self.fault_at(n)
@@ -145,7 +145,7 @@ class Answer:
         return web.json_response(answer | ({"usage": self.usage()} if self.with_usage else {}))
 
     async def stream(self) -> web.StreamResponse:
-        """Answer as server-sent events: every chunk one write, at its own time on one schedule."""
+        """Reply as server-sent events: one write per chunk, each at its scheduled time."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(self.request)
         opening, closing = self.frame_around_token()
@@ -176,7 +176,7 @@ class Answer:
         return response
 
     def frame_around_token(self) -> tuple[bytes, bytes]:
-        """Serialise a chunk once; only the token between the two halves changes."""
+        """Serialize a chunk once; only the token between the two halves changes."""
         opening, closing = self.delta({"content": "\0"}).split(json.dumps("\0").encode())
         return opening, closing
 
@@ -186,7 +186,7 @@ class Answer:
             await response.write(self.delta({"reasoning_content": word}))
 
     async def hang_in_thought(self, n: int) -> None:
-        """Say nothing more, if so many words of reasoning are all there is to be."""
+        """Hang if `n` is the scripted number of reasoning words."""
         if n == self.script.hang_in_thought:
             await asyncio.Event().wait()
 
@@ -205,7 +205,7 @@ class Answer:
         return [*pieces, b"data: [DONE]\n\n"] if self.script.done else pieces
 
     async def fault_at(self, n: int, response: web.StreamResponse | None = None, *, last: bool = False) -> None:
-        """Play the fault that is due after n tokens; one scripted for later than the end comes at the end."""
+        """Play the fault that is due after `n` tokens; one scripted for after the end comes at the end."""
 
         def due(after: int | None) -> bool:
             return after is not None and (n == after or (last and n < after))
@@ -218,7 +218,7 @@ class Answer:
             await asyncio.Event().wait()
 
     async def drop(self) -> None:
-        """Close the connection under the client, with what was written so far delivered."""
+        """Close the connection to the client after everything written so far has been delivered."""
         transport = self.request.transport
         if transport is None:
             raise ConnectionResetError
@@ -233,7 +233,7 @@ class Answer:
 
 
 def unacknowledged(sock: socket.socket) -> int:
-    """Count the bytes in the kernel's send queue, which a reset would throw away."""
+    """The number of bytes in the kernel's send queue, which a reset would discard."""
     (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))
     return count
 
@@ -250,7 +250,12 @@ def refusal(status: int, message: str, code: str | None = None, retry_after: flo
 
 
 def asks(answer: type[Answer], conversation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The route of an API: how it answers, and the field of its body that has the conversation."""
+    """Build the route handler of an API.
+
+    Args:
+        answer: class that plays the script.
+        conversation: field of the request body that contains the conversation.
+    """
 
     async def route(request: web.Request) -> web.StreamResponse:
         try:
@@ -289,7 +294,7 @@ async def played(
         return await (playing.stream() if body.get("stream") else playing.whole())
     except (asyncio.CancelledError, ConnectionResetError):
         stats.end(record, "client_closed")
-        raise asyncio.CancelledError from None  # whichever came first, aiohttp drops the connection quietly
+        raise asyncio.CancelledError from None  # in either case, aiohttp drops the connection without logging
     finally:
         stats.end(record, "errored")
 
@@ -317,10 +322,10 @@ async def reset(request: web.Request) -> web.Response:
 
 
 async def serve(port: int, native: type[Answer]) -> int:
-    """Listen on the port (0: a free one) and return it; the loop then answers until it is stopped.
+    """Listen on `port` (0: a free one) and return it; the event loop serves requests until it stops.
 
     Args:
-        native: how the Responses API answers.
+        native: plays scripts for the Responses API.
     """
     application = web.Application(client_max_size=BODY_LIMIT)
     application[STATS] = Stats()

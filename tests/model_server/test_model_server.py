@@ -1,4 +1,4 @@
-"""The scripted model server does what scripts say and tells the truth about its clients."""
+"""The scripted model server plays scripts exactly and reports truthfully about its clients."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ from tests.harness.waiting import until
 from tests.model_server import ROOT, ModelServer, NotStarted, running
 from tests.model_server.script import BadScript
 
-AT_ONCE_S = 0.5  # far below any delay scripted here, far above a busy machine's hiccups
+AT_ONCE_S = 0.5  # far below any delay scripted here, far above the delays of a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def client(server: ModelServer) -> Iterator[openai.OpenAI]:
 
 
 class ModelClient:
-    """One request on a socket of its own, read event by event."""
+    """One request on its own socket, read event by event."""
 
     def __init__(self, server: ModelServer, text: str, **body: Any) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -60,7 +60,7 @@ class ModelClient:
         with self.answer() as answer:
             assert answer.status == 200
             text = b""
-            while more := answer.read1():  # unlike iterating, it tells a cut stream from an ended one
+            while more := answer.read1():  # unlike iteration, `read1` distinguishes a broken stream from a finished one
                 *whole, text = (text + more).split(b"\n\n")
                 yield from (event.decode().removeprefix("data: ") for event in whole)
 
@@ -233,7 +233,7 @@ def test_every_token_before_a_drop_arrives(server: ModelServer, how: str) -> Non
     events: list[str] = []
     script = server.script(tokens=500, drop_after=400, drop_how=how)
     with ModelClient(server, script) as asking, pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        events.extend(asking.events())  # keeps what came before the error
+        events.extend(asking.events())  # keeps the events before the error
     assert len(contents(events)) == 400
 
 

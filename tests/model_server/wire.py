@@ -1,11 +1,11 @@
-"""What model servers of each API put on the wire, in bytes, for scripts that then spoil it."""
+"""The bytes that model servers of each API send, for scripts that then corrupt them."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-SSE = HEAD + b"Content-Type: text/event-stream\r\n\r\n"  # the body ends with the connection
+SSE = HEAD + b"Content-Type: text/event-stream\r\n\r\n"  # the end of the connection ends the body
 JSON = HEAD + b"Content-Type: application/json\r\n\r\n"
 
 
@@ -14,7 +14,7 @@ def data(payload: Any) -> bytes:
 
 
 def status(line: str, body: bytes = b"", *headers: str) -> bytes:
-    """A whole answer of another status."""
+    """A complete reply with another status."""
     lines = [f"HTTP/1.1 {line}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -25,7 +25,7 @@ def sized(body: bytes, length: int | None = None, *headers: str) -> bytes:
 
 
 class Chat:
-    """Chat Completions."""
+    """Events of the Chat Completions API."""
 
     name = "chat_completions"
     done = b"data: [DONE]\n\n"
@@ -63,7 +63,7 @@ class Chat:
 
 
 class Responses:
-    """The Responses API."""
+    """Events of the Responses API."""
 
     name = "responses"
     done = b""
@@ -101,13 +101,13 @@ Api = Chat | Responses
 
 @dataclass(frozen=True)
 class End:
-    """How a response ends, and what is left of its text."""
+    """The expected end of a response, and the text that remains."""
 
     status: str
     text: str = ""
     code: str | None = None
     says: str = ""
-    asked: int | None = 1  # requests; None: as many as there was time for
+    asked: int | None = 1  # number of requests; None: as many as time allowed
 
 
 def completes(text: str = "Hello") -> End:
