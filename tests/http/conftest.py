@@ -1,4 +1,4 @@
-"""The HTTP edge over servers of the suite's own."""
+"""The HTTP API on the suite's servers."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.http.http_api import Api, configuration
 
 @pytest.fixture(scope="module")
 def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """The application over a database that a module's tests share: what one refuses leaves nothing to the next."""
+    """The application on a database shared by a module's tests; refused requests leave nothing behind in it."""
     folder = tmp_path_factory.mktemp("api")
     settings = Settings(
         home=folder,
@@ -30,7 +30,7 @@ def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def running(api: Api) -> Api:
-    """The same, with a worker that has room for all that the module's tests run."""
+    """The same, with a worker that has capacity for everything the module's tests run."""
     worker(api.core, slots=100_000)
     return api
 

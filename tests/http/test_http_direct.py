@@ -1,4 +1,4 @@
-"""The requests that are answered ahead of Flask's routes: nobody can tell them from those that are not."""
+"""Requests answered ahead of Flask's routes get the same replies as those that reach a route."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.harness.engine import worker
 from tests.http.http_api import GOOD, Api, error_of
 from tests.http.read.test_http_documents import ALL, driven_to
 
-# Means nothing, and leads to the route.
+# A header without effect that forces the request to its route.
 BY_ROUTE = {"Content-Encoding": "identity"}
 POLL, CREATE = "/v1/responses/{}", "/v1/responses"
 UNKNOWN = POLL.format("resp_" + "0" * 48)
@@ -20,13 +20,13 @@ UNKNOWN = POLL.format("resp_" + "0" * 48)
 
 @pytest.fixture
 def api(core: Core) -> Api:
-    """The application over a database of the test's own, with a worker that is there."""
+    """The application on a database of one test, with a live worker."""
     worker(core)
     return Api(core)
 
 
 class Routed:
-    """How many requests were a route's."""
+    """Counts the requests that reach a route."""
 
     def __init__(self, app: flask.Flask) -> None:
         self.count = 0
@@ -37,7 +37,7 @@ class Routed:
 
 
 def shown(answer: TestResponse, *, changing: tuple[str, ...] = ()) -> tuple[int, dict[str, str], Any]:
-    """What a client sees of an answer, without what no two answers share."""
+    """A reply as seen by a client, without fields that differ between any two replies."""
     headers = dict(answer.headers)
     assert headers.pop("x-request-id").startswith("req_")
     body = answer.get_json()

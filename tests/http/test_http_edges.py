@@ -1,4 +1,4 @@
-"""Packed bodies, proxies before the API, and browsers of other origins."""
+"""Compressed bodies, reverse proxies, and browsers with other origins."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ def packed(api: Api, body: bytes):
 
 
 def repeated(head: bytes, piece: bytes, times: int) -> bytes:
-    """What gzip makes of `head + piece * times`; the piece is compressed once."""
+    """What gzip produces for `head + piece * times`, although the piece is compressed only once."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     beginning, middle = (packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH) for part in (head, piece))
     checksum = zlib.crc32(head)
@@ -103,7 +103,7 @@ def test_a_browser_of_a_named_origin_asks_first_without_a_key_and_then_with_one(
     for answer in (
         preflight,
         open_to.get("/v1/models", headers={"Origin": ORIGIN} | key),
-        open_to.get("/v1/models", headers={"Origin": ORIGIN}),  # so that a page can read why it is refused
+        open_to.get("/v1/models", headers={"Origin": ORIGIN}),  # lets a page read why it is refused
     ):
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert "Access-Control-Allow-Credentials" not in answer.headers
@@ -120,7 +120,7 @@ def test_a_browser_of_an_origin_that_is_not_named_is_told_nothing(open_to: Clien
 
     assert preflight.status_code == 401
     assert "Access-Control-Allow-Origin" not in preflight.headers
-    # An OPTIONS that is no preflight needs a key, from wherever it comes.
+    # An OPTIONS request that is not a preflight needs a key, whatever its origin.
     assert open_to.open("/v1/responses", method="OPTIONS", headers={"Origin": ORIGIN}).status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""Every error, whatever its cause, leaves in the envelope; every answer has a request ID."""
+"""Every error, whatever its cause, is returned in the envelope; every reply has a request ID."""
 
 import logging
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def every(of: type[errors.Error]) -> Iterator[type[errors.Error]]:
         yield from every(cls)
 
 
-# Raised at a start, or in a worker; should a request meet one all the same, it is a 500.
+# Raised at startup or in a worker; a request that meets one nevertheless gets a 500.
 NOT_IN_REQUESTS = {
     errors.BadSettings,
     errors.SchemaMismatch,
@@ -51,14 +51,14 @@ def test_every_domain_error_has_a_status_and_leaves_in_the_envelope(core_app: Ap
     answer = core_app.client.get("/raises")
 
     says = error_of(answer, status, "some_code", "place", kind)
-    # What is wrong inside is for the log; a full server may say so.
+    # Internal details belong in the log only; a busy or stopping server may state its reason.
     assert ("10.0.0.1" in says) == (status < 500 or cls in {errors.Busy, errors.Stopping})
     assert ("Retry-After" in answer.headers) == (status in {429, 503})
 
 
 @pytest.fixture
 def core_app(api: Api) -> Api:
-    """An application of the test's own, which may get routes of the test's."""
+    """An application for one test, to which the test may add routes."""
     return Api(api.core)
 
 
@@ -83,7 +83,7 @@ def test_a_bug_is_a_500_that_tells_the_client_nothing_and_the_log_all(
 
 
 def test_a_500_of_flasks_own_is_the_servers_error(core_app: Api) -> None:
-    core_app.app.add_url_rule("/nothing", view_func=lambda: None)  # Flask refuses a view that returns nothing
+    core_app.app.add_url_rule("/nothing", view_func=lambda: None)  # Flask refuses a view that returns None
 
     error_of(core_app.ask("GET", "/nothing"), 500, None, kind="server_error")
 

@@ -1,4 +1,4 @@
-"""The parameter in which a body is too deep."""
+"""Finding the parameter at which a body is nested too deeply."""
 
 import pytest
 

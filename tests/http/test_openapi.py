@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the server does, and /docs shows it without any other server."""
+"""The OpenAPI document agrees with the server, and /docs shows it without any other server."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.http.http_api import Api
 
 @pytest.fixture(scope="module")
 def document(api: Api) -> dict[str, Any]:
-    """The document as a stranger gets it."""
+    """The document as returned without a key."""
     answer = api.client.get("/openapi.json")
     assert answer.status_code == 200
     assert answer.mimetype == "application/json"

@@ -1,4 +1,4 @@
-"""Which parameters are served, ignored or refused, and that refusing is cheap; no server, no database."""
+"""Which parameters are served, ignored or refused, and that refusals are cheap; without server or database."""
 
 import json
 import tracemalloc
@@ -20,7 +20,7 @@ from core.wire.request import UNSUPPORTED, CreateResponse
 from tests import contract
 
 GOOD = {"model": "scripted", "input": "hi", "background": True}
-# Of OpenAI's parameters, those that ask one vendor's servers for something no answer depends on.
+# OpenAI parameters that concern one vendor's servers and do not affect any reply.
 IGNORED = {"access_programs", "image"}
 
 
@@ -116,7 +116,7 @@ def test_strictness_is_about_parameters_and_not_about_what_is_in_them() -> None:
 
 
 MANY = 300_000
-# Made by the test: pytest keeps parameters until it ends.
+# Built by the test: pytest keeps parameters in memory until it exits.
 WIDE: list[tuple[str, Callable[[], Any]]] = [
     ("input", lambda: [0] * MANY),
     ("input", lambda: [{}] * MANY),

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document, with the bounds of each parameter and requests of chance."""
+"""Every operation of the OpenAPI document, with the bounds of each parameter and with random requests."""
 
 from functools import partial
 from typing import Any
@@ -22,8 +22,8 @@ OUTCOMES = {
 
 
 def made(api: Api, status: str) -> str:
-    """The ID of a new response with a status."""
-    worker(api.core, slots=10_000)  # seen anew, and with room: else it would get nothing
+    """Create a response and move it to a status; return its ID."""
+    worker(api.core, slots=10_000)  # renew the registration, with free slots: otherwise nothing is dispatched
     response_id = str(api.created()["id"])
     if status == "cancelled":
         api.cancel(response_id)
@@ -38,13 +38,13 @@ def made(api: Api, status: str) -> str:
 
 
 def made_prompt(api: Api) -> str:
-    """The ID of a new prompt."""
+    """Create a prompt; return its ID."""
     body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
     return str(api.ask("POST", "/v1/prompts", json=body).get_json()["id"])
 
 
 def made_key(api: Api) -> tuple[str, str]:
-    """The IDs of the project `default` and of a new key of it."""
+    """Create a key of the project `default`; return the project's ID and the key's."""
     project_id = api.core.keys.project("default")
     made = api.ask("POST", f"/v1/projects/{project_id}/api_keys", json={}, key=api.admin)
     return project_id, str(made.get_json()["id"])

@@ -1,4 +1,4 @@
-"""No route tells another project's IDs from ones that never were: status, body and headers are the same."""
+"""Every route treats another project's IDs and unknown IDs alike: same status, body and headers."""
 
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -13,7 +13,7 @@ from tests.http.http_api import GOOD, Api
 
 _numbers = count()
 TEMPLATE = {"instructions": "Be brief."}
-# Where every character of an ID is another one's, so that it can be put back in an answer.
+# Unknown IDs of the same form as real ones, so that one can be substituted for the other in a reply.
 UNKNOWN = {
     "response": "resp_" + "0" * 48,
     "prompt": "pmpt_" + "0" * 48,
@@ -24,7 +24,7 @@ UNKNOWN = {
 
 
 class Tenant:
-    """A project with one of everything, and a key that may do everything in it."""
+    """A project with one object of each kind, and a key with all rights in it."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -48,23 +48,23 @@ Probe = tuple[str, Callable[[Tenant, Mapping[str, str]], TestResponse]]
 
 
 def at(method: str, path: str, *kinds: str, **request: Any) -> list[Probe]:
-    """Ask at a path that has IDs in braces."""
+    """Send a request to a path with IDs in braces."""
     return [(kind, lambda me, ids: me.ask(method, path.format(**me.ids | ids), **request)) for kind in kinds]
 
 
 def creating(kind: str, body: Callable[[str], dict[str, Any]]) -> Probe:
-    """Create a response from something with an ID."""
+    """Create a response that refers to an ID."""
     return kind, lambda me, ids: me.ask("POST", "/v1/responses", json=GOOD | body((me.ids | ids)[kind]))
 
 
 def listing(path: str, kind: str) -> Probe:
-    """Begin a page behind an ID."""
+    """List a page that starts after an ID."""
     return kind, lambda me, ids: me.ask("GET", path.format(**me.ids), query_string={"after": (me.ids | ids)[kind]})
 
 
 R, P, K = "/v1/responses/{response}", "/v1/prompts/{prompt}", "/v1/projects/{project}/api_keys"
 NOTHING_FOREIGN: list[Probe] = []
-# For each route, everything in a request that may be another's ID.
+# For each route, every place in a request that may contain another project's ID.
 PROBES: dict[tuple[str, str], list[Probe]] = {
     ("POST", "/v1/responses"): [
         creating("response", lambda found: {"previous_response_id": found}),
@@ -118,13 +118,13 @@ def tenants(running: Api) -> tuple[Tenant, Tenant]:
 
 
 def rows(api: Api) -> list[Any]:
-    """Everything that projects have."""
+    """A checksum of each table with data of projects."""
     tables = ("responses", "response_events", "items", "idempotency_keys", "prompts", "prompt_versions", "api_keys")
     return [api.sql(f"select md5(string_agg(t::text, '' order by t::text)) from {table} t") for table in tables]
 
 
 def test_every_route_under_v1_has_a_row_in_the_table_of_this_test(api: Api) -> None:
-    assert PROBES.keys() == NEEDS.keys()  # which another test holds to the routes that there are
+    assert PROBES.keys() == NEEDS.keys()  # another test compares NEEDS with the existing routes
 
 
 @pytest.mark.parametrize("route", [route for route, probes in PROBES.items() if probes], ids=" ".join)
@@ -144,7 +144,7 @@ def test_a_foreign_id_is_answered_exactly_as_one_that_never_was(
             for answer in (foreign, unknown)
         ]
         assert heads[0] == heads[1]
-        if route[0] == "GET":  # what is asked for is there, for whoever may see it
+        if route[0] == "GET":  # the object exists for its own project
             assert probe(you, {}).status_code in {200, 304}, kind
 
     assert rows(me.api) == before

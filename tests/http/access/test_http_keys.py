@@ -1,4 +1,4 @@
-"""Who may call: nothing under /v1 without a good key, and nobody sees another project's responses."""
+"""Authentication: every path under /v1 requires a valid key, and no key shows another project's responses."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ UNKNOWN = "resp_" + "0" * 48
 
 
 def under_v1(api: Api) -> Iterator[tuple[str, str]]:
-    """Every method and path under /v1 that the application knows."""
+    """Every method and path under /v1 known to the application."""
     for rule in api.app.url_map.iter_rules():
         if rule.rule.startswith("/v1"):
             for method in rule.methods or ():
@@ -59,7 +59,7 @@ def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: 
     ["/v1", "/v1/", "/v1/nope", "/v1/responses/", "//v1/models", "/v1//models", "/v1/models/", "/v1/responses/a/b/c"],
 )
 def test_no_spelling_of_a_path_gets_past_the_key(api: Api, path: str) -> None:
-    # The client would take a leading `//` for a host's name.
+    # The test client would take a leading `//` for a host name.
     error_of(api.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "invalid_api_key")
 
 

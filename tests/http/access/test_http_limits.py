@@ -1,4 +1,4 @@
-"""Limits of projects as clients meet them: the tier they get, what is refused and when, and what headers say."""
+"""Limits of projects as clients see them: granted tier, refusals, and headers."""
 
 import time
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _limited(postgres_url: str, template: str, _valkey: str, tmp_path_factory: p
 
 @pytest.fixture
 def limited(_limited: Api, valkey_url: str) -> Api:
-    """The application with limited projects, of which nobody has used anything yet; no worker is there."""
+    """The application with limited projects whose credits are unused, and without a worker."""
     assert valkey_url
     _limited.sql("truncate responses, workers, idempotency_keys, usage_ledger cascade")
     return _limited
@@ -70,7 +70,7 @@ def key(api: Api, project: str, *rights: str) -> str:
 
 
 def refused(answer: TestResponse, kind: str, code: str = "rate_limit_exceeded") -> str:
-    """Assert that a create was refused for now, and that it says when to come back; its message."""
+    """Assert that a create was refused for the moment and that the reply has Retry-After; return its message."""
     says = error_of(answer, 429, code, kind=kind)
     milliseconds = int(answer.headers["retry-after-ms"])
     assert milliseconds >= 1
@@ -118,7 +118,7 @@ def test_auto_is_over_limit_while_there_is_capacity_to_spare_and_then_refused(li
     assert over.get_json()["service_tier"] == "over-limit"
     assert over.headers["x-ratelimit-over-limit"] == "yes"
     assert meters(over, "requests")[:2] == ["3", "0"]
-    refused(no_more, "requests")  # 4 of 5 slots are wanted, and the fifth is kept for who is inside its limit
+    refused(no_more, "requests")  # 4 of 5 slots are occupied, and the fifth is reserved for requests within their limit
     assert limited.stored() == before
     assert credited(limited) == [("default", 1, 0)] * 3 + [("over-limit", 0, 0)]
     events = limited.sql("select data from response_events where response_id = %s", over.get_json()["id"])
@@ -140,7 +140,7 @@ def test_a_model_that_is_nearly_full_has_nothing_to_spare(limited: Api) -> None:
         assert limited.create(key=few, model="narrow").status_code == 200
 
     refused(limited.create(key=few, model="narrow"), "requests")
-    assert limited.create(key=few, model="scripted").get_json()["service_tier"] == "default"  # counts by itself
+    assert limited.create(key=few, model="scripted").get_json()["service_tier"] == "default"  # counts separately
 
 
 def test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue(limited: Api) -> None:

@@ -1,4 +1,4 @@
-"""/v1/projects: projects and their keys over HTTP, each admin within what its key may use."""
+"""/v1/projects: projects and their keys over HTTP; each admin is limited to the rights and projects of its key."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _numbers = count()
 
 
 def project(api: Api) -> str:
-    """The ID of a new project, which the admin of `default` may use."""
+    """The ID of a new project that the admin of `default` may use."""
     made = api.ask("POST", "/v1/projects", json={"name": f"team {next(_numbers)}"}, key=api.admin)
     assert made.status_code == 200, made.text
     return str(made.get_json()["id"])
@@ -34,7 +34,7 @@ def get(api: Api, path: str, *, key: str | None = None, **query: object):
 
 @pytest.fixture
 def admin(api: Api) -> str:
-    """The key of an admin of another project than `default`, without no-limit."""
+    """An admin key of a project other than `default`, without `no-limit`."""
     return api.core.keys.create({"admin"}, f"other {next(_numbers)}")
 
 
@@ -124,7 +124,7 @@ def test_a_rotated_key_keeps_its_id_and_rights_and_the_old_secret_is_refused_for
     assert isinstance(fresh["rotated_at"], int)
     assert api.listed(key=fresh["key"]).status_code == 200
     error_of(api.listed(key=key["key"]), 401, "invalid_api_key")
-    api.core.keys.register(key["key"])  # as `backburner up` would with what it kept
+    api.core.keys.register(key["key"])  # as `backburner up` does with a key that it kept
     error_of(api.listed(key=key["key"]), 401, "invalid_api_key")
 
 

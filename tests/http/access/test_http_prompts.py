@@ -1,4 +1,4 @@
-"""/v1/prompts: stored, versioned, listed, deleted; each project its own."""
+"""/v1/prompts: stored, versioned, listed and deleted; each belongs to one project."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -19,7 +19,7 @@ def post(api: Api, body: Any, path: str = "", *, key: str | None = None) -> Test
 
 
 def made(api: Api, template: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A new prompt with a name of its own."""
+    """A new prompt with a unique name."""
     key = changes.pop("key", None)
     answer = post(api, {"name": f"p{next(_numbers)}", "template": template or TEMPLATE, **changes}, key=key)
     assert answer.status_code == 200, answer.text

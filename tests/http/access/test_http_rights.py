@@ -1,4 +1,4 @@
-"""Which project a key speaks for, and what it may do there."""
+"""Which project a key acts for, and what it may do there."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -30,7 +30,7 @@ def path_of(rule: str) -> str:
 
 @pytest.fixture
 def names(api: Api) -> Iterator[tuple[str, str]]:
-    """The names of two projects that there are."""
+    """The names of two existing projects."""
     pair = f"a{next(_numbers)}", f"b{next(_numbers)}"
     for name in pair:
         api.core.keys.create(project=name)
@@ -74,7 +74,7 @@ def test_a_key_that_is_given_no_rights_has_the_usual_ones(api: Api, given: tuple
 
 
 def by(api: Api, key: str, *, query: str | None = None, header: str | None = None) -> TestResponse:
-    """A create in a project that the request names."""
+    """Send a create in the project that the request names."""
     headers = {} if header is None else {"OpenAI-Project": header}
     sent = {} if query is None else {"ai_project_id": query}
     return api.ask("POST", "/v1/responses", key=key, json=GOOD, headers=headers, query_string=sent)

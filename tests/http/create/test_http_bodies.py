@@ -1,4 +1,4 @@
-"""Bodies that are not what they should be, and those that are too large: refused, and nothing is stored."""
+"""Invalid and oversized request bodies are refused, and nothing is stored."""
 
 import gzip
 import http.client
@@ -22,7 +22,7 @@ DEEP = 100_000
 
 
 def with_value(raw: str) -> bytes:
-    """A good body that says `raw` as a value nobody asked for."""
+    """A valid body with `raw` as the value of an unknown field."""
     return BODY[:-1] + b', "metadata": {"a": ' + raw.encode() + b"}}"
 
 
@@ -214,13 +214,13 @@ def test_a_server_with_strict_parameters_refuses_what_the_api_does_not_have(sett
 
 
 def padded(size: int) -> bytes:
-    """A good body of this many bytes."""
+    """A valid body of this many bytes."""
     return BODY + b" " * (size - len(BODY))
 
 
 @pytest.fixture
 def narrow(settings: Settings) -> Iterator[Api]:
-    """An application that takes bodies of 2048 bytes."""
+    """An application with a body limit of 2048 bytes."""
     with open_core(settings.model_copy(update={"body_limit_bytes": 2048}), connections=2) as core:
         yield Api(core)
 
@@ -266,7 +266,7 @@ def test_the_real_server_refuses_large_chunked_and_broken_requests_and_stores_no
         connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)
         try:
             pieces = [body[at : at + 9000] for at in range(0, len(body), 9000)] if more else body
-            with suppress(BrokenPipeError):  # it may be refused while it is still sent
+            with suppress(BrokenPipeError):  # the server may refuse it before it is completely sent
                 connection.request("POST", "/v1/responses", pieces, headers | more, encode_chunked=bool(more))
             answer = connection.getresponse()
             return answer.status, json.load(answer)

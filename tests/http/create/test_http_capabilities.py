@@ -1,4 +1,4 @@
-"""What a model cannot do is refused at create, where its configuration says what it can."""
+"""A create that needs a capability its model is configured without is refused."""
 
 from collections.abc import Iterator
 from pathlib import Path

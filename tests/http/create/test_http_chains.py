@@ -1,4 +1,4 @@
-"""What a response builds on: the chain before it, the items it refers to, its tools' outputs; and who may build on what."""
+"""What a response builds on: the previous responses, referenced items and tool outputs; and who may build on what."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 
 
 def said(api: Api, response_id: str) -> list[tuple[str, str]]:
-    """(role, text) of every message a response was given, in order."""
+    """(role, text) of every message in a response's context, in order."""
     items = api.items(response_id).get_json()["data"]
     return [(item["role"], item["content"][0]["text"]) for item in items if item["type"] == "message"]
 
@@ -207,7 +207,7 @@ def test_the_worker_is_given_the_whole_chain(running: Api) -> None:
 
 
 def children(running: Api, parent: dict[str, Any]) -> list[str]:
-    """A child that is queued, and one that has ended."""
+    """A queued child and an ended child."""
     return [
         running.created(input="two", previous_response_id=parent["id"])["id"],
         running.ended("2", input="two", previous_response_id=parent["id"])["id"],

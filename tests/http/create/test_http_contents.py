@@ -1,4 +1,4 @@
-"""Large parts of requests: kept apart from their rows, once a project, as long as a response needs them."""
+"""Large parts of requests: stored outside the row, once per project, as long as a response needs them."""
 
 import threading
 from typing import Any
@@ -38,7 +38,7 @@ def packed(api: Api, response_id: str) -> str:
 
 
 def urls(api: Api, response_id: str, **query: Any) -> list[str | None]:
-    """The images among a response's input items."""
+    """The image URLs among a response's input items."""
     items = api.items(response_id, **query).get_json()["data"]
     return [part["image_url"] for item in items for part in inputs.parts(item) if part["type"] == "input_image"]
 
@@ -149,7 +149,7 @@ def test_another_projects_content_is_not_found_by_its_hash(running: Api, other: 
     (sha,) = running.sql("select id from contents")[0]
     mine = running.created(input=image(SMALL))["id"]
     row = jsonio.loads(packed(running, mine))
-    row["context"][0]["content"][0]["image_url"] = {"$content": sha}  # as no client can make it
+    row["context"][0]["content"][0]["image_url"] = {"$content": sha}  # no client can create such a row
     running.sql("update responses set request = %s where id = %s", jsonio.dumps(row), mine)
 
     attempt = running.run(mine)

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a create that is repeated makes one response."""
+"""Idempotency-Key: repeated creates make one response."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -135,7 +135,7 @@ def test_a_foreground_create_that_is_not_stored_answers_its_repeats_until_it_is_
     user = first.result().get_json()["user"]
 
     repeated = running.create(store=False, background=False, user=user, headers={KEY: "forgotten"})
-    running.sql("delete from responses where id = %s", response_id)  # as the sweeper does a minute after the end
+    running.sql("delete from responses where id = %s", response_id)  # as the sweeper does one minute after the end
     again = running.create(store=False, background=False, user=user, headers={KEY: "forgotten"})
 
     assert repeated.get_json() == first.result().get_json()

@@ -1,4 +1,4 @@
-"""Every parameter of a create: what it takes, and how each wrong value is refused. The tables are in tests/contract."""
+"""Every parameter of a create: accepted values, and the error for each wrong value, from tables in tests/contract."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(api: Api, n
 
 
 def open_responses_knows(body: dict[str, Any]) -> bool:
-    """Whether Open Responses has types for a response's tools, its choice of them, its format and its effort."""
+    """Whether Open Responses has types for a response's tools, tool choice, format and effort."""
     if body["text"]["format"]["type"] == "json_schema" or body["reasoning"]["effort"] in {"minimal", "max"}:
         return False
     choice = body["tool_choice"]

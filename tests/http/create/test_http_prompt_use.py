@@ -1,4 +1,4 @@
-"""`prompt` of a create: resolved once, frozen, and refused by the place that is wrong."""
+"""`prompt` of a create: resolved once, stored with the response, and errors that name the wrong place."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ def texts(api: Api, response_id: str) -> list[tuple[str, str]]:
 
 
 def use(api: Api, prompt: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The document of a create with a prompt, and without input or model unless the changes have them."""
+    """Create a response with a prompt, and without input or model unless `changes` has them; return its document."""
     named = {"id": prompt["id"], "variables": changes.pop("variables", VALUES)} | changes.pop("named", {})
     return checked(api.create(**{"input": None, "model": None, "prompt": named} | changes), "queued")
 
@@ -292,7 +292,7 @@ def test_what_variables_say_is_in_no_log_line(running: Api, caplog: pytest.LogCa
 
 
 def test_a_prompt_says_the_same_to_everyone_who_reads_it_back(running: Api) -> None:
-    """A template that was read back may be sent again as it is."""
+    """A template that was read back is accepted unchanged."""
     prompt = made(running, FULL)
     template = get(running, f"/{prompt['id']}/versions/1").get_json()["template"]
 

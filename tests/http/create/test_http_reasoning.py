@@ -1,4 +1,4 @@
-"""Reasoning that clients carry from turn to turn, encrypted: what is in it, who may use it, and what is refused."""
+"""Encrypted reasoning that clients pass from turn to turn: its content, who may use it, and what is refused."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ THOUGHT: tuple[Output, ...] = (ReasoningDelta("six times seven"), SummaryDelta("
 
 @pytest.fixture
 def api(settings: Settings) -> Iterator[Api]:
-    """A server with a key."""
+    """A server with an encryption key."""
     with open_core(settings.model_copy(update={"secret_key": secret(KEY)})) as core:
         worker(core, slots=1000)
         yield Api(core)
@@ -35,7 +35,7 @@ def secret(text: str) -> Any:
 
 
 def answered(api: Api, *outputs: Output, **changes: Any) -> dict[str, Any]:
-    """The document of a response whose model server said this."""
+    """Run a response with these outputs of the model server; return the final document."""
     response_id = api.created(**changes)["id"]
     attempt = claim(api.core, response_id)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
@@ -53,12 +53,12 @@ def thought(api: Api, **changes: Any) -> dict[str, Any]:
 
 
 def shown(api: Api, **changes: Any) -> list[dict[str, Any]]:
-    """The context that a worker is given."""
+    """The context that the worker receives."""
     return claim(api.core, api.created(**changes)["id"]).context
 
 
 def stateless(item: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A next turn with this item; None leaves a field of it out."""
+    """The fields of a next turn with this item; a change to None removes a field."""
     item = {key: value for key, value in (item | changes).items() if value is not None}
     return {"input": [{"role": "user", "content": "6 * 7?"}, item, {"role": "user", "content": "And times 2?"}]}
 

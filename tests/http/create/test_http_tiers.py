@@ -1,4 +1,4 @@
-"""Service tiers as asked for and as given, and what the server tells of its models."""
+"""Service tiers as requested and granted, and what the server reports about its models."""
 
 import openai
 import pytest

@@ -1,4 +1,4 @@
-"""The response object at each of its six statuses, and the two ways a client moves it: create and cancel."""
+"""The response object at each of its six statuses, and the client's two ways to change it: create and cancel."""
 
 import json
 
@@ -22,13 +22,13 @@ FAILED = failed("server_error", "The model server was silent for too long.")
 
 @pytest.fixture
 def api(core: Core) -> Api:
-    """The application over a database of the test's own, with a worker that is there."""
+    """The application on a database of one test, with a live worker."""
     worker(core)
     return Api(core)
 
 
 def driven_to(api: Api, status: str, response_id: str, key: str | None = None) -> None:
-    """Move a queued response on as a worker or a client would."""
+    """Move a queued response to a status as a worker or a client would."""
     if status == "queued":
         return
     if status == "cancelled":
@@ -60,7 +60,7 @@ def test_a_response_has_every_key_and_the_right_values_at_every_status(api: Api,
     assert (body["error"] is not None) == (status == "failed")
     assert (body["incomplete_details"] is not None) == (status == "incomplete")
     assert (body["usage"] is not None) == (status in {"completed", "incomplete"})
-    # Nothing but these differs from what was accepted.
+    # Only these fields may differ from the accepted response.
     changing = {"status", "completed_at", "error", "incomplete_details", "usage", "output"}
     assert {name: body[name] for name in KEYS - changing} == {name: created[name] for name in KEYS - changing}
 

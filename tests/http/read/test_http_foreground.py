@@ -1,4 +1,4 @@
-"""Foreground creates: they wait for the end of what they made, and answer with it."""
+"""Foreground creates wait until their response ends, and return it."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ from worker.models.protocol import ToolCall
 
 @contextmanager
 def asking(api: Api, **changes: Any) -> Iterator[tuple[str, Future[TestResponse]]]:
-    """The ID of a response that a client waits for, and the answer the client will get."""
+    """Send a foreground create; yield the response's ID and the future reply."""
     with ThreadPoolExecutor(1) as threads:
         marked = {"user": f"waiting {threading.get_ident()} {len(api.sql('select 1 from responses'))}"}
         answer = threads.submit(api.create, background=False, **marked, **changes)
@@ -102,7 +102,7 @@ def test_a_foreground_response_is_not_cancelled_by_its_id(running: Api) -> None:
 
 def test_an_answer_that_takes_long_begins_with_blanks_and_is_json_all_the_same(running: Api) -> None:
     with asking(running) as (response_id, answer):
-        slow = until(lambda: answer.done() and answer.result(), within_s=5)  # it has begun
+        slow = until(lambda: answer.done() and answer.result(), within_s=5)  # the reply has begun
         running.run(response_id)
 
     assert slow.mimetype == "application/json"
@@ -163,7 +163,7 @@ def test_when_all_places_to_wait_in_are_taken_a_foreground_create_is_told_to_com
             error_of(refused, 503, "server_busy", kind="server_error")
             assert int(refused.headers["Retry-After"]) > 0
             assert api.stored() == before
-            # A poll that may not wait is answered at once.
+            # A poll that cannot wait is answered immediately.
             polled = api.get(response_id, headers={"Prefer": "wait=60"})
             assert polled.get_json()["status"] == "queued"
             assert "Preference-Applied" not in polled.headers

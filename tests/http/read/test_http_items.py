@@ -1,4 +1,4 @@
-"""The list of a response's input items: what is in it, and how it is paged."""
+"""The list of a response's input items: content and pagination."""
 
 import pytest
 from openai.types.responses.response_item_list import ResponseItemList
@@ -51,7 +51,7 @@ def test_every_kind_of_item_is_listed_with_an_id_and_a_status(
     assert listed["id"].startswith(prefix)
     assert len(listed["id"]) == len(prefix) + 48
     assert listed == {"type": "message", "status": "completed", "id": listed["id"]} | item | kept
-    if item.get("role") != "assistant":  # the published type knows no output among the inputs of a request
+    if item.get("role") != "assistant":  # the published type has no output items among a request's inputs
         ResponseItemList.model_validate_json(answer.data, strict=True)
 
 
@@ -89,7 +89,7 @@ def test_input_items_are_listed_at_every_status(running: Api, status: str) -> No
 
 
 def numbered(running: Api, count: int) -> str:
-    """A response of so many messages, called `<prefix>0` and so on."""
+    """Create a response with `count` messages whose IDs are n0, n1 and so on."""
     sent = [{"id": f"n{number}", "role": "user", "content": str(number)} for number in range(count)]
     return running.created(input=sent)["id"]
 

@@ -1,4 +1,4 @@
-"""The list of a project's responses: what is in it, by what it is filtered and paged; deletion, which empties it."""
+"""The list of a project's responses: content, filters and pagination; and deletion, which empties it."""
 
 import itertools
 from typing import Any
@@ -14,12 +14,12 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def mine(running: Api) -> str:
-    """A key of a project of the test's own."""
+    """A key of a project for one test."""
     return running.core.keys.create(project=f"lists-{next(_numbers)}")
 
 
 def listed(running: Api, key: str, **query: Any) -> list[str]:
-    """The IDs of a list."""
+    """The IDs on the listed page."""
     answer = running.listed(key=key, **query)
     assert answer.status_code == 200, answer.text
     return [response["id"] for response in answer.get_json()["data"]]
@@ -66,7 +66,7 @@ def test_pages_add_up_to_all_even_of_responses_of_the_same_instant(
         assert len(body["data"]) == limit
         query["after"] = body["last_id"]
         if len(seen) == limit:
-            running.created(key=mine)  # what comes meanwhile is listed at the end that is still to be read, or not
+            running.created(key=mine)  # a response created meanwhile may be listed on a later page or not at all
 
     by_age = [*sorted(ids[2:11]), *ids[:2], *ids[11:]]
     assert [one for one in seen if one in ids] == (by_age if order == "asc" else by_age[::-1])

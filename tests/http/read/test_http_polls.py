@@ -1,4 +1,4 @@
-"""Polls: what they say when nothing changed, and how long they may take."""
+"""Polls: replies when nothing has changed, and how long polls may wait."""
 
 import threading
 import time
@@ -141,7 +141,7 @@ def test_a_poll_that_waits_for_what_is_deleted_meanwhile_is_told_so(running: Api
     threading.Timer(0.2, cancel_and_delete).start()
     answer = running.get(created, headers={"Prefer": "wait=30"})
 
-    # Whichever came first, the answer is about one moment.
+    # Whichever came first, the reply is consistent.
     if answer.status_code == 404:
         error_of(answer, 404, None, "response_id")
     else:

@@ -1,4 +1,4 @@
-"""Streams at the HTTP edge: what is asked for, what is refused, and what a reader gets."""
+"""Streams over HTTP: parameters, refusals, and the events that a reader receives."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.stream_checker import check
 
 
 def parsed(frames: bytes) -> tuple[list[dict[str, Any]], bool]:
-    """The events of a stream's bytes, and whether the stream said that it is whole."""
+    """The events in a stream's bytes, and whether the stream ended with `[DONE]`."""
     *events, end = frames.decode().removesuffix("\n\n").split("\n\n")
     whole = end == "data: [DONE]"
     return [json.loads(one.partition("\ndata: ")[2]) for one in (events if whole else [*events, end])], whole
