@@ -1,4 +1,4 @@
-"""The tests of a deployment on Debian's servers, for each way to reach PostgreSQL and each state of its statistics."""
+"""Tests of a deployment on Debian's servers, for each way to reach PostgreSQL and each state of its statistics."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ COMPLETIONS = 2 * (CONCURRENCY + RUNNING)
 
 
 def most_at_once(stack: StockStack, model: str, since: datetime) -> int:
-    """The highest number of attempts of a model that ran at the same time."""
+    """The highest number of concurrent attempts of a model."""
     ((found,),) = stack.sql(
         "select max(n) from (select sum(step) over (order by at, step) as n from ("
         " select a.started_at as at, 1 as step, r.model from attempts a join responses r on r.id = a.response_id"
@@ -30,7 +30,7 @@ def most_at_once(stack: StockStack, model: str, since: datetime) -> int:
 
 @pytest.mark.stock
 class Behavior:
-    """Create, dispatch with limits, kill -9 and recovery."""
+    """Create, dispatch with limits, SIGKILL and recovery."""
 
     def test_a_response_is_created_and_completes(self, stack: StockStack) -> None:
         with stack.client() as client:

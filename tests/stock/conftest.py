@@ -1,4 +1,4 @@
-"""Debian's servers for the stock suite, and a database of each state that PostgreSQL's planner may meet."""
+"""Debian's servers for the stock suite, and a database in each state that PostgreSQL's planner may meet."""
 
 import shutil
 import tempfile
@@ -22,20 +22,20 @@ from tests.stock.servers import ADMIN, TIMEOUTS, PgBouncer, Postgres, Redis
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Also for a tree from before this suite, into which the folder was copied.
+    # Needed if this folder is copied into a tree from before this suite, where pyproject.toml lacks the marker.
     config.addinivalue_line("markers", "stock: Debian's servers with default settings; `make stock` runs them")
 
 
 @dataclass(frozen=True)
 class Servers:
-    """A PostgreSQL and a PgBouncer before it, running; a Redis for each stack."""
+    """A running PostgreSQL with a PgBouncer in front, and a Redis for each stack."""
 
     home: Home
     postgres: Postgres
     pgbouncer: PgBouncer
 
     def redis(self, name: str) -> Redis:
-        """A Redis that the stack of this name starts."""
+        """The Redis that the stack of this name starts."""
         return Redis(self.home.path / f"redis-{name}")
 
     def errors(self, database: str) -> list[str]:
@@ -46,8 +46,8 @@ class Servers:
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Debian's servers in a temporary folder, which stays if a test failed."""
-    # Not below pytest's own folder: the servers' users could not enter that.
+    """Debian's servers in a temporary folder, which is kept if a test failed."""
+    # Not below pytest's own folder, which the servers' users cannot enter.
     folder = Path(tempfile.mkdtemp(prefix="backburner-stock-"))
     folder.chmod(0o755)
     home = Home.at(folder)
@@ -65,9 +65,9 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def migrated(servers: Servers) -> str:
-    """The name of a migrated, empty database whose tables are never analysed unless a test does it.
+    """The name of a migrated, empty database whose tables are analysed only by the tests.
 
-    Autovacuum leaves these tables alone, so that no test passes only because it ran just in time.
+    Autovacuum ignores these tables, so that no test passes only because it ran just in time.
     """
     servers.postgres.create_database("migrated")
     migrations.upgrade(servers.postgres.url("migrated"))
@@ -101,14 +101,14 @@ def started(
 
 @pytest.fixture(scope="module", params=["new", "analysed", "filled"])
 def stack(request: pytest.FixtureRequest, started: StockStack) -> Iterator[StockStack]:
-    """The stack, its database in one of the states that follow each other in an installation.
+    """The stack with its database in one of the states that follow each other in an installation.
 
-    new: no table was ever analysed. analysed: all were while they were small. filled: there are 100,000 responses
-    more, which the statistics do not know.
+    new: no table has been analysed. analysed: all were, while they were small. filled: 100,000 responses have been
+    added since, which the statistics do not reflect.
     """
     if request.param == "analysed":
         started.sql("analyze")
-        until(started.idle, within_s=30, every_s=0.1)  # a new database may have left a queue
+        until(started.idle, within_s=30, every_s=0.1)  # a new database may still have queued responses
     if request.param == "filled":
         filling.copy_ended(started.admin_url, filling.completed(started), filling.STORED)
     before = started.analyses()
@@ -119,7 +119,7 @@ def stack(request: pytest.FixtureRequest, started: StockStack) -> Iterator[Stock
 
 @pytest.fixture(scope="module")
 def recording(request: pytest.FixtureRequest, servers: Servers, migrated: str) -> Recording:
-    """The plans of what is sent to a new database, the module's `DATABASE`."""
+    """A recording of the plans of the statements sent to a new database, the module's `DATABASE`."""
     name = request.module.DATABASE
     servers.postgres.create_database(name, migrated)
     return Recording(servers.postgres, name, servers.home.log_file("postgres"))
@@ -133,7 +133,7 @@ def recorded_stack(
     _model_server: ModelServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StockStack]:
-    """API, worker and sweeper on the database that is recorded."""
+    """API, worker and sweeper on the database whose plans are recorded."""
     name = request.module.DATABASE
     home = tmp_path_factory.mktemp(name) / "home"
     with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server) as stack:

@@ -11,7 +11,7 @@ from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 from tests.stock.servers import ADMIN, ROLE, Redis
 
-# Clocks that let a recovery show within seconds. The others are the defaults, as a slow machine may need them.
+# Timeouts that let recovery complete within seconds. The others keep their defaults, which a slow machine may need.
 CLOCKS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
@@ -23,7 +23,7 @@ CLOCKS = {
 PARTS = ("api", "worker", "sweeper")
 CONCURRENCY = 12
 RUNNING = 4
-# One model with a limit of its own and one with a limit per project, and credits that every create has to take.
+# One model with its own limit, one with a limit per project, and credits that every create has to take.
 CONFIG = """
 [models.narrow]
 base_url = "{url}"
@@ -53,9 +53,9 @@ requests_per_minute = 2
 
 
 class StockStack(Stack):
-    """A `Stack` with a Redis of Debian's, whose parts reach PostgreSQL through PgBouncer if `pooled_url` is given.
+    """A `Stack` with Debian's Redis, whose processes reach PostgreSQL through PgBouncer if `pooled_url` is given.
 
-    What the tests themselves ask of PostgreSQL goes directly to it, as a role of their own.
+    The tests' own statements go directly to PostgreSQL, with their own role.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class StockStack(Stack):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that its parts, and commands for it, get."""
+        """The environment variables of its processes and commands."""
         return dict(self._env)
 
     def start_all(self, **settings: str) -> None:
@@ -92,22 +92,22 @@ class StockStack(Stack):
         self.start_side_by_side(*PARTS)
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What PostgreSQL answers a test, as its superuser: what is set for the role of the parts does not hold."""
+        """Run a statement in PostgreSQL as the tests' superuser, without the settings of the deployment's role."""
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             cursor = connection.execute(query, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def idle(self) -> bool:
-        """Whether no response waits or runs."""
+        """Whether no response is waiting or running."""
         return self.sql("select 1 from responses where status in ('queued', 'in_progress') limit 1") == []
 
     def analyses(self) -> int:
-        """How often tables of the database were analysed."""
+        """The number of times that tables of the database were analysed."""
         ((found,),) = self.sql("select sum(analyze_count + autoanalyze_count) from pg_stat_user_tables")
         return int(found)
 
     def start_side_by_side(self, *names: str) -> None:
-        """Start parts at the same time, and wait until all are ready."""
+        """Start processes at the same time, and wait until all are ready."""
         for child in [self.launch(name) for name in names]:
             child.wait_until_ready()
 

@@ -1,4 +1,4 @@
-"""Fills a database with copies of responses that really ran: every column as the product wrote it."""
+"""Fills a database with copies of responses that really ran, so that every column is as the product wrote it."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from tests.stock.deployment import StockStack
 
 STORED = 100_000
 WAITING = 5_000
-# Columns that are the same in all copies of a row; the others' texts have the response's ID replaced.
+# Columns that are equal in all copies of a row; in other text columns, the response's ID is replaced.
 _SHARED = {"project_id", "model", "lane", "tier", "status", "worker_id"}
-# 48 hexadecimal digits, as the product's IDs have, the first twelve of the time.
+# 48 hexadecimal digits like the product's IDs, the first twelve from the time.
 _HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n || %(salt)s::text) || substr(md5('more' || n), 1, 4)"
 
 
 def completed(stack: StockStack) -> list[str]:
-    """IDs of responses of each model that ran to their end on the stack."""
+    """Run responses of each model to completion on the stack; return their IDs."""
     with stack.client() as client:
         made = [
             client.responses.create(model=model, input=stack.models.script(tokens=tokens), background=True).id
@@ -29,23 +29,23 @@ def completed(stack: StockStack) -> list[str]:
 
 
 def copy_ended(url: str, originals: Sequence[str], count: int) -> None:
-    """Add `count` copies of responses that ended, in turn, of the last 90 days.
+    """Add `count` copies of ended responses, in turn, spread over the last 90 days.
 
-    Their event logs count as deleted, as those of old responses are. Statistics are not gathered.
+    Their event logs count as deleted, like those of old responses. Statistics are not updated.
 
     Args:
-        url: of a superuser.
+        url: URL of a superuser.
     """
     _copy(url, ("responses",), originals, count, "90 days")
 
 
 def copy_waiting(url: str, originals: Sequence[str], count: int) -> None:
-    """Add `count` copies of responses that wait for dispatch, in turn, with their events; as `copy_ended`."""
+    """Add `count` copies of waiting responses, in turn, with their events; see `copy_ended`."""
     _copy(url, ("responses", "response_events"), originals, count, "0 days")
 
 
 def _copy(url: str, tables: Sequence[str], originals: Sequence[str], count: int, spread: str) -> None:
-    """Copy rows of tables. Triggers and foreign keys are left out: what is copied has passed them."""
+    """Copy rows without triggers and foreign keys, which the originals have already passed."""
     with psycopg.connect(url) as connection:
         connection.execute("set local session_replication_role = replica")
         for table in tables:

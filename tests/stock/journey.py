@@ -1,4 +1,4 @@
-"""A use of every feature once, so that API, worker, sweeper and command line send every statement they have."""
+"""One use of every feature, so that API, worker, sweeper and command line send every statement they have."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from tests.stock.deployment import StockStack
 
 TEMPLATE = {"model": "scripted", "instructions": "Be {{manner}}.", "input": "Hello.", "variables": {"manner": {}}}
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
-# More than a dispatch looks at first; a smaller number leaves a statement out of the recording.
+# More than the first candidate query of a dispatch returns; with fewer, one statement is missing from the recording.
 BACKLOG = 40
 ENDED = {"completed", "failed", "incomplete", "cancelled"}
 
@@ -38,14 +38,14 @@ class Journey:
         self.http.close()
 
     def call(self, method: str, path: str, *, expect: int = 200, **options: Any) -> dict[str, Any]:
-        """The JSON object that a call is answered with."""
+        """Send a request; return the JSON object of the reply."""
         headers = {"Authorization": f"Bearer {self.key}"} | options.pop("headers", {})
         answer = self.http.request(method, path, headers=headers, **options)
         assert answer.status_code == expect, answer.text
         return answer.json()
 
     def create(self, *, expect: int = 200, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
-        """The response that a create in the background makes."""
+        """Create a background response and return it."""
         body = {"model": "scripted", "input": "Hello.", "background": True} | body
         return self.call("POST", "/responses", json=body, expect=expect, headers=headers or {})
 
@@ -53,18 +53,18 @@ class Journey:
         return str(self.call("GET", f"/responses/{response_id}")["status"])
 
     def finish(self, response_id: str, status: str = "completed") -> None:
-        """Wait until the response has ended, as it should."""
+        """Wait until the response has ended with the expected status."""
         until(lambda: self.status(response_id) in ENDED, within_s=30, every_s=0.1)
         assert self.status(response_id) == status
 
     def command(self, *words: str, expect: int = 0) -> str:
-        """What a command of `backburner` prints."""
+        """Run a `backburner` command; return its output."""
         done = CliRunner().invoke(main, words, env=self.stack.environment)
         assert done.exit_code == expect, done.output
         return done.stdout
 
     def run(self) -> None:
-        """Every part of the journey, one after the other."""
+        """Run every part of the journey in order."""
         for step in (
             self.use_responses,
             self.use_lists_and_context,
@@ -168,7 +168,7 @@ class Journey:
         self.finish(made["id"])
 
     def dispatch_a_backlog(self) -> None:
-        """Have more responses of a group wait than a dispatch looks at first."""
+        """Let more responses of a group wait than the first candidate query of a dispatch returns."""
         self.stack.stop("worker")
         for _ in range(BACKLOG):
             self.create(model="wide")
@@ -185,14 +185,14 @@ class Journey:
         until(lambda: not self.stack.sql("select 1 from circuits"), within_s=20)
 
     def lose_an_api(self) -> None:
-        """Kill an API with a foreground response under way; the sweeper cancels it."""
+        """Kill an API while a foreground response runs; the sweeper cancels the response."""
         with self.foreground(tokens=300) as response_id:
             self.stack.kill("api")
         self.stack.start("api")
         self.finish(response_id, "cancelled")
 
     def stop_the_parts(self) -> None:
-        """Stop API and worker with a foreground response under way; it goes on to its end on the next worker."""
+        """Stop API and worker while a foreground response runs; the next worker continues it to the end."""
         with self.foreground(tokens=30) as response_id:
             self.stack.stop("api")
             self.stack.stop("worker")
@@ -201,7 +201,7 @@ class Journey:
 
     @contextmanager
     def foreground(self, tokens: int) -> Iterator[str]:
-        """The ID of a foreground response that runs, and whose client loses its API inside the block."""
+        """A running foreground response whose client loses its API inside the block; yields its ID."""
         body = {"model": "scripted", "input": self.stack.models.script(tokens=tokens, delay_s=0.1)}
         headers = {"Authorization": f"Bearer {self.key}"}
         found = "select id from responses where not background and status = 'in_progress'"
@@ -212,7 +212,7 @@ class Journey:
             assert isinstance(call.exception(), httpx2.TransportError)
 
     def lose_redis(self) -> None:
-        """Credits are counted in PostgreSQL while Redis is away."""
+        """Without Redis, credits are counted in PostgreSQL."""
         whole, self.key = self.key, self.command("keys", "create", "--project", "lonely").strip()
         self.stack.kill("redis")
         for _ in range(2):
@@ -254,7 +254,7 @@ class Journey:
         until(self.stack.all_ended, within_s=60)
 
     def use_the_core(self) -> None:
-        """Call what only `backburner up`, or an answer lost on the way from PostgreSQL, would call."""
+        """Call what otherwise only `backburner up`, or a lost reply from PostgreSQL, would call."""
         secret = new_secret()
         with open_core(self.stack.settings) as core:
             core.keys.register(secret)

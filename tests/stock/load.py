@@ -1,4 +1,4 @@
-"""Clients that create responses in the background and poll them to their end, and what became of them."""
+"""Clients that create background responses and poll them to the end, and their results."""
 
 import time
 from collections import Counter
@@ -11,20 +11,20 @@ import openai
 from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
 
-# The first 16 meet the model's `concurrency` of 12, the last 8 the project's limit of 4 running.
+# The first 16 hit the model's `concurrency` of 12, the last 8 the project's `running` limit of 4.
 CLIENTS = ("narrow",) * 16 + ("scripted",) * 8
 POLL_EVERY_S = 0.1
-# A response takes 1 s on the model server: long enough for both queues to fill on a busy machine, too.
+# A response takes 1 s on the model server: long enough for both queues to fill even on a busy machine.
 TOKENS, DELAY_S = 5, 0.25
 WITHIN_S = 20
 
 
 @dataclass
 class Outcome:
-    """What the clients saw.
+    """The results as seen by the clients.
 
     Args:
-        refused: how many calls were answered with each error, by call and status.
+        refused: number of error replies, by call and status.
     """
 
     created: int = 0

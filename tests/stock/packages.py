@@ -1,4 +1,4 @@
-"""Installs the Debian packages that the stock suite runs, without starting any of their services."""
+"""Installs the Debian packages that the stock suite runs, without starting their services."""
 
 import os
 import shutil
@@ -36,10 +36,10 @@ def missing() -> list[str]:
 
 
 def install(names: list[str]) -> None:
-    """Install packages with apt, as root or by sudo.
+    """Install packages with apt, as root or through sudo.
 
     Raises:
-        CannotInstall: there is no apt, this user may not install packages, or apt failed.
+        CannotInstall: apt is missing or failed, or this user may not install packages.
     """
     wanted = " ".join(names)
     if shutil.which("apt-get") is None:
@@ -49,7 +49,7 @@ def install(names: list[str]) -> None:
     print(f"Installing {wanted} ...", flush=True)
     with _services_stay_stopped():
         if _apt("install", *names).returncode != 0:
-            # The package lists are empty, as in a new container, or too old for the mirror.
+            # The package lists are empty, as in a new container, or outdated.
             _require(_apt("update"))
             _require(_apt("install", *names))
 
@@ -65,7 +65,7 @@ def _require(done: subprocess.CompletedProcess[str]) -> None:
 
 @contextmanager
 def _services_stay_stopped() -> Iterator[None]:
-    """Forbid the start of services inside the block; a policy that the system has stays as it is."""
+    """Prevent services from starting inside the block; an existing policy of the system stays unchanged."""
     if POLICY.exists():
         yield
         return
@@ -84,7 +84,7 @@ def _as_root(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> None:
-    """Install what is missing; exits with an error where that is impossible, because no part may be skipped."""
+    """Install missing packages; exit with an error if that is impossible, because no part may be skipped."""
     if names := missing():
         try:
             install(names)

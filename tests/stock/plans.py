@@ -1,4 +1,4 @@
-"""Plans that the `auto_explain` of PostgreSQL logged: statements with their estimated costs."""
+"""Plans logged by PostgreSQL's `auto_explain`: statements with their estimated costs."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.stock.servers import Postgres
 
-# Costs do not depend on `jit`: without it a statement that costs too much is executed all the same, and only statements
-# that ended are logged.
+# Costs do not depend on `jit`. With `jit` off, even a statement that costs too much completes, and only completed
+# statements are logged.
 SETTINGS = {
     "jit": "off",
     "session_preload_libraries": "auto_explain",
@@ -17,7 +17,7 @@ SETTINGS = {
     "auto_explain.log_nested_statements": "on",
     "auto_explain.log_format": "json",
 }
-# PostgreSQL indents the lines of a message that follow its first one by a tab.
+# PostgreSQL indents the continuation lines of a message with a tab.
 _ENTRY = re.compile(r"^.* \[\d+\] \S+@(\S+) LOG:  duration: ([\d.]+) ms  plan:\n((?:\t.*\n)+)", re.MULTILINE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 
@@ -29,7 +29,7 @@ class Plan:
     Args:
         statement: its text on one line, without literals.
         cost: estimated total cost of the whole plan, in the planner's units.
-        duration_ms: of the execution; planning is not in it.
+        duration_ms: execution time, without planning.
     """
 
     statement: str
@@ -40,7 +40,7 @@ class Plan:
 class Recording:
     """The plans of the statements that the deployment's role sends to one database.
 
-    Only its sessions that begin after this load `auto_explain`; other roles and databases run with the defaults alone.
+    Only sessions of this role that begin afterwards load `auto_explain`; other roles and databases keep the defaults.
 
     Args:
         log: PostgreSQL's log.
@@ -54,7 +54,7 @@ class Recording:
         self._read = 0
 
     def take(self) -> dict[str, Plan]:
-        """Each statement since the last call, by its text, with its costliest plan; the costliest statement first."""
+        """The statements since the last call, each with its costliest plan, in descending order of cost."""
         with self._log.open() as log:
             log.seek(self._read)
             text = log.read()
@@ -66,7 +66,7 @@ class Recording:
         return dict(sorted(found.items(), key=lambda item: -item[1].cost))
 
     def expensive(self, plans: Mapping[str, Plan]) -> list[str]:
-        """Costs and texts of the statements that PostgreSQL would compile, for longer than a statement may take."""
+        """Costs and texts of the statements that PostgreSQL would JIT-compile for longer than a statement may run."""
         return [f"{plan.cost:.0f}: {text:.200}" for text, plan in plans.items() if plan.cost >= self._limit]
 
 
@@ -82,5 +82,5 @@ def _parse(log: str, database: str) -> Iterator[Plan]:
 
 
 def normalized(statement: str) -> str:
-    """The statement on one line, its literals replaced: executions of one statement then have one text."""
+    """The statement on one line with its literals replaced, so that all its executions have the same text."""
     return " ".join(_LITERAL.sub("?", statement).split())

@@ -28,12 +28,12 @@ ROLE = "backburner"
 ADMIN = "admin"
 REDIS_CONF = Path("/etc/redis/redis.conf")
 PGBOUNCER_INI = Path("/etc/pgbouncer/pgbouncer.ini")
-# docs/pgbouncer.md: what the role that PgBouncer logs in as needs, because `options` do not reach PostgreSQL.
+# Settings of the role that PgBouncer logs in as (docs/pgbouncer.md), because `options` do not reach PostgreSQL.
 TIMEOUTS = {"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 
 
 def as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
-    """The command that runs `argv` as a system user with all of its groups; unchanged unless we are root.
+    """The command that runs `argv` as a system user with all its groups; unchanged unless this process is root.
 
     A change of user clears the signal that the kernel sends to a process whose parent dies, so it is requested again.
     """
@@ -44,7 +44,7 @@ def as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[s
 
 
 def _own(folder: Path, user: str) -> Path:
-    """Create the folder, owned by a system user if we are root."""
+    """Create the folder, owned by `user` if this process is root."""
     folder.mkdir(mode=0o755, exist_ok=True)
     if os.geteuid() == 0:
         entry = pwd.getpwnam(user)
@@ -70,7 +70,7 @@ def _accepts_connections(port: int) -> bool:
 
 
 class Postgres:
-    """A cluster made by `pg_createcluster`: only its folders, port and the roles of the tests are ours."""
+    """A cluster made by `pg_createcluster`: only folders, port and the tests' roles differ from the defaults."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -84,7 +84,7 @@ class Postgres:
         return f"postgresql://{role}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> Part:
-        """Make the cluster; returns the command that runs it."""
+        """Create the cluster; return the command that runs it."""
         data = _own(self._home.path / "data", self._owner)
         _own(self._sockets, self._owner)
         _own(self._configuration, self._owner)
@@ -104,12 +104,12 @@ class Postgres:
             name="postgres",
             argv=as_user(self._owner, server, "QUIT"),
             ready=lambda _pid: _accepts_connections(self.port),
-            stop_signal=signal.SIGQUIT,  # at once, without a checkpoint: nothing is kept
+            stop_signal=signal.SIGQUIT,  # immediate, without a checkpoint: nothing is kept
             grace_s=30,
         )
 
     def create_roles(self) -> None:
-        """Create the role of the deployment, and a superuser for what the tests set and read."""
+        """Create the deployment's role, and a superuser for the tests' own statements."""
         statements = (
             f"create role {ROLE} login password '{self.password}'",
             f"create role {ADMIN} superuser login password '{self.password}'",
@@ -121,7 +121,7 @@ class Postgres:
         )
 
     def set_for_role(self, database: str, settings: Mapping[str, str]) -> None:
-        """Set variables of the deployment's role in one database, for the next sessions."""
+        """Set variables of the deployment's role in one database, for new sessions."""
         with psycopg.connect(self.url("postgres", ADMIN), autocommit=True) as connection:
             for name, value in settings.items():
                 connection.execute(
@@ -131,14 +131,14 @@ class Postgres:
                 )
 
     def setting(self, name: str) -> str:
-        """The value of a variable, as a new session has it."""
+        """The value of a variable in a new session."""
         with psycopg.connect(self.url("postgres")) as connection:
             row = connection.execute("select current_setting(%s)", (name,)).fetchone()
         assert row is not None
         return str(row[0])
 
     def create_database(self, name: str, template: str = "template1") -> None:
-        """Create a database that belongs to the deployment's role."""
+        """Create a database owned by the deployment's role."""
         with psycopg.connect(self.url("postgres", ADMIN), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("create database {} owner {} template {}").format(
@@ -148,7 +148,7 @@ class Postgres:
 
 
 class Redis:
-    """A Redis on Debian's `redis.conf`: only its port, folder, log and process ID file are ours."""
+    """A Redis with Debian's `redis.conf`: only its port, folder, log and pid file differ."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -159,7 +159,7 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def prepare(self) -> Part:
-        """Make its folder; returns the command that runs it."""
+        """Create its folder; return the command that runs it."""
         folder = _own(self._folder, "redis")
         configuration = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
         options = {"port": str(self.port), "dir": str(folder), "pidfile": str(folder / "redis.pid"), "logfile": '""'}
@@ -179,7 +179,7 @@ class Redis:
 
 
 class PgBouncer:
-    """A PgBouncer on Debian's `pgbouncer.ini` in transaction mode, before one `Postgres`."""
+    """A PgBouncer with Debian's `pgbouncer.ini` in transaction mode, in front of one `Postgres`."""
 
     def __init__(self, home: Home, postgres: Postgres) -> None:
         self._home = home
@@ -190,7 +190,7 @@ class PgBouncer:
         return self._postgres.url(database).replace(f":{self._postgres.port}/", f":{self.port}/")
 
     def prepare(self) -> Part:
-        """Write its configuration; returns the command that runs it."""
+        """Write its configuration; return the command that runs it."""
         folder = _own(self._home.path / "pgbouncer", "postgres")
         users = folder / "userlist.txt"
         users.write_text(f'"{ROLE}" "{self._postgres.password}"\n')
@@ -206,7 +206,7 @@ class PgBouncer:
         configuration = _private_copy(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
         text = configuration.read_text()
         text = text.replace("\n[databases]\n", f"\n[databases]\n* = host=127.0.0.1 port={self._postgres.port}\n", 1)
-        # The last value of a name counts, so these replace the package's.
+        # The last value of a name applies, so these override the package's.
         added = "".join(f"{name} = {value}\n" for name, value in options.items())
         configuration.write_text(f"{text}\n[pgbouncer]\n{added}")
         return Part(

@@ -1,4 +1,4 @@
-"""What PostgreSQL's planner expects statements to cost after it has analysed a backlog, of one project and one model."""
+"""Planner costs of statements after PostgreSQL has analysed a backlog of one project and one model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL's planner expects the product's statements to cost, where it has no statistics."""
+"""Planner costs of the product's statements in a PostgreSQL without statistics."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ DATABASE = "plans"
 LOAD_S = 2
 pytestmark = pytest.mark.stock
 _BEGINS = re.compile(r"\s*(select|insert into|update|delete from|with (recursive )?\w+ (\([\w, ]+\) )?as)\s")
-# What is put in when the statement is sent: the text before the first of these is what all of its forms share.
+# Parts inserted when the statement is sent: all forms of it share the text before the first one.
 _VARIABLE = re.compile(r"%\(|%s|\{\w*\}|\$\d")
 
 
@@ -47,7 +47,7 @@ def statements(folder: Path) -> Iterator[Statement]:
 
 @pytest.fixture(scope="module")
 def journey(recorded_stack: StockStack, recording: Recording) -> Mapping[str, Plan]:
-    """Every statement of a journey through all features."""
+    """The plans of every statement of a journey through all features."""
     with Journey(recorded_stack) as journey:
         journey.run()
     unsettled = "select 1 from usage_ledger where charged_tokens <> input_tokens + output_tokens limit 1"

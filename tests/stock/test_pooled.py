@@ -1,4 +1,4 @@
-"""A deployment on Debian's servers, through PgBouncer in transaction mode, where connection `options` cannot be sent."""
+"""A deployment on Debian's servers, through PgBouncer in transaction mode, which passes on no connection `options`."""
 
 from tests.stock.behavior import Behavior
 
