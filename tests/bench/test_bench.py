@@ -1,4 +1,4 @@
-"""What the benchmark's figures rest on: its load generator, its model server, its CPU meter and the report's form."""
+"""The basis of the benchmark's figures: load generator, model server, processor-time meter and report format."""
 
 import ast
 import json
@@ -120,7 +120,7 @@ def test_processor_time_of_children_is_counted_while_they_live_and_afterwards() 
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         with cpu.spending({"parent": parent.pid}) as spent:
             until(lambda: cpu._spent(parent.pid) >= 0.3, within_s=20)
-            until(lambda: not psutil.Process(parent.pid).children(), within_s=20)  # what it spent is the parent's now
+            until(lambda: not psutil.Process(parent.pid).children(), within_s=20)  # now counted for the parent
         parent.kill()
 
     assert spent.seconds["parent"] >= 0.25
@@ -136,7 +136,7 @@ KEYS = {"name", "ratio", "target", "met", "floor", "spread", "unit"} | {
 
 
 def a_run(rows: list[Row]) -> Run:
-    """What a run found, without what it ran on."""
+    """A run with these rows and without servers."""
     return Run(QUICK, None, None, 0, 0, lambda _: None, rows)  # type: ignore[arg-type]
 
 
@@ -191,7 +191,7 @@ def test_what_plots_need_is_installed_by_the_benchmark_alone() -> None:
 
 
 def given(path: str, called: str) -> list[str]:
-    """What a source file gives in its one call of something, as it is written: lists, and what has a name."""
+    """The keyword and list arguments of the only call of `called` in a source file, as source text."""
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / path).read_text()))
@@ -209,7 +209,7 @@ def test_floors_give_granian_and_celery_what_the_product_gives_them() -> None:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run on a deployment of its own, in which everything is as small as it can be."""
+    """A run on its own deployment, with all sizes at their minimum."""
     sizes = replace(QUICK, submitted=20, running=5, idle_streams=3)
     with (
         machine.running_in(tmp_path_factory.mktemp("tiny")) as servers,
@@ -261,11 +261,11 @@ def test_a_soak_says_of_each_process_what_became_of_it(tiny: Run) -> None:
 @pytest.mark.parametrize(
     ("mb", "files", "grew"),
     [
-        ([50 + n % 3 for n in range(120)], [40 + n % 4 for n in range(120)], False),  # they go up and down
-        ([min(80, 50 + n) for n in range(120)], [40] * 120, False),  # it grew while it was warming up
-        ([50 + n / 20 + n % 3 for n in range(120)], [40] * 120, True),  # slowly, beneath what goes up and down
-        ([50 + n / 200 for n in range(120)], [40] * 120, False),  # less than is tolerated
-        ([50] * 120, [40 + n // 10 for n in range(120)], True),  # it leaves files open
+        ([50 + n % 3 for n in range(120)], [40 + n % 4 for n in range(120)], False),  # they fluctuate
+        ([min(80, 50 + n) for n in range(120)], [40] * 120, False),  # it grew during warm-up
+        ([50 + n / 20 + n % 3 for n in range(120)], [40] * 120, True),  # slow growth hidden by fluctuation
+        ([50 + n / 200 for n in range(120)], [40] * 120, False),  # less than the tolerance
+        ([50] * 120, [40 + n // 10 for n in range(120)], True),  # it leaks open files
     ],
 )
 def test_a_process_grew_if_a_line_through_its_samples_rises(mb: list[float], files: list[int], grew: bool) -> None:

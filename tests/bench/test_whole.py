@@ -45,7 +45,7 @@ SIZES = replace(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run with the smallest sizes; the group needs the model server and the bare relay, and no deployment."""
+    """A run with the smallest sizes; the group needs the model server and the bare relay, but no deployment."""
     relay_port = ports.free()
     with machine.running_in(tmp_path_factory.mktemp("whole")) as servers:
         models_port = str(servers.models.port)
@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 @pytest.fixture
 def system(run: Run) -> Iterator[System]:
-    """The system of the run, with all parts alive; afterwards it holds what it held before."""
+    """The system of the run with all processes alive; afterwards its stored data is as before."""
     with lent(run) as found:
         yield found
         found.start(*EDGES)
@@ -98,7 +98,7 @@ def test_one_project_is_limited_and_the_other_one_is_not(run: Run, system: Syste
 
 
 def wire_headers(system: System, project: str, model: str) -> set[str]:
-    """Names of the headers that a create is answered with."""
+    """The names of the headers in the reply to a create."""
     request = http.client.HTTPConnection("127.0.0.1", system.port, timeout=30)
     headers = {"Authorization": f"Bearer {system.keys[project]}", "Content-Type": "application/json"}
     request.request("POST", "/v1/responses", json.dumps({"model": model, "input": "Hello."}), headers)
@@ -110,7 +110,7 @@ def wire_headers(system: System, project: str, model: str) -> set[str]:
 
 
 class OneAtATime(http.server.BaseHTTPRequestHandler):
-    """Answers foreground creates, each after a time, one after the other."""
+    """Answers foreground creates one after the other, each after `takes_s` seconds."""
 
     takes_s = 0.0
     status = 200
@@ -127,12 +127,12 @@ class OneAtATime(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing is printed."""
+        """Print nothing."""
 
 
 @contextmanager
 def serving(**how: object) -> Iterator[int]:
-    """A server that handles one request at a time; its port."""
+    """Run a server that handles one request at a time; yield its port."""
     server = http.server.HTTPServer(("127.0.0.1", 0), type("Handler", (OneAtATime,), how))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -154,7 +154,7 @@ def test_open_arrival_counts_latency_from_the_scheduled_instant() -> None:
         closed = foreground(port, clients=1)
         opened = foreground(port, rate_per_s=40)
 
-    # 20 come in half a second, and the last one waits for 19 others.
+    # 20 requests arrive in half a second, and the last one waits for 19 others.
     assert opened.responses == 20
     assert closed.ms("foreground", 0.99) < 500 < 1400 < opened.ms("foreground", 0.99)
     assert opened.seconds > 2

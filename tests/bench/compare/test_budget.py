@@ -1,4 +1,4 @@
-"""What is measured within a given time."""
+"""The selection of measures that fit into a given time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def test_what_is_kept_fits_and_what_is_dropped_costs_at_least_as_much(
     assert rounds * sum(costs[name] for name in kept) <= seconds
     dropped = [name for name in costs if name not in kept]
     assert all(costs[name] >= costs[other] for name in dropped for other in kept)
-    if dropped:  # no more than necessary: the last one that was dropped does not fit
+    if dropped:  # no more than necessary: the cheapest dropped one does not fit
         cheapest = min(costs[name] for name in dropped)
         assert rounds * (cheapest + sum(costs[name] for name in kept)) > seconds
 

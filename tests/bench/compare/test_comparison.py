@@ -1,4 +1,4 @@
-"""A comparison from its first round to its verdicts, on sessions that are real processes with figures of a script."""
+"""A comparison from the first round to the verdicts, on sessions that are real processes with scripted figures."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from bench.compare.comparison import (
 from bench.compare.protocol import PROTOCOL
 from bench.compare.trees import SESSION, Refused, Tree
 
-# Speaks the protocol, with the next figures of `script.json`; its nth start takes the nth list of each row.
+# Speaks the protocol with the next figures of `script.json`; its nth start uses the nth list of each row.
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
@@ -53,7 +53,7 @@ Measures = dict[str, dict[str, Any]]
 
 
 class Trees:
-    """Two folders with a scripted session each."""
+    """Two folders, each with a scripted session."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Trees:
         return tree
 
     def order(self) -> list[str]:
-        """What was measured, and of which tree."""
+        """The measurements in order, each with the tree it was made on."""
         return (self.folder / "order").read_text().splitlines()
 
 
@@ -104,7 +104,7 @@ def compare(scripted: Trees) -> Compare:
 
 
 def rows(*starts: list[float], **more: Any) -> dict[str, Any]:
-    """A measure with one row, with figures for each start of its session."""
+    """A measure with one row and a list of figures for each start of its session."""
     return {"rows": {"row": list(starts)}, **more}
 
 

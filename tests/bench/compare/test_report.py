@@ -1,4 +1,4 @@
-"""What a comparison writes and prints."""
+"""The files and output that a comparison writes."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A session of this very checkout, with all of its servers."""
+"""A session of this checkout with all of its servers."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from bench.run import Run
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run as a session has it, in which everything is as small as it can be."""
+    """A run as a session has it, with all sizes at their minimum."""
     sizes = replace(QUICK, slice_s=1, warm_s=0.3, trips=2)
     with bench.prepared(tmp_path_factory.mktemp("session"), sizes, lambda _: None) as run:
         run.floors_once = True
@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_a_measurement_has_the_measured_quantities_and_repeats_no_floor(run: Run) -> None:
     first = session.measured(run, "submit")
-    between = session.measured(run, "cancel")  # leaves a worker, with which submits would not wait
+    between = session.measured(run, "cancel")  # leaves a running worker, which submits must not have
     second = session.measured(run, "submit")
 
     units = {figure.name: (figure.unit, figure.higher_is_better) for figure in second.figures}

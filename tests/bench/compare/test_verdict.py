@@ -1,4 +1,4 @@
-"""When figures are worse: properties of the rule, and its edges."""
+"""When figures count as worse: properties and edge cases of the rule."""
 
 from math import inf
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.compare.verdict import FACTOR, Samples
 
-# Whole numbers, so that no property fails by rounding.
+# Whole numbers, so that no property fails because of rounding.
 FIGURES = st.lists(st.integers(1, 10_000).map(float), min_size=1, max_size=10).map(tuple)
 SAMPLES = st.builds(Samples, FIGURES, FIGURES, st.booleans())
 
@@ -51,13 +51,13 @@ def test_the_unit_does_not_matter(samples: Samples, scale: float) -> None:
     ("base", "head", "higher_is_better", "worse"),
     [
         ((100, 101, 102), (89, 90, 91), True, True),
-        ((100, 101, 102), (93, 94, 95), True, False),  # apart, but by less than the factor
+        ((100, 101, 102), (93, 94, 95), True, False),  # disjoint, but by less than the factor
         ((100, 101, 102), (50, 60, 100), True, False),  # much worse, but one round was as good
         ((100, 101, 102), (89, 90, 91), False, False),  # better
         ((2.4, 2.5, 2.6), (5.4, 5.5, 5.6), False, True),
         ((0, 0, 0), (0, 0, 0), False, False),
-        ((0, 0, 0), (1, 1, 2), False, True),  # there was none
-        ((1, 1, 1), (0, 0, 0), True, True),  # there is none left
+        ((0, 0, 0), (1, 1, 2), False, True),  # base had none
+        ((1, 1, 1), (0, 0, 0), True, True),  # head has none
         ((-3, -2, -1), (4, 5, 6), False, True),
     ],
 )
