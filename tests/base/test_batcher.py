@@ -1,4 +1,4 @@
-"""What is asked for at the same time is done at once, and each is told what came of its own."""
+"""Concurrent calls run as one batch, and each caller gets the outcome of its own item."""
 
 import functools
 import operator
@@ -13,7 +13,7 @@ from tests.harness.waiting import until
 
 
 class Work:
-    """Doubles numbers; it may be held up, and fails at what is not one."""
+    """Doubles numbers; can be blocked, raises on zero, and returns an error for negative numbers."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -29,7 +29,7 @@ class Work:
 
 
 def waiting(together: Batcher) -> int:
-    """How many are to be done next."""
+    """The number of items in the next batch."""
     batch = together._next
     return 0 if batch is None else len(batch.items)
 

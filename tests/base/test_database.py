@@ -1,4 +1,4 @@
-"""The pool of connections to Postgres: what does not answer is left, and what was asked is answered all the same."""
+"""The Postgres connection pool: a backend that does not answer is abandoned, and later statements still succeed."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A Redis that hangs with its kernel alive costs little, and one caller at a time."""
+"""A Redis that hangs while its kernel still accepts data costs little time, and one caller at a time."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from worker.liveness import registration
 
 @pytest.fixture
 def hanging(settings: Settings) -> Iterator[None]:
-    """Freezes Valkey for the test, once its connections are made."""
+    """Freeze Valkey for the test; requested after connections exist."""
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         pid = client.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
@@ -125,10 +125,10 @@ def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made() -
 
     def drop(listening: socket.socket) -> None:
         nonlocal dropped
-        with contextlib.suppress(OSError):  # closed
+        with contextlib.suppress(OSError):  # the socket was closed
             while True:
                 connection, _ = listening.accept()
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by reset
                 connection.close()
                 dropped += 1
 
@@ -138,7 +138,7 @@ def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made() -
                 f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0
             )
         )
-        # One in ten breaks at the moment of a write, which is another error.
+        # One in ten connections breaks during a write, which raises a different error.
         await asyncio.to_thread(until, lambda: dropped > 300 or consumer_probe.done(), within_s=30)
         assert not consumer_probe.done()
         consumer_probe.cancel()

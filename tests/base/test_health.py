@@ -1,4 +1,4 @@
-"""What worker and sweeper say of their health: a restart is asked for only where it helps."""
+"""Health of worker and sweeper: unhealthy only where a restart helps."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ from worker.liveness.watchdog import Watchdog
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings with which a worker that is not seen is soon taken to be gone."""
+    """Settings under which a worker that is not seen soon counts as gone."""
     return settings.model_copy(update={"worker_seen_s": 2})
 
 
@@ -94,7 +94,7 @@ def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> No
 
     async def live() -> None:
         beat = asyncio.create_task(found.beat_for_ever())
-        await asyncio.sleep(0)  # lets the task start: `to_thread` need not yield to the loop since Python 3.14
+        await asyncio.sleep(0)  # lets the task start: since Python 3.14, `to_thread` need not yield to the loop
         await asyncio.to_thread(until, lambda: not of(found).problems)
         watcher = threading.Thread(target=lambda: seen.append(until(lambda: of(found).problems)))
         watcher.start()

@@ -1,4 +1,4 @@
-"""A log line is one line of printable text, whatever a client had put into what it tells."""
+"""A log entry is one line of printable text, even if it contains text from a client."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The migrated schema: what the models say, up and down, and refused where it is not ours."""
+"""The migrated schema matches the models, upgrades and downgrades, and an unknown schema is refused."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ PARTS = ("api", "worker", "sweeper")
 
 
 def schema(url: str) -> list[tuple]:
-    """Everything a migration makes: columns, constraints, indexes, functions and triggers, spelled out."""
+    """Everything that migrations create, as text: columns, constraints, indexes, functions and triggers."""
     with psycopg.connect(url) as connection:
         return connection.execute("""
             select 'column', table_name::text, column_name::text, data_type || is_nullable || coalesce(column_default, '')

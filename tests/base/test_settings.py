@@ -1,4 +1,4 @@
-"""Settings and the configuration file: what is wrong is named in one line."""
+"""Settings and the configuration file: each error is named in one line."""
 
 from pathlib import Path
 

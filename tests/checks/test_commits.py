@@ -1,4 +1,4 @@
-"""The check of commit messages, on real repositories."""
+"""The check of commit messages on real repositories."""
 
 import subprocess
 import sys

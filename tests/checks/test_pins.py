@@ -1,4 +1,4 @@
-"""The check of pins finds what keeps pip from installing a pinned package on a supported Python."""
+"""The check of pins finds everything that prevents pip from installing a pinned package on a supported Python."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SHA = "a" * 64
 
 
 def find_faults(wheel: str, *, target: Target = LINUX, sha: str = SHA, marker: str = "") -> list[str]:
-    """The faults of one package, of which the index has one wheel and an sdist."""
+    """The faults of one package for which the index has one wheel and an sdist."""
     name, version = wheel.split("-")[:2]
     package = {
         "name": name,
@@ -82,7 +82,7 @@ def test_an_upper_bound_of_an_installed_package_is_a_fault(tmp_path: Path, monke
     monkeypatch.syspath_prepend(tmp_path)
 
     assert find_faults("bounded-1-py3-none-any", target=Target(13, "Linux", "x86_64")) == []
-    assert find_faults("bounded-2-py3-none-any") == []  # the installed copy is another version
+    assert find_faults("bounded-2-py3-none-any") == []  # the installed copy has another version
     assert find_faults("bounded-1-py3-none-any") == [
         "bounded 1 requires Python <3.14,>=3.8 and cannot be used with Python 3.14 on Linux x86_64."
     ]

@@ -1,4 +1,4 @@
-"""The rows of the table of measures, each on a small tree that has what the row counts."""
+"""The rows of the table of measures, each on a small tree that contains what the row counts."""
 
 from pathlib import Path
 from typing import get_args
@@ -68,7 +68,7 @@ class Thing:
 
 
 def measures(root: Path, files: dict[str, str]) -> dict[str, Measure]:
-    """The measures of a tree of these files, with packages `app`, `core` and `bench`."""
+    """The measures of a tree with these files and the packages `app`, `core` and `bench`."""
     packages = {f"{name}/__init__.py": "" for name in ("app", "core", "bench")}
     for path, text in {"pyproject.toml": PYPROJECT, **packages, **files}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`backburner` given what cannot be used: one line that says so, before any server is asked."""
+"""`backburner` reports unusable input in one line, before it connects to any server."""
 
 from pathlib import Path
 

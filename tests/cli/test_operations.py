@@ -1,4 +1,4 @@
-"""What operators do with responses: shown with their history, cancelled, made again."""
+"""Operators' commands for responses: show with history, cancel, requeue."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ INPUT = [{"role": "user", "content": "What is it?"}]
 
 
 def broken(core: Core, who: Caller, **fields: object) -> str:
-    """A response that failed with some output shown."""
+    """A response that failed after some output was shown."""
     attempt = claim(core, submit(core, who, **fields))
     core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt, "Half"))
     return attempt.response_id
@@ -28,7 +28,7 @@ def broken(core: Core, who: Caller, **fields: object) -> str:
 
 @pytest.fixture
 def run(settings: Settings):
-    """Runs a `backburner` command with this test's servers."""
+    """A function that runs a `backburner` command on this test's servers."""
 
     def run(*words: str) -> Result:
         env = {

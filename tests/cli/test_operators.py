@@ -19,7 +19,7 @@ SECRET = r"sk-bb-[\w-]{43}\n"
 
 @pytest.fixture
 def run(settings: Settings):
-    """Runs a `backburner` command with this test's servers."""
+    """A function that runs a `backburner` command on this test's servers."""
     env = {
         "BACKBURNER_HOME": str(settings.home),
         "BACKBURNER_CONFIG": str(settings.config),

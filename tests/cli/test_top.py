@@ -1,4 +1,4 @@
-"""`backburner top`: what waits and runs, for people and for scripts; and what doctor says of lanes."""
+"""`backburner top`: waiting and running responses, for people and for scripts; and what `doctor` says of lanes."""
 
 import json
 import subprocess

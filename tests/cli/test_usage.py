@@ -15,7 +15,7 @@ from tests.quota.test_ledger import end
 
 @pytest.fixture
 def usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    """Runs the command over two projects' responses."""
+    """A function that runs the command on the responses of two projects."""
     worker(core)
     first, second = caller(core, "first"), caller(core, "second")
     for who, tier in ((first, "default"), (first, "flex"), (second, "flex")):

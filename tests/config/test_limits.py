@@ -1,4 +1,4 @@
-"""Which limits a project has for a model."""
+"""The limits that apply to a project and a model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which turns are dropped so that the rest fits, on contexts of every shape."""
+"""The turns that truncation drops, on contexts of every shape."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ _items = st.one_of(
 
 @st.composite
 def contexts(draw: st.DrawFn) -> list[Item]:
-    """Contexts as a create takes them: every output has its call before it."""
+    """Contexts that a create accepts: the call precedes each output."""
     called: set[str] = set()
     context = []
     for item in draw(st.lists(_items, max_size=20)):
@@ -56,7 +56,7 @@ def test_a_cut_drops_whole_turns_and_no_call_without_its_output(context: list[It
         kept, dropped = truncation.cut(context, place)
         assert context[place]["type"] == "message"
         assert context[place]["role"] == "user"
-        # A call's output goes with the last call of its name before it.
+        # A call's output is kept or dropped with the last preceding call of the same ID.
         for at, item in enumerate(context):
             if item["type"] != "function_call_output":
                 continue

@@ -1,4 +1,4 @@
-"""The page of the contract says what the tables say, and names tests that there are."""
+"""The contract page agrees with the tables and names existing tests."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from tests import contract
 from tests.contract import Parameter, page
 
 TESTS = Path(__file__).resolve().parents[1]
-# What the reference page of the service whose API this is says a create takes.
+# The parameters of a create in the reference documentation of the original API.
 SEED = """
 ai_project_id input model background include instructions max_output_tokens max_tool_calls metadata
 parallel_tool_calls previous_response_id prompt reasoning service_tier store stream temperature text tool_choice tools

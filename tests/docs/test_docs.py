@@ -1,4 +1,4 @@
-"""What the documents say is what the program does: names, defaults, tables, examples and statements."""
+"""The documentation agrees with the program: names, defaults, tables, examples and statements."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 DEPLOYMENT = [ROOT / "compose.yaml", ROOT / "Dockerfile", ROOT / "backburner.example.toml"]
 SOURCES = [path for name in ("app", "cli", "core", "worker", "local") for path in (ROOT / name).rglob("*.py")]
-# Variables with our prefix that are no settings: none is read anywhere else.
+# Variables with our prefix that are not settings; no other code reads any.
 NO_SETTINGS: frozenset[str] = frozenset()
 MOST_LINES = {"README.md": 150, "CONTRIBUTING.md": 120, "0001-the-row-is-the-truth.md": 60}
 
@@ -35,18 +35,18 @@ def fences(path: Path, language: str) -> list[str]:
 
 
 def spans(path: Path) -> list[str]:
-    """The code in a page's sentences and tables."""
+    """The inline code of a page, in text and tables."""
     prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"`([^`]+)`", prose)
 
 
 def commands(path: Path) -> list[str]:
-    """Everything a reader may type: shell blocks without their comments, and code in sentences."""
+    """Everything that a reader may type: shell blocks without their comments, and inline code."""
     return [re.sub(r"(^|\s)#.*", "", line) for block in fences(path, "sh") for line in block.splitlines()] + spans(path)
 
 
 def table(path: Path, first_header: str) -> list[list[str]]:
-    """The cells of the table whose first column is called so."""
+    """The cells of the table with this first column header."""
     rows = re.search(rf"^\| {re.escape(first_header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", path.read_text(), re.MULTILINE)
     assert rows is not None
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]

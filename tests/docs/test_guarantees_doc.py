@@ -1,4 +1,4 @@
-"""What the page of guarantees names as a proof is a test that there is."""
+"""Every proof named on the guarantees page is an existing test."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The page about model servers has the tables that the tests run."""
+"""The page on model servers contains the tables that the tests run."""
 
 import ast
 from pathlib import Path

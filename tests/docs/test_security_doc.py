@@ -1,4 +1,4 @@
-"""The page on security says what the program does, and names tests that there are."""
+"""The page on security agrees with the program and names existing tests."""
 
 import ast
 import re

@@ -19,7 +19,7 @@ class CommandLine:
         self._started: list[subprocess.Popen[str]] = []
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What a command that ends by itself says, without the costs of a new interpreter."""
+        """Run a command that ends by itself, without the cost of a new interpreter; return its result."""
         return forked.run(words, self._environment(variables), within_s=30)
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:

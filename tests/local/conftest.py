@@ -1,4 +1,4 @@
-"""A data folder for each test, and the command line in it."""
+"""A data folder for each test, and the command line for it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`backburner doctor` names what is wrong and how to mend it, and keeps secrets."""
+"""`backburner doctor` names each problem and its solution, and shows no secrets."""
 
 import socket
 
@@ -8,7 +8,7 @@ from local.doctor import masked
 
 
 def ask(backburner, **variables: str) -> tuple[int, str]:
-    """The exit status, and everything that was said."""
+    """Run the command; return the exit status and all output."""
     done = backburner.run("doctor", **variables)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr

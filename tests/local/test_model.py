@@ -1,4 +1,4 @@
-"""The packaged model answers as OpenAI's API does, and stops when nobody listens."""
+"""The packaged model replies as OpenAI's API does, and stops when the client disconnects."""
 
 import http.client
 import json

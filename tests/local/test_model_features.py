@@ -1,4 +1,4 @@
-"""What the packaged model can do, it does for a client of Backburner."""
+"""Everything the packaged model supports is available through Backburner."""
 
 import json
 import math
@@ -30,7 +30,7 @@ SCHEMA = {
 def client(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[openai.OpenAI]:
-    """The real client of a stack whose model is the packaged one."""
+    """The official client of a stack with the packaged model."""
     folder: Path = tmp_path_factory.mktemp("packaged")
     port = ports.free()
     config = folder / "backburner.toml"

@@ -1,4 +1,4 @@
-"""Ports for servers: free, and still theirs when they are started again."""
+"""Ports for servers are free, and remain available while a server restarts."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The packaged Postgres comes up, comes back, and keeps to itself."""
+"""The packaged Postgres starts, restarts, and is private to its owner."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_it_comes_back_after_kill_9_with_what_was_committed(home):
     try:
         supervisor.start(server.prepare())
         ask(server.url, "create table kept as select 42 as answer")
-        with psycopg.connect(server.url):  # a server process that has to notice
+        with psycopg.connect(server.url):  # a backend that must notice the crash
             first = int(home.pid_file("postgres").read_text())
             os.kill(first, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The supervisor keeps its promises to parts that die, hang, ignore signals or never come up."""
+"""The supervisor keeps its promises for processes that die, hang, ignore signals or never become ready."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.harness.waiting import until
 
 
 class Kept(Supervisor):
-    """A supervisor that keeps what it said."""
+    """A supervisor that records its output."""
 
     def __init__(self, home: Home) -> None:
         self.said: list[str] = []
@@ -41,7 +41,7 @@ def shell(name: str, script: str, **more) -> Part:
 
 
 def pid_of(home: Home, name: str) -> int:
-    """The pid in the part's pid file; 0 while there is none."""
+    """The process ID in the pid file; 0 if there is none."""
     file = home.pid_file(name)
     return int(file.read_text() or 0) if file.exists() else 0
 
@@ -175,7 +175,7 @@ def test_leftovers_whose_first_process_is_gone_are_found_too(home, tmp_path):
     script = f"sleep 1000 & echo $! > {inner}"
     with subprocess.Popen(["sh", "-c", script], env=ours, start_new_session=True) as left:
         pass
-    # Between a fork and the program it becomes, a process shows no environment.
+    # Between fork and exec, a process shows no environment.
     until(lambda: psutil.Process(int(inner.read_text())).name() == "sleep")
     home.pid_file("api").write_text(f"{left.pid}\n")
 

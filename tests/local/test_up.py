@@ -1,4 +1,4 @@
-"""`backburner up` refuses what cannot work in one line, before it starts anything."""
+"""`backburner up` refuses an unusable setup in one line before it starts anything."""
 
 import os
 import socket

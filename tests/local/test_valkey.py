@@ -1,4 +1,4 @@
-"""The packaged Valkey is private, drops nothing, and comes back at the same address."""
+"""The packaged Valkey is private, evicts nothing, and restarts at the same address."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`backburner up` and `backburner demo` as a newcomer meets them, with parts and all of it killed."""
+"""`backburner up` and `backburner demo` as a new user sees them, with single processes and all of them killed."""
 
 import contextlib
 import os
@@ -37,12 +37,12 @@ class Up:
     def pids(self) -> dict[str, int]:
         found = {}
         for file in self.home.run.glob("*.pid"):
-            with contextlib.suppress(FileNotFoundError):  # its part died meanwhile
+            with contextlib.suppress(FileNotFoundError):  # the process has died meanwhile
                 found[file.stem] = int(file.read_text())
         return found
 
     def answer(self, order: str) -> dict:
-        """The finished response to an order."""
+        """Create a response with this input; return it when it has ended."""
         url = f"http://127.0.0.1:{self.port}/v1/responses"
         key = (self.home.path / "api_key").read_text().strip()
         made = web.call("POST", url, key=key, body={"model": "smollm2-135m", "input": order, "background": True})

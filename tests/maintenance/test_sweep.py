@@ -1,4 +1,4 @@
-"""The sweeper's rounds: no row and no step keeps the others from their turn."""
+"""Sweeper rounds: no failing row or step prevents the others from running."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ def test_a_table_that_is_locked_holds_up_its_own_cleaning_only(core: Core, setti
     overdue = submit(core, who)
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
     with psycopg.connect(settings.database_url.get_secret_value()) as other:
-        other.execute("lock table workers in share mode")  # what a stuck migration or dump would hold
+        other.execute("lock table workers in share mode")  # as a stuck migration or dump would
         with ThreadPoolExecutor(1) as thread:
             round_ = thread.submit(core.sweep.run)
             until(lambda: core.responses.get(who, overdue)[1])
@@ -63,7 +63,7 @@ def test_a_response_somebody_came_back_for_in_time_is_not_cancelled(core: Core, 
         assert followers_sql.left(connection, 10) == [response_id]
         followers_sql.renew(connection, [response_id], 15)
 
-        # The sweeper looks again under the row's lock.
+        # The sweeper checks again under the row lock.
         row = ends_sql.lock(connection, response_id)
     assert row is not None
     assert not row.left

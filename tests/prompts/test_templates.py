@@ -1,4 +1,4 @@
-"""Templates: which are taken, what they expand to, and that none costs more than it says."""
+"""Templates: which are accepted, what they expand to, and that their cost is bounded."""
 
 import time
 import tracemalloc
@@ -102,7 +102,7 @@ def test_any_text_can_be_written_with_backslashes(text: str) -> None:
     while rest:
         taken = 2 if rest.startswith("{{") else 1
         if taken == 2:
-            # Before two braces goes a backslash, and those that were there are doubled.
+            # Escape two braces with a backslash, and double the backslashes before them.
             written += "\\" * (len(written) - len(written.rstrip("\\")) + 1)
         written, rest = written + rest[:taken], rest[taken:]
 

@@ -1,4 +1,4 @@
-"""Credits where Redis hangs, refuses or forgets: a hint that costs little and never fails a create."""
+"""Credits while Redis hangs, refuses writes or loses data: creates are delayed briefly and never fail."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_a_redis_that_hangs_costs_half_a_second_now_and_then_and_no_create(core:
     os.kill(pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
-        submit(core, who)  # a time-out of the credits, and one of the ring
+        submit(core, who)  # one timeout of the credits and one of the dispatch
         assert time.monotonic() - started < 1.5
         started = time.monotonic()
         for _ in range(3):
@@ -93,7 +93,7 @@ def test_tokens_are_admitted_by_the_last_minute_too(core: Core, valkey: redis.Re
     finally:
         valkey.config_set("maxmemory", 0)
     assert said.kind == "tokens"
-    assert said.retry_after_s == pytest.approx(20, abs=3)  # when the first of them is a minute old
+    assert said.retry_after_s == pytest.approx(20, abs=3)  # when the first of them is one minute old
 
 
 def test_what_was_admitted_without_redis_is_missing_from_the_bucket_when_it_is_back(

@@ -1,4 +1,4 @@
-"""The usage ledger: one truthful row for each response that ends, and credits that follow it."""
+"""The usage ledger: one accurate row per ended response, and credits settled from it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -43,13 +43,13 @@ def valkey(settings: Settings):
 
 
 def tokens(valkey: redis.Redis) -> float:
-    """What the only bucket has of tokens, without what time has added since."""
+    """The tokens stored in the only bucket, without the refill since."""
     (bucket,) = valkey.keys("backburner:credits:*")
     return float(valkey.hget(bucket, "tokens"))
 
 
 def used(sql) -> tuple[tuple, tuple]:
-    """What the ledger and the attempts say was used."""
+    """Usage according to the ledger and according to the attempts."""
     sums = "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0)"
     sums += ", coalesce(sum(reasoning_tokens), 0)"
     return sql(f"select {sums} from usage_ledger")[0], sql(f"select {sums} from attempts")[0]
@@ -174,7 +174,7 @@ def test_a_response_is_settled_once_by_any_number_of_sweepers_and_after_a_crash_
     before = tokens(valkey)
     with core.ledger._database.connection() as connection:
         found = store.unsettled(connection, 100)
-    # One that died after Redis had it, and before Postgres had.
+    # A sweeper that died between the update in Redis and the one in Postgres.
     core.ledger._credits.settle([(one, core.catalog.limits.limits_for("rated", "scripted")) for one in found])
     once = tokens(valkey)
     with ThreadPoolExecutor(4) as threads:

@@ -1,4 +1,4 @@
-"""Creates that come at the same time are written together, and each is told what came of its own."""
+"""Concurrent creates are written together, and each gets the outcome of its own row."""
 
 import time
 
@@ -23,7 +23,7 @@ RUNG = "select id from responses where dispatched_at is not null and status = 'q
 
 @pytest.fixture
 def rows(core: Core) -> list[dict]:
-    """The rows of three creates, none of which is written."""
+    """The rows of three creates that are not written yet."""
     who = caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     orders = [

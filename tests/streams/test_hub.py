@@ -1,4 +1,4 @@
-"""The hub on a real Valkey and Postgres: who follows a response misses nothing and hears nothing twice."""
+"""The broadcaster on a real Valkey and Postgres: a subscription misses no event and receives none twice."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ BEAT_S = 60
 
 
 class Reading(threading.Thread):
-    """Reads a response's events in a thread of its own, and keeps them as they come."""
+    """Reads a response's events in a thread of its own and keeps them."""
 
     def __init__(self, core: Core, response_id: str, after: int = -1) -> None:
         super().__init__(daemon=True)
@@ -45,14 +45,14 @@ class Reading(threading.Thread):
         return [jsonio.loads(line)["sequence_number"] for line in self.lines]
 
     def until(self, next_seq: int, within_s: float = 5) -> None:
-        """Wait until everything below this number has come, once and in order."""
+        """Wait until all events below this number have arrived, each once and in order."""
         until(lambda: len(self.lines) >= next_seq, within_s=within_s, every_s=0.005)
         assert self.numbers() == list(range(next_seq))
 
 
 @pytest.fixture
 def running(core: Core) -> Attempt:
-    """A response that has said `Hello`: six events."""
+    """A response that has output `Hello`: six events."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     core.attempts.record([opening(attempt)])
@@ -64,7 +64,7 @@ def more(attempt: Attempt, first_seq: int, text: str = " more") -> Batch:
 
 
 def heard(valkey_url: str, response_id: str) -> None:
-    """Wait until a hub hears this response's channel."""
+    """Wait until a broadcaster is subscribed to this response's channel."""
     with redis.Redis.from_url(valkey_url) as client:
         until(lambda: client.pubsub_numsub(events_channel(response_id))[0][1] == 1)
 
@@ -77,7 +77,7 @@ def test_what_is_announced_arrives_at_once_and_once(core: Core, valkey_url: str,
         core.attempts.record([one])
         announced = time.monotonic()
         core.bus.committed([one])
-        core.bus.committed([one])  # as after a commit whose answer was lost
+        core.bus.committed([one])  # as after a commit whose reply was lost
         first.until(number + 1, within_s=hubs.CHECK_S / 2)
         assert time.monotonic() - announced < hubs.CHECK_S / 2
     core.attempts.end(running, COMPLETED, batch(running, [], 30))

@@ -1,4 +1,4 @@
-"""Logs that were deleted are read as if they had not been: by clients, by operators, and without hurry."""
+"""Deleted logs read as if they still existed, for clients and operators."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def old(core: Core, settings: Settings, words: list[str]) -> str:
 
 
 def age(settings: Settings, response_id: str) -> None:
-    # Nothing else may move the end of what has ended.
+    # The guard trigger forbids changing the end of an ended response.
     sql(settings, "alter table responses disable trigger responses_guard")
     sql(
         settings,
@@ -99,7 +99,7 @@ def test_a_response_that_never_ran_is_read_again_without_having_been_in_progress
 
 @pytest.fixture
 def tail(settings: Settings):
-    """Runs `backburner responses tail` with this test's servers."""
+    """A function that runs `backburner responses tail` on this test's servers."""
 
     def tail(response_id: str) -> Result:
         env = {

@@ -1,4 +1,4 @@
-"""What only this server, and only for the right project, may open again."""
+"""Only this server can open a seal, and only for the project it was made for."""
 
 import base64
 
@@ -34,7 +34,7 @@ def test_a_new_key_opens_what_the_old_one_sealed_as_long_as_the_old_one_is_kept(
 
     for both in (f"{NEW},{OLD}", f" {NEW} {OLD} ", f"{NEW},\n{OLD},"):
         assert Seals(both).open(sealed, project_id="p") == b"a"
-        SEALS.open(Seals(both).seal(b"b", project_id="p"), project_id="p")  # the first seals
+        SEALS.open(Seals(both).seal(b"b", project_id="p"), project_id="p")  # the first key seals
     with pytest.raises(errors.NotSealed, match="key that this server does not have"):
         SEALS.open(sealed, project_id="p")
 

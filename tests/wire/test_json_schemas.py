@@ -1,4 +1,4 @@
-"""Which JSON Schemas a request may hold, and how long it takes to say so."""
+"""The JSON Schemas that a request may contain, and the time that checking them takes."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PARAM = "text.format.schema"
 
 
 def chain(length: int, end: dict[str, Any]) -> dict[str, Any]:
-    """Definitions that refer each to the next."""
+    """Definitions that each refer to the next one."""
     steps = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(length)}
     return {"$defs": steps | {f"d{length}": end}}
 
@@ -58,7 +58,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "whole decimals": {"minLength": 1.0},
 }  # fmt: skip
 
-# What is endless is made by its test: pytest keeps parameters until it ends.
+# Very large schemas are built by their test: pytest keeps parameters in memory until it exits.
 BAD: dict[str, tuple[dict[str, Any] | Callable[[], dict[str, Any]], str]] = {
     "a wrong type": ({"properties": {"a": {"type": "strin"}}}, "at '/properties/a/type': it cannot be \"strin\""),
     "a wrong type in a list": ({"items": [{}, {"type": 5}]}, "at '/items/1/type': it cannot be 5"),
@@ -98,7 +98,7 @@ BAD: dict[str, tuple[dict[str, Any] | Callable[[], dict[str, Any]], str]] = {
     "an endless pattern": ({"pattern": "a" * 1_000_000}, "20,000 characters"),
 }  # fmt: skip
 
-# As large and as slow as the limits let them be.
+# As large and as slow as the limits permit.
 WORST: dict[str, dict[str, Any]] = {
     "properties": many({}, 19_990),
     "wrong properties": many({"type": "strin"}, 9_900),
@@ -158,7 +158,7 @@ _values = st.one_of(
 )  # fmt: skip
 _META = "https://json-schema.org/draft/2020-12/meta/"
 _PARTS = ("core", "applicator", "unevaluated", "validation", "meta-data", "format-annotation")
-# Without those whose texts must be more than text, and those that older drafts have in other forms, too.
+# Without keywords whose strings have further constraints, and those that have other forms in older drafts.
 _KEYWORDS = sorted(
     {keyword for part in _PARTS for keyword in REGISTRY.contents(_META + part)["properties"] if "$" not in keyword}
     - {"pattern", "items", "exclusiveMinimum", "exclusiveMaximum"}

@@ -1,4 +1,4 @@
-"""Logs that are built again from final objects: legal, as long as they were, and equal in what they add up to."""
+"""Logs rebuilt from final objects are legal, have the original length, and add up to the same output."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ ENDS = ["completed", "incomplete", "failed", "cancelled"]
 
 
 def document(status: str, output: list[dict], *, background: bool = True) -> dict[str, Any]:
-    """As much of a response object as a log is built of."""
+    """The fields of a response object from which a log is built."""
     return {"id": "resp_1", "object": "response", "status": status, "background": background, "output": output}
 
 
@@ -41,7 +41,7 @@ calls = st.builds(lambda text, custom: call(text, custom=custom), texts, st.bool
 
 @st.composite
 def grown(draw: st.DrawFn) -> list[dict]:
-    """The events of a message or a reasoning, as a run writes them."""
+    """The events of a message or reasoning item, as a run writes them."""
     kind = draw(st.sampled_from(["message", "reasoning"]))
     events = [item_events.open_item(item_events.empty_item(kind, "item_1"), 0)]
     for part, said, annotations, logprobs in draw(st.lists(parts, max_size=3)):
@@ -62,7 +62,7 @@ def grown(draw: st.DrawFn) -> list[dict]:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[dict]:
-    """A whole log, as a run writes it."""
+    """A complete log, as a run writes it."""
     events: list[dict] = []
     for index, item in enumerate(draw(st.lists(st.one_of(grown(), calls), max_size=4))):
         events += [event | {"output_index": index} for event in item]
@@ -104,7 +104,7 @@ def test_a_rebuilt_log_has_the_same_events_in_the_same_order_but_for_the_deltas(
     log = [event for event in log if event["type"] != "response.refusal.delta"]
     again = [event for event in rebuilt(log) if event["type"] != "response.refusal.delta"]
 
-    # Contents come before summaries, where a run may have told them in turns.
+    # Contents precede summaries, whereas a run may alternate between them.
     assert sorted(order(again)) == sorted(order(log))
     assert sorted(map(str, places(again))) == sorted(map(str, places(log)))
 
