@@ -41,7 +41,7 @@ class Life:
 
     def older(self) -> None:
         """Let MOVE_S seconds pass."""
-        for clock in ("lease", "run", "wait", "whole", "follow", "ring"):
+        for clock in ("lease", "run", "wait", "whole", "follow", "enqueue"):
             setattr(self, clock, getattr(self, clock) - MOVE_S)
 
     @property

@@ -317,10 +317,10 @@ CALLS = {
     "record": 5,
     "renew": 3,
     "end": 2,
-    "end_together": 2,
+    "end_batch": 2,
     "hand_back": 2,
     "claim": 2,
-    "claim_together": 2,
+    "claim_batch": 2,
     "cancel": 3,
     "delete": 1,
     "sweep": 3,
@@ -336,7 +336,7 @@ RICH = [
 ]
 names = st.sampled_from([name for name, weight in CALLS.items() for _ in range(weight)])
 calls = st.tuples(names, st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]), st.booleans())
-long_ones = st.sampled_from(["end", "end_together", "hand_back", "cancel", "sweep", "sweep"])
+long_ones = st.sampled_from(["end", "end_batch", "hand_back", "cancel", "sweep", "sweep"])
 duels = st.tuples(*[st.tuples(some, st.just([0]), st.just(False)) for some in (long_ones, names)]).map(
     lambda two: [[one] for one in two]
 )
