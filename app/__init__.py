@@ -1,34 +1,60 @@
-"""The HTTP edge: parse, call one use case, render."""
+"""The HTTP API: parse, call one use case, render."""
 
-from flask import Flask
+from collections.abc import Callable
+
+import flask
+from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import auth, cors, direct, errors, rate_limits, request_ids
-from app.endpoints import docs, health, lists, models, projects, prompts, responses
+from app.auth import authenticate
+from app.edge import REQUEST_ID, Edge, respond
+from app.endpoints.table import TABLE
+from app.errors import answer_error
+from app.http import Answer, Endpoint, Exchange
 from core.bootstrap import Core
 
 
 def create_app(core: Core) -> Flask:
-    """The WSGI application over `core`."""
+    """The application over `core`: Flask serves every endpoint of the table, behind the edge."""
     app = Flask("backburner", static_folder=None)
-    # Refuses by Content-Length and stops reading there; app.parsing refuses what has no length.
-    app.config["MAX_CONTENT_LENGTH"] = core.settings.body_limit_bytes
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # would answer `//` with a redirect page
-    request_ids.install(app)
-    rate_limits.install(app)
-    errors.install(app)
-    cors.install(app, core.settings.allowed_origins)
-    auth.install(app, core.keys)
+    for endpoint in TABLE:
+        name = f"{endpoint.method} {endpoint.rule}".replace(".", "_")
+        app.add_url_rule(endpoint.rule, name, _view(core, endpoint), methods=[endpoint.method])
+    _install_unmatched(app, core)
+    wsgi = app.wsgi_app
     if hops := core.settings.trusted_proxies:
-        # Else what a client says of itself in X-Forwarded-… would be believed.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
-    app.register_blueprint(health.blueprint(core))
-    app.register_blueprint(docs.blueprint())
-    app.register_blueprint(models.blueprint(core.catalog))
-    app.register_blueprint(prompts.blueprint(core))
-    app.register_blueprint(projects.blueprint(core))
-    app.register_blueprint(lists.blueprint(core.responses))
-    app.register_blueprint(responses.blueprint(core))
-    app.wsgi_app = direct.Direct(app, core)  # type: ignore[method-assign]
+        # Without it, nothing that a client says of itself in X-Forwarded-… is believed.
+        wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)
+    app.wsgi_app = Edge(wsgi, core)  # type: ignore[method-assign]
     return app
+
+
+def _view(core: Core, endpoint: Endpoint) -> Callable[..., flask.Response]:
+    def view(**values: str) -> flask.Response:
+        return _response(respond(endpoint, _exchange(core, values)))
+
+    return view
+
+
+def _install_unmatched(app: Flask, core: Core) -> None:
+    """Answer what no endpoint answers: unknown paths, other methods, OPTIONS. Under /v1 they need a key, too."""
+
+    @app.before_request
+    def authenticate_unmatched() -> None:
+        in_v1 = request.path == "/v1" or request.path.startswith("/v1/")
+        if in_v1 and (request.url_rule is None or request.method == "OPTIONS"):
+            authenticate(_exchange(core, {}))
+
+    @app.errorhandler(Exception)
+    def fail(error: Exception) -> flask.Response:
+        return _response(answer_error(error, _exchange(core, {})))
+
+
+def _exchange(core: Core, values: dict[str, str]) -> Exchange:
+    return Exchange(request.environ, core, values, request.environ[REQUEST_ID])
+
+
+def _response(answer: Answer) -> flask.Response:
+    return flask.Response(answer.body, answer.status, answer.headers, content_type=answer.content_type)

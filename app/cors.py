@@ -1,50 +1,57 @@
-"""Browsers of other origins: nothing is allowed to them but what `BACKBURNER_CORS_ORIGINS` names."""
+"""Cross-origin requests: browsers may ask from the origins in `BACKBURNER_CORS_ORIGINS`, and from no other."""
 
-from flask import Flask, Response, request
+from typing import TYPE_CHECKING
 
-# Of a request: what clients send besides what every browser may.
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# Request headers that clients send besides those that every browser may send.
 _HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, OpenAI-Organization, OpenAI-Project, Prefer"
 _METHODS = "GET, POST, DELETE"
-# Of an answer: what scripts may read besides what they always may.
+# Response headers that scripts may read besides those that they always may.
 _EXPOSED = "ETag, openai-poll-after-ms, Preference-Applied, Retry-After, x-request-id, x-should-retry"
 _ANY = "*"
 MAX_AGE_S = "600"
 
-
-def always(origins: frozenset[str]) -> list[tuple[str, str]]:
-    """Headers of every answer, whoever asked."""
-    return [("Vary", "Origin")] if origins else []
+Headers = list[tuple[str, str]]
 
 
-def install(app: Flask, origins: frozenset[str]) -> None:
-    """Let pages of these origins ask; keys come in a header, so that no cookie is ever allowed along.
+class Cors:
+    """The headers of cross-origin requests. Keys come in a header, so cookies are never allowed."""
 
-    Must be installed before the check of keys: a browser asks first, and without one, whether it may.
-    """
-    if not origins:
-        return
+    def __init__(self, origins: frozenset[str]) -> None:
+        self._origins = origins
 
-    def allowed() -> str | None:
-        origin = request.headers.get("Origin")
-        if origin is None or not origins & {origin, _ANY}:
+    def headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Headers of the answer to a request, whatever the answer is."""
+        if not self._origins:
+            return []
+        allowed = self._allowed(environ)
+        if allowed is None:
+            return [("Vary", "Origin")]
+        return [
+            ("Vary", "Origin"),
+            ("Access-Control-Allow-Origin", allowed),
+            ("Access-Control-Expose-Headers", _EXPOSED),
+        ]
+
+    def preflight(self, environ: "WSGIEnvironment") -> Headers | None:
+        """Headers of the answer to a preflight request; None where this is none, or the origin is not allowed.
+
+        Browsers send it without a key.
+        """
+        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return None
-        return _ANY if _ANY in origins else origin
-
-    @app.before_request
-    def preflight() -> Response | None:
-        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if not asks or allowed() is None:
+        if self._allowed(environ) is None:
             return None
-        answer = Response(status=204)
-        answer.headers["Access-Control-Allow-Methods"] = _METHODS
-        answer.headers["Access-Control-Allow-Headers"] = _HEADERS
-        answer.headers["Access-Control-Max-Age"] = MAX_AGE_S
-        return answer
+        return [
+            ("Access-Control-Allow-Methods", _METHODS),
+            ("Access-Control-Allow-Headers", _HEADERS),
+            ("Access-Control-Max-Age", MAX_AGE_S),
+        ]
 
-    @app.after_request
-    def allow(answer: Response) -> Response:
-        answer.vary.add("Origin")
-        if (origin := allowed()) is not None:
-            answer.headers["Access-Control-Allow-Origin"] = origin
-            answer.headers["Access-Control-Expose-Headers"] = _EXPOSED
-        return answer
+    def _allowed(self, environ: "WSGIEnvironment") -> str | None:
+        origin: str | None = environ.get("HTTP_ORIGIN")
+        if origin is None or not self._origins & {origin, _ANY}:
+            return None
+        return _ANY if _ANY in self._origins else origin

@@ -1,79 +1,83 @@
-"""Domain errors as HTTP: the one table of statuses, and the envelope every error leaves in."""
+"""Errors as HTTP: one table of statuses, and the envelope of every error."""
 
 import logging
 
-from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from core import errors, jsonio
+from app import rate_limits
+from app.http import Answer, Exchange, json_object
+from core import errors
 
 log = logging.getLogger(__name__)
 
-# Looked up along the class's ancestors; a test insists that every error a request can meet is here.
+# Looked up along the class's ancestors; a test checks that every error a request can meet is here.
 STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.InvalidRequest: (400, "invalid_request_error"),
     errors.InvalidKey: (401, "invalid_request_error"),
     errors.Forbidden: (403, "permission_error"),
     errors.NotFound: (404, "invalid_request_error"),
     errors.TooLarge: (413, "invalid_request_error"),
-    errors.RateLimited: (429, "requests"),  # app.rate_limits answers it
+    errors.RateLimited: (429, "requests"),
     errors.Busy: (503, "server_error"),
     errors.Stopping: (503, "server_error"),
     errors.StoreUnavailable: (503, "server_error"),
     errors.Error: (500, "server_error"),
 }
-# What went wrong in here, with the hosts and users that libpq names, is for operators.
-_OURS = {
+# The cause of a server error, with the hosts and users that libpq names, is for the log.
+_MESSAGES = {
     500: "The server had an error while processing your request.",
     503: "The server cannot reach its database; try again.",
 }
 RETRY_AFTER_S = "2"
 
 
-def envelope(status: int, kind: str, message: str, *, param: str | None = None, code: str | None = None) -> Response:
+def envelope(status: int, kind: str, message: str, *, param: str | None = None, code: str | None = None) -> Answer:
     """An error as the contract has it: always the same four keys."""
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-    return Response(jsonio.dumps(body), status, mimetype="application/json")
+    return json_object({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
 
 
-def install(app: Flask) -> None:
-    """Answer every error in the envelope."""
-
-    @app.errorhandler(errors.Error)
-    def domain(error: errors.Error) -> Response:
-        status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
-        if status >= 500:
-            log.warning("unavailable", extra={"request": g.get("request_id"), "cause": str(error)})
-        # A full server may say so; what went wrong inside is for its log.
-        message = str(error) if status < 500 or isinstance(error, errors.Busy | errors.Stopping) else _OURS[status]
-        answer = envelope(status, kind, message, param=error.param, code=error.code)
-        if status == 503:
-            answer.headers["Retry-After"] = RETRY_AFTER_S
-        if status == 401:
-            answer.headers["WWW-Authenticate"] = "Bearer"
-        return answer
-
-    @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> Response:
-        status = error.code or 500
-        answer = envelope(status, "server_error" if status >= 500 else "invalid_request_error", _sentence(error))
-        for name, value in error.get_headers():
-            if name in {"Allow", "Retry-After"}:
-                answer.headers[name] = value
-        return answer
-
-    @app.errorhandler(Exception)
-    def bug(error: Exception) -> Response:
-        log.error("unexpected", extra={"request": g.get("request_id")}, exc_info=error)
-        return envelope(500, "server_error", _OURS[500])
+def answer_error(error: Exception, exchange: Exchange) -> Answer:
+    """The answer to a request that failed; an error that is not the client's is logged."""
+    if isinstance(error, errors.RateLimited):
+        exchange.allowance = error.allowance
+        status, _ = STATUS[errors.RateLimited]
+        refused = envelope(status, error.kind, str(error), param=error.param, code=error.code)
+        return refused.with_headers(rate_limits.retry(error))
+    if isinstance(error, errors.Error):
+        return _domain(error, exchange)
+    if isinstance(error, HTTPException):
+        return _http(error, exchange)
+    log.error("unexpected", extra={"request": exchange.request_id}, exc_info=error)
+    return envelope(500, "server_error", _MESSAGES[500])
 
 
-def _sentence(error: HTTPException) -> str:
-    path = request.path[:200]
+def _domain(error: errors.Error, exchange: Exchange) -> Answer:
+    status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    if status >= 500:
+        log.warning("unavailable", extra={"request": exchange.request_id, "cause": str(error)})
+    # Clients are told that a server is full or stopping, but not what failed inside it.
+    shown = str(error) if status < 500 or isinstance(error, errors.Busy | errors.Stopping) else _MESSAGES[status]
+    answer = envelope(status, kind, shown, param=error.param, code=error.code)
+    if status == 503:
+        return answer.with_headers({"Retry-After": RETRY_AFTER_S})
+    if status == 401:
+        return answer.with_headers({"WWW-Authenticate": "Bearer"})
+    return answer
+
+
+def _http(error: HTTPException, exchange: Exchange) -> Answer:
+    status = error.code or 500
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+    return envelope(status, kind, _sentence(error, exchange)).with_headers(kept)
+
+
+def _sentence(error: HTTPException, exchange: Exchange) -> str:
+    path = exchange.request.path[:200]
     match error.code:
         case 404:
-            return f"Invalid URL ({request.method} {path})."
+            return f"Invalid URL ({exchange.method} {path})."
         case 405:
-            return f"{request.method} is not allowed on {path}."
+            return f"{exchange.method} is not allowed on {path}."
         case _:
             return error.description or error.name

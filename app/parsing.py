@@ -2,16 +2,16 @@
 
 import hashlib
 import zlib
-from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
 import orjson
-from flask import request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Request
 
 from app import nesting
+from app.http import Exchange
 from core import errors, jsonio
 from core.responses.create import Repeat
 from core.wire.request import UNSUPPORTED, CreateResponse
@@ -89,13 +89,13 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
     return validate(CreateResponse, body)
 
 
-def repeat(body: dict[str, Any]) -> Repeat | None:
+def repeat(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
     """How the client repeats this create, if it says so.
 
     Raises:
         errors.InvalidRequest: its Idempotency-Key is empty or too long.
     """
-    header = request.headers.get("Idempotency-Key")
+    header = exchange.header("Idempotency-Key")
     if header is None:
         return None
     key = header.strip()
@@ -113,29 +113,25 @@ def _refuse_unknown(body: dict[str, Any]) -> None:
             )
 
 
-def json_object(uploading: AbstractContextManager[object]) -> dict[str, Any]:
+def json_body(exchange: Exchange) -> dict[str, Any]:
     """The body as a JSON object.
-
-    Args:
-        room: entered for as long as the body is under way.
 
     Raises:
         errors.InvalidRequest: it is something else.
         errors.TooLarge: it is over the limit.
-        errors.Busy: there is no thread to wait for it in.
+        errors.Busy: no thread is free to wait for it.
     """
+    request = exchange.request
     if request.mimetype not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
-    encoding = request.headers.get("Content-Encoding", "identity")
+    encoding = exchange.header("Content-Encoding") or "identity"
     if encoding.lower() not in {"identity", "", "gzip"}:
         raise errors.InvalidRequest(
             f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON or gzip."
         )
-    with uploading:
-        raw = _bytes()
-    if encoding.lower() == "gzip":
-        raw = _inflated(raw)
-    return decoded(raw)
+    with exchange.core.waiting.upload():
+        raw = _bytes(request)
+    return decoded(_inflated(raw, request.max_content_length or 0) if encoding.lower() == "gzip" else raw)
 
 
 def decoded(raw: bytes) -> dict[str, Any]:
@@ -166,34 +162,32 @@ def _too_deep(raw: bytes) -> errors.InvalidRequest:
     return errors.InvalidRequest("The body is nested too deeply.", param=nesting.deep_param(raw, _LEVELS))
 
 
-def _too_large() -> errors.TooLarge:
-    return errors.TooLarge(f"The request's body is over this server's limit of {request.max_content_length} bytes.")
+def _too_large(limit: int) -> errors.TooLarge:
+    return errors.TooLarge(f"The request's body is over this server's limit of {limit} bytes.")
 
 
-def _inflated(packed: bytes) -> bytes:
-    """What was packed, which is under the limit, too: of a bomb no more than that is unpacked."""
-    limit = request.max_content_length or 0
+def _inflated(packed: bytes, limit: int) -> bytes:
+    """An unpacked body, at most `limit` bytes of which are unpacked."""
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
         body = unpacking.decompress(packed, limit + 1)
     except zlib.error as error:
         raise errors.InvalidRequest("The body is not what its Content-Encoding says: gzip.") from error
     if len(body) > limit:
-        raise _too_large()
+        raise _too_large(limit)
     if not unpacking.eof or unpacking.unused_data:
         raise errors.InvalidRequest("The body must be one whole stream of gzip.")
     return body
 
 
-def _bytes() -> bytes:
-    limit = request.max_content_length
+def _bytes(request: Request) -> bytes:
+    limit, length = request.max_content_length or 0, request.content_length
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise _too_large() from error
-    length = request.content_length
-    if length is None and limit is not None and len(body) >= limit:
-        raise _too_large()  # without a length it is read up to the limit, and no error says so
+        raise _too_large(limit) from error
+    if length is None and len(body) >= limit:
+        raise _too_large(limit)  # without a length it is read up to the limit, and no error says so
     if length is not None and len(body) < length:
         raise errors.InvalidRequest("The request's body ended before its Content-Length.")
     return body

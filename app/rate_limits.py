@@ -1,40 +1,13 @@
-"""What clients are told of their project's limits: headers on every answer to a create, and refusals for now."""
+"""Rate-limit headers: what a project's limits leave, and when a refused create may be retried."""
 
 import math
 
-from flask import Flask, Response, g
-
-from app.errors import STATUS, envelope
 from core import errors
 from core.allowance import Allowance, Meter
 
 
-def note(allowance: Allowance | None) -> None:
-    """Let the answer to this request tell what is left."""
-    g.allowance = allowance
-
-
-def install(app: Flask) -> None:
-    """Add the headers to whatever a create is answered with, and say when what is refused is worth another try."""
-
-    @app.after_request
-    def tell(answer: Response) -> Response:
-        allowance: Allowance | None = g.get("allowance")
-        if allowance is not None:
-            answer.headers.update(headers(allowance))
-        return answer
-
-    @app.errorhandler(errors.RateLimited)
-    def refuse(error: errors.RateLimited) -> Response:
-        note(error.allowance)
-        status, _ = STATUS[errors.RateLimited]
-        answer = envelope(status, error.kind, str(error), param=error.param, code=error.code)
-        answer.headers.update(retry(error))
-        return answer
-
-
 def headers(allowance: Allowance) -> dict[str, str]:
-    """An allowance as headers; a limit that there is not has none."""
+    """An allowance as headers; a limit that is not set has none."""
     found: dict[str, str] = {}
     for name, meter in (("requests", allowance.requests), ("tokens", allowance.tokens)):
         if meter is not None:
@@ -47,14 +20,14 @@ def headers(allowance: Allowance) -> dict[str, str]:
 def _meter(name: str, meter: Meter) -> dict[str, str]:
     return {
         f"x-ratelimit-limit-{name}": str(meter.limit),
-        # A millionth of a token is no token, but a whole one that is short of it by rounding is.
+        # Rounded down, but a value that floating point leaves a millionth below an integer is that integer.
         f"x-ratelimit-remaining-{name}": str(max(0, math.floor(meter.left + 1e-6))),
         f"x-ratelimit-reset-{name}": f"{math.ceil(meter.full_s)}s",
     }
 
 
 def retry(error: errors.RateLimited) -> dict[str, str]:
-    """When a refused create is worth another try, as clients' libraries read it."""
+    """When a refused create may be retried, in the headers that client libraries read."""
     if error.retry_after_s is None:
         return {"x-should-retry": "false"}
     milliseconds = max(1, math.ceil(error.retry_after_s * 1000))

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 
-from flask import Response
-
+from app.http import Answer
 from core import errors, jsonio
 from core.streams.streams import kind
 
 log = logging.getLogger(__name__)
 
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+HEADERS = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
+CONTENT_TYPE = "text/event-stream; charset=utf-8"
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 _BUG = errors.Error("The server had an error while streaming this response.", code="server_error")
@@ -31,7 +31,7 @@ class Left(StrEnum):
 OnClose = Callable[[Left], None]
 
 
-def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose, *, stall_s: float) -> Response:
+def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose, *, stall_s: float) -> Answer:
     """A stream of events.
 
     Args:
@@ -41,7 +41,7 @@ def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose, *, stal
         stall_s: a reader that takes longer than that for one write does not keep up. Its place is for others; it can
             read on later.
     """
-    return Response(_Body(lines, after, on_close, stall_s), mimetype="text/event-stream", headers=HEADERS)
+    return Answer(_Body(lines, after, on_close, stall_s), headers=HEADERS, content_type=CONTENT_TYPE)
 
 
 def frame(line: bytes) -> bytes:

@@ -1,35 +1,28 @@
 """/healthz and /readyz, for supervisors and load balancers; no key needed."""
 
 import redis
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
 
+from app.http import Answer, Exchange, json_object
 from core import errors
-from core.bootstrap import Core
 from core.version import VERSION
 
 
-def blueprint(core: Core) -> Blueprint:
-    """The routes of health."""
-    routes = Blueprint("health", __name__)
+def alive(_: Exchange) -> Answer:
+    """The process answers."""
+    return json_object({"status": "ok", "version": VERSION})
 
-    @routes.get("/healthz")
-    def alive() -> ResponseReturnValue:
-        return {"status": "ok", "version": VERSION}
 
-    @routes.get("/readyz")
-    def ready() -> ResponseReturnValue:
-        try:
-            core.schema.check()
-        except errors.StoreUnavailable:
-            return {"status": "not ready", "reason": "Postgres cannot be reached."}, 503
-        except errors.SchemaMismatch as error:
-            return {"status": "not ready", "reason": str(error)}, 503
-        try:
-            core.bus.ping()
-        except redis.RedisError:
-            # Responses are accepted all the same; they wait in Postgres.
-            return {"status": "ok", "postgres": "ok", "redis": "unreachable"}
-        return {"status": "ok", "postgres": "ok", "redis": "ok"}
-
-    return routes
+def ready(exchange: Exchange) -> Answer:
+    """The process can accept responses."""
+    try:
+        exchange.core.schema.check()
+    except errors.StoreUnavailable:
+        return json_object({"status": "not ready", "reason": "Postgres cannot be reached."}, 503)
+    except errors.SchemaMismatch as error:
+        return json_object({"status": "not ready", "reason": str(error)}, 503)
+    try:
+        exchange.core.bus.ping()
+    except redis.RedisError:
+        # Responses are accepted all the same; they wait in Postgres.
+        return json_object({"status": "ok", "postgres": "ok", "redis": "unreachable"})
+    return json_object({"status": "ok", "postgres": "ok", "redis": "ok"})

@@ -1,41 +1,20 @@
-"""Lists under /v1/responses: a project's responses, and what one was given."""
-
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
+"""Lists under /v1/responses: a project's responses, and the input items of one."""
 
 from app import query
-from app.auth import caller
-from app.endpoints.pages import listed
-from core.responses.read import Responses
+from app.endpoints.pages import render_page
+from app.http import Answer, Exchange
 
 
-def blueprint(responses: Responses) -> Blueprint:
-    """The routes of lists."""
-    routes = Blueprint("lists", __name__, url_prefix="/v1/responses")
+def list_responses(exchange: Exchange) -> Answer:
+    """A page of the project's responses."""
+    status, model = query.status(exchange), query.text(exchange, "model")
+    metadata, paging = query.metadata(exchange), query.paging(exchange)
+    responses = exchange.core.responses
+    return render_page(responses.listed(exchange.caller, status=status, model=model, metadata=metadata, **paging))
 
-    @routes.get("")
-    def list_responses() -> ResponseReturnValue:
-        page = responses.listed(
-            caller(),
-            limit=query.limit(),
-            descending=query.descending(),
-            after=query.after(),
-            status=query.status(),
-            model=query.text("model"),
-            metadata=query.metadata(),
-        )
-        return listed(page)
 
-    @routes.get("/<response_id>/input_items")
-    def input_items(response_id: str) -> ResponseReturnValue:
-        page = responses.input_items(
-            caller(),
-            response_id,
-            limit=query.limit(),
-            descending=query.descending(),
-            after=query.after(),
-            include=query.include(),
-        )
-        return listed(page)
-
-    return routes
+def list_input_items(exchange: Exchange) -> Answer:
+    """A page of the items that a response was given."""
+    responses, response_id = exchange.core.responses, exchange.values["response_id"]
+    include, paging = query.include(exchange), query.paging(exchange)
+    return render_page(responses.input_items(exchange.caller, response_id, include=include, **paging))

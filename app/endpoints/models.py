@@ -3,29 +3,24 @@
 import time
 from typing import Any
 
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
-
+from app.http import Answer, Exchange, json_object
 from core import errors
-from core.config.catalog import Catalog
+
+_STARTED_AT = int(time.time())  # a configured model has no other date
 
 
-def blueprint(catalog: Catalog) -> Blueprint:
-    """The routes of models; clients probe them."""
-    routes = Blueprint("models", __name__, url_prefix="/v1/models")
-    started_at = int(time.time())  # a configured model has no other date
+def list_models(exchange: Exchange) -> Answer:
+    """Every configured model."""
+    return json_object({"object": "list", "data": [_model(name) for name in exchange.core.catalog.models]})
 
-    def model(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": started_at, "owned_by": "backburner"}
 
-    @routes.get("")
-    def models() -> ResponseReturnValue:
-        return {"object": "list", "data": [model(name) for name in catalog.models]}
+def get(exchange: Exchange) -> Answer:
+    """One model."""
+    name = exchange.values["name"]
+    if name not in exchange.core.catalog.models:
+        raise errors.NotFound(f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
+    return json_object(_model(name))
 
-    @routes.get("/<path:name>")
-    def get(name: str) -> ResponseReturnValue:
-        if name not in catalog.models:
-            raise errors.NotFound(f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
-        return model(name)
 
-    return routes
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _STARTED_AT, "owned_by": "backburner"}

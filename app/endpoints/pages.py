@@ -1,13 +1,11 @@
-"""A page of a list as its answer."""
+"""A page of a list as an answer."""
 
-from flask import Response
-
+from app.http import Answer, json_text
 from core import jsonio
 from core.wire.pages import Page
 
 
-def listed(page: Page) -> Response:
-    """The answer with a page."""
-    # Entries are JSON already.
+def render_page(page: Page) -> Answer:
+    """The answer with a page, whose entries are JSON already."""
     ends = jsonio.dumps({"first_id": page.first_id, "last_id": page.last_id, "has_more": page.has_more})
-    return Response(f'{{"object":"list","data":[{",".join(page.data)}],{ends[1:]}', mimetype="application/json")
+    return json_text(f'{{"object":"list","data":[{",".join(page.data)}],{ends[1:]}')

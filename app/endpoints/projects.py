@@ -1,67 +1,58 @@
 """/v1/projects: projects and their keys, for keys with the right `admin`."""
 
-from flask import Blueprint, Response
-from flask.typing import ResponseReturnValue
-
 from app import parsing, query
-from app.auth import actor, caller
-from app.endpoints.pages import listed
-from core.bootstrap import Core
+from app.endpoints.pages import render_page
+from app.http import Answer, Exchange, json_object, json_text
 from core.tenants.project_requests import CreateKey, CreateProject
 
 
-def blueprint(core: Core) -> Blueprint:
-    """The routes of projects."""
-    routes = Blueprint("projects", __name__, url_prefix="/v1/projects")
-    projects = core.projects
-
-    @routes.get("")
-    def list_projects() -> ResponseReturnValue:
-        page = projects.listed(caller(), limit=query.limit(), descending=query.descending(), after=query.after())
-        return listed(page)
-
-    @routes.post("")
-    def create() -> ResponseReturnValue:
-        asked = parsing.validate(CreateProject, parsing.json_object(core.waiting.upload()))
-        return _json(projects.create(caller(), asked, actor()))
-
-    @routes.get("/<project_id>")
-    def get(project_id: str) -> ResponseReturnValue:
-        return _json(projects.get(caller(), project_id))
-
-    @routes.get("/<project_id>/api_keys")
-    def list_keys(project_id: str) -> ResponseReturnValue:
-        page = projects.listed_keys(
-            caller(), project_id, limit=query.limit(), descending=query.descending(), after=query.after()
-        )
-        return listed(page)
-
-    @routes.post("/<project_id>/api_keys")
-    def create_key(project_id: str) -> ResponseReturnValue:
-        asked = parsing.validate(CreateKey, parsing.json_object(core.waiting.upload()))
-        return _secret(projects.create_key(caller(), project_id, asked, actor()))
-
-    @routes.get("/<project_id>/api_keys/<key_id>")
-    def get_key(project_id: str, key_id: str) -> ResponseReturnValue:
-        return _json(projects.get_key(caller(), project_id, key_id))
-
-    @routes.post("/<project_id>/api_keys/<key_id>/rotate")
-    def rotate_key(project_id: str, key_id: str) -> ResponseReturnValue:
-        return _secret(projects.rotate_key(caller(), project_id, key_id, actor()))
-
-    @routes.delete("/<project_id>/api_keys/<key_id>")
-    def revoke_key(project_id: str, key_id: str) -> ResponseReturnValue:
-        projects.revoke_key(caller(), project_id, key_id, actor())
-        return {"id": key_id, "object": "project.api_key", "deleted": True}
-
-    return routes
+def list_projects(exchange: Exchange) -> Answer:
+    """A page of the projects that the caller's key may use."""
+    return render_page(exchange.core.projects.listed(exchange.caller, **query.paging(exchange)))
 
 
-def _json(document: str) -> Response:
-    return Response(document, mimetype="application/json")
+def create(exchange: Exchange) -> Answer:
+    """Create a project."""
+    asked = parsing.validate(CreateProject, parsing.json_body(exchange))
+    return json_text(exchange.core.projects.create(exchange.caller, asked, exchange.actor))
 
 
-def _secret(document: str) -> Response:
-    answer = _json(document)
-    answer.cache_control.no_store = True
-    return answer
+def get(exchange: Exchange) -> Answer:
+    """One project."""
+    return json_text(exchange.core.projects.get(exchange.caller, exchange.values["project_id"]))
+
+
+def list_keys(exchange: Exchange) -> Answer:
+    """A page of a project's keys, without their secrets."""
+    project_id = exchange.values["project_id"]
+    return render_page(exchange.core.projects.listed_keys(exchange.caller, project_id, **query.paging(exchange)))
+
+
+def create_key(exchange: Exchange) -> Answer:
+    """Create a key; its secret is in this answer only."""
+    asked = parsing.validate(CreateKey, parsing.json_body(exchange))
+    project_id = exchange.values["project_id"]
+    return _secret(exchange.core.projects.create_key(exchange.caller, project_id, asked, exchange.actor))
+
+
+def get_key(exchange: Exchange) -> Answer:
+    """One key, without its secret."""
+    project_id, key_id = exchange.values["project_id"], exchange.values["key_id"]
+    return json_text(exchange.core.projects.get_key(exchange.caller, project_id, key_id))
+
+
+def rotate_key(exchange: Exchange) -> Answer:
+    """Replace a key's secret; the new one is in this answer only."""
+    project_id, key_id = exchange.values["project_id"], exchange.values["key_id"]
+    return _secret(exchange.core.projects.rotate_key(exchange.caller, project_id, key_id, exchange.actor))
+
+
+def revoke_key(exchange: Exchange) -> Answer:
+    """Revoke a key."""
+    project_id, key_id = exchange.values["project_id"], exchange.values["key_id"]
+    exchange.core.projects.revoke_key(exchange.caller, project_id, key_id, exchange.actor)
+    return json_object({"id": key_id, "object": "project.api_key", "deleted": True})
+
+
+def _secret(document: str) -> Answer:
+    return json_text(document).with_headers({"Cache-Control": "no-store"})

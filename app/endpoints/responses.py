@@ -1,91 +1,74 @@
-"""/v1/responses."""
+"""/v1/responses: create, poll, stream, delete and cancel."""
 
-from flask import Blueprint, Response, g, request
-from flask.typing import ResponseReturnValue
-
-from app import direct, parsing, query, rate_limits
-from app.auth import caller
+from app import parsing, query
 from app.endpoints import foreground, streaming
+from app.http import Answer, Exchange, json_object, json_text, with_etag
 from core import errors
-from core.bootstrap import Core
+from core.responses.create import Repeat
+from core.wire.request import CreateResponse
+
+# How long a client should wait between two polls; SDKs that know the header honour it.
+POLL_AFTER_MS = "1000"
 
 
-def blueprint(core: Core) -> Blueprint:
-    """The routes of responses."""
-    routes = Blueprint("responses", __name__, url_prefix="/v1/responses")
-    responses = core.responses
-
-    @routes.post("")
-    def create() -> ResponseReturnValue:
-        body = parsing.json_object(core.waiting.upload())
-        asked = parsing.create_response(body, strict=core.settings.strict_params)
-        repeat = parsing.repeat(body)
-        if asked.stream:
-            return streaming.create(core, caller(), asked, repeat)
-        if asked.background:
-            created = core.creation.create(caller(), asked, repeat)
-            rate_limits.note(created.allowance)
-            return _json(created.document or responses.get(caller(), created.id)[0])
-        place = core.waiting.place()
-        try:
-            created = core.creation.create(caller(), asked, repeat)
-        except BaseException:
-            place.leave()
-            raise
-        rate_limits.note(created.allowance)
-        return foreground.answer(core.waiting, place, created, stored=asked.store, repeatable=repeat is not None)
-
-    @routes.get("/<response_id>")
-    def get(response_id: str) -> ResponseReturnValue:
-        if request.query_string:  # most polls ask for nothing, and to find that out five times costs
-            query.include()
-            query.check_obfuscation()
-            after = query.starting_after()
-            if query.stream():
-                return streaming.read(core, caller(), response_id, after)
-        return _poll(core, response_id)
-
-    @routes.delete("/<response_id>")
-    def delete(response_id: str) -> ResponseReturnValue:
-        responses.delete(caller(), response_id, request_id=g.request_id)
-        return {"id": response_id, "object": "response", "deleted": True}
-
-    @routes.post("/<response_id>/cancel")
-    def cancel(response_id: str) -> ResponseReturnValue:
-        return _json(responses.cancel(caller(), response_id, request_id=g.request_id))
-
-    return routes
+def create(exchange: Exchange) -> Answer:
+    """Create a response, and answer with its first object, its stream, or its final object."""
+    body = parsing.json_body(exchange)
+    asked = parsing.create_response(body, strict=exchange.core.settings.strict_params)
+    repeat = parsing.repeat(exchange, body)
+    if asked.stream:
+        return streaming.create(exchange, asked, repeat)
+    return (_create_in_background if asked.background else foreground.create)(exchange, asked, repeat)
 
 
-def _poll(core: Core, response_id: str) -> ResponseReturnValue:
-    document, ended = core.responses.get(caller(), response_id)
-    waited_s = None if ended else query.wait_s()
-    waited = waited_s is not None and _wait(core, response_id, waited_s)
+def _create_in_background(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> Answer:
+    created = exchange.core.creation.create(exchange.caller, asked, repeat)
+    exchange.allowance = created.allowance
+    return json_text(created.document or exchange.core.responses.get(exchange.caller, created.id)[0])
+
+
+def get(exchange: Exchange) -> Answer:
+    """A response as it is now, after a wait that the client prefers, or its stream."""
+    query.include(exchange)
+    query.check_obfuscation(exchange)
+    after = query.starting_after(exchange)
+    return streaming.read(exchange, after) if query.stream(exchange) else _poll(exchange)
+
+
+def delete(exchange: Exchange) -> Answer:
+    """Delete a response."""
+    response_id = exchange.values["response_id"]
+    exchange.core.responses.delete(exchange.caller, response_id, request_id=exchange.request_id)
+    return json_object({"id": response_id, "object": "response", "deleted": True})
+
+
+def cancel(exchange: Exchange) -> Answer:
+    """Cancel a background response."""
+    response_id = exchange.values["response_id"]
+    return json_text(exchange.core.responses.cancel(exchange.caller, response_id, request_id=exchange.request_id))
+
+
+def _poll(exchange: Exchange) -> Answer:
+    responses, response_id = exchange.core.responses, exchange.values["response_id"]
+    document, ended = responses.get(exchange.caller, response_id)
+    wait_s = None if ended else query.wait_s(exchange)
+    waited = wait_s is not None and _wait(exchange, response_id, wait_s)
     if waited:
-        document, ended = core.responses.get(caller(), response_id)
-    body, headers = direct.polled(document, ended=ended)
-    answer = Response(body, headers=headers)
+        document, ended = responses.get(exchange.caller, response_id)
+    headers = {} if ended else {"openai-poll-after-ms": POLL_AFTER_MS}
     if waited:
-        answer.headers["Preference-Applied"] = f"wait={waited_s}"
-    condition = request.headers.get("If-None-Match")
-    if condition is None:
-        return answer
-    # No other condition has a meaning here; left to itself, Flask would answer If-Match with 412 and a document.
-    return answer.make_conditional({"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": condition})
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return with_etag(Answer(document.encode(), headers=tuple(headers.items())), exchange)
 
 
-def _wait(core: Core, response_id: str, for_s: float) -> bool:
-    """Whether there was a place to wait in; without one the client polls."""
+def _wait(exchange: Exchange, response_id: str, for_s: float) -> bool:
+    """Wait for the end of a response; False where no slot is free, and the client must poll."""
     try:
-        place = core.waiting.place()
+        slot = exchange.core.waiting.place()
     except (errors.Busy, errors.Stopping):
         return False
     try:
-        place.wait(response_id, for_s)
+        slot.wait(response_id, for_s)
     finally:
-        place.leave()
+        slot.leave()
     return True
-
-
-def _json(document: str) -> Response:
-    return Response(document, mimetype="application/json")

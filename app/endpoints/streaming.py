@@ -1,47 +1,47 @@
-"""Creates that are answered with a stream, and streams of responses that are there."""
+"""Event streams: of a response that is created, and of one that exists."""
 
 from collections.abc import Callable, Generator
 
-from flask import Response
-
-from app import rate_limits, sse
+from app import sse
+from app.http import Answer, Exchange
 from app.sse import Left
 from core.bootstrap import Core
 from core.responses.create import Created, Repeat
 from core.streams.wait_slots import WaitSlot
-from core.tenants.keys import Caller
 from core.wire.request import CreateResponse
 
-# A foreground response's reader that has gone is noticed by a write, and costs work until then.
+# Only a write shows that the reader of a foreground response has disconnected, and its work costs until then.
 FOREGROUND_BEAT_S = 2.0
 
 
-def create(core: Core, caller: Caller, asked: CreateResponse, repeat: Repeat | None) -> Response:
-    """Create a response and stream its events; a foreground one is cancelled when its reader goes."""
-    place = core.waiting.place()
+def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> Answer:
+    """Create a response and stream its events; a foreground response is cancelled when its reader disconnects."""
+    core = exchange.core
+    slot = core.waiting.place()
     try:
-        created = core.creation.create(caller, asked, repeat)
-        rate_limits.note(created.allowance)
+        created = core.creation.create(exchange.caller, asked, repeat)
+        exchange.allowance = created.allowance
         beat_s = core.settings.ping_s if asked.background else min(FOREGROUND_BEAT_S, core.settings.ping_s)
         lines = core.streams.read(created.id, keeps=not asked.background, beat_s=beat_s)
-        # It has events from its creation on; if it is gone, that can still be an HTTP error.
+        # A response has events from its creation on; if it was deleted, that can still be an HTTP error.
         first = next(lines)
     except BaseException:
-        place.leave()
+        slot.leave()
         raise
-    on_close = _background(place) if asked.background else _foreground(core, place, created, asked, repeat)
-    return sse.answer(_again(first, lines), -1, on_close, stall_s=core.settings.stall_s)
+    on_close = _leave(slot) if asked.background else _end_foreground(core, slot, created, asked, repeat)
+    return sse.answer(_chain(first, lines), -1, on_close, stall_s=core.settings.stall_s)
 
 
-def read(core: Core, caller: Caller, response_id: str, after: int) -> Response:
+def read(exchange: Exchange, after: int) -> Answer:
     """Stream the events of a background response behind number `after`."""
-    core.streams.check(caller, response_id)
-    place = core.waiting.place()
+    core, response_id = exchange.core, exchange.values["response_id"]
+    core.streams.check(exchange.caller, response_id)
+    slot = core.waiting.place()
     lines = core.streams.read(response_id, after=after, beat_s=core.settings.ping_s)
-    return sse.answer(lines, after, _background(place), stall_s=core.settings.stall_s)
+    return sse.answer(lines, after, _leave(slot), stall_s=core.settings.stall_s)
 
 
-def _again(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[bytes]]:
+def _chain(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[bytes]]:
     """`first`, then the others; closed along with them."""
     try:
         yield first
@@ -50,15 +50,15 @@ def _again(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[
         lines.close()
 
 
-def _background(place: WaitSlot) -> Callable[[Left], None]:
-    return lambda _: place.leave()
+def _leave(slot: WaitSlot) -> Callable[[Left], None]:
+    return lambda _: slot.leave()
 
 
-def _foreground(
-    core: Core, place: WaitSlot, created: Created, asked: CreateResponse, repeat: Repeat | None
+def _end_foreground(
+    core: Core, slot: WaitSlot, created: Created, asked: CreateResponse, repeat: Repeat | None
 ) -> Callable[[Left], None]:
     def on_close(how: Left) -> None:
-        place.leave()
+        slot.leave()
         if repeat is not None:
             return  # the client may come back
         if how == Left.GONE:

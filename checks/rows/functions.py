@@ -41,12 +41,19 @@ def _length(source: Source, function: Function) -> Place:
 
 
 def _routes(source: Source) -> Iterator[Place]:
-    """Functions that a decorator such as `@routes.get("/")` registers, with the lines of their bodies."""
+    """Endpoints, and functions that a decorator such as `@routes.get("/")` registers, with the lines of their body."""
     for function in source.functions:
-        if any(_is_route(decorator) for decorator in function.decorator_list):
+        if _is_endpoint(function) or any(_is_route(decorator) for decorator in function.decorator_list):
             body = [part for part in function.body if not _is_docstring(part)] or function.body
             lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
             yield Place(source.path, function.lineno, f"the body of {function.name}() has {lines} lines", lines)
+
+
+def _is_endpoint(function: Function) -> bool:
+    """Whether a public function has the signature of `app.http.Endpoint.function`."""
+    arguments = [ast.unparse(argument.annotation) for argument in function.args.args if argument.annotation]
+    returned = ast.unparse(function.returns) if function.returns else ""
+    return (arguments, returned) == (["Exchange"], "Answer") and not function.name.startswith("_")
 
 
 def _is_route(decorator: ast.expr) -> bool:

@@ -134,6 +134,17 @@ def test_bodies_of_routes_are_measured_without_docstrings(tmp_path: Path) -> Non
     assert places(found, "long_routes") == ["app/a.py:9"]
 
 
+def test_bodies_of_endpoints_are_measured_by_their_signature(tmp_path: Path) -> None:
+    endpoint = "def show(exchange: Exchange) -> Answer:\n    a = 1\n    return answer(a)\n"
+    others = (
+        "def _part(exchange: Exchange) -> Answer:\n    return a\ndef after(exchange: Exchange) -> str:\n    return b\n"
+    )
+
+    found = measures(tmp_path, {"app/a.py": endpoint + others})
+
+    assert values(found, "route_lines", "long_routes") == [2, 0]
+
+
 def test_any_and_missing_annotations_are_counted(tmp_path: Path) -> None:
     found = measures(tmp_path, {"core/a.py": TYPES})
 

@@ -4,7 +4,9 @@ import ast
 import re
 from pathlib import Path
 
-from app.rights import NEEDS
+from app.endpoints.table import TABLE
+
+NEEDS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs/security.md").read_text()

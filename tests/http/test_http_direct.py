@@ -1,4 +1,4 @@
-"""Requests answered ahead of Flask's routes get the same replies as those that reach a route."""
+"""Requests that the fast router matches ahead of Flask: the answers are the same as Flask's."""
 
 from typing import Any
 
@@ -12,8 +12,7 @@ from tests.harness.engine import worker
 from tests.http.http_api import GOOD, Api, error_of
 from tests.http.read.test_http_documents import ALL, driven_to
 
-# A header without effect that forces the request to its route.
-BY_ROUTE = {"Content-Encoding": "identity"}
+BY_ROUTE = "/"  # at the end of a path, means the same and is left to Flask
 POLL, CREATE = "/v1/responses/{}", "/v1/responses"
 UNKNOWN = POLL.format("resp_" + "0" * 48)
 
@@ -44,6 +43,13 @@ def shown(answer: TestResponse, *, changing: tuple[str, ...] = ()) -> tuple[int,
     return answer.status_code, headers, {key: value for key, value in body.items() if key not in changing}
 
 
+def seen(answer: TestResponse) -> tuple[int, dict[str, str]]:
+    """The status and the headers of an answer, except for the request's ID."""
+    headers = dict(answer.headers)
+    assert headers.pop("x-request-id").startswith("req_")
+    return answer.status_code, headers
+
+
 @pytest.mark.parametrize("status", ALL)
 def test_a_plain_poll_is_answered_as_its_route_would(api: Api, status: str) -> None:
     response_id = api.created()["id"]
@@ -52,7 +58,7 @@ def test_a_plain_poll_is_answered_as_its_route_would(api: Api, status: str) -> N
 
     plain = api.get(response_id)
     assert routed.count == 0
-    by_route = api.get(response_id, headers=BY_ROUTE)
+    by_route = api.get(response_id + BY_ROUTE)
 
     assert routed.count == 1
     assert plain.data == by_route.data
@@ -65,7 +71,7 @@ def test_a_plain_create_is_answered_as_its_route_would(api: Api) -> None:
 
     plain = api.create(metadata={"a": "ü"}, input="\N{SNOWMAN}" * 100)
     assert routed.count == 0
-    by_route = api.create(metadata={"a": "ü"}, input="\N{SNOWMAN}" * 100, headers=BY_ROUTE)
+    by_route = api.ask("POST", CREATE + BY_ROUTE, json=GOOD | {"metadata": {"a": "ü"}, "input": "\N{SNOWMAN}" * 100})
 
     assert routed.count == 1
     changing = ("id", "created_at")
@@ -107,7 +113,7 @@ def test_what_is_wrong_with_a_plain_request_is_answered_as_its_route_would(
     key = keys.get(request_.get("key", ""), request_.get("key"))
     headers = request_.get("headers", {})
     plain = api.ask(method, path, **request_ | {"key": key, "headers": headers})
-    by_route = api.ask(method, path, **request_ | {"key": key, "headers": headers | BY_ROUTE})
+    by_route = api.ask(method, path + BY_ROUTE, **request_ | {"key": key, "headers": headers})
 
     changing = ("id", "created_at") if plain.status_code == 200 else ()
     assert shown(plain, changing=changing) == shown(by_route, changing=changing)
@@ -124,8 +130,6 @@ def test_what_is_wrong_with_a_plain_request_is_answered_as_its_route_would(
         ("HEAD", POLL, 200),
         ("POST", POLL, 405),
         ("PUT", POLL, 405),
-        ("GET", POLL + "?stream=false", 200),
-        ("GET", POLL + "?include=nothing", 400),
     ],
 )
 def test_what_is_no_plain_request_is_left_to_the_routes(api: Api, method: str, path: str, status: int) -> None:
@@ -134,6 +138,49 @@ def test_what_is_no_plain_request_is_left_to_the_routes(api: Api, method: str, p
 
     assert api.ask(method, path.format(response_id)).status_code == status
     assert routed.count == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ("?stream=false", {}, 200),
+        ("?include=nothing", {}, 400),
+        ("?ai_project_id=none", {}, 404),
+        ("", {"Prefer": "wait=1"}, 200),
+        ("", {"If-None-Match": "*"}, 304),
+        ("", {"If-None-Match": '"another"'}, 200),
+        ("", {"Origin": "https://pages.test", "X-Forwarded-For": "10.0.0.1"}, 200),
+        ("", {"OpenAI-Project": "none"}, 404),
+        ("", {"OpenAI-Project": "default", "Accept-Encoding": "gzip"}, 200),
+    ],
+    ids=str,
+)
+def test_a_poll_with_a_query_or_headers_is_answered_as_its_route_would(
+    api: Api, query: str, headers: dict[str, str], status: int
+) -> None:
+    response_id = api.created()["id"]
+    routed = Routed(api.app)
+
+    plain = api.ask("GET", POLL.format(response_id) + query, headers=headers)
+    assert (plain.status_code, routed.count) == (status, 0)
+    by_route = api.ask("GET", POLL.format(response_id) + BY_ROUTE + query, headers=headers)
+
+    assert routed.count == 1
+    assert plain.data == by_route.data
+    assert seen(plain) == seen(by_route)
+
+
+def test_a_create_with_a_key_is_answered_once_whichever_way_it_is_routed(api: Api) -> None:
+    routed = Routed(api.app)
+    headers = {"Idempotency-Key": "a key", "Origin": "https://pages.test"}
+
+    plain = api.create(headers=headers)
+    assert routed.count == 0
+    by_route = api.ask("POST", CREATE + BY_ROUTE, json=GOOD, headers=headers)
+
+    assert routed.count == 1
+    assert plain.data == by_route.data
+    assert seen(plain) == seen(by_route)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.rights import NEEDS
+from app.endpoints.table import TABLE
 from core.tenants import rights
 from tests.http.http_api import GOOD, Api
+
+NEEDS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 
 _numbers = count()
 TEMPLATE = {"instructions": "Be brief."}

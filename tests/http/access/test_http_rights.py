@@ -6,9 +6,11 @@ from itertools import count
 import pytest
 from werkzeug.test import TestResponse
 
-from app.rights import NEEDS
+from app.endpoints.table import TABLE
 from core.tenants.rights import USUAL, Right
 from tests.http.http_api import GOOD, Api, error_of
+
+NEEDS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 
 _numbers = count()
 IDS = {

@@ -1,0 +1,102 @@
+"""The WSGI edge: what every request gets, whether Flask or the fast router finds its endpoint."""
+
+import logging
+import random
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.http import HTTP_STATUS_CODES
+
+from app import fast_router, rate_limits
+from app.auth import authenticate, check_right
+from app.cors import Cors
+from app.errors import answer_error
+from app.http import Answer, Endpoint, Exchange
+from core.bootstrap import Core
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+HEADER = "x-request-id"
+# Keys of the WSGI environment: the request's ID, and the rule of its endpoint once that is known.
+REQUEST_ID = "backburner.request_id"
+RULE = "backburner.rule"
+_STATUS_LINES = {code: f"{code} {phrase}" for code, phrase in HTTP_STATUS_CODES.items()}
+
+
+def respond(endpoint: Endpoint, exchange: Exchange) -> Answer:
+    """Authenticate, call the endpoint, and make an answer of whatever it raises."""
+    exchange.environ[RULE] = endpoint.rule
+    try:
+        if endpoint.right is not None:
+            exchange.authenticated(caller := authenticate(exchange))
+            check_right(caller, endpoint.right)
+        answer = endpoint.function(exchange)
+    except Exception as error:  # noqa: BLE001  every failure has an answer
+        answer = answer_error(error, exchange)
+    if exchange.allowance is None:
+        return answer
+    return answer.with_headers(rate_limits.headers(exchange.allowance))
+
+
+class Edge:
+    """Gives each request an ID, answers cross-origin preflights, routes, and logs what was answered."""
+
+    def __init__(self, flask: "WSGIApplication", core: Core) -> None:
+        self._flask = flask
+        self._core = core
+        self._cors = Cors(core.settings.allowed_origins)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """A WSGI application."""
+        began_at = time.monotonic()
+        environ[REQUEST_ID] = request_id = _new_request_id()
+        common = [(HEADER, request_id), *self._cors.headers(environ)]
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            _log_request(environ, status, began_at)
+            return start_response(status, [*headers, *common], exc_info)
+
+        preflight = self._cors.preflight(environ)
+        if preflight is not None:
+            start(_STATUS_LINES[204], preflight)
+            return []
+        found = fast_router.match(environ)
+        if found is None:
+            return self._flask(environ, start)
+        endpoint, values = found
+        return _send(respond(endpoint, Exchange(environ, self._core, values, request_id)), start)
+
+
+def _send(answer: Answer, start: "StartResponse") -> Iterable[bytes]:
+    headers = list(answer.headers)
+    if answer.status != 304:
+        headers.append(("Content-Type", answer.content_type))
+    if not isinstance(answer.body, bytes):
+        start(_STATUS_LINES[answer.status], headers)
+        return answer.body
+    if answer.status != 304:
+        headers.append(("Content-Length", str(len(answer.body))))
+    start(_STATUS_LINES[answer.status], headers)
+    return [answer.body]
+
+
+def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> None:
+    """One line for each request, with the milliseconds until its answer began."""
+    if log.isEnabledFor(logging.DEBUG):
+        facts = {
+            "request": environ[REQUEST_ID],
+            "method": environ["REQUEST_METHOD"],
+            "rule": environ.get(RULE, "none"),
+            "status": status[:3],
+            "ms": round(1000 * (time.monotonic() - began_at), 1),
+        }
+        log.debug("answered", extra=facts)
+
+
+def _new_request_id() -> str:
+    """A unique ID, which may be guessed: `uuid4` asks the kernel and releases the interpreter in every request."""
+    return f"req_{random.getrandbits(128):032x}"

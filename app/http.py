@@ -1,0 +1,146 @@
+"""A request as endpoints see it, their answer, and the rows of the table of endpoints."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.datastructures import MultiDict
+from werkzeug.http import generate_etag, is_resource_modified
+from werkzeug.wrappers import Request
+
+from core import jsonio
+from core.allowance import Allowance
+from core.bootstrap import Core
+from core.tenants import audit
+from core.tenants.audit import Actor
+from core.tenants.keys import Caller
+from core.tenants.rights import Right
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_NO_ARGUMENTS: MultiDict[str, str] = MultiDict()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP response without the headers that every response has.
+
+    Args:
+        body: bytes, or an iterable of them that is closed after the last one.
+    """
+
+    body: bytes | Iterable[bytes]
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Answer":
+        """The same answer with more headers."""
+        return Answer(self.body, self.status, (*self.headers, *headers.items()), self.content_type)
+
+
+class Exchange:
+    """One request, read lazily, and what endpoints note about its answer.
+
+    Args:
+        environ: of WSGI.
+        values: of the placeholders in the endpoint's rule, by name.
+
+    Attributes:
+        request_id: the `x-request-id` of the answer.
+        allowance: what the project's limits leave, for the headers of the answer; set by creates.
+    """
+
+    def __init__(self, environ: "WSGIEnvironment", core: Core, values: Mapping[str, str], request_id: str) -> None:
+        self.environ = environ
+        self.core = core
+        self.values = values
+        self.request_id = request_id
+        self.allowance: Allowance | None = None
+        self._caller: Caller | None = None
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return str(self.environ["REQUEST_METHOD"])
+
+    @cached_property
+    def request(self) -> Request:
+        """The request as Werkzeug reads it: the body, and headers that are more than text."""
+        found = Request(self.environ)
+        # Refuses by Content-Length and stops reading there; app.parsing refuses a longer body that has no length.
+        found.max_content_length = self.core.settings.body_limit_bytes
+        return found
+
+    def header(self, name: str) -> str | None:
+        """A request header that is not Content-Type or Content-Length."""
+        found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return found
+
+    @property
+    def arguments(self) -> MultiDict[str, str]:
+        """The parameters of the query string."""
+        return self.request.args if self.environ.get("QUERY_STRING") else _NO_ARGUMENTS
+
+    @property
+    def caller(self) -> Caller:
+        """The authenticated caller; endpoints with a right only."""
+        assert self._caller is not None
+        return self._caller
+
+    def authenticated(self, caller: Caller) -> None:
+        """Note who calls."""
+        self._caller = caller
+
+    @property
+    def actor(self) -> Actor:
+        """The caller, as the audit log names it."""
+        return audit.key(self.caller.key_id, self.request_id)
+
+    def url(self, path: str) -> str:
+        """The path of another endpoint as the client must write it, behind a proxy that adds a prefix."""
+        return str(self.environ.get("SCRIPT_NAME", "")) + path
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A row of the table of endpoints.
+
+    Args:
+        rule: the path with placeholders, in Flask's notation.
+        right: that a key needs; None where no key is needed.
+        function: answers a request, or raises one of `core.errors`.
+    """
+
+    method: str
+    rule: str
+    right: Right | None
+    function: Callable[[Exchange], Answer] = field(compare=False)
+
+
+def json_text(document: str) -> Answer:
+    """An answer that is JSON already."""
+    return Answer(document.encode())
+
+
+def json_object(body: Mapping[str, Any], status: int = 200) -> Answer:
+    """An answer made of JSON values."""
+    return Answer(jsonio.dumps(body).encode(), status)
+
+
+def with_etag(answer: Answer, exchange: Exchange) -> Answer:
+    """The answer with an ETag of its body; 304 without the body where the client has it already.
+
+    No condition but If-None-Match has a meaning here: Werkzeug would answer If-Match with 412 and a body.
+    """
+    assert isinstance(answer.body, bytes)
+    etag = f'"{generate_etag(answer.body)}"'
+    headers = (("ETag", etag), *answer.headers)
+    condition = exchange.header("If-None-Match")
+    if condition is not None:
+        conditions = {"REQUEST_METHOD": exchange.method, "HTTP_IF_NONE_MATCH": condition}
+        if not is_resource_modified(conditions, etag=etag):
+            return Answer(b"", 304, headers)
+    return Answer(answer.body, answer.status, headers, answer.content_type)
