@@ -40,12 +40,15 @@ def _view(core: Core, endpoint: Endpoint) -> Callable[..., flask.Response]:
 
 def _install_unmatched(app: Flask, core: Core) -> None:
     """Answer what no endpoint answers: unknown paths, other methods, OPTIONS. Under /v1 they need a key, too."""
+    rules = {endpoint.rule for endpoint in TABLE}
 
     @app.before_request
     def authenticate_unmatched() -> None:
         in_v1 = request.path == "/v1" or request.path.startswith("/v1/")
         if in_v1 and (request.url_rule is None or request.method == "OPTIONS"):
             authenticate(_exchange(core, {}))
+        elif in_v1 and request.url_rule is not None and request.url_rule.rule not in rules:
+            raise LookupError(f"{request.url_rule.rule} is not in the table of endpoints, so nothing checks its right")
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> flask.Response:

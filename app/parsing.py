@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
 import orjson
@@ -121,15 +122,27 @@ def json_body(exchange: Exchange) -> dict[str, Any]:
         errors.TooLarge: it is over the limit.
         errors.Busy: no thread is free to wait for it.
     """
-    request = exchange.request
+    return read_json(exchange.request, exchange.core.waiting.upload())
+
+
+def read_json(request: Request, upload: AbstractContextManager[object]) -> dict[str, Any]:
+    """The body of a request as a JSON object.
+
+    Args:
+        upload: entered while the body is read.
+
+    Raises:
+        errors.InvalidRequest: it is something else.
+        errors.TooLarge: it is over the limit.
+    """
     if request.mimetype not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
-    encoding = exchange.header("Content-Encoding") or "identity"
+    encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in {"identity", "", "gzip"}:
         raise errors.InvalidRequest(
             f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON or gzip."
         )
-    with exchange.core.waiting.upload():
+    with upload:
         raw = _bytes(request)
     return decoded(_inflated(raw, request.max_content_length or 0) if encoding.lower() == "gzip" else raw)
 

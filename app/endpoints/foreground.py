@@ -10,7 +10,7 @@ from app.errors import envelope
 from app.http import Answer, Exchange, json_text
 from core import errors, jsonio
 from core.responses.create import Created, Repeat
-from core.streams.wait_slots import Waiting, WaitSlot
+from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.request import CreateResponse
 from core.wire.status import Status
 
@@ -46,7 +46,7 @@ def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> 
     return _answer(waiting, slot, created, stored=asked.store, repeatable=repeat is not None)
 
 
-def _answer(waiting: Waiting, slot: WaitSlot, created: Created, *, stored: bool, repeatable: bool) -> Answer:
+def _answer(waiting: WaitSlots, slot: WaitSlot, created: Created, *, stored: bool, repeatable: bool) -> Answer:
     try:
         ended = slot.wait(created.id, FIRST_BYTE_S, follow=True)
         document = waiting.document(created.id) if ended else None
@@ -79,7 +79,7 @@ def _finished(text: str) -> Answer:
     return failed.with_headers({"x-should-retry": "false"})
 
 
-def _beats(waiting: Waiting, slot: WaitSlot, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
+def _beats(waiting: WaitSlots, slot: WaitSlot, response_id: str, *, stored: bool, repeatable: bool) -> Iterator[bytes]:
     try:
         yield b" "
         while not slot.wait(response_id, BEAT_S, follow=True):

@@ -31,6 +31,15 @@ def refer(connection: Connection, project_id: str, response_id: str, content_ids
         )
 
 
+def copy_references(connection: Connection, source_id: str, response_id: str) -> None:
+    """Record that a response refers to the same contents as another one, which the caller has locked."""
+    connection.execute(
+        "insert into response_contents (response_id, project_id, content_id)"
+        " select %s, project_id, content_id from response_contents where response_id = %s order by content_id",
+        (response_id, source_id),
+    )
+
+
 def read(connection: Connection, response_id: str, content_ids: Collection[str]) -> dict[str, str]:
     """The given contents, by ID; without those that the response does not refer to."""
     rows = connection.execute(

@@ -37,3 +37,9 @@ def owners(
     """(item IDs, request, document) of up to `limit` responses: each item with the newest stored response it is in."""
     rows = connection.execute(_OWNERS, (project_id, list(item_ids), limit))
     return [(list(row[0]), str(row[1]), str(row[2])) for row in rows]
+
+
+def list_ids(connection: Connection, response_id: str) -> set[str]:
+    """The items that requests can find through a response."""
+    rows = connection.execute("select id from items where response_id = %s", (response_id,))
+    return {str(row[0]) for row in rows}

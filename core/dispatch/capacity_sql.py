@@ -79,7 +79,8 @@ class Rules:
 #               slots of other lanes
 #   sets        sets of lanes: what is dispatched to them must fit into the workers that serve any of them. So no slot
 #               is assigned twice, and workers that serve a single lane are still fully used
-#   lane_room   number of responses that may be dispatched to a lane, and how much of it over-limit responses leave free
+#   lane_capacity   number of responses that may be dispatched to a lane, and how much of it over-limit responses
+#               leave free
 CAPACITY = """
 limits (project, model, cap) as (
     select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
@@ -106,7 +107,7 @@ limits (project, model, cap) as (
     select lanes, (select sum(free) from pools where pools.lanes && given.lanes)
         - coalesce((select sum(n) from expected where lane = any (given.lanes)), 0) as n
     from (select string_to_array(names, ',') as lanes from unnest(%(lane_sets)s::text[]) names) given
-), lane_room as materialized (
+), lane_capacity as materialized (
     select lane, greatest(0, (select min(n) from sets where lane = any (sets.lanes)))::bigint as n,
         (select ceil(sum(slots) * %(reserve)s) from pools where lane = any (pools.lanes))::bigint as reserve
     from unnest(%(lanes)s::text[]) lane where exists (select from pools where lane = any (pools.lanes))
@@ -117,5 +118,5 @@ limits (project, model, cap) as (
 LIMIT = """
 cross join lateral (
     select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')
-    order by l.project = '*', l.model = '*' limit 1) said
+    order by l.project = '*', l.model = '*' limit 1) project_limit
 """

@@ -15,7 +15,6 @@ from core.dispatch.dispatcher import Dispatch
 from core.quota.ledger import BATCH as LEDGER_BATCH
 from core.quota.ledger import Ledger
 from core.responses import idempotency_sql, responses_sql
-from core.responses.create import IDEMPOTENCY_TTL_S
 from core.runs import events_sql, runs_sql, workers_sql
 from core.runs.ends import Endings, Fence, Locked, Outcome, cancelled, failed
 from core.runs.runs_sql import Expired
@@ -110,7 +109,7 @@ class Sweep:
             circuits_sql.delete_old(connection, FORGET_CIRCUITS_S)
             lanes_sql.delete_old_turns(connection, TURNS_RETENTION_S)
             responses_sql.delete_unstored(connection, KEEP_UNSTORED_S, CLEANED)
-            idempotency_sql.delete_old(connection, IDEMPOTENCY_TTL_S, CLEANED)
+            idempotency_sql.delete_old(connection, CLEANED)
 
     def _prune(self) -> None:
         with self._database.connection() as connection:

@@ -26,21 +26,21 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
 # All unfinished responses count against the capacity, because those that wait will need it too. The LIMIT clauses stop
 # the count of waiting responses as soon as the answer is known to be no.
 _SPARE = """
-with {room}, lane (room) as (
-    select coalesce((select n - reserve from lane_room where lane = %(lane)s), 0)
-), model (room) as (
+with {capacity}, lane (capacity) as (
+    select coalesce((select n - reserve from lane_capacity where lane = %(lane)s), 0)
+), model (capacity) as (
     select (1 - %(reserve)s) * %(concurrency)s::int
         - (select coalesce(sum(n), 0) from occupied where model = %(model)s)
 )
 select not exists (select from circuits where model = %(model)s)
-    and (select room from lane) > (select count(*) from (
+    and (select capacity from lane) > (select count(*) from (
         select from responses where lane = %(lane)s and status = 'queued' and dispatched_at is null
-        limit greatest(0, (select room from lane))) waiting)
-    and (%(concurrency)s::int is null or (select room from model) > (select count(*) from (
+        limit greatest(0, (select capacity from lane))) waiting)
+    and (%(concurrency)s::int is null or (select capacity from model) > (select count(*) from (
         select from responses where model = %(model)s and status = 'queued' and dispatched_at is null
-        limit greatest(0, ceil((select room from model)))::int) waiting))
+        limit greatest(0, ceil((select capacity from model)))::int) waiting))
 """
-_SPARE = _SPARE.format(room=CAPACITY)
+_SPARE = _SPARE.format(capacity=CAPACITY)
 
 
 def spare(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:

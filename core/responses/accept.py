@@ -1,7 +1,6 @@
 """Commit and enqueue new responses; concurrent creates share one transaction and one enqueue."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import psycopg
 
@@ -11,13 +10,12 @@ from core.database import Connection, Database
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
 from core.responses import responses_sql as store
+from core.responses.draft import Draft
 
 # Maximum rows per transaction. A row with a request of more than _LARGE characters gets its own transaction, so that it
 # does not delay others.
 _MOST = 64
 _LARGE = 64 * 1024
-
-Row = Mapping[str, Any]
 
 
 class Accepting:
@@ -31,9 +29,9 @@ class Accepting:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
-        self._batcher: Batcher[Row, bool | None] = Batcher(self._write_all, most=_MOST, after=self._enqueue_all)
+        self._batcher: Batcher[Draft, bool | None] = Batcher(self._write_all, most=_MOST, after=self._enqueue_all)
 
-    def accept(self, row: Row) -> bool:
+    def accept(self, row: Draft) -> bool:
         """Commit a row to which no exact limit applies, and enqueue it if it may run now.
 
         Returns:
@@ -43,7 +41,7 @@ class Accepting:
             errors.StoreUnavailable: whether the row was written is unknown.
             psycopg.Error: Postgres rejects the row. Nothing was written.
         """
-        if len(row["request"]) <= _LARGE:
+        if len(row.request) <= _LARGE:
             return self._batcher.do(row) is not None
         (outcome,) = outcomes = self._write_all([row])
         if isinstance(outcome, Exception):
@@ -51,7 +49,7 @@ class Accepting:
         self._enqueue_all([row], outcomes)
         return outcome is not None
 
-    def write(self, connection: Connection, rows: Sequence[Row]) -> set[str]:
+    def write(self, connection: Connection, rows: Sequence[Draft]) -> set[str]:
         """Insert rows in the caller's transaction; returns the IDs to `enqueue` after it is committed."""
         return store.insert(
             connection, rows, {"dispatchable": self._doorbell.can_enqueue, **self._dispatch.rules.parameters}
@@ -64,7 +62,7 @@ class Accepting:
         except errors.StoreUnavailable:
             return  # the responses are accepted, and the sweeper recalls them
 
-    def _write_all(self, rows: Sequence[Row]) -> Sequence[bool | Exception | None]:
+    def _write_all(self, rows: Sequence[Draft]) -> Sequence[bool | Exception | None]:
         """Insert rows in one transaction; for each, whether to enqueue it, or None if an earlier try committed it."""
 
         def write() -> set[str]:
@@ -80,9 +78,9 @@ class Accepting:
                 return [outcome for row in rows for outcome in self._write_all([row])]
             # IDs are generated here only, so a duplicate means that the first try was committed and its result lost.
             return [None if isinstance(error, psycopg.errors.UniqueViolation) else error]
-        return [row["id"] in dispatched for row in rows]
+        return [row.id in dispatched for row in rows]
 
-    def _enqueue_all(self, rows: Sequence[Row], outcomes: Sequence[bool | Exception | None]) -> None:
+    def _enqueue_all(self, rows: Sequence[Draft], outcomes: Sequence[bool | Exception | None]) -> None:
         dispatched = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True]
-        for lane in sorted({row["lane"] for row in dispatched}):
-            self.enqueue([row["id"] for row in dispatched if row["lane"] == lane], lane)
+        for lane in sorted({row.lane for row in dispatched}):
+            self.enqueue([row.id for row in dispatched if row.lane == lane], lane)

@@ -19,15 +19,13 @@ from core.quota.admission import Admission, Admitted, Reservation
 from core.quota.tier_request import TierRequest
 from core.responses import idempotency_sql
 from core.responses.accept import Accepting
+from core.responses.draft import Draft, first_events, waits_s
 from core.settings import Settings
 from core.tenants.keys import Caller
 from core.tenants.seals import Seals
 from core.wire import response as document
-from core.wire import rules, transcript
-from core.wire.request import BackgroundOptions, CreateResponse
-
-IDEMPOTENCY_TTL_S = 24 * 3600
-_WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
+from core.wire import rules
+from core.wire.request import CreateResponse
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class Creation:
             row = self._plain_row(order)
             if row is not None:
                 written = self._accepting.accept(row)
-                created, lane = Created(response_id, str(row["document"]) if written else None), None
+                created, lane = Created(response_id, row.document if written else None), None
             else:
                 created, lane = self._database.again(lambda: self._try(order))
         finally:
@@ -145,7 +143,7 @@ class Creation:
         def look() -> tuple[Created | None, CreateResponse]:
             with self._database.connection() as connection:
                 if repeat is not None:
-                    taken = idempotency_sql.find(connection, caller.project_id, repeat.key, ttl_s=IDEMPOTENCY_TTL_S)
+                    taken = idempotency_sql.find(connection, caller.project_id, repeat.key)
                     if taken is not None:
                         return _repeated(taken, repeat), request
                 return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
@@ -170,7 +168,7 @@ class Creation:
         capabilities.check_context(built.items, built.own, request.model or "", self._catalog.get(request.model or ""))
         return built
 
-    def _plain_row(self, order: _Order) -> dict[str, object] | None:
+    def _plain_row(self, order: _Order) -> Draft | None:
         """The row of a create that needs no other query and no counting in Postgres; None for any other create."""
         built, model = order.alone, order.request.model or ""
         if built is None or built.contents or parts.references(built.items):
@@ -179,7 +177,7 @@ class Creation:
             return None
         if self._catalog.get(model).concurrency is not None:
             return None
-        return self._row(order, order.request, Admitted(order.grant.tier, NOTHING, None), built)
+        return self._draft(order, order.request, Admitted(order.grant.tier, NOTHING, None), built)
 
     def _model(self, request: CreateResponse) -> ModelConfig:
         """Check a request as far as possible without Postgres; returns the configuration of its model."""
@@ -215,7 +213,6 @@ class Creation:
                 repeat.key,
                 request_hash=repeat.request_hash,
                 response_id=response_id,
-                ttl_s=IDEMPOTENCY_TTL_S,
             )
             if taken is not None and taken.response_id != response_id:
                 return _repeated(taken, repeat), None
@@ -233,7 +230,7 @@ class Creation:
         if model.concurrency is not None or limits.running is not None:
             # These limits are exact: two transactions must not count concurrently.
             lanes_sql.lock(connection)
-        row = self._row(order, request, admitted, built)
+        row = self._draft(order, request, admitted, built)
         contents_sql.insert(connection, caller.project_id, built.contents)
         dispatched = self._accepting.write(connection, [row])
         needed = parts.references(built.items)
@@ -241,52 +238,39 @@ class Creation:
             contents_sql.refer(connection, caller.project_id, response_id, needed)
             parts.check_size(built.items, contents_sql.sizes(connection, response_id), self._settings)
         lane = self._catalog.lanes.lane_for(admitted.tier) if dispatched else None
-        return Created(response_id, str(row["document"]), admitted.allowance), lane
+        return Created(response_id, row.document, admitted.allowance), lane
 
-    def _row(
-        self, order: _Order, request: CreateResponse, admitted: Admitted, built: context.Context
-    ) -> dict[str, object]:
-        """The values of the row to insert.
+    def _draft(self, order: _Order, request: CreateResponse, admitted: Admitted, built: context.Context) -> Draft:
+        """The row to insert.
 
         Args:
             request: the request, with its prompt already expanded.
         """
         model = self._catalog.get(request.model or "")
         first = document.first(order.response_id, request, admitted.tier, order.created_at)
-        announced = [{"type": "response.created", "response": first}]
-        if request.background:
-            announced.append(transcript.lifecycle(first))
-        numbered = transcript.number(announced, 0)
         queue_s, total_s = waits_s(request.background_options, self._settings)
-        return {
-            "id": order.response_id,
-            "project_id": order.caller.project_id,
-            "background": request.background,
-            "model": request.model,
-            "lane": self._catalog.lanes.lane_for(admitted.tier),
-            "tier": admitted.tier.value,
-            "run_s": model.timeouts.run,
-            "queue_s": queue_s,
-            "whole_s": total_s,
-            "stored": request.store,
-            "follow_s": None if request.background else self._settings.follow_s,
-            "metadata": request.metadata,
-            "request": context.pack(request, built),
-            "document": jsonio.dumps(first),
-            "n": len(numbered),
-            "events": "\n".join(jsonio.dumps(event) for event in numbered),
-            "item_ids": built.new_ids if request.store else [],
-            "concurrency": model.concurrency,
-            "key_id": order.caller.key_id,
-            "reserved_requests": admitted.reserved.requests,
-            "reserved_tokens": admitted.reserved.tokens,
-        }
-
-
-def waits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:
-    """The maximum wait for a worker and the maximum time from creation to end, in seconds."""
-    window_s = _WINDOWS_S[options.completion_window] if options else None
-    return window_s or settings.queue_timeout_s, max(window_s or 0, settings.whole_timeout_s)
+        return Draft(
+            id=order.response_id,
+            project_id=order.caller.project_id,
+            key_id=order.caller.key_id,
+            background=request.background,
+            model=request.model or "",
+            lane=self._catalog.lanes.lane_for(admitted.tier),
+            tier=admitted.tier.value,
+            stored=request.store,
+            run_s=model.timeouts.run,
+            queue_s=queue_s,
+            total_s=total_s,
+            follow_s=None if request.background else self._settings.follow_s,
+            metadata=request.metadata,
+            request=context.pack(request, built),
+            document=jsonio.dumps(first),
+            events=first_events(first, background=request.background),
+            item_ids=built.new_ids if request.store else [],
+            concurrency=model.concurrency,
+            reserved_requests=admitted.reserved.requests,
+            reserved_tokens=admitted.reserved.tokens,
+        )
 
 
 def _repeated(taken: idempotency_sql.Taken, repeat: Repeat) -> Created:

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from core.database import Connection
 
+TTL_S = 24 * 3600
+
 _TAKE = """
 insert into idempotency_keys (project_id, key, request_hash, response_id)
 values (%(project_id)s, %(key)s, %(request_hash)s, %(response_id)s)
 on conflict (project_id, key) do update
     set request_hash = excluded.request_hash, response_id = excluded.response_id, created_at = now()
-    where idempotency_keys.created_at < now() - %(kept_s)s * interval '1 s'
+    where idempotency_keys.created_at < now() - %(ttl_s)s * interval '1 s'
 returning 1
 """
 
@@ -22,10 +24,8 @@ class Taken:
     response_id: str
 
 
-def take(
-    connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str, ttl_s: float
-) -> Taken | None:
-    """Take a key for a response that the caller is about to insert, if no create of the last `ttl_s` seconds has it.
+def take(connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str) -> Taken | None:
+    """Take a key for a response that the caller is about to insert, if no create of the last `TTL_S` seconds has it.
 
     Waits for a concurrent transaction that takes the same key.
 
@@ -37,7 +37,7 @@ def take(
         "key": key,
         "request_hash": request_hash,
         "response_id": response_id,
-        "kept_s": ttl_s,
+        "ttl_s": TTL_S,
     }
     if connection.execute(_TAKE, values).fetchone() is not None:
         return None
@@ -48,21 +48,21 @@ def take(
     return Taken(bytes(row[0]), str(row[1]))
 
 
-def find(connection: Connection, project_id: str, key: str, *, ttl_s: float) -> Taken | None:
-    """The owner of a key taken in the last `ttl_s` seconds, or None."""
+def find(connection: Connection, project_id: str, key: str) -> Taken | None:
+    """The owner of a key taken in the last `TTL_S` seconds, or None."""
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
         " and created_at >= now() - %s * interval '1 s'",
-        (project_id, key, ttl_s),
+        (project_id, key, TTL_S),
     ).fetchone()
     return None if row is None else Taken(bytes(row[0]), str(row[1]))
 
 
-def delete_old(connection: Connection, ttl_s: float, limit: int) -> None:
-    """Delete at most `limit` keys that are older than `ttl_s` seconds; skips locked rows."""
+def delete_old(connection: Connection, limit: int) -> None:
+    """Delete at most `limit` keys that are older than `TTL_S` seconds; skips locked rows."""
     connection.execute(
         "delete from idempotency_keys where (project_id, key) in ("
         "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"
         " order by created_at limit %s for update skip locked)",
-        (ttl_s, limit),
+        (TTL_S, limit),
     )

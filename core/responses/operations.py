@@ -8,19 +8,21 @@ from typing import Any
 
 from core import errors, ids, jsonio
 from core.config.catalog import Catalog
-from core.database import Database
+from core.context import contents_sql, items_sql
+from core.database import Connection, Database
 from core.dispatch import lanes_sql
 from core.dispatch.dispatcher import Dispatch
 from core.responses import load_sql as counts
 from core.responses import operations_sql as store
-from core.responses.create import waits_s
+from core.responses import responses_sql
+from core.responses.draft import Draft, first_events, waits_s
 from core.responses.operations_sql import Run, Shown, Source
 from core.runs.ends import Endings, cancelled
 from core.settings import Settings
 from core.tenants import audit
 from core.tenants import audit_sql as audit_log
 from core.tenants.audit import Act
-from core.wire import response, transcript
+from core.wire import response
 from core.wire.request import BackgroundOptions
 from core.wire.status import Status, is_terminal
 
@@ -110,34 +112,45 @@ class Operations:
             if source is None or project not in {None, source.project}:
                 raise _unknown(response_id)
             _refuse(source)
-            store.insert_again(connection, self._values(source, new_id))
+            self._insert(connection, source, new_id)
             act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
             audit_log.insert(connection, act, source.project_id)
         with contextlib.suppress(errors.StoreUnavailable):  # the sweeper dispatches it in its next round
             self._dispatch.dispatch()
         return new_id
 
-    def _values(self, source: Source, new_id: str) -> dict[str, Any]:
+    def _insert(self, connection: Connection, source: Source, new_id: str) -> None:
+        """Insert the new response; `dispatch` decides when it runs."""
+        draft = self._draft(source, new_id, items_sql.list_ids(connection, source.id))
+        responses_sql.insert(connection, [draft], {"dispatchable": False, **self._dispatch.rules.parameters})
+        contents_sql.copy_references(connection, source.id, new_id)
+
+    def _draft(self, source: Source, new_id: str, known_items: Collection[str]) -> Draft:
         packed: dict[str, Any] = jsonio.loads(source.request)
         request, context = packed["request"], packed["context"]
         request["background"] = True
         options = request.get("background_options")
         queue_s, total_s = waits_s(options and BackgroundOptions.model_validate(options), self._settings)
         first = response.again(jsonio.loads(source.document), new_id, int(time.time()))
-        announced = [{"type": "response.created", "response": first}, transcript.lifecycle(first)]
-        numbered = transcript.number(announced, 0)
-        return {
-            "id": new_id,
-            "source": source.id,
-            "run_s": self._catalog.get(source.model).timeouts.run,
-            "queue_s": queue_s,
-            "whole_s": total_s,
-            "request": jsonio.dumps(packed),
-            "document": jsonio.dumps(first),
-            "n": len(numbered),
-            "events": "\n".join(jsonio.dumps(event) for event in numbered),
-            "item_ids": [item["id"] for item in context],
-        }
+        return Draft(
+            id=new_id,
+            project_id=source.project_id,
+            key_id=source.key_id,
+            background=True,
+            model=source.model,
+            lane=source.lane,
+            tier=source.tier,
+            stored=True,
+            run_s=self._catalog.get(source.model).timeouts.run,
+            queue_s=queue_s,
+            total_s=total_s,
+            metadata=source.metadata,
+            request=jsonio.dumps(packed),
+            document=jsonio.dumps(first),
+            events=first_events(first, background=True),
+            item_ids=[item["id"] for item in context if item["id"] in known_items],
+            requeued_from=source.id,
+        )
 
 
 def _refuse(source: Source) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from psycopg.rows import class_row
 
@@ -102,9 +101,13 @@ class Source:
     id: str
     project: str
     project_id: str
+    key_id: str | None
     status: str
     model: str
+    lane: str
+    tier: str
     stored: bool
+    metadata: dict[str, str]
     request: str
     document: str
     made: list[str]  # IDs of responses requeued from it that are queued, in progress or completed
@@ -116,39 +119,11 @@ def lock(connection: Connection, response_id: str) -> Source | None:
     # A separate statement: its snapshot must include the response that the previous holder of the lock inserted.
     with connection.cursor(row_factory=class_row(Source)) as cursor:
         cursor.execute(
-            "select r.id, p.name as project, r.project_id, r.status, r.model, r.stored, r.request, r.document,"
+            "select r.id, p.name as project, r.project_id, r.key_id, r.status, r.model, r.lane, r.tier, r.stored,"
+            " r.metadata, r.request, r.document,"
             " array(select id from responses where requeued_from = r.id"
             "     and status in ('queued', 'in_progress', 'completed')) as made"
             " from responses r join projects p on p.id = r.project_id where r.id = %s",
             (response_id,),
         )
         return cursor.fetchone()
-
-
-_INSERT = """
-with new as (
-    insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
-                           metadata, request, document, key_id, requeued_from)
-    select %(id)s, project_id, 'queued', true, model, lane, tier, %(run_s)s,
-        now() + least(%(queue_s)s, %(whole_s)s) * interval '1 s', now() + %(whole_s)s * interval '1 s',
-        metadata, %(request)s, %(document)s, key_id, id
-    from responses where id = %(source)s
-    returning id, project_id
-), log as (
-    insert into response_events (response_id, attempt, first_seq, n, data)
-    select id, 0, 0, %(n)s, %(events)s from new
-), large as (
-    insert into response_contents (response_id, project_id, content_id)
-    select new.id, c.project_id, c.content_id from new, response_contents c where c.response_id = %(source)s
-    order by c.content_id
-)
-insert into items (project_id, id, response_id)
-select i.project_id, i.id, new.id from new join items i on i.project_id = new.project_id
-where i.response_id = %(source)s and i.id = any (%(item_ids)s::text[])
-order by i.id
-"""
-
-
-def insert_again(connection: Connection, values: dict[str, Any]) -> None:
-    """Insert a queued response with its first events, copied from a locked response; dispatch enqueues it later."""
-    connection.execute(_INSERT, values)

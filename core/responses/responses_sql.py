@@ -1,7 +1,7 @@
 """SQL of a response from the client's side: insert, poll, delete."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -9,8 +9,9 @@ from core import jsonio
 from core.config.tiers import Tier
 from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, LIMIT
+from core.responses.draft import Draft
 
-_TEXTS = ("request", "document", "events")
+_SHORT = tuple(field.name for field in fields(Draft) if field.name not in {"request", "document", "events"})
 # A new response is dispatched at once if its model's circuit is closed, its lane, model and project have capacity, and
 # no waiting response of its model could run instead; one that only its project's limit holds back does not count. The
 # conditions are in order of cost, because `case` stops at the first that fails. Of the rows that meet all conditions,
@@ -23,15 +24,16 @@ _INSERT = """
 with asked as (
     select * from rows from (json_to_recordset(%(rows)s) as (
         id text, project_id text, background bool, model text, lane text, tier text, run_s float, queue_s float,
-        whole_s float, stored bool, follow_s float, metadata jsonb, n int, item_ids text[], concurrency int,
-        key_id text, reserved_requests int, reserved_tokens bigint
+        total_s float, stored bool, follow_s float, metadata jsonb, n int, item_ids text[], concurrency int,
+        key_id text, reserved_requests int, reserved_tokens bigint, requeued_from text
     ), unnest(%(request)b::text[], %(document)b::text[], %(events)b::text[])) with ordinality
-    as a (id, project_id, background, model, lane, tier, run_s, queue_s, whole_s, stored, follow_s, metadata, n,
-        item_ids, concurrency, key_id, reserved_requests, reserved_tokens, request, document, events, place)
-), {room}, used_up as materialized (
+    as a (id, project_id, background, model, lane, tier, run_s, queue_s, total_s, stored, follow_s, metadata, n,
+        item_ids, concurrency, key_id, reserved_requests, reserved_tokens, requeued_from, request, document, events,
+        place)
+), {capacity}, used_up as materialized (
     select p.id as project_id, pair.model from projects p join occupied pair on pair.project_id = p.id {limit}
     where pair.model in (select model from asked)
-    group by p.id, pair.model, said.cap having sum(pair.n) >= said.cap
+    group by p.id, pair.model, project_limit.cap having sum(pair.n) >= project_limit.cap
 ), contended as materialized (
     select pair.* from (
         values {pairs}
@@ -55,7 +57,7 @@ with asked as (
                 where r.lane = pair.lane and r.tier = h.tier and r.project_id = h.project_id and r.model = pair.model
                     and r.status = 'queued' and r.dispatched_at is null and r.available_at <= now()))
 ), able as materialized (
-    select a.id, a.lane, a.place, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as room, case
+    select a.id, a.lane, a.place, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as capacity, case
             when not %(dispatchable)s or l.lane is null then false
             when exists (select from circuits where model = a.model) then false
             when a.concurrency is not null
@@ -65,19 +67,20 @@ with asked as (
                          and c.over_limit = (a.tier = 'over-limit')) then false
             else true
         end as able
-    from asked a left join lane_room l using (lane)
+    from asked a left join lane_capacity l using (lane)
 ), dispatched as (
     select id from (
-        select id, room, row_number() over (partition by lane order by place) as lane_rank from able where able) ranked
-    where lane_rank <= room
+        select id, capacity, row_number() over (partition by lane order by place) as lane_rank from able
+        where able) ranked
+    where lane_rank <= capacity
 ), new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
                            stored, followed_until, metadata, request, document, key_id, reserved_requests,
-                           reserved_tokens, dispatched_at)
+                           reserved_tokens, requeued_from, dispatched_at)
     select id, project_id, 'queued', background, model, lane, tier, run_s,
-        now() + least(queue_s, whole_s) * interval '1 s', now() + whole_s * interval '1 s',
+        now() + least(queue_s, total_s) * interval '1 s', now() + total_s * interval '1 s',
         stored, now() + follow_s * interval '1 s', metadata, request, document,
-        key_id, reserved_requests, reserved_tokens, case when dispatched.id is not null then now() end
+        key_id, reserved_requests, reserved_tokens, requeued_from, case when dispatched.id is not null then now() end
     from asked left join dispatched using (id)
     returning id, dispatched_at
 ), log as (
@@ -102,10 +105,10 @@ def _insert_of(pairs: int) -> str:
     call that it would never use the generic plan, and would plan each INSERT anew, which takes a millisecond.
     """
     values = ", ".join(f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pairs))
-    return _INSERT.format(room=CAPACITY, limit=LIMIT, pairs=values)
+    return _INSERT.format(capacity=CAPACITY, limit=LIMIT, pairs=values)
 
 
-def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> set[str]:
+def insert(connection: Connection, rows: Sequence[Draft], rules: Mapping[str, Any]) -> set[str]:
     """Insert queued responses with their first events; returns the IDs of those marked as dispatched.
 
     Args:
@@ -117,9 +120,13 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], rules: Map
     """
     # All short values are one JSON parameter: 23 array parameters cost psycopg more than everything else, and made
     # Postgres plan the statement anew each time. Values that are already JSON, and may be long, are not encoded again.
-    texts = {name: [row[name] for row in rows] for name in _TEXTS}
-    short = [{name: value for name, value in row.items() if name not in _TEXTS} for row in rows]
-    pairs = sorted({(row["lane"], row["model"], row["tier"] == Tier.OVER_LIMIT) for row in rows})
+    texts = {
+        "request": [row.request for row in rows],
+        "document": [row.document for row in rows],
+        "events": ["\n".join(row.events) for row in rows],
+    }
+    short = [{**{name: getattr(row, name) for name in _SHORT}, "n": len(row.events)} for row in rows]
+    pairs = sorted({(row.lane, row.model, row.tier == Tier.OVER_LIMIT) for row in rows})
     values = {
         f"{name}_{n}": value
         for n, pair in enumerate(pairs)

@@ -4,19 +4,32 @@ import psycopg
 
 from core.dispatch.capacity_sql import Rules
 from core.responses import responses_sql
+from core.responses.draft import Draft
 
 # Postgres compares the cost of a generic plan with the custom plans of the first five executions.
 _CUSTOM_PLANS = 5
 _RULES = Rules(weights={"default": 1.0}, caps={"limited": 12}, running={("*", "*"): 9}, lanes=("default", "other"))
 
 
-def row(connection: psycopg.Connection, response_id: str, lane: str) -> dict[str, object]:
-    (project_id,) = connection.execute("select id from projects limit 1").fetchone() or ()
-    names = {"id": response_id, "project_id": project_id, "key_id": "key_a", "model": "m", "lane": lane}
-    times = {"run_s": 60.0, "queue_s": 60.0, "whole_s": 60.0, "follow_s": None}
-    texts = {"request": "{}", "document": "{}", "events": "{}"}
-    flags = {"background": True, "stored": True, "tier": "default", "metadata": {}, "n": 1, "item_ids": []}
-    return names | times | texts | flags | {"concurrency": None, "reserved_requests": 0, "reserved_tokens": 0}
+def draft(project_id: str, response_id: str, lane: str) -> Draft:
+    return Draft(
+        id=response_id,
+        project_id=project_id,
+        key_id="key_a",
+        background=True,
+        model="m",
+        lane=lane,
+        tier="default",
+        stored=True,
+        run_s=60,
+        queue_s=60,
+        total_s=60,
+        metadata={},
+        request="{}",
+        document="{}",
+        events=("{}",),
+        item_ids=[],
+    )
 
 
 def test_postgres_keeps_one_plan_for_the_inserts_of_one_client_and_of_many(database_url: str) -> None:
@@ -24,8 +37,8 @@ def test_postgres_keeps_one_plan_for_the_inserts_of_one_client_and_of_many(datab
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=1) as connection:
         connection.execute("insert into projects (id, name) values ('proj_a', 'a') on conflict do nothing")
         for number in range(2 * _CUSTOM_PLANS):
-            one = row(connection, f"resp_{number}", "default")
-            two = [row(connection, f"resp_{number}_{lane}", lane) for lane in ("default", "other")]
+            one = draft("proj_a", f"resp_{number}", "default")
+            two = [draft("proj_a", f"resp_{number}_{lane}", lane) for lane in ("default", "other")]
             responses_sql.insert(connection, [one], rules)
             responses_sql.insert(connection, two, rules)
         plans = connection.execute(

@@ -20,7 +20,7 @@ RULES = Rules(weights={}, caps={}, lanes=OURS, worker_seen_s=3600)
 # A lane of another configuration, still served by workers that were started with it.
 LANES = (*OURS, "former")
 
-_LANE_ROOM = f"with {CAPACITY} select lane, n, reserve from lane_room"
+_LANE_CAPACITY = f"with {CAPACITY} select lane, n, reserve from lane_capacity"
 _ROWS = """
 insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, request,
     document, worker_id, lease_until, run_until, dispatched_at)
@@ -56,7 +56,7 @@ def test_creates_see_the_room_that_dispatch_sees(
                 (f"w{number}", sorted(lanes), slots),
             )
         connection.execute(_ROWS, ([lane for lane, _ in runs], [worker for _, worker in runs]))
-        found = {lane: (n, reserve) for lane, n, reserve in connection.execute(_LANE_ROOM, RULES.parameters)}
+        found = {lane: (n, reserve) for lane, n, reserve in connection.execute(_LANE_CAPACITY, RULES.parameters)}
         snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=3600, just_ran=[])
     capacity = capacity_of(snapshot)
 

@@ -1,6 +1,7 @@
 """Concurrent creates are written together, and each gets the outcome of its own row."""
 
 import time
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from core.dispatch.celery_message import queue_key
 from core.quota.admission import Reservation
 from core.quota.tier_request import TierRequest
 from core.responses.create import _Order
+from core.responses.draft import Draft
 from core.settings import Settings
 from core.wire.request import CreateResponse
 from tests.harness.engine import caller, claim, submit, worker
@@ -22,7 +24,7 @@ RUNG = "select id from responses where dispatched_at is not null and status = 'q
 
 
 @pytest.fixture
-def rows(core: Core) -> list[dict]:
+def rows(core: Core) -> list[Draft]:
     """The rows of three creates that are not written yet."""
     who = caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
@@ -58,19 +60,19 @@ def test_of_creates_at_the_same_time_as_many_are_rung_as_there_are_slots(core: C
         claim(core, one)
 
 
-def test_a_row_that_postgres_does_not_take_fails_alone(core: Core, settings: Settings, rows: list[dict]) -> None:
-    rows[1]["document"] = "\0"
+def test_a_row_that_postgres_does_not_take_fails_alone(core: Core, settings: Settings, rows: list[Draft]) -> None:
+    rows[1] = replace(rows[1], document="\0")
 
     first, bad, last = core.creation._accepting._write_all(rows)
 
     assert (first, last) == (False, False)
     assert isinstance(bad, psycopg.DataError)
     written = sql(settings, "select id from responses order by created_at, id")
-    assert {row[0] for row in written} == {rows[0]["id"], rows[2]["id"]}
+    assert {row[0] for row in written} == {rows[0].id, rows[2].id}
 
 
 def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
-    core: Core, settings: Settings, rows: list[dict]
+    core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
     accepting = core.creation._accepting
     assert accepting.accept(rows[1])
@@ -80,7 +82,7 @@ def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
     assert sql(settings, "select count(*) from response_events") == [(3,)]
 
 
-def test_all_who_ask_while_postgres_is_away_are_told_so(core: Core, rows: list[dict]) -> None:
+def test_all_who_ask_while_postgres_is_away_are_told_so(core: Core, rows: list[Draft]) -> None:
     core.creation._database.close()
 
     outcomes = core.creation._accepting._write_all(rows)
@@ -89,10 +91,10 @@ def test_all_who_ask_while_postgres_is_away_are_told_so(core: Core, rows: list[d
 
 
 def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
-    core: Core, settings: Settings, rows: list[dict]
+    core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
     worker(core, slots=5)
-    mine = [row | {"tier": "over-limit", "id": f"resp_{n:048}"} for n, row in enumerate(rows * 2)]
+    mine = [replace(row, tier="over-limit", id=f"resp_{n:048}") for n, row in enumerate(rows * 2)]
 
     core.creation._accepting._write_all(mine)
 

@@ -14,7 +14,7 @@ _here = threading.local()
 _WITHIN_S = 20
 
 
-class Stepped(Impatient):
+class Stepped(BoundedConnection):
     """A connection whose every exchange with Postgres, including `begin` and `commit`, waits for its session's turn."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:

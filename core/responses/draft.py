@@ -1,0 +1,66 @@
+"""The row of a new response, in whichever way it is created: plain, from a prompt, in a chain, by a requeue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core import jsonio
+from core.settings import Settings
+from core.wire import transcript
+from core.wire.request import BackgroundOptions
+from core.wire.response import Document
+
+_WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A response to insert as queued, with its first events.
+
+    Args:
+        run_s: the maximum duration of one run, in seconds.
+        queue_s: the maximum wait for a worker.
+        total_s: the maximum time from creation to end.
+        follow_s: how long it may live without a client that waits for it; None for a background response.
+        request: the packed request and context, as JSON text.
+        document: the response object, as JSON text.
+        events: the first events of its log, each as JSON text.
+        item_ids: the items that other requests may refer to.
+        concurrency: the model's limit of running responses, if it has one.
+        requeued_from: the ended response that it repeats.
+    """
+
+    id: str
+    project_id: str
+    key_id: str | None
+    background: bool
+    model: str
+    lane: str
+    tier: str
+    stored: bool
+    run_s: float
+    queue_s: float
+    total_s: float
+    follow_s: float | None = None
+    metadata: Mapping[str, str]
+    request: str
+    document: str
+    events: tuple[str, ...]
+    item_ids: list[str]
+    concurrency: int | None = None
+    reserved_requests: float = 0
+    reserved_tokens: float = 0
+    requeued_from: str | None = None
+
+
+def first_events(document: Document, *, background: bool) -> tuple[str, ...]:
+    """The events of a response that was just created: `created` and, in the background, `queued`."""
+    events = [{"type": "response.created", "response": document}]
+    if background:
+        events.append(transcript.lifecycle(document))
+    return tuple(jsonio.dumps(event) for event in transcript.number(events, 0))
+
+
+def waits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:
+    """The maximum wait for a worker and the maximum time from creation to end, in seconds."""
+    window_s = _WINDOWS_S[options.completion_window] if options else None
+    return window_s or settings.queue_timeout_s, max(window_s or 0, settings.whole_timeout_s)
