@@ -51,27 +51,27 @@ INCLUDE = Refusal(
 )
 
 EVERYWHERE = (
-    Refusal(401, "invalid_api_key", "no key, or a bad one", "test_every_route_under_v1_refuses_without_a_key"),
+    Refusal(401, "invalid_api_key", "no key, or an invalid one", "test_every_route_under_v1_refuses_without_a_key"),
     Refusal(
         403,
         "permission_denied",
-        "the key has not the right for it ([security.md](security.md)); type `permission_error`",
+        "the key lacks the right ([security.md](security.md)); type `permission_error`",
         "test_a_key_without_the_right_for_a_route_is_told_which_and_changes_nothing",
     ),
     Refusal(
         404,
         "project_not_found",
-        "`ai_project_id` or `OpenAI-Project` names a project that the key may not use, or that there is not",
+        "`ai_project_id` or `OpenAI-Project` names a project that does not exist or that the key may not use",
         "test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_never_was",
     ),
     Refusal(
         400,
         "invalid_value",
-        "`ai_project_id` and `OpenAI-Project` name two projects",
+        "`ai_project_id` and `OpenAI-Project` name different projects",
         "test_two_projects_at_once_are_refused_by_the_name_of_the_parameter",
     ),
-    Refusal(404, None, "no such path", "test_a_path_that_leads_nowhere_is_404_in_the_envelope"),
-    Refusal(405, None, "another method", "test_a_method_that_is_not_allowed_is_405_and_says_which_are"),
+    Refusal(404, None, "unknown path", "test_a_path_that_leads_nowhere_is_404_in_the_envelope"),
+    Refusal(405, None, "method not allowed", "test_a_method_that_is_not_allowed_is_405_and_says_which_are"),
     Refusal(
         500,
         None,
@@ -81,7 +81,7 @@ EVERYWHERE = (
     Refusal(
         503,
         "store_unavailable",
-        "Postgres is away; type `server_error`, with `Retry-After`",
+        "Postgres is unavailable; type `server_error`, with `Retry-After`",
         "test_without_postgres_everything_says_503_and_when_to_come_back_and_names_no_host",
     ),
 )
@@ -89,28 +89,28 @@ EVERYWHERE = (
 ENDPOINTS = (
     Endpoint(
         "POST /v1/responses",
-        "JSON, the parameters below",
-        "the response: `queued` in the background, else as it ended",
+        "JSON with the parameters below",
+        "the response: `queued` in the background, otherwise ended",
         "test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults",
         (
-            Refusal(400, "invalid_value", "no JSON", "test_what_is_not_json_is_refused_and_nothing_is_stored"),
-            Refusal(400, "invalid_type", "no JSON object", "test_json_that_is_no_object_is_refused"),
+            Refusal(400, "invalid_value", "not JSON", "test_what_is_not_json_is_refused_and_nothing_is_stored"),
+            Refusal(400, "invalid_type", "not a JSON object", "test_json_that_is_no_object_is_refused"),
             Refusal(
                 400,
                 "invalid_value",
-                "nested over about 240 levels",
+                "nested more than about 240 levels deep",
                 "test_what_is_nested_too_deeply_to_be_written_again_is_refused",
             ),
             Refusal(
                 400,
                 "invalid_value",
-                "another content type, or a content encoding other than `gzip`",
+                "a content type other than JSON, or a content encoding other than `gzip`",
                 "test_a_compressed_body_is_refused_by_the_name_of_its_encoding",
             ),
             Refusal(
                 400,
                 "unknown_parameter",
-                "a parameter the API does not have, where `BACKBURNER_STRICT_PARAMS` is on; else it is ignored",
+                "a parameter unknown to the API, if `BACKBURNER_STRICT_PARAMS` is on; otherwise it is ignored",
                 "test_a_server_with_strict_parameters_refuses_what_the_api_does_not_have",
             ),
             Refusal(
@@ -122,7 +122,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "idempotency_key_reuse",
-                "the key was used for another body",
+                "the key was used with a different body",
                 "test_a_key_that_is_used_for_another_body_is_refused",
             ),
             Refusal(
@@ -134,7 +134,7 @@ ENDPOINTS = (
             Refusal(
                 404,
                 None,
-                "the response made with this Idempotency-Key was deleted",
+                "the response created with this Idempotency-Key was deleted",
                 "test_a_key_whose_response_was_deleted_says_so_rather_than_make_another",
             ),
             *(
@@ -149,13 +149,13 @@ ENDPOINTS = (
                     (
                         "rate_limit_exceeded",
                         "tokens",
-                        "over its tokens per minute, by input and `max_output_tokens`",
+                        "over the project's tokens per minute, estimated from input and `max_output_tokens`",
                         "test_tokens_are_reserved_by_estimate",
                     ),
                     (
                         "rate_limit_exceeded",
                         "tokens",
-                        "never inside them; with `x-should-retry: false`",
+                        "larger than the whole limit; with `x-should-retry: false`",
                         "test_what_never_fits_is_refused_for_good",
                     ),
                     (
@@ -169,7 +169,7 @@ ENDPOINTS = (
             Refusal(
                 413,
                 "request_too_large",
-                "a body over `BACKBURNER_BODY_LIMIT_BYTES`, packed or unpacked",
+                "a body over `BACKBURNER_BODY_LIMIT_BYTES`, compressed or decompressed",
                 "test_a_body_over_the_limit_is_refused_and_one_that_just_fits_is_not",
             ),
             *(
@@ -181,15 +181,15 @@ ENDPOINTS = (
                 )
                 for status, code, when in (
                     (400, "invalid_prompt", "the model server refused the prompt, or a file could not be read"),
-                    (400, "failed_to_download_image", "an image could not be had, with this or another code of images"),
-                    (429, "rate_limit_exceeded", "the model server stayed full"),
+                    (400, "failed_to_download_image", "an image could not be fetched (this or another image code)"),
+                    (429, "rate_limit_exceeded", "the model server stayed at capacity"),
                     (500, "server_error", "the response failed"),
                 )
             ),
             Refusal(
                 503,
                 "server_busy",
-                "in the foreground: too many wait; with `Retry-After`",
+                "in the foreground: too many requests are waiting; with `Retry-After`",
                 "test_when_all_places_to_wait_in_are_taken_a_foreground_create_is_told_to_come_back",
             ),
         ),
@@ -197,7 +197,7 @@ ENDPOINTS = (
     Endpoint(
         "GET /v1/responses/{id}",
         "`include[]`, `stream`, `starting_after`, `include_obfuscation`; `Prefer: wait`, `If-None-Match`",
-        "the response; with `stream=true` its events, as they come",
+        "the response; with `stream=true` its events, as they are written",
         "test_a_response_has_every_key_and_the_right_values_at_every_status",
         (
             UNKNOWN,
@@ -205,13 +205,13 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "invalid_value",
-                "`stream` that is neither true nor false, `starting_after` that is no integer",
+                "`stream` is neither true nor false, or `starting_after` is not an integer",
                 "test_a_query_that_makes_no_sense_is_refused_and_one_that_changes_nothing_is_not",
             ),
             Refusal(
                 400,
                 "invalid_request_error",
-                "a stream of what was not created with `background`",
+                "a stream of a response that was not created with `background`",
                 "test_streams_of_others_and_of_nothing_look_the_same",
             ),
         ),
@@ -228,15 +228,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST /v1/responses/{id}/cancel",
-        "its body is not looked at",
-        "the response, `cancelled`; one that had ended, unchanged",
+        "the body is ignored",
+        "the response, `cancelled`, or unchanged if it had ended",
         "test_a_cancel_of_what_has_ended_answers_200_and_changes_nothing_however_often",
         (
             UNKNOWN,
             Refusal(
                 400,
                 "invalid_value",
-                "it is no background response",
+                "it is not a background response",
                 "test_a_foreground_response_is_not_cancelled_by_its_id",
             ),
         ),
@@ -244,7 +244,7 @@ ENDPOINTS = (
     Endpoint(
         "GET /v1/responses/{id}/input_items",
         "`limit`, `order`, `after`, `include[]`",
-        "a list: the context the response was created with, then its own input; a page of over 32 MB ends early",
+        "a list: the context the response was created with, then its own input; a page over 32 MB ends early",
         "test_pages_of_items_add_up_to_all_of_them",
         (UNKNOWN, INCLUDE, *PAGES),
     ),
@@ -274,7 +274,7 @@ ENDPOINTS = (
         "",
         "the model",
         "test_models_are_listed_and_found_by_name_slashes_and_all",
-        (Refusal(404, "model_not_found", "there is none", "test_a_model_that_is_not_there_is_404"),),
+        (Refusal(404, "model_not_found", "unknown model", "test_a_model_that_is_not_there_is_404"),),
     ),
 )
 
@@ -283,95 +283,95 @@ ASKED = (
         "Authorization",
         "header",
         "`Bearer <key>`",
-        "whose project it is, and what the key may do",
+        "determines the project and the rights",
         "test_a_good_key_is_known_however_its_scheme_is_written",
     ),
     Asked(
         "ai_project_id, OpenAI-Project",
         "query, header",
-        "the ID or name of a project that the key may use; an empty one says nothing",
-        "which project is meant; without it the key's own",
+        "the ID or name of a project that the key may use; an empty value is ignored",
+        "selects the project; default: the key's own",
         "test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_header",
     ),
     Asked(
         "Idempotency-Key",
         "header of a create",
         "1 to 255 printable characters",
-        "for 24 hours, the same body under the same key answers with the same response",
+        "for 24 hours, the same body with the same key returns the same response",
         "test_a_create_that_is_repeated_answers_with_the_response_it_made",
     ),
     Asked(
         "Prefer",
         "header of a poll",
-        "`wait=<seconds>`, at most 60; anything else is no preference",
-        "answers when the response has ended, or after so long",
+        "`wait=<seconds>`, at most 60; any other value is ignored",
+        "waits until the response has ended, at most this long",
         "test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_ended",
     ),
     Asked(
         "If-None-Match",
         "header of a poll",
-        "an `ETag`; anything else is no condition",
-        "304 without a body where nothing changed",
+        "an `ETag`; any other value is ignored",
+        "304 without a body if nothing changed",
         "test_a_poll_of_what_did_not_change_is_304_without_a_body",
     ),
     Asked(
         "limit",
         "query of lists",
         "1 to 100, default 20",
-        "how many",
+        "maximum number of objects",
         "test_pages_add_up_to_all_even_of_responses_of_the_same_instant",
     ),
     Asked(
         "order",
         "query of lists",
-        "`asc`, `desc`, the default",
-        "by creation",
+        "`asc` or `desc` (default)",
+        "order by creation time",
         "test_a_list_has_what_polls_would_say_newest_first",
     ),
     Asked(
-        "after", "query of lists", "an ID of the list", "begins behind it", "test_pages_of_items_add_up_to_all_of_them"
+        "after", "query of lists", "an ID of the list", "starts after it", "test_pages_of_items_add_up_to_all_of_them"
     ),
     Asked(
         "status",
         "query of responses",
         "a status",
-        "only these",
+        "only responses with this status",
         "test_a_list_may_be_asked_for_by_status_model_and_metadata",
     ),
     Asked(
         "model",
         "query of responses",
         "a name",
-        "only these",
+        "only responses of this model",
         "test_a_list_may_be_asked_for_by_status_model_and_metadata",
     ),
     Asked(
         "metadata[key]",
         "query of responses",
         "a value; may be repeated",
-        "only those that have all the pairs",
+        "only responses with all of the pairs",
         "test_a_list_may_be_asked_for_by_status_model_and_metadata",
     ),
     Asked(
         "include, include[]",
         "query of polls and input items",
-        "as `include` below",
-        "input items show images in data URLs with `message.input_image.image_url`, those of computers with "
-        "`computer_call_output.output.image_url`, else null; for the rest, items hold what `include` named at create",
+        "the values of `include` below",
+        "input items have images in data URLs with `message.input_image.image_url`, those of computers with "
+        "`computer_call_output.output.image_url`, otherwise null; all else is as `include` of the create requested",
         "test_items_list_images_in_data_urls_only_where_they_are_asked_for",
     ),
     Asked(
         "x-request-id",
         "header of every answer",
         "",
-        "names the request in the server's log",
+        "identifies the request in the server's log",
         "test_every_answer_has_a_request_id_of_its_own",
     ),
     Asked(
         "openai-poll-after-ms",
         "header of polls",
         "",
-        "there until the response has ended",
+        "present until the response has ended",
         "test_a_response_has_every_key_and_the_right_values_at_every_status",
     ),
 )

@@ -45,14 +45,14 @@ def wrong_field(item: dict[str, Any], name: str, what: str, value: Any, code: st
 MODEL = Parameter(
     "model",
     "the name of a configured model",
-    "which model answers; required, here or by `prompt`",
+    "selects the model; required, here or by `prompt`",
     good=(Good("scripted"), Good("meta/llama-3")),
     wrong=(
         Wrong("null", None, "missing_required_parameter"),
         *not_of("a string"),
         Wrong("an unknown name", "gpt-99", "model_not_found"),
         Wrong("an empty name", "", "model_not_found"),
-        Wrong("a name in other letters", "Scripted", "model_not_found"),
+        Wrong("a name in different case", "Scripted", "model_not_found"),
         Wrong("a name with NUL", "scripted\0", "model_not_found"),
         Wrong("a name over 256 characters", "m" * 1_000_000, "string_above_max_length"),
     ),
@@ -62,15 +62,15 @@ MODEL = Parameter(
 MESSAGES = (
     Wrong("a message without a role", [{"content": "hi"}], "missing_required_parameter", "input[0].role"),
     Wrong("an empty message", [{}], "missing_required_parameter", "input[0].role"),
-    Wrong("a message of nobody", message(role="nobody"), "invalid_value", "input[1].role"),
-    Wrong("a message of a tool", message(role="tool"), "invalid_value", "input[1].role"),
+    Wrong("a message with an unknown role", message(role="nobody"), "invalid_value", "input[1].role"),
+    Wrong("a message with role `tool`", message(role="tool"), "invalid_value", "input[1].role"),
     Wrong("an array for role", message(role=["user"]), "invalid_type", "input[1].role"),
     Wrong("a message without content", [{"role": "user"}], "missing_required_parameter", "input[0].content"),
     Wrong("null for content", message(content=None), "missing_required_parameter", "input[1].content"),
     Wrong("a number for content", message(content=5), "invalid_type", "input[1].content"),
     Wrong("a boolean for content", message(content=True), "invalid_type", "input[1].content"),
-    Wrong("one part for content", message(content=TEXT), "invalid_type", "input[1].content"),
-    Wrong("too long a content", message(content="x" * LONG), "string_above_max_length", "input[1].content"),
+    Wrong("a single part for content", message(content=TEXT), "invalid_type", "input[1].content"),
+    Wrong("too long content", message(content="x" * LONG), "string_above_max_length", "input[1].content"),
     Wrong("an unknown status", message(status="done"), "invalid_value", "input[1].status"),
     Wrong("an unknown phase", message(phase="late"), "invalid_value", "input[1].phase"),
     Wrong("a number for phase", message(phase=1), "invalid_type", "input[1].phase"),
@@ -96,7 +96,7 @@ PARTS = (
     Wrong("a number for text", parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
     Wrong("null for text", parts(TEXT | {"text": None}), "missing_required_parameter", "input[0].content[1].text"),
     Wrong(
-        "a part with too long a text",
+        "a part with too long text",
         parts(TEXT | {"text": "x" * LONG}),
         "string_above_max_length",
         "input[0].content[1].text",
@@ -108,7 +108,7 @@ PARTS = (
         "input[0].content[1].annotations",
     ),
     Wrong(
-        "a refusal without a text",
+        "a refusal without text",
         parts({"type": "refusal"}),
         "missing_required_parameter",
         "input[0].content[1].refusal",
@@ -123,13 +123,13 @@ def calls_and_outputs() -> tuple[Wrong, ...]:
         found += [
             *missing(call, "call_id", "name", text),
             wrong_field(call, "call_id", "a number", 5, "invalid_type"),
-            wrong_field(call, "call_id", "no character", "", "string_below_min_length"),
+            wrong_field(call, "call_id", "an empty string", "", "string_below_min_length"),
             wrong_field(call, "call_id", "65 characters", "c" * 65, "string_above_max_length"),
             wrong_field(call, "name", "a space", "a b", "invalid_value"),
             wrong_field(call, "name", "129 characters", "n" * 129, "string_above_max_length"),
             wrong_field(call, text, "an object", {}, "invalid_type"),
             wrong_field(call, text, "too much", "x" * LONG, "string_above_max_length"),
-            wrong_field(call, "status", "another word", "done", "invalid_value"),
+            wrong_field(call, "status", "an unknown word", "done", "invalid_value"),
             wrong_field(call, "id", "a boolean", True, "invalid_type"),
         ]
     for output, call in ((OUTPUT, CALL), (CUSTOM_OUTPUT, CUSTOM_CALL)):
@@ -159,8 +159,15 @@ OTHERS = (
     wrong_field(REASONING, "encrypted_content", "a number", 5, "invalid_type"),
     Wrong("item_reference without id", [{"type": "item_reference"}], "missing_required_parameter", "input[0].id"),
     Wrong("item_reference with a number for id", [{"type": "item_reference", "id": 5}], "invalid_type", "input[0].id"),
-    Wrong("item_reference to nothing", [TEXT | {"type": "item_reference", "id": "m"}], "invalid_value", "input[0].id"),
-    Wrong("item_reference without a type to nothing", [*message(), {"id": "m"}], "invalid_value", "input[2].id"),
+    Wrong(
+        "item_reference to an unknown item",
+        [TEXT | {"type": "item_reference", "id": "m"}],
+        "invalid_value",
+        "input[0].id",
+    ),
+    Wrong(
+        "item_reference without a type to an unknown item", [*message(), {"id": "m"}], "invalid_value", "input[2].id"
+    ),
     Wrong("item_reference with NUL", [{"id": "m\0"}], "invalid_value", "input[0].id"),
     Wrong("an unknown item", [{"type": "telepathy"}], "invalid_value", "input[0].type"),
     Wrong("an unknown item with a message's fields", message(type="note"), "invalid_value", "input[1].type"),
@@ -178,26 +185,26 @@ def row(about: str, takes: str, effect: str, good: tuple[Any, ...], wrong: tuple
 INPUT = row(
     "",
     "a text of up to 10,485,760 characters, or 1 to 10,000 items",
-    "what the model answers; required unless there is a `previous_response_id`",
+    "the input of the model; required unless there is a `previous_response_id`",
     ("", "x" * (LONG - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
     (
         Wrong("null", None, "missing_required_parameter"),
         *not_of("a string", "an array"),
-        Wrong("no item", [], "array_below_min_length"),
+        Wrong("an empty array", [], "array_below_min_length"),
         Wrong("10,001 items", message() * 5000 + message()[:1], "array_above_max_length"),
         Wrong("too long a text", "x" * LONG, "string_above_max_length"),
         Wrong("strings", ["hi"], "invalid_type", "input[0]"),
         Wrong("arrays", [[]], "invalid_type", "input[0]"),
         Wrong("nulls", [None], "invalid_type", "input[0]"),
-        Wrong("numbers by the million", [1] * 1_000_000, "invalid_type", "input[0]"),
+        Wrong("1,000,000 numbers", [1] * 1_000_000, "invalid_type", "input[0]"),
     ),
     "test_a_text_is_listed_as_one_message_of_the_user",
     "test_instructions_are_the_first_message_of_the_system",
 )
 INPUT_MESSAGES = row(
     "messages",
-    "role `user`, `assistant`, `system`, `developer`; content a text or parts; `id`, `status`, `phase`; `type` may be "
-    "left out",
+    "role `user`, `assistant`, `system`, `developer`; content is a text or parts; `id`, `status`, `phase`; `type` may "
+    "be omitted",
     "turns of the conversation; `developer` is sent as `system`",
     (
         [{"role": role, "content": "hi"} for role in ("user", "assistant", "system", "developer")],
@@ -214,7 +221,7 @@ INPUT_MESSAGES = row(
 INPUT_PARTS = row(
     "parts of messages",
     "`input_text`, `output_text`, `refusal`; `input_image` and `input_file`: see below",
-    "one text; audio is refused",
+    "joined to one text; audio is refused",
     (
         [{"type": "message", "role": "user", "content": [TEXT]}],
         [{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}],
@@ -226,8 +233,8 @@ INPUT_PARTS = row(
 )
 INPUT_CALLS = row(
     "tool calls and their outputs",
-    "`function_call`, `custom_tool_call` and their `…_output`, a text, or parts that are text, images and files; each output behind its "
-    "call, here or up the chain",
+    "`function_call`, `custom_tool_call` and their `…_output`: a text, or parts that are text, images and files; each "
+    "output after its call, here or earlier in the chain",
     "turns of the assistant and of its tools",
     (
         [CALL, OUTPUT, CUSTOM_CALL, CUSTOM_OUTPUT],
@@ -240,8 +247,8 @@ INPUT_CALLS = row(
 INPUT_OTHERS = row(
     "other items",
     "`reasoning`, with an `encrypted_content` of this project or none; `item_reference`; hosted tools' items",
-    "a reference stands for an item of a stored response of the project; the others are kept and listed, and not shown "
-    "to the model",
+    "a reference is replaced by an item of a stored response of the project; the others are stored and listed, but not "
+    "sent to the model",
     (
         [REASONING | {"content": [{"type": "reasoning_text", "text": "r"}]}],
         [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}],

@@ -53,7 +53,7 @@ NOT_OPENED = (
     ("no host", "http://"),
     ("credentials", "https://user:secret@example.com/a.png"),
     ("another port", "http://example.com:6379/a.png"),
-    ("an endless URL", "https://example.com/" + "a" * 8192),
+    ("a very long URL", "https://example.com/" + "a" * 8192),
     ("an empty URL", ""),
 )
 
@@ -83,39 +83,43 @@ def wrong_images() -> tuple[Wrong, ...]:
     ]
     data = [
         ("a data URL that is not base64", "data:image/png;base64,!!!!", "invalid_base64_image"),
-        ("base64 cut short", PNG[:-3], "invalid_base64_image"),
-        ("base64 with blanks", f"{PNG[:40]} {PNG[40:]}", "invalid_base64_image"),
-        ("base64 with letters of others", "data:image/png;base64,ÄÖÜß", "invalid_base64_image"),
+        ("truncated base64", PNG[:-3], "invalid_base64_image"),
+        ("base64 with spaces", f"{PNG[:40]} {PNG[40:]}", "invalid_base64_image"),
+        ("base64 with letters outside its alphabet", "data:image/png;base64,ÄÖÜß", "invalid_base64_image"),
         ("a data URL without base64", "data:image/png,abc", "invalid_base64_image"),
         ("a data URL without a comma", "data:image/png;base64", "invalid_base64_image"),
         ("an SVG", url("image/svg+xml", b"<svg/>"), "unsupported_image_media_type"),
-        ("a page that says so", url("text/html", b"<h1>"), "unsupported_image_media_type"),
+        ("a declared HTML page", url("text/html", b"<h1>"), "unsupported_image_media_type"),
         ("no media type", url("", made.image()), "unsupported_image_media_type"),
         ("an empty image", url("image/png", b""), "empty_image_file"),
-        ("a page that says PNG", url("image/png", b"<html>"), "invalid_image_format"),
-        ("a JPEG that says PNG", url("image/png", made.image("JPEG")), "invalid_image_format"),
-        ("a PDF that says PNG", url("image/png", made.pdf("x")), "invalid_image_format"),
-        ("a PNG cut short", url("image/png", made.image()[:20]), "image_parse_error"),
-        ("a JPEG of nothing", url("image/jpeg", b"\xff\xd8\xff" + bytes(50)), "image_parse_error"),
-        ("a GIF of nothing", url("image/gif", b"GIF89a"), "image_parse_error"),
-        ("a WebP of nothing", url("image/webp", b"RIFF" + bytes(20)), "image_parse_error"),
-        ("a PNG that says 10^9 pixels", url("image/png", made.png_that_says(40_000, 25_000)), "image_too_large"),
-        ("a PNG that says 2^62 pixels", url("image/png", made.png_that_says(2**31 - 1, 2**31 - 1)), "image_too_large"),
-        ("a WebP that says 2^28 pixels", url("image/webp", made.webp_that_says(2**14, 2**14)), "image_too_large"),
+        ("HTML declared as PNG", url("image/png", b"<html>"), "invalid_image_format"),
+        ("a JPEG declared as PNG", url("image/png", made.image("JPEG")), "invalid_image_format"),
+        ("a PDF declared as PNG", url("image/png", made.pdf("x")), "invalid_image_format"),
+        ("a truncated PNG", url("image/png", made.image()[:20]), "image_parse_error"),
+        ("an empty JPEG", url("image/jpeg", b"\xff\xd8\xff" + bytes(50)), "image_parse_error"),
+        ("an empty GIF", url("image/gif", b"GIF89a"), "image_parse_error"),
+        ("an empty WebP", url("image/webp", b"RIFF" + bytes(20)), "image_parse_error"),
+        ("a PNG that declares 10^9 pixels", url("image/png", made.png_that_says(40_000, 25_000)), "image_too_large"),
+        (
+            "a PNG that declares 2^62 pixels",
+            url("image/png", made.png_that_says(2**31 - 1, 2**31 - 1)),
+            "image_too_large",
+        ),
+        ("a WebP that declares 2^28 pixels", url("image/webp", made.webp_that_says(2**14, 2**14)), "image_too_large"),
     ]
     return (
         *(Wrong(what, image(value), code, at) for what, value, code in refused + data),
         Wrong("no source", shown({"type": "input_image"}), "missing_required_parameter", at),
-        Wrong("null for a source", image(None), "missing_required_parameter", at),
-        Wrong("an image of a number", image(5), "invalid_type", at),
-        Wrong("a reference of ours", image({"$content": "0" * 64}), "invalid_type", at),
+        Wrong("null as source", image(None), "missing_required_parameter", at),
+        Wrong("a number as image", image(5), "invalid_type", at),
+        Wrong("an internal reference", image({"$content": "0" * 64}), "invalid_type", at),
         Wrong("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART}.detail"),
         Wrong("an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART}.file_id"),
-        Wrong("an image of the assistant", shown(IMAGE, role="assistant"), "invalid_value", f"{PART}.type"),
-        Wrong("an image of the system", shown(IMAGE, role="system"), "invalid_value", f"{PART}.type"),
+        Wrong("an image in an assistant message", shown(IMAGE, role="assistant"), "invalid_value", f"{PART}.type"),
+        Wrong("an image in a system message", shown(IMAGE, role="system"), "invalid_value", f"{PART}.type"),
         Wrong("501 images", shown(*[IMAGE] * 501), "array_above_max_length", "input"),
         Wrong(
-            "a tool's bad image",
+            "a refused image in a tool's output",
             [
                 CALL,
                 {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE | {"image_url": PRIVATE[0]}]},
@@ -131,39 +135,42 @@ def wrong_files() -> tuple[Wrong, ...]:
     url = made.data_url
     word = made.docx("Hello")
     data = [
-        ("no base64", "!!!!", "a.pdf"),
-        ("a file cut short", PDF[:-3], "a.pdf"),
+        ("not base64", "!!!!", "a.pdf"),
+        ("a truncated file", PDF[:-3], "a.pdf"),
         ("a file in a data URL without base64", "data:application/pdf,abc", "a.pdf"),
         ("an empty file", "", "a.pdf"),
         ("an empty data URL", url("application/pdf", b""), "a.pdf"),
-        ("a page called PDF", encoded(b"<html>"), "a.pdf"),
-        ("a PDF called Word", encoded(made.pdf("x")), "a.docx"),
-        ("a Word document called PDF", url("application/pdf", word), "a.pdf"),
-        ("a program", encoded(b"MZ\x90\x00"), "a.exe"),
-        ("a type nobody reads", url("video/mp4", b"abc"), "a.pdf"),
+        ("HTML named as PDF", encoded(b"<html>"), "a.pdf"),
+        ("a PDF named as Word", encoded(made.pdf("x")), "a.docx"),
+        ("a Word document declared as PDF", url("application/pdf", word), "a.pdf"),
+        ("an executable", encoded(b"MZ\x90\x00"), "a.exe"),
+        ("an unsupported type", url("video/mp4", b"abc"), "a.pdf"),
         ("an archive without a name", encoded(word), None),
         ("an archive", encoded(word), "a.zip"),
-        ("bytes called text", encoded(b"\xff\xfe\x00a"), "a.txt"),
+        ("binary data named as text", encoded(b"\xff\xfe\x00a"), "a.txt"),
         ("a text with NUL", encoded(b"a\0b"), "a.csv"),
-        ("a text too long", encoded(b"a" * 1_000_001), "a.txt"),
+        ("too long a text", encoded(b"a" * 1_000_001), "a.txt"),
     ]
     return (
         *(Wrong(what, file(value, name), "invalid_value", at) for what, value, name in data),
         *(
             Wrong(
-                f"a file at {what}", shown({"type": "input_file", "file_url": one}), "invalid_value", f"{PART}.file_url"
+                f"a file URL: {what}",
+                shown({"type": "input_file", "file_url": one}),
+                "invalid_value",
+                f"{PART}.file_url",
             )
-            for what, one in (("a URL that is refused", PRIVATE[0]), *NOT_OPENED)
+            for what, one in (("a private address", PRIVATE[0]), *NOT_OPENED)
         ),
         Wrong("a file without a source", shown({"type": "input_file"}), "missing_required_parameter", at),
-        Wrong("a file of a number", file(5), "invalid_type", at),
+        Wrong("a number as file", file(5), "invalid_type", at),
         Wrong("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART}.file_id"),
-        Wrong("a file's two sources", file(PDF, file_url=URL), "mutually_exclusive_parameters", f"{PART}.file_url"),
+        Wrong("a file with two sources", file(PDF, file_url=URL), "mutually_exclusive_parameters", f"{PART}.file_url"),
         Wrong("an unknown detail of a file", file(PDF, detail="original"), "invalid_value", f"{PART}.detail"),
         Wrong("an empty filename", file(PDF, ""), "string_below_min_length", f"{PART}.filename"),
-        Wrong("a filename of two lines", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART}.filename"),
+        Wrong("a filename with a newline", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART}.filename"),
         Wrong("a filename over 255 characters", file(PDF, "a" * 256), "string_above_max_length", f"{PART}.filename"),
-        Wrong("a file of the assistant", shown(FILE, role="assistant"), "invalid_value", f"{PART}.type"),
+        Wrong("a file in an assistant message", shown(FILE, role="assistant"), "invalid_value", f"{PART}.type"),
         Wrong("51 files", shown(*[FILE] * 51), "array_above_max_length", "input"),
     )
 
@@ -172,7 +179,7 @@ INPUT_IMAGES = Parameter(
     "input",
     "`input_image` parts of users' messages and tools' outputs: `image_url` an http(s) URL, or a data URL in base64 of a"
     " PNG, JPEG, WebP or GIF; `detail` `auto`, `low`, `high`, `original`",
-    "shown to the model; who opens a URL is the model's `image_urls`. Tools' images go in a message of the user",
+    "sent to the model; `image_urls` of the model says who opens a URL. Tools' images are sent in a user message",
     (
         Good(image(PNG), UNSAID),
         *(Good(image(URL, detail=detail), UNSAID) for detail in ("auto", "low", "high", "original")),
@@ -198,7 +205,7 @@ INPUT_FILES = Parameter(
     "`input_file` parts of users' messages and tools' outputs: `file_data` in base64 or a data URL, or `file_url`;"
     " `filename`; `detail` `auto`, `low`, `high`. PDF, Word, Excel, PowerPoint (2007 and newer), OpenDocument text,"
     " RTF, HTML, and texts in UTF-8",
-    "its text is shown to the model under its name; what cannot be read fails with `invalid_prompt`",
+    "its text is sent to the model under its name; a file that cannot be read fails with `invalid_prompt`",
     (
         Good(file(PDF), UNSAID),
         Good(file(encoded(made.pdf("x")), None, detail="low"), UNSAID),

@@ -1,4 +1,4 @@
-"""Writes docs/contract.md from the tables that the tests are made of: `python -m tests.contract.page`."""
+"""Generates docs/contract.md from the tables of the contract tests: `python -m tests.contract.page`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,20 +14,20 @@ EVERY_GOOD = "test_every_good_value_is_taken_echoed_and_found_again"
 
 TOP = """# The API, as it is tested
 
-Made from the tables in `tests/contract/` by `python -m tests.contract.page`; a test fails when this page is older. In
-brackets behind each statement is the test that proves it. What the whole is built on is in `docs/architecture.md`.
+Every endpoint, header and parameter, with the test that proves the statement in brackets. The page is generated from
+the tables in `tests/contract/` by `python -m tests.contract.page`, and a test fails if it is out of date.
 
-Every error is `{"error": {"message", "type", "param", "code"}}`, all four always there. The type is
-`invalid_request_error` unless it is said; `param` names the place, as in `input[0].content[1].type`. What is refused
-with 400, 403 or 413, or with 429 for a limit of the project, has left no row. Types are not bent: `"1"` is no number, `1` no boolean; null is as if left out.
+Every error is `{"error": {"message", "type", "param", "code"}}`, and all four fields are always present. The type is
+`invalid_request_error` unless stated otherwise; `param` names the place, such as `input[0].content[1].type`. A request
+refused with 400, 403 or 413, or with 429 for a limit of the project, leaves no row. Types are not coerced: `"1"` is not
+a number, and `1` is not a boolean; null is the same as omitting the parameter.
 """
 MIDDLE = f"""
 ## Parameters of a create
 
-What is taken is tried, at its bounds and in all its words, by
-`{EVERY_GOOD}`, and every answer validated with the published types of OpenAI and,
-where it has them, Open Responses. Each refusal is a case of
-`{EVERY_WRONG}`: its code, and its `param` where that is not the
+`{EVERY_GOOD}` tests the accepted values, including all bounds and words, and
+validates every answer with the published types of OpenAI and, where they exist, of Open Responses. Each refusal is a
+case of `{EVERY_WRONG}`: its code, and its `param` if that is not the
 parameter itself.
 """
 
@@ -60,7 +60,7 @@ def called(parameter: Parameter) -> str:
 
 
 def refuses(parameter: Parameter) -> str:
-    """The wrong values by their code, and by their place where that is not the parameter as a whole."""
+    """The wrong values by code, and by place if that is not the whole parameter."""
     codes: dict[str, dict[str, list[str]]] = {}
     for wrong in parameter.wrong:
         place = "" if wrong.param in {None, parameter.name} else f"at `{wrong.param}` "
@@ -75,24 +75,24 @@ def refuses(parameter: Parameter) -> str:
 
 
 def page() -> str:
-    """The page as the tables have it."""
+    """The page, generated from the tables."""
     lines = [TOP, "## Endpoints", ""]
     lines += table(
         "endpoint",
         "takes",
-        "answers",
+        "answers with",
         "errors",
         rows=(
             row(
                 f"`{one.name}`",
                 one.takes or "nothing",
                 f"{one.answers} [`{one.proof}`]",
-                "<br>".join(map(refusal, one.refusals)) or "as everywhere",
+                "<br>".join(map(refusal, one.refusals)) or "see below",
             )
             for one in ENDPOINTS
         ),
     )
-    lines += ["", f"Everywhere: {'; '.join(map(refusal, EVERYWHERE))}.", "", "## Headers and query parameters", ""]
+    lines += ["", f"Every endpoint: {'; '.join(map(refusal, EVERYWHERE))}.", "", "## Headers and query parameters", ""]
     lines += table(
         "name",
         "where",
@@ -105,7 +105,7 @@ def page() -> str:
     lines += table(
         "name",
         "where",
-        "says",
+        "value",
         "test",
         rows=(row(f"`{one.name}`", one.where, one.says, tests(one.proof)) for one in TOLD),
     )
@@ -122,7 +122,7 @@ def page() -> str:
 
 
 def named() -> set[str]:
-    """Every test that the page names."""
+    """The names of all tests on the page."""
     endpoints = [proof for one in ENDPOINTS for proof in (one.proof, *(refused.proof for refused in one.refusals))]
     asked = [one.proof for one in (*ASKED, *EVERYWHERE, *TOLD)]
     return {EVERY_GOOD, EVERY_WRONG, *endpoints, *asked, *(proof for one in PARAMETERS for proof in one.proof)}

@@ -33,7 +33,7 @@ def integer(name: str, least: int, effect: str, proof: str) -> Parameter:
         good=(Good(least), Good(100), Good(2**31 - 1)),
         wrong=(
             *not_of("an integer"),
-            Wrong("a whole decimal", 100.0, "invalid_type"),
+            Wrong("an integral decimal", 100.0, "invalid_type"),
             Wrong("a number as a string", "100", "invalid_type"),
             Wrong(f"{least - 1}", least - 1, "integer_below_min_value"),
             Wrong("-2^63", -(2**63), "integer_below_min_value"),
@@ -70,13 +70,14 @@ def text(name: str, most: int, effect: str, *proof: str, good: tuple[Good, ...] 
 
 BACKGROUND = flag(
     "background",
-    "true: answers `queued` at once, to be polled; false, the default: answers with the finished response",
+    "true: answers `queued` immediately, to be polled; false (default): answers with the ended response",
     "test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults",
     "test_a_foreground_create_waits_and_answers_with_the_ended_response",
 )
 STORE = flag(
     "store",
-    "false: the response is gone once it was answered; it is not found, listed, chained or referred to. Default true",
+    "false: the response is deleted after it was answered; it cannot be retrieved, listed, chained or referenced. "
+    "Default: true",
     "test_a_response_that_is_not_stored_is_answered_once_and_then_known_to_nobody",
     good=(Good(None, True),),
     wrong=(Wrong("false with `background`", False, "unsupported_parameter", "background"),),
@@ -85,22 +86,22 @@ STORE = flag(
 LOGPROBS = Parameter(
     "top_logprobs",
     "an integer from 0 to 20",
-    "so many alternatives to each token of the text, with their log probabilities; from 1 on as if `include` named "
+    "the number of alternatives to each token of the text, with log probabilities; values from 1 imply `include` of "
     "`message.output_text.logprobs`",
     good=(Good(0), Good(1), Good(20), Good(None, 0)),
     wrong=(
         *not_of("an integer"),
         Wrong("-1", -1, "integer_below_min_value"),
         Wrong("21", 21, "integer_above_max_value"),
-        Wrong("a whole decimal", 5.0, "invalid_type"),
+        Wrong("an integral decimal", 5.0, "invalid_type"),
     ),
     proof=("test_of_log_probabilities_there_are_as_many_as_were_asked_for",),
 )
 TRUNCATION = Parameter(
     "truncation",
     "`disabled` or `auto`",
-    "`auto`: what the model server finds too long is asked again without the oldest turns; `disabled`, the default: it "
-    "fails with `context_length_exceeded`",
+    "`auto`: a context too long for the model is retried without the oldest turns; `disabled` (default): it fails with "
+    "`context_length_exceeded`",
     good=(Good("auto"), Good("disabled"), Good(None, "disabled")),
     wrong=(*not_of("a string"), Wrong("an unknown word", "oldest", "invalid_value")),
     proof=(
@@ -111,11 +112,11 @@ TRUNCATION = Parameter(
 MAX_TOKENS = integer(
     "max_output_tokens",
     16,
-    "sent as `max_tokens`; reached, the response is `incomplete`",
+    "sent as `max_tokens`; a response that reaches it is `incomplete`",
     "test_numbers_are_sent_under_the_names_of_chat_completions",
 )
 MAX_CALLS = integer(
-    "max_tool_calls", 0, "echoed; no built-in tool is run here", "test_every_good_value_is_taken_echoed_and_found_again"
+    "max_tool_calls", 0, "echoed; no built-in tools are run", "test_every_good_value_is_taken_echoed_and_found_again"
 )
 TEMPERATURE = number(
     "temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_under_the_names_of_chat_completions"
@@ -126,7 +127,7 @@ FREQUENCY = number("frequency_penalty", -2, 2, "sent; default 0", "test_a_penalt
 PARALLEL = Parameter(
     "parallel_tool_calls",
     "true or false",
-    "sent along with tools; default true",
+    "sent if there are tools; default true",
     good=(Good(True), Good(False)),
     wrong=(*not_of("a boolean"), Wrong("1", 1, "invalid_type")),
     proof=("test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not",),
@@ -134,7 +135,7 @@ PARALLEL = Parameter(
 INSTRUCTIONS = text(
     "instructions",
     LONG - 1,
-    "the first message to the model, of the system; not inherited along a chain",
+    "the first message to the model, with role `system`; not inherited along a chain",
     "test_instructions_are_the_first_message_of_the_system",
     "test_instructions_are_not_inherited",
 )
@@ -144,11 +145,11 @@ USER = text("user", 512, "sent and echoed", "test_identifiers_are_passed_on")
 PARENT = Parameter(
     "previous_response_id",
     "the ID of an ended, stored response of the project",
-    "goes before the input: the parent's context, then its finished output",
+    "the parent's context and its finished output come before the input",
     wrong=(
         *not_of("a string"),
         Wrong("an unknown ID", "resp_" + "0" * 48, "previous_response_not_found"),
-        Wrong("what cannot be an ID", "x", "previous_response_not_found"),
+        Wrong("a malformed ID", "x", "previous_response_not_found"),
         Wrong("an empty ID", "", "previous_response_not_found"),
         Wrong("an ID with NUL", "resp_\0", "previous_response_not_found"),
         Wrong("a conversation's ID", "conv_1", "previous_response_not_found"),
@@ -164,9 +165,9 @@ PARENT = Parameter(
 TIER = Parameter(
     "service_tier",
     "`auto`, `default`, `flex`, `no-limit`; OpenAI's `priority`, `scale`, `fast`, `ultrafast`",
-    "how it is dispatched; the response says the tier it got. Over the project's limits `auto` gets `over-limit` where "
-    "there is capacity to spare, else 429, as `default` does; `flex` takes no credits. `no-limit` needs a key with the "
-    "right, else 403; `over-limit` is only said by responses",
+    "the priority in dispatch; the response has the tier it got. Over the project's limits `auto` gets `over-limit` if "
+    "there is spare capacity, else 429, like `default`; `flex` takes no credits. `no-limit` requires a key with the "
+    "right, else 403; `over-limit` occurs in responses only",
     good=(
         Good(None, "default"),
         Good("auto", "default"),
@@ -177,9 +178,9 @@ TIER = Parameter(
     wrong=(
         *not_of("a string"),
         Wrong("an empty name", "", "invalid_value"),
-        Wrong("a wrong name", "gold", "invalid_value"),
-        Wrong("a name in other letters", "Auto", "invalid_value"),
-        Wrong("an endless name", "gold" * 100_000, "invalid_value"),
+        Wrong("an unknown name", "gold", "invalid_value"),
+        Wrong("a name in different case", "Auto", "invalid_value"),
+        Wrong("a very long name", "gold" * 100_000, "invalid_value"),
         Wrong("`over-limit`", "over-limit", "invalid_value"),
     ),
     proof=(
@@ -194,15 +195,15 @@ TIER = Parameter(
 RETENTION = Parameter(
     "prompt_cache_retention",
     "`in_memory`, `24h`",
-    "echoed; caching is the model server's",
+    "echoed; the model server decides about caching",
     good=(Good("in_memory"), Good("24h")),
-    wrong=(*not_of("a string"), Wrong("another time", "48h", "invalid_value")),
+    wrong=(*not_of("a string"), Wrong("an unknown value", "48h", "invalid_value")),
     proof=("test_every_good_value_is_taken_echoed_and_found_again",),
 )
 CACHE_OPTIONS = Parameter(
     "prompt_cache_options",
     "`{mode, ttl, comparison_response_id, prewarm}`: mode `implicit`, `explicit`; ttl `30m`, `12h`; prewarm false",
-    "echoed; caching is the model server's",
+    "echoed; the model server decides about caching",
     good=(
         Good(None, UNSAID),
         Good({}, {"mode": "implicit", "ttl": "30m"}),

@@ -4,17 +4,17 @@ from tests.contract.endpoints import PAGES, Endpoint, Refusal
 
 FOREIGN = "test_projects_and_keys_of_others_are_exactly_as_unknown_as_those_that_never_were"
 UNKNOWN = Refusal(404, None, "the key may use no such project; `param` is `project_id`", FOREIGN)
-NO_KEY = Refusal(404, None, "the project has no such key, or it is revoked; `param` is `key_id`", FOREIGN)
+NO_KEY = Refusal(404, None, "the project has no such key, or the key is revoked; `param` is `key_id`", FOREIGN)
 MORE = Refusal(
     403,
     "permission_denied",
-    "the key would hand on what it may not do itself; type `permission_error`",
+    "the key would grant rights it lacks; type `permission_error`",
     "test_an_admin_gives_no_more_than_it_has",
 )
 FIELD = Refusal(
     400,
     "unknown_parameter",
-    "a field that there is not",
+    "an unknown field",
     "test_a_wrong_body_of_a_project_or_key_is_refused_by_its_place",
 )
 KEY = "the key: `{id, object, project_id, name, hint, rights, created_at, rotated_at}`"
@@ -30,7 +30,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "project_name_taken",
-                "there is one of that name",
+                "a project with this name exists",
                 "test_a_wrong_body_of_a_project_or_key_is_refused_by_its_place",
             ),
             Refusal(
@@ -57,15 +57,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST /v1/projects/{id}/api_keys",
-        "JSON: `name`, `rights` (without: `read`, `write`, `cancel`)",
-        f"{KEY}, and `key`, this once",
+        "JSON: `name`, `rights` (default: `read`, `write`, `cancel`)",
+        f"{KEY}, and `key`, this time only",
         "test_a_key_made_over_http_works_is_shown_once_and_is_found_without_its_secret",
         (UNKNOWN, FIELD, MORE),
     ),
     Endpoint(
         "GET /v1/projects/{id}/api_keys",
         "`limit`, `order`, `after`",
-        "a list of the keys whose own project it is, newest first, without those that are revoked",
+        "a list of the keys whose own project it is, newest first, without revoked ones",
         "test_a_key_made_over_http_works_is_shown_once_and_is_found_without_its_secret",
         (UNKNOWN, *PAGES),
     ),
@@ -79,14 +79,14 @@ ENDPOINTS = (
     Endpoint(
         "DELETE /v1/projects/{id}/api_keys/{id}",
         "",
-        "`{id, object, deleted}`: it is revoked",
+        "`{id, object, deleted}`: the key is revoked",
         "test_a_key_revoked_over_http_is_refused_and_gone_from_lists",
         (UNKNOWN, NO_KEY),
     ),
     Endpoint(
         "POST /v1/projects/{id}/api_keys/{id}/rotate",
-        "its body is not looked at",
-        "the key with its new `key`, this once; the old one is refused",
+        "the body is ignored",
+        "the key with its new `key`, this time only; the old one is refused",
         "test_a_rotated_key_keeps_its_id_and_rights_and_the_old_secret_is_refused_for_good",
         (UNKNOWN, NO_KEY, MORE),
     ),

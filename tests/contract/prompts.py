@@ -7,10 +7,10 @@ NOBODY = {"id": "pmpt_" + "0" * 48}
 
 PROMPT = Parameter(
     "prompt",
-    "`{id, version, variables}`: a stored prompt of the project; a version's number as a text, default the prompt's "
-    "default; a text, or an `input_text`, `input_image` or `input_file` part, for each variable",
-    "what the version says at create, for good: its messages before `input`, and each parameter that it has and the "
-    "request has not; echoed with the version that was used, without bytes of images and files",
+    "`{id, version, variables}`: a stored prompt of the project; a version number as a string, default: the prompt's "
+    "default version; a text, or an `input_text`, `input_image` or `input_file` part, for each variable",
+    "the version's messages come before `input`, and its parameters apply unless the request sets them; fixed at "
+    "create; echoed with the version that was used, without bytes of images and files",
     good=(Good(None, UNSAID),),
     wrong=(
         *not_of("an object"),
@@ -23,16 +23,14 @@ PROMPT = Parameter(
         Wrong("a decimal for the version", NOBODY | {"version": 1.0}, "invalid_type", "prompt.version"),
         Wrong("true for the version", NOBODY | {"version": True}, "invalid_type", "prompt.version"),
         Wrong("a long version", NOBODY | {"version": "1" * 65}, "string_above_max_length", "prompt.version"),
-        Wrong("a list of variables", NOBODY | {"variables": ["a"]}, "invalid_type", "prompt.variables"),
+        Wrong("an array for variables", NOBODY | {"variables": ["a"]}, "invalid_type", "prompt.variables"),
         Wrong(
             "65 variables",
             NOBODY | {"variables": dict.fromkeys(map(str, range(65)), "")},
             "object_above_max_properties",
             "prompt.variables",
         ),
-        Wrong(
-            "a variable's name with a blank", NOBODY | {"variables": {"a b": ""}}, "invalid_value", "prompt.variables"
-        ),
+        Wrong("a variable name with a space", NOBODY | {"variables": {"a b": ""}}, "invalid_value", "prompt.variables"),
         Wrong("a number for a variable", NOBODY | {"variables": {"a": 5}}, "invalid_type", "prompt.variables.a"),
         Wrong("null for a variable", NOBODY | {"variables": {"a": None}}, "invalid_type", "prompt.variables.a"),
         Wrong(
@@ -62,18 +60,18 @@ UNKNOWN = Refusal(
 TEMPLATE = Refusal(
     400,
     "invalid_value",
-    "a template that cannot be used: the place in it is named",
+    "an invalid template; `param` is the place in it",
     "test_a_template_that_cannot_be_used_is_refused_by_the_place_in_it",
 )
-NAME = Refusal(400, "prompt_name_taken", "the project has one of that name", "test_a_name_is_unique_in_its_project")
-FIELD = Refusal(
-    400, "unknown_parameter", "a field that there is not", "test_a_field_that_a_prompt_does_not_have_is_refused"
+NAME = Refusal(
+    400, "prompt_name_taken", "the project has a prompt with this name", "test_a_name_is_unique_in_its_project"
 )
+FIELD = Refusal(400, "unknown_parameter", "an unknown field", "test_a_field_that_a_prompt_does_not_have_is_refused")
 
 ENDPOINTS = (
     Endpoint(
         "POST /v1/prompts",
-        "JSON: `name`, `description`, `template` ([prompts.md](prompts.md)); OpenAI has no such endpoints",
+        "JSON: `name`, `description`, `template` ([prompts.md](prompts.md)); an addition to the API",
         "the prompt: `{id, object, created_at, name, description, default_version, versions}`",
         "test_a_prompt_is_made_with_version_1_and_found_again",
         (TEMPLATE, NAME, FIELD),
@@ -90,7 +88,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST /v1/prompts/{id}",
-        "JSON: `name`, `description`, `default_version`; what is not there stays",
+        "JSON: `name`, `description`, `default_version`; omitted fields are unchanged",
         "the prompt",
         "test_a_prompt_may_get_another_name_and_another_default_version",
         (
@@ -100,7 +98,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "invalid_value",
-                "`default_version` that there is not",
+                "an unknown `default_version`",
                 "test_a_version_that_is_not_there_is_refused_by_its_place",
             ),
         ),
@@ -129,7 +127,7 @@ ENDPOINTS = (
             Refusal(
                 404,
                 None,
-                "no such version; `param` is `version`",
+                "unknown version; `param` is `version`",
                 "test_a_version_that_is_not_there_is_refused_by_its_place",
             ),
         ),

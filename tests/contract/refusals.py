@@ -14,14 +14,16 @@ def absent(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
 PARAMETERS = (
     absent(
         "conversation",
-        "not served yet: chain by `previous_response_id`",
+        "not supported yet: use `previous_response_id`",
         ("an ID", "conv_1"),
         ("its object", {"id": "conv_1"}),
     ),
-    absent("context_management", "not served yet", ("compaction", [{"type": "compaction", "compact_threshold": 1000}])),
-    absent("moderation", "not served", ("a model", {"model": "omni-moderation-latest"})),
+    absent(
+        "context_management", "not supported yet", ("compaction", [{"type": "compaction", "compact_threshold": 1000}])
+    ),
+    absent("moderation", "not supported", ("a model", {"model": "omni-moderation-latest"})),
     *(
-        Parameter(name, "anything", "of another vendor's server; ignored", (Good(value, UNSAID),), (), (_IGNORED,))
+        Parameter(name, "any value", "of another vendor's server; ignored", (Good(value, UNSAID),), (), (_IGNORED,))
         for name, value in {
             "access_programs": {"cyber": "standard"},
             "image": {"context_compression": "auto"},

@@ -27,8 +27,8 @@ def of_schema(**changes: Any) -> dict[str, Any]:
 
 METADATA = Parameter(
     "metadata",
-    "up to 16 pairs; keys of up to 64 characters, texts of up to 512; no NUL",
-    "echoed; lists can be asked for by it",
+    "up to 16 pairs; keys of up to 64 characters, values of up to 512; no NUL",
+    "echoed; a filter of lists",
     good=(
         Good({}),
         Good(None, {}),
@@ -39,7 +39,7 @@ METADATA = Parameter(
         *not_of("an object"),
         Wrong("pairs in arrays", [["a", "b"]], "invalid_type"),
         Wrong("17 pairs", {str(n): "" for n in range(17)}, "object_above_max_properties"),
-        Wrong("pairs by the 100,000", {str(n): n for n in range(200_000)}, "object_above_max_properties"),
+        Wrong("200,000 pairs", {str(n): n for n in range(200_000)}, "object_above_max_properties"),
         Wrong("a number in it", {"team": "a", "foo": 5}, "invalid_type", "metadata.foo"),
         Wrong("a boolean in it", {"foo": True}, "invalid_type", "metadata.foo"),
         Wrong("null in it", {"foo": None}, "invalid_type", "metadata.foo"),
@@ -49,7 +49,7 @@ METADATA = Parameter(
         Wrong("a number under [key]", {"[key]": 5}, "invalid_type", "metadata.[key]"),
         Wrong("a number under a.b", {"a.b": 5}, "invalid_type", "metadata.a.b"),
         Wrong("a key of 65 characters", {"k" * 65: "a"}, "string_above_max_length"),
-        Wrong("an endless key", {"k" * 1_000_000: "a"}, "string_above_max_length"),
+        Wrong("a very long key", {"k" * 1_000_000: "a"}, "string_above_max_length"),
         Wrong("a value of 513 characters", {"foo": "v" * 513}, "string_above_max_length", "metadata.foo"),
         Wrong("a key with NUL", {"a\0": "b"}, "invalid_value"),
         Wrong("a value with NUL", {"foo": "\0"}, "invalid_value", "metadata.foo"),
@@ -60,7 +60,7 @@ TEXT = Parameter(
     "text",
     "`{format, verbosity}`: format `text`, `json_object` or `json_schema` with `name` (64 letters, digits, `_`, `-`), "
     "`schema`, `strict`, `description`; verbosity `low`, `medium`, `high`",
-    "the format is sent as `response_format`, its schema checked before; the verbosity is echoed",
+    "the format is sent as `response_format`, after its schema was checked; the verbosity is echoed",
     good=(
         Good(None, FREE),
         Good({}, FREE),
@@ -82,20 +82,27 @@ TEXT = Parameter(
         Wrong("an array for format", of_format([]), "invalid_type", "text.format"),
         Wrong("a format without a type", of_format({}), "missing_required_parameter", "text.format.type"),
         Wrong("an unknown format", of_format({"type": "xml"}), "invalid_value", "text.format.type"),
-        Wrong("a number for its type", of_format({"type": 5}), "invalid_type", "text.format.type"),
-        Wrong("a schema without a name", of_schema(name=None), "missing_required_parameter", "text.format.name"),
+        Wrong("a number for type", of_format({"type": 5}), "invalid_type", "text.format.type"),
+        Wrong("`json_schema` without a name", of_schema(name=None), "missing_required_parameter", "text.format.name"),
         Wrong("an empty name", of_schema(name=""), "string_below_min_length", "text.format.name"),
         Wrong("a name with a space", of_schema(name="a b"), "invalid_value", "text.format.name"),
-        Wrong("a name with a line's end", of_schema(name="ab\n"), "invalid_value", "text.format.name"),
+        Wrong("a name with a newline", of_schema(name="ab\n"), "invalid_value", "text.format.name"),
         Wrong("a name of 65 characters", of_schema(name="n" * 65), "string_above_max_length", "text.format.name"),
         Wrong(
-            "a schema's format without it", of_schema(schema=None), "missing_required_parameter", "text.format.schema"
+            "`json_schema` without a schema", of_schema(schema=None), "missing_required_parameter", "text.format.schema"
         ),
         Wrong("a string for schema", of_schema(schema="{}"), "invalid_type", "text.format.schema"),
         Wrong("a boolean for schema", of_schema(schema=True), "invalid_type", "text.format.schema"),
-        Wrong("a schema with a wrong type", of_schema(schema={"type": "strin"}), "invalid_value", "text.format.schema"),
-        Wrong("one that refers to nothing", of_schema(schema={"$ref": "#/no"}), "invalid_value", "text.format.schema"),
-        Wrong("one of 200 levels", of_schema(schema=nested(200)), "invalid_value", "text.format.schema"),
+        Wrong(
+            "a schema with an unknown type", of_schema(schema={"type": "strin"}), "invalid_value", "text.format.schema"
+        ),
+        Wrong(
+            "a schema with a dangling reference",
+            of_schema(schema={"$ref": "#/no"}),
+            "invalid_value",
+            "text.format.schema",
+        ),
+        Wrong("a schema 200 levels deep", of_schema(schema=nested(200)), "invalid_value", "text.format.schema"),
         Wrong("a string for strict", of_schema(strict="true"), "invalid_type", "text.format.strict"),
         Wrong("a number for description", of_schema(description=5), "invalid_type", "text.format.description"),
     ),
@@ -111,7 +118,7 @@ REASONING = Parameter(
     "`{effort, summary, generate_summary}`: effort "
     + ", ".join(f"`{effort}`" for effort in EFFORTS)
     + "; summary, or by its "
-    "older name `generate_summary`, `auto`, `concise`, `detailed`",
+    "older name `generate_summary`: `auto`, `concise`, `detailed`",
     "the effort is sent as `reasoning_effort`; both are echoed",
     good=(
         Good(None, {"effort": None, "summary": None}),
@@ -126,7 +133,9 @@ REASONING = Parameter(
         Wrong("a number for effort", {"effort": 5}, "invalid_type", "reasoning.effort"),
         Wrong("an object for effort", {"effort": {}}, "invalid_type", "reasoning.effort"),
         Wrong("an unknown summary", {"summary": "long"}, "invalid_value", "reasoning.summary"),
-        Wrong("an unknown older summary", {"generate_summary": "long"}, "invalid_value", "reasoning.generate_summary"),
+        Wrong(
+            "an unknown generate_summary", {"generate_summary": "long"}, "invalid_value", "reasoning.generate_summary"
+        ),
         Wrong("a boolean for summary", {"summary": True}, "invalid_type", "reasoning.summary"),
     ),
     proof=("test_the_reasoning_effort_is_passed_on",),
@@ -144,9 +153,9 @@ INCLUDES = (
 INCLUDE = Parameter(
     "include",
     "up to 20 of " + ", ".join(f"`{name}`" for name in INCLUDES),
-    "`message.output_text.logprobs`: the text comes with the log probabilities of its tokens; "
-    "`reasoning.encrypted_content`: reasoning comes with what the model needs to get it back; the others: nothing, as "
-    "none of it is made here",
+    "`message.output_text.logprobs`: the text has the log probabilities of its tokens; "
+    "`reasoning.encrypted_content`: reasoning items have the encrypted content that returns them to the model; the "
+    "others: none, since no such output is created",
     good=(Good(None, UNSAID), Good([], UNSAID), Good(list(INCLUDES), UNSAID), Good([INCLUDES[4]] * 20, UNSAID)),
     wrong=(
         *not_of("an array"),
@@ -165,9 +174,9 @@ INCLUDE = Parameter(
 WINDOW = "background_options.completion_window"
 BACKGROUND_OPTIONS = Parameter(
     "background_options",
-    "`{completion_window, continuation_id}`: window `soonest`, `2h`, `8h`; ID of up to 256 characters",
-    "`2h` and `8h`: tier `flex`, failed when it cannot be run in time; only with `background` and the tiers `auto`, "
-    "`default`, `flex`. The ID has no effect yet",
+    "`{completion_window, continuation_id}`: window `soonest`, `2h`, `8h`; an ID of up to 256 characters",
+    "`2h` and `8h`: tier `flex`, and the response fails if it cannot be run in time; only with `background` and the "
+    "tiers `auto`, `default`, `flex`. The ID has no effect yet",
     good=(
         Good({}, UNSAID),
         Good({"completion_window": None, "continuation_id": None}, UNSAID),
@@ -209,8 +218,8 @@ BACKGROUND_OPTIONS = Parameter(
 STREAM = Parameter(
     "stream",
     "a boolean",
-    "the answer is the response's events as they are committed; in the background a reader that goes changes nothing,"
-    " in the foreground it cancels the response",
+    "the answer is the response's events as they are committed; a reader that disconnects cancels a foreground "
+    "response, and does not affect a background response",
     good=(Good(False, UNSAID), Good(None, UNSAID)),
     wrong=not_of("a boolean"),
     proof=(
@@ -222,7 +231,7 @@ STREAM = Parameter(
 STREAM_OPTIONS = Parameter(
     "stream_options",
     "`include_obfuscation`, with `stream`",
-    "none: no event is padded",
+    "none: events are not padded",
     good=(Good(None, UNSAID),),
     wrong=(
         *not_of("an object"),

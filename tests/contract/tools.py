@@ -33,8 +33,8 @@ def one(**changes: Any) -> list[dict[str, Any]]:
 
 TOOLS = Parameter(
     "tools",
-    "up to 128 tools: functions and custom tools, whose names (128 letters, digits, `_`, `-`) differ, and hosted ones",
-    "functions and custom tools are offered to the model; hosted ones are echoed, and neither offered nor run",
+    "up to 128 tools: functions and custom tools with unique names (128 letters, digits, `_`, `-`), and hosted tools",
+    "functions and custom tools are offered to the model; hosted ones are echoed, but neither offered nor run",
     good=(
         Good([]),
         Good(None, []),
@@ -54,8 +54,10 @@ TOOLS = Parameter(
     ),
     wrong=(
         *not_of("an array"),
-        Wrong("no JSON schema", one(parameters={"type": 5}), "invalid_value", "tools[1].parameters"),
-        Wrong("a schema that refers to nothing", one(parameters={"$ref": "x"}), "invalid_value", "tools[1].parameters"),
+        Wrong("an invalid JSON schema", one(parameters={"type": 5}), "invalid_value", "tools[1].parameters"),
+        Wrong(
+            "a schema with a dangling reference", one(parameters={"$ref": "x"}), "invalid_value", "tools[1].parameters"
+        ),
         Wrong("strings", ["f"], "invalid_type", "tools[0]"),
         Wrong("nulls", [None], "invalid_type", "tools[0]"),
         Wrong("129 tools", [FUNCTION | {"name": f"f{n}"} for n in range(129)], "array_above_max_length"),
@@ -64,7 +66,7 @@ TOOLS = Parameter(
         Wrong("a number for type", one(type=5), "invalid_type", "tools[1].type"),
         Wrong("an array for type", one(type=["function"]), "invalid_type", "tools[1].type"),
         Wrong(
-            "Chat Completions' nesting",
+            "the nested form of Chat Completions",
             [{"type": "function", "function": FUNCTION}],
             *("missing_required_parameter", "tools[0].name"),
         ),
@@ -73,7 +75,7 @@ TOOLS = Parameter(
         Wrong("an empty name", one(name=""), "string_below_min_length", "tools[1].name"),
         Wrong("a name with a space", one(name="a b"), "invalid_value", "tools[1].name"),
         Wrong("a name with an accent", one(name="é"), "invalid_value", "tools[1].name"),
-        Wrong("a name with a line's end", one(name="f\n"), "invalid_value", "tools[1].name"),
+        Wrong("a name with a newline", one(name="f\n"), "invalid_value", "tools[1].name"),
         Wrong("a name of 129 characters", one(name="n" * 129), "string_above_max_length", "tools[1].name"),
         Wrong("a string for parameters", one(parameters="{}"), "invalid_type", "tools[1].parameters"),
         Wrong("an array for parameters", one(parameters=[]), "invalid_type", "tools[1].parameters"),
@@ -82,8 +84,13 @@ TOOLS = Parameter(
         Wrong("a number for strict", one(strict=1), "invalid_type", "tools[1].strict"),
         Wrong("a custom tool without a name", [{"type": "custom"}], "missing_required_parameter", "tools[0].name"),
         Wrong("a custom tool's format as a string", [CUSTOM | {"format": "text"}], "invalid_type", "tools[0].format"),
-        Wrong("two functions of one name", [FUNCTION, SEARCH, FUNCTION], "invalid_value", "tools"),
-        Wrong("a function and a custom tool of one name", [FUNCTION, CUSTOM | {"name": "f"}], "invalid_value", "tools"),
+        Wrong("two functions with the same name", [FUNCTION, SEARCH, FUNCTION], "invalid_value", "tools"),
+        Wrong(
+            "a function and a custom tool with the same name",
+            [FUNCTION, CUSTOM | {"name": "f"}],
+            "invalid_value",
+            "tools",
+        ),
     ),
     proof=(
         "test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not",
@@ -105,7 +112,7 @@ TOOL_CHOICE = Parameter(
     "tool_choice",
     "`none`, `auto`, `required`; `{type, name}` of a function or custom tool; `{type}` of a hosted tool; "
     "`{type: allowed_tools, mode, tools}`",
-    "sent along with tools; what is not among `allowed_tools` is not offered. Naming a hosted tool lets the model choose",
+    "sent if there are tools; tools not in `allowed_tools` are not offered. A hosted tool leaves the choice to the model",
     good=(
         *(Good(word, beside=OFFERED) for word in ("none", "auto", "required")),
         Good(None, "auto"),
@@ -119,25 +126,25 @@ TOOL_CHOICE = Parameter(
     ),
     wrong=(
         *not_of("a string", "an object"),
-        choice("another word", "any"),
+        choice("an unknown word", "any"),
         choice("an object without a type", {"name": "f"}, "missing_required_parameter", ".type"),
         choice("an unknown type", {"type": "telepathy"}, under=".type"),
         choice("a number for type", {"type": 5}, "invalid_type", ".type"),
         choice("an object for type", {"type": {}}, "invalid_type", ".type"),
         choice("a function without a name", {"type": "function"}, "missing_required_parameter", ".name"),
         choice(
-            "Chat Completions' nesting",
+            "the nested form of Chat Completions",
             {"type": "function", "function": {"name": "f"}},
             *("missing_required_parameter", ".name"),
         ),
         choice("a number for name", {"type": "custom", "name": 5}, "invalid_type", ".name"),
-        choice("a function that is not there", {"type": "function", "name": "g"}),
+        choice("an unknown function", {"type": "function", "name": "g"}),
         choice("a custom tool as a function", {"type": "function", "name": "c"}),
-        choice("a hosted tool that is not there", {"type": "code_interpreter"}),
+        choice("an unknown hosted tool", {"type": "code_interpreter"}),
         Wrong("a function without tools", FUNCTION, "invalid_value"),
         Wrong("`required` without tools", "required", "invalid_value"),
         Wrong("allowed tools without tools", allowed(FUNCTION), "invalid_value"),
-        choice("no allowed tools", allowed(), "array_below_min_length", ".tools"),
+        choice("an empty list of allowed tools", allowed(), "array_below_min_length", ".tools"),
         choice("129 allowed tools", allowed(*[FUNCTION] * 129), "array_above_max_length", ".tools"),
         choice("strings as allowed tools", allowed("f"), "invalid_type", ".tools[0]"),
         choice(
@@ -157,8 +164,8 @@ TOOL_CHOICE = Parameter(
             "invalid_type",
             ".tools[0].name",
         ),
-        choice("an allowed tool that is not there", allowed(FUNCTION, {"type": "function", "name": "g"})),
-        choice("an allowed hosted tool that is not there", allowed({"type": "file_search"})),
+        choice("an unknown allowed tool", allowed(FUNCTION, {"type": "function", "name": "g"})),
+        choice("an unknown allowed hosted tool", allowed({"type": "file_search"})),
         choice("an unknown mode", allowed(FUNCTION, mode="none"), under=".mode"),
         choice("allowed tools without a mode", allowed(FUNCTION, mode=None), "missing_required_parameter", ".mode"),
     ),

@@ -82,7 +82,7 @@ FEATURES = (
     ),
     Feature(
         "instructions",
-        "the first message, of the `system`",
+        "the first message, with role `system`",
         "`instructions`",
         {"text": "ok"},
         text,
@@ -107,8 +107,8 @@ FEATURES = (
     ),
     Feature(
         "file",
-        "the text that was read in it",
-        "likewise; the file as it is, for models that support `files`",
+        "the text extracted from it",
+        "the same; the unchanged file for models that support `files`",
         {"text": "ok"},
         text,
         ("completed", "ok"),
@@ -143,7 +143,7 @@ FEATURES = (
     ),
     Feature(
         "custom tool",
-        "a function with the one argument `input`",
+        "a function with the single argument `input`",
         "`custom` tools and `custom_tool_call` items",
         {"tool_calls": [{"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}]},
         calls,
@@ -155,7 +155,7 @@ FEATURES = (
     Feature(
         "tool outputs",
         "an `assistant` message with `tool_calls`, and `tool` messages",
-        "the items as they are",
+        "the items, unchanged",
         {"text": "ok"},
         text,
         ("completed", "ok"),
@@ -210,7 +210,7 @@ FEATURES = (
     ),
     Feature(
         "reasoning by think tags",
-        '`reasoning_format = "think_tags"` cuts them out of `content`',
+        '`reasoning_format = "think_tags"` separates it from `content`',
         "not read",
         {"text": "<think>\nHm. Well.\n</think>\n\nYes"},
         parts,
@@ -222,7 +222,7 @@ FEATURES = (
     ),
     Feature(
         "reasoning of earlier turns",
-        "`reasoning_content` of the message it led to, if `supports` has `reasoning`",
+        "`reasoning_content` of the message that followed it, if `supports` has `reasoning`",
         "`reasoning` items, if `supports` has `reasoning`",
         {"text": "ok"},
         text,
@@ -233,7 +233,7 @@ FEATURES = (
     ),
     Feature(
         "reasoning summary",
-        "servers have none",
+        "not available",
         "`reasoning_summary_text` deltas",
         {"summary": ["First. Then."], "text": "Yes"},
         parts,
@@ -270,8 +270,8 @@ FEATURES = (
     ),
     Feature(
         "log probabilities without alternatives",
-        "what comes of `top_logprobs` is left out",
-        "likewise",
+        "`top_logprobs` are omitted",
+        "the same",
         {"text": "a", "logprobs": True},
         logprobs,
         [("a", [97], -0.25, [])],
@@ -281,9 +281,9 @@ FEATURES = (
         lacks=("top_logprobs",),
     ),
     Feature(
-        "log probabilities nobody asked for",
-        "left out",
-        "left out",
+        "log probabilities not requested",
+        "omitted",
+        "omitted",
         {"text": "a", "logprobs": True},
         logprobs,
         [],
@@ -291,8 +291,8 @@ FEATURES = (
     ),
     Feature(
         "usage",
-        "`usage`, with details; else estimated",
-        "`usage`, with details; else estimated",
+        "`usage`, with details; otherwise estimated",
+        "`usage`, with details; otherwise estimated",
         {"text": "one two", "cached_tokens": 1, "reasoning_tokens": 2},
         usage,
         (2, 1, 2),
@@ -300,7 +300,7 @@ FEATURES = (
     ),
     Feature(
         "`max_output_tokens`",
-        "`max_tokens`, or as `max_tokens_field` says; `finish_reason` `length`",
+        "`max_tokens`, or the name in `max_tokens_field`; `finish_reason` `length`",
         "`max_output_tokens`; `incomplete_details`",
         {"tokens": 40},
         why,
@@ -327,8 +327,8 @@ FEATURES = (
     ),
     Feature(
         "penalties and identifiers",
-        "as they are",
-        "as they are",
+        "unchanged",
+        "unchanged",
         {"text": "ok"},
         text,
         ("completed", "ok"),
@@ -337,9 +337,9 @@ FEATURES = (
         native_gets={"presence_penalty": 0.5, "user": "u", "prompt_cache_key": "k"},
     ),
     Feature(
-        "a prompt over the context",
-        "status 400 and its words, or an error in the stream",
-        "likewise",
+        "a prompt longer than the context",
+        "status 400 with its error text, or an error in the stream",
+        "the same",
         {"status": 400, "code": "context_length_exceeded"},
         failure,
         ("failed", "invalid_prompt"),
@@ -347,7 +347,7 @@ FEATURES = (
     Feature(
         "a refused prompt",
         "status 400, 413 or 422",
-        "likewise",
+        "the same",
         {"status": 422},
         failure,
         ("failed", "invalid_prompt"),

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/model-servers.md: `python -m tests.matrix.page`."""
+"""Generates the tables of docs/model-servers.md: `python -m tests.matrix.page`."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ TABLES = {"features": features, "corpus": corpus}
 
 
 def page(text: str) -> str:
-    """The page with its tables as the tests have them."""
+    """The page with its tables generated from the tests."""
     return MARK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
 
 
