@@ -1,4 +1,4 @@
-# The image of every part: API, worker, sweeper, Flower and the migration. `backburner --help` lists the commands.
+# The image of all parts: API, worker, sweeper, Flower and the migration. `backburner --help` lists the commands.
 FROM python:3.13-slim AS build
 ENV PATH=/opt/backburner/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/backburner
