@@ -7,21 +7,22 @@ from werkzeug.exceptions import HTTPException
 from app import rate_limits
 from app.http import Answer, Exchange, json_object
 from core import errors
+from core.codes import ErrorType
 
 log = logging.getLogger(__name__)
 
 # Looked up along the class's ancestors; a test checks that every error a request can meet is here.
 STATUS: dict[type[errors.Error], tuple[int, str]] = {
-    errors.InvalidRequest: (400, "invalid_request_error"),
-    errors.InvalidKey: (401, "invalid_request_error"),
-    errors.Forbidden: (403, "permission_error"),
-    errors.NotFound: (404, "invalid_request_error"),
-    errors.TooLarge: (413, "invalid_request_error"),
+    errors.InvalidRequest: (400, ErrorType.INVALID_REQUEST),
+    errors.InvalidKey: (401, ErrorType.INVALID_REQUEST),
+    errors.Forbidden: (403, ErrorType.PERMISSION),
+    errors.NotFound: (404, ErrorType.INVALID_REQUEST),
+    errors.TooLarge: (413, ErrorType.INVALID_REQUEST),
     errors.RateLimited: (429, "requests"),
-    errors.Busy: (503, "server_error"),
-    errors.Stopping: (503, "server_error"),
-    errors.StoreUnavailable: (503, "server_error"),
-    errors.Error: (500, "server_error"),
+    errors.Busy: (503, ErrorType.SERVER),
+    errors.Stopping: (503, ErrorType.SERVER),
+    errors.StoreUnavailable: (503, ErrorType.SERVER),
+    errors.Error: (500, ErrorType.SERVER),
 }
 # The cause of a server error, with the hosts and users that libpq names, is for the log.
 _MESSAGES = {
@@ -48,7 +49,7 @@ def answer_error(error: Exception, exchange: Exchange) -> Answer:
     if isinstance(error, HTTPException):
         return _http(error, exchange)
     log.error("unexpected", extra={"request": exchange.request_id}, exc_info=error)
-    return envelope(500, "server_error", _MESSAGES[500])
+    return envelope(500, ErrorType.SERVER, _MESSAGES[500])
 
 
 def _domain(error: errors.Error, exchange: Exchange) -> Answer:
@@ -67,7 +68,7 @@ def _domain(error: errors.Error, exchange: Exchange) -> Answer:
 
 def _http(error: HTTPException, exchange: Exchange) -> Answer:
     status = error.code or 500
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind = ErrorType.SERVER if status >= 500 else ErrorType.INVALID_REQUEST
     kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
     return envelope(status, kind, _sentence(error, exchange)).with_headers(kept)
 

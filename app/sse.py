@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from app.http import Answer
 from core import errors, jsonio
+from core.codes import Code, ErrorType
 from core.streams.streams import kind
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ HEADERS = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
-_BUG = errors.Error("The server had an error while streaming this response.", code="server_error")
+_BUG = errors.Error("The server had an error while streaming this response.", code=Code.SERVER_ERROR)
 # Whole frames go out together up to about so many bytes.
 _WRITE_BYTES = 64 * 1024
 
@@ -70,7 +71,7 @@ def _error(error: errors.Error, sent: int) -> bytes:
     event it saw for `starting_after` misses nothing.
     """
     what = {"code": error.code, "message": str(error), "param": error.param}
-    event = {"type": "error", "sequence_number": sent, **what, "error": {"type": "server_error", **what}}
+    event = {"type": "error", "sequence_number": sent, **what, "error": {"type": ErrorType.SERVER, **what}}
     return frame(jsonio.dumps(event).encode())
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.run import Run
 from bench.targets import TARGETS
-from core import version
+from core import VERSION
 
 PATH = Path(__file__).with_name("report.json")
 
@@ -48,7 +48,7 @@ def machine() -> dict[str, Any]:
         "load_before": round(os.getloadavg()[2], 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "backburner": version.VERSION,
+        "backburner": VERSION,
     }
 
 

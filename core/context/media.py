@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from PIL import Image, PngImagePlugin
 
 from core import errors
+from core.codes import Code
 from core.settings import Settings
 
 # This module checks dimensions itself, against a setting. Compressed text chunks of PNG files are not used.
@@ -88,7 +89,7 @@ def image_of(text: str, settings: Settings) -> tuple[str, bytes]:
     """
     found = split_data_url(text)
     if found is None:
-        raise errors.InvalidRequest("is not a data URL in base64.", code="invalid_base64_image")
+        raise errors.InvalidRequest("is not a data URL in base64.", code=Code.INVALID_BASE64_IMAGE)
     media_type, encoded = found
     media_type = _ALIASES.get(media_type, media_type)
     if media_type not in _IMAGES:
@@ -98,9 +99,11 @@ def image_of(text: str, settings: Settings) -> tuple[str, bytes]:
     try:
         data = binascii.a2b_base64(encoded, strict_mode=True) if encoded else b""
     except ValueError as error:
-        raise errors.InvalidRequest("is not base64.", code="invalid_base64_image") from error
+        raise errors.InvalidRequest("is not base64.", code=Code.INVALID_BASE64_IMAGE) from error
     if check_image(data, settings) != media_type:
-        raise errors.InvalidRequest(f"is declared as {media_type} but is something else.", code="invalid_image_format")
+        raise errors.InvalidRequest(
+            f"is declared as {media_type} but is something else.", code=Code.INVALID_IMAGE_FORMAT
+        )
     return media_type, data
 
 
@@ -111,20 +114,20 @@ def check_image(data: bytes, settings: Settings) -> str:
         errors.InvalidRequest: it is not an image that models accept.
     """
     if not data:
-        raise errors.InvalidRequest("is empty.", code="empty_image_file")
+        raise errors.InvalidRequest("is empty.", code=Code.EMPTY_IMAGE_FILE)
     if len(data) > settings.image_limit_bytes:
         raise _image_too_large(settings)
     media_type = next((kind for kind, magic in _IMAGES.items() if data.startswith(magic)), None)
     if media_type is None:
-        raise errors.InvalidRequest("is not a PNG, JPEG, WebP or GIF image.", code="invalid_image_format")
+        raise errors.InvalidRequest("is not a PNG, JPEG, WebP or GIF image.", code=Code.INVALID_IMAGE_FORMAT)
     try:
         width, height = _webp_size(data) if media_type == "image/webp" else _size(data, _FORMATS[media_type])
     except Exception as error:  # malformed data can raise any exception in the parser
-        raise errors.InvalidRequest("cannot be read as an image.", code="image_parse_error") from error
+        raise errors.InvalidRequest("cannot be read as an image.", code=Code.IMAGE_PARSE_ERROR) from error
     if width * height > settings.image_limit_pixels:
         raise errors.InvalidRequest(
             f"has {width} x {height} pixels; at most {settings.image_limit_pixels} are allowed.",
-            code="image_too_large",
+            code=Code.IMAGE_TOO_LARGE,
         )
     return media_type
 
@@ -136,13 +139,14 @@ def is_image_type(media_type: str) -> bool:
 
 def _not_an_image(media_type: str) -> errors.InvalidRequest:
     return errors.InvalidRequest(
-        f"has the type '{media_type[:100]}'; supported are {', '.join(_IMAGES)}.", code="unsupported_image_media_type"
+        f"has the type '{media_type[:100]}'; supported are {', '.join(_IMAGES)}.",
+        code=Code.UNSUPPORTED_IMAGE_MEDIA_TYPE,
     )
 
 
 def _image_too_large(settings: Settings) -> errors.InvalidRequest:
     return errors.InvalidRequest(
-        f"is larger than the {settings.image_limit_bytes} bytes that are allowed.", code="image_file_too_large"
+        f"is larger than the {settings.image_limit_bytes} bytes that are allowed.", code=Code.IMAGE_FILE_TOO_LARGE
     )
 
 

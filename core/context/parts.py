@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from core import errors
+from core.codes import Code
 from core.context import addresses, media
 from core.settings import Settings
 from core.wire.items import CustomToolCallOutput, FunctionCallOutput, InputItem, Item, Message
@@ -75,7 +76,9 @@ def _check_image(part: InputImage, param: str, settings: Settings) -> None:
     if media.is_data_url(url):
         _named(param, lambda: media.image_of(url, settings))
     else:
-        _named(param, lambda: addresses.check_url(url, allow_private=settings.fetch_allow_private), "invalid_image_url")
+        _named(
+            param, lambda: addresses.check_url(url, allow_private=settings.fetch_allow_private), Code.INVALID_IMAGE_URL
+        )
 
 
 def _check_file(part: InputFile, param: str, settings: Settings) -> None:

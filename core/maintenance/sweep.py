@@ -8,6 +8,7 @@ import psycopg
 
 from core import errors
 from core.circuits import circuits_sql
+from core.codes import Code
 from core.context import contents_sql
 from core.database import Database
 from core.dispatch import lanes_sql
@@ -164,7 +165,7 @@ class Sweep:
             return self._endings.end(expired.id, _overdue(expired), _is_overdue)
         if expired.failures + 1 >= self._settings.max_failures:
             times = expired.failures + 1
-            lost = failed("server_error", f"The worker running this response was lost {times} times.")
+            lost = failed(Code.SERVER_ERROR, f"The worker running this response was lost {times} times.")
             return self._endings.end(expired.id, lost, _lost(expired.attempt))
         return self._requeue(expired)
 
@@ -186,17 +187,17 @@ class Sweep:
 
 def _overdue(expired: Expired) -> Outcome:
     if expired.status == Status.IN_PROGRESS:
-        return failed("server_error", "The response did not end within the time a run may take.")
+        return failed(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
     if expired.unavailable:
         return failed(
-            expired.error_code or "server_error",
+            Code(expired.error_code or Code.SERVER_ERROR),
             "The response could not be run before its deadline, because its model server was unavailable:"
             f" {expired.cause}",
         )
     if expired.cause is None:
-        return failed("server_error", "No worker was free before the response's deadline.")
+        return failed(Code.SERVER_ERROR, "No worker was free before the response's deadline.")
     return failed(
-        expired.error_code or "server_error",
+        Code(expired.error_code or Code.SERVER_ERROR),
         f"The response could not be run before its deadline; the last attempt: {expired.cause}",
     )
 

@@ -8,6 +8,7 @@ import psycopg
 
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
+from core.codes import Code
 from core.config import tiers
 from core.context import contents_sql as contents
 from core.context import context, parts, reasoning
@@ -168,7 +169,9 @@ class Attempts:
             request, items = context.unpack(row.request)
         except ValueError:
             log.exception("cannot read the stored request of a response", extra={"response": row.id})
-            unreadable = failed("server_error", "This server version cannot run a response accepted by an older one.")
+            unreadable = failed(
+                Code.SERVER_ERROR, "This server version cannot run a response accepted by an older one."
+            )
             self._endings.end(row.id, unreadable, fence_of(row.attempt))
             return None
         return Attempt(

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from core import errors, jsonio
+from core.codes import Code
 from core.context import items_sql
 from core.database import Connection, Database
 from core.notify.batch import Batch
@@ -46,7 +47,7 @@ class Outcome:
 
 
 def failed(
-    code: str, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
+    code: Code, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
 ) -> Outcome:
     """The outcome of a failed response; `message` is a sentence for its client.
 

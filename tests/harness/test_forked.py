@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.version import VERSION
+from core import VERSION
 from local.home import Home
 from local.processes.child import Child, Part
 from tests.harness.forked import ROOT, ForkedChild, run

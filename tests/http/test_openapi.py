@@ -143,6 +143,6 @@ def test_no_other_file_is_served(api: Api, name: str) -> None:
 
 
 def test_the_document_is_made_for_this_version() -> None:
-    from core.version import VERSION
+    from core import VERSION
 
     assert openapi.document()["info"]["version"] == VERSION

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core import errors
+from core.codes import Code
 from core.settings import Settings
 from worker.fetch.extract import NO_MEMORY, Task
 
@@ -129,4 +130,4 @@ def _text(status: int, result: bytes) -> str:
 
 
 def _refused(words: str) -> errors.Refused:
-    return errors.Refused(words, code="invalid_prompt")
+    return errors.Refused(words, code=Code.INVALID_PROMPT)

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from core import errors
 from core.circuits.circuits import Circuits
+from core.codes import Code
 from core.config.catalog import Catalog, ModelConfig
 from core.runs.attempts import Attempt, HandBack
 from core.runs.ends import Outcome, failed
@@ -90,12 +91,12 @@ class ModelClient:
                     attempt = trimmer.attempt
                     continue
                 budget.lose(endpoint, error)
-                if attempt.prefix and not answer.grown and error.code == "invalid_prompt":
+                if attempt.prefix and not answer.grown and error.code == Code.INVALID_PROMPT:
                     return not_continued(str(error))
                 if answer.grown or isinstance(error, errors.Refused) or budget.tries >= TRIES:
                     if attempt.probe and isinstance(error, errors.Erred | errors.Silent):
                         await self._tell(partial(self._probe_failed, attempt, error))
-                    return failed(error.code or "server_error", str(error), kind=error.kind)
+                    return failed(Code(error.code or Code.SERVER_ERROR), str(error), kind=error.kind)
                 log.info(
                     "model server not ready",
                     extra={**log_fields(attempt), "endpoint": endpoint.name, "cause": str(error)},

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from core import errors
+from core.codes import Code
 from worker.models import context_errors
 
 # Maximum length of a server's error message that is passed on.
@@ -26,26 +27,13 @@ _OURS = {
 # Statuses for errors that have none, by a substring of their code or type.
 _KINDS = {"rate_limit": 429, "overloaded": 503, "unavailable": 503, "invalid_request": 400, "badrequest": 400}
 # Error codes that mean the same in our API and on a model server; they are passed on unchanged.
-_SHARED = frozenset(
-    {
-        "bio_policy",
-        "empty_image_file",
-        "failed_to_download_image",
-        "image_content_policy_violation",
-        "image_file_not_found",
-        "image_file_too_large",
-        "image_parse_error",
-        "image_too_large",
-        "image_too_small",
-        "invalid_base64_image",
-        "invalid_image",
-        "invalid_image_format",
-        "invalid_image_mode",
-        "invalid_image_url",
-        "invalid_prompt",
-        "unsupported_image_media_type",
-    }
-)
+_SHARED = frozenset(Code) - {
+    Code.DATA_RESIDENCY_MISMATCH,
+    Code.MISALIGNMENT_POLICY_VIOLATION,
+    Code.RATE_LIMIT_EXCEEDED,
+    Code.SERVER_ERROR,
+    Code.VECTOR_STORE_TIMEOUT,
+}
 
 
 def of_answer(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
@@ -78,7 +66,7 @@ def of_event(found: Any) -> errors.ModelServerFailed:
 
 def _error(text: str, status: int, found: Any, headers: Mapping[str, str]) -> errors.ModelServerFailed:
     if status in _NOT_NOW:
-        code = "rate_limit_exceeded" if status == 429 else None
+        code = Code.RATE_LIMIT_EXCEEDED if status == 429 else None
         return errors.Unavailable(text, code=code, retry_after_s=retry_after_s(headers))
     too_long = context_errors.found(status, _inner(found), _words(found), text)
     if too_long is not None:
@@ -88,7 +76,7 @@ def _error(text: str, status: int, found: Any, headers: Mapping[str, str]) -> er
         return errors.Refused(text, code=shared)
     if status >= 500:
         return errors.Erred(text)
-    return errors.Refused(text, code="invalid_prompt" if status in _WRONG else None)
+    return errors.Refused(text, code=Code.INVALID_PROMPT if status in _WRONG else None)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

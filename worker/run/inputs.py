@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from core import errors
+from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.context import media
 from core.context import parts as inputs
@@ -22,10 +23,10 @@ log = logging.getLogger(__name__)
 AT_ONCE = 8
 _AGAIN_S = 0.2
 _IMAGE_CODES = {
-    "refused": "invalid_image_url",
-    "too_large": "image_file_too_large",
-    "type": "unsupported_image_media_type",
-    "failed": "failed_to_download_image",
+    "refused": Code.INVALID_IMAGE_URL,
+    "too_large": Code.IMAGE_FILE_TOO_LARGE,
+    "type": Code.UNSUPPORTED_IMAGE_MEDIA_TYPE,
+    "failed": Code.FAILED_TO_DOWNLOAD_IMAGE,
 }
 
 
@@ -137,10 +138,10 @@ class Inputs:
                 file = await asyncio.to_thread(media.check_file, fetched.data, fetched.media_type, name, self._settings)
             text = await self._documents.text(file.data, file.media_type) if file.text is None else file.text
         except (Unfetched, errors.InvalidRequest, errors.Refused) as error:
-            raise errors.Refused(f"{what} {error}", code="invalid_prompt") from error
+            raise errors.Refused(f"{what} {error}", code=Code.INVALID_PROMPT) from error
         gathering.left_bytes -= len(text)
         if gathering.left_bytes < 0:
-            raise errors.Refused(f"{what} and those before it contain too much text.", code="invalid_prompt")
+            raise errors.Refused(f"{what} and those before it contain too much text.", code=Code.INVALID_PROMPT)
         return {"type": "input_file", "filename": name, "text": text}
 
     async def _fetch(self, url: str, limit_bytes: int, takes: Callable[[str], bool], gathering: _Gathering) -> Fetched:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from core import errors, ids, jsonio
+from core.codes import Code
 from core.context import reasoning
 from core.runs.attempts import Attempt
 from core.runs.ends import Outcome, Spent, failed
@@ -104,7 +105,7 @@ class OutputWriter:
         if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
             # The model starts to reason again in the middle of its text, or marks the rest of the text as reasoning.
             text = "The model server did not continue the text it was given."
-            raise errors.Refused(text, code=None if self.grown else "invalid_prompt")
+            raise errors.Refused(text, code=None if self.grown else Code.INVALID_PROMPT)
         if self._splice is not None and not isinstance(output, TextDelta | Thinking):
             self._end_splice()
         match output:
@@ -226,7 +227,9 @@ class OutputWriter:
         self._end_splice()
         reason = _INCOMPLETE.get(self._reason or "")
         if reason is None and self._attempt.prefix and not self._fits():
-            return failed("server_error", "The model server continued a JSON text, but the result is not valid JSON.")
+            return failed(
+                Code.SERVER_ERROR, "The model server continued a JSON text, but the result is not valid JSON."
+            )
         if reason is None and self._items == 0:
             self._open("output_text")  # without any output, the response is an empty message
         if reason is None:

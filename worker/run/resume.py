@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.runs.attempts import Attempt
 from core.runs.ends import Outcome, failed
@@ -45,7 +46,7 @@ def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
     """Return the outcome of the response if nothing more is to be requested."""
     partial_output = attempt.partial_output
     if model.on_worker_lost == "fail":
-        return failed("server_error", f"{_LOST}.")
+        return failed(Code.SERVER_ERROR, f"{_LOST}.")
     if not partial_output.open and partial_output.output[-1]["type"] in _CALLS:
         # Tool calls are written only after the model server has ended its turn with them.
         return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_usage(attempt))
@@ -63,12 +64,12 @@ def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     if is_open and _can_continue(model, last):
         text = _text(last)
         return Plan(replace(attempt, prefix=text.rstrip()), text)
-    return failed("server_error", f"{_LOST}, and the partial output cannot be continued.")
+    return failed(Code.SERVER_ERROR, f"{_LOST}, and the partial output cannot be continued.")
 
 
 def not_continued(text: str) -> Outcome:
     """Return the outcome of a response whose model server does not continue the text it is given."""
-    return failed("server_error", f"{_LOST}, and the model server does not continue it: {text}")
+    return failed(Code.SERVER_ERROR, f"{_LOST}, and the model server does not continue it: {text}")
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
+from core.codes import Code
 from core.config.catalog import Catalog
 from core.runs.attempts import Attempt, Attempts, Batch, HandBack
 from core.runs.ends import Outcome, cancelled, failed
@@ -141,7 +142,7 @@ class Runner:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
-            return failed("server_error", f"The model '{attempt.model}' is no longer configured.")
+            return failed(Code.SERVER_ERROR, f"The model '{attempt.model}' is no longer configured.")
         plan = resume.plan(attempt, model)
         if isinstance(plan, Outcome):
             return plan
@@ -155,15 +156,15 @@ class Runner:
                 return await self._client.ask(prepared, model, answer)
         except errors.Refused as error:  # an image or a file of the request
             # The message contains a client's URL or file name, which must not get into the log.
-            code = error.code or "server_error"
+            code = error.code or Code.SERVER_ERROR
             return failed(code, str(error), cause=f"an image or a file of the input: {code}")
         except TimeoutError:
             if not clock.expired():
                 raise
-            return failed("server_error", "The response did not end within the time a run may take.")
+            return failed(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
         except Exception:  # a bug must end the response now, not when its lease expires
             log.exception("run failed", extra=log_fields(attempt))
-            return failed("server_error", "The server had an error while running this response.")
+            return failed(Code.SERVER_ERROR, "The server had an error while running this response.")
 
     async def _settle(self, run: Run, end: Outcome | HandBack, answer: OutputWriter) -> str:
         """Write the end of the run, retrying while the attempt may hold the lease; return the result as text."""
@@ -206,7 +207,9 @@ class Runner:
             return cancelled("revoked through Celery")
         model = self._catalog.models.get(run.attempt.model)
         if (answer.grown or run.attempt.shown) and model is not None and model.on_worker_lost == "fail":
-            return failed("server_error", "The worker running this response was shut down after output had been shown.")
+            return failed(
+                Code.SERVER_ERROR, "The worker running this response was shut down after output had been shown."
+            )
         return HandBack("The worker was shut down.")
 
     async def _note(self, run: Run, answer: OutputWriter) -> None:
@@ -240,4 +243,4 @@ class Interruption:
             cancel()
 
 
-_UNWRITABLE = failed("server_error", "The server had an error while ending this response.")
+_UNWRITABLE = failed(Code.SERVER_ERROR, "The server had an error while ending this response.")

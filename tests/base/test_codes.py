@@ -1,0 +1,16 @@
+"""The closed list of terminal error codes."""
+
+from typing import get_args
+
+from openai.types.responses import ResponseError
+
+from core.codes import HTTP_ERRORS, Code
+
+
+def test_the_list_of_terminal_codes_is_that_of_the_api() -> None:
+    assert set(Code) == set(get_args(ResponseError.model_fields["code"].annotation))
+
+
+def test_every_terminal_code_has_a_status_and_a_type() -> None:
+    assert set(HTTP_ERRORS) == set(Code)
+    assert all(400 <= error.status < 600 for error in HTTP_ERRORS.values())
