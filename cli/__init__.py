@@ -1,1 +1,1 @@
-"""The command `backburner`: what operators type."""
+"""The `backburner` command-line interface."""

@@ -1,4 +1,4 @@
-"""Operators' commands for projects, their keys, and the audit log."""
+"""Commands `backburner keys`, `projects` and `audit`."""
 
 import json
 import re
@@ -18,61 +18,72 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class _Rights(click.ParamType[frozenset[str]]):
-    """Rights, one or several with commas between them."""
+    """Option type: a comma-separated list of rights."""
 
     name = "rights"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
-        """The rights, or an error that names the unknown one."""
+        """Parse the list; fail with an error that names the first unknown right."""
         named = frozenset(part.strip() for part in str(value).split(","))
         for unknown in sorted(named - set(Right)):
-            self.fail(f"'{unknown}' is none of {', '.join(Right)}.", param, ctx)
+            self.fail(f"'{unknown}' is not one of {', '.join(Right)}.", param, ctx)
         return named
 
 
 class _Age(click.ParamType[float]):
-    """A time: `90s`, `30m`, `12h`, `7d`, or a date with an offset from UTC; as seconds from now."""
+    """Option type: a duration (`90s`, `30m`, `12h`, `7d`) or an ISO 8601 date, converted to an age in seconds.
+
+    A date without an offset from UTC is in local time.
+    """
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds, or an error that says what is understood."""
+        """Parse the value; fail with an error that shows the accepted forms."""
         if found := re.fullmatch(r"([0-9]{1,9})([smhd])", str(value), re.ASCII):
             return float(found[1]) * _UNITS_S[found[2]]
         try:
             then = datetime.fromisoformat(str(value)).astimezone()
         except (ValueError, OverflowError):
-            self.fail(f"'{value}' is neither as 90s, 30m, 12h or 7d nor a date as 2026-01-31T12:00.", param, ctx)
+            self.fail(f"'{value}' is neither a duration (90s, 30m, 12h, 7d) nor a date (2026-01-31T12:00).", param, ctx)
         return (datetime.now().astimezone() - then).total_seconds()
 
 
 @click.group()
 def keys() -> None:
-    """Make, list, rotate and revoke API keys."""
+    """Create, list, rotate and revoke API keys."""
 
 
 @keys.command("create")
-@click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="The project it is for; made if need be.")
+@click.option(
+    "--project", default=DEFAULT_PROJECT, show_default=True, help="Project of the key; created if it does not exist."
+)
 @click.option(
     "--rights",
     multiple=True,
     type=_Rights(),
-    help=f"What it may do, of {', '.join(Right)}: with commas, or several times. Without, or with no-limit alone: "
-    "read, write and cancel, too.",
+    help=f"Rights of the key: {', '.join(Right)}. Comma-separated; repeatable. If omitted, or if only no-limit is "
+    "given, the key also gets read, write and cancel.",
 )
-@click.option("--also", multiple=True, metavar="PROJECT", help="A further project it may use; several times.")
-@click.option("--name", help="What to call it in lists.")
+@click.option("--also", multiple=True, metavar="PROJECT", help="Additional project the key may use; repeatable.")
+@click.option("--name", help="Name shown in lists.")
 def create_key(project: str, rights: tuple[frozenset[str], ...], also: tuple[str, ...], name: str | None) -> None:
-    """Make a key and print it, once."""
+    """Create an API key and print it.
+
+    The key cannot be displayed again.
+    """
     with open_core(settings.load()) as core:
         core.schema.check()
         click.echo(core.keys.create(frozenset().union(*rights), project, also=also, name=name))
 
 
 @keys.command("list")
-@click.option("--project", help="Of this project only.")
+@click.option("--project", help="Show only keys of this project.")
 def list_keys(project: str | None) -> None:
-    """List the keys, without the keys themselves."""
+    """List API keys: ID, projects, last characters, rights, creation time, state, name.
+
+    The keys themselves are not shown.
+    """
     with open_core(settings.load()) as core:
         core.schema.check()
         for key in core.keys.listed(project):
@@ -86,9 +97,9 @@ def list_keys(project: str | None) -> None:
 @keys.command()
 @click.argument("key_id")
 def rotate(key_id: str) -> None:
-    """Replace a key by a new one with the same ID and rights, and print that, once.
+    """Replace a key with a new one that has the same ID and rights, and print it.
 
-    Every process refuses the old one within 5 seconds.
+    The new key cannot be displayed again. All processes reject the old key within 5 seconds.
     """
     with open_core(settings.load()) as core:
         core.schema.check()
@@ -98,7 +109,10 @@ def rotate(key_id: str) -> None:
 @keys.command()
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
-    """Make a key useless; every process refuses it within 5 seconds."""
+    """Revoke a key.
+
+    All processes reject the key within 5 seconds.
+    """
     with open_core(settings.load()) as core:
         core.schema.check()
         core.keys.revoke(key_id)
@@ -107,7 +121,7 @@ def revoke(key_id: str) -> None:
 
 @click.group()
 def projects() -> None:
-    """Make, list and show projects, and sum up what they used."""
+    """Create, list and show projects, and report their usage."""
 
 
 projects.add_command(usage)
@@ -116,7 +130,7 @@ projects.add_command(usage)
 @projects.command("create")
 @click.argument("name")
 def create_project(name: str) -> None:
-    """Make a project and print its ID."""
+    """Create a project and print its ID."""
     with open_core(settings.load()) as core:
         core.schema.check()
         click.echo(core.projects.add(name))
@@ -124,7 +138,7 @@ def create_project(name: str) -> None:
 
 @projects.command("list")
 def list_projects() -> None:
-    """List the projects: ID, age, name."""
+    """List projects: ID, creation time, name."""
     with open_core(settings.load()) as core:
         core.schema.check()
         for project in core.projects.all():
@@ -134,22 +148,31 @@ def list_projects() -> None:
 @projects.command()
 @click.argument("project")
 def show(project: str) -> None:
-    """Show a project, by name or ID, and its keys."""
+    """Show a project and its keys.
+
+    PROJECT is a name or an ID.
+    """
     with open_core(settings.load()) as core:
         core.schema.check()
         found = core.projects.find(project)
-        click.echo(f"id      {found.id}\nname    {found.name}\nmade    {found.created_at:%Y-%m-%d %H:%M}")
+        click.echo(f"id      {found.id}\nname    {found.name}\ncreated {found.created_at:%Y-%m-%d %H:%M}")
         for key in core.keys.listed(found.name):
             click.echo(f"key     {key.id}  …{key.hint}  {','.join(key.rights) or '-'}  {_state(key)}")
 
 
 @click.command()
-@click.option("--project", help="Of this project only.")
-@click.option("--since", "since_s", type=_Age(), help="Not older: 90s, 30m, 12h, 7d, or a date.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="The newest so many.")
-@click.option("--json", "as_json", is_flag=True, help="An object a line.")
+@click.option("--project", help="Show only entries of this project.")
+@click.option("--since", "since_s", type=_Age(), help="Maximum age (90s, 30m, 12h, 7d), or a start date.")
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Maximum rows; the newest are kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
 def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bool) -> None:
-    """Print what keys and operators did, oldest first."""
+    """Print the audit log of keys and operators, oldest entry first."""
     with open_core(settings.load()) as core:
         core.schema.check()
         for entry in core.audit.newest(project=project, since_s=since_s, limit=limit):

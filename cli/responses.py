@@ -1,4 +1,4 @@
-"""Operators' commands for responses, of whatever project."""
+"""Commands `backburner responses`, for the responses of all projects."""
 
 import json
 from dataclasses import asdict
@@ -17,16 +17,18 @@ from core.wire.status import Status
 
 @click.group()
 def responses() -> None:
-    """Look at responses, cancel them, make them again."""
+    """List, show, follow, cancel and requeue responses."""
 
 
 @responses.command("list")
-@click.option("--project", help="Of this project only.")
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="With this status only.")
-@click.option("--model", help="Of this model only.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--project", help="Show only responses of this project.")
+@click.option(
+    "--status", type=click.Choice([status.value for status in Status]), help="Show only responses with this status."
+)
+@click.option("--model", help="Show only responses of this model.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum rows.")
 def list_responses(project: str | None, status: str | None, model: str | None, limit: int) -> None:
-    """List the newest responses, newest first."""
+    """List responses, newest first."""
     with open_core(settings.load()) as core:
         core.schema.check()
         for shown in core.operations.newest(project=project, status=status, model=model, limit=limit):
@@ -40,9 +42,9 @@ def list_responses(project: str | None, status: str | None, model: str | None, l
 
 @responses.command()
 @click.argument("response_id")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(response_id: str, as_json: bool) -> None:
-    """Show how a response stands, and every attempt at it with its cause."""
+    """Show a response and all of its attempts."""
     with open_core(settings.load()) as core:
         core.schema.check()
         shown, runs = core.operations.show(response_id)
@@ -58,9 +60,9 @@ def show(response_id: str, as_json: bool) -> None:
 @responses.command()
 @click.argument("response_id")
 def tail(response_id: str) -> None:
-    """Print what a response says, from its beginning and as it comes, and how it ends.
+    """Print the output of a response from the beginning, follow it as it grows, and print how it ends.
 
-    Exits 0 if it completed, and 1 if it ended otherwise. Ctrl-C stops the printing, and not the response.
+    The exit status is 0 if the response completed, and 1 otherwise. Ctrl-C stops the command, not the response.
     """
     with open_core(settings.load()) as core:
         core.schema.check()
@@ -79,14 +81,17 @@ def tail(response_id: str) -> None:
 @responses.command()
 @click.argument("response_ids", nargs=-1, required=True)
 def cancel(response_ids: tuple[str, ...]) -> None:
-    """Cancel responses, at once and for good, whoever waits for them."""
+    """Cancel responses immediately, including foreground responses.
+
+    A cancellation cannot be undone.
+    """
     with open_core(settings.load()) as core:
         core.schema.check()
         failed = False
         for response_id in response_ids:
             try:
                 done = core.operations.cancel(response_id)
-                click.echo(f"{response_id} is cancelled." if done else f"{response_id} had ended; it stays as it is.")
+                click.echo(f"{response_id} is cancelled." if done else f"{response_id} had already ended; not changed.")
             except errors.Error as error:
                 failed = _say(error)
     if failed:
@@ -95,12 +100,12 @@ def cancel(response_ids: tuple[str, ...]) -> None:
 
 @responses.command()
 @click.argument("response_ids", nargs=-1, required=True)
-@click.option("--project", help="Refuse those of other projects.")
+@click.option("--project", help="Reject responses of other projects.")
 def requeue(response_ids: tuple[str, ...], project: str | None) -> None:
-    """Make new responses from ones that failed, were cancelled or are incomplete.
+    """Run responses again that failed, were cancelled or are incomplete.
 
-    Prints the new ID and the old one, a line each. The new one runs in the background with the same request, context,
-    project and tier; the old one stays as it is.
+    Each one gets a new response, which runs in the background with the same request, context, project and tier. The
+    old response does not change. Prints one line per response: `NEW_ID (from OLD_ID)`.
     """
     with open_core(settings.load()) as core:
         core.schema.check()
@@ -133,8 +138,8 @@ def _facts(shown: Shown) -> dict[str, Any]:
         "ended": _time(shown.finished_at),
         "lost": f"{shown.failures} times" if shown.failures else None,
         "waited": f"{shown.waits} times for its model server" if shown.waits else None,
-        "made from": shown.requeued_from,
-        "made again as": ", ".join(shown.requeued_as),
+        "requeued from": shown.requeued_from,
+        "requeued as": ", ".join(shown.requeued_as),
     }
     if shown.status == Status.QUEUED:
         facts |= {"dispatched": "yes" if shown.dispatched else "no", "due": _time(shown.available_at)}

@@ -1,4 +1,4 @@
-"""The sweeper process: a round of `Sweep` every second, until it is told to stop."""
+"""The sweeper process, which runs `Sweep` once per interval (`sweep_every_s`) until it is stopped."""
 
 import logging
 import signal
@@ -13,13 +13,13 @@ from core.settings import PREFIX, Settings
 
 logger = logging.getLogger(__name__)
 
-# Without a round that went as it should for so long, the sweeper wants a restart. Postgres being away is no such
-# round's fault.
+# The sweeper reports itself unhealthy, so that it is restarted, after this long without a successful sweep. A sweep
+# that fails because Postgres is unavailable does not count against it: a restart would not help.
 UNHEALTHY_AFTER_S = 120.0
 
 
 class Sweeper:
-    """Sweeps round after round, and knows how that goes."""
+    """Runs sweeps in a loop and reports their health."""
 
     def __init__(self, sweep: Sweep, settings: Settings, *, unhealthy_after_s: float = UNHEALTHY_AFTER_S) -> None:
         self._sweep = sweep
@@ -30,16 +30,16 @@ class Sweeper:
         self._unavailable = False
 
     def run(self, stop: threading.Event) -> None:
-        """Sweep until told to stop; the round under way is finished."""
+        """Sweep until `stop` is set; a sweep in progress is finished first."""
         while not stop.wait(self._every_s):
             self._round()
 
     def health(self) -> Health:
-        """How it does; may be asked in any thread."""
+        """Health of the loop; thread-safe."""
         now = time.monotonic()
         problems = []
         if now - self._well_at > self._unhealthy_after_s:
-            problems.append(f"no round went as it should for {now - self._well_at:.0f} s")
+            problems.append(f"no sweep succeeded for {now - self._well_at:.0f} s")
         done_at = self._done_at
         details: dict[str, object] = {
             "postgres": "unreachable" if self._unavailable else "ok",
@@ -48,7 +48,7 @@ class Sweeper:
         return Health(problems, done_at is not None and not self._unavailable and not problems, details)
 
     def _round(self) -> None:
-        """Sweep once; that Postgres is away is said once."""
+        """Sweep once; log only the first of consecutive failures to reach Postgres."""
         try:
             self._sweep.run()
         except errors.StoreUnavailable as error:
@@ -56,8 +56,8 @@ class Sweeper:
                 logger.warning("cannot sweep", extra={"cause": str(error)})
             self._unavailable = True
             self._well_at = time.monotonic()
-        except Exception:  # the next round may do better, and nobody else does this work
-            logger.exception("a round failed")
+        except Exception:  # keep the loop alive: the next sweep may succeed, and no other process does this work
+            logger.exception("sweep failed")
         else:
             if self._unavailable:
                 logger.info("sweeping again")
@@ -69,9 +69,9 @@ def run(settings: Settings) -> None:
     """Sweep until SIGTERM or SIGINT.
 
     Raises:
-        errors.BadSettings: a setting is missing or wrong.
-        errors.SchemaMismatch: the database is not for this program.
-        errors.StoreUnavailable: Postgres is away at the start; later it is waited for.
+        errors.BadSettings: a setting is missing or invalid.
+        errors.SchemaMismatch: the database schema is of another version.
+        errors.StoreUnavailable: Postgres is unavailable at startup; afterwards, sweeps are retried until it returns.
     """
     log.configure(settings.log_level)
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""What a response says, printed for a person as it comes."""
+"""Prints the events of a response to a terminal as they arrive."""
 
 import re
 from typing import Any
@@ -13,15 +13,15 @@ _DELTAS = {
     "response.function_call_arguments.delta": "function call",
     "response.custom_tool_call_input.delta": "custom tool call",
 }
-# A model's words must not move the cursor of an operator's terminal, or do worse.
+# Control characters are replaced: model output must not send escape sequences to the operator's terminal.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Printer:
-    """Prints events; everything but plain text is announced in brackets.
+    """Prints the output that events carry; a label in brackets precedes everything except plain text.
 
     Attributes:
-        status: how the response ended, once it has.
+        status: terminal status of the response; None until it ends.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Printer:
         self._at_start = True
 
     def add(self, event: dict[str, Any]) -> None:
-        """Print what an event adds."""
+        """Print the output that the event adds."""
         kind = event["type"]
         if kind == "response.output_item.added":
             self._names[event["output_index"]] = event["item"].get("name", "")

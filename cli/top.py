@@ -1,4 +1,4 @@
-"""`backburner top`: what waits and what runs, by lane, tier, project and model, and who works."""
+"""Command `backburner top`: waiting and running responses by lane, tier, project and model, and the workers."""
 
 import json
 import time
@@ -16,16 +16,22 @@ from core.responses.operations import Load
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object; with --watch, one a line.")
-@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch, JSON Lines.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
-    "--every", "every_s", default=2.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds, for --watch."
+    "--every",
+    "every_s",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Refresh interval of --watch in seconds.",
 )
-@click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Of groups, at the most.")
+@click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown.")
 def top(as_json: bool, watch: bool, every_s: float, rows: int) -> None:
-    """Show what waits and what runs, and workers' slots.
+    """Show waiting and running responses and the slots of the workers.
 
-    Groups with most waiting come first; `oldest` is the age of the oldest that waits.
+    Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
+    `oldest` is the age of the group's oldest waiting response.
     """
     with open_core(settings.load()) as core:
         core.schema.check()
@@ -58,7 +64,7 @@ def _watch(core: Core, as_json: bool, every_s: float, rows: int) -> None:
 
 
 def facts(load: Load) -> dict[str, Any]:
-    """What `--json` prints."""
+    """Build the object that `--json` prints."""
     return {
         "groups": [asdict(group) for group in load.groups],
         "workers": [asdict(worker) for worker in load.workers],
@@ -73,7 +79,8 @@ def facts(load: Load) -> dict[str, Any]:
 def _tables(load: Load, rows: int) -> Group:
     counts = facts(load)
     head = (
-        f"{counts['waiting']} wait, {counts['dispatched']} dispatched, {counts['running']} run; {counts['slots']} slots"
+        f"{counts['waiting']} waiting, {counts['dispatched']} dispatched, {counts['running']} running; "
+        f"{counts['slots']} slots"
     )
     groups = Table(title=head, title_justify="left")
     for name in ("lane", "tier", "project", "model"):
@@ -94,7 +101,7 @@ def _tables(load: Load, rows: int) -> Group:
         workers.add_row(
             worker.hostname, str(worker.pid), ", ".join(worker.lanes), f"{worker.running} of {worker.slots}"
         )
-    unserved = [f"No worker serves the lane {lane}." for lane in sorted(load.unserved)]
+    unserved = [f"No worker serves lane {lane}." for lane in sorted(load.unserved)]
     return Group(groups, workers, *unserved)
 
 

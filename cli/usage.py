@@ -1,4 +1,4 @@
-"""What operators ask of the usage ledger."""
+"""Command `backburner projects usage`: reports from the usage ledger."""
 
 import csv
 import io
@@ -21,22 +21,33 @@ class _Columns(click.ParamType[tuple[str, ...]]):
         names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
         unknown = [name for name in names if name not in BY]
         if unknown:
-            self.fail(f"'{unknown[0]}' is none of {', '.join(BY)}.", param, ctx)
+            self.fail(f"'{unknown[0]}' is not one of {', '.join(BY)}.", param, ctx)
         return names
 
 
 @click.command()
-@click.option("--project", help="Only of this project.")
-@click.option("--since", type=_DAY, help="The first day, of UTC, on which responses ended.")
-@click.option("--until", type=_DAY, help="The last day.")
-@click.option("--by", type=_Columns(), default="project,model", show_default=True, help=f"Of {', '.join(BY)}.")
+@click.option("--project", help="Include only this project.")
+@click.option("--since", type=_DAY, help="First day (UTC) on which the responses ended.")
+@click.option("--until", type=_DAY, help="Last day (UTC), inclusive.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="How."
+    "--by",
+    type=_Columns(),
+    default="project,model",
+    show_default=True,
+    help=f"Comma-separated columns to group by: {', '.join(BY)}.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
 )
 def usage(project: str | None, since: datetime | None, until: datetime | None, by: tuple[str, ...], form: str) -> None:
-    """Sum up what responses used that ended, over all their attempts, deleted ones, too.
+    """Report the usage of responses that have ended, including deleted ones, summed over all attempts.
 
-    `estimated` is how many of them have tokens that the model server did not count.
+    `estimated` is the number of responses with token counts that the model server did not report.
     """
     with open_core(settings.load()) as core:
         core.schema.check()
@@ -58,7 +69,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     if not rows:
-        return "Nothing was used."
+        return "No usage."
     lines = [[name.replace("_", " ") for name in rows[0]], *[[str(cell) for cell in row.values()] for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     numbers = [isinstance(cell, int) for cell in rows[0].values()]

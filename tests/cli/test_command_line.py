@@ -38,4 +38,4 @@ def test_words_that_are_no_text_are_refused_by_name(words: list[str]) -> None:
     result = CliRunner().invoke(main, words)
 
     assert result.exit_code == 2
-    assert result.stderr.endswith("Error: " + repr(words[-1]) + " is not text in UTF-8.\n")
+    assert result.stderr.endswith("Error: " + repr(words[-1]) + " is not valid UTF-8.\n")

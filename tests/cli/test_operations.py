@@ -212,12 +212,12 @@ def test_an_operator_sees_every_attempt_with_its_cause(core: Core, settings: Set
     assert "waited: The model server answered 503." in shown
     assert "on w2, without the 2 oldest items, failed: a precise cause" in shown
     assert "server_error: It broke." in shown
-    assert f"made again as {new_id}" in " ".join(shown.split())
+    assert f"requeued as {new_id}" in " ".join(shown.split())
     assert "default" in shown
     as_json = json.loads(run("responses", "show", "--json", response_id).stdout)
     assert [run["outcome"] for run in as_json["attempts"]] == ["waited", "failed"]
     assert [run["dropped"] for run in as_json["attempts"]] == [None, ["msg_1", "msg_2"]]
-    assert f"made from {response_id}" in " ".join(run("responses", "show", new_id).stdout.split())
+    assert f"requeued from {response_id}" in " ".join(run("responses", "show", new_id).stdout.split())
 
 
 def test_the_list_narrows_by_project_status_and_model(core: Core, run) -> None:
@@ -253,6 +253,6 @@ def test_an_operator_cancels_a_foreground_response_too(core: Core, run) -> None:
     running = claim(core, submit(core, who, background=False))
 
     assert run("responses", "cancel", running.response_id).stdout == f"{running.response_id} is cancelled.\n"
-    assert "had ended" in run("responses", "cancel", running.response_id).stdout
+    assert "had already ended" in run("responses", "cancel", running.response_id).stdout
     assert run("responses", "cancel", "resp_nobody").exit_code == 1
     assert json.loads(core.responses.get(who, running.response_id)[0])["status"] == "cancelled"

@@ -65,7 +65,7 @@ def test_what_cannot_be_made_is_refused_in_one_line_and_leaves_nothing(core: Cor
         (("projects", "create", "proj_x"), "must not begin with"),
         (("projects", "show", "nobody"), "no project 'nobody'"),
         (("keys", "create", "--project", "new", "--also", "nobody"), "no project 'nobody'"),
-        (("keys", "create", "--rights", "fly"), "'fly' is none of"),
+        (("keys", "create", "--rights", "fly"), "'fly' is not one of"),
         (("keys", "create", "--name", "a\nb"), "printable"),
         (("keys", "rotate", "key_x"), "no key 'key_x'"),
         (("keys", "revoke", "key_x"), "no key 'key_x'"),

@@ -71,7 +71,7 @@ def test_groups_say_what_waits_is_rung_and_runs(loaded: None, env: dict[str, str
 def test_people_see_a_table(loaded: None, env: dict[str, str]) -> None:
     shown = top(env, "--rows", "2").stdout
 
-    assert "42 wait, 1 dispatched, 1 run; 2 slots" in shown
+    assert "42 waiting, 1 dispatched, 1 running; 2 slots" in shown
     assert "1 of 2" in shown
     assert "1 (1 later)" in shown
     assert "1 more" in shown
@@ -91,7 +91,7 @@ def test_a_lane_nobody_serves_is_named(core: Core, settings: Settings, env: dict
     sql(settings, "update responses set lane = 'gone', dispatched_at = null")
 
     assert json.loads(top(env, "--json").stdout)["unserved_lanes"] == ["gone"]
-    assert "No worker serves the lane gone." in top(env).stdout
+    assert "No worker serves lane gone." in top(env).stdout
     doctor = CliRunner().invoke(main, ["doctor"], env=env).stdout
     assert "gone: responses wait in it, and no worker serves it" in doctor
     assert "backburner worker -Q gone" in doctor

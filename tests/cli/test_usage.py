@@ -51,7 +51,7 @@ def test_usage_is_written_as_csv_and_json_too(usage) -> None:
 
 
 def test_days_without_usage_are_empty_in_every_form(usage) -> None:
-    assert usage("--until", "2020-01-01").output == "Nothing was used.\n"
+    assert usage("--until", "2020-01-01").output == "No usage.\n"
     assert usage("--until", "2020-01-01", "--format", "csv").output == ""
     assert json.loads(usage("--until", "2020-01-01", "--format", "json").output) == []
 
@@ -59,7 +59,7 @@ def test_days_without_usage_are_empty_in_every_form(usage) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--by", "project,colour"), "'colour' is none of project, key, model, tier, day."),
+        (("--by", "project,colour"), "'colour' is not one of project, key, model, tier, day."),
         (("--project", "third"), "There is no project 'third'."),
         (("--since", "yesterday"), "does not match the format"),
     ],
