@@ -1,4 +1,4 @@
-"""`backburner demo`: one background response from queued to completed, and one cancelled."""
+"""Command `backburner demo`: follows one background response to completion and cancels another one."""
 
 import time
 from collections.abc import Callable
@@ -28,12 +28,12 @@ POLL_EVERY_S = 0.05
 
 
 class WentWrong(errors.Error):
-    """The demo saw something else than it promises."""
+    """The demo observed an unexpected result."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What a client does, told as it happens; `tick` is called while it waits."""
+    """A client session printed to the console; `tick` is called repeatedly while the client waits."""
 
     url: str
     key: str
@@ -45,12 +45,12 @@ class Demo:
         """Run both scenes.
 
         Raises:
-            WentWrong: an outcome was another one.
+            WentWrong: a response had an unexpected status, or a request failed.
         """
         self._say(f"\nA background response of {self.model}: “{QUESTION}”")
         finished = self._follow(self._submit(QUESTION), until="completed")
         self._say(_text(finished), style="green")
-        self._say(f"\nAnother one, cancelled on its way: “{LONG_ORDER}”")
+        self._say(f"\nAnother one, cancelled while it runs: “{LONG_ORDER}”")
         running = self._follow(self._submit(LONG_ORDER), until="in_progress")
         cancelled = self._call("POST", f"/{running['id']}/cancel")
         _expect(cancelled, {"cancelled"})
@@ -62,7 +62,7 @@ class Demo:
         return self._call("POST", "", {"model": self.model, "input": order, "background": True})
 
     def _follow(self, response: dict[str, Any], *, until: str) -> dict[str, Any]:
-        """Show the states a response goes through up to the one asked for."""
+        """Poll a response and show its status changes until it has the status `until`."""
         self._say(response["id"])
         started_at = time.monotonic()
         seen = [response["status"]]
@@ -108,17 +108,17 @@ class Demo:
 
 
 def demo() -> None:
-    """Show both scenes on a stack of our own, or on the one that runs in this folder already.
+    """Run the demo on the stack that is already running in this folder, or else on a new one.
 
     Raises:
-        errors.Error: it could not be started, or something else came out.
+        errors.Error: the stack could not be started, or a result was unexpected.
     """
     console = Console(highlight=False)
     home = Home.at(settings.load().home)
     with Interrupts() as interrupts:
         try:
             with lock.locked(home):
-                # Free ports: a demo never collides with a server that runs elsewhere on this machine.
+                # Use free ports, so that the demo cannot conflict with another server on this machine.
                 free = {"port": ports.free(), "flower_port": ports.free()}
                 chosen = fresh_settings(home).model_copy(update=free)
                 with stack.running(chosen, home, workers=1, say=click.echo, interrupts=interrupts) as running:
@@ -134,11 +134,11 @@ def demo() -> None:
 def _on_running_stack(interrupts: Interrupts, console: Console) -> None:
     deadline = time.monotonic() + UP_WITHIN_S
     while True:
-        found = settings.load()  # read again: it may only be starting, and write its addresses meanwhile
+        found = settings.load()  # reload: a stack that is still starting has not written its addresses yet
         if found.api_key and web.status(web.origin(found.host, found.port) + "/healthz") == 200:
             break
         if time.monotonic() > deadline:
-            raise WentWrong(f"It does not answer within {UP_WITHIN_S:.0f} s.")
+            raise WentWrong(f"The running stack did not answer within {UP_WITHIN_S:.0f} s.")
         interrupts.check()
         time.sleep(POLL_EVERY_S)
     _demo(found, sorted(catalog.load(found.config).models), interrupts.check, console).show()

@@ -1,4 +1,4 @@
-"""`backburner doctor`: what the parts need, whether it is there, and how to mend it. Shows no secrets."""
+"""Command `backburner doctor`: checks every dependency and prints how to fix each problem. Prints no secrets."""
 
 import difflib
 import re
@@ -29,7 +29,7 @@ OLDEST_PYTHON = (3, 11)
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check; `mend` says what to do and is None where all is well."""
+    """The result of one check; `mend` tells how to fix the problem and is None if there is none."""
 
     what: str
     found: str
@@ -37,7 +37,7 @@ class Finding:
 
 
 def doctor() -> bool:
-    """Print every finding; whether all is well."""
+    """Print all findings; return True if none is a problem."""
     well = True
     for finding in findings():
         mark = click.style("FAIL", fg="red") if finding.mend else click.style("ok  ", fg="green")
@@ -49,14 +49,14 @@ def doctor() -> bool:
 
 
 def findings() -> Iterator[Finding]:
-    """Look at everything, one after the other."""
+    """Run all checks, one after another."""
     yield _python()
     yield from _unknown_variables()
     try:
         read = settings.load()
-        yield Finding("settings", f"read; data folder {read.home.resolve()}")
+        yield Finding("settings", f"valid; data folder {read.home.resolve()}")
     except errors.Error as error:
-        yield Finding("settings", "cannot be read", str(error))
+        yield Finding("settings", "invalid", str(error))
         return
     models, finding = _configuration(read)
     yield finding
@@ -87,7 +87,7 @@ def _unknown_variables() -> Iterator[Finding]:
     for name in sorted(given - known):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Remove it."
-        yield Finding("environment", f"{name} is no setting", hint)
+        yield Finding("environment", f"{name} is not a setting", hint)
     if given <= known:
         yield Finding("environment", f"{len(given)} {PREFIX}* variables, all known")
 
@@ -96,10 +96,10 @@ def _configuration(read: Settings) -> tuple[Catalog, Finding]:
     try:
         models = catalog.load(read.config)
     except errors.Error as error:
-        return Catalog({}), Finding("configuration", "is wrong", str(error))
+        return Catalog({}), Finding("configuration", "invalid", str(error))
     if models.models:
         return models, Finding("configuration", f"models: {', '.join(sorted(models.models))}")
-    return models, Finding("configuration", "names no model", 'Add a [models."..."] table to backburner.toml.')
+    return models, Finding("configuration", "defines no model", 'Add a [models."..."] table to backburner.toml.')
 
 
 def _api(read: Settings) -> Finding:
@@ -111,8 +111,8 @@ def _api(read: Settings) -> Finding:
     except errors.BadSettings as error:
         return Finding("api", "cannot run", str(error))
     if why:
-        return Finding("api", f"port {read.port} {why}", f"Stop that, or set {PREFIX}PORT to another port.")
-    return Finding("api", f"does not run; port {read.port} is free", "Start it: backburner up (or backburner api)")
+        return Finding("api", f"port {read.port} {why}", f"Stop that program, or set {PREFIX}PORT to another port.")
+    return Finding("api", f"not running; port {read.port} is free", "Start it: backburner up (or backburner api)")
 
 
 def _postgres(read: Settings) -> Iterator[Finding]:
@@ -139,9 +139,9 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     try:
         schema_version.check(database)
     except errors.Error as error:
-        yield Finding("schema", "does not fit this program", str(error))
+        yield Finding("schema", "wrong version", str(error))
         return
-    yield Finding("schema", f"at {schema_version.HEAD}, as this program needs it")
+    yield Finding("schema", f"version {schema_version.HEAD}, as this program requires")
     with database.connection() as connection:
         live = workers_sql.live(connection, seen_s)
         open_circuits = circuits_sql.all_open(connection)
@@ -151,11 +151,11 @@ def _schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     else:
         yield Finding("workers", f"none seen for {seen_s:g} s", "Start one: backburner worker")
     for lane in unserved if live else ():
-        mend = f"Start one: backburner worker -Q {lane}; else they fail at their deadlines."
-        yield Finding("lane", f"{lane}: responses wait in it, and no worker serves it", mend)
+        mend = f"Start one: backburner worker -Q {lane}. Otherwise the responses fail at their deadlines."
+        yield Finding("lane", f"{lane}: responses are waiting, and no worker serves it", mend)
     for circuit in open_circuits:
-        found = f"{circuit.model}: its servers were away {circuit.failures} times in a row; {circuit.cause}"
-        yield Finding("circuit", found, "Mend or start its model server; what waits then goes on by itself.")
+        found = f"{circuit.model}: its servers were unavailable {circuit.failures} times in a row; {circuit.cause}"
+        yield Finding("circuit", found, "Fix or start its model server; waiting responses then run automatically.")
 
 
 def _worker(worker: workers_sql.Worker) -> str:
@@ -175,12 +175,12 @@ def _redis(read: Settings) -> Finding:
     except (redis.RedisError, ValueError) as error:
         return Finding("redis", f"does not answer at {masked(url)}", masked(str(error)))
     if policy in {"noeviction", None}:
-        return Finding("redis", f"answers at {masked(url)}; maxmemory-policy {policy or 'is not shown to us'}")
-    return Finding("redis", f"maxmemory-policy {policy}", "It drops what waits: set maxmemory-policy noeviction.")
+        return Finding("redis", f"answers at {masked(url)}; maxmemory-policy {policy or 'unknown: CONFIG is denied'}")
+    return Finding("redis", f"maxmemory-policy {policy}", "It evicts queued messages: set maxmemory-policy noeviction.")
 
 
 def _eviction_policy(client: redis.Redis) -> str | None:
-    """The policy; None where the server's owner does not let us read it."""
+    """The server's eviction policy; None if the server does not permit CONFIG GET."""
     try:
         found = client.config_get("maxmemory-policy")
     except redis.ResponseError:
@@ -195,5 +195,5 @@ def _model_server(name: str, base_url: str, key: str | None) -> Finding:
         says = "does not answer" if status is None else f"answers {status}"
         return Finding(what, f"{name}: {masked(base_url)} {says}", "Start its server, or correct base_url.")
     if status in {401, 403}:
-        return Finding(what, f"{name}: {masked(base_url)} refuses the key", "Set the variable that api_key_env names.")
+        return Finding(what, f"{name}: {masked(base_url)} rejects the key", "Set the variable that api_key_env names.")
     return Finding(what, f"{name} answers at {masked(base_url)}")

@@ -1,4 +1,4 @@
-"""The parts that are Backburner itself: API, workers, sweeper and Flower as processes of one machine."""
+"""Backburner's own processes in a local stack: API, workers, sweeper and Flower."""
 
 import sys
 import time
@@ -14,8 +14,8 @@ from local import ports, web
 from local.processes.child import Part
 from local.servers import packages
 
-STAGE = 2  # they stop first, and together
-SETTLED_S = 0.5  # a process that cannot be asked counts as ready when it has lived so long
+STAGE = 2  # the highest stage: these parts stop first, and together
+SETTLED_S = 0.5  # a process without a readiness check counts as ready after it has run this long
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Edges:
     """Backburner's own processes.
 
     Args:
-        settings: complete, with the URLs of Postgres and Redis.
-        env: by which the processes find the same settings.
+        settings: complete settings, including the URLs of Postgres and Redis.
+        env: environment variables that pass these settings to the processes.
     """
 
     settings: Settings
     env: Mapping[str, str]
 
     def migration(self) -> Part:
-        """The step that brings the schema up to date; it ends by itself."""
+        """The process that upgrades the schema and then exits."""
         return self._part("migrate", lambda _pid: True)
 
     def parts(self, *, workers: int) -> list[Part]:
@@ -51,14 +51,14 @@ class Edges:
             name=name,
             argv=[sys.executable, "-m", "cli.main", name.partition("-")[0]],
             env=self.env,
-            cwd=packages.ROOT,  # so that -m finds our packages whatever folder we were started in
+            cwd=packages.ROOT,  # so that -m finds our packages from any working directory
             ready=ready,
             stage=STAGE,
             grace_s=grace_s,
         )
 
     def _healthy(self, part: Part) -> Part:
-        """The part with a port of its own, at which it says how it does."""
+        """Give the part a free port for its health endpoint."""
         port = ports.free()
         variable = f"{PREFIX}{part.name.partition('-')[0].upper()}_HEALTH_PORT"
         return replace(
@@ -68,7 +68,7 @@ class Edges:
         )
 
     def _consumes(self, pid: int) -> bool:
-        """Whether the worker has told the database that it takes work."""
+        """Whether the worker has registered in the database as accepting work."""
         url = self.settings.database_url
         try:
             with database.connect(
@@ -80,7 +80,7 @@ class Edges:
 
 
 def _lives_for(seconds: float) -> Callable[[int], bool]:
-    """A condition that is first met `seconds` after it was first asked."""
+    """A condition that becomes true `seconds` after its first call."""
     asked_at: list[float] = []
 
     def settled(_pid: int) -> bool:

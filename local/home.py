@@ -1,4 +1,4 @@
-"""The folder of one installation on this machine: where its parts keep data, logs, sockets and pids."""
+"""The data folder of a local stack: data, logs, sockets and PID files of its parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,16 @@ from core.settings import STACK_ENV
 
 @dataclass(frozen=True)
 class Home:
-    """An existing data folder; only its owner may look into it."""
+    """An existing data folder, accessible only to its owner."""
 
     path: Path
 
     @classmethod
     def at(cls, path: Path) -> "Home":
-        """Create what is missing of the folder; an existing one keeps its mode.
+        """Create the folder and its subfolders if they do not exist; an existing folder keeps its mode.
 
         Raises:
-            errors.BadSettings: there can be no such folder.
+            errors.BadSettings: the folder cannot be created.
         """
         home = cls(path.expanduser().resolve())
         try:
@@ -55,7 +55,7 @@ class Home:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace the file in one step: nobody ever reads half of it, or reads it who may not."""
+    """Replace the file atomically: no process reads a partial file, or one with wider permissions than `mode`."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     new.touch(mode=mode, exist_ok=False)
@@ -64,5 +64,5 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read, as `write_whole` does."""
+    """Replace the file atomically with one that only its owner can read."""
     write_atomically(path, text, mode=0o600)

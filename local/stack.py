@@ -1,4 +1,4 @@
-"""The whole of Backburner on this machine: which parts there are, and how they find each other."""
+"""A complete Backburner stack on this machine: its parts and the settings that connect them."""
 
 import contextlib
 import re
@@ -26,19 +26,19 @@ from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 
 PACKAGED_MODEL = """\
-# Written by `backburner up`: the packaged model, since no other backburner.toml was found.
+# Written by `backburner up`: the packaged model, because no backburner.toml was found.
 [models."{name}"]
 base_url = "{url}"
 concurrency = {slots}
 context_window = {context}
-# It takes tools and calls none; it sees no images and does not think aloud.
+# It accepts tools but never calls one; it supports neither images nor reasoning.
 supports = ["tools", "json_schema", "logprobs", "continue"]
 """
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack; its settings are complete."""
+    """A running stack with its complete settings."""
 
     settings: Settings
     models: list[str]
@@ -49,18 +49,18 @@ class Stack:
 def running(
     settings: Settings, home: Home, *, workers: int, say: Callable[[str], None], interrupts: Interrupts
 ) -> Iterator[Stack]:
-    """Start everything, and stop everything at the end; the lock on HOME must be held.
+    """Start all parts, and stop them on exit. The caller must hold the lock on HOME.
 
     Args:
-        settings: as read while there was no HOME/run/stack.env.
-        say: shows one line.
+        settings: settings that were loaded while HOME/run/stack.env did not exist.
+        say: prints one line.
 
     Raises:
-        errors.Error: a part did not come up, or a setting is wrong; nothing runs then.
-        Interrupted: somebody asked us to stop meanwhile.
+        errors.Error: a part did not start, or a setting is invalid; no part is left running.
+        Interrupted: a stop signal arrived during startup.
     """
     if left := leftovers.end(home):
-        say(f"Ended what an earlier run had left: {', '.join(left)}.")
+        say(f"Stopped processes of an earlier run: {', '.join(left)}.")
     _refuse_taken_ports(settings)
     supervisor = Supervisor(home, say=say, check=interrupts.check)
     try:
@@ -82,7 +82,7 @@ def running(
 
 
 def exported(settings: Settings) -> dict[str, str]:
-    """The variables by which other `backburner` commands find the stack of these settings."""
+    """The environment variables with which other `backburner` commands connect to this stack."""
     values = {
         "HOST": settings.host,
         "PORT": str(settings.port),
@@ -97,7 +97,7 @@ def exported(settings: Settings) -> dict[str, str]:
 
 
 def lines(variables: dict[str, str]) -> str:
-    """The variables as lines of an environment file; a value is quoted only where it must be."""
+    """Format the variables as an environment file; values are quoted only if necessary."""
     escapes = str.maketrans({"\\": "\\\\", "'": "\\'"})
     plain = {name: re.fullmatch(r"[^\s'\"#\\]*", value) for name, value in variables.items()}
     return "".join(
@@ -107,18 +107,18 @@ def lines(variables: dict[str, str]) -> str:
 
 
 def api_key(settings: Settings) -> str:
-    """The operator's API key of a running stack."""
+    """The operator's API key for a running stack."""
     return _secret(settings.api_key)
 
 
 def _refuse_taken_ports(settings: Settings) -> None:
     for port, variable in ((settings.port, "PORT"), (settings.flower_port, "FLOWER_PORT")):
         if why := ports.why_not(settings.host, port):
-            raise errors.BadSettings(f"Port {port} of {settings.host} {why}. Set {PREFIX}{variable} to another one.")
+            raise errors.BadSettings(f"Port {port} of {settings.host} {why}. Set {PREFIX}{variable} to another port.")
 
 
 def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
-    """The packaged servers to start, and the settings completed by their addresses."""
+    """The packaged servers to start, and the settings completed with their addresses."""
     parts = []
     completed: dict[str, object] = {
         "home": home.path,
@@ -143,12 +143,12 @@ def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
         config.write_text(text, encoding="utf-8")
         parts.append(model.part(home, port))
     completed["config"] = config
-    catalog.load(config)  # a mistake in it should show before anything is started
+    catalog.load(config)  # report errors in the file before any process is started
     return parts, settings.model_copy(update=completed)
 
 
 def _stored_secret(given: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:
-    """A secret: from the settings, or made once and kept in a file of HOME."""
+    """A secret from the settings; otherwise one that is generated once and stored in a file of HOME."""
     if given and given.get_secret_value():
         return given
     if file.exists() and (stored := file.read_text(encoding="utf-8").strip()):

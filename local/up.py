@@ -1,4 +1,4 @@
-"""`backburner up`: everything on this machine, until Ctrl-C."""
+"""Command `backburner up`: runs the complete stack on this machine until Ctrl-C."""
 
 import json
 import shlex
@@ -18,10 +18,10 @@ LOOK_EVERY_S = 0.1
 
 
 def up(workers: int) -> None:
-    """Run the stack in the foreground; returns when Ctrl-C or SIGTERM has stopped it.
+    """Run the stack in the foreground until Ctrl-C or SIGTERM stops it.
 
     Raises:
-        errors.Error: it could not be started; nothing runs then.
+        errors.Error: the stack could not be started; no part is left running.
     """
     home = Home.at(settings.load().home)
     with Interrupts() as interrupts, lock.locked(home):
@@ -36,13 +36,13 @@ def up(workers: int) -> None:
 
 
 def fresh_settings(home: Home) -> Settings:
-    """The settings, not fooled by what a killed run left in the folder; the lock on HOME must be held."""
+    """Load the settings after deleting the stack.env of a killed run. The caller must hold the lock on HOME."""
     home.stack_env.unlink(missing_ok=True)
     return settings.load()
 
 
 def curl(running: Stack) -> str:
-    """A line for the shell that submits a background response."""
+    """A shell command that submits a background response."""
     url = web.origin(running.settings.host, running.settings.port) + "/v1/responses"
     name = running.models[0] if running.models else "MODEL"
     body = {"model": name, "input": "Say hello.", "background": True}
@@ -57,7 +57,7 @@ def _watch(running: Stack) -> None:
             running.supervisor.tick()
             time.sleep(LOOK_EVERY_S)
     except Interrupted:
-        click.echo("\nStopping; a second Ctrl-C does not wait for work under way ...")
+        click.echo("\nStopping; press Ctrl-C again to stop without waiting for running responses ...")
         raise
 
 
@@ -67,8 +67,8 @@ def _welcome(running: Stack, home: Home) -> str:
         "API": web.origin(made.host, made.port) + "/v1",
         "Flower": web.origin(made.host, made.flower_port),
         "API key": stack.api_key(made),
-        "Model": ", ".join(running.models) or f"none: name one in {made.config}",
+        "Model": ", ".join(running.models) or f"none: define one in {made.config}",
         "Logs": str(home.logs),
     }
     lines = "\n".join(f"  {name:<9}{value}" for name, value in rows.items())
-    return f"\nBackburner is up.\n\n{lines}\n\nTry it:\n\n  {curl(running)}\n\nCtrl-C stops all."
+    return f"\nBackburner is up.\n\n{lines}\n\nTry it:\n\n  {curl(running)}\n\nPress Ctrl-C to stop everything."

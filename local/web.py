@@ -1,22 +1,22 @@
-"""Plain HTTP from the standard library, for asking servers on this machine how they are."""
+"""A small HTTP client from the standard library, for requests to servers on this machine."""
 
 import json
 import urllib.error
 import urllib.request
 from typing import Any
 
-# No proxy: the environment may name one, and it would be asked for 127.0.0.1.
+# Ignore proxy variables of the environment: they would also apply to 127.0.0.1.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def origin(host: str, port: int) -> str:
-    """The URL at which a server that listens on `host` is reached from this machine."""
+    """The URL that reaches, from this machine, a server that listens on `host`."""
     near = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
 
 
 def status(url: str, *, key: str | None = None) -> int | None:
-    """The HTTP status a GET is answered with; None where nobody answers in time."""
+    """The HTTP status of a GET request; None if there is no response within 2 s."""
     try:
         with _OPENER.open(_request(url, key), timeout=2) as answer:
             return int(answer.status)
@@ -28,11 +28,11 @@ def status(url: str, *, key: str | None = None) -> int | None:
 
 
 def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The JSON object a call is answered with, that of an error status too.
+    """The JSON object in the response body, also for an error status.
 
     Raises:
-        OSError: nobody answers.
-        ValueError: the answer is not JSON.
+        OSError: the server cannot be reached or does not answer within 30 s.
+        ValueError: the body is not JSON.
     """
     request = _request(url, key, method)
     if body is not None:
@@ -49,5 +49,5 @@ def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None)
 
 def _request(url: str, key: str | None, method: str = "GET") -> urllib.request.Request:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    # Ours, or one the catalog has checked to be http.
+    # The URL is our own, or the catalog has checked that its scheme is HTTP(S).
     return urllib.request.Request(url, headers=headers, method=method)  # noqa: S310

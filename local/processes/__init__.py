@@ -1,1 +1,1 @@
-"""Child processes of a stack: started, restarted, stopped."""
+"""Starts, supervises and stops the child processes of a local stack."""

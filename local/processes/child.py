@@ -1,4 +1,4 @@
-"""One part of the stack as a child process: started, asked whether it is ready, stopped."""
+"""Starts, checks and stops one part of a stack as a child process."""
 
 import contextlib
 import ctypes
@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class PartFailed(errors.Error):
-    """A part did not come up; the text ends with the tail of its log."""
+    """A part did not start; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Part:
     """A program to keep running.
 
     Args:
-        name: of its pid file and log.
-        env: what it sees besides our own environment.
-        cwd: the folder it runs in.
-        ready: given its pid, whether it does its work; must answer within a second or two.
-        user: name of the system user it runs as; None is ours.
-        stage: parts are stopped by falling stage, those of one stage together.
-        grace_s: between the stop signal and SIGKILL.
-        health: where it answers how it does; kept in a file beside its pid file.
+        name: base name of its PID file and log.
+        env: variables added to our own environment.
+        cwd: working directory.
+        ready: called with the PID; returns whether the part does its work. Must return within a second or two.
+        user: name of the system user it runs as; None for our own user.
+        stage: parts are stopped in descending order of stage, those of one stage together.
+        grace_s: seconds between the stop signal and SIGKILL.
+        health: URL of its health endpoint; written to a file beside the PID file.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Part:
 
 
 class Child:
-    """A running part: in a session of its own, both outputs in its log, its pid in its pid file."""
+    """A running part: in its own session, with stdout and stderr in its log and its PID in its PID file."""
 
     def __init__(self, part: Part, home: Home) -> None:
         self.part = part
@@ -74,7 +74,7 @@ class Child:
             write_atomically(self._health_file, f"{part.health}\n")
 
     def _spawn(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
-        """Start the program, with both outputs in the file."""
+        """Start the program with stdout and stderr redirected to the file."""
         part = self.part
         return subprocess.Popen(
             list(part.argv),
@@ -87,7 +87,7 @@ class Child:
             user=part.user,
             group=part.user,
             extra_groups=None if part.user is None else [],
-            preexec_fn=_dies_with_us(part.stop_signal),  # noqa: PLW1509  we are single-threaded
+            preexec_fn=_dies_with_us(part.stop_signal),  # noqa: PLW1509  this process is single-threaded
         )
 
     def _environment(self) -> dict[str, str]:
@@ -98,7 +98,7 @@ class Child:
         return self._process.pid
 
     def ended(self) -> str | None:
-        """How it ended, in words; None while it runs. What it leaves of its own children is killed."""
+        """How the process ended, in words; None while it runs. Kills its remaining children once it has ended."""
         if self._how is None and (status := self._process.poll()) is not None:
             self._kill_group()
             self._pid_file.unlink(missing_ok=True)
@@ -107,15 +107,15 @@ class Child:
         return self._how
 
     def wait_until_ready(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Return when the part is ready; `meanwhile` is called all the time.
+        """Wait until the part is ready, calling `meanwhile` repeatedly.
 
         Raises:
-            PartFailed: it ended, or was not ready in time; it may still run.
+            PartFailed: the part ended, or was not ready in time; in the latter case it is still running.
         """
         deadline = time.monotonic() + self.part.ready_within_s
         while not self.part.ready(self.pid):
             if (how := self.ended()) is not None:
-                raise PartFailed(f"{self.part.name} ended at start ({how}).{self._tail()}")
+                raise PartFailed(f"{self.part.name} ended during startup ({how}).{self._tail()}")
             if time.monotonic() > deadline:
                 within_s = self.part.ready_within_s
                 raise PartFailed(f"{self.part.name} was not ready within {within_s:.0f} s.{self._tail()}")
@@ -123,10 +123,10 @@ class Child:
             time.sleep(0.05)
 
     def wait_until_done(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Return when the program has done its work and ended; `meanwhile` is called all the time.
+        """Wait until the program has ended, calling `meanwhile` repeatedly.
 
         Raises:
-            PartFailed: it ended with another status than 0.
+            PartFailed: the program ended with a status other than 0.
         """
         while (how := self.ended()) is None:
             meanwhile()
@@ -139,7 +139,7 @@ class Child:
             self._process.send_signal(self.part.stop_signal)
 
     def wait_until_stopped(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Return when it has ended; SIGKILL after its grace time, of which `hurry` leaves a second."""
+        """Wait until the process has ended; send SIGKILL after `grace_s`, or after 1 s once `hurry` is true."""
         asked_at = time.monotonic()
         while self.ended() is None:
             grace_s = min(self.part.grace_s, HURRIED_GRACE_S) if hurry() else self.part.grace_s
@@ -156,12 +156,12 @@ class Child:
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read()[-20_000:].decode(errors="replace").splitlines()[-TAIL_LINES:]
-        return "".join([f" The end of {self._log}:", *(f"\n  {line}" for line in lines)]) if lines else ""
+        return "".join([f" Last lines of {self._log}:", *(f"\n  {line}" for line in lines)]) if lines else ""
 
 
 @contextlib.contextmanager
 def running(part: Part, home: Home) -> Iterator[Child]:
-    """Start the part, wait until it is ready, stop it at the end."""
+    """Start the part, wait until it is ready, and stop it on exit."""
     child = Child(part, home)
     try:
         child.wait_until_ready()
@@ -172,9 +172,10 @@ def running(part: Part, home: Home) -> Iterator[Child]:
 
 
 def _dies_with_us(stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """What the child runs before exec so that the kernel stops it when we are killed (Linux only).
+    """Build the function that the child calls before exec to be stopped by the kernel if we are killed (Linux only).
 
-    subprocess changes the user first; the other way round the kernel would forget the request.
+    `subprocess` changes the user before it calls the function. The opposite order would not work, because the kernel
+    clears the parent-death signal when the user changes.
     """
     if _LIBC is None:
         return None

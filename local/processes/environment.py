@@ -1,8 +1,8 @@
-"""The environment as we were given it: what children inherit, and what `doctor` looks through."""
+"""The environment of this process, which children inherit and `doctor` checks."""
 
 import os
 
 
 def inherited() -> dict[str, str]:
-    """A copy of every variable, ours and others'."""
-    return dict(os.environ)  # noqa: TID251  settings are read elsewhere; this is all the rest
+    """A copy of all environment variables."""
+    return dict(os.environ)  # noqa: TID251  settings are read in core.settings; this is for all other variables

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noticed only where the stack can be stopped cleanly."""
+"""Defers Ctrl-C and SIGTERM to points at which the stack can be stopped cleanly."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,28 +6,28 @@ from typing import Self
 
 
 class Interrupted(Exception):
-    """Somebody asked us to stop."""
+    """A stop signal arrived."""
 
 
 class Interrupts:
-    """While entered, SIGINT, SIGTERM and the terminal's SIGHUP are counted instead of ending the process."""
+    """Context manager that counts SIGINT, SIGTERM and the terminal's SIGHUP instead of ending the process."""
 
     def __init__(self) -> None:
         self._count = 0
         self._before: dict[signal.Signals, object] = {}
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal came."""
+        """Raise `Interrupted` if a signal has arrived."""
         if self._count:
             raise Interrupted
 
     def hurry(self) -> bool:
-        """Whether a second signal came: somebody does not want to wait."""
+        """Whether a second signal has arrived, which requests a stop without waiting."""
         return self._count > 1
 
     def __enter__(self) -> Self:
         counted = {signal.SIGINT, signal.SIGTERM}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
             counted.add(signal.SIGHUP)
         for number in counted:
             self._before[number] = signal.signal(number, self._note)
@@ -37,7 +37,7 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal() returned
+            signal.signal(number, handler)  # type: ignore[arg-type]  # a value that signal.signal() returned
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1

@@ -1,4 +1,4 @@
-"""What an earlier `backburner up` left running in the same folder because it was killed itself."""
+"""Stops processes that a killed `backburner up` left running in the same folder."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ SERVERS = {"postgres", "valkey"}
 
 
 def end(home: Home) -> list[str]:
-    """End the parts that the pid files name, databases last, and remove the files; returns their names.
+    """Stop the parts that the PID files name, databases last, and delete the files; return the names of the parts.
 
-    The lock on HOME must be held: whatever runs is then nobody's.
+    The caller must hold the lock on HOME, which proves that no running supervisor owns these processes.
     """
     found = _found(home)
     for names in (found.keys() - SERVERS, found.keys() & SERVERS):
         _end_sessions({name: found[name] for name in names})
-    # The server processes of a killed Postgres notice its end within moments, and hold its memory until then.
+    # The backends of a killed Postgres exit shortly after it and hold its shared memory until then.
     _wait_while(lambda: any(_is_backend(home, process) for process in psutil.process_iter(["name"])))
     for file in (*home.run.glob("*.pid"), *home.run.glob("*.health")):
         file.unlink()
@@ -30,7 +30,7 @@ def end(home: Home) -> list[str]:
 
 
 def _found(home: Home) -> dict[str, list[psutil.Process]]:
-    """The living processes of each part: the one its pid file names, and those it started."""
+    """The live processes of each part: the one in its PID file and its descendants."""
     names = {}
     for pid_file in home.run.glob("*.pid"):
         with contextlib.suppress(ValueError):
@@ -38,14 +38,14 @@ def _found(home: Home) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            name = names.get(os.getsid(process.pid))  # every part leads a session
+            name = names.get(os.getsid(process.pid))  # every part is a session leader
             if name and _is_of(home, process):
                 found.setdefault(name, []).append(process)
     return found
 
 
 def _is_of(home: Home, process: psutil.Process) -> bool:
-    """Whether it runs in this HOME: pids are used again, so a file alone proves nothing."""
+    """Whether the process belongs to this HOME: PIDs are reused, so a PID file alone is no proof."""
     return process.environ().get("BACKBURNER_HOME") == str(home.path) or str(home.postgres) in process.cmdline()
 
 

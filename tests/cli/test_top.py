@@ -93,7 +93,7 @@ def test_a_lane_nobody_serves_is_named(core: Core, settings: Settings, env: dict
     assert json.loads(top(env, "--json").stdout)["unserved_lanes"] == ["gone"]
     assert "No worker serves lane gone." in top(env).stdout
     doctor = CliRunner().invoke(main, ["doctor"], env=env).stdout
-    assert "gone: responses wait in it, and no worker serves it" in doctor
+    assert "gone: responses are waiting, and no worker serves it" in doctor
     assert "backburner worker -Q gone" in doctor
 
 

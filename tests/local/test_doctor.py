@@ -18,7 +18,7 @@ def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(backburner):
     status, said = ask(backburner, BACKBURNER_DATABSE_URL="x")
 
     assert status == 1
-    assert "BACKBURNER_DATABSE_URL is no setting" in said
+    assert "BACKBURNER_DATABSE_URL is not a setting" in said
     assert "Did you mean BACKBURNER_DATABASE_URL?" in said
 
 
@@ -45,8 +45,8 @@ def test_a_port_taken_by_another_program_is_told_from_one_that_is_free(backburne
         _, taken = ask(backburner, BACKBURNER_PORT=str(port))
     _, free = ask(backburner, BACKBURNER_PORT=str(port))
 
-    assert f"port {port} is taken by another program" in taken
-    assert f"does not run; port {port} is free" in free
+    assert f"port {port} is in use by another program" in taken
+    assert f"not running; port {port} is free" in free
 
 
 def test_a_setting_that_cannot_be_read_is_one_finding(backburner):
@@ -64,4 +64,4 @@ def test_a_model_whose_servers_were_found_away_is_named_with_the_cause(backburne
     status, said = ask(backburner, BACKBURNER_DATABASE_URL=database_url)
 
     assert status == 1
-    assert "FAIL  circuit       m: its servers were away 3 times in a row; Nobody answers." in said
+    assert "FAIL  circuit       m: its servers were unavailable 3 times in a row; Nobody answers." in said

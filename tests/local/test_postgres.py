@@ -82,8 +82,8 @@ def test_data_of_another_version_is_refused_with_what_to_do(home):
         Postgres(home).prepare()
 
     assert str(refused.value) == (
-        f"{home.postgres} holds the data of Postgres 16; this program brings Postgres 18. "
-        "Dump it with Postgres 16, or move the folder away to begin with an empty database."
+        f"{home.postgres} contains data of Postgres 16; this program includes Postgres 18. "
+        "Dump it with Postgres 16, or move the folder away to start with an empty database."
     )
 
 
@@ -100,7 +100,7 @@ def test_a_folder_with_something_else_in_it_is_refused(home):
     home.postgres.mkdir()
     (home.postgres / "letter.txt").write_text("dear ...")
 
-    with pytest.raises(errors.BadSettings, match="is no Postgres data, and not empty"):
+    with pytest.raises(errors.BadSettings, match="is not empty and contains no Postgres data"):
         Postgres(home).prepare()
 
 

@@ -58,9 +58,7 @@ def test_a_killed_part_is_restarted(supervisor, home):
     until(lambda: supervisor.tick() or pid_of(home, "api") not in {0, first})
 
     assert is_alive(pid_of(home, "api"))
-    assert supervisor.said == [
-        f"api ended (killed by SIGKILL); starting it again in 0.2 s. Its log: {home.log_file('api')}"
-    ]
+    assert supervisor.said == [f"api ended (killed by SIGKILL); restarting in 0.2 s. Log: {home.log_file('api')}"]
 
 
 def test_a_part_that_keeps_dying_waits_longer_each_time_and_holds_up_no_other(supervisor, home):
@@ -71,7 +69,7 @@ def test_a_part_that_keeps_dying_waits_longer_each_time_and_holds_up_no_other(su
     os.kill(first, signal.SIGKILL)
     until(lambda: supervisor.tick() or pid_of(home, "api") not in {0, first}, within_s=2)
 
-    waits = [line.split("again in ")[1].split(" s.")[0] for line in supervisor.said if "worker" in line]
+    waits = [line.split("restarting in ")[1].split(" s.")[0] for line in supervisor.said if "worker" in line]
     assert waits[:3] == ["0.2", "0.4", "0.8"]
 
 
@@ -116,7 +114,7 @@ def test_what_a_dead_part_started_dies_before_it_is_started_again(supervisor, ho
 
 
 def test_a_part_that_ends_at_start_is_reported_with_the_end_of_its_log(supervisor):
-    with pytest.raises(child.PartFailed, match=r"(?s)^api ended at start \(status 7\)\. .*no such thing"):
+    with pytest.raises(child.PartFailed, match=r"(?s)^api ended during startup \(status 7\)\. .*no such thing"):
         supervisor.start(shell("api", "echo no such thing; exit 7", ready=lambda _pid: False))
 
 

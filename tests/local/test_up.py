@@ -28,7 +28,7 @@ def test_a_taken_port_is_one_line_that_names_it_and_the_variable(backburner, hom
         status, _, error = outcome(backburner("up", **{variable: str(port)}))
 
     assert status == 1
-    assert error == f"Error: Port {port} of 127.0.0.1 is taken by another program. Set {variable} to another one.\n"
+    assert error == f"Error: Port {port} of 127.0.0.1 is in use by another program. Set {variable} to another port.\n"
     assert not home.postgres.exists()
 
 
@@ -37,7 +37,7 @@ def test_a_second_up_in_the_same_folder_is_one_line_that_names_the_first(backbur
         status, _, error = outcome(backburner("up"))
 
     assert status == 1
-    assert error == f"Error: `backburner up` already runs in {home.path} (pid {os.getpid()}).\n"
+    assert error == f"Error: `backburner up` is already running in {home.path} (pid {os.getpid()}).\n"
 
 
 def test_a_mistake_in_the_configuration_shows_before_anything_is_started(backburner, tmp_path):
@@ -82,12 +82,12 @@ def test_a_secret_that_was_made_is_kept_for_its_owner_only_and_a_given_one_wins(
 def test_a_port_is_free_once_its_server_is_gone():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert why_not("127.0.0.1", port) == "is taken by another program"
+        assert why_not("127.0.0.1", port) == "is in use by another program"
 
     assert why_not("127.0.0.1", port) is None
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
 def test_a_host_that_is_not_this_machine_is_refused_by_the_name_of_its_variable(host):
-    with pytest.raises(errors.BadSettings, match=r"^BACKBURNER_HOST: .* is no address of this machine"):
+    with pytest.raises(errors.BadSettings, match=r"^BACKBURNER_HOST: .* is not an address of this machine"):
         why_not(host, 8080)

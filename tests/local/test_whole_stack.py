@@ -29,7 +29,7 @@ class Up:
         )
         assert self.process.stdout
         self.said = []
-        while not self.said or "Ctrl-C stops all" not in self.said[-1]:
+        while not self.said or "Press Ctrl-C to stop" not in self.said[-1]:
             line = self.process.stdout.readline()
             assert line, self.process.communicate()[1]
             self.said.append(line)
@@ -86,7 +86,7 @@ def test_demo_uses_the_stack_that_runs_in_its_folder_already(up):
     status, said, error = outcome(up.backburner("demo"))
 
     assert (status, error) == (0, "")
-    assert f"`backburner up` already runs in {up.home.path}" in said
+    assert f"`backburner up` is already running in {up.home.path}" in said
     assert "queued → in_progress → completed" in said
 
 
