@@ -1,32 +1,32 @@
-# Every command a newcomer or CI needs. `make help` lists them.
+# Commands for development and CI. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# As pip does: the certificates of the system, so that an index behind a company's proxy can be reached.
+# Use the system's certificates, as pip does, so that an index behind a corporate proxy can be reached.
 export UV_SYSTEM_CERTS := 1
 
 .PHONY: help up demo examples test stock check measures chaos long bench compare format pins pins-check clean
-help:  ## this list
+help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-up: .venv/.installed  ## Postgres, Valkey, a small model, API, worker, sweeper and Flower on this machine; Ctrl-C stops all
+up: .venv/.installed  ## run Postgres, Valkey, a small model, API, worker, sweeper and Flower on this machine until Ctrl-C
 	@$(BIN)/backburner up
 
-demo: .venv/.installed  ## the same stack: one background response from queued to completed, one cancelled
+demo: .venv/.installed  ## run the same stack, follow one background response to completion, cancel another one, and exit
 	@$(BIN)/backburner demo
 
-examples: .venv/.dev-installed  ## every script of examples/, on the stack that runs here or on one of its own
+examples: .venv/.dev-installed  ## run all scripts of examples/ on the running stack, or else on a new one
 	@$(BIN)/python -m examples
 
-# Compiled modules are kept whatever the environment says, because the suite starts hundreds of interpreters.
-test: .venv/.dev-installed  ## the whole suite; it starts its own servers
+# Bytecode is always written, overriding the environment, because the suite starts hundreds of interpreters.
+test: .venv/.dev-installed  ## run the full test suite; it starts its own servers
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests -n 3 --no-loadscope-reorder --durations=10
 
-stock: .venv/.dev-installed  ## a short suite on Debian's PostgreSQL, Redis and PgBouncer as they are; installs them with apt
+stock: .venv/.dev-installed  ## run a short suite on Debian's PostgreSQL, Redis and PgBouncer with default settings; installs them with apt
 	@$(BIN)/python -m tests.stock.packages
 	@$(BIN)/python -m pytest tests/stock -m stock -n 3 --dist loadfile --durations=10
 
-check: .venv/.dev-installed  ## formatting, lint, types, import rules, limits of the measures, messages of commits
+check: .venv/.dev-installed  ## check formatting, lint, types, import rules, limits of code metrics, commit messages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -34,43 +34,43 @@ check: .venv/.dev-installed  ## formatting, lint, types, import rules, limits of
 	@$(BIN)/python -m checks.measures --check
 	@$(BIN)/python -m checks.commits
 
-measures: .venv/.dev-installed  ## the code in figures, next to those of BASE=<commit>; LOWER=1 lowers their limits
+measures: .venv/.dev-installed  ## print code metrics, compared with BASE=<commit> if given; LOWER=1 lowers their limits
 	@$(BIN)/python -m checks.measures $(if $(BASE),--base $(BASE)) $(if $(LOWER),--lower)
 
-# Variables of the command line reach the tests. A seed takes about seven minutes on two cores.
-chaos: .venv/.dev-installed  ## every fault in the middle of a mixed load, on real processes; SEEDS=3 SEED=1
+# Variables given on make's command line are passed to the tests. One seed takes about seven minutes on two cores.
+chaos: .venv/.dev-installed  ## inject every fault into real processes under mixed load; SEEDS=3 SEED=1
 	@$(BIN)/python -m pytest tests/chaos/test_scenarios.py tests/chaos/test_faults.py tests/chaos/test_kills.py -m long
 
-long: .venv/.dev-installed  ## the other long suites: ten minutes of mixed faults (MIXED_S=600), backlog, streams, fuzzing
+long: .venv/.dev-installed  ## run the other long suites: mixed faults for ten minutes (MIXED_S=600), backlog, streams, fuzzing
 	@$(BIN)/python -m pytest tests/chaos -m long --ignore tests/chaos/test_scenarios.py \
 		--ignore tests/chaos/test_faults.py --ignore tests/chaos/test_kills.py
 
-bench: .venv/.bench-installed  ## how close each path is to what this machine can do; QUICK=1 for four minutes
+bench: .venv/.bench-installed  ## benchmark each path against the limits of this machine; QUICK=1 takes four minutes
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-compare: .venv/.bench-installed  ## HEAD against BASE=commit, measured by turns; fails if a row is worse; QUICK=1 for ten minutes
+compare: .venv/.bench-installed  ## benchmark HEAD and BASE=<commit> alternately; fails on a regression; QUICK=1 takes ten minutes
 	@$(BIN)/python -m bench.compare $(if $(QUICK),--quick) $(BASE)
 
-format: .venv/.dev-installed  ## rewrite files as ruff formats them
+format: .venv/.dev-installed  ## format all files with ruff and apply its automatic fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 PINS = $(CURDIR)/$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 PINS_FOLDER = requirements
-pins: .venv/.dev-installed  ## resolve requirements/*.in again; pins that still fit are kept
+pins: .venv/.dev-installed  ## resolve requirements/*.in again; pins that are still valid are kept
 	@cd $(PINS_FOLDER) && \
 	$(PINS) runtime.in -o runtime.txt && \
 	$(PINS) --no-deps local.in -c runtime.txt -o local.txt && \
 	$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt && \
 	$(PINS) bench.in -c runtime.txt -c local.txt -c dev.txt -o bench.txt
 
-# It needs the package index, and fails without it. A copy is resolved, so that the check changes nothing.
-pins-check: .venv/.dev-installed  ## requirements/*.txt are what `make pins` makes, with wheels for every supported Python
+# Requires access to the package index. Resolves a copy, so that the check does not change the files.
+pins-check: .venv/.dev-installed  ## check that requirements/*.txt match `make pins` and have wheels for every supported Python
 	@$(BIN)/python -m checks.pins
 	@rm -rf .venv/pins && cp -R requirements .venv/pins
 	@$(MAKE) -s pins PINS_FOLDER=.venv/pins
 	@diff -ru requirements .venv/pins || { echo "requirements/*.txt differ from requirements/*.in: run 'make pins'." >&2; exit 1; }
 
-clean:  ## stop nothing, delete the virtual environment (data in .backburner stays)
+clean:  ## delete the virtual environment; keeps the data in .backburner and stops no process
 	rm -rf .venv
 
 .venv/bin/python:
