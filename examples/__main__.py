@@ -1,4 +1,4 @@
-"""Run every example: on the stack that runs in this folder, or on one of our own."""
+"""Runs all examples on the stack that is running in this folder, or else on a new one."""
 
 import contextlib
 import subprocess
@@ -21,16 +21,18 @@ WITHIN_S = 120
 
 
 def examples() -> list[Path]:
-    """Every example, in the order they are run in."""
+    """All example scripts in the order in which they are run."""
     return sorted(path for path in FOLDER.glob("*.py") if path.name not in NOT_EXAMPLES)
 
 
 @contextlib.contextmanager
 def running() -> Iterator[tuple[Settings, list[str]]]:
-    """The settings and the models of a stack: the one that runs in this folder, or one of our own meanwhile.
+    """Yield the settings and the models of the stack that is running in this folder, or else of a new one.
+
+    A new stack is stopped on exit.
 
     Raises:
-        errors.Error: there is none, and none could be started.
+        errors.Error: the running stack is not ready, or a new one could not be started.
     """
     home = Home.at(settings.load().home)
     with Interrupts() as interrupts, contextlib.ExitStack() as locked:
@@ -40,7 +42,7 @@ def running() -> Iterator[tuple[Settings, list[str]]]:
             print(f"{error} Using it.")
             found = settings.load()
             if web.status(web.origin(found.host, found.port) + "/readyz") != 200:
-                raise errors.StoreUnavailable("It is not ready yet.") from error
+                raise errors.StoreUnavailable("The running stack is not ready yet.") from error
             yield found, sorted(catalog.load(found.config).models)
             return
         chosen = fresh_settings(home).model_copy(update={"port": ports.free(), "flower_port": ports.free()})
@@ -50,7 +52,7 @@ def running() -> Iterator[tuple[Settings, list[str]]]:
 
 
 def passes(example: Path, found: Settings, model: str) -> bool:
-    """Run an example and say what came of it; what a failed one said is shown."""
+    """Run an example and print PASS or FAIL, and the output if it failed; return True if it passed."""
     variables = {
         "OPENAI_BASE_URL": web.origin(found.host, found.port) + "/v1",
         "OPENAI_API_KEY": stack.api_key(found),
@@ -68,7 +70,7 @@ def passes(example: Path, found: Settings, model: str) -> bool:
         )
         said, good = done.stdout, done.returncode == 0
     except subprocess.TimeoutExpired:
-        said, good = f"It did not end within {WITHIN_S} s.\n", False
+        said, good = f"The example did not finish within {WITHIN_S} s.\n", False
     print(f"{'PASS' if good else 'FAIL'} {example.stem}", flush=True)
     if not good:
         print(said)

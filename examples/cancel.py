@@ -1,4 +1,4 @@
-"""Cancel a response on its way: at once, for good, and as often as you like."""
+"""Cancel a running response. The cancellation is immediate, final and idempotent."""
 
 import time
 
@@ -13,7 +13,7 @@ cancelled = client.responses.cancel(response.id)
 print(response.id, response.status, "->", cancelled.status)
 assert cancelled.status == "cancelled"
 
-# A second cancel finds what the first one made of it; nothing a worker still says changes that.
+# A second cancel returns the same object: output that a worker produces after the cancellation is discarded.
 assert client.responses.cancel(response.id) == cancelled
 time.sleep(1)
 assert client.responses.retrieve(response.id) == cancelled

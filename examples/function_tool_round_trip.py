@@ -1,4 +1,4 @@
-"""Let the model call a function of ours, and answer with what the function said."""
+"""Let the model call a local function, return its result, and get the final answer."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ client = connect()
 TOOL: dict[str, Any] = {
     "type": "function",
     "name": "get_weather",
-    "description": "The weather of a city now.",
+    "description": "The current weather in a city.",
     "parameters": {
         "type": "object",
         "properties": {"city": {"type": "string", "enum": ["Paris", "Oslo", "Lima"]}},
@@ -22,12 +22,12 @@ QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
 
 
 def get_weather(city: str) -> str:
-    """The function: it runs here, never on the server."""
+    """The function that the model can call. It runs in this process, never on the server."""
     return json.dumps({"city": city, "celsius": 18, "sky": "rain"})
 
 
 def asked_in_json() -> dict[str, Any]:
-    """The call a model that knows no tools would make: its arguments, by the same schema."""
+    """Build the call for a model that does not call tools, by requesting its arguments with the same JSON Schema."""
     response = client.responses.create(
         model=MODEL,
         input=[QUESTION],
@@ -41,7 +41,7 @@ def asked_in_json() -> dict[str, Any]:
     }
 
 
-# 1. Offer the tool. A model that knows tools answers with a call of it instead of a text.
+# 1. Offer the tool. A model that supports tools answers with a function call instead of text.
 first = client.responses.create(
     model=MODEL,
     input=[QUESTION],
@@ -50,17 +50,17 @@ first = client.responses.create(
     max_output_tokens=60,
 )
 calls = [item.model_dump(exclude_none=True) for item in first.output if item.type == "function_call"]
-print("the model calls tools" if calls else "the model knows no tools, as the packaged one: ask it in JSON")
+print("the model calls tools" if calls else "the model does not call tools (such as the packaged one): using JSON")
 call = calls[0] if calls else asked_in_json()
 print("call:", call["name"], call["arguments"])
 
-# 2. Run the function. What a model says is checked before it is used.
+# 2. Run the function. Validate model output before using it.
 arguments = json.loads(call["arguments"])
 assert call["name"] == TOOL["name"]
 assert arguments["city"] in TOOL["parameters"]["properties"]["city"]["enum"]
 result = {"type": "function_call_output", "call_id": call["call_id"], "output": get_weather(**arguments)}
 
-# 3. Give the model its question, its call and the result; it makes a text of them.
+# 3. Send the question, the call and its result; the model answers with text.
 last = client.responses.create(model=MODEL, input=[QUESTION, call, result], tools=[TOOL], max_output_tokens=60)
 print(last.status, last.output_text)
 assert last.status in {"completed", "incomplete"}

@@ -1,4 +1,4 @@
-"""Repeat a create without making a second response: what to do when the answer to the first got lost."""
+"""Retry a create without creating a second response, for example when the answer to the first one was lost."""
 
 import uuid
 from typing import Any
@@ -9,7 +9,7 @@ from connection import MODEL, connect
 client = connect()
 
 request: dict[str, Any] = {"model": MODEL, "input": "Say hello.", "background": True, "max_output_tokens": 30}
-# Made once for what you want to happen once, and kept with it; good for 24 hours.
+# Generate one key for each operation and store it with the operation. It is valid for 24 hours.
 key = {"Idempotency-Key": str(uuid.uuid4())}
 
 first = client.responses.create(**request, extra_headers=key)
@@ -17,7 +17,7 @@ again = client.responses.create(**request, extra_headers=key)
 print(first.id, again.id)
 assert again.id == first.id
 
-# The same key for another request is a mistake, and is refused as one.
+# Reusing the key for a different request is an error.
 refused = None
 try:
     client.responses.create(**request | {"input": "Say goodbye."}, extra_headers=key)

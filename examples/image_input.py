@@ -1,4 +1,4 @@
-"""Show the model an image, from a file or by its URL; a server says at once where a model takes none."""
+"""Send an image to the model, from a file or by URL. If the model does not support images, the request is rejected."""
 
 import base64
 import struct
@@ -11,7 +11,7 @@ client = connect()
 
 
 def png(red: int, green: int, blue: int, size: int = 64) -> bytes:
-    """A square of one colour; in its place you would read a file."""
+    """A square PNG image of one colour. A real program would read a file instead."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -22,7 +22,7 @@ def png(red: int, green: int, blue: int, size: int = 64) -> bytes:
 
 
 def ask(image_url: str) -> None:
-    """Ask what is on an image: one in a data URL, or one anywhere on the internet."""
+    """Ask about an image, given as a data URL or a public URL."""
     response = client.responses.create(
         model=MODEL,
         input=[
@@ -40,7 +40,7 @@ def ask(image_url: str) -> None:
     assert response.status in {"completed", "incomplete"}
 
 
-# What is no image is refused before anything is stored, and so are addresses inside the server's own network.
+# Invalid images and addresses inside the server's own network are rejected before anything is stored.
 for wrong in ("data:image/png;base64,AAAA", "http://127.0.0.1/secret.png"):
     refused = None
     try:
@@ -56,6 +56,6 @@ try:
 except openai.APIStatusError as error:
     blind = str(error).lower()
 if blind:
-    # The packaged model reads text only. Take one that has eyes: MODEL=... python examples/image_input.py
-    print(f"the model takes no images: {blind}")
+    # The packaged model supports text only. To use a vision model: MODEL=... python examples/image_input.py
+    print(f"the model does not support images: {blind}")
     assert "image" in blind

@@ -1,4 +1,4 @@
-"""Get an answer as JSON by a schema; a schema that cannot be used is refused at once, with the place of the mistake."""
+"""Get output that matches a JSON Schema. An unsupported schema is rejected at once, with the location of the error."""
 
 import json
 from typing import Any

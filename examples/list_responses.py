@@ -1,4 +1,4 @@
-"""List a project's responses, a page at a time; no client has a method for it, but any can ask."""
+"""List the responses of a project page by page. The official client has no method for it, but can send the request."""
 
 import uuid
 from typing import Any
@@ -7,7 +7,7 @@ from connection import MODEL, connect
 
 client = connect()
 
-# Metadata makes responses findable: here all of one batch.
+# Lists can be filtered by metadata: here, all responses of one batch.
 batch = uuid.uuid4().hex
 made = [
     client.responses.create(model=MODEL, input=f"Say {n}.", background=True, metadata={"batch": batch}).id
@@ -16,7 +16,7 @@ made = [
 
 
 def pages(**asked: Any) -> list[list[dict[str, Any]]]:
-    """Every page: `last_id` of one is `after` of the next."""
+    """All pages. The `last_id` of a page is the `after` parameter of the next request."""
     found = []
     while True:
         page = client.get("/responses", cast_to=dict[str, Any], options={"params": asked})

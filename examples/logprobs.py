@@ -1,4 +1,4 @@
-"""See how sure the model was of each token, and what else it would have said."""
+"""Print the log probability of each output token and its most likely alternatives."""
 
 import math
 

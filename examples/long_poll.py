@@ -1,4 +1,4 @@
-"""Wait for the end of a response with one request instead of many: `Prefer: wait=…`."""
+"""Wait for a response to end with one long poll instead of many polls: `Prefer: wait=…`."""
 
 from connection import MODEL, connect
 
@@ -6,7 +6,7 @@ client = connect()
 
 response = client.responses.create(model=MODEL, input="Name a colour.", background=True, max_output_tokens=40)
 
-# The answer comes as soon as the response has ended, and after 20 seconds at the latest, ended or not: so ask again.
+# The server answers as soon as the response has ended, or after 20 seconds if it has not; then repeat the poll.
 polls = 0
 while response.status in {"queued", "in_progress"}:
     response = client.responses.retrieve(response.id, extra_headers={"Prefer": "wait=20"})

@@ -1,4 +1,4 @@
-"""Ask about a PDF: the server reads its text and shows it to the model, whatever model that is."""
+"""Ask about a PDF. The server extracts its text, so this works with every model."""
 
 import base64
 
@@ -6,7 +6,7 @@ from connection import MODEL, connect
 
 client = connect()
 
-# In its place you would read a file.
+# A real program would read a file instead.
 PDF = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
@@ -18,7 +18,7 @@ endstream endobj
 trailer<</Root 1 0 R>>
 """
 
-# Or `file_url`, for a file anywhere on the internet.
+# To pass a public URL instead, use `file_url`.
 file = {"type": "input_file", "filename": "log.pdf", "file_data": base64.b64encode(PDF).decode()}
 question = {"type": "input_text", "text": "Who keeps the lighthouse? Answer with the name."}
 asked = [{"role": "user", "content": [file, question]}]
@@ -28,7 +28,7 @@ assert response.status in {"completed", "incomplete"}
 assert response.usage is not None
 assert response.usage.input_tokens > 30, "the text of the file was read"
 
-# A file that cannot be read fails the response, which says which one and why.
+# A file that cannot be read fails the response. The error names the file and the reason.
 broken = {"type": "input_file", "filename": "torn.pdf", "file_data": base64.b64encode(PDF[:120]).decode()}
 response = client.responses.create(model=MODEL, input=[{"role": "user", "content": [broken]}], background=True)
 while response.status in {"queued", "in_progress"}:

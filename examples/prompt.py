@@ -1,4 +1,4 @@
-"""Store a prompt, use it with variables, revise it, and see that what was made with it stays as it was."""
+"""Store a prompt, use it with variables, and add a version. Existing responses do not change."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ client = connect()
 
 
 def call(method: str, path: str, body: object = None) -> dict[str, Any]:
-    """A call to `/v1/prompts`, which is Backburner's own: the official client has no methods for it."""
+    """Send a request to `/v1/prompts`, a Backburner extension for which the official client has no methods."""
     return getattr(client, method)(f"/prompts{path}", cast_to=dict[str, Any], **({"body": body} if body else {}))
 
 
 def answer(**asked: Any) -> Response:
-    """The response to a prompt, once it has ended."""
+    """Create a response from a prompt, wait for it to end, and return it."""
     response = client.responses.create(prompt=asked, background=True)
     while response.status in {"queued", "in_progress"}:
         response = client.responses.retrieve(response.id, extra_headers={"Prefer": "wait=20"})

@@ -1,6 +1,6 @@
-"""Give a model its own reasoning back in the next turn, with nothing stored on the server in between.
+"""Pass a model's own reasoning back in the next turn, without storing anything on the server.
 
-The packaged model does not think aloud. With one that does in backburner.toml: MODEL=qwen3-32b make examples
+The packaged model produces no reasoning. To use one from backburner.toml that does: MODEL=qwen3-32b make examples
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ asked: dict[str, Any] = {
 try:
     first = client.responses.create(input=history, **asked)
 except BadRequestError as error:
-    # What a model cannot do is said before anything runs, if its configuration says what it can.
+    # If the configuration lists what the model supports, unsupported parameters are rejected before anything runs.
     if error.code != "unsupported_parameter":
         raise
     print(f"no reasoning: {error.message}")
@@ -30,10 +30,11 @@ except BadRequestError as error:
 thoughts = [item for item in first.output if item.type == "reasoning"]
 print(f"{len(thoughts)} reasoning items;", first.output_text)
 if not thoughts:
-    print("the model thought nothing that its server tells")
+    print("the model server returned no reasoning")
     raise SystemExit(0)
 
-# The words may be left out: what is encrypted holds them, and only this server, for this project, can read it.
+# The text of the reasoning can be omitted: `encrypted_content` contains it, and only this server can decrypt it, and
+# only for this project.
 for item in first.output:
     sent = item.model_dump(exclude_none=True)
     if item.type == "reasoning":
@@ -45,7 +46,7 @@ second = client.responses.create(input=history, **asked)
 print(second.status, second.output_text)
 assert second.status in {"completed", "incomplete"}
 
-# Changed on the way, it is refused.
+# Modified encrypted content is rejected.
 changed = history[1] | {"encrypted_content": thoughts[0].encrypted_content[:-8] + "AAAAAAAA"}
 refused = None
 try:

@@ -1,4 +1,4 @@
-"""Stream a background response, lose the connection, and read on where it broke off."""
+"""Stream a background response, disconnect, and resume the stream at the next event."""
 
 from connection import MODEL, connect
 
@@ -15,11 +15,11 @@ for event in stream:
         text += event.delta
         if text.count(" ") >= 5:
             break
-# The reader goes; the response does not notice.
+# Disconnecting does not affect the response.
 stream.close()
-print(f"{text} [... gone after event {last}]")
+print(f"{text} [... disconnected after event {last}]")
 
-# With the ID and the last number that it saw, any process may read on, at any API server, now or in an hour.
+# With the ID and the last sequence number, any process can resume the stream from any API server, even an hour later.
 for event in client.responses.retrieve(response_id, stream=True, starting_after=last):
     assert event.sequence_number == last + 1
     last = event.sequence_number

@@ -1,4 +1,4 @@
-"""The same with curl: what goes over the wire when a stream is cut off and read on."""
+"""Stream, disconnect and resume with curl, to show the data on the wire."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ URL = str(client.base_url) + "responses"
 
 
 def events(*words: str, stop_after: int | None = None) -> list[dict[str, Any]]:
-    """The events that `curl -N ...` prints: lines of `event:` and `data:`, and comments as signs of life."""
+    """The events that `curl -N ...` prints. The stream has `event:` and `data:` lines, and comments as keep-alives."""
     command = ["curl", "-sN", *words, "-H", KEY]
     print("$", " ".join(command).replace(client.api_key, "sk-bb-..."))
     found: list[dict[str, Any]] = []
