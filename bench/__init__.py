@@ -1,1 +1,4 @@
-"""How close each path is to what this machine can do: floors and paths measured side by side, as ratios."""
+"""Benchmarks: measures each path of the product next to a floor on the same machine and reports the ratio.
+
+A floor is the minimal program that does the same kind of work, such as a bare Flask GET for a poll.
+"""

@@ -1,4 +1,4 @@
-"""`make bench`: measures floors and paths, prints a table, writes `bench/report.json` and plots beside it."""
+"""`make bench`: measures floors and paths, prints a table, and writes `bench/report.json` and plots next to it."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ from bench.whole import measures as whole
 from local import ports
 from local.servers import packages
 
-# What `--quick` leaves out.
+# Measures that `--quick` skips.
 LONG = {"scale"}
 FOLDER = packages.ROOT / ".bench"
 
@@ -43,10 +43,10 @@ MEASURES: dict[str, Callable[[Run], None]] = {
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Less of everything, in four minutes: for a first look.")
-@click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="Only these; may be repeated.")
+@click.option("--quick", is_flag=True, help="Run smaller measurements; takes four minutes.")
+@click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="Run only this measure; repeatable.")
 def main(*, quick: bool, only: tuple[str, ...]) -> None:
-    """Say how close each path is to what this machine can do."""
+    """Benchmark each path against the limits of this machine."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 150
@@ -55,25 +55,25 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
     sizes = QUICK if quick else FULL
     with prepared(FOLDER, sizes, console.print) as run:
         _measure(run, quick=quick, only=only or _default(quick=quick))
-    if not run.failed:  # else the logs are left for a look
+    if not run.failed:  # otherwise keep the logs for inspection
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - began_at
     report.show(report.write(run, quick=quick, seconds=seconds), console)
     drawn = plots.draw(run.curves, report.PATH.parent)
-    console.print(f"{seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
+    console.print(f"Took {seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
     if run.failed:
-        console.print(f"Could not be measured: {', '.join(run.failed)}. Logs: {_near(FOLDER / 'logs')}")
+        console.print(f"Failed: {', '.join(run.failed)}. Logs: {_near(FOLDER / 'logs')}")
         sys.exit(1)
 
 
 def _default(*, quick: bool) -> tuple[str, ...]:
-    """What is measured where nothing is asked for by name."""
+    """The measures to run if none is selected."""
     return tuple(name for name in MEASURES if not quick or name not in LONG)
 
 
 @contextmanager
 def prepared(folder: Path, sizes: Sizes, say: Callable[[str], None]) -> Iterator[Run]:
-    """A run on servers of its own, with floors, an API and a sweeper started; all data is in the folder."""
+    """Yield a run with its own servers, floors, API and sweeper, all started; all data is stored in the folder."""
     with machine.running_in(folder) as servers:
         web_port, relay_port = ports.free(), ports.free()
         servers.program("floor-web", "bench.floors.web", str(web_port), port=web_port)
@@ -92,16 +92,16 @@ def _measure(run: Run, *, quick: bool, only: tuple[str, ...]) -> None:
         measured_at = time.monotonic()
         try:
             MEASURES[name](run)
-        except (load.Failed, TimeoutError) as error:  # the others are worth knowing all the same
+        except (load.Failed, TimeoutError) as error:  # continue with the other measures
             run.say(f"  {error}")
             run.failed.append(name)
         run.took_s[name] = round(time.monotonic() - measured_at)
-        # A run that is cut off leaves what it had.
+        # Write the report after each measure, so that an interrupted run keeps its results.
         report.write(run, quick=quick, seconds=time.monotonic() - began_at)
 
 
 def models(sizes: Sizes) -> list[str]:
-    """The models that the rows ask for."""
+    """The models that the rows use."""
     return [
         "20-tokens-at-once",
         "2-tokens-every-50ms",

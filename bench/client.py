@@ -1,4 +1,4 @@
-"""A client for one request after the other over a kept connection, where the time of each matters."""
+"""A client that sends sequential requests over a persistent connection, for measuring the time of each."""
 
 import http.client
 from typing import Any, Self
@@ -7,7 +7,7 @@ import orjson
 
 
 class Client:
-    """Calls the API of a deployment."""
+    """Client of the API of a deployment."""
 
     def __init__(self, port: int, key: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -20,27 +20,27 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the next call makes another."""
+        """Close the connection; the next call opens a new one."""
         self._connection.close()
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The object a POST is answered with, which has no body where none is given.
+        """Send a POST, without a request body if `body` is None, and return the object in the response.
 
         Raises:
-            RuntimeError: the status is another than 200.
+            RuntimeError: the status is not 200.
         """
         return self._object("POST", path, body)
 
     def get(self, path: str) -> dict[str, Any]:
-        """The object a GET is answered with; raises as `post` does."""
+        """Send a GET and return the object in the response; raises the same errors as `post`."""
         return self._object("GET", path)
 
     def delete(self, path: str) -> dict[str, Any]:
-        """The object a DELETE is answered with; raises as `post` does."""
+        """Send a DELETE and return the object in the response; raises the same errors as `post`."""
         return self._object("DELETE", path)
 
     def stream(self, path: str, body: dict[str, Any]) -> bytes:
-        """All that a POST is answered with, until its end; raises as `post` does."""
+        """Send a POST and return the complete response body; raises the same errors as `post`."""
         return self._call("POST", path, body)
 
     def _object(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -53,5 +53,5 @@ class Client:
         answer = self._connection.getresponse()
         read = answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"{method} {path} was answered {answer.status}: {read[:300]!r}")
+            raise RuntimeError(f"{method} {path} returned {answer.status}: {read[:300]!r}")
         return read

@@ -1,4 +1,4 @@
-"""Processor time of processes and all their children, between two instants."""
+"""Measures the processor time of processes and all of their descendants."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -8,20 +8,20 @@ import psutil
 
 
 class Spent:
-    """Seconds of processor time by the names of processes; filled at the end of `spending`."""
+    """Processor time in seconds by process name; set on exit from `spending`."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def each_us(self, count: int) -> dict[str, float]:
-        """Microseconds for each of `count` requests, of processes that did anything."""
+        """Microseconds per request for `count` requests, by process; processes with less than 1 us are omitted."""
         found = {name: 1e6 * seconds / count for name, seconds in self.seconds.items()} if count else {}
         return {name: round(us) for name, us in found.items() if us >= 1}
 
 
 @contextmanager
 def spending(pids: Mapping[str, int]) -> Iterator[Spent]:
-    """What the processes spend inside the block."""
+    """Measure the processor time that the processes use inside the block."""
     spent = Spent()
     before = {name: _spent(pid) for name, pid in pids.items()}
     yield spent
@@ -29,7 +29,7 @@ def spending(pids: Mapping[str, int]) -> Iterator[Spent]:
 
 
 def _spent(pid: int) -> float:
-    """What a process, those of its children that it outlived, and those that live, have spent."""
+    """Total processor time of a process, its terminated children and its live descendants."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -45,17 +45,18 @@ def _spent(pid: int) -> float:
 
 
 def _own(pid: int) -> float:
-    """Seconds of a process itself, threads that ended included. Linux only.
+    """Processor time in seconds of the process itself, including terminated threads. Linux only.
 
-    This is the process's POSIX clock, as `clock_getcpuclockid` names it, in nanoseconds. The times in /proc are cut to
-    steps of 10 ms, for each process anew, which is much where two dozen processes share a short measurement.
+    Reads the POSIX CPU-time clock of the process (see `clock_getcpuclockid`), which has nanosecond resolution. The
+    times in /proc are truncated to 10 ms per process, which is a large error for a short measurement of two dozen
+    processes.
 
     Raises:
-        OSError: there is no such process.
+        OSError: the process does not exist.
     """
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def memory_mb(pid: int) -> float:
-    """Memory that is a process's own, in MB."""
+    """Unique set size (USS) of a process in MB."""
     return float(psutil.Process(pid).memory_full_info().uss) / 1e6

@@ -1,4 +1,4 @@
-"""One deployment of Backburner as processes, with the settings it has by default but for what a row asks for."""
+"""One deployment of Backburner as processes, with default settings except where a row requires others."""
 
 import contextlib
 import socket
@@ -24,14 +24,14 @@ SLOTS = 1000
 
 
 class Deployment:
-    """API, workers and sweeper on a database and a Valkey of their own.
+    """API, workers and sweeper with their own Postgres database and Valkey database.
 
-    Parts are called by the command that runs them; of what there may be several, the others are `worker-2` and so on.
+    A part is named after the command that runs it; further workers are named `worker-2` and so on.
 
     Args:
-        name: of its database.
-        number: of its database in Valkey.
-        models: that it offers, each the name of a shape.
+        name: name of the Postgres database.
+        number: number of the Valkey database.
+        models: names of the models, each the name of a shape of `bench.shapes`.
     """
 
     def __init__(self, machine: Machine, name: str, number: int, models: list[str]) -> None:
@@ -68,18 +68,18 @@ class Deployment:
 
     @contextmanager
     def core(self) -> Iterator[Core]:
-        """The object graph of this deployment in this process."""
+        """The deployment's `Core` object, in this process."""
         with open_core(self.settings, connections=4) as core:
             yield core
 
     @property
     def pids(self) -> dict[str, int]:
-        """The processes by the names of their parts, the servers' among them."""
+        """PIDs by the name of the part, including Postgres and Valkey."""
         shared = {name: self.machine.pids[name] for name in ("postgres", "valkey")}
         return shared | {name: child.pid for name, child in self._children.items()}
 
     def start(self, *names: str) -> None:
-        """Start parts, as many as are not running, and wait until they are ready."""
+        """Start those of the parts that are not running, and wait until they are ready."""
         for name in names:
             if name not in self._children:
                 child = self._children[name] = Child(self._part(name), self.machine.home)
@@ -88,7 +88,7 @@ class Deployment:
                     self._until_all_take_connections(child.pid)
 
     def stop(self, *names: str) -> None:
-        """Stop those of the parts that run."""
+        """Stop those of the parts that are running."""
         children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
             child.ask_to_stop()
@@ -96,24 +96,24 @@ class Deployment:
             child.wait_until_stopped()
 
     def restart_api(self, processes: int | None = None) -> None:
-        """Start the API anew, with so many processes, or as many as it has by default."""
+        """Restart the API with the given number of processes, or with the default number."""
         self.stop("api")
         self._api_processes = processes or self.settings.api_processes
         self.start("api")
 
     def _until_all_take_connections(self, pid: int) -> None:
-        """Return when each process of the API has taken a connection: one that answers may be the first of several."""
+        """Wait until every API process accepts connections: the first response proves only that one of them does."""
         until = time.monotonic() + 30
         with contextlib.ExitStack() as opened:
             while len(self._with_connections(pid)) < self._api_processes:
                 if time.monotonic() > until:
-                    raise TimeoutError("Not all processes of the API take connections.")
+                    raise TimeoutError("Not all API processes accept connections.")
                 for _ in range(8):
                     opened.enter_context(socket.create_connection(("127.0.0.1", self.port)))
                 time.sleep(0.1)
 
     def _with_connections(self, pid: int) -> set[int]:
-        """Those of the children of a process that somebody is connected to."""
+        """PIDs of those children of a process that have an established connection."""
         return {
             child.pid
             for child in psutil.Process(pid).children()
@@ -146,23 +146,23 @@ class Deployment:
         )
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What Postgres says."""
+        """Execute a statement and return its rows."""
         cursor = self._postgres.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """What the API answers."""
+        """Send a request to the API and return the JSON object in the response."""
         return web.call(method, f"http://127.0.0.1:{self.port}/v1{path}", key=self.key, body=body)
 
     def ended(self) -> int:
-        """How many of the responses that there are have ended."""
+        """The number of stored responses that have ended."""
         return int(self.sql("select count(*) from responses where finished_at is not null")[0][0])
 
     def wait_until_ended(self, count: int, within_s: float = 120, poll_s: float = 0.1) -> None:
-        """Return when so many responses have ended.
+        """Wait until `count` responses have ended.
 
         Raises:
-            TimeoutError: they have not, in time.
+            TimeoutError: they have not ended within `within_s`.
         """
         until = time.monotonic() + within_s
         while self.ended() < count:
@@ -171,21 +171,21 @@ class Deployment:
             time.sleep(poll_s)
 
     def forget(self, which: str = "true") -> None:
-        """Delete responses and their rings, and what that leaves in tables and indexes."""
-        self.sql(f"delete from responses where {which}")  # noqa: S608  the words are ours
+        """Delete responses and all queued Celery messages, and vacuum the tables."""
+        self.sql(f"delete from responses where {which}")  # noqa: S608  the condition comes from our own code
         self.tidy()
         with redis.Redis.from_url(self.redis_url) as client:
             for enqueue in client.scan_iter(_type="list"):
                 client.delete(enqueue)
 
     def rings(self) -> int:
-        """How many rings there are that no worker has taken."""
+        """The number of Celery messages that no worker has received."""
         with redis.Redis.from_url(self.redis_url) as client:
             return sum(int(client.llen(name)) for name in client.scan_iter(_type="list"))
 
     @contextmanager
     def held(self, *models: str) -> Iterator[None]:
-        """Nothing of the models is rung for inside the block, whoever is there to run it; afterwards it is."""
+        """Prevent dispatch of the models' responses inside the block by opening the circuits of the models."""
         self.sql(
             "insert into circuits (model, open_until, cause)"
             " select model, now() + interval '1 day', 'held' from unnest(%s::text[]) as given (model)",
@@ -197,16 +197,16 @@ class Deployment:
             self.sql("delete from circuits where model = any (%s)", list(models))
 
     def tidy(self) -> None:
-        """Vacuum and analyze what grows."""
+        """Vacuum and analyze the tables that grow."""
         for table in ("responses", "response_events", "attempts", "items"):
             self.sql(f"vacuum (analyze, index_cleanup on) {table}")
 
 
 def kind_of(name: str) -> str:
-    """What a part is, whichever of several it may be."""
+    """The kind of a part: its name without the number."""
     return name.partition("-")[0]
 
 
 def background(model: str, text: str = "Say something.") -> dict[str, Any]:
-    """The body of a create."""
+    """The request body of a background create."""
     return {"model": model, "input": text, "background": True}

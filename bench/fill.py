@@ -1,4 +1,4 @@
-"""Many responses, made from a few real ones: every column of every table as the product wrote it."""
+"""Fills a database with many responses by copying the rows that the product wrote for a few real ones."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,28 +10,28 @@ from psycopg import sql
 from bench.client import Client
 from bench.deployment import Deployment, background
 
-# Answers of several lengths, in one batch of events and in several.
+# Outputs of several lengths, stored as one batch of events or as several.
 TEMPLATES = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
 _STEP = 50_000
 _SPREAD = "90 days"
-# Of what waits: numbered from here on, and younger than any deadline.
+# Copies of waiting responses: their numbers start here, and their age is below every deadline.
 _WAITING_FROM = 10_000_000
 _WAITING_SPREAD = "10 minutes"
 _PROJECTS = 4
 _TIERS = ("no-limit", "default", "flex")
-# How the copies' IDs are made: 48 hex digits like ours, the first 12 of the time.
+# SQL expression for the IDs of the copies: 48 hex digits as in real IDs, the first 12 of them a timestamp.
 _HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || substr(md5('more' || n), 1, 4)"
 
 
 class Stored(Protocol):
-    """What keeps responses in a database of its own."""
+    """An object with its own database of responses."""
 
     @property
     def database_url(self) -> str: ...
 
 
 def templates(deployment: Deployment) -> None:
-    """Run the responses that are copied to their end; afterwards no worker runs."""
+    """Create the responses to copy and run them to their end; stops the worker afterwards."""
     deployment.start("worker")
     for model in TEMPLATES:
         deployment.call("POST", "/responses", background(model, "Say something about the weather. " * 20))
@@ -40,14 +40,14 @@ def templates(deployment: Deployment) -> None:
 
 
 def fill(deployment: Deployment, stored: int) -> None:
-    """Add copies until so many responses are stored, with their events, attempts and items."""
+    """Add copies until `stored` responses exist, with their events, attempts and items."""
     have = deployment.ended()
     newest = deployment.sql("select id from responses order by created_at desc, id desc limit %s", len(TEMPLATES))
     copies(deployment, [str(found[0]) for found in newest][::-1], have, stored, _SPREAD)
 
 
 def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATES) -> None:
-    """Have so many responses wait, of several projects, tiers and models; no worker is there."""
+    """Add `count` waiting responses of several projects, tiers and models. No worker may be running."""
     with deployment.core() as core:
         keys = [core.keys.create({"no-limit"}, f"project-{n}") for n in range(_PROJECTS)]
     originals = []
@@ -62,13 +62,14 @@ def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATE
 
 
 def copies(deployment: Stored, originals: Sequence[str], first: int, end: int, spread: str) -> None:
-    """Add copies of some responses, with their events, attempts and items, numbered from `first` to before `end`.
+    """Add copies of responses with their events, attempts and items, numbered from `first` up to, not including, `end`.
 
-    Tables are filled, vacuumed and analyzed over two connections, one for the events, which are most of the bytes.
+    Uses two connections to fill, vacuum and analyze the tables, one of them for the events, which make up most of the
+    bytes.
 
     Args:
-        originals: IDs of what is copied, in turn.
-        spread: how much older they are made, at the most.
+        originals: IDs of the responses to copy, in turn.
+        spread: maximum age that is added to a copy, as a Postgres interval.
     """
     parts = (("response_events",), ("responses", "attempts", "items"))
     with ThreadPoolExecutor(len(parts)) as threads:
@@ -79,7 +80,7 @@ def copies(deployment: Stored, originals: Sequence[str], first: int, end: int, s
 def _copy(
     deployment: Stored, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
 ) -> None:
-    """Copy rows of tables. Triggers and foreign keys are left out: what is copied has passed them."""
+    """Copy rows of tables without triggers and foreign key checks, which the originals have already passed."""
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
         for start in range(first, end, _STEP):
@@ -98,7 +99,7 @@ def _copy(
 
 
 def some_ids(deployment: Deployment, count: int) -> list[str]:
-    """IDs of copies, from all over the table."""
+    """Random IDs of copies from the entire table."""
     last = deployment.ended() - 1
     rows = deployment.sql(
         f"select 'resp_' || {_HEX} from (select %s + (random() * %s)::bigint as n from generate_series(1, %s)) chosen",  # noqa: S608
@@ -110,7 +111,7 @@ def some_ids(deployment: Deployment, count: int) -> list[str]:
 
 
 def _statement(connection: psycopg.Connection, table: str) -> sql.Composed:
-    """What copies rows of a table, with IDs of their own and at times of their own; the copies fit each other."""
+    """The statement that copies rows of a table with new IDs and times, consistently across the tables."""
     columns = connection.execute(
         "select column_name, data_type from information_schema.columns"
         " where table_schema = 'public' and table_name = %s and is_identity = 'NO' and is_generated = 'NEVER'"

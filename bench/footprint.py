@@ -1,4 +1,4 @@
-"""What a process and its children hold: memory, open files, threads. Linux only: it reads /proc."""
+"""Resource usage of a process and its descendants: memory, open files, threads. Linux only: it reads /proc."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ _KB = 1024
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process holds, its children added.
+    """Resource usage of a process, including its descendants.
 
     Args:
-        own_bytes: memory that it allocated; pages that several processes share count by shares. Neither programs'
-            files nor what Postgres's processes have in common are in it: these fill up once, and are no growth.
-        rss_bytes: all that is resident; what processes share counts for each.
-        files: open descriptors.
+        own_bytes: allocated (anonymous) memory; shared pages count proportionally. It excludes program files and the
+            shared memory of Postgres, which fill up once and are not growth.
+        rss_bytes: resident memory; shared pages count once for each process.
+        files: open file descriptors.
     """
 
     own_bytes: int
@@ -27,10 +27,10 @@ class Footprint:
 
 
 def of(pid: int) -> Footprint:
-    """What a process holds now; a child that ends meanwhile holds nothing.
+    """The current usage of a process; a child that exits during the call counts as zero.
 
     Raises:
-        psutil.NoSuchProcess: there is no such process.
+        psutil.NoSuchProcess: the process does not exist.
     """
     process = psutil.Process(pid)
     found = [_one(member.pid) for member in (process, *process.children(recursive=True))]

@@ -1,4 +1,4 @@
-"""The servers a benchmark runs on: Postgres (fsync on), Valkey, the scripted model server, and floors beside them."""
+"""The servers of a benchmark run: Postgres (with fsync on), Valkey, the scripted model server, and the floors."""
 
 import contextlib
 import sys
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Machine:
-    """Postgres, Valkey and the model server of one run, and whatever else is started beside them."""
+    """Postgres, Valkey and the model server of one run, and all further processes started for it."""
 
     def __init__(self, home: Home, children: contextlib.ExitStack) -> None:
         self.home = home
@@ -36,21 +36,21 @@ class Machine:
         self.start(self.models.part())
 
     def start(self, part: Part) -> Child:
-        """Start a part that runs until the end of the benchmark."""
+        """Start a part and keep it running until the end of the benchmark."""
         child = self._children.enter_context(running(part, self.home))
         self.pids[part.name] = child.pid
         return child
 
     def enter(self, context: contextlib.AbstractContextManager[T]) -> T:
-        """Enter a context that is left at the end of the benchmark, before the servers stop."""
+        """Enter a context manager that exits at the end of the benchmark, before the servers stop."""
         return self._children.enter_context(context)
 
     def program(self, name: str, module: str, *arguments: str, port: int) -> None:
-        """Start `python -m module ...` until the end, and wait until it answers at `port`."""
+        """Start `python -m module ...`, to run until the end, and wait until it answers on `port`."""
         self.start(program(name, module, *arguments, port=port))
 
     def database(self, name: str) -> str:
-        """The URL of a new database with today's schema."""
+        """Create a database with the current schema and return its URL."""
         with psycopg.connect(self._postgres.url, autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         url = self._postgres.url.replace("/backburner?", f"/{name}?")
@@ -58,7 +58,7 @@ class Machine:
         return url
 
     def redis_url(self, number: int) -> str:
-        """The URL of one of Valkey's databases, each with queues of its own; emptied."""
+        """Empty one of Valkey's databases, each of which has its own queues, and return its URL."""
         url = self._valkey.url.removesuffix("/0") + f"/{number}"
         with redis.Redis.from_url(url) as client:
             client.flushdb()
@@ -66,7 +66,7 @@ class Machine:
 
 
 class ModelServer:
-    """The scripted model server, as seen from here."""
+    """Handle of the scripted model server process."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -76,16 +76,16 @@ class ModelServer:
         return program("models", "bench.model_server", str(self.port), port=self.port)
 
     def report(self) -> dict[str, Any]:
-        """What became of the connections: `open`, `most_open`, `whole`, `aborted`, and the tagged ones by tag."""
+        """Counts of connections (`open`, `most_open`, `whole`, `aborted`), and the tagged `streams` by tag."""
         return web.call("GET", f"http://127.0.0.1:{self.port}/streams", key="")
 
     def reset(self) -> None:
-        """Forget the connections there were."""
+        """Reset the counts."""
         web.call("GET", f"http://127.0.0.1:{self.port}/reset", key="")
 
 
 def program(name: str, module: str, *arguments: str, port: int, env: Mapping[str, str] | None = None) -> Part:
-    """`python -m module ...`, ready when it answers HTTP at `port`."""
+    """The part `python -m module ...`, which is ready when it answers HTTP on `port`."""
     return Part(
         name=name,
         argv=[sys.executable, "-m", module, *arguments],
@@ -97,6 +97,6 @@ def program(name: str, module: str, *arguments: str, port: int, env: Mapping[str
 
 @contextlib.contextmanager
 def running_in(folder: Path) -> Iterator[Machine]:
-    """A machine with its data in the folder, which must be on a disk for commits to cost what they cost."""
+    """A machine with its data in the folder, which must be on a real disk for realistic commit times."""
     with contextlib.ExitStack() as children:
         yield Machine(Home.at(folder), children)

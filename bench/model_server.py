@@ -1,7 +1,7 @@
-"""A scripted model server that costs next to nothing: every byte of its answers is there before it is asked.
+"""A scripted model server with negligible cost: all bytes of its answers are computed in advance.
 
-`python -m bench.model_server PORT`. POST anything with a `model` that `bench.shapes` knows; GET /streams says what
-became of the connections, GET /reset forgets it.
+Usage: `python -m bench.model_server PORT`. It accepts POST requests to any path whose `model` is a name of
+`bench.shapes`. GET /streams returns counts of connections and GET /reset resets them.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass
 class Stream:
-    """A tagged answer; instants are of the monotonic clock, which all processes of a machine share."""
+    """Times of a tagged answer, from the monotonic clock, which all processes of a machine share."""
 
     asked_at: float
     closed_at: float | None = None
 
 
 class Server:
-    """What all connections share."""
+    """State shared by all connections."""
 
     def __init__(self) -> None:
         self._shapes: dict[bytes, Shape | None] = {}
@@ -45,7 +45,7 @@ class Server:
         self.tagged: dict[str, Stream] = {}
 
     def shape(self, model: bytes) -> Shape | None:
-        """The shape of a model, made once."""
+        """The shape of a model; built once and cached."""
         if model not in self._shapes:
             self._shapes[model] = shapes.named(model.decode())
         return self._shapes[model]
@@ -63,7 +63,7 @@ class Server:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a request, its answer, and the note of its end."""
+    """One connection, which reads requests, writes the answers, and records when the connection ends."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         model = _MODEL.search(request)
         shape = self._server.shape(model[1]) if model else None
         if shape is None:
-            self._reply(b"404 Not Found", b'{"error": {"message": "There is no such shape."}}')
+            self._reply(b"404 Not Found", b'{"error": {"message": "Unknown shape."}}')
             return
         self._shape = shape
         self._sent = 0
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Write what is due."""
+        """Write all pieces that are due and schedule the next one."""
         shape, transport = self._shape, self._transport
         assert shape is not None
         assert transport is not None

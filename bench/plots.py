@@ -1,4 +1,4 @@
-"""Plots of a report's curves; matplotlib is installed by `make bench` alone."""
+"""Plots the curves of a report; only `make bench` installs matplotlib."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ Curve = dict[str, list[tuple[float, ...]]]
 
 
 def draw(curves: dict[str, Curve], folder: Path) -> list[Path]:
-    """Draw what there is of the curves as PNG files; their paths."""
+    """Draw the known curves among `curves` as PNG files and return their paths."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -16,19 +16,19 @@ def draw(curves: dict[str, Curve], folder: Path) -> list[Path]:
 
 
 def _latency(curve: Curve, path: Path) -> Path:
-    """Requests per second against p50 and p99, as the connections grow."""
+    """Plot p50 and p99 against requests per second, for an increasing number of connections."""
     figure, axes = _axes(xlabel="requests per second", ylabel="latency, ms")
     for number, (name, points) in enumerate(curve.items()):
         per_s, p50, p99 = ([point[place] for point in points] for place in (1, 2, 3))
         axes.plot(per_s, p50, marker="o", color=f"C{number}", label=f"{name}, p50")
         axes.plot(per_s, p99, marker=".", color=f"C{number}", linestyle=":", label=f"{name}, p99")
     axes.set_yscale("log")
-    axes.set_title("Latency against load: each point has more connections than the last")
+    axes.set_title("Latency against load: each point has more connections than the previous one")
     return _save(figure, axes, path)
 
 
 def _growth(curve: Curve, path: Path) -> Path:
-    """p50 of each call against stored responses."""
+    """Plot the p50 of each call against the number of stored responses."""
     figure, axes = _axes(xlabel="stored responses", ylabel="p50, ms")
     for name, points in curve.items():
         axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", label=name)

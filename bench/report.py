@@ -1,4 +1,4 @@
-"""What a run found: `bench/report.json` for programs, a table for people."""
+"""Writes the results of a run to `bench/report.json` and prints them as tables."""
 
 import os
 import platform
@@ -18,10 +18,10 @@ PATH = Path(__file__).with_name("report.json")
 
 
 def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> dict[str, Any]:
-    """Write the report, and return it.
+    """Write the report and return it.
 
-    `rows` has one for every target that was measured, in the order of the targets; the rest says what they were
-    measured on, and what else was found.
+    `rows` has one entry for each measured target, in the order of the targets. The other keys describe the machine
+    and contain additional figures.
     """
     rows = {row.name: row.as_json() for row in run.rows}
     report = {
@@ -40,7 +40,7 @@ def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> dict[s
 
 
 def machine() -> dict[str, Any]:
-    """What this ran on."""
+    """Description of this machine and its software."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -80,10 +80,12 @@ def show(report: dict[str, Any], console: Console) -> None:
             costs.add_row(name, *(str(each.get(process, "")) for process in processes))
         console.print(costs)
     if report["beside"]:
-        beside = Table(title="Figures to judge by", title_justify="left")
+        beside = Table(title="Additional figures", title_justify="left")
         for heading in ("", "measured"):
             beside.add_column(heading)
         for what, value in report["beside"].items():
             beside.add_row(what, str(value))
         console.print(beside)
-    console.print("Seconds it took: " + ", ".join(f"{name} {seconds}" for name, seconds in report["took_s"].items()))
+    console.print(
+        "Seconds per measure: " + ", ".join(f"{name} {seconds}" for name, seconds in report["took_s"].items())
+    )

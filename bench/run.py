@@ -1,4 +1,4 @@
-"""What the rows of one run share: how large it is, what it runs on, and what it found besides rows."""
+"""The state that the measures of one run share: sizes, servers and results."""
 
 import contextlib
 import time
@@ -13,41 +13,42 @@ from bench.machine import Machine
 from bench.targets import Row
 
 T = TypeVar("T")
-# Figures of requests, and the processor time of each in microseconds by process.
+# Figures of the requests, and processor time per request in microseconds by process.
 Slice = tuple[load.Figures, dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """The sizes of all measurements.
 
     Args:
-        repetitions: of each pair of floor and path; figures are the medians.
-        long_repetitions: of those that take long.
-        slice_s: of one measurement of requests per second.
-        warm_s: before each, unmeasured.
-        levels: connections at once, for latency against load.
-        tasks: that do nothing, in one drain.
-        completions: in one drain.
-        trips: of one measurement of a latency.
-        many: responses at once,
-        many_s: and how long each takes.
-        stream_tokens: of each of `streams` relayed at once.
-        stored: how many responses there are when growth is measured; the first is the floor.
-        waiting: how many are in the queue when it is long.
-        submitted: how many wait, when it is measured what one holds,
-        running: how many run,
-        idle_streams: and how many of them are followed.
-        processes: of the worker, or of the API, when it is measured what more of them bring.
-        whole_clients: at once, of the mixed load whose processor time is measured.
-        whole_repetitions: of each measurement of the whole system; its memory is measured once.
-        whole_stored: finished responses that it holds all the time.
-        whole_slice_s: of one slice of mixed load on the whole system.
-        whole_per_s: responses that begin in a second with open arrival,
-        whole_arrivals_s: and for how long.
-        whole_polled: how many responses run while they are polled.
-        whole_running: how many run when memory is measured.
-        whole_streams: the most streams that are opened.
+        repetitions: repetitions of each pair of floor and path; figures are medians.
+        long_repetitions: repetitions of measurements that take long.
+        slice_s: seconds of one measurement of requests per second.
+        warm_s: unmeasured seconds before each such measurement.
+        levels: numbers of concurrent connections, for latency against load.
+        tasks: no-op tasks in one drain of the queue.
+        completions: responses in one drain of the queue.
+        trips: round trips in one measurement of a latency.
+        many: concurrent responses of `many at once`.
+        many_s: seconds that each of these takes.
+        streams: streams that are relayed concurrently.
+        stream_tokens: tokens of each of these.
+        stored: numbers of stored responses at which growth is measured; the first one is the floor.
+        waiting: length of the long queue.
+        submitted: waiting responses whose memory is measured.
+        running: running responses whose memory is measured.
+        idle_streams: streams of running responses whose memory is measured.
+        processes: numbers of workers, or of API processes, for the curve `scale`.
+        whole_clients: concurrent clients of the mixed load whose processor time is measured.
+        whole_repetitions: repetitions of each measurement of the complete system; its memory is measured once.
+        whole_stored: ended responses that the complete system stores throughout.
+        whole_slice_s: seconds of one slice of mixed load on the complete system.
+        whole_per_s: responses per second with open arrival.
+        whole_arrivals_s: seconds of open arrival.
+        whole_polled: responses that run while they are polled.
+        whole_running: responses that run while memory is measured.
+        whole_streams: maximum number of open streams.
     """
 
     repetitions: int
@@ -144,16 +145,16 @@ class Run:
     """One run of the benchmark.
 
     Attributes:
-        rows: by the targets they are of.
-        web_port: of the bare Flask application.
-        relay_port: of the bare relay.
-        beside: other figures, in words, that say what the rows cannot.
-        cpu_us: processor time of one request each, by process.
-        took_s: seconds that each measure took, by its name.
-        failed: measures that came to no end.
-        curves: for the plots: of each, points by series.
-        floors_once: whether a floor is measured the first time only and that figure used from then on.
-        once_s: seconds spent so far on what is done only the first time.
+        rows: results, one per target.
+        web_port: port of the bare Flask application.
+        relay_port: port of the bare relay.
+        beside: additional figures that are not rows, by description.
+        cpu_us: processor time per request in microseconds, by request and process.
+        took_s: duration of each measure in seconds, by name.
+        failed: names of the measures that failed.
+        curves: points for the plots, by curve and series.
+        floors_once: measure each floor only once and reuse its figure.
+        once_s: seconds spent so far on work that is done only once per run.
     """
 
     sizes: Sizes
@@ -174,18 +175,21 @@ class Run:
     _opened: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def add(self, row: Row) -> None:
-        """Add a row, and say what it says."""
+        """Add a row and print its figure."""
         self.rows.append(row)
         figure = row.as_json()
         self.say(f"  {row.name}: {figure['ratio']} {figure['unit']} ({'met' if row.met else 'missed'})")
 
     def note_cpu(self, name: str, each: Sequence[Mapping[str, float]]) -> None:
-        """Note what one request costs each process, from repetitions."""
+        """Record the processor time per request of each process, as the median of the repetitions."""
         processes = sorted({process for one in each for process in one})
         self.cpu_us[name] = {process: round(median(one.get(process, 0) for one in each)) for process in processes}
 
     def once(self, name: str, make: Callable[[], contextlib.AbstractContextManager[T]]) -> T:
-        """What `make` gives, entered the first time and kept until `close`: for preparations that take long."""
+        """Enter the context manager of `make` on the first call, and return its value on every call until `close`.
+
+        Used for expensive preparations.
+        """
         if name not in self._kept:
             began_at = time.monotonic()
             self._kept[name] = self._opened.enter_context(make())
@@ -194,18 +198,18 @@ class Run:
         return kept
 
     def close(self) -> None:
-        """Close what `once` keeps."""
+        """Exit all context managers that `once` entered."""
         self._kept.clear()
         self._opened.close()
 
     def floor(self, name: str, measure: Callable[[], T]) -> Callable[[], T]:
-        """A floor for `interleaved`: measured each time, or once if the run asks for that."""
+        """A floor for `interleaved`: measured on every call, or only once if `floors_once` is set."""
         if not self.floors_once:
             return measure
         return lambda: self.once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))
 
     def interleaved(self, *, times: int | None = None, **measures: Callable[[], T]) -> dict[str, list[T]]:
-        """What each measure finds, each measured in turn, as often as there are repetitions."""
+        """Call the measures in turn, repeat that `times` times (default: `repetitions`), and return all results."""
         found: dict[str, list[T]] = {name: [] for name in measures}
         for _ in range(times or self.sizes.repetitions):
             for name, measure in measures.items():
@@ -215,12 +219,12 @@ class Run:
     def requests(
         self, port: int, payloads: list[str], connections: int, pids: Mapping[str, int], *, seconds: float | None = None
     ) -> Slice:
-        """One slice of requests, and the processor time of each, in microseconds by process."""
+        """Run one slice of requests; return its figures and the processor time per request in microseconds."""
         sizes = self.sizes
         spec = load.Requests(port, payloads, connections, seconds=seconds or sizes.slice_s, warm_s=sizes.warm_s)
         with cpu.spending(pids) as spent:
             figures = load.run(spec)
-        # The warm requests cost, too, and are not counted: their share is that of their time.
+        # Warm-up requests use processor time but are not counted. Estimate their number from their share of the time.
         whole = figures.count * (1 + spec.warm_s / spec.seconds)
         each = spent.each_us(round(whole)) | {"load generator": round(1e6 * figures.cpu_s / whole)}
         return figures, each

@@ -1,4 +1,4 @@
-"""The answers that the scripted model server gives, by the name of the model that is asked for."""
+"""The answers of the scripted model server, defined by the name of the requested model."""
 
 import re
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ import orjson
 _NAME = re.compile(r"(\d+)-tokens-(?:at-once|every-(\d+)ms)(-then-hang)?\Z")
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
-# In every token once, and nowhere else, so that tokens are counted also where several come as one.
+# Occurs exactly once in every token and nowhere else, so that tokens can be counted even if several arrive together.
 MARK = "~"
 _WORDS = ("every~ ", "token~ ", "is~ ", "a~ ", "word~ ", "of~ ", "some~ ", "length~ ")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How an answer goes, and all of its bytes, made once.
+    """The bytes and the timing of an answer.
 
     Args:
-        pieces: each is one write: the tokens, one by one or all at once.
-        head: goes with the first piece.
-        tail: goes with the last piece; empty where the answer never ends.
-        every_s: between two pieces.
+        pieces: the tokens, one by one or all in one piece; each piece is one write.
+        head: bytes written with the first piece.
+        tail: bytes written with the last piece; empty if the answer never ends.
+        every_s: seconds between two pieces.
     """
 
     tokens: int
@@ -53,7 +53,7 @@ def named(name: str) -> Shape | None:
 
 
 def body(model: str, tag: str = "") -> dict[str, Any]:
-    """A Chat Completions request for a shape, as a worker would make it."""
+    """A Chat Completions request body for a shape, as a worker would send it."""
     content = f"Say something. {tag}".rstrip()
     return {"model": model, "stream": True, "messages": [{"role": "user", "content": content}]}
 

@@ -1,4 +1,4 @@
-"""What is aimed at, as figures, and what a row of the report says of one."""
+"""The targets of the benchmark, and the rows of the report that compare measurements with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from bench.whole import targets as whole
 
 @dataclass(frozen=True)
 class Target:
-    """One figure that is aimed at.
+    """The target value of one figure.
 
     Args:
-        limit: what the figure should be at least, or at most.
-        unit: what the figure is.
-        floor_unit: of the floor it was measured beside; empty where there is none.
+        limit: the lower bound of the figure if `at_least`, otherwise its upper bound.
+        unit: unit of the figure.
+        floor_unit: unit of the floor that is measured next to it; empty if there is none.
     """
 
     limit: float
@@ -62,14 +62,14 @@ TARGETS |= {aim.name: Target(*aim[1:]) for aim in whole.AIMS}
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one target.
+    """The measurements for one target.
 
     Args:
-        figures: of each repetition.
-        floors: what it was measured beside, in each.
-        raw: the measured quantity itself, in each repetition, where `figures` are derived from it; else empty.
-            Two commits are compared by it. It improves in the same direction as the figures.
-        raw_unit: of `raw`.
+        figures: the figure in each repetition.
+        floors: the floor in each repetition; empty if there is none.
+        raw: the measured quantity in each repetition, if `figures` are derived from it; otherwise empty. It is used
+            to compare two commits, and improves in the same direction as the figures.
+        raw_unit: unit of `raw`.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Row:
 
     @property
     def measured(self) -> Sequence[float]:
-        """The measured quantity of each repetition: `raw`, or the figures where these are the quantity."""
+        """The measured quantity in each repetition: `raw`, or `figures` if `raw` is empty."""
         return self.raw or self.figures
 
     @property
@@ -100,7 +100,7 @@ class Row:
         return self.raw_unit if self.raw else self.target.unit
 
     def as_json(self) -> dict[str, Any]:
-        """As `bench/report.json` has it."""
+        """The row as an object of `bench/report.json`."""
         return {
             "name": self.name,
             "ratio": _short(self.figure),
@@ -117,11 +117,11 @@ class Row:
 
 
 def ratios(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
-    """The row of figures that are each so many times the floor beside them; the raw figures have the floor's unit."""
+    """A row whose figures are the ratios of measurements to floors; the raw figures have the unit of the floor."""
     figures = [value / floor for value, floor in zip(measured, floors, strict=True)]
     return Row(name, figures, floors, raw=measured, raw_unit=TARGETS[name].floor_unit)
 
 
 def _short(value: float) -> float:
-    """Four digits that mean something."""
+    """The value rounded to four significant digits."""
     return float(f"{value:.4g}")
