@@ -1,4 +1,4 @@
-"""The load generator: a process of its own that makes requests over raw sockets and says how long each took."""
+"""The load generator: a separate process that sends requests over raw sockets and measures the latency of each."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -6,20 +6,20 @@ from typing import Any
 
 from bench.load.generator import GENERATOR
 
-# A run that has not ended so long after its own time is stuck.
+# A run that has not ended this long after its scheduled end is considered stuck.
 _LATE_S = 120
 
 
 @dataclass(frozen=True)
 class Requests:
-    """A closed loop: each connection is kept, and has one request under way.
+    """A closed loop over persistent connections, each with one request in flight.
 
     Args:
-        payloads: whole HTTP requests, sent in turn, round and round.
-        connections: how many at once.
-        seconds: for how long it is measured.
-        count: or how many requests are made, if that comes first; 0 is no limit.
-        warm_s: before that, unmeasured.
+        payloads: complete HTTP requests, sent in turn and repeatedly.
+        connections: number of concurrent connections.
+        seconds: duration of the measurement.
+        count: maximum number of requests, if it is reached earlier; 0 for no limit.
+        warm_s: unmeasured warm-up before the measurement, in seconds.
     """
 
     port: int
@@ -33,14 +33,14 @@ class Requests:
 
 @dataclass(frozen=True)
 class Streams:
-    """A closed loop of answers that come in pieces, each over a connection of its own.
+    """A closed loop of streamed responses, each over its own connection.
 
     Args:
-        payloads: whole HTTP requests, each made once.
-        connections: how many at once.
-        marker: is in the answer once a token.
-        end: is in the answer once, when it is whole.
-        seconds: after that nothing more is waited for, and what has not ended is an error.
+        payloads: complete HTTP requests, each sent once.
+        connections: number of concurrent connections.
+        marker: text that occurs once per token.
+        end: text that occurs once, at the end of a complete response.
+        seconds: timeout; streams that have not ended by then are errors.
     """
 
     port: int
@@ -54,15 +54,15 @@ class Streams:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run came to.
+    """The result of a run.
 
     Args:
-        count: answers that were whole and of status 200.
-        errors: the others, by what was wrong.
-        seconds: that the answers took together.
-        latencies_ms: of each, sorted: of streams up to the first token.
-        tokens: in all streams.
-        cpu_s: of the load generator itself.
+        count: number of complete responses with status 200.
+        errors: number of other responses, by kind of error.
+        seconds: duration from the start of the measurement to the last response.
+        latencies_ms: sorted latencies; for streams, the time to the first token.
+        tokens: number of tokens in all streams.
+        cpu_s: processor time of the load generator itself.
     """
 
     count: int
@@ -86,33 +86,33 @@ class Figures:
 
 
 class Failed(Exception):
-    """A run had answers that were errors, so that its figures say nothing."""
+    """A run had errors, so its figures are invalid."""
 
 
 def run(spec: Requests | Streams) -> Figures:
-    """Make the requests in a process that does nothing else.
+    """Send the requests from the load generator process.
 
     Raises:
-        Failed: not all answers were good, or the generator itself failed.
+        Failed: a response was an error, there was none, or the generator itself failed.
     """
     figures = Figures(**generate(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
-        raise Failed(f"{figures.count} good answers, and of the others: {figures.errors}")
+        raise Failed(f"{figures.count} successful responses; errors: {figures.errors}")
     return figures
 
 
 def generate(spec: Mapping[str, object], seconds: float) -> dict[str, Any]:
-    """The figures that a load generator process writes for a load, by the names of their dataclass.
+    """Run a load in the load generator process; return its figures by the field names of their dataclass.
 
     Raises:
         Failed: the generator itself failed.
     """
     figures = GENERATOR.run(spec, seconds + _LATE_S)
     if figures is None:
-        raise Failed("The load generator ended.")
+        raise Failed("The load generator exited unexpectedly.")
     return figures
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """The value of sorted values below which this share of them lies (nearest rank)."""
+    """The nearest-rank quantile of sorted values, for a share between 0 and 1; 0.0 if there are none."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

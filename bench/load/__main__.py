@@ -1,4 +1,4 @@
-"""Reads loads from standard input, runs each, and writes what it came to, both as JSON, one a line."""
+"""The load generator process: reads loads from standard input and writes their results, both as JSON Lines."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ async def _requests(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     kinds: dict[str, type[Loop | Reading]] = {"requests": Loop, "streams": Reading}
     spec["payloads"] = [payload.encode("latin-1") for payload in spec["payloads"]]
     load = kinds[kind](**spec)
-    # One by one: where hundreds come together, a server may turn some away.
+    # Open the connections one by one: a server may reject some of hundreds that arrive at the same time.
     for _ in range(load.connections):
         await asyncio.get_running_loop().create_connection(load.connection, "127.0.0.1", load.port)
     await load.over
@@ -35,10 +35,10 @@ async def _requests(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """One load after the other, until standard input ends."""
+    """Run loads one after another until end of file on standard input."""
     for line in sys.stdin.buffer:
         figures = uvloop.run(_run(orjson.loads(line)))
-        # Where the loop has left the pipe without blocking, what does not fit into it at once is lost.
+        # The event loop may have left the pipe in non-blocking mode, in which output beyond its capacity would be lost.
         os.set_blocking(sys.stdout.fileno(), True)
         sys.stdout.buffer.write(orjson.dumps(figures) + b"\n")
         sys.stdout.buffer.flush()

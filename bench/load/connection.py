@@ -1,4 +1,4 @@
-"""A kept HTTP/1.1 connection of the load generator, for coroutines that read what they are answered."""
+"""A persistent HTTP/1.1 connection of the load generator, for coroutines that read the responses."""
 
 import asyncio
 import re
@@ -10,11 +10,11 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 class Unexpected(Exception):
-    """An answer is not what the client expects; the text says what it is, without anything that varies."""
+    """A response is not the expected one; the message contains nothing that varies, so that errors can be counted."""
 
 
 class Connection:
-    """One request after the other over one TCP connection, which is opened again after the server closed it."""
+    """Sends sequential requests over one TCP connection, which is reopened after the server closes it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -22,20 +22,20 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     def close(self) -> None:
-        """Close the connection; the next request opens another one."""
+        """Close the connection; the next request opens a new one."""
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
 
     async def request(self, payload: bytes) -> bytes:
-        """The body that a whole HTTP request is answered with; raises as `pieces` does."""
+        """Send a complete HTTP request and return the response body; raises the same errors as `pieces`."""
         return b"".join([piece async for piece in self.pieces(payload)])
 
     async def pieces(self, payload: bytes) -> AsyncIterator[bytes]:
-        """The body of an answer, piece by piece as the server sends it.
+        """Send a complete HTTP request and yield the response body in the pieces that the server sends.
 
         Raises:
-            Unexpected: the status is not 200, or the length of the body is not given.
+            Unexpected: the status is not 200, or the response does not specify the length of its body.
             OSError, asyncio.IncompleteReadError: the connection broke.
         """
         reader, writer = await self._opened()

@@ -1,4 +1,4 @@
-"""The load generator process, kept from one load to the next: to start it takes as long as a short load."""
+"""The handle of the load generator process, which is reused because starting it takes as long as a short load."""
 
 import atexit
 import subprocess
@@ -13,13 +13,13 @@ from local.servers import packages
 
 
 class Generator:
-    """A process that runs loads one after the other; started with the first load, and again after a failure."""
+    """A process that runs loads one after another; started for the first load and restarted after a failure."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, spec: Mapping[str, object], within_s: float) -> dict[str, Any] | None:
-        """What a load came to; None if the process ended, as it does when the load takes longer than `within_s`."""
+        """Run a load and return its result; None if the process exited. It is killed after `within_s`."""
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -40,7 +40,7 @@ class Generator:
         return figures
 
     def close(self) -> None:
-        """End the process; it ends by itself once its standard input is closed."""
+        """Kill the process if it is running; it also exits by itself at end of file on its standard input."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()

@@ -1,4 +1,4 @@
-"""A mix of what clients do, from the create to the end of each response: what to run, and what it came to."""
+"""Specification and result of a mixed load, in which clients follow each response from its create to its end."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -10,12 +10,12 @@ Kind = Literal["background", "foreground", "stream", "cancel"]
 
 @dataclass(frozen=True)
 class Turn:
-    """What a client does with one response.
+    """The actions of a client for one response.
 
     Args:
-        kind: `background`: create, then poll until it is completed. `foreground`: create, and wait for the answer.
+        kind: `background`: create, then poll until it is completed. `foreground`: create, and wait for the result.
             `stream`: create, and read the events. `cancel`: create, poll until it is in progress, cancel.
-        payload: the create, a whole HTTP request.
+        payload: the create, as a complete HTTP request.
     """
 
     kind: Kind
@@ -24,17 +24,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mix:
-    """Clients that take turns, in order and round and round, until `seconds` are over; then each ends its last one.
+    """Clients that execute the turns in order and repeatedly for `seconds`, and then finish the turns in progress.
 
-    The last round is completed, so that every kind has its share also where few turns are taken.
+    The last round is completed, so that every kind has its share even if only few turns are executed.
 
-    Either `clients` or `rate_per_s` is given. With `clients`, arrival is closed: so many clients, each with one turn
-    under way. With `rate_per_s`, arrival is open: turns begin at fixed instants, whatever is still under way, and
-    latencies count from the scheduled instant, so that a late start counts as latency (no coordinated omission).
+    Either `clients` or `rate_per_s` is given. With `clients`, arrival is closed: each of `clients` clients has one turn
+    in progress. With `rate_per_s`, arrival is open: turns begin at fixed times, regardless of the turns in progress,
+    and latencies are measured from the scheduled time, so that a late start counts as latency (no coordinated
+    omission).
 
     Args:
         key: API key for polls and cancels.
-        marker: in an answer once a token.
+        marker: text that occurs once per token.
     """
 
     port: int
@@ -49,17 +50,17 @@ class Mix:
 
 @dataclass(frozen=True)
 class MixFigures:
-    """What a mix came to.
+    """The result of a mix.
 
     Args:
-        turns: responses that came to the expected end, by kind.
-        polls: GETs of all turns together.
-        errors: turns that failed, by what was wrong.
-        seconds: from the first start to the last end.
-        latencies_ms: sorted. `background`: from the create to the poll that saw the end, `foreground` and `stream`: to
-            the end of the answer, `create`: to the answer of a background create, `first event` and `first token`: of
-            streams, `cancel`: from the cancel to its answer.
-        tokens: markers in all streams.
+        turns: number of responses that ended as expected, by kind.
+        polls: number of GET requests in all turns.
+        errors: number of failed turns, by kind of error.
+        seconds: duration from the first start to the last end.
+        latencies_ms: sorted latencies by name. `background`: from the create to the poll that returned the end.
+            `foreground` and `stream`: to the end of the HTTP response. `create`: to the HTTP response of a background
+            create. `first event` and `first token`: of streams. `cancel`: from the cancel to its HTTP response.
+        tokens: number of tokens in all streams.
         cpu_s: processor time of the load generator itself.
     """
 
@@ -80,10 +81,10 @@ class MixFigures:
         return self.responses / self.seconds if self.seconds else 0.0
 
     def ms(self, latency: str, share: float) -> float:
-        """The latency below which this share of all lies.
+        """The quantile of a latency, for a share between 0 and 1.
 
         Raises:
-            load.Failed: there is no such latency.
+            load.Failed: the mix has no such latency.
         """
         if not self.latencies_ms.get(latency):
             raise load.Failed(f"The mix has no latency '{latency}'.")
@@ -98,5 +99,5 @@ def run(mix: Mix) -> MixFigures:
     """
     figures = MixFigures(**load.generate(asdict(mix), mix.seconds))
     if figures.errors or not figures.responses:
-        raise load.Failed(f"{figures.responses} responses ended well, and of the others: {figures.errors}")
+        raise load.Failed(f"{figures.responses} responses ended as expected; errors: {figures.errors}")
     return figures

@@ -1,4 +1,4 @@
-"""The clients of a mix: each turn is a coroutine that follows one response to its end."""
+"""Runs the clients of a mix: each turn is a coroutine that follows one response to its end."""
 
 import asyncio
 import math
@@ -12,16 +12,16 @@ import orjson
 from bench.load import wire
 from bench.load.connection import Connection, Unexpected
 
-# A client polls again after 20, 40, 80, ... ms.
+# Clients poll after 20, 40, 80, ... ms.
 _FIRST_POLL_S = 0.02
 _LONGEST_POLL_S = 1.0
-# A turn that takes longer failed.
+# Timeout of a turn.
 _TURN_S = 60
 _FAILURES = (OSError, EOFError, ValueError, TimeoutError, Unexpected)
 
 
 class Mixing:
-    """What the clients of one run share. See `bench.load.mixes.Mix`."""
+    """State shared by the clients of one run. See `bench.load.mixes.Mix`."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Mixing:
         }
 
     async def figures(self) -> dict[str, Any]:
-        """Run all turns to their end, and say what they came to."""
+        """Run all turns to their end and return their figures."""
         began_at = time.perf_counter()
         await (self._closed(began_at) if self._clients else self._open(began_at))
         ended_at = time.perf_counter()
@@ -139,7 +139,7 @@ class Mixing:
         self._tokens += tokens
 
     async def _polled(self, connection: Connection, response_id: str, while_: tuple[str, ...]) -> dict[str, Any]:
-        """The response, polled until it has another status."""
+        """Poll a response while its status is one of `while_`, and return it."""
         payload = wire.get(f"/v1/responses/{response_id}", self._key).encode("latin-1")
         pause_s = _FIRST_POLL_S
         while True:

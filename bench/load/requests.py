@@ -1,4 +1,4 @@
-"""Requests with whole answers, over kept connections."""
+"""Requests with complete, non-streamed responses over persistent connections."""
 
 import asyncio
 import re
@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any, cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-# What is not answered so long after the time of the run never is.
+# A request that is unanswered this long after the end of the run is an error.
 _LATE_S = 30
 _HEAD_END = b"\r\n\r\n"
 
 
 class Loop:
-    """What the connections of one run share. See `bench.load.Requests`."""
+    """State shared by the connections of one run. See `bench.load.Requests`."""
 
     def __init__(
         self, *, port: int, payloads: list[bytes], connections: int, seconds: float, count: int, warm_s: float
@@ -36,20 +36,20 @@ class Loop:
         return Connection(self)
 
     def take(self, now: float) -> bytes | None:
-        """The next request; None when there is none."""
+        """The next request; None at the end of the run."""
         if now >= self._until or (self._count and self._next >= self._count):
             return None
         self._next += 1
         return self._payloads[(self._next - 1) % len(self._payloads)]
 
     def answered(self, sent_at: float, now: float) -> None:
-        """Note a good answer."""
+        """Record a successful response."""
         if sent_at >= self._began_at:
             self._latencies.append(now - sent_at)
             self._ended_at = now
 
     def leave(self) -> None:
-        """A connection is over."""
+        """Record that a connection has closed."""
         self._left -= 1
         if not self._left and not self.over.done():
             self.over.set_result(None)
@@ -70,19 +70,19 @@ class Loop:
 
 
 class Connection(asyncio.Protocol):
-    """One kept connection. Of an answer only the status and the length are looked at."""
+    """One persistent connection. Only the status and the length of each response are parsed."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._head = b""
-        self._missing: int | None = None  # bytes of the body; None before the head is whole
+        self._missing: int | None = None  # bytes of the body; None until the head is complete
         self._status = b""
         self._sent_at = 0.0
         self._waits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self._send(time.perf_counter())
 
     def _send(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Requests whose answers come in pieces."""
+"""Requests with streamed responses."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 
 class Reading:
-    """What the streams of one run share. See `bench.load.Streams`."""
+    """State shared by the streams of one run. See `bench.load.Streams`."""
 
     def __init__(
         self, *, port: int, payloads: list[bytes], connections: int, marker: str, end: str, seconds: float
@@ -29,12 +29,12 @@ class Reading:
         asyncio.get_running_loop().call_later(seconds, self._late)
 
     def connection(self) -> "Connection":
-        """One of the first `connections`; what takes the place of one that ended is opened here."""
+        """One of the first `connections` connections; their replacements are opened by `ended`."""
         self._unopened -= 1
         return Connection(self, self._payloads.pop())
 
     def ended(self, first_s: float | None, tokens: int) -> None:
-        """A stream ended well, or not if there was no first token."""
+        """Record the end of a stream, which failed if `first_s` is None, and open the next one."""
         self._left -= 1
         if first_s is None:
             self.errors["broken"] += 1
@@ -67,7 +67,7 @@ class Reading:
 
 
 class Connection(asyncio.Protocol):
-    """One stream: markers are counted, nothing is parsed. A marker is found also where it is cut in two."""
+    """One stream. Markers are counted without parsing, including markers that are split across two reads."""
 
     def __init__(self, reading: Reading, request: bytes) -> None:
         self._reading = reading
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._before_end = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self._sent_at = time.perf_counter()
         self._transport.write(self._request)
 
@@ -111,5 +111,5 @@ class Connection(asyncio.Protocol):
 
 
 def _cut(data: bytes, what: bytes) -> bytes:
-    """As much of the end as may be the beginning of what is looked for: never all of it, to count nothing twice."""
+    """The end of the data that may begin a split occurrence; shorter than `what`, so that none is counted twice."""
     return data[max(0, len(data) - len(what) + 1) :]

@@ -1,4 +1,4 @@
-"""HTTP requests as they go over the wire."""
+"""Builds HTTP requests in wire format."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import orjson
 
 
 def get(path: str, key: str = "") -> str:
-    """A GET."""
+    """A GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{_authorization(key)}\r\n"
 
 
 def post(path: str, body: dict[str, Any], key: str = "") -> str:
-    """A POST of JSON."""
+    """A POST request with a JSON body."""
     text = orjson.dumps(body)
     return (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{_authorization(key)}"
