@@ -1,4 +1,4 @@
-"""Latency against load: floors, polls and submits with more and more connections. For the plot; no row."""
+"""Latency against load: floors, polls and submits with an increasing number of connections. Adds a plot, no row."""
 
 from bench.deployment import background
 from bench.load import wire
@@ -10,7 +10,7 @@ _MODEL = "20-tokens-at-once"
 
 
 def measure(run: Run) -> None:
-    """Add the curve `latency`: connections, requests per second, p50 and p99 in ms, by series."""
+    """Add the curve `latency`: for each series, connections, requests per second, p50 and p99 in ms."""
     deployment = run.deployment
     body = background(_MODEL)
     gets, posts = polls(deployment, 50), [wire.post("/v1/responses", body, deployment.key)]

@@ -1,7 +1,8 @@
-"""What more processes bring on this machine, and what one core of each kind would do, reckoned from their costs.
+"""Throughput with more processes, and the capacity per core of each kind of process, calculated from its cost.
 
-No row. All processes share the machine's cores, the load generator and the model server among them: where these are
-few, more processes bring less than they would elsewhere. What one request costs hardly depends on that.
+Adds no row. All processes, including the load generator and the model server, share the cores of this machine. With
+few cores, additional processes gain less than they would on a larger machine. The cost of one request hardly depends
+on the number of cores.
 """
 
 from collections import defaultdict
@@ -26,7 +27,7 @@ Cost = Mapping[str, float]
 
 
 def measure(run: Run) -> None:
-    """Note rates by processes and what is reckoned from their costs, and add the curve `scale`."""
+    """Record the rates by number of processes and the capacity per core, and add the curve `scale`."""
     polled, submitted = _api(run)
     completed = _workers(run)
     run.beside["on paper, responses/s of a core (created, run, polled once)"] = per_core(
@@ -36,12 +37,12 @@ def measure(run: Run) -> None:
 
 
 def model(sizes: Sizes) -> str:
-    """The name of the model whose answers come as slowly as a real one's."""
+    """The name of the model that generates as slowly as a real one."""
     return f"{sizes.stream_tokens}-tokens-every-{_EVERY_MS}ms"
 
 
 def _api(run: Run) -> tuple[Cost, Cost]:
-    """The costs of a poll and a submit with one process."""
+    """Measure all numbers of API processes; return the costs of a poll and of a submit with the first number."""
     deployment = run.deployment
     gets = polls(deployment, _POLLED)
     posts = [wire.post("/v1/responses", background(_MODEL), deployment.key)]
@@ -59,7 +60,7 @@ def _api(run: Run) -> tuple[Cost, Cost]:
 
 
 def _workers(run: Run) -> Cost:
-    """The cost of a completion with one worker."""
+    """Measure all numbers of workers; return the cost of a completion with the first number."""
     deployment, responses = run.deployment, run.sizes.completions
     payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
     costs = []
@@ -81,7 +82,7 @@ def _workers(run: Run) -> Cost:
 
 
 def _streams(run: Run) -> Cost:
-    """Cores that one stream takes of each process while it runs: created and ended, too."""
+    """Cores that one running stream uses in each process, including its creation and its end."""
     deployment = run.deployment
     deployment.start("worker")
     shape = shapes.named(model(run.sizes))
@@ -102,7 +103,7 @@ def _note(run: Run, what: str, of: str, count: int, per_s: float, cost: Cost) ->
 
 
 def by_kind(costs: Cost) -> dict[str, float]:
-    """Costs of processes, those of one kind added."""
+    """Sum the costs of all processes of one kind."""
     found: dict[str, float] = defaultdict(float)
     for name, cost in costs.items():
         found[kind_of(name)] += cost
@@ -110,7 +111,12 @@ def by_kind(costs: Cost) -> dict[str, float]:
 
 
 def per_core(whole: float, *costs: Cost) -> str:
-    """How many a core of each kind does, and one that has to do all of it, where each takes its costs of the whole."""
+    """Text with the capacity of one core for each kind of process, and of one core that runs all of them.
+
+    Args:
+        whole: capacity of one core, in the unit of the costs.
+        costs: costs by kind of process; costs of the same kind are added.
+    """
     kinds = {"api": "API", "worker": "worker", "postgres": "Postgres", "valkey": "Valkey", "sweeper": "sweeper"}
     sums = {said: sum(cost.get(name, 0) for cost in costs) for name, said in kinds.items()}
     each = [f"{said} {whole / cost:,.0f}" for said, cost in sums.items() if cost > 0]

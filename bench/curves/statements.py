@@ -1,4 +1,4 @@
-"""What Postgres itself can do here, one connection at a time; beside the rows, to judge them by."""
+"""Speed of Postgres itself over one connection, as a reference for the rows."""
 
 from statistics import median
 
@@ -7,7 +7,7 @@ from bench.run import Run
 
 
 def measure(run: Run) -> None:
-    """Note single-row commits and selects by primary key per second."""
+    """Record single-row commits and selects by primary key per second."""
     statements = Statements(run.deployment.database_url)
     seconds = run.sizes.slice_s / 4
     found = run.interleaved(

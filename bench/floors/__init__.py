@@ -1,1 +1,1 @@
-"""Floors: the least that this machine needs for a thing of the kind a path does, measured beside it."""
+"""Floors: minimal programs that do the same kind of work as a path, measured next to it on the same machine."""

@@ -1,6 +1,6 @@
-"""A bare relay of streams in one process: it reads events of the model server and writes them on, keeping nothing.
+"""A bare stream relay in one process: forwards the events of the model server and stores nothing.
 
-`python -m bench.floors.relay PORT MODEL_SERVER_PORT`.
+Usage: `python -m bench.floors.relay PORT MODEL_SERVER_PORT`.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ _READY = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\
 
 
 class Relay:
-    """Relays each request it gets to one model server."""
+    """Relays each request to one model server."""
 
     def __init__(self, upstream_port: int) -> None:
         self._upstream_port = upstream_port
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one request."""
+        """Serve one connection, which carries one request."""
         try:
             request = await reader.readuntil(b"\r\n\r\n")
             length = _LENGTH.search(request)
@@ -52,7 +52,7 @@ class Relay:
 
 
 async def main(port: int, upstream_port: int) -> None:
-    """Relay until killed."""
+    """Relay until the process is killed."""
     server = await asyncio.start_server(Relay(upstream_port).serve, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""The least that Postgres needs: one row committed, one row found by its key, over one psycopg connection."""
+"""The minimal work of Postgres: committing one row and selecting one row by primary key, over one connection."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import psycopg
 
 
 class Statements:
-    """A connection with a table of its own."""
+    """A connection and the table that it creates."""
 
     def __init__(self, database_url: str) -> None:
         self._connection = psycopg.connect(database_url, autocommit=True, prepare_threshold=1)
@@ -21,7 +21,7 @@ class Statements:
         self._connection.close()
 
     def commits_per_s(self, seconds: float) -> float:
-        """Rows of 2 kB inserted in a second, each committed by itself."""
+        """Insert rows of 2 kB, each in its own transaction; return rows per second."""
 
         def insert(n: int) -> None:
             self._connection.execute("insert into bench_rows values (%s, %s)", (n, self._document))
@@ -29,7 +29,7 @@ class Statements:
         return self._per_s(insert, seconds)
 
     def selects_per_s(self, seconds: float) -> float:
-        """Rows found by primary key in a second."""
+        """Select rows by primary key; return rows per second."""
         rows = max(1, self._next)
 
         def select(n: int) -> None:

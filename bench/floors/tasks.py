@@ -1,6 +1,6 @@
-"""A Celery worker that does nothing, on our pool and with our settings: what a message itself costs.
+"""A Celery worker with no-op tasks, on our pool and with our settings: measures the cost of a Celery message.
 
-`python -m bench.floors.tasks REDIS_URL SLOTS`.
+Usage: `python -m bench.floors.tasks REDIS_URL SLOTS`.
 """
 
 import sys
@@ -27,16 +27,16 @@ _WAIT_S = 60
 
 
 def make_app(redis_url: str) -> Celery:
-    """The application of both ends: the product's, with a lane of the floor's own."""
+    """The Celery application of sender and worker: the one of the product, with a separate lane."""
     return celery_app.celery_app(redis_url, [_LANE])
 
 
 class Sender:
-    """Sends tasks, and hears back from those that mark an instant."""
+    """Sends no-op tasks and mark tasks, and receives the time at which each mark runs."""
 
     def __init__(self, redis_url: str) -> None:
         self._app = make_app(redis_url)
-        # It waits for long, which redis-py would cut off by itself.
+        # BLPOP blocks for up to `_WAIT_S`, which is longer than the default socket timeout of redis-py.
         self._client = redis.Redis.from_url(redis_url, socket_timeout=_WAIT_S + 5)
         self._client.delete(_MARKS)
         self._producers = self._app.producer_pool
@@ -46,22 +46,22 @@ class Sender:
         self._client.close()
 
     def fill(self, count: int) -> None:
-        """Queue so many tasks between two marks."""
+        """Enqueue `count` no-op tasks between two marks."""
         self._send(MARK, *[NOOP] * count, MARK)
 
     def _send(self, *names: str) -> None:
-        lane: Any = celery_app.lane_queue(_LANE)  # the stubs know names only
+        lane: Any = celery_app.lane_queue(_LANE)  # the type stubs accept names only
         with self._producers.acquire(block=True) as producer:
             for name in names:
                 self._app.send_task(name, ("resp_" + 48 * "0",), queue=lane, producer=producer, retry=False)
 
     def between_marks_s(self) -> float:
-        """Seconds between the runs of the two marks of `fill`."""
+        """Seconds between the executions of the two marks of `fill`."""
         first, second = self._mark(), self._mark()
         return second - first
 
     def round_trip_ms(self) -> float:
-        """Milliseconds from sending a task until its worker was heard."""
+        """Milliseconds from sending a mark until the message of its worker arrives."""
         began_at = time.monotonic()
         self._send(MARK)
         self._mark()
@@ -70,13 +70,13 @@ class Sender:
     def _mark(self) -> float:
         answer: Any = self._client.blpop([_MARKS], timeout=_WAIT_S)
         if answer is None:
-            raise TimeoutError(f"No task marked an instant within {_WAIT_S} s.")
+            raise TimeoutError(f"No mark task ran within {_WAIT_S} s.")
         return float(answer[1])
 
 
 @contextmanager
 def worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
-    """A worker that consumes inside the block; its pid."""
+    """Run a worker inside the block; yield its PID."""
     part = Part(
         name="floor-tasks",
         argv=[sys.executable, "-m", "bench.floors.tasks", redis_url, str(slots)],
@@ -89,7 +89,7 @@ def worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
 
 @contextmanager
 def sender(redis_url: str) -> Iterator[Sender]:
-    """A sender, closed at the end."""
+    """Yield a sender and close it on exit."""
     made = Sender(redis_url)
     try:
         yield made
@@ -98,7 +98,7 @@ def sender(redis_url: str) -> Iterator[Sender]:
 
 
 def main(redis_url: str, settings: Settings) -> None:
-    """Consume, with what `worker/main.py` gives Celery; a test holds the two together."""
+    """Run a worker with the same Celery options as `worker/main.py`; a test checks that they are equal."""
     log.configure(settings.log_level)
     worker_id, lanes = "worker-bench@floor", [_LANE]
     app = make_app(redis_url)

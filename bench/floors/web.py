@@ -1,6 +1,6 @@
-"""A bare Flask application on granian with the API's settings: what HTTP itself costs.
+"""A bare Flask application on granian with the settings of the API: measures the cost of HTTP.
 
-`python -m bench.floors.web PORT`.
+Usage: `python -m bench.floors.web PORT`.
 """
 
 import math
@@ -26,12 +26,12 @@ def hello() -> str:
 
 @app.post("/")
 def parsed() -> dict[str, str]:
-    """Parse the body, as any route that takes JSON must."""
+    """Parse the body, as every route that accepts JSON must."""
     return {"model": request.get_json()["model"]}
 
 
 def main(settings: Settings) -> None:
-    """Serve with what `app/serve.py` gives granian; a test holds the two together."""
+    """Serve with the same granian options as `app/serve.py`; a test checks that they are equal."""
     Granian(
         "bench.floors.web:app",
         address=settings.host,

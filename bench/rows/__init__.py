@@ -1,1 +1,1 @@
-"""One module for each group of targets: it measures, and adds its rows to the run."""
+"""One module per group of targets, which measures them and adds their rows to the run."""

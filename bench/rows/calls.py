@@ -1,4 +1,4 @@
-"""What the calls of clients, of dispatch and of workers take, one at a time, whatever there is already."""
+"""Measures the latency of single calls of clients, dispatch and workers on a deployment with existing responses."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ CALLS = ("submit", "poll", "claim", "dispatch", "list")
 _POLLED = 500
 _DISPATCHED = 20
 
-# Given requests and for how long, submits them; p50 in ms.
+# Submits the given requests for the given number of seconds and returns the p50 in ms.
 Submit = Callable[[list[str], float], float]
 
 
 def p50s(run: Run, deployment: Deployment, submit: Submit) -> dict[str, float]:
-    """Milliseconds of each call; what they leave behind is the caller's to delete."""
+    """The p50 of each call in milliseconds. The caller must delete the created responses."""
     polls = [wire.get(f"/v1/responses/{found}", deployment.key) for found in some_ids(deployment, _POLLED)]
     lists = [wire.get("/v1/responses?limit=20", deployment.key)]
     posts = [wire.post("/v1/responses", background(MODEL), deployment.key)]
@@ -32,7 +32,7 @@ def p50s(run: Run, deployment: Deployment, submit: Submit) -> dict[str, float]:
 
 
 def _dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, float]:
-    """Dispatches while there is room for some, and claims of what was rung, called in this process."""
+    """Measure dispatches with free capacity, and claims of the dispatched responses, both called in this process."""
     dispatches: list[float] = []
     claims: list[float] = []
     with deployment.core() as core:
@@ -42,7 +42,7 @@ def _dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, float]:
             ((dispatched,),) = deployment.sql(
                 "select count(*) from responses where status = 'queued' and dispatched_at is not null"
             )
-            # What is rung will take slots, too.
+            # Responses that are already dispatched also occupy slots.
             core.workers.stamp("bench", hostname="bench", pid=0, slots=dispatched + _DISPATCHED)
             dispatches.append(_ms(core.dispatch.dispatch))
             core.workers.leave("bench")
@@ -57,5 +57,5 @@ def _ms(call: Callable[[], object]) -> float:
     result = call()
     took = 1000 * (time.perf_counter() - began_at)
     if not result:
-        raise RuntimeError("There was nothing to dispatch, or to claim.")
+        raise RuntimeError("There was nothing to dispatch or claim.")
     return took

@@ -1,4 +1,4 @@
-"""From a cancel until the model server's connection is closed."""
+"""Measures the time from a cancel until the connection to the model server is closed."""
 
 import time
 from itertools import count
@@ -36,18 +36,18 @@ def _closed_ms(run: Run) -> list[float]:
 def _one(run: Run, client: Client, tag: str) -> float:
     response_id = client.post("/responses", background(_MODEL, tag))["id"]
     _stream(run, tag, "asked_at")
-    time.sleep(_SETTLE_S)  # the first token is written, and nothing else is under way
+    time.sleep(_SETTLE_S)  # until the first token has been written and the system is idle
     began_at = time.monotonic()
     client.post(f"/responses/{response_id}/cancel")
     return 1000 * (_stream(run, tag, "closed_at") - began_at)
 
 
 def _stream(run: Run, tag: str, instant: str) -> float:
-    """The instant of a tagged answer, once there is one."""
+    """Wait for a time of a tagged answer of the model server, and return it."""
     until = time.monotonic() + _WITHIN_S
     while time.monotonic() < until:
         stream: dict[str, Any] = run.machine.models.report()["streams"].get(tag, {})
         if stream.get(instant) is not None:
             return float(stream[instant])
         time.sleep(_LOOK_S)
-    raise TimeoutError(f"The model server saw no {instant} of {tag} within {_WITHIN_S} s.")
+    raise TimeoutError(f"The model server recorded no {instant} for {tag} within {_WITHIN_S} s.")

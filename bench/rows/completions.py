@@ -1,4 +1,4 @@
-"""Responses of a model that takes no time, drained by one worker, beside Celery tasks that do nothing."""
+"""Compares a worker that drains responses of an instantaneous model with one that drains no-op Celery tasks."""
 
 from bench import cpu, load
 from bench.deployment import SLOTS, Deployment, background
@@ -47,10 +47,10 @@ def _responses(run: Run) -> tuple[float, dict[str, float]]:
 
 
 def drained_s(deployment: Deployment, count: int) -> float:
-    """Seconds from the first start to the last end of all responses there are.
+    """Seconds from the first start to the last end of all responses.
 
     Raises:
-        load.Failed: there are not so many that completed.
+        load.Failed: the number of completed responses is not `count`.
     """
     ((seconds, completed),) = deployment.sql(
         "select extract(epoch from max(finished_at) - min(started_at))::float,"

@@ -1,4 +1,7 @@
-"""What `make chaos` found of accepted responses that did not come to one true end; it measures that, not we."""
+"""Reports the violations that `make chaos` found; the benchmark itself does not inject faults.
+
+A violation is an accepted response that did not reach exactly one correct terminal status.
+"""
 
 import json
 from pathlib import Path
@@ -13,7 +16,7 @@ REPORT = packages.ROOT / "tests" / "chaos" / "report.json"
 def measure(run: Run, report: Path = REPORT) -> None:
     """Add the row `faults`, if there is a report of `make chaos`."""
     if not report.exists():
-        run.beside["faults"] = "not measured here: `make chaos` has left no report"
+        run.beside["faults"] = "not measured: there is no report of `make chaos`"
         return
     found = json.loads(report.read_text(encoding="utf-8"))
     run.add(Row("faults", [float(found["violations"])]))

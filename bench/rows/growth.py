@@ -1,4 +1,4 @@
-"""What many responses cost: the same calls on two deployments, one with few stored and one with many."""
+"""Compares the same calls on two deployments, one with few stored responses and one with many."""
 
 import time
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ _UNFINISHED = "status in ('queued', 'in_progress')"
 
 @dataclass(frozen=True)
 class _Stored:
-    """Two deployments that differ in how much they have stored."""
+    """Two deployments with different numbers of stored responses."""
 
     few: Deployment
     many: Deployment
 
 
 def measure(run: Run) -> None:
-    """Add the rows `growth`; note the size of the database and, where `sizes.waiting` is not 0, what a queue costs."""
+    """Add the rows `growth`; record the database size and, unless `sizes.waiting` is 0, the cost of a long queue."""
     stored = run.once("growth", lambda: _filled(run))
     few, many = stored.few, stored.many
     found = run.interleaved(
@@ -43,7 +43,7 @@ def measure(run: Run) -> None:
 
 @contextmanager
 def _filled(run: Run) -> Iterator[_Stored]:
-    """Both deployments, filled; the curve of the cost has the points on the way there."""
+    """Yield both deployments, filled; adds the points measured during filling to the curve."""
     few_stored, *steps = run.sizes.stored
     models = sorted({*TEMPLATES})
     with Deployment(run.machine, "few", 2, models) as few, Deployment(run.machine, "many", 3, models) as many:
@@ -68,14 +68,14 @@ def _note(curve: dict[str, list[tuple[float, ...]]], count: int, found: dict[str
 
 
 def _p50s(run: Run, deployment: Deployment) -> dict[str, float]:
-    """Milliseconds of each call while nothing waits; submits are rung."""
+    """The p50 of each call in milliseconds with an empty queue; submits are dispatched at once."""
     found = p50s(run, deployment, lambda posts, seconds: submits(run, deployment, posts, 1, seconds=seconds)[0].p50_ms)
     deployment.forget(_UNFINISHED)
     return found
 
 
 def _queue(run: Run, deployment: Deployment) -> None:
-    """Note what each call takes with a long queue, beside none; nobody is there to run it, so submits wait as well."""
+    """Record the latency of each call with a long and an empty queue; without workers, so submits also wait."""
     curve: dict[str, list[tuple[float, ...]]] = {name: [] for name in CALLS}
     for count in (0, run.sizes.waiting):
         if count:

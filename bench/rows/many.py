@@ -1,4 +1,4 @@
-"""Very many responses at once in one worker process, beside the same answers read by one process."""
+"""Compares many concurrent responses in one worker with one process that reads the same answers directly."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ def measure(run: Run) -> None:
 
 
 def model(sizes: Sizes) -> str:
-    """The name of the model whose answers take as long as they should."""
+    """The name of the model whose answers take `many_s` seconds."""
     return f"{sizes.many_s * 1000 // _EVERY_MS}-tokens-every-{_EVERY_MS}ms"
 
 
@@ -41,7 +41,12 @@ def _straight(run: Run) -> tuple[float, ...]:
 
 
 def _through_us(run: Run) -> tuple[float, ...]:
-    """Share together, seconds from first submit, seconds from first start, idle memory, what came on top."""
+    """Run the responses; return the results.
+
+    Returns:
+        The share in progress at one moment, seconds from the first submit and from the first start to the last end,
+        memory of the idle worker and its increase, both in MB.
+    """
     deployment, count = run.deployment, run.sizes.many
     deployment.stop("worker")
     deployment.forget()
@@ -72,7 +77,7 @@ from responses
 
 
 class _Memory:
-    """The most memory a process holds inside the block, looked at a few times a second."""
+    """Peak memory of a process inside the block, sampled every `_SAMPLE_S` seconds."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

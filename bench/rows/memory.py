@@ -1,4 +1,4 @@
-"""What one response holds while it waits, while it runs, and what a stream holds that waits for more. No row."""
+"""Measures the memory and storage of one waiting response, one running response and one idle stream. Adds no row."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ _WITHIN_S = 60
 
 
 def measure(run: Run) -> None:
-    """Note bytes of each, beside the rows."""
+    """Record the bytes of each as additional figures."""
     deployment = run.deployment
     deployment.stop("worker")
     _waiting(run, deployment)
@@ -32,7 +32,7 @@ def measure(run: Run) -> None:
 
 
 def _waiting(run: Run, deployment: Deployment) -> None:
-    """Nobody is there to run them, so none is rung."""
+    """Measure responses that wait in Postgres: no worker is running, so none is dispatched."""
     count = run.sizes.submitted
     _empty(deployment)
     tables, indexes, valkey = _stored(deployment)
@@ -44,7 +44,11 @@ def _waiting(run: Run, deployment: Deployment) -> None:
 
 
 def _rung(run: Run, deployment: Deployment) -> None:
-    """A worker that is only said to be there has room for all, so that all are rung; some twice, if this takes long."""
+    """Measure a queued Celery message.
+
+    A registration without a worker process provides capacity for all responses, so all are dispatched, and some of
+    them twice if this takes long.
+    """
     _empty(deployment)
     valkey = _stored(deployment)[2]
     with deployment.core() as core:
@@ -53,13 +57,13 @@ def _rung(run: Run, deployment: Deployment) -> None:
         core.workers.leave("bench")
     rings = deployment.rings()
     if not rings:
-        raise load.Failed("No submit was rung.")
+        raise load.Failed("No submit was dispatched.")
     run.beside["bytes of a ring in Valkey"] = round((_stored(deployment)[2] - valkey) / rings)
-    _empty(deployment)  # before a worker starts, that would hear them all
+    _empty(deployment)  # before a worker starts, which would receive all of the messages
 
 
 def _running(run: Run, deployment: Deployment) -> None:
-    """All run, and then some are followed by clients, while their model says nothing more."""
+    """Measure running responses whose model generates no further output, and then idle streams of some of them."""
     count, streams = run.sizes.running, run.sizes.idle_streams
     _empty(deployment)
     run.machine.models.reset()
@@ -76,7 +80,7 @@ def _running(run: Run, deployment: Deployment) -> None:
     )
     run.beside["bytes of a running response in Postgres"] = f"{(more_tables - tables) / count:,.0f}"
     run.beside["bytes of a running response in Valkey"] = round((more_valkey - valkey) / count)
-    # What submits left in the API is no stream's.
+    # Measure the API again: its increase caused by the submits does not belong to the streams.
     api = footprint.of(deployment.pids["api"])
     with _followed(deployment, ids[:streams]):
         time.sleep(_SETTLE_S)
@@ -94,7 +98,7 @@ def _submit(deployment: Deployment, count: int) -> None:
 
 
 def _run(run: Run, deployment: Deployment, count: int) -> list[str]:
-    """Submit so many that never end; their IDs, once the model server has been asked for all that there are."""
+    """Submit responses that never end, wait until the model server has received all requests, and return the IDs."""
     (before,) = deployment.sql("select array_agg(id) from responses")
     _submit(deployment, count)
     ids = [str(found[0]) for found in deployment.sql("select id from responses where id <> all (%s)", before[0] or [])]
@@ -102,7 +106,7 @@ def _run(run: Run, deployment: Deployment, count: int) -> list[str]:
     until = time.monotonic() + _WITHIN_S
     while run.machine.models.report()["open"] < whole:
         if time.monotonic() > until:
-            raise TimeoutError(f"Not all of {whole} responses ran within {_WITHIN_S} s.")
+            raise TimeoutError(f"Not all of {whole} responses were running within {_WITHIN_S} s.")
         time.sleep(0.1)
     time.sleep(_SETTLE_S)
     return ids
@@ -110,7 +114,7 @@ def _run(run: Run, deployment: Deployment, count: int) -> list[str]:
 
 @contextlib.contextmanager
 def _followed(deployment: Deployment, ids: list[str]) -> Iterator[None]:
-    """Streams of running responses, each of which has been given all there is so far."""
+    """Open streams of running responses inside the block; each has received all existing events."""
     with contextlib.ExitStack() as opened:
         streams = [
             opened.enter_context(socket.create_connection(("127.0.0.1", deployment.port), timeout=30)) for _ in ids
@@ -128,13 +132,13 @@ def _followed(deployment: Deployment, ids: list[str]) -> Iterator[None]:
 
 
 def _empty(deployment: Deployment) -> None:
-    """Have no response, and tables as small as they can be."""
+    """Delete all responses and truncate their tables."""
     deployment.forget()
     deployment.sql("truncate responses cascade")
 
 
 def _stored(deployment: Deployment) -> tuple[int, int, int]:
-    """Bytes of all tables with their indexes, of the indexes alone, and of what Valkey was told to keep."""
+    """Bytes of all tables including indexes, of the indexes alone, and of the data set of Valkey."""
     ((tables, indexes),) = deployment.sql(
         "select sum(pg_total_relation_size(oid))::bigint, sum(pg_indexes_size(oid))::bigint from pg_class"
         " where relkind = 'r' and relnamespace = 'public'::regnamespace"

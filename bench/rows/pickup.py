@@ -1,4 +1,4 @@
-"""From submit to in_progress while nothing else happens, beside the round trip of a Celery task that does nothing."""
+"""Compares the time from submit to `in_progress` in an idle system with the round trip of a no-op Celery task."""
 
 import contextlib
 import functools
@@ -33,7 +33,7 @@ def measure(run: Run) -> None:
 
 
 def _open_sender(run: Run, opened: contextlib.ExitStack) -> tasks.Sender:
-    """A sender of tasks that do nothing, and their worker, warm."""
+    """A sender of no-op tasks with a running worker, both warmed up."""
     url = run.machine.redis_url(9)
     sender = opened.enter_context(tasks.sender(url))
     opened.enter_context(tasks.worker(url, SLOTS, run.machine.home))
@@ -42,7 +42,7 @@ def _open_sender(run: Run, opened: contextlib.ExitStack) -> tasks.Sender:
 
 
 def _to_in_progress_ms(run: Run) -> float:
-    """From before the request is sent until the transaction in which its row becomes in_progress."""
+    """Median time from sending the request to the transaction that sets its row to `in_progress`."""
     deployment = run.deployment
     deployment.forget()
     sent_at: dict[str, float] = {}
@@ -56,7 +56,7 @@ def _to_in_progress_ms(run: Run) -> float:
 
 
 def _until_seen_ms(run: Run) -> float:
-    """Until the event says so to the client that submitted, who reads along."""
+    """Median time until the submitting client receives the `in_progress` event on its stream."""
     body = background(_MODEL) | {"stream": True}
     payloads = [wire.post("/v1/responses", body, run.deployment.key)] * run.sizes.trips
     marker = "event: response.in_progress"

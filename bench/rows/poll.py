@@ -1,4 +1,4 @@
-"""Polls of finished responses, with a key, beside a bare Flask GET."""
+"""Compares authenticated polls of ended responses with a bare Flask GET."""
 
 from bench import load
 from bench.deployment import Deployment, background
@@ -24,7 +24,7 @@ def measure(run: Run) -> None:
 
 
 def _beside(run: Run, payloads: list[str], connections: int, seconds: float) -> dict[str, list[Slice]]:
-    """Slices of polls, each beside one of the bare GET."""
+    """Measure slices of polls alternately with slices of the bare GET."""
     web = {"api": run.machine.pids["floor-web"]}
     gets = [wire.get("/")]
     return run.interleaved(
@@ -36,7 +36,7 @@ def _beside(run: Run, payloads: list[str], connections: int, seconds: float) -> 
 
 
 def polls(deployment: Deployment, count: int) -> list[str]:
-    """Requests for so many responses that were run to their end; afterwards there are no others, and no worker runs."""
+    """Poll requests for `count` newly completed responses; deletes all other responses and stops the worker."""
     deployment.forget()
     deployment.start("worker")
     payload = wire.post("/v1/responses", background(_MODEL), deployment.key)

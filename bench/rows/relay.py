@@ -1,4 +1,4 @@
-"""Streams through us: the first token beside the model server's own, and tokens a second beside a bare relay."""
+"""Compares streams: the first token with that of the model server, and tokens per second with those of a bare relay."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from bench.targets import Row, ratios
 
 _SLOW = "2-tokens-every-50ms"
 EVERY_MS = 2
-# The text of an answer comes in deltas, and again in each of the four events that close it.
+# The text occurs in the deltas, and again in each of the four events that end the response.
 _TIMES_OURS = 5
 
 
@@ -40,7 +40,7 @@ def measure(run: Run) -> None:
 
 
 def _costed(run: Run, costs: list[dict[str, float]], read: Callable[[], Figures]) -> Figures:
-    """Read streams, and add what each token cost."""
+    """Read streams, and append the processor time per token to `costs`."""
     with cpu.spending(run.deployment.pids) as spent:
         figures = read()
     costs.append(spent.each_us(figures.tokens))
@@ -52,7 +52,7 @@ def _per_s(figures: Figures) -> float:
 
 
 def ours(run: Run, model: str, count: int, connections: int) -> Figures:
-    """The figures of foreground streams through us."""
+    """Measure foreground streams of the product."""
     body = {"model": model, "input": "Say something.", "stream": True}
     payloads = [wire.post("/v1/responses", body, run.deployment.key)] * count
     return _read(run.deployment.port, payloads, connections, model, times=_TIMES_OURS)
@@ -63,10 +63,10 @@ def _theirs(port: int, model: str, count: int, connections: int) -> Figures:
 
 
 def _read(port: int, payloads: list[str], connections: int, model: str, *, times: int = 1) -> Figures:
-    """The figures of streams in which no token is missing; each comes so many times and is counted once."""
+    """Read streams and check that no token is missing; each token occurs `times` times and is counted once."""
     figures = load.run(load.Streams(port, payloads, connections, marker=shapes.MARK, end="[DONE]"))
     shape = shapes.named(model)
     assert shape is not None
     if figures.tokens != times * shape.tokens * figures.count:
-        raise load.Failed(f"{figures.tokens} tokens came in {figures.count} streams of {times} x {shape.tokens}.")
+        raise load.Failed(f"{figures.count} streams of {times} x {shape.tokens} tokens had {figures.tokens} tokens.")
     return replace(figures, tokens=figures.tokens // times)

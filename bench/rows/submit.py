@@ -1,6 +1,7 @@
-"""Submits in the background, committed and rung, beside a bare Flask POST that parses the same body.
+"""Compares background submits, committed and dispatched, with a bare Flask POST that parses the same body.
 
-No worker runs: one that is said to be there has room for all, so that each submit takes the way on which it is rung.
+No worker is running. A registration without a worker process provides capacity for all responses, so that each submit
+is dispatched at once.
 """
 
 from bench import load
@@ -30,7 +31,7 @@ def measure(run: Run) -> None:
 
 
 def _beside(run: Run, connections: int, seconds: float) -> dict[str, list[Slice]]:
-    """Slices of submits, each beside one of the bare POST."""
+    """Measure slices of submits alternately with slices of the bare POST."""
     body = background(_MODEL, "Say something about the weather in a few words. " * 8)
     web = {"api": run.machine.pids["floor-web"]}
     bare, posts = [wire.post("/", body)], [wire.post("/v1/responses", body, run.deployment.key)]
@@ -45,10 +46,10 @@ def _beside(run: Run, connections: int, seconds: float) -> dict[str, list[Slice]
 def submits(
     run: Run, deployment: Deployment, payloads: list[str], connections: int, *, seconds: float | None = None
 ) -> Slice:
-    """One slice of submits, each of which was rung; afterwards they are gone.
+    """Run one slice of submits, check that all were dispatched, and delete them.
 
     Raises:
-        load.Failed: some were not rung.
+        load.Failed: some were not dispatched.
     """
     with deployment.core() as core:
         core.workers.stamp("bench", hostname="bench", pid=0, slots=_SLOTS)
@@ -58,6 +59,6 @@ def submits(
         "select count(*), count(dispatched_at) from responses where status = 'queued'"
     )
     if dispatched < accepted:
-        raise load.Failed(f"Only {dispatched} of {accepted} submits were rung.")
+        raise load.Failed(f"Only {dispatched} of {accepted} submits were dispatched.")
     deployment.forget("status = 'queued'")
     return found

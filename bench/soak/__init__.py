@@ -1,1 +1,1 @@
-"""`python -m bench.soak`: a steady mixed load for minutes, and whether any process grows meanwhile."""
+"""`python -m bench.soak`: checks whether any process grows under a steady mixed load of several minutes."""

@@ -1,6 +1,6 @@
-"""`python -m bench.soak`: a steady mixed load for minutes, and whether any process grows meanwhile.
+"""`python -m bench.soak`: checks whether any process grows under a steady mixed load of several minutes.
 
-It prints a table and writes `bench/soak.json`. Linux only: it reads /proc.
+Prints a table and writes `bench/soak.json`. Linux only: it reads /proc.
 """
 
 import shutil
@@ -25,12 +25,11 @@ from local.servers import packages
 PATH = report.PATH.with_name("soak.json")
 FOLDER = packages.ROOT / ".bench-soak"
 EVERY_S = 5.0
-# Of the time: caches fill, pools and threads are made.
+# Initial share of the time that is not evaluated, while caches fill and pools and threads are created.
 WARM_UP = 0.25
-# MB an hour: what sampling may make of a process that keeps nothing. At the load's rate it is about 100 bytes for each
-# response.
+# MB per hour that sampling noise alone may show. At the rate of the load, this is about 100 bytes per response.
 TOLERANCE_MB_H = 10.0
-# Of open files and threads, between the first and the last samples after the warm-up.
+# Permitted increase of open files and of threads between the first and the last samples after the warm-up.
 TOLERANCE_COUNT = 5
 _PROCESSES = ("api", "worker", "sweeper", "postgres", "valkey")
 _MEAN_OF = 5
@@ -39,7 +38,7 @@ _BURST = 200
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one process after the warm-up; memory in MB, each end the mean of some samples."""
+    """The growth of one process after the warm-up; start and end memory in MB are means of several samples."""
 
     start_mb: float
     end_mb: float
@@ -53,7 +52,7 @@ class Verdict:
 
 
 def verdict(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
-    """What samples of a process say, each at its second since the beginning."""
+    """Evaluate the samples of a process, each given with its time in seconds since the start."""
     whole = samples[-1][0]
     kept = [sample for sample in samples if sample[0] >= WARM_UP * whole]
     line = trend.through([at / 3600 for at, _ in kept], [held.own_bytes / 1e6 for _, held in kept])
@@ -76,7 +75,7 @@ def verdict(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
 
 
 def soak(deployment: Deployment, seconds: float, every_s: float = EVERY_S) -> dict[str, Any]:
-    """Load a deployment whose parts run, and say what became of each of its processes."""
+    """Put a running deployment under load and return the report, with a verdict for each process."""
     _burst(deployment)
     samples: dict[str, list[tuple[float, Footprint]]] = {name: [] for name in _PROCESSES}
     pids = {name: deployment.pids[name] for name in _PROCESSES}
@@ -104,7 +103,7 @@ def soak(deployment: Deployment, seconds: float, every_s: float = EVERY_S) -> di
 
 
 def _burst(deployment: Deployment) -> None:
-    """Have as many connections and threads made as there may be: one that is made later is no growth."""
+    """Make all parts create their connections and threads, so that these do not count as growth later."""
     payload = wire.post("/v1/responses", background(MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST))
     deployment.wait_until_ended(_BURST)
@@ -112,9 +111,9 @@ def _burst(deployment: Deployment) -> None:
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Print what a soak found."""
-    table = Table(title=f"Own memory after the warm-up; tolerated: {TOLERANCE_MB_H:g} MB an hour", title_justify="left")
-    for heading in ("", "MB", "MB an hour", "open files", "threads", "cores", ""):
+    """Print the report."""
+    table = Table(title=f"Own memory after the warm-up; tolerance: {TOLERANCE_MB_H:g} MB/h", title_justify="left")
+    for heading in ("", "MB", "MB/h", "open files", "threads", "cores", ""):
         table.add_column(heading)
     for name, one in found["processes"].items():
         table.add_row(
@@ -134,9 +133,9 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 
 @click.command()
-@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(min=0.2), help="For how long.")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(min=0.2), help="Duration.")
 def main(*, minutes: float) -> None:
-    """Say whether any process grows under a steady mixed load."""
+    """Check whether any process grows under a steady mixed load."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120

@@ -1,4 +1,4 @@
-"""A steady load of everything clients do, for as long as it takes: at a rate, not as fast as it goes."""
+"""A steady load of all client operations at fixed rates, instead of at maximum speed."""
 
 import http.client
 import itertools
@@ -17,7 +17,7 @@ MODEL = "20-tokens-at-once"
 SLOW_MODEL = "20-tokens-every-50ms"
 HANGING_MODEL = "1-tokens-at-once-then-hang"
 MODELS = (MODEL, SLOW_MODEL, HANGING_MODEL)
-# How often each is done in a second, over how many connections.
+# Operations per second, and the number of connections for them.
 _RATES = {"background": (6, 4), "stream": (3, 6), "cancel": (2, 2), "poll": (15, 2)}
 _POLL_S = 0.2
 _KEPT = 200
@@ -26,13 +26,13 @@ _ID = re.compile(rb"resp_[0-9a-f]{48}")
 
 
 class Mixed:
-    """Clients in threads of this process, inside a `with`.
+    """Context manager that runs the clients in threads of this process.
 
-    Whatever has ended is deleted again but for the last few, so that what is stored does not grow.
+    Ended responses are deleted except for the most recent ones, so that the number of stored responses stays constant.
 
     Attributes:
-        done: how often each thing was done.
-        errors: what went wrong, in words.
+        done: number of completed operations by name.
+        errors: number of failures by description.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -61,7 +61,7 @@ class Mixed:
             one.result()
 
     def _repeat(self, name: str, do: Callable[[Client], None], every_s: float, after_s: float) -> None:
-        """Do one thing at its rate; what takes longer than its turn is done again at the next one."""
+        """Repeat one operation every `every_s`, first after `after_s`; if one is late, the next follows immediately."""
         began_at = time.monotonic() + after_s
         turns = itertools.count()
         client = Client(self._deployment.port, self._deployment.key)
@@ -89,7 +89,7 @@ class Mixed:
         self._ended(client, response_id, "cancelled")
 
     def _ended(self, client: Client, response_id: str, status: str) -> None:
-        """Poll a response to its end, which must be the one that is expected."""
+        """Poll a response until it ends, and check that it has the expected status."""
         until = time.monotonic() + _WITHIN_S
         while (found := client.get(f"/responses/{response_id}")["status"]) in {"queued", "in_progress"}:
             if time.monotonic() > until:
@@ -115,7 +115,7 @@ class Mixed:
             client.get(f"/responses/{response_id}")
 
     def _keep(self, client: Client, response_id: str) -> None:
-        """Keep a response for a while, and delete the one that was kept for longest."""
+        """Add a response to the recent ones, and delete the oldest one if there are more than `_KEPT`."""
         with self._lock:
             self._kept.append(response_id)
             oldest = self._kept.popleft() if len(self._kept) > _KEPT else None

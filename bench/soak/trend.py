@@ -1,32 +1,32 @@
-"""Whether a series grows: a straight line through it by least squares, and how sure its slope is."""
+"""Tests a series for growth with a least-squares line and the standard error of its slope."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-# A rise counts only if it is so many times what the points' scatter alone may pass for.
+# An increase counts only if the slope is this many times its standard error.
 SURE = 3
 
 
 @dataclass(frozen=True)
 class Trend:
-    """A line through points.
+    """A line fitted to points.
 
     Args:
-        slope: of the line.
-        error: the standard error of the slope.
+        slope: slope of the line.
+        error: standard error of the slope.
     """
 
     slope: float
     error: float
 
     def grows(self, tolerance: float) -> bool:
-        """Whether it rises by more than is tolerated, and by more than scatter explains."""
+        """Whether the slope exceeds both the tolerance and the scatter of the points."""
         return self.slope > tolerance and self.slope > SURE * self.error
 
 
 def through(at: Sequence[float], values: Sequence[float]) -> Trend:
-    """The line that fits best; level where there are fewer than three points."""
+    """The least-squares line through the points; horizontal if there are fewer than three points."""
     count = len(at)
     if count < 3:
         return Trend(0, 0)
