@@ -1,1 +1,1 @@
-"""The whole system under load: every part that `make up` starts, limits as a deployment sets them, mixed clients."""
+"""Benchmarks of the complete system: all parts that `make up` starts, realistic limits, and mixed clients."""

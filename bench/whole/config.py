@@ -1,10 +1,10 @@
-"""The models' file of the measured system, and who calls it: one project with limits, one without."""
+"""The configuration file of the measured system and its two projects, one with limits and one without."""
 
 from dataclasses import dataclass
 
 from bench.run import Sizes
 
-# Limits are high enough not to refuse or delay anything; what is measured is the cost of counting.
+# The limits are too high to reject or delay any request: they serve to measure the cost of enforcing them.
 _LIMITS = """
 [projects.limited.limits."*"]
 requests_per_minute = 100_000
@@ -15,29 +15,29 @@ queued = 10_000
 _CONCURRENCY = 2_000
 SHAPE = "20-tokens-at-once"
 _PACED_MS = 2
-# A response that has said everything but its end may stay so for as long as a measurement takes.
+# Idle timeout of the hanging models, longer than any measurement.
 _IDLE_S = 900
 
 
 @dataclass(frozen=True)
 class Side:
-    """A project and its models, by the names that clients use; all are kinds of the scripted model."""
+    """A project and the public names of its models, all of which are shapes of the scripted model server."""
 
     project: str
 
     @property
     def model(self) -> str:
-        """20 tokens at once."""
+        """The model that sends 20 tokens at once."""
         return f"{self.project}-model"
 
     @property
     def hanging(self) -> str:
-        """20 tokens at once, and no end."""
+        """The model that sends 20 tokens at once and never ends."""
         return f"{self.project}-hanging"
 
     @property
     def paced(self) -> str:
-        """A token each few milliseconds."""
+        """The model that sends one token every 2 ms."""
         return f"{self.project}-paced"
 
 
@@ -46,15 +46,16 @@ UNLIMITED = Side("unlimited")
 
 
 def paced_shape(sizes: Sizes) -> str:
-    """The shape of the models that pace their tokens."""
+    """The shape of the paced models."""
     return f"{sizes.stream_tokens}-tokens-every-{_PACED_MS}ms"
 
 
 def text(base_url: str, paced: str) -> str:
-    """The file.
+    """The text of the configuration file.
 
     Args:
-        paced: the shape of the models that pace their tokens.
+        base_url: URL of the scripted model server.
+        paced: shape of the paced models.
     """
     return _LIMITS + "".join(
         f'[models."{name}"]\nbase_url = "{base_url}"\nupstream_model = "{shape}"\n{more}'

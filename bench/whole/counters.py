@@ -1,8 +1,8 @@
-"""What Postgres did for a load: transactions that wrote, bytes of WAL, statements.
+"""Counts the work of Postgres for a load: transactions that wrote, bytes of WAL, statements.
 
-The views `pg_stat_database` and `pg_stat_wal` are up to ten seconds late for sessions that are idle; the next
-transaction ID and the end of the WAL are exact at once. The packaged Postgres has no `pg_stat_statements`, so
-statements are counted in its log, which has each of them for as long as it is asked to.
+The views `pg_stat_database` and `pg_stat_wal` lag by up to ten seconds for idle sessions, whereas the next transaction
+ID and the end of the WAL are exact at any time. The packaged Postgres has no `pg_stat_statements`, so statements are
+counted in the server log, with `log_statement` enabled during the measurement.
 """
 
 import re
@@ -21,7 +21,7 @@ class Written:
     """Counters of the server.
 
     Args:
-        transactions: that have been given an ID, which is when they first write.
+        transactions: number of assigned transaction IDs; a transaction gets one at its first write.
         wal_bytes: position of the end of the WAL.
     """
 
@@ -29,12 +29,12 @@ class Written:
     wal_bytes: int
 
     def since(self, before: "Written") -> "Written":
-        """What came on top of `before`."""
+        """The difference to `before`."""
         return Written(self.transactions - before.transactions, self.wal_bytes - before.wal_bytes)
 
 
 def written(system: System) -> Written:
-    """The counters now."""
+    """The current counters."""
     ((transactions, wal_bytes),) = system.sql(
         "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
         " (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
@@ -44,9 +44,9 @@ def written(system: System) -> Written:
 
 @contextmanager
 def statements(system: System) -> Iterator[Callable[[], int]]:
-    """Have Postgres log every statement inside the block; yields what counts those of all other sessions so far."""
+    """Make Postgres log all statements inside the block; yield a function that counts those of other sessions."""
     log = system.home.log_file("postgres")
-    system.sql("set log_statement = 'none'")  # of our own session, which is no part of the load
+    system.sql("set log_statement = 'none'")  # our own session is not part of the load
     system.sql("alter system set log_statement = 'all'")
     system.sql("alter system set log_parameter_max_length = 0")
     _reload(system, "0")
@@ -66,6 +66,6 @@ def statements(system: System) -> Iterator[Callable[[], int]]:
 
 
 def _reload(system: System, shown: str) -> None:
-    """Have every session read the configuration again, and return when ours has."""
+    """Make all sessions reload the configuration, and wait until ours has done so."""
     system.sql("select pg_reload_conf()")
     until(lambda: system.sql("show log_parameter_max_length") == [(shown,)], "reload of Postgres's configuration")

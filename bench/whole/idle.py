@@ -1,4 +1,4 @@
-"""Streams of running responses that have been given all there is, and wait for more."""
+"""Opens idle streams: streams of running responses that have received all existing events."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _TEXT_EVENT = b"event: response.output_text.delta"
 
 @dataclass(frozen=True)
 class Opened:
-    """How many streams are open, and why there are no more, in words."""
+    """The number of open streams, and the reason why no more were opened."""
 
     open: int
     end: str
@@ -25,17 +25,19 @@ class Opened:
 
 @contextmanager
 def opened(system: System, ids: Sequence[str], most: int) -> Iterator[Opened]:
-    """Open streams of responses, round and round, one after the other, until one is refused; open inside the block.
+    """Open streams of the responses one after another, in turn, until `most` are open or one is rejected.
+
+    The streams are closed on exit.
 
     Raises:
-        load.Failed: the first one is refused.
+        load.Failed: the first stream is rejected.
     """
     with ExitStack() as connections:
-        count, end = 0, f"as many as were asked for: {most:,}"
+        count, end = 0, f"all requested streams are open: {most:,}"
         while count < most:
             stream = connections.enter_context(socket.create_connection(("127.0.0.1", system.port), _ANSWER_S))
             if refusal := _refused(stream, system, ids[count % len(ids)]):
-                end = f"stream {count + 1:,} was refused: {refusal}"
+                end = f"stream {count + 1:,} was rejected: {refusal}"
                 break
             count += 1
         if not count:
@@ -44,11 +46,11 @@ def opened(system: System, ids: Sequence[str], most: int) -> Iterator[Opened]:
 
 
 def _refused(stream: socket.socket, system: System, response_id: str) -> str:
-    """Ask for a stream and read what there is; the status line of a refusal, else nothing.
+    """Request a stream and read the existing events; return the status line if it is rejected, otherwise "".
 
     Raises:
-        load.Failed: the answer ended, though its response is running.
-        TimeoutError: the server is silent for too long.
+        load.Failed: the stream ended although its response is running.
+        TimeoutError: the server sent nothing for `_ANSWER_S` seconds.
     """
     stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", system.keys[UNLIMITED.project]).encode())
     received = b""

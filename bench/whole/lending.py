@@ -1,4 +1,4 @@
-"""The one system of a benchmark: started when a measure first asks for it, lent to one measure after the other."""
+"""Provides the measured system, which is started for the first measure and shared by all of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,7 +16,7 @@ _SPREAD = "90 days"
 
 @contextmanager
 def lent(run: Run) -> Iterator[System]:
-    """The system, every part alive, inside the block; afterwards it holds what it held before."""
+    """Yield the running system; on exit, delete the responses that were created in the block."""
     system = run.once("whole: system", lambda: nullcontext(_started(run)))
     try:
         yield system
@@ -25,10 +25,9 @@ def lent(run: Run) -> Iterator[System]:
 
 
 def _started(run: Run) -> System:
-    """A system that stops at the end of the benchmark.
+    """Start a system that stops at the end of the benchmark, and fill it with ended responses of some months.
 
-    It holds finished responses of some months: on empty tables Postgres would choose plans, and keep them, that are
-    slow as soon as there are rows.
+    With empty tables, Postgres would choose and cache plans that are slow as soon as there are rows.
     """
     home = Home.at(run.machine.home.path / "whole")
     system = run.machine.enter(System(home, run.machine.models, config.paced_shape(run.sizes)))

@@ -1,4 +1,4 @@
-"""The measures of group `whole`, by the names that the command line knows."""
+"""The measures of group `whole`, by their names on the command line."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Floor F1: Celery tasks that do nothing, at a given rate, with events on and Flower alive."""
+"""Floor F1: no-op Celery tasks at a given rate, with task events enabled and Flower running."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ from local import ports, web
 from local.processes.child import Part, running
 from local.servers import packages
 
-# Databases of Valkey are counted from 0; the other floors use 9, and empty it.
+# Number of the Valkey database. The other floors use 9 and flush it.
 _REDIS_NUMBER = 8
 
 
@@ -24,9 +24,9 @@ class Sender(tasks.Sender):
     """Sends no-ops at a fixed rate."""
 
     def at_rate(self, count: int, per_s: float) -> None:
-        """Send so many, each at its instant or as soon after it as can be, and return when all have run.
+        """Send `count` tasks, each at its scheduled time or as soon as possible after it, and wait until all have run.
 
-        The last one is a mark, whose run is heard of.
+        The last task is a mark, whose execution is reported back.
         """
         began_at = time.monotonic()
         for number in range(count - 1):
@@ -37,10 +37,10 @@ class Sender(tasks.Sender):
 
 @dataclass(frozen=True)
 class Noops:
-    """A worker that does nothing and a Flower that watches it, on the benchmark's own Valkey.
+    """A worker with no-op tasks and a Flower that monitors it, on the benchmark's own Valkey.
 
     Args:
-        pids: of the worker, Flower and Valkey.
+        pids: PIDs of `worker`, `flower` and `valkey`.
     """
 
     sender: Sender
@@ -48,11 +48,11 @@ class Noops:
 
     @staticmethod
     def of(run: Run) -> "Noops":
-        """The floor of this benchmark, started when it is first asked for and stopped at the end."""
+        """The floor of this run; started on the first call and stopped at the end of the benchmark."""
         return run.once("whole: F1", lambda: nullcontext(run.machine.enter(_running(run.machine))))
 
     def measure(self, per_s: float, seconds: float) -> dict[str, float]:
-        """Milliseconds of processor time per task, by process; `sender` is the client's part, in this process."""
+        """Processor time per task in milliseconds, by process; `sender` is the client's share, in this process."""
         count = max(1, round(per_s * seconds))
         began_s = time.process_time()
         with cpu.spending(self.pids) as spent:
@@ -67,7 +67,7 @@ def _running(machine: Machine) -> Iterator[Noops]:
     with running(_flower(url), machine.home) as flower, tasks.worker(url, SLOTS, machine.home) as worker:
         sender = Sender(url)
         try:
-            sender.round_trip_ms()  # the worker consumes
+            sender.round_trip_ms()  # wait until the worker consumes
             yield Noops(sender, {"worker": worker, "flower": flower.pid, "valkey": machine.pids["valkey"]})
         finally:
             sender.close()

@@ -1,4 +1,4 @@
-"""Memory of processes by proportional set size (PSS): a page that n processes share counts 1/n for each. Linux only."""
+"""Proportional set size (PSS) of processes: a page shared by n processes counts 1/n for each. Linux only."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ import psutil
 
 
 def mb(pids: Iterable[int]) -> float:
-    """MB that processes and all their children hold together; a child that ends meanwhile holds nothing.
+    """Total PSS in MB of processes and their descendants; a child that exits during the call counts as zero.
 
     Raises:
         psutil.NoSuchProcess: one of `pids` does not exist.

@@ -1,6 +1,6 @@
-"""Responses that have said everything but their end, and so stay in progress.
+"""Creates responses that stay in progress: their model sends all of its output but never ends.
 
-They are of the project without limits, whose creates share statements and are made in half the time.
+They belong to the project without limits, whose creates are batched into shared statements and take half the time.
 """
 
 from bench import load
@@ -15,11 +15,11 @@ _WITHIN_S = 60
 
 
 def run(system: System, count: int) -> list[str]:
-    """Have so many more responses in progress, each with its output written; the IDs of all that are.
+    """Start `count` more responses and wait until their output is written; return the IDs of all in progress.
 
     Raises:
-        load.Failed: a create was refused.
-        TimeoutError: they do not run in time.
+        load.Failed: a create was rejected.
+        TimeoutError: the responses are not running within `_WITHIN_S` seconds.
     """
     whole = system.count("in_progress") + count
     body = {"model": UNLIMITED.hanging, "input": _TEXT, "background": True}
@@ -30,7 +30,7 @@ def run(system: System, count: int) -> list[str]:
 
 
 def _spoken(system: System) -> int:
-    """How many responses in progress have some text in their event log."""
+    """The number of responses in progress with text in their event log."""
     ((count,),) = system.sql(
         "select count(distinct response_id) from response_events join responses on responses.id = response_id"
         " where status = 'in_progress' and tokens > 0"

@@ -1,4 +1,4 @@
-"""One slice of load on the whole system: its figures, and the processor time of each part per response."""
+"""Runs slices of load on the complete system and measures the processor time of each part per response."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bench.whole.config import Side
 from bench.whole.system import System
 
 _TEXT = "Say something about the weather in a few words. " * 8
-# Half of the clients' work is done in the background.
+# Half of the responses run in the background.
 MIXED: tuple[Kind, ...] = (
     "background",
     "foreground",
@@ -27,11 +27,11 @@ MIXED: tuple[Kind, ...] = (
 
 @dataclass(frozen=True)
 class Slice:
-    """What one slice came to.
+    """The result of one slice.
 
     Args:
-        ms: processor time per response, by part; only the parts of the system.
-        beside_ms: the same of the model server and the load generator.
+        ms: processor time per response in milliseconds, by part of the system.
+        beside_ms: the same for the model server and the load generator.
     """
 
     figures: MixFigures
@@ -40,12 +40,12 @@ class Slice:
 
     @property
     def total_ms(self) -> float:
-        """Processor time of all parts per response."""
+        """Processor time of all parts per response, in milliseconds."""
         return sum(self.ms.values())
 
     @property
     def all_us(self) -> dict[str, float]:
-        """Microseconds per response, by process."""
+        """Processor time per response in microseconds, by process."""
         return {name: 1000 * ms for name, ms in (self.ms | self.beside_ms).items()}
 
 
@@ -53,7 +53,7 @@ class Load:
     """Clients of one project of the system.
 
     Args:
-        kinds: what they do, in turn.
+        kinds: kinds of responses that the clients create, in turn.
     """
 
     def __init__(self, run: Run, system: System, side: Side, kinds: Sequence[Kind] = MIXED) -> None:
@@ -72,11 +72,11 @@ class Load:
         return wire.post("/v1/responses", body, self._key)
 
     def closed(self, clients: int, seconds: float | None = None) -> Slice:
-        """So many clients, each with one response under way, for a slice of the run's size."""
+        """Run a slice with `clients` clients, each with one response in progress; default duration: that of the run."""
         return self._slice(seconds or self._run.sizes.whole_slice_s, clients=clients)
 
     def open(self, per_s: float, seconds: float) -> Slice:
-        """Responses that begin at a fixed rate."""
+        """Run a slice in which responses begin at a fixed rate."""
         return self._slice(seconds, rate_per_s=per_s)
 
     def _slice(self, seconds: float, *, clients: int = 0, rate_per_s: float = 0) -> Slice:
@@ -90,7 +90,7 @@ class Load:
 
 
 def latencies(slices: Sequence[Slice]) -> str:
-    """p50 and p99 of each latency in milliseconds, medians of the slices, as text."""
+    """Text with p50 and p99 of each latency in milliseconds, as medians of the slices."""
     found = [one.figures for one in slices]
     return ", ".join(
         f"{name} {median(one.ms(name, 0.5) for one in found):.0f} {median(one.ms(name, 0.99) for one in found):.0f}"

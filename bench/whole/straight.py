@@ -1,11 +1,11 @@
-"""The same answers without the system: straight from the model server, or through a bare relay (floor F2)."""
+"""Reads the same answers without the system: directly from the model server, or through a bare relay (floor F2)."""
 
 from bench import load, shapes
 from bench.load import Figures, Streams, wire
 
 
 def chat(port: int, shape: str, count: int, clients: int) -> Figures:
-    """The figures of so many streams of Chat Completions from a port; latencies are those of the first token.
+    """Read `count` Chat Completions streams from a port; latencies are those of the first token.
 
     Raises:
         load.Failed: a stream failed.

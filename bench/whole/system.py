@@ -1,4 +1,4 @@
-"""Every part that `make up` starts, as processes: started by the same commands, with the scripted model server."""
+"""The complete system: all parts that `make up` starts, run by the same commands with the scripted model server."""
 
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -20,25 +20,25 @@ from local.processes.child import Child, Part
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 
-# More than any measurement has running at once; `make up` gives a worker 200.
+# More than the concurrent responses of any measurement. `make up` gives a worker 200 slots.
 SLOTS = 1_200
-# In the order in which they start; they stop in the reverse order.
+# In order of start; they stop in reverse order.
 SERVERS = ("postgres", "valkey")
 EDGES = ("api", "worker", "sweeper", "flower")
 
 
 class System:
-    """Postgres, Valkey, API, worker, sweeper and Flower on a data folder of their own; alive inside a `with`.
+    """Context manager that runs Postgres, Valkey, API, worker, sweeper and Flower with their own data folder.
 
-    Settings differ from those of `make up` in ports, in the worker's slots and in a shorter drain.
+    The settings differ from those of `make up` in the ports, the number of worker slots and a shorter drain timeout.
 
     Args:
-        models: the server of all models; nobody else may have requests open on it when responses are deleted.
-        paced: the shape of the models that pace their tokens.
+        models: the model server. No other client may have open requests on it when responses are deleted.
+        paced: shape of the paced models.
 
     Attributes:
         home: the data folder.
-        port: of the API.
+        port: port of the API.
         keys: API keys by project.
     """
 
@@ -83,7 +83,7 @@ class System:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The processes of all parts that run, by the names of the parts."""
+        """PIDs of all running parts, by name."""
         return {name: child.pid for name, child in self._children.items()}
 
     def __enter__(self) -> Self:
@@ -112,7 +112,7 @@ class System:
             step.wait_until_stopped()
 
     def start(self, *names: str) -> None:
-        """Start parts at once, as many as do not run, and wait until all are ready."""
+        """Concurrently start those of the parts that are not running, and wait until all are ready."""
         new = [name for name in names if name not in self._children]
         for name in new:
             self._children[name] = Child(self._parts[name], self.home)
@@ -120,7 +120,7 @@ class System:
             self._children[name].wait_until_ready()
 
     def stop(self, *names: str) -> None:
-        """Stop those of the parts that run, all at once."""
+        """Concurrently stop those of the parts that are running."""
         children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
             child.ask_to_stop()
@@ -128,7 +128,7 @@ class System:
             child.wait_until_stopped()
 
     def restart(self) -> None:
-        """Start all parts anew, so that their memory is that of processes that have done nothing yet."""
+        """Restart all parts, so that their memory is that of fresh processes."""
         self._disconnect()
         self.stop(*EDGES)
         self.stop(*SERVERS)
@@ -136,7 +136,7 @@ class System:
         self.start(*EDGES)
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """The rows that a statement returns, over a connection of our own."""
+        """Execute a statement over a separate connection and return its rows."""
         if self._postgres is None:
             self._postgres = psycopg.connect(self.database_url, autocommit=True)
         cursor = self._postgres.execute(query, parameters or None)
@@ -148,16 +148,16 @@ class System:
         self._postgres = None
 
     def count(self, status: str) -> int:
-        """How many responses have this status."""
+        """The number of responses with this status."""
         return int(self.sql("select count(*) from responses where status = %s", status)[0][0])
 
     def keep(self) -> None:
-        """Let all responses that are stored now stay when others are deleted."""
+        """Exclude all existing responses from deletion by `forget`."""
         ((self._kept_until,),) = self.sql("select now()")
         self._tidy()
 
     def forget(self) -> None:
-        """Delete every response since `keep`; a worker drops runs whose response is gone with the next renewal."""
+        """Delete all responses created since `keep`; a worker aborts their runs at its next lease renewal."""
         self.sql("delete from responses where created_at > %s", self._kept_until)
         self.sql("delete from usage_ledger")
         self._tidy()

@@ -1,13 +1,13 @@
-"""The targets of group `whole`, as data: `bench/targets.py` makes its targets of them."""
+"""The targets of group `whole` as data, from which `bench/targets.py` builds its targets."""
 
 from typing import NamedTuple
 
-# Clients at once in a closed loop.
+# Numbers of concurrent clients in a closed loop.
 CLIENTS = (1, 16, 64)
 
 
 class Aim(NamedTuple):
-    """One figure that is aimed at; the fields are those of `bench.targets.Target`."""
+    """The name and target value of one figure; the other fields are those of `bench.targets.Target`."""
 
     name: str
     limit: float
@@ -17,7 +17,7 @@ class Aim(NamedTuple):
 
 
 def of(what: str, clients: int) -> str:
-    """The name of the row that says `what` with so many clients."""
+    """The name of the row for `what` with this number of clients."""
     return f"whole: {what}, {clients} {'client' if clients == 1 else 'clients'}"
 
 
@@ -30,11 +30,13 @@ def _at_least(name: str, limit: float, unit: str, floor_unit: str = "") -> Aim:
 
 
 _FIRST_EVENT_MS = {1: 5, 16: 15, 64: 60}
-# Of one client, what is aimed at. Of 16, what the aim of 5 ms of processor time per response makes of it on two cores.
+# One client: the goal. 16 clients: the latency that the goal of 5 ms of processor time per response implies on two
+# cores.
 _ADDED_MS = {1: (6, 15), 16: (40, 100)}
 _LATENCY = "ms more than the model server"
 
-# Postgres's work: what it was when these rows were added, rounded up. Nothing else is aimed at yet.
+# The limits for the work of Postgres are the values measured when the rows were added, rounded up; there are no goals
+# for it yet.
 AIMS = (
     *(_at_most(of("processor time", n), 5, "ms per response, all parts but the model") for n in CLIENTS),
     *(_at_most(of("processor time over F1", n), 0.8, "x a Celery no-op with events and Flower", "ms") for n in CLIENTS),

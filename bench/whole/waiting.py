@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 
 def until(condition: Callable[[], bool], what: str, within_s: float = 60, every_s: float = 0.05) -> None:
-    """Return when the condition holds; it is asked every `every_s` seconds.
+    """Wait until the condition is true, checking it every `every_s` seconds.
 
     Args:
-        what: names the condition in the error.
+        what: description of the condition for the error message.
 
     Raises:
-        TimeoutError: it did not hold within `within_s` seconds.
+        TimeoutError: the condition was not true within `within_s` seconds.
     """
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {within_s:.0f} s.")
+            raise TimeoutError(f"Timed out after {within_s:.0f} s: {what}.")
         time.sleep(every_s)

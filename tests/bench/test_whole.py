@@ -191,10 +191,10 @@ def test_streams_are_opened_until_one_is_refused(system: System) -> None:
     ids = running.run(system, 2)
 
     with idle.opened(system, ids, 5) as all_of_them:
-        assert (all_of_them.open, all_of_them.end) == (5, "as many as were asked for: 5")
+        assert (all_of_them.open, all_of_them.end) == (5, "all requested streams are open: 5")
     with idle.opened(system, [*ids, "resp_" + 48 * "0"], 5) as some:
-        assert (some.open, some.end) == (2, "stream 3 was refused: HTTP/1.1 404 Not Found")
-    with pytest.raises(load.Failed, match="stream 1 was refused"), idle.opened(system, ["resp_" + 48 * "0"], 5):
+        assert (some.open, some.end) == (2, "stream 3 was rejected: HTTP/1.1 404 Not Found")
+    with pytest.raises(load.Failed, match="stream 1 was rejected"), idle.opened(system, ["resp_" + 48 * "0"], 5):
         pass
 
 

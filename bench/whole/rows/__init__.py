@@ -1,1 +1,1 @@
-"""One module for each measure of the group: it measures, and adds its rows to the run."""
+"""One module per measure of the group, which adds its rows to the run."""

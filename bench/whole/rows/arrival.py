@@ -1,4 +1,4 @@
-"""Mixed load at a fixed rate: latencies count from the instant at which a response was due to begin."""
+"""Mixed load at a fixed rate; latencies are measured from the scheduled start of each response."""
 
 from bench.run import Run
 from bench.targets import Row

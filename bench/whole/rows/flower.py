@@ -1,4 +1,4 @@
-"""What Flower costs: the same load with Flower alive and with Flower stopped."""
+"""Measures the cost of Flower: the same load with Flower running and with Flower stopped."""
 
 from bench.run import Run
 from bench.targets import Row, ratios
@@ -11,7 +11,7 @@ _CLIENTS = 16
 
 
 def measure(run: Run) -> None:
-    """Add the rows of Flower's share and of the load with and without it."""
+    """Add the rows for Flower's own processor time and for the load with and without it."""
     with lent(run) as system:
         load = Load(run, system, LIMITED)
         load.closed(_CLIENTS)

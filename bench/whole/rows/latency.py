@@ -1,4 +1,4 @@
-"""What a foreground response takes on top of its model server, with one client and with 16."""
+"""Measures the latency that the system adds to a foreground response, with one client and with 16."""
 
 from bench import load
 from bench.run import Run
@@ -11,7 +11,7 @@ from bench.whole.targets import of
 
 _CLIENTS = (1, 16)
 _SHARES = {"p50": 0.5, "p99": 0.99}
-# Streams straight from the model server, at least.
+# Minimum number of streams read directly from the model server.
 _STRAIGHT = 60
 
 
@@ -25,7 +25,7 @@ def measure(run: Run) -> None:
 
 
 def _level(run: Run, ours: Load, clients: int) -> None:
-    seconds = 2 * run.sizes.whole_slice_s  # p99 needs many
+    seconds = 2 * run.sizes.whole_slice_s  # p99 requires many samples
     found = run.interleaved(
         times=run.sizes.whole_repetitions,
         path=lambda: ours.closed(clients, seconds).figures.latencies_ms["foreground"],

@@ -1,4 +1,4 @@
-"""Processor time per response under mixed clients: with limits, without, and beside Celery no-ops at the same rate."""
+"""Processor time per response under mixed load: with limits, without limits, and of Celery no-ops at the same rate."""
 
 from statistics import median
 
@@ -13,16 +13,16 @@ from bench.whole.slices import Load, Slice, latencies
 from bench.whole.system import System
 from bench.whole.targets import of
 
-# Clients of the slices in which Postgres's work is counted.
+# Number of clients in the slices in which the work of Postgres is counted.
 _COUNTED = 16
 
 
 def measure(run: Run) -> None:
-    """Add the rows of processor time, of limits and of Postgres's work per response."""
+    """Add the rows for processor time, limits and the work of Postgres per response."""
     with lent(run) as system:
         limited, unlimited = Load(run, system, LIMITED), Load(run, system, UNLIMITED)
         for load in (limited, unlimited):
-            load.closed(max(run.sizes.whole_clients))  # connections and threads are made, statements prepared
+            load.closed(max(run.sizes.whole_clients))  # warm up: create connections and threads, prepare statements
         for clients in run.sizes.whole_clients:
             _level(run, limited, unlimited, clients)
         _counted(run, system, limited)
@@ -53,7 +53,7 @@ def _level(run: Run, limited: Load, unlimited: Load, clients: int) -> None:
 
 
 def _counted(run: Run, system: System, load: Load) -> None:
-    """Postgres's work in slices of their own, so that what is counted is theirs alone."""
+    """Count the work of Postgres in separate slices, so that it includes no other work."""
     found = run.interleaved(times=run.sizes.whole_repetitions, written=lambda: _written(system, load))["written"]
     run.add(Row("whole: commits", [one.transactions / responses for one, responses in found]))
     run.add(Row("whole: WAL", [one.wal_bytes / 1000 / responses for one, responses in found]))

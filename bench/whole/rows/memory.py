@@ -1,4 +1,4 @@
-"""Memory of all parts at rest and with many responses in progress, and what open streams take of the API."""
+"""Memory of all parts at rest and with many running responses, and memory of open streams in the API."""
 
 import time
 
@@ -10,12 +10,12 @@ from bench.whole.lending import lent
 from bench.whole.slices import Load
 from bench.whole.system import System
 
-# After the last request: threads and buffers come to rest.
+# Wait after the last request, so that threads and buffers settle.
 _SETTLE_S = 0.5
 
 
 def measure(run: Run) -> None:
-    """Add the rows of memory; all parts are started anew first, and have each done a few responses when at rest."""
+    """Add the rows for memory. Restarts all parts first; "at rest" is after a few responses."""
     with lent(run) as system:
         system.restart()
         Load(run, system, LIMITED).closed(1)
@@ -29,7 +29,7 @@ def measure(run: Run) -> None:
 
 
 def _note(run: Run, system: System, when: str) -> float:
-    """MB of all parts together; each part's are noted."""
+    """Record the PSS of each part in MB and return the total."""
     each = {name: pss.mb([pid]) for name, pid in system.pids.items()}
     run.beside[f"whole: MB of PSS {when}"] = ", ".join(f"{name} {mb:.0f}" for name, mb in each.items())
     return sum(each.values())

@@ -1,4 +1,4 @@
-"""Polls of running responses beside polls of finished ones, both while hundreds run."""
+"""Compares polls of running responses with polls of ended ones, both while hundreds of responses are running."""
 
 from bench import load
 from bench.load import Requests, wire
@@ -16,7 +16,7 @@ _POLLED = 100
 
 
 def measure(run: Run) -> None:
-    """Add the rows `polls while running`; both kinds of response have the same text."""
+    """Add the rows `polls while running`; both kinds of responses have the same text."""
     with lent(run) as system:
         stored = system.sql(
             "select id from responses where status = 'completed' and model = %s limit %s", UNLIMITED.model, _POLLED

@@ -1,4 +1,4 @@
-"""Foreground streams: first event, first token over the model server's, and tokens/s beside a bare relay (floor F2)."""
+"""Foreground streams: first event, first token relative to the model server, tokens/s relative to a bare relay (F2)."""
 
 from statistics import median
 
@@ -13,14 +13,14 @@ from bench.whole.straight import chat
 from bench.whole.system import System
 from bench.whole.targets import CLIENTS, of
 
-# The text of an answer comes in deltas, and again in each of the four events that close it.
+# The text occurs in the deltas, and again in each of the four events that end the response.
 _TIMES_OURS = 5
 _RELAYED = 64
 _STRAIGHT = 60
 
 
 def measure(run: Run) -> None:
-    """Add the rows of streams."""
+    """Add the rows for streams."""
     with lent(run) as system:
         ours = Load(run, system, LIMITED, ["stream"])
         ours.closed(max(CLIENTS))
@@ -30,7 +30,7 @@ def measure(run: Run) -> None:
 
 
 def _firsts(run: Run, ours: Load, clients: int) -> None:
-    """The first event, and the first token beside the model server's and the relay's."""
+    """Add the rows for the first event and the first token, compared with the relay and the model server."""
     costs: list[dict[str, float]] = []
     found = run.interleaved(
         times=run.sizes.whole_repetitions,
@@ -51,7 +51,7 @@ def _firsts(run: Run, ours: Load, clients: int) -> None:
 
 
 def _relay(run: Run, costs: list[dict[str, float]], shape: str, count: int, clients: int) -> Figures:
-    """Streams through the bare relay; adds the processor time of one."""
+    """Read streams through the bare relay; append the processor time per stream to `costs`."""
     with cpu.spending({"relay": run.machine.pids["floor-relay"]}) as spent:
         figures = chat(run.relay_port, shape, count, clients)
     costs.append(spent.each_us(count))
@@ -59,7 +59,7 @@ def _relay(run: Run, costs: list[dict[str, float]], shape: str, count: int, clie
 
 
 def _relayed(run: Run, system: System) -> None:
-    """Add the row of tokens/s of many streams at once."""
+    """Add the row for tokens/s of many concurrent streams."""
     shape = paced_shape(run.sizes)
     found = run.interleaved(
         times=run.sizes.whole_repetitions,
@@ -76,7 +76,7 @@ def _paced(system: System) -> Figures:
 
 
 def _tokens_per_s(figures: Figures, times: int, shape: str) -> float:
-    """Tokens per second of streams in which each token comes `times` times.
+    """Tokens per second of streams in which each token occurs `times` times.
 
     Raises:
         load.Failed: a token is missing.
@@ -85,5 +85,5 @@ def _tokens_per_s(figures: Figures, times: int, shape: str) -> float:
     assert known is not None
     whole = known.tokens * figures.count
     if figures.tokens != times * whole:
-        raise load.Failed(f"{figures.tokens} tokens came in {figures.count} streams of {times} x {known.tokens}.")
+        raise load.Failed(f"{figures.count} streams of {times} x {known.tokens} tokens had {figures.tokens} tokens.")
     return whole / figures.seconds
