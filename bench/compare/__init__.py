@@ -1,1 +1,1 @@
-"""`make compare`: two commits measured by turns on one machine, and which rows of the benchmark became worse."""
+"""`make compare`: benchmarks two commits alternately on one machine and reports the rows that became worse."""

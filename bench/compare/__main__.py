@@ -1,4 +1,4 @@
-"""`make compare`: checks out two commits, measures them by turns, and fails if the newer one is worse."""
+"""`make compare`: checks out two commits, benchmarks them alternately, and fails if the newer one is worse."""
 
 import sys
 from collections.abc import Callable
@@ -18,12 +18,15 @@ MINUTES = {"quick": 10, "full": 45}
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="In ten minutes instead of 45: smaller measurements, and fewer of them.")
-@click.option("--only", multiple=True, help="Only this measure of the benchmark; may be repeated.")
-@click.option("--head", "head_revision", default="HEAD", help="The commit that is compared with BASE; default: HEAD.")
+@click.option("--quick", is_flag=True, help="Run fewer and smaller measurements; takes ten minutes instead of 45.")
+@click.option("--only", multiple=True, help="Run only this measure of the benchmark; repeatable.")
+@click.option("--head", "head_revision", default="HEAD", show_default=True, help="Commit to compare with BASE.")
 @click.argument("base_revision", metavar="BASE")
 def main(base_revision: str, head_revision: str, only: tuple[str, ...], *, quick: bool) -> None:
-    """Compare the benchmarks of two commits; the exit status is 1 if HEAD is worse or something failed."""
+    """Compare the benchmarks of two commits.
+
+    The exit status is 1 if HEAD is worse or a measurement failed.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 170
@@ -36,7 +39,7 @@ def main(base_revision: str, head_revision: str, only: tuple[str, ...], *, quick
         with trees.sole_use(FOLDER), repository.checked_out(base, head):
             for tree in (base, head):
                 trees.install(tree)
-            console.print(f"Both trees installed in {budget.spent:.0f} s.")
+            console.print(f"Installed both trees in {budget.spent:.0f} s.")
             pair = {BASE: base, HEAD: head}
             outcome = Comparison(pair, size, budget, FOLDER, _printer(console)).run(only)
     except Refused as refused:
@@ -44,7 +47,7 @@ def main(base_revision: str, head_revision: str, only: tuple[str, ...], *, quick
     outcome.notes += _notes(repository, base, head)
     report.show(base, head, outcome, console)
     report.write(base, head, outcome, quick=quick, seconds=budget.spent)
-    console.print(f"{budget.spent:.0f} s. Written: {report.PATH.relative_to(packages.ROOT)}")
+    console.print(f"Took {budget.spent:.0f} s. Written: {report.PATH.relative_to(packages.ROOT)}")
     if not outcome.good:
         sys.exit(1)
 
@@ -54,12 +57,12 @@ def _printer(console: Console) -> Callable[[str], None]:
 
 
 def _notes(repository: Repository, base: Tree, head: Tree) -> list[str]:
-    """What a reader of the figures should know about the trees."""
+    """Remarks about the trees that affect the interpretation of the figures."""
     notes = []
     if changed := repository.changed(base, head, "bench"):
         notes.append(f"The benchmark itself differs between the trees: {', '.join(changed)}")
     if repository.uncommitted():
-        notes.append("Uncommitted changes of the checkout were not measured.")
+        notes.append("Uncommitted changes in the checkout were not measured.")
     return notes
 
 

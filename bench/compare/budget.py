@@ -1,16 +1,16 @@
-"""How the time of a comparison is divided: what fits into it is decided before it is begun."""
+"""Divides the time of a comparison: measurements are selected in advance so that they fit."""
 
 import time
 from collections.abc import Mapping, Sequence
 
-# Of the time that is left, how much the first round may take, so that others can follow.
+# Share of the remaining time that the first round may use, so that further rounds are possible.
 FIRST_ROUND = 0.35
-# Of the time that is left after the first round, kept for measuring again what looks worse.
+# Share of the time after the first round that is reserved for measuring rows again that look worse.
 RESERVE = 0.25
 
 
 class Budget:
-    """Time from now on."""
+    """A time budget that starts now."""
 
     def __init__(self, seconds: float) -> None:
         self._began_at = time.monotonic()
@@ -22,15 +22,15 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds; never negative."""
+        """Remaining seconds; never negative."""
         return max(0.0, self._until - time.monotonic())
 
 
 def affordable(costs: Mapping[str, float], rounds: int, seconds: float) -> list[str]:
-    """The measures that can be repeated so many times within the time; the most expensive ones are dropped first.
+    """The measures that can be repeated `rounds` times within the time; the most expensive ones are dropped first.
 
     Args:
-        costs: seconds of one round, by measure.
+        costs: seconds per round, by measure.
     """
     kept = dict(costs)
     for name in sorted(costs, key=lambda name: costs[name], reverse=True):
@@ -41,10 +41,11 @@ def affordable(costs: Mapping[str, float], rounds: int, seconds: float) -> list[
 
 
 def first_that_fit(costs: Mapping[str, float], order: Sequence[str], seconds: float) -> list[str]:
-    """Of measures in the order of their importance, those that fit into the time beside the more important ones.
+    """The measures that fit into the time, chosen greedily in order of importance.
 
     Args:
-        costs: seconds that each needs in all.
+        costs: total seconds of each measure.
+        order: names of the measures, the most important first.
     """
     chosen: list[str] = []
     for name in order:

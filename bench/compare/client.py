@@ -1,4 +1,4 @@
-"""The driver's end of a session."""
+"""The driver's side of a session."""
 
 import contextlib
 import subprocess
@@ -22,18 +22,18 @@ _MEASUREMENT = TypeAdapter(Measurement)
 
 
 class SessionFailed(Exception):
-    """A session ended, took too long, or sent something else than was agreed; the text has the end of its log."""
+    """A session exited, timed out or violated the protocol; the message contains the last lines of its log."""
 
 
 class Session:
-    """A tree's benchmark as a process, with its servers as children.
+    """The benchmark process of a tree, with its servers as children.
 
     Args:
-        size: name of the sizes it measures with.
-        log: where its standard error goes.
+        size: name of the sizes to measure with.
+        log: file for its standard error.
 
     Raises:
-        SessionFailed: it did not start.
+        SessionFailed: the session did not start.
     """
 
     def __init__(self, tree: Tree, size: str, log: Path) -> None:
@@ -48,7 +48,7 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 text=True,
-                start_new_session=True,  # Ctrl-C reaches the driver, which then ends the sessions
+                start_new_session=True,  # so that Ctrl-C reaches only the driver, which then ends the sessions
             )
         try:
             self.greeting = self._greeted()
@@ -59,23 +59,23 @@ class Session:
     def _greeted(self) -> Greeting:
         greeting = self._read(_GREETING, _START_S)
         if greeting.protocol != PROTOCOL:
-            raise SessionFailed(f"The session of {self.tree.name} speaks protocol {greeting.protocol}, not {PROTOCOL}.")
+            raise SessionFailed(f"The session of {self.tree.name} uses protocol {greeting.protocol}, not {PROTOCOL}.")
         return greeting
 
     def measure(self, name: str, within_s: float) -> Measurement:
-        """One repetition of a measure.
+        """Run one repetition of a measure.
 
         Raises:
-            SessionFailed: it did not answer in time; it was ended.
+            SessionFailed: the session did not answer within `within_s` and was killed.
         """
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then it ended, which the missing answer reports
+        with contextlib.suppress(BrokenPipeError):  # the session has exited, which `_read` reports
             self._process.stdin.write(name + "\n")
             self._process.stdin.flush()
         return self._read(_MEASUREMENT, within_s)
 
     def close(self) -> None:
-        """End the session, and wait until its servers have stopped."""
+        """End the session and wait until its servers have stopped."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -88,7 +88,7 @@ class Session:
         self._process.stdout.close()
 
     def _read(self, kind: TypeAdapter[T], within_s: float) -> T:
-        """The next line; a session that does not send one in time is killed, which ends the wait."""
+        """Read the next line; a session that sends none within `within_s` is killed, which ends the blocking read."""
         assert self._process.stdout is not None
         timer = threading.Timer(within_s, self._process.kill)
         timer.start()
@@ -98,7 +98,7 @@ class Session:
             timer.cancel()
         if not line:
             raise SessionFailed(
-                f"The session of {self.tree.name} ended, or did not answer within {within_s:.0f} s.{self._tail()}"
+                f"The session of {self.tree.name} exited or did not answer within {within_s:.0f} s.{self._tail()}"
             )
         try:
             return kind.validate_json(line)
@@ -107,12 +107,12 @@ class Session:
 
     def _tail(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-        return "".join([f" The end of {self._log}:", *(f"\n  {line}" for line in lines)])
+        return "".join([f" Last lines of {self._log}:", *(f"\n  {line}" for line in lines)])
 
 
 @contextlib.contextmanager
 def sessions(trees: Mapping[str, Tree], size: str, logs: Path) -> Iterator[dict[str, Session]]:
-    """A session for each tree, by its name. One starts after the other: they choose free ports."""
+    """Yield a session for each tree, by name. They start sequentially, because they choose free ports."""
     with contextlib.ExitStack() as opened:
         yield {
             name: opened.enter_context(contextlib.closing(Session(tree, size, logs / f"{name}.log")))

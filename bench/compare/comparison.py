@@ -1,4 +1,4 @@
-"""A comparison from its first round to its verdicts, within its time."""
+"""Runs a comparison, from the first round to the verdicts, within its time budget."""
 
 import contextlib
 import time
@@ -13,11 +13,11 @@ from bench.compare.trees import Refused, Tree
 from bench.compare.verdict import Samples
 
 ROUNDS = 5
-# With fewer rounds than that, ranges too often lie apart by chance.
+# With fewer rounds, ranges are too often disjoint by chance.
 LEAST_ROUNDS = 3
-# Kept for stopping the servers and deleting the trees.
+# Reserved for stopping the servers and deleting the trees.
 CLOSING_S = 20.0
-# A measurement that takes longer than expected may use so much more than the time that is left.
+# A measurement that takes longer than expected may exceed the remaining time by this much.
 _GRACE_S = 15.0
 
 WORSE = "worse"
@@ -30,10 +30,10 @@ NOT_JUDGED = "too few rounds"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is reported of one row.
+    """The reported result of one row.
 
     Args:
-        again: figures of the repeated measurement of a row that looked worse.
+        again: figures of the second measurement, if the row looked worse in the first one.
     """
 
     row: Compared
@@ -43,10 +43,10 @@ class Verdict:
 
 @dataclass
 class Outcome:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
-        left_out: measures without five rounds, with the reason.
+        left_out: measures with fewer than five rounds, with the reason.
         failed: measurements without figures, with the reason.
         only_in_base, only_in_head: rows and measures that the other tree does not have.
     """
@@ -60,18 +60,18 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether nothing is worse, looks worse or failed."""
+        """Whether no row is worse or looks worse, and no measurement failed."""
         return not self.failed and not any(one.verdict in {WORSE, UNCONFIRMED} for one in self.verdicts)
 
 
 class Comparison:
-    """Two trees, measured by turns.
+    """Measures two trees alternately.
 
     Args:
         size: name of the sizes that the sessions measure with.
-        budget: the time there is for all of it.
-        logs: folder for what the sessions log.
-        say: told what is done, in words.
+        budget: time budget of the entire comparison.
+        logs: folder for the logs of the sessions.
+        say: prints one line of progress.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class Comparison:
         self._start_s = 0.0
 
     def run(self, only: Sequence[str] = ()) -> Outcome:
-        """Measure all that the time allows. A session that fails ends the measuring, not the report.
+        """Measure as much as the time allows. If a session fails, measuring ends and the results so far are returned.
 
         Args:
-            only: names of measures; the others are left out. Empty: all.
+            only: names of the measures to run; empty for all.
 
         Raises:
-            Refused: one of them is no measure that both trees have.
+            Refused: a name is not a measure of both trees.
         """
         outcome = Outcome()
         rounds = again = Rounds({}, self._say)
@@ -100,7 +100,7 @@ class Comparison:
                 rounds = again = Rounds(opened, self._say)
                 self._measure(rounds, _common(opened, outcome, only), outcome)
             if chosen := self._to_measure_again(rounds):
-                self._say(f"Measuring again, with new processes: {', '.join(chosen)}")
+                self._say(f"Measuring again with new processes: {', '.join(chosen)}")
                 with self._sessions() as opened:
                     again = Rounds(opened, self._say, head_first=True)
                     for _ in range(ROUNDS):
@@ -119,7 +119,7 @@ class Comparison:
         began_at = time.monotonic()
         with sessions(self._trees, self._size, self._logs) as opened:
             self._start_s = time.monotonic() - began_at
-            self._say(f"Both trees' servers started in {self._start_s:.0f} s; {self._budget.left:.0f} s are left.")
+            self._say(f"Started the servers of both trees in {self._start_s:.0f} s; {self._budget.left:.0f} s remain.")
             yield opened
 
     @property
@@ -127,12 +127,12 @@ class Comparison:
         return max(0.0, self._budget.left - CLOSING_S)
 
     def _measure(self, rounds: Rounds, names: list[str], outcome: Outcome) -> None:
-        """The first round of everything, then as many more of what the time allows."""
+        """Run the first round of all measures, then further rounds of those that fit into the time."""
         self._say(f"Round 1 of {ROUNDS}")
         stop_at = self._left * (1 - FIRST_ROUND)
         for name in names:
             if self._left < stop_at:
-                outcome.left_out[name] = "not measured, as the first round took too long"
+                outcome.left_out[name] = "not measured, because the first round took too long"
             else:
                 rounds.measure(name, self._left + _GRACE_S)
         remaining = list(rounds.pairs)
@@ -143,9 +143,9 @@ class Comparison:
             remaining = [name for name in remaining if name not in kept]  # estimates may have been too high
         for name, pairs in rounds.pairs.items():
             if name in remaining:
-                outcome.left_out[name] = f"1 round, as another takes {rounds.next_s(name):.0f} s"
+                outcome.left_out[name] = f"1 round, because another one takes {rounds.next_s(name):.0f} s"
             elif len(pairs) < ROUNDS:
-                outcome.left_out[name] = f"{len(pairs)} rounds, as the time was over"
+                outcome.left_out[name] = f"{len(pairs)} rounds, because the time was up"
 
     def _affordable(self, rounds: Rounds, names: list[str]) -> list[str]:
         costs = {name: rounds.next_s(name) for name in names}
@@ -157,7 +157,7 @@ class Comparison:
                 rounds.measure(name, self._left + _GRACE_S)
 
     def _to_measure_again(self, rounds: Rounds) -> list[str]:
-        """The measures with rows that look worse, the clearest first, as far as the time allows."""
+        """The measures with rows that look worse, the worst first, as far as they fit into the time."""
         worst: dict[str, float] = {}
         for row in rounds.compared():
             if _judged(row.samples) and row.samples.worse:
@@ -168,18 +168,18 @@ class Comparison:
 
 
 def _common(opened: Mapping[str, Session], outcome: Outcome, only: Sequence[str]) -> list[str]:
-    """The measures that both sessions offer; the others, and what sets the sessions apart, are noted."""
+    """The measures that both sessions offer; records the others and differences between the sessions in `outcome`."""
     base, head = (opened[name].greeting for name in (BASE, HEAD))
     outcome.left_out |= head.left_out
     outcome.only_in_base += [f"measure {name}" for name in base.measures if name not in head.measures]
     outcome.only_in_head += [f"measure {name}" for name in head.measures if name not in base.measures]
     for name, value in head.sizes.items():
         if name in base.sizes and base.sizes[name] != value:
-            outcome.notes.append(f"The trees measure with different {name}: {base.sizes[name]} and {value}.")
+            outcome.notes.append(f"The trees use different values of {name}: {base.sizes[name]} and {value}.")
     common = [name for name in head.measures if name in base.measures]
     if unknown := [name for name in only if name not in common]:
-        raise Refused(f"Not measured here: {', '.join(unknown)}. There are: {', '.join(common)}.")
-    outcome.left_out |= dict.fromkeys((name for name in common if only and name not in only), "not asked for")
+        raise Refused(f"Unknown measures: {', '.join(unknown)}. Available: {', '.join(common)}.")
+    outcome.left_out |= dict.fromkeys((name for name in common if only and name not in only), "not selected")
     return [name for name in common if not only or name in only]
 
 
@@ -188,7 +188,7 @@ def _judged(samples: Samples) -> bool:
 
 
 def _verdict(row: Compared, again: Samples | None) -> Verdict:
-    """What two sets of rounds say of a row: it is worse only where both do."""
+    """The verdict from two sets of rounds: a row is worse only if both sets agree."""
     if not _judged(row.samples):
         return Verdict(row, NOT_JUDGED)
     if row.samples.better:

@@ -1,8 +1,8 @@
-"""What a session and its driver send each other: the driver a measure's name, the session a JSON object, per line."""
+"""The protocol of sessions: the driver sends the name of a measure per line, the session a JSON object per line."""
 
 from dataclasses import dataclass
 
-# Raised when an older driver or session would misread the other.
+# Incremented on every incompatible change.
 PROTOCOL = 1
 
 
@@ -11,9 +11,9 @@ class Greeting:
     """The first line of a session, sent when its servers are ready.
 
     Args:
-        measures: names that may be asked for, in the order to ask for them.
+        measures: names of the available measures, in the order in which to run them.
         left_out: measures of the benchmark that this session does not offer, with the reason.
-        sizes: how much is measured; figures of two sessions are comparable only where these agree.
+        sizes: sizes of the measurements; figures of two sessions are comparable only if these are equal.
     """
 
     protocol: int
@@ -28,8 +28,8 @@ class Figure:
 
     Args:
         value: the measured quantity, not its ratio to a floor.
-        ratio: what `make bench` holds against the target; None where the row has no target.
-        floor: what the ratio refers to, measured once a session; None where there is none.
+        ratio: the figure that `make bench` compares with the target; None if the row has no target.
+        floor: the floor of the ratio, measured once per session; None if there is none.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The answer to a measure's name: one repetition.
+    """The reply to the name of a measure: one repetition.
 
     Args:
-        seconds: it took, all in all.
-        once_s: of these, spent on preparations and floors that the next measurement will not repeat.
-        error: why there are no figures; empty if there are.
+        seconds: total duration.
+        once_s: part of the duration spent on preparations and floors that later repetitions reuse.
+        error: the reason why there are no figures; empty on success.
     """
 
     measure: str
@@ -58,5 +58,5 @@ class Measurement:
 
     @property
     def again_s(self) -> float:
-        """Seconds that the next measurement will take."""
+        """Expected duration of the next repetition, in seconds."""
         return self.seconds - self.once_s

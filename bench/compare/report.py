@@ -1,4 +1,4 @@
-"""What a comparison found: `bench/compare.json` for programs, a table for people."""
+"""Writes the result of a comparison to `bench/compare.json` and prints it as a table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ _STYLES = {WORSE: "red", UNCONFIRMED: "red", BETTER: "green"}
 
 
 class Figures(TypedDict):
-    """One tree's figures of a row: one per round, with their median and range."""
+    """The figures of a row in one tree, one per round, with their median and range."""
 
     median: float
     spread: list[float]
@@ -27,7 +27,7 @@ class Figures(TypedDict):
 
 
 class Compared(TypedDict):
-    """Both trees' figures of a row. `ratio` is HEAD's median over BASE's."""
+    """The figures of a row in both trees. `ratio` is the median of HEAD divided by that of BASE."""
 
     base: Figures
     head: Figures
@@ -36,7 +36,7 @@ class Compared(TypedDict):
 
 
 class Row(TypedDict):
-    """One row of the report. `again` has the repeated measurement of what looked worse."""
+    """One row of the report. `again` is the second measurement of a row that looked worse."""
 
     name: str
     measure: str

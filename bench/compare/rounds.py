@@ -1,4 +1,4 @@
-"""Rounds of measurements: each measure in both trees, one right after the other, in alternating order."""
+"""Rounds of measurements: each measure runs in both trees, one directly after the other, in alternating order."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ BASE, HEAD = "base", "head"
 
 
 class Measuring(Protocol):
-    """A session, as far as rounds need it."""
+    """The part of a session that rounds use."""
 
     def measure(self, name: str, within_s: float) -> Measurement: ...
 
@@ -21,7 +21,7 @@ class Compared:
     """A row that both trees have.
 
     Args:
-        measure: that the row is part of.
+        measure: name of the measure that the row belongs to.
     """
 
     measure: str
@@ -35,12 +35,12 @@ class Rounds:
     """Measurements of both trees.
 
     Args:
-        sessions: by `BASE` and `HEAD`.
-        head_first: in the first round; the next one begins with the other tree, and so on.
-        say: told what was measured, in words.
+        sessions: sessions by `BASE` and `HEAD`.
+        head_first: whether the first round measures HEAD first; the order alternates from round to round.
+        say: prints one line of progress.
 
     Attributes:
-        pairs: of each measure, one measurement of each tree per round.
+        pairs: by measure, one measurement of each tree per round.
     """
 
     sessions: Mapping[str, Measuring]
@@ -52,7 +52,7 @@ class Rounds:
         """Measure both trees once.
 
         Raises:
-            SessionFailed: a session failed, which is more than a measure that failed.
+            SessionFailed: the session itself failed, not only the measure.
         """
         pairs = self.pairs.setdefault(name, [])
         swapped = (len(pairs) % 2 == 1) != self.head_first
@@ -63,15 +63,15 @@ class Rounds:
         self.say(f"  {name}: {took}")
 
     def next_s(self, name: str) -> float:
-        """Seconds that one more round of a measure takes, by the last one."""
+        """Estimated seconds of another round of a measure, from the last one."""
         return sum(one.again_s for one in self.pairs[name][-1].values())
 
     def once_s(self, name: str) -> float:
-        """Seconds that a measure spent on what new sessions would have to do again."""
+        """Seconds of one-time work of a measure, which new sessions would have to repeat."""
         return sum(one.once_s for one in self.pairs[name][0].values())
 
     def compared(self) -> list[Compared]:
-        """The rows that both trees have, with the figures of those rounds in which both were measured."""
+        """The rows that both trees have, with the figures of the rounds in which both were measured."""
         return [row for name in self.pairs for row in self._compared(name)]
 
     def _compared(self, measure: str) -> Iterable[Compared]:
@@ -85,7 +85,7 @@ class Rounds:
             yield Compared(measure, name, both[0][1].unit, Samples(base, head, both[0][1].higher_is_better))
 
     def only_in(self, tree: str) -> list[str]:
-        """Rows that the other tree never had, although its measure worked at least once."""
+        """Rows that the other tree never had, although their measure succeeded in both trees at least once."""
         other = BASE if tree == HEAD else HEAD
         found: dict[str, None] = {}
         for pairs in self.pairs.values():
@@ -96,7 +96,7 @@ class Rounds:
         return list(found)
 
     def errors(self) -> dict[str, str]:
-        """Why measurements failed, the last reason by measure and tree."""
+        """The last error of each failed measurement, by measure and tree."""
         return {
             f"{name} ({tree})": f"failed in {len(failed)} of {len(pairs)} rounds: {failed[-1]}"
             for name, pairs in self.pairs.items()

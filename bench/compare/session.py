@@ -1,7 +1,7 @@
-"""`python -m bench.compare.session`: one tree's benchmark, which stays ready and measures what it is asked for.
+"""`python -m bench.compare.session`: the benchmark of one tree as a process that runs measures on request.
 
-Standard input has the name of a measure per line; `protocol.py` describes the lines of standard output. Everything
-else, the measures' own output included, goes to standard error. It ends with its input.
+It reads the name of one measure per line from standard input. `protocol.py` describes the lines of standard output.
+All other output, including that of the measures, goes to standard error. It exits at end of file.
 """
 
 import os
@@ -22,7 +22,7 @@ from bench.compare.protocol import PROTOCOL, Figure, Greeting, Measurement
 from bench.compare.sizes import SIZES, left_out
 from bench.run import Run
 
-# Processor time that is not the product's: of floors, and of programs that only the benchmark needs.
+# Processor time that does not belong to the product: that of floors and of programs used only by the benchmark.
 _FLOOR_COSTS = {"bare GET", "bare POST", "Celery no-op"}
 _TOOLS = {"load generator", "models"}
 
@@ -30,7 +30,7 @@ _TOOLS = {"load generator", "models"}
 @click.command()
 @click.option("--sizes", "size", type=click.Choice(list(SIZES)), required=True)
 def main(size: str) -> None:
-    """Start the servers, greet, and answer each line until there are no more."""
+    """Start the servers, send the greeting, and run the measure of each input line until end of file."""
     answers = _take_standard_output()
     shutil.rmtree(bench.FOLDER, ignore_errors=True)
     with bench.prepared(bench.FOLDER, SIZES[size], _log) as run:
@@ -45,7 +45,7 @@ def main(size: str) -> None:
 def measured(run: Run, name: str) -> Measurement:
     """Run a measure once.
 
-    A measure may fail in any way its tree makes it fail. That is a result of the comparison, which goes on.
+    Any exception is returned as a result instead of being raised: a failing measure does not end the comparison.
     """
     run.rows.clear()
     run.cpu_us.clear()
@@ -61,7 +61,7 @@ def measured(run: Run, name: str) -> Measurement:
 
 
 def _figures(run: Run) -> Iterator[Figure]:
-    """The rows that were added, and the processor time of one request in all processes of the product."""
+    """The added rows, and the processor time per request in all processes of the product."""
     for row in run.rows:
         yield Figure(
             name=row.name,
@@ -78,7 +78,7 @@ def _figures(run: Run) -> Iterator[Figure]:
 
 
 def _take_standard_output() -> TextIO:
-    """Standard output for our lines alone; what others print, subprocesses included, goes to standard error."""
+    """Reserve standard output for the protocol: redirect all other output, also of subprocesses, to standard error."""
     own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return own

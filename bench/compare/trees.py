@@ -1,4 +1,4 @@
-"""The two trees: Git worktrees of a commit each, with a virtual environment from that commit's own pins."""
+"""The two trees: one Git worktree per commit, each with a virtual environment from that commit's own pins."""
 
 import contextlib
 import fcntl
@@ -13,12 +13,12 @@ from local.processes import environment
 
 SESSION = "bench/compare/session.py"
 _PINS = ("requirements/runtime.txt", "requirements/local.txt")
-# They would lead a tree's Python to packages of this one.
+# These variables would make the Python of a tree import packages of this checkout.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 class Refused(Exception):
-    """The comparison cannot be made; the text says why."""
+    """The comparison is not possible; the message contains the reason."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Tree:
 
     Args:
         name: `base` or `head`.
-        commit: its full ID.
-        subject: of the commit's message.
+        commit: full commit ID.
+        subject: subject of the commit message.
     """
 
     name: str
@@ -46,26 +46,26 @@ class Tree:
 
 
 class Repository:
-    """The checkout that the command runs in."""
+    """The checkout in which the command runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def tree(self, name: str, revision: str, folder: Path) -> Tree:
-        """The tree that a revision names; it is not checked out yet.
+        """The tree of a revision, without checking it out.
 
         Raises:
-            Refused: there is no such commit, or it has no session that could be driven.
+            Refused: the revision does not exist, or its tree contains no session program.
         """
         found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", check=False)
         if found.returncode != 0:
             raise Refused(
-                f"{revision} is no commit of this clone. A shallow clone lacks history: git fetch --unshallow"
+                f"{revision} is not a commit of this clone. If the clone is shallow, run: git fetch --unshallow"
             )
         commit = found.stdout.strip()
         if self._git("cat-file", "-e", f"{commit}:{SESSION}", check=False).returncode != 0:
             raise Refused(
-                f"{revision} ({commit[:10]}) has no {SESSION} to measure it with. {self._first_with_session()}"
+                f"{revision} ({commit[:10]}) has no {SESSION} and cannot be measured. {self._first_with_session()}"
             )
         subject = self._git("show", "--no-patch", "--format=%s", commit).stdout.strip()
         return Tree(name, commit, subject, folder)
@@ -73,10 +73,10 @@ class Repository:
     def _first_with_session(self) -> str:
         added = self._git("log", "--reverse", "--diff-filter=A", "--format=%h %s", "HEAD", "--", SESSION)
         first, _, _ = added.stdout.partition("\n")
-        return f"The first commit that has it is {first}." if first else "No commit up to HEAD has it."
+        return f"The first commit that has it is {first}." if first else "No ancestor of HEAD has it."
 
     def changed(self, base: Tree, head: Tree, under: str) -> list[str]:
-        """Files under a folder in which two commits differ."""
+        """Paths of the files in a folder that differ between two commits."""
         return self._git("diff", "--name-only", base.commit, head.commit, "--", under).stdout.split()
 
     def uncommitted(self) -> bool:
@@ -85,8 +85,8 @@ class Repository:
 
     @contextlib.contextmanager
     def checked_out(self, *trees: Tree) -> Iterator[None]:
-        """Worktrees inside the block; afterwards they are gone, and whatever was made in them."""
-        self._git("worktree", "prune")  # what a killed comparison registered and nobody removed
+        """Create the worktrees, and delete them with all of their files on exit."""
+        self._git("worktree", "prune")  # entries left by a killed comparison
         try:
             for tree in trees:
                 self._git("worktree", "add", "--quiet", "--detach", str(tree.folder), tree.commit)
@@ -105,17 +105,17 @@ class Repository:
 
 @contextlib.contextmanager
 def sole_use(folder: Path) -> Iterator[Path]:
-    """An empty folder that no other comparison uses; what a killed one left in it is deleted.
+    """Lock the folder against other comparisons, and empty it of the files of a killed one.
 
     Raises:
-        Refused: another comparison uses it.
+        Refused: another comparison is using the folder.
     """
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Refused(f"Another comparison uses {folder}.") from error
+            raise Refused(f"Another comparison is using {folder}.") from error
         for left in folder.iterdir():
             if left.is_dir():
                 shutil.rmtree(left)
@@ -124,7 +124,7 @@ def sole_use(folder: Path) -> Iterator[Path]:
 
 
 def install(tree: Tree) -> None:
-    """Make the tree's virtual environment from its own pins, hashes checked.
+    """Create the virtual environment of the tree from its own pins, checking the hashes.
 
     Raises:
         Refused: a package cannot be installed.

@@ -1,16 +1,16 @@
-"""Whether one set of figures is worse than another."""
+"""Decides whether one set of figures is worse than another."""
 
 from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-# A median must be more than so many times worse.
+# The median must be worse by more than this factor.
 FACTOR = 1.1
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Figures of one row in both trees, one of each per round. Neither is empty."""
+    """The figures of one row in both trees, one per round; neither tuple is empty."""
 
     base: tuple[float, ...]
     head: tuple[float, ...]
@@ -18,19 +18,19 @@ class Samples:
 
     @property
     def worse(self) -> bool:
-        """Whether HEAD's median is more than `FACTOR` times worse, and its range does not overlap BASE's."""
+        """Whether the median of HEAD is worse by more than `FACTOR` and the ranges do not overlap."""
         return self.times_worse > FACTOR and not self.overlap
 
     @property
     def better(self) -> bool:
-        """Whether BASE would be worse, were it HEAD."""
+        """Whether BASE is worse than HEAD by the same criterion."""
         return Samples(self.head, self.base, self.higher_is_better).worse
 
     @property
     def times_worse(self) -> float:
-        """How many times HEAD's median is worse than BASE's: 1 where they are equal, below 1 where it is better.
+        """Factor by which the median of HEAD is worse than that of BASE: 1 if they are equal, below 1 if it is better.
 
-        Where a median is not positive there is no ratio: infinity where HEAD's is worse, 0 where it is better.
+        If a median is not positive, there is no ratio: infinity if HEAD is worse, 0 if it is better.
         """
         base, head = median(self.base), median(self.head)
         if base == head:
@@ -41,7 +41,7 @@ class Samples:
 
     @property
     def ratio(self) -> float | None:
-        """HEAD's median over BASE's; None where BASE's is 0."""
+        """The median of HEAD divided by that of BASE; None if the latter is 0."""
         base = median(self.base)
         return median(self.head) / base if base else None
 

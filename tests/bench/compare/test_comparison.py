@@ -161,7 +161,7 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_named(compare: Compare,
 
     outcome = compare(measures, measures, seconds=100)
 
-    assert outcome.left_out["many"] == "1 round, as another takes 200 s"
+    assert outcome.left_out["many"] == "1 round, because another one takes 200 s"
     assert {one.row.measure: one.verdict for one in outcome.verdicts} == {
         "poll": SAME,
         "growth": SAME,  # its preparation is not repeated
@@ -175,7 +175,7 @@ def test_rounds_that_take_longer_than_expected_are_fewer_and_named(compare: Comp
 
     outcome = compare(measures, measures)
 
-    assert outcome.left_out["poll"] == "3 rounds, as the time was over"
+    assert outcome.left_out["poll"] == "3 rounds, because the time was up"
     assert len(outcome.verdicts[0].row.samples.head) == 3
 
 
@@ -197,7 +197,7 @@ def test_a_measure_that_fails_is_a_result(compare: Compare) -> None:
 def test_a_session_that_dies_ends_the_measuring_and_leaves_what_was_found(compare: Compare) -> None:
     outcome = compare({"poll": rows(FAST), "submit": rows(FAST)}, {"poll": rows(FAST), "submit": rows(FAST, dies=True)})
 
-    assert "session of head ended" in outcome.failed["session"]
+    assert "session of head exited" in outcome.failed["session"]
     assert "This session has died." in outcome.failed["session"]
     assert (verdict(outcome), outcome.good) == (NOT_JUDGED, False)
 
@@ -205,7 +205,7 @@ def test_a_session_that_dies_ends_the_measuring_and_leaves_what_was_found(compar
 def test_a_session_of_another_protocol_is_not_driven(compare: Compare) -> None:
     outcome = compare({"poll": rows(FAST)}, {"poll": rows(FAST)}, protocol=PROTOCOL + 1)
 
-    assert f"speaks protocol {PROTOCOL + 1}" in outcome.failed["session"]
+    assert f"uses protocol {PROTOCOL + 1}" in outcome.failed["session"]
     assert outcome.verdicts == []
 
 
@@ -218,7 +218,7 @@ def test_rows_and_measures_of_one_tree_are_listed_and_not_compared(compare: Comp
     assert outcome.only_in_base == ["measure gone", "old"]
     assert outcome.only_in_head == ["measure whole", "new"]
     assert (verdict(outcome), outcome.good) == (SAME, True)
-    assert outcome.notes == ["The trees measure with different trips: 25 and 100."]
+    assert outcome.notes == ["The trees use different values of trips: 25 and 100."]
 
 
 def test_only_what_is_asked_for_is_measured(compare: Compare, scripted: Trees) -> None:
@@ -227,9 +227,9 @@ def test_only_what_is_asked_for_is_measured(compare: Compare, scripted: Trees) -
     outcome = compare(measures, measures, only=("submit",))
 
     assert {line.split()[0] for line in scripted.order()} == {"submit"}
-    assert outcome.left_out["poll"] == "not asked for"
+    assert outcome.left_out["poll"] == "not selected"
 
 
 def test_a_measure_that_does_not_exist_is_refused(compare: Compare) -> None:
-    with pytest.raises(Refused, match=r"Not measured here: pol. There are: poll."):
+    with pytest.raises(Refused, match=r"Unknown measures: pol. Available: poll."):
         compare({"poll": rows(FAST)}, {"poll": rows(FAST)}, only=("pol",))

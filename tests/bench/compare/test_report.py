@@ -19,7 +19,7 @@ OUTCOME = Outcome(
         Verdict(Compared("poll", "poll", "ms", SLOW), NOT_CONFIRMED, again=FAST),
         Verdict(Compared("many", "many", "s", FAST), ""),
     ],
-    left_out={"levels": "no row", "scale": "no row", "growth": "1 round, as another takes 90 s"},
+    left_out={"levels": "no row", "scale": "no row", "growth": "1 round, because another one takes 90 s"},
     failed={"relay (head)": "failed in 1 of 5 rounds: Failed: status 500"},
     only_in_base=["old"],
     only_in_head=["new [row]"],
@@ -62,7 +62,7 @@ def test_the_table_names_what_is_worse_and_everything_that_was_not_compared() ->
     assert text.count("measured again") == 2
     for line in (
         "Without five rounds: levels, scale (no row)",
-        "Without five rounds: growth (1 round, as another takes 90 s)",
+        "Without five rounds: growth (1 round, because another one takes 90 s)",
         "Failed: relay (head): failed in 1 of 5 rounds: Failed: status 500",
         "Only in base: old",
         "Only in head: new [row]",

@@ -51,7 +51,7 @@ def test_a_commit_without_a_session_is_refused_and_the_first_one_with_it_named(c
 
 @pytest.mark.parametrize("revision", ["no-such-branch", "0" * 40, "--help"])
 def test_what_is_no_commit_is_refused(clone: Path, tmp_path: Path, revision: str) -> None:
-    with pytest.raises(Refused, match="is no commit of this clone"):
+    with pytest.raises(Refused, match="is not a commit of this clone"):
         Repository(clone).tree("base", revision, tmp_path / "base")
 
 
