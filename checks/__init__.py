@@ -1,1 +1,1 @@
-"""Static checks of the repository that no library offers: measures of the code with limits, and rules for commits."""
+"""Static checks of the repository that no library offers: code metrics with limits, and rules for commit messages."""

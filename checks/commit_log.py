@@ -1,4 +1,4 @@
-"""Commits as the checks see them: subject, body and the number of lines of code that they change."""
+"""Reads commits: subject, body and the number of changed lines of code."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,7 +11,7 @@ _CODE_FILES = frozenset({"Makefile", ".ci/run"})
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit; `body` is without the subject, and empty where it consists of trailers only."""
+    """A commit; `body` excludes the subject, and is empty if it consists only of trailers."""
 
     id: str
     subject: str
@@ -19,7 +19,7 @@ class Commit:
 
 
 def read_commits(repository: Repository, revisions: str) -> list[Commit]:
-    """The commits that `git log` lists for these revisions, newest first, without merges."""
+    """The commits that `git log` lists for a revision range, newest first, without merges."""
     log = repository.run_git("log", "-z", "--no-merges", "--format=%H%x01%s%x01%b%x01%(trailers)", revisions)
     return [_parse_entry(entry) for entry in log.split("\0") if entry]
 
@@ -31,12 +31,12 @@ def _parse_entry(entry: str) -> Commit:
 
 
 def count_code_lines(repository: Repository, commit: Commit) -> int:
-    """Lines of code that a commit adds and deletes; a file that was only moved has none."""
+    """The number of lines of code that a commit adds and deletes; a file that is only moved counts as zero."""
     stats = repository.run_git("show", "-z", "-M", "--numstat", "--format=", commit.id).split("\0")
     lines = 0
     while stats:
         added, deleted, path = (stats.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
-        if not path:  # a rename: the old and the new path follow
+        if not path:  # a rename: the old and the new path are the next two fields
             path = stats[1]
             del stats[:2]
         if added != "-" and is_code(path):
@@ -45,5 +45,5 @@ def count_code_lines(repository: Repository, commit: Commit) -> int:
 
 
 def is_code(path: str) -> bool:
-    """Whether changes of this file count as changes of code."""
+    """Whether changes to this file count as code changes."""
     return path in _CODE_FILES or PurePosixPath(path).suffix in _CODE_SUFFIXES

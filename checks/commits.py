@@ -1,4 +1,4 @@
-"""`python -m checks.commits`: holds the commits since the one in `.ci/commit-base` to the rules for messages."""
+"""`python -m checks.commits`: checks the messages of the commits since the one in `.ci/commit-base`."""
 
 import sys
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from checks.commit_log import Commit, count_code_lines, read_commits
 from checks.repository import ROOT, CheckError, Repository
 
 SUBJECT_LENGTH = 72
-# Code lines that a commit may change without a reason in its body.
+# Lines of code that a commit may change without a body.
 CODE_LINES = 20
 
 
 def check_commits(repository: Repository) -> list[str]:
-    """One message for each commit that breaks a rule, newest first.
+    """One message for each commit that violates a rule, newest first.
 
     Raises:
-        CheckError: the commits are not all in this clone.
+        CheckError: the base commit is invalid, or this clone does not contain all of the commits.
     """
     base = repository.read_base()
     faults = ((commit, list(_find_faults(repository, commit))) for commit in read_commits(repository, f"{base}..HEAD"))
@@ -37,7 +37,7 @@ def _find_faults(repository: Repository, commit: Commit) -> Iterator[str]:
     "--root",
     default=ROOT,
     type=click.Path(path_type=Path, resolve_path=True),
-    help="The clone; default: that of this file.",
+    help="Clone to check.  [default: the one that contains this file]",
 )
 def main(*, root: Path) -> None:
     """Check the messages of the commits since the base commit."""
@@ -47,7 +47,7 @@ def main(*, root: Path) -> None:
         sys.exit(f"Commits cannot be checked. {error}")
     if messages:
         advice = "Reword them with `git rebase -i`."
-        sys.exit("\n".join(["Commits that break the rules of CONTRIBUTING.md:", *messages, advice]))
+        sys.exit("\n".join(["Commits that violate the rules of CONTRIBUTING.md:", *messages, advice]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The limits of the measures: the file that has them, and the comparison of values with them."""
+"""Reads and writes the limits of the measures, and compares values with them."""
 
 import tomllib
 from collections import Counter
@@ -9,9 +9,9 @@ from checks.repository import Repository
 
 FILE = "checks/limits.toml"
 _HEADER = """\
-# The limits of `make measures`, one per measure. `make check` fails where a value is above its limit and its goal.
-# Limits are only lowered: `make measures LOWER=1`. `python -m checks.measures --write` sets all of them to the values
-# of the tree at hand.
+# Limits of `make measures`, one per measure. `make check` fails if a value exceeds both its limit and its goal.
+# Limits are only ever lowered: `make measures LOWER=1`. `python -m checks.measures --write` sets all limits to the
+# values of the work tree.
 """
 _SHOWN_PLACES = 10
 
@@ -19,29 +19,29 @@ Limits = Mapping[str, int]
 
 
 def parse_limits(text: str) -> Limits:
-    """The limits by key of the measure."""
+    """The limits by the key of the measure."""
     return {key: int(value) for key, value in tomllib.loads(text).items()}
 
 
 def read_limits(repository: Repository) -> Limits:
-    """The limits of the work tree; none where the file is missing."""
+    """The limits of the work tree; empty if the file is missing."""
     path = repository.root / FILE
     return parse_limits(path.read_text()) if path.exists() else {}
 
 
 def write_limits(repository: Repository, limits: Limits) -> None:
-    """Write the file with these limits."""
+    """Write the limits to the file."""
     lines = [f"{key} = {limit}\n" for key, limit in limits.items()]
     (repository.root / FILE).write_text(_HEADER + "\n" + "".join(lines))
 
 
 def set_limits(measures: Iterable[Measure]) -> Limits:
-    """Today's values as limits."""
+    """The current values as limits."""
     return {one.key: one.value for one in measures if one.limited and one.value is not None}
 
 
 def lower_limits(measures: Iterable[Measure], limits: Limits) -> Limits:
-    """The limits, lowered to today's values where these are lower."""
+    """The limits, lowered to the current values where these are lower."""
     values = set_limits(measures)
     return {key: min(limit, values.get(key, limit)) for key, limit in limits.items()}
 
@@ -61,9 +61,10 @@ def find_exceeded(measures: Iterable[Measure], limits: Limits) -> list[Measure]:
 
 
 def describe_exceeded(one: Measure, limit: int, of_base: Iterable[Measure]) -> str:
-    """A message with places: those that the measures of the base commit do not have come first, then the worst ones.
+    """A message that lists places: first those that are new since the base commit, then the worst ones.
 
-    As lines move, places are compared by file and note: all of equal ones in a file are new where there are more.
+    Places are compared by file and note, because line numbers change. If a file has more equal places than at the base
+    commit, all of them count as new.
     """
     before = Counter((place.path, place.note) for base in of_base if base.key == one.key for place in base.places)
     added = Counter((place.path, place.note) for place in one.places) - before
@@ -78,7 +79,7 @@ def describe_exceeded(one: Measure, limit: int, of_base: Iterable[Measure]) -> s
 def find_raised(limits: Limits, base_limits: Limits) -> list[str]:
     """One message for each limit that is higher than at the base commit."""
     return [
-        f"The limit of {key} is {limits[key]}, and {limit} at the base commit. Limits are only lowered."
+        f"The limit of {key} is {limits[key]}, but {limit} at the base commit. Limits must not be raised."
         for key, limit in base_limits.items()
         if limits.get(key, limit) > limit
     ]
@@ -89,14 +90,14 @@ def find_unmatched(measures: Iterable[Measure], limits: Limits) -> list[str]:
     limited = {one.key: one for one in measures if one.limited}
     return [
         *(
-            f"{key} ({one.title}) cannot be computed any more. Adapt the measure to the code."
+            f"{key} ({one.title}) can no longer be computed. Adapt the measure to the code."
             for key, one in limited.items()
             if one.value is None
         ),
         *(
-            f"{key} has no limit in {FILE}. Set it to today's value: {key} = {one.value}"
+            f"{key} has no limit in {FILE}. Set it to the current value: {key} = {one.value}"
             for key, one in limited.items()
             if one.value is not None and key not in limits
         ),
-        *(f"{key} in {FILE} is the limit of no measure." for key in limits if key not in limited),
+        *(f"{key} in {FILE} is not the key of a measure." for key in limits if key not in limited),
     ]

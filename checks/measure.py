@@ -1,4 +1,4 @@
-"""What a row of the table of measures consists of: a value, a goal and the places that the value counts."""
+"""The rows of the table of measures: a value, a goal and the places that contribute to the value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a file; `weight` orders places from bad to worse, `note` says what is there."""
+    """A line of a file; a higher `weight` is worse, and `note` describes the finding."""
 
     path: str
     line: int
@@ -19,10 +19,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Measure:
-    """A row: smaller values are better.
+    """A row of the table; smaller values are better.
 
-    `value` is None where the tree does not have what is measured. `goal` is the value from which on the code is good
-    enough. Measures that have no limit are shown in the table only.
+    `value` is None if the tree does not contain the measured code. A value that does not exceed `goal` is good enough.
+    Measures that are not `limited` only appear in the table.
     """
 
     key: str
@@ -38,17 +38,17 @@ class Measure:
 
 
 def count_places(key: str, title: str, goal: int | None, places: Sequence[Place]) -> Measure:
-    """The measure whose value is the number of places."""
+    """A measure whose value is the number of places."""
     return Measure(key, title, len(places), goal, tuple(places))
 
 
 def find_quantile(sizes: Sequence[int], share: float) -> int:
-    """The nearest-rank quantile of at least one size; `share` is between 0 and 1."""
+    """The nearest-rank quantile of a non-empty sequence; `share` is between 0 and 1."""
     return sorted(sizes)[min(len(sizes) - 1, int(share * len(sizes)))]
 
 
 def measure_sizes(key: str, title: str, goals: tuple[int, int, int], places: Sequence[Place]) -> list[Measure]:
-    """Median, 90th percentile and maximum of the weights of `places`, as three measures with these goals."""
+    """Three measures, with the given goals: median, 90th percentile and maximum of the weights of `places`."""
     sizes = [place.weight for place in places]
     values = [find_quantile(sizes, share) if sizes else None for share in (0.5, 0.9, 1.0)]
     return [

@@ -1,4 +1,4 @@
-"""`python -m checks.measures`: prints the measures of the code, compares them with their limits, or sets the limits."""
+"""`python -m checks.measures`: prints the code metrics, compares them with their limits, or sets the limits."""
 
 import sys
 import tempfile
@@ -24,17 +24,17 @@ ROWS = (measure_layout, measure_functions, measure_statements, measure_definitio
 
 
 def measure_tree(tree: Tree) -> list[Measure]:
-    """The measures of a tree, without those of its history."""
+    """The measures of a tree, except those of its history."""
     return [measure for rows in ROWS for measure in rows(tree)]
 
 
 def measure_work_tree(repository: Repository) -> list[Measure]:
-    """The measures of the work tree as it is, committed or not, without those of its history."""
+    """The measures of the work tree, including uncommitted changes, except those of its history."""
     return measure_tree(Tree(repository.root, tuple(repository.list_files())))
 
 
 def measure_commit(repository: Repository, commit: str) -> list[Measure]:
-    """The measures of a commit and its history. Nothing of the commit is run.
+    """The measures of a commit and its history. No code of the commit is executed.
 
     Raises:
         CheckError: the clone does not contain the commit, or its tree cannot be measured.
@@ -51,7 +51,7 @@ def check_limits(repository: Repository, found: Sequence[Measure]) -> list[str]:
     base = repository.read_base()
     current = limits.read_limits(repository)
     exceeded = limits.find_exceeded(found, current)
-    # Only a failure needs the places that the base commit has: to measure it takes as long as the check.
+    # Measure the base commit only on failure, because it takes as long as the check itself.
     of_base = measure_commit(repository, base) if exceeded else []
     base_text = repository.read_file(base, limits.FILE)
     return [
@@ -71,13 +71,13 @@ def _show_table(measures: Sequence[Measure], of_base: Sequence[Measure], current
         values = (one.goal, current.get(one.key), one.value, *base)
         table.add_row(one.title, one.key, *("-" if value is None else str(value) for value in values))
     console = Console(highlight=False, markup=False)
-    # A pipe has no width: 150 columns hold every title.
+    # A pipe has no width; 150 columns are enough for every title.
     console.width = console.width if console.is_terminal else 150
     console.print(table)
 
 
 def _report_check(repository: Repository) -> None:
-    """Exit with every broken limit, or say what can be lowered."""
+    """Exit with a message for each violated limit, or print the limits that can be lowered."""
     found = measure_work_tree(repository)
     messages = check_limits(repository, found)
     if messages:
@@ -85,22 +85,22 @@ def _report_check(repository: Repository) -> None:
     current = limits.read_limits(repository)
     for one in limits.find_lowerable(found, current):
         click.echo(f"The limit {one.key} = {current[one.key]} can be lowered to {one.value}: make measures LOWER=1")
-    click.echo(f"{len(current)} measures of the code are within their limits.")
+    click.echo(f"All {len(current)} measures of the code are within their limits.")
 
 
 @click.command()
-@click.option("--base", metavar="COMMIT", help="Show the measures of this commit beside those of the work tree.")
-@click.option("--check", is_flag=True, help="Compare the values with their limits; print no table.")
-@click.option("--lower", is_flag=True, help="Lower the limits that are above today's values.")
-@click.option("--write", is_flag=True, help="Set all limits to today's values.")
+@click.option("--base", metavar="COMMIT", help="Also show the measures of this commit.")
+@click.option("--check", is_flag=True, help="Compare the values with their limits instead of printing a table.")
+@click.option("--lower", is_flag=True, help="Lower limits that are above the current values.")
+@click.option("--write", is_flag=True, help="Set all limits to the current values.")
 @click.option(
     "--root",
     default=ROOT,
     type=click.Path(path_type=Path, resolve_path=True),
-    help="The clone; default: that of this file.",
+    help="Clone to measure.  [default: the one that contains this file]",
 )
 def main(*, base: str | None, check: bool, lower: bool, write: bool, root: Path) -> None:
-    """Measure the code of the work tree."""
+    """Print the code metrics of the work tree."""
     repository = Repository(root)
     try:
         if check:

@@ -1,4 +1,4 @@
-"""`python -m checks.pins`: every pin of requirements/*.txt has a wheel for each Python and platform that we support."""
+"""`python -m checks.pins`: checks that every pin of requirements/*.txt has a wheel for each supported platform."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).resolve().parents[1]
-# The oldest glibc (RHEL 8, Debian 10) and macOS whose wheels every pin has.
+# The oldest glibc (RHEL 8, Debian 10) and the oldest macOS for which every pin must have a wheel.
 _GLIBC_MINOR = 28
 _MACOS = (14, 0)
 _CLASSIFIER = "Programming Language :: Python :: 3."
@@ -27,7 +27,7 @@ _CLASSIFIER = "Programming Language :: Python :: 3."
 
 @dataclass(frozen=True)
 class Target:
-    """A CPython 3.x on one platform, as pip sees it when it chooses a wheel."""
+    """A CPython 3.x version on one platform, with the properties by which pip chooses a wheel."""
 
     minor: int
     system: str  # platform.system()
@@ -38,7 +38,7 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str | AbstractSet[str]]:
-        """The environment in which markers are evaluated: the first patch release of this Python."""
+        """The environment for evaluating markers, with the first patch release of this Python version."""
         return {
             "implementation_name": "cpython",
             "implementation_version": f"3.{self.minor}.0",
@@ -64,7 +64,7 @@ class Target:
             yield from mac_platforms(_MACOS, self.machine)
             return
         yield from (f"manylinux_2_{minor}_{self.machine}" for minor in range(_GLIBC_MINOR, 4, -1))
-        # The older names of manylinux_2_17, 2_12 and 2_5.
+        # Legacy names of manylinux_2_17, 2_12 and 2_5.
         yield from (f"{name}_{self.machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1"))
 
 
@@ -81,8 +81,8 @@ def find_faults(pylock: Pylock, hashes: Collection[str], target: Target) -> Iter
 
     Args:
         pylock: the pinned packages, each with all wheels that the index has for its version.
-        hashes: the SHA-256 of the files that the pins allow.
-        target: where the packages are to be installed.
+        hashes: SHA-256 hashes of the files that the pins allow.
+        target: Python version and platform of the installation.
     """
     tags = target.tags
     for package in pylock.packages:
@@ -102,9 +102,10 @@ def _parse_tags(filename: str) -> frozenset[Tag]:
 
 
 def read_requires_python(package: Package) -> SpecifierSet:
-    """The Python versions that the installed copy of a package allows; all where this version is not installed.
+    """The Python versions that the installed copy of a package allows; all if this version is not installed.
 
-    The index is no source for it: uv, as documented, ignores upper bounds such as `<3.14`, which pip enforces.
+    The information of the index cannot be used: uv is documented to ignore upper bounds such as `<3.14`, which pip
+    enforces.
     """
     try:
         installed = metadata.distribution(package.name)
@@ -115,14 +116,14 @@ def read_requires_python(package: Package) -> SpecifierSet:
 
 
 def lock(requirements: Sequence[Path], python: int) -> Pylock:
-    """The pins of these files with all wheels that the index has for them now.
+    """The pins of the files with all wheels that the index currently has for them.
 
     Args:
         requirements: files that pin every package with `==`.
         python: the lowest minor version of Python 3; markers for lower versions are dropped.
 
     Raises:
-        subprocess.CalledProcessError: uv found no such version, or did not reach the index; it has said why.
+        subprocess.CalledProcessError: uv did not find a version, or could not reach the index; it prints the reason.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "pylock.toml")
@@ -143,7 +144,7 @@ def main() -> None:
         sys.exit("The pins of requirements/*.txt cannot be checked.")
     if faults := [fault for target in targets for fault in find_faults(pylock, hashes, target)]:
         sys.exit("\n".join(faults))
-    click.echo(f"{len(pylock.packages)} pins have a wheel wherever they apply: {', '.join(map(str, targets))}.")
+    click.echo(f"All {len(pylock.packages)} pins have wheels for all targets: {', '.join(map(str, targets))}.")
 
 
 if __name__ == "__main__":

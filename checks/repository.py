@@ -1,4 +1,4 @@
-"""The git repository as the checks read it: files of the work tree, old commits, and the base commit."""
+"""Reads the git repository: files of the work tree, old commits, and the base commit."""
 
 import io
 import re
@@ -13,20 +13,20 @@ _COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class CheckError(Exception):
-    """A check cannot run; the message says what to do about it."""
+    """A check cannot run; the message contains the remedy."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """Reads one clone with the git command; writes nothing to it."""
+    """Reads a clone with the git command; never writes to it."""
 
     root: Path = ROOT
 
     def run_git(self, *arguments: str) -> str:
-        """Standard output of a git command.
+        """Run a git command and return its standard output.
 
         Raises:
-            CheckError: the command failed; the message has its standard error.
+            CheckError: the command failed; the message contains its standard error.
         """
         return self._run(*arguments).decode(errors="replace")
 
@@ -50,7 +50,7 @@ class Repository:
         """The full ID of the commit in `.ci/commit-base`, an ancestor of HEAD.
 
         Raises:
-            CheckError: the file has no commit ID, or the clone does not contain the history from that commit to HEAD.
+            CheckError: the file contains no commit ID, or the clone lacks part of the history from there to HEAD.
         """
         path = self.root / BASE_FILE
         base = path.read_text().strip() if path.exists() else ""
@@ -60,20 +60,20 @@ class Repository:
         if present and self._is_ancestor(base):
             return base
         if self.run_git("rev-parse", "--is-shallow-repository").strip() == "true":
-            advice = "This clone is shallow, and its history does not reach it: fetch it with `git fetch --unshallow`."
+            advice = "This clone is shallow and does not reach back to it. Run `git fetch --unshallow`."
         elif present:
-            advice = "It is not an ancestor of HEAD: put one that is into the file."
+            advice = "It is not an ancestor of HEAD. Put the ID of an ancestor into the file."
         else:
-            advice = "It is missing from this clone: fetch it with `git fetch origin`."
+            advice = "It is missing from this clone. Run `git fetch origin`."
         raise CheckError(f"{BASE_FILE} names commit {base}. {advice}")
 
     def list_files(self) -> list[str]:
-        """Paths of the work tree's files, tracked and new ones, without ignored and deleted ones."""
+        """Paths of all tracked and new files of the work tree, without ignored and deleted files."""
         listed = self.run_git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
         return sorted({path for path in listed if path and (self.root / path).is_file()})
 
     def read_file(self, commit: str, path: str) -> str | None:
-        """The text of a file at a commit; None where the commit has no such file."""
+        """The text of a file at a commit; None if the commit has no such file."""
         if not self.run_git("ls-tree", commit, "--", path):
             return None
         return self.run_git("show", f"{commit}:{path}")

@@ -1,4 +1,4 @@
-"""A parsed source tree: the Python files of the packages that pyproject.toml names, and the project's configuration."""
+"""A parsed source tree: the Python files of the packages listed in pyproject.toml, and the project configuration."""
 
 import ast
 import tomllib
@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
-# Root packages that are not part of the running product.
+# Root packages that are not part of the product.
 TOOLS = frozenset({"bench", "checks", "migrations"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -24,17 +24,17 @@ class Source:
 
     @property
     def package(self) -> str:
-        """The top folder."""
+        """The top-level folder."""
         return PurePosixPath(self.path).parts[0]
 
     @property
     def functions(self) -> Iterator[Function]:
-        """Functions and methods, nested ones included."""
+        """Functions and methods, including nested ones."""
         return (node for node in self.nodes if is_function(node))
 
     @property
     def classes(self) -> Iterator[ast.ClassDef]:
-        """Classes, nested ones included."""
+        """Classes, including nested ones."""
         return (node for node in self.nodes if isinstance(node, ast.ClassDef))
 
 
@@ -47,7 +47,7 @@ class Tree:
 
     @cached_property
     def python_files(self) -> tuple[str, ...]:
-        """Paths of all Python files, tests included."""
+        """Paths of all Python files, including tests."""
         return tuple(path for path in self.files if path.endswith(".py"))
 
     @cached_property
@@ -59,7 +59,7 @@ class Tree:
 
     @cached_property
     def packages(self) -> tuple[str, ...]:
-        """The root packages, as the import contracts list them."""
+        """The root packages of the import contracts."""
         listed = self.import_linter["root_packages"]
         return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
@@ -74,7 +74,7 @@ class Tree:
         return (self.root / path).read_text(encoding="utf-8")
 
     def parse_file(self, path: str) -> Source:
-        """One of the files, parsed."""
+        """Parse one of the files."""
         text = self.read_text(path)
         return Source(path, text, tuple(ast.walk(ast.parse(text, path))))
 

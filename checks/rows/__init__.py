@@ -1,1 +1,1 @@
-"""The rows of the table of measures, one module per subject; each computes its rows from a source tree."""
+"""The rows of the table of measures: one module per subject, which computes its rows from a source tree."""

@@ -1,4 +1,4 @@
-"""Rows about facts that belong in one place: the response object, terminal error codes, Redis clients."""
+"""Rows about definitions that should exist only once: the response object, terminal error codes, Redis clients."""
 
 import ast
 import re
@@ -13,12 +13,12 @@ from checks.tree import Source, Tree
 _FIELDS_FILE = "checks/rows/wire_names.py"
 # The module that defines the closed list of codes.
 _CODES_MODULE = "codes.py"
-# `local` starts servers and asks each of them once, by a client of its own.
+# `local` starts servers and connects to each of them once, with its own client.
 _ONE_CLIENT_EACH = frozenset({"local", "cli"})
 
 
 def measure_definitions(tree: Tree) -> list[Measure]:
-    """The rows about what should be defined once."""
+    """The rows about definitions that should exist only once."""
     described = [
         Place(path, 1, "names every field of the response object")
         for path in tree.python_files
@@ -29,7 +29,7 @@ def measure_definitions(tree: Tree) -> list[Measure]:
     title = f"modules that name all {len(RESPONSE_FIELDS)} fields of the response object"
     return [
         Measure("response_object_modules", title, len(described) or None, 1, tuple(described)),
-        count_places("error_code_literals", f"terminal error codes spelt out outside {_CODES_MODULE}", 0, codes),
+        count_places("error_code_literals", f"literal terminal error codes outside {_CODES_MODULE}", 0, codes),
         Measure("redis_clients", "Redis clients constructed by the servers", len(clients) or None, 1, tuple(clients)),
     ]
 

@@ -12,16 +12,16 @@ _ROUTE_DECORATORS = frozenset({"route", "get", "post", "put", "patch", "delete"}
 
 
 def measure_functions(tree: Tree) -> list[Measure]:
-    """The rows about functions and types of the product."""
+    """The rows about the functions and types of the product."""
     lengths = [_length(source, function) for source in tree.product for function in source.functions]
     routes = [place for source in tree.product for place in _routes(source)]
     return [
-        *measure_sizes("function_lines", "lines of a function", (8, 25, FUNCTION_LINES), lengths),
+        *measure_sizes("function_lines", "lines per function", (8, 25, FUNCTION_LINES), lengths),
         _longer_than("long_functions", "functions", lengths, FUNCTION_LINES),
         *_types(tree),
         Measure(
             "route_lines",
-            "lines of a route's body, max",
+            "lines per route body, max",
             max((place.weight for place in routes), default=None),
             ROUTE_LINES,
             tuple(routes),
@@ -41,7 +41,7 @@ def _length(source: Source, function: Function) -> Place:
 
 
 def _routes(source: Source) -> Iterator[Place]:
-    """Endpoints, and functions that a decorator such as `@routes.get("/")` registers, with the lines of their body."""
+    """Functions registered by a decorator such as `@routes.get("/")`, with the number of lines of their bodies."""
     for function in source.functions:
         if _is_endpoint(function) or any(_is_route(decorator) for decorator in function.decorator_list):
             body = [part for part in function.body if not _is_docstring(part)] or function.body
@@ -76,7 +76,7 @@ def _types(tree: Tree) -> list[Measure]:
     return [
         count_places("any_types", "`Any` in annotations, aliases and casts", 0, anys),
         count_places("any_dicts", "of which `dict[str, Any]`", 0, dicts),
-        count_places("unannotated_functions", "functions without all annotations", 0, bare),
+        count_places("unannotated_functions", "functions without complete annotations", 0, bare),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Rows about commits, without limits: old commits cannot change, and `checks.commits` holds new ones to the rules."""
+"""Rows about commits, without limits: old commits cannot change, and `checks.commits` checks new ones."""
 
 from checks.commit_log import read_commits
 from checks.commits import SUBJECT_LENGTH

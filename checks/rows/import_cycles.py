@@ -1,7 +1,7 @@
-"""Prints the modules of a tree that are in an import cycle: `python import_cycles.py <folder> <package>...`.
+"""Prints the modules of a tree that are part of an import cycle: `python import_cycles.py <folder> <package>...`.
 
-A program of its own, because grimp locates packages by `sys.path`, and skips that for packages that are imported. It
-imports nothing else of ours and runs nothing of the tree.
+It is a separate program, because grimp locates packages by `sys.path` except for those that are already imported. It
+imports none of our modules and executes no code of the tree.
 """
 
 import sys
@@ -10,7 +10,7 @@ import grimp
 
 
 def main(folder: str, *packages: str) -> None:
-    """Print one module name a line."""
+    """Print one module name per line."""
     sys.path.insert(0, folder)
     graph = grimp.build_graph(*packages, cache_dir=None)
     upstream = {module: graph.find_upstream_modules(module) for module in graph.modules}

@@ -1,4 +1,4 @@
-"""Rows about the layout: layers of core, import cycles, modules per folder, lines per file."""
+"""Rows about the source layout: layers of core, import cycles, modules per folder, lines per file."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ MODULES_PER_FOLDER = 14
 
 
 def measure_layout(tree: Tree) -> list[Measure]:
-    """The rows about where code is."""
+    """The rows about the source layout."""
     return [*_layers(tree), *_cycles(tree), *_folders(tree), *_file_lines(tree)]
 
 
@@ -31,20 +31,20 @@ def _layers(tree: Tree) -> list[Measure]:
     lines = [Place("pyproject.toml", 1, f"ignores {line}") for one in excused if isinstance(one, list) for line in one]
     return [
         Measure("core_layers", "layers of core: rows of the import contract", len(rows) or None, 10),
-        Measure("core_layer_names", "layers of core: names in it", len(names) or None),
+        Measure("core_layer_names", "layers of core: names in the import contract", len(names) or None),
         count_places("ignored_imports", "imports that a contract ignores", 0, lines),
     ]
 
 
 def _cycles(tree: Tree) -> list[Measure]:
     script = Path(__file__).with_name("import_cycles.py")
-    # -P: else the folder of the script comes first in sys.path.
+    # -P: otherwise the folder of the script would be first in sys.path.
     command = [sys.executable, "-P", str(script), str(tree.root), *tree.packages]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree.root)
     if result.returncode:
         raise CheckError(f"The import graph of {tree.root} cannot be built: {result.stderr.strip().splitlines()[-1]}")
     modules = result.stdout.split()
-    places = [Place(name.replace(".", "/"), 1, f"{name} imports itself through others") for name in modules]
+    places = [Place(name.replace(".", "/"), 1, f"{name} is part of an import cycle") for name in modules]
     return [count_places("cyclic_modules", "modules in an import cycle", 0, places)]
 
 
@@ -56,9 +56,9 @@ def _folders(tree: Tree) -> list[Measure]:
     excess = sum(n - MODULES_PER_FOLDER for n in crowded.values())
     return [
         _largest("folder_modules", "modules in the largest folder", of_source),
-        _largest("test_folder_modules", "modules in the largest folder of tests", of_tests),
+        _largest("test_folder_modules", "modules in the largest test folder", of_tests),
         count_places("crowded_folders", f"folders with more than {MODULES_PER_FOLDER} modules", 0, _places(crowded)),
-        Measure("crowding", f"modules over {MODULES_PER_FOLDER} in them", excess, 0, _places(crowded)),
+        Measure("crowding", f"modules beyond {MODULES_PER_FOLDER} in these folders", excess, 0, _places(crowded)),
     ]
 
 
@@ -73,4 +73,4 @@ def _places(counts: dict[str, int]) -> tuple[Place, ...]:
 def _file_lines(tree: Tree) -> list[Measure]:
     sizes = [(source.path, len(source.text.splitlines())) for source in tree.product]
     places = [Place(path, 1, f"{n} lines", n) for path, n in sizes if n]
-    return measure_sizes("file_lines", "lines of a file", (80, 200, 350), places)
+    return measure_sizes("file_lines", "lines per file", (80, 200, 350), places)

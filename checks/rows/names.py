@@ -1,4 +1,4 @@
-"""Rows about names: how well a search for a name finds one thing, and retired words."""
+"""Rows about names: how unambiguous they are in a text search, and retired words."""
 
 import ast
 import itertools
@@ -16,17 +16,17 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def measure_names(tree: Tree) -> list[Measure]:
-    """The rows about names of the product."""
+    """The rows about the names of the product."""
     return [*_function_names(tree), *_class_names(tree), *_file_names(tree), _retired_names(tree)]
 
 
 def split_words(identifier: str) -> tuple[str, ...]:
-    """The words of an identifier in snake case or camel case, in lower case."""
+    """Split an identifier in snake case or camel case into words in lower case."""
     return tuple(word.lower() for word in _WORD.findall(identifier))
 
 
 def find_retired_word(identifier: str) -> str | None:
-    """The retired word or phrase in an identifier, if there is one."""
+    """The first retired word or phrase in an identifier; None if there is none."""
     if identifier in retired.IDENTIFIERS:
         return identifier
     words = split_words(identifier)
@@ -45,8 +45,8 @@ def _function_names(tree: Tree) -> list[Measure]:
     share = round(100 * len(single) / functions) if functions else None
     most_common = max(places.values(), key=len, default=[])
     return [
-        Measure("one_word_functions", "functions whose name is one word, %", share, None, tuple(single)),
-        Measure("function_namesakes", "functions of the most frequent name", len(most_common), 1, tuple(most_common)),
+        Measure("one_word_functions", "functions with a one-word name, %", share, None, tuple(single)),
+        Measure("function_namesakes", "functions with the most frequent name", len(most_common), 1, tuple(most_common)),
     ]
 
 
@@ -66,7 +66,7 @@ def _file_names(tree: Tree) -> list[Measure]:
 
 
 def _repeated(key: str, title: str, places: Iterable[Place]) -> Measure:
-    """How many names (the notes of the places) occur more than once."""
+    """The number of names (the notes of the places) that occur more than once."""
     places = list(places)
     counts = Counter(place.note for place in places)
     repeated = tuple(place for place in places if counts[place.note] > 1)
@@ -80,11 +80,14 @@ def _retired_names(tree: Tree) -> Measure:
         for identifier, line in _identifiers(source).items()
         if (word := find_retired_word(identifier))
     ]
-    return count_places("retired_names", "identifiers with a retired word, once a file", 0, places)
+    return count_places("retired_names", "identifiers with a retired word, once per file", 0, places)
 
 
 def _identifiers(source: Source) -> dict[str, int]:
-    """What a file defines (its own name, functions, classes, arguments, variables, attributes), with the first line."""
+    """The identifiers that a file defines, with their first line.
+
+    These are the file name, functions, classes, arguments, variables, attributes and import aliases.
+    """
     first: dict[str, int] = {PurePosixPath(source.path).stem: 1}
     for node in source.nodes:
         for identifier, line in _defined(node):

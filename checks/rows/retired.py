@@ -1,6 +1,6 @@
-"""Names that are no longer used for identifiers, and those in use instead."""
+"""Words that identifiers must not use any more, and their replacements."""
 
-# Retired where one of the words of an identifier is this one.
+# Retired if an identifier contains the word.
 WORDS = {
     "ring": "enqueue, dispatch",
     "rings": "celery_message",
@@ -32,13 +32,13 @@ WORDS = {
     "whole": "the noun: document, total",
 }
 
-# Retired where several words of an identifier follow each other so.
+# Retired if an identifier contains the words in this order.
 PHRASES = {
     ("let", "go"): "release",
     ("so", "far"): "the noun: prefix, partial_output",
 }
 
-# Retired as a whole identifier.
+# Retired only if they are the complete identifier.
 IDENTIFIERS = {
     "Answer": "OutputWriter",
     "Place": "WaitSlot, PartPath",

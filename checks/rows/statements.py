@@ -1,4 +1,4 @@
-"""Rows about SQL in string literals: how many statements do one thing, and where statuses are spelt out."""
+"""Rows about SQL in string literals: the number of statements for one purpose, and literal statuses."""
 
 import ast
 import re
@@ -13,20 +13,20 @@ STATUSES = ("queued", "in_progress", "completed", "incomplete", "failed", "cance
 _STATUS = re.compile("'(?:" + "|".join(STATUSES) + ")'")
 _CREATE = re.compile(r"\binsert\s+into\s+responses\b", re.IGNORECASE)
 _CLAIM = re.compile(r"\bset\s+(?:[^;]*,\s*)?status\s*=\s*'in_progress'", re.IGNORECASE)
-# An UPDATE of responses whose SET list, up to the next clause, gives the end of the response.
+# An UPDATE of responses whose SET list, up to the next clause, sets the end of the response.
 _END = re.compile(r"\bupdate\s+responses\b(?:(?!\bwhere\b|\bupdate\b).)*?\bfinished_at\s*=", re.IGNORECASE | re.DOTALL)
-# Definitions of tables spell statuses out by their nature.
+# Table definitions necessarily contain literal statuses.
 _DEFINITIONS = frozenset({"tables"})
 
 
 def measure_statements(tree: Tree) -> list[Measure]:
-    """The rows about SQL of the product."""
+    """The rows about the SQL of the product."""
     literals = [place for source in tree.product for place in _status_literals(source)]
     return [
         _ways(tree, "create_statements", "ways to create: SQL statements that insert into responses", _CREATE),
         _ways(tree, "claim_statements", "ways to claim: SQL statements that set in_progress", _CLAIM),
         _ways(tree, "end_statements", "ways to end: SQL statements that set finished_at", _END),
-        count_places("status_literals", "statuses spelt out in SQL, table definitions excepted", 0, literals),
+        count_places("status_literals", "literal statuses in SQL, except in table definitions", 0, literals),
     ]
 
 
@@ -37,7 +37,7 @@ def _ways(tree: Tree, key: str, title: str, pattern: re.Pattern[str]) -> Measure
         for line, text in find_strings(source)
         for found in pattern.finditer(text)
     )
-    # Where there is none, the pattern no longer matches the code: that is no progress.
+    # No match means that the pattern no longer fits the code, not that the code has improved.
     return Measure(key, title, len(places) or None, 1, places)
 
 
@@ -49,7 +49,7 @@ def _status_literals(source: Source) -> Iterator[Place]:
 
 
 def find_strings(source: Source) -> Iterator[tuple[int, str]]:
-    """String literals without docstrings, each with its first line; a replacement field of an f-string is `{}`."""
+    """String literals except docstrings, with their first lines; replacement fields of f-strings appear as `{}`."""
     parts = {id(part) for node in source.nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
     docstrings = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
     for node in source.nodes:

@@ -1,4 +1,4 @@
-"""Names of the Responses API by which rows find what describes it."""
+"""Names of the Responses API by which the rows find code that describes it."""
 
 # Source: key set of Open Responses' ResponseResource, with `prompt_cache_retention` and `user`.
 RESPONSE_FIELDS = frozenset(

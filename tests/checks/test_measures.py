@@ -94,7 +94,7 @@ def test_a_limit_above_the_one_of_the_base_commit_fails(clone: Clone) -> None:
 
     (message,) = check(clone)
 
-    assert message == "The limit of create_statements is 2, and 1 at the base commit. Limits are only lowered."
+    assert message == "The limit of create_statements is 2, but 1 at the base commit. Limits must not be raised."
 
 
 def test_limits_may_be_set_where_the_base_commit_has_none(clone: Clone) -> None:
@@ -112,8 +112,8 @@ def test_a_missing_limit_and_a_limit_of_nothing_fail(clone: Clone) -> None:
     limits.write_limits(clone, {**current, "speed": 1})
 
     assert check(clone) == [
-        "redis_clients has no limit in checks/limits.toml. Set it to today's value: redis_clients = 1",
-        "speed in checks/limits.toml is the limit of no measure.",
+        "redis_clients has no limit in checks/limits.toml. Set it to the current value: redis_clients = 1",
+        "speed in checks/limits.toml is not the key of a measure.",
     ]
 
 
@@ -123,7 +123,7 @@ def test_a_measure_that_finds_nothing_any_more_fails(clone: Clone) -> None:
     (message,) = check(clone)
 
     assert message.startswith("create_statements (")
-    assert "cannot be computed any more" in message
+    assert "can no longer be computed" in message
 
 
 def test_a_limit_above_its_value_is_noted(clone: Clone) -> None:
