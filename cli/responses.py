@@ -154,7 +154,7 @@ def _run(run: Run) -> str:
     used = "" if run.output_tokens is None else f", {run.input_tokens} + {run.output_tokens} tokens"
     cause = f": {run.cause}" if run.cause else ""
     used += f", without the {len(run.dropped)} oldest items" if run.dropped else ""
-    return f"{_time(run.started_at)}{took} on {run.worker_id}{used}, {run.outcome or 'under way'}{cause}"
+    return f"{_time(run.started_at)}{took} on {run.worker_id}{used}, {run.outcome or 'in progress'}{cause}"
 
 
 def _time(value: datetime | None) -> str | None:

@@ -67,5 +67,5 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 async def _whole(reader: asyncio.StreamReader, length: int | None) -> AsyncIterator[bytes]:
     if length is None:
-        raise Unexpected("no length")
+        raise Unexpected("no Content-Length")
     yield await reader.readexactly(length)

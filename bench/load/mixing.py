@@ -134,7 +134,7 @@ class Mixing:
             tokens += found
             received += piece
         if b"event: response.completed\n" not in received:
-            raise Unexpected("a stream without its end")
+            raise Unexpected("a stream without `response.completed`")
         self._note("stream", began_at)
         self._tokens += tokens
 

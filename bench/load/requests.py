@@ -56,7 +56,7 @@ class Loop:
 
     def _late(self) -> None:
         if not self.over.done():
-            self.errors["not answered"] += self._left
+            self.errors["no response"] += self._left
             self.over.set_result(None)
 
     def figures(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
             self._status = data[9:12]
             length = _LENGTH.search(data, 0, split + 2)
             if length is None:
-                self._fail("no length")
+                self._fail("no Content-Length")
                 return
             self._missing = int(length[1]) - (len(data) - split - 4)
         else:
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         if self._missing == 0:
             self._answered()
         elif self._missing < 0:
-            self._fail("longer than it says")
+            self._fail("longer than Content-Length")
 
     def _answered(self) -> None:
         now = time.perf_counter()

@@ -39,7 +39,7 @@ def _waiting(run: Run, deployment: Deployment) -> None:
     _submit(deployment, count)
     more_tables, more_indexes, more_valkey = _stored(deployment)
     whole, of_indexes = (more_tables - tables) / count, (more_indexes - indexes) / count
-    run.beside["bytes of a waiting response in Postgres"] = f"{whole:,.0f}, of them {of_indexes:,.0f} in indexes"
+    run.beside["bytes of a waiting response in Postgres"] = f"{whole:,.0f}, of which {of_indexes:,.0f} in indexes"
     run.beside["bytes of a waiting response in Valkey"] = round((more_valkey - valkey) / count)
 
 
