@@ -69,13 +69,13 @@ def test_what_it_leaves_for_other_commands_is_read_back_as_it_was(home, monkeypa
 def test_a_secret_that_was_made_is_kept_for_its_owner_only_and_a_given_one_wins(home):
     file = home.path / "secret_key"
 
-    made = stack._kept(None, file)
+    made = stack._stored_secret(None, file)
 
     assert len(made.get_secret_value()) >= 32
     assert file.stat().st_mode & 0o777 == 0o600
-    assert stack._kept(None, file) == made
+    assert stack._stored_secret(None, file) == made
     given = Settings(secret_key="new, old").secret_key
-    assert stack._kept(given, file) == given
+    assert stack._stored_secret(given, file) == given
     assert file.read_text().strip() == made.get_secret_value()
 
 
