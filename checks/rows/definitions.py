@@ -30,7 +30,13 @@ def measure_definitions(tree: Tree) -> list[Measure]:
     return [
         Measure("response_object_modules", title, len(described) or None, 1, tuple(described)),
         count_places("error_code_literals", f"literal terminal error codes outside {_CODES_MODULE}", 0, codes),
-        Measure("redis_clients", "Redis clients constructed by the servers", len(clients) or None, 1, tuple(clients)),
+        Measure(
+            "redis_clients",
+            "modules of the servers that construct Redis clients",
+            len({place.path for place in clients}) or None,
+            1,
+            tuple(clients),
+        ),
     ]
 
 

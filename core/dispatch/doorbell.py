@@ -6,19 +6,16 @@ from typing import Any
 
 import redis
 from kombu.exceptions import LimitExceeded, OperationalError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from core.breaker import Breaker
 from core.dispatch.celery_app import PING, celery_app, ping_queue
 from core.dispatch.celery_message import MessageTemplate, queue_key, sent_channel
+from core.notify import redis_clients
+from core.notify.redis_clients import COMMAND
 
 log = logging.getLogger(__name__)
 
-# Timeouts for getting a connection from the pool, and for each answer on it. A create waits for at most the sum.
-_TURN_S = 0.5
-_ANSWER_S = 0.5
-# Many threads share few connections; if the broker hangs, `_TURN_S` bounds the wait for one.
+# Shared by many threads. A create waits for a connection and for the answer on it, each as long as `COMMAND` says.
 _CONNECTIONS = 16
 
 _UNAVAILABLE = (redis.RedisError, OperationalError, LimitExceeded, OSError)
@@ -28,24 +25,14 @@ class Doorbell:
     """Enqueues responses. A message that cannot be sent costs latency, never a response."""
 
     def __init__(self, redis_url: str) -> None:
-        pool = redis.BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=_CONNECTIONS,
-            timeout=_TURN_S,
-            socket_timeout=_ANSWER_S,
-            socket_connect_timeout=_ANSWER_S,
-            socket_keepalive=True,
-            # Retry once on a broken connection: Redis may have restarted meanwhile. Never retry after a timeout.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
-        self._redis = redis.Redis(connection_pool=pool)
+        self._redis = redis_clients.pooled_client(redis_url, connections=_CONNECTIONS)
         self._template = MessageTemplate()
-        self._sent_channel = sent_channel(int(pool.connection_kwargs.get("db") or 0))
+        self._sent_channel = sent_channel(int(self._redis.connection_pool.connection_kwargs.get("db") or 0))
         self._app = celery_app(redis_url)
         # The longer timeouts are for a consumer's idle socket; a ping that takes half a second has failed.
         self._app.conf.broker_transport_options = self._app.conf.broker_transport_options | {
-            "socket_timeout": _ANSWER_S,
-            "socket_connect_timeout": _ANSWER_S,
+            "socket_timeout": COMMAND.answer_s,
+            "socket_connect_timeout": COMMAND.connect_s,
             "max_retries": 0,
         }
         self._breaker = Breaker()
@@ -78,7 +65,7 @@ class Doorbell:
         try:
             with self._breaker.trying(*_UNAVAILABLE) as may_try:
                 if may_try:
-                    with self._app.producer_pool.acquire(block=True, timeout=_TURN_S) as producer:
+                    with self._app.producer_pool.acquire(block=True, timeout=COMMAND.answer_s) as producer:
                         queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names
                         self._app.send_task(PING, queue=queue, producer=producer, retry=False)
                 return may_try

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import redis
 
 from core.breaker import Breaker
+from core.notify import redis_clients
 from core.notify.batch import Batch
 
 log = logging.getLogger(__name__)
 
-# If Redis has not answered within this time, it is considered unavailable.
-ANSWER_S = 0.5
 # Larger batches are announced without their events. Subscribers read those from Postgres, and Redis does not have to
 # buffer them for slow subscribers.
 SENT_BYTES = 256 * 1024
-
 
 # Channel on which every process receives the ID of every response that has ended.
 ENDED_CHANNEL = "backburner:ended"
@@ -76,9 +74,7 @@ class Bus:
 
     def __init__(self, redis_url: str) -> None:
         self.redis_url = redis_url
-        self._redis = redis.Redis.from_url(
-            redis_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, socket_keepalive=True
-        )
+        self._redis = redis_clients.command_client(redis_url)
         self._breaker = Breaker()
 
     def stop(self, worker_id: str, response_id: str) -> None:

@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from core.allowance import Allowance, Cost, Meter, Settlement
 from core.breaker import Breaker
 from core.config.limits import Limits
+from core.notify import redis_clients
 
 log = logging.getLogger(__name__)
 
-# If Redis has not answered within this time, it is considered unavailable.
-ANSWER_S = 0.5
 # An unused bucket is full again long before it expires, and a missing bucket is rebuilt.
 _BUCKET_TTL_MS = 3_600_000
 # Seconds for which Redis remembers that a correction was applied. A sweeper may die between a correction and its mark
@@ -124,15 +121,7 @@ class Credits:
     """Takes, returns and corrects credits. An unavailable Redis is reported as a result, never as an exception."""
 
     def __init__(self, redis_url: str) -> None:
-        # Retry once if Redis has closed the connection; never retry after a timeout.
-        self._redis = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=ANSWER_S,
-            socket_connect_timeout=ANSWER_S,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
-            decode_responses=True,
-        )
+        self._redis = redis_clients.command_client(redis_url, retry_lost=True, decode=True)
         self._breaker = Breaker()
         self._take = self._redis.register_script(_TAKE)
         self._add = self._redis.register_script(_ADD)

@@ -12,6 +12,7 @@ from redis.client import PubSub
 
 from core import errors
 from core.database import Database
+from core.notify import redis_clients
 from core.notify.bus import ENDED_CHANNEL, Bus, Notice, events_channel, follow_channel, notice
 from core.streams import followers_sql as subscriptions
 
@@ -217,13 +218,7 @@ class Broadcaster:
 
     def _listen(self) -> None:
         while not self._closed.is_set():
-            client = redis.Redis.from_url(
-                self._bus.redis_url,
-                socket_connect_timeout=2,
-                socket_timeout=5,
-                socket_keepalive=True,
-                health_check_interval=_PING_S,
-            )
+            client = redis_clients.listening_client(self._bus.redis_url, ping_s=_PING_S)
             try:
                 with client.pubsub() as subscription:  # type: ignore[no-untyped-call]
                     self._hear(subscription)

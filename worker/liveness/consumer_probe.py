@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from core.dispatch.celery_app import KEY_PREFIX, PING_TTL_S, ping_queue
 from core.dispatch.doorbell import Doorbell
+from core.notify import redis_clients
+from core.notify.redis_clients import BACKGROUND
 from worker.liveness.lost import LOST
 
 log = logging.getLogger(__name__)
@@ -58,9 +58,7 @@ class ConsumerProbe:
 
     async def check_for_ever(self) -> None:
         """Check the consumer every second, until cancelled or stalled."""
-        client = redis.asyncio.Redis.from_url(
-            self._redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
-        )
+        client = redis_clients.async_client(self._redis_url, BACKGROUND, retry=False)
         async with client:
             while not self.is_stalled:
                 await asyncio.sleep(LOOK_EVERY_S)

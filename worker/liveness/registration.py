@@ -6,20 +6,22 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import redis.asyncio
 from redis.asyncio.client import PubSub
 
 from core import errors
 from core.dispatch.dispatcher import Dispatch
+from core.notify import redis_clients
 from core.notify.bus import stop_channel
+from core.notify.redis_clients import LISTENER
 from core.runs.attempts import Workers
 from worker.liveness.lost import LOST
 
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.5
-_ANSWER_S = 5
 # Minimum pause between two dispatches: one dispatch per ended response would cost more than ending the responses.
 _PAUSE_S = 0.005
 
@@ -49,7 +51,7 @@ async def hear_stops_for_ever(
     worker_id: str,
     stop: Callable[[str], None],
     *,
-    answer_s: float = _ANSWER_S,
+    answer_s: float = LISTENER.answer_s,
     again_s: float = _AGAIN_S,
 ) -> None:
     """Call `stop` with the ID of each response of this worker that another process ended.
@@ -57,7 +59,7 @@ async def hear_stops_for_ever(
     Notices that are missed while Redis is unavailable do no harm: the next flush or lease renewal detects the end.
     """
     while True:
-        client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=answer_s)
+        client = redis_clients.async_client(redis_url, replace(LISTENER, answer_s=answer_s))
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
