@@ -27,6 +27,8 @@ def split_words(identifier: str) -> tuple[str, ...]:
 
 def find_retired_word(identifier: str) -> str | None:
     """The first retired word or phrase in an identifier; None if there is none."""
+    if identifier in retired.ALLOWED:
+        return None
     if identifier in retired.IDENTIFIERS:
         return identifier
     words = split_words(identifier)
@@ -78,7 +80,7 @@ def _retired_names(tree: Tree) -> Measure:
         Place(source.path, line, f"{identifier} ('{word}' is retired)")
         for source in tree.product
         for identifier, line in _identifiers(source).items()
-        if (word := find_retired_word(identifier))
+        if (word := find_retired_word(identifier)) and (source.path, identifier) not in retired.ALLOWED_IN
     ]
     return count_places("retired_names", "identifiers with a retired word, once per file", 0, places)
 

@@ -45,3 +45,8 @@ IDENTIFIERS = {
     "Grant": "Reservation",
     "of": "log_fields",
 }
+
+# Identifiers that contain a retired word and stay: parameters of the API, and settings that operators have set.
+ALLOWED = frozenset({"presence_penalty", "deaf_after_s", "events_kept_s", "whole_timeout_s"})
+# Names that one file, by its path, may define.
+ALLOWED_IN = frozenset({("app/http.py", "Answer")})

@@ -60,7 +60,7 @@ def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
     return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
 
 
-def delete_old_turns(connection: Connection, after_s: float) -> None:
+def delete_old_shares(connection: Connection, after_s: float) -> None:
     """Delete turns older than `after_s` seconds, which no longer affect the choice of the next project."""
     connection.execute(
         "delete from turns where (tier, project_id) in (select tier, project_id from turns"

@@ -37,14 +37,16 @@ def command_client(url: str, *, retry_lost: bool = False, decode: bool = False) 
             retries apply.
         decode: answer with text instead of bytes.
     """
-    return redis.Redis.from_url(
+    client = redis.Redis.from_url(
         url,
         socket_connect_timeout=COMMAND.connect_s,
         socket_timeout=COMMAND.answer_s,
         socket_keepalive=True,
         decode_responses=decode,
-        **({"retry": _retry_lost()} if retry_lost else {}),
     )
+    if retry_lost:
+        client.set_retry(_retry_lost())
+    return client
 
 
 def pooled_client(url: str, *, connections: int) -> redis.Redis:
@@ -81,12 +83,12 @@ def async_client(url: str, timeouts: Timeouts, *, retry: bool = True) -> redis.a
     Args:
         retry: redis-py's own retries apply.
     """
-    return redis.asyncio.Redis.from_url(
-        url,
-        socket_connect_timeout=timeouts.connect_s,
-        socket_timeout=timeouts.answer_s,
-        **({} if retry else {"retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}),
+    client = redis.asyncio.Redis.from_url(
+        url, socket_connect_timeout=timeouts.connect_s, socket_timeout=timeouts.answer_s
     )
+    if not retry:
+        client.set_retry(redis.asyncio.retry.Retry(NoBackoff(), 0))
+    return client
 
 
 def _retry_lost() -> Retry:

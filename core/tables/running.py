@@ -19,7 +19,7 @@ workers = sa.Table(
 
 # The last turn of each tier and project, kept for as long as it affects which one is next. When slots are few, counting
 # the running responses alone could not share them fairly.
-turns = sa.Table(
+fair_shares = sa.Table(
     "turns",
     metadata,
     sa.Column("tier", sa.Text, primary_key=True),

@@ -204,6 +204,7 @@ def test_definitions_with_retired_words_are_counted_once_a_file(tmp_path: Path) 
     ("identifier", "word"),
     [
         ("rung_at", "rung"),
+        ("presence_penalty", None),
         ("_HubReader", "hub"),
         ("HTTPPulse", "pulse"),
         ("let_go", "let_go"),

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from core.bootstrap import Core
-from core.maintenance.sweep import BATCH
+from core.maintenance.chore import BATCH
 from core.responses import responses_sql
 from core.runs import ends_sql
 from core.runs.attempts import HandBack

@@ -107,7 +107,7 @@ def test_what_was_admitted_without_redis_is_missing_from_the_bucket_when_it_is_b
     valkey.config_set("maxmemory", 0)
 
     def credited() -> bool:
-        return core.creation._admission._credits._patience.rested
+        return core.creation._admission._credits._breaker.rested
 
     until(credited, within_s=REST_S + 1)
     submit(core, who)

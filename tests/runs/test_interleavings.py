@@ -97,7 +97,7 @@ class Scene:
         elif step == "l":
             for _ in range(3):
                 self._do(">", one, life)
-            with self.world.sweeper.sweep._database.connection() as connection:
+            with self.world.sweeper.attempts._database.connection() as connection:
                 assert runs_sql.requeue(connection, one, life.attempt, outcome="lost", cause="lost", delay_s=0)
             life.back(life.attempt, "lost")
         elif step == ">":

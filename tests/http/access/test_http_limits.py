@@ -154,7 +154,7 @@ def test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue(limited: Api)
     assert limited.create(key=short, service_tier="flex").status_code == 200
     before = limited.stored()
 
-    assert "2 responses wait" in refused(
+    assert "2 responses are waiting" in refused(
         limited.create(key=short, service_tier="flex"), "requests", "resource_unavailable"
     )
     refused(limited.create(key=short, **window), "requests", "resource_unavailable")
