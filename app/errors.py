@@ -69,8 +69,8 @@ def _domain(error: errors.Error, exchange: Exchange) -> Answer:
 def _http(error: HTTPException, exchange: Exchange) -> Answer:
     status = error.code or 500
     kind = ErrorType.SERVER if status >= 500 else ErrorType.INVALID_REQUEST
-    kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
-    return envelope(status, kind, _sentence(error, exchange)).with_headers(kept)
+    passed_on = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+    return envelope(status, kind, _sentence(error, exchange)).with_headers(passed_on)
 
 
 def _sentence(error: HTTPException, exchange: Exchange) -> str:
