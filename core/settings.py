@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,6 +112,11 @@ class Settings(BaseSettings):
         if self.worker_seen_s < 2 * self.renew_every_s:
             raise ValueError("worker_seen_s must be at least twice renew_every_s")
         return self
+
+
+def environment() -> Mapping[str, str]:
+    """The environment, for the variables that backburner.toml names."""
+    return os.environ  # noqa: TID251
 
 
 def load() -> Settings:

@@ -1,18 +1,27 @@
 """The configuration file, backburner.toml: models and their servers, the limits of projects, and the lanes of tiers."""
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from core import errors
 from core.config.lanes import LaneName, Lanes
 from core.config.limits import ANY, Limits, ProjectLimits
 from core.config.tiers import Tier
-from core.settings import LONGEST_S
+from core.settings import LONGEST_S, environment
 
 Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
 
@@ -34,6 +43,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    _api_key: SecretStr | None = PrivateAttr(default=None)
     base_url: HttpUrl | None = None
     base_urls: tuple[HttpUrl, ...] = ()  # several servers to choose among; excludes `base_url`
     api_key_env: str | None = None
@@ -74,9 +84,15 @@ class ModelConfig(BaseModel):
         """Whether the configuration lists the capabilities of the model and `capability` is not among them."""
         return "supports" in self.model_fields_set and capability not in self.supports
 
+    @model_validator(mode="after")
+    def _take_api_key(self, info: ValidationInfo) -> Self:
+        key = (info.context or {}).get(self.api_key_env) if self.api_key_env else None
+        self._api_key = None if key is None else SecretStr(key)
+        return self
+
     def api_key(self) -> str | None:
-        """The API key for the model server, read from the environment variable `api_key_env`; None if there is none."""
-        return os.environ.get(self.api_key_env) if self.api_key_env else None  # noqa: TID251
+        """The API key for the model server: the value of `api_key_env` when the file was loaded; None without one."""
+        return None if self._api_key is None else self._api_key.get_secret_value()
 
 
 class ProjectConfig(BaseModel):
@@ -140,7 +156,7 @@ def load(path: Path | None) -> Catalog:
     path = path or Path("backburner.toml")
     try:
         raw = tomllib.loads(path.read_bytes().decode())
-        file = _File.model_validate(raw)
+        file = _File.model_validate(raw, context=environment())
         limits = ProjectLimits({name: config.limits for name, config in file.projects.items()})
         return Catalog(file.models, limits, Lanes(file.lanes))
     except OSError as error:

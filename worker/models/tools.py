@@ -7,6 +7,9 @@ from core.wire.request import CreateResponse
 from core.wire.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 
 Offered = FunctionTool | CustomTool
+# The input of a custom tool is free text; it is the single argument with this name wherever calls carry arguments, as
+# they do for servers that support only function tools.
+CUSTOM_INPUT = "input"
 
 
 def tool_parameters(

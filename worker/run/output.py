@@ -17,7 +17,6 @@ from core.wire.items import Item
 from core.wire.status import Status
 from core.wire.tools import CustomTool
 from core.wire.transcript import Fold
-from worker.models.chat_completions.request import CUSTOM_INPUT
 from worker.models.protocol import (
     Annotated,
     Finished,
@@ -32,6 +31,7 @@ from worker.models.protocol import (
     ToolCall,
     Used,
 )
+from worker.models.tools import CUSTOM_INPUT
 from worker.run import usage
 from worker.run.resume import Plan
 from worker.run.run import Run

@@ -9,10 +9,7 @@ from core.wire.request import CreateResponse, SchemaFormat, TextConfig
 from core.wire.tools import CustomTool, FunctionTool, NamedChoice
 from worker.models import tools
 from worker.models.parts import words
-
-# Chat Completions servers support only function tools, so a custom tool, whose input is free text, becomes a function
-# with this single argument.
-CUSTOM_INPUT = "input"
+from worker.models.tools import CUSTOM_INPUT
 
 
 def body(

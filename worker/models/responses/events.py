@@ -6,7 +6,6 @@ from typing import Any
 from core import errors, jsonio
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
-from worker.models.chat_completions.request import CUSTOM_INPUT
 from worker.models.protocol import (
     Annotated,
     Finished,
@@ -21,6 +20,7 @@ from worker.models.protocol import (
     ToolCall,
 )
 from worker.models.tool_calls import CALLS_LIMIT
+from worker.models.tools import CUSTOM_INPUT
 
 _GROWS: dict[str, type[RefusalDelta | ReasoningDelta | SummaryDelta]] = {
     "response.refusal.delta": RefusalDelta,
