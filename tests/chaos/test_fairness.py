@@ -6,10 +6,9 @@ import psycopg
 import pytest
 
 from core.bootstrap import open_core
-from tests.e2e.clients.test_background import ended
 from tests.harness.engine import copy_waiting
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 CROWD = 10_000

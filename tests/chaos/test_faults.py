@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.faults.test_faults import everything_killed
+from tests.e2e.faults.killing import everything_killed
 from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 

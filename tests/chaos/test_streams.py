@@ -9,7 +9,7 @@ import time
 import httpx2
 import pytest
 
-from tests.e2e.clients.test_streams import asked, interrupted, up
+from tests.e2e.clients.reading import asked, interrupted, up
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer

@@ -13,8 +13,7 @@ from core.runs.attempts import HandBack
 from core.runs.ends import failed
 from core.settings import Settings
 from core.tenants.keys import Caller
-from tests.harness.engine import COMPLETED, caller, claim, opening, submit, worker
-from tests.runs.test_engine import sql
+from tests.harness.engine import COMPLETED, caller, claim, opening, sql, submit, worker
 
 INPUT = [{"role": "user", "content": "What is it?"}]
 

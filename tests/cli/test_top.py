@@ -10,8 +10,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import backlog, caller, claim, submit, worker
-from tests.runs.test_engine import sql
+from tests.harness.engine import backlog, caller, claim, sql, submit, worker
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from core.bootstrap import Core
 from core.runs.ends import Spent
 from core.settings import Settings
 from tests.harness.engine import caller, submit, worker
-from tests.quota.test_ledger import end
+from tests.quota.usage import end
 
 
 @pytest.fixture

@@ -7,11 +7,7 @@ import pytest
 from core.bootstrap import Core
 from core.runs.attempts import Attempt, HandBack
 from core.settings import Settings
-from tests.dispatch.test_dispatch import dispatched
-from tests.harness.engine import COMPLETED, batch, caller, claim, submit, worker
-from tests.runs.test_engine import at_once, sql
-
-AWAY = HandBack("The model server cannot be reached: no.", waited=True, unavailable=True, error_code="server_error")
+from tests.harness.engine import AWAY, COMPLETED, at_once, batch, caller, claim, dispatched, sql, submit, worker
 
 
 def opened(core: Core, settings: Settings, model: str = "scripted", **fields: object) -> str:

@@ -7,15 +7,7 @@ import redis
 from core.bootstrap import Core
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, submit, worker
-from tests.runs.test_engine import at_once, sql
-
-
-def dispatched(settings: Settings) -> list[str]:
-    return [
-        row[0]
-        for row in sql(settings, "select id from responses where dispatched_at is not null and status = 'queued'")
-    ]
+from tests.harness.engine import COMPLETED, at_once, batch, caller, claim, dispatched, sql, submit, worker
 
 
 def let_in(core: Core, settings: Settings, slots: int) -> list[str]:

@@ -14,10 +14,7 @@ from core.bootstrap import Core, open_core
 from core.config import catalog
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
-from tests.dispatch.test_circuits import AWAY
-from tests.dispatch.test_dispatch import dispatched
-from tests.harness.engine import backlog, caller, claim, submit, worker
-from tests.runs.test_engine import at_once, sql
+from tests.harness.engine import AWAY, at_once, backlog, caller, claim, dispatched, sql, submit, worker
 
 
 @pytest.fixture

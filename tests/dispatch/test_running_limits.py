@@ -7,9 +7,7 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.dispatch.test_dispatch import dispatched
-from tests.harness.engine import COMPLETED, backlog, batch, caller, claim, submit, worker
-from tests.runs.test_engine import at_once, sql
+from tests.harness.engine import COMPLETED, at_once, backlog, batch, caller, claim, dispatched, sql, submit, worker
 
 
 @pytest.fixture

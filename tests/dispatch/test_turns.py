@@ -6,9 +6,7 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.dispatch.test_dispatch import dispatched
-from tests.harness.engine import COMPLETED, backlog, batch, caller, claim, submit, worker
-from tests.runs.test_engine import sql
+from tests.harness.engine import COMPLETED, backlog, batch, caller, claim, dispatched, sql, submit, worker
 
 
 def run_through(core: Core, settings: Settings, turns: int, name: str = "w1") -> list[str]:

@@ -1,12 +1,14 @@
 """Shortcuts for driving the engine in the test's own process."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import psycopg
 
 from core import jsonio
 from core.bootstrap import Core
-from core.runs.attempts import Attempt, Batch
+from core.runs.attempts import Attempt, Batch, HandBack
 from core.runs.ends import Outcome, Spent
 from core.settings import Settings
 from core.tenants.keys import Caller
@@ -80,3 +82,31 @@ def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
 
 
 COMPLETED = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=Spent(1, 2, estimated=False))
+
+
+def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        cursor = connection.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def at_once(*calls) -> list:
+    """The results of calls that start together, each in its own thread."""
+    barrier = Barrier(len(calls))
+
+    def run(call):
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [future.result() for future in [threads.submit(run, call) for call in calls]]
+
+
+def dispatched(settings: Settings) -> list[str]:
+    return [
+        row[0]
+        for row in sql(settings, "select id from responses where dispatched_at is not null and status = 'queued'")
+    ]
+
+
+AWAY = HandBack("The model server cannot be reached: no.", waited=True, unavailable=True, error_code="server_error")

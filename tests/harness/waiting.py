@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import openai
+
 T = TypeVar("T")
 LONGEST_PAUSE_S = 0.06
 
@@ -23,3 +25,10 @@ def until(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 
         time.sleep(pause_s)
         pause_s = max(every_s, min(1.2 * pause_s, LONGEST_PAUSE_S))
     return value
+
+
+def ended(client: openai.OpenAI, response_id: str, within_s: float = 15) -> openai.types.responses.Response:
+    return until(
+        lambda: (r := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and r,
+        within_s=within_s,
+    )

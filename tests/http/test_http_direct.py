@@ -10,7 +10,7 @@ from core.bootstrap import Core
 from core.tenants import rights
 from tests.harness.engine import worker
 from tests.http.http_api import GOOD, Api, error_of
-from tests.http.read.test_http_documents import ALL, driven_to
+from tests.http.statuses import ALL, driven_to
 
 BY_ROUTE = "/"  # at the end of a path, means the same and is left to Flask
 POLL, CREATE = "/v1/responses/{}", "/v1/responses"

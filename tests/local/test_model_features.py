@@ -14,8 +14,8 @@ from local.home import Home
 from local.processes import child
 from local.servers import model
 from tests.conftest import new_database
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
+from tests.harness.waiting import ended
 from tests.model_server import ModelServer
 
 SCHEMA = {

@@ -13,9 +13,8 @@ from core.runs import ends_sql
 from core.runs.attempts import HandBack
 from core.settings import Settings
 from core.streams import followers_sql
-from tests.harness.engine import COMPLETED, caller, claim, opening, submit, worker
+from tests.harness.engine import COMPLETED, caller, claim, opening, sql, submit, worker
 from tests.harness.waiting import until
-from tests.runs.test_engine import sql
 
 
 def test_more_broken_rows_than_a_batch_do_not_keep_the_others_from_their_end(core: Core, settings: Settings) -> None:

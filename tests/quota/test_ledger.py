@@ -10,11 +10,10 @@ import redis
 
 from core.bootstrap import Core
 from core.quota import ledger_sql as store
-from core.runs.ends import Outcome, Spent
+from core.runs.ends import Spent
 from core.settings import Settings
-from core.wire import response
-from core.wire.status import Status
-from tests.harness.engine import caller, claim, opening, submit, worker
+from tests.harness.engine import caller, claim, submit, worker
+from tests.quota.usage import end
 
 LIMITED = """
 [projects.rated.limits."*"]
@@ -53,12 +52,6 @@ def used(sql) -> tuple[tuple, tuple]:
     sums = "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0)"
     sums += ", coalesce(sum(reasoning_tokens), 0)"
     return sql(f"select {sums} from usage_ledger")[0], sql(f"select {sums} from attempts")[0]
-
-
-def end(core: Core, response_id: str, spent: Spent) -> None:
-    attempt = claim(core, response_id)
-    outcome = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=spent)
-    assert core.attempts.end(attempt, outcome, opening(attempt))
 
 
 def test_every_end_leaves_one_row_whoever_ends_it(core: Core, sql) -> None:

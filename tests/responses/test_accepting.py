@@ -17,8 +17,7 @@ from core.responses.create import _Order
 from core.responses.draft import Draft
 from core.settings import Settings
 from core.wire.request import CreateResponse
-from tests.harness.engine import caller, claim, submit, worker
-from tests.runs.test_engine import at_once, sql
+from tests.harness.engine import at_once, caller, claim, sql, submit, worker
 
 RUNG = "select id from responses where dispatched_at is not null and status = 'queued'"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.runs.test_interleavings import play, world
-from tests.runs.test_state_machine import World
+from tests.runs.playing import play, world
+from tests.runs.world import World
 
 __all__ = ["world"]
 

@@ -1,8 +1,6 @@
 """The state machine on a real Postgres: claims, fences, leases, ends."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 
 import psycopg
 import pytest
@@ -11,28 +9,10 @@ from core.bootstrap import Core
 from core.runs.attempts import Batch, BatchResult, HandBack
 from core.runs.ends import failed
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, submit, worker
+from tests.harness.engine import COMPLETED, at_once, batch, caller, claim, opening, sql, submit, worker
 
 MANY = 8
 NOTHING = BatchResult(set(), set())
-
-
-def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
-    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        cursor = connection.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-
-def at_once(*calls) -> list:
-    """The results of calls that start together, each in its own thread."""
-    barrier = Barrier(len(calls))
-
-    def run(call):
-        barrier.wait()
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return [future.result() for future in [threads.submit(run, call) for call in calls]]
 
 
 def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:

@@ -9,9 +9,8 @@ import psycopg
 from core.bootstrap import Core
 from core.runs.attempts import HandBack
 from core.settings import Settings
-from tests.harness.engine import caller, claim, opening, submit, worker
+from tests.harness.engine import caller, claim, opening, sql, submit, worker
 from tests.harness.waiting import until
-from tests.runs.test_engine import sql
 
 
 def test_a_claim_that_slept_through_another_attempt_does_not_go_on_from_what_it_saw_before(

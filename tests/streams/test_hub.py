@@ -16,9 +16,8 @@ from core.streams import broadcaster as hubs
 from core.streams.broadcaster import Subscription
 from core.wire import item_events
 from core.wire.item_events import PartPath
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, opening, sql, submit, worker
 from tests.harness.waiting import until
-from tests.runs.test_engine import sql
 
 PLACE = PartPath("msg_1", 0, "output_text", 0)
 BEAT_S = 60

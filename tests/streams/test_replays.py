@@ -13,9 +13,8 @@ from core.settings import Settings
 from core.wire import transcript
 from tests import stream_checker
 from tests.harness import tcp_proxy
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, said, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, opening, said, sql, submit, worker
 from tests.harness.waiting import until
-from tests.runs.test_engine import sql
 
 WEEK_S = 604_800
 

@@ -13,8 +13,7 @@ from core.runs.attempts import Attempt
 from core.settings import Settings
 from core.wire import item_events
 from core.wire.item_events import PartPath
-from tests.harness.engine import caller, claim, said, submit, worker
-from tests.runs.test_engine import sql
+from tests.harness.engine import caller, claim, said, sql, submit, worker
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
 from worker.run.flusher import EventFlusher

@@ -11,8 +11,7 @@ import pytest
 from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, submit, worker
-from tests.runs.test_engine import sql
+from tests.harness.engine import COMPLETED, batch, caller, claim, opening, sql, submit, worker
 from worker.run.async_batcher import AsyncBatcher
 
 

@@ -2,19 +2,11 @@
 
 import time
 
-import openai
 import pytest
 
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
-
-
-def ended(client: openai.OpenAI, response_id: str, within_s: float = 15) -> openai.types.responses.Response:
-    return until(
-        lambda: (r := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and r,
-        within_s=within_s,
-    )
 
 
 def test_a_background_response_is_queued_then_completes_with_the_models_text(calm: Stack, models: ModelServer) -> None:

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 WEATHER = {

@@ -11,11 +11,10 @@ import pytest
 from tests import documents as made
 from tests.conftest import new_database
 from tests.contract.media import CALL, encoded
-from tests.e2e.clients.test_background import ended
 from tests.harness import file_server
 from tests.harness.file_server import FileServer, Given
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 PNG = made.image("PNG", (32, 32))

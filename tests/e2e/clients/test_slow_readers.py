@@ -16,9 +16,8 @@ import pytest
 
 from core.bootstrap import THREADS_FOR_POLLS
 from tests import stream_checker
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 from tests.stream_checker import reading
 

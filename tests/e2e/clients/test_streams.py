@@ -1,7 +1,6 @@
 """Streams on real processes: read, disconnected, resumed elsewhere, and through the death of each process."""
 
 import asyncio
-import json
 import random
 
 import openai
@@ -9,30 +8,13 @@ import pytest
 
 from core.bootstrap import open_core
 from tests import stream_checker
-from tests.e2e.clients.test_background import ended
+from tests.e2e.clients.reading import RESPONSES, asked, interrupted, up
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 from tests.stream_checker import reading
 
-RESPONSES = "/v1/responses"
-
-
-@pytest.fixture
-def up(stack: Stack) -> Stack:
-    """A stack with two API processes."""
-    stack.up(PING_S="1")
-    stack.start("api-2", PING_S="1")
-    return stack
-
-
-def document_of(stack: Stack, response_id: str) -> stream_checker.Event:
-    return json.loads(stack.sql("select document from responses where id = %s", response_id)[0][0])
-
-
-def asked(models: ModelServer, *, background: bool = True, **script: object) -> dict:
-    said = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
-    return {"model": "scripted", "input": said, "stream": True, "background": background}
+__all__ = ["up"]
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -200,29 +182,6 @@ def test_streams_of_others_and_of_nothing_look_the_same(calm: Stack, models: Mod
     assert foreign.value.body["message"].replace(created.id, "") == unknown.value.body["message"].replace(  # type: ignore[index]
         "resp_" + "0" * 32, ""
     )
-
-
-def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
-    """Read one stream through `disconnects` disconnects over both APIs, in parallel with an undisturbed reader."""
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    events: list[stream_checker.Event] = []
-    raw = b""
-    with reading(up.port, up.key, RESPONSES, asked(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)) as calm:
-        response_id = calm.read(1)[0]["response"]["id"]
-        times = 0
-        while not events or events[-1]["type"] not in stream_checker.TERMINAL:
-            after = events[-1]["sequence_number"] if events else -1
-            path = f"{RESPONSES}/{response_id}?stream=true&starting_after={after}"
-            with reading(chance.choice((up.port, up.port_2)), up.key, path, after=after) as stream:
-                events += stream.read(chance.randrange(1, 4) if times < disconnects else None)
-                raw += stream.raw
-            times += 1
-        whole = calm.read()
-    assert times > disconnects
-    assert raw == calm.raw
-    assert events == whole == up.log_of(response_id)
-    stream_checker.check(events, document_of(up, response_id))
 
 
 def test_a_stream_read_through_fifty_disconnects_is_the_one_of_an_undisturbed_reader(

@@ -8,11 +8,10 @@ import redis
 
 from local import ports
 from tests import invariants
-from tests.e2e.clients.test_background import ended
 from tests.harness import tcp_proxy
 from tests.harness.health import health
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 DEAF_AFTER_S = 6

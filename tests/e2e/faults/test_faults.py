@@ -12,45 +12,14 @@ import psycopg
 import pytest
 
 from tests import invariants
-from tests.e2e.clients.test_background import ended
+from tests.e2e.faults.killing import everything_killed
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 
 def test_all_end_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, models: ModelServer) -> None:
     everything_killed(stack, models, running=15, waiting=15)
-
-
-def everything_killed(stack: Stack, models: ModelServer, *, running: int, waiting: int) -> dict[str, int]:
-    """Kill worker, Valkey and sweeper while responses run and wait; return the number of responses by final status."""
-    invariants.watch_ends(stack)
-    stack.up(WORKER_SLOTS=str(running))
-    with stack.client(max_retries=3) as client:
-        accepted = {
-            client.responses.create(
-                model="scripted",
-                input=models.script(tag=f"r{number}", tokens=60, delay_s=0.05, first_delay_s=number % 3),
-                background=True,
-            ).id
-            for number in range(running + waiting)
-        }
-        until(lambda: stack.sql("select count(*) from responses where status = 'in_progress'") == [(running,)])
-        until(lambda: models.stats()["open"] == running)
-
-        for part in ("worker", "valkey", "sweeper"):
-            stack.kill(part)
-        until(lambda: models.stats()["open"] == 0, within_s=5)
-        stack.up("valkey", "sweeper")
-        stack.start("worker", WORKER_SLOTS=str(running))
-
-        until(stack.all_ended, within_s=60)
-        for response_id in accepted:
-            response = client.responses.retrieve(response_id)
-            assert response.status == "completed", response.error
-            assert response.output_text == "".join(f"tok{number} " for number in range(60))
-    until(lambda: models.stats()["open"] == 0, within_s=5)
-    return invariants.check(stack, accepted)
 
 
 def test_a_response_of_which_nothing_was_shown_is_run_again_when_its_worker_is_killed(

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests import invariants
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 

@@ -9,9 +9,8 @@ import openai
 import pytest
 
 from tests import invariants, model_server
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import new_database
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
+from tests.harness.waiting import ended
 from tests.matrix.features import FEATURES, Feature
 from tests.model_server import ModelServer
 

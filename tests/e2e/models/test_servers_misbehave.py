@@ -11,9 +11,8 @@ import redis
 
 from core.dispatch.celery_app import celery_app
 from tests import invariants
-from tests.e2e.clients.test_background import ended
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 

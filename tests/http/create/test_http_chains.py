@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.http.http_api import Api, error_of
-from tests.http.read.test_http_documents import driven_to
+from tests.http.statuses import driven_to
 from worker.models.chat_completions import request
 from worker.models.protocol import ToolCall
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.http.asking import asking
 from tests.http.http_api import GOOD, Api, checked, error_of
-from tests.http.read.test_http_foreground import asking
 
 KEY = "Idempotency-Key"
 

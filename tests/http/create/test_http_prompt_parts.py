@@ -6,8 +6,8 @@ import pytest
 
 from tests import documents
 from tests.contract.media import PNG
-from tests.http.access.test_http_prompts import made, post, rows
 from tests.http.http_api import Api, checked, error_of
+from tests.http.prompts import made, post, rows
 
 TEMPLATE = {
     "input": [

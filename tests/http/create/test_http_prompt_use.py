@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.wire.base import TEXT_LIMIT
-from tests.http.access.test_http_prompts import get, made, post
 from tests.http.http_api import Api, checked, error_of
+from tests.http.prompts import get, made, post
 
 TOOL = {"type": "function", "name": "look_up", "parameters": {}}
 FULL = {

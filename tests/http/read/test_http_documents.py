@@ -6,18 +6,15 @@ import pytest
 
 from core.bootstrap import Core
 from core.runs.attempts import HandBack
-from core.runs.ends import Outcome, failed
-from core.wire import response
+from core.runs.ends import failed
 from core.wire.item_events import PartPath, delta
-from core.wire.status import Status
 from tests.harness.engine import COMPLETED, batch, claim, opening, worker
 from tests.http.http_api import KEYS, Api, checked, error_of
+from tests.http.statuses import ALL, ENDED, driven_to
 
 POLL_AFTER = "openai-poll-after-ms"
 
-CUT = Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(5, 16, 0, 0))
 TEXT = PartPath("msg_1", 0, "output_text", 0)
-FAILED = failed("server_error", "The model server was silent for too long.")
 
 
 @pytest.fixture
@@ -25,25 +22,6 @@ def api(core: Core) -> Api:
     """The application on a database of one test, with a live worker."""
     worker(core)
     return Api(core)
-
-
-def driven_to(api: Api, status: str, response_id: str, key: str | None = None) -> None:
-    """Move a queued response to a status as a worker or a client would."""
-    if status == "queued":
-        return
-    if status == "cancelled":
-        api.cancel(response_id, key=key)
-        return
-    attempt = claim(api.core, response_id)
-    if status == "in_progress":
-        assert api.core.attempts.record([opening(attempt, "Hel")]).done
-        return
-    outcome = {"completed": COMPLETED, "incomplete": CUT, "failed": FAILED}[status]
-    assert api.core.attempts.end(attempt, outcome, opening(attempt, "Hello"))
-
-
-ALL = [status.value for status in Status]
-ENDED = ["completed", "incomplete", "failed", "cancelled"]
 
 
 @pytest.mark.parametrize("status", ALL)

@@ -1,34 +1,19 @@
 """Foreground creates wait until their response ends, and return it."""
 
 import json
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from werkzeug.test import TestResponse
 
 from core.bootstrap import THREADS_FOR_POLLS, open_core
 from core.runs.ends import Outcome, failed
 from core.settings import Settings
 from tests.harness.engine import worker
 from tests.harness.waiting import until
+from tests.http.asking import asking
 from tests.http.http_api import Api, checked, error_of
-from tests.http.read.test_http_documents import CUT
+from tests.http.statuses import CUT
 from worker.models.protocol import ToolCall
-
-
-@contextmanager
-def asking(api: Api, **changes: Any) -> Iterator[tuple[str, Future[TestResponse]]]:
-    """Send a foreground create; yield the response's ID and the future reply."""
-    with ThreadPoolExecutor(1) as threads:
-        marked = {"user": f"waiting {threading.get_ident()} {len(api.sql('select 1 from responses'))}"}
-        answer = threads.submit(api.create, background=False, **marked, **changes)
-        query = "select id from responses where document::json ->> 'user' = %s"
-        ((response_id,),) = until(lambda: (answer.done() and answer.result()) or api.sql(query, marked["user"]))
-        yield response_id, answer
 
 
 @pytest.mark.parametrize(("outcome", "status"), [(None, "completed"), (CUT, "incomplete")])

@@ -5,7 +5,7 @@ from openai.types.responses.response_item_list import ResponseItemList
 
 from tests.contract import inputs
 from tests.http.http_api import Api, error_of
-from tests.http.read.test_http_documents import driven_to
+from tests.http.statuses import driven_to
 
 
 def test_a_text_is_listed_as_one_message_of_the_user(running: Api) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.http.http_api import Api, checked, error_of
-from tests.http.read.test_http_documents import ALL, ENDED, driven_to
+from tests.http.statuses import ALL, ENDED, driven_to
 
 NOBODY = "resp_" + "0" * 48
 _numbers = itertools.count()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.http.http_api import Api, checked, error_of
-from tests.http.read.test_http_documents import ALL, ENDED, driven_to
+from tests.http.statuses import ALL, ENDED, driven_to
 
 
 @pytest.mark.parametrize("status", ALL)

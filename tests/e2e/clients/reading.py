@@ -1,0 +1,53 @@
+"""Reading streams through interruptions."""
+
+import json
+import random
+
+import pytest
+
+from tests import stream_checker
+from tests.harness.stack import Stack
+from tests.model_server import ModelServer
+from tests.stream_checker import reading
+
+RESPONSES = "/v1/responses"
+
+
+@pytest.fixture
+def up(stack: Stack) -> Stack:
+    """A stack with two API processes."""
+    stack.up(PING_S="1")
+    stack.start("api-2", PING_S="1")
+    return stack
+
+
+def document_of(stack: Stack, response_id: str) -> stream_checker.Event:
+    return json.loads(stack.sql("select document from responses where id = %s", response_id)[0][0])
+
+
+def asked(models: ModelServer, *, background: bool = True, **script: object) -> dict:
+    said = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
+    return {"model": "scripted", "input": said, "stream": True, "background": background}
+
+
+def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
+    """Read one stream through `disconnects` disconnects over both APIs, in parallel with an undisturbed reader."""
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    events: list[stream_checker.Event] = []
+    raw = b""
+    with reading(up.port, up.key, RESPONSES, asked(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)) as calm:
+        response_id = calm.read(1)[0]["response"]["id"]
+        times = 0
+        while not events or events[-1]["type"] not in stream_checker.TERMINAL:
+            after = events[-1]["sequence_number"] if events else -1
+            path = f"{RESPONSES}/{response_id}?stream=true&starting_after={after}"
+            with reading(chance.choice((up.port, up.port_2)), up.key, path, after=after) as stream:
+                events += stream.read(chance.randrange(1, 4) if times < disconnects else None)
+                raw += stream.raw
+            times += 1
+        whole = calm.read()
+    assert times > disconnects
+    assert raw == calm.raw
+    assert events == whole == up.log_of(response_id)
+    stream_checker.check(events, document_of(up, response_id))

@@ -1,0 +1,33 @@
+"""Responses brought to each of their statuses."""
+
+from core.runs.ends import Outcome, failed
+from core.wire import response
+from core.wire.status import Status
+from tests.harness.engine import COMPLETED, claim, opening
+from tests.http.http_api import Api
+
+CUT = Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(5, 16, 0, 0))
+
+
+FAILED = failed("server_error", "The model server was silent for too long.")
+
+
+def driven_to(api: Api, status: str, response_id: str, key: str | None = None) -> None:
+    """Move a queued response to a status as a worker or a client would."""
+    if status == "queued":
+        return
+    if status == "cancelled":
+        api.cancel(response_id, key=key)
+        return
+    attempt = claim(api.core, response_id)
+    if status == "in_progress":
+        assert api.core.attempts.record([opening(attempt, "Hel")]).done
+        return
+    outcome = {"completed": COMPLETED, "incomplete": CUT, "failed": FAILED}[status]
+    assert api.core.attempts.end(attempt, outcome, opening(attempt, "Hello"))
+
+
+ALL = [status.value for status in Status]
+
+
+ENDED = ["completed", "incomplete", "failed", "cancelled"]
