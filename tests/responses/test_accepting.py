@@ -98,3 +98,18 @@ def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
     core.creation._accepting._write_all(mine)
 
     assert len(sql(settings, RUNG)) == 4
+
+
+def test_large_creates_are_written_in_transactions_of_their_own(
+    core: Core, settings: Settings, rows: list[Draft]
+) -> None:
+    small = [replace(rows[0], id=f"resp_{n:048}") for n in range(12)]
+    large = [replace(rows[0], id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
+    accepting = core.creation._accepting
+
+    at_once(*[lambda row=row: accepting.accept(row) for pair in zip(small, large, strict=True) for row in pair])
+
+    together = "select array_agg(length(request) > 100000) from responses group by xmin::text"
+    batches = [sizes for (sizes,) in sql(settings, together)]
+    assert sum(map(len, batches)) == 24
+    assert [sizes for sizes in batches if True in sizes and len(sizes) > 1] == []

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -18,7 +19,7 @@ from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
 from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
-from worker.run.run import SHUTDOWN, Stop
+from worker.run.run import SHUTDOWN, Run, Stop
 from worker.run.runner import Runner
 
 
@@ -219,3 +220,28 @@ def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settin
 
     beating(core, settings, test)
     assert sql(settings, "select outcome from attempts") == [("failed",)]
+
+
+def test_a_worker_gives_a_lease_up_before_it_expires(core: Core, settings: Settings) -> None:
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+
+    async def test(flusher: EventFlusher) -> None:
+        claimed_at = time.monotonic()
+        with flusher.keeping(attempt, claimed_at) as run:
+            assert claimed_at < run.leased_until < claimed_at + settings.lease_s
+
+    beating(core, settings, test)
+
+
+def test_a_response_with_much_output_or_input_ends_in_a_transaction_of_its_own(core: Core) -> None:
+    worker(core)
+    attempt = claim(core, submit(core, caller(core)))
+    run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
+    assert not run.large
+
+    run.emit([{"type": "response.in_progress", "text": "a" * 1_000_000}])
+    run.freeze()
+    assert run.large
+    long = replace(attempt, document=attempt.document + " " * 1_000_000)
+    assert Run(long, leased_until=0, wake=lambda _: None, wake_later=lambda: None).large
