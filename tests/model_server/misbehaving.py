@@ -177,7 +177,7 @@ FAILED = (
         lambda _: [SSE, data({"error": {"message": "no", "type": "BadRequestError"}})],
         fails("no", code="invalid_prompt"),
     ),
-    Case("reports a failure in the middle", lambda a: [SSE, hello(a), a.gives_up()], fails("gave up", "Hello")),
+    Case("reports a failure in the middle", lambda a: [SSE, hello(a), a.gives_up()], fails("aborted", "Hello")),
     Case(
         "answers with an HTML page", lambda _: [HEAD + b"Content-Type: text/html\r\n\r\n", HTML, CLOSE], fails("page")
     ),
@@ -243,7 +243,7 @@ FAILED = (
     ),
     Case("does not speak HTTP", lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"], fails("broke", asked=3)),
     Case("sends endless headers", lambda _: [HEAD, b"X: " + b"x" * 100_000, Do.REPEAT], fails("broke", asked=3)),
-    Case("sends an endless line", lambda _: [SSE, b"data: " + b"x" * 1_000_000, Do.REPEAT], fails("without an end")),
+    Case("sends an endless line", lambda _: [SSE, b"data: " + b"x" * 1_000_000, Do.REPEAT], fails("too long")),
     Case("does not speak TLS", lambda _: [CLOSE], fails("TLS", asked=0), base_url="https://{raw}/{name}/v1"),
     Case(
         "calls too many tools",
@@ -266,7 +266,7 @@ FAILED = (
     chat_only(
         "calls a tool without naming it",
         lambda a: [SSE, a.call(0, None), a.end("tool_calls"), a.done],
-        fails("without saying which"),
+        fails("without naming it"),
     ),
     chat_only("ends the stream before any output", lambda a: [SSE, a.done], fails("closed", asked=3)),
 )
