@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
+from cli.opening import opened
 from cli.usage import usage
-from core import settings
-from core.bootstrap import open_core
 from core.tenants.keys import DEFAULT_PROJECT, Listed
 from core.tenants.rights import Right
 
@@ -72,8 +71,7 @@ def create_key(project: str, rights: tuple[frozenset[str], ...], also: tuple[str
 
     The key cannot be displayed again.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         click.echo(core.keys.create(frozenset().union(*rights), project, also=also, name=name))
 
 
@@ -84,8 +82,7 @@ def list_keys(project: str | None) -> None:
 
     The keys themselves are not shown.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         for key in core.keys.listed(project):
             rights = ",".join(key.rights) or "-"
             click.echo(
@@ -101,8 +98,7 @@ def rotate(key_id: str) -> None:
 
     The new key cannot be displayed again. All processes reject the old key within 5 seconds.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         click.echo(core.keys.rotate(key_id))
 
 
@@ -113,8 +109,7 @@ def revoke(key_id: str) -> None:
 
     All processes reject the key within 5 seconds.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         core.keys.revoke(key_id)
         click.echo(f"{key_id} is revoked.")
 
@@ -131,16 +126,14 @@ projects.add_command(usage)
 @click.argument("name")
 def create_project(name: str) -> None:
     """Create a project and print its ID."""
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         click.echo(core.projects.add(name))
 
 
 @projects.command("list")
 def list_projects() -> None:
     """List projects: ID, creation time, name."""
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         for project in core.projects.all():
             click.echo(f"{project.id}  {project.created_at:%Y-%m-%d %H:%M}  {project.name}")
 
@@ -152,8 +145,7 @@ def show(project: str) -> None:
 
     PROJECT is a name or an ID.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         found = core.projects.find(project)
         click.echo(f"id      {found.id}\nname    {found.name}\ncreated {found.created_at:%Y-%m-%d %H:%M}")
         for key in core.keys.listed(found.name):
@@ -173,8 +165,7 @@ def show(project: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
 def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bool) -> None:
     """Print the audit log of keys and operators, oldest entry first."""
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         for entry in core.audit.newest(project=project, since_s=since_s, limit=limit):
             if as_json:
                 click.echo(json.dumps(asdict(entry) | {"at": entry.at.isoformat()}))

@@ -8,8 +8,9 @@ import click
 from pydantic import BaseModel
 
 from app import parsing
-from core import errors, jsonio, settings
-from core.bootstrap import Core, open_core
+from cli.opening import opened
+from core import errors, jsonio
+from core.bootstrap import Core
 from core.log import printable
 from core.prompts.prompt_requests import CreatePrompt, CreatePromptVersion, UpdatePrompt
 from core.tenants import audit
@@ -37,7 +38,7 @@ def create(file: IO[bytes], project: str) -> None:
     template.
     """
     asked = _read(CreatePrompt, file)
-    with open_core(settings.load()) as core:
+    with opened() as core:
         _show(core.prompts.create(_project(core, project), asked, audit.operator()))
 
 
@@ -45,7 +46,7 @@ def create(file: IO[bytes], project: str) -> None:
 @project_option
 def list_prompts(project: str) -> None:
     """List the prompts of a project: ID, default version and number of versions, name."""
-    with open_core(settings.load()) as core:
+    with opened() as core:
         project_id, after, more = _project(core, project), None, True
         while more:
             page = core.prompts.listed(project_id, limit=_PAGE, descending=False, after=after)
@@ -61,7 +62,7 @@ def list_prompts(project: str) -> None:
 @project_option
 def show(prompt_id: str, version: str | None, project: str) -> None:
     """Show a prompt or one of its versions."""
-    with open_core(settings.load()) as core:
+    with opened() as core:
         project_id = _project(core, project)
         _show(
             core.prompts.get(project_id, prompt_id)
@@ -82,7 +83,7 @@ def revise(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str)
     """
     asked = _read(CreatePromptVersion, file)
     asked = asked.model_copy(update={"make_default": make_default or asked.make_default})
-    with open_core(settings.load()) as core:
+    with opened() as core:
         _show(core.prompts.add_version(_project(core, project), prompt_id, asked, audit.operator()))
 
 
@@ -98,7 +99,7 @@ def change(
     """Change the name, description or default version of a prompt, and print it."""
     changes = {"name": name, "description": description, "default_version": default_version}
     asked = parsing.validate(UpdatePrompt, changes)
-    with open_core(settings.load()) as core:
+    with opened() as core:
         _show(core.prompts.update(_project(core, project), prompt_id, asked, audit.operator()))
 
 
@@ -110,13 +111,12 @@ def delete(prompt_id: str, project: str) -> None:
 
     Responses created from the prompt do not change.
     """
-    with open_core(settings.load()) as core:
+    with opened() as core:
         core.prompts.delete(_project(core, project), prompt_id, audit.operator())
         click.echo(f"{prompt_id} is deleted.")
 
 
 def _project(core: Core, name: str) -> str:
-    core.schema.check()
     return core.keys.project(name)
 
 

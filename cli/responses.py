@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from cli.opening import opened
 from cli.tail import Printer
-from core import errors, jsonio, settings
-from core.bootstrap import open_core
+from core import errors, jsonio
 from core.log import printable
 from core.responses.operations import Run, Shown
 from core.wire.status import Status
@@ -29,8 +29,7 @@ def responses() -> None:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum rows.")
 def list_responses(project: str | None, status: str | None, model: str | None, limit: int) -> None:
     """List responses, newest first."""
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         for shown in core.operations.newest(project=project, status=status, model=model, limit=limit):
             where = f"attempt {shown.attempt}" + (f" on {shown.worker_id}" if shown.worker_id else "")
             notes = [where] + ([shown.error] if shown.error else [])
@@ -45,8 +44,7 @@ def list_responses(project: str | None, status: str | None, model: str | None, l
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(response_id: str, as_json: bool) -> None:
     """Show a response and all of its attempts."""
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         shown, runs = core.operations.show(response_id)
     if as_json:
         click.echo(json.dumps({**asdict(shown), "attempts": [asdict(run) for run in runs]}, default=str))
@@ -64,8 +62,7 @@ def tail(response_id: str) -> None:
 
     The exit status is 0 if the response completed, and 1 otherwise. Ctrl-C stops the command, not the response.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         core.operations.show(response_id)
         printer = Printer()
         try:
@@ -85,8 +82,7 @@ def cancel(response_ids: tuple[str, ...]) -> None:
 
     A cancellation cannot be undone.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         failed = False
         for response_id in response_ids:
             try:
@@ -107,8 +103,7 @@ def requeue(response_ids: tuple[str, ...], project: str | None) -> None:
     Each one gets a new response, which runs in the background with the same request, context, project and tier. The
     old response does not change. Prints one line per response: `NEW_ID (from OLD_ID)`.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         failed = False
         for response_id in response_ids:
             try:

@@ -10,8 +10,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from core import settings
-from core.bootstrap import Core, open_core
+from cli.opening import opened
+from core.bootstrap import Core
 from core.responses.operations import Load
 
 
@@ -33,8 +33,7 @@ def top(as_json: bool, watch: bool, every_s: float, rows: int) -> None:
     Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
     `oldest` is the age of the group's oldest waiting response.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         if not watch:
             _print(core, as_json, rows)
             return

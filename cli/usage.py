@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from core import jsonio, settings
-from core.bootstrap import open_core
+from cli.opening import opened
+from core import jsonio
 from core.quota.ledger import BY
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -49,8 +49,7 @@ def usage(project: str | None, since: datetime | None, until: datetime | None, b
 
     `estimated` is the number of responses with token counts that the model server did not report.
     """
-    with open_core(settings.load()) as core:
-        core.schema.check()
+    with opened() as core:
         if project is not None:
             core.keys.project(project)
         rows = core.ledger.usage(by, project=project, since=since and since.date(), until=until and until.date())
