@@ -31,7 +31,7 @@ select
         group by lane, tier, project_id, model, worker_id) occupied),
     (select json_agg(json_build_array(id, lanes, slots)) from workers
         where seen_at > now() - %(worker_seen_s)s * interval '1 s'),
-    (select json_agg(json_build_array(tier, project_id, charged, extract(epoch from had_at))) from turns),
+    (select json_agg(json_build_array(tier, project_id, charged, extract(epoch from had_at))) from fair_shares),
     (select json_agg(json_build_array(model, open_until <= now() and not exists (
         select from responses r where r.id = circuits.probe
             and {occupying}))) from circuits),
@@ -92,13 +92,13 @@ with chosen as (
 ), probes as (
     update circuits set probe = dispatched.id from dispatched where dispatched.model = circuits.model
 ), had as (
-    insert into turns (tier, project_id, charged, had_at)
+    insert into fair_shares (tier, project_id, charged, had_at)
     select tier, project_id, charged, statement_timestamp()
     from unnest(%(tiers)s::text[], %(projects)s::text[], %(charges)s::double precision[])
         as noted (tier, project_id, charged)
     order by tier, project_id
     on conflict (tier, project_id) do update
-    set charged = greatest(turns.charged, excluded.charged), had_at = excluded.had_at
+    set charged = greatest(fair_shares.charged, excluded.charged), had_at = excluded.had_at
 )
 select lane, id from dispatched
 """

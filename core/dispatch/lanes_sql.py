@@ -22,8 +22,8 @@ with back as (
         order by id for no key update skip locked)
     returning id, tier, project_id
 ), turned as (
-    delete from turns where (tier, project_id) in (
-        select t.tier, t.project_id from turns t join (select distinct tier, project_id from back) b
+    delete from fair_shares where (tier, project_id) in (
+        select t.tier, t.project_id from fair_shares t join (select distinct tier, project_id from back) b
             using (tier, project_id)
         order by t.tier, t.project_id for update of t skip locked)
 )
@@ -61,9 +61,9 @@ def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
 
 
 def delete_old_shares(connection: Connection, after_s: float) -> None:
-    """Delete turns older than `after_s` seconds, which no longer affect the choice of the next project."""
+    """Delete fair shares older than `after_s` seconds, which no longer affect the choice of the next project."""
     connection.execute(
-        "delete from turns where (tier, project_id) in (select tier, project_id from turns"
+        "delete from fair_shares where (tier, project_id) in (select tier, project_id from fair_shares"
         " where had_at < now() - %s * interval '1 s' for update skip locked)",
         (after_s,),
     )

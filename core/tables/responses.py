@@ -86,7 +86,9 @@ responses = sa.Table(
     ),
     # No index contains the value of lease_until or dispatched_at, so that renewals remain heap-only (HOT) updates.
     sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
-    sa.Index("responses_rung_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")),
+    sa.Index(
+        "responses_dispatched_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")
+    ),
     # The condition on queued_until, which is always true, keeps the planner from using this index for any query but the
     # one that looks for expired waits: with statistics from an idle period all partial indexes look equally empty, and
     # this one is the worst for dispatch.

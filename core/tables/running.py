@@ -20,7 +20,7 @@ workers = sa.Table(
 # The last turn of each tier and project, kept for as long as it affects which one is next. When slots are few, counting
 # the running responses alone could not share them fairly.
 fair_shares = sa.Table(
-    "turns",
+    "fair_shares",
     metadata,
     sa.Column("tier", sa.Text, primary_key=True),
     sa.Column("project_id", sa.Text, primary_key=True),
