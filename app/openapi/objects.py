@@ -1,18 +1,12 @@
 """The objects of this server's answers, as the OpenAPI document describes them; nothing is validated by them."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from core.config.tiers import Tier
 from core.prompts.prompt_requests import Template
 from core.tenants.rights import Right
-from core.wire.base import Open
-from core.wire.items import Status as ItemStatus
-from core.wire.parts import ReasoningText, SummaryText
-from core.wire.request import TextConfig, VariableValue
-from core.wire.status import Status
-from core.wire.tools import Tool, ToolChoice
+from core.wire.response import Response
 
 
 class ErrorBody(BaseModel):
@@ -26,154 +20,6 @@ class ErrorEnvelope(BaseModel):
     """What every error is answered with."""
 
     error: ErrorBody
-
-
-class AnswerText(BaseModel):
-    type: Literal["output_text"]
-    text: str
-    annotations: list[dict[str, Any]]
-    logprobs: list[dict[str, Any]]
-
-
-class AnswerRefusal(BaseModel):
-    """The words in which the model refuses."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-class AnswerReasoning(BaseModel):
-    """What the model thinks, in its own words or summed up."""
-
-    type: Literal["reasoning"]
-    id: str
-    status: ItemStatus
-    summary: list[SummaryText]
-    content: list[ReasoningText]
-    encrypted_content: str = Field("", description="Only where `include` named it: to be sent back in later turns.")
-
-
-class AnswerMessage(BaseModel):
-    """What the model says."""
-
-    type: Literal["message"]
-    id: str
-    status: ItemStatus
-    role: Literal["assistant"]
-    content: list[AnswerText | AnswerRefusal]
-
-
-class AnswerFunctionCall(BaseModel):
-    """A call the model asks its client to make; `arguments` is JSON text."""
-
-    type: Literal["function_call"]
-    id: str
-    status: ItemStatus
-    call_id: str
-    name: str
-    arguments: str
-
-
-class AnswerCustomToolCall(BaseModel):
-    """A call with free text, which the model asks its client to make."""
-
-    type: Literal["custom_tool_call"]
-    id: str
-    status: ItemStatus
-    call_id: str
-    name: str
-    input: str
-
-
-class ResponseError(BaseModel):
-    """Why a response failed."""
-
-    code: str
-    message: str
-    type: str = Field("", description="Only where it says more than the code: `context_length_exceeded`.")
-
-
-class IncompleteDetails(BaseModel):
-    """Why a response ended before its text did."""
-
-    reason: Literal["max_output_tokens", "content_filter"]
-
-
-class InputTokensDetails(BaseModel):
-    cached_tokens: int
-    cache_write_tokens: int
-
-
-class OutputTokensDetails(BaseModel):
-    reasoning_tokens: int
-
-
-class Usage(BaseModel):
-    input_tokens: int
-    input_tokens_details: InputTokensDetails
-    output_tokens: int
-    output_tokens_details: OutputTokensDetails
-    total_tokens: int
-
-
-class ReasoningEcho(BaseModel):
-    effort: str | None
-    summary: str | None
-
-
-class PromptEcho(BaseModel):
-    """The prompt as it was used."""
-
-    id: str
-    version: str
-    variables: dict[str, VariableValue] = Field(
-        description="As the request had them, without the bytes of images and files."
-    )
-
-
-class Response(BaseModel):
-    """A response, whatever its status: every key is always there, unless it says otherwise."""
-
-    id: str
-    object: Literal["response"]
-    created_at: int = Field(description="Unix seconds.")
-    status: Status
-    background: bool
-    completed_at: int | None = Field(description="Unix seconds; of `completed` responses only.")
-    error: ResponseError | None
-    frequency_penalty: float
-    incomplete_details: IncompleteDetails | None
-    instructions: str | None = Field(description="With a prompt: its own, with the variables put in.")
-    max_output_tokens: int | None
-    max_tool_calls: int | None
-    metadata: dict[str, str]
-    model: str
-    output: list[AnswerMessage | AnswerReasoning | AnswerFunctionCall | AnswerCustomToolCall] = Field(
-        description="While it runs: what is there so far. Of one that did not complete, the last item may be cut short."
-    )
-    parallel_tool_calls: bool
-    presence_penalty: float
-    previous_response_id: str | None
-    prompt: PromptEcho = Field(
-        default_factory=lambda: PromptEcho(id="", version="", variables={}),
-        description="Only where the request had it.",
-    )
-    prompt_cache_key: str | None
-    prompt_cache_retention: str | None
-    prompt_cache_options: Open = Field(default_factory=Open, description="Only where the request had it.")
-    reasoning: ReasoningEcho
-    safety_identifier: str | None
-    service_tier: Tier = Field(description="The tier it really got.")
-    store: bool
-    temperature: float
-    text: TextConfig
-    tool_choice: ToolChoice
-    tools: list[Tool]
-    top_logprobs: int
-    top_p: float
-    truncation: Literal["auto", "disabled"]
-    usage: Usage | None = Field(description="Once it has ended and its tokens are known.")
-    user: str | None
 
 
 class DeletedResponse(BaseModel):

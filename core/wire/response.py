@@ -1,62 +1,204 @@
-"""The response object as a plain dictionary that has every key of the wire format in every status."""
+"""The response object: its one description, by which it is built, documented and checked.
 
-from typing import Any
+Stored and sent objects are plain dictionaries. They are made by these functions, and have every key in every status.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
 
 from core.config.tiers import Tier
-from core.wire.request import CreateResponse, PromptReference
+from core.wire.base import Open
+from core.wire.items import Status as ItemStatus
+from core.wire.parts import ReasoningText, SummaryText
+from core.wire.request import CreateResponse, PromptReference, TextConfig, VariableValue
 from core.wire.status import Status
+from core.wire.tools import Tool, ToolChoice
 
 Document = dict[str, Any]
 
 
+class AnswerText(BaseModel):
+    """A part of the model's text."""
+
+    type: Literal["output_text"]
+    text: str
+    annotations: list[dict[str, Any]]
+    logprobs: list[dict[str, Any]]
+
+
+class AnswerRefusal(BaseModel):
+    """The model's refusal to answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class AnswerReasoning(BaseModel):
+    """The model's reasoning, in full or as a summary."""
+
+    type: Literal["reasoning"]
+    id: str
+    status: ItemStatus
+    summary: list[SummaryText]
+    content: list[ReasoningText]
+    encrypted_content: str = Field("", description="Only if `include` names it: send it back in later turns.")
+
+
+class AnswerMessage(BaseModel):
+    """A message of the model."""
+
+    type: Literal["message"]
+    id: str
+    status: ItemStatus
+    role: Literal["assistant"]
+    content: list[AnswerText | AnswerRefusal]
+
+
+class AnswerFunctionCall(BaseModel):
+    """A function call that the client has to make; `arguments` is JSON text."""
+
+    type: Literal["function_call"]
+    id: str
+    status: ItemStatus
+    call_id: str
+    name: str
+    arguments: str
+
+
+class AnswerCustomToolCall(BaseModel):
+    """A call of a custom tool, with free text, that the client has to make."""
+
+    type: Literal["custom_tool_call"]
+    id: str
+    status: ItemStatus
+    call_id: str
+    name: str
+    input: str
+
+
+class ResponseError(BaseModel):
+    """Why a response failed."""
+
+    code: str
+    message: str
+    type: str = Field("", description="Only if it is more precise than the code: `context_length_exceeded`.")
+
+
+class IncompleteDetails(BaseModel):
+    """Why a response ended before its output was complete."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class InputTokensDetails(BaseModel):
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class OutputTokensDetails(BaseModel):
+    reasoning_tokens: int
+
+
+class Usage(BaseModel):
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+
+
+class ReasoningEcho(BaseModel):
+    effort: str | None
+    summary: str | None
+
+
+class PromptEcho(BaseModel):
+    """The prompt, with the version that was used."""
+
+    id: str
+    version: str
+    variables: dict[str, VariableValue] = Field(description="As in the request, without the bytes of images and files.")
+
+
+class Response(BaseModel):
+    """A response in any status. Every key is always present, except where its description says otherwise."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int = Field(description="Unix seconds.")
+    status: Status
+    background: bool
+    completed_at: int | None = Field(description="Unix seconds; null unless the status is `completed`.")
+    error: ResponseError | None
+    frequency_penalty: float
+    incomplete_details: IncompleteDetails | None
+    instructions: str | None = Field(description="With a prompt: the prompt's, with its variables filled in.")
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    metadata: dict[str, str]
+    model: str
+    output: list[AnswerMessage | AnswerReasoning | AnswerFunctionCall | AnswerCustomToolCall] = Field(
+        description="While the response runs, the output so far. If it did not complete, its last item may be partial."
+    )
+    parallel_tool_calls: bool
+    presence_penalty: float
+    previous_response_id: str | None
+    prompt: PromptEcho = Field(
+        default_factory=lambda: PromptEcho(id="", version="", variables={}),
+        description="Only if the request had it.",
+    )
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    prompt_cache_options: Open = Field(default_factory=Open, description="Only if the request had it.")
+    reasoning: ReasoningEcho
+    safety_identifier: str | None
+    service_tier: Tier = Field(description="The tier in which the response runs.")
+    store: bool
+    temperature: float
+    text: TextConfig
+    tool_choice: ToolChoice
+    tools: list[Tool]
+    top_logprobs: int
+    top_p: float
+    truncation: Literal["auto", "disabled"]
+    usage: Usage | None = Field(description="Set after the end, if the tokens are known.")
+    user: str | None
+
+
+# The keys of every response object, in order.
+KEYS = tuple(name for name, field in Response.model_fields.items() if field.is_required())
+
+
 def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
-    """The object of a newly created response.
+    """The object of a newly created response: what it echoes of the request, and the values that are its own.
 
     Args:
         created_at: Unix seconds.
 
     Source: openai-openapi Response; key set of Open Responses ResponseResource.
     """
-    choice = request.tool_choice
-    reasoning = request.reasoning
-    document = {
+    choice, reasoning = request.tool_choice, request.reasoning
+    own: Document = {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
         "status": Status.QUEUED.value,
-        "background": request.background,
         "completed_at": None,
         "error": None,
-        "frequency_penalty": request.frequency_penalty,
         "incomplete_details": None,
-        "instructions": request.instructions,
-        "max_output_tokens": request.max_output_tokens,
-        "max_tool_calls": request.max_tool_calls,
-        "metadata": request.metadata,
-        "model": request.model,
         "output": [],
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "presence_penalty": request.presence_penalty,
-        "previous_response_id": request.previous_response_id,
-        "prompt_cache_key": request.prompt_cache_key,
-        "prompt_cache_retention": request.prompt_cache_retention,
         "reasoning": {
             "effort": reasoning.effort if reasoning else None,
             "summary": reasoning.wanted_summary if reasoning else None,
         },
-        "safety_identifier": request.safety_identifier,
         "service_tier": tier.value,
-        "store": request.store,
-        "temperature": request.temperature,
         "text": request.text.model_dump(by_alias=True),
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True),
         "tools": [tool.echo() for tool in request.tools],
-        "top_logprobs": request.top_logprobs,
-        "top_p": request.top_p,
-        "truncation": request.truncation,
         "usage": None,
-        "user": request.user,
     }
+    document = {name: own[name] if name in own else getattr(request, name) for name in KEYS}
     if request.prompt is not None:
         document["prompt"] = _prompt(request.prompt)
     if request.prompt_cache_options is not None:

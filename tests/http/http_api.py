@@ -167,14 +167,8 @@ def configuration(folder: Path) -> Path:
     return path
 
 
-# Section 4.1 of the contract: what OpenAI sends for a queued object. It includes all that Open Responses requires.
-CONTRACT = """
-id object created_at status background completed_at error frequency_penalty incomplete_details instructions
-max_output_tokens max_tool_calls metadata model output parallel_tool_calls presence_penalty previous_response_id
-prompt_cache_key prompt_cache_retention reasoning safety_identifier service_tier store temperature text
-tool_choice tools top_logprobs top_p truncation usage user
-"""
-KEYS = frozenset(CONTRACT.split())
+# The keys of Open Responses, and two more that OpenAI sends.
+KEYS = frozenset(ResponseResource.model_fields) | {"prompt_cache_retention", "user"}
 
 
 def checked(answer: TestResponse, status: str, *, open_responses: bool = True) -> dict[str, Any]:
