@@ -12,6 +12,13 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 from core import errors
 
 Connection = psycopg.Connection[TupleRow]
+# The errors of psycopg that others handle; only *_sql modules and this one import psycopg.
+PostgresError = psycopg.Error
+ConnectionFailed = psycopg.OperationalError
+DataError = psycopg.DataError
+ForeignKeyViolation = psycopg.errors.ForeignKeyViolation
+UndefinedTable = psycopg.errors.UndefinedTable
+UniqueViolation = psycopg.errors.UniqueViolation
 T = TypeVar("T")
 RV = TypeVar("RV")
 

@@ -1,9 +1,7 @@
 """Check that the database schema is the revision that this program requires."""
 
-import psycopg
-
 from core import errors
-from core.database import Connection, Database
+from core.database import Connection, Database, UndefinedTable
 
 # All revisions this program knows, oldest first; it requires the last one.
 KNOWN = ("0001",)
@@ -14,7 +12,7 @@ def find(connection: Connection) -> str | None:
     """Return the revision of the schema; None if the database was never migrated."""
     try:
         row = connection.execute("select version_num from alembic_version").fetchone()
-    except psycopg.errors.UndefinedTable:
+    except UndefinedTable:
         return None
     return str(row[0]) if row else None
 

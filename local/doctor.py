@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import click
-import psycopg
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -17,7 +16,7 @@ from core.bootstrap import database_url, redis_url
 from core.circuits import circuits_sql
 from core.config import catalog
 from core.config.catalog import Catalog
-from core.database import Database
+from core.database import Database, PostgresError, connect
 from core.dispatch import lanes_sql
 from core.runs import workers_sql
 from core.settings import PREFIX, Settings
@@ -122,8 +121,8 @@ def _postgres(read: Settings) -> Iterator[Finding]:
         yield Finding("postgres", "not configured", str(error))
         return
     try:
-        psycopg.connect(url, connect_timeout=3).close()
-    except psycopg.Error as error:
+        connect(url, pooled=read.database_pooled).close()
+    except PostgresError as error:
         yield Finding("postgres", f"does not answer at {masked(url)}", masked(str(error).splitlines()[0]))
         return
     yield Finding("postgres", f"answers at {masked(url)}")

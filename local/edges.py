@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import psycopg
-
 from core import database
+from core.database import ConnectionFailed
 from core.runs import workers_sql as worker_rows
 from core.settings import PREFIX, Settings
 from local import ports, web
@@ -75,7 +74,7 @@ class Edges:
                 url.get_secret_value() if url else "", pooled=self.settings.database_pooled
             ) as connection:
                 return any(found.pid == pid for found in worker_rows.live(connection, self.settings.worker_seen_s))
-        except psycopg.OperationalError:
+        except ConnectionFailed:
             return False
 
 

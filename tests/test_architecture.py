@@ -1,5 +1,6 @@
 """Rules for the source tree that need no reviewer."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ def test_a_source_file_is_small_and_says_what_it_is_for(path: Path) -> None:
 
 def test_test_files_are_small() -> None:
     assert [path for path in (ROOT / "tests").rglob("*.py") if len(path.read_text().splitlines()) > 400] == []
+
+
+def test_only_modules_of_sql_know_the_drivers_of_postgres() -> None:
+    drivers = re.compile(r"^(?:import|from) (?:psycopg|psycopg_pool|sqlalchemy)\b", re.MULTILINE)
+    # The packaged server creates its own database.
+    others = {"core/database.py", "local/servers/postgres.py"}
+    found = {
+        name
+        for path in SOURCES
+        if (name := path.relative_to(ROOT).as_posix()).split("/")[0] in {"app", "cli", "core", "local", "worker"}
+        and drivers.search(path.read_text())
+    }
+
+    assert found
+    assert {name for name in found - others if not name.endswith("_sql.py") and "/tables/" not in name} == set()
 
 
 def test_every_error_a_request_can_meet_has_a_status() -> None:

@@ -1,9 +1,7 @@
 """Chore: delete large contents of requests to which no response refers any more."""
 
-import psycopg
-
 from core.context import contents_sql
-from core.database import Database
+from core.database import Database, ForeignKeyViolation
 
 # Maximum released contents per round that are checked for remaining references.
 CONTENTS = 200
@@ -22,5 +20,5 @@ class DeleteBlobs:
         try:
             with self._database.transaction() as connection:
                 contents_sql.delete_released(connection, CONTENTS)
-        except psycopg.errors.ForeignKeyViolation:
+        except ForeignKeyViolation:
             return  # one of the contents was referenced concurrently; the next round checks again

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from core import errors, ids, jsonio
 from core.context import parts
-from core.database import Connection, Database
+from core.database import Connection, Database, UniqueViolation
 from core.prompts import prompts_sql as store
 from core.prompts import templates
 from core.prompts.prompt_requests import DEFAULTS, CreatePrompt, CreatePromptVersion, Template, UpdatePrompt
@@ -242,7 +240,7 @@ def _checked(template: Template, settings: Settings) -> str:
 def _unique_name(name: str | None) -> Iterator[None]:
     try:
         yield
-    except psycopg.errors.UniqueViolation as error:
+    except UniqueViolation as error:
         raise errors.InvalidRequest(
             f"The project already has a prompt named '{name}'.", param="name", code="prompt_name_taken"
         ) from error

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import psycopg
-
 from core import errors
 from core.batcher import Batcher
-from core.database import Connection, Database
+from core.database import Connection, Database, PostgresError, UniqueViolation
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
 from core.responses import responses_sql as store
@@ -39,7 +37,7 @@ class Accepting:
 
         Raises:
             errors.StoreUnavailable: whether the row was written is unknown.
-            psycopg.Error: Postgres rejects the row. Nothing was written.
+            PostgresError: Postgres rejects the row. Nothing was written.
         """
         if len(row.request) <= _LARGE:
             return self._batcher.do(row) is not None
@@ -73,11 +71,11 @@ class Accepting:
             dispatched = self._database.again(write)
         except errors.StoreUnavailable as error:
             return [error] * len(rows)
-        except psycopg.Error as error:
+        except PostgresError as error:
             if len(rows) > 1:  # one row is invalid or was written before: insert each row separately
                 return [outcome for row in rows for outcome in self._write_all([row])]
             # IDs are generated here only, so a duplicate means that the first try was committed and its result lost.
-            return [None if isinstance(error, psycopg.errors.UniqueViolation) else error]
+            return [None if isinstance(error, UniqueViolation) else error]
         return [row.id in dispatched for row in rows]
 
     def _enqueue_all(self, rows: Sequence[Draft], outcomes: Sequence[bool | Exception | None]) -> None:

@@ -3,15 +3,13 @@
 import time
 from dataclasses import dataclass
 
-import psycopg
-
 from core import errors, ids, jsonio
 from core.allowance import NOTHING, Allowance
 from core.config.catalog import Catalog, ModelConfig
 from core.config.limits import UNLIMITED
 from core.config.tiers import Tier
 from core.context import capabilities, contents_sql, context, parts
-from core.database import Connection, Database
+from core.database import Connection, Database, ForeignKeyViolation, UniqueViolation
 from core.dispatch import lanes_sql
 from core.prompts import prompts
 from core.quota import tier_request
@@ -154,10 +152,10 @@ class Creation:
         try:
             with self._database.transaction() as connection:
                 return self._write(connection, order)
-        except psycopg.errors.UniqueViolation:
+        except UniqueViolation:
             # IDs are generated here only, so a duplicate means that the first try was committed.
             return Created(order.response_id, None), None
-        except psycopg.errors.ForeignKeyViolation as error:
+        except ForeignKeyViolation as error:
             raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
     def _alone(self, caller: Caller, request: CreateResponse) -> context.Context | None:

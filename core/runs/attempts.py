@@ -4,15 +4,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psycopg
-
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
 from core.codes import Code
 from core.config import tiers
 from core.context import contents_sql as contents
 from core.context import context, parts, reasoning
-from core.database import Connection, Database
+from core.database import Connection, Database, DataError, UniqueViolation
 from core.notify.batch import Batch
 from core.runs import ends_sql, events_sql, runs_sql, workers_sql
 from core.runs.ends import Ending, Endings, Outcome, Spent, cancelled, failed, fence_of
@@ -226,10 +224,10 @@ class Attempts:
             with self._database.connection() as connection:
                 written = events_sql.append(connection, batches)
                 return _batch_result(connection, [(batch.response_id, batch.attempt) for batch in batches], written)
-        except psycopg.errors.UniqueViolation as error:
+        except UniqueViolation as error:
             # An earlier write, whose result never arrived, was committed after all.
             raise errors.StoreUnavailable("Some of these events were already written.") from error
-        except psycopg.DataError as error:
+        except DataError as error:
             raise errors.StoreRefused(f"Postgres rejected these events: {error}") from error
 
     def recorded(self, batches: Sequence[Batch]) -> list[Batch]:
