@@ -1,178 +1,19 @@
-"""The entry point of the worker process: it configures Celery, the pool and the objects on the pool's event loop."""
+"""The entry point of the worker process."""
 
-import asyncio
-import faulthandler
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Sequence
-from typing import Any
 
-import aiohttp
-import orjson
-from celery import Celery, signals
-from celery.worker import state
-
-from core import errors, log
-from core.bootstrap import Core, open_core, redis_url
-from core.dispatch import celery_app
-from core.health import Health, served
+from core import log
+from core.bootstrap import open_core
+from core.health import served
 from core.settings import PREFIX, Settings
-from worker.consumer import tasks
-from worker.consumer.pool import CLEANUP_S, AioPool
-from worker.fetch.client import Fetcher
-from worker.fetch.documents import Documents
-from worker.liveness import registration
-from worker.liveness.consumer_probe import ConsumerProbe
-from worker.liveness.watchdog import Watchdog
-from worker.models.chat_completions.server import ChatCompletions
-from worker.models.protocol import ModelServer
-from worker.models.responses.server import Responses
-from worker.run.flusher import EventFlusher
-from worker.run.inputs import Inputs
-from worker.run.runner import Runner
+from worker.consumer import program, signals, tasks
+from worker.engine import Engine
 
 logger = logging.getLogger(__name__)
-
-_STOP_S = 5
-
-
-class Engine:
-    """The objects of a worker that live on the pool's event loop."""
-
-    def __init__(self, core: Core, worker_id: str, lanes: Sequence[str]) -> None:
-        self._core = core
-        self._lanes = lanes
-        self._pool: AioPool | None = None
-        self._worker_id = worker_id
-        self._flusher = EventFlusher(core.attempts, core.bus, core.settings)
-        self._freed = registration.Freed()
-        self._servers: dict[str, ModelServer] = {}
-        self._watchdog = Watchdog(worker_id, core.settings, stuck=_leave_stuck)
-        self.consumer_probe = ConsumerProbe(
-            core.doorbell,
-            core.bus.redis_url,
-            worker_id,
-            deaf_after_s=core.settings.deaf_after_s,
-            free=self._free,
-            stalled=_ask_to_stop,
-        )
-        self._living: asyncio.Task[None] | None = None
-        self._stamping: asyncio.Task[None] | None = None
-        self.runner = Runner(
-            core.attempts,
-            core.catalog,
-            self._servers,
-            core.circuits,
-            Inputs(core.attempts, Fetcher(core.settings), Documents(core.settings), core.settings),
-            self._flusher,
-            core.seals,
-            core.settings,
-            worker_id=worker_id,
-            freed=self._freed,
-        )
-
-    def health(self) -> Health:
-        """Return the health of this worker. Thread-safe."""
-        return self._watchdog.health(
-            running=self._flusher.running,
-            tried_at=self._flusher.tried_at,
-            heard_at=self.consumer_probe.heard_at,
-            stalled=self.consumer_probe.is_stalled,
-        )
-
-    def _free(self) -> bool:
-        return self._pool is not None and self._pool.free and not self._watchdog.leaving
-
-    def _seen(self) -> None:
-        if self._watchdog.seen():
-            self._freed()
-
-    async def start(self, pool: AioPool) -> None:
-        """Start the background tasks on the pool's event loop, which must be running."""
-        self._pool = pool
-        self._living = asyncio.create_task(self._live())
-        self._living.add_done_callback(_leave_unless_stopped)
-
-    async def stop(self) -> None:
-        """Mark this worker as leaving and cancel its background tasks."""
-        await self.leave()
-        if self._living is not None:
-            self._living.cancel()
-            await asyncio.wait({self._living})
-
-    async def leave(self) -> None:
-        """Mark this worker as leaving, so that no more responses are dispatched to its slots."""
-        self._watchdog.leaving = True
-        if self._stamping is not None:
-            self._stamping.cancel()
-            await asyncio.wait({self._stamping})
-        try:
-            await asyncio.to_thread(self._core.workers.leave, self._worker_id)
-        except errors.StoreUnavailable as error:
-            logger.warning("cannot mark this worker as leaving", extra={"cause": str(error)})
-
-    def revoked(self, response_id: str) -> None:
-        """Cancel a response whose task was revoked before it started: Celery would discard every message for it."""
-        try:
-            self._core.attempts.revoke(response_id)
-        except errors.StoreUnavailable as error:
-            logger.warning("cannot cancel", extra={"response": response_id, "cause": str(error)})
-        # If another message for it arrives, the state in Postgres decides whether it can be claimed.
-        state.revoked.discard(response_id)
-
-    async def _live(self) -> None:
-        settings = self._core.settings
-        # Use each connection for one request only: a server may close an idle connection just as it is reused, and
-        # then it is unknown whether the server has read the request.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with (
-            aiohttp.ClientSession(
-                connector=connector, json_serialize=lambda value: orjson.dumps(value).decode()
-            ) as session,
-            asyncio.TaskGroup() as living,
-        ):
-            self._servers["chat_completions"] = ChatCompletions(session)
-            self._servers["responses"] = Responses(session)
-            living.create_task(self._flusher.run())
-            living.create_task(registration.dispatch_for_ever(self._core.dispatch, self._freed))
-            living.create_task(
-                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._flusher.stop)
-            )
-            self._stamping = living.create_task(
-                registration.stamp_for_ever(
-                    self._core.workers,
-                    self._worker_id,
-                    self._lanes,
-                    settings.worker_slots,
-                    settings.renew_every_s,
-                    self._seen,
-                )
-            )
-            living.create_task(self._watchdog.beat_for_ever())
-            living.create_task(self.consumer_probe.check_for_ever())
-
-
-def _leave_unless_stopped(living: asyncio.Task[None]) -> None:
-    """Exit to be restarted: without its background tasks, a worker would claim responses and lose their leases."""
-    if not living.cancelled():
-        logger.critical("background tasks stopped", exc_info=living.exception())
-        os._exit(os.EX_SOFTWARE)
-
-
-def _leave_stuck() -> None:
-    logger.critical("event loop stuck")
-    faulthandler.dump_traceback()
-    os._exit(os.EX_SOFTWARE)
-
-
-def _ask_to_stop() -> None:
-    """Send SIGTERM to this process, as a supervisor would: running responses finish or are handed back."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(settings: Settings) -> None:
@@ -188,79 +29,18 @@ def run(settings: Settings) -> None:
     with open_core(settings, connections=settings.worker_connections + 2) as core:
         core.schema.check()
         lanes = core.catalog.lanes.chosen(settings.worker_lanes)
-        app = celery_app.celery_app(redis_url(settings), lanes)
-        app.conf.update(
-            broker_transport="worker.consumer.transport:Transport",
-            worker_pool="worker.consumer.pool:AioPool",
-            worker_consumer="worker.consumer.transport:Consumer",
-            worker_soft_shutdown_timeout=settings.drain_s,
-            worker_hijack_root_logger=False,
-            worker_redirect_stdouts=False,
-            task_queues=[*app.conf.task_queues, celery_app.ping_queue(worker_id)],
-        )
+        app = program.application(settings, worker_id, lanes)
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
                 logger.warning("no API key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id, lanes)
         tasks.register(app, engine.runner, engine.consumer_probe.heard)
-        _live_on_the_pool(engine, settings)
+        signals.connect(engine, settings)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
             logger.info(
                 "worker started", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
             )
-            _consume(app, worker_id, lanes, settings)
+            program.consume(app, worker_id, lanes, settings)
     if engine.consumer_probe.is_stalled:
         sys.exit(os.EX_TEMPFAIL)
-
-
-def _live_on_the_pool(engine: Engine, settings: Settings) -> None:
-    """Start and stop the engine together with Celery's pool, and enforce a time limit on shutdown."""
-    pools: list[AioPool] = []
-
-    def start(sender: AioPool, **_: Any) -> None:
-        pools.append(sender)
-        asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_STOP_S)
-
-    def drain(**_: Any) -> None:
-        # This runs in a signal handler, so it must not block. The drain timers start here because Celery stops its
-        # consumer before its pool, and if the broker hangs, that takes longer than any supervisor waits.
-        for pool in pools:
-            asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
-            pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
-        last = threading.Timer(settings.drain_s + CLEANUP_S + _STOP_S, os._exit, (os.EX_TEMPFAIL,))
-        last.daemon = True
-        last.start()
-
-    def stop(sender: AioPool, **_: Any) -> None:
-        asyncio.run_coroutine_threadsafe(engine.stop(), sender.loop).result(_STOP_S)
-
-    def revoked(request: Any, terminated: bool, **_: Any) -> None:
-        if not terminated:
-            engine.revoked(request.id)
-
-    signals.worker_process_init.connect(start, weak=False)
-    signals.worker_shutting_down.connect(drain, weak=False)
-    signals.worker_process_shutdown.connect(stop, weak=False)
-    signals.task_revoked.connect(revoked, weak=False)
-    # Logging is already configured; Celery does not configure it if this signal has a receiver.
-    signals.setup_logging.connect(lambda **_: None, weak=False)
-
-
-def _consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
-    queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
-    status: int | None = app.start(
-        [
-            "--quiet",  # no banner between log lines
-            "worker",
-            f"--hostname={worker_id}",
-            f"--concurrency={settings.worker_slots}",
-            f"--queues={','.join(queues)}",
-            f"--loglevel={settings.log_level}",
-            "--without-gossip",
-            "--without-mingle",
-            "--task-events",
-        ]
-    )
-    if status:
-        sys.exit(status)

@@ -98,7 +98,7 @@ def sender(redis_url: str) -> Iterator[Sender]:
 
 
 def main(redis_url: str, settings: Settings) -> None:
-    """Run a worker with the same Celery options as `worker/main.py`; a test checks that they are equal."""
+    """Run a worker with the same Celery options as `worker/consumer/program.py`; a test checks that they are equal."""
     log.configure(settings.log_level)
     worker_id, lanes = "worker-bench@floor", [_LANE]
     app = make_app(redis_url)

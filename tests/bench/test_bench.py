@@ -204,7 +204,7 @@ def given(path: str, called: str) -> list[str]:
 def test_floors_give_granian_and_celery_what_the_product_gives_them() -> None:
     assert given("bench/floors/web.py", "Granian") == given("app/serve.py", "Granian")
     for called in ("app.conf.update", "app.start"):
-        assert given("bench/floors/tasks.py", called) == given("worker/main.py", called)
+        assert given("bench/floors/tasks.py", called) == given("worker/consumer/program.py", called)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,44 @@
+"""Celery's worker program: its application, configured for this worker, and its main loop."""
+
+import sys
+from collections.abc import Sequence
+
+from celery import Celery
+
+from core.bootstrap import redis_url
+from core.dispatch import celery_app
+from core.settings import Settings
+
+
+def application(settings: Settings, worker_id: str, lanes: Sequence[str]) -> Celery:
+    """The Celery application of a worker that serves these lanes."""
+    app = celery_app.celery_app(redis_url(settings), lanes)
+    app.conf.update(
+        broker_transport="worker.consumer.transport:Transport",
+        worker_pool="worker.consumer.pool:AioPool",
+        worker_consumer="worker.consumer.transport:Consumer",
+        worker_soft_shutdown_timeout=settings.drain_s,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        task_queues=[*app.conf.task_queues, celery_app.ping_queue(worker_id)],
+    )
+    return app
+
+
+def consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
+    queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
+    status: int | None = app.start(
+        [
+            "--quiet",  # no banner between log lines
+            "worker",
+            f"--hostname={worker_id}",
+            f"--concurrency={settings.worker_slots}",
+            f"--queues={','.join(queues)}",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
+    )
+    if status:
+        sys.exit(status)
