@@ -1,4 +1,4 @@
-"""Bearer keys: who calls, for which project, and whether the key has the right for an endpoint."""
+"""Authenticates requests by API key and project, and checks the right that an endpoint requires."""
 
 from app.http import Exchange
 from core import errors
@@ -7,31 +7,31 @@ from core.tenants.rights import Right
 
 
 def authenticate(exchange: Exchange) -> Caller:
-    """The caller of a request under /v1.
+    """Authenticate a request under /v1 and return its caller.
 
     Raises:
-        errors.InvalidKey: there is no key, or it is unknown or revoked.
-        errors.NotFound: the request names a project that the key may not use.
-        errors.InvalidRequest: the query names two projects.
+        errors.InvalidKey: the key is missing, unknown or revoked.
+        errors.NotFound: the project that the request names does not exist, or the key has no access to it.
+        errors.InvalidRequest: the request names two different projects.
     """
     return exchange.core.keys.caller(bearer(exchange.header("Authorization")), _named_projects(exchange))
 
 
 def check_right(caller: Caller, right: Right) -> None:
-    """Return if the caller's key has the right.
+    """Check that the caller's key has the right.
 
     Raises:
-        errors.Forbidden: it does not. Nothing was done.
+        errors.Forbidden: it does not.
     """
     if right not in caller.rights:
-        raise errors.Forbidden(f"This key may not do this: it needs the right '{right}'.")
+        raise errors.Forbidden(f"This API key lacks the right '{right}', which the request requires.")
 
 
 def bearer(header: str | None) -> str:
-    """The secret in an Authorization header.
+    """Return the API key in an Authorization header.
 
     Raises:
-        errors.InvalidKey: there is none.
+        errors.InvalidKey: the header is missing or malformed.
     """
     if header is None:
         raise errors.InvalidKey("You didn't provide an API key: send it as `Authorization: Bearer <key>`.")
@@ -42,7 +42,7 @@ def bearer(header: str | None) -> str:
 
 
 def _named_projects(exchange: Exchange) -> dict[str, str]:
-    """The projects that the request names, by parameter; an empty value names none."""
+    """The projects that the request names, by parameter; empty values are ignored."""
     in_query = set(exchange.arguments.getlist("ai_project_id"))
     if len(in_query) > 1:
         raise errors.InvalidRequest("ai_project_id is given twice.", param="ai_project_id")

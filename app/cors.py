@@ -1,14 +1,14 @@
-"""Cross-origin requests: browsers may ask from the origins in `BACKBURNER_CORS_ORIGINS`, and from no other."""
+"""Cross-origin requests: browsers may send them from the origins in `BACKBURNER_CORS_ORIGINS`, and from no others."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# Request headers that clients send besides those that every browser may send.
+# Request headers that scripts may send in addition to those that are always allowed.
 _HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, OpenAI-Organization, OpenAI-Project, Prefer"
 _METHODS = "GET, POST, DELETE"
-# Response headers that scripts may read besides those that they always may.
+# Response headers that scripts may read in addition to those that are always readable.
 _EXPOSED = "ETag, openai-poll-after-ms, Preference-Applied, Retry-After, x-request-id, x-should-retry"
 _ANY = "*"
 MAX_AGE_S = "600"
@@ -17,13 +17,13 @@ Headers = list[tuple[str, str]]
 
 
 class Cors:
-    """The headers of cross-origin requests. Keys come in a header, so cookies are never allowed."""
+    """The headers of cross-origin requests. Cookies are never allowed, because keys are sent in a header."""
 
     def __init__(self, origins: frozenset[str]) -> None:
         self._origins = origins
 
     def headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Headers of the answer to a request, whatever the answer is."""
+        """The headers to add to the answer to any request."""
         if not self._origins:
             return []
         allowed = self._allowed(environ)
@@ -36,9 +36,9 @@ class Cors:
         ]
 
     def preflight(self, environ: "WSGIEnvironment") -> Headers | None:
-        """Headers of the answer to a preflight request; None where this is none, or the origin is not allowed.
+        """The headers of the answer to a preflight request; None if it is not one, or the origin is not allowed.
 
-        Browsers send it without a key.
+        Browsers send preflights without a key.
         """
         if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return None

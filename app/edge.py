@@ -1,4 +1,4 @@
-"""The WSGI edge: what every request gets, whether Flask or the fast router finds its endpoint."""
+"""The WSGI edge: handles every request, whether Flask or the fast router matches its endpoint."""
 
 import logging
 import random
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEADER = "x-request-id"
-# Keys of the WSGI environment: the request's ID, and the rule of its endpoint once that is known.
+# Keys in the WSGI environment: the request's ID, and the rule of its endpoint once it is known.
 REQUEST_ID = "backburner.request_id"
 RULE = "backburner.rule"
 _STATUS_LINES = {code: f"{code} {phrase}" for code, phrase in HTTP_STATUS_CODES.items()}
 
 
 def respond(endpoint: Endpoint, exchange: Exchange) -> Answer:
-    """Authenticate, call the endpoint, and make an answer of whatever it raises."""
+    """Authenticate, call the endpoint, and turn any exception into an answer."""
     exchange.environ[RULE] = endpoint.rule
     try:
         if endpoint.right is not None:
             exchange.authenticated(caller := authenticate(exchange))
             check_right(caller, endpoint.right)
         answer = endpoint.function(exchange)
-    except Exception as error:  # noqa: BLE001  every failure has an answer
+    except Exception as error:  # noqa: BLE001  every exception becomes an answer
         answer = answer_error(error, exchange)
     if exchange.allowance is None:
         return answer
@@ -43,7 +43,7 @@ def respond(endpoint: Endpoint, exchange: Exchange) -> Answer:
 
 
 class Edge:
-    """Gives each request an ID, answers cross-origin preflights, routes, and logs what was answered."""
+    """Gives each request an ID, answers cross-origin preflights, routes requests, and logs their answers."""
 
     def __init__(self, flask: "WSGIApplication", core: Core) -> None:
         self._flask = flask
@@ -51,7 +51,7 @@ class Edge:
         self._cors = Cors(core.settings.allowed_origins)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """A WSGI application."""
+        """Answer one request, as a WSGI application."""
         began_at = time.monotonic()
         environ[REQUEST_ID] = request_id = _new_request_id()
         common = [(HEADER, request_id), *self._cors.headers(environ)]
@@ -85,7 +85,7 @@ def _send(answer: Answer, start: "StartResponse") -> Iterable[bytes]:
 
 
 def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> None:
-    """One line for each request, with the milliseconds until its answer began."""
+    """Log one line per request, with the milliseconds until its answer began."""
     if log.isEnabledFor(logging.DEBUG):
         facts = {
             "request": environ[REQUEST_ID],
@@ -98,5 +98,5 @@ def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> No
 
 
 def _new_request_id() -> str:
-    """A unique ID, which may be guessed: `uuid4` asks the kernel and releases the interpreter in every request."""
+    """A unique but guessable ID: `uuid4` would make a system call, which releases the GIL, in every request."""
     return f"req_{random.getrandbits(128):032x}"

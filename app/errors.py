@@ -1,4 +1,4 @@
-"""Errors as HTTP: one table of statuses, and the envelope of every error."""
+"""Errors as HTTP answers: the status of each error class, and the format of all errors."""
 
 import logging
 
@@ -11,7 +11,7 @@ from core.codes import ErrorType
 
 log = logging.getLogger(__name__)
 
-# Looked up along the class's ancestors; a test checks that every error a request can meet is here.
+# Looked up along the class hierarchy; a test checks that every error a request can raise is listed.
 STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.InvalidRequest: (400, ErrorType.INVALID_REQUEST),
     errors.InvalidKey: (401, ErrorType.INVALID_REQUEST),
@@ -24,7 +24,7 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.StoreUnavailable: (503, ErrorType.SERVER),
     errors.Error: (500, ErrorType.SERVER),
 }
-# The cause of a server error, with the hosts and users that libpq names, is for the log.
+# The cause of a server error is only logged, because libpq's messages contain hosts and users.
 _MESSAGES = {
     500: "The server had an error while processing your request.",
     503: "The server cannot reach its database; try again.",
@@ -33,12 +33,12 @@ RETRY_AFTER_S = "2"
 
 
 def envelope(status: int, kind: str, message: str, *, param: str | None = None, code: str | None = None) -> Answer:
-    """An error as the contract has it: always the same four keys."""
+    """An error answer; its body always has the same four keys."""
     return json_object({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
 
 
 def answer_error(error: Exception, exchange: Exchange) -> Answer:
-    """The answer to a request that failed; an error that is not the client's is logged."""
+    """The answer to a failed request; errors that the client did not cause are logged."""
     if isinstance(error, errors.RateLimited):
         exchange.allowance = error.allowance
         status, _ = STATUS[errors.RateLimited]
@@ -56,7 +56,7 @@ def _domain(error: errors.Error, exchange: Exchange) -> Answer:
     status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
     if status >= 500:
         log.warning("unavailable", extra={"request": exchange.request_id, "cause": str(error)})
-    # Clients are told that a server is full or stopping, but not what failed inside it.
+    # Clients are told that the server is busy or stopping, but not what failed inside it.
     shown = str(error) if status < 500 or isinstance(error, errors.Busy | errors.Stopping) else _MESSAGES[status]
     answer = envelope(status, kind, shown, param=error.param, code=error.code)
     if status == 503:

@@ -1,4 +1,4 @@
-"""Matches the hottest endpoints ahead of Flask, whose routing, contexts and hooks cost a poll twice its statement."""
+"""Matches the busiest endpoints ahead of Flask: its routing, contexts and hooks cost a poll twice its SQL statement."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ _POLL = _ROWS["GET", f"{_PATH}/<response_id>"]
 
 
 def match(environ: "WSGIEnvironment") -> tuple[Endpoint, Mapping[str, str]] | None:
-    """The endpoint of a request and the values of its placeholders; None leaves the request to Flask.
+    """The endpoint of a request and the values of its placeholders; None if Flask must route the request.
 
-    Paths that Flask reads in another way (escapes, a slash at the end) are left to it.
+    Paths that Flask interprets differently (percent escapes, a trailing slash) are left to Flask.
     """
     path: str = environ["PATH_INFO"]
     method: str = environ["REQUEST_METHOD"]

@@ -1,4 +1,4 @@
-"""A request as endpoints see it, their answer, and the rows of the table of endpoints."""
+"""The request and the answer of an endpoint, and the rows of the table of endpoints."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Answer:
     """An HTTP response without the headers that every response has.
 
     Args:
-        body: bytes, or an iterable of them that is closed after the last one.
+        body: bytes, or an iterable of bytes, which is closed after the last one.
     """
 
     body: bytes | Iterable[bytes]
@@ -37,20 +37,20 @@ class Answer:
     content_type: str = "application/json"
 
     def with_headers(self, headers: Mapping[str, str]) -> "Answer":
-        """The same answer with more headers."""
+        """A copy of the answer with additional headers."""
         return Answer(self.body, self.status, (*self.headers, *headers.items()), self.content_type)
 
 
 class Exchange:
-    """One request, read lazily, and what endpoints note about its answer.
+    """One request, parsed lazily, and what the endpoint records for its answer.
 
     Args:
-        environ: of WSGI.
-        values: of the placeholders in the endpoint's rule, by name.
+        environ: the WSGI environment.
+        values: the values of the placeholders in the endpoint's rule, by name.
 
     Attributes:
         request_id: the `x-request-id` of the answer.
-        allowance: what the project's limits leave, for the headers of the answer; set by creates.
+        allowance: what remains of the project's limits, for the headers of the answer; set by creates.
     """
 
     def __init__(self, environ: "WSGIEnvironment", core: Core, values: Mapping[str, str], request_id: str) -> None:
@@ -68,14 +68,14 @@ class Exchange:
 
     @cached_property
     def request(self) -> Request:
-        """The request as Werkzeug reads it: the body, and headers that are more than text."""
+        """Werkzeug's request object, for the body and for headers that need parsing."""
         found = Request(self.environ)
-        # Refuses by Content-Length and stops reading there; app.parsing refuses a longer body that has no length.
+        # Werkzeug rejects a larger Content-Length and reads no further; app.parsing rejects a longer body without one.
         found.max_content_length = self.core.settings.body_limit_bytes
         return found
 
     def header(self, name: str) -> str | None:
-        """A request header that is not Content-Type or Content-Length."""
+        """A request header other than Content-Type and Content-Length; None if it is absent."""
         found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
         return found
 
@@ -86,21 +86,21 @@ class Exchange:
 
     @property
     def caller(self) -> Caller:
-        """The authenticated caller; endpoints with a right only."""
+        """The authenticated caller; only for endpoints that require a right."""
         assert self._caller is not None
         return self._caller
 
     def authenticated(self, caller: Caller) -> None:
-        """Note who calls."""
+        """Record the authenticated caller."""
         self._caller = caller
 
     @property
     def actor(self) -> Actor:
-        """The caller, as the audit log names it."""
+        """The caller, as recorded in the audit log."""
         return audit.key(self.caller.key_id, self.request_id)
 
     def url(self, path: str) -> str:
-        """The path of another endpoint as the client must write it, behind a proxy that adds a prefix."""
+        """The path of another endpoint as the client must use it, with the prefix that a proxy adds."""
         return str(self.environ.get("SCRIPT_NAME", "")) + path
 
 
@@ -110,7 +110,7 @@ class Endpoint:
 
     Args:
         rule: the path with placeholders, in Flask's notation.
-        right: that a key needs; None where no key is needed.
+        right: the right that the key must have; None if no key is required.
         function: answers a request, or raises one of `core.errors`.
     """
 
@@ -121,19 +121,19 @@ class Endpoint:
 
 
 def json_text(document: str) -> Answer:
-    """An answer that is JSON already."""
+    """An answer whose body is already JSON text."""
     return Answer(document.encode())
 
 
 def json_object(body: Mapping[str, Any], status: int = 200) -> Answer:
-    """An answer made of JSON values."""
+    """An answer whose body is a JSON object."""
     return Answer(jsonio.dumps(body).encode(), status)
 
 
 def with_etag(answer: Answer, exchange: Exchange) -> Answer:
-    """The answer with an ETag of its body; 304 without the body where the client has it already.
+    """Add an ETag of the body to the answer; 304 without a body if the client already has it.
 
-    No condition but If-None-Match has a meaning here: Werkzeug would answer If-Match with 412 and a body.
+    If-None-Match is the only condition that is evaluated: Werkzeug would answer If-Match with 412 and a body.
     """
     assert isinstance(answer.body, bytes)
     etag = f'"{generate_etag(answer.body)}"'

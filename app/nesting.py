@@ -1,19 +1,19 @@
-"""Where JSON nests too deeply to be read: found without recursion, so that the error can name the parameter."""
+"""Finds, without recursion, the parameter in which JSON is nested too deeply to parse, for the error message."""
 
 import re
 
-# So much of a body is looked through, lest the search for the place take longer than the request is worth.
+# The search covers only this much of a body, to bound the time spent on a request that is rejected anyway.
 _LOOKED_AT_BYTES = 1024 * 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{},:]', re.DOTALL)
-# In these everything is the client's own: a place inside them is no parameter's.
+# Values whose content is up to the client: a path inside them is not a parameter, so the error names the value.
 _FREE = re.compile(r"(text\.format\.schema|tools\[\d+\]\.parameters|metadata)\b")
 
 
 def deep_param(text: bytes, limit: int) -> str | None:
-    """The parameter in which `text` first has more than `limit` levels of objects and arrays, if it is found.
+    """The first parameter in which `text` has more than `limit` levels of objects and arrays; None if none is found.
 
     Args:
-        text: JSON, or something close to it.
+        text: JSON, possibly invalid.
     """
     path: list[str | int] = []
     name: str | None = None

@@ -1,4 +1,4 @@
-"""Bytes of a request's body into a schema, or an error that names the field."""
+"""Reads, decodes and validates request bodies; errors name the invalid field."""
 
 import hashlib
 import zlib
@@ -19,7 +19,7 @@ from core.wire.request import UNSUPPORTED, CreateResponse
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-# What pydantic found, as the contract's code and a sentence.
+# Pydantic's error types for values of the wrong type, with the expected type.
 _WRONG_TYPES = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -29,8 +29,9 @@ _WRONG_TYPES = {
     "dict_type": "an object",
     "model_type": "an object",
 }
-# Where a union's branch was taken for want of a better one.
+# The expected type if the error is in the branch of a union that its discriminator chooses for all other types.
 _OR = {"<list>": "a string or an array", "<word>": "a string or an object"}
+# Pydantic's other error types, with the error code and the message.
 _WRONG_VALUES = {
     "missing": ("missing_required_parameter", "Missing required parameter: '{param}'."),
     "literal_error": ("invalid_value", "Invalid value for '{param}': {value}; expected {expected}."),
@@ -42,9 +43,9 @@ _WRONG_VALUES = {
     "string_pattern_mismatch": ("invalid_value", "Invalid value for '{param}': it must match {pattern}."),
     "too_long": (
         "array_above_max_length",
-        "Invalid '{param}': it has more than the {max_length} items that are allowed.",
+        "Invalid '{param}': it has too many items; at most {max_length} are allowed.",
     ),
-    "too_short": ("array_below_min_length", "Invalid '{param}': it is empty; at least one item is needed."),
+    "too_short": ("array_below_min_length", "Invalid '{param}': it is empty; at least one item is required."),
     "too_many_pairs": (
         "object_above_max_properties",
         "Invalid '{param}': it has {actual_length} pairs; at most {max_length} are allowed.",
@@ -53,30 +54,30 @@ _WRONG_VALUES = {
     "extra_forbidden": ("unknown_parameter", "Unknown parameter: '{param}'."),
     "variable_name": (
         "invalid_value",
-        "Invalid '{param}': the name of a variable has 1 to 64 letters, digits, '_' or '-'.",
+        "Invalid '{param}': a variable name must have 1 to 64 letters, digits, '_' or '-'.",
     ),
     "greater_than_equal": ("{number}_below_min_value", "Invalid '{param}': {value} is less than {ge}."),
     "less_than_equal": ("{number}_above_max_value", "Invalid '{param}': {value} is more than {le}."),
 }
-# What these found is wrong with the `type` of the value they name.
+# Errors of union discriminators. The cause is the `type` of the reported value.
 _UNKNOWN_TYPES = frozenset({"unknown_item", "unknown_part", "unknown_tool", "unknown_choice", "unknown_format"})
-# Parameters of other vendors' servers, which mean nothing here.
+# Parameters of other vendors' servers. They have no effect here, and strict mode accepts them.
 _IGNORED = frozenset({"access_programs", "image", "client_metadata"})
 _KNOWN = frozenset(CreateResponse.model_fields) | UNSUPPORTED | _IGNORED
 KEY_LIMIT = 255
-_TOO_DEEP = "depth limit exceeded"  # what orjson says of it
-_LEVELS = 200  # every body that orjson finds too deep has more
-_SHOWN = 100  # characters of a client's own value in a message
+_TOO_DEEP = "depth limit exceeded"  # orjson's message
+_LEVELS = 200  # below orjson's limits, so every body that orjson rejects has more
+_SHOWN = 100  # maximum characters of a client's value quoted in an error message
 
 
 def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
-    """The body of a create, checked.
+    """Validate the body of a create.
 
     Args:
-        strict: refuse parameters that the API does not have; else they are ignored.
+        strict: whether to reject parameters that the API does not have; otherwise they are ignored.
 
     Raises:
-        errors.InvalidRequest: a parameter is wrong, unknown in value or not served.
+        errors.InvalidRequest: a parameter is invalid, not supported, or unknown in strict mode.
     """
     if strict:
         _refuse_unknown(body)
@@ -85,16 +86,16 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
             raise errors.InvalidRequest(f"'{name}' is not supported.", param=name, code="unsupported_parameter")
     if body.get("service_tier") == "over-limit":
         raise errors.InvalidRequest(
-            "service_tier 'over-limit' cannot be asked for; only a response may carry it.", param="service_tier"
+            "service_tier 'over-limit' cannot be requested; only the server assigns it.", param="service_tier"
         )
     return validate(CreateResponse, body)
 
 
 def repeat(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
-    """How the client repeats this create, if it says so.
+    """The idempotency key of a create, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
-        errors.InvalidRequest: its Idempotency-Key is empty or too long.
+        errors.InvalidRequest: the key is empty, longer than `KEY_LIMIT` or not printable.
     """
     header = exchange.header("Idempotency-Key")
     if header is None:
@@ -115,25 +116,25 @@ def _refuse_unknown(body: dict[str, Any]) -> None:
 
 
 def json_body(exchange: Exchange) -> dict[str, Any]:
-    """The body as a JSON object.
+    """Read the request body as a JSON object.
 
     Raises:
-        errors.InvalidRequest: it is something else.
-        errors.TooLarge: it is over the limit.
-        errors.Busy: no thread is free to wait for it.
+        errors.InvalidRequest: the body is not a JSON object.
+        errors.TooLarge: the body exceeds the size limit.
+        errors.Busy: no thread is available to wait for the body.
     """
     return read_json(exchange.request, exchange.core.waiting.upload())
 
 
 def read_json(request: Request, upload: AbstractContextManager[object]) -> dict[str, Any]:
-    """The body of a request as a JSON object.
+    """Read the body of a request as a JSON object.
 
     Args:
-        upload: entered while the body is read.
+        upload: a context manager that is active while the body is read.
 
     Raises:
-        errors.InvalidRequest: it is something else.
-        errors.TooLarge: it is over the limit.
+        errors.InvalidRequest: the body is not a JSON object, or its content type or encoding is not supported.
+        errors.TooLarge: the body exceeds the size limit, before or after decompression.
     """
     if request.mimetype not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
@@ -148,10 +149,10 @@ def read_json(request: Request, upload: AbstractContextManager[object]) -> dict[
 
 
 def decoded(raw: bytes) -> dict[str, Any]:
-    """Bytes as a JSON object.
+    """Decode bytes as a JSON object.
 
     Raises:
-        errors.InvalidRequest: they are something else.
+        errors.InvalidRequest: they are not a JSON object, or it is nested too deeply.
     """
     try:
         body = orjson.loads(raw)
@@ -176,20 +177,20 @@ def _too_deep(raw: bytes) -> errors.InvalidRequest:
 
 
 def _too_large(limit: int) -> errors.TooLarge:
-    return errors.TooLarge(f"The request's body is over this server's limit of {limit} bytes.")
+    return errors.TooLarge(f"The request body exceeds this server's limit of {limit} bytes.")
 
 
 def _inflated(packed: bytes, limit: int) -> bytes:
-    """An unpacked body, at most `limit` bytes of which are unpacked."""
+    """Decompress a gzip body, but stop as soon as the result exceeds `limit` bytes."""
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
         body = unpacking.decompress(packed, limit + 1)
     except zlib.error as error:
-        raise errors.InvalidRequest("The body is not what its Content-Encoding says: gzip.") from error
+        raise errors.InvalidRequest("The body is not valid gzip, although its Content-Encoding is gzip.") from error
     if len(body) > limit:
         raise _too_large(limit)
     if not unpacking.eof or unpacking.unused_data:
-        raise errors.InvalidRequest("The body must be one whole stream of gzip.")
+        raise errors.InvalidRequest("The body must be a single, complete gzip stream.")
     return body
 
 
@@ -200,17 +201,17 @@ def _bytes(request: Request) -> bytes:
     except RequestEntityTooLarge as error:
         raise _too_large(limit) from error
     if length is None and len(body) >= limit:
-        raise _too_large(limit)  # without a length it is read up to the limit, and no error says so
+        raise _too_large(limit)  # without Content-Length, Werkzeug stops reading at the limit without an error
     if length is not None and len(body) < length:
-        raise errors.InvalidRequest("The request's body ended before its Content-Length.")
+        raise errors.InvalidRequest("The request body is shorter than its Content-Length.")
     return body
 
 
 def validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
-    """A body, checked.
+    """Validate a body against a schema.
 
     Raises:
-        errors.InvalidRequest: it does not fit; the first field that does not is named.
+        errors.InvalidRequest: the body does not match; the error names the first invalid field.
     """
     try:
         return schema.model_validate(body)
@@ -243,33 +244,33 @@ def _refuse(detail: ErrorDetails) -> NoReturn:
 
 
 def _path(place: tuple[int | str, ...]) -> str:
-    """A place in the body as the contract writes it: `input[0].content`, `metadata.team`."""
+    """A location in the body, in the API's notation: `input[0].content`, `metadata.team`."""
     if place[0] == "metadata":
-        # A key that is itself wrong is `metadata`'s error.
+        # An error in a key is reported for `metadata` itself.
         return f"metadata.{place[1]}" if len(place) == 2 else "metadata"
     path = ""
     for part in place:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.startswith("<"):  # a branch of a union, which no client knows of
+        elif not part.startswith("<"):  # the label of a union branch, which is internal
             path += f".{part}" if path else part
     return path
 
 
 def _nested(body: Any) -> Any:
-    """The body as deep in other objects as it will be written."""
+    """The body as deep inside other objects as it is when it is stored."""
     for _ in range(8):
         body = [body]
     return body
 
 
 def _type(value: Any) -> str:
-    """What JSON calls a value's type."""
+    """The JSON name of a value's type, with its article."""
     names = {bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array"}
     return names.get(type(value), "an object" if isinstance(value, dict) else "null")
 
 
 def _shown(value: Any) -> str:
-    """A client's own text or number, as JSON; what nests is not for a message, and may nest too deep to be written."""
+    """A scalar as JSON text, truncated. For anything else only its type: it may be nested too deeply to serialize."""
     text = jsonio.dumps(value) if isinstance(value, str | int | float) else _type(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""What a request asks for in its query string and headers, or an error that names it."""
+"""Reads and validates query parameters and request headers; errors name the parameter."""
 
 import re
 from typing import TypedDict, get_args
@@ -16,19 +16,19 @@ _INCLUDES = frozenset(get_args(Include))
 
 
 def stream(exchange: Exchange) -> bool:
-    """Whether the response's events are asked for, and not the response.
+    """Whether the client requests the response's events instead of the response.
 
     Raises:
-        errors.InvalidRequest: `stream` says neither true nor false.
+        errors.InvalidRequest: `stream` is neither true nor false.
     """
     return _flag(exchange, "stream")
 
 
 def check_obfuscation(exchange: Exchange) -> None:
-    """Return if `include_obfuscation` makes sense; no event is padded, so it changes no answer.
+    """Validate `include_obfuscation`, which has no effect because events are never padded.
 
     Raises:
-        errors.InvalidRequest: it says neither true nor false.
+        errors.InvalidRequest: it is neither true nor false.
     """
     _flag(exchange, "include_obfuscation")
 
@@ -41,10 +41,10 @@ def _flag(exchange: Exchange, name: str) -> bool:
 
 
 def starting_after(exchange: Exchange) -> int:
-    """The number of the last event that the client has; -1 where it wants them from the first on.
+    """The sequence number after which the stream starts; -1 to start with the first event.
 
     Raises:
-        errors.InvalidRequest: it is no integer.
+        errors.InvalidRequest: it is not an integer.
     """
     text = exchange.arguments.get("starting_after")
     if text is None:
@@ -53,15 +53,15 @@ def starting_after(exchange: Exchange) -> int:
         raise errors.InvalidRequest(
             "Invalid value for 'starting_after': it must be an integer.", param="starting_after"
         )
-    # No log is longer than Postgres can count.
+    # Sequence numbers are of Postgres's type `integer`, and so must the next one be.
     return min(max(int(text), -1), 2**31 - 2)
 
 
 def include(exchange: Exchange) -> frozenset[str]:
-    """What `include` names.
+    """The values of `include[]` and `include`.
 
     Raises:
-        errors.InvalidRequest: a value of it is unknown.
+        errors.InvalidRequest: a value is unknown.
     """
     values = exchange.arguments.getlist("include[]") + exchange.arguments.getlist("include")
     for value in values:
@@ -71,10 +71,10 @@ def include(exchange: Exchange) -> frozenset[str]:
 
 
 def limit(exchange: Exchange) -> int:
-    """How many entries a page may have.
+    """The maximum number of entries on a page.
 
     Raises:
-        errors.InvalidRequest: it is no number from 1 to 100.
+        errors.InvalidRequest: it is not a number from 1 to 100.
     """
     text = exchange.arguments.get("limit")
     if text is None:
@@ -85,7 +85,7 @@ def limit(exchange: Exchange) -> int:
 
 
 def descending(exchange: Exchange) -> bool:
-    """Whether the newest comes first, as it does where nothing else is said.
+    """Whether the newest entry comes first, which is the default.
 
     Raises:
         errors.InvalidRequest: `order` is neither `asc` nor `desc`.
@@ -97,12 +97,12 @@ def descending(exchange: Exchange) -> bool:
 
 
 def after(exchange: Exchange) -> str | None:
-    """The ID behind which a page begins."""
+    """The ID of the last entry before the page; None for the first page."""
     return exchange.arguments.get("after")
 
 
 class Paging(TypedDict):
-    """Which page of a list is asked for, as keyword arguments of the use cases that list."""
+    """The requested page of a list, as keyword arguments of the use cases that list."""
 
     limit: int
     descending: bool
@@ -110,19 +110,19 @@ class Paging(TypedDict):
 
 
 def paging(exchange: Exchange) -> Paging:
-    """The page that is asked for.
+    """The requested page.
 
     Raises:
-        errors.InvalidRequest: `limit` or `order` is wrong.
+        errors.InvalidRequest: `limit` or `order` is invalid.
     """
     return {"limit": limit(exchange), "descending": descending(exchange), "after": after(exchange)}
 
 
 def status(exchange: Exchange) -> str | None:
-    """The status to list.
+    """The status to filter by; None for all.
 
     Raises:
-        errors.InvalidRequest: there is no such status.
+        errors.InvalidRequest: the status is unknown.
     """
     asked = exchange.arguments.get("status")
     if asked is not None and asked not in set(Status):
@@ -131,10 +131,10 @@ def status(exchange: Exchange) -> str | None:
 
 
 def metadata(exchange: Exchange) -> dict[str, str]:
-    """The pairs that a listed response's metadata must have: `metadata[key]=value`.
+    """The metadata pairs to filter by, given as `metadata[key]=value`.
 
     Raises:
-        errors.InvalidRequest: a pair is written in another way, or has a NUL, which no metadata has.
+        errors.InvalidRequest: a pair has a different syntax, or contains NUL, which stored metadata never does.
     """
     pairs = {}
     for name, value in exchange.arguments.items():
@@ -142,7 +142,7 @@ def metadata(exchange: Exchange) -> dict[str, str]:
             continue
         found = _METADATA.match(name)
         if found is None:
-            raise errors.InvalidRequest("metadata is asked for as metadata[key]=value.", param="metadata")
+            raise errors.InvalidRequest("metadata must be given as metadata[key]=value.", param="metadata")
         if "\0" in name + value:
             raise errors.InvalidRequest("metadata cannot contain NUL.", param="metadata")
         pairs[found[1]] = value
@@ -150,10 +150,10 @@ def metadata(exchange: Exchange) -> dict[str, str]:
 
 
 def text(exchange: Exchange, name: str) -> str | None:
-    """A plain parameter.
+    """A text parameter; None if it is absent.
 
     Raises:
-        errors.InvalidRequest: it has a NUL, which nothing of ours has.
+        errors.InvalidRequest: it contains NUL, which stored values never do.
     """
     value = exchange.arguments.get(name)
     if value is not None and "\0" in value:
@@ -162,9 +162,9 @@ def text(exchange: Exchange, name: str) -> str | None:
 
 
 def wait_s(exchange: Exchange) -> int | None:
-    """For how long the client would rather wait for the end than poll again (`Prefer: wait=10`), at most 60 s.
+    """How many seconds the client prefers to wait for the end instead of polling again (`Prefer: wait=10`).
 
-    A preference that makes no sense is no preference.
+    At most 60. None if there is no such preference; an invalid one is ignored.
 
     Source: RFC 7240.
     """

@@ -1,4 +1,4 @@
-"""Rate-limit headers: what a project's limits leave, and when a refused create may be retried."""
+"""Rate-limit headers: what remains of a project's limits, and when a rejected create may be retried."""
 
 import math
 
@@ -7,7 +7,7 @@ from core.allowance import Allowance, Meter
 
 
 def headers(allowance: Allowance) -> dict[str, str]:
-    """An allowance as headers; a limit that is not set has none."""
+    """The headers of an allowance; a limit that is not set has no headers."""
     found: dict[str, str] = {}
     for name, meter in (("requests", allowance.requests), ("tokens", allowance.tokens)):
         if meter is not None:
@@ -20,14 +20,14 @@ def headers(allowance: Allowance) -> dict[str, str]:
 def _meter(name: str, meter: Meter) -> dict[str, str]:
     return {
         f"x-ratelimit-limit-{name}": str(meter.limit),
-        # Rounded down, but a value that floating point leaves a millionth below an integer is that integer.
+        # Round down, but treat a value up to a millionth below an integer, a floating-point error, as that integer.
         f"x-ratelimit-remaining-{name}": str(max(0, math.floor(meter.left + 1e-6))),
         f"x-ratelimit-reset-{name}": f"{math.ceil(meter.full_s)}s",
     }
 
 
 def retry(error: errors.RateLimited) -> dict[str, str]:
-    """When a refused create may be retried, in the headers that client libraries read."""
+    """The headers that tell client libraries when to retry a rejected create."""
     if error.retry_after_s is None:
         return {"x-should-retry": "false"}
     milliseconds = max(1, math.ceil(error.retry_after_s * 1000))

@@ -1,4 +1,4 @@
-"""The API process: granian, its workers and their threads."""
+"""Runs the API server: granian with its processes and their threads."""
 
 import logging
 import math
@@ -13,9 +13,10 @@ from core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# A process that has used up its time to drain leaves by itself.
+# How long a process has to exit by itself after its drain time.
 _LEAVES_S = 5
-# Who is slower in saying what it wants, or says more of it, is not served: the connection costs nothing else so long.
+# Limits for the headers of a request, in milliseconds and bytes. Until they are complete, a request costs nothing but
+# its connection.
 HEADERS_MS = 10_000
 HEADERS_BYTES = 64 * 1024
 
@@ -24,9 +25,9 @@ def run(settings: Settings) -> None:
     """Serve the API until SIGTERM or SIGINT.
 
     Raises:
-        errors.BadSettings: a setting is missing or wrong.
-        errors.SchemaMismatch: the database is not for this program.
-        errors.StoreUnavailable: Postgres is away at the start; later it is answered with 503.
+        errors.BadSettings: a setting is missing or invalid.
+        errors.SchemaMismatch: the database schema is not the one this program requires.
+        errors.StoreUnavailable: Postgres is unavailable at startup. Later, requests get 503 in that case.
     """
     log.configure(settings.log_level)
     with open_core(settings) as core:
@@ -37,12 +38,12 @@ def run(settings: Settings) -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,
-        # A reader by HTTP/2 may take nothing on a connection that is alive: it could not be found and dropped.
+        # With HTTP/2, a client may stop reading a stream while its connection is alive, and could not be dropped.
         http=HTTPModes.http1,
         workers=settings.api_processes,
         blocking_threads=settings.api_threads,
         respawn_failed_workers=True,
-        # Streams end at the signal; who waits for a whole answer is given as long as a worker gives it.
+        # Streams end at the signal. Requests that wait for a complete answer get as long as a worker gives its runs.
         workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _LEAVES_S),
         log_enabled=False,
         websockets=False,

@@ -1,4 +1,4 @@
-"""Server-sent events: a response's log as frames, with signs of life, and how a stream ends early."""
+"""Server-sent events: the frames of an event log, keep-alive comments, and streams that end early."""
 
 import logging
 import time
@@ -17,41 +17,41 @@ CONTENT_TYPE = "text/event-stream; charset=utf-8"
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 _BUG = errors.Error("The server had an error while streaming this response.", code=Code.SERVER_ERROR)
-# Whole frames go out together up to about so many bytes.
+# Complete frames are joined into writes of about this size.
 _WRITE_BYTES = 64 * 1024
 
 
 class Left(StrEnum):
-    """How a stream came to its end."""
+    """How a stream ended."""
 
-    COMPLETE = "everything was sent"
-    CUT = "it could not go on"
-    GONE = "its reader has gone, or takes too long"
+    COMPLETE = "all events were sent"
+    CUT = "the stream failed"
+    GONE = "the reader disconnected or stalled"
 
 
 OnClose = Callable[[Left], None]
 
 
 def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose, *, stall_s: float) -> Answer:
-    """A stream of events.
+    """An event stream as an answer.
 
     Args:
-        lines: the events as they are stored; an empty list for a sign of life.
-        after: the number before the first one.
-        on_close: called once, when nothing more is sent.
-        stall_s: a reader that takes longer than that for one write does not keep up. Its place is for others; it can
-            read on later.
+        lines: batches of events as they are stored; an empty batch sends a keep-alive comment.
+        after: the sequence number before the first event.
+        on_close: called once, after the last write.
+        stall_s: maximum seconds that a reader may take for one write. A slower reader is dropped, to free its wait
+            slot; it can resume later.
     """
     return Answer(_Body(lines, after, on_close, stall_s), headers=HEADERS, content_type=CONTENT_TYPE)
 
 
 def frame(line: bytes) -> bytes:
-    """One event as it goes over the wire."""
+    """One event in the wire format."""
     return b"event: " + kind(line).encode() + b"\ndata: " + line + b"\n\n"
 
 
 def _writes(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole frames, some at a time."""
+    """Join the frames of events into writes of about `_WRITE_BYTES`."""
     frames: list[bytes] = []
     size = 0
     for line in lines:
@@ -65,10 +65,10 @@ def _writes(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _error(error: errors.Error, sent: int) -> bytes:
-    """The event that ends a stream which cannot go on, in both of the shapes that clients know.
+    """The event that ends a failed stream, in both of the formats that clients understand.
 
-    It is none of the log, so it has the number of the last event that was sent: whoever takes the number of the last
-    event it saw for `starting_after` misses nothing.
+    It is not part of the log, so it has the sequence number of the last event that was sent: a client that passes the
+    number of the last event it received as `starting_after` misses nothing.
     """
     what = {"code": error.code, "message": str(error), "param": error.param}
     event = {"type": "error", "sequence_number": sent, **what, "error": {"type": ErrorType.SERVER, **what}}
@@ -76,7 +76,7 @@ def _error(error: errors.Error, sent: int) -> bytes:
 
 
 class _Body(Iterator[bytes]):
-    """The writes of a stream; it ends where its reader takes one too slowly."""
+    """The writes of a stream, which ends if the reader takes longer than `stall_s` for one of them."""
 
     def __init__(self, lines: Generator[list[bytes]], after: int, on_close: OnClose, stall_s: float) -> None:
         self._stall_s = stall_s
@@ -93,11 +93,11 @@ class _Body(Iterator[bytes]):
                 yield from _writes(some) if some else [PING]
                 self._sent += len(some)
         except errors.Error as error:
-            log.info("a stream ends early", extra={"cause": str(error)})
+            log.info("stream ended early", extra={"cause": str(error)})
             self._left = Left.CUT
             yield _error(error, self._sent)
         except Exception:
-            log.exception("a stream failed")
+            log.exception("stream failed")
             self._left = Left.CUT
             yield _error(_BUG, self._sent)
         else:
@@ -106,14 +106,14 @@ class _Body(Iterator[bytes]):
 
     def __next__(self) -> bytes:
         if self._given_at is not None and time.monotonic() - self._given_at > self._stall_s:
-            log.warning("dropped a reader that does not keep up")
+            log.warning("dropped a stalled reader")
             raise StopIteration
         some = next(self._writes)
         self._given_at = time.monotonic()
         return some
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Stop the stream and report how it ended; further calls have no effect."""
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             self._writes.close()

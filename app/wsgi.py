@@ -1,4 +1,4 @@
-"""The WSGI application of a server process; module state is allowed only here."""
+"""The WSGI application of a server process. No other module may have module-level state."""
 
 import math
 import os
@@ -18,13 +18,13 @@ from core import log, settings
 from core.bootstrap import open_core
 
 _PARENT_GONE_S = 1.0
-# Until the server listens: what it accepts before its socket has the options is never dropped.
+# How often to look for the listening socket: a connection accepted before it has its options is never dropped.
 _LISTENS_AGAIN_S = 0.01
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def _leave_with(parent: int) -> None:
-    """End this process soon after its supervisor is gone: an orphan would go on holding the port."""
+    """Exit soon after the supervisor has died: an orphaned process would continue to occupy the port."""
     gone = threading.Event()
     while not gone.wait(_PARENT_GONE_S):
         if os.getppid() != parent:
@@ -32,10 +32,10 @@ def _leave_with(parent: int) -> None:
 
 
 def _leave_in_time(told: socket.socket) -> None:
-    """End the streams of this process once it was told to stop, and the process when its time to drain is over.
+    """End the streams of this process when it receives a stop signal, and the process when the drain time is over.
 
-    The server refuses new connections from then on and leaves by itself when the last answer is out. What must be
-    left behind goes on without anybody who waits: a deploy cancels nothing.
+    From the signal on, the server refuses new connections, and it exits by itself after its last answer. Foreground
+    responses that have not ended by then continue without their clients: a deploy cancels nothing.
     """
     while told.recv(1)[0] not in _STOPS:
         pass
@@ -46,7 +46,7 @@ def _leave_in_time(told: socket.socket) -> None:
 
 
 def _told_to_stop() -> socket.socket:
-    """Where the number of each signal arrives; the handlers themselves are the server's."""
+    """A socket that receives the number of each signal. The signal handlers themselves belong to the server."""
     here, there = socket.socketpair()
     there.setblocking(False)
     signal.set_wakeup_fd(there.detach(), warn_on_full_buffer=False)
@@ -54,10 +54,10 @@ def _told_to_stop() -> socket.socket:
 
 
 def _drop_stalled() -> None:
-    """Have the kernel drop clients that take nothing, or are gone without a word: each holds a thread.
+    """Make the kernel drop clients that stop reading, or that vanish without closing: each occupies a thread.
 
-    They may be gone while they send, too. The server opens its socket after this module is there, and what it accepts
-    inherits the options.
+    A client may vanish while it sends, too. The server opens its socket after it has imported this module, and the
+    connections it accepts inherit the options.
     """
     done = False
     while not done:
@@ -67,7 +67,7 @@ def _drop_stalled() -> None:
 
 
 def _limit_stalls(descriptor: int) -> bool:
-    """Whether this is the server's socket."""
+    """Set the options if this is the server's listening socket; returns whether it is."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return False
@@ -79,7 +79,7 @@ def _limit_stalls(descriptor: int) -> bool:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, math.ceil(_settings.stall_s))
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, math.ceil(_settings.stall_s / 3))
             return True
-    except OSError:  # no socket, or closed meanwhile
+    except OSError:  # not a socket, or already closed
         return False
 
 

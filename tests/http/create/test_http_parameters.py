@@ -69,10 +69,10 @@ def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name:
         ({"temperature": 3}, "Invalid 'temperature': 3 is more than 2.0."),
         ({"top_p": -0.5}, "Invalid 'top_p': -0.5 is less than 0.0."),
         ({"max_output_tokens": 1}, "Invalid 'max_output_tokens': 1 is less than 16."),
-        ({"input": []}, "Invalid 'input': it is empty; at least one item is needed."),
+        ({"input": []}, "Invalid 'input': it is empty; at least one item is required."),
         (
             {"include": ["reasoning.encrypted_content"] * 21},
-            "Invalid 'include': it has more than the 20 items that are allowed.",
+            "Invalid 'include': it has too many items; at most 20 are allowed.",
         ),
         ({"metadata": {"a": "v" * 600}}, "Invalid 'metadata.a': it has 600 characters; at most 512 are allowed."),
         (

@@ -56,7 +56,7 @@ def test_over_limit_is_never_asked_for_even_with_every_right(api: Api, privilege
 
     says = error_of(api.create(service_tier="over-limit", key=privileged), 400, "invalid_value", "service_tier")
 
-    assert "only a response may carry it" in says
+    assert "only the server assigns it" in says
     assert api.stored() == before
 
 
