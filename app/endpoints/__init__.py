@@ -1,1 +1,1 @@
-"""Routes: each parses, calls one use case and renders."""
+"""Endpoints: each function parses the request, calls one use case and renders the answer."""

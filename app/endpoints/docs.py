@@ -1,4 +1,4 @@
-"""/openapi.json, and /docs, which shows it; no key needed."""
+"""/openapi.json, and /docs, which displays it; no key required."""
 
 from functools import cache
 
@@ -23,7 +23,7 @@ def document(_: Exchange) -> Answer:
 
 
 def page(exchange: Exchange) -> Answer:
-    """Swagger UI."""
+    """The page of Swagger UI."""
     html = docs_page.PAGE.format(
         icon=exchange.url("/docs/favicon-32x32.png"),
         base=exchange.url("/docs/index.css"),

@@ -1,4 +1,4 @@
-"""The answer to a foreground create: the finished object, after blanks for as long as it runs."""
+"""The answer to a foreground create: the final object, preceded by blanks while the response runs."""
 
 import time
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.request import CreateResponse
 from core.wire.status import Status
 
-# Until then the answer has not begun, and a failure can still be an HTTP error.
+# When the answer begins at the latest. Until then, a failure can still be an HTTP error.
 FIRST_BYTE_S = 3.0
-# How often a blank is sent while the response runs: JSON may begin with blanks, and only a write shows that a client
-# has disconnected.
+# How often a blank is sent while the response runs: JSON may begin with blanks, and only a write reveals that the
+# client has disconnected.
 BEAT_S = 1.0
 
 
@@ -26,8 +26,8 @@ def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> 
     """Create a response and answer with its final object; a client that disconnects cancels it.
 
     Args:
-        repeat: with an idempotency key the client may ask again, so its response is left alone until nobody has
-            come back to wait for it for some time.
+        repeat: the idempotency key, if any. With a key, the client may repeat the request, so its response is not
+            cancelled at once, but only if no client waits for it for some time.
     """
     waiting = exchange.core.waiting
     slot = waiting.place()
@@ -48,7 +48,7 @@ def _answer(waiting: WaitSlots, slot: WaitSlot, created: Created, *, stored: boo
         ended = False
     if not ended:
         body = _beats(waiting, slot, created.id, stored=stored, repeatable=repeatable)
-        # A generator that never began, because its client left before the first byte, does not end by itself.
+        # If the client disconnects before the first byte, the generator never starts, and its `finally` does not run.
         return Answer(ClosingIterator(body, [slot.leave]))
     slot.leave()
     if document is None:
@@ -69,7 +69,7 @@ def _finished(text: str) -> Answer:
     error = document["error"]
     status, kind = HTTP_ERRORS[Code(error["code"])]
     failed = envelope(status, kind, error["message"], code=error.get("type", error["code"]))
-    # The server has retried already, for as long as that makes sense.
+    # The server has already retried for as long as a retry could help.
     return failed.with_headers({"x-should-retry": "false"})
 
 
@@ -83,12 +83,12 @@ def _beats(waiting: WaitSlots, slot: WaitSlot, response_id: str, *, stored: bool
                 document = waiting.document(response_id)
                 break
             except errors.StoreUnavailable:
-                # The response has ended; only reading it must wait.
+                # The response has ended, but its document cannot be read yet.
                 time.sleep(BEAT_S)
                 yield b" "
         yield document.encode() if document else _body(envelope(404, ErrorType.INVALID_REQUEST, _deleted(response_id)))
     except GeneratorExit:
-        # The client has disconnected. One with an idempotency key may come back.
+        # The client has disconnected. With an idempotency key, it may repeat the request.
         if not repeatable:
             waiting.cancel_orphan(response_id)
         raise

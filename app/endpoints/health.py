@@ -1,4 +1,4 @@
-"""/healthz and /readyz, for supervisors and load balancers; no key needed."""
+"""/healthz and /readyz, for supervisors and load balancers; no key required."""
 
 import redis
 
@@ -7,12 +7,12 @@ from core import VERSION, errors
 
 
 def alive(_: Exchange) -> Answer:
-    """The process answers."""
+    """Report that the process is running."""
     return json_object({"status": "ok", "version": VERSION})
 
 
 def ready(exchange: Exchange) -> Answer:
-    """The process can accept responses."""
+    """Report whether the process can accept requests."""
     try:
         exchange.core.schema.check()
     except errors.StoreUnavailable:
@@ -22,6 +22,6 @@ def ready(exchange: Exchange) -> Answer:
     try:
         exchange.core.bus.ping()
     except redis.RedisError:
-        # Responses are accepted all the same; they wait in Postgres.
+        # Responses are still accepted; they wait in Postgres.
         return json_object({"status": "ok", "postgres": "ok", "redis": "unreachable"})
     return json_object({"status": "ok", "postgres": "ok", "redis": "ok"})

@@ -1,4 +1,4 @@
-"""Lists under /v1/responses: a project's responses, and the input items of one."""
+"""Lists under /v1/responses: the responses of a project, and the input items of a response."""
 
 from app import query
 from app.endpoints.pages import render_page
@@ -14,7 +14,7 @@ def list_responses(exchange: Exchange) -> Answer:
 
 
 def list_input_items(exchange: Exchange) -> Answer:
-    """A page of the items that a response was given."""
+    """A page of a response's input items."""
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
     include, paging = query.include(exchange), query.paging(exchange)
     return render_page(responses.input_items(exchange.caller, response_id, include=include, **paging))

@@ -6,7 +6,7 @@ from typing import Any
 from app.http import Answer, Exchange, json_object
 from core import errors
 
-_STARTED_AT = int(time.time())  # a configured model has no other date
+_STARTED_AT = int(time.time())  # the configuration has no creation dates
 
 
 def list_models(exchange: Exchange) -> Answer:

@@ -1,4 +1,4 @@
-"""/v1/projects: projects and their keys, for keys with the right `admin`."""
+"""/v1/projects: projects and their keys; requires a key with the right `admin`."""
 
 from app import parsing, query
 from app.endpoints.pages import render_page
@@ -7,7 +7,7 @@ from core.tenants.project_requests import CreateKey, CreateProject
 
 
 def list_projects(exchange: Exchange) -> Answer:
-    """A page of the projects that the caller's key may use."""
+    """A page of the projects to which the caller's key has access."""
     return render_page(exchange.core.projects.listed(exchange.caller, **query.paging(exchange)))
 
 
@@ -29,7 +29,7 @@ def list_keys(exchange: Exchange) -> Answer:
 
 
 def create_key(exchange: Exchange) -> Answer:
-    """Create a key; its secret is in this answer only."""
+    """Create a key; only this answer contains its secret."""
     asked = parsing.validate(CreateKey, parsing.json_body(exchange))
     project_id = exchange.values["project_id"]
     return _secret(exchange.core.projects.create_key(exchange.caller, project_id, asked, exchange.actor))
@@ -42,7 +42,7 @@ def get_key(exchange: Exchange) -> Answer:
 
 
 def rotate_key(exchange: Exchange) -> Answer:
-    """Replace a key's secret; the new one is in this answer only."""
+    """Replace a key's secret; only this answer contains the new one."""
     project_id, key_id = exchange.values["project_id"], exchange.values["key_id"]
     return _secret(exchange.core.projects.rotate_key(exchange.caller, project_id, key_id, exchange.actor))
 

@@ -7,7 +7,7 @@ from core.prompts.prompt_requests import CreatePrompt, CreatePromptVersion, Upda
 
 
 def create(exchange: Exchange) -> Answer:
-    """Store a prompt with its first version."""
+    """Create a prompt with its first version."""
     asked = parsing.validate(CreatePrompt, parsing.json_body(exchange))
     return json_text(exchange.core.prompts.create(exchange.caller.project_id, asked, exchange.actor))
 
@@ -18,7 +18,7 @@ def list_prompts(exchange: Exchange) -> Answer:
 
 
 def get(exchange: Exchange) -> Answer:
-    """A prompt with its default version."""
+    """One prompt."""
     return json_text(exchange.core.prompts.get(exchange.caller.project_id, exchange.values["prompt_id"]))
 
 
@@ -37,7 +37,7 @@ def delete(exchange: Exchange) -> Answer:
 
 
 def add_version(exchange: Exchange) -> Answer:
-    """Store another version of a prompt."""
+    """Add a version to a prompt."""
     asked = parsing.validate(CreatePromptVersion, parsing.json_body(exchange))
     project_id, prompt_id = exchange.caller.project_id, exchange.values["prompt_id"]
     return json_text(exchange.core.prompts.add_version(project_id, prompt_id, asked, exchange.actor))

@@ -7,12 +7,12 @@ from core import errors
 from core.responses.create import Repeat
 from core.wire.request import CreateResponse
 
-# How long a client should wait between two polls; SDKs that know the header honour it.
+# How long a client should wait between two polls; SDKs that support the header honour it.
 POLL_AFTER_MS = "1000"
 
 
 def create(exchange: Exchange) -> Answer:
-    """Create a response, and answer with its first object, its stream, or its final object."""
+    """Create a response, and answer with its initial object, its event stream or its final object."""
     body = parsing.json_body(exchange)
     asked = parsing.create_response(body, strict=exchange.core.settings.strict_params)
     repeat = parsing.repeat(exchange, body)
@@ -28,7 +28,7 @@ def _create_in_background(exchange: Exchange, asked: CreateResponse, repeat: Rep
 
 
 def get(exchange: Exchange) -> Answer:
-    """A response as it is now, after a wait that the client prefers, or its stream."""
+    """The current object of a response, after a wait if the client prefers one, or its event stream."""
     query.include(exchange)
     query.check_obfuscation(exchange)
     after = query.starting_after(exchange)
@@ -62,7 +62,7 @@ def _poll(exchange: Exchange) -> Answer:
 
 
 def _wait(exchange: Exchange, response_id: str, for_s: float) -> bool:
-    """Wait for the end of a response; False where no slot is free, and the client must poll."""
+    """Wait for the end of a response; returns False if no wait slot is free, so that the client must poll."""
     try:
         slot = exchange.core.waiting.place()
     except (errors.Busy, errors.Stopping):

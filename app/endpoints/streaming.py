@@ -1,4 +1,4 @@
-"""Event streams: of a response that is created, and of one that exists."""
+"""Event streams of new and of existing responses."""
 
 from collections.abc import Callable, Generator
 
@@ -10,7 +10,7 @@ from core.responses.create import Created, Repeat
 from core.streams.wait_slots import WaitSlot
 from core.wire.request import CreateResponse
 
-# Only a write shows that the reader of a foreground response has disconnected, and its work costs until then.
+# Only a write reveals that the reader of a foreground response has disconnected. Until then, its run uses resources.
 FOREGROUND_BEAT_S = 2.0
 
 
@@ -23,7 +23,7 @@ def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> 
         exchange.allowance = created.allowance
         beat_s = core.settings.ping_s if asked.background else min(FOREGROUND_BEAT_S, core.settings.ping_s)
         lines = core.streams.read(created.id, keeps=not asked.background, beat_s=beat_s)
-        # A response has events from its creation on; if it was deleted, that can still be an HTTP error.
+        # A new response already has events. If it has been deleted, the client can still get an HTTP error.
         first = next(lines)
     except BaseException:
         slot.leave()
@@ -33,7 +33,7 @@ def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> 
 
 
 def read(exchange: Exchange, after: int) -> Answer:
-    """Stream the events of a background response behind number `after`."""
+    """Stream the events of a background response with sequence numbers above `after`."""
     core, response_id = exchange.core, exchange.values["response_id"]
     core.streams.check(exchange.caller, response_id)
     slot = core.waiting.place()
@@ -42,7 +42,7 @@ def read(exchange: Exchange, after: int) -> Answer:
 
 
 def _chain(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[bytes]]:
-    """`first`, then the others; closed along with them."""
+    """Yield `first`, then `lines`; closing this generator closes `lines`."""
     try:
         yield first
         yield from lines
@@ -60,7 +60,7 @@ def _end_foreground(
     def on_close(how: Left) -> None:
         slot.leave()
         if repeat is not None:
-            return  # the client may come back
+            return  # the client may repeat the request
         if how == Left.GONE:
             core.waiting.cancel_orphan(created.id)
         elif how == Left.COMPLETE and not asked.store:
