@@ -1,4 +1,4 @@
-"""The OpenAPI document of this server, made from the models that validate its requests."""
+"""The OpenAPI document of this server, generated from the models that validate its requests."""
 
 from typing import Any
 
@@ -6,22 +6,23 @@ from app.openapi import answers, operations, schemas
 from core import VERSION
 
 _ABOUT = """\
-A self-hosted server for the Responses API: create a response with `background: true`, poll it, wait for it, cancel it.
-It answers the official `openai` clients with `base_url` set to `/v1` of this server.
+A self-hosted server for the Responses API. Create a response with `background: true`, then poll it, wait for it, stream
+it or cancel it. The official `openai` clients work with this server if `base_url` is set to its `/v1`.
 
-Every error leaves in the same envelope with its four keys, and every answer carries `x-request-id`.
+Every error is an `error` object with `message`, `type`, `param` and `code`; all four are always present. Every answer
+has an `x-request-id` header.
 """
 _TAGS = {
     "Responses": "Create, poll, cancel, delete and list responses.",
-    "Prompts": "Templates that `prompt` of a create may name; each version stays as it is.",
-    "Projects": "Projects and their keys; for keys with the right `admin`.",
-    "Models": "What `model` may name.",
-    "Server": "For supervisors, load balancers and readers; no key needed.",
+    "Prompts": "Prompt templates, which requests refer to with `prompt`. Their versions are immutable.",
+    "Projects": "Projects and their API keys. Requires an API key with the right `admin`.",
+    "Models": "The models that requests can use.",
+    "Server": "Health checks and API documentation. No API key is required.",
 }
 
 
 def document() -> dict[str, Any]:
-    """An OpenAPI 3.1 document that names every route, parameter, status and object of this server."""
+    """The OpenAPI 3.1 document, with every route, parameter, status and object of this server."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -39,9 +40,9 @@ def document() -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key that `backburner keys create` printed, or the one of `backburner up`. It"
-                    " speaks for its own project, or for another that it may use where `ai_project_id` (query) or"
-                    " `OpenAI-Project` (header) names that, by ID or name.",
+                    "description": "An API key, as printed by `backburner keys create` or `backburner up`. Requests"
+                    " act in the key's own project. To act in another project to which the key has access, pass its ID"
+                    " or name as `ai_project_id` in the query string or in the `OpenAI-Project` header.",
                 }
             },
             "schemas": schemas.components(),

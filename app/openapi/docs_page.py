@@ -1,9 +1,9 @@
-"""The page that shows the OpenAPI document: Swagger UI from a package, with nothing loaded from elsewhere."""
+"""The page that displays the OpenAPI document: Swagger UI from a package; nothing is loaded from other servers."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
-# What the page loads of Swagger UI, and our own script, which starts it.
+# The files of Swagger UI that the page loads, and our own script, which starts it.
 START = "start.js"
 ASSETS = {
     "favicon-32x32.png": "image/png",
@@ -12,7 +12,7 @@ ASSETS = {
     "swagger-ui.css": "text/css",
     START: "text/javascript",
 }
-# With a `validatorUrl`, its default, Swagger UI would ask a server of its makers.
+# By default, Swagger UI contacts a validation server of its makers; a null `validatorUrl` prevents that.
 SCRIPT = """\
 const place = document.getElementById("swagger-ui");
 SwaggerUIBundle({domNode: place, url: place.dataset.document, deepLinking: true, validatorUrl: null});
@@ -35,7 +35,7 @@ PAGE = """\
 </body>
 </html>
 """
-# The browser holds the page to it too; Swagger UI sets styles of its own.
+# Makes the browser enforce that nothing is loaded from elsewhere. Swagger UI needs inline styles.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -43,7 +43,7 @@ POLICY = (
 
 
 def read(name: str) -> bytes:
-    """One of the files; of the package that carries Swagger UI no code is used."""
+    """The content of one of the files; no code of the package that contains Swagger UI is run."""
     if name == START:
         return SCRIPT.encode()
     spec = find_spec("flask_swagger_ui")

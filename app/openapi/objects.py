@@ -1,4 +1,4 @@
-"""The objects of this server's answers, as the OpenAPI document describes them; nothing is validated by them."""
+"""The objects in this server's answers, for the OpenAPI document only: they validate nothing."""
 
 from typing import Literal
 
@@ -10,14 +10,14 @@ from core.wire.response import Response
 
 
 class ErrorBody(BaseModel):
-    message: str = Field(description="A sentence for a person.")
+    message: str = Field(description="A human-readable message.")
     type: str
-    param: str | None = Field(description="The parameter it is about, such as `input[0].content`.")
-    code: str | None = Field(description="For a program, such as `model_not_found`.")
+    param: str | None = Field(description="The parameter that caused the error, such as `input[0].content`.")
+    code: str | None = Field(description="A machine-readable code, such as `model_not_found`.")
 
 
 class ErrorEnvelope(BaseModel):
-    """What every error is answered with."""
+    """The body of every error."""
 
     error: ErrorBody
 
@@ -31,7 +31,7 @@ class DeletedResponse(BaseModel):
 class _Page(BaseModel):
     object: Literal["list"]
     first_id: str | None
-    last_id: str | None = Field(description="Send it as `after` for the next page.")
+    last_id: str | None = Field(description="Pass it as `after` to get the next page.")
     has_more: bool
 
 
@@ -40,7 +40,7 @@ class ResponseList(_Page):
 
 
 class Prompt(BaseModel):
-    """A stored prompt; versions are numbered from 1, and used is the default one where no other is asked for."""
+    """A stored prompt. Versions are numbered from 1; a request that names no version uses the default version."""
 
     id: str
     object: Literal["prompt"]
@@ -52,7 +52,7 @@ class Prompt(BaseModel):
 
 
 class PromptVersion(BaseModel):
-    """A version of a prompt, which never changes."""
+    """A version of a prompt. Versions are immutable."""
 
     prompt_id: str
     object: Literal["prompt.version"]
@@ -83,20 +83,20 @@ class ProjectList(_Page):
 
 
 class ApiKey(BaseModel):
-    """A key as everybody but its holder sees it."""
+    """An API key, without its secret."""
 
     id: str
     object: Literal["project.api_key"]
     project_id: str
     name: str | None
-    hint: str = Field(description="The key's last characters, to tell keys apart.")
+    hint: str = Field(description="The last characters of the key, to tell keys apart.")
     rights: list[Right]
     created_at: int = Field(description="Unix seconds.")
     rotated_at: int | None = Field(description="Unix seconds.")
 
 
 class NewApiKey(ApiKey):
-    """A key, this once with what its holder sends."""
+    """A new or rotated API key. Its secret, `key`, is returned only once."""
 
     key: str
 
@@ -129,7 +129,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether requests can be taken; without Redis they can, and wait in Postgres."""
+    """The server can accept requests. While Redis is unreachable, responses wait in Postgres."""
 
     status: Literal["ok"]
     postgres: Literal["ok"]

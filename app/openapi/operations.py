@@ -1,4 +1,4 @@
-"""The routes: what each is for, takes and answers. A test holds them to the routes that there are."""
+"""The operations of the OpenAPI document. A test compares them with the routes of the server."""
 
 from typing import Any, get_args
 
@@ -18,8 +18,8 @@ _RESPONSE_ID = in_("path", "response_id", "The response's `id`.", text(), requir
 _INCLUDE = in_(
     "query",
     "include[]",
-    "Images in data URLs are listed among input items only where they are asked for; for the rest, items hold what the "
-    "`include` of the create named.",
+    "Optional fields of input items. Data URLs of images are null unless requested here; all other fields are as "
+    "requested with `include` when the response was created.",
     {"type": "array", "items": text(enum=sorted(get_args(Include)))},
     style="form",
     explode=True,
@@ -27,27 +27,31 @@ _INCLUDE = in_(
 _STREAM = in_(
     "query",
     "stream",
-    "The events of a background response instead of the response: those that there are, then the others as they come.",
+    "Stream the events of a background response instead of returning it: past events first, then each new event.",
     {"type": "boolean", "default": False},
 )
 _STARTING_AFTER = in_(
     "query",
     "starting_after",
-    "With `stream`: the `sequence_number` of the last event that the client has; only later ones are sent.",
+    "With `stream`, the `sequence_number` of the last event received. Only later events are sent.",
     {"type": "integer"},
 )
-_OBFUSCATION = in_("query", "include_obfuscation", "Taken and without effect: no event is padded.", {"type": "boolean"})
+_OBFUSCATION = in_(
+    "query", "include_obfuscation", "Accepted without effect: events are never padded.", {"type": "boolean"}
+)
 _PREFER = in_(
     "header",
     "Prefer",
-    f"`wait=10` waits up to so many seconds (at most {query.WAIT_LIMIT_S}) for the end, instead of polling.",
+    f"`wait=10` waits up to 10 seconds for the response to end. The maximum is {query.WAIT_LIMIT_S} seconds.",
     text(examples=["wait=10"]),
 )
-_IF_NONE_MATCH = in_("header", "If-None-Match", "The `ETag` of the last poll: 304 if nothing has changed.", text())
+_IF_NONE_MATCH = in_(
+    "header", "If-None-Match", "The `ETag` of the last poll. If nothing has changed, 304 is returned.", text()
+)
 _IDEMPOTENCY_KEY = in_(
     "header",
     "Idempotency-Key",
-    "A create with the same key and body within 24 hours finds the response of the first; with another body, 400.",
+    "For 24 hours, a request with the same key and body returns the same response. With a different body, it gets 400.",
     text(minLength=1, maxLength=parsing.KEY_LIMIT),
 )
 _STATUS = in_("query", "status", "Only responses with this status.", text(enum=list(Status)))
@@ -55,7 +59,7 @@ _MODEL = in_("query", "model", "Only responses of this model.", text())
 _METADATA = in_(
     "query",
     "metadata",
-    "Only responses that have all these pairs: `metadata[team]=search`.",
+    "Only responses whose metadata has all of these pairs, such as `metadata[team]=search`.",
     {"type": "object", "additionalProperties": text()},
     style="deepObject",
     explode=True,
@@ -68,7 +72,7 @@ def paths() -> dict[str, Any]:
 
 
 def _responses() -> dict[str, Any]:
-    unchanged = {"304": answers.empty("Nothing has changed since the poll that had this ETag.", *_POLLED)}
+    unchanged = {"304": answers.empty("Nothing has changed since the poll that returned this ETag.", *_POLLED)}
     return {
         "/v1/responses": {
             "post": keyed(
@@ -76,11 +80,12 @@ def _responses() -> dict[str, Any]:
                 "Responses",
                 "Create a response",
                 _IDEMPOTENCY_KEY,
-                description="With `background: true` it is answered at once, as `queued`. Without, the answer is the"
-                " finished response; blanks before it keep the connection alive, and a client that goes away cancels"
-                " it. One that is deleted meanwhile is answered with 404.",
+                description="With `background: true`, the response is returned immediately with status `queued`."
+                " Otherwise, the request waits and returns the final response; blanks before the JSON keep the"
+                " connection alive. If the client disconnects, the response is cancelled. If the response is deleted in"
+                " the meantime, the request returns 404.",
                 requestBody=body("CreateResponse", _EXAMPLE),
-                good={"200": answers.streamed(answers.json("Response", "Accepted, or finished.", *answers.METERED))},
+                good={"200": answers.streamed(answers.json("Response", "Response created.", *answers.METERED))},
                 bad=(400, 403, 404, 413, 429),
             ),
             "get": keyed(
@@ -88,7 +93,7 @@ def _responses() -> dict[str, Any]:
                 "Responses",
                 "List the project's responses",
                 *(LIMIT, ORDER, AFTER, _STATUS, _MODEL, _METADATA),
-                good=ok("ResponseList", "A page of them."),
+                good=ok("ResponseList", "A page of responses."),
                 bad=(400,),
             ),
         },
@@ -96,9 +101,9 @@ def _responses() -> dict[str, Any]:
             "get": keyed(
                 "getResponse",
                 "Responses",
-                "Poll a response, wait for its end, or stream its events",
+                "Poll a response, wait for it to end, or stream its events",
                 *(_RESPONSE_ID, _INCLUDE, _STREAM, _STARTING_AFTER, _OBFUSCATION, _PREFER, _IF_NONE_MATCH),
-                good={"200": answers.streamed(answers.json("Response", "As it is now.", *_POLLED))} | unchanged,
+                good={"200": answers.streamed(answers.json("Response", "The current response.", *_POLLED))} | unchanged,
                 bad=(400, 404),
             ),
             "delete": keyed(
@@ -106,7 +111,7 @@ def _responses() -> dict[str, Any]:
                 "Responses",
                 "Delete a response that has ended",
                 _RESPONSE_ID,
-                good=ok("DeletedResponse", "It is gone."),
+                good=ok("DeletedResponse", "Response deleted."),
                 bad=(400, 404),
             ),
         },
@@ -116,8 +121,8 @@ def _responses() -> dict[str, Any]:
                 "Responses",
                 "Cancel a background response",
                 _RESPONSE_ID,
-                description="At once and for good; one that has ended stays as it is.",
-                good=ok("Response", "It has ended."),
+                description="Takes effect immediately and is final. A response that has already ended does not change.",
+                good=ok("Response", "The response was cancelled, or had already ended."),
                 bad=(400, 404),
             ),
         },
@@ -125,9 +130,9 @@ def _responses() -> dict[str, Any]:
             "get": keyed(
                 "listInputItems",
                 "Responses",
-                "List what the model was given",
+                "List the input items of a response",
                 *(_RESPONSE_ID, LIMIT, ORDER, AFTER, _INCLUDE),
-                good=ok("ItemList", "A page of the context it was created with and of its own input."),
+                good=ok("ItemList", "A page of input items: the inherited context, and the request's own input."),
                 bad=(400, 404),
             ),
         },
@@ -142,9 +147,9 @@ def _prompts() -> dict[str, Any]:
             "post": keyed(
                 "createPrompt",
                 "Prompts",
-                "Store a prompt",
+                "Create a prompt",
                 requestBody=body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE}),
-                good=ok("Prompt", "It has version 1, which is its default."),
+                good=ok("Prompt", "Prompt created, with version 1 as the default version."),
                 bad=(400, 413),
             ),
             "get": keyed(
@@ -152,30 +157,30 @@ def _prompts() -> dict[str, Any]:
                 "Prompts",
                 "List the project's prompts",
                 *(LIMIT, ORDER, AFTER),
-                good=ok("PromptList", "A page of them."),
+                good=ok("PromptList", "A page of prompts."),
                 bad=(400,),
             ),
         },
         "/v1/prompts/{prompt_id}": {
             "get": keyed(
-                "getPrompt", "Prompts", "Get a prompt", prompt_id, good=ok("Prompt", "It is here."), bad=(404,)
+                "getPrompt", "Prompts", "Get a prompt", prompt_id, good=ok("Prompt", "The prompt."), bad=(404,)
             ),
             "post": keyed(
                 "updatePrompt",
                 "Prompts",
-                "Change a prompt's name, description or default version",
+                "Update a prompt's name, description or default version",
                 prompt_id,
                 requestBody=body("UpdatePrompt", {"default_version": "1"}),
-                good=ok("Prompt", "As it is now."),
+                good=ok("Prompt", "Prompt updated."),
                 bad=(400, 404, 413),
             ),
             "delete": keyed(
                 "deletePrompt",
                 "Prompts",
-                "Delete a prompt with its versions",
+                "Delete a prompt and its versions",
                 prompt_id,
-                description="Responses that were made with it keep what they have of it.",
-                good=ok("DeletedPrompt", "It is gone."),
+                description="Responses that were created with the prompt do not change.",
+                good=ok("DeletedPrompt", "Prompt deleted."),
                 bad=(404,),
             ),
         },
@@ -186,7 +191,7 @@ def _prompts() -> dict[str, Any]:
                 "Add a version to a prompt",
                 prompt_id,
                 requestBody=body("CreatePromptVersion", {"template": _TEMPLATE}),
-                good=ok("PromptVersion", "It has the next number."),
+                good=ok("PromptVersion", "Version created. Versions are numbered consecutively."),
                 bad=(400, 404, 413),
             ),
         },
@@ -194,9 +199,9 @@ def _prompts() -> dict[str, Any]:
             "get": keyed(
                 "getPromptVersion",
                 "Prompts",
-                "Get a version with its template",
+                "Get a version of a prompt",
                 *(prompt_id, number),
-                good=ok("PromptVersion", "It never changes."),
+                good=ok("PromptVersion", "The version and its template, which never change."),
                 bad=(404,),
             ),
         },
@@ -204,40 +209,45 @@ def _prompts() -> dict[str, Any]:
 
 
 def _models() -> dict[str, Any]:
-    name = in_("path", "name", "The model's public name, which may have slashes.", text(), required=True)
+    name = in_("path", "name", "The name of the model, which may contain slashes.", text(), required=True)
     return {
         "/v1/models": {
-            "get": keyed("listModels", "Models", "List the models", good=ok("ModelList", "All of them."), bad=()),
+            "get": keyed("listModels", "Models", "List the models", good=ok("ModelList", "All models."), bad=()),
         },
         "/v1/models/{name}": {
-            "get": keyed("getModel", "Models", "Get a model", name, good=ok("Model", "It is here."), bad=(404,)),
+            "get": keyed("getModel", "Models", "Get a model", name, good=ok("Model", "The model."), bad=(404,)),
         },
     }
 
 
 def _server() -> dict[str, Any]:
-    asset = in_("path", "name", "One of the page's files.", text(enum=sorted(ASSETS)), required=True)
-    page = answers.response_body("text/html", text(), "The page.")
+    asset = in_("path", "name", "The name of the file.", text(enum=sorted(ASSETS)), required=True)
+    page = answers.response_body("text/html", text(), "The documentation page.")
     file = {
         "description": "The file.",
         "content": {kind: {"schema": text()} for kind in sorted(set(ASSETS.values()))},
     }
     return {
-        "/healthz": {"get": opened("health", "Whether this process serves", good=ok("Health", "It does."))},
+        "/healthz": {
+            "get": opened("health", "Check whether the process is running", good=ok("Health", "It is running."))
+        },
         "/readyz": {
             "get": opened(
                 "readiness",
-                "Whether requests can be taken",
-                good=ok("Readiness", "They can.") | {"503": answers.json("Unreadiness", "They cannot.")},
+                "Check whether the server can accept requests",
+                good=ok("Readiness", "The server is ready.")
+                | {"503": answers.json("Unreadiness", "The server is not ready.")},
             )
         },
         "/openapi.json": {
             "get": opened(
                 "openapi",
-                "This document",
-                good={"200": answers.response_body("application/json", {"type": "object"}, "The document.")},
+                "Get this document",
+                good={"200": answers.response_body("application/json", {"type": "object"}, "The OpenAPI document.")},
             )
         },
-        "/docs": {"get": opened("docs", "This document for people", good={"200": page})},
-        "/docs/{name}": {"get": opened("docsFile", "A file of that page", asset, good={"200": file}, bad=(404,))},
+        "/docs": {"get": opened("docs", "View this document", good={"200": page})},
+        "/docs/{name}": {
+            "get": opened("docsFile", "Get a file of the documentation page", asset, good={"200": file}, bad=(404,))
+        },
     }

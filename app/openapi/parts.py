@@ -1,4 +1,4 @@
-"""What operations are described with: parameters, bodies, and what all answers share."""
+"""Building blocks of operations in the OpenAPI document: parameters, request bodies and shared answers."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from app.openapi import answers
 from app.openapi.schemas import REF
 
 Parameter = dict[str, Any]
-# Every request with a key may be answered so.
+# Errors that every request with a key can get.
 ALWAYS = (400, 401, 403, 404, 500, 503)
 
 
@@ -22,11 +22,16 @@ def text(**bounds: Any) -> dict[str, Any]:
 LIMIT = in_(
     "query",
     "limit",
-    "How many entries a page may have.",
+    "The maximum number of objects per page.",
     {"type": "integer", "minimum": 1, "maximum": query.PAGE_LIMIT, "default": query.PAGE_DEFAULT},
 )
-ORDER = in_("query", "order", "By creation: newest or oldest first.", text(enum=["asc", "desc"], default="desc"))
-AFTER = in_("query", "after", "The ID behind which the page begins: `last_id` of the page before.", text())
+ORDER = in_(
+    "query",
+    "order",
+    "Order by creation time: `asc` for oldest first, `desc` for newest first.",
+    text(enum=["asc", "desc"], default="desc"),
+)
+AFTER = in_("query", "after", "The page begins after the object with this ID: `last_id` of the previous page.", text())
 
 
 def operation(name: str, tag: str, summary: str, *parameters: Parameter, **parts: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The routes of projects and their keys: what each is for, takes and answers."""
+"""The operations on projects and their API keys in the OpenAPI document."""
 
 from typing import Any
 
@@ -14,61 +14,61 @@ def paths() -> dict[str, Any]:
             "post": keyed(
                 "createProject",
                 "Projects",
-                "Make a project, which this key may use from then on",
-                description="For keys of the project `default`.",
+                "Create a project and give this key access to it",
+                description="Requires a key of the project `default`.",
                 requestBody=body("CreateProject", {"name": "team-a"}),
-                good=ok("Project", "It is there."),
+                good=ok("Project", "Project created."),
                 bad=(400, 413),
             ),
             "get": keyed(
                 "listProjects",
                 "Projects",
-                "List the projects this key may use",
+                "List the projects that this key has access to",
                 *(LIMIT, ORDER, AFTER),
-                good=ok("ProjectList", "A page of them."),
+                good=ok("ProjectList", "A page of projects."),
                 bad=(400,),
             ),
         },
         "/v1/projects/{project_id}": {
-            "get": keyed("getProject", "Projects", "Get a project", project_id, good=ok("Project", "It is here.")),
+            "get": keyed("getProject", "Projects", "Get a project", project_id, good=ok("Project", "The project.")),
         },
         "/v1/projects/{project_id}/api_keys": {
             "post": keyed(
                 "createApiKey",
                 "Projects",
-                "Make a key of a project",
+                "Create an API key",
                 project_id,
-                description="Without `rights` it may read, write and cancel.",
+                description="Without `rights`, the key has the rights `read`, `write` and `cancel`.",
                 requestBody=body("CreateKey", {"name": "batch", "rights": ["read", "write"]}),
-                good=ok("NewApiKey", "The only answer that has the key."),
+                good=ok("NewApiKey", "API key created. Its secret is returned only once."),
                 bad=(400, 413),
             ),
             "get": keyed(
                 "listApiKeys",
                 "Projects",
-                "List a project's keys",
+                "List a project's API keys",
                 *(project_id, LIMIT, ORDER, AFTER),
-                good=ok("ApiKeyList", "A page of those that are not revoked."),
+                good=ok("ApiKeyList", "A page of API keys, without revoked keys."),
                 bad=(400,),
             ),
         },
         "/v1/projects/{project_id}/api_keys/{key_id}": {
-            "get": keyed("getApiKey", "Projects", "Get a key", *(project_id, key_id), good=ok("ApiKey", "It is here.")),
+            "get": keyed("getApiKey", "Projects", "Get an API key", project_id, key_id, good=ok("ApiKey", "The key.")),
             "delete": keyed(
                 "revokeApiKey",
                 "Projects",
-                "Revoke a key, for good",
+                "Revoke an API key permanently",
                 *(project_id, key_id),
-                good=ok("DeletedApiKey", "It is refused everywhere within 5 seconds."),
+                good=ok("DeletedApiKey", "API key revoked. It is rejected everywhere within 5 seconds."),
             ),
         },
         "/v1/projects/{project_id}/api_keys/{key_id}/rotate": {
             "post": keyed(
                 "rotateApiKey",
                 "Projects",
-                "Replace a key by another one with its ID and rights",
+                "Rotate an API key, keeping its ID and rights",
                 *(project_id, key_id),
-                good=ok("NewApiKey", "The only answer that has the new key."),
+                good=ok("NewApiKey", "API key rotated. Its new secret is returned only once."),
             ),
         },
     }

@@ -1,4 +1,4 @@
-"""JSON schemas of requests and answers, from the models of core.wire and app.openapi.objects."""
+"""JSON schemas of requests and answers, generated from the models in core and in app.openapi.objects."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from core.wire import items, parts, request, tools
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/"
-# Two classes of one name in two modules; pydantic tells them apart by words of ours.
+# Two classes have the same name; pydantic distinguishes them by their module names, which are internal.
 _NAMES = {"core__wire__items__Reasoning": "ReasoningItem", "core__wire__request__Reasoning": "Reasoning"}
 _BODIES = (
     request.CreateResponse,
@@ -24,8 +24,11 @@ _BODIES = (
     project_requests.CreateProject,
     project_requests.CreateKey,
 )
-_REFUSED = {"description": "Not served: refused with `unsupported_parameter` unless it is null.", "enum": [None]}
-# Unions, which pydantic writes out wherever they stand.
+_REFUSED = {
+    "description": "Not supported. Any value except null is rejected with `unsupported_parameter`.",
+    "enum": [None],
+}
+# Unions, which pydantic would repeat in every schema that uses them.
 _UNIONS: dict[str, Any] = {
     "InputItem": items.InputItem,
     "ContentPart": parts.Part,
@@ -35,18 +38,18 @@ _UNIONS: dict[str, Any] = {
     "TextFormat": request.Format,
 }
 _VARIABLES = {"maxProperties": request.VARIABLES_LIMIT, "propertyNames": {"pattern": f"^{request.VARIABLE_NAME}$"}}
-# The one thing a validator of ours knows of a type and pydantic does not.
+# The allowed values of `type`, which our own validators check, so that pydantic does not know them.
 _HOSTED = {"HostedItem": items.HOSTED, "HostedTool": tools.HOSTED, "HostedChoice": tools.HOSTED}
 
 
 class _Generator(GenerateJsonSchema):
-    """Schemas as a client reads them: no titles made of names, unions without our tags, null where it is taken."""
+    """Schemas for clients: no titles made of field names, unions without internal tags, null where it is accepted."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  the base class asks for each
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  signature of the base class
         return False
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> Schema:
-        # A missing `type` may be one of two, so not `oneOf`.
+        # Not `oneOf`, because a value without `type` can match two choices.
         return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
@@ -55,7 +58,7 @@ class _Generator(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:
         made = super().default_schema(schema)
         default = made.pop("default", None)
-        made = _nullable(made)  # core.wire.base.Strict: null means left out
+        made = _nullable(made)  # core.wire.base.Strict: null means omitted
         return made if default is None else made | {"default": default}
 
 
@@ -71,7 +74,7 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def components() -> dict[str, Schema]:
-    """Every schema by its name."""
+    """All schemas, by name."""
     wanted = {found.__name__: found for found in (*_BODIES, *ANSWERS)} | _UNIONS
     made, rest = TypeAdapter.json_schemas(
         [(name, "validation", TypeAdapter(found)) for name, found in wanted.items()],
@@ -85,8 +88,8 @@ def components() -> dict[str, Schema]:
         named[name]["properties"]["type"]["enum"] = list(kinds)
     create = named["CreateResponse"]["properties"]
     create["metadata"]["maxProperties"] = request.METADATA_LIMIT
-    create["model"]["description"] = "Needed, unless `prompt` has one."
-    create["input"]["description"] = "Needed, unless `previous_response_id` or `prompt` gives a context."
+    create["model"]["description"] = "Required, unless `prompt` provides it."
+    create["input"]["description"] = "Required, unless `previous_response_id` or `prompt` provides a context."
     for name in ("PromptReference", "Template"):
         named[name]["properties"]["variables"] |= _VARIABLES
     create |= dict.fromkeys(sorted(request.UNSUPPORTED), _REFUSED)
@@ -95,7 +98,7 @@ def components() -> dict[str, Schema]:
 
 
 def _tidied(node: Any, named: dict[str, Schema]) -> Any:
-    """A schema with its unions named, its patterns in JSON Schema's words, and no sources of ours in its sentences."""
+    """A schema with references to named unions, patterns in JSON Schema syntax, and descriptions without `Source:`."""
     if isinstance(node, list):
         return [_tidied(part, named) for part in node]
     if not isinstance(node, dict):
@@ -115,7 +118,7 @@ def _tidied(node: Any, named: dict[str, Schema]) -> Any:
 
 
 def _item_list(responses: Schema) -> Schema:
-    """A page of items: those a request may hold, with the ID that each got."""
+    """A page of items, each with the ID that it was given."""
     item = {"allOf": [{"$ref": REF + "InputItem"}, {"type": "object", "required": ["id", "type"]}]}
     properties = responses["properties"] | {"data": {"type": "array", "items": item}}
     return {**responses, "title": "ItemList", "properties": properties}

@@ -64,7 +64,7 @@ def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_sai
     assert schema["properties"].keys() == CreateResponse.model_fields.keys() | UNSUPPORTED
     assert "required" not in schema
     assert "`prompt`" in schema["properties"]["model"]["description"]
-    refused = {name for name, part in schema["properties"].items() if "refused" in part.get("description", "")}
+    refused = {name for name, part in schema["properties"].items() if "Not supported" in part.get("description", "")}
     assert refused == UNSUPPORTED
 
 
