@@ -25,7 +25,7 @@ def create_app(core: Core) -> Flask:
     _install_unmatched(app, core)
     wsgi = app.wsgi_app
     if hops := core.settings.trusted_proxies:
-        # Without it, nothing that a client says of itself in X-Forwarded-… is believed.
+        # By default, X-Forwarded-* headers are ignored, because clients can forge them.
         wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)
     app.wsgi_app = Edge(wsgi, core)  # type: ignore[method-assign]
     return app
