@@ -23,8 +23,8 @@ from worker.liveness.watchdog import Watchdog
 from worker.models.chat_completions.server import ChatCompletions
 from worker.models.protocol import ModelServer
 from worker.models.responses.server import Responses
-from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
+from worker.run.run_supervisor import RunSupervisor
 from worker.run.runner import Runner
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Engine:
         self._lanes = lanes
         self._pool: AioPool | None = None
         self._worker_id = worker_id
-        self._flusher = EventFlusher(core.attempts, core.bus, core.settings)
+        self._supervisor = RunSupervisor(core.attempts, core.bus, core.settings)
         self._freed = registration.Freed()
         self._servers: dict[str, ModelServer] = {}
         self._watchdog = Watchdog(worker_id, core.settings, stuck=_leave_stuck)
@@ -58,7 +58,7 @@ class Engine:
             self._servers,
             core.circuits,
             Inputs(core.attempts, Fetcher(core.settings), Documents(core.settings), core.settings),
-            self._flusher,
+            self._supervisor,
             core.seals,
             core.settings,
             worker_id=worker_id,
@@ -68,8 +68,8 @@ class Engine:
     def health(self) -> Health:
         """Return the health of this worker. Thread-safe."""
         return self._watchdog.health(
-            running=self._flusher.running,
-            tried_at=self._flusher.tried_at,
+            running=self._supervisor.running,
+            tried_at=self._supervisor.tried_at,
             heard_at=self.consumer_probe.heard_at,
             stalled=self.consumer_probe.is_stalled,
         )
@@ -127,10 +127,10 @@ class Engine:
         ):
             self._servers["chat_completions"] = ChatCompletions(session)
             self._servers["responses"] = Responses(session)
-            living.create_task(self._flusher.run())
+            living.create_task(self._supervisor.run())
             living.create_task(registration.dispatch_for_ever(self._core.dispatch, self._freed))
             living.create_task(
-                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._flusher.stop)
+                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._supervisor.stop)
             )
             self._stamping = living.create_task(
                 registration.stamp_for_ever(

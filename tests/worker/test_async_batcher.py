@@ -12,7 +12,7 @@ from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
 from tests.harness.engine import COMPLETED, batch, caller, claim, opening, sql, submit, worker
-from worker.run.async_batcher import AsyncBatcher
+from worker.async_batcher import AsyncBatcher
 
 
 def test_ends_together_are_written_as_ends_alone_are(core: Core, settings: Settings) -> None:

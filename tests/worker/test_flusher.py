@@ -1,4 +1,4 @@
-"""A worker's event flusher and runner on a real Postgres: what interrupts one run does not affect the others."""
+"""A worker's event supervisor and runner on a real Postgres: what interrupts one run does not affect the others."""
 
 import asyncio
 import time
@@ -17,20 +17,20 @@ from core.wire.item_events import PartPath
 from tests.harness.engine import caller, claim, said, sql, submit, worker
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
-from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
 from worker.run.run import SHUTDOWN, Run, Stop
+from worker.run.run_supervisor import RunSupervisor
 from worker.run.runner import Runner
 
 
-def beating(core: Core, settings: Settings, test: Callable[[EventFlusher], Awaitable[None]]) -> None:
-    """Run a test coroutine beside a running event flusher."""
+def beating(core: Core, settings: Settings, test: Callable[[RunSupervisor], Awaitable[None]]) -> None:
+    """Run a test coroutine beside a running supervisor."""
 
     async def both() -> None:
-        flusher = EventFlusher(core.attempts, core.bus, settings)
-        beat = asyncio.create_task(flusher.run())
+        supervisor = RunSupervisor(core.attempts, core.bus, settings)
+        beat = asyncio.create_task(supervisor.run())
         try:
-            await test(flusher)
+            await test(supervisor)
             assert not beat.done()
         finally:
             beat.cancel()
@@ -56,9 +56,9 @@ def test_a_row_that_somebody_locks_costs_no_other_run_its_lease_or_its_events(co
     attempts = [claim(core, submit(core, who)) for _ in range(5)]
     locked = attempts[2].response_id
 
-    async def test(flusher: EventFlusher) -> None:
+    async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        runs = [flusher.keeping(attempt, now) for attempt in attempts]
+        runs = [supervisor.keeping(attempt, now) for attempt in attempts]
         entered = [run.__enter__() for run in runs]
         with psycopg.connect(settings.database_url.get_secret_value()) as other:
             other.execute("select 1 from responses where id = %s for update", (locked,))
@@ -78,8 +78,8 @@ def test_a_lock_that_is_soon_gone_costs_nothing(core: Core, settings: Settings) 
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
 
-    async def test(flusher: EventFlusher) -> None:
-        with flusher.keeping(attempt, time.monotonic()) as run:
+    async def test(supervisor: RunSupervisor) -> None:
+        with supervisor.keeping(attempt, time.monotonic()) as run:
             with psycopg.connect(settings.database_url.get_secret_value()) as other:
                 other.execute("select 1 from responses where id = %s for update", (attempt.response_id,))
                 run.emit([in_progress(attempt)])
@@ -100,9 +100,9 @@ def test_a_response_claimed_again_by_the_same_worker_stops_the_older_run(core: C
     sql(settings, "update responses set available_at = now(), dispatched_at = now()")
     new = claim(core, old.response_id)
 
-    async def test(flusher: EventFlusher) -> None:
+    async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        with flusher.keeping(old, now) as older, flusher.keeping(new, now) as newer:
+        with supervisor.keeping(old, now) as older, supervisor.keeping(new, now) as newer:
             assert older.stopped is Stop.LOST
             newer.emit([in_progress(new)])
             await soon(lambda: not newer.dirty)
@@ -117,9 +117,9 @@ def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Co
     attempts = [claim(core, submit(core, who)) for _ in range(20)]
     writes = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
 
-    async def test(flusher: EventFlusher) -> None:
+    async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        kept = [flusher.keeping(attempt, now) for attempt in attempts]
+        kept = [supervisor.keeping(attempt, now) for attempt in attempts]
         first, *others = [one.__enter__() for one in kept]
         first.emit(said("msg_1", 0, ["It"]))
         await soon(lambda: sql(settings, writes) == [(1, 1)])
@@ -144,9 +144,9 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
     attempts = [claim(core, submit(core, who)) for _ in range(2)]
     written = "select count(*) from response_events where attempt = 1 and response_id = %s"
 
-    async def test(flusher: EventFlusher) -> None:
+    async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        with flusher.keeping(attempts[0], now) as ending, flusher.keeping(attempts[1], now) as other:
+        with supervisor.keeping(attempts[0], now) as ending, supervisor.keeping(attempts[1], now) as other:
             ending.emit(said("msg_1", 0, ["It"]))
             await soon(lambda: not ending.dirty)
             ending.ending = True
@@ -160,7 +160,7 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
                 await soon(lambda: not other.dirty)
             assert ending.dirty
             assert ending.stopped is None
-            tail = await flusher.tail(ending)
+            tail = await supervisor.tail(ending)
             assert [jsonio.loads(line)["type"] for line in tail.lines] == [
                 "response.output_text.done",
                 "response.content_part.done",
@@ -171,7 +171,7 @@ def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Se
         assert connection.execute(written, (attempts[0].response_id,)).fetchone() == (1,)
 
 
-def runner_of(core: Core, settings: Settings, flusher: EventFlusher) -> Runner:
+def runner_of(core: Core, settings: Settings, supervisor: RunSupervisor) -> Runner:
     """A runner without clients of model servers."""
     inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
     return Runner(
@@ -180,7 +180,7 @@ def runner_of(core: Core, settings: Settings, flusher: EventFlusher) -> Runner:
         {},
         core.circuits,
         inputs,
-        flusher,
+        supervisor,
         core.seals,
         settings,
         worker_id="w1",
@@ -195,8 +195,8 @@ def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
     worker(core)
     who = caller(core)
 
-    async def test(flusher: EventFlusher) -> None:
-        runner = runner_of(core, settings, flusher)
+    async def test(supervisor: RunSupervisor) -> None:
+        runner = runner_of(core, settings, supervisor)
         running = asyncio.create_task(runner.run(submit(core, who)))
         await asyncio.sleep(after_s)
         running.cancel(SHUTDOWN)
@@ -212,8 +212,8 @@ def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settin
     response_id = submit(core, caller(core))
     sql(settings, "update responses set model = 'gone'")
 
-    async def test(flusher: EventFlusher) -> None:
-        runner = runner_of(core, settings, flusher)
+    async def test(supervisor: RunSupervisor) -> None:
+        runner = runner_of(core, settings, supervisor)
         for _ in range(settings.worker_connections):
             runner._io.submit(time.sleep, settings.lease_s + 0.5)  # as when Postgres hangs
         assert await runner.run(response_id) == "failed"
@@ -226,9 +226,9 @@ def test_a_worker_gives_a_lease_up_before_it_expires(core: Core, settings: Setti
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
 
-    async def test(flusher: EventFlusher) -> None:
+    async def test(supervisor: RunSupervisor) -> None:
         claimed_at = time.monotonic()
-        with flusher.keeping(attempt, claimed_at) as run:
+        with supervisor.keeping(attempt, claimed_at) as run:
             assert claimed_at < run.leased_until < claimed_at + settings.lease_s
 
     beating(core, settings, test)

@@ -1,25 +1,20 @@
-"""Writes the events and renews the leases of all runs of a worker process, with a single writer thread."""
+"""Writes the events of all runs of this process in batches."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from core import errors
 from core.notify.bus import Bus
-from core.runs.attempts import Attempt, Attempts, Batch
+from core.runs.attempts import Attempts, Batch
 from core.settings import Settings
 from worker.run.announcer import Announcer
+from worker.run.live_runs import LiveRuns
 from worker.run.run import Run, Stop
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-# A lease that cannot be renewed is given up before it expires, by this fraction of its length.
-_MARGIN = 1 / 6
 _AGAIN_S = 0.2
 # First outputs do not wait for the next flush. Before it writes them, the writer idles for this multiple of the last
 # flush's duration.
@@ -31,66 +26,26 @@ _LONGEST_S = 0.2
 
 
 class EventFlusher:
-    """Renews the leases and writes the events of the runs of this process.
+    """Flushes the events that runs have collected."""
 
-    A single thread makes all writes: two writers that lock the same rows in different orders would deadlock.
-    """
-
-    def __init__(self, attempts: Attempts, bus: Bus, settings: Settings) -> None:
+    def __init__(self, attempts: Attempts, bus: Bus, settings: Settings, runs: LiveRuns) -> None:
         self._attempts = attempts
         self._announcer = Announcer(bus)
         self._settings = settings
-        self._keep_s = settings.lease_s * (1 - _MARGIN)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="flusher")
-        self._runs: dict[str, Run] = {}
+        self._runs = runs
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self.tried_at = time.monotonic()  # when a renewal last finished, whether or not it succeeded
 
-    @property
-    def running(self) -> int:
-        """The number of runs in this process."""
-        return len(self._runs)
-
-    async def run(self) -> None:
-        """Flush events, renew leases and give up expired ones until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._flush_for_ever())
-            tasks.create_task(self._renew_for_ever())
-            tasks.create_task(self._give_up_for_ever())
-
-    @contextmanager
-    def keeping(self, attempt: Attempt, claimed_at: float) -> Iterator[Run]:
-        """Create the run of an attempt claimed at `claimed_at` (monotonic clock); renew its lease inside the block."""
-        before = self._runs.get(attempt.response_id)
-        if before is not None:
-            # This process has claimed the response again: it was frozen for longer than the lease.
-            before.stop(Stop.LOST)
-        later = asyncio.get_running_loop().call_later
-        run = Run(
-            attempt,
-            leased_until=claimed_at + self._keep_s,
-            wake=self._wake,
-            wake_later=lambda: later(self._settings.flush_every_s, self._dirty.set),
-        )
-        self._runs[attempt.response_id] = run
-        try:
-            yield run
-        finally:
-            if self._runs.get(attempt.response_id) is run:
-                del self._runs[attempt.response_id]
-
-    def _wake(self, urgent: bool) -> None:
+    def wake(self, urgent: bool) -> None:
+        """Note that a run has events; urgent ones are a response's first output."""
         self._dirty.set()
         if urgent:
             self._urgent.set()
 
-    def stop(self, response_id: str) -> None:
-        """Stop the run of a response that another process ended; ignore the ID if it does not run here."""
-        run = self._runs.get(response_id)
-        if run is not None:
-            run.stop(Stop.ENDED)
+    def wake_later(self) -> None:
+        """Flush after the usual pause, with what has been collected by then."""
+        asyncio.get_running_loop().call_later(self._settings.flush_every_s, self._dirty.set)
 
     async def tail(self, run: Run) -> Batch:
         """Return the last batch of a run that is ending, after all earlier batches have been written.
@@ -104,7 +59,8 @@ class EventFlusher:
             self._dirty.set()
             await asyncio.sleep(_AGAIN_S / 10)
 
-    async def _flush_for_ever(self) -> None:
+    async def run(self) -> None:
+        """Flush until cancelled."""
         while True:
             await self._dirty.wait()
             self._dirty.clear()
@@ -143,7 +99,7 @@ class EventFlusher:
         self._urgent.clear()
         began_at = time.monotonic()
         async with self._flushing:
-            complete = await self._flush([run for run in self._runs.values() if run.stopped is None and wanted(run)])
+            complete = await self._flush([run for run in self._runs.active() if wanted(run)])
         return complete, time.monotonic() - began_at
 
     async def _flush(self, runs: Sequence[Run]) -> bool:
@@ -167,7 +123,7 @@ class EventFlusher:
         batches = [run.unwritten for run in runs if run.unwritten is not None]
         if not batches:
             return True
-        result = await self._write(lambda: self._attempts.record(batches))
+        result = await self._runs.write(lambda: self._attempts.record(batches))
         self._announcer.announce(batch for batch in batches if batch.response_id in result.done)
         for run in runs:
             if run.attempt.response_id in result.done:
@@ -189,45 +145,10 @@ class EventFlusher:
         """After a write with an unknown outcome, drop the batches that are in the log; the rest is sent unchanged."""
         batches = [run.unwritten for run in runs if run.unwritten is not None]
         try:
-            written = {batch.response_id for batch in await self._write(lambda: self._attempts.recorded(batches))}
+            written = {batch.response_id for batch in await self._runs.write(lambda: self._attempts.recorded(batches))}
         except errors.StoreUnavailable:
             return  # the next flush writes them
         self._announcer.announce(batch for batch in batches if batch.response_id in written)
         for run in runs:
             if run.attempt.response_id in written:
                 run.unwritten = None
-
-    async def _renew_for_ever(self) -> None:
-        while True:
-            self.tried_at = time.monotonic()
-            await asyncio.sleep(self._settings.renew_every_s)
-            runs = [run for run in self._runs.values() if run.stopped is None]
-            if not runs:
-                continue
-            asked_at = time.monotonic()
-            fences = [run.fence for run in runs]
-            try:
-                result = await self._write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
-            except errors.StoreUnavailable as error:
-                log.warning("cannot renew leases", extra={"responses": len(runs), "cause": str(error)})
-                continue
-            for run in runs:
-                if run.attempt.response_id in result.done:
-                    run.leased_until = asked_at + self._keep_s
-                elif run.attempt.response_id not in result.still_leased:
-                    run.stop(Stop.LOST)
-
-    async def _give_up_for_ever(self) -> None:
-        """Stop runs whose lease may have expired by the local clock: Postgres is down, or this process was frozen."""
-        while True:
-            await asyncio.sleep(self._settings.lease_s / 30)
-            for run in list(self._runs.values()):
-                if run.expired and run.stopped is None:
-                    log.warning(
-                        "gave up a lease that could not be renewed",
-                        extra={"response": run.attempt.response_id, "attempt": run.attempt.number},
-                    )
-                    run.stop(Stop.LOST)
-
-    async def _write(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, call)

@@ -17,14 +17,14 @@ from core.runs.ends import Outcome, cancelled, failed
 from core.settings import Settings
 from core.tenants.seals import Seals
 from core.wire import response, transcript
+from worker.async_batcher import AsyncBatcher
 from worker.models.client import ModelClient, log_fields
 from worker.models.protocol import ModelServer
 from worker.run import resume
-from worker.run.async_batcher import AsyncBatcher
-from worker.run.flusher import EventFlusher
 from worker.run.inputs import Inputs
 from worker.run.output import OutputWriter
 from worker.run.run import SHUTDOWN, Run
+from worker.run.run_supervisor import RunSupervisor
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Runner:
         servers: Mapping[str, ModelServer],
         circuits: Circuits,
         inputs: Inputs,
-        flusher: EventFlusher,
+        supervisor: RunSupervisor,
         seals: Seals,
         settings: Settings,
         *,
@@ -68,7 +68,7 @@ class Runner:
         self._attempts = attempts
         self._catalog = catalog
         self._inputs = inputs
-        self._flusher = flusher
+        self._supervisor = supervisor
         self._seals = seals
         self._settings = settings
         self._worker_id = worker_id
@@ -107,7 +107,7 @@ class Runner:
         attempt, claimed_at = claimed
         log.info("claimed", extra=log_fields(attempt))
         try:
-            with self._flusher.keeping(attempt, claimed_at) as run:
+            with self._supervisor.keeping(attempt, claimed_at) as run:
                 return await self._go(run, interruption)
         finally:
             self._freed(response_id)
@@ -171,7 +171,7 @@ class Runner:
         attempt = run.attempt
         if isinstance(end, Outcome) and end.spent is None:
             end = replace(end, spent=answer.spent())
-        tail = await self._flusher.tail(run)
+        tail = await self._supervisor.tail(run)
         while run.stopped is None:
             try:
                 written = await self._write_end(run, end, tail)
