@@ -3,16 +3,13 @@
 import json
 import re
 
-import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-import migrations
 from cli.main import main
 from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.conftest import new_database
 
 SECRET = r"sk-bb-[\w-]{43}\n"
 
@@ -98,19 +95,3 @@ def test_the_audit_log_says_what_operators_did_by_project_and_time(core: Core, r
     assert run("audit", "--since", "2100-01-01").output == ""
     for line in run("audit", "--limit", "1").output.splitlines():
         assert "operator" in line and "key.created" in line
-
-
-def test_keys_made_before_there_were_rights_may_read_write_and_cancel_after_a_migration(postgres_url: str) -> None:
-    url = new_database(postgres_url)
-    migrations.upgrade(url, "0003")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("insert into projects (id, name) values ('p', 'p')")
-        connection.execute("insert into api_keys (id, project_id, hash, hint) values ('a', 'p', 'a', 'a')")
-        connection.execute(
-            "insert into api_keys (id, project_id, hash, hint, rights) values ('b', 'p', 'b', 'b', '{no-limit}')"
-        )
-    migrations.upgrade(url)
-
-    with psycopg.connect(url) as connection:
-        rights = dict(connection.execute("select id, rights from api_keys").fetchall())
-    assert rights == {"a": ["cancel", "read", "write"], "b": ["cancel", "no-limit", "read", "write"]}
