@@ -69,10 +69,7 @@ class Exchange:
     @cached_property
     def request(self) -> Request:
         """Werkzeug's request object, for the body and for headers that need parsing."""
-        found = Request(self.environ)
-        # Werkzeug rejects a larger Content-Length and reads no further; app.parsing rejects a longer body without one.
-        found.max_content_length = self.core.settings.body_limit_bytes
-        return found
+        return Request(self.environ)
 
     def header(self, name: str) -> str | None:
         """A request header other than Content-Type and Content-Length; None if it is absent."""

@@ -175,10 +175,10 @@ class Deployment:
         self.sql(f"delete from responses where {which}")  # noqa: S608  the condition comes from our own code
         self.tidy()
         with redis.Redis.from_url(self.redis_url) as client:
-            for enqueue in client.scan_iter(_type="list"):
-                client.delete(enqueue)
+            for queue in client.scan_iter(_type="list"):
+                client.delete(queue)
 
-    def rings(self) -> int:
+    def pending_messages(self) -> int:
         """The number of Celery messages that no worker has received."""
         with redis.Redis.from_url(self.redis_url) as client:
             return sum(int(client.llen(name)) for name in client.scan_iter(_type="list"))

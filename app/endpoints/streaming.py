@@ -15,7 +15,10 @@ FOREGROUND_BEAT_S = 2.0
 
 
 def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> Answer:
-    """Create a response and stream its events; a foreground response is cancelled when its reader disconnects."""
+    """Create a response and stream its events.
+
+    A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
+    """
     core = exchange.core
     slot = core.waiting.place()
     try:
@@ -60,7 +63,7 @@ def _end_foreground(
     def on_close(how: Left) -> None:
         slot.leave()
         if repeat is not None:
-            return  # the client may repeat the request
+            return  # keep it: a repeat with this key returns the response
         if how == Left.GONE:
             core.waiting.cancel_orphan(created.id)
         elif how == Left.COMPLETE and not asked.store:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from bench import run
 from bench.run import Sizes
 
-# `waiting=0` skips the long queue of `growth`, which adds no row. The load of the complete system uses only 16 clients:
-# one client takes long to measure, and the figures for 64 are close to those for 16.
+# `waiting=0` skips the long-queue part of `growth`, whose result is not a row. The load of the complete system has only
+# 16 clients: measuring with one takes long, and the figures for 64 are close.
 QUICK = replace(run.QUICK, repetitions=1, long_repetitions=1, waiting=0, whole_clients=(16,))
 # Creating a million stored responses would take longer than all rounds together.
 FULL = replace(run.FULL, repetitions=1, long_repetitions=1, waiting=0, stored=(1_000, 100_000))

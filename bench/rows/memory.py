@@ -55,10 +55,10 @@ def _rung(run: Run, deployment: Deployment) -> None:
         core.workers.stamp("bench", hostname="bench", pid=0, slots=_SLOTS)
         _submit(deployment, run.sizes.submitted // 2)
         core.workers.leave("bench")
-    rings = deployment.rings()
-    if not rings:
+    messages = deployment.pending_messages()
+    if not messages:
         raise load.Failed("No submit was dispatched.")
-    run.beside["bytes of a ring in Valkey"] = round((_stored(deployment)[2] - valkey) / rings)
+    run.beside["bytes of a ring in Valkey"] = round((_stored(deployment)[2] - valkey) / messages)
     _empty(deployment)  # before a worker starts, which would receive all of the messages
 
 

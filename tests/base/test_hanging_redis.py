@@ -60,9 +60,9 @@ def test_creates_and_cancels_stay_quick_while_redis_hangs(core: Core, request: p
 
         list(threads.map(ask, range(8)))
 
-    assert first < 2.5, "one time-out of the ring and one of the notice"
+    assert first < 2.5, "one timeout of the message and one of the notification"
     slow = [took for took in took_s if took > 0.45]
-    assert len(slow) <= 2 * 4, "a ring and a notice a second, whoever else asks"
+    assert len(slow) <= 2 * 4, "one message and one notification per second, for all callers"
     assert max(took_s) < 1.6
     assert len(took_s) > 50
 

@@ -21,15 +21,15 @@ from tests.runs.world import Held, World, world_of
 # worker lost (l), dispatch (r), back to waiting (q), cancel (x).
 BEFORE = {
     "waiting": "q",
-    "rung": "",
-    "rung long ago": ">>",
+    "dispatched": "",
+    "dispatched long ago": ">>",
     "running": "c",
     "running, with output": "cw",
     "lease over": "cw>>>",
     "lease over for the last time": "clrclrcw>>>",
     "run over": "cw>>>>>>>",
     "second attempt waits": "cwl",
-    "second attempt is rung for": "cwlr",
+    "second attempt is dispatched": "cwlr",
     "second attempt": "cwlrc",
     "second attempt, lease over": "cwlrcw>>>",
     "overdue before it ran": ">>>>>>>>",

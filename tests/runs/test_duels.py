@@ -14,7 +14,7 @@ DUELS = [
     ("running, with output", "cancel", "end"),
     ("running, with output", "hand_back", "record"),
     ("running, with output", "end", "renew"),
-    ("rung", "cancel", "claim"),
+    ("dispatched", "cancel", "claim"),
     ("ended", "delete", "cancel"),
     ("lease over", "sweep", "renew"),
     ("lease over", "sweep", "record"),
@@ -23,7 +23,7 @@ DUELS = [
     ("run over", "sweep", "hand_back"),
     ("run over", "sweep", "renew"),
     ("overdue before it ran", "sweep", "claim"),
-    ("rung long ago", "sweep", "claim"),
+    ("dispatched long ago", "sweep", "claim"),
 ]
 PLACES = 8  # as many statements as a sweep needs to handle what has expired
 

@@ -28,7 +28,7 @@ RICH = [
     "lease over",
     "lease over for the last time",
     "run over",
-    "second attempt is rung for",
+    "second attempt is dispatched",
     "overdue before it ran",
 ]
 names = st.sampled_from([name for name, weight in CALLS.items() for _ in range(weight)])

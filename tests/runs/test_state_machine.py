@@ -87,19 +87,19 @@ class Machine(RuleBasedStateMachine):
         background, model = n != 5, ("scripted", "narrow")[n % 2]
         one = submit(self.world.api, self.who, background=background, model=model)
         self.lives[one], self.models[one] = Life(background), model
-        self._see_rings()
+        self._check_dispatched()
 
     def dispatch(self, *_: int) -> None:
         self.world.sweeper.dispatch.dispatch()
-        self._see_rings()
+        self._check_dispatched()
 
-    def _see_rings(self) -> None:
+    def _check_dispatched(self) -> None:
         """Copy to the model what was dispatched: dispatch may choose any of those that may run, and no others."""
         dispatched = self.witness.dispatched()
         for one in dispatched:
             assert self.lives[one].status == "queued"
         for one, life in self.lives.items():
-            assert one in dispatched or not life.dispatched, "a ring was taken back too early"
+            assert one in dispatched or not life.dispatched, "a response was recalled too early"
             if one in dispatched and not life.dispatched:
                 life.be_rung()
 
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
         self.world.sweeper.sweep.run()
         for life in self.lives.values():
             life.sweep()
-        self._see_rings()
+        self._check_dispatched()
 
     def time_passes(self, _: int, n: int) -> None:
         for _ in range(8 if n == 5 else 1 + n // 2):

@@ -81,7 +81,7 @@ def cut_off_worker(rig: Rig, chance: random.Random) -> None:
     own.pass_on()
 
 
-def kill_api_before_it_rings(rig: Rig, chance: random.Random) -> None:
+def kill_api_before_it_enqueues(rig: Rig, chance: random.Random) -> None:
     """Discard the dispatch message of a committed create, and kill the APIs while they wait for Valkey's reply."""
     rig.stack.proxies["valkey"].blackhole()
     dispatched = "select 1 from responses where status = 'queued' and dispatched_at is not null and metadata->>'number' ~ '^extra'"

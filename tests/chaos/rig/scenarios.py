@@ -39,7 +39,7 @@ SCENARIOS = (
     Scenario("workers killed at random tokens", faults.kill_workers, short=True),
     Scenario("worker frozen past its lease", faults.zombie, script={"tokens": 100}, count=14, short=True),
     Scenario("worker cut off from Postgres, its writes come late", faults.cut_off_worker),
-    Scenario("API killed between commit and ring", faults.kill_api_before_it_rings, count=14, short=True),
+    Scenario("API killed between commit and enqueue", faults.kill_api_before_it_enqueues, count=14, short=True),
     Scenario("both APIs killed", restarted("api", "api-2")),
     Scenario("sweeper killed", restarted("sweeper")),
     Scenario("all killed at once", restarted("valkey", "api", "api-2", "sweeper", "worker", "worker-2", "worker-3")),
