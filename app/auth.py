@@ -43,11 +43,11 @@ def bearer(header: str | None) -> str:
 
 def _named_projects(exchange: Exchange) -> dict[str, str]:
     """The projects that the request names, by parameter; empty values are ignored."""
+    header = exchange.header("OpenAI-Project")
+    if header is None and not exchange.has_query:
+        return {}
     in_query = set(exchange.arguments.getlist("ai_project_id"))
     if len(in_query) > 1:
         raise errors.InvalidRequest("ai_project_id is given twice.", param="ai_project_id")
-    named = {
-        "ai_project_id": next(iter(in_query), ""),
-        "OpenAI-Project": exchange.header("OpenAI-Project") or "",
-    }
+    named = {"ai_project_id": next(iter(in_query), ""), "OpenAI-Project": header or ""}
     return {param: text.strip() for param, text in named.items() if text.strip()}

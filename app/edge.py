@@ -72,16 +72,15 @@ class Edge:
 
 
 def _send(answer: Answer, start: "StartResponse") -> Iterable[bytes]:
-    headers = list(answer.headers)
-    if answer.status != 304:
-        headers.append(("Content-Type", answer.content_type))
-    if not isinstance(answer.body, bytes):
-        start(_STATUS_LINES[answer.status], headers)
-        return answer.body
-    if answer.status != 304:
-        headers.append(("Content-Length", str(len(answer.body))))
-    start(_STATUS_LINES[answer.status], headers)
-    return [answer.body]
+    body, status, headers, content_type = answer
+    if status == 304:
+        start(_STATUS_LINES[status], list(headers))
+        return []
+    if not isinstance(body, bytes):
+        start(_STATUS_LINES[status], [*headers, ("Content-Type", content_type)])
+        return body
+    start(_STATUS_LINES[status], [*headers, ("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> None:

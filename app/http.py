@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug.datastructures import MultiDict
 from werkzeug.http import generate_etag, is_resource_modified
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 _NO_ARGUMENTS: MultiDict[str, str] = MultiDict()
 
 
-@dataclass(frozen=True)
-class Answer:
+@cache
+def _environ_key(header: str) -> str:
+    return "HTTP_" + header.upper().replace("-", "_")
+
+
+class Answer(NamedTuple):
     """An HTTP response without the headers that every response has.
 
     Args:
@@ -73,13 +77,18 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """A request header other than Content-Type and Content-Length; None if it is absent."""
-        found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        found: str | None = self.environ.get(_environ_key(name))
         return found
+
+    @property
+    def has_query(self) -> bool:
+        """Whether the URL has a query string."""
+        return bool(self.environ.get("QUERY_STRING"))
 
     @property
     def arguments(self) -> MultiDict[str, str]:
         """The parameters of the query string."""
-        return self.request.args if self.environ.get("QUERY_STRING") else _NO_ARGUMENTS
+        return self.request.args if self.has_query else _NO_ARGUMENTS
 
     @property
     def caller(self) -> Caller:
