@@ -10,7 +10,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from app import fast_router, rate_limits
 from app.auth import authenticate, check_right
-from app.cors import Cors
+from app.cors import Cors, Headers
 from app.errors import answer_error
 from app.http import Answer, Endpoint, Exchange
 from core.bootstrap import Core
@@ -55,31 +55,34 @@ class Edge:
         began_at = time.monotonic()
         environ[REQUEST_ID] = request_id = _new_request_id()
         common = [(HEADER, request_id), *self._cors.headers(environ)]
+        found = fast_router.match(environ)
+        if found is not None:
+            endpoint, values = found
+            answer = respond(endpoint, Exchange(environ, self._core, values, request_id))
+            _log_request(environ, str(answer.status), began_at)
+            return _send(answer, common, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            _log_request(environ, status, began_at)
+            _log_request(environ, status[:3], began_at)
             return start_response(status, [*headers, *common], exc_info)
 
         preflight = self._cors.preflight(environ)
-        if preflight is not None:
-            start(_STATUS_LINES[204], preflight)
-            return []
-        found = fast_router.match(environ)
-        if found is None:
+        if preflight is None:
             return self._flask(environ, start)
-        endpoint, values = found
-        return _send(respond(endpoint, Exchange(environ, self._core, values, request_id)), start)
+        start(_STATUS_LINES[204], preflight)
+        return []
 
 
-def _send(answer: Answer, start: "StartResponse") -> Iterable[bytes]:
+def _send(answer: Answer, common: Headers, start_response: "StartResponse") -> Iterable[bytes]:
     body, status, headers, content_type = answer
     if status == 304:
-        start(_STATUS_LINES[status], list(headers))
+        start_response(_STATUS_LINES[status], [*headers, *common])
         return []
+    typed = ("Content-Type", content_type)
     if not isinstance(body, bytes):
-        start(_STATUS_LINES[status], [*headers, ("Content-Type", content_type)])
+        start_response(_STATUS_LINES[status], [*headers, typed, *common])
         return body
-    start(_STATUS_LINES[status], [*headers, ("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    start_response(_STATUS_LINES[status], [*headers, typed, ("Content-Length", str(len(body))), *common])
     return [body]
 
 
@@ -90,7 +93,7 @@ def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> No
             "request": environ[REQUEST_ID],
             "method": environ["REQUEST_METHOD"],
             "rule": environ.get(RULE, "none"),
-            "status": status[:3],
+            "status": status,
             "ms": round(1000 * (time.monotonic() - began_at), 1),
         }
         log.debug("answered", extra=facts)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Request
 
 from app import nesting
@@ -140,7 +139,6 @@ def read_json(environ: "WSGIEnvironment", limit: int, upload: AbstractContextMan
     Raises:
         errors.InvalidRequest: the body is not a JSON object, or its content type or encoding is not supported.
         errors.TooLarge: the body exceeds the size limit, before or after decompression.
-        BadRequest: the body is shorter than its Content-Length.
     """
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
@@ -213,7 +211,7 @@ def _bytes(environ: "WSGIEnvironment", limit: int) -> bytes:
         pieces.append(piece)
         left -= len(piece)
     if left:
-        raise BadRequest("The request body is shorter than its Content-Length.")
+        raise errors.InvalidRequest("The request body is shorter than its Content-Length.")
     return b"".join(pieces)
 
 

@@ -1,7 +1,7 @@
 """The row of a new response, in whichever way it is created: plain, from a prompt, in a chain, by a requeue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from core import jsonio
 from core.settings import Settings
@@ -12,8 +12,7 @@ from core.wire.response import Document
 _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draft:
+class Draft(NamedTuple):
     """A response to insert as queued, with its first events.
 
     Args:
@@ -40,12 +39,12 @@ class Draft:
     run_s: float
     queue_s: float
     total_s: float
-    follow_s: float | None = None
     metadata: Mapping[str, str]
     request: str
     document: str
     events: tuple[str, ...]
     item_ids: list[str]
+    follow_s: float | None = None
     concurrency: int | None = None
     reserved_requests: float = 0
     reserved_tokens: float = 0

@@ -1,7 +1,7 @@
 """SQL of a response from the client's side: insert, poll, delete."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, LIMIT
 from core.responses.draft import Draft
 
-_SHORT = tuple(field.name for field in fields(Draft) if field.name not in {"request", "document", "events"})
+_SHORT = tuple(name for name in Draft._fields if name not in {"request", "document", "events"})
 # A new response is dispatched at once if its model's circuit is closed, its lane, model and project have capacity, and
 # no waiting response of its model could run instead; one that only its project's limit holds back does not count. The
 # conditions are in order of cost, because `case` stops at the first that fails. Of the rows that meet all conditions,

@@ -168,6 +168,9 @@ class Response(BaseModel):
 
 # The keys of every response object, in order.
 KEYS = tuple(name for name, field in Response.model_fields.items() if field.is_required())
+# Values of its own, or in another form than the request has them.
+_OWN = frozenset({"reasoning", "service_tier", "text", "tool_choice", "tools"})
+_ECHOED = tuple(name for name in KEYS if name in CreateResponse.model_fields and name not in _OWN)
 
 
 def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
@@ -198,7 +201,9 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "tools": [tool.echo() for tool in request.tools],
         "usage": None,
     }
-    document = {name: own[name] if name in own else getattr(request, name) for name in KEYS}
+    document = dict.fromkeys(KEYS) | own
+    for name in _ECHOED:
+        document[name] = getattr(request, name)
     if request.prompt is not None:
         document["prompt"] = _prompt(request.prompt)
     if request.prompt_cache_options is not None:

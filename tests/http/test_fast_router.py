@@ -198,5 +198,5 @@ def test_a_body_that_ends_too_soon_is_refused_and_creates_nothing(api: Api) -> N
 
     answer = api.post(b'{"model": "scripted"', environ_overrides={"CONTENT_LENGTH": "500"})
 
-    error_of(answer, 400, None)
+    error_of(answer, 400, "invalid_value")
     assert api.stored() == before

@@ -1,7 +1,6 @@
 """Concurrent creates are written together, and each gets the outcome of its own row."""
 
 import time
-from dataclasses import replace
 
 import psycopg
 import pytest
@@ -60,7 +59,7 @@ def test_of_creates_at_the_same_time_as_many_are_rung_as_there_are_slots(core: C
 
 
 def test_a_row_that_postgres_does_not_take_fails_alone(core: Core, settings: Settings, rows: list[Draft]) -> None:
-    rows[1] = replace(rows[1], document="\0")
+    rows[1] = rows[1]._replace(document="\0")
 
     first, bad, last = core.creation._accepting._write_all(rows)
 
@@ -93,7 +92,7 @@ def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
     worker(core, slots=5)
-    mine = [replace(row, tier="over-limit", id=f"resp_{n:048}") for n, row in enumerate(rows * 2)]
+    mine = [row._replace(tier="over-limit", id=f"resp_{n:048}") for n, row in enumerate(rows * 2)]
 
     core.creation._accepting._write_all(mine)
 
@@ -103,8 +102,8 @@ def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
 def test_large_creates_are_written_in_transactions_of_their_own(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
-    small = [replace(rows[0], id=f"resp_{n:048}") for n in range(12)]
-    large = [replace(rows[0], id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
+    small = [rows[0]._replace(id=f"resp_{n:048}") for n in range(12)]
+    large = [rows[0]._replace(id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
     accepting = core.creation._accepting
 
     at_once(*[lambda row=row: accepting.accept(row) for pair in zip(small, large, strict=True) for row in pair])
