@@ -72,7 +72,7 @@ class Exchange:
 
     @cached_property
     def request(self) -> Request:
-        """Werkzeug's request object, for the body and for headers that need parsing."""
+        """Werkzeug's request object, which parses the path and the query string."""
         return Request(self.environ)
 
     def header(self, name: str) -> str | None:

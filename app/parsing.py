@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from app import nesting
@@ -218,9 +219,12 @@ def _bytes(environ: "WSGIEnvironment", limit: int) -> bytes:
 def _bytes_without_length(environ: "WSGIEnvironment", limit: int) -> bytes:
     request = Request(environ)
     request.max_content_length = limit
-    body = request.get_data(cache=False)
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise _too_large(limit) from error
     if len(body) >= limit:
-        raise _too_large(limit)  # Werkzeug stops reading at the limit without an error
+        raise _too_large(limit)  # Werkzeug may stop reading at the limit without an error
     return body
 
 

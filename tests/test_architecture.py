@@ -50,6 +50,13 @@ def test_only_modules_of_sql_know_the_drivers_of_postgres() -> None:
     assert {name for name in found - others if not name.endswith("_sql.py") and "/tables/" not in name} == set()
 
 
+def test_edges_speak_use_cases_and_not_sql() -> None:
+    edges = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in {"app", "cli", "worker"}]
+
+    assert edges
+    assert [path for path in edges if re.search(r"^(?:from|import) .*_sql\b", path.read_text(), re.MULTILINE)] == []
+
+
 def test_every_error_a_request_can_meet_has_a_status() -> None:
     """Errors of start-up and of runs never reach a request; any other one must not fall back to 500 unnoticed."""
     elsewhere = {errors.Error, errors.BadSettings, errors.SchemaMismatch, errors.NotSealed, errors.StoreRefused}

@@ -1,4 +1,4 @@
-"""Chore: delete rows that nobody needs any more, and old event logs."""
+"""Chores: delete rows that are no longer needed, and old event logs."""
 
 from core.circuits import circuits_sql
 from core.database import Database
@@ -22,13 +22,12 @@ FAIR_SHARE_S = 600
 
 
 class Prune:
-    """Deletes old rows and logs."""
+    """Deletes old rows."""
 
     name = "prune"
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._settings = settings
 
     def perform(self) -> None:
         """Delete as much as a round may delete."""
@@ -38,5 +37,18 @@ class Prune:
             lanes_sql.delete_old_shares(connection, FAIR_SHARE_S)
             responses_sql.delete_unstored(connection, UNSTORED_S, CLEANED)
             idempotency_sql.delete_old(connection, CLEANED)
+
+
+class PruneEvents:
+    """Deletes old event logs; a chore of its own, so that a busy table of rows does not postpone it."""
+
+    name = "prune events"
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    def perform(self) -> None:
+        """Delete as many logs as a round may delete."""
         with self._database.connection() as connection:
             events_sql.prune(connection, self._settings.events_kept_s, PRUNED)

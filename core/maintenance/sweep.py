@@ -11,7 +11,7 @@ from core.maintenance.chore import Chore
 from core.maintenance.dispatch_waiting import DispatchWaiting
 from core.maintenance.expire import Expire
 from core.maintenance.orphans import CancelOrphans
-from core.maintenance.prune import Prune
+from core.maintenance.prune import Prune, PruneEvents
 from core.maintenance.recall import Recall
 from core.maintenance.settle import Settle
 from core.quota.ledger import Ledger
@@ -34,7 +34,8 @@ class Sweep:
             CancelOrphans(database, endings),
             DispatchWaiting(database, dispatch, settings),
             Settle(ledger),
-            Prune(database, settings),
+            Prune(database),
+            PruneEvents(database, settings),
             DeleteBlobs(database),
         )
 

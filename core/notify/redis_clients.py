@@ -21,9 +21,9 @@ class Timeouts:
     answer_s: float
 
 
-# A request waits for the command. With a breaker in front, one caller per second waits in vain.
+# A request waits for the answer. If Redis is unavailable, the breaker lets one caller per second wait this long.
 COMMAND = Timeouts(connect_s=0.5, answer_s=0.5)
-# Nobody waits, and a short outage should not count.
+# No request waits for the answer, so a slow Redis is tolerated for longer.
 BACKGROUND = Timeouts(connect_s=2, answer_s=2)
 # A subscription, which is silent most of the time.
 LISTENER = Timeouts(connect_s=2, answer_s=5)

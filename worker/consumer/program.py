@@ -26,6 +26,7 @@ def application(settings: Settings, worker_id: str, lanes: Sequence[str]) -> Cel
 
 
 def consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
+    """Consume the queues of these lanes until the worker is told to stop; exit if Celery ends with an error status."""
     queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
     status: int | None = app.start(
         [
