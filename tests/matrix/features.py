@@ -1,4 +1,4 @@
-"""What goes in and out, feature by feature, through each API of model servers: the tests run it, a page shows it."""
+"""The mapping of each feature to each model-server API: the tests verify it, and a page of the docs shows it."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -8,7 +8,17 @@ from typing import Any
 from openai.types.responses import Response
 
 from tests import documents
-from tests.matrix.looks import annotations, calls, calls_after_text, failure, logprobs, parts, text, usage, why
+from tests.matrix.looks import (
+    annotations,
+    calls,
+    calls_after_text,
+    incomplete_reason,
+    logprobs,
+    parts,
+    status_and_code,
+    text,
+    usage,
+)
 
 Fields = Mapping[str, Any]
 
@@ -18,54 +28,59 @@ class Feature:
     """One feature.
 
     Args:
-        name: in words for the page.
-        chat: how Chat Completions has it, in words for the page.
-        native: how the Responses API has it.
-        script: what the scripted model server does.
-        asks: what the client's request says besides its input.
-        before: the items of its input before the last one, which is the script.
-        chat_gets: what the model server's request then holds, at least.
-        native_gets: likewise.
-        lacks: what neither API's request says.
-        packaged: the test that tries it on the packaged model.
-        says: what of the response is looked at.
-        said: what that must be.
-        model: the configured model, without its API.
+        name: feature name on the page.
+        chat_text: mapping to Chat Completions, for the page.
+        responses_text: mapping to the Responses API, for the page.
+        script: behavior of the scripted model server.
+        extract: function that returns the value to compare from a response.
+        expected: value that `extract` must return; if a dict, one value per API.
+        request: fields of the client's request besides `input`.
+        earlier_items: input items before the last one, which is the script.
+        chat_body: minimum content of the request that a Chat Completions server receives.
+        responses_body: minimum content of the request that a Responses server receives.
+        absent_fields: fields that no model server receives.
+        packaged: name of the test of this feature with the packaged model.
+        model: name of the configured model, without its API.
     """
 
     name: str
-    chat: str
-    native: str
+    chat_text: str
+    responses_text: str
     script: Fields
-    says: Callable[[Response], Any]
-    said: Any
-    asks: Fields = field(default_factory=dict)
-    before: tuple[Fields, ...] = ()
-    chat_gets: Fields = field(default_factory=dict)
-    native_gets: Fields = field(default_factory=dict)
-    lacks: tuple[str, ...] = ()
+    extract: Callable[[Response], Any]
+    expected: Any
+    request: Fields = field(default_factory=dict)
+    earlier_items: tuple[Fields, ...] = ()
+    chat_body: Fields = field(default_factory=dict)
+    responses_body: Fields = field(default_factory=dict)
+    absent_fields: tuple[str, ...] = ()
     packaged: str = ""
     model: str = "plain"
 
 
-SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
-NAMED = {"name": "n", "schema": SCHEMA, "strict": True}
-FUNCTION = {"type": "function", "name": "f", "parameters": SCHEMA, "strict": True}
+ARGUMENTS_SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+SCHEMA_FORMAT = {"name": "n", "schema": ARGUMENTS_SCHEMA, "strict": True}
+FUNCTION = {"type": "function", "name": "f", "parameters": ARGUMENTS_SCHEMA, "strict": True}
 CUSTOM = {"type": "custom", "name": "c"}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": '{"a":1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "1"}
 CUSTOM_CALL = {"type": "custom_tool_call", "call_id": "call_2", "name": "c", "input": "go"}
 CUSTOM_OUTPUT = {"type": "custom_tool_call_output", "call_id": "call_2", "output": "2"}
-ONE = {"id": "call_1", "name": "f", "arguments": '{"a":1}'}
-TWO = {"id": "call_2", "name": "f", "arguments": '{"a":2}'}
-INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-CITED = {"type": "url_citation", "url": "https://example.com/", "title": "Example", "start_index": 0, "end_index": 2}
-THOUGHT = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}
+FIRST_CALL = {"id": "call_1", "name": "f", "arguments": '{"a":1}'}
+SECOND_CALL = {"id": "call_2", "name": "f", "arguments": '{"a":2}'}
+CUSTOM_INPUT_SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+CITATION = {"type": "url_citation", "url": "https://example.com/", "title": "Example", "start_index": 0, "end_index": 2}
+REASONING_ITEM = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}
 
-IMAGE = documents.data_url("image/png", documents.image())
-PICTURE = {"type": "input_image", "image_url": IMAGE, "detail": "low"}
-FILE = {"type": "input_file", "filename": "a.txt", "file_data": base64.b64encode(b"Read me.").decode()}
-READ = "\n[File: a.txt]\nRead me.\n[End of the file]\n"
+IMAGE_URL = documents.data_url("image/png", documents.image())
+IMAGE_PART = {"type": "input_image", "image_url": IMAGE_URL, "detail": "low"}
+FILE_PART = {"type": "input_file", "filename": "a.txt", "file_data": base64.b64encode(b"Read me.").decode()}
+FILE_TEXT = "\n[File: a.txt]\nRead me.\n[End of the file]\n"
 
 FEATURES = (
     Feature(
@@ -75,10 +90,18 @@ FEATURES = (
         {"text": "Hello you"},
         text,
         ("completed", "Hello you"),
-        lacks=("tools", "tool_choice", "response_format", "text", "max_tokens", "max_output_tokens", "reasoning"),
+        absent_fields=(
+            "tools",
+            "tool_choice",
+            "response_format",
+            "text",
+            "max_tokens",
+            "max_output_tokens",
+            "reasoning",
+        ),
         packaged="test_the_packaged_model_answers_in_text",
-        chat_gets={"stream": True, "temperature": 1},
-        native_gets={"stream": True, "store": False, "temperature": 1},
+        chat_body={"stream": True, "temperature": 1},
+        responses_body={"stream": True, "store": False, "temperature": 1},
     ),
     Feature(
         "instructions",
@@ -87,8 +110,8 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        asks={"instructions": "Be brief."},
-        native_gets={"instructions": "Be brief."},
+        request={"instructions": "Be brief."},
+        responses_body={"instructions": "Be brief."},
     ),
     Feature(
         "image",
@@ -97,13 +120,13 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        before=({"role": "user", "content": [PICTURE]},),
-        chat_gets={
+        earlier_items=({"role": "user", "content": [IMAGE_PART]},),
+        chat_body={
             "messages": [
-                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}}]}
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE_URL, "detail": "low"}}]}
             ]
         },
-        native_gets={"input": [{"type": "message", "role": "user", "content": [PICTURE]}]},
+        responses_body={"input": [{"type": "message", "role": "user", "content": [IMAGE_PART]}]},
     ),
     Feature(
         "file",
@@ -112,34 +135,36 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        before=({"role": "user", "content": [FILE]},),
-        chat_gets={"messages": [{"role": "user", "content": READ}]},
-        native_gets={"input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": READ}]}]},
+        earlier_items=({"role": "user", "content": [FILE_PART]},),
+        chat_body={"messages": [{"role": "user", "content": FILE_TEXT}]},
+        responses_body={
+            "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": FILE_TEXT}]}]
+        },
     ),
     Feature(
         "function call",
         "`tool_calls`, in pieces or whole",
         "`function_call` items",
-        {"tool_calls": [ONE]},
+        {"tool_calls": [FIRST_CALL]},
         calls,
         [("function_call", "call_1", "f", '{"a":1}')],
-        asks={"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}},
-        chat_gets={
-            "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA, "strict": True}}],
+        request={"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}},
+        chat_body={
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": ARGUMENTS_SCHEMA, "strict": True}}],
             "tool_choice": {"type": "function", "function": {"name": "f"}},
         },
-        native_gets={"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}},
+        responses_body={"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}},
     ),
     Feature(
         "parallel calls",
         "`parallel_tool_calls`; several `tool_calls`",
         "`parallel_tool_calls`; several items",
-        {"text": "So", "tool_calls": [ONE, TWO]},
+        {"text": "So", "tool_calls": [FIRST_CALL, SECOND_CALL]},
         calls_after_text,
         ["call_1", "call_2"],
-        asks={"tools": [FUNCTION], "parallel_tool_calls": True},
-        chat_gets={"parallel_tool_calls": True},
-        native_gets={"parallel_tool_calls": True},
+        request={"tools": [FUNCTION], "parallel_tool_calls": True},
+        chat_body={"parallel_tool_calls": True},
+        responses_body={"parallel_tool_calls": True},
     ),
     Feature(
         "custom tool",
@@ -148,9 +173,9 @@ FEATURES = (
         {"tool_calls": [{"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}]},
         calls,
         [("custom_tool_call", "call_2", "c", "go")],
-        asks={"tools": [CUSTOM]},
-        chat_gets={"tools": [{"type": "function", "function": {"name": "c", "parameters": INPUT}}]},
-        native_gets={"tools": [CUSTOM]},
+        request={"tools": [CUSTOM]},
+        chat_body={"tools": [{"type": "function", "function": {"name": "c", "parameters": CUSTOM_INPUT_SCHEMA}}]},
+        responses_body={"tools": [CUSTOM]},
     ),
     Feature(
         "tool outputs",
@@ -159,8 +184,8 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        before=(CALL, CUSTOM_CALL, OUTPUT, CUSTOM_OUTPUT),
-        native_gets={"input": [CALL, CUSTOM_CALL, OUTPUT, CUSTOM_OUTPUT]},
+        earlier_items=(CALL, CUSTOM_CALL, OUTPUT, CUSTOM_OUTPUT),
+        responses_body={"input": [CALL, CUSTOM_CALL, OUTPUT, CUSTOM_OUTPUT]},
     ),
     Feature(
         "JSON object",
@@ -169,9 +194,9 @@ FEATURES = (
         {"text": "{}"},
         text,
         ("completed", "{}"),
-        asks={"text": {"format": {"type": "json_object"}}},
-        chat_gets={"response_format": {"type": "json_object"}},
-        native_gets={"text": {"format": {"type": "json_object"}}},
+        request={"text": {"format": {"type": "json_object"}}},
+        chat_body={"response_format": {"type": "json_object"}},
+        responses_body={"text": {"format": {"type": "json_object"}}},
     ),
     Feature(
         "JSON schema",
@@ -180,10 +205,10 @@ FEATURES = (
         {"text": '{"a":1}'},
         text,
         ("completed", '{"a":1}'),
-        asks={"text": {"format": {"type": "json_schema", **NAMED}}},
+        request={"text": {"format": {"type": "json_schema", **SCHEMA_FORMAT}}},
         packaged="test_the_packaged_model_keeps_to_a_schema",
-        chat_gets={"response_format": {"type": "json_schema", "json_schema": NAMED}},
-        native_gets={"text": {"format": {"type": "json_schema", **NAMED}}},
+        chat_body={"response_format": {"type": "json_schema", "json_schema": SCHEMA_FORMAT}},
+        responses_body={"text": {"format": {"type": "json_schema", **SCHEMA_FORMAT}}},
     ),
     Feature(
         "verbosity",
@@ -192,9 +217,9 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        asks={"text": {"verbosity": "low"}},
-        lacks=("verbosity",),
-        native_gets={"text": {"verbosity": "low"}},
+        request={"text": {"verbosity": "low"}},
+        absent_fields=("verbosity",),
+        responses_body={"text": {"verbosity": "low"}},
     ),
     Feature(
         "reasoning",
@@ -203,9 +228,9 @@ FEATURES = (
         {"reasoning": "Hm. Well.", "text": "Yes"},
         parts,
         [("reasoning_text", "Hm. Well."), ("output_text", "Yes")],
-        asks={"reasoning": {"effort": "low"}},
-        chat_gets={"reasoning_effort": "low"},
-        native_gets={"reasoning": {"effort": "low"}},
+        request={"reasoning": {"effort": "low"}},
+        chat_body={"reasoning_effort": "low"},
+        responses_body={"reasoning": {"effort": "low"}},
         model="thinks",
     ),
     Feature(
@@ -227,8 +252,8 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        before=(THOUGHT, {"role": "assistant", "content": "Yes"}),
-        native_gets={"include": ["reasoning.encrypted_content"]},
+        earlier_items=(REASONING_ITEM, {"role": "assistant", "content": "Yes"}),
+        responses_body={"include": ["reasoning.encrypted_content"]},
         model="thinks",
     ),
     Feature(
@@ -241,8 +266,8 @@ FEATURES = (
             "chat_completions": [("output_text", "Yes")],
             "responses": [("summary_text", "First. Then."), ("output_text", "Yes")],
         },
-        asks={"reasoning": {"summary": "auto"}},
-        native_gets={"reasoning": {"summary": "auto"}},
+        request={"reasoning": {"summary": "auto"}},
+        responses_body={"reasoning": {"summary": "auto"}},
         model="thinks",
     ),
     Feature(
@@ -263,10 +288,10 @@ FEATURES = (
             ("a ", [97, 32], -0.25, ["a "]),
             ("é", [195, 169], -0.25, ["é"]),
         ],
-        asks={"include": ["message.output_text.logprobs"], "top_logprobs": 1},
+        request={"include": ["message.output_text.logprobs"], "top_logprobs": 1},
         packaged="test_the_packaged_model_gives_log_probabilities",
-        chat_gets={"logprobs": True, "top_logprobs": 1},
-        native_gets={"include": ["message.output_text.logprobs"], "top_logprobs": 1},
+        chat_body={"logprobs": True, "top_logprobs": 1},
+        responses_body={"include": ["message.output_text.logprobs"], "top_logprobs": 1},
     ),
     Feature(
         "log probabilities without alternatives",
@@ -275,10 +300,10 @@ FEATURES = (
         {"text": "a", "logprobs": True},
         logprobs,
         [("a", [97], -0.25, [])],
-        asks={"include": ["message.output_text.logprobs"]},
-        chat_gets={"logprobs": True},
-        native_gets={"include": ["message.output_text.logprobs"]},
-        lacks=("top_logprobs",),
+        request={"include": ["message.output_text.logprobs"]},
+        chat_body={"logprobs": True},
+        responses_body={"include": ["message.output_text.logprobs"]},
+        absent_fields=("top_logprobs",),
     ),
     Feature(
         "log probabilities not requested",
@@ -287,7 +312,7 @@ FEATURES = (
         {"text": "a", "logprobs": True},
         logprobs,
         [],
-        lacks=("logprobs", "top_logprobs", "include"),
+        absent_fields=("logprobs", "top_logprobs", "include"),
     ),
     Feature(
         "usage",
@@ -296,34 +321,34 @@ FEATURES = (
         {"text": "one two", "cached_tokens": 1, "reasoning_tokens": 2},
         usage,
         (2, 1, 2),
-        chat_gets={"stream_options": {"include_usage": True}},
+        chat_body={"stream_options": {"include_usage": True}},
     ),
     Feature(
         "`max_output_tokens`",
         "`max_tokens`, or the name in `max_tokens_field`; `finish_reason` `length`",
         "`max_output_tokens`; `incomplete_details`",
         {"tokens": 40},
-        why,
+        incomplete_reason,
         ("incomplete", "max_output_tokens"),
-        asks={"max_output_tokens": 16},
-        chat_gets={"max_tokens": 16},
-        native_gets={"max_output_tokens": 16},
+        request={"max_output_tokens": 16},
+        chat_body={"max_tokens": 16},
+        responses_body={"max_output_tokens": 16},
     ),
     Feature(
         "content filter",
         "`finish_reason` `content_filter`",
         "`incomplete_details`",
         {"text": "So", "finish": "content_filter"},
-        why,
+        incomplete_reason,
         ("incomplete", "content_filter"),
     ),
     Feature(
         "annotations",
         "`annotations` deltas",
         "`annotation.added` events",
-        {"text": "So", "annotations": [CITED]},
+        {"text": "So", "annotations": [CITATION]},
         annotations,
-        [CITED],
+        [CITATION],
     ),
     Feature(
         "penalties and identifiers",
@@ -332,16 +357,16 @@ FEATURES = (
         {"text": "ok"},
         text,
         ("completed", "ok"),
-        asks={"extra_body": {"presence_penalty": 0.5}, "user": "u", "prompt_cache_key": "k"},
-        chat_gets={"presence_penalty": 0.5, "user": "u", "prompt_cache_key": "k"},
-        native_gets={"presence_penalty": 0.5, "user": "u", "prompt_cache_key": "k"},
+        request={"extra_body": {"presence_penalty": 0.5}, "user": "u", "prompt_cache_key": "k"},
+        chat_body={"presence_penalty": 0.5, "user": "u", "prompt_cache_key": "k"},
+        responses_body={"presence_penalty": 0.5, "user": "u", "prompt_cache_key": "k"},
     ),
     Feature(
         "a prompt longer than the context",
         "status 400 with its error text, or an error in the stream",
         "the same",
         {"status": 400, "code": "context_length_exceeded"},
-        failure,
+        status_and_code,
         ("failed", "invalid_prompt"),
     ),
     Feature(
@@ -349,7 +374,7 @@ FEATURES = (
         "status 400, 413 or 422",
         "the same",
         {"status": 422},
-        failure,
+        status_and_code,
         ("failed", "invalid_prompt"),
     ),
 )

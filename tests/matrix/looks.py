@@ -1,4 +1,4 @@
-"""What the matrix of features looks at in a response."""
+"""Values of a response that the features of the matrix compare."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ from openai.types.responses import Response
 
 
 def text(response: Response) -> Any:
+    """The status and the output text."""
     return response.status, response.output_text
 
 
 def parts(response: Response) -> Any:
-    """Every part of every item, by its type and what it says."""
+    """The type and text of every part of every item."""
     return [
         (part["type"], part.get("text") or part.get("refusal"))
         for item in response.model_dump()["output"]
@@ -19,6 +20,7 @@ def parts(response: Response) -> Any:
 
 
 def calls(response: Response) -> Any:
+    """The type, call ID, name and arguments of every tool call."""
     return [
         (item["type"], item["call_id"], item["name"], item.get("arguments") or item.get("input"))
         for item in response.model_dump()["output"]
@@ -26,37 +28,40 @@ def calls(response: Response) -> Any:
 
 
 def calls_after_text(response: Response) -> Any:
+    """The call IDs of a response that also has the text `So`."""
     assert response.output_text == "So"
     return [item.call_id for item in response.output if item.type == "function_call"]
 
 
 def usage(response: Response) -> Any:
+    """The output tokens, cached input tokens and reasoning tokens."""
     assert response.usage is not None
-    counted = response.usage
+    token_usage = response.usage
     return (
-        counted.output_tokens,
-        counted.input_tokens_details.cached_tokens,
-        counted.output_tokens_details.reasoning_tokens,
+        token_usage.output_tokens,
+        token_usage.input_tokens_details.cached_tokens,
+        token_usage.output_tokens_details.reasoning_tokens,
     )
 
 
-def why(response: Response) -> Any:
+def incomplete_reason(response: Response) -> Any:
     return response.status, response.incomplete_details and response.incomplete_details.reason
 
 
-def failure(response: Response) -> Any:
+def status_and_code(response: Response) -> Any:
     return response.status, response.error and response.error.code
 
 
 def logprobs(response: Response) -> Any:
+    """Each token with its bytes, log probability and alternatives."""
     return [
         (
-            one["token"],
-            one["bytes"],
-            one["logprob"],
-            [other["token"] for other in one["top_logprobs"]],
+            entry["token"],
+            entry["bytes"],
+            entry["logprob"],
+            [alternative["token"] for alternative in entry["top_logprobs"]],
         )
-        for one in response.model_dump()["output"][0]["content"][0]["logprobs"]
+        for entry in response.model_dump()["output"][0]["content"][0]["logprobs"]
     ]
 
 

@@ -7,24 +7,26 @@ from tests.matrix.features import FEATURES
 from tests.model_server.misbehaving import FAILED, UNDERSTOOD
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/model-servers.md"
-MARK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE_MARKER = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def features() -> str:
+    """The table of features by API."""
     lines = ["| feature | `chat_completions` | `responses` | packaged model |", "|---|---|---|---|"]
-    for one in FEATURES:
-        tried = f"`{one.packaged}`" if one.packaged else ""
-        lines.append(f"| {one.name} | {one.chat} | {one.native} | {tried} |")
+    for feature in FEATURES:
+        test = f"`{feature.packaged}`" if feature.packaged else ""
+        lines.append(f"| {feature.name} | {feature.chat_text} | {feature.responses_text} | {test} |")
     return "\n".join(lines)
 
 
 def corpus() -> str:
-    taken = "; ".join(case.does for case in UNDERSTOOD)
-    lines = ["| a server that | ends the response as |", "|---|---|", f"| {taken} | `completed` |"]
+    """The table of misbehaving model servers and their outcomes."""
+    behaviors = "; ".join(case.does for case in UNDERSTOOD)
+    lines = ["| a server that | ends the response as |", "|---|---|", f"| {behaviors} | `completed` |"]
     codes = sorted({case.end.code or "" for case in FAILED})
     for code in codes:
-        does = "; ".join(case.does for case in FAILED if case.end.code == code)
-        lines.append(f"| {does} | `failed`, `{code}` |")
+        behaviors = "; ".join(case.does for case in FAILED if case.end.code == code)
+        lines.append(f"| {behaviors} | `failed`, `{code}` |")
     return "\n".join(lines)
 
 
@@ -32,8 +34,8 @@ TABLES = {"features": features, "corpus": corpus}
 
 
 def page(text: str) -> str:
-    """The page with its tables generated from the tests."""
-    return MARK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
+    """The text of the page with its tables replaced by newly generated ones."""
+    return TABLE_MARKER.sub(lambda mark: f"{mark[1]}\n{TABLES[mark[2]]()}\n\n{mark[3]}", text)
 
 
 if __name__ == "__main__":

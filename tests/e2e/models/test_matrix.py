@@ -13,7 +13,7 @@ from tests.matrix.features import FEATURES, Feature
 from tests.model_server import ModelServer
 
 APIS = ("chat_completions", "responses")
-EXTRAS = {"plain": "", "thinks": 'supports = ["reasoning"]', "tags": 'reasoning_format = "think_tags"'}
+MODEL_OPTIONS = {"plain": "", "thinks": 'supports = ["reasoning"]', "tags": 'reasoning_format = "think_tags"'}
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def stack(
     config = folder / "backburner.toml"
     config.write_text(
         "".join(
-            f'[models.{name}-{api}]\nbase_url = "{_model_server.base_url}"\napi = "{api}"\n{extra}\n'
-            for name, extra in EXTRAS.items()
+            f'[models.{name}-{api}]\nbase_url = "{_model_server.base_url}"\napi = "{api}"\n{options}\n'
+            for name, options in MODEL_OPTIONS.items()
             for api in APIS
         )
     )
@@ -36,34 +36,34 @@ def stack(
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
-def test_a_feature_is_mapped_both_ways(stack: Stack, feature: Feature, api: str) -> None:
+def test_a_feature_is_mapped_in_requests_and_responses(stack: Stack, feature: Feature, api: str) -> None:
     tag = f"{feature.name} {api}"
     script = ModelServer.script(tag=tag, **feature.script)
     with stack.client() as client:
-        asked = client.responses.create(
+        created = client.responses.create(
             model=f"{feature.model}-{api}",
-            input=[*feature.before, {"role": "user", "content": script}],
+            input=[*feature.earlier_items, {"role": "user", "content": script}],
             background=True,
-            **feature.asks,
+            **feature.request,
         )
-        response = ended(client, asked.id)
+        response = ended(client, created.id)
 
     body = stack.models.stats(tag)["by_tag"][tag][0]["body"]
-    got = feature.chat_gets if api == "chat_completions" else feature.native_gets
-    assert {name: held(body.get(name), value) for name, value in got.items()} == dict(got)
-    assert not body.keys() & set(feature.lacks)
+    expected_body = feature.chat_body if api == "chat_completions" else feature.responses_body
+    assert {name: prefix(body.get(name), value) for name, value in expected_body.items()} == dict(expected_body)
+    assert not body.keys() & set(feature.absent_fields)
     assert body["model"] == f"{feature.model}-{api}"
-    said = feature.said[api] if isinstance(feature.said, dict) else feature.said
-    assert feature.says(response) == said
+    expected = feature.expected[api] if isinstance(feature.expected, dict) else feature.expected
+    assert feature.extract(response) == expected
 
 
-def held(found: Any, wanted: Any) -> Any:
-    """The value that a server received; of a list, only as many items as are expected, because the script follows."""
-    return found[: len(wanted)] if isinstance(wanted, list) and isinstance(found, list) else found
+def prefix(value: Any, expected: Any) -> Any:
+    """The value that a server received; a list is cut to the expected length, because the script follows."""
+    return value[: len(expected)] if isinstance(expected, list) and isinstance(value, list) else value
 
 
 @pytest.mark.parametrize(
-    ("feature", "sent"),
+    ("name", "messages"),
     [
         ("instructions", [{"role": "system", "content": "Be brief."}]),
         (
@@ -84,26 +84,26 @@ def held(found: Any, wanted: Any) -> Any:
         ("reasoning of earlier turns", [{"role": "assistant", "content": "Yes", "reasoning_content": "Hm."}]),
     ],
 )
-def test_what_came_before_is_shown_as_messages_of_chat_completions(
-    stack: Stack, feature: str, sent: list[dict[str, Any]]
+def test_earlier_items_become_messages_of_chat_completions(
+    stack: Stack, name: str, messages: list[dict[str, Any]]
 ) -> None:
-    (chosen,) = [one for one in FEATURES if one.name == feature]
-    tag = f"before {feature}"
+    (feature,) = [feature for feature in FEATURES if feature.name == name]
+    tag = f"earlier items {name}"
     with stack.client() as client:
-        script = ModelServer.script(tag=tag, **chosen.script)
-        asked = client.responses.create(
-            model=f"{chosen.model}-chat_completions",
-            input=[*chosen.before, {"role": "user", "content": script}],
+        script = ModelServer.script(tag=tag, **feature.script)
+        created = client.responses.create(
+            model=f"{feature.model}-chat_completions",
+            input=[*feature.earlier_items, {"role": "user", "content": script}],
             background=True,
-            **chosen.asks,
+            **feature.request,
         )
-        assert ended(client, asked.id).status == "completed"
+        assert ended(client, created.id).status == "completed"
 
-    (seen,) = stack.models.stats(tag)["by_tag"][tag]
-    assert seen["body"]["messages"] == [*sent, {"role": "user", "content": script}]
+    (run,) = stack.models.stats(tag)["by_tag"][tag]
+    assert run["body"]["messages"] == [*messages, {"role": "user", "content": script}]
 
 
-def test_a_server_of_the_responses_api_gets_items_without_ids_of_ours(stack: Stack) -> None:
+def test_a_responses_server_receives_items_without_our_ids(stack: Stack) -> None:
     tag = "items"
     with stack.client() as client:
         script = ModelServer.script(tag=tag, reasoning="Hm.", text="Yes")
@@ -114,9 +114,9 @@ def test_a_server_of_the_responses_api_gets_items_without_ids_of_ours(stack: Sta
         )
         assert ended(client, second.id).status == "completed"
 
-    (_, seen) = stack.models.stats(tag)["by_tag"][tag]
+    _, run = stack.models.stats(tag)["by_tag"][tag]
     user = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": script}]}
-    assert seen["body"]["input"] == [
+    assert run["body"]["input"] == [
         user,
         {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]},
         {
@@ -126,21 +126,21 @@ def test_a_server_of_the_responses_api_gets_items_without_ids_of_ours(stack: Sta
         },
         user,
     ]
-    assert json.dumps(seen["body"]["input"]).count('"id"') == 0
+    assert json.dumps(run["body"]["input"]).count('"id"') == 0
 
 
-@pytest.mark.parametrize("shown", [{"reasoning": "Hm."}, {"summary": ["So."]}, {}], ids=["words", "summary", "nothing"])
-def test_encrypted_reasoning_comes_back_to_the_server_it_is_of(stack: Stack, shown: dict[str, Any]) -> None:
-    tag = f"encrypted {shown}"
-    script = ModelServer.script(tag=tag, text="Yes", encrypted="theirs", **shown)
-    asked: dict[str, Any] = {"model": "thinks-responses", "include": ["reasoning.encrypted_content"], "store": False}
+@pytest.mark.parametrize("visible", [{"reasoning": "Hm."}, {"summary": ["So."]}, {}], ids=["text", "summary", "hidden"])
+def test_encrypted_reasoning_returns_to_its_server(stack: Stack, visible: dict[str, Any]) -> None:
+    tag = f"encrypted {visible}"
+    script = ModelServer.script(tag=tag, text="Yes", encrypted="opaque", **visible)
+    request: dict[str, Any] = {"model": "thinks-responses", "include": ["reasoning.encrypted_content"], "store": False}
     user = {"role": "user", "content": script}
     with stack.client() as client:
-        first = client.responses.create(input=[user], **asked)
-        client.responses.create(input=[user, *(item.model_dump() for item in first.output), user], **asked)
+        first = client.responses.create(input=[user], **request)
+        client.responses.create(input=[user, *(item.model_dump() for item in first.output), user], **request)
 
     assert [item.type for item in first.output] == ["reasoning", "message"]
-    assert "theirs" not in first.model_dump_json()
-    _, seen = stack.models.stats(tag)["by_tag"][tag]
-    (thought,) = [item for item in seen["body"]["input"] if item["type"] == "reasoning"]
-    assert thought["encrypted_content"] == "theirs"
+    assert "opaque" not in first.model_dump_json()
+    _, run = stack.models.stats(tag)["by_tag"][tag]
+    (reasoning,) = [item for item in run["body"]["input"] if item["type"] == "reasoning"]
+    assert reasoning["encrypted_content"] == "opaque"
