@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cost:
-    """The credits that a create takes from its project's token bucket."""
+    """The credits that a create request takes from its project's token bucket."""
 
     requests: int
     tokens: int
@@ -20,7 +20,7 @@ class Meter:
 
     Args:
         left: the amount available now; negative if responses used more than was estimated.
-        full_s: seconds until the bucket is full again, provided nothing else is taken from it.
+        full_s: seconds until the bucket is full again, if no more credits are taken from it.
     """
 
     limit: int
@@ -30,10 +30,10 @@ class Meter:
 
 @dataclass(frozen=True)
 class Allowance:
-    """A project's limits for a model at the time of a create; None for a limit that is not configured.
+    """A project's limits for a model at the time of a create request; None for a limit that is not configured.
 
     Args:
-        over: the create exceeded the limits and was admitted to spare capacity.
+        over: whether the request exceeded the limits and was admitted to unused capacity.
     """
 
     requests: Meter | None = None
@@ -43,7 +43,7 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Settlement:
-    """The tokens charged to the project for a response that has ended, and the tokens that it actually used."""
+    """The tokens charged to the project for an ended response, and the tokens that the response used."""
 
     response_id: str
     project_id: str

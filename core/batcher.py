@@ -13,11 +13,11 @@ R = TypeVar("R")
 
 
 class _Batch(Generic[T, R]):
-    """The items of one batch, and their outcomes once the locks of the waiting threads are released."""
+    """One batch: its items, the locks of the waiting callers, and the outcomes, which are set before the locks open."""
 
     def __init__(self) -> None:
         self.items: list[T] = []
-        self.asleep: list[threading.Lock] = []
+        self.waiter_locks: list[threading.Lock] = []
         self.outcomes: Sequence[R | Exception] = ()
 
 
@@ -25,7 +25,7 @@ class Batcher(Generic[T, R]):
     """Runs concurrent calls as batches: callers that arrive during a batch form the next one.
 
     No added latency: if no batch is in flight, the caller runs immediately. The work for an item always starts after
-    the item was submitted, so its caller never gets a result that was read earlier.
+    the item was submitted, so no caller gets a result that was read before its call.
 
     Args:
         work: processes a batch and returns one outcome per item, in the order of the items. An outcome that is an
@@ -34,8 +34,8 @@ class Batcher(Generic[T, R]):
         most: maximum number of items per batch.
         after: called with the items and outcomes, in the thread that ran the batch, after all other callers of the
             batch have been released.
-        turn_s: seconds that the next batch waits for the current one. After that it runs concurrently, so a call that
-            hangs does not block all the others.
+        turn_timeout_s: seconds that the next batch waits for the current one. After that it runs concurrently, so that
+            a hanging call does not block all the others.
     """
 
     def __init__(
@@ -43,54 +43,54 @@ class Batcher(Generic[T, R]):
         work: Callable[[Sequence[T]], Sequence[R | Exception]],
         *,
         most: int,
-        turn_s: float = 0.05,
+        turn_timeout_s: float = 0.05,
         after: Callable[[Sequence[T], Sequence[R | Exception]], None] = lambda _, __: None,
     ) -> None:
         self._work = work
         self._most = most
-        self._turn_s = turn_s
-        self._after = after
+        self._turn_timeout_s = turn_timeout_s
+        self._on_batch_end = after
         self._lock = threading.Lock()
-        self._turn = threading.Lock()
-        self._next: _Batch[T, R] | None = None
+        self._turn_lock = threading.Lock()
+        self._next_batch: _Batch[T, R] | None = None
 
     def do(self, item: T) -> R:
         """Process an item, in this thread or as part of another thread's batch, and return its outcome."""
         with self._lock:
-            batch = self._next
-            leads = batch is None or len(batch.items) >= self._most
-            if batch is None or leads:
-                batch = self._next = _Batch()
-            place = len(batch.items)
+            batch = self._next_batch
+            is_leader = batch is None or len(batch.items) >= self._most
+            if batch is None or is_leader:
+                batch = self._next_batch = _Batch()
+            index = len(batch.items)
             batch.items.append(item)
-            if not leads:
+            if not is_leader:
                 # One lock per thread: an Event shares one lock, which all waiters would acquire in turn when they wake.
-                mine = threading.Lock()
-                mine.acquire()
-                batch.asleep.append(mine)
-        if leads:
+                own_lock = threading.Lock()
+                own_lock.acquire()
+                batch.waiter_locks.append(own_lock)
+        if is_leader:
             self._run(batch)
         else:
-            mine.acquire()
-        outcome = batch.outcomes[place]
+            own_lock.acquire()
+        outcome = batch.outcomes[index]
         if isinstance(outcome, Exception):
             # Raising an exception modifies it (traceback, context), so each caller raises its own copy.
             raise copy.copy(outcome) from outcome.__cause__
         return outcome
 
     def _run(self, batch: _Batch[T, R]) -> None:
-        has_turn = self._turn.acquire(timeout=self._turn_s)
+        has_turn = self._turn_lock.acquire(timeout=self._turn_timeout_s)
         try:
             with self._lock:
-                if self._next is batch:
-                    self._next = None
+                if self._next_batch is batch:
+                    self._next_batch = None
             try:
                 batch.outcomes = self._work(batch.items)
             except Exception as error:  # noqa: BLE001  re-raised in every caller
                 batch.outcomes = [error] * len(batch.items)
         finally:
             if has_turn:
-                self._turn.release()
-            for each in batch.asleep:
-                each.release()
-        self._after(batch.items, batch.outcomes)
+                self._turn_lock.release()
+            for lock in batch.waiter_locks:
+                lock.release()
+        self._on_batch_end(batch.items, batch.outcomes)

@@ -117,12 +117,12 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     project_credits = Credits(redis_url(settings))
     ledger = Ledger(database, project_credits, models)
     endings = Endings(database, bus)
-    circuits = Circuits(database, longest_s=settings.wait_between_s, turn_s=2 * settings.sweep_every_s)
+    circuits = Circuits(database, max_open_s=settings.wait_between_s, probe_turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
-    # Waiting requests occupy threads. Reserve THREADS_FOR_POLLS threads for polls, and keep half of those free of
-    # request bodies that are still being uploaded.
-    places = max(1, settings.api_threads - THREADS_FOR_POLLS)
-    uploads = max(1, (settings.api_threads - places) // 2)
+    # Waiting requests occupy threads. Reserve THREADS_FOR_POLLS threads for polls. Slow uploads of request bodies may
+    # occupy at most half of these.
+    wait_slots = max(1, settings.api_threads - THREADS_FOR_POLLS)
+    upload_slots = max(1, (settings.api_threads - wait_slots) // 2)
     broadcaster = Broadcaster(database, bus, follow_s=settings.follow_s)
     database.open()
     try:
@@ -146,7 +146,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
             responses=Responses(database, endings),
             operations=Operations(database, dispatch, endings, models, settings),
             broadcaster=broadcaster,
-            waiting=WaitSlots(database, endings, broadcaster, places=places, uploads=uploads),
+            waiting=WaitSlots(database, endings, broadcaster, wait_slots=wait_slots, upload_slots=upload_slots),
             streams=Streams(database, broadcaster),
             attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
             circuits=circuits,

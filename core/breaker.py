@@ -11,45 +11,45 @@ REST_S = 1.0
 class Breaker:
     """Half-open circuit breaker: after a failure, one caller per second probes; all other callers fail fast.
 
-    A dependency that hangs therefore costs a process at most one timeout per second, after callers that are already
-    in flight have timed out.
+    A dependency that hangs therefore costs a process at most one timeout per second, once the calls in flight at the
+    first failure have timed out.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._works = True
-        self._quiet_until = 0.0
+        self._is_closed = True
+        self._next_probe_at = 0.0
 
     @property
     def rested(self) -> bool:
         """Whether a call is allowed now: the breaker is closed, or the next probe is due."""
-        return self._works or time.monotonic() >= self._quiet_until
+        return self._is_closed or time.monotonic() >= self._next_probe_at
 
     @contextmanager
-    def trying(self, *failures: type[Exception]) -> Iterator[bool]:
-        """Yield whether the caller may use the dependency.
+    def trying(self, *failure_types: type[Exception]) -> Iterator[bool]:
+        """Yield whether the caller may use the dependency; close the breaker if the block succeeds.
 
-        An exception of the types `failures` opens the breaker and is re-raised.
+        An exception of one of the `failure_types` opens the breaker and is re-raised.
         """
-        if not self._enter():
+        if not self._may_call():
             yield False
             return
         try:
             yield True
-        except failures:
+        except failure_types:
             with self._lock:
-                self._works = False
-                self._quiet_until = time.monotonic() + REST_S
+                self._is_closed = False
+                self._next_probe_at = time.monotonic() + REST_S
             raise
         with self._lock:
-            self._works = True
+            self._is_closed = True
 
-    def _enter(self) -> bool:
+    def _may_call(self) -> bool:
         with self._lock:
-            if self._works:
+            if self._is_closed:
                 return True
             now = time.monotonic()
-            if now < self._quiet_until:
+            if now < self._next_probe_at:
                 return False
-            self._quiet_until = now + REST_S
+            self._next_probe_at = now + REST_S
             return True

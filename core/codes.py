@@ -1,4 +1,4 @@
-"""The closed list of terminal error codes, and what each is as an HTTP error."""
+"""The closed list of terminal error codes, and the HTTP error for each."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -44,7 +44,7 @@ class Code(StrEnum):
 
 
 class HttpError(NamedTuple):
-    """The status and the `type` of the answer to a foreground create whose response failed."""
+    """The status and the `type` in the answer to a foreground create request if its response fails."""
 
     status: int
     type: ErrorType
@@ -56,7 +56,7 @@ _SERVER_FAULTS = {
     Code.SERVER_ERROR: HttpError(500, ErrorType.SERVER),
     Code.VECTOR_STORE_TIMEOUT: HttpError(500, ErrorType.SERVER),
 }
-# All other codes say what is wrong with the request.
+# All other codes blame the request.
 _REQUEST_FAULTS = (
     Code.BIO_POLICY,
     Code.DATA_RESIDENCY_MISMATCH,

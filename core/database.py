@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 from core import errors
 
 Connection = psycopg.Connection[TupleRow]
-# The errors of psycopg that others handle; only *_sql modules and this one import psycopg.
+# The errors of psycopg that other modules handle; only *_sql modules and this one import psycopg.
 PostgresError = psycopg.Error
 ConnectionFailed = psycopg.OperationalError
 DataError = psycopg.DataError
@@ -20,23 +20,23 @@ ForeignKeyViolation = psycopg.errors.ForeignKeyViolation
 UndefinedTable = psycopg.errors.UndefinedTable
 UniqueViolation = psycopg.errors.UniqueViolation
 T = TypeVar("T")
-RV = TypeVar("RV")
+ExchangeResult = TypeVar("ExchangeResult")
 
 # Every wait has a timeout, so a Postgres server that hangs is handled like one that is unreachable. Our statements are
 # too short to benefit from JIT compilation. No statement may depend on `jit=off`: a pooler does not forward options.
-_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c jit=off"
-_CONNECT: dict[str, Any] = {
+_SERVER_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c jit=off"
+_CONNECT_OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "connect_timeout": 3,
-    "options": _OPTIONS,
+    "options": _SERVER_OPTIONS,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
     "prepare_threshold": 1,
 }
-_POOLED: dict[str, Any] = {"options": None, "prepare_threshold": None}
-_UNAVAILABLE = (
+_POOLER_OPTIONS: dict[str, Any] = {"options": None, "prepare_threshold": None}
+_UNAVAILABLE_ERRORS = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a full disk
@@ -44,28 +44,28 @@ _UNAVAILABLE = (
     PoolClosed,
     TooManyRequests,
 )
-_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
-# `statement_timeout` cancels a statement after 5 s, so a server that has not answered by now is not going to.
-ANSWER_S = 6.5
+_BUSY_ERRORS = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
+# `statement_timeout` cancels a statement after 5 s, so a server that has not answered after this time is hanging.
+ANSWER_TIMEOUT_S = 6.5
 # No SQLSTATE (connection lost), or the server is shutting down, has crashed or is starting up.
-_GONE = frozenset({None, "57P01", "57P02", "57P03"})
+_DEAD_SERVER_STATES = frozenset({None, "57P01", "57P02", "57P03"})
 
 
 class BoundedConnection(Connection):
-    """Connection with a client-side timeout of `ANSWER_S` on every wait for the server.
+    """Connection with a client-side timeout of `ANSWER_TIMEOUT_S` on every wait for the server.
 
     A frozen server, or a network that drops packets, does not enforce server-side timeouts, and TCP keepalives do not
     help while the server's kernel still answers.
     """
 
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Complete one exchange with Postgres; raise `psycopg.OperationalError` if there is no answer in time."""
+    def wait(self, gen: PQGen[ExchangeResult], interval: float = 0.1, timeout: float | None = None) -> ExchangeResult:
+        """Complete one exchange with Postgres; raise `psycopg.OperationalError` after the timeout."""
         try:
-            return super().wait(gen, interval, ANSWER_S if timeout is None else timeout)
+            return super().wait(gen, interval, ANSWER_TIMEOUT_S if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001
             # A late answer would be mistaken for the answer to the next statement.
             self.close()
-            raise psycopg.OperationalError(f"no answer within {ANSWER_S} s") from error
+            raise psycopg.OperationalError(f"no answer within {ANSWER_TIMEOUT_S} s") from error
 
 
 class Database:
@@ -81,14 +81,14 @@ class Database:
         Args:
             connections: maximum size of the pool.
             wait_s: seconds to wait for a free connection before Postgres is considered unavailable.
-            pooled: the URL leads to a pooler in transaction mode. Session state such as prepared statements is then
-                not used, and the server-side timeouts are those of the database role.
+            pooled: whether the URL is that of a pooler in transaction mode. If so, session state such as prepared
+                statements is not used, and the server-side timeouts are those of the database role.
         """
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             connection_class=BoundedConnection,
-            kwargs=_CONNECT | (_POOLED if pooled else {}),
+            kwargs=_CONNECT_OPTIONS | (_POOLER_OPTIONS if pooled else {}),
             min_size=min(2, connections),
             max_size=connections,
             timeout=wait_s,
@@ -121,11 +121,11 @@ class Database:
                     # connection.
                     connection.close()
                     raise psycopg.OperationalError(first_line(error)) from error
-        except _BUSY as error:
+        except _BUSY_ERRORS as error:
             raise errors.StoreBusy(f"Postgres is busy: {first_line(error)}") from error
-        except _UNAVAILABLE as error:
-            if isinstance(error, psycopg.Error) and error.sqlstate in _GONE:
-                # If one connection is dead, the others in the pool are too: replace them before they are used.
+        except _UNAVAILABLE_ERRORS as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate in _DEAD_SERVER_STATES:
+                # If one connection is dead, the others in the pool probably are too: replace them before they are used.
                 self._pool.check()
             raise errors.StoreUnavailable(f"Postgres is not available: {first_line(error)}") from error
 
@@ -135,23 +135,23 @@ class Database:
         with self.connection() as connection, connection.transaction():
             yield connection
 
-    def again(self, work: Callable[[], T], instead: Callable[[], T] | None = None) -> T:
+    def again(self, work: Callable[[], T], retry_work: Callable[[], T] | None = None) -> T:
         """Call `work`, which must be idempotent, and retry it once if Postgres is unavailable.
 
-        The retry covers stale connections in the pool: the first failure has replaced them.
+        The retry covers stale connections in the pool, which the first failure has caused to be replaced.
 
         Args:
-            instead: called for the retry in place of `work`.
+            retry_work: called for the retry in place of `work`.
 
         Raises:
-            errors.StoreUnavailable: Postgres is still unavailable, or no connection became free in time.
+            errors.StoreUnavailable: Postgres is still unavailable, or no connection became free before the timeout.
         """
         try:
             return work()
         except errors.StoreUnavailable as error:
             if isinstance(error.__cause__, PoolTimeout):
                 raise  # the caller has already waited, and no connection was stale
-        return (instead or work)()
+        return (retry_work or work)()
 
 
 def connect(url: str, *, pooled: bool = False) -> Connection:
@@ -160,7 +160,7 @@ def connect(url: str, *, pooled: bool = False) -> Connection:
     Raises:
         psycopg.OperationalError: Postgres is unavailable.
     """
-    return BoundedConnection.connect(url, **_CONNECT | (_POOLED if pooled else {}))
+    return BoundedConnection.connect(url, **_CONNECT_OPTIONS | (_POOLER_OPTIONS if pooled else {}))
 
 
 def first_line(error: BaseException) -> str:

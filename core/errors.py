@@ -1,28 +1,28 @@
 """Domain exceptions. app/errors.py maps them to HTTP responses.
 
 Error:
-├── BadSettings        a setting or the configuration file is invalid
-├── SchemaMismatch     the database schema is not the one this program requires
-├── InvalidRequest     the request is invalid; nothing was stored
-│   └── UnknownModel
-├── InvalidKey
-├── Forbidden
-├── NotFound
-├── TooLarge
-├── RateLimited        a limit of the project is exceeded; nothing was stored
-├── Busy               all slots for waiting requests or for uploads are in use
-├── Stopping           the process is shutting down
-├── StoreUnavailable   Postgres did not answer; whether the transaction was committed is unknown
-│   └── StoreBusy      a lock or a slow statement timed out
-├── StoreRefused       Postgres rejected the data
-├── NotSealed          an encrypted content was not sealed by this server, or was modified
-└── ModelServerFailed  the model server did not produce an answer
-    ├── Unavailable    it cannot accept the request now: wait and retry
-    │   └── Unreachable    no connection could be opened
-    ├── Erred          it failed before any output: retry a few times
-    └── Refused        it rejected this request, or did not complete it: do not retry
-        ├── Silent         it sent nothing within the timeout
-        └── ContextExceeded    the request exceeds the model's context window
+├── BadSettings: a setting or the configuration file is invalid
+├── SchemaMismatch: the database schema is not the one that this program requires
+├── InvalidRequest: the request is invalid; nothing was stored
+│   └── UnknownModel: no model has this name
+├── InvalidKey: the API key is missing, unknown or revoked
+├── Forbidden: the API key does not have the required right
+├── NotFound: the object does not exist in the caller's project
+├── TooLarge: the request body exceeds the size limit
+├── RateLimited: a limit of the project is exceeded; nothing was stored
+├── Busy: all slots for waiting requests or for uploads are in use
+├── Stopping: the process is shutting down
+├── StoreUnavailable: Postgres did not answer; whether the transaction was committed is unknown
+│   └── StoreBusy: a lock or a slow statement timed out
+├── StoreRefused: Postgres rejected the data
+├── NotSealed: encrypted content was not sealed by this server, or was modified
+└── ModelServerFailed: the model server did not produce an answer
+    ├── Unavailable: it cannot accept the request now; wait and retry
+    │   └── Unreachable: no connection could be opened
+    ├── Erred: it failed before any output; retry a few times
+    └── Refused: it rejected the request, or did not complete its answer; do not retry
+        ├── Silent: it sent nothing within the timeout
+        └── ContextExceeded: the request exceeds the model's context window
 """
 
 from core.allowance import Allowance
@@ -121,13 +121,13 @@ class Stopping(Error):
 
 
 class StoreUnavailable(Error):
-    """Postgres is unreachable or did not answer in time; whether the transaction was committed is unknown."""
+    """Postgres is unreachable or did not answer; whether the transaction was committed is unknown."""
 
     code = "store_unavailable"
 
 
 class StoreBusy(StoreUnavailable):
-    """Postgres is reachable, but waiting for a lock or a statement exceeded its timeout."""
+    """Postgres is reachable, but a statement or its wait for a lock exceeded the timeout."""
 
 
 class StoreRefused(Error):
@@ -139,7 +139,7 @@ class NotSealed(Error):
 
 
 class ModelServerFailed(Error):
-    """The model server did not produce an answer; `code` is one of the closed list of terminal error codes.
+    """The model server did not produce an answer; `code` is from the closed list of terminal error codes.
 
     Attributes:
         kind: a more precise code for the error body of a synchronous request, if there is one.
@@ -153,7 +153,7 @@ class Unavailable(ModelServerFailed):
     """The model server cannot accept the request now; no output was read.
 
     Args:
-        retry_after_s: seconds from the server's `Retry-After`, if it sent one.
+        retry_after_s: seconds from the server's `Retry-After` header, if it sent one.
     """
 
     def __init__(self, message: str, *, code: str | None = None, retry_after_s: float | None = None) -> None:
@@ -162,7 +162,7 @@ class Unavailable(ModelServerFailed):
 
 
 class Unreachable(Unavailable):
-    """No connection to the model server could be opened, so no request of any response can succeed now."""
+    """No connection to the model server could be opened, so that no request can succeed now."""
 
 
 class Erred(ModelServerFailed):
@@ -181,7 +181,7 @@ class ContextExceeded(Refused):
     """The request, or the request plus its answer, exceeds the model's context window.
 
     Args:
-        tokens: the number of tokens that the model server counted, if it reports it.
+        tokens: the number of tokens that the model server counted, if the server reports it.
         limit: the size of the context window in tokens, if the server reports it.
     """
 

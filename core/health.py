@@ -11,7 +11,7 @@ from core import errors, jsonio
 
 log = logging.getLogger(__name__)
 
-_READ_S = 5
+_READ_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Health:
     """The health of a process.
 
     Args:
-        problems: sentences that say why the process should be restarted; a condition that a restart does not fix is
-            not a problem.
+        problems: the reasons to restart the process, one sentence each; conditions that a restart does not fix are not
+            included.
         ready: whether the process is doing its work now.
         details: further fields of the JSON body.
     """
@@ -31,12 +31,12 @@ class Health:
 
 
 @contextmanager
-def served(host: str, port: int, look: Callable[[], Health], *, variable: str) -> Iterator[None]:
+def served(host: str, port: int, get_health: Callable[[], Health], *, variable: str) -> Iterator[None]:
     """Serve `/healthz` and `/readyz` from a background thread for the duration of the block.
 
     Args:
         port: TCP port; 0 disables the server.
-        look: returns the current health; called in the server's threads, must not block.
+        get_health: returns the current health; called in the server's threads, must not block.
         variable: the environment variable that sets the port, for the error message.
 
     Raises:
@@ -49,7 +49,7 @@ def served(host: str, port: int, look: Callable[[], Health], *, variable: str) -
         server = _Server((host, port), _Handler)
     except OSError as error:
         raise errors.BadSettings(f"{variable}: cannot listen on port {port} of {host}: {error.strerror}.") from error
-    server.look = look
+    server.get_health = get_health
     Thread(target=server.serve_forever, name="health", daemon=True).start()
     log.info("serving health", extra={"host": host, "port": port})
     try:
@@ -60,26 +60,26 @@ def served(host: str, port: int, look: Callable[[], Health], *, variable: str) -
 
 
 class _Server(ThreadingHTTPServer):
-    look: Callable[[], Health]
+    get_health: Callable[[], Health]
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _READ_S
+    timeout = _READ_TIMEOUT_S
 
     def do_GET(self) -> None:
-        health = self.server.look()
-        well = {"/healthz": not health.problems, "/readyz": health.ready}.get(self.path.partition("?")[0])
-        if well is None:
-            self._answer(404, {"error": "Not found. The endpoints are /healthz and /readyz."})
+        health = self.server.get_health()
+        is_ok = {"/healthz": not health.problems, "/readyz": health.ready}.get(self.path.partition("?")[0])
+        if is_ok is None:
+            self._send_answer(404, {"error": "Not found. The endpoints are /healthz and /readyz."})
             return
-        status = "ok" if well else "unhealthy" if health.problems else "not ready"
-        self._answer(200 if well else 503, {"status": status, "problems": health.problems, **health.details})
+        status = "ok" if is_ok else "unhealthy" if health.problems else "not ready"
+        self._send_answer(200 if is_ok else 503, {"status": status, "problems": health.problems, **health.details})
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _answer(self, status: int, content: dict[str, object]) -> None:
+    def _send_answer(self, status: int, content: dict[str, object]) -> None:
         body = jsonio.dumps(content).encode() + b"\n"
         self.send_response(status)
         self.send_header("content-type", "application/json")

@@ -1,4 +1,4 @@
-"""Identifiers: a prefix, the creation time, and enough random bits to be unguessable."""
+"""IDs that consist of a prefix, the creation time and enough random bits to be unguessable."""
 
 import os
 import re
@@ -10,11 +10,11 @@ _RESPONSE = re.compile(r"resp_[0-9a-f]{48}\Z")
 _PROMPT = re.compile(r"pmpt_[0-9a-f]{48}\Z")
 _KEY = re.compile(r"key_[0-9a-f]{48}\Z")
 
-_BYTES = 18  # random bytes per ID
-_AT_ONCE = 64
-# Pre-fetched random bytes: each `urandom` call releases the GIL, so we fetch 64 IDs' worth at once.
-_ready: deque[bytes] = deque()
-os.register_at_fork(after_in_child=_ready.clear)
+_ID_BYTES = 18  # random bytes per ID
+_FETCHED_IDS = 64
+# Pre-fetched random bytes: each `urandom` call releases the GIL, so we fetch the bytes of 64 IDs in one call.
+_random_pool: deque[bytes] = deque()
+os.register_at_fork(after_in_child=_random_pool.clear)
 
 
 def new(prefix: str) -> str:
@@ -22,17 +22,17 @@ def new(prefix: str) -> str:
 
     The leading timestamp gives new rows adjacent index entries; nothing relies on it for ordering.
     """
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_random().hex()}"
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_take_random_bytes().hex()}"
 
 
-def _random() -> bytes:
+def _take_random_bytes() -> bytes:
     """Return random bytes that have not been used before."""
     try:
-        return _ready.pop()
+        return _random_pool.pop()
     except IndexError:
-        more = secrets.token_bytes(_BYTES * _AT_ONCE)
-        _ready.extend(more[at : at + _BYTES] for at in range(_BYTES, len(more), _BYTES))
-        return more[:_BYTES]
+        block = secrets.token_bytes(_ID_BYTES * _FETCHED_IDS)
+        _random_pool.extend(block[start : start + _ID_BYTES] for start in range(_ID_BYTES, len(block), _ID_BYTES))
+        return block[:_ID_BYTES]
 
 
 def is_response_id(text: str) -> bool:

@@ -6,7 +6,7 @@ import orjson
 
 
 def dumps(value: Any) -> str:
-    """Serialize `value` to JSON text. Strings must be valid Unicode; requests are validated before they get here."""
+    """Serialize `value` to JSON text. Strings must be valid Unicode, which the validation of requests ensures."""
     return orjson.dumps(value).decode()
 
 

@@ -1,4 +1,4 @@
-"""Logging setup: one line per event as key=value pairs, with the response and attempt if there are any."""
+"""Logging setup: one line of key=value pairs per event, with the response and the attempt if there are any."""
 
 import logging
 import sys
@@ -13,8 +13,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class _OneLine(Logfmter):
-    """Formats each record as one line of printable text, so client input cannot inject lines or terminal sequences."""
+class _OneLineFormatter(Logfmter):
+    """Formats each record as one line without control characters, so that client input cannot inject lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
@@ -24,7 +24,7 @@ def configure(level: str) -> None:
     """Configure the root logger to write to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        _OneLine(
+        _OneLineFormatter(
             keys=["at", "level", "part"],
             mapping={"at": "asctime", "level": "levelname", "part": "name"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",
@@ -33,7 +33,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Its reconnection attempts would flood the log; Backburner logs the resulting errors itself.
+    # The pool's reconnection attempts would flood the log; Backburner logs the resulting errors itself.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    # Celery logs a line per received message, which adds nothing to what the claim already reports.
+    # Celery logs a line per received message, which repeats what the log entry of the claim already contains.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)

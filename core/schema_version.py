@@ -3,13 +3,13 @@
 from core import errors
 from core.database import Connection, Database, UndefinedTable
 
-# All revisions this program knows, oldest first; it requires the last one.
+# All revisions up to the one that this program requires, oldest first.
 KNOWN = ("0001",)
 HEAD = KNOWN[-1]
 
 
-def find(connection: Connection) -> str | None:
-    """Return the revision of the schema; None if the database was never migrated."""
+def find_revision(connection: Connection) -> str | None:
+    """Return the revision of the schema; None if the database has never been migrated."""
     try:
         row = connection.execute("select version_num from alembic_version").fetchone()
     except UndefinedTable:
@@ -21,17 +21,17 @@ def check(database: Database) -> None:
     """Check that the schema is at revision `HEAD`.
 
     Raises:
-        errors.SchemaMismatch: the schema is older or newer; the message says which and how to fix it.
+        errors.SchemaMismatch: the schema is older or newer; the message states which, and how to fix it.
         errors.StoreUnavailable: Postgres is unavailable.
     """
     with database.connection() as connection:
-        revision = find(connection)
+        revision = find_revision(connection)
     if revision == HEAD:
         return
     if revision is None or revision in KNOWN:
-        found = revision or "empty"
         raise errors.SchemaMismatch(
-            f"The database schema is older ({found}) than this program requires ({HEAD}): run `backburner migrate`."
+            f"The database schema is older ({revision or 'empty'}) than this program requires ({HEAD}):"
+            " run `backburner migrate`."
         )
     raise errors.SchemaMismatch(
         f"The database schema is newer ({revision}) than this program supports ({HEAD}): "

@@ -1,4 +1,4 @@
-"""Settings of all parts, read once from the environment and from the file that `backburner up` writes to its HOME."""
+"""Settings of all parts, from the environment and from the file that `backburner up` writes to its HOME."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from core import errors
 
 PREFIX = "BACKBURNER_"
 STACK_ENV = Path("run/stack.env")
-LONGEST_S = 1e9  # upper bound of every duration: longer ones overflow the clocks of kernels and databases
+MAX_DURATION_S = 1e9  # upper bound of every duration: longer ones overflow the clocks of kernels and databases
 
 
 class Settings(BaseSettings):
@@ -83,20 +83,20 @@ class Settings(BaseSettings):
 
     @field_validator("*")
     @classmethod
-    def _a_duration_can_be_counted(cls, value: Any) -> Any:
-        if isinstance(value, float) and value > LONGEST_S:
-            raise ValueError(f"must be at most {LONGEST_S:.0f} seconds")
+    def _check_duration(cls, value: Any) -> Any:
+        if isinstance(value, float) and value > MAX_DURATION_S:
+            raise ValueError(f"must be at most {MAX_DURATION_S:.0f} seconds")
         return value
 
     @model_validator(mode="after")
-    def _a_lease_outlives_two_renewals(self) -> Self:
+    def _check_lease(self) -> Self:
         if self.lease_s < 2 * self.renew_every_s:
             raise ValueError("lease_s must be at least twice renew_every_s")
         return self
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins_are_origins(cls, value: str) -> str:
+    def _check_origins(cls, value: str) -> str:
         for origin in value.replace(",", " ").split():
             if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
                 raise ValueError(f"'{origin}' is not an origin: use https://host, https://host:port or *")
@@ -104,18 +104,18 @@ class Settings(BaseSettings):
 
     @property
     def allowed_origins(self) -> frozenset[str]:
-        """Origins whose pages may send cross-origin requests."""
+        """The origins from which web pages may send cross-origin requests."""
         return frozenset(self.cors_origins.replace(",", " ").split())
 
     @model_validator(mode="after")
-    def _a_live_worker_is_seen(self) -> Self:
+    def _check_worker_registration(self) -> Self:
         if self.worker_seen_s < 2 * self.renew_every_s:
             raise ValueError("worker_seen_s must be at least twice renew_every_s")
         return self
 
 
 def environment() -> Mapping[str, str]:
-    """The environment, for the variables that backburner.toml names."""
+    """Return the environment, in which the variables named in backburner.toml are looked up."""
     return os.environ  # noqa: TID251
 
 
