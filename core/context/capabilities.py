@@ -37,7 +37,7 @@ def _needs(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
     reasoning = request.reasoning
     if reasoning is not None and reasoning.effort not in {None, "none"}:
         yield "reasoning.effort", "reasoning"
-    if reasoning is not None and reasoning.wanted_summary is not None:
+    if reasoning is not None and reasoning.requested_summary is not None:
         yield "reasoning.summary", "reasoning"
     if request.wants_sealed_reasoning:
         yield "include", "reasoning"

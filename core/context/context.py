@@ -62,7 +62,7 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
         there = known.get(item["id"])
         if there is not None and (referred or there == item):
             continue  # a client that resends its history means each item once, at its original position
-        one = item if there is None else items.renamed(item)
+        one = item if there is None else items.copy_with_new_id(item)
         known[one["id"]] = one
         context.append(one)
         if not referred:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Tag
 
-from core.wire.base import NO_NUL, Closed, Text, text_or_list
+from core.wire.base import NO_NUL, Closed, Text, text_or_list_discriminator
 from core.wire.parts import Parts
 from core.wire.request import (
     MaxOutputTokens,
@@ -16,7 +16,7 @@ from core.wire.request import (
     TopP,
     VariableValue,
     Version,
-    few_and_named,
+    limit_variables,
 )
 from core.wire.tools import ToolChoice
 
@@ -51,7 +51,7 @@ class TemplateMessage(Closed):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[Annotated[Text, Tag("<text>")] | Annotated[Parts, Tag("<list>")], text_or_list()]
+    content: Annotated[Annotated[Text, Tag("<text>")] | Annotated[Parts, Tag("<list>")], text_or_list_discriminator()]
     phase: Literal["commentary", "final_answer"] | None = None
 
 
@@ -65,11 +65,11 @@ class Template(Closed):
             | Annotated[
                 list[TemplateMessage], Field(min_length=1, max_length=MESSAGES_LIMIT, fail_fast=True), Tag("<list>")
             ],
-            text_or_list(),
+            text_or_list_discriminator(),
         ]
         | None
     ) = None
-    variables: Annotated[dict[str, Variable], BeforeValidator(few_and_named)] = Field(default_factory=dict)
+    variables: Annotated[dict[str, Variable], BeforeValidator(limit_variables)] = Field(default_factory=dict)
     model: ModelName | None = None
     tools: Tools | None = None
     tool_choice: ToolChoice | None = None

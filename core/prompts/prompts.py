@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.tenants import audit_sql
 from core.tenants.audit_sql import Act, Actor
 from core.wire.items import InputItem, Message
-from core.wire.pages import Page, page_of
+from core.wire.pages import Page, build_page
 from core.wire.request import CreateResponse
 
 # Maximum size of a template as JSON. A template is read with each request that names it.
@@ -133,7 +133,7 @@ class Prompts:
             if after is not None and _find(connection, project_id, after) is None:
                 raise errors.InvalidRequest(f"Prompt with id '{after[:200]}' not found.", param="after")
             rows = store.page(connection, project_id, limit=limit + 1, descending=descending, after=after)
-        return page_of([(row.id, _document(row)) for row in rows[:limit]], more=len(rows) > limit)
+        return build_page([(row.id, _document(row)) for row in rows[:limit]], has_more=len(rows) > limit)
 
     def delete(self, project_id: str, prompt_id: str, by: Actor) -> None:
         """Delete a prompt with its versions. Responses that were created with it do not change.

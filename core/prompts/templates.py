@@ -78,7 +78,7 @@ def check(template: Template) -> None:
                 param=f"template.variables.{name}",
             )
     with naming():
-        rules.check(as_request(template))
+        rules.check_parameters(as_request(template))
 
 
 def values(template: Template, given: Values) -> Values:

@@ -179,7 +179,7 @@ class Creation:
 
     def _model(self, request: CreateResponse) -> ModelConfig:
         """Check a request as far as possible without Postgres; returns the configuration of its model."""
-        rules.check(request)
+        rules.check_parameters(request)
         model = self._catalog.get(request.model or "")
         parts.check(request, self._settings)
         capabilities.check(request, model)
@@ -245,7 +245,7 @@ class Creation:
             request: the request, with its prompt already expanded.
         """
         model = self._catalog.get(request.model or "")
-        first = document.first(order.response_id, request, admitted.tier, order.created_at)
+        first = document.new_document(order.response_id, request, admitted.tier, order.created_at)
         queue_s, total_s = waits_s(request.background_options, self._settings)
         return Draft(
             id=order.response_id,

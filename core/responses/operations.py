@@ -131,7 +131,7 @@ class Operations:
         request["background"] = True
         options = request.get("background_options")
         queue_s, total_s = waits_s(options and BackgroundOptions.model_validate(options), self._settings)
-        first = response.again(jsonio.loads(source.document), new_id, int(time.time()))
+        first = response.requeued_document(jsonio.loads(source.document), new_id, int(time.time()))
         return Draft(
             id=new_id,
             project_id=source.project_id,

@@ -16,7 +16,7 @@ from core.tenants.audit import Act
 from core.tenants.keys import Caller
 from core.wire import response, transcript
 from core.wire.items import Item
-from core.wire.pages import Page, page_of
+from core.wire.pages import Page, build_page
 from core.wire.status import Status, is_terminal
 
 # A page of input items ends once it exceeds this size, even if it then has fewer items than requested.
@@ -151,7 +151,7 @@ class Responses:
                 size += len(page[-1][1])
                 if size > PAGE_BYTES:
                     break
-        return page_of(page, more=len(items) > len(page))
+        return build_page(page, has_more=len(items) > len(page))
 
     def listed(
         self,
@@ -183,7 +183,7 @@ class Responses:
                 metadata=metadata,
             )
             entries = [(row.id, self._current(connection, row)) for row in rows[:limit]]
-        return page_of(entries, more=len(rows) > limit)
+        return build_page(entries, has_more=len(rows) > limit)
 
 
 def _behind(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:

@@ -13,7 +13,7 @@ from core.tenants.keys import Caller
 from core.tenants.project_requests import CreateKey, CreateProject
 from core.tenants.projects_sql import Project
 from core.tenants.rights import USUAL, Right
-from core.wire.pages import Page, page_of
+from core.wire.pages import Page, build_page
 
 __all__ = ["Project", "Projects"]
 
@@ -204,7 +204,7 @@ def _paged(rows: list[tuple[str, str]], what: str, *, limit: int, descending: bo
         if not places:
             raise errors.InvalidRequest(f"{what} with id '{after[:200]}' not found.", param="after")
         rows = rows[places[0] + 1 :]
-    return page_of(rows[:limit], more=len(rows) > limit)
+    return build_page(rows[:limit], has_more=len(rows) > limit)
 
 
 def _document(row: Project) -> str:

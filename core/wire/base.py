@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 TEXT_LIMIT = 10_485_760  # characters of one string
-NO_NUL = r"^[^\x00]*\z"  # for values that Postgres looks up: its type `text` cannot hold NUL
+NO_NUL = r"^[^\x00]*\z"  # for values in SQL queries: Postgres's type `text` cannot contain NUL
 
 Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -20,18 +20,18 @@ class Strict(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_means_left_out(cls, body: Any) -> Any:
+    def _omit_nulls(cls, body: Any) -> Any:
         return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
 class Open(Strict):
-    """A part of a request with few known fields; unknown fields are kept."""
+    """A part of a request that also stores unknown fields."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
 
 class Closed(Strict):
-    """A part of a request that rejects unknown fields: a stored prompt version, for one, cannot be corrected later."""
+    """A part of a request that rejects unknown fields, because a stored prompt version cannot be corrected later."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -39,21 +39,21 @@ class Closed(Strict):
 def tag(name: str) -> str:
     """The label of a union branch in pydantic's error locations.
 
-    No field has such a name, so `app` can remove the label from the parameter it reports.
+    No field has a name in angle brackets, so `app` can remove the label from the parameter in its error message.
     """
     return f"<{name}>"
 
 
-def kind_of(part: Any, otherwise: Any) -> Any:
-    """The `type` of a part; None if an object has none, `otherwise` if the value is not an object.
+def read_type(value: Any, default: Any) -> Any:
+    """The `type` of an object; None if the object has none, `default` if the value is not an object.
 
-    Takes validated models as well as raw input: pydantic calls discriminators again when it serializes.
+    Accepts validated models as well as raw input, because pydantic calls discriminators again when it serializes.
     """
-    if isinstance(part, BaseModel):
-        return getattr(part, "type", otherwise)
-    return part.get("type") if isinstance(part, dict) else otherwise
+    if isinstance(value, BaseModel):
+        return getattr(value, "type", default)
+    return value.get("type") if isinstance(value, dict) else default
 
 
-def text_or_list() -> Discriminator:
-    """A discriminator that distinguishes a string from a list."""
+def text_or_list_discriminator() -> Discriminator:
+    """A discriminator of a union of a string and a list."""
     return Discriminator(lambda value: tag("text") if isinstance(value, str) else tag("list"))

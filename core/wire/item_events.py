@@ -19,11 +19,11 @@ class PartKind:
 
     Args:
         item: type of the item that contains the part.
-        listed: field of the item that lists such parts.
-        text: field of the part that delta events append to.
-        deltas: name used in the types of its delta and done events.
-        part: name used in the types of the events that open and close it.
-        empty: fields of a newly opened part, besides `type`.
+        listed: field of the item that contains the list of these parts.
+        text: field of the part to which delta events append.
+        deltas: name in the types of its delta and done events.
+        part: name in the types of the events that open and close it.
+        initial_fields: fields of a newly opened part, besides `type`.
     """
 
     item: str
@@ -31,7 +31,7 @@ class PartKind:
     text: str
     deltas: str
     part: str
-    empty: Part
+    initial_fields: Part
 
     @property
     def index(self) -> str:
@@ -92,73 +92,73 @@ def open_item(item: Item, output_index: int) -> Event:
     return {"type": "response.output_item.added", "output_index": output_index, "item": deepcopy(item)}
 
 
-def open_part(place: PartPath) -> Event:
-    """The event that adds an empty part to an item."""
-    kind = PARTS[place.part]
-    part = {"type": place.part} | deepcopy(kind.empty)
-    return {"type": f"response.{kind.part}.added", **place.fields(), "part": part}
+def open_part(path: PartPath) -> Event:
+    """The event that adds an initial_fields part to an item."""
+    kind = PARTS[path.part]
+    part = {"type": path.part} | deepcopy(kind.initial_fields)
+    return {"type": f"response.{kind.part}.added", **path.fields(), "part": part}
 
 
-def delta(place: PartPath, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
+def delta(path: PartPath, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
     """The event that appends `text` to a part."""
-    added = {"type": f"response.{PARTS[place.part].deltas}.delta", **place.fields(), "delta": text}
-    return added | {"logprobs": list(logprobs)} if place.part == "output_text" else added
+    event = {"type": f"response.{PARTS[path.part].deltas}.delta", **path.fields(), "delta": text}
+    return event | {"logprobs": list(logprobs)} if path.part == "output_text" else event
 
 
-def annotation(place: PartPath, annotation_index: int, added: dict[str, Any]) -> Event:
+def annotation(path: PartPath, annotation_index: int, value: dict[str, Any]) -> Event:
     """The event that adds an annotation to an output text."""
     return {
         "type": "response.output_text.annotation.added",
-        **place.fields(),
+        **path.fields(),
         "annotation_index": annotation_index,
-        "annotation": added,
+        "annotation": value,
     }
 
 
-def close_part(place: PartPath, part: Part) -> list[Event]:
+def close_part(path: PartPath, part: Part) -> list[Event]:
     """The events that close an open part. `part` must hold its complete text."""
-    kind = PARTS[place.part]
-    done = {"type": f"response.{kind.deltas}.done", **place.fields(), kind.text: part[kind.text]}
-    if place.part == "output_text":
-        done["logprobs"] = deepcopy(part["logprobs"])
-    return [done, {"type": f"response.{kind.part}.done", **place.fields(), "part": deepcopy(part)}]
+    kind = PARTS[path.part]
+    text_done = {"type": f"response.{kind.deltas}.done", **path.fields(), kind.text: part[kind.text]}
+    if path.part == "output_text":
+        text_done["logprobs"] = deepcopy(part["logprobs"])
+    return [text_done, {"type": f"response.{kind.part}.done", **path.fields(), "part": deepcopy(part)}]
 
 
 def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], status: str) -> list[Event]:
     """Set the status of an open item to `status`; return the events that close its open parts and the item."""
-    closing: list[Event] = []
+    events: list[Event] = []
     if item["type"] in _TOOL_CALLS:
-        closing.append(_tool_done(item, output_index))
-    for place in open_parts:
-        closing += close_part(place, item[PARTS[place.part].listed][place.index])
+        events.append(_tool_done_event(item, output_index))
+    for path in open_parts:
+        events += close_part(path, item[PARTS[path.part].listed][path.index])
     item["status"] = status
-    closing.append({"type": "response.output_item.done", "output_index": output_index, "item": deepcopy(item)})
-    return closing
+    events.append({"type": "response.output_item.done", "output_index": output_index, "item": deepcopy(item)})
+    return events
 
 
 def tool_call(item: Item, output_index: int) -> list[Event]:
-    """The events of a complete tool call. A tool call is not streamed in parts: it has no events until it is complete.
+    """The events of a complete tool call. They are sent together, because a tool call is not streamed in parts.
 
     Args:
         item: a completed `function_call` or `custom_tool_call`.
     """
-    words, key = _TOOL_CALLS[item["type"]]
-    place = {"item_id": item["id"], "output_index": output_index}
+    name, key = _TOOL_CALLS[item["type"]]
+    position = {"item_id": item["id"], "output_index": output_index}
     return [
         open_item(item | {key: "", "status": "in_progress"}, output_index),
-        {"type": f"response.{words}.delta", **place, "delta": item[key]},
-        _tool_done(item, output_index),
+        {"type": f"response.{name}.delta", **position, "delta": item[key]},
+        _tool_done_event(item, output_index),
         {"type": "response.output_item.done", "output_index": output_index, "item": item},
     ]
 
 
-def _tool_done(item: Item, output_index: int) -> Event:
-    words, key = _TOOL_CALLS[item["type"]]
-    done = {
-        "type": f"response.{words}.done",
+def _tool_done_event(item: Item, output_index: int) -> Event:
+    name, key = _TOOL_CALLS[item["type"]]
+    event = {
+        "type": f"response.{name}.done",
         "item_id": item["id"],
         "output_index": output_index,
         key: item[key],
     }
-    # OpenAI's schema requires `name`, although the type in its client does not have it.
-    return done | {"name": item["name"]} if item["type"] == "function_call" else done
+    # OpenAI's schema requires `name`, although its client's type for the event lacks the field.
+    return event | {"name": item["name"]} if item["type"] == "function_call" else event

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from core import ids
-from core.wire.base import CallId, ItemId, Name, Open, Strict, Text, kind_of, tag, text_or_list
+from core.wire.base import CallId, ItemId, Name, Open, Strict, Text, read_type, tag, text_or_list_discriminator
 from core.wire.parts import Parts, ReasoningText, SummaryText, ToolParts
 
 Item = dict[str, Any]
-Status = Literal["in_progress", "completed", "incomplete"]
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
-# Items of hosted tools: stored and listed, but not shown to the model.
+# Types of the items of hosted tools. Such items are stored and listed, but not sent to the model.
 HOSTED = (
     "file_search_call",
     "web_search_call",
@@ -55,8 +55,8 @@ class Message(Strict):
     type: Literal["message"] = "message"
     id: ItemId | None = None
     role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[Annotated[Text, Tag("<text>")] | Annotated[Parts, Tag("<list>")], text_or_list()]
-    status: Status | None = None
+    content: Annotated[Annotated[Text, Tag("<text>")] | Annotated[Parts, Tag("<list>")], text_or_list_discriminator()]
+    status: ItemStatus | None = None
     phase: Literal["commentary", "final_answer"] | None = None
 
 
@@ -66,15 +66,17 @@ class FunctionCall(Strict):
     call_id: CallId
     name: Name
     arguments: Text
-    status: Status | None = None
+    status: ItemStatus | None = None
 
 
 class FunctionCallOutput(Strict):
     type: Literal["function_call_output"]
     id: ItemId | None = None
     call_id: CallId
-    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list()]
-    status: Status | None = None
+    output: Annotated[
+        Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list_discriminator()
+    ]
+    status: ItemStatus | None = None
 
 
 class CustomToolCall(Strict):
@@ -83,15 +85,17 @@ class CustomToolCall(Strict):
     call_id: CallId
     name: Name
     input: Text
-    status: Status | None = None
+    status: ItemStatus | None = None
 
 
 class CustomToolCallOutput(Strict):
     type: Literal["custom_tool_call_output"]
     id: ItemId | None = None
     call_id: CallId
-    output: Annotated[Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list()]
-    status: Status | None = None
+    output: Annotated[
+        Annotated[Text, Tag("<text>")] | Annotated[ToolParts, Tag("<list>")], text_or_list_discriminator()
+    ]
+    status: ItemStatus | None = None
 
 
 class Reasoning(Strict):
@@ -100,7 +104,7 @@ class Reasoning(Strict):
     summary: list[SummaryText] = Field(default_factory=list)
     content: list[ReasoningText] | None = None
     encrypted_content: Text | None = None
-    status: Status | None = None
+    status: ItemStatus | None = None
 
 
 class ItemReference(Strict):
@@ -111,18 +115,18 @@ class ItemReference(Strict):
 
 
 class HostedItem(Open):
-    """An item of a hosted tool. It is stored and listed, but not shown to the model."""
+    """An item of a hosted tool. It is stored and listed, but not sent to the model."""
 
     type: str
     id: ItemId | None = None
 
 
-def _kind(value: Any) -> str:
+def _branch(value: Any) -> str:
     """The union branch of an item.
 
     An item without `type` is a reference if it has an ID but no role or content; otherwise it is a message.
     """
-    kind = kind_of(value, "message")
+    kind = read_type(value, "message")
     if kind is None:
         kind = "item_reference" if "id" in value and not value.keys() & {"role", "content"} else "message"
     return tag("hosted" if kind in HOSTED else str(kind))
@@ -137,43 +141,43 @@ InputItem = Annotated[
     | Annotated[Reasoning, Tag(tag("reasoning"))]
     | Annotated[ItemReference, Tag(tag("item_reference"))]
     | Annotated[HostedItem, Tag(tag("hosted"))],
-    Discriminator(_kind, custom_error_type="unknown_item", custom_error_message="a known item type"),
+    Discriminator(_branch, custom_error_type="unknown_item", custom_error_message="a known item type"),
 ]
 
 
 def user_message(text: str) -> Item:
-    """The message that is equivalent to an input given as a plain string."""
+    """The message that is equivalent to an input that is a plain string."""
     return _message("user", [{"type": "input_text", "text": text}], {})
 
 
 def normal(item: InputItem) -> Item:
-    """The form in which an input item is stored and listed: with an ID, a status and its content as parts."""
-    dumped: dict[str, Any] = item.model_dump(exclude_none=True)
+    """The stored and listed form of an input item: with an ID, a status and its content as parts."""
+    fields: dict[str, Any] = item.model_dump(exclude_none=True)
     if isinstance(item, Message):
-        content = dumped["content"]
+        content = fields["content"]
         if isinstance(content, str):
             content = [_text_part(item.role, content)]
-        return _message(item.role, [_with_defaults(part) for part in content], dumped)
-    dumped.setdefault("id", ids.new(_PREFIXES.get(item.type, "item")))
+        return _message(item.role, [_add_default_logprobs(part) for part in content], fields)
+    fields.setdefault("id", ids.new(_PREFIXES.get(item.type, "item")))
     if not isinstance(item, HostedItem):
-        dumped.setdefault("status", "completed")
-    return dumped
+        fields.setdefault("status", "completed")
+    return fields
 
 
-def renamed(item: Item) -> Item:
-    """A copy of the item with a new ID, for use when a different item already has its ID."""
+def copy_with_new_id(item: Item) -> Item:
+    """Copy an item whose ID already belongs to a different item, and give the copy a new ID."""
     return item | {"id": ids.new(_PREFIXES.get(item["type"], "item"))}
 
 
-def _message(role: str, content: list[dict[str, Any]], dumped: Item) -> Item:
+def _message(role: str, content: list[dict[str, Any]], fields: Item) -> Item:
     message = {
         "type": "message",
-        "id": dumped.get("id") or ids.new("msg"),
-        "status": dumped.get("status") or "completed",
+        "id": fields.get("id") or ids.new("msg"),
+        "status": fields.get("status") or "completed",
         "role": role,
         "content": content,
     }
-    return message | ({"phase": dumped["phase"]} if "phase" in dumped else {})
+    return message | ({"phase": fields["phase"]} if "phase" in fields else {})
 
 
 def _text_part(role: str, text: str) -> dict[str, Any]:
@@ -182,5 +186,5 @@ def _text_part(role: str, text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
 
 
-def _with_defaults(part: dict[str, Any]) -> dict[str, Any]:
+def _add_default_logprobs(part: dict[str, Any]) -> dict[str, Any]:
     return part | {"logprobs": []} if part["type"] == "output_text" else part

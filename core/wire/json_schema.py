@@ -1,8 +1,8 @@
 """Validation of the JSON Schemas that clients send: keywords, references and size.
 
-Keywords are validated by a pydantic model of this module. It accepts what the metaschemas from Draft 4 on accept, in a
-twentieth of the time that walking a metaschema takes; this matters because the check runs on every create. Nothing is
-fetched, and no pattern is ever executed.
+A pydantic model in this module validates keywords. It accepts the same schemas as the metaschemas from Draft 4 on, but
+takes a twentieth of the time of a metaschema's validator; this matters because every create request is checked. No
+other schema is fetched, and no pattern is executed.
 """
 
 import json
@@ -31,102 +31,104 @@ from core import errors
 DEPTH_LIMIT = 128  # levels of nesting
 VALUES_LIMIT = 20_000  # in all schemas of one request
 REFERENCES_LIMIT = 1_000  # in all schemas of one request
-PATTERNS_LIMIT = 20_000  # characters, in all schemas of one request; each pattern counts this many more:
-_PATTERN_ITSELF = 20
-_SHOWN = 100
-_DRAFT_3 = "http://json-schema.org/draft-03/schema"  # not supported: its keywords are different
+PATTERNS_LIMIT = 20_000  # characters, in all schemas of one request
+_PATTERN_OVERHEAD = 20  # characters that are added to the length of each pattern
+_MAX_QUOTE_LENGTH = 100  # characters of a location or value in an error message
+_DRAFT_3 = "http://json-schema.org/draft-03/schema"  # not supported, because its keywords have other meanings
 
 
-def _integral(value: Any) -> Any:
+def _convert_whole_float(value: Any) -> Any:
     # To JSON Schema, a number with a zero fractional part is an integer.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _is_pattern(pattern: str) -> str:
-    """Check that the pattern compiles in Python's dialect, after replacing the constructs that only ECMA 262 has."""
-    known = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
-    known = re.sub(r"\\k<([A-Za-z_]\w*)>", r"(?P=\1)", known)
-    known = re.sub(r"\\[pP](\{[^{}]*\}|[A-Z])", r"\\w", known)
-    known = re.sub(r"\\u\{[0-9A-Fa-f]+\}|\\c[A-Za-z]|\\[A-Zace-mo-z](?<![ABDSUWZabdfnrstuvwx])", "x", known)
+def _validate_pattern(pattern: str) -> str:
+    """Check that a pattern is valid: it must compile in Python after its ECMA 262 constructs have been replaced."""
+    python_pattern = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)
+    python_pattern = re.sub(r"\\k<([A-Za-z_]\w*)>", r"(?P=\1)", python_pattern)
+    python_pattern = re.sub(r"\\[pP](\{[^{}]*\}|[A-Z])", r"\\w", python_pattern)
+    python_pattern = re.sub(
+        r"\\u\{[0-9A-Fa-f]+\}|\\c[A-Za-z]|\\[A-Zace-mo-z](?<![ABDSUWZabdfnrstuvwx])", "x", python_pattern
+    )
     try:
-        re.compile(known)
+        re.compile(python_pattern)
     except (re.error, OverflowError, RecursionError) as error:
         if "look-behind" not in str(error):
             raise ValueError("not a regular expression") from error
     return pattern
 
 
-def _is_served(dialect: str) -> str:
+def _validate_dialect(dialect: str) -> str:
     if dialect.rstrip("#") == _DRAFT_3:
         raise ValueError("unsupported dialect")
     return dialect
 
 
-def _differ(values: list[str]) -> list[str]:
+def _validate_uniqueness(values: list[str]) -> list[str]:
     if len(set(values)) != len(values):
         raise ValueError("duplicate values")
     return values
 
 
 _Type = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
-_Count = Annotated[int, BeforeValidator(_integral), Field(ge=0)]
+_Count = Annotated[int, BeforeValidator(_convert_whole_float), Field(ge=0)]
 _Number = int | float
-_Pattern = Annotated[str, AfterValidator(_is_pattern)]
-_Names = Annotated[list[str], AfterValidator(_differ)]
-_Any = Annotated[
+_Pattern = Annotated[str, AfterValidator(_validate_pattern)]
+_Names = Annotated[list[str], AfterValidator(_validate_uniqueness)]
+_Subschema = Annotated[
     Union[Annotated[bool, Tag("boolean")], Annotated["_Keywords", Tag("object")]],  # noqa: UP007  forward reference
     Discriminator(lambda value: "boolean" if isinstance(value, bool) else "object"),
 ]
-_AnyOrList = Annotated[
-    Annotated[_Any, Tag("one")] | Annotated[list[_Any], Tag("list")],
+_SubschemaOrList = Annotated[
+    Annotated[_Subschema, Tag("one")] | Annotated[list[_Subschema], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list) else "one"),
 ]
-_Many = dict[str, _Any]
-_Some = Annotated[list[_Any], Field(min_length=1)]
-# The type of each keyword's value. Keywords that are not listed are annotations and not checked.
+_SubschemasByName = dict[str, _Subschema]
+_SubschemaList = Annotated[list[_Subschema], Field(min_length=1)]
+# The type of each keyword's value. Other keywords are annotations and are not checked.
 _Keywords = TypedDict(
     "_Keywords",
     {
-        "$schema": Annotated[str, AfterValidator(_is_served)],
+        "$schema": Annotated[str, AfterValidator(_validate_dialect)],
         "$id": str,
         "$ref": str,
         "$anchor": str,
         "$dynamicRef": str,
         "$dynamicAnchor": str,
         "$comment": str,
-        "$defs": _Many,
-        "definitions": _Many,
-        "type": _Type | Annotated[list[_Type], Field(min_length=1), AfterValidator(_differ)],
+        "$defs": _SubschemasByName,
+        "definitions": _SubschemasByName,
+        "type": _Type | Annotated[list[_Type], Field(min_length=1), AfterValidator(_validate_uniqueness)],
         "enum": list[Any],
-        "properties": _Many,
-        "patternProperties": dict[_Pattern, _Any],
-        "additionalProperties": _Any,
-        "unevaluatedProperties": _Any,
-        "propertyNames": _Any,
+        "properties": _SubschemasByName,
+        "patternProperties": dict[_Pattern, _Subschema],
+        "additionalProperties": _Subschema,
+        "unevaluatedProperties": _Subschema,
+        "propertyNames": _Subschema,
         "required": _Names,
         "minProperties": _Count,
         "maxProperties": _Count,
         "dependentRequired": dict[str, _Names],
-        "dependentSchemas": _Many,
-        "dependencies": dict[str, _Any | _Names],
-        "items": _AnyOrList,
-        "prefixItems": _Some,
-        "additionalItems": _Any,
-        "unevaluatedItems": _Any,
-        "contains": _Any,
+        "dependentSchemas": _SubschemasByName,
+        "dependencies": dict[str, _Subschema | _Names],
+        "items": _SubschemaOrList,
+        "prefixItems": _SubschemaList,
+        "additionalItems": _Subschema,
+        "unevaluatedItems": _Subschema,
+        "contains": _Subschema,
         "minContains": _Count,
         "maxContains": _Count,
         "minItems": _Count,
         "maxItems": _Count,
         "uniqueItems": bool,
-        "allOf": _Some,
-        "anyOf": _Some,
-        "oneOf": _Some,
-        "not": _Any,
-        "contentSchema": _Any,
-        "if": _Any,
-        "then": _Any,
-        "else": _Any,
+        "allOf": _SubschemaList,
+        "anyOf": _SubschemaList,
+        "oneOf": _SubschemaList,
+        "not": _Subschema,
+        "contentSchema": _Subschema,
+        "if": _Subschema,
+        "then": _Subschema,
+        "else": _Subschema,
         "minimum": _Number,
         "maximum": _Number,
         "exclusiveMinimum": bool | _Number,
@@ -148,76 +150,79 @@ _Keywords = TypedDict(
 _SCHEMA = TypeAdapter(with_config(ConfigDict(strict=True, extra="ignore"))(_Keywords))
 
 
-def check(schemas: dict[str, dict[str, Any]]) -> None:
+def check_schemas(schemas: dict[str, dict[str, Any]]) -> None:
     """Check all JSON Schemas of a request.
 
     Args:
-        schemas: by the parameter that contains each.
+        schemas: the schemas, by parameter.
 
     Raises:
-        errors.InvalidRequest: a schema is invalid, or the schemas exceed a limit. The error names the parameter and,
-            for an invalid schema, the location in it.
+        errors.InvalidRequest: a schema is invalid, or the schemas exceed a limit. The error contains the parameter
+            and, for an invalid schema, the location in the schema.
     """
     budget = _Budget()
     for param, schema in schemas.items():
-        refers = False
-        for name, value in _walk(param, schema):
-            refers = budget.pay(param, name, value) or refers
+        has_references = False
+        for key, value in _walk(param, schema):
+            has_references = budget.count_value(param, key, value) or has_references
         try:
             _SCHEMA.validate_python(schema)
         except ValidationError as error:
-            raise _wrong(param, schema, error.errors(include_url=False)[0]["loc"]) from error
-        if refers:
+            raise _validation_error(param, schema, error.errors(include_url=False)[0]["loc"]) from error
+        if has_references:
             _check_references(param, schema)
 
 
 class _Budget:
-    """The unused part of a request's limits. Values in `enum` and `default` that look like keywords count as such."""
+    """The unused part of a request's limits.
+
+    Keys in the values of `enum` and `default` that look like keywords are counted as keywords.
+    """
 
     def __init__(self) -> None:
         self._values = VALUES_LIMIT
         self._references = REFERENCES_LIMIT
         self._patterns = PATTERNS_LIMIT
 
-    def pay(self, param: str, name: str | int, value: Any) -> bool:
-        """Count one value against the limits; return whether it may be a reference."""
-        refers = name in {"$ref", "$dynamicRef"} and isinstance(value, str)
+    def count_value(self, param: str, key: str | int, value: Any) -> bool:
+        """Subtract one value from the limits; return whether it may be a reference."""
+        is_reference = key in {"$ref", "$dynamicRef"} and isinstance(value, str)
         self._values -= 1
-        self._references -= refers
-        if name == "pattern" and isinstance(value, str):
-            self._patterns -= len(value) + _PATTERN_ITSELF
-        elif name == "patternProperties" and isinstance(value, dict):
-            self._patterns -= sum(len(pattern) + _PATTERN_ITSELF for pattern in value)
+        self._references -= is_reference
+        if key == "pattern" and isinstance(value, str):
+            self._patterns -= len(value) + _PATTERN_OVERHEAD
+        elif key == "patternProperties" and isinstance(value, dict):
+            self._patterns -= sum(len(pattern) + _PATTERN_OVERHEAD for pattern in value)
         if min(self._values, self._references, self._patterns) < 0:
             raise errors.InvalidRequest(
                 f"Invalid '{param}': all schemas of a request together may have at most {VALUES_LIMIT:,} values, "
                 f"{REFERENCES_LIMIT:,} references, and patterns of {PATTERNS_LIMIT:,} characters.",
                 param=param,
             )
-        return refers
+        return is_reference
 
 
 def _walk(param: str, schema: Any) -> Iterator[tuple[str | int, Any]]:
-    """Every value in a schema with its key or index, found without recursion."""
-    waiting: list[Iterator[tuple[str | int, Any]]] = [iter(schema.items())]
-    while waiting:
-        found = next(waiting[-1], None)
-        if found is None:
-            waiting.pop()
+    """Yield every value in a schema with its key or index, without recursion."""
+    stack: list[Iterator[tuple[str | int, Any]]] = [iter(schema.items())]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
             continue
-        yield found
-        value = found[1]
+        yield entry
+        value = entry[1]
         if isinstance(value, dict | list):
-            if len(waiting) >= DEPTH_LIMIT:
+            if len(stack) >= DEPTH_LIMIT:
                 raise errors.InvalidRequest(
                     f"'{param}' is nested too deeply: at most {DEPTH_LIMIT} levels are allowed.", param=param
                 )
-            waiting.append(iter(value.items() if isinstance(value, dict) else enumerate(value)))
+            stack.append(iter(value.items() if isinstance(value, dict) else enumerate(value)))
 
 
-def _wrong(param: str, schema: Any, loc: tuple[int | str, ...]) -> errors.InvalidRequest:
-    """The error for a location reported by pydantic, which contains the labels of union branches as well."""
-    place, value = "", schema
+def _validation_error(param: str, schema: Any, loc: tuple[int | str, ...]) -> errors.InvalidRequest:
+    """The error for a location that pydantic reports. Labels of union branches in the location are skipped."""
+    pointer, value = "", schema
     for part in loc:
         if isinstance(value, dict) and part in value:
             value = value[str(part)]
@@ -225,26 +230,28 @@ def _wrong(param: str, schema: Any, loc: tuple[int | str, ...]) -> errors.Invali
             value = value[part]
         else:
             continue
-        place += f"/{str(part).replace('~', '~0').replace('/', '~1')}"
-    return _refused(param, place, f"it cannot be {_shown(value)}")
+        pointer += f"/{str(part).replace('~', '~0').replace('/', '~1')}"
+    return _schema_error(param, pointer, f"it cannot be {_quote_value(value)}")
 
 
-def _refused(param: str, place: str, why: str) -> errors.InvalidRequest:
-    where = place if len(place) <= _SHOWN else f"{place[:_SHOWN]}…"
-    return errors.InvalidRequest(f"'{param}' is not a JSON schema at '{where}': {why}.", param=param)
+def _schema_error(param: str, location: str, reason: str) -> errors.InvalidRequest:
+    return errors.InvalidRequest(f"'{param}' is not a JSON schema at '{_shorten(location)}': {reason}.", param=param)
 
 
-def _shown(value: Any) -> str:
+def _quote_value(value: Any) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "this array"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return _shorten(json.dumps(value, ensure_ascii=False))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTE_LENGTH else f"{text[:_MAX_QUOTE_LENGTH]}…"
 
 
 def _check_references(param: str, schema: dict[str, Any]) -> None:
-    """Check that every reference leads to a location in the schema itself, and that none is circular.
+    """Check that every reference points to a location in the same schema, and that no reference is circular.
 
-    Only a cycle of references alone is circular; one that passes through other keywords is a recursive schema.
+    A cycle is an error only if it consists of references alone. A cycle through other keywords is a recursive schema.
     """
     try:
         dialect = specification_with(schema.get("$schema", ""), default=DRAFT202012)
@@ -253,32 +260,36 @@ def _check_references(param: str, schema: dict[str, Any]) -> None:
     resource: SchemaResource = dialect.create_resource(schema)
     try:
         registry: Registry[Schema] = Registry().with_resource(resource.id() or "", resource).crawl()
-    except (ValueError, AttributeError) as error:  # not a URI, or an `id` as in Draft 4 that is not a string
-        raise _refused(param, "$id", "it contains an ID that is not a URI") from error
-    waiting = [(resource, registry.resolver_with_root(resource))]
-    fine: set[int] = set()
-    while waiting:
-        resource, resolver = waiting.pop()
+    except (ValueError, AttributeError) as error:  # an `$id` that is not a URI, or a Draft 4 `id` that is not a string
+        raise _schema_error(param, "$id", "it contains an ID that is not a URI") from error
+    stack = [(resource, registry.resolver_with_root(resource))]
+    valid_ids: set[int] = set()
+    while stack:
+        resource, resolver = stack.pop()
         for keyword in ("$ref", "$dynamicRef"):
-            _follow(param, keyword, resource.contents, resolver, fine)
-        waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+            _check_chain(param, keyword, resource.contents, resolver, valid_ids)
+        stack += [(child, resolver.in_subresource(child)) for child in resource.subresources()]
 
 
-def _follow(param: str, keyword: str, contents: Any, resolver: Any, fine: set[int]) -> None:
-    """Follow a chain of references to its end, or to a schema in `fine`, whose chain has been checked before."""
+def _check_chain(param: str, keyword: str, contents: Any, resolver: Any, valid_ids: set[int]) -> None:
+    """Follow a chain of references to its end, or to a schema that starts a valid chain.
+
+    Args:
+        valid_ids: `id()` of each schema that starts a valid chain; this chain is added.
+    """
     seen: set[int] = set()
-    while isinstance(contents, dict) and isinstance(contents.get(keyword), str) and id(contents) not in fine:
+    while isinstance(contents, dict) and isinstance(contents.get(keyword), str) and id(contents) not in valid_ids:
         reference = contents[keyword]
         if id(contents) in seen:
-            raise _refused(param, keyword, f"{_shown(reference)} is a circular reference")
+            raise _schema_error(param, keyword, f"{_quote_value(reference)} is a circular reference")
         seen.add(id(contents))
         try:
-            found = resolver.lookup(reference)
+            target = resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
-            raise _refused(
-                param, keyword, f"{_shown(reference)} is not in this schema, and other schemas are not fetched"
+            raise _schema_error(
+                param, keyword, f"{_quote_value(reference)} is not in this schema, and other schemas are not fetched"
             ) from error
-        contents, resolver = found.contents, found.resolver
+        contents, resolver = target.contents, target.resolver
         if not isinstance(contents, dict | bool):
-            raise _refused(param, keyword, f"{_shown(reference)} is not a schema")
-    fine |= seen
+            raise _schema_error(param, keyword, f"{_quote_value(reference)} is not a schema")
+    valid_ids |= seen

@@ -1,11 +1,11 @@
-"""Pages of lists."""
+"""A page of a list, as the list endpoints return it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list. `data` has the entries in order, each as JSON text."""
+    """A page of a list. `data` contains the entries in order, each as JSON text."""
 
     data: list[str]
     first_id: str | None
@@ -13,16 +13,16 @@ class Page:
     has_more: bool
 
 
-def page_of(entries: list[tuple[str, str]], *, more: bool) -> Page:
-    """The page with these entries.
+def build_page(entries: list[tuple[str, str]], *, has_more: bool) -> Page:
+    """Build the page with these entries.
 
     Args:
-        entries: the ID and the JSON text of each.
-        more: whether more entries follow the page.
+        entries: the ID and the JSON text of each entry.
+        has_more: whether more entries follow the page.
     """
     return Page(
         data=[text for _, text in entries],
         first_id=entries[0][0] if entries else None,
         last_id=entries[-1][0] if entries else None,
-        has_more=more,
+        has_more=has_more,
     )

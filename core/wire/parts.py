@@ -5,19 +5,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from core.wire.base import Strict, Text, kind_of, tag
+from core.wire.base import Strict, Text, read_type, tag
 
 IMAGE_URL_LIMIT = 20_971_520  # characters
 FILE_DATA_LIMIT = 73_400_320  # characters
 _ONE_LINE = r"^[^\x00-\x1f\x7f]+\z"
 
 
-def _unsupported(_value: Any) -> Any:
+def _reject_value(_value: Any) -> Any:
     raise PydanticCustomError("unsupported", "")
 
 
-# Part of the API but not supported: there is no file storage that it could refer to.
-_FileId = Annotated[None, BeforeValidator(_unsupported)]
+# `file_id` is part of the API but not supported: there is no file storage to which it could refer.
+_FileId = Annotated[None, BeforeValidator(_reject_value)]
 
 
 class InputText(Strict):
@@ -26,7 +26,7 @@ class InputText(Strict):
 
 
 class InputImage(Strict):
-    """An image, given as a URL or as a data URL."""
+    """An image, as a URL or a data URL."""
 
     type: Literal["input_image"]
     image_url: Annotated[str, Field(max_length=IMAGE_URL_LIMIT)] | None = None
@@ -35,7 +35,7 @@ class InputImage(Strict):
 
 
 class InputFile(Strict):
-    """A file, given as base64, as a data URL or as a URL."""
+    """A file, as base64 text, a data URL or a URL."""
 
     type: Literal["input_file"]
     file_data: Annotated[str, Field(max_length=FILE_DATA_LIMIT)] | None = None
@@ -66,8 +66,8 @@ class ReasoningText(Strict):
     text: Text
 
 
-def _part(value: Any) -> str:
-    return tag(str(kind_of(value, "input_text")))
+def _part_branch(value: Any) -> str:
+    return tag(str(read_type(value, "input_text")))
 
 
 Part = Annotated[
@@ -77,19 +77,19 @@ Part = Annotated[
     | Annotated[OutputText, Tag(tag("output_text"))]
     | Annotated[Refusal, Tag(tag("refusal"))],
     Discriminator(
-        _part,
+        _part_branch,
         custom_error_type="unknown_part",
         custom_error_message="'input_text', 'input_image', 'input_file', 'output_text' or 'refusal'",
     ),
 ]
-# The order differs from that of `Part`, because app.openapi identifies a union by its first branches: if both began
-# with the same ones, it would mistake a `Part` for a `ToolPart`.
+# The order differs from that of `Part`, because app.openapi identifies a union by its first branches: if both unions
+# began with the same branches, app.openapi would mistake a `Part` for a `ToolPart`.
 ToolPart = Annotated[
     Annotated[InputImage, Tag(tag("input_image"))]
     | Annotated[InputFile, Tag(tag("input_file"))]
     | Annotated[InputText, Tag(tag("input_text"))],
     Discriminator(
-        _part,
+        _part_branch,
         custom_error_type="unknown_part",
         custom_error_message="'input_text', 'input_image' or 'input_file'",
     ),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from core.wire.base import NO_NUL, Open, Strict, Text, kind_of, tag, text_or_list
+from core.wire.base import NO_NUL, Open, Strict, Text, read_type, tag, text_or_list_discriminator
 from core.wire.items import InputItem
 from core.wire.parts import Part
 from core.wire.tools import Tool, ToolChoice
@@ -18,7 +18,7 @@ VARIABLE_NAME = r"[A-Za-z0-9_-]{1,64}"
 # API parameters that are not supported. They are rejected by name, because silently ignoring one would produce a
 # response to a different request.
 UNSUPPORTED = frozenset({"context_management", "conversation", "moderation"})
-# Values of `include`. Those for tools that are not run here have no effect.
+# Values of `include`. The values for hosted tools have no effect, because no hosted tool runs here.
 Include = Literal[
     "code_interpreter_call.outputs",
     "computer_call_output.output.image_url",
@@ -31,15 +31,15 @@ Include = Literal[
 ]
 
 
-def _few(value: Any) -> Any:
-    # Runs before the pairs are validated: an error for each of a million pairs would take gigabytes.
+def _limit_pairs(value: Any) -> Any:
+    # Runs before the pairs are validated: the errors of a million invalid pairs would take gigabytes of memory.
     if isinstance(value, dict) and len(value) > METADATA_LIMIT:
         raise PydanticCustomError("too_many_pairs", "", {"max_length": METADATA_LIMIT, "actual_length": len(value)})
     return value
 
 
-def few_and_named(value: Any) -> Any:
-    """Check the number and the names of variables, before their values are validated."""
+def limit_variables(value: Any) -> Any:
+    """Check the number and the names of prompt variables, before their values are validated."""
     if isinstance(value, dict) and len(value) > VARIABLES_LIMIT:
         raise PydanticCustomError("too_many_pairs", "", {"max_length": VARIABLES_LIMIT, "actual_length": len(value)})
     if isinstance(value, dict) and not all(re.fullmatch(VARIABLE_NAME, name) for name in value):
@@ -47,30 +47,30 @@ def few_and_named(value: Any) -> Any:
     return value
 
 
-def _version(value: Any) -> Any:
+def _version_text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
 # The value of a prompt variable: a string or a message part.
 VariableValue = Annotated[
-    Annotated[Text, Tag(tag("word"))] | Annotated[Part, Tag(tag("part"))],
-    Discriminator(lambda value: tag("word") if not isinstance(value, dict | BaseModel) else tag("part")),
+    Annotated[Text, Tag(tag("text"))] | Annotated[Part, Tag(tag("part"))],
+    Discriminator(lambda value: tag("part") if isinstance(value, dict | BaseModel) else tag("text")),
 ]
-# A version number. In the wire format it is a string; an integer is accepted as well.
+# A prompt's version number. In the wire format it is a string; an integer is accepted as well.
 Version = Annotated[
     str,
     Field(max_length=64),
-    BeforeValidator(_version),
+    BeforeValidator(_version_text),
     WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 64}, {"type": "integer"}]}),
 ]
 
 
 class PromptReference(Strict):
-    """A stored prompt and the values of its variables. Without `version`, the default version is used."""
+    """A reference to a stored prompt, with values of its variables. Without `version`: the default version."""
 
     id: Annotated[str, Field(max_length=256)]
     version: Version | None = None
-    variables: Annotated[dict[str, VariableValue], BeforeValidator(few_and_named)] = Field(default_factory=dict)
+    variables: Annotated[dict[str, VariableValue], BeforeValidator(limit_variables)] = Field(default_factory=dict)
 
 
 Summary = Literal["auto", "concise", "detailed"]
@@ -84,8 +84,8 @@ class Reasoning(Open):
     generate_summary: Annotated[Summary | None, Field(description="The former name of `summary`.")] = None
 
     @property
-    def wanted_summary(self) -> Summary | None:
-        """The requested summary, given as `summary` or under its former name."""
+    def requested_summary(self) -> Summary | None:
+        """The value of `summary`, or of its former name."""
         return self.summary or self.generate_summary
 
 
@@ -105,8 +105,8 @@ class SchemaFormat(Strict):
     description: str | None = None
 
 
-def _format(value: Any) -> str:
-    return tag(str(kind_of(value, "text")))
+def _format_branch(value: Any) -> str:
+    return tag(str(read_type(value, "text")))
 
 
 Format = Annotated[
@@ -114,7 +114,7 @@ Format = Annotated[
     | Annotated[ObjectFormat, Tag(tag("json_object"))]
     | Annotated[SchemaFormat, Tag(tag("json_schema"))],
     Discriminator(
-        _format,
+        _format_branch,
         custom_error_type="unknown_format",
         custom_error_message="'text', 'json_object' or 'json_schema'",
     ),
@@ -138,7 +138,7 @@ class BackgroundOptions(Strict):
 
 
 class PromptCacheOptions(Strict):
-    """How the prompt should be cached. The options are only echoed, because caching is up to the model server."""
+    """Options of prompt caching. They are only echoed, because the model server decides what it caches."""
 
     mode: Literal["implicit", "explicit"] = "implicit"
     ttl: Literal["30m", "12h"] = "30m"
@@ -165,7 +165,7 @@ class CreateResponse(Strict):
         Annotated[
             Annotated[Text, Tag("<text>")]
             | Annotated[list[InputItem], Field(min_length=1, max_length=10_000, fail_fast=True), Tag("<list>")],
-            text_or_list(),
+            text_or_list_discriminator(),
         ]
         | None
     ) = None
@@ -196,7 +196,7 @@ class CreateResponse(Strict):
             Annotated[str, Field(max_length=64, pattern=NO_NUL)],
             Annotated[str, Field(max_length=512, pattern=NO_NUL)],
         ],
-        BeforeValidator(_few),
+        BeforeValidator(_limit_pairs),
     ] = Field(default_factory=dict)
     service_tier: Literal["auto", "default", "flex", "no-limit", "priority", "scale", "fast", "ultrafast"] | None = None
     safety_identifier: Annotated[str, Field(max_length=128)] | None = None

@@ -1,6 +1,6 @@
-"""The response object: its one description, by which it is built, documented and checked.
+"""The response object: one description, from which objects are built, documented and checked.
 
-Stored and sent objects are plain dictionaries. They are made by these functions, and have every key in every status.
+Stored and sent objects are plain dictionaries. The functions here build them, with every key in every status.
 """
 
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from core.config.tiers import Tier
 from core.wire.base import Open
-from core.wire.items import Status as ItemStatus
+from core.wire.items import ItemStatus
 from core.wire.parts import ReasoningText, SummaryText
 from core.wire.request import CreateResponse, PromptReference, TextConfig, VariableValue
 from core.wire.status import Status
@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 
 class AnswerText(BaseModel):
-    """A part of the model's text."""
+    """Text of the model, as a part of a message."""
 
     type: Literal["output_text"]
     text: str
@@ -28,7 +28,7 @@ class AnswerText(BaseModel):
 
 
 class AnswerRefusal(BaseModel):
-    """The model's refusal to answer."""
+    """The model's refusal to answer, as a part of a message."""
 
     type: Literal["refusal"]
     refusal: str
@@ -42,7 +42,7 @@ class AnswerReasoning(BaseModel):
     status: ItemStatus
     summary: list[SummaryText]
     content: list[ReasoningText]
-    encrypted_content: str = Field("", description="Only if `include` names it: send it back in later turns.")
+    encrypted_content: str = Field("", description="Only if it is in `include`. Send it back in later turns.")
 
 
 class AnswerMessage(BaseModel):
@@ -67,7 +67,7 @@ class AnswerFunctionCall(BaseModel):
 
 
 class AnswerCustomToolCall(BaseModel):
-    """A call of a custom tool, with free text, that the client has to make."""
+    """A call of a custom tool that the client has to make; `input` is free text."""
 
     type: Literal["custom_tool_call"]
     id: str
@@ -78,7 +78,7 @@ class AnswerCustomToolCall(BaseModel):
 
 
 class ResponseError(BaseModel):
-    """Why a response failed."""
+    """The reason why a response failed."""
 
     code: str
     message: str
@@ -86,7 +86,7 @@ class ResponseError(BaseModel):
 
 
 class IncompleteDetails(BaseModel):
-    """Why a response ended before its output was complete."""
+    """The reason why a response ended before its output was complete."""
 
     reason: Literal["max_output_tokens", "content_filter"]
 
@@ -133,24 +133,24 @@ class Response(BaseModel):
     error: ResponseError | None
     frequency_penalty: float
     incomplete_details: IncompleteDetails | None
-    instructions: str | None = Field(description="With a prompt: the prompt's, with its variables filled in.")
+    instructions: str | None = Field(description="With a prompt: its instructions, with the values of the variables.")
     max_output_tokens: int | None
     max_tool_calls: int | None
     metadata: dict[str, str]
     model: str
     output: list[AnswerMessage | AnswerReasoning | AnswerFunctionCall | AnswerCustomToolCall] = Field(
-        description="While the response runs, the output so far. If it did not complete, its last item may be partial."
+        description="The current output while the response runs. If it does not complete, its last item may be partial."
     )
     parallel_tool_calls: bool
     presence_penalty: float
     previous_response_id: str | None
     prompt: PromptEcho = Field(
         default_factory=lambda: PromptEcho(id="", version="", variables={}),
-        description="Only if the request had it.",
+        description="Only if it was in the request.",
     )
     prompt_cache_key: str | None
     prompt_cache_retention: str | None
-    prompt_cache_options: Open = Field(default_factory=Open, description="Only if the request had it.")
+    prompt_cache_options: Open = Field(default_factory=Open, description="Only if it was in the request.")
     reasoning: ReasoningEcho
     safety_identifier: str | None
     service_tier: Tier = Field(description="The tier in which the response runs.")
@@ -168,13 +168,13 @@ class Response(BaseModel):
 
 # The keys of every response object, in order.
 KEYS = tuple(name for name, field in Response.model_fields.items() if field.is_required())
-# Values of its own, or in another form than the request has them.
-_OWN = frozenset({"reasoning", "service_tier", "text", "tool_choice", "tools"})
-_ECHOED = tuple(name for name in KEYS if name in CreateResponse.model_fields and name not in _OWN)
+# Keys that a request has too, but with a value in another form.
+_CONVERTED = frozenset({"reasoning", "service_tier", "text", "tool_choice", "tools"})
+_ECHOED = tuple(name for name in KEYS if name in CreateResponse.model_fields and name not in _CONVERTED)
 
 
-def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
-    """The object of a newly created response: what it echoes of the request, and the values that are its own.
+def new_document(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
+    """The object of a newly created response: the echoed parameters of the request, and the response's own values.
 
     Args:
         created_at: Unix seconds.
@@ -182,7 +182,7 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
     Source: openai-openapi Response; key set of Open Responses ResponseResource.
     """
     choice, reasoning = request.tool_choice, request.reasoning
-    own: Document = {
+    values: Document = {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
@@ -193,7 +193,7 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "output": [],
         "reasoning": {
             "effort": reasoning.effort if reasoning else None,
-            "summary": reasoning.wanted_summary if reasoning else None,
+            "summary": reasoning.requested_summary if reasoning else None,
         },
         "service_tier": tier.value,
         "text": request.text.model_dump(by_alias=True),
@@ -201,19 +201,19 @@ def first(response_id: str, request: CreateResponse, tier: Tier, created_at: int
         "tools": [tool.echo() for tool in request.tools],
         "usage": None,
     }
-    document = dict.fromkeys(KEYS) | own
+    document = dict.fromkeys(KEYS) | values
     for name in _ECHOED:
         document[name] = getattr(request, name)
     if request.prompt is not None:
-        document["prompt"] = _prompt(request.prompt)
+        document["prompt"] = _echo_prompt(request.prompt)
     if request.prompt_cache_options is not None:
         options = request.prompt_cache_options
         document["prompt_cache_options"] = options.model_dump(exclude={"prewarm"}, exclude_none=True)
     return document
 
 
-def _prompt(prompt: PromptReference) -> dict[str, Any]:
-    """The prompt reference with the version used; without bytes of images and files, which every poll would repeat."""
+def _echo_prompt(prompt: PromptReference) -> dict[str, Any]:
+    """The prompt reference with its version, but without images and files, because every poll would repeat them."""
     variables = prompt.model_dump(exclude_none=True)["variables"]
     for value in variables.values():
         if isinstance(value, dict):
@@ -223,8 +223,8 @@ def _prompt(prompt: PromptReference) -> dict[str, Any]:
     return {"id": prompt.id, "version": prompt.version, "variables": variables}
 
 
-def again(document: Document, response_id: str, created_at: int) -> Document:
-    """The object of a new background response that repeats the ended response of `document`.
+def requeued_document(document: Document, response_id: str, created_at: int) -> Document:
+    """The object of a new background response that repeats the ended response `document`.
 
     Args:
         created_at: Unix seconds.
@@ -233,7 +233,7 @@ def again(document: Document, response_id: str, created_at: int) -> Document:
 
 
 def as_created(document: Document) -> Document:
-    """The object as it was when the response was created, derived from any later state of it."""
+    """The object at the creation of the response, derived from any later state of the object."""
     return document | {
         "status": Status.QUEUED.value,
         "completed_at": None,
@@ -245,7 +245,7 @@ def as_created(document: Document) -> Document:
 
 
 def running(document: Document, output: list[dict[str, Any]]) -> Document:
-    """The object of a running response, with the output committed so far."""
+    """The object of a running response, with its committed output."""
     return document | {"status": Status.IN_PROGRESS.value, "output": output}
 
 

@@ -1,6 +1,6 @@
-"""Rules that involve several parameters of a create. All are checked before anything is stored.
+"""Rules that involve several parameters of a create request. All are checked before anything is stored.
 
-Source: the API reference, and the parts of its messages that clients' test suites match.
+Source: the API reference, and the parts of its error messages that clients' test suites match.
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from core.wire.request import CreateResponse, SchemaFormat
 from core.wire.tools import AllowedTools, FunctionTool, HostedChoice, NamedChoice
 
 
-def check(request: CreateResponse) -> None:
+def check_parameters(request: CreateResponse) -> None:
     """Check that the parameters are consistent.
 
     Raises:
-        errors.InvalidRequest: a required parameter is missing, or two parameters conflict; the error names the one
-            that comes later in the reference.
+        errors.InvalidRequest: a required parameter is missing, or two parameters conflict; the error names the
+            parameter that is documented later in the reference.
     """
     if request.model is None:
         raise errors.InvalidRequest(
@@ -41,18 +41,20 @@ def check(request: CreateResponse) -> None:
         raise errors.InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
     _check_window(request)
     _check_tools(request)
-    json_schema.check(_schemas(request))
+    json_schema.check_schemas(_schemas(request))
 
 
 def _schemas(request: CreateResponse) -> dict[str, dict[str, Any]]:
-    """The JSON Schemas of a request, by the parameter that contains each."""
-    found = {
+    """The JSON Schemas of a request, by parameter."""
+    schemas = {
         f"tools[{position}].parameters": tool.parameters
         for position, tool in enumerate(request.tools)
         if isinstance(tool, FunctionTool) and tool.parameters is not None
     }
-    shape = request.text.format
-    return found | ({"text.format.schema": shape.schema_} if isinstance(shape, SchemaFormat) else {})
+    text_format = request.text.format
+    if isinstance(text_format, SchemaFormat):
+        schemas["text.format.schema"] = text_format.schema_
+    return schemas
 
 
 def _check_window(request: CreateResponse) -> None:
@@ -69,27 +71,27 @@ def _check_window(request: CreateResponse) -> None:
 
 
 def _check_tools(request: CreateResponse) -> None:
-    names = [(tool.type, getattr(tool, "name", None)) for tool in request.tools]
-    own = [name for kind, name in names if kind in {"function", "custom"}]
-    for position, name in enumerate(own):
-        if name in own[:position]:
+    tools = [(tool.type, getattr(tool, "name", None)) for tool in request.tools]
+    client_tools = [name for kind, name in tools if kind in {"function", "custom"}]
+    for position, name in enumerate(client_tools):
+        if name in client_tools[:position]:
             raise errors.InvalidRequest(f"There are two tools named '{name}'.", param="tools")
     choice = request.tool_choice
-    if isinstance(choice, NamedChoice) and (choice.type, choice.name) not in names:
+    if isinstance(choice, NamedChoice) and (choice.type, choice.name) not in tools:
         raise errors.InvalidRequest(f"Tool choice '{choice.name}' not found in 'tools' parameter.", param="tool_choice")
-    if isinstance(choice, HostedChoice) and choice.type not in {kind for kind, _ in names}:
+    if isinstance(choice, HostedChoice) and choice.type not in {kind for kind, _ in tools}:
         raise errors.InvalidRequest(f"Tool choice '{choice.type}' not found in 'tools' parameter.", param="tool_choice")
-    if choice == "required" and not names:
+    if choice == "required" and not tools:
         raise errors.InvalidRequest("tool_choice 'required' needs at least one tool in 'tools'.", param="tool_choice")
     if isinstance(choice, AllowedTools):
-        for allowed in choice.tools:
-            _check_allowed(allowed.model_dump(), names)
+        for allowed_tool in choice.tools:
+            _check_allowed_tool(allowed_tool.model_dump(), tools)
 
 
-def _check_allowed(allowed: dict[str, Any], names: list[tuple[str, Any]]) -> None:
-    kind, name = allowed.get("type"), allowed.get("name")
-    known = (kind, name) in names if kind in {"function", "custom"} else kind in {found for found, _ in names}
-    if not known:
+def _check_allowed_tool(allowed_tool: dict[str, Any], tools: list[tuple[str, Any]]) -> None:
+    kind, name = allowed_tool.get("type"), allowed_tool.get("name")
+    has_name = kind in {"function", "custom"}
+    if not ((kind, name) in tools if has_name else kind in {tool_kind for tool_kind, _ in tools}):
         raise errors.InvalidRequest(
             f"Allowed tool '{name or kind}' not found in 'tools' parameter.", param="tool_choice"
         )
@@ -107,7 +109,7 @@ def check_calls(context: Iterable[Item]) -> None:
         if kind in {"function_call", "custom_tool_call"}:
             calls.add((f"{kind}_output", item["call_id"]))
         elif kind in {"function_call_output", "custom_tool_call_output"} and (kind, item["call_id"]) not in calls:
-            words = kind.removesuffix("_output").replace("_", " ")
+            call_kind = kind.removesuffix("_output").replace("_", " ")
             raise errors.InvalidRequest(
-                f"No tool call found for {words} output with call_id {item['call_id']}.", param="input"
+                f"No tool call found for {call_kind} output with call_id {item['call_id']}.", param="input"
             )

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.wire.base import Name, Open, Strict, kind_of, tag
+from core.wire.base import Name, Open, Strict, read_type, tag
 
-# Tools that a hosted API runs itself. They are echoed, so that clients written for it keep working, but they are not
-# offered to the model.
+# Types of tools that OpenAI's hosted API runs itself. They are echoed, so that clients of that API continue to work,
+# but they are not offered to the model.
 HOSTED = (
     "file_search",
     "web_search",
@@ -36,12 +36,12 @@ class FunctionTool(Strict):
     strict: bool = True
 
     def echo(self) -> dict[str, Any]:
-        """The tool in the form the response object shows: with every key."""
+        """The tool as the response object shows it: with every key."""
         return self.model_dump()
 
 
 class CustomTool(Strict):
-    """A tool with free-form text input. `format` is echoed, but no grammar is enforced."""
+    """A tool with free-form text input. `format` is echoed, but its grammar is not enforced."""
 
     type: Literal["custom"]
     name: Name
@@ -49,7 +49,7 @@ class CustomTool(Strict):
     format: dict[str, Any] | None = None
 
     def echo(self) -> dict[str, Any]:
-        """The tool in the form the response object shows."""
+        """The tool as the response object shows it: without keys that are null."""
         return self.model_dump(exclude_none=True)
 
 
@@ -61,8 +61,8 @@ class HostedTool(Open):
         return self.model_dump()
 
 
-def _kind(value: Any) -> str:
-    kind = kind_of(value, "function")
+def _tool_branch(value: Any) -> str:
+    kind = read_type(value, "function")
     return tag("hosted" if kind in HOSTED else str(kind))
 
 
@@ -70,7 +70,7 @@ Tool = Annotated[
     Annotated[FunctionTool, Tag(tag("function"))]
     | Annotated[CustomTool, Tag(tag("custom"))]
     | Annotated[HostedTool, Tag(tag("hosted"))],
-    Discriminator(_kind, custom_error_type="unknown_tool", custom_error_message="a known tool type"),
+    Discriminator(_tool_branch, custom_error_type="unknown_tool", custom_error_message="a known tool type"),
 ]
 
 
@@ -87,7 +87,7 @@ class AllowedTool(Open):
 
 
 class AllowedTools(Strict):
-    """The model may (`auto`) or must (`required`) call one of these tools, and no other."""
+    """The model may (`auto`) or must (`required`) call one of these tools, and no other tool."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
@@ -95,13 +95,13 @@ class AllowedTools(Strict):
 
 
 class HostedChoice(Open):
-    """The model should use a hosted tool. Because hosted tools are not offered to the model, it chooses freely."""
+    """The model should use a hosted tool. Has no effect, because hosted tools are not offered to the model."""
 
     type: str
 
 
-def _choice(value: Any) -> str:
-    kind = kind_of(value, "word")
+def _choice_branch(value: Any) -> str:
+    kind = read_type(value, "mode")
     if kind in ("function", "custom"):  # not a set: an unhashable value would raise
         return tag("named")
     if kind in HOSTED:
@@ -109,13 +109,13 @@ def _choice(value: Any) -> str:
     return tag(str(kind))
 
 
-Word = Literal["none", "auto", "required"]
+ChoiceMode = Literal["none", "auto", "required"]
 ToolChoice = Annotated[
-    Annotated[Word, Tag(tag("word"))]
+    Annotated[ChoiceMode, Tag(tag("mode"))]
     | Annotated[NamedChoice, Tag(tag("named"))]
     | Annotated[AllowedTools, Tag(tag("allowed_tools"))]
     | Annotated[HostedChoice, Tag(tag("hosted"))],
     Discriminator(
-        _choice, custom_error_type="unknown_choice", custom_error_message="a known tool type or 'allowed_tools'"
+        _choice_branch, custom_error_type="unknown_choice", custom_error_message="a known tool type or 'allowed_tools'"
     ),
 ]

@@ -1,4 +1,4 @@
-"""Folds the event log of a response into its output. Pure functions; no clock, no I/O."""
+"""Folds the event log of a response into its output. Pure functions without clock or I/O."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -22,8 +22,8 @@ class Transcript:
     """The result of folding an event log.
 
     Attributes:
-        output: the items in order; open items have their content so far.
-        open: the open parts of each item that was added and is not done, by output index.
+        output: the items in order. An open item has only the content of the events up to now.
+        open: the open parts of each open item, by output index. An item is open from its `added` to its `done` event.
     """
 
     output: list[Item] = field(default_factory=list)
@@ -31,32 +31,32 @@ class Transcript:
 
 
 class Fold:
-    """Folds a log event by event, from its first event or from the transcript of the events before."""
+    """Folds a log event by event: from its first event, or after the events of `partial_output`."""
 
     def __init__(self, partial_output: Transcript | None = None) -> None:
         self._transcript = deepcopy(partial_output) if partial_output else Transcript()
-        # Joined on demand: appending deltas one by one would copy a long text once per delta.
+        # Deltas are joined on demand: appending each to its text would copy a long text once per delta.
         self._pieces: dict[PartPath, list[str]] = {}
 
     def add(self, event: Event) -> None:
         """Add one event."""
         kind = event["type"]
         if kind in _PART_BY_DELTA:
-            place = _place(event, _PART_BY_DELTA[kind])
-            self.grow(place, event["delta"], event.get("logprobs", ()))
+            path = _part_path(event, _PART_BY_DELTA[kind])
+            self.grow(path, event["delta"], event.get("logprobs", ()))
         elif kind in _TOOL_DELTAS:
             self._transcript.output[event["output_index"]][_TOOL_DELTAS[kind]] += event["delta"]
         elif kind in _PART_ADDED:
-            place = _place(event, event["part"]["type"])
-            self._parts(place).append(deepcopy(event["part"]))
-            self._transcript.open[place.output_index].append(place)
+            path = _part_path(event, event["part"]["type"])
+            self._parts(path).append(deepcopy(event["part"]))
+            self._transcript.open[path.output_index].append(path)
         elif kind in _PART_DONE:
-            place = _place(event, event["part"]["type"])
-            self._parts(place)[place.index] = deepcopy(event["part"])
-            self._transcript.open[place.output_index].remove(place)
-            self._pieces.pop(place, None)
+            path = _part_path(event, event["part"]["type"])
+            self._parts(path)[path.index] = deepcopy(event["part"])
+            self._transcript.open[path.output_index].remove(path)
+            self._pieces.pop(path, None)
         elif kind == "response.output_text.annotation.added":
-            part = self._parts(_place(event, "output_text"))[event["content_index"]]
+            part = self._parts(_part_path(event, "output_text"))[event["content_index"]]
             part["annotations"].append(deepcopy(event["annotation"]))
         elif kind == "response.output_item.added":
             self._transcript.output.append(deepcopy(event["item"]))
@@ -64,64 +64,64 @@ class Fold:
         elif kind == "response.output_item.done":
             index = event["output_index"]
             self._transcript.output[index] = deepcopy(event["item"])
-            for place in self._transcript.open.pop(index):
-                self._pieces.pop(place, None)
+            for path in self._transcript.open.pop(index):
+                self._pieces.pop(path, None)
 
-    def grow(self, place: PartPath, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
+    def grow(self, path: PartPath, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
         """Append text to an open part, as a delta event does."""
-        self._pieces.setdefault(place, []).append(text)
-        if place.part == "output_text":
-            self._parts(place)[place.index]["logprobs"].extend(logprobs)
+        self._pieces.setdefault(path, []).append(text)
+        if path.part == "output_text":
+            self._parts(path)[path.index]["logprobs"].extend(logprobs)
 
     def transcript(self) -> Transcript:
-        """The transcript of the events so far. Later events change the returned object."""
-        for place, deltas in self._pieces.items():
-            self._parts(place)[place.index][PARTS[place.part].text] += "".join(deltas)
+        """The transcript of all added events. Later events change the returned object."""
+        for path, deltas in self._pieces.items():
+            self._parts(path)[path.index][PARTS[path.part].text] += "".join(deltas)
         self._pieces.clear()
         return self._transcript
 
-    def _parts(self, place: PartPath) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = self._transcript.output[place.output_index][PARTS[place.part].listed]
+    def _parts(self, path: PartPath) -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = self._transcript.output[path.output_index][PARTS[path.part].listed]
         return parts
 
 
-def _place(event: Event, part: str) -> PartPath:
+def _part_path(event: Event, part: str) -> PartPath:
     return PartPath(event["item_id"], event["output_index"], part, event[PARTS[part].index])
 
 
 def fold(events: Iterable[Event]) -> Transcript:
-    """Fold a log, from its first event."""
-    folding = Fold()
+    """Fold a complete log."""
+    log_fold = Fold()
     for event in events:
-        folding.add(event)
-    return folding.transcript()
+        log_fold.add(event)
+    return log_fold.transcript()
 
 
 def close_items(transcript: Transcript, status: str) -> list[Event]:
     """Close every open item of a transcript with `status`; return the events in the order the API requires.
 
     Args:
-        status: `completed`, or `incomplete` if the response ended before the item did.
+        status: `completed`, or `incomplete` if the response ended before its last item was complete.
     """
-    closing: list[Event] = []
+    events: list[Event] = []
     for index in sorted(transcript.open):
-        closing += item_events.close_item(transcript.output[index], index, transcript.open[index], status)
+        events += item_events.close_item(transcript.output[index], index, transcript.open[index], status)
     transcript.open.clear()
-    return closing
+    return events
 
 
 def lifecycle(document: dict[str, Any]) -> Event:
     """The event that announces a document's status.
 
-    The stream of a cancelled response ends with `response.failed`, whose response has the status `cancelled`: neither
-    OpenAI's event union nor that of Open Responses has `response.cancelled`.
+    The stream of a cancelled response ends with `response.failed`, which contains a response with the status
+    `cancelled`: neither OpenAI's nor Open Responses' event union has an event `response.cancelled`.
     """
     status = document["status"]
     return {"type": f"response.{'failed' if status == 'cancelled' else status}", "response": document}
 
 
 def number(events: Iterable[Event], first_seq: int) -> list[Event]:
-    """The events with sequence numbers, starting at `first_seq`."""
+    """Number events consecutively, starting at `first_seq`."""
     return [
         {"type": event["type"], "sequence_number": sequence_number, **event}
         for sequence_number, event in enumerate(events, first_seq)

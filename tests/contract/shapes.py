@@ -108,8 +108,8 @@ TEXT = Parameter(
     ),
     proof=(
         "test_a_text_format_is_sent_as_the_response_format",
-        "test_a_schema_that_can_be_used_is_taken",
-        "test_a_schema_that_cannot_be_used_is_refused_by_its_place",
+        "test_a_valid_schema_is_accepted",
+        "test_an_invalid_schema_is_rejected_with_its_location",
     ),
 )
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -7,14 +7,14 @@ from core.wire import response
 from core.wire.request import CreateResponse
 
 
-def test_the_described_object_has_the_keys_of_the_api() -> None:
+def test_the_described_object_has_the_keys_of_the_api_reference() -> None:
     assert set(response.KEYS) == {*ResponseResource.model_fields, "prompt_cache_retention", "user"}
 
 
-def test_a_new_object_is_one_that_the_description_allows() -> None:
+def test_a_new_object_conforms_to_the_description() -> None:
     request = CreateResponse.model_validate({"model": "m", "input": "hi", "metadata": {"a": "b"}})
 
-    made = response.first("resp_1", request, Tier.DEFAULT, 1)
+    document = response.new_document("resp_1", request, Tier.DEFAULT, 1)
 
-    assert tuple(made) == response.KEYS
-    response.Response.model_validate(made, strict=False)
+    assert tuple(document) == response.KEYS
+    response.Response.model_validate(document, strict=False)

@@ -1,4 +1,4 @@
-"""The fold of an event log, on logs of every shape."""
+"""The fold of event logs with every kind of item and part."""
 
 import json
 from copy import deepcopy
@@ -13,41 +13,41 @@ texts = st.text(max_size=20)
 LOGPROB = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
 
 
-def opened(part: str, deltas: list[str], index: int = 0) -> list[dict]:
-    """The events of an item with one open part of this type."""
-    place = PartPath(f"item_{index}", index, part, 0)
+def open_item_events(part: str, deltas: list[str], index: int = 0) -> list[dict]:
+    """The events of an item with one open part of the type `part`."""
+    path = PartPath(f"item_{index}", index, part, 0)
     return [
         item_events.open_item(item_events.empty_item(PARTS[part].item, f"item_{index}"), index),
-        item_events.open_part(place),
-        *[item_events.delta(place, delta) for delta in deltas],
+        item_events.open_part(path),
+        *[item_events.delta(path, delta) for delta in deltas],
     ]
 
 
-def message(deltas: list[str], index: int = 0) -> list[dict]:
-    return opened("output_text", deltas, index)
+def message_events(deltas: list[str], index: int = 0) -> list[dict]:
+    return open_item_events("output_text", deltas, index)
 
 
 @given(st.sampled_from(sorted(PARTS)), st.lists(texts))
 def test_the_text_of_an_open_part_is_its_deltas_joined(part: str, deltas: list[str]) -> None:
-    folded = transcript.fold(opened(part, deltas))
+    log_transcript = transcript.fold(open_item_events(part, deltas))
 
     kind = PARTS[part]
-    assert folded.output[0][kind.listed][0][kind.text] == "".join(deltas)
-    assert folded.output[0]["status"] == "in_progress"
-    assert list(folded.open) == [0]
+    assert log_transcript.output[0][kind.listed][0][kind.text] == "".join(deltas)
+    assert log_transcript.output[0]["status"] == "in_progress"
+    assert list(log_transcript.open) == [0]
 
 
 @given(st.sampled_from(sorted(PARTS)), st.lists(texts), st.sampled_from(["completed", "incomplete"]))
-def test_closing_and_folding_again_gives_the_same_output(part: str, deltas: list[str], status: str) -> None:
-    events = opened(part, deltas)
-    folded = transcript.fold(events)
-    closing = transcript.close_items(folded, status)
+def test_the_fold_of_a_closed_log_is_the_same_output(part: str, deltas: list[str], status: str) -> None:
+    events = open_item_events(part, deltas)
+    log_transcript = transcript.fold(events)
+    closing = transcript.close_items(log_transcript, status)
 
-    again = transcript.fold([*events, *closing])
+    second_transcript = transcript.fold([*events, *closing])
 
-    assert again.output == folded.output
-    assert again.output[0]["status"] == status
-    assert not again.open
+    assert second_transcript.output == log_transcript.output
+    assert second_transcript.output[0]["status"] == status
+    assert not second_transcript.open
     kind = PARTS[part]
     assert [event["type"].removeprefix("response.") for event in closing] == [
         f"{kind.deltas}.done",
@@ -57,52 +57,52 @@ def test_closing_and_folding_again_gives_the_same_output(part: str, deltas: list
 
 
 @given(st.lists(st.tuples(st.sampled_from(["output_text", "refusal"]), st.lists(texts)), max_size=5))
-def test_a_message_of_several_parts_has_each_of_them_closed_before_the_next_opens(
+def test_the_parts_of_a_message_are_folded_in_order(
     parts: list[tuple[str, list[str]]],
 ) -> None:
     events = [item_events.open_item(item_events.empty_item("message", "msg_1"), 0)]
-    folding = transcript.Fold()
-    folding.add(events[0])
+    fold = transcript.Fold()
+    fold.add(events[0])
     for index, (part, deltas) in enumerate(parts):
-        place = PartPath("msg_1", 0, part, index)
-        grown = [item_events.open_part(place), *[item_events.delta(place, delta) for delta in deltas]]
-        for event in grown:
-            folding.add(event)
-        closed = item_events.close_part(place, folding.transcript().output[0]["content"][index])
-        for event in closed:
-            folding.add(event)
-        events += [*grown, *closed]
-    (end,) = item_events.close_item(deepcopy(folding.transcript().output[0]), 0, (), "completed")
+        path = PartPath("msg_1", 0, part, index)
+        open_events = [item_events.open_part(path), *[item_events.delta(path, delta) for delta in deltas]]
+        for event in open_events:
+            fold.add(event)
+        close_events = item_events.close_part(path, fold.transcript().output[0]["content"][index])
+        for event in close_events:
+            fold.add(event)
+        events += [*open_events, *close_events]
+    (end,) = item_events.close_item(deepcopy(fold.transcript().output[0]), 0, (), "completed")
 
-    folded = transcript.fold([*events, end])
+    log_transcript = transcript.fold([*events, end])
 
-    content = folded.output[0]["content"]
+    content = log_transcript.output[0]["content"]
     assert [part["type"] for part in content] == [part for part, _ in parts]
     assert ["".join(deltas) for _, deltas in parts] == [part[PARTS[part["type"]].text] for part in content]
-    assert not folded.open
+    assert not log_transcript.open
 
 
-def test_reasoning_keeps_its_summaries_apart_from_its_own_words() -> None:
-    words, summary = PartPath("rs_1", 0, "reasoning_text", 0), PartPath("rs_1", 0, "summary_text", 0)
+def test_reasoning_text_and_summaries_are_separate_lists() -> None:
+    content, summary = PartPath("rs_1", 0, "reasoning_text", 0), PartPath("rs_1", 0, "summary_text", 0)
     events = [
         item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),
-        item_events.open_part(words),
-        item_events.delta(words, "hm"),
+        item_events.open_part(content),
+        item_events.delta(content, "hm"),
         item_events.open_part(summary),
         item_events.delta(summary, "It thinks."),
     ]
 
-    folded = transcript.fold(events)
-    closing = transcript.close_items(folded, "incomplete")
+    log_transcript = transcript.fold(events)
+    closing = transcript.close_items(log_transcript, "incomplete")
 
-    assert folded.output[0] == {
+    assert log_transcript.output[0] == {
         "type": "reasoning",
         "id": "rs_1",
         "status": "incomplete",
         "summary": [{"type": "summary_text", "text": "It thinks."}],
         "content": [{"type": "reasoning_text", "text": "hm"}],
     }
-    assert transcript.fold([*events, *closing]).output == folded.output
+    assert transcript.fold([*events, *closing]).output == log_transcript.output
     assert [event["type"].removeprefix("response.") for event in closing] == [
         "reasoning_text.done",
         "content_part.done",
@@ -112,60 +112,60 @@ def test_reasoning_keeps_its_summaries_apart_from_its_own_words() -> None:
     ]
 
 
-def test_logprobs_and_annotations_are_of_the_text_they_came_with() -> None:
-    place = PartPath("msg_1", 0, "output_text", 0)
-    cited = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
+def test_logprobs_and_annotations_are_added_to_the_part_of_their_event() -> None:
+    path = PartPath("msg_1", 0, "output_text", 0)
+    citation = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
     events = [
         item_events.open_item(item_events.empty_item("message", "msg_1"), 0),
-        item_events.open_part(place),
-        item_events.delta(place, "a", [LOGPROB]),
-        item_events.annotation(place, 0, cited),
-        item_events.delta(place, "a", [LOGPROB]),
+        item_events.open_part(path),
+        item_events.delta(path, "a", [LOGPROB]),
+        item_events.annotation(path, 0, citation),
+        item_events.delta(path, "a", [LOGPROB]),
     ]
 
-    folded = transcript.fold(events)
-    closing = transcript.close_items(folded, "completed")
+    log_transcript = transcript.fold(events)
+    closing = transcript.close_items(log_transcript, "completed")
 
-    (part,) = folded.output[0]["content"]
-    assert part == {"type": "output_text", "text": "aa", "annotations": [cited], "logprobs": [LOGPROB, LOGPROB]}
+    (part,) = log_transcript.output[0]["content"]
+    assert part == {"type": "output_text", "text": "aa", "annotations": [citation], "logprobs": [LOGPROB, LOGPROB]}
     assert closing[0]["logprobs"] == [LOGPROB, LOGPROB]
-    assert transcript.fold([*events, *closing]).output == folded.output
+    assert transcript.fold([*events, *closing]).output == log_transcript.output
 
 
-def test_an_open_tool_call_is_closed_with_what_it_has() -> None:
+def test_an_open_tool_call_is_closed_with_its_partial_arguments() -> None:
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
-    whole = item_events.tool_call(call | {"status": "completed"}, 0)
+    events = item_events.tool_call(call | {"status": "completed"}, 0)
 
-    folded = transcript.fold(whole[:2])
-    closing = transcript.close_items(folded, "incomplete")
+    log_transcript = transcript.fold(events[:2])
+    closing = transcript.close_items(log_transcript, "incomplete")
 
-    assert folded.output == [call | {"status": "incomplete"}]
+    assert log_transcript.output == [call | {"status": "incomplete"}]
     assert [event["type"] for event in closing] == [
         "response.function_call_arguments.done",
         "response.output_item.done",
     ]
-    assert transcript.fold(whole).output == [call | {"status": "completed"}]
+    assert transcript.fold(events).output == [call | {"status": "completed"}]
 
 
-def test_what_was_closed_is_not_closed_again() -> None:
-    folded = transcript.fold(message(["a"]))
-    transcript.close_items(folded, "completed")
+def test_a_closed_item_is_not_closed_again() -> None:
+    log_transcript = transcript.fold(message_events(["a"]))
+    transcript.close_items(log_transcript, "completed")
 
-    assert transcript.close_items(folded, "completed") == []
-
-
-def test_two_messages_keep_their_own_texts() -> None:
-    first, second = message(["a", "b"]), message(["c"], index=1)
-    closed = transcript.close_items(transcript.fold(first), "completed")
-
-    folded = transcript.fold([*first, *closed, *second])
-
-    assert [item["content"][0]["text"] for item in folded.output] == ["ab", "c"]
-    assert list(folded.open) == [1]
+    assert transcript.close_items(log_transcript, "completed") == []
 
 
-def test_folding_changes_no_event() -> None:
-    events = message(["a", "b"])
+def test_two_messages_have_separate_texts() -> None:
+    first, second = message_events(["a", "b"]), message_events(["c"], index=1)
+    closing = transcript.close_items(transcript.fold(first), "completed")
+
+    log_transcript = transcript.fold([*first, *closing, *second])
+
+    assert [item["content"][0]["text"] for item in log_transcript.output] == ["ab", "c"]
+    assert list(log_transcript.open) == [1]
+
+
+def test_a_fold_does_not_change_its_events() -> None:
+    events = message_events(["a", "b"])
     before = json.dumps(events)
 
     transcript.close_items(transcript.fold(events), "completed")
@@ -173,13 +173,13 @@ def test_folding_changes_no_event() -> None:
     assert json.dumps(events) == before
 
 
-def test_sequence_numbers_go_on_from_the_first_given() -> None:
-    numbered = transcript.number(message(["a"]), 7)
+def test_sequence_numbers_start_at_the_given_number() -> None:
+    events = transcript.number(message_events(["a"]), 7)
 
-    assert [event["sequence_number"] for event in numbered] == [7, 8, 9]
-    assert list(numbered[0])[:2] == ["type", "sequence_number"]
+    assert [event["sequence_number"] for event in events] == [7, 8, 9]
+    assert list(events[0])[:2] == ["type", "sequence_number"]
 
 
-def test_a_cancelled_responses_log_ends_with_failed_because_there_is_no_cancelled_event() -> None:
+def test_the_log_of_a_cancelled_response_ends_with_response_failed() -> None:
     assert transcript.lifecycle({"status": "cancelled"})["type"] == "response.failed"
     assert transcript.lifecycle({"status": "completed"})["type"] == "response.completed"
