@@ -15,43 +15,45 @@ from core.bootstrap import Core
 
 
 def create_app(core: Core) -> Flask:
-    """The application over `core`: Flask serves every endpoint of the table, behind the edge."""
+    """Create the application: Flask with every endpoint of the table, wrapped in the WSGI edge."""
     app = Flask("backburner", static_folder=None)
     app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False  # would answer `//` with a redirect page
+    app.url_map.merge_slashes = False  # merging would answer `//` with a redirect page
     for endpoint in TABLE:
         name = f"{endpoint.method} {endpoint.rule}".replace(".", "_")
-        app.add_url_rule(endpoint.rule, name, _view(core, endpoint), methods=[endpoint.method])
-    _install_unmatched(app, core)
+        app.add_url_rule(endpoint.rule, name, _flask_view(core, endpoint), methods=[endpoint.method])
+    _handle_unmatched_requests(app, core)
     wsgi = app.wsgi_app
-    if hops := core.settings.trusted_proxies:
+    if proxy_count := core.settings.trusted_proxies:
         # By default, X-Forwarded-* headers are ignored, because clients can forge them.
-        wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)
+        wsgi = ProxyFix(wsgi, x_for=proxy_count, x_proto=proxy_count, x_host=proxy_count, x_prefix=proxy_count)
     app.wsgi_app = Edge(wsgi, core)  # type: ignore[method-assign]
     return app
 
 
-def _view(core: Core, endpoint: Endpoint) -> Callable[..., flask.Response]:
+def _flask_view(core: Core, endpoint: Endpoint) -> Callable[..., flask.Response]:
     def view(**values: str) -> flask.Response:
         return _response(respond(endpoint, _exchange(core, values)))
 
     return view
 
 
-def _install_unmatched(app: Flask, core: Core) -> None:
-    """Answer what no endpoint answers: unknown paths, other methods, OPTIONS. Under /v1 they need a key, too."""
+def _handle_unmatched_requests(app: Flask, core: Core) -> None:
+    """Handle requests without an endpoint: unknown paths, other methods, OPTIONS. Under /v1, they also need a key."""
     rules = {endpoint.rule for endpoint in TABLE}
 
     @app.before_request
-    def authenticate_unmatched() -> None:
+    def authenticate_unmatched_request() -> None:
         in_v1 = request.path == "/v1" or request.path.startswith("/v1/")
         if in_v1 and (request.url_rule is None or request.method == "OPTIONS"):
             authenticate(_exchange(core, {}))
         elif in_v1 and request.url_rule is not None and request.url_rule.rule not in rules:
-            raise LookupError(f"{request.url_rule.rule} is not in the table of endpoints, so nothing checks its right")
+            raise LookupError(
+                f"{request.url_rule.rule} is not in the table of endpoints, so its right is never checked"
+            )
 
     @app.errorhandler(Exception)
-    def fail(error: Exception) -> flask.Response:
+    def answer_exception(error: Exception) -> flask.Response:
         return _response(answer_error(error, _exchange(core, {})))
 
 

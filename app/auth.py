@@ -11,23 +11,23 @@ def authenticate(exchange: Exchange) -> Caller:
 
     Raises:
         errors.InvalidKey: the key is missing, unknown or revoked.
-        errors.NotFound: the project that the request names does not exist, or the key has no access to it.
-        errors.InvalidRequest: the request names two different projects.
+        errors.NotFound: the requested project does not exist, or the key has no access to it.
+        errors.InvalidRequest: the request contains two different projects.
     """
-    return exchange.core.keys.caller(bearer(exchange.header("Authorization")), _named_projects(exchange))
+    return exchange.core.keys.caller(bearer_key(exchange.header("Authorization")), _requested_projects(exchange))
 
 
 def check_right(caller: Caller, right: Right) -> None:
     """Check that the caller's key has the right.
 
     Raises:
-        errors.Forbidden: it does not.
+        errors.Forbidden: the key lacks the right.
     """
     if right not in caller.rights:
         raise errors.Forbidden(f"This API key lacks the right '{right}', which the request requires.")
 
 
-def bearer(header: str | None) -> str:
+def bearer_key(header: str | None) -> str:
     """Return the API key in an Authorization header.
 
     Raises:
@@ -41,13 +41,13 @@ def bearer(header: str | None) -> str:
     return secret.strip()
 
 
-def _named_projects(exchange: Exchange) -> dict[str, str]:
-    """The projects that the request names, by parameter; empty values are ignored."""
+def _requested_projects(exchange: Exchange) -> dict[str, str]:
+    """The requested projects by parameter name; empty values are ignored."""
     header = exchange.header("OpenAI-Project")
     if header is None and not exchange.has_query:
         return {}
-    in_query = set(exchange.arguments.getlist("ai_project_id"))
-    if len(in_query) > 1:
+    query_projects = set(exchange.arguments.getlist("ai_project_id"))
+    if len(query_projects) > 1:
         raise errors.InvalidRequest("ai_project_id is given twice.", param="ai_project_id")
-    named = {"ai_project_id": next(iter(in_query), ""), "OpenAI-Project": header or ""}
-    return {param: text.strip() for param, text in named.items() if text.strip()}
+    project_names = {"ai_project_id": next(iter(query_projects), ""), "OpenAI-Project": header or ""}
+    return {param: text.strip() for param, text in project_names.items() if text.strip()}

@@ -1,4 +1,4 @@
-"""The WSGI edge: handles every request, whether Flask or the fast router matches its endpoint."""
+"""The outermost WSGI layer, which handles every request, whether Flask or the fast router matches its endpoint."""
 
 import logging
 import random
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEADER = "x-request-id"
-# Keys in the WSGI environment: the request's ID, and the rule of its endpoint once it is known.
+REQUEST_ID_HEADER = "x-request-id"
+# Keys in the WSGI environment: the request's ID, and the rule of its endpoint after routing.
 REQUEST_ID = "backburner.request_id"
 RULE = "backburner.rule"
 _STATUS_LINES = {code: f"{code} {phrase}" for code, phrase in HTTP_STATUS_CODES.items()}
@@ -32,18 +32,18 @@ def respond(endpoint: Endpoint, exchange: Exchange) -> Answer:
     exchange.environ[RULE] = endpoint.rule
     try:
         if endpoint.right is not None:
-            exchange.authenticated(caller := authenticate(exchange))
+            exchange.set_caller(caller := authenticate(exchange))
             check_right(caller, endpoint.right)
         answer = endpoint.function(exchange)
     except Exception as error:  # noqa: BLE001  every exception becomes an answer
         answer = answer_error(error, exchange)
     if exchange.allowance is None:
         return answer
-    return answer.with_headers(rate_limits.headers(exchange.allowance))
+    return answer.with_headers(rate_limits.limit_headers(exchange.allowance))
 
 
 class Edge:
-    """Gives each request an ID, answers cross-origin preflights, routes requests, and logs their answers."""
+    """WSGI application that assigns request IDs, answers preflights, routes all other requests, and logs answers."""
 
     def __init__(self, flask: "WSGIApplication", core: Core) -> None:
         self._flask = flask
@@ -54,49 +54,49 @@ class Edge:
         """Answer one request, as a WSGI application."""
         began_at = time.monotonic()
         environ[REQUEST_ID] = request_id = _new_request_id()
-        common = [(HEADER, request_id), *self._cors.headers(environ)]
-        found = fast_router.match(environ)
-        if found is not None:
-            endpoint, values = found
+        common_headers = [(REQUEST_ID_HEADER, request_id), *self._cors.headers(environ)]
+        route = fast_router.match(environ)
+        if route is not None:
+            endpoint, values = route
             answer = respond(endpoint, Exchange(environ, self._core, values, request_id))
             _log_request(environ, str(answer.status), began_at)
-            return _send(answer, common, start_response)
+            return _send(answer, common_headers, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             _log_request(environ, status[:3], began_at)
-            return start_response(status, [*headers, *common], exc_info)
+            return start_response(status, [*headers, *common_headers], exc_info)
 
-        preflight = self._cors.preflight(environ)
-        if preflight is None:
+        preflight_headers = self._cors.preflight_headers(environ)
+        if preflight_headers is None:
             return self._flask(environ, start)
-        start(_STATUS_LINES[204], preflight)
+        start(_STATUS_LINES[204], preflight_headers)
         return []
 
 
-def _send(answer: Answer, common: Headers, start_response: "StartResponse") -> Iterable[bytes]:
+def _send(answer: Answer, common_headers: Headers, start_response: "StartResponse") -> Iterable[bytes]:
     body, status, headers, content_type = answer
     if status == 304:
-        start_response(_STATUS_LINES[status], [*headers, *common])
+        start_response(_STATUS_LINES[status], [*headers, *common_headers])
         return []
-    typed = ("Content-Type", content_type)
+    type_header = ("Content-Type", content_type)
     if not isinstance(body, bytes):
-        start_response(_STATUS_LINES[status], [*headers, typed, *common])
+        start_response(_STATUS_LINES[status], [*headers, type_header, *common_headers])
         return body
-    start_response(_STATUS_LINES[status], [*headers, typed, ("Content-Length", str(len(body))), *common])
+    start_response(_STATUS_LINES[status], [*headers, type_header, ("Content-Length", str(len(body))), *common_headers])
     return [body]
 
 
 def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> None:
     """Log one line per request, with the milliseconds until its answer began."""
     if log.isEnabledFor(logging.DEBUG):
-        facts = {
+        fields = {
             "request": environ[REQUEST_ID],
             "method": environ["REQUEST_METHOD"],
             "rule": environ.get(RULE, "none"),
             "status": status,
             "ms": round(1000 * (time.monotonic() - began_at), 1),
         }
-        log.debug("answered", extra=facts)
+        log.debug("answered", extra=fields)
 
 
 def _new_request_id() -> str:

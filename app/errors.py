@@ -11,7 +11,7 @@ from core.codes import ErrorType
 
 log = logging.getLogger(__name__)
 
-# Looked up along the class hierarchy; a test checks that every error a request can raise is listed.
+# The nearest base class in this table applies. A test checks that every error that a request can raise has a status.
 STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.InvalidRequest: (400, ErrorType.INVALID_REQUEST),
     errors.InvalidKey: (401, ErrorType.INVALID_REQUEST),
@@ -25,40 +25,43 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.Error: (500, ErrorType.SERVER),
 }
 # The cause of a server error is only logged, because libpq's messages contain hosts and users.
-_MESSAGES = {
+_PUBLIC_MESSAGES = {
     500: "The server had an error while processing your request.",
     503: "The server cannot reach its database; try again.",
 }
 RETRY_AFTER_S = "2"
 
 
-def envelope(status: int, kind: str, message: str, *, param: str | None = None, code: str | None = None) -> Answer:
-    """An error answer; its body always has the same four keys."""
-    return json_object({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+def envelope(
+    status: int, error_type: str, message: str, *, param: str | None = None, code: str | None = None
+) -> Answer:
+    """An error answer in the API's format, which always has the same four keys."""
+    return json_object({"error": {"message": message, "type": error_type, "param": param, "code": code}}, status)
 
 
 def answer_error(error: Exception, exchange: Exchange) -> Answer:
-    """The answer to a failed request; errors that the client did not cause are logged."""
+    """The answer to a failed request. Errors that the client did not cause are also logged."""
     if isinstance(error, errors.RateLimited):
         exchange.allowance = error.allowance
         status, _ = STATUS[errors.RateLimited]
-        refused = envelope(status, error.kind, str(error), param=error.param, code=error.code)
-        return refused.with_headers(rate_limits.retry(error))
+        answer = envelope(status, error.kind, str(error), param=error.param, code=error.code)
+        return answer.with_headers(rate_limits.retry_headers(error))
     if isinstance(error, errors.Error):
-        return _domain(error, exchange)
+        return _domain_answer(error, exchange)
     if isinstance(error, HTTPException):
-        return _http(error, exchange)
+        return _http_answer(error, exchange)
     log.error("unexpected", extra={"request": exchange.request_id}, exc_info=error)
-    return envelope(500, ErrorType.SERVER, _MESSAGES[500])
+    return envelope(500, ErrorType.SERVER, _PUBLIC_MESSAGES[500])
 
 
-def _domain(error: errors.Error, exchange: Exchange) -> Answer:
-    status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+def _domain_answer(error: errors.Error, exchange: Exchange) -> Answer:
+    status, error_type = next(STATUS[error_class] for error_class in type(error).__mro__ if error_class in STATUS)
     if status >= 500:
         log.warning("unavailable", extra={"request": exchange.request_id, "cause": str(error)})
-    # Clients are told that the server is busy or stopping, but not what failed inside it.
-    shown = str(error) if status < 500 or isinstance(error, errors.Busy | errors.Stopping) else _MESSAGES[status]
-    answer = envelope(status, kind, shown, param=error.param, code=error.code)
+    # Clients learn that the server is busy or stopping, but not which internal dependency failed.
+    is_public = status < 500 or isinstance(error, errors.Busy | errors.Stopping)
+    message = str(error) if is_public else _PUBLIC_MESSAGES[status]
+    answer = envelope(status, error_type, message, param=error.param, code=error.code)
     if status == 503:
         return answer.with_headers({"Retry-After": RETRY_AFTER_S})
     if status == 401:
@@ -66,11 +69,11 @@ def _domain(error: errors.Error, exchange: Exchange) -> Answer:
     return answer
 
 
-def _http(error: HTTPException, exchange: Exchange) -> Answer:
+def _http_answer(error: HTTPException, exchange: Exchange) -> Answer:
     status = error.code or 500
-    kind = ErrorType.SERVER if status >= 500 else ErrorType.INVALID_REQUEST
-    passed_on = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
-    return envelope(status, kind, _sentence(error, exchange)).with_headers(passed_on)
+    error_type = ErrorType.SERVER if status >= 500 else ErrorType.INVALID_REQUEST
+    headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+    return envelope(status, error_type, _sentence(error, exchange)).with_headers(headers)
 
 
 def _sentence(error: HTTPException, exchange: Exchange) -> str:

@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 class Exchange:
-    """One request, parsed lazily, and what the endpoint records for its answer.
+    """One request, parsed lazily, and the data that its endpoint records for the answer.
 
     Args:
         environ: the WSGI environment.
@@ -54,7 +54,8 @@ class Exchange:
 
     Attributes:
         request_id: the `x-request-id` of the answer.
-        allowance: what remains of the project's limits, for the headers of the answer; set by creates.
+        allowance: the remaining part of the project's limits, for the headers of the answer. Set when a response
+            is created.
     """
 
     def __init__(self, environ: "WSGIEnvironment", core: Core, values: Mapping[str, str], request_id: str) -> None:
@@ -77,8 +78,8 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """A request header other than Content-Type and Content-Length; None if it is absent."""
-        found: str | None = self.environ.get(_environ_key(name))
-        return found
+        value: str | None = self.environ.get(_environ_key(name))
+        return value
 
     @property
     def has_query(self) -> bool:
@@ -96,13 +97,13 @@ class Exchange:
         assert self._caller is not None
         return self._caller
 
-    def authenticated(self, caller: Caller) -> None:
-        """Record the authenticated caller."""
+    def set_caller(self, caller: Caller) -> None:
+        """Record the caller after authentication."""
         self._caller = caller
 
     @property
     def actor(self) -> Actor:
-        """The caller, as recorded in the audit log."""
+        """The caller as an actor of the audit log."""
         return audit.key(self.caller.key_id, self.request_id)
 
     def url(self, path: str) -> str:
@@ -117,7 +118,7 @@ class Endpoint:
     Args:
         rule: the path with placeholders, in Flask's notation.
         right: the right that the key must have; None if no key is required.
-        function: answers a request, or raises one of `core.errors`.
+        function: answers a request, or raises one of the errors in `core.errors`.
     """
 
     method: str
@@ -127,12 +128,12 @@ class Endpoint:
 
 
 def json_text(document: str) -> Answer:
-    """An answer whose body is already JSON text."""
+    """An answer with a body that is already JSON text."""
     return Answer(document.encode())
 
 
 def json_object(body: Mapping[str, Any], status: int = 200) -> Answer:
-    """An answer whose body is a JSON object."""
+    """An answer with a JSON object as its body."""
     return Answer(jsonio.dumps(body).encode(), status)
 
 

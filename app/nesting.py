@@ -2,40 +2,41 @@
 
 import re
 
-# The search covers only this much of a body, to bound the time spent on a request that is rejected anyway.
-_LOOKED_AT_BYTES = 1024 * 1024
+# Only this part of a body is searched, to limit the time spent on a request that is rejected anyway.
+_SEARCH_LIMIT_BYTES = 1024 * 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{},:]', re.DOTALL)
-# Values whose content is up to the client: a path inside them is not a parameter, so the error names the value.
-_FREE = re.compile(r"(text\.format\.schema|tools\[\d+\]\.parameters|metadata)\b")
+# Parameters with content that the client defines: paths inside them are not parameters, so the error names only these.
+_CLIENT_DATA = re.compile(r"(text\.format\.schema|tools\[\d+\]\.parameters|metadata)\b")
 
 
 def deep_param(text: bytes, limit: int) -> str | None:
-    """The first parameter in which `text` has more than `limit` levels of objects and arrays; None if none is found.
+    """The first parameter that is nested deeper than `limit` levels of objects and arrays; None if there is none.
 
     Args:
         text: JSON, possibly invalid.
     """
     path: list[str | int] = []
-    name: str | None = None
-    for found in _TOKEN.finditer(text, 0, _LOOKED_AT_BYTES):
-        token = found[0]
+    last_string: str | None = None
+    for match in _TOKEN.finditer(text, 0, _SEARCH_LIMIT_BYTES):
+        token = match[0]
         if token in b"{[":
             if len(path) >= limit:
-                return _param(path)
+                return _param_name(path)
             path.append("" if token == b"{" else 0)
         elif token in b"}]":
             path[-1:] = []
         elif token == b"," and path and isinstance(path[-1], int):
             path[-1] += 1
-        elif token == b":" and path and name is not None:
-            path[-1] = name
-        name = token[1:-1].decode(errors="replace") if token[:1] == b'"' else None
+        elif token == b":" and path and last_string is not None:
+            path[-1] = last_string
+        last_string = token[1:-1].decode(errors="replace") if token[:1] == b'"' else None
     return None
 
 
-def _param(path: list[str | int]) -> str | None:
-    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[:6])[1:]
-    free = _FREE.match(written)
-    if free:
-        return free[1]
+def _param_name(path: list[str | int]) -> str | None:
+    """The parameter to report for a path in the body."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[:6])[1:]
+    client_data = _CLIENT_DATA.match(text)
+    if client_data:
+        return client_data[1]
     return path[0] if isinstance(path[0], str) else None

@@ -1,4 +1,4 @@
-"""Reads, decodes and validates request bodies; errors name the invalid field."""
+"""Reads, decodes and validates request bodies; errors contain the name of the invalid field."""
 
 import hashlib
 import zlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Schema = TypeVar("Schema", bound=BaseModel)
 
 # Pydantic's error types for values of the wrong type, with the expected type.
-_WRONG_TYPES = {
+_TYPE_ERRORS = {
     "string_type": "a string",
     "int_type": "an integer",
     "float_type": "a number",
@@ -32,10 +32,10 @@ _WRONG_TYPES = {
     "dict_type": "an object",
     "model_type": "an object",
 }
-# The expected type if the error is in the branch of a union that its discriminator chooses for all other types.
-_OR = {"<list>": "a string or an array", "<word>": "a string or an object"}
+# Unions of a plain and a structured form: pydantic reports an error in one branch, but both types are allowed.
+_ALTERNATIVE_TYPES = {"<list>": "a string or an array", "<word>": "a string or an object"}
 # Pydantic's other error types, with the error code and the message.
-_WRONG_VALUES = {
+_VALUE_ERRORS = {
     "missing": ("missing_required_parameter", "Missing required parameter: '{param}'."),
     "literal_error": ("invalid_value", "Invalid value for '{param}': {value}; expected {expected}."),
     "string_too_long": (
@@ -62,28 +62,28 @@ _WRONG_VALUES = {
     "greater_than_equal": ("{number}_below_min_value", "Invalid '{param}': {value} is less than {ge}."),
     "less_than_equal": ("{number}_above_max_value", "Invalid '{param}': {value} is more than {le}."),
 }
-# Errors of union discriminators. The cause is the `type` of the reported value.
-_UNKNOWN_TYPES = frozenset({"unknown_item", "unknown_part", "unknown_tool", "unknown_choice", "unknown_format"})
+# Errors of union discriminators. Their cause is an invalid `type` of the reported value.
+_DISCRIMINATOR_ERRORS = frozenset({"unknown_item", "unknown_part", "unknown_tool", "unknown_choice", "unknown_format"})
 # Parameters of other vendors' servers. They have no effect here, and strict mode accepts them.
-_IGNORED = frozenset({"access_programs", "image", "client_metadata"})
-_KNOWN = frozenset(CreateResponse.model_fields) | UNSUPPORTED | _IGNORED
-KEY_LIMIT = 255
-_TOO_DEEP = "depth limit exceeded"  # orjson's message
-_LEVELS = 200  # below orjson's limits, so every body that orjson rejects has more
-_SHOWN = 100  # maximum characters of a client's value quoted in an error message
+_IGNORED_PARAMETERS = frozenset({"access_programs", "image", "client_metadata"})
+_KNOWN_PARAMETERS = frozenset(CreateResponse.model_fields) | UNSUPPORTED | _IGNORED_PARAMETERS
+MAX_KEY_LENGTH = 255
+_DEPTH_ERROR_MESSAGE = "depth limit exceeded"  # orjson's message
+_NESTING_LIMIT = 200  # below orjson's limits, so a body that orjson rejects always exceeds it
+_QUOTE_LIMIT = 100  # maximum characters of a client's value quoted in an error message
 
 
 def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
-    """Validate the body of a create.
+    """Validate the body of a request that creates a response.
 
     Args:
-        strict: whether to reject parameters that the API does not have; otherwise they are ignored.
+        strict: whether to reject unknown parameters; otherwise they are ignored.
 
     Raises:
         errors.InvalidRequest: a parameter is invalid, not supported, or unknown in strict mode.
     """
     if strict:
-        _refuse_unknown(body)
+        _reject_unknown_parameters(body)
     for name in sorted(UNSUPPORTED):
         if body.get(name) is not None:
             raise errors.InvalidRequest(f"'{name}' is not supported.", param=name, code="unsupported_parameter")
@@ -94,8 +94,8 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
     return validate(CreateResponse, body)
 
 
-def repeat(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
-    """The idempotency key of a create, with the hash of its body; None without an `Idempotency-Key` header.
+def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
+    """The idempotency key of a request, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
         errors.InvalidRequest: the key is empty, longer than `KEY_LIMIT` or not printable.
@@ -104,17 +104,17 @@ def repeat(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
     if header is None:
         return None
     key = header.strip()
-    if not 0 < len(key) <= KEY_LIMIT or not key.isprintable():
-        raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {KEY_LIMIT} printable characters.")
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable characters.")
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return Repeat(key, hashlib.sha256(canonical).digest())
 
 
-def _refuse_unknown(body: dict[str, Any]) -> None:
+def _reject_unknown_parameters(body: dict[str, Any]) -> None:
     for name in body:
-        if name not in _KNOWN:
+        if name not in _KNOWN_PARAMETERS:
             raise errors.InvalidRequest(
-                f"Unknown parameter: '{name[:_SHOWN]}'.", param=name[:_SHOWN], code="unknown_parameter"
+                f"Unknown parameter: '{name[:_QUOTE_LIMIT]}'.", param=name[:_QUOTE_LIMIT], code="unknown_parameter"
             )
 
 
@@ -146,85 +146,85 @@ def read_json(environ: "WSGIEnvironment", limit: int, upload: AbstractContextMan
     encoding: str = environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.lower() not in {"identity", "", "gzip"}:
         raise errors.InvalidRequest(
-            f"Content-Encoding '{encoding[:_SHOWN]}' is not supported: send plain JSON or gzip."
+            f"Content-Encoding '{encoding[:_QUOTE_LIMIT]}' is not supported: send plain JSON or gzip."
         )
     with upload:
-        raw = _bytes(environ, limit)
-    return decoded(_inflated(raw, limit) if encoding.lower() == "gzip" else raw)
+        body_bytes = _read_bytes(environ, limit)
+    return decode_body(_decompress(body_bytes, limit) if encoding.lower() == "gzip" else body_bytes)
 
 
-def decoded(raw: bytes) -> dict[str, Any]:
+def decode_body(body_bytes: bytes) -> dict[str, Any]:
     """Decode bytes as a JSON object.
 
     Raises:
-        errors.InvalidRequest: they are not a JSON object, or it is nested too deeply.
+        errors.InvalidRequest: the bytes are not a JSON object, or it is nested too deeply.
     """
     try:
-        body = orjson.loads(raw)
+        body = orjson.loads(body_bytes)
     except orjson.JSONDecodeError as error:
-        if error.msg == _TOO_DEEP:
-            raise _too_deep(raw) from error
+        if error.msg == _DEPTH_ERROR_MESSAGE:
+            raise _depth_error(body_bytes) from error
         problem = "it is not UTF-8" if error.msg.startswith("str is not valid UTF-8") else error.msg
         raise errors.InvalidRequest(
             f"We could not parse the JSON body of your request: {problem} at line {error.lineno} column {error.colno}."
         ) from error
     try:
-        orjson.dumps(_nested(body))
+        orjson.dumps(_nest(body))
     except TypeError as error:
-        raise _too_deep(raw) from error
+        raise _depth_error(body_bytes) from error
     if not isinstance(body, dict):
-        raise errors.InvalidRequest(f"The body must be a JSON object, not {_type(body)}.", code="invalid_type")
+        raise errors.InvalidRequest(f"The body must be a JSON object, not {_json_type(body)}.", code="invalid_type")
     return body
 
 
-def _too_deep(raw: bytes) -> errors.InvalidRequest:
-    return errors.InvalidRequest("The body is nested too deeply.", param=nesting.deep_param(raw, _LEVELS))
+def _depth_error(body_bytes: bytes) -> errors.InvalidRequest:
+    return errors.InvalidRequest("The body is nested too deeply.", param=nesting.deep_param(body_bytes, _NESTING_LIMIT))
 
 
-def _too_large(limit: int) -> errors.TooLarge:
+def _size_error(limit: int) -> errors.TooLarge:
     return errors.TooLarge(f"The request body exceeds this server's limit of {limit} bytes.")
 
 
-def _inflated(packed: bytes, limit: int) -> bytes:
-    """Decompress a gzip body, but stop as soon as the result exceeds `limit` bytes."""
-    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+def _decompress(compressed: bytes, limit: int) -> bytes:
+    """Decompress a gzip body; stop if the result exceeds `limit` bytes."""
+    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        body = unpacking.decompress(packed, limit + 1)
+        body = decompressor.decompress(compressed, limit + 1)
     except zlib.error as error:
         raise errors.InvalidRequest("The body is not valid gzip, although its Content-Encoding is gzip.") from error
     if len(body) > limit:
-        raise _too_large(limit)
-    if not unpacking.eof or unpacking.unused_data:
+        raise _size_error(limit)
+    if not decompressor.eof or decompressor.unused_data:
         raise errors.InvalidRequest("The body must be a single, complete gzip stream.")
     return body
 
 
-def _bytes(environ: "WSGIEnvironment", limit: int) -> bytes:
-    """Read a body. One with a Content-Length is read directly: Werkzeug's stream costs more than parsing its JSON."""
-    stated: str = environ.get("CONTENT_LENGTH", "")
-    if not stated.isdecimal():
-        return _bytes_without_length(environ, limit)
-    left = int(stated)
-    if left > limit:
-        raise _too_large(limit)
-    pieces = []
-    while left and (piece := environ["wsgi.input"].read(left)):
-        pieces.append(piece)
-        left -= len(piece)
-    if left:
+def _read_bytes(environ: "WSGIEnvironment", limit: int) -> bytes:
+    """Read a body; if it has a Content-Length, without Werkzeug's stream, which costs more than parsing the JSON."""
+    content_length: str = environ.get("CONTENT_LENGTH", "")
+    if not content_length.isdecimal():
+        return _read_bytes_without_length(environ, limit)
+    remaining = int(content_length)
+    if remaining > limit:
+        raise _size_error(limit)
+    chunks = []
+    while remaining and (chunk := environ["wsgi.input"].read(remaining)):
+        chunks.append(chunk)
+        remaining -= len(chunk)
+    if remaining:
         raise errors.InvalidRequest("The request body is shorter than its Content-Length.")
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
-def _bytes_without_length(environ: "WSGIEnvironment", limit: int) -> bytes:
+def _read_bytes_without_length(environ: "WSGIEnvironment", limit: int) -> bytes:
     request = Request(environ)
     request.max_content_length = limit
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise _too_large(limit) from error
+        raise _size_error(limit) from error
     if len(body) >= limit:
-        raise _too_large(limit)  # Werkzeug may stop reading at the limit without an error
+        raise _size_error(limit)  # Werkzeug may stop reading at the limit without an error
     return body
 
 
@@ -232,45 +232,46 @@ def validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
     """Validate a body against a schema.
 
     Raises:
-        errors.InvalidRequest: the body does not match; the error names the first invalid field.
+        errors.InvalidRequest: the body does not match; the error contains the first invalid field.
     """
     try:
         return schema.model_validate(body)
     except ValidationError as error:
-        _refuse(error.errors(include_url=False)[0])
+        _raise_invalid_request(error.errors(include_url=False)[0])
 
 
-def _refuse(detail: ErrorDetails) -> NoReturn:
-    kind, value, param = detail["type"], detail["input"], _path(detail["loc"])
+def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
+    """Raise the API's error for an error that pydantic reports."""
+    error_type, value, param = detail["type"], detail["input"], _param_path(detail["loc"])
     limits = detail.get("ctx", {})
-    if kind in _UNKNOWN_TYPES:
+    if error_type in _DISCRIMINATOR_ERRORS:
         param, value = f"{param}.type", value.get("type")
         limits = {"expected": detail["msg"]}
-        kind = "missing" if value is None else "literal_error"
-    if kind == "literal_error" and not isinstance(value, str):
-        kind = "string_type"
-    if kind in _WRONG_TYPES:
-        expected = _OR.get(str(detail["loc"][-1]), _WRONG_TYPES[kind])
-        message = f"Invalid type for '{param}': expected {expected}, but got {_type(value)}."
+        error_type = "missing" if value is None else "literal_error"
+    if error_type == "literal_error" and not isinstance(value, str):
+        error_type = "string_type"
+    if error_type in _TYPE_ERRORS:
+        expected = _ALTERNATIVE_TYPES.get(str(detail["loc"][-1]), _TYPE_ERRORS[error_type])
+        message = f"Invalid type for '{param}': expected {expected}, but got {_json_type(value)}."
         raise errors.InvalidRequest(message, param=param, code="invalid_type")
-    code, message = _WRONG_VALUES.get(kind, ("invalid_value", "Invalid value for '{param}'."))
+    code, message = _VALUE_ERRORS.get(error_type, ("invalid_value", "Invalid value for '{param}'."))
     bound = limits.get("ge", limits.get("le"))
-    facts = limits | {
+    values = limits | {
         "param": param,
-        "value": _shown(value),
+        "value": _quote(value),
         "size": len(value) if isinstance(value, str) else None,
         "number": "integer" if isinstance(bound, int) else "decimal",
     }
-    raise errors.InvalidRequest(message.format_map(facts), param=param, code=code.format_map(facts))
+    raise errors.InvalidRequest(message.format_map(values), param=param, code=code.format_map(values))
 
 
-def _path(place: tuple[int | str, ...]) -> str:
+def _param_path(location: tuple[int | str, ...]) -> str:
     """A location in the body, in the API's notation: `input[0].content`, `metadata.team`."""
-    if place[0] == "metadata":
+    if location[0] == "metadata":
         # An error in a key is reported for `metadata` itself.
-        return f"metadata.{place[1]}" if len(place) == 2 else "metadata"
+        return f"metadata.{location[1]}" if len(location) == 2 else "metadata"
     path = ""
-    for part in place:
+    for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
         elif not part.startswith("<"):  # the label of a union branch, which is internal
@@ -278,20 +279,20 @@ def _path(place: tuple[int | str, ...]) -> str:
     return path
 
 
-def _nested(body: Any) -> Any:
-    """The body as deep inside other objects as it is when it is stored."""
+def _nest(body: Any) -> Any:
+    """Nest the body as deeply as it will be nested when it is stored, so that it can be serialized then."""
     for _ in range(8):
         body = [body]
     return body
 
 
-def _type(value: Any) -> str:
+def _json_type(value: Any) -> str:
     """The JSON name of a value's type, with its article."""
     names = {bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array"}
     return names.get(type(value), "an object" if isinstance(value, dict) else "null")
 
 
-def _shown(value: Any) -> str:
-    """A scalar as JSON text, truncated. For anything else only its type: it may be nested too deeply to serialize."""
-    text = jsonio.dumps(value) if isinstance(value, str | int | float) else _type(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _quote(value: Any) -> str:
+    """A scalar as truncated JSON text. For other values only their type: they may be nested too deeply to serialize."""
+    text = jsonio.dumps(value) if isinstance(value, str | int | float) else _json_type(value)
+    return text if len(text) <= _QUOTE_LIMIT else f"{text[:_QUOTE_LIMIT]}…"

@@ -19,7 +19,7 @@ def stream(exchange: Exchange) -> bool:
     """Whether the client requests the response's events instead of the response.
 
     Raises:
-        errors.InvalidRequest: `stream` is neither true nor false.
+        errors.InvalidRequest: the parameter is neither true nor false.
     """
     return _flag(exchange, "stream")
 
@@ -28,23 +28,23 @@ def check_obfuscation(exchange: Exchange) -> None:
     """Validate `include_obfuscation`, which has no effect because events are never padded.
 
     Raises:
-        errors.InvalidRequest: it is neither true nor false.
+        errors.InvalidRequest: the parameter is neither true nor false.
     """
     _flag(exchange, "include_obfuscation")
 
 
 def _flag(exchange: Exchange, name: str) -> bool:
-    asked = exchange.arguments.get(name, "false").lower()
-    if asked not in {"true", "1", "false", "0", ""}:
+    value = exchange.arguments.get(name, "false").lower()
+    if value not in {"true", "1", "false", "0", ""}:
         raise errors.InvalidRequest(f"Invalid value for '{name}': it must be true or false.", param=name)
-    return asked in {"true", "1"}
+    return value in {"true", "1"}
 
 
 def starting_after(exchange: Exchange) -> int:
     """The sequence number after which the stream starts; -1 to start with the first event.
 
     Raises:
-        errors.InvalidRequest: it is not an integer.
+        errors.InvalidRequest: the parameter is not an integer.
     """
     text = exchange.arguments.get("starting_after")
     if text is None:
@@ -53,12 +53,12 @@ def starting_after(exchange: Exchange) -> int:
         raise errors.InvalidRequest(
             "Invalid value for 'starting_after': it must be an integer.", param="starting_after"
         )
-    # Sequence numbers are of Postgres's type `integer`, and so must the next one be.
+    # Sequence numbers are stored as 32-bit integers, and the next number must fit, too.
     return min(max(int(text), -1), 2**31 - 2)
 
 
-def include(exchange: Exchange) -> frozenset[str]:
-    """The values of `include[]` and `include`.
+def include_values(exchange: Exchange) -> frozenset[str]:
+    """The values of the parameters `include[]` and `include`.
 
     Raises:
         errors.InvalidRequest: a value is unknown.
@@ -70,11 +70,11 @@ def include(exchange: Exchange) -> frozenset[str]:
     return frozenset(values)
 
 
-def limit(exchange: Exchange) -> int:
+def page_limit(exchange: Exchange) -> int:
     """The maximum number of entries on a page.
 
     Raises:
-        errors.InvalidRequest: it is not a number from 1 to 100.
+        errors.InvalidRequest: the parameter is not a number from 1 to 100.
     """
     text = exchange.arguments.get("limit")
     if text is None:
@@ -84,7 +84,7 @@ def limit(exchange: Exchange) -> int:
     return int(text)
 
 
-def descending(exchange: Exchange) -> bool:
+def is_descending(exchange: Exchange) -> bool:
     """Whether the newest entry comes first, which is the default.
 
     Raises:
@@ -96,13 +96,13 @@ def descending(exchange: Exchange) -> bool:
     return order == "desc"
 
 
-def after(exchange: Exchange) -> str | None:
+def after_id(exchange: Exchange) -> str | None:
     """The ID of the last entry before the page; None for the first page."""
     return exchange.arguments.get("after")
 
 
 class Paging(TypedDict):
-    """The requested page of a list, as keyword arguments of the use cases that list."""
+    """The requested page of a list, as keyword arguments of the functions in core that return lists."""
 
     limit: int
     descending: bool
@@ -110,42 +110,42 @@ class Paging(TypedDict):
 
 
 def paging(exchange: Exchange) -> Paging:
-    """The requested page.
+    """The page that the client requests.
 
     Raises:
         errors.InvalidRequest: `limit` or `order` is invalid.
     """
-    return {"limit": limit(exchange), "descending": descending(exchange), "after": after(exchange)}
+    return {"limit": page_limit(exchange), "descending": is_descending(exchange), "after": after_id(exchange)}
 
 
 def status(exchange: Exchange) -> str | None:
-    """The status to filter by; None for all.
+    """The status by which to filter; None for all.
 
     Raises:
         errors.InvalidRequest: the status is unknown.
     """
-    asked = exchange.arguments.get("status")
-    if asked is not None and asked not in set(Status):
+    value = exchange.arguments.get("status")
+    if value is not None and value not in set(Status):
         raise errors.InvalidRequest(f"status must be one of {', '.join(Status)}.", param="status")
-    return asked
+    return value
 
 
 def metadata(exchange: Exchange) -> dict[str, str]:
-    """The metadata pairs to filter by, given as `metadata[key]=value`.
+    """The metadata pairs by which to filter, from parameters such as `metadata[key]=value`.
 
     Raises:
-        errors.InvalidRequest: a pair has a different syntax, or contains NUL, which stored metadata never does.
+        errors.InvalidRequest: a pair has a different syntax, or contains NUL, which stored metadata never contains.
     """
     pairs = {}
     for name, value in exchange.arguments.items():
         if not name.startswith("metadata"):
             continue
-        found = _METADATA.match(name)
-        if found is None:
+        match = _METADATA.match(name)
+        if match is None:
             raise errors.InvalidRequest("metadata must be given as metadata[key]=value.", param="metadata")
         if "\0" in name + value:
             raise errors.InvalidRequest("metadata cannot contain NUL.", param="metadata")
-        pairs[found[1]] = value
+        pairs[match[1]] = value
     return pairs
 
 
@@ -153,7 +153,7 @@ def text(exchange: Exchange, name: str) -> str | None:
     """A text parameter; None if it is absent.
 
     Raises:
-        errors.InvalidRequest: it contains NUL, which stored values never do.
+        errors.InvalidRequest: the parameter contains NUL, which stored values never contain.
     """
     value = exchange.arguments.get(name)
     if value is not None and "\0" in value:
@@ -162,9 +162,9 @@ def text(exchange: Exchange, name: str) -> str | None:
 
 
 def wait_s(exchange: Exchange) -> int | None:
-    """How many seconds the client prefers to wait for the end instead of polling again (`Prefer: wait=10`).
+    """The seconds that the client prefers to wait for the end instead of polling again (`Prefer: wait=10`).
 
-    At most 60. None if there is no such preference; an invalid one is ignored.
+    At most 60. None without such a preference; an invalid preference is ignored.
 
     Source: RFC 7240.
     """

@@ -1,4 +1,4 @@
-"""Runs the API server: granian with its processes and their threads."""
+"""Runs the API server: Granian with several processes, each with several threads."""
 
 import logging
 import math
@@ -13,10 +13,10 @@ from core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# How long a process has to exit by itself after its drain time.
-_LEAVES_S = 5
-# Limits for the headers of a request, in milliseconds and bytes. Until they are complete, a request costs nothing but
-# its connection.
+# Seconds that a process has to exit by itself after its drain time.
+_EXIT_GRACE_S = 5
+# Limits for the time in which the headers of a request must arrive, and for their size. A request occupies a thread
+# only after its headers have arrived.
 HEADERS_MS = 10_000
 HEADERS_BYTES = 64 * 1024
 
@@ -26,7 +26,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
-        errors.SchemaMismatch: the database schema is not the one this program requires.
+        errors.SchemaMismatch: the database schema is not the version that this program requires.
         errors.StoreUnavailable: Postgres is unavailable at startup. Later, requests get 503 in that case.
     """
     log.configure(settings.log_level)
@@ -38,13 +38,13 @@ def run(settings: Settings) -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,
-        # With HTTP/2, a client may stop reading a stream while its connection is alive, and could not be dropped.
+        # With HTTP/2, a client that stops reading one stream of a working connection could not be dropped.
         http=HTTPModes.http1,
         workers=settings.api_processes,
         blocking_threads=settings.api_threads,
         respawn_failed_workers=True,
-        # Streams end at the signal. Requests that wait for a complete answer get as long as a worker gives its runs.
-        workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _LEAVES_S),
+        # Streams end at the signal. Requests that wait for a complete answer have the same time as runs on workers.
+        workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _EXIT_GRACE_S),
         log_enabled=False,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADERS_BYTES),

@@ -16,47 +16,47 @@ HEADERS = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
-_BUG = errors.Error("The server had an error while streaming this response.", code=Code.SERVER_ERROR)
+_INTERNAL_ERROR = errors.Error("The server had an error while streaming this response.", code=Code.SERVER_ERROR)
 # Complete frames are joined into writes of about this size.
 _WRITE_BYTES = 64 * 1024
 
 
-class Left(StrEnum):
-    """How a stream ended."""
+class StreamEnd(StrEnum):
+    """The reasons for which a stream ends."""
 
     COMPLETE = "all events were sent"
-    CUT = "the stream failed"
-    GONE = "the reader disconnected or stalled"
+    FAILED = "the stream failed"
+    DISCONNECTED = "the reader disconnected or stalled"
 
 
-OnClose = Callable[[Left], None]
+OnClose = Callable[[StreamEnd], None]
 
 
-def answer(lines: Generator[list[bytes]], after: int, on_close: OnClose, *, stall_s: float) -> Answer:
-    """An event stream as an answer.
+def answer(batches: Generator[list[bytes]], last_number: int, on_close: OnClose, *, stall_s: float) -> Answer:
+    """An answer that streams events.
 
     Args:
-        lines: batches of events as they are stored; an empty batch sends a keep-alive comment.
-        after: the sequence number before the first event.
+        batches: events as they are stored, in batches; an empty batch sends a keep-alive comment.
+        last_number: the sequence number before the first event.
         on_close: called once, after the last write.
         stall_s: maximum seconds that a reader may take for one write. A slower reader is dropped, to free its wait
-            slot; it can resume later.
+            slot; it can resume the stream later.
     """
-    return Answer(_Body(lines, after, on_close, stall_s), headers=HEADERS, content_type=CONTENT_TYPE)
+    return Answer(_Body(batches, last_number, on_close, stall_s), headers=HEADERS, content_type=CONTENT_TYPE)
 
 
-def frame(line: bytes) -> bytes:
-    """One event in the wire format."""
-    return b"event: " + kind(line).encode() + b"\ndata: " + line + b"\n\n"
+def frame(event_json: bytes) -> bytes:
+    """One event as a server-sent event."""
+    return b"event: " + kind(event_json).encode() + b"\ndata: " + event_json + b"\n\n"
 
 
-def _writes(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join the frames of events into writes of about `_WRITE_BYTES`."""
+def _joined_frames(events: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the frames of the events, joined into pieces of about `_WRITE_BYTES`."""
     frames: list[bytes] = []
     size = 0
-    for line in lines:
-        frames.append(frame(line))
-        size += len(line)
+    for event_json in events:
+        frames.append(frame(event_json))
+        size += len(event_json)
         if size > _WRITE_BYTES:
             yield b"".join(frames)
             frames, size = [], 0
@@ -64,58 +64,58 @@ def _writes(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(frames)
 
 
-def _error(error: errors.Error, sent: int) -> bytes:
-    """The event that ends a failed stream, in both of the formats that clients understand.
+def _error_frame(error: errors.Error, last_number: int) -> bytes:
+    """The event that ends a failed stream, with the details in both places where clients look for them.
 
-    It is not part of the log, so it has the sequence number of the last event that was sent: a client that passes the
-    number of the last event it received as `starting_after` misses nothing.
+    The event is not part of the log, so it repeats the sequence number of the last event: a client that resumes with
+    this number as `starting_after` misses nothing.
     """
-    what = {"code": error.code, "message": str(error), "param": error.param}
-    event = {"type": "error", "sequence_number": sent, **what, "error": {"type": ErrorType.SERVER, **what}}
+    details = {"code": error.code, "message": str(error), "param": error.param}
+    event = {"type": "error", "sequence_number": last_number, **details, "error": {"type": ErrorType.SERVER, **details}}
     return frame(jsonio.dumps(event).encode())
 
 
 class _Body(Iterator[bytes]):
-    """The writes of a stream, which ends if the reader takes longer than `stall_s` for one of them."""
+    """Iterator of the writes of a stream; it stops if the reader takes longer than `stall_s` for one write."""
 
-    def __init__(self, lines: Generator[list[bytes]], after: int, on_close: OnClose, stall_s: float) -> None:
+    def __init__(self, batches: Generator[list[bytes]], last_number: int, on_close: OnClose, stall_s: float) -> None:
         self._stall_s = stall_s
-        self._lines = lines
-        self._sent = after
-        self._writes = self._run()
+        self._batches = batches
+        self._last_number = last_number
+        self._writes = self._generate_writes()
         self._on_close: OnClose | None = on_close
-        self._left = Left.GONE
-        self._given_at: float | None = None
+        self._stream_end = StreamEnd.DISCONNECTED
+        self._last_write_at: float | None = None
 
-    def _run(self) -> Generator[bytes]:
+    def _generate_writes(self) -> Generator[bytes]:
         try:
-            for some in self._lines:
-                yield from _writes(some) if some else [PING]
-                self._sent += len(some)
+            for batch in self._batches:
+                yield from _joined_frames(batch) if batch else [PING]
+                self._last_number += len(batch)
         except errors.Error as error:
             log.info("stream ended early", extra={"cause": str(error)})
-            self._left = Left.CUT
-            yield _error(error, self._sent)
+            self._stream_end = StreamEnd.FAILED
+            yield _error_frame(error, self._last_number)
         except Exception:
             log.exception("stream failed")
-            self._left = Left.CUT
-            yield _error(_BUG, self._sent)
+            self._stream_end = StreamEnd.FAILED
+            yield _error_frame(_INTERNAL_ERROR, self._last_number)
         else:
-            self._left = Left.COMPLETE
+            self._stream_end = StreamEnd.COMPLETE
             yield DONE
 
     def __next__(self) -> bytes:
-        if self._given_at is not None and time.monotonic() - self._given_at > self._stall_s:
+        if self._last_write_at is not None and time.monotonic() - self._last_write_at > self._stall_s:
             log.warning("dropped a stalled reader")
             raise StopIteration
-        some = next(self._writes)
-        self._given_at = time.monotonic()
-        return some
+        write = next(self._writes)
+        self._last_write_at = time.monotonic()
+        return write
 
     def close(self) -> None:
         """Stop the stream and report how it ended; further calls have no effect."""
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             self._writes.close()
-            self._lines.close()
-            on_close(self._left)
+            self._batches.close()
+            on_close(self._stream_end)

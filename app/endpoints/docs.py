@@ -1,4 +1,4 @@
-"""/openapi.json, and /docs, which displays it; no key required."""
+"""GET /openapi.json, and GET /docs, which displays it; no key is required."""
 
 from functools import cache
 
@@ -9,21 +9,21 @@ from app.http import Answer, Exchange, with_etag
 from app.openapi import docs_page
 from core import jsonio
 
-CACHE_S = 24 * 3600
+CACHE_MAX_AGE_S = 24 * 3600
 
 
 @cache
-def _document() -> bytes:
+def _document_bytes() -> bytes:
     return jsonio.dumps(openapi.document()).encode()
 
 
-def document(_: Exchange) -> Answer:
+def get_document(_: Exchange) -> Answer:
     """The OpenAPI document."""
-    return Answer(_document())
+    return Answer(_document_bytes())
 
 
-def page(exchange: Exchange) -> Answer:
-    """The page of Swagger UI."""
+def get_page(exchange: Exchange) -> Answer:
+    """The HTML page that starts Swagger UI."""
     html = docs_page.PAGE.format(
         icon=exchange.url("/docs/favicon-32x32.png"),
         base=exchange.url("/docs/index.css"),
@@ -36,10 +36,10 @@ def page(exchange: Exchange) -> Answer:
     return Answer(html.encode(), headers=headers, content_type="text/html; charset=utf-8")
 
 
-def asset(exchange: Exchange) -> Answer:
-    """A file of Swagger UI."""
+def get_asset(exchange: Exchange) -> Answer:
+    """A static file of Swagger UI."""
     name = exchange.values["name"]
     if name not in docs_page.ASSETS:
         raise NotFound
-    headers = (("Cache-Control", f"max-age={CACHE_S}"),)
-    return with_etag(Answer(docs_page.read(name), headers=headers, content_type=docs_page.ASSETS[name]), exchange)
+    headers = (("Cache-Control", f"max-age={CACHE_MAX_AGE_S}"),)
+    return with_etag(Answer(docs_page.read_asset(name), headers=headers, content_type=docs_page.ASSETS[name]), exchange)

@@ -1,4 +1,4 @@
-"""/healthz and /readyz, for supervisors and load balancers; no key required."""
+"""GET /healthz and GET /readyz, for supervisors and load balancers; no key is required."""
 
 import redis
 
@@ -6,12 +6,12 @@ from app.http import Answer, Exchange, json_object
 from core import VERSION, errors
 
 
-def alive(_: Exchange) -> Answer:
+def get_health(_: Exchange) -> Answer:
     """Report that the process is running."""
     return json_object({"status": "ok", "version": VERSION})
 
 
-def ready(exchange: Exchange) -> Answer:
+def get_readiness(exchange: Exchange) -> Answer:
     """Report whether the process can accept requests."""
     try:
         exchange.core.schema.check()

@@ -16,5 +16,5 @@ def list_responses(exchange: Exchange) -> Answer:
 def list_input_items(exchange: Exchange) -> Answer:
     """A page of a response's input items."""
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
-    include, paging = query.include(exchange), query.paging(exchange)
+    include, paging = query.include_values(exchange), query.paging(exchange)
     return render_page(responses.input_items(exchange.caller, response_id, include=include, **paging))

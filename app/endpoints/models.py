@@ -1,4 +1,4 @@
-"""/v1/models."""
+"""Endpoints under /v1/models."""
 
 import time
 from typing import Any
@@ -10,11 +10,11 @@ _STARTED_AT = int(time.time())  # the configuration has no creation dates
 
 
 def list_models(exchange: Exchange) -> Answer:
-    """Every configured model."""
+    """All configured models."""
     return json_object({"object": "list", "data": [_model(name) for name in exchange.core.catalog.models]})
 
 
-def get(exchange: Exchange) -> Answer:
+def get_model(exchange: Exchange) -> Answer:
     """One model."""
     name = exchange.values["name"]
     if name not in exchange.core.catalog.models:

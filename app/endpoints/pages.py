@@ -6,6 +6,6 @@ from core.wire.pages import Page
 
 
 def render_page(page: Page) -> Answer:
-    """The answer for a page, whose entries are already JSON text."""
-    ends = jsonio.dumps({"first_id": page.first_id, "last_id": page.last_id, "has_more": page.has_more})
-    return json_text(f'{{"object":"list","data":[{",".join(page.data)}],{ends[1:]}')
+    """Render a page as an answer; the entries of the page are already JSON text."""
+    trailer = jsonio.dumps({"first_id": page.first_id, "last_id": page.last_id, "has_more": page.has_more})
+    return json_text(f'{{"object":"list","data":[{",".join(page.data)}],{trailer[1:]}')

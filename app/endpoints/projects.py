@@ -1,4 +1,4 @@
-"""/v1/projects: projects and their keys; requires a key with the right `admin`."""
+"""Endpoints under /v1/projects, for projects and their keys; they require a key with the right `admin`."""
 
 from app import parsing, query
 from app.endpoints.pages import render_page
@@ -11,13 +11,13 @@ def list_projects(exchange: Exchange) -> Answer:
     return render_page(exchange.core.projects.listed(exchange.caller, **query.paging(exchange)))
 
 
-def create(exchange: Exchange) -> Answer:
+def create_project(exchange: Exchange) -> Answer:
     """Create a project."""
-    asked = parsing.validate(CreateProject, parsing.json_body(exchange))
-    return json_text(exchange.core.projects.create(exchange.caller, asked, exchange.actor))
+    request = parsing.validate(CreateProject, parsing.json_body(exchange))
+    return json_text(exchange.core.projects.create(exchange.caller, request, exchange.actor))
 
 
-def get(exchange: Exchange) -> Answer:
+def get_project(exchange: Exchange) -> Answer:
     """One project."""
     return json_text(exchange.core.projects.get(exchange.caller, exchange.values["project_id"]))
 
@@ -30,9 +30,9 @@ def list_keys(exchange: Exchange) -> Answer:
 
 def create_key(exchange: Exchange) -> Answer:
     """Create a key; only this answer contains its secret."""
-    asked = parsing.validate(CreateKey, parsing.json_body(exchange))
+    request = parsing.validate(CreateKey, parsing.json_body(exchange))
     project_id = exchange.values["project_id"]
-    return _secret(exchange.core.projects.create_key(exchange.caller, project_id, asked, exchange.actor))
+    return _uncached_answer(exchange.core.projects.create_key(exchange.caller, project_id, request, exchange.actor))
 
 
 def get_key(exchange: Exchange) -> Answer:
@@ -42,9 +42,9 @@ def get_key(exchange: Exchange) -> Answer:
 
 
 def rotate_key(exchange: Exchange) -> Answer:
-    """Replace a key's secret; only this answer contains the new one."""
+    """Replace a key's secret; only this answer contains the new secret."""
     project_id, key_id = exchange.values["project_id"], exchange.values["key_id"]
-    return _secret(exchange.core.projects.rotate_key(exchange.caller, project_id, key_id, exchange.actor))
+    return _uncached_answer(exchange.core.projects.rotate_key(exchange.caller, project_id, key_id, exchange.actor))
 
 
 def revoke_key(exchange: Exchange) -> Answer:
@@ -54,5 +54,6 @@ def revoke_key(exchange: Exchange) -> Answer:
     return json_object({"id": key_id, "object": "project.api_key", "deleted": True})
 
 
-def _secret(document: str) -> Answer:
+def _uncached_answer(document: str) -> Answer:
+    """An answer that contains a secret, so no cache may store it."""
     return json_text(document).with_headers({"Cache-Control": "no-store"})

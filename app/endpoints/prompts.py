@@ -1,4 +1,4 @@
-"""/v1/prompts: stored prompts and their versions."""
+"""Endpoints under /v1/prompts, for stored prompts and their versions."""
 
 from app import parsing, query
 from app.endpoints.pages import render_page
@@ -6,10 +6,10 @@ from app.http import Answer, Exchange, json_object, json_text
 from core.prompts.prompt_requests import CreatePrompt, CreatePromptVersion, UpdatePrompt
 
 
-def create(exchange: Exchange) -> Answer:
+def create_prompt(exchange: Exchange) -> Answer:
     """Create a prompt with its first version."""
-    asked = parsing.validate(CreatePrompt, parsing.json_body(exchange))
-    return json_text(exchange.core.prompts.create(exchange.caller.project_id, asked, exchange.actor))
+    request = parsing.validate(CreatePrompt, parsing.json_body(exchange))
+    return json_text(exchange.core.prompts.create(exchange.caller.project_id, request, exchange.actor))
 
 
 def list_prompts(exchange: Exchange) -> Answer:
@@ -17,19 +17,19 @@ def list_prompts(exchange: Exchange) -> Answer:
     return render_page(exchange.core.prompts.listed(exchange.caller.project_id, **query.paging(exchange)))
 
 
-def get(exchange: Exchange) -> Answer:
+def get_prompt(exchange: Exchange) -> Answer:
     """One prompt."""
     return json_text(exchange.core.prompts.get(exchange.caller.project_id, exchange.values["prompt_id"]))
 
 
-def update(exchange: Exchange) -> Answer:
+def update_prompt(exchange: Exchange) -> Answer:
     """Change a prompt's name, description or default version."""
-    asked = parsing.validate(UpdatePrompt, parsing.json_body(exchange))
+    request = parsing.validate(UpdatePrompt, parsing.json_body(exchange))
     project_id, prompt_id = exchange.caller.project_id, exchange.values["prompt_id"]
-    return json_text(exchange.core.prompts.update(project_id, prompt_id, asked, exchange.actor))
+    return json_text(exchange.core.prompts.update(project_id, prompt_id, request, exchange.actor))
 
 
-def delete(exchange: Exchange) -> Answer:
+def delete_prompt(exchange: Exchange) -> Answer:
     """Delete a prompt with all its versions."""
     prompt_id = exchange.values["prompt_id"]
     exchange.core.prompts.delete(exchange.caller.project_id, prompt_id, exchange.actor)
@@ -38,9 +38,9 @@ def delete(exchange: Exchange) -> Answer:
 
 def add_version(exchange: Exchange) -> Answer:
     """Add a version to a prompt."""
-    asked = parsing.validate(CreatePromptVersion, parsing.json_body(exchange))
+    request = parsing.validate(CreatePromptVersion, parsing.json_body(exchange))
     project_id, prompt_id = exchange.caller.project_id, exchange.values["prompt_id"]
-    return json_text(exchange.core.prompts.add_version(project_id, prompt_id, asked, exchange.actor))
+    return json_text(exchange.core.prompts.add_version(project_id, prompt_id, request, exchange.actor))
 
 
 def get_version(exchange: Exchange) -> Answer:

@@ -1,4 +1,4 @@
-"""/v1/responses: create, poll, stream, delete and cancel."""
+"""Endpoints under /v1/responses: create, poll, stream, delete and cancel."""
 
 from app import parsing, query
 from app.endpoints import foreground, streaming
@@ -7,44 +7,45 @@ from core import errors
 from core.responses.create import Repeat
 from core.wire.request import CreateResponse
 
-# How long a client should wait between two polls; SDKs that support the header honour it.
+# The delay between two polls that the server recommends in a header, which some SDKs honour.
 POLL_AFTER_MS = "1000"
 
 
-def create(exchange: Exchange) -> Answer:
+def create_response(exchange: Exchange) -> Answer:
     """Create a response, and answer with its initial object, its event stream or its final object."""
     body = parsing.json_body(exchange)
-    asked = parsing.create_response(body, strict=exchange.core.settings.strict_params)
-    repeat = parsing.repeat(exchange, body)
-    if asked.stream:
-        return streaming.create(exchange, asked, repeat)
-    return (_create_in_background if asked.background else foreground.create)(exchange, asked, repeat)
+    request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
+    repeat = parsing.idempotency_key(exchange, body)
+    if request.stream:
+        return streaming.create(exchange, request, repeat)
+    return (_create_in_background if request.background else foreground.create)(exchange, request, repeat)
 
 
-def _create_in_background(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> Answer:
-    created = exchange.core.creation.create(exchange.caller, asked, repeat)
-    exchange.allowance = created.allowance
-    return json_text(created.document or exchange.core.responses.get(exchange.caller, created.id)[0])
+def _create_in_background(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
+    new_response = exchange.core.creation.create(exchange.caller, request, repeat)
+    exchange.allowance = new_response.allowance
+    return json_text(new_response.document or exchange.core.responses.get(exchange.caller, new_response.id)[0])
 
 
-def get(exchange: Exchange) -> Answer:
-    """The current object of a response, after a wait if the client prefers one, or its event stream."""
-    if not exchange.has_query:  # most polls: parsing nothing five times costs as much as all the rest
+def get_response(exchange: Exchange) -> Answer:
+    """Answer with the current response, after a wait if the client prefers one, or with its event stream."""
+    # Most polls have no query string: looking for five absent parameters would double their cost.
+    if not exchange.has_query:
         return _poll(exchange)
-    query.include(exchange)
+    query.include_values(exchange)
     query.check_obfuscation(exchange)
     after = query.starting_after(exchange)
     return streaming.read(exchange, after) if query.stream(exchange) else _poll(exchange)
 
 
-def delete(exchange: Exchange) -> Answer:
+def delete_response(exchange: Exchange) -> Answer:
     """Delete a response."""
     response_id = exchange.values["response_id"]
     exchange.core.responses.delete(exchange.caller, response_id, request_id=exchange.request_id)
     return json_object({"id": response_id, "object": "response", "deleted": True})
 
 
-def cancel(exchange: Exchange) -> Answer:
+def cancel_response(exchange: Exchange) -> Answer:
     """Cancel a background response."""
     response_id = exchange.values["response_id"]
     return json_text(exchange.core.responses.cancel(exchange.caller, response_id, request_id=exchange.request_id))
@@ -52,25 +53,25 @@ def cancel(exchange: Exchange) -> Answer:
 
 def _poll(exchange: Exchange) -> Answer:
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
-    document, ended = responses.get(exchange.caller, response_id)
-    wait_s = None if ended else query.wait_s(exchange)
-    waited = wait_s is not None and _wait(exchange, response_id, wait_s)
-    if waited:
-        document, ended = responses.get(exchange.caller, response_id)
-    headers = {} if ended else {"openai-poll-after-ms": POLL_AFTER_MS}
-    if waited:
+    document, has_ended = responses.get(exchange.caller, response_id)
+    wait_s = None if has_ended else query.wait_s(exchange)
+    has_waited = wait_s is not None and _wait_for_end(exchange, response_id, wait_s)
+    if has_waited:
+        document, has_ended = responses.get(exchange.caller, response_id)
+    headers = {} if has_ended else {"openai-poll-after-ms": POLL_AFTER_MS}
+    if has_waited:
         headers["Preference-Applied"] = f"wait={wait_s}"
     return with_etag(Answer(document.encode(), headers=tuple(headers.items())), exchange)
 
 
-def _wait(exchange: Exchange, response_id: str, for_s: float) -> bool:
-    """Wait for the end of a response; returns False if no wait slot is free, so that the client must poll."""
+def _wait_for_end(exchange: Exchange, response_id: str, timeout_s: float) -> bool:
+    """Wait for the end of a response; returns False if no wait slot is free, so that the client must poll again."""
     try:
         slot = exchange.core.waiting.place()
     except (errors.Busy, errors.Stopping):
         return False
     try:
-        slot.wait(response_id, for_s)
+        slot.wait(response_id, timeout_s)
     finally:
         slot.leave()
     return True

@@ -4,17 +4,17 @@ from collections.abc import Callable, Generator
 
 from app import sse
 from app.http import Answer, Exchange
-from app.sse import Left
+from app.sse import StreamEnd
 from core.bootstrap import Core
 from core.responses.create import Created, Repeat
 from core.streams.wait_slots import WaitSlot
 from core.wire.request import CreateResponse
 
-# Only a write reveals that the reader of a foreground response has disconnected. Until then, its run uses resources.
-FOREGROUND_BEAT_S = 2.0
+# Only a write reveals that the reader of a foreground response has disconnected; until then, the response still runs.
+FOREGROUND_PING_INTERVAL_S = 2.0
 
 
-def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> Answer:
+def create(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
     """Create a response and stream its events.
 
     A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
@@ -22,17 +22,17 @@ def create(exchange: Exchange, asked: CreateResponse, repeat: Repeat | None) -> 
     core = exchange.core
     slot = core.waiting.place()
     try:
-        created = core.creation.create(exchange.caller, asked, repeat)
-        exchange.allowance = created.allowance
-        beat_s = core.settings.ping_s if asked.background else min(FOREGROUND_BEAT_S, core.settings.ping_s)
-        lines = core.streams.read(created.id, keeps=not asked.background, beat_s=beat_s)
+        new_response = core.creation.create(exchange.caller, request, repeat)
+        exchange.allowance = new_response.allowance
+        beat_s = core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
+        batches = core.streams.read(new_response.id, keeps=not request.background, beat_s=beat_s)
         # A new response already has events. If it has been deleted, the client can still get an HTTP error.
-        first = next(lines)
+        first_batch = next(batches)
     except BaseException:
         slot.leave()
         raise
-    on_close = _leave(slot) if asked.background else _end_foreground(core, slot, created, asked, repeat)
-    return sse.answer(_chain(first, lines), -1, on_close, stall_s=core.settings.stall_s)
+    on_close = _slot_release(slot) if request.background else _foreground_end(core, slot, new_response, request, repeat)
+    return sse.answer(_prepend(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
 
 
 def read(exchange: Exchange, after: int) -> Answer:
@@ -40,33 +40,33 @@ def read(exchange: Exchange, after: int) -> Answer:
     core, response_id = exchange.core, exchange.values["response_id"]
     core.streams.check(exchange.caller, response_id)
     slot = core.waiting.place()
-    lines = core.streams.read(response_id, after=after, beat_s=core.settings.ping_s)
-    return sse.answer(lines, after, _leave(slot), stall_s=core.settings.stall_s)
+    batches = core.streams.read(response_id, after=after, beat_s=core.settings.ping_s)
+    return sse.answer(batches, after, _slot_release(slot), stall_s=core.settings.stall_s)
 
 
-def _chain(first: list[bytes], lines: Generator[list[bytes]]) -> Generator[list[bytes]]:
-    """Yield `first`, then `lines`; closing this generator closes `lines`."""
+def _prepend(first_batch: list[bytes], batches: Generator[list[bytes]]) -> Generator[list[bytes]]:
+    """Yield `first_batch`, then `batches`; closing this generator closes `batches`."""
     try:
-        yield first
-        yield from lines
+        yield first_batch
+        yield from batches
     finally:
-        lines.close()
+        batches.close()
 
 
-def _leave(slot: WaitSlot) -> Callable[[Left], None]:
+def _slot_release(slot: WaitSlot) -> Callable[[StreamEnd], None]:
     return lambda _: slot.leave()
 
 
-def _end_foreground(
-    core: Core, slot: WaitSlot, created: Created, asked: CreateResponse, repeat: Repeat | None
-) -> Callable[[Left], None]:
-    def on_close(how: Left) -> None:
+def _foreground_end(
+    core: Core, slot: WaitSlot, new_response: Created, request: CreateResponse, repeat: Repeat | None
+) -> Callable[[StreamEnd], None]:
+    def on_close(stream_end: StreamEnd) -> None:
         slot.leave()
         if repeat is not None:
-            return  # keep it: a repeat with this key returns the response
-        if how == Left.GONE:
-            core.waiting.cancel_orphan(created.id)
-        elif how == Left.COMPLETE and not asked.store:
-            core.waiting.forget(created.id)
+            return  # the client may repeat the request with this key to get the response
+        if stream_end == StreamEnd.DISCONNECTED:
+            core.waiting.cancel_orphan(new_response.id)
+        elif stream_end == StreamEnd.COMPLETE and not request.store:
+            core.waiting.forget(new_response.id)
 
     return on_close

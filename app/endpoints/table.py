@@ -1,4 +1,4 @@
-"""The table of endpoints."""
+"""The table of endpoints: method, path, required right and function."""
 
 from app.endpoints import docs, health, lists, models, projects, prompts, responses
 from app.http import Endpoint
@@ -7,32 +7,32 @@ from core.tenants.rights import Right
 READ, WRITE, CANCEL, ADMIN = Right.READ, Right.WRITE, Right.CANCEL, Right.ADMIN
 
 TABLE = (
-    Endpoint("POST", "/v1/responses", WRITE, responses.create),
+    Endpoint("POST", "/v1/responses", WRITE, responses.create_response),
     Endpoint("GET", "/v1/responses", READ, lists.list_responses),
-    Endpoint("GET", "/v1/responses/<response_id>", READ, responses.get),
-    Endpoint("DELETE", "/v1/responses/<response_id>", WRITE, responses.delete),
-    Endpoint("POST", "/v1/responses/<response_id>/cancel", CANCEL, responses.cancel),
+    Endpoint("GET", "/v1/responses/<response_id>", READ, responses.get_response),
+    Endpoint("DELETE", "/v1/responses/<response_id>", WRITE, responses.delete_response),
+    Endpoint("POST", "/v1/responses/<response_id>/cancel", CANCEL, responses.cancel_response),
     Endpoint("GET", "/v1/responses/<response_id>/input_items", READ, lists.list_input_items),
     Endpoint("GET", "/v1/prompts", READ, prompts.list_prompts),
-    Endpoint("POST", "/v1/prompts", WRITE, prompts.create),
-    Endpoint("GET", "/v1/prompts/<prompt_id>", READ, prompts.get),
-    Endpoint("POST", "/v1/prompts/<prompt_id>", WRITE, prompts.update),
-    Endpoint("DELETE", "/v1/prompts/<prompt_id>", WRITE, prompts.delete),
+    Endpoint("POST", "/v1/prompts", WRITE, prompts.create_prompt),
+    Endpoint("GET", "/v1/prompts/<prompt_id>", READ, prompts.get_prompt),
+    Endpoint("POST", "/v1/prompts/<prompt_id>", WRITE, prompts.update_prompt),
+    Endpoint("DELETE", "/v1/prompts/<prompt_id>", WRITE, prompts.delete_prompt),
     Endpoint("POST", "/v1/prompts/<prompt_id>/versions", WRITE, prompts.add_version),
     Endpoint("GET", "/v1/prompts/<prompt_id>/versions/<version>", READ, prompts.get_version),
     Endpoint("GET", "/v1/models", READ, models.list_models),
-    Endpoint("GET", "/v1/models/<path:name>", READ, models.get),
+    Endpoint("GET", "/v1/models/<path:name>", READ, models.get_model),
     Endpoint("GET", "/v1/projects", ADMIN, projects.list_projects),
-    Endpoint("POST", "/v1/projects", ADMIN, projects.create),
-    Endpoint("GET", "/v1/projects/<project_id>", ADMIN, projects.get),
+    Endpoint("POST", "/v1/projects", ADMIN, projects.create_project),
+    Endpoint("GET", "/v1/projects/<project_id>", ADMIN, projects.get_project),
     Endpoint("GET", "/v1/projects/<project_id>/api_keys", ADMIN, projects.list_keys),
     Endpoint("POST", "/v1/projects/<project_id>/api_keys", ADMIN, projects.create_key),
     Endpoint("GET", "/v1/projects/<project_id>/api_keys/<key_id>", ADMIN, projects.get_key),
     Endpoint("DELETE", "/v1/projects/<project_id>/api_keys/<key_id>", ADMIN, projects.revoke_key),
     Endpoint("POST", "/v1/projects/<project_id>/api_keys/<key_id>/rotate", ADMIN, projects.rotate_key),
-    Endpoint("GET", "/healthz", None, health.alive),
-    Endpoint("GET", "/readyz", None, health.ready),
-    Endpoint("GET", "/openapi.json", None, docs.document),
-    Endpoint("GET", "/docs", None, docs.page),
-    Endpoint("GET", "/docs/<name>", None, docs.asset),
+    Endpoint("GET", "/healthz", None, health.get_health),
+    Endpoint("GET", "/readyz", None, health.get_readiness),
+    Endpoint("GET", "/openapi.json", None, docs.get_document),
+    Endpoint("GET", "/docs", None, docs.get_page),
+    Endpoint("GET", "/docs/<name>", None, docs.get_asset),
 )

@@ -5,14 +5,14 @@ from typing import Any
 from app.openapi import answers, operations, schemas
 from core import VERSION
 
-_ABOUT = """\
+_DESCRIPTION = """\
 A self-hosted server for the Responses API. Create a response with `background: true`, then poll it, wait for it, stream
 it or cancel it. The official `openai` clients work with this server if `base_url` is set to its `/v1`.
 
 Every error is an `error` object with `message`, `type`, `param` and `code`; all four are always present. Every answer
 has an `x-request-id` header.
 """
-_TAGS = {
+_TAG_DESCRIPTIONS = {
     "Responses": "Create, poll, cancel, delete and list responses.",
     "Prompts": "Prompt templates, which requests refer to with `prompt`. Their versions are immutable.",
     "Projects": "Projects and their API keys. Requires an API key with the right `admin`.",
@@ -28,12 +28,12 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Backburner",
             "version": VERSION,
-            "description": _ABOUT,
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
+        "tags": [{"name": name, "description": description} for name, description in _TAG_DESCRIPTIONS.items()],
         "paths": operations.paths(),
         "components": {
             "securitySchemes": {
@@ -46,7 +46,7 @@ def document() -> dict[str, Any]:
                 }
             },
             "schemas": schemas.components(),
-            "responses": answers.errors(),
-            "headers": answers.headers(),
+            "responses": answers.error_components(),
+            "headers": answers.header_components(),
         },
     }

@@ -27,8 +27,8 @@ _HEADERS = {
         "`false` if a retry is pointless, for example because the server has already retried.",
     ),
 }
-# Sent with every answer to a create, if the project has such limits.
-METERED = tuple(name for name in _HEADERS if name.startswith("x-ratelimit-"))
+# Sent with every answer to a request that creates a response, if the project has limits.
+RATE_LIMIT_HEADERS = tuple(name for name in _HEADERS if name.startswith("x-ratelimit-"))
 _ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     400: ("BadRequest", "The request is invalid. Nothing was stored.", ("x-should-retry",)),
     401: ("Unauthorized", "The API key is missing, unknown or revoked.", ("WWW-Authenticate",)),
@@ -38,7 +38,7 @@ _ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     429: (
         "TooManyRequests",
         "A limit of the project was exceeded, or the model server is at capacity.",
-        ("Retry-After", "retry-after-ms", "x-should-retry", *METERED),
+        ("Retry-After", "retry-after-ms", "x-should-retry", *RATE_LIMIT_HEADERS),
     ),
     500: ("ServerError", "The server or the model server failed.", ("x-should-retry",)),
     503: (
@@ -49,33 +49,39 @@ _ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def headers() -> dict[str, Any]:
-    """All headers of answers, by name."""
-    return {name: {"description": words, "schema": {"type": kind}} for name, (kind, words) in _HEADERS.items()}
+def header_components() -> dict[str, Any]:
+    """The component of each response header, by name."""
+    return {
+        name: {"description": description, "schema": {"type": json_type}}
+        for name, (json_type, description) in _HEADERS.items()
+    }
 
 
-def errors() -> dict[str, Any]:
-    """All errors, by name."""
-    return {name: json("ErrorEnvelope", words, *carried) for name, words, carried in _ERRORS.values()}
+def error_components() -> dict[str, Any]:
+    """The component of each error answer, by name."""
+    return {
+        name: json_answer("ErrorEnvelope", description, *header_names)
+        for name, description, header_names in _ERRORS.values()
+    }
 
 
-def error(*statuses: int) -> dict[str, Any]:
-    """The errors that an operation can return, by status."""
+def error_references(*statuses: int) -> dict[str, Any]:
+    """References to the error answers of an operation, by status."""
     return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status][0]}"} for status in statuses}
 
 
-def json(schema: str, words: str, *carried: str) -> dict[str, Any]:
-    """An answer with a JSON body and, besides `x-request-id`, these headers."""
-    return response_body("application/json", {"$ref": REF + schema}, words, *carried)
+def json_answer(schema: str, description: str, *header_names: str) -> dict[str, Any]:
+    """An answer with a JSON body and the given headers, in addition to `x-request-id`."""
+    return body_answer("application/json", {"$ref": REF + schema}, description, *header_names)
 
 
-def response_body(media_type: str, schema: dict[str, Any], words: str, *carried: str) -> dict[str, Any]:
-    """An answer with a body of this media type and, besides `x-request-id`, these headers."""
-    return empty(words, *carried) | {"content": {media_type: {"schema": schema}}}
+def body_answer(media_type: str, schema: dict[str, Any], description: str, *header_names: str) -> dict[str, Any]:
+    """An answer with a body of the given media type and the given headers, in addition to `x-request-id`."""
+    return empty_answer(description, *header_names) | {"content": {media_type: {"schema": schema}}}
 
 
-def streamed(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer, or an event stream if `stream` is true."""
+def with_event_stream(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, extended by the event stream that is returned if `stream` is true."""
     events = (
         "With `stream: true`, server-sent events. The name of each event is its `type`. `sequence_number` counts events"
         " from 0 without gaps. `data: [DONE]` follows the last event. Lines beginning with `:` are keep-alive comments."
@@ -84,7 +90,7 @@ def streamed(answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"content": content}
 
 
-def empty(words: str, *carried: str) -> dict[str, Any]:
+def empty_answer(description: str, *header_names: str) -> dict[str, Any]:
     """An answer without a body."""
-    named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *carried)}
-    return {"description": words, "headers": named}
+    references = {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *header_names)}
+    return {"description": description, "headers": references}

@@ -1,4 +1,4 @@
-"""The page that displays the OpenAPI document: Swagger UI from a package; nothing is loaded from other servers."""
+"""The page that displays the OpenAPI document: Swagger UI from a package, without files from other servers."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +12,10 @@ ASSETS = {
     "swagger-ui.css": "text/css",
     START: "text/javascript",
 }
-# By default, Swagger UI contacts a validation server of its makers; a null `validatorUrl` prevents that.
+# By default, Swagger UI sends the document to a validation server on the Internet; a null `validatorUrl` prevents this.
 SCRIPT = """\
-const place = document.getElementById("swagger-ui");
-SwaggerUIBundle({domNode: place, url: place.dataset.document, deepLinking: true, validatorUrl: null});
+const container = document.getElementById("swagger-ui");
+SwaggerUIBundle({domNode: container, url: container.dataset.document, deepLinking: true, validatorUrl: null});
 """
 PAGE = """\
 <!doctype html>
@@ -35,18 +35,18 @@ PAGE = """\
 </body>
 </html>
 """
-# Makes the browser enforce that nothing is loaded from elsewhere. Swagger UI needs inline styles.
+# Makes the browser refuse files from other servers. Swagger UI needs inline styles.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-def read(name: str) -> bytes:
-    """The content of one of the files; no code of the package that contains Swagger UI is run."""
+def read_asset(name: str) -> bytes:
+    """Read a file of the page; the package that contains Swagger UI is not imported."""
     if name == START:
         return SCRIPT.encode()
     spec = find_spec("flask_swagger_ui")
-    assert spec is not None, "requirements/runtime.txt names it"
+    assert spec is not None, "flask_swagger_ui is in requirements/runtime.txt"
     assert spec.origin is not None
     return (Path(spec.origin).parent / "dist" / name).read_bytes()

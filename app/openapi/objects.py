@@ -1,4 +1,4 @@
-"""The objects in this server's answers, for the OpenAPI document only: they validate nothing."""
+"""The objects in this server's answers. They only describe answers in the OpenAPI document and validate nothing."""
 
 from typing import Literal
 
@@ -40,7 +40,7 @@ class ResponseList(_Page):
 
 
 class Prompt(BaseModel):
-    """A stored prompt. Versions are numbered from 1; a request that names no version uses the default version."""
+    """A stored prompt. Versions are numbered from 1; a request without a version uses the default version."""
 
     id: str
     object: Literal["prompt"]
@@ -89,7 +89,7 @@ class ApiKey(BaseModel):
     object: Literal["project.api_key"]
     project_id: str
     name: str | None
-    hint: str = Field(description="The last characters of the key, to tell keys apart.")
+    hint: str = Field(description="The last characters of the key, to identify it.")
     rights: list[Right]
     created_at: int = Field(description="Unix seconds.")
     rotated_at: int | None = Field(description="Unix seconds.")

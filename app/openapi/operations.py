@@ -5,77 +5,96 @@ from typing import Any, get_args
 from app import parsing, query
 from app.openapi import answers, project_operations
 from app.openapi.docs_page import ASSETS
-from app.openapi.parts import AFTER, LIMIT, ORDER, body, in_, keyed, ok, opened, text
+from app.openapi.parts import (
+    AFTER,
+    LIMIT,
+    ORDER,
+    authenticated_operation,
+    json_success,
+    parameter,
+    public_operation,
+    request_body,
+    string_schema,
+)
 from core.wire.request import Include
 from core.wire.status import Status
 
-_POLLED = ("ETag", "openai-poll-after-ms", "Preference-Applied")
-_EXAMPLE = {"model": "smollm2-135m", "input": "Say hello.", "background": True}
-_TEMPLATE = {"instructions": "Answer in {{language}}.", "variables": {"language": {"default": "French"}}}
+_POLL_HEADERS = ("ETag", "openai-poll-after-ms", "Preference-Applied")
+_REQUEST_EXAMPLE = {"model": "smollm2-135m", "input": "Say hello.", "background": True}
+_TEMPLATE_EXAMPLE = {"instructions": "Answer in {{language}}.", "variables": {"language": {"default": "French"}}}
 
 
-_RESPONSE_ID = in_("path", "response_id", "The response's `id`.", text(), required=True)
-_INCLUDE = in_(
+_RESPONSE_ID = parameter("path", "response_id", "The response's `id`.", string_schema(), required=True)
+_INCLUDE = parameter(
     "query",
     "include[]",
-    "Optional fields of input items. Data URLs of images are null unless requested here; all other fields are as "
-    "requested with `include` when the response was created.",
-    {"type": "array", "items": text(enum=sorted(get_args(Include)))},
+    "Optional fields of input items. Data URLs of images are null unless requested here; all other fields depend "
+    "on the `include` with which the response was created.",
+    {"type": "array", "items": string_schema(enum=sorted(get_args(Include)))},
     style="form",
     explode=True,
 )
-_STREAM = in_(
+_STREAM = parameter(
     "query",
     "stream",
     "Stream the events of a background response instead of returning it: past events first, then each new event.",
     {"type": "boolean", "default": False},
 )
-_STARTING_AFTER = in_(
+_STARTING_AFTER = parameter(
     "query",
     "starting_after",
     "With `stream`, the `sequence_number` of the last event received. Only later events are sent.",
     {"type": "integer"},
 )
-_OBFUSCATION = in_(
+_OBFUSCATION = parameter(
     "query", "include_obfuscation", "Accepted without effect: events are never padded.", {"type": "boolean"}
 )
-_PREFER = in_(
+_PREFER = parameter(
     "header",
     "Prefer",
     f"`wait=10` waits up to 10 seconds for the response to end. The maximum is {query.WAIT_LIMIT_S} seconds.",
-    text(examples=["wait=10"]),
+    string_schema(examples=["wait=10"]),
 )
-_IF_NONE_MATCH = in_(
-    "header", "If-None-Match", "The `ETag` of the last poll. If nothing has changed, 304 is returned.", text()
+_IF_NONE_MATCH = parameter(
+    "header", "If-None-Match", "The `ETag` of the last poll. If nothing has changed, 304 is returned.", string_schema()
 )
-_IDEMPOTENCY_KEY = in_(
+_IDEMPOTENCY_KEY = parameter(
     "header",
     "Idempotency-Key",
     "For 24 hours, a request with the same key and body returns the same response. With a different body, it gets 400.",
-    text(minLength=1, maxLength=parsing.KEY_LIMIT),
+    string_schema(minLength=1, maxLength=parsing.MAX_KEY_LENGTH),
 )
-_STATUS = in_("query", "status", "Only responses with this status.", text(enum=list(Status)))
-_MODEL = in_("query", "model", "Only responses of this model.", text())
-_METADATA = in_(
+_STATUS = parameter("query", "status", "Only responses with this status.", string_schema(enum=list(Status)))
+_MODEL = parameter("query", "model", "Only responses of this model.", string_schema())
+_METADATA = parameter(
     "query",
     "metadata",
     "Only responses whose metadata has all of these pairs, such as `metadata[team]=search`.",
-    {"type": "object", "additionalProperties": text()},
+    {"type": "object", "additionalProperties": string_schema()},
     style="deepObject",
     explode=True,
 )
 
 
 def paths() -> dict[str, Any]:
-    """Every operation by path and method."""
-    return _responses() | _prompts() | project_operations.paths() | _models() | _server()
+    """All operations by path and method."""
+    groups = (
+        _response_operations(),
+        _single_response_operations(),
+        _prompt_operations(),
+        _prompt_version_operations(),
+        project_operations.paths(),
+        _model_operations(),
+        _server_operations(),
+        _documentation_operations(),
+    )
+    return {path: operations for group in groups for path, operations in group.items()}
 
 
-def _responses() -> dict[str, Any]:
-    unchanged = {"304": answers.empty("Nothing has changed since the poll that returned this ETag.", *_POLLED)}
+def _response_operations() -> dict[str, Any]:
     return {
         "/v1/responses": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "createResponse",
                 "Responses",
                 "Create a response",
@@ -84,170 +103,230 @@ def _responses() -> dict[str, Any]:
                 " Otherwise, the request waits and returns the final response; blanks before the JSON keep the"
                 " connection alive. If the client disconnects, the response is cancelled. If the response is deleted in"
                 " the meantime, the request returns 404.",
-                requestBody=body("CreateResponse", _EXAMPLE),
-                good={"200": answers.streamed(answers.json("Response", "Response created.", *answers.METERED))},
-                bad=(400, 403, 404, 413, 429),
+                requestBody=request_body("CreateResponse", _REQUEST_EXAMPLE),
+                successes={
+                    "200": answers.with_event_stream(
+                        answers.json_answer("Response", "Response created.", *answers.RATE_LIMIT_HEADERS)
+                    )
+                },
+                error_statuses=(400, 403, 404, 413, 429),
             ),
-            "get": keyed(
+            "get": authenticated_operation(
                 "listResponses",
                 "Responses",
                 "List the project's responses",
                 *(LIMIT, ORDER, AFTER, _STATUS, _MODEL, _METADATA),
-                good=ok("ResponseList", "A page of responses."),
-                bad=(400,),
+                successes=json_success("ResponseList", "A page of responses."),
+                error_statuses=(400,),
             ),
         },
+    }
+
+
+def _single_response_operations() -> dict[str, Any]:
+    not_modified = {
+        "304": answers.empty_answer("Nothing has changed since the poll that returned this ETag.", *_POLL_HEADERS)
+    }
+    return {
         "/v1/responses/{response_id}": {
-            "get": keyed(
+            "get": authenticated_operation(
                 "getResponse",
                 "Responses",
                 "Poll a response, wait for it to end, or stream its events",
                 *(_RESPONSE_ID, _INCLUDE, _STREAM, _STARTING_AFTER, _OBFUSCATION, _PREFER, _IF_NONE_MATCH),
-                good={"200": answers.streamed(answers.json("Response", "The current response.", *_POLLED))} | unchanged,
-                bad=(400, 404),
+                successes={
+                    "200": answers.with_event_stream(
+                        answers.json_answer("Response", "The current response.", *_POLL_HEADERS)
+                    )
+                }
+                | not_modified,
+                error_statuses=(400, 404),
             ),
-            "delete": keyed(
+            "delete": authenticated_operation(
                 "deleteResponse",
                 "Responses",
                 "Delete a response that has ended",
                 _RESPONSE_ID,
-                good=ok("DeletedResponse", "Response deleted."),
-                bad=(400, 404),
+                successes=json_success("DeletedResponse", "Response deleted."),
+                error_statuses=(400, 404),
             ),
         },
         "/v1/responses/{response_id}/cancel": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "cancelResponse",
                 "Responses",
                 "Cancel a background response",
                 _RESPONSE_ID,
                 description="Takes effect immediately and is final. A response that has already ended does not change.",
-                good=ok("Response", "The response was cancelled, or had already ended."),
-                bad=(400, 404),
+                successes=json_success("Response", "The response was cancelled, or had already ended."),
+                error_statuses=(400, 404),
             ),
         },
         "/v1/responses/{response_id}/input_items": {
-            "get": keyed(
+            "get": authenticated_operation(
                 "listInputItems",
                 "Responses",
                 "List the input items of a response",
                 *(_RESPONSE_ID, LIMIT, ORDER, AFTER, _INCLUDE),
-                good=ok("ItemList", "A page of input items: the inherited context, and the request's own input."),
-                bad=(400, 404),
+                successes=json_success(
+                    "ItemList", "A page of input items: the inherited context, and the request's own input."
+                ),
+                error_statuses=(400, 404),
             ),
         },
     }
 
 
-def _prompts() -> dict[str, Any]:
-    prompt_id = in_("path", "prompt_id", "The prompt's `id`.", text(), required=True)
-    number = in_("path", "version", "The version's number.", text(), required=True)
+def _prompt_operations() -> dict[str, Any]:
+    prompt_id = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
     return {
         "/v1/prompts": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "createPrompt",
                 "Prompts",
                 "Create a prompt",
-                requestBody=body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE}),
-                good=ok("Prompt", "Prompt created, with version 1 as the default version."),
-                bad=(400, 413),
+                requestBody=request_body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE_EXAMPLE}),
+                successes=json_success("Prompt", "Prompt created, with version 1 as the default version."),
+                error_statuses=(400, 413),
             ),
-            "get": keyed(
+            "get": authenticated_operation(
                 "listPrompts",
                 "Prompts",
                 "List the project's prompts",
                 *(LIMIT, ORDER, AFTER),
-                good=ok("PromptList", "A page of prompts."),
-                bad=(400,),
+                successes=json_success("PromptList", "A page of prompts."),
+                error_statuses=(400,),
             ),
         },
         "/v1/prompts/{prompt_id}": {
-            "get": keyed(
-                "getPrompt", "Prompts", "Get a prompt", prompt_id, good=ok("Prompt", "The prompt."), bad=(404,)
+            "get": authenticated_operation(
+                "getPrompt",
+                "Prompts",
+                "Get a prompt",
+                prompt_id,
+                successes=json_success("Prompt", "The prompt."),
+                error_statuses=(404,),
             ),
-            "post": keyed(
+            "post": authenticated_operation(
                 "updatePrompt",
                 "Prompts",
                 "Update a prompt's name, description or default version",
                 prompt_id,
-                requestBody=body("UpdatePrompt", {"default_version": "1"}),
-                good=ok("Prompt", "Prompt updated."),
-                bad=(400, 404, 413),
+                requestBody=request_body("UpdatePrompt", {"default_version": "1"}),
+                successes=json_success("Prompt", "Prompt updated."),
+                error_statuses=(400, 404, 413),
             ),
-            "delete": keyed(
+            "delete": authenticated_operation(
                 "deletePrompt",
                 "Prompts",
                 "Delete a prompt and its versions",
                 prompt_id,
                 description="Responses that were created with the prompt do not change.",
-                good=ok("DeletedPrompt", "Prompt deleted."),
-                bad=(404,),
+                successes=json_success("DeletedPrompt", "Prompt deleted."),
+                error_statuses=(404,),
             ),
         },
+    }
+
+
+def _prompt_version_operations() -> dict[str, Any]:
+    prompt_id = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
+    version = parameter("path", "version", "The version's number.", string_schema(), required=True)
+    return {
         "/v1/prompts/{prompt_id}/versions": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "createPromptVersion",
                 "Prompts",
                 "Add a version to a prompt",
                 prompt_id,
-                requestBody=body("CreatePromptVersion", {"template": _TEMPLATE}),
-                good=ok("PromptVersion", "Version created. Versions are numbered consecutively."),
-                bad=(400, 404, 413),
+                requestBody=request_body("CreatePromptVersion", {"template": _TEMPLATE_EXAMPLE}),
+                successes=json_success("PromptVersion", "Version created. Versions are numbered consecutively."),
+                error_statuses=(400, 404, 413),
             ),
         },
         "/v1/prompts/{prompt_id}/versions/{version}": {
-            "get": keyed(
+            "get": authenticated_operation(
                 "getPromptVersion",
                 "Prompts",
                 "Get a version of a prompt",
-                *(prompt_id, number),
-                good=ok("PromptVersion", "The version and its template, which never change."),
-                bad=(404,),
+                *(prompt_id, version),
+                successes=json_success("PromptVersion", "The version and its template, which never change."),
+                error_statuses=(404,),
             ),
         },
     }
 
 
-def _models() -> dict[str, Any]:
-    name = in_("path", "name", "The name of the model, which may contain slashes.", text(), required=True)
+def _model_operations() -> dict[str, Any]:
+    name = parameter(
+        "path", "name", "The name of the model, which may contain slashes.", string_schema(), required=True
+    )
     return {
         "/v1/models": {
-            "get": keyed("listModels", "Models", "List the models", good=ok("ModelList", "All models."), bad=()),
+            "get": authenticated_operation(
+                "listModels",
+                "Models",
+                "List the models",
+                successes=json_success("ModelList", "All models."),
+                error_statuses=(),
+            ),
         },
         "/v1/models/{name}": {
-            "get": keyed("getModel", "Models", "Get a model", name, good=ok("Model", "The model."), bad=(404,)),
+            "get": authenticated_operation(
+                "getModel",
+                "Models",
+                "Get a model",
+                name,
+                successes=json_success("Model", "The model."),
+                error_statuses=(404,),
+            ),
         },
     }
 
 
-def _server() -> dict[str, Any]:
-    asset = in_("path", "name", "The name of the file.", text(enum=sorted(ASSETS)), required=True)
-    page = answers.response_body("text/html", text(), "The documentation page.")
-    file = {
-        "description": "The file.",
-        "content": {kind: {"schema": text()} for kind in sorted(set(ASSETS.values()))},
-    }
+def _server_operations() -> dict[str, Any]:
     return {
         "/healthz": {
-            "get": opened("health", "Check whether the process is running", good=ok("Health", "It is running."))
+            "get": public_operation(
+                "health",
+                "Check whether the process is running",
+                successes=json_success("Health", "The process is running."),
+            )
         },
         "/readyz": {
-            "get": opened(
+            "get": public_operation(
                 "readiness",
                 "Check whether the server can accept requests",
-                good=ok("Readiness", "The server is ready.")
-                | {"503": answers.json("Unreadiness", "The server is not ready.")},
+                successes=json_success("Readiness", "The server is ready.")
+                | {"503": answers.json_answer("Unreadiness", "The server is not ready.")},
             )
         },
+    }
+
+
+def _documentation_operations() -> dict[str, Any]:
+    asset = parameter("path", "name", "The name of the file.", string_schema(enum=sorted(ASSETS)), required=True)
+    page = answers.body_answer("text/html", string_schema(), "The documentation page.")
+    file = {
+        "description": "The file.",
+        "content": {media_type: {"schema": string_schema()} for media_type in sorted(set(ASSETS.values()))},
+    }
+    return {
         "/openapi.json": {
-            "get": opened(
+            "get": public_operation(
                 "openapi",
                 "Get this document",
-                good={"200": answers.response_body("application/json", {"type": "object"}, "The OpenAPI document.")},
+                successes={"200": answers.body_answer("application/json", {"type": "object"}, "The OpenAPI document.")},
             )
         },
-        "/docs": {"get": opened("docs", "View this document", good={"200": page})},
+        "/docs": {"get": public_operation("docs", "View this document", successes={"200": page})},
         "/docs/{name}": {
-            "get": opened("docsFile", "Get a file of the documentation page", asset, good={"200": file}, bad=(404,))
+            "get": public_operation(
+                "docsFile",
+                "Get a file of the documentation page",
+                asset,
+                successes={"200": file},
+                error_statuses=(404,),
+            )
         },
     }

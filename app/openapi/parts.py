@@ -7,63 +7,65 @@ from app.openapi import answers
 from app.openapi.schemas import REF
 
 Parameter = dict[str, Any]
-# Errors that every request with a key can get.
-ALWAYS = (400, 401, 403, 404, 500, 503)
+# Error statuses that every operation with a key can return.
+COMMON_STATUSES = (400, 401, 403, 404, 500, 503)
 
 
-def in_(place: str, name: str, words: str, schema: dict[str, Any], **more: Any) -> Parameter:
-    return {"name": name, "in": place, "description": words, "schema": schema, **more}
+def parameter(location: str, name: str, description: str, schema: dict[str, Any], **attributes: Any) -> Parameter:
+    return {"name": name, "in": location, "description": description, "schema": schema, **attributes}
 
 
-def text(**bounds: Any) -> dict[str, Any]:
-    return {"type": "string", **bounds}
+def string_schema(**constraints: Any) -> dict[str, Any]:
+    return {"type": "string", **constraints}
 
 
-LIMIT = in_(
+LIMIT = parameter(
     "query",
     "limit",
     "The maximum number of objects per page.",
     {"type": "integer", "minimum": 1, "maximum": query.PAGE_LIMIT, "default": query.PAGE_DEFAULT},
 )
-ORDER = in_(
+ORDER = parameter(
     "query",
     "order",
     "Order by creation time: `asc` for oldest first, `desc` for newest first.",
-    text(enum=["asc", "desc"], default="desc"),
+    string_schema(enum=["asc", "desc"], default="desc"),
 )
-AFTER = in_("query", "after", "The page begins after the object with this ID: `last_id` of the previous page.", text())
+AFTER = parameter(
+    "query", "after", "The page begins after the object with this ID: `last_id` of the previous page.", string_schema()
+)
 
 
 def operation(name: str, tag: str, summary: str, *parameters: Parameter, **parts: Any) -> dict[str, Any]:
-    found = {"operationId": name, "tags": [tag], "summary": summary}
-    return found | ({"parameters": list(parameters)} if parameters else {}) | parts
+    fields = {"operationId": name, "tags": [tag], "summary": summary}
+    return fields | ({"parameters": list(parameters)} if parameters else {}) | parts
 
 
-def keyed(
+def authenticated_operation(
     name: str,
     tag: str,
     summary: str,
     *parameters: Parameter,
-    good: dict[str, Any],
-    bad: tuple[int, ...] = (),
+    successes: dict[str, Any],
+    error_statuses: tuple[int, ...] = (),
     **parts: Any,
 ) -> dict[str, Any]:
-    responses = good | answers.error(*sorted({*bad, *ALWAYS}))
+    responses = successes | answers.error_references(*sorted({*error_statuses, *COMMON_STATUSES}))
     return operation(name, tag, summary, *parameters, responses=responses, **parts)
 
 
-def opened(
-    name: str, summary: str, *parameters: Parameter, good: dict[str, Any], bad: tuple[int, ...] = ()
+def public_operation(
+    name: str, summary: str, *parameters: Parameter, successes: dict[str, Any], error_statuses: tuple[int, ...] = ()
 ) -> dict[str, Any]:
-    responses = good | answers.error(*bad)
+    responses = successes | answers.error_references(*error_statuses)
     return operation(name, "Server", summary, *parameters, responses=responses, security=[])
 
 
-def ok(schema: str, words: str, *carried: str) -> dict[str, Any]:
-    return {"200": answers.json(schema, words, *carried)}
+def json_success(schema: str, description: str, *header_names: str) -> dict[str, Any]:
+    return {"200": answers.json_answer(schema, description, *header_names)}
 
 
-def body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+def request_body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
     return {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": REF + schema}, "example": example}},

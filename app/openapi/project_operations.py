@@ -2,73 +2,110 @@
 
 from typing import Any
 
-from app.openapi.parts import AFTER, LIMIT, ORDER, body, in_, keyed, ok, text
+from app.openapi.parts import (
+    AFTER,
+    LIMIT,
+    ORDER,
+    authenticated_operation,
+    json_success,
+    parameter,
+    request_body,
+    string_schema,
+)
+
+_PROJECT_ID = parameter("path", "project_id", "The project's `id`.", string_schema(), required=True)
+_KEY_ID = parameter("path", "key_id", "The key's `id`.", string_schema(), required=True)
 
 
 def paths() -> dict[str, Any]:
-    """Every operation on projects by path and method."""
-    project_id = in_("path", "project_id", "The project's `id`.", text(), required=True)
-    key_id = in_("path", "key_id", "The key's `id`.", text(), required=True)
+    """All operations on projects and their keys by path and method."""
+    return _project_operations() | _key_collection_operations() | _single_key_operations()
+
+
+def _project_operations() -> dict[str, Any]:
     return {
         "/v1/projects": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "createProject",
                 "Projects",
                 "Create a project and give this key access to it",
                 description="Requires a key of the project `default`.",
-                requestBody=body("CreateProject", {"name": "team-a"}),
-                good=ok("Project", "Project created."),
-                bad=(400, 413),
+                requestBody=request_body("CreateProject", {"name": "team-a"}),
+                successes=json_success("Project", "Project created."),
+                error_statuses=(400, 413),
             ),
-            "get": keyed(
+            "get": authenticated_operation(
                 "listProjects",
                 "Projects",
-                "List the projects that this key has access to",
+                "List the projects to which this key has access",
                 *(LIMIT, ORDER, AFTER),
-                good=ok("ProjectList", "A page of projects."),
-                bad=(400,),
+                successes=json_success("ProjectList", "A page of projects."),
+                error_statuses=(400,),
             ),
         },
         "/v1/projects/{project_id}": {
-            "get": keyed("getProject", "Projects", "Get a project", project_id, good=ok("Project", "The project.")),
+            "get": authenticated_operation(
+                "getProject",
+                "Projects",
+                "Get a project",
+                _PROJECT_ID,
+                successes=json_success("Project", "The project."),
+            ),
         },
+    }
+
+
+def _key_collection_operations() -> dict[str, Any]:
+    return {
         "/v1/projects/{project_id}/api_keys": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "createApiKey",
                 "Projects",
                 "Create an API key",
-                project_id,
+                _PROJECT_ID,
                 description="Without `rights`, the key has the rights `read`, `write` and `cancel`.",
-                requestBody=body("CreateKey", {"name": "batch", "rights": ["read", "write"]}),
-                good=ok("NewApiKey", "API key created. Its secret is returned only once."),
-                bad=(400, 413),
+                requestBody=request_body("CreateKey", {"name": "batch", "rights": ["read", "write"]}),
+                successes=json_success("NewApiKey", "API key created. Its secret is returned only once."),
+                error_statuses=(400, 413),
             ),
-            "get": keyed(
+            "get": authenticated_operation(
                 "listApiKeys",
                 "Projects",
                 "List a project's API keys",
-                *(project_id, LIMIT, ORDER, AFTER),
-                good=ok("ApiKeyList", "A page of API keys, without revoked keys."),
-                bad=(400,),
+                *(_PROJECT_ID, LIMIT, ORDER, AFTER),
+                successes=json_success("ApiKeyList", "A page of API keys, without revoked keys."),
+                error_statuses=(400,),
             ),
         },
+    }
+
+
+def _single_key_operations() -> dict[str, Any]:
+    return {
         "/v1/projects/{project_id}/api_keys/{key_id}": {
-            "get": keyed("getApiKey", "Projects", "Get an API key", project_id, key_id, good=ok("ApiKey", "The key.")),
-            "delete": keyed(
+            "get": authenticated_operation(
+                "getApiKey",
+                "Projects",
+                "Get an API key",
+                _PROJECT_ID,
+                _KEY_ID,
+                successes=json_success("ApiKey", "The key."),
+            ),
+            "delete": authenticated_operation(
                 "revokeApiKey",
                 "Projects",
                 "Revoke an API key permanently",
-                *(project_id, key_id),
-                good=ok("DeletedApiKey", "API key revoked. It is rejected everywhere within 5 seconds."),
+                *(_PROJECT_ID, _KEY_ID),
+                successes=json_success("DeletedApiKey", "API key revoked. It is rejected everywhere within 5 seconds."),
             ),
         },
         "/v1/projects/{project_id}/api_keys/{key_id}/rotate": {
-            "post": keyed(
+            "post": authenticated_operation(
                 "rotateApiKey",
                 "Projects",
                 "Rotate an API key, keeping its ID and rights",
-                *(project_id, key_id),
-                good=ok("NewApiKey", "API key rotated. Its new secret is returned only once."),
+                *(_PROJECT_ID, _KEY_ID),
+                successes=json_success("NewApiKey", "API key rotated. Its new secret is returned only once."),
             ),
         },
     }

@@ -15,8 +15,8 @@ Schema = dict[str, Any]
 
 REF = "#/components/schemas/"
 # Two classes have the same name; pydantic distinguishes them by their module names, which are internal.
-_NAMES = {"core__wire__items__Reasoning": "ReasoningItem", "core__wire__request__Reasoning": "Reasoning"}
-_BODIES = (
+_SCHEMA_NAMES = {"core__wire__items__Reasoning": "ReasoningItem", "core__wire__request__Reasoning": "Reasoning"}
+_REQUEST_BODIES = (
     request.CreateResponse,
     prompt_requests.CreatePrompt,
     prompt_requests.CreatePromptVersion,
@@ -24,7 +24,7 @@ _BODIES = (
     project_requests.CreateProject,
     project_requests.CreateKey,
 )
-_REFUSED = {
+_UNSUPPORTED_PARAMETER = {
     "description": "Not supported. Any value except null is rejected with `unsupported_parameter`.",
     "enum": [None],
 }
@@ -38,12 +38,12 @@ _UNIONS: dict[str, Any] = {
     "TextFormat": request.Format,
 }
 _VARIABLES = {"maxProperties": request.VARIABLES_LIMIT, "propertyNames": {"pattern": f"^{request.VARIABLE_NAME}$"}}
-# The allowed values of `type`, which our own validators check, so that pydantic does not know them.
-_HOSTED = {"HostedItem": items.HOSTED, "HostedTool": tools.HOSTED, "HostedChoice": tools.HOSTED}
+# The allowed values of `type`. Pydantic cannot generate them, because our own validators check them.
+_HOSTED_TYPES = {"HostedItem": items.HOSTED, "HostedTool": tools.HOSTED, "HostedChoice": tools.HOSTED}
 
 
 class _Generator(GenerateJsonSchema):
-    """Schemas for clients: no titles made of field names, unions without internal tags, null where it is accepted."""
+    """Schemas for clients: no titles from field names, unions without internal tags, and null where it is accepted."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  signature of the base class
         return False
@@ -56,10 +56,10 @@ class _Generator(GenerateJsonSchema):
         return _nullable(self.generate_inner(schema["schema"]))
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:
-        made = super().default_schema(schema)
-        default = made.pop("default", None)
-        made = _nullable(made)  # core.wire.base.Strict: null means omitted
-        return made if default is None else made | {"default": default}
+        base = super().default_schema(schema)
+        default = base.pop("default", None)
+        schema_with_null = _nullable(base)  # core.wire.base.Strict: null means omitted
+        return schema_with_null if default is None else schema_with_null | {"default": default}
 
 
 def _nullable(schema: Schema) -> Schema:
@@ -74,51 +74,55 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def components() -> dict[str, Schema]:
-    """All schemas, by name."""
-    wanted = {found.__name__: found for found in (*_BODIES, *ANSWERS)} | _UNIONS
-    made, rest = TypeAdapter.json_schemas(
-        [(name, "validation", TypeAdapter(found)) for name, found in wanted.items()],
+    """The component of each schema, by name."""
+    models = {model.__name__: model for model in (*_REQUEST_BODIES, *ANSWERS)} | _UNIONS
+    model_schemas, definitions = TypeAdapter.json_schemas(
+        [(name, "validation", TypeAdapter(model)) for name, model in models.items()],
         ref_template=REF + "{model}",
         schema_generator=_Generator,
     )
-    named: dict[str, Schema] = {_NAMES.get(name, name): schema for name, schema in rest["$defs"].items()}
-    named |= {name: made[name, "validation"] for name in _UNIONS}
-    named = {name: _tidied(schema, named) for name, schema in named.items()}
-    for name, kinds in _HOSTED.items():
-        named[name]["properties"]["type"]["enum"] = list(kinds)
-    create = named["CreateResponse"]["properties"]
-    create["metadata"]["maxProperties"] = request.METADATA_LIMIT
-    create["model"]["description"] = "Required, unless `prompt` provides it."
-    create["input"]["description"] = "Required, unless `previous_response_id` or `prompt` provides a context."
+    schemas: dict[str, Schema] = {
+        _SCHEMA_NAMES.get(name, name): schema for name, schema in definitions["$defs"].items()
+    }
+    schemas |= {name: model_schemas[name, "validation"] for name in _UNIONS}
+    schemas = {name: _clean(schema, schemas) for name, schema in schemas.items()}
+    for name, types in _HOSTED_TYPES.items():
+        schemas[name]["properties"]["type"]["enum"] = list(types)
+    create_properties = schemas["CreateResponse"]["properties"]
+    create_properties["metadata"]["maxProperties"] = request.METADATA_LIMIT
+    create_properties["model"]["description"] = "Required, unless `prompt` provides it."
+    create_properties["input"]["description"] = (
+        "Required, unless `previous_response_id` or `prompt` provides a context."
+    )
     for name in ("PromptReference", "Template"):
-        named[name]["properties"]["variables"] |= _VARIABLES
-    create |= dict.fromkeys(sorted(request.UNSUPPORTED), _REFUSED)
-    named["ItemList"] = _item_list(named["ResponseList"])
-    return dict(sorted(named.items()))
+        schemas[name]["properties"]["variables"] |= _VARIABLES
+    create_properties |= dict.fromkeys(sorted(request.UNSUPPORTED), _UNSUPPORTED_PARAMETER)
+    schemas["ItemList"] = _item_list(schemas["ResponseList"])
+    return dict(sorted(schemas.items()))
 
 
-def _tidied(node: Any, named: dict[str, Schema]) -> Any:
-    """A schema with references to named unions, patterns in JSON Schema syntax, and descriptions without `Source:`."""
+def _clean(node: Any, schemas: dict[str, Schema]) -> Any:
+    """Clean a generated schema: refer to named unions, convert patterns to JSON Schema, remove `Source:` sections."""
     if isinstance(node, list):
-        return [_tidied(part, named) for part in node]
+        return [_clean(part, schemas) for part in node]
     if not isinstance(node, dict):
         return node.replace(r"\z", "$").partition("\n\nSource: ")[0] if isinstance(node, str) else node
-    tidy = {_tidied(name, named): _tidied(part, named) for name, part in node.items()}
-    if "$ref" in tidy:
-        name = tidy["$ref"].removeprefix(REF)
-        tidy["$ref"] = REF + _NAMES.get(name, name)
+    result = {_clean(name, schemas): _clean(part, schemas) for name, part in node.items()}
+    if "$ref" in result:
+        name = result["$ref"].removeprefix(REF)
+        result["$ref"] = REF + _SCHEMA_NAMES.get(name, name)
     branches = node.get("anyOf")
     for name in _UNIONS:
-        if branches and node is not named[name] and branches[: len(named[name]["anyOf"])] == named[name]["anyOf"]:
-            others = tidy["anyOf"][len(named[name]["anyOf"]) :]
-            there = {"$ref": REF + name}
-            del tidy["anyOf"]
-            tidy |= {"anyOf": [there, *others]} if others else there
-    return tidy
+        if branches and node is not schemas[name] and branches[: len(schemas[name]["anyOf"])] == schemas[name]["anyOf"]:
+            other_branches = result["anyOf"][len(schemas[name]["anyOf"]) :]
+            reference = {"$ref": REF + name}
+            del result["anyOf"]
+            result |= {"anyOf": [reference, *other_branches]} if other_branches else reference
+    return result
 
 
 def _item_list(responses: Schema) -> Schema:
-    """A page of items, each with the ID that it was given."""
+    """The schema of a page of items, each with the ID that the server assigned."""
     item = {"allOf": [{"$ref": REF + "InputItem"}, {"type": "object", "required": ["id", "type"]}]}
     properties = responses["properties"] | {"data": {"type": "array", "items": item}}
     return {**responses, "title": "ItemList", "properties": properties}
