@@ -1,4 +1,4 @@
-"""Shortcuts for driving the engine in the test's own process."""
+"""Shortcuts for tests that call the engine in their own process."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +19,7 @@ from core.wire.status import Status
 
 
 def caller(core: Core, project: str = "default") -> Caller:
+    """Create an API key of a project, and the project if it does not exist; return the key's identity."""
     return core.keys.caller(core.keys.create(project=project))
 
 
@@ -28,13 +29,14 @@ def worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] 
     return name
 
 
-def backlog(settings: Settings, response_id: str, n: int) -> None:
-    """Insert `n` copies of a waiting response and of its event log, faster than they could be created."""
+def backlog(settings: Settings, response_id: str, copies: int) -> None:
+    """Insert copies of a waiting response and of its event log, because creating them would take much longer."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        copy_waiting(connection, response_id, n)
+        copy_waiting(connection, response_id, copies)
 
 
-def copy_waiting(connection: psycopg.Connection, response_id: str, n: int) -> None:
+def copy_waiting(connection: psycopg.Connection, response_id: str, copies: int) -> None:
+    """Insert copies of a waiting response and of its event log over an open connection."""
     columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, available_at, metadata, request"
     new_id = "'resp_' || left(encode(sha256((id || '/' || i)::bytea), 'hex'), 48)"
     connection.execute(
@@ -44,40 +46,43 @@ def copy_waiting(connection: psycopg.Connection, response_id: str, n: int) -> No
         " insert into response_events (response_id, first_seq, n, attempt, data)"
         " select copies.id, first_seq, n, attempt, replace(data, response_id, copies.id)"
         " from copies, response_events where response_id = %(id)s",
-        {"n": n, "id": response_id},
+        {"n": copies, "id": response_id},
     )
 
 
-def submit(core: Core, who: Caller, **fields: object) -> str:
+def submit(core: Core, owner: Caller, **fields: object) -> str:
+    """Create a background response, with `fields` added to the request; return its ID."""
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True, **fields})
-    return core.creation.create(who, request).id
+    return core.creation.create(owner, request).id
 
 
 def claim(core: Core, response_id: str, worker_id: str = "w1") -> Attempt:
+    """Claim a response for a worker; fail if it cannot be claimed."""
     attempt = core.attempts.claim(response_id, worker_id)
     assert attempt is not None
     return attempt
 
 
 def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None) -> Batch:
-    first = attempt.next_seq if first_seq is None else first_seq
-    lines = tuple(jsonio.dumps(event) for event in transcript.number(events, first))
-    return Batch(attempt.response_id, attempt.number, first, lines)
+    """A batch of these events, numbered from `first_seq` or, by default, from the attempt's next number."""
+    start_seq = attempt.next_seq if first_seq is None else first_seq
+    lines = tuple(jsonio.dumps(event) for event in transcript.number(events, start_seq))
+    return Batch(attempt.response_id, attempt.number, start_seq, lines)
 
 
 def opening(attempt: Attempt, text: str = "Hello") -> Batch:
-    """The first events of a run that has output `text`."""
+    """The first events of a run, up to an unfinished message with this text."""
     running = response.running(jsonio.loads(attempt.document), [])
     return batch(attempt, [transcript.lifecycle(running), *said("msg_1", 0, [text])])
 
 
 def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
-    """The events of a message with one text part, both still open."""
-    place = PartPath(item_id, output_index, "output_text", 0)
+    """The events of an unfinished message with one text part."""
+    path = PartPath(item_id, output_index, "output_text", 0)
     return [
         item_events.open_item(item_events.empty_item("message", item_id), output_index),
-        item_events.open_part(place),
-        *[item_events.delta(place, delta) for delta in deltas],
+        item_events.open_part(path),
+        *[item_events.delta(path, delta) for delta in deltas],
     ]
 
 
@@ -85,13 +90,14 @@ COMPLETED = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=Sp
 
 
 def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
+    """Run a statement on a new connection; return its rows."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         cursor = connection.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
 
 
 def at_once(*calls) -> list:
-    """The results of calls that start together, each in its own thread."""
+    """Run the calls simultaneously, each in its own thread; return their results in order."""
     barrier = Barrier(len(calls))
 
     def run(call):
@@ -103,10 +109,12 @@ def at_once(*calls) -> list:
 
 
 def dispatched(settings: Settings) -> list[str]:
+    """The IDs of the responses that are dispatched but not claimed yet."""
     return [
         row[0]
         for row in sql(settings, "select id from responses where dispatched_at is not null and status = 'queued'")
     ]
 
 
+# The outcome of an attempt that found the model server unreachable.
 AWAY = HandBack("The model server cannot be reached: no.", waited=True, unavailable=True, error_code="server_error")

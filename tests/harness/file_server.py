@@ -1,4 +1,4 @@
-"""A real HTTP server that serves files, redirects and any other target of a URL sent by a client."""
+"""A real HTTP server for URLs in requests: it serves files, redirects and faulty replies."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,8 @@ class Given:
     """The reply to requests for one path.
 
     Args:
-        says_length: whether to send Content-Length; without it, the end of the connection ends the body.
-        stalls: whether to withhold the last byte.
+        sends_length: whether to send Content-Length; without it, the body ends when the connection closes.
+        stalls: whether to withhold the last byte until the server stops.
         repeat: number of times to send the body.
     """
 
@@ -27,8 +27,8 @@ class Given:
     repeat: int = 1
 
 
-def redirect(there: str, status: int = 302) -> Given:
-    return Given(status=status, headers={"Location": there})
+def redirect(location: str, status: int = 302) -> Given:
+    return Given(status=status, headers={"Location": location})
 
 
 class FileServer:
@@ -39,51 +39,52 @@ class FileServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.paths: dict[str, Given] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []  # (path, headers)
-        self.leaving = threading.Event()
+        self.leaving = threading.Event()  # ends stalled replies
 
 
 @contextmanager
 def running() -> Iterator[FileServer]:
     """Run a file server for the duration of the block."""
-    held: list[FileServer] = []
+    servers: list[FileServer] = []  # set after the handler class, which needs it, has been defined
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            (files,) = held
+            (files,) = servers
             files.asked.append((self.path, dict(self.headers)))
-            given = files.paths.get(self.path.partition("?")[0], Given(status=404))
-            self.send_response(given.status)
-            headers = {**({"Content-Type": given.media_type} if given.media_type else {}), **given.headers}
-            if given.says_length:
-                headers = {"Content-Length": str(len(given.body) * given.repeat + given.stalls)} | headers
+            reply = files.paths.get(self.path.partition("?")[0], Given(status=404))
+            self.send_response(reply.status)
+            headers = {**({"Content-Type": reply.media_type} if reply.media_type else {}), **reply.headers}
+            if reply.says_length:
+                headers = {"Content-Length": str(len(reply.body) * reply.repeat + reply.stalls)} | headers
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Connection", "close")
             self.end_headers()
             self.close_connection = True
             try:
-                for _ in range(given.repeat):
-                    self.wfile.write(given.body)
-                if given.stalls:
+                for _ in range(reply.repeat):
+                    self.wfile.write(reply.body)
+                if reply.stalls:
                     self.wfile.flush()
                     files.leaving.wait(60)
             except OSError:
-                pass  # the client has read as much as it wants
+                pass  # the client closed the connection before the end of the body
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    held.append(FileServer(server))
+    files = FileServer(server)
+    servers.append(files)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield held[0]
+        yield files
     finally:
-        held[0].leaving.set()
+        files.leaving.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -1,4 +1,4 @@
-"""Backburner processes forked from a process that has already imported them: an import costs 1 s of processor time."""
+"""Backburner processes that are forked after all imports, because the imports take 1 s of processor time."""
 
 import atexit
 import ctypes
@@ -23,8 +23,8 @@ from local.processes import environment
 from local.processes.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-# Modules that processes and commands import at startup or later. Not `app.wsgi`, which opens a deployment when
-# imported.
+# Modules that processes and commands import at startup or later. `app.wsgi` is missing, because its import connects to
+# a deployment.
 MODULES = (
     "cli.prompts",
     "app.serve",
@@ -38,7 +38,7 @@ MODULES = (
     "worker.consumer.transport",
 )
 _REQUEST_BYTES = 1024 * 1024
-_NUMBER = struct.Struct("q")
+_NUMBER = struct.Struct("q")  # a process ID or a status
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,32 +46,32 @@ class Process:
     """A forked process with the methods of `subprocess.Popen` that `Child` uses.
 
     Args:
-        status: pipe that delivers the process ID and, after the process has ended, its status as returned by `wait`.
+        status_pipe: delivers the process ID and, after the process has ended, its status as returned by `wait`.
     """
 
-    def __init__(self, status: int) -> None:
-        self._status = status
-        self._ended: int | None = None
-        self.pid = self._read()
+    def __init__(self, status_pipe: int) -> None:
+        self._status_pipe = status_pipe
+        self._exit_status: int | None = None
+        self.pid = self._read_number()
 
     def poll(self) -> int | None:
         """Return the exit status, negative for a signal; None while the process runs."""
-        if self._ended is None and select.select([self._status], [], [], 0)[0]:
-            self._ended = os.waitstatus_to_exitcode(self._read())
-            os.close(self._status)
-        return self._ended
+        if self._exit_status is None and select.select([self._status_pipe], [], [], 0)[0]:
+            self._exit_status = os.waitstatus_to_exitcode(self._read_number())
+            os.close(self._status_pipe)
+        return self._exit_status
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit status; None if the process has not ended within `timeout` seconds."""
-        if self._ended is None:
-            select.select([self._status], [], [], timeout)
+        if self._exit_status is None:
+            select.select([self._status_pipe], [], [], timeout)
         return self.poll()
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def _read(self) -> int:
-        data = os.read(self._status, _NUMBER.size)
+    def _read_number(self) -> int:
+        data = os.read(self._status_pipe, _NUMBER.size)
         if not data:
             raise RuntimeError("The fork server ended.")
         number: int = _NUMBER.unpack(data)[0]
@@ -79,84 +79,91 @@ class Process:
 
 
 class ForkedChild(Child):
-    """A process that runs `python -m cli.main WORDS` without starting a new interpreter.
+    """A process that runs `python -m cli.main ARGUMENTS` without starting a new interpreter.
 
-    Like a `Child`, it has its own session, environment and log, parses its command line, and ends with the process that
-    started it. Variables that the interpreter or the loader reads at startup have no effect.
+    Like a `Child`, it has its own session, environment and log, parses its command line, and stops if the process that
+    started it ends. Environment variables that the interpreter or the loader reads at startup have no effect.
     """
 
     def _spawn(self, log: BinaryIO) -> Process:
-        interpreter, option, module, *words = self.part.argv
+        interpreter, option, module, *arguments = self.part.argv
         assert (interpreter, option, module) == (sys.executable, "-m", cli.__name__)
         request = {
-            "words": words,
+            "arguments": arguments,
             "env": self._environment(),
             "folder": str(self.part.cwd),
             "stop_signal": int(self.part.stop_signal),
         }
-        with open(os.devnull, "rb") as nothing:  # noqa: PTH123  a device, not a file
-            return _start(request, nothing, log, log)
+        with open(os.devnull, "rb") as empty_input:  # noqa: PTH123  a device, not a file
+            return _start(request, empty_input, log, log)
 
 
 def run(
-    words: Sequence[str], env: Mapping[str, str], *, said: str = "", within_s: float = 60
+    arguments: Sequence[str], env: Mapping[str, str], *, said: str = "", within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m cli.main WORDS` without a new interpreter; return what `subprocess.run` returns.
+    """Run `python -m cli.main ARGUMENTS` without a new interpreter, and return the result as `subprocess.run` does.
 
     Args:
         env: the complete environment of the command.
-        said: its standard input.
+        stdin_text: the standard input of the command.
     """
-    request = {"words": list(words), "env": dict(env), "folder": str(ROOT), "stop_signal": int(signal.SIGTERM)}
-    with tempfile.TemporaryFile() as read, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        read.write(said.encode())
-        read.seek(0)
-        process = _start(request, read, out, err)
+    request = {
+        "arguments": list(arguments),
+        "env": dict(env),
+        "folder": str(ROOT),
+        "stop_signal": int(signal.SIGTERM),
+    }
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(said.encode())
+        stdin.seek(0)
+        process = _start(request, stdin, stdout, stderr)
         if process.wait(within_s) is None:
             os.killpg(process.pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(list(words), within_s)
-        for output in (out, err):
+            raise subprocess.TimeoutExpired(list(arguments), within_s)
+        for output in (stdout, stderr):
             output.seek(0)
-        return subprocess.CompletedProcess(list(words), process.poll(), out.read().decode(), err.read().decode())
+        return subprocess.CompletedProcess(
+            list(arguments), process.poll(), stdout.read().decode(), stderr.read().decode()
+        )
 
 
 def _start(request: dict[str, Any], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> Process:
-    here, there = os.pipe()
-    descriptors = [there, stdin.fileno(), stdout.fileno(), stderr.fileno()]
+    read_end, write_end = os.pipe()
+    descriptors = [write_end, stdin.fileno(), stdout.fileno(), stderr.fileno()]
     socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
-    os.close(there)
-    return Process(here)
+    os.close(write_end)
+    return Process(read_end)
 
 
 @functools.cache
 def _server() -> socket.socket:
     """Start the fork server, which ends with this process; return the connection to it."""
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with there:
+    connection, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with server_end:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.harness.forked"],
             cwd=ROOT,
             env=environment.inherited() | {"PYTHONUNBUFFERED": "1"},
-            stdin=there,
+            stdin=server_end,
             start_new_session=True,
         )
 
     def close() -> None:
-        here.close()
+        connection.close()
         server.wait()
 
     atexit.register(close)
-    return here
+    return connection
 
 
 def main() -> None:
-    """Serve requests; in a fork, run the program, which ends as in a new interpreter."""
+    """Serve requests; in each forked process, run the command as a new interpreter would."""
     for module in MODULES:
         importlib.import_module(module)
     assert threading.active_count() == 1
     request = serve(socket.socket(fileno=os.dup(0)))
     if request is not None:
-        become(**request)
+        prepare_process(**request)
         cli.main(prog_name=f"python -m {cli.__name__}")
 
 
@@ -164,65 +171,66 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
     """Fork a process for each request until the tests end.
 
     Returns:
-        The request in a fork; None in the server.
+        In a forked process, its request; in the server, None.
     """
-    running: dict[int, int] = {}
-    woken, waker = socket.socketpair()
-    waker.setblocking(False)
-    signal.set_wakeup_fd(waker.fileno())
+    status_pipes: dict[int, int] = {}  # by process ID, of the processes that run
+    wakeup, signal_input = socket.socketpair()
+    signal_input.setblocking(False)
+    signal.set_wakeup_fd(signal_input.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    with requests, woken, waker:
+    with requests, wakeup, signal_input:
         while True:
-            ready, _, _ = select.select([requests, woken], [], [])
-            if woken in ready:
-                woken.recv(1024)
-                _report_ended(running)
+            ready, _, _ = select.select([requests, wakeup], [], [])
+            if wakeup in ready:
+                wakeup.recv(1024)
+                _report_exits(status_pipes)
             if requests in ready:
                 data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 4)
                 if not data:
                     return None
-                status, *streams = descriptors
+                status_pipe, *streams = descriptors
                 pid = os.fork()
                 if pid == 0:
                     os.setsid()
-                    os.write(status, _NUMBER.pack(os.getpid()))  # tells the parent that the process group exists
+                    os.write(status_pipe, _NUMBER.pack(os.getpid()))  # the client may now signal the process group
                     _redirect(streams)
-                    for descriptor in (status, *running.values()):
+                    for descriptor in (status_pipe, *status_pipes.values()):
                         os.close(descriptor)
                     signal.set_wakeup_fd(-1)
                     return dict(json.loads(data))
                 for descriptor in streams:
                     os.close(descriptor)
-                running[pid] = status
+                status_pipes[pid] = status_pipe
 
 
-def _report_ended(running: dict[int, int]) -> None:
-    """Reap the forks that have ended and write the status of each to its pipe."""
-    for pid, pipe in list(running.items()):
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            os.write(running.pop(pid), _NUMBER.pack(status))
+def _report_exits(status_pipes: dict[int, int]) -> None:
+    """Reap the processes that have ended, and write the status of each to its pipe."""
+    for pid, pipe in list(status_pipes.items()):
+        reaped_pid, status = os.waitpid(pid, os.WNOHANG)
+        if reaped_pid:
+            os.write(status_pipes.pop(pid), _NUMBER.pack(status))
             os.close(pipe)
 
 
 def _redirect(streams: Sequence[int]) -> None:
     """Make these descriptors standard input, output and error."""
-    for name, descriptor in enumerate(streams):
-        os.dup2(descriptor, name)
+    for standard_descriptor, descriptor in enumerate(streams):
+        os.dup2(descriptor, standard_descriptor)
         os.close(descriptor)
 
 
-def become(words: list[str], env: dict[str, str], folder: str, stop_signal: int) -> None:
-    """Set up what a new process inherits from its parent: signals, folder, environment and arguments."""
+def prepare_process(arguments: list[str], env: dict[str, str], folder: str, stop_signal: int) -> None:
+    """Set the signals, folder, environment and arguments that a new process would inherit from its parent."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _stop_with_parent(stop_signal)
     os.chdir(folder)
     os.environ.clear()  # noqa: TID251
     os.environ.update(env)  # noqa: TID251
-    sys.argv = [cli.__file__, *words]
+    sys.argv = [cli.__file__, *arguments]
 
 
 def _stop_with_parent(stop_signal: int) -> None:
+    """Have the kernel send `stop_signal` to this process when its parent ends; exit if it has ended already."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop_signal)

@@ -1,4 +1,4 @@
-"""Health checks of a process, as a supervisor requests them."""
+"""A client for the health endpoints of a process, as a supervisor uses them."""
 
 import json
 import urllib.error
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
-    """Return status and body of a health endpoint; status 0 if nothing answers."""
+    """Return status and body of a health endpoint; status 0 if the connection fails."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, json.load(answer)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)

@@ -1,4 +1,4 @@
-"""Distribution of the suite over pytest-xdist workers: longest tests first, each deployment started only once."""
+"""Distribution of the suite over pytest-xdist workers: longest tests first, each shared deployment in one worker."""
 
 import ast
 import functools
@@ -8,8 +8,7 @@ from pathlib import Path
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[2]
-# Files that take longest, alone or because their tests share a fixture. Started last, one of them would prolong the
-# whole run.
+# The slowest files. If one of them started last, the whole run would take longer.
 LONGEST = (
     "tests/e2e/clients/test_examples.py",
     "tests/chaos/test_scenarios.py",
@@ -24,16 +23,16 @@ LONGEST = (
     "tests/runs/test_interleavings.py",
 )
 # Tests in these folders start processes and spend most of their time waiting for them.
-SLOW = ("tests/e2e/", "tests/chaos/", "tests/local/")
+SLOW_FOLDERS = ("tests/e2e/", "tests/chaos/", "tests/local/")
 SHARED_STACK = "the deployment of the fixture `calm`"
 
 
 class Scheduling(LoadScopeScheduling):
-    """`--dist loadscope` with different units of work, in collection order.
+    """`--dist loadscope` with other units of work, which start in collection order.
 
-    One xdist worker runs all tests of a unit, one after the other. All tests that use the fixture `calm` form one unit,
-    so that its deployment is started once and not by every worker; so do the tests of a file that has its own fixture
-    shared by several tests. Any other test that starts processes is a unit by itself, and so is any other file.
+    One xdist worker runs all tests of a unit, one after the other. The units are: all tests that use the fixture
+    `calm`, so that its deployment starts once and not in every worker; the tests of a file that has a fixture shared by
+    several tests; any other test that starts processes; any other file.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -51,37 +50,38 @@ def rank(nodeid: str) -> int:
         return len(LONGEST) + 1
     if path in LONGEST:
         return LONGEST.index(path)
-    return len(LONGEST) + (0 if path.startswith(SLOW) else 2)
+    return len(LONGEST) + (0 if path.startswith(SLOW_FOLDERS) else 2)
 
 
 def unit(nodeid: str) -> str:
     """The name of the unit of work that a test belongs to."""
     path, _, test = nodeid.partition("::")
-    if not path.startswith(SLOW):
+    if not path.startswith(SLOW_FOLDERS):
         return path
-    if test.partition("[")[0] in _users(path, "calm"):
+    if test.partition("[")[0] in _functions_with_argument(path, "calm"):
         return SHARED_STACK
-    return path if _shares(path) else nodeid
+    return path if _has_shared_fixture(path) else nodeid
 
 
 @functools.cache
-def _parsed(path: str) -> ast.Module:
+def _parse_file(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _users(path: str, fixture: str) -> frozenset[str]:
-    """The names of the functions in a file that have an argument named `fixture`."""
+def _functions_with_argument(path: str, name: str) -> frozenset[str]:
+    """The names of the functions in a file that have an argument with this name."""
     return frozenset(
-        function.name for function in _functions(path) if fixture in {argument.arg for argument in function.args.args}
+        function.name for function in _functions(path) if name in {argument.arg for argument in function.args.args}
     )
 
 
 @functools.cache
-def _shares(path: str) -> bool:
+def _has_shared_fixture(path: str) -> bool:
     """Whether a file has a fixture with a scope wider than one test."""
-    return any("scope=" in ast.unparse(decorator) for found in _functions(path) for decorator in found.decorator_list)
+    decorators = (decorator for function in _functions(path) for decorator in function.decorator_list)
+    return any("scope=" in ast.unparse(decorator) for decorator in decorators)
 
 
 def _functions(path: str) -> Iterator[ast.FunctionDef]:
-    return (node for node in ast.walk(_parsed(path)) if isinstance(node, ast.FunctionDef))
+    return (node for node in ast.walk(_parse_file(path)) if isinstance(node, ast.FunctionDef))

@@ -27,7 +27,7 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
-# Timeouts short enough for a fault to take effect, and for recovery, within seconds.
+# Short timeouts, so that faults take effect and are repaired within seconds.
 CLOCKS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
@@ -39,8 +39,7 @@ CLOCKS = {
     "DRAIN_S": "2",
     "FOLLOW_S": "3",
 }
-
-
+# Maximum number of event logs that are validated at the end of a test.
 LOGS_CHECKED = 200
 
 
@@ -50,8 +49,8 @@ class Stack:
     A name such as `worker-2` is a second copy of `worker`.
 
     Args:
-        proxied: which of the servers `postgres`, `valkey` and `models` the processes reach through a proxy; the tests
-            themselves connect to them directly.
+        proxied: the servers among `postgres`, `valkey` and `models` that the processes reach through a proxy; the
+            tests themselves connect directly.
     """
 
     def __init__(
@@ -68,14 +67,15 @@ class Stack:
         with open_core(self.settings) as core:
             self.key = core.keys.create(rights.ALL)
         self.children: dict[str, Child] = {}
-        self._client = threading.Lock()
-        self._connection: psycopg.Connection | None = None  # for `sql`, which is called many times a second
+        self._connection_lock = threading.Lock()
+        # `sql` reuses one connection, because tests call it many times a second.
+        self._connection: psycopg.Connection | None = None
         urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
         self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
         urls |= {name: proxy.url for name, proxy in self.proxies.items()}
         if "models" in self.proxies:
-            direct, config = config, self.home.path / "proxied.toml"
-            config.write_text(direct.read_text().replace(models.base_url, urls["models"]))
+            direct_config, config = config, self.home.path / "proxied.toml"
+            config.write_text(direct_config.read_text().replace(models.base_url, urls["models"]))
         self._env = {
             "BACKBURNER_HOME": str(home),
             "BACKBURNER_DATABASE_URL": urls["postgres"],
@@ -95,10 +95,10 @@ class Stack:
             if failure is None:
                 self.check_logs()
         finally:
-            self._hang_up()
+            self._disconnect()
 
     def close(self) -> None:
-        """Ask all processes to stop at once, and kill each that has not ended one second later."""
+        """Stop all processes simultaneously, and kill those that have not ended after `HURRIED_GRACE_S` seconds."""
         for child in self.children.values():
             child.ask_to_stop()
         with contextlib.suppress(AssertionError):
@@ -109,34 +109,37 @@ class Stack:
                 until(child.ended, within_s=5)
         for proxy in self.proxies.values():
             proxy.close()
-        self._hang_up()
+        self._disconnect()
 
     def check_logs(self) -> None:
-        """Assert that the logs of ended responses, at most the last `LOGS_CHECKED`, are legal streams."""
-        for response_id, document, pruned in self.sql(
+        """Assert that the logs of the last `LOGS_CHECKED` ended responses are valid streams."""
+        for response_id, document, pruned_events in self.sql(
             "select id, document, events_n from responses where finished_at is not null"
             " order by finished_at desc limit %s",
             LOGS_CHECKED,
         ):
-            if pruned is None:
+            if pruned_events is None:
                 stream_checker.check(self.log_of(response_id), json.loads(document))
 
     def log_of(self, response_id: str) -> list[stream_checker.Event]:
-        """The events of a response."""
+        """All events of a response, from its log in Postgres."""
         rows = self.sql("select data from response_events where response_id = %s order by first_seq", response_id)
         return [json.loads(line) for row in rows for line in row[0].split("\n")]
 
     def up(self, *names: str, **settings: str) -> "Stack":
-        """Start Valkey, API, worker and sweeper, or the named processes; keywords are settings by upper-case name.
+        """Start Valkey, API, worker and sweeper, or the named processes, and wait until all are ready.
 
-        Valkey starts first, because a worker that finds no broker waits two seconds before it retries. The others start
-        at the same time; all are ready on return.
+        Valkey starts first, because a worker that finds no broker waits two seconds before it retries. The other
+        processes start simultaneously.
+
+        Args:
+            settings: settings of these processes by upper-case name, without the prefix.
         """
         names = names or ("valkey", "api", "worker", "sweeper")
         if "valkey" in names:
             self.start("valkey")
-        started = [self.launch(name, **settings) for name in names if name != "valkey"]
-        for child in started:
+        children = [self.launch(name, **settings) for name in names if name != "valkey"]
+        for child in children:
             child.wait_until_ready()
         return self
 
@@ -147,10 +150,10 @@ class Stack:
         return child
 
     def launch(self, name: str, *, env: Mapping[str, str] | None = None, **settings: str) -> Child:
-        """Start a process without waiting for it; `env` adds variables that are not settings, such as the loader's."""
+        """Start a process without waiting for it; `env` adds variables that are not settings, such as `LD_PRELOAD`."""
         part = self._part(name, env or {}, settings)
-        forks = part.argv[0] == sys.executable and not env
-        child = self.children[name] = (ForkedChild if forks else Child)(part, self.home)
+        can_fork = part.argv[0] == sys.executable and not env
+        child = self.children[name] = (ForkedChild if can_fork else Child)(part, self.home)
         return child
 
     def _part(self, name: str, env: Mapping[str, str], settings: dict[str, str]) -> Part:
@@ -179,7 +182,7 @@ class Stack:
         return self.port_2 if name == "api-2" else self.port
 
     def kill(self, name: str) -> None:
-        """Send SIGKILL to a process and everything it started."""
+        """Send SIGKILL to a process and its descendants, and wait until it has ended."""
         child = self.children.pop(name)
         child._kill_group()
         until(child.ended, within_s=5)
@@ -191,7 +194,7 @@ class Stack:
         child.wait_until_stopped()
 
     def freeze(self, name: str) -> None:
-        """Send SIGSTOP to a process and everything it started."""
+        """Send SIGSTOP to a process and its descendants."""
         os.killpg(self.children[name].pid, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
@@ -199,6 +202,7 @@ class Stack:
         os.killpg(self.children[name].pid, signal.SIGCONT)
 
     def log(self, name: str) -> str:
+        """The log output of a process."""
         return self.home.log_file(name).read_text()
 
     @contextlib.contextmanager
@@ -211,26 +215,27 @@ class Stack:
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in Postgres; return its rows."""
-        with self._client:
-            reused = self._connection is not None
+        with self._connection_lock:
+            is_reused = self._connection is not None
             try:
-                return self._ask(query, parameters)
+                return self._execute(query, parameters)
             except psycopg.OperationalError:
-                if not reused or (self._connection and not self._connection.broken):
+                if not is_reused or (self._connection and not self._connection.broken):
                     raise
-                return self._ask(query, parameters)  # Postgres closed the connection after the previous statement
+                return self._execute(query, parameters)  # Postgres closed the connection after the previous statement
 
-    def _ask(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    def _execute(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self.database_url, autocommit=True, prepare_threshold=None)
         cursor = self._connection.execute(query, parameters or None)  # type: ignore[arg-type]
         return cursor.fetchall() if cursor.description else []
 
-    def _hang_up(self) -> None:
-        with self._client:
+    def _disconnect(self) -> None:
+        with self._connection_lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
     def all_ended(self) -> bool:
+        """Whether every response in the database has ended."""
         return self.sql("select count(*) from responses where finished_at is null") == [(0,)]

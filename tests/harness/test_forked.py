@@ -1,4 +1,4 @@
-"""A forked process gets the same environment and ends in the same way as a process with a new interpreter."""
+"""A forked process has the same environment and the same end as a process with a new interpreter."""
 
 import os
 import signal
@@ -17,39 +17,39 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 
 
-def part(*words: str, **env: str) -> Part:
-    argv = [sys.executable, "-m", "cli.main", *words]
+def part(*arguments: str, **env: str) -> Part:
+    argv = [sys.executable, "-m", "cli.main", *arguments]
     return Part(name="part", argv=argv, ready=lambda _pid: True, env=env, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
-    ("words", "how", "says"),
+    ("arguments", "end", "message"),
     [
         (["--version"], "status 0", f"backburner, version {VERSION}\n"),
         (["no-such-command"], "status 2", "No such command 'no-such-command'."),
         (["doctor"], "status 1", "Did you mean BACKBURNER_DATABASE_URL?"),
     ],
 )
-def test_a_forked_part_reads_its_command_line_and_environment_and_ends_as_a_new_process_does(
-    tmp_path: Path, words: list[str], how: str, says: str
+def test_a_forked_command_has_the_output_and_the_status_of_a_new_process(
+    tmp_path: Path, arguments: list[str], end: str, message: str
 ) -> None:
-    said = []
-    for kind in (ForkedChild, Child):
-        home = Home.at(tmp_path / kind.__name__)
-        child = kind(part(*words, BACKBURNER_DATABSE_URL="x", BACKBURNER_HOME=str(tmp_path / "home")), home)
+    outputs = []
+    for child_class in (ForkedChild, Child):
+        home = Home.at(tmp_path / child_class.__name__)
+        child = child_class(part(*arguments, BACKBURNER_DATABSE_URL="x", BACKBURNER_HOME=str(tmp_path / "home")), home)
         until(child.ended, within_s=30)
-        assert child.ended() == how
-        said.append(home.log_file("part").read_text())
+        assert child.ended() == end
+        outputs.append(home.log_file("part").read_text())
 
     env = {"BACKBURNER_DATABSE_URL": "x", "BACKBURNER_HOME": str(tmp_path / "home")}
-    done = run(words, env)
+    result = run(arguments, env)
 
-    assert says in said[0]
-    assert said[0] == said[1] == done.stdout + done.stderr
-    assert how == f"status {done.returncode}"
+    assert message in outputs[0]
+    assert outputs[0] == outputs[1] == result.stdout + result.stderr
+    assert end == f"status {result.returncode}"
 
 
-def test_a_forked_part_has_a_session_of_its_own_and_says_which_signal_killed_it(stack: Stack) -> None:
+def test_a_forked_process_has_its_own_session_and_reports_the_signal_that_killed_it(stack: Stack) -> None:
     sweeper = stack.start("sweeper")
 
     assert os.getsid(sweeper.pid) == sweeper.pid
@@ -60,7 +60,7 @@ def test_a_forked_part_has_a_session_of_its_own_and_says_which_signal_killed_it(
     assert sweeper.ended() == "killed by SIGKILL"
 
 
-def test_forked_parts_end_with_the_process_that_started_them(stack: Stack) -> None:
+def test_a_forked_process_ends_with_the_process_that_started_it(stack: Stack) -> None:
     script = (
         "import sys, time\n"
         "from tests.harness.forked import ForkedChild\n"

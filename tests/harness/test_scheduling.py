@@ -1,4 +1,4 @@
-"""The suite runs the longest tests first and starts no deployment twice."""
+"""The suite runs the longest tests first and starts each shared deployment once."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from tests.harness import scheduling
 E2E = "tests/e2e/clients/test_background.py::"
 
 
-def test_every_file_that_is_put_first_exists() -> None:
+def test_every_file_of_the_longest_tests_exists() -> None:
     assert [path for path in scheduling.LONGEST if not (scheduling.ROOT / path).is_file()] == []
 
 
-def test_the_longest_tests_come_first_and_those_within_one_process_last() -> None:
+def test_the_longest_tests_run_first_and_tests_without_processes_last() -> None:
     nodeids = [
         "tests/worker/models/test_sse.py::a",
         f"{E2E}b",
@@ -38,7 +38,7 @@ def test_the_longest_tests_come_first_and_those_within_one_process_last() -> Non
         ("tests/worker/models/test_sse.py::test_x[a::b]", "its file"),
     ],
 )
-def test_tests_that_share_what_they_start_are_run_by_one_process(nodeid: str, unit: str) -> None:
+def test_tests_that_share_a_deployment_run_in_one_worker(nodeid: str, unit: str) -> None:
     expected = {"itself": nodeid, "its file": nodeid.partition("::")[0]}.get(unit, unit)
 
     assert scheduling.unit(nodeid) == expected

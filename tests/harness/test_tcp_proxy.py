@@ -1,4 +1,4 @@
-"""The fault-injecting proxy does what its methods promise, on real sockets."""
+"""The faults of the TCP proxy, on real sockets."""
 
 import contextlib
 import socket
@@ -12,58 +12,58 @@ from tests.harness.tcp_proxy import TcpProxy
 from tests.harness.waiting import until
 
 
-class Echo:
-    """Sends back what it reads; records what it read and how many of its connections are open."""
+class EchoServer:
+    """A server that sends back all data; records the data and the number of open connections."""
 
     def __init__(self, server: socket.socket) -> None:
         self.server = server
-        self.read = b""
-        self.open = 0
+        self.received = b""
+        self.open_connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.server.accept()
-                self.open += 1
-                threading.Thread(target=self._answer, args=[connection], daemon=True).start()
+                self.open_connections += 1
+                threading.Thread(target=self._echo, args=[connection], daemon=True).start()
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _echo(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             while data := connection.recv(1024):
-                self.read += data
+                self.received += data
                 connection.sendall(data)
-        self.open -= 1
+        self.open_connections -= 1
 
 
 @pytest.fixture
-def echo() -> Iterator[Echo]:
+def echo() -> Iterator[EchoServer]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield Echo(server)
+        yield EchoServer(server)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
-def proxy(echo: Echo) -> Iterator[TcpProxy]:
+def proxy(echo: EchoServer) -> Iterator[TcpProxy]:
     with tcp_proxy.running(f"http://127.0.0.1:{echo.server.getsockname()[1]}/v1") as proxy:
         yield proxy
 
 
 @pytest.fixture
 def client(proxy: TcpProxy) -> Iterator[socket.socket]:
-    with dialled(proxy) as client:
-        assert said(client, b"hello") == b"hello"
+    with connect(proxy) as client:
+        assert exchange(client, b"hello") == b"hello"
         yield client
 
 
-def dialled(proxy: TcpProxy) -> socket.socket:
+def connect(proxy: TcpProxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
-def said(client: socket.socket, what: bytes, *, within_s: float = 5) -> bytes | None:
-    """The reply; None if there is none in time."""
-    client.sendall(what)
+def exchange(client: socket.socket, data: bytes, *, within_s: float = 5) -> bytes | None:
+    """Send data; return the reply, or None if there is none within `within_s` seconds."""
+    client.sendall(data)
     client.settimeout(within_s)
     try:
         return client.recv(1024)
@@ -71,99 +71,99 @@ def said(client: socket.socket, what: bytes, *, within_s: float = 5) -> bytes | 
         return None
 
 
-def test_a_blackhole_swallows_for_good_what_comes_on_old_and_new_connections(
-    proxy: TcpProxy, client: socket.socket, echo: Echo
+def test_a_blackhole_permanently_breaks_old_and_new_connections(
+    proxy: TcpProxy, client: socket.socket, echo: EchoServer
 ) -> None:
     proxy.blackhole()
-    with dialled(proxy) as late:
-        assert said(late, b"lost", within_s=0.2) is None
-        assert said(client, b"lost", within_s=0.2) is None
+    with connect(proxy) as second_client:
+        assert exchange(second_client, b"lost", within_s=0.2) is None
+        assert exchange(client, b"lost", within_s=0.2) is None
         proxy.pass_on()
 
-        assert said(late, b"lost", within_s=0.2) is None
-        assert said(client, b"lost", within_s=0.2) is None
-    with dialled(proxy) as new:
-        assert said(new, b"back") == b"back"
-    assert echo.read == b"helloback"
+        assert exchange(second_client, b"lost", within_s=0.2) is None
+        assert exchange(client, b"lost", within_s=0.2) is None
+    with connect(proxy) as new_client:
+        assert exchange(new_client, b"back") == b"back"
+    assert echo.received == b"helloback"
     assert proxy.swallowed == 4
 
 
-def test_a_blackhole_may_begin_with_a_certain_request(proxy: TcpProxy, client: socket.socket) -> None:
+def test_a_blackhole_may_begin_with_a_given_request(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.blackhole(from_request=b"BRPOP")
-    with dialled(proxy) as other:
-        assert said(client, b"GET") == b"GET"
-        assert said(client, b"BRPOP", within_s=0.2) is None
-        assert said(client, b"GET", within_s=0.2) is None
-        assert said(other, b"GET") == b"GET"
+    with connect(proxy) as second_client:
+        assert exchange(client, b"GET") == b"GET"
+        assert exchange(client, b"BRPOP", within_s=0.2) is None
+        assert exchange(client, b"GET", within_s=0.2) is None
+        assert exchange(second_client, b"GET") == b"GET"
 
 
-def test_an_end_that_a_blackhole_swallowed_is_heard_when_it_is_healed(
-    proxy: TcpProxy, client: socket.socket, echo: Echo
+def test_the_end_of_a_connection_during_a_blackhole_is_forwarded_afterwards(
+    proxy: TcpProxy, client: socket.socket, echo: EchoServer
 ) -> None:
     proxy.blackhole()
     client.close()
-    with dialled(proxy) as other:
-        assert said(other, b"lost", within_s=0.2) is None
-    assert echo.open == 1
+    with connect(proxy) as second_client:
+        assert exchange(second_client, b"lost", within_s=0.2) is None
+    assert echo.open_connections == 1
     proxy.pass_on()
-    until(lambda: echo.open == 0)
-    until(lambda: proxy.open == 0)
+    until(lambda: echo.open_connections == 0)
+    until(lambda: proxy.open_connections == 0)
 
 
-def test_what_is_held_is_delivered_late(proxy: TcpProxy, client: socket.socket, echo: Echo) -> None:
+def test_held_data_is_delivered_after_the_fault(proxy: TcpProxy, client: socket.socket, echo: EchoServer) -> None:
     proxy.hold()
-    assert said(client, b" later", within_s=0.2) is None
-    assert echo.read == b"hello"
+    assert exchange(client, b" later", within_s=0.2) is None
+    assert echo.received == b"hello"
     proxy.pass_on()
 
     assert client.makefile("rb").read(6) == b" later"
 
 
-def test_a_delay_holds_up_each_way(proxy: TcpProxy, client: socket.socket) -> None:
+def test_a_delay_applies_to_both_directions(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.delay(0.2)
-    assert said(client, b"slow", within_s=0.3) is None
+    assert exchange(client, b"slow", within_s=0.3) is None
     client.settimeout(5)
     assert client.recv(1024) == b"slow"
 
 
-def test_a_reset_breaks_both_ends(proxy: TcpProxy, client: socket.socket, echo: Echo) -> None:
+def test_a_reset_breaks_both_ends(proxy: TcpProxy, client: socket.socket, echo: EchoServer) -> None:
     proxy.reset()
     with pytest.raises(ConnectionResetError):
         client.recv(1024)
-    until(lambda: echo.open == 0)
+    until(lambda: echo.open_connections == 0)
 
 
-def test_half_a_close_ends_what_the_client_reads_and_the_server_learns_nothing(
-    proxy: TcpProxy, client: socket.socket, echo: Echo
+def test_half_a_close_sends_end_of_file_to_the_client_only(
+    proxy: TcpProxy, client: socket.socket, echo: EchoServer
 ) -> None:
     proxy.half_close()
     assert client.recv(1024) == b""
     client.sendall(b" and more")
-    until(lambda: echo.read == b"hello and more")
-    assert echo.open == 1
+    until(lambda: echo.received == b"hello and more")
+    assert echo.open_connections == 1
     client.close()
-    until(lambda: echo.open == 0)
+    until(lambda: echo.open_connections == 0)
 
 
-def test_refusing_leaves_what_is_open(proxy: TcpProxy, client: socket.socket) -> None:
+def test_open_connections_work_while_new_ones_are_refused(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
-        dialled(proxy)
-    assert said(client, b"still") == b"still"
+        connect(proxy)
+    assert exchange(client, b"still") == b"still"
     proxy.pass_on()
-    with dialled(proxy) as new:
-        assert said(new, b"back") == b"back"
+    with connect(proxy) as new_client:
+        assert exchange(new_client, b"back") == b"back"
 
 
-def test_a_server_that_is_away_is_a_reset(proxy: TcpProxy, echo: Echo) -> None:
+def test_a_connection_to_an_unavailable_server_is_reset(proxy: TcpProxy, echo: EchoServer) -> None:
     echo.server.shutdown(socket.SHUT_RDWR)
     echo.server.close()
-    with pytest.raises(ConnectionResetError), dialled(proxy) as client:
+    with pytest.raises(ConnectionResetError), connect(proxy) as client:
         client.recv(1024)
 
 
 @pytest.mark.parametrize(
-    ("url", "through"),
+    ("url", "proxy_url"),
     [
         ("postgresql://postgres@/test_1?host=%2Ftmp%2Fpg", "postgresql://postgres@127.0.0.1:{}/test_1"),
         ("postgresql://me:secret@db:5433/it?sslmode=disable", "postgresql://me:secret@127.0.0.1:{}/it?sslmode=disable"),
@@ -171,6 +171,6 @@ def test_a_server_that_is_away_is_a_reset(proxy: TcpProxy, echo: Echo) -> None:
         ("http://127.0.0.1:9000/v1", "http://127.0.0.1:{}/v1"),
     ],
 )
-def test_the_url_is_the_servers_by_another_way(url: str, through: str) -> None:
+def test_the_url_differs_from_the_servers_only_in_its_address(url: str, proxy_url: str) -> None:
     with tcp_proxy.running(url) as proxy:
-        assert proxy.url == through.format(proxy.port)
+        assert proxy.url == proxy_url.format(proxy.port)

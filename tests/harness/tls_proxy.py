@@ -1,4 +1,4 @@
-"""TLS in front of Redis and Postgres, whose packaged builds do not support it: real certificates, real handshakes."""
+"""A TLS proxy in front of Valkey and Postgres, because their packaged builds do not support TLS."""
 
 import contextlib
 import datetime as dt
@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # sent by a Postgres client, which expects an S
+# The message by which a Postgres client requests TLS. The reply is an S.
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -23,7 +24,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
-    made = (
+    signed_certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -36,7 +37,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
         .sign(key, hashes.SHA256())
     )
     public, private = folder / f"{name}.crt", folder / f"{name}.key"
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    public.write_bytes(signed_certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
@@ -44,11 +45,12 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 class TlsProxy:
-    """Terminates TLS and forwards the plain text; drops connections that are not TLS.
+    """Terminates TLS and forwards the plain text; closes connections that do not use TLS.
 
     Args:
         connect: opens a connection to the server behind the proxy.
-        postgres: whether clients first request TLS as the Postgres protocol does.
+        files: the paths of the certificate and of its key.
+        postgres: whether clients first request TLS by the Postgres protocol.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class TlsProxy:
         self._context.load_cert_chain(*files)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        self.shaken = 0  # number of successful handshakes
+        self.shaken = 0  # number of successful TLS handshakes
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -80,16 +82,16 @@ class TlsProxy:
                 if client.recv(8, socket.MSG_WAITALL) != SSL_REQUEST:
                     return
                 client.sendall(b"S")
-            with self._context.wrap_socket(client, server_side=True) as inside, self._connect() as behind:
+            with self._context.wrap_socket(client, server_side=True) as tls_client, self._connect() as server:
                 self.shaken += 1
-                self._pass_on(inside, behind)
+                self._forward(tls_client, server)
 
     @staticmethod
-    def _pass_on(inside: ssl.SSLSocket, behind: socket.socket) -> None:
+    def _forward(tls_client: ssl.SSLSocket, server: socket.socket) -> None:
         """Forward both directions in one thread: two threads must not read and write one TLS socket."""
         while True:
-            ready = [inside] if inside.pending() else select.select([inside, behind], [], [])[0]
-            for source, target in ((inside, behind), (behind, inside)):
+            ready = [tls_client] if tls_client.pending() else select.select([tls_client, server], [], [])[0]
+            for source, target in ((tls_client, server), (server, tls_client)):
                 if source not in ready:
                     continue
                 source.settimeout(0)

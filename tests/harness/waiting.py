@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline; tests use it instead of sleeping."""
+"""Waits for a condition with a deadline; tests use them instead of sleeping."""
 
 import time
 from collections.abc import Callable
@@ -14,8 +14,8 @@ def until(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 
     """Return the first true value of the condition; fail if there is none within `within_s` seconds.
 
     Args:
-        every_s: first pause between two evaluations. Later pauses grow to `LONGEST_PAUSE_S`, because an evaluation that
-            queries a server takes processor time from the awaited process.
+        first_pause_s: the first pause between two evaluations. Later pauses grow up to `LONGEST_PAUSE_S`, because an
+            evaluation that queries a server takes processor time from the process under test.
     """
     deadline = time.monotonic() + within_s
     pause_s = every_s
@@ -28,7 +28,10 @@ def until(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 
 
 
 def ended(client: openai.OpenAI, response_id: str, within_s: float = 15) -> openai.types.responses.Response:
+    """Wait until a response has ended; return it."""
     return until(
-        lambda: (r := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and r,
+        lambda: (
+            (response := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and response
+        ),
         within_s=within_s,
     )
