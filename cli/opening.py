@@ -1,4 +1,4 @@
-"""Opening everything that a command works with."""
+"""Opens the core for a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from core.bootstrap import Core, open_core
 
 
 @contextmanager
-def opened() -> Iterator[Core]:
-    """Core by the settings of this environment, for the duration of the block.
+def open_checked_core() -> Iterator[Core]:
+    """Open the core with the settings of this environment, and check the schema of its database.
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
-        errors.SchemaMismatch: the database has the schema of another version.
+        errors.SchemaMismatch: the database has the schema of another program version.
         errors.StoreUnavailable: Postgres cannot be reached.
     """
     with open_core(settings.load()) as core:

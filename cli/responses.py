@@ -1,4 +1,4 @@
-"""Commands `backburner responses`, for the responses of all projects."""
+"""The command group `backburner responses`, for the responses of all projects."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.opening import opened
+from cli.opening import open_checked_core
 from cli.tail import Printer
 from core import errors, jsonio
 from core.log import printable
@@ -29,128 +29,134 @@ def responses() -> None:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum rows.")
 def list_responses(project: str | None, status: str | None, model: str | None, limit: int) -> None:
     """List responses, newest first."""
-    with opened() as core:
-        for shown in core.operations.newest(project=project, status=status, model=model, limit=limit):
-            where = f"attempt {shown.attempt}" + (f" on {shown.worker_id}" if shown.worker_id else "")
-            notes = [where] + ([shown.error] if shown.error else [])
+    with open_checked_core() as core:
+        for response in core.operations.newest(project=project, status=status, model=model, limit=limit):
+            location = f"attempt {response.attempt}" + (f" on {response.worker_id}" if response.worker_id else "")
+            notes = [location] + ([response.error] if response.error else [])
             click.echo(
-                f"{shown.id}  {shown.project}  {shown.model}  {shown.tier}  {shown.status}"
-                f"  {_time(shown.created_at)}  {printable('; '.join(notes))}"
+                f"{response.id}  {response.project}  {response.model}  {response.tier}  {response.status}"
+                f"  {_format_time(response.created_at)}  {printable('; '.join(notes))}"
             )
 
 
-@responses.command()
+@responses.command("show")
 @click.argument("response_id")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def show(response_id: str, as_json: bool) -> None:
+def show_response(response_id: str, as_json: bool) -> None:
     """Show a response and all of its attempts."""
-    with opened() as core:
-        shown, runs = core.operations.show(response_id)
+    with open_checked_core() as core:
+        response, runs = core.operations.show(response_id)
     if as_json:
-        click.echo(json.dumps({**asdict(shown), "attempts": [asdict(run) for run in runs]}, default=str))
+        click.echo(json.dumps({**asdict(response), "attempts": [asdict(run) for run in runs]}, default=str))
         return
-    for name, value in _facts(shown).items():
+    for name, value in _response_fields(response).items():
         click.echo(f"{name:<14}{printable(str(value))}")
     for run in runs:
-        click.echo(f"{f'attempt {run.attempt}':<14}{printable(_run(run))}")
+        click.echo(f"{f'attempt {run.attempt}':<14}{printable(_describe_attempt(run))}")
 
 
-@responses.command()
+@responses.command("tail")
 @click.argument("response_id")
-def tail(response_id: str) -> None:
+def tail_response(response_id: str) -> None:
     """Print the output of a response from the beginning, follow it as it grows, and print how it ends.
 
     The exit status is 0 if the response completed, and 1 otherwise. Ctrl-C stops the command, not the response.
     """
-    with opened() as core:
+    with open_checked_core() as core:
         core.operations.show(response_id)
         printer = Printer()
         try:
             for events in core.streams.read(response_id, beat_s=core.settings.ping_s):
                 for event in events:
-                    printer.add(jsonio.loads(event))
+                    printer.print_event(jsonio.loads(event))
         except KeyboardInterrupt:
             click.echo()
             raise click.exceptions.Exit(130) from None
     raise click.exceptions.Exit(0 if printer.status == Status.COMPLETED else 1)
 
 
-@responses.command()
+@responses.command("cancel")
 @click.argument("response_ids", nargs=-1, required=True)
-def cancel(response_ids: tuple[str, ...]) -> None:
+def cancel_responses(response_ids: tuple[str, ...]) -> None:
     """Cancel responses immediately, including foreground responses.
 
     A cancellation cannot be undone.
     """
-    with opened() as core:
-        failed = False
+    with open_checked_core() as core:
+        has_failed = False
         for response_id in response_ids:
             try:
-                done = core.operations.cancel(response_id)
-                click.echo(f"{response_id} is cancelled." if done else f"{response_id} had already ended; not changed.")
+                was_cancelled = core.operations.cancel(response_id)
+                outcome = "is cancelled." if was_cancelled else "had already ended; not changed."
+                click.echo(f"{response_id} {outcome}")
             except errors.Error as error:
-                failed = _say(error)
-    if failed:
+                _print_error(error)
+                has_failed = True
+    if has_failed:
         raise click.exceptions.Exit(1)
 
 
-@responses.command()
+@responses.command("requeue")
 @click.argument("response_ids", nargs=-1, required=True)
 @click.option("--project", help="Reject responses of other projects.")
-def requeue(response_ids: tuple[str, ...], project: str | None) -> None:
-    """Run responses again that failed, were cancelled or are incomplete.
+def requeue_responses(response_ids: tuple[str, ...], project: str | None) -> None:
+    """Create new responses from responses that failed, were cancelled or are incomplete.
 
-    Each one gets a new response, which runs in the background with the same request, context, project and tier. The
-    old response does not change. Prints one line per response: `NEW_ID (from OLD_ID)`.
+    A new response runs in the background with the same request, context, project and tier. The old response does not
+    change. Prints one line per response: `NEW_ID (from OLD_ID)`.
     """
-    with opened() as core:
-        failed = False
+    with open_checked_core() as core:
+        has_failed = False
         for response_id in response_ids:
             try:
                 click.echo(f"{core.operations.requeue(response_id, project=project)} (from {response_id})")
             except errors.Error as error:
-                failed = _say(error)
-    if failed:
+                _print_error(error)
+                has_failed = True
+    if has_failed:
         raise click.exceptions.Exit(1)
 
 
-def _say(error: errors.Error) -> bool:
+def _print_error(error: errors.Error) -> None:
     click.echo(f"Error: {error}", err=True)
-    return True
 
 
-def _facts(shown: Shown) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "id": shown.id,
-        "project": shown.project,
-        "status": shown.status,
-        "model": shown.model,
-        "tier": shown.tier,
-        "kind": "background" if shown.background else "foreground",
-        "error": shown.error,
-        "created": _time(shown.created_at),
-        "started": _time(shown.started_at),
-        "ended": _time(shown.finished_at),
-        "lost": f"{shown.failures} times" if shown.failures else None,
-        "waited": f"{shown.waits} times for its model server" if shown.waits else None,
-        "requeued from": shown.requeued_from,
-        "requeued as": ", ".join(shown.requeued_as),
+def _response_fields(response: Shown) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": response.id,
+        "project": response.project,
+        "status": response.status,
+        "model": response.model,
+        "tier": response.tier,
+        "kind": "background" if response.background else "foreground",
+        "error": response.error,
+        "created": _format_time(response.created_at),
+        "started": _format_time(response.started_at),
+        "ended": _format_time(response.finished_at),
+        "lost": f"{response.failures} times" if response.failures else None,
+        "waited": f"{response.waits} times for its model server" if response.waits else None,
+        "requeued from": response.requeued_from,
+        "requeued as": ", ".join(response.requeued_as),
     }
-    if shown.status == Status.QUEUED:
-        facts |= {"dispatched": "yes" if shown.dispatched else "no", "due": _time(shown.available_at)}
-        facts |= {"queued until": _time(shown.queued_until), "ends by": _time(shown.ends_by)}
-    if shown.status == Status.IN_PROGRESS:
-        facts |= {"worker": shown.worker_id, "run until": _time(shown.run_until), "ends by": _time(shown.ends_by)}
-    return {name: value for name, value in facts.items() if value}
+    if response.status == Status.QUEUED:
+        fields |= {"dispatched": "yes" if response.dispatched else "no", "due": _format_time(response.available_at)}
+        fields |= {"queued until": _format_time(response.queued_until), "ends by": _format_time(response.ends_by)}
+    if response.status == Status.IN_PROGRESS:
+        fields |= {
+            "worker": response.worker_id,
+            "run until": _format_time(response.run_until),
+            "ends by": _format_time(response.ends_by),
+        }
+    return {name: value for name, value in fields.items() if value}
 
 
-def _run(run: Run) -> str:
-    took = f", {(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else ""
-    used = "" if run.output_tokens is None else f", {run.input_tokens} + {run.output_tokens} tokens"
+def _describe_attempt(run: Run) -> str:
+    duration = f", {(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else ""
+    tokens = "" if run.output_tokens is None else f", {run.input_tokens} + {run.output_tokens} tokens"
     cause = f": {run.cause}" if run.cause else ""
-    used += f", without the {len(run.dropped)} oldest items" if run.dropped else ""
-    return f"{_time(run.started_at)}{took} on {run.worker_id}{used}, {run.outcome or 'in progress'}{cause}"
+    tokens += f", without the {len(run.dropped)} oldest items" if run.dropped else ""
+    return f"{_format_time(run.started_at)}{duration} on {run.worker_id}{tokens}, {run.outcome or 'in progress'}{cause}"
 
 
-def _time(value: datetime | None) -> str | None:
+def _format_time(value: datetime | None) -> str | None:
     return None if value is None else f"{value:%Y-%m-%d %H:%M:%S}"

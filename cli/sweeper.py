@@ -13,56 +13,56 @@ from core.settings import PREFIX, Settings
 
 logger = logging.getLogger(__name__)
 
-# The sweeper reports itself unhealthy, so that it is restarted, after this long without a successful sweep. A sweep
-# that fails because Postgres is unavailable does not count against it: a restart would not help.
+# The sweeper reports that it is unhealthy, and is then restarted, after this time without a successful sweep. Sweeps
+# that fail because Postgres is unavailable are ignored: a restart would not help.
 UNHEALTHY_AFTER_S = 120.0
 
 
 class Sweeper:
-    """Runs sweeps in a loop and reports their health."""
+    """Runs sweeps in a loop and reports the health of the loop."""
 
     def __init__(self, sweep: Sweep, settings: Settings, *, unhealthy_after_s: float = UNHEALTHY_AFTER_S) -> None:
         self._sweep = sweep
         self._unhealthy_after_s = unhealthy_after_s
-        self._every_s = settings.sweep_every_s
-        self._well_at = time.monotonic()
-        self._done_at: float | None = None
+        self._interval_s = settings.sweep_every_s
+        self._healthy_at = time.monotonic()
+        self._swept_at: float | None = None
         self._unavailable = False
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until `stop` is set; a sweep in progress is finished first."""
-        while not stop.wait(self._every_s):
-            self._round()
+        while not stop.wait(self._interval_s):
+            self._sweep_once()
 
     def health(self) -> Health:
         """Health of the loop; thread-safe."""
         now = time.monotonic()
         problems = []
-        if now - self._well_at > self._unhealthy_after_s:
-            problems.append(f"no sweep succeeded for {now - self._well_at:.0f} s")
-        done_at = self._done_at
+        if now - self._healthy_at > self._unhealthy_after_s:
+            problems.append(f"no sweep succeeded for {now - self._healthy_at:.0f} s")
+        swept_at = self._swept_at
         details: dict[str, object] = {
             "postgres": "unreachable" if self._unavailable else "ok",
-            "swept_s_ago": None if done_at is None else round(now - done_at, 1),
+            "swept_s_ago": None if swept_at is None else round(now - swept_at, 1),
         }
-        return Health(problems, done_at is not None and not self._unavailable and not problems, details)
+        return Health(problems, swept_at is not None and not self._unavailable and not problems, details)
 
-    def _round(self) -> None:
-        """Sweep once; log only the first of consecutive failures to reach Postgres."""
+    def _sweep_once(self) -> None:
+        """Sweep once; if Postgres is unavailable repeatedly, log only the first failure."""
         try:
             self._sweep.run()
         except errors.StoreUnavailable as error:
             if not self._unavailable:
                 logger.warning("cannot sweep", extra={"cause": str(error)})
             self._unavailable = True
-            self._well_at = time.monotonic()
-        except Exception:  # keep the loop alive: the next sweep may succeed, and no other process does this work
+            self._healthy_at = time.monotonic()
+        except Exception:  # the next sweep may succeed, and no other process sweeps
             logger.exception("sweep failed")
         else:
             if self._unavailable:
                 logger.info("sweeping again")
             self._unavailable = False
-            self._well_at = self._done_at = time.monotonic()
+            self._healthy_at = self._swept_at = time.monotonic()
 
 
 def run(settings: Settings) -> None:
@@ -75,8 +75,8 @@ def run(settings: Settings) -> None:
     """
     log.configure(settings.log_level)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
     with open_core(settings) as core:
         core.schema.check()
         sweeper = Sweeper(core.sweep, settings)

@@ -18,50 +18,52 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Printer:
-    """Prints the output that events carry; a label in brackets precedes everything except plain text.
+    """Prints the output in events; a label in brackets precedes all output except plain text.
 
     Attributes:
-        status: terminal status of the response; None until it ends.
+        status: the terminal status of the response; None until the response ends.
     """
 
     def __init__(self) -> None:
         self.status: str | None = None
-        self._part: tuple[Any, ...] | None = None
+        self._current_part: tuple[Any, ...] | None = None
         self._names: dict[int, str] = {}
-        self._at_start = True
+        self._at_line_start = True
 
-    def add(self, event: dict[str, Any]) -> None:
-        """Print the output that the event adds."""
+    def print_event(self, event: dict[str, Any]) -> None:
+        """Print the output in an event."""
         kind = event["type"]
         if kind == "response.output_item.added":
             self._names[event["output_index"]] = event["item"].get("name", "")
         elif kind in _DELTAS:
-            self._grow(event)
+            self._print_delta(event)
         elif kind in {"response.completed", "response.incomplete", "response.failed"}:
-            self._end(event["response"])
+            self._print_end(event["response"])
 
-    def _grow(self, event: dict[str, Any]) -> None:
+    def _print_delta(self, event: dict[str, Any]) -> None:
         index = event["output_index"]
         part = (event["type"], index, event.get("content_index"), event.get("summary_index"))
-        if part != self._part:
-            self._part = part
-            self._break()
-            words = _DELTAS[event["type"]]
-            if words != "text":
-                self._say(f"[{' '.join(filter(None, (words, self._names.get(index))))}] ")
-        self._say(event["delta"])
+        if part != self._current_part:
+            self._current_part = part
+            self._start_new_line()
+            label = _DELTAS[event["type"]]
+            if label != "text":
+                self._write(f"[{' '.join(filter(None, (label, self._names.get(index))))}] ")
+        self._write(event["delta"])
 
-    def _end(self, response: dict[str, Any]) -> None:
+    def _print_end(self, response: dict[str, Any]) -> None:
         self.status = response["status"]
-        self._break()
-        why = response["error"] or response["incomplete_details"] or {}
-        self._say(": ".join(filter(None, (self.status, why.get("code"), why.get("message"), why.get("reason")))) + "\n")
+        self._start_new_line()
+        cause = response["error"] or response["incomplete_details"] or {}
+        self._write(
+            ": ".join(filter(None, (self.status, cause.get("code"), cause.get("message"), cause.get("reason")))) + "\n"
+        )
 
-    def _break(self) -> None:
-        if not self._at_start:
-            self._say("\n")
+    def _start_new_line(self) -> None:
+        if not self._at_line_start:
+            self._write("\n")
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         if text:
             click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text), nl=False)
-            self._at_start = text.endswith("\n")
+            self._at_line_start = text.endswith("\n")

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from cli.opening import opened
+from cli.opening import open_checked_core
 from core.bootstrap import Core
 from core.responses.operations import Load
 
@@ -20,50 +20,50 @@ from core.responses.operations import Load
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
     "--every",
-    "every_s",
+    "interval_s",
     default=2.0,
     show_default=True,
     type=click.FloatRange(min=0.1),
     help="Refresh interval of --watch in seconds.",
 )
 @click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown.")
-def top(as_json: bool, watch: bool, every_s: float, rows: int) -> None:
+def top(as_json: bool, watch: bool, interval_s: float, rows: int) -> None:
     """Show waiting and running responses and the slots of the workers.
 
     Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
     `oldest` is the age of the group's oldest waiting response.
     """
-    with opened() as core:
+    with open_checked_core() as core:
         if not watch:
-            _print(core, as_json, rows)
+            _print_load(core, as_json, rows)
             return
         try:
-            _watch(core, as_json, every_s, rows)
+            _watch_load(core, as_json, interval_s, rows)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
 
 
-def _print(core: Core, as_json: bool, rows: int) -> None:
+def _print_load(core: Core, as_json: bool, rows: int) -> None:
     load = core.operations.load()
     if as_json:
-        click.echo(json.dumps(facts(load)))
+        click.echo(json.dumps(load_summary(load)))
     else:
-        Console().print(_tables(load, rows))
+        Console().print(_load_tables(load, rows))
 
 
-def _watch(core: Core, as_json: bool, every_s: float, rows: int) -> None:
+def _watch_load(core: Core, as_json: bool, interval_s: float, rows: int) -> None:
     if as_json or not Console().is_terminal:
         while True:
-            _print(core, as_json, rows)
-            time.sleep(every_s)
+            _print_load(core, as_json, rows)
+            time.sleep(interval_s)
     with Live(screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_tables(core.operations.load(), rows), refresh=True)
-            time.sleep(every_s)
+            live.update(_load_tables(core.operations.load(), rows), refresh=True)
+            time.sleep(interval_s)
 
 
-def facts(load: Load) -> dict[str, Any]:
-    """Build the object that `--json` prints."""
+def load_summary(load: Load) -> dict[str, Any]:
+    """The object that `--json` prints."""
     return {
         "groups": [asdict(group) for group in load.groups],
         "workers": [asdict(worker) for worker in load.workers],
@@ -75,13 +75,13 @@ def facts(load: Load) -> dict[str, Any]:
     }
 
 
-def _tables(load: Load, rows: int) -> Group:
-    counts = facts(load)
-    head = (
+def _load_tables(load: Load, rows: int) -> Group:
+    counts = load_summary(load)
+    title = (
         f"{counts['waiting']} waiting, {counts['dispatched']} dispatched, {counts['running']} running; "
         f"{counts['slots']} slots"
     )
-    groups = Table(title=head, title_justify="left")
+    groups = Table(title=title, title_justify="left")
     for name in ("lane", "tier", "project", "model"):
         groups.add_column(name, overflow="fold")
     for name in ("waiting", "dispatched", "running", "oldest"):
@@ -89,7 +89,7 @@ def _tables(load: Load, rows: int) -> Group:
     for group in load.groups[:rows]:
         waiting = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
         names = (group.lane, group.tier, group.project, group.model)
-        groups.add_row(*names, waiting, str(group.dispatched), str(group.running), _age(group.oldest_s))
+        groups.add_row(*names, waiting, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
     if len(load.groups) > rows:
         groups.caption = f"{len(load.groups) - rows} more"
     workers = Table()
@@ -104,7 +104,7 @@ def _tables(load: Load, rows: int) -> Group:
     return Group(groups, workers, *unserved)
 
 
-def _age(seconds: float | None) -> str:
+def _format_age(seconds: float | None) -> str:
     if seconds is None:
         return ""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
