@@ -1,4 +1,4 @@
-"""The only code that ends a response; worker, API and sweeper all use it."""
+"""The end of a response. The worker, the API and the sweeper all end responses with this code."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from core.database import Connection, Database
 from core.notify.batch import Batch
 from core.notify.bus import Bus
 from core.runs import ends_sql, events_sql
-from core.runs.ends_sql import Locked, Spent
+from core.runs.ends_sql import LockedResponse, Spent
 from core.tenants import audit_sql
 from core.tenants.audit_sql import Act
 from core.wire import response as document
@@ -23,17 +23,17 @@ from core.wire.status import Status
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Ending", "Endings", "Fence", "Locked", "Outcome", "Spent", "cancelled", "failed", "fence_of"]
+__all__ = ["Ending", "Endings", "Fence", "LockedResponse", "Outcome", "Spent", "attempt_fence", "cancelled", "failed"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a response ends.
+    """The final status of a response, and the reason for it.
 
     Args:
-        cause: for operators; it may be more precise than `error`.
-        error: `{"code", "message"}`, optionally with `type`, if it failed; the code is one of the API's closed list.
-        incomplete_reason: set if it is incomplete.
+        cause: the reason for operators; it may be more precise than `error`.
+        error: `{"code", "message"}`, optionally with `type`, if the response failed; the code is from the closed list.
+        incomplete_reason: set if the response is incomplete.
         usage: the API's usage object, if known.
         spent: the tokens that the attempt used.
     """
@@ -49,7 +49,7 @@ class Outcome:
 def failed(
     code: Code, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
 ) -> Outcome:
-    """The outcome of a failed response; `message` is a sentence for its client.
+    """Return the outcome of a failed response; `message` is a sentence for its client.
 
     Args:
         kind: a code that is more precise than those of the closed list; it becomes the error's `type`.
@@ -59,16 +59,16 @@ def failed(
 
 
 def cancelled(cause: str) -> Outcome:
-    """The outcome of a cancelled response."""
+    """Return the outcome of a cancelled response."""
     return Outcome(Status.CANCELLED, cause=cause)
 
 
-# The condition, evaluated while the row is locked, under which the caller may end the response.
-Fence = Callable[[Locked], bool]
+# A condition for ending a response; it is evaluated while the row is locked.
+Fence = Callable[[LockedResponse], bool]
 
 
-def fence_of(attempt: int) -> Fence:
-    """The fence of a worker: true while this attempt holds the response."""
+def attempt_fence(attempt: int) -> Fence:
+    """Return the fence of a worker: true while the response is leased to this attempt."""
     return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt
 
 
@@ -77,7 +77,7 @@ class Ending:
     """A request to end a response.
 
     Args:
-        fence: must be true while the row is locked; otherwise nothing is written.
+        fence: the condition for the end; if it is false, nothing is written.
         tail: the caller's last, uncommitted events; written in the same transaction.
     """
 
@@ -88,13 +88,13 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """The data to write for one end: the final document, the last events, and the IDs of the output items."""
+class _PreparedEnd:
+    """The data to write for one end: the final document, the last events and the IDs of the output items."""
 
-    row: Locked
+    row: LockedResponse
     ending: Ending
     document: str
-    last: Batch
+    last_batch: Batch
     item_ids: list[str]
 
 
@@ -108,81 +108,89 @@ class Endings:
     def end(
         self, response_id: str, outcome: Outcome, fence: Fence, *, tail: Batch | None = None, act: Act | None = None
     ) -> str | None:
-        """End a response if it has not ended and `fence` is true; returns its final document, or None.
+        """End a response if it has not ended and `fence` is true; return its final document, otherwise None.
 
         In one transaction: lock the row, fold the committed events and `tail` into the final document, close open
-        items, append the terminal event, and write row and attempt. Safe to repeat.
+        items, append the terminal event, and write row and attempt. A repeated call changes nothing.
 
         Args:
             tail: the caller's last, uncommitted events; written in the same transaction.
             act: the audit log entry, if a key or an operator ends the response.
 
         Raises:
-            errors.StoreUnavailable: whether the end was written is unknown.
+            errors.StoreUnavailable: it is unknown whether the end was written.
         """
         ending = Ending(response_id, outcome, fence, tail)
         with self._database.transaction() as connection:
             row = ends_sql.lock(connection, response_id)
             if row is None or not _may_end(row, ending):
                 return None
-            ended = _ended(row, ending, events_sql.read(connection, response_id))
-            _write(connection, [ended])
+            prepared = _prepare_end(row, ending, events_sql.read(connection, response_id))
+            _write_ends(connection, [prepared])
             if act is not None:
                 audit_sql.insert(connection, act, row.project_id)
-        self._tell([ended])
-        return ended.document
+        self._publish_ends([prepared])
+        return prepared.document
 
-    def end_batch(self, endings: Sequence[Ending]) -> list[Locked]:
-        """End responses as `end` does, in one transaction; returns the rows of those it ended, as locked.
+    def end_batch(self, endings: Sequence[Ending]) -> list[LockedResponse]:
+        """End several responses in one transaction; return the rows of the ended responses, as they were before.
 
-        Rows that another transaction has locked are skipped; use `end` for these, and for all if this raises.
+        Rows that another transaction has locked are skipped: call `end` for these. If this method raises, call `end`
+        for all of them.
 
         Raises:
-            errors.StoreUnavailable: whether the ends were written is unknown.
+            errors.StoreUnavailable: it is unknown whether the ends were written.
             Exception: one of the ends cannot be written. Nothing was written.
         """
         with self._database.transaction() as connection:
-            rows = {row.id: row for row in ends_sql.lock_free(connection, [one.response_id for one in endings])}
-            may = [one for one in endings if one.response_id in rows and _may_end(rows[one.response_id], one)]
-            if not may:
+            response_ids = [ending.response_id for ending in endings]
+            rows = {row.id: row for row in ends_sql.lock_unlocked(connection, response_ids)}
+            endings = [
+                ending
+                for ending in endings
+                if ending.response_id in rows and _may_end(rows[ending.response_id], ending)
+            ]
+            if not endings:
                 return []
-            logs = events_sql.read_all(connection, [one.response_id for one in may])
-            ended = [_ended(rows[one.response_id], one, logs[one.response_id]) for one in may]
-            _write(connection, ended)
-        self._tell(ended)
-        return [one.row for one in ended]
+            logs = events_sql.read_logs(connection, [ending.response_id for ending in endings])
+            prepared_ends = [
+                _prepare_end(rows[ending.response_id], ending, logs[ending.response_id]) for ending in endings
+            ]
+            _write_ends(connection, prepared_ends)
+        self._publish_ends(prepared_ends)
+        return [prepared.row for prepared in prepared_ends]
 
-    def _tell(self, all_: Sequence[_Ended]) -> None:
-        for ended in all_:
-            if ended.row.worker_id is not None and ended.ending.tail is None:
-                self._bus.stop(ended.row.worker_id, ended.row.id)
-        self._bus.ended([ended.last for ended in all_])
-        for ended in all_:
-            outcome = ended.ending.outcome
+    def _publish_ends(self, prepared_ends: Sequence[_PreparedEnd]) -> None:
+        for prepared in prepared_ends:
+            if prepared.row.worker_id is not None and prepared.ending.tail is None:
+                self._bus.publish_stop(prepared.row.worker_id, prepared.row.id)
+        self._bus.publish_ends([prepared.last_batch for prepared in prepared_ends])
+        for prepared in prepared_ends:
+            outcome = prepared.ending.outcome
             log.info(
                 "ended",
                 extra={
-                    "response": ended.row.id,
-                    "attempt": ended.row.attempt,
+                    "response": prepared.row.id,
+                    "attempt": prepared.row.attempt,
                     "status": outcome.status,
                     "cause": outcome.cause,
                 },
             )
 
 
-def _may_end(row: Locked, ending: Ending) -> bool:
+def _may_end(row: LockedResponse, ending: Ending) -> bool:
     return lifecycle.may_move(Status(row.status), ending.outcome.status) and ending.fence(row)
 
 
-def _ended(row: Locked, ending: Ending, lines: Sequence[str]) -> _Ended:
-    """Compute the data to write for an end; `lines` is the committed log, which `ending.tail` must continue."""
+def _prepare_end(row: LockedResponse, ending: Ending, lines: Sequence[str]) -> _PreparedEnd:
+    """Compute the data to write for an end; `lines` is the committed log, and `ending.tail` must continue it."""
     outcome, tail = ending.outcome, ending.tail
-    unwritten = tail.lines if tail is not None else ()
-    if tail is not None and unwritten and tail.first_seq != len(lines):
+    tail_lines = tail.lines if tail is not None else ()
+    if tail is not None and tail_lines and tail.first_seq != len(lines):
         raise errors.StoreRefused(f"These events do not start after the {len(lines)} events of the log.")
-    output = transcript.fold(jsonio.loads(line) for line in chain(lines, unwritten))
-    closing = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
-    final = document.ended(
+    output = transcript.fold(jsonio.loads(line) for line in chain(lines, tail_lines))
+    closing_events = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
+    final_document = document.ended(
         jsonio.loads(row.document),
         outcome.status,
         output.output,
@@ -191,27 +199,33 @@ def _ended(row: Locked, ending: Ending, lines: Sequence[str]) -> _Ended:
         incomplete_reason=outcome.incomplete_reason,
         usage=outcome.usage,
     )
-    closing.append(transcript.lifecycle(final))
-    numbered = transcript.number(closing, len(lines) + len(unwritten))
-    last = (*unwritten, *(jsonio.dumps(event) for event in numbered))
-    batch = Batch(row.id, row.attempt, len(lines), last, tail.tokens if tail is not None else 0)
-    return _Ended(row, ending, jsonio.dumps(final), batch, [item["id"] for item in output.output])
+    closing_events.append(transcript.lifecycle(final_document))
+    numbered_events = transcript.number(closing_events, len(lines) + len(tail_lines))
+    last_lines = (*tail_lines, *(jsonio.dumps(event) for event in numbered_events))
+    last_batch = Batch(row.id, row.attempt, len(lines), last_lines, tail.tokens if tail is not None else 0)
+    item_ids = [item["id"] for item in output.output]
+    return _PreparedEnd(row, ending, jsonio.dumps(final_document), last_batch, item_ids)
 
 
-def _write(connection: Connection, all_: Sequence[_Ended]) -> None:
-    events_sql.insert(connection, [ended.last for ended in all_])
-    ends_sql.finish(
+def _write_ends(connection: Connection, prepared_ends: Sequence[_PreparedEnd]) -> None:
+    events_sql.insert(connection, [prepared.last_batch for prepared in prepared_ends])
+    ends_sql.write_ends(
         connection,
         [
             ends_sql.End(
-                ended.row.id,
-                ended.ending.outcome.status,
-                ended.document,
-                ended.ending.outcome.cause,
-                ended.ending.outcome.spent,
+                prepared.row.id,
+                prepared.ending.outcome.status,
+                prepared.document,
+                prepared.ending.outcome.cause,
+                prepared.ending.outcome.spent,
             )
-            for ended in all_
+            for prepared in prepared_ends
         ],
     )
-    own = [(ended.row.project_id, item, ended.row.id) for ended in all_ if ended.row.stored for item in ended.item_ids]
-    items_sql.insert(connection, own)
+    item_rows = [
+        (prepared.row.project_id, item_id, prepared.row.id)
+        for prepared in prepared_ends
+        if prepared.row.stored
+        for item_id in prepared.item_ids
+    ]
+    items_sql.insert(connection, item_rows)

@@ -9,8 +9,8 @@ from core.database import Connection
 
 
 @dataclass(frozen=True)
-class Locked:
-    """A locked response, as it is before its end."""
+class LockedResponse:
+    """A response that this transaction has locked, in its state before the end."""
 
     id: str
     project_id: str
@@ -22,7 +22,7 @@ class Locked:
     document: str
     lease_lost: bool
     overdue: bool
-    left: bool  # `followed_until` of a foreground response has passed: no client waits for it any more
+    is_orphan: bool  # `followed_until` of a foreground response has passed: no client waits for it any more
     now: int  # Unix time in seconds, by the database's clock
 
 
@@ -30,30 +30,29 @@ _LOCK = """
 select id, project_id, status, background, stored, attempt, worker_id, document,
     coalesce(lease_until < clock_timestamp(), false) as lease_lost,
     coalesce(case status when 'queued' then queued_until else run_until end < clock_timestamp(), false) as overdue,
-    coalesce(followed_until < clock_timestamp(), false) as left,
+    coalesce(followed_until < clock_timestamp(), false) as is_orphan,
     extract(epoch from clock_timestamp())::bigint as now
 from responses where id = any (%s) order by id for no key update
 """
 
 
-def lock(connection: Connection, response_id: str) -> Locked | None:
-    """Lock a response until the transaction ends, waiting for its row; None if it does not exist."""
-    with connection.cursor(row_factory=class_row(Locked)) as cursor:
+def lock(connection: Connection, response_id: str) -> LockedResponse | None:
+    """Lock a response until the transaction ends; wait if it is locked. Return None if it does not exist."""
+    with connection.cursor(row_factory=class_row(LockedResponse)) as cursor:
         cursor.execute(_LOCK, ([response_id],))
         return cursor.fetchone()
 
 
-def lock_free(connection: Connection, response_ids: Collection[str]) -> list[Locked]:
-    """Lock, until the transaction ends, those of the responses that no other transaction has locked."""
-    with connection.cursor(row_factory=class_row(Locked)) as cursor:
+def lock_unlocked(connection: Connection, response_ids: Collection[str]) -> list[LockedResponse]:
+    """Lock those of the responses that no other transaction has locked, until the transaction ends."""
+    with connection.cursor(row_factory=class_row(LockedResponse)) as cursor:
         cursor.execute(f"{_LOCK} skip locked", (list(response_ids),))
         return cursor.fetchall()
 
 
-# Usage that was already recorded for the last attempt is kept where the end has no figures (`coalesce`).
-# The ledger's sums take the last attempt from `last`, because this statement's snapshot shows the table `attempts` as
-# it was before the update.
-_FINISH = """
+# If the end has no usage, the usage recorded for the last attempt remains (`coalesce`). The ledger's sums take the last
+# attempt from `last`, because the statement's snapshot shows the table `attempts` before the update.
+_WRITE_ENDS = """
 with given as (
     select * from unnest(%(ids)s::text[], %(statuses)s::text[], %(documents)b::text[], %(causes)s::text[],
         %(input_tokens)s::bigint[], %(output_tokens)s::bigint[], %(cached_tokens)s::bigint[],
@@ -115,7 +114,7 @@ class End:
 
     Args:
         document: the final document as JSON text.
-        spent: the usage of its current attempt, if there is one.
+        spent: the usage of the current attempt, if there is one.
     """
 
     response_id: str
@@ -125,27 +124,27 @@ class End:
     spent: Spent | None
 
 
-def finish(connection: Connection, all_: Sequence[End]) -> None:
+def write_ends(connection: Connection, ends: Sequence[End]) -> None:
     """Write the ends of locked responses and of their current attempts, and one ledger row for each response."""
-    spent = [end.spent for end in all_]
+    usages = [end.spent for end in ends]
     connection.execute(
-        _FINISH,
+        _WRITE_ENDS,
         {
-            "ids": [end.response_id for end in all_],
-            "statuses": [end.status for end in all_],
-            "documents": [end.document for end in all_],
+            "ids": [end.response_id for end in ends],
+            "statuses": [end.status for end in ends],
+            "documents": [end.document for end in ends],
             # A cause may quote a model server, and Postgres rejects NUL in text.
-            "causes": [end.cause and end.cause.replace("\0", "") for end in all_],
-            "input_tokens": [one and one.input_tokens for one in spent],
-            "output_tokens": [one and one.output_tokens for one in spent],
-            "cached_tokens": [one and one.cached_tokens for one in spent],
-            "reasoning_tokens": [one and one.reasoning_tokens for one in spent],
-            "estimated": [one and one.estimated for one in spent],
+            "causes": [end.cause and end.cause.replace("\0", "") for end in ends],
+            "input_tokens": [usage and usage.input_tokens for usage in usages],
+            "output_tokens": [usage and usage.output_tokens for usage in usages],
+            "cached_tokens": [usage and usage.cached_tokens for usage in usages],
+            "reasoning_tokens": [usage and usage.reasoning_tokens for usage in usages],
+            "estimated": [usage and usage.estimated for usage in usages],
         },
     )
 
 
-_NOTE = """
+_NOTE_USAGE = """
 with noted as (
     update attempts
     set input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cached_tokens = %(cached_tokens)s,
@@ -157,23 +156,23 @@ update usage_ledger
 set input_tokens = input_tokens + %(input_tokens)s, output_tokens = output_tokens + %(output_tokens)s,
     cached_tokens = cached_tokens + %(cached_tokens)s, reasoning_tokens = reasoning_tokens + %(reasoning_tokens)s,
     usage_estimated = usage_estimated or %(estimated)s
-where response_id = %(id)s and (exists (select from noted) or not %(there)s)
+where response_id = %(id)s and (exists (select from noted) or not %(exists)s)
 """
 
 
 def note_usage(connection: Connection, response_id: str, attempt: int, spent: Spent) -> None:
-    """Record usage for an attempt that another process ended, and add it to the ledger if the ledger has its row.
+    """Record the usage of an attempt that another process ended, and add it to the response's ledger row, if any.
 
     Must run in a transaction. It locks the response: usage recorded before the end is part of the sums that the end
     writes to the ledger, and usage recorded after the end is added to the ledger here.
     """
-    there = connection.execute("select 1 from responses where id = %s for no key update", (response_id,)).fetchone()
+    row = connection.execute("select 1 from responses where id = %s for no key update", (response_id,)).fetchone()
     connection.execute(
-        _NOTE,
+        _NOTE_USAGE,
         {
             "id": response_id,
             "attempt": attempt,
-            "there": there is not None,  # of a deleted response only the ledger row is left
+            "exists": row is not None,  # if the response was deleted, only its ledger row remains
             "input_tokens": spent.input_tokens,
             "output_tokens": spent.output_tokens,
             "cached_tokens": spent.cached_tokens,

@@ -8,8 +8,9 @@ from core.database import Connection
 from core.notify.batch import Batch
 
 # The texts are binary parameters (%b): a text array would be escaped and parsed character by character.
-# FOR NO KEY UPDATE makes a batch and the end of the same response exclude each other: the end waits for the batch's
-# transaction, and a batch skips a row that is being ended. Rows are locked in ID order, so writers cannot deadlock.
+# FOR NO KEY UPDATE prevents a batch and the end of the same response from being written concurrently: the end waits for
+# the batch's transaction, and a batch skips a row that is being ended. Rows are locked in ID order, so that writers
+# cannot deadlock.
 _APPEND = """
 with batch as (
     select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
@@ -26,9 +27,9 @@ returning response_id
 
 
 def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
-    """Write batches, at most one per response; returns the response IDs of those written.
+    """Write batches, at most one per response; return the response IDs of the written batches.
 
-    A batch is skipped if its attempt no longer holds the response. It is also skipped if another transaction has
+    A batch is skipped if the response is no longer leased to its attempt. It is also skipped if another transaction has
     locked the response: waiting for one row would delay all other batches.
     """
     rows = connection.execute(_APPEND, _columns(batches))
@@ -59,12 +60,12 @@ def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
 
 
 def read(connection: Connection, response_id: str) -> list[str]:
-    """The entire log of a response, in order."""
-    return read_all(connection, [response_id])[response_id]
+    """Return the entire log of a response, in order."""
+    return read_logs(connection, [response_id])[response_id]
 
 
-def read_all(connection: Connection, response_ids: Collection[str]) -> dict[str, list[str]]:
-    """The entire logs of several responses, each in order."""
+def read_logs(connection: Connection, response_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the entire logs of several responses, each in order."""
     rows = connection.execute(
         "select response_id, data from response_events where response_id = any (%s) order by response_id, first_seq",
         (list(response_ids),),
@@ -76,23 +77,23 @@ def read_all(connection: Connection, response_ids: Collection[str]) -> dict[str,
 
 
 @dataclass(frozen=True)
-class Stretch:
+class LogSection:
     """A consecutive part of a log.
 
     Args:
         ended: whether the response had ended when the log was read.
-        pruned: the number of events that the log had, if they were deleted.
-        document: the final object, if they were deleted.
+        deleted_count: the number of events that the log had, if its events were deleted.
+        document: the final object, if the events were deleted.
     """
 
     lines: list[str]
     ended: bool
-    pruned: int | None = None
+    deleted_count: int | None = None
     document: str | None = None
 
 
 # The batch that contains sequence number `first` is the last batch that starts at or before it.
-_STRETCH = """
+_SECTION = """
 select r.finished_at is not null as ended, r.events_n, case when r.events_n is not null then r.document end,
     log.first_seq, log.data
 from responses r left join lateral (
@@ -105,17 +106,17 @@ where r.id = %(id)s order by log.first_seq
 """
 
 
-def stretch(connection: Connection, response_id: str, first_seq: int, batches: int) -> Stretch | None:
-    """The log from `first_seq` on, at most `batches` batches of it; None if there is no such response."""
-    rows = connection.execute(_STRETCH, {"id": response_id, "first": first_seq, "batches": batches}).fetchall()
+def read_section(connection: Connection, response_id: str, first_seq: int, batches: int) -> LogSection | None:
+    """Return at most `batches` batches of a log, from `first_seq` on; None if there is no such response."""
+    rows = connection.execute(_SECTION, {"id": response_id, "first": first_seq, "batches": batches}).fetchall()
     if not rows:
         return None
     lines: list[str] = []
-    ended, pruned, document = rows[0][:3]
-    for _, _, _, first, data in rows:
+    ended, deleted_count, document = rows[0][:3]
+    for _, _, _, batch_seq, data in rows:
         if data is not None:
-            lines += str(data).split("\n")[max(0, first_seq - int(first)) :]
-    return Stretch(lines, bool(ended), pruned, document)
+            lines += str(data).split("\n")[max(0, first_seq - int(batch_seq)) :]
+    return LogSection(lines, bool(ended), deleted_count, document)
 
 
 # One statement, so that every reader sees either the log or `events_n`, which replaces it.
@@ -134,10 +135,10 @@ update responses set events_n = counted.n from counted where responses.id = coun
 """
 
 
-def prune(connection: Connection, after_s: float, limit: int) -> int:
+def delete_logs(connection: Connection, after_s: float, limit: int) -> int:
     """Delete the logs of at most `limit` responses that ended more than `after_s` seconds ago.
 
-    The number of deleted events is kept in `events_n`. Skips rows that another transaction has locked.
+    The number of deleted events is stored in `events_n`. Rows that another transaction has locked are skipped.
 
     Returns:
         The number of responses whose logs were deleted.
@@ -145,8 +146,8 @@ def prune(connection: Connection, after_s: float, limit: int) -> int:
     return connection.execute(_PRUNE, (after_s, limit)).rowcount
 
 
-def ends(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:
-    """The next free sequence number of each log that has events."""
+def read_next_seqs(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:
+    """Return the next free sequence number of each log that has events."""
     rows = connection.execute(
         "select response_id, max(first_seq + n) from response_events where response_id = any (%s) group by response_id",
         (list(response_ids),),

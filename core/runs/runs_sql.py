@@ -1,4 +1,4 @@
-"""SQL that changes the state of responses before their end: claim, renew, requeue, find expired ones."""
+"""SQL that changes the state of responses before their end: claim, renew and requeue them, and select expired ones."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from core.database import Connection
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """A response that this statement claimed."""
+class ClaimedResponse:
+    """A response that a claim has assigned to a worker."""
 
     id: str
     project_id: str
@@ -20,23 +20,23 @@ class Claimed:
     request: str
     document: str
     waits: int
-    probe: bool  # the probe of its model's circuit
+    probe: bool  # whether it is the probe of its model's circuit
     left_s: float  # seconds until `run_until`
     next_seq: int
     tokens: int  # output tokens in the log
 
 
 # `dispatched_at is not null`: a Celery message from before the response was requeued must not bypass dispatch.
-# `available_at <= now()` also rejects a claim that started before the requeue and waited for the row's lock during an
-# entire other attempt: its snapshot of the log is from its start, so `next_seq` would be stale. Hence `now()`, the
-# start of the transaction, and not `clock_timestamp()`.
+# `available_at <= now()` also rejects a claim that started before the requeue and waited for the row's lock while
+# another attempt ran: its snapshot of the log is older, so `next_seq` would be wrong. This requires `now()`, the
+# start of the transaction, instead of `clock_timestamp()`.
 _CLAIM = """
 with free as (
     select id from responses
     where id = any (%(ids)s) and status = 'queued' and dispatched_at is not null
         and available_at <= now() and (queued_until > now()) is true
-    order by id for no key update {how}
-), won as (
+    order by id for no key update {lock_mode}
+), claimed as (
     update responses r
     set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, dispatched_at = null,
         lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
@@ -44,32 +44,35 @@ with free as (
     from free where r.id = free.id
     returning r.id, project_id, attempt, model, background, request, document, waits,
         extract(epoch from run_until - now())::double precision as left_s
-), noted as (
-    insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from won
+), new_attempts as (
+    insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from claimed
 )
-select won.*, coalesce((select probe = won.id from circuits where model = won.model), false) as probe, log.*
-from won cross join lateral (
+select claimed.*, coalesce((select probe = claimed.id from circuits where model = claimed.model), false) as probe, log.*
+from claimed cross join lateral (
     select coalesce(max(first_seq + n), 0) as next_seq, coalesce(sum(tokens), 0)::int as tokens
-    from response_events where response_id = won.id) log
+    from response_events where response_id = claimed.id) log
 """
 
 
-def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> Claimed | None:
-    """Claim a dispatched response for a new attempt, waiting for its row; None if it cannot be claimed."""
-    claimed = _claim(connection, [response_id], worker_id, lease_s, "")
-    return claimed[0] if claimed else None
+def claim(connection: Connection, response_id: str, worker_id: str, lease_s: float) -> ClaimedResponse | None:
+    """Claim a dispatched response for a new attempt; wait if it is locked. Return None if it cannot be claimed."""
+    rows = _claim(connection, [response_id], worker_id, lease_s, "")
+    return rows[0] if rows else None
 
 
-def claim_free(connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float) -> list[Claimed]:
-    """Claim for new attempts those of the responses that can be claimed and whose rows are not locked."""
+def claim_unlocked(
+    connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float
+) -> list[ClaimedResponse]:
+    """Claim those of the responses that can be claimed and are not locked, each for a new attempt."""
     return _claim(connection, response_ids, worker_id, lease_s, "skip locked")
 
 
 def _claim(
-    connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float, how: str
-) -> list[Claimed]:
-    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
-        cursor.execute(_CLAIM.format(how=how), {"ids": list(response_ids), "worker_id": worker_id, "lease_s": lease_s})
+    connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float, lock_mode: str
+) -> list[ClaimedResponse]:
+    with connection.cursor(row_factory=class_row(ClaimedResponse)) as cursor:
+        parameters = {"ids": list(response_ids), "worker_id": worker_id, "lease_s": lease_s}
+        cursor.execute(_CLAIM.format(lock_mode=lock_mode), parameters)
         return cursor.fetchall()
 
 
@@ -86,9 +89,10 @@ returning responses.id
 
 
 def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
-    """Renew the leases of (response ID, attempt) pairs; returns the IDs of the renewed responses.
+    """Renew the leases of (response ID, attempt) pairs; return the IDs of the renewed responses.
 
-    Skips attempts past `run_until`, and locked rows: waiting for one row must not cost the others their leases.
+    Attempts past `run_until` are skipped. Locked rows are skipped too: while the statement waited for one row, the
+    leases of the others could expire.
     """
     rows = connection.execute(
         _RENEW,
@@ -97,25 +101,25 @@ def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: fl
     return {str(row[0]) for row in rows}
 
 
-_STILL_LEASED = """
+_SELECT_LEASED = """
 select r.id from responses r
 join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
 where r.status = 'in_progress' and r.run_until > now()
 """
 
 
-def still_leased(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
-    """The IDs of those responses that the attempts still hold, according to committed data; takes no locks."""
+def select_leased(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
+    """Return the IDs of the responses that, by committed data, are still leased to the attempts; take no locks."""
     rows = connection.execute(
-        _STILL_LEASED, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
+        _SELECT_LEASED, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
     )
     return {str(row[0]) for row in rows}
 
 
 # After a response has run, only `ends_by` limits its time in the queue. One that waits for its model server has not
-# run, and keeps its `queued_until`: otherwise it could wait forever.
+# run; its `queued_until` does not change, because the wait for the model server must not extend it.
 _REQUEUE = """
-with back as (
+with requeued as (
     update responses
     set status = 'queued', worker_id = null, lease_until = null, run_until = null, dispatched_at = null,
         available_at = now() + %(delay_s)s * interval '1 s',
@@ -125,12 +129,12 @@ with back as (
     where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
         and (%(outcome)s <> 'lost' or lease_until < clock_timestamp())
     returning id, attempt
-), noted as (
+), ended_attempts as (
     update attempts a set ended_at = now(), outcome = %(outcome)s, cause = %(cause)s,
         error_code = %(error_code)s
-    from back where a.response_id = back.id and a.attempt = back.attempt
+    from requeued where a.response_id = requeued.id and a.attempt = requeued.attempt
 )
-select 1 from back
+select 1 from requeued
 """
 
 
@@ -144,18 +148,18 @@ def requeue(
     delay_s: float,
     error_code: str | None = None,
 ) -> bool:
-    """Put a running response back in the queue, due after `delay_s`; False if the attempt does not hold it.
+    """Put a running response back in the queue, due after `delay_s`; return False if it is not leased to the attempt.
 
     Args:
-        outcome: of the attempt: `handed_back`, `waited` (for the model server), or `lost`, which also requires that
-            the lease has expired and counts as a failure.
+        outcome: the outcome of the attempt: `handed_back`, `waited` (for the model server), or `lost`, which requires
+            an expired lease and increments `failures`.
         error_code: the API's error code, if the response's deadline passes for this cause.
     """
     parameters = {
         "id": response_id,
         "attempt": attempt,
         "outcome": outcome,
-        "cause": cause.replace("\0", ""),  # may quote a model server, and Postgres rejects NUL in text
+        "cause": cause.replace("\0", ""),  # a cause may quote a model server, and Postgres rejects NUL in text
         "error_code": error_code,
         "delay_s": delay_s,
     }
@@ -163,7 +167,7 @@ def requeue(
 
 
 def note_dropped(connection: Connection, response_id: str, attempt: int, item_ids: Sequence[str]) -> None:
-    """Record in an attempt the IDs of the items that truncation left out, oldest first."""
+    """Record in an attempt the IDs of the items that truncation omitted, oldest first."""
     connection.execute(
         "update attempts set dropped = %s where response_id = %s and attempt = %s",
         ([item_id.replace("\0", "") for item_id in item_ids], response_id, attempt),
@@ -171,7 +175,7 @@ def note_dropped(connection: Connection, response_id: str, attempt: int, item_id
 
 
 @dataclass(frozen=True)
-class Expired:
+class ExpiredResponse:
     """A response whose lease has expired or whose deadline has passed."""
 
     id: str
@@ -179,19 +183,19 @@ class Expired:
     status: str
     failures: int
     overdue: bool
-    cause: str | None  # of its last attempt, or of its model's circuit if that kept it from running
+    cause: str | None  # the cause of its last attempt, or that of its model's circuit if it waited for the circuit
     error_code: str | None
     unavailable: bool  # `cause` comes from the model's circuit, not from the last attempt
 
 
-_EXPIRED = """
+_SELECT_EXPIRED = """
 with lost as (
     select id from responses where status = 'in_progress' and (lease_until < now() or run_until < now())
-        and id <> all (%(but)s)
+        and id <> all (%(excluded_ids)s)
     limit %(limit)s for no key update skip locked
 ), late as (
     select id from responses where status = 'queued' and queued_until > '-infinity' and queued_until < now()
-        and id <> all (%(but)s)
+        and id <> all (%(excluded_ids)s)
     order by queued_until limit %(limit)s for no key update skip locked
 ), candidates as (
     select id from lost union all select id from late
@@ -207,13 +211,13 @@ cross join lateral (select c.model is not null and last.outcome is distinct from
 """
 
 
-def expired(connection: Connection, limit: int, *, but: Collection[str] = ()) -> list[Expired]:
-    """Responses whose lease has expired or whose deadline has passed, except those whose rows are locked.
+def select_expired(connection: Connection, limit: int, *, excluded_ids: Collection[str] = ()) -> list[ExpiredResponse]:
+    """Return the responses whose lease has expired or whose deadline has passed; locked rows are skipped.
 
     Args:
         limit: maximum number of running and, separately, of queued responses.
-        but: IDs to exclude.
+        excluded_ids: IDs of responses to ignore.
     """
-    with connection.cursor(row_factory=class_row(Expired)) as cursor:
-        cursor.execute(_EXPIRED, {"limit": limit, "but": list(but)})
+    with connection.cursor(row_factory=class_row(ExpiredResponse)) as cursor:
+        cursor.execute(_SELECT_EXPIRED, {"limit": limit, "excluded_ids": list(excluded_ids)})
         return cursor.fetchall()

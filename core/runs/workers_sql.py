@@ -37,7 +37,7 @@ def delete(connection: Connection, worker_id: str) -> None:
 
 
 def delete_unseen(connection: Connection, unseen_s: float) -> None:
-    """Delete workers that were not seen for `unseen_s` seconds; skips locked rows."""
+    """Delete workers that were not seen for `unseen_s` seconds; locked rows are skipped."""
     connection.execute(
         "delete from workers where id in ("
         "select id from workers where seen_at < now() - %s * interval '1 s' for update skip locked)",
@@ -46,7 +46,7 @@ def delete_unseen(connection: Connection, unseen_s: float) -> None:
 
 
 def live(connection: Connection, seen_s: float) -> list[Worker]:
-    """The workers seen in the last `seen_s` seconds."""
+    """Return the workers that were seen in the last `seen_s` seconds."""
     with connection.cursor(row_factory=class_row(Worker)) as cursor:
         cursor.execute(
             "select id, hostname, pid, lanes, slots, started_at, seen_at from workers"
