@@ -11,15 +11,18 @@ import psycopg
 from core.wire.status import MOVES, TERMINAL, Status
 from tests import stream_checker
 
-# No timeout is near a multiple of MOVE_S, so that the real time that passes as well never decides an outcome.
-MOVE_S = 400
-LEASE_S, RUN_S, QUEUE_S, WHOLE_S, CLAIM_S, FOLLOW_S = 1000, 2500, 3100, 6300, 500, 900
+# No timeout is close to a multiple of CLOCK_STEP_S, so that the real duration of a test never decides an outcome.
+CLOCK_STEP_S = 400
+LEASE_S, RUN_S, QUEUE_S, TOTAL_S, CLAIM_S, FOLLOW_S = 1000, 2500, 3100, 6300, 500, 900
 MAX_FAILURES = 3
 
 
 @dataclass
-class Life:
-    """One response by the rules of docs/lifecycle.md; times are remaining seconds."""
+class Lifecycle:
+    """The expected state of one response under the rules of docs/lifecycle.md.
+
+    Each operation returns what the engine must return for it. The attributes that end in `_s` are remaining times.
+    """
 
     background: bool
     status: str = "queued"
@@ -27,102 +30,103 @@ class Life:
     failures: int = 0
     waits: int = 0
     dispatched: bool = False
-    log: int = 0  # events, without those of the end
-    outcomes: list[str | None] = field(default_factory=list)  # of the attempts
-    lease: float = 0
-    run: float = 0
-    wait: float = QUEUE_S
-    whole: float = WHOLE_S
-    follow: float = FOLLOW_S
-    enqueue: float = 0
+    log_length: int = 0  # without the events that end the response
+    outcomes: list[str | None] = field(default_factory=list)  # one for each attempt
+    lease_s: float = 0
+    run_s: float = 0
+    queue_s: float = QUEUE_S
+    total_s: float = TOTAL_S
+    follow_s: float = FOLLOW_S
+    claim_s: float = 0
 
     def __post_init__(self) -> None:
-        self.log = self.log or (2 if self.background else 1)
+        self.log_length = self.log_length or (2 if self.background else 1)
 
-    def older(self) -> None:
-        """Let MOVE_S seconds pass."""
-        for clock in ("lease", "run", "wait", "whole", "follow", "enqueue"):
-            setattr(self, clock, getattr(self, clock) - MOVE_S)
+    def advance_clocks(self) -> None:
+        """Subtract CLOCK_STEP_S seconds from every remaining time."""
+        for clock in ("lease_s", "run_s", "queue_s", "total_s", "follow_s", "claim_s"):
+            setattr(self, clock, getattr(self, clock) - CLOCK_STEP_S)
 
     @property
     def ended(self) -> bool:
         return self.status in TERMINAL
 
-    def copy(self) -> "Life":
+    def copy(self) -> "Lifecycle":
         return dataclasses.replace(self, outcomes=list(self.outcomes))
 
-    def holds(self, number: int) -> bool:
+    def is_leased_by(self, number: int) -> bool:
         return self.status == "in_progress" and self.attempt == number
 
-    def be_rung(self) -> None:
-        self.dispatched, self.enqueue = True, CLAIM_S
+    def dispatch(self) -> None:
+        self.dispatched, self.claim_s = True, CLAIM_S
 
     def claim(self) -> bool:
-        if self.status != "queued" or not self.dispatched or self.wait < 0:
+        if self.status != "queued" or not self.dispatched or self.queue_s < 0:
             return False
         self.status, self.attempt, self.dispatched = "in_progress", self.attempt + 1, False
-        self.lease, self.run = LEASE_S, min(self.whole, RUN_S)
+        self.lease_s, self.run_s = LEASE_S, min(self.total_s, RUN_S)
         self.outcomes.append(None)
         return True
 
     def renew(self, number: int) -> str:
-        if not self.holds(number) or self.run < 0:
+        if not self.is_leased_by(number) or self.run_s < 0:
             return "lost"
-        self.lease = LEASE_S
+        self.lease_s = LEASE_S
         return "done"
 
-    def record(self, number: int, first_seq: int, n: int) -> str:
-        if not self.holds(number):
+    def record(self, number: int, first_seq: int, event_count: int) -> str:
+        if not self.is_leased_by(number):
             return "lost"
-        if first_seq < self.log:
+        if first_seq < self.log_length:
             return "unknown"
-        self.log += n
+        self.log_length += event_count
         return "done"
 
-    def back(self, number: int, outcome: str) -> bool:
-        if not self.holds(number):
+    def requeue(self, number: int, outcome: str) -> bool:
+        if not self.is_leased_by(number):
             return False
         self.status, self.dispatched = "queued", False
         self.failures += outcome == "lost"
         self.waits += outcome == "waited"
         if outcome != "waited":
-            self.wait = self.whole
+            self.queue_s = self.total_s
         self.outcomes[-1] = outcome
         return True
 
-    def end(self, status: str, number: int | None = None, n: int = 0) -> bool:
-        if self.ended or (number is not None and not self.holds(number)):
+    def end(self, status: str, number: int | None = None, event_count: int = 0) -> bool:
+        if self.ended or (number is not None and not self.is_leased_by(number)):
             return False
         if self.status == "in_progress":
             self.outcomes[-1] = status
         self.status, self.dispatched = status, False
-        self.log += n
+        self.log_length += event_count
         return True
 
     def expire(self) -> None:
-        if self.status == "in_progress" and self.run < 0:
+        if self.status == "in_progress" and self.run_s < 0:
             self.end("failed")
-        elif self.status == "in_progress" and self.lease < 0:
+        elif self.status == "in_progress" and self.lease_s < 0:
             if self.failures + 1 >= MAX_FAILURES:
                 self.end("failed")
             else:
-                self.back(self.attempt, "lost")
-        elif self.status == "queued" and self.wait < 0:
+                self.requeue(self.attempt, "lost")
+        elif self.status == "queued" and self.queue_s < 0:
             self.end("failed")
 
     def sweep(self) -> None:
-        """Apply a sweeper round, except for the dispatch."""
+        """Apply one round of the sweeper, without its dispatch."""
         self.expire()
-        self.dispatched = self.dispatched and self.enqueue > 0
-        if not self.background and self.follow < 0:
+        self.dispatched = self.dispatched and self.claim_s > 0
+        if not self.background and self.follow_s < 0:
             self.end("cancelled")
 
 
-# An audit by Postgres of every transition and every write, from any session and in any order.
+# Triggers with which Postgres records every transition and every write of any session.
 AUDIT = """
-create table moves (n bigint generated always as identity, id text, was text, now text, attempt_was int, attempt int);
+create table moves (n bigint generated always as identity, id text,
+    old_status text, new_status text, old_attempt int, new_attempt int);
 create function note_move() returns trigger language plpgsql as $$ begin
-    insert into moves (id, was, now, attempt_was, attempt)
+    insert into moves (id, old_status, new_status, old_attempt, new_attempt)
     values (new.id, old.status, new.status, old.attempt, new.attempt);
     return new; end $$;
 create trigger note_move after update on responses for each row
@@ -134,42 +138,42 @@ create function note_write() returns trigger language plpgsql as $$ begin
     return new; end $$;
 create trigger note_write after insert on response_events for each row execute function note_write();
 """
-EMPTY = "delete from responses; delete from circuits; delete from moves; delete from writes"
-MOVE = """
+DELETE_ROWS = "delete from responses; delete from circuits; delete from moves; delete from writes"
+ADVANCE_CLOCKS = """
 update responses set lease_until = lease_until - %(by)s * interval '1 s', run_until = run_until - %(by)s * interval '1 s',
     queued_until = queued_until - %(by)s * interval '1 s', ends_by = ends_by - %(by)s * interval '1 s',
     available_at = available_at - %(by)s * interval '1 s', dispatched_at = dispatched_at - %(by)s * interval '1 s',
     followed_until = followed_until - %(by)s * interval '1 s'
-where finished_at is null and id like %(which)s
+where finished_at is null and id like %(id_pattern)s
 """
 
 
 class Witness:
-    """A session that only reads committed data and remembers the previous state."""
+    """A separate database session that compares the committed state with the model and with the previous state."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
-        self._before: dict[str, tuple] = {}
-        self.changed: set[str] = set()  # IDs that changed between the last two checks
+        self._previous_rows: dict[str, tuple] = {}
+        self.changed_ids: set[str] = set()  # responses that changed between the last two checks
 
-    def empty(self) -> None:
-        self._before = {}
-        self._connection.execute(EMPTY)
+    def reset(self) -> None:
+        """Delete all responses and everything recorded about them."""
+        self._previous_rows = {}
+        self._connection.execute(DELETE_ROWS)
 
-    def move_clocks(self, which: str = "%") -> None:
-        """Let MOVE_S seconds pass for all responses or for one."""
-        self._connection.execute(MOVE, {"by": MOVE_S, "which": which})
-        self._connection.execute("update circuits set open_until = open_until - %s * interval '1 s'", (MOVE_S,))
+    def advance_clocks(self, id_pattern: str = "%") -> None:
+        """Move the timestamps of all responses, or of those whose ID matches, CLOCK_STEP_S seconds into the past."""
+        self._connection.execute(ADVANCE_CLOCKS, {"by": CLOCK_STEP_S, "id_pattern": id_pattern})
+        self._connection.execute("update circuits set open_until = open_until - %s * interval '1 s'", (CLOCK_STEP_S,))
 
-    def wait(self, response_id: str) -> None:
-        """Recall a dispatched response: it waits again."""
+    def recall(self, response_id: str) -> None:
+        """Undo the dispatch of a response."""
         self._connection.execute("update responses set dispatched_at = null where id = %s", (response_id,))
 
-    def enqueue(self, response_id: str) -> None:
-        """Mark a response as dispatched, as dispatch does."""
+    def mark_dispatched(self, response_id: str) -> None:
         self._connection.execute("update responses set dispatched_at = now() where id = %s", (response_id,))
 
-    def dispatched(self) -> set[str]:
+    def dispatched_ids(self) -> set[str]:
         return {
             row[0]
             for row in self._connection.execute(
@@ -177,27 +181,27 @@ class Witness:
             )
         }
 
-    def lives(self) -> dict[str, Life]:
-        """The responses as stored, with the clocks of new ones."""
-        found: dict[str, Life] = {}
-        for one, background, *seen in self._connection.execute(
+    def read_lifecycles(self) -> dict[str, Lifecycle]:
+        """The stored responses, with the clocks of new responses."""
+        lifecycles: dict[str, Lifecycle] = {}
+        for response_id, background, *columns in self._connection.execute(
             "select id, background, status, attempt, failures, waits, dispatched_at is not null,"
             " (select coalesce(max(first_seq + n), 0) from response_events where response_id = r.id),"
             " array(select outcome from attempts where response_id = r.id order by attempt) from responses r"
         ):
-            found[one] = Life(background, *seen)
-            if found[one].ended:
-                found[one].log = 0
-        return found
+            lifecycle = lifecycles[response_id] = Lifecycle(background, *columns)
+            if lifecycle.ended:
+                lifecycle.log_length = 0
+        return lifecycles
 
-    def logged(self, response_id: str) -> list[str]:
+    def event_lines(self, response_id: str) -> list[str]:
         rows = self._connection.execute(
             "select data from response_events where response_id = %s order by first_seq", (response_id,)
         )
         return [line for row in rows for line in row[0].split("\n")]
 
-    def check(self, lives: dict[str, Life]) -> None:
-        """Assert that the database agrees with the model and that its history contains nothing illegal."""
+    def check(self, lifecycles: dict[str, Lifecycle]) -> None:
+        """Assert that the database agrees with the model and that its history contains no illegal transition or write."""
         rows = {
             row[0]: row[1:]
             for row in self._connection.execute(
@@ -208,56 +212,61 @@ class Witness:
                 " to_jsonb(r)::text, document from responses r"
             )
         }
-        assert rows.keys() == lives.keys()
-        self.changed = {one for one, row in rows.items() if self._before.get(one) != row}
-        for one in self.changed:
-            before = self._before.get(one)
-            assert before is None or before[0] not in TERMINAL, f"{one} had ended, and was changed"
-            self._check(one, lives[one], rows[one])
-        self._before = rows
-        for one, row in rows.items():
-            assert row[0] == lives[one].status, one
+        assert rows.keys() == lifecycles.keys()
+        self.changed_ids = {
+            response_id for response_id, row in rows.items() if self._previous_rows.get(response_id) != row
+        }
+        for response_id in self.changed_ids:
+            previous_row = self._previous_rows.get(response_id)
+            assert previous_row is None or previous_row[0] not in TERMINAL, f"{response_id} changed after its end"
+            self._check_response(response_id, lifecycles[response_id], rows[response_id])
+        self._previous_rows = rows
+        for response_id, row in rows.items():
+            assert row[0] == lifecycles[response_id].status, response_id
         self._check_history()
 
-    def _check(self, one: str, life: Life, row: tuple) -> None:
-        status, attempt, failures, waits, dispatched, held, attempts, _, _, document = row
-        found = (status, attempt, failures, waits, dispatched)
-        assert found == (life.status, life.attempt, life.failures, life.waits, life.dispatched), one
+    def _check_response(self, response_id: str, lifecycle: Lifecycle, row: tuple) -> None:
+        status, attempt, failures, waits, dispatched, has_worker, attempts, _, _, document = row
+        expected = (lifecycle.status, lifecycle.attempt, lifecycle.failures, lifecycle.waits, lifecycle.dispatched)
+        assert (status, attempt, failures, waits, dispatched) == expected, response_id
         assert failures < MAX_FAILURES  # the failure that would reach the limit ends the response
-        assert attempts == [f"({n},{said or ''},{'f' if said else 't'})" for n, said in enumerate(life.outcomes, 1)], (
-            one
-        )
-        assert held == (status == "in_progress") == any(said is None for said in life.outcomes)
-        self._check_log(one, life, document)
+        expected_attempts = [
+            f"({number},{outcome or ''},{'f' if outcome else 't'})"
+            for number, outcome in enumerate(lifecycle.outcomes, 1)
+        ]
+        assert attempts == expected_attempts, response_id
+        assert has_worker == (status == "in_progress") == any(outcome is None for outcome in lifecycle.outcomes)
+        self._check_log(response_id, lifecycle, document)
 
-    def _check_log(self, response_id: str, life: Life, document: str) -> None:
+    def _check_log(self, response_id: str, lifecycle: Lifecycle, document: str) -> None:
         batches = self._connection.execute(
             "select first_seq, n, attempt, data from response_events where response_id = %s order by first_seq",
             (response_id,),
         ).fetchall()
         assert batches[0][0] == 0
-        assert all(one[0] + one[1] == two[0] for one, two in pairwise(batches)), f"{response_id}: gap"
-        assert all(one[2] <= two[2] for one, two in pairwise(batches)), f"{response_id}: an older attempt wrote later"
+        assert all(first[0] + first[1] == second[0] for first, second in pairwise(batches)), f"{response_id}: gap"
+        in_order = all(first[2] <= second[2] for first, second in pairwise(batches))
+        assert in_order, f"{response_id}: an older attempt wrote later"
         events: list[dict[str, Any]] = [json.loads(line) for batch in batches for line in batch[3].split("\n")]
-        if life.ended:
-            assert len(events) > life.log
+        if lifecycle.ended:
+            assert len(events) > lifecycle.log_length
             stream_checker.check(events, json.loads(document))
-            assert events[-1]["response"]["status"] == life.status
+            assert events[-1]["response"]["status"] == lifecycle.status
         else:
-            assert len(events) == life.log, response_id
+            assert len(events) == lifecycle.log_length, response_id
             assert not [event for event in events if event["type"] in stream_checker.TERMINAL]
             stream_checker.check_begun(events)
 
     def _check_history(self) -> None:
         moves = self._connection.execute(
-            "select was, now, attempt_was, attempt, count(*) over (partition by id, now in"
+            "select old_status, new_status, old_attempt, new_attempt, count(*) over (partition by id, new_status in"
             " ('completed', 'incomplete', 'failed', 'cancelled')) from moves"
         )
-        for was, now, attempt_was, attempt, times in moves:
-            assert Status(now) in MOVES[Status(was)], f"{was} -> {now}"
-            assert attempt == attempt_was + (now == "in_progress")
-            assert now not in TERMINAL or times == 1
-        # Every writer held the response, and no write follows an end.
+        for old_status, new_status, old_attempt, new_attempt, count in moves:
+            assert Status(new_status) in MOVES[Status(old_status)], f"{old_status} -> {new_status}"
+            assert new_attempt == old_attempt + (new_status == "in_progress")
+            assert new_status not in TERMINAL or count == 1
+        # Every writer held the lease, and no write follows an end.
         assert self._connection.execute("select * from writes where attempt <> holder").fetchall() == []
         assert (
             self._connection.execute(

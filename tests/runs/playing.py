@@ -1,7 +1,7 @@
-"""Playing calls of several sessions, statement by statement."""
+"""Run calls of several sessions statement by statement, and compare their results with the model."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,331 +13,387 @@ from core.runs import runs_sql
 from core.runs.attempts import BatchResult, HandBack
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
-from tests.runs.lives import Life
+from tests.runs.lives import Lifecycle
 from tests.runs.stepping import Session, SteppedDatabase, interleave
-from tests.runs.world import Held, World, world_of
+from tests.runs.world import WorkerAttempt, World, WorldStack
 
-# States of a response when the sessions begin, and the steps that lead there: claim (c), write (w), time passes (>),
-# worker lost (l), dispatch (r), back to waiting (q), cancel (x).
-BEFORE = {
+# Initial states of a response, and the steps that lead to them: claim (c), write (w), advance the clocks (>),
+# lose the worker (l), dispatch (r), recall (q), cancel (x).
+INITIAL_STATES = {
     "waiting": "q",
     "dispatched": "",
-    "dispatched long ago": ">>",
+    "claim overdue": ">>",
     "running": "c",
     "running, with output": "cw",
-    "lease over": "cw>>>",
-    "lease over for the last time": "clrclrcw>>>",
-    "run over": "cw>>>>>>>",
+    "lease expired": "cw>>>",
+    "lease expired for the last time": "clrclrcw>>>",
+    "run deadline exceeded": "cw>>>>>>>",
     "second attempt waits": "cwl",
     "second attempt is dispatched": "cwlr",
     "second attempt": "cwlrc",
-    "second attempt, lease over": "cwlrcw>>>",
-    "overdue before it ran": ">>>>>>>>",
+    "second attempt, lease expired": "cwlrcw>>>",
+    "queue deadline exceeded": ">>>>>>>>",
     "ended": "cwx",
 }
 
-
-# Possible outcomes of a call for one response: the result, and the state of the response (None: deleted).
-After = list[tuple[Any, Life | None]]
+# Possible outcomes of a call for one response: its result, and the state of the response (None: deleted).
+PossibleOutcomes = list[tuple[Any, Lifecycle | None]]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call as a process makes it, and its model, divided into parts of one transaction each."""
+    """A call as a process makes it, and a model of each of its transactions."""
 
     name: str
-    real: Callable[[Core], dict[str, Any]]
-    parts: Sequence[Callable[[str, Life | None], After]]
+    execute: Callable[[Core], dict[str, Any]]
+    transactions: Sequence[Callable[[str, Lifecycle | None], PossibleOutcomes]]
 
 
 @pytest.fixture(scope="module")
 def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "Database", SteppedDatabase)
-        with world_of(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("steps")) as made:
-            yield made.world
+        with WorldStack(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("steps")) as stack:
+            yield stack.world
 
 
 class Scene:
-    """Two responses and their attempts, each in a given state, and the calls to make now."""
+    """Two responses with their attempts, each in its initial state, and the calls of the sessions."""
 
-    def __init__(self, world: World, before: Sequence[str]) -> None:
+    def __init__(self, world: World, initial_states: Sequence[str]) -> None:
         self.world = world
-        self.who = world.who
-        self.lives: dict[str, Life] = {}
-        self.held: dict[str, list[Held]] = {}
-        world.witness.empty()
-        for name in before:
-            one = submit(world.api, self.who)
-            self.lives[one], self.held[one] = Life(background=True), []
-            for step in "r" + BEFORE[name]:
-                self._do(step, one, self.lives[one])
-        world.witness.check(self.lives)
-        self.frozen = {one: [held.frozen(1) for held in all_] for one, all_ in self.held.items()}
+        self.caller = world.caller
+        self.lifecycles: dict[str, Lifecycle] = {}
+        self.attempts: dict[str, list[WorkerAttempt]] = {}
+        world.witness.reset()
+        for name in initial_states:
+            response_id = submit(world.api, self.caller)
+            self.lifecycles[response_id], self.attempts[response_id] = Lifecycle(background=True), []
+            for step in "r" + INITIAL_STATES[name]:
+                self._apply(step, response_id, self.lifecycles[response_id])
+        world.witness.check(self.lifecycles)
+        self.next_batches = {
+            response_id: [attempt.next_batch(1) for attempt in attempts]
+            for response_id, attempts in self.attempts.items()
+        }
 
-    def _do(self, step: str, one: str, life: Life) -> None:
+    def _apply(self, step: str, response_id: str, lifecycle: Lifecycle) -> None:
         core = self.world.workers[0]
         if step == "q":
-            self.world.witness.wait(one)
-            life.dispatched = False
+            self.world.witness.recall(response_id)
+            lifecycle.dispatched = False
         elif step == "r":
-            self.world.witness.enqueue(one)
-            life.be_rung()
+            self.world.witness.mark_dispatched(response_id)
+            lifecycle.dispatch()
         elif step == "c":
-            attempt = core.attempts.claim(one, "w1")
+            attempt = core.attempts.claim(response_id, "w1")
             assert attempt is not None
-            assert life.claim()
-            self.held[one].append(Held(attempt, core))
+            assert lifecycle.claim()
+            self.attempts[response_id].append(WorkerAttempt(attempt, core))
         elif step == "w":
-            written = self.held[one][-1].frozen(1)
-            assert core.attempts.record([written]).done
-            self.held[one][-1].wrote(written)
-            life.record(written.attempt, written.first_seq, len(written.lines))
+            recorded_batch = self.attempts[response_id][-1].next_batch(1)
+            assert core.attempts.record([recorded_batch]).done
+            self.attempts[response_id][-1].advance(recorded_batch)
+            lifecycle.record(recorded_batch.attempt, recorded_batch.first_seq, len(recorded_batch.lines))
         elif step == "l":
             for _ in range(3):
-                self._do(">", one, life)
+                self._apply(">", response_id, lifecycle)
             with self.world.sweeper.attempts._database.connection() as connection:
-                assert runs_sql.requeue(connection, one, life.attempt, outcome="lost", cause="lost", delay_s=0)
-            life.back(life.attempt, "lost")
+                assert runs_sql.requeue(
+                    connection, response_id, lifecycle.attempt, outcome="lost", cause="lost", delay_s=0
+                )
+            lifecycle.requeue(lifecycle.attempt, "lost")
         elif step == ">":
-            self.world.witness.move_clocks(one)
-            life.older()
+            self.world.witness.advance_clocks(response_id)
+            lifecycle.advance_clocks()
         else:
-            self.world.api.responses.cancel(self.who, one)
-            life.end("cancelled")
+            self.world.api.responses.cancel(self.caller, response_id)
+            lifecycle.end("cancelled")
 
     def call(self, name: str, picks: Sequence[int], late: bool) -> Call:
-        """Make a call for one or both responses; it acts for the latest attempt, or for an older one if `late`."""
-        ids = [list(self.lives)[pick] for pick in picks]
-        which = 0 if late else -1
-        makes: Callable[..., Call] = getattr(self, f"_{name}")
-        return makes(ids, which)
+        """Build a call for some of the responses, on behalf of their last attempt, or of their first if `late`."""
+        ids = [list(self.lifecycles)[pick] for pick in picks]
+        build_call: Callable[..., Call] = getattr(self, f"_{name}")
+        return build_call(ids, 0 if late else -1)
 
-    def _held(self, ids: Sequence[str]) -> list[str]:
-        return [one for one in ids if self.held[one]]
+    def _attempts_of(
+        self, ids: Sequence[str], attempt_index: int, limit: int | None = None
+    ) -> dict[str, WorkerAttempt]:
+        """One attempt of each response that has any, by response ID."""
+        claimed_ids = [response_id for response_id in ids if self.attempts[response_id]]
+        return {response_id: self.attempts[response_id][attempt_index] for response_id in claimed_ids[:limit]}
 
-    def _record(self, ids: Sequence[str], which: int) -> Call:
-        batches = {one: self.frozen[one][which] for one in self._held(ids)}
+    def _record(self, ids: Sequence[str], attempt_index: int) -> Call:
+        attempts = self._attempts_of(ids, attempt_index)
+        batches = {response_id: self.next_batches[response_id][attempt_index] for response_id in attempts}
 
-        def real(core: Core) -> dict[str, str]:
+        def execute(core: Core) -> dict[str, str]:
             try:
-                return _said(core.attempts.record(list(batches.values())), batches)
+                return _results_by_id(core.attempts.record(list(batches.values())), batches)
             except errors.StoreUnavailable as error:
                 assert "already written" in str(error)
                 return dict.fromkeys(batches, "unknown")
 
-        def model(one: str, life: Life | None) -> After:
-            if one not in batches or life is None:
-                return [("lost", life)]
-            after = life.copy()
-            written = batches[one]
-            said = after.record(written.attempt, written.first_seq, len(written.lines))
-            # The row may be locked at the moment; and if one batch is already stored, the whole call fails.
-            return [(said, after), *([("held", life)] if said != "lost" else []), ("unknown", life)]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            if response_id not in batches or lifecycle is None:
+                return [("lost", lifecycle)]
+            new_state = lifecycle.copy()
+            events = batches[response_id]
+            result = new_state.record(events.attempt, events.first_seq, len(events.lines))
+            # The row may be locked at the moment; and if any batch is already stored, the entire call fails.
+            return [(result, new_state), *([("locked", lifecycle)] if result != "lost" else []), ("unknown", lifecycle)]
 
-        return Call("record", real, [model])
+        return Call("record", execute, [predict])
 
-    def _renew(self, ids: Sequence[str], which: int) -> Call:
-        fences = {one: self.held[one][which].fence for one in self._held(ids)}
+    def _renew(self, ids: Sequence[str], attempt_index: int) -> Call:
+        attempts = self._attempts_of(ids, attempt_index)
+        fences = {response_id: worker_attempt.fence for response_id, worker_attempt in attempts.items()}
 
-        def model(one: str, life: Life | None) -> After:
-            if one not in fences or life is None:
-                return [("lost", life)]
-            after = life.copy()
-            said = after.renew(fences[one][1])
-            return [(said, after), *([("held", life)] if said == "done" else [])]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            if response_id not in fences or lifecycle is None:
+                return [("lost", lifecycle)]
+            new_state = lifecycle.copy()
+            result = new_state.renew(fences[response_id][1])
+            return [(result, new_state), *([("locked", lifecycle)] if result == "done" else [])]
 
-        return Call("renew", lambda core: _said(core.attempts.renew(list(fences.values())), fences), [model])
+        def execute(core: Core) -> dict[str, str]:
+            return _results_by_id(core.attempts.renew(list(fences.values())), fences)
 
-    def _end(self, ids: Sequence[str], which: int) -> Call:
-        held = {one: self.held[one][which] for one in self._held(ids)[:1]}
+        return Call("renew", execute, [predict])
 
-        def real(core: Core) -> dict[str, bool]:
+    def _end(self, ids: Sequence[str], attempt_index: int) -> Call:
+        attempts = self._attempts_of(ids, attempt_index, limit=1)
+
+        def execute(core: Core) -> dict[str, bool]:
             return {
-                one: core.attempts.end(own.attempt, COMPLETED, batch(own.attempt, [], own.next_seq))
-                for one, own in held.items()
+                response_id: core.attempts.end(
+                    worker_attempt.attempt, COMPLETED, batch(worker_attempt.attempt, [], worker_attempt.next_seq)
+                )
+                for response_id, worker_attempt in attempts.items()
             }
 
-        def model(one: str, life: Life | None) -> After:
-            after = life and life.copy()
-            done = bool(after and one in held and after.end("completed", held[one].attempt.number))
-            return [(done, after)]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            new_state = lifecycle and lifecycle.copy()
+            ended = bool(
+                new_state
+                and response_id in attempts
+                and new_state.end("completed", attempts[response_id].attempt.number)
+            )
+            return [(ended, new_state)]
 
-        return Call("end", real, [model])
+        return Call("end", execute, [predict])
 
-    def _end_batch(self, ids: Sequence[str], which: int) -> Call:
-        held = {one: self.held[one][which] for one in self._held(ids)}
-        asked = [(one.attempt, COMPLETED, batch(one.attempt, [], one.next_seq)) for one in held.values()]
+    def _end_batch(self, ids: Sequence[str], attempt_index: int) -> Call:
+        attempts = self._attempts_of(ids, attempt_index)
+        ends = [
+            (worker_attempt.attempt, COMPLETED, batch(worker_attempt.attempt, [], worker_attempt.next_seq))
+            for worker_attempt in attempts.values()
+        ]
 
-        def real(core: Core) -> dict[str, bool]:
-            return dict.fromkeys(held, False) | dict.fromkeys(dict(core.attempts.end_batch(asked)), True)
+        def execute(core: Core) -> dict[str, bool]:
+            return dict.fromkeys(attempts, False) | dict.fromkeys(dict(core.attempts.end_batch(ends)), True)
 
-        return Call("end together", real, [self._or_left(ids, False, lambda one: self._end([one], which))])
+        return Call(
+            "end batch",
+            execute,
+            [self._or_skipped(ids, False, lambda response_id: self._end([response_id], attempt_index))],
+        )
 
-    def _or_left(self, ids: Sequence[str], said: Any, call: Callable[[str], Call]) -> Callable[..., After]:
-        """Model a batched call: like a single call per response, but a locked row is skipped with result `said`."""
-        return lambda one, life: [*(call(one).parts[0](one, life) if one in ids else []), (said, life)]
+    def _or_skipped(
+        self, ids: Sequence[str], result: Any, call: Callable[[str], Call]
+    ) -> Callable[..., PossibleOutcomes]:
+        """Predict a batched call: like a single call per response, but a locked row is skipped with this `result`."""
+        return lambda response_id, lifecycle: [
+            *(call(response_id).transactions[0](response_id, lifecycle) if response_id in ids else []),
+            (result, lifecycle),
+        ]
 
-    def _hand_back(self, ids: Sequence[str], which: int) -> Call:
-        held = {one: self.held[one][which] for one in self._held(ids)[:1]}
+    def _hand_back(self, ids: Sequence[str], attempt_index: int) -> Call:
+        attempts = self._attempts_of(ids, attempt_index, limit=1)
 
-        def model(one: str, life: Life | None) -> After:
-            after = life and life.copy()
-            return [(bool(after and one in held and after.back(held[one].attempt.number, "waited")), after)]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            new_state = lifecycle and lifecycle.copy()
+            requeued = bool(
+                new_state
+                and response_id in attempts
+                and new_state.requeue(attempts[response_id].attempt.number, "waited")
+            )
+            return [(requeued, new_state)]
 
-        def real(core: Core) -> dict[str, bool]:
+        def execute(core: Core) -> dict[str, bool]:
             return {
-                one: core.attempts.hand_back(own.attempt, HandBack("away", waited=True, unavailable=True))
-                for one, own in held.items()
+                response_id: core.attempts.hand_back(
+                    worker_attempt.attempt, HandBack("unavailable", waited=True, unavailable=True)
+                )
+                for response_id, worker_attempt in attempts.items()
             }
 
-        return Call("hand back", real, [model])
+        return Call("hand back", execute, [predict])
 
     def _claim(self, ids: Sequence[str], _: int) -> Call:
-        def model(one: str, life: Life | None) -> After:
-            after = life and life.copy()
-            if one != ids[0] or after is None or not after.claim():
-                return [(None, life)]
-            return [((after.attempt, after.log), after)]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            new_state = lifecycle and lifecycle.copy()
+            if response_id != ids[0] or new_state is None or not new_state.claim():
+                return [(None, lifecycle)]
+            return [((new_state.attempt, new_state.log_length), new_state)]
 
-        def real(core: Core) -> dict[str, Any]:
+        def execute(core: Core) -> dict[str, Any]:
             attempt = core.attempts.claim(ids[0], "w2")
             return {ids[0]: attempt and (attempt.number, attempt.next_seq)}
 
-        return Call("claim", real, [model])
+        return Call("claim", execute, [predict])
 
-    def _claim_batch(self, ids: Sequence[str], which: int) -> Call:
-        def real(core: Core) -> dict[str, Any]:
-            return {one: (own.number, own.next_seq) for one, own in core.attempts.claim_batch(ids, "w2").items()}
+    def _claim_batch(self, ids: Sequence[str], attempt_index: int) -> Call:
+        def execute(core: Core) -> dict[str, Any]:
+            attempts = core.attempts.claim_batch(ids, "w2")
+            return {response_id: (attempt.number, attempt.next_seq) for response_id, attempt in attempts.items()}
 
-        return Call("claim together", real, [self._or_left(ids, None, lambda one: self._claim([one], which))])
+        return Call(
+            "claim batch",
+            execute,
+            [self._or_skipped(ids, None, lambda response_id: self._claim([response_id], attempt_index))],
+        )
 
     def _cancel(self, ids: Sequence[str], _: int) -> Call:
-        def model(one: str, life: Life | None) -> After:
-            if one != ids[0]:
-                return [(None, life)]
-            if life is None:
-                return [("gone", None)]
-            after = life.copy()
-            after.end("cancelled")
-            return [(after.status, after)]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            if response_id != ids[0]:
+                return [(None, lifecycle)]
+            if lifecycle is None:
+                return [("not found", None)]
+            new_state = lifecycle.copy()
+            new_state.end("cancelled")
+            return [(new_state.status, new_state)]
 
-        def real(core: Core) -> dict[str, str]:
+        def execute(core: Core) -> dict[str, str]:
             try:
-                return {ids[0]: json.loads(core.responses.cancel(self.who, ids[0]))["status"]}
+                return {ids[0]: json.loads(core.responses.cancel(self.caller, ids[0]))["status"]}
             except errors.NotFound:
-                return {ids[0]: "gone"}
+                return {ids[0]: "not found"}
 
-        return Call("cancel", real, [model])
+        return Call("cancel", execute, [predict])
 
     def _delete(self, ids: Sequence[str], _: int) -> Call:
-        def model(one: str, life: Life | None) -> After:
-            if one != ids[0]:
-                return [(None, life)]
-            if life is None:
-                return [("gone", None), ("deleted", None)]
-            return [("deleted", None)] if life.ended else [("refused", life)]
+        def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            if response_id != ids[0]:
+                return [(None, lifecycle)]
+            if lifecycle is None:
+                return [("not found", None), ("deleted", None)]
+            return [("deleted", None)] if lifecycle.ended else [("refused", lifecycle)]
 
-        def real(core: Core) -> dict[str, str]:
+        def execute(core: Core) -> dict[str, str]:
             try:
-                core.responses.delete(self.who, ids[0])
+                core.responses.delete(self.caller, ids[0])
             except errors.NotFound:
-                return {ids[0]: "gone"}
+                return {ids[0]: "not found"}
             except errors.InvalidRequest:
                 return {ids[0]: "refused"}
             return {ids[0]: "deleted"}
 
-        return Call("delete", real, [model])
+        return Call("delete", execute, [predict])
 
     def _sweep(self, *_: object) -> Call:
-        def expire(_: str, life: Life | None) -> After:
-            after = life and life.copy()
-            if after is not None:
-                after.sweep()
-            return [(None, after), (None, life)]  # it skips rows locked by other sessions
+        def expire(_: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+            new_state = lifecycle and lifecycle.copy()
+            if new_state is not None:
+                new_state.sweep()
+            return [(None, new_state), (None, lifecycle)]  # the sweep skips rows locked by other sessions
 
-        def real(core: Core) -> dict[str, Any]:
+        def execute(core: Core) -> dict[str, Any]:
             core.sweep.run()
             return {}
 
-        return Call("sweep", real, [expire, _dispatched])
+        return Call("sweep", execute, [expire, _predict_dispatch])
 
     def _dispatch(self, *_: object) -> Call:
-        def real(core: Core) -> dict[str, Any]:
+        def execute(core: Core) -> dict[str, Any]:
             core.dispatch.dispatch()
             return {}
 
-        return Call("dispatch", real, [_dispatched])
+        return Call("dispatch", execute, [_predict_dispatch])
 
 
-def _dispatched(_: str, life: Life | None) -> After:
-    """Model a dispatch: it may enqueue any waiting response, and no other."""
-    if life is None or life.status != "queued" or life.dispatched:
-        return [(None, life)]
-    after = life.copy()
-    after.be_rung()
-    return [(None, after), (None, life)]
+def _predict_dispatch(_: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+    """Predict a dispatch, which may choose any waiting response."""
+    if lifecycle is None or lifecycle.status != "queued" or lifecycle.dispatched:
+        return [(None, lifecycle)]
+    new_state = lifecycle.copy()
+    new_state.dispatch()
+    return [(None, new_state), (None, lifecycle)]
 
 
-def _said(kept: BatchResult, ids: Any) -> dict[str, str]:
-    return {one: "done" if one in kept.done else "held" if one in kept.still_leased else "lost" for one in ids}
+def _results_by_id(result: BatchResult, ids: Iterable[str]) -> dict[str, str]:
+    def result_for(response_id: str) -> str:
+        if response_id in result.done:
+            return "done"
+        return "locked" if response_id in result.still_leased else "lost"
+
+    return {response_id: result_for(response_id) for response_id in ids}
 
 
-Program = list[tuple[Callable[[str, Life | None], After], Any]]
+Program = list[tuple[Callable[[str, Lifecycle | None], PossibleOutcomes], Any]]
 
 
-def explained(one: str, life: Life | None, programs: list[Program], last: Life | None) -> bool:
-    """Whether the transactions, in some order, produce the recorded results and the final state."""
+def is_serializable(
+    response_id: str, lifecycle: Lifecycle | None, programs: list[Program], final: Lifecycle | None
+) -> bool:
+    """Whether the transactions, in any serial order, produce the recorded results and the final state."""
     if not any(programs):
-        return _seen(life) == _seen(last)
-    for number, program in enumerate(programs):
+        return _comparable_state(lifecycle) == _comparable_state(final)
+    for index, program in enumerate(programs):
         if program:
-            (part, said), *rest = program
-            left = [*programs[:number], rest, *programs[number + 1 :]]
-            if any(explained(one, after, left, last) for told, after in part(one, life) if told == said):
+            (transaction, expected), *later_transactions = program
+            remaining = [*programs[:index], later_transactions, *programs[index + 1 :]]
+            outcomes = [new_state for result, new_state in transaction(response_id, lifecycle) if result == expected]
+            if any(is_serializable(response_id, new_state, remaining, final) for new_state in outcomes):
                 return True
     return False
 
 
-def _seen(life: Life | None) -> Any:
-    return life and (
-        life.status,
-        life.attempt,
-        life.failures,
-        life.waits,
-        life.dispatched,
-        life.outcomes,
-        life.ended or life.log,
+def _comparable_state(lifecycle: Lifecycle | None) -> Any:
+    return lifecycle and (
+        lifecycle.status,
+        lifecycle.attempt,
+        lifecycle.failures,
+        lifecycle.waits,
+        lifecycle.dispatched,
+        lifecycle.outcomes,
+        lifecycle.ended or lifecycle.log_length,
     )
 
 
-def play(world: World, before: tuple[str, str], programs: list[list[Any]], turns: list[int]) -> None:
-    scene = Scene(world, before)
-    made = [[scene.call(*call) for call in program] for program in programs]
+def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]], schedule: list[int]) -> None:
+    """Run a program of calls in each session, and assert that some serial order explains what they return and store."""
+    scene = Scene(world, initial_states)
+    calls = [[scene.call(*call) for call in program] for program in programs]
     cores = (*world.workers, world.api)
     sessions = [
-        Session(*[lambda call=call, core=core: call.real(core) for call in program])
-        for core, program in zip(cores, made, strict=False)
+        Session(*[lambda call=call, core=core: call.execute(core) for call in program])
+        for core, program in zip(cores, calls, strict=False)
     ]
-    interleave(sessions, turns, world.monitor)
+    interleave(sessions, schedule, world.monitor)
 
     for session in sessions:
         for result in session.results:
             assert isinstance(result, dict), result  # no deadlock, and no other unexpected error
-    left = world.witness.lives()
-    for one, life in scene.lives.items():
-        seen = [
+    final_lifecycles = world.witness.read_lifecycles()
+    for response_id, lifecycle in scene.lifecycles.items():
+        history = [
             [
-                (part, result.get(one, _nothing(call)) if part is call.parts[-1] else None)
+                (
+                    transaction,
+                    result.get(response_id, _empty_result(call)) if transaction is call.transactions[-1] else None,
+                )
                 for call, result in zip(program, session.results, strict=True)
-                for part in call.parts
+                for transaction in call.transactions
             ]
-            for program, session in zip(made, sessions, strict=True)
+            for program, session in zip(calls, sessions, strict=True)
         ]
-        assert explained(one, life, seen, left.get(one)), (life, left.get(one), [s.results for s in sessions])
-    world.witness.check(left)
+        results = [session.results for session in sessions]
+        final = final_lifecycles.get(response_id)
+        assert is_serializable(response_id, lifecycle, history, final), (lifecycle, final, results)
+    world.witness.check(final_lifecycles)
 
 
-def _nothing(call: Call) -> Any:
+def _empty_result(call: Call) -> Any:
     """The result of a call for a response that it does not concern."""
-    return {"record": "lost", "renew": "lost", "end": False, "end together": False, "hand back": False}.get(call.name)
+    return {"record": "lost", "renew": "lost", "end": False, "end batch": False, "hand back": False}.get(call.name)

@@ -10,37 +10,37 @@ from psycopg.abc import PQGen
 
 from core.database import RV, BoundedConnection, Database
 
-_here = threading.local()
-_WITHIN_S = 20
+_thread_state = threading.local()
+_TIMEOUT_S = 20
 
 
-class Stepped(BoundedConnection):
-    """A connection whose every exchange with Postgres, including `begin` and `commit`, waits for its session's turn."""
+class SteppedConnection(BoundedConnection):
+    """A connection that waits for its session's turn before each exchange with Postgres, also `begin` and `commit`."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        session: Session | None = getattr(_here, "session", None)
+        session: Session | None = getattr(_thread_state, "session", None)
         if session is not None:
             session.wait_for_turn(self.info.backend_pid)
         return super().wait(gen, interval, timeout)
 
 
 class SteppedDatabase(Database):
-    """A pool of `Stepped` connections; threads that are not sessions of a test use them like any others."""
+    """A pool of `SteppedConnection`s; for threads that are not sessions of a test, they are ordinary connections."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self._pool.connection_class = Stepped
+        self._pool.connection_class = SteppedConnection
 
 
 class Session:
-    """Calls made by one client of Postgres, one after the other, in a thread of its own."""
+    """Calls made by one client of Postgres, one after the other, in a separate thread."""
 
     def __init__(self, *calls: Callable[[], Any]) -> None:
         self.results: list[Any] = []
         self.ready = self.done = False
         self.pid = 0
         self._calls = calls
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> Self:
@@ -48,7 +48,7 @@ class Session:
         return self
 
     def _run(self) -> None:
-        _here.session = self
+        _thread_state.session = self
         try:
             for call in self._calls:
                 try:
@@ -56,55 +56,59 @@ class Session:
                 except Exception as error:  # noqa: BLE001  # the error is the result of the call
                     self.results.append(error)
         finally:
-            with self._changed:
+            with self._condition:
                 self.done = True
-                self._changed.notify_all()
+                self._condition.notify_all()
 
     def wait_for_turn(self, pid: int) -> None:
-        with self._changed:
+        with self._condition:
             self.pid, self.ready = pid, True
-            self._changed.notify_all()
-            assert self._changed.wait_for(lambda: not self.ready, _WITHIN_S)
+            self._condition.notify_all()
+            assert self._condition.wait_for(lambda: not self.ready, _TIMEOUT_S)
 
     def step(self) -> None:
-        """Let the session send its next statement."""
-        with self._changed:
+        """Allow the session to send its next statement."""
+        with self._condition:
             self.ready = False
-            self._changed.notify_all()
+            self._condition.notify_all()
 
-    def settled(self, within_s: float) -> bool:
-        """Whether the session has its next statement ready or has ended."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.ready or self.done, within_s)
+    def wait_until_settled(self, timeout_s: float) -> bool:
+        """Wait until the session has a next statement or has ended; return False after the timeout."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self.ready or self.done, timeout_s)
 
 
-def interleave(sessions: Sequence[Session], turns: Sequence[int], monitor: psycopg.Connection) -> None:
-    """Run sessions to their ends, one statement at a time; while a session waits for a lock, the others continue.
+def interleave(sessions: Sequence[Session], schedule: Sequence[int], monitor: psycopg.Connection) -> None:
+    """Run all sessions until they end, one statement at a time; while a session waits for a lock, the others continue.
 
     Args:
-        turns: index of the session to step, among those that can continue, for each step; afterwards they take turns.
+        schedule: for each step, an index into the sessions that can continue. After its end, they take turns.
     """
 
-    def waits_for_a_lock(session: Session) -> bool:
-        (blocked,) = monitor.execute("select cardinality(pg_blocking_pids(%s)) > 0", (session.pid,)).fetchone()  # type: ignore[misc]
-        return bool(blocked)
+    def waits_for_lock(session: Session) -> bool:
+        (is_blocked,) = monitor.execute("select cardinality(pg_blocking_pids(%s)) > 0", (session.pid,)).fetchone()  # type: ignore[misc]
+        return bool(is_blocked)
 
-    def settle() -> None:
-        deadline = time.monotonic() + _WITHIN_S
-        moving = [session for session in sessions if not session.settled(0)]
-        while moving:
-            assert time.monotonic() < deadline, "a session neither goes on nor waits for a lock"
-            moving = [one for one in moving if not one.settled(0.003) and not waits_for_a_lock(one)]
+    def wait_for_all() -> None:
+        deadline = time.monotonic() + _TIMEOUT_S
+        unsettled = [session for session in sessions if not session.wait_until_settled(0)]
+        while unsettled:
+            assert time.monotonic() < deadline, "a session neither continues nor waits for a lock"
+            unsettled = [
+                session
+                for session in unsettled
+                if not session.wait_until_settled(0.003) and not waits_for_lock(session)
+            ]
 
     for session in sessions:
         session.start()
-    number = 0
+    step = 0
     while True:
-        settle()
+        wait_for_all()
         if all(session.done for session in sessions):
             return
-        # In a deadlock, Postgres aborts one of the sessions, and its call returns the error.
-        if able := [session for session in sessions if session.ready]:
-            turn = turns[number] if number < len(turns) else number
-            able[turn % len(able)].step()
-            number += 1
+        # If there are none, the sessions are in a deadlock: Postgres aborts one of them, and its call returns the error.
+        if ready_sessions := [session for session in sessions if session.ready]:
+            choice = schedule[step] if step < len(schedule) else step
+            ready_sessions[choice % len(ready_sessions)].step()
+            step += 1

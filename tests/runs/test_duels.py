@@ -7,7 +7,7 @@ from tests.runs.world import World
 
 __all__ = ["world"]
 
-# The state of the response, the interrupted call and the interrupting call.
+# The initial state of the response, the interrupted call and the interrupting call.
 DUELS = [
     ("running, with output", "end", "record"),
     ("running, with output", "cancel", "record"),
@@ -16,21 +16,24 @@ DUELS = [
     ("running, with output", "end", "renew"),
     ("dispatched", "cancel", "claim"),
     ("ended", "delete", "cancel"),
-    ("lease over", "sweep", "renew"),
-    ("lease over", "sweep", "record"),
-    ("lease over", "sweep", "end"),
-    ("lease over for the last time", "sweep", "renew"),
-    ("run over", "sweep", "hand_back"),
-    ("run over", "sweep", "renew"),
-    ("overdue before it ran", "sweep", "claim"),
-    ("dispatched long ago", "sweep", "claim"),
+    ("lease expired", "sweep", "renew"),
+    ("lease expired", "sweep", "record"),
+    ("lease expired", "sweep", "end"),
+    ("lease expired for the last time", "sweep", "renew"),
+    ("run deadline exceeded", "sweep", "hand_back"),
+    ("run deadline exceeded", "sweep", "renew"),
+    ("queue deadline exceeded", "sweep", "claim"),
+    ("claim overdue", "sweep", "claim"),
 ]
-PLACES = 8  # as many statements as a sweep needs to handle what has expired
+MAX_STATEMENTS = 8  # the number of statements of the longest call, a sweep that ends or requeues a response
 
 
-@pytest.mark.parametrize(("before", "long", "short"), DUELS, ids=[" / ".join(duel) for duel in DUELS])
-def test_a_call_between_any_two_statements_of_another_is_as_if_before_or_after_it(
-    world: World, before: str, long: str, short: str
+@pytest.mark.parametrize(
+    ("initial_state", "interrupted_call", "interrupting_call"), DUELS, ids=[" / ".join(duel) for duel in DUELS]
+)
+def test_an_interrupting_call_acts_as_if_made_before_or_after_the_interrupted_one(
+    world: World, initial_state: str, interrupted_call: str, interrupting_call: str
 ) -> None:
-    for place in range(PLACES):
-        play(world, (before, "waiting"), [[(long, [0], False)], [(short, [0], False)]], [0] * place + [1] * 20)
+    programs = [[(interrupted_call, [0], False)], [(interrupting_call, [0], False)]]
+    for statement in range(MAX_STATEMENTS):
+        play(world, (initial_state, "waiting"), programs, [0] * statement + [1] * 20)

@@ -1,4 +1,4 @@
-"""The invariant check detects each kind of violation, on a real Postgres."""
+"""The invariant check detects each kind of violation on a real Postgres."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from tests import invariants
 from tests.harness.engine import COMPLETED, caller, claim, opening, submit, worker
 from tests.harness.stack import Stack
 
-# Violations made by hand on an ended response, and the count that reports each.
-BROKEN = (
+# Statements that violate an invariant of an ended response, and the count that must report it.
+VIOLATIONS = (
     ("update responses set status = 'failed' where id = %s", "written_twice"),
     ("update responses set attempt = attempt + 1 where id = %s", "changed_after_end"),
     ("update responses set document = '{}' where id = %s", "changed_after_end"),
@@ -27,45 +27,46 @@ BROKEN = (
 
 
 @pytest.fixture
-def watched(core: Core, stack: Stack) -> Iterator[Stack]:
-    """A database that counts violations, with the guard trigger disabled."""
+def audited_stack(core: Core, stack: Stack) -> Iterator[Stack]:
+    """A database that records violations, and whose trigger that prevents them is disabled."""
     invariants.watch_ends(stack)
     worker(core)
     stack.sql("alter table responses disable trigger responses_guard")
     yield stack
-    stack.sql("delete from responses")  # the stack checks all logs when it closes, and some are broken
+    stack.sql("delete from responses")  # on exit, the stack checks all remaining logs
 
 
-def ended(core: Core) -> str:
-    """A response that ended normally."""
-    worker(core)  # register again: checking the previous response may have taken longer than `worker_seen_s`
+def create_ended_response(core: Core) -> str:
+    """Create a response that ends normally; return its ID."""
+    # Register the worker again, because the check of the previous response may have taken longer than `worker_seen_s`.
+    worker(core)
     attempt = claim(core, submit(core, caller(core)))
     assert core.attempts.end(attempt, COMPLETED, opening(attempt))
     return attempt.response_id
 
 
-def test_whatever_must_not_be_of_an_ended_response_is_counted(core: Core, watched: Stack) -> None:
-    for statement, figure in BROKEN:
-        response_id = ended(core)
-        assert invariants.look(watched, {response_id}, {response_id: watched.log_of(response_id)}).holds
+def test_each_kind_of_violation_on_an_ended_response_is_counted(core: Core, audited_stack: Stack) -> None:
+    for statement, count in VIOLATIONS:
+        response_id = create_ended_response(core)
+        assert invariants.look(audited_stack, {response_id}, {response_id: audited_stack.log_of(response_id)}).holds
 
-        watched.sql(statement, response_id)
-        figures = invariants.look(watched, {response_id})
+        audited_stack.sql(statement, response_id)
+        figures = invariants.look(audited_stack, {response_id})
 
-        assert getattr(figures, figure) > 0, statement
+        assert getattr(figures, count) > 0, statement
         assert not figures.holds
 
 
-def test_a_response_without_end_one_nobody_asked_for_and_a_stream_with_a_gap_are_found(
-    core: Core, watched: Stack
+def test_a_running_response_an_unknown_response_and_a_gap_in_a_stream_are_reported(
+    core: Core, audited_stack: Stack
 ) -> None:
-    done, running = ended(core), submit(core, caller(core))
-    figures = invariants.look(watched, {done, "resp_other"}, everything=True)
+    ended_id, running_id = create_ended_response(core), submit(core, caller(core))
+    figures = invariants.look(audited_stack, {ended_id, "resp_unknown"}, everything=True)
 
     assert (figures.accepted, figures.terminal, figures.strangers) == (2, 1, 2)
-    assert any(running in finding for finding in figures.findings)
+    assert any(running_id in finding for finding in figures.findings)
     with pytest.raises(AssertionError):
-        invariants.check(watched, {done, running})
-    read = watched.log_of(done)
-    for wrong in (read[1:], [*read, read[-1]], read[:-1]):
-        assert invariants.look(watched, {done}, {done: wrong}).streams_differ == 1
+        invariants.check(audited_stack, {ended_id, running_id})
+    log = audited_stack.log_of(ended_id)
+    for stream in (log[1:], [*log, log[-1]], log[:-1]):
+        assert invariants.look(audited_stack, {ended_id}, {ended_id: stream}).streams_differ == 1

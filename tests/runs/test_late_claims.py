@@ -1,4 +1,4 @@
-"""A claim delayed past another attempt, as happens with a frozen Postgres process or on a busy machine."""
+"""A claim that is delayed past another attempt, as on a busy machine or with a frozen Postgres process."""
 
 import os
 import signal
@@ -13,17 +13,15 @@ from tests.harness.engine import caller, claim, opening, sql, submit, worker
 from tests.harness.waiting import until
 
 
-def test_a_claim_that_slept_through_another_attempt_does_not_go_on_from_what_it_saw_before(
-    core: Core, settings: Settings
-) -> None:
+def test_a_claim_delayed_past_another_attempt_continues_from_the_current_log(core: Core, settings: Settings) -> None:
     worker(core)
     response_id = submit(core, caller(core))
     with (
-        psycopg.connect(settings.database_url.get_secret_value()) as holder,
+        psycopg.connect(settings.database_url.get_secret_value()) as blocker,
         ThreadPoolExecutor(1) as thread,
     ):
-        holder.execute("select 1 from responses for no key update")
-        late = thread.submit(core.attempts.claim, response_id, "late")
+        blocker.execute("select 1 from responses for no key update")
+        late_claim = thread.submit(core.attempts.claim, response_id, "late")
         ((pid,),) = until(
             lambda: sql(
                 settings,
@@ -33,14 +31,14 @@ def test_a_claim_that_slept_through_another_attempt_does_not_go_on_from_what_it_
         )
         os.kill(pid, signal.SIGSTOP)
         try:
-            holder.rollback()
-            first = claim(core, response_id)
-            core.attempts.record([opening(first)])
-            core.attempts.hand_back(first, HandBack("stopped"))
+            blocker.rollback()
+            first_attempt = claim(core, response_id)
+            core.attempts.record([opening(first_attempt)])
+            core.attempts.hand_back(first_attempt, HandBack("stopped"))
             sql(settings, "update responses set dispatched_at = now()")
         finally:
             os.kill(pid, signal.SIGCONT)
 
-        attempt = late.result() or claim(core, response_id)
+        second_attempt = late_claim.result() or claim(core, response_id)
 
-    assert (attempt.number, attempt.next_seq) == (2, opening(first).next_seq)
+    assert (second_attempt.number, second_attempt.next_seq) == (2, opening(first_attempt).next_seq)

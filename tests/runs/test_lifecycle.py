@@ -1,4 +1,4 @@
-"""The table of transitions, tiers and identifiers."""
+"""The table of legal transitions, the choice of a tier, and response IDs."""
 
 import pytest
 
@@ -9,16 +9,16 @@ from core.wire import status as lifecycle
 from core.wire.status import Status
 
 
-def test_a_response_that_ended_may_go_nowhere() -> None:
-    assert all(not lifecycle.may_move(ended, status) for ended in lifecycle.TERMINAL for status in Status)
+def test_an_ended_response_has_no_legal_transition() -> None:
+    assert all(not lifecycle.may_move(terminal, status) for terminal in lifecycle.TERMINAL for status in Status)
 
 
 def test_every_status_can_be_reached_from_queued() -> None:
-    reached = {Status.QUEUED}
+    reachable = {Status.QUEUED}
     for _ in Status:
-        reached |= {target for source in reached for target in lifecycle.MOVES[source]}
+        reachable |= {target for source in reachable for target in lifecycle.MOVES[source]}
 
-    assert reached == set(Status)
+    assert reachable == set(Status)
 
 
 def test_a_response_is_never_completed_without_having_run() -> None:
@@ -27,7 +27,7 @@ def test_a_response_is_never_completed_without_having_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "rights", "given"),
+    ("requested_tier", "rights", "expected_tier"),
     [
         (None, (), Tier.DEFAULT),
         ("auto", (), Tier.DEFAULT),
@@ -38,10 +38,10 @@ def test_a_response_is_never_completed_without_having_run() -> None:
         ("priority", ("no-limit",), Tier.NO_LIMIT),
     ],
 )
-def test_the_tier_given_is_the_one_asked_for_as_far_as_the_key_allows(
-    asked: str | None, rights: tuple[str, ...], given: Tier
+def test_a_request_gets_its_tier_if_the_key_has_the_right(
+    requested_tier: str | None, rights: tuple[str, ...], expected_tier: Tier
 ) -> None:
-    assert tier_request.requested(asked, rights).tier is given
+    assert tier_request.requested(requested_tier, rights).tier is expected_tier
 
 
 def test_no_limit_needs_its_right() -> None:
@@ -49,9 +49,9 @@ def test_no_limit_needs_its_right() -> None:
         tier_request.requested("no-limit", ())
 
 
-def test_ids_are_unlike_each_other_and_known_as_ours() -> None:
-    made = {ids.new("resp") for _ in range(1000)}
+def test_ids_are_unique_and_recognized_as_response_ids() -> None:
+    new_ids = {ids.new("resp") for _ in range(1000)}
 
-    assert len(made) == 1000
-    assert all(ids.is_response_id(one) for one in made)
+    assert len(new_ids) == 1000
+    assert all(ids.is_response_id(new_id) for new_id in new_ids)
     assert not any(map(ids.is_response_id, ("", "resp_", "resp_" + "0" * 47, "resp_" + "0" * 48 + "\n", "x" * 53)))

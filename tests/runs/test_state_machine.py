@@ -1,4 +1,4 @@
-"""The state machine against a small model of it: any operations, in any order, by processes that may be late."""
+"""The state machine agrees with a small model of it after random operations by processes that may be late."""
 
 import json
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from core.wire import response, transcript
 from core.wire.status import Status
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
-from tests.runs.lives import Life
-from tests.runs.world import NARROW, SLOTS, Held, World, world_of
+from tests.runs.lives import Lifecycle
+from tests.runs.world import NARROW_CONCURRENCY, SLOTS, WorkerAttempt, World, WorldStack
 
 OUTCOMES = (
     COMPLETED,
@@ -27,66 +27,69 @@ OUTCOMES = (
 
 @pytest.fixture(scope="module")
 def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world_of(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("world")) as made:
-        yield made.world
+    with WorldStack(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("world")) as stack:
+        yield stack.world
 
 
 # Weights of the operations, of 25 in total.
-WEIGHTS = {
-    "post": 2,
+OPERATION_WEIGHTS = {
+    "create": 2,
     "dispatch": 1,
     "claim": 5,
     "record": 4,
-    "record_without_an_answer": 2,
+    "record_without_reply": 2,
     "renew": 1,
     "end": 1,
     "hand_back": 1,
     "cancel": 1,
     "delete": 1,
     "sweep": 2,
-    "time_passes": 2,
-    "somebody_else_takes_over": 2,
+    "advance_clocks": 2,
+    "replace_worker": 2,
 }
-WEIGHTED = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
+OPERATIONS = [name for name, weight in OPERATION_WEIGHTS.items() for _ in range(weight)]
 
 
-class Machine(RuleBasedStateMachine):
-    """Draws the operations. An attempt that is never drawn again has crashed; one that is drawn late is a zombie."""
+class ResponseMachine(RuleBasedStateMachine):
+    """Random operations on responses and attempts.
+
+    An attempt that is never chosen again has crashed; an attempt that is chosen after another took over is a zombie.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
         self.witness = world.witness
-        self.who = world.who
-        self.witness.empty()
-        self.lives: dict[str, Life] = {}
+        self.caller = world.caller
+        self.witness.reset()
+        self.lifecycles: dict[str, Lifecycle] = {}
         self.models: dict[str, str] = {}
-        self.held: list[Held] = []
+        self.attempts: list[WorkerAttempt] = []
 
-    def one(self, pick: int) -> str | None:
-        """One of the responses, counted from the latest."""
-        return list(self.lives)[-1 - pick % len(self.lives)] if self.lives else None
+    def pick_response(self, pick: int) -> str | None:
+        """The ID of a response, counted from the latest."""
+        return list(self.lifecycles)[-1 - pick % len(self.lifecycles)] if self.lifecycles else None
 
-    def attempt(self, pick: int) -> Held | None:
-        return self.held[-1 - pick % len(self.held)] if self.held else None
+    def pick_attempt(self, pick: int) -> WorkerAttempt | None:
+        return self.attempts[-1 - pick % len(self.attempts)] if self.attempts else None
 
-    @initialize(posts=st.integers(1, 4), claims=st.integers(0, 4))
-    def begin(self, posts: int, claims: int) -> None:
-        for n in range(posts):
-            self.post(0, n)
-        for n in range(claims):
-            self.claim(n, n)
+    @initialize(creates=st.integers(1, 4), claims=st.integers(0, 4))
+    def begin(self, creates: int, claims: int) -> None:
+        for variant in range(creates):
+            self.create(0, variant)
+        for variant in range(claims):
+            self.claim(variant, variant)
 
-    # One rule for all operations: hypothesis disables some rules per example, and most scenarios need many.
-    @rule(what=st.sampled_from(WEIGHTED), pick=st.integers(0, 4), n=st.integers(0, 5))
-    def do(self, what: str, pick: int, n: int) -> None:
+    # One rule for all operations, because hypothesis disables some rules per example, and most scenarios need many.
+    @rule(operation=st.sampled_from(OPERATIONS), pick=st.integers(0, 4), variant=st.integers(0, 5))
+    def apply(self, operation: str, pick: int, variant: int) -> None:
         """Apply one operation to one of the latest responses or attempts, in one of several variants."""
-        getattr(self, what)(pick, n)
+        getattr(self, operation)(pick, variant)
 
-    def post(self, _: int, n: int) -> None:
-        background, model = n != 5, ("scripted", "narrow")[n % 2]
-        one = submit(self.world.api, self.who, background=background, model=model)
-        self.lives[one], self.models[one] = Life(background), model
+    def create(self, _: int, variant: int) -> None:
+        background, model = variant != 5, ("scripted", "narrow")[variant % 2]
+        response_id = submit(self.world.api, self.caller, background=background, model=model)
+        self.lifecycles[response_id], self.models[response_id] = Lifecycle(background), model
         self._check_dispatched()
 
     def dispatch(self, *_: int) -> None:
@@ -94,166 +97,186 @@ class Machine(RuleBasedStateMachine):
         self._check_dispatched()
 
     def _check_dispatched(self) -> None:
-        """Copy to the model what was dispatched: dispatch may choose any of those that may run, and no others."""
-        dispatched = self.witness.dispatched()
-        for one in dispatched:
-            assert self.lives[one].status == "queued"
-        for one, life in self.lives.items():
-            assert one in dispatched or not life.dispatched, "a response was recalled too early"
-            if one in dispatched and not life.dispatched:
-                life.be_rung()
+        """Copy the dispatched responses to the model, because dispatch may choose any response that may run."""
+        dispatched_ids = self.witness.dispatched_ids()
+        for response_id in dispatched_ids:
+            assert self.lifecycles[response_id].status == "queued"
+        for response_id, lifecycle in self.lifecycles.items():
+            assert response_id in dispatched_ids or not lifecycle.dispatched, "a response was recalled too early"
+            if response_id in dispatched_ids and not lifecycle.dispatched:
+                lifecycle.dispatch()
 
-    def claim(self, pick: int, n: int) -> None:
-        one = self.one(pick)
-        if one is None:
+    def claim(self, pick: int, variant: int) -> None:
+        response_id = self.pick_response(pick)
+        if response_id is None:
             return
-        core = self.world.workers[n % 2]
-        # The slots are those of one worker: a run on a worker that is not registered occupies none.
-        together = (pick + n) % 3 == 0
-        attempt = core.attempts.claim_batch([one], "w1").get(one) if together else core.attempts.claim(one, "w1")
-        assert (attempt is not None) == self.lives[one].claim()
+        core = self.world.workers[variant % 2]
+        # Both workers claim as `w1`, because a run of an unregistered worker would occupy no slot.
+        use_batch = (pick + variant) % 3 == 0
+        attempt = (
+            core.attempts.claim_batch([response_id], "w1").get(response_id)
+            if use_batch
+            else core.attempts.claim(response_id, "w1")
+        )
+        assert (attempt is not None) == self.lifecycles[response_id].claim()
         if attempt is not None:
-            assert attempt.next_seq == self.lives[one].log
-            self.held.append(Held(attempt, core))
+            assert attempt.next_seq == self.lifecycles[response_id].log_length
+            self.attempts.append(WorkerAttempt(attempt, core))
 
-    def record(self, pick: int, n: int) -> None:
-        held = self.attempt(pick)
-        if held is None:
+    def record(self, pick: int, variant: int) -> None:
+        worker_attempt = self.pick_attempt(pick)
+        if worker_attempt is None:
             return
-        written = held.frozen(n + 1)
-        assert self._record(held, written) == self._expect(written)
+        events_batch = worker_attempt.next_batch(variant + 1)
+        assert self._record(worker_attempt, events_batch) == self._expected_result(events_batch)
 
-    def _record(self, held: Held, written: Batch) -> str:
-        kept = held.core.attempts.record([written])
-        if kept.done:
-            held.wrote(written)
-        assert not kept.still_leased
-        return "done" if kept.done else "lost"
+    def _record(self, worker_attempt: WorkerAttempt, events_batch: Batch) -> str:
+        result = worker_attempt.core.attempts.record([events_batch])
+        if result.done:
+            worker_attempt.advance(events_batch)
+        assert not result.still_leased
+        return "done" if result.done else "lost"
 
-    def _expect(self, written: Batch) -> str:
-        life = self.lives.get(written.response_id)
-        return life.record(written.attempt, written.first_seq, len(written.lines)) if life else "lost"
+    def _expected_result(self, events_batch: Batch) -> str:
+        lifecycle = self.lifecycles.get(events_batch.response_id)
+        if lifecycle is None:
+            return "lost"
+        return lifecycle.record(events_batch.attempt, events_batch.first_seq, len(events_batch.lines))
 
-    def record_without_an_answer(self, pick: int, n: int) -> None:
-        """Write a batch and lose the request or the reply; then look for the batch in the log and send it again."""
-        held = self.attempt(pick)
-        if held is None:
+    def record_without_reply(self, pick: int, variant: int) -> None:
+        """Write a batch but lose the request or the reply; then look for the batch in the log and write it again."""
+        worker_attempt = self.pick_attempt(pick)
+        if worker_attempt is None:
             return
-        written = held.frozen(1)
-        expected = self._expect(written)
-        arrived = n % 2 == 0
-        if arrived:
-            held.core.attempts.record([written])
-        there = held.core.attempts.recorded([written]) == [written]
-        assert there == (arrived and expected == "done") or expected == "lost"
+        events_batch = worker_attempt.next_batch(1)
+        expected = self._expected_result(events_batch)
+        request_arrives = variant % 2 == 0
+        if request_arrives:
+            worker_attempt.core.attempts.record([events_batch])
+        is_recorded = worker_attempt.core.attempts.recorded([events_batch]) == [events_batch]
+        assert is_recorded == (request_arrives and expected == "done") or expected == "lost"
         if expected == "lost":
-            assert self._record(held, written) == "lost"
-        elif there:
+            assert self._record(worker_attempt, events_batch) == "lost"
+        elif is_recorded:
             with pytest.raises(errors.StoreUnavailable, match="already written"):
-                held.core.attempts.record([written])
-            held.wrote(written)
+                worker_attempt.core.attempts.record([events_batch])
+            worker_attempt.advance(events_batch)
         else:
-            assert self._record(held, written) == "done"
+            assert self._record(worker_attempt, events_batch) == "done"
 
     def renew(self, pick: int, _: int) -> None:
-        held = self.attempt(pick)
-        if held is None:
+        worker_attempt = self.pick_attempt(pick)
+        if worker_attempt is None:
             return
-        kept = held.core.attempts.renew([held.fence])
-        life = self.lives.get(held.fence[0])
-        assert ("done" if kept.done else "lost") == (life.renew(held.fence[1]) if life else "lost")
-        assert not kept.still_leased
+        result = worker_attempt.core.attempts.renew([worker_attempt.fence])
+        lifecycle = self.lifecycles.get(worker_attempt.fence[0])
+        assert ("done" if result.done else "lost") == (
+            lifecycle.renew(worker_attempt.fence[1]) if lifecycle else "lost"
+        )
+        assert not result.still_leased
 
-    def end(self, pick: int, n: int) -> None:
-        held = self.attempt(pick)
-        if held is None:
+    def end(self, pick: int, variant: int) -> None:
+        worker_attempt = self.pick_attempt(pick)
+        if worker_attempt is None:
             return
-        outcome = OUTCOMES[n % 3]
-        tail = held.frozen(1) if n > 2 else batch(held.attempt, [], held.next_seq)
-        life = self.lives.get(held.fence[0])
-        expected = life.end(outcome.status, held.fence[1], len(tail.lines)) if life else False
-        if (pick + n) % 3 == 0:
-            ended = held.core.attempts.end_batch([(held.attempt, outcome, tail)])
-            assert ended == ({held.fence} if expected else set())
+        outcome = OUTCOMES[variant % 3]
+        tail = (
+            worker_attempt.next_batch(1) if variant > 2 else batch(worker_attempt.attempt, [], worker_attempt.next_seq)
+        )
+        lifecycle = self.lifecycles.get(worker_attempt.fence[0])
+        expected = lifecycle.end(outcome.status, worker_attempt.fence[1], len(tail.lines)) if lifecycle else False
+        if (pick + variant) % 3 == 0:
+            ended_fences = worker_attempt.core.attempts.end_batch([(worker_attempt.attempt, outcome, tail)])
+            assert ended_fences == ({worker_attempt.fence} if expected else set())
         else:
-            assert held.core.attempts.end(held.attempt, outcome, tail) == expected
+            assert worker_attempt.core.attempts.end(worker_attempt.attempt, outcome, tail) == expected
 
-    def hand_back(self, pick: int, n: int) -> None:
-        held = self.attempt(pick)
-        if held is None:
+    def hand_back(self, pick: int, variant: int) -> None:
+        worker_attempt = self.pick_attempt(pick)
+        if worker_attempt is None:
             return
-        back = HandBack("not now", waited=n % 3 > 0, unavailable=n % 3 > 1)
-        life = self.lives.get(held.fence[0])
-        expected = life.back(held.fence[1], "waited" if back.waited else "handed_back") if life else False
-        assert held.core.attempts.hand_back(held.attempt, back) == expected
+        hand_back = HandBack("not now", waited=variant % 3 > 0, unavailable=variant % 3 > 1)
+        lifecycle = self.lifecycles.get(worker_attempt.fence[0])
+        outcome = "waited" if hand_back.waited else "handed_back"
+        expected = lifecycle.requeue(worker_attempt.fence[1], outcome) if lifecycle else False
+        assert worker_attempt.core.attempts.hand_back(worker_attempt.attempt, hand_back) == expected
 
     def cancel(self, pick: int, _: int) -> None:
-        one = self.one(pick)
-        if one is None:
+        response_id = self.pick_response(pick)
+        if response_id is None:
             return
-        life = self.lives[one]
-        if not life.background:
+        lifecycle = self.lifecycles[response_id]
+        if not lifecycle.background:
             with pytest.raises(errors.InvalidRequest):
-                self.world.api.responses.cancel(self.who, one)
+                self.world.api.responses.cancel(self.caller, response_id)
             return
-        life.end("cancelled")
-        assert json.loads(self.world.api.responses.cancel(self.who, one))["status"] == life.status
+        lifecycle.end("cancelled")
+        assert json.loads(self.world.api.responses.cancel(self.caller, response_id))["status"] == lifecycle.status
 
     def delete(self, pick: int, _: int) -> None:
-        one = self.one(pick)
-        if one is None:
+        response_id = self.pick_response(pick)
+        if response_id is None:
             return
-        if self.lives[one].ended:
-            self.world.api.responses.delete(self.who, one)
-            del self.lives[one]
+        if self.lifecycles[response_id].ended:
+            self.world.api.responses.delete(self.caller, response_id)
+            del self.lifecycles[response_id]
         else:
             with pytest.raises(errors.InvalidRequest):
-                self.world.api.responses.delete(self.who, one)
+                self.world.api.responses.delete(self.caller, response_id)
 
     def sweep(self, *_: int) -> None:
         self.world.sweeper.sweep.run()
-        for life in self.lives.values():
-            life.sweep()
+        for lifecycle in self.lifecycles.values():
+            lifecycle.sweep()
         self._check_dispatched()
 
-    def time_passes(self, _: int, n: int) -> None:
-        for _ in range(8 if n == 5 else 1 + n // 2):
-            self.witness.move_clocks()
-            for life in self.lives.values():
-                life.older()
+    def advance_clocks(self, _: int, variant: int) -> None:
+        for _ in range(8 if variant == 5 else 1 + variant // 2):
+            self.witness.advance_clocks()
+            for lifecycle in self.lifecycles.values():
+                lifecycle.advance_clocks()
 
-    def somebody_else_takes_over(self, _: int, n: int) -> None:
-        """Let leases expire; another worker claims the latest running response if it may still run."""
-        running = [place for place, one in enumerate(reversed(self.lives)) if self.lives[one].status == "in_progress"]
-        for times in (4, 0):
-            self.time_passes(0, times)
+    def replace_worker(self, _: int, variant: int) -> None:
+        """Expire all leases; another worker claims the latest running response if it may still run."""
+        running_picks = [
+            pick
+            for pick, response_id in enumerate(reversed(self.lifecycles))
+            if self.lifecycles[response_id].status == "in_progress"
+        ]
+        for clock_variant in (4, 0):
+            self.advance_clocks(0, clock_variant)
             self.sweep()
-        for pick in running[:1]:
-            self.claim(pick, n)
+        for pick in running_picks[:1]:
+            self.claim(pick, variant)
 
     @invariant()
-    def the_database_is_as_the_model_says(self) -> None:
-        self.witness.check(self.lives)
+    def database_matches_model(self) -> None:
+        self.witness.check(self.lifecycles)
         self._check_polls()
 
     @invariant()
-    def nobody_has_more_than_there_is_room_for(self) -> None:
-        busy = [one for one, life in self.lives.items() if life.status == "in_progress" or life.dispatched]
-        assert len(busy) <= SLOTS
-        assert len([one for one in busy if self.models[one] == "narrow"]) <= NARROW
+    def limits_are_respected(self) -> None:
+        active_ids = [
+            response_id
+            for response_id, lifecycle in self.lifecycles.items()
+            if lifecycle.status == "in_progress" or lifecycle.dispatched
+        ]
+        assert len(active_ids) <= SLOTS
+        narrow_ids = [response_id for response_id in active_ids if self.models[response_id] == "narrow"]
+        assert len(narrow_ids) <= NARROW_CONCURRENCY
 
     def _check_polls(self) -> None:
-        for one in self.witness.changed:
-            shown = json.loads(self.world.api.responses.get(self.who, one)[0])
-            assert shown["status"] == self.lives[one].status
-            if shown["status"] == "in_progress":
-                log = [json.loads(line) for line in self.witness.logged(one)]
-                assert shown["output"] == transcript.fold(log).output
+        for response_id in self.witness.changed_ids:
+            document = json.loads(self.world.api.responses.get(self.caller, response_id)[0])
+            assert document["status"] == self.lifecycles[response_id].status
+            if document["status"] == "in_progress":
+                log = [json.loads(line) for line in self.witness.event_lines(response_id)]
+                assert document["output"] == transcript.fold(log).output
 
 
-def run(world: World, examples: int, steps: int) -> None:
+def run_machine(world: World, examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        lambda: Machine(world),
+        lambda: ResponseMachine(world),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -266,11 +289,11 @@ def run(world: World, examples: int, steps: int) -> None:
     )
 
 
-def test_whatever_is_done_to_responses_in_whatever_order_they_are_what_the_model_says(world: World) -> None:
-    run(world, examples=32, steps=40)
+def test_responses_match_the_model_after_random_operations(world: World) -> None:
+    run_machine(world, examples=32, steps=40)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_thousands_of_such_orders(world: World) -> None:
-    run(world, examples=3000, steps=60)
+def test_responses_match_the_model_after_thousands_of_random_sequences(world: World) -> None:
+    run_machine(world, examples=3000, steps=60)

@@ -1,4 +1,4 @@
-"""A deployment for tests of the state machine, beside the model of what it must do."""
+"""The database, processes and attempts that the tests of the state machine compare with the model."""
 
 import json
 from contextlib import ExitStack
@@ -15,8 +15,7 @@ from tests.harness.engine import batch, caller, opening, said, worker
 from tests.runs import lives
 from tests.runs.lives import Witness
 
-SLOTS, NARROW = 4, 2
-
+SLOTS, NARROW_CONCURRENCY = 4, 2
 
 CONFIG = f"""
 [models.scripted]
@@ -25,7 +24,7 @@ timeouts = {{ run = {lives.RUN_S} }}
 [models.narrow]
 base_url = "http://127.0.0.1:9/v1"
 timeouts = {{ run = {lives.RUN_S} }}
-concurrency = {NARROW}
+concurrency = {NARROW_CONCURRENCY}
 """
 
 
@@ -38,10 +37,12 @@ class World:
     workers: tuple[Core, Core]
     witness: Witness
     monitor: psycopg.Connection
-    who: Caller
+    caller: Caller
 
 
-class world_of(ExitStack):  # noqa: N801  # used like a function
+class WorldStack(ExitStack):
+    """A `World` on a new database; closing it closes all connections."""
+
     def __init__(self, url: str, valkey_url: str, home: Path) -> None:
         super().__init__()
         (home / "backburner.toml").write_text(CONFIG)
@@ -55,40 +56,42 @@ class world_of(ExitStack):  # noqa: N801  # used like a function
             worker_seen_s=86_400,
             claim_within_s=lives.CLAIM_S,
             queue_timeout_s=lives.QUEUE_S,
-            whole_timeout_s=lives.WHOLE_S,
+            whole_timeout_s=lives.TOTAL_S,
             follow_s=lives.FOLLOW_S,
             max_failures=lives.MAX_FAILURES,
         )
-        api, sweeper, one, two = [self.enter_context(open_core(settings)) for _ in range(4)]
-        looking = self.enter_context(psycopg.connect(url, autocommit=True))
-        looking.execute(lives.AUDIT)
-        worker(one, "w1", slots=SLOTS)
-        self.world = World(api, sweeper, (one, two), Witness(looking), looking, caller(api))
+        api, sweeper, first_worker, second_worker = [self.enter_context(open_core(settings)) for _ in range(4)]
+        monitor = self.enter_context(psycopg.connect(url, autocommit=True))
+        monitor.execute(lives.AUDIT)
+        worker(first_worker, "w1", slots=SLOTS)
+        self.world = World(api, sweeper, (first_worker, second_worker), Witness(monitor), monitor, caller(api))
 
 
-class Held:
-    """An attempt as seen by its worker, which may be alive, dead or late; only Postgres knows the current holder."""
+class WorkerAttempt:
+    """An attempt from the view of its worker, which may have lost the lease without noticing."""
 
     def __init__(self, attempt: Attempt, core: Core) -> None:
         self.attempt = attempt
         self.core = core
         self.next_seq = attempt.next_seq
-        self.opened = attempt.shown
+        self.has_open_message = attempt.shown
 
     @property
     def fence(self) -> tuple[str, int]:
         return self.attempt.response_id, self.attempt.number
 
-    def frozen(self, words: int) -> Batch:
+    def next_batch(self, delta_count: int) -> Batch:
         """The next events to write."""
-        if self.opened:
-            events = said("msg_1", 0, ["more "] * words)[2:]
+        if self.has_open_message:
+            events = said("msg_1", 0, ["more "] * delta_count)[2:]
             return batch(self.attempt, events, self.next_seq)
-        opened = opening(self.attempt)
+        first_batch = opening(self.attempt)
         if self.attempt.announced:
-            events = [json.loads(line) for line in opened.lines[1:]]
+            events = [json.loads(line) for line in first_batch.lines[1:]]
             return batch(self.attempt, events, self.next_seq)
-        return opened
+        return first_batch
 
-    def wrote(self, written: Batch) -> None:
-        self.next_seq, self.opened = written.next_seq, self.opened or bool(written.lines)
+    def advance(self, recorded_batch: Batch) -> None:
+        """Continue after a batch that is now in the log."""
+        self.next_seq = recorded_batch.next_seq
+        self.has_open_message = self.has_open_message or bool(recorded_batch.lines)
