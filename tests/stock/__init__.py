@@ -1,4 +1,4 @@
-"""A short suite on Debian's PostgreSQL, Redis and PgBouncer with the settings that Debian ships."""
+"""A short test suite on Debian's PostgreSQL, Redis and PgBouncer with their default settings."""
 
 import pytest
 

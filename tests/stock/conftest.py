@@ -1,4 +1,4 @@
-"""Debian's servers for the stock suite, and a database in each state that PostgreSQL's planner may meet."""
+"""Fixtures of the stock suite: Debian's servers, and a database in each state of the planner's statistics."""
 
 import shutil
 import tempfile
@@ -22,7 +22,7 @@ from tests.stock.servers import ADMIN, TIMEOUTS, PgBouncer, Postgres, Redis
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Needed if this folder is copied into a tree from before this suite, where pyproject.toml lacks the marker.
+    # pyproject.toml lacks the marker if this folder is copied into an older worktree.
     config.addinivalue_line("markers", "stock: Debian's servers with default settings; `make stock` runs them")
 
 
@@ -46,8 +46,8 @@ class Servers:
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Debian's servers in a temporary folder, which is kept if a test failed."""
-    # Not below pytest's own folder, which the servers' users cannot enter.
+    """Debian's servers in a temporary folder, which remains if a test failed."""
+    # The system users of the servers cannot enter pytest's temporary folder.
     folder = Path(tempfile.mkdtemp(prefix="backburner-stock-"))
     folder.chmod(0o755)
     home = Home.at(folder)
@@ -64,31 +64,31 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def migrated(servers: Servers) -> str:
-    """The name of a migrated, empty database whose tables are analysed only by the tests.
+def migrated_database(servers: Servers) -> str:
+    """The name of a migrated, empty database, of which only the tests analyse the tables.
 
-    Autovacuum ignores these tables, so that no test passes only because it ran just in time.
+    Autovacuum ignores these tables, so that no test passes only because autovacuum ran before it.
     """
-    servers.postgres.create_database("migrated")
-    migrations.upgrade(servers.postgres.url("migrated"))
-    with psycopg.connect(servers.postgres.url("migrated", ADMIN), autocommit=True) as connection:
+    servers.postgres.create_database("migrated_database")
+    migrations.upgrade(servers.postgres.url("migrated_database"))
+    with psycopg.connect(servers.postgres.url("migrated_database", ADMIN), autocommit=True) as connection:
         for (name,) in connection.execute("select relname from pg_stat_user_tables").fetchall():
             connection.execute(sql.SQL("alter table {} set (autovacuum_enabled = false)").format(sql.Identifier(name)))
-    return "migrated"
+    return "migrated_database"
 
 
 @pytest.fixture(scope="module")
-def started(
+def running_stack(
     request: pytest.FixtureRequest,
     servers: Servers,
-    migrated: str,
+    migrated_database: str,
     _model_server: ModelServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StockStack]:
     """API, worker and sweeper on a new database, through PgBouncer if the module's `POOLED` is true."""
-    # PgBouncer keeps the name `pgbouncer` for its own console.
+    # The database cannot be named `pgbouncer`, because PgBouncer reserves this name for its console.
     name = "pooled" if request.module.POOLED else "direct"
-    servers.postgres.create_database(name, migrated)
+    servers.postgres.create_database(name, migrated_database)
     pooled_url = None
     if request.module.POOLED:
         servers.postgres.set_for_role(name, TIMEOUTS)
@@ -100,28 +100,29 @@ def started(
 
 
 @pytest.fixture(scope="module", params=["new", "analysed", "filled"])
-def stack(request: pytest.FixtureRequest, started: StockStack) -> Iterator[StockStack]:
+def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator[StockStack]:
     """The stack with its database in one of the states that follow each other in an installation.
 
-    new: no table has been analysed. analysed: all were, while they were small. filled: 100,000 responses have been
-    added since, which the statistics do not reflect.
+    new: no table has been analysed. analysed: all tables were analysed while they were small. filled: 100,000
+    responses were added after the analysis, so the statistics are outdated.
     """
     if request.param == "analysed":
-        started.sql("analyze")
-        until(started.idle, within_s=30, every_s=0.1)  # a new database may still have queued responses
+        running_stack.sql("analyze")
+        # The tests on the new database may have left queued responses.
+        until(running_stack.is_idle, within_s=30, every_s=0.1)
     if request.param == "filled":
-        filling.copy_ended(started.admin_url, filling.completed(started), filling.STORED)
-    before = started.analyses()
-    assert before == 0 or request.param != "new"
-    yield started
-    assert started.analyses() == before
+        filling.copy_ended(running_stack.admin_url, filling.create_completed(running_stack), filling.ENDED_COUNT)
+    analysis_count = running_stack.analysis_count()
+    assert analysis_count == 0 or request.param != "new"
+    yield running_stack
+    assert running_stack.analysis_count() == analysis_count
 
 
 @pytest.fixture(scope="module")
-def recording(request: pytest.FixtureRequest, servers: Servers, migrated: str) -> Recording:
+def recording(request: pytest.FixtureRequest, servers: Servers, migrated_database: str) -> Recording:
     """A recording of the plans of the statements sent to a new database, the module's `DATABASE`."""
     name = request.module.DATABASE
-    servers.postgres.create_database(name, migrated)
+    servers.postgres.create_database(name, migrated_database)
     return Recording(servers.postgres, name, servers.home.log_file("postgres"))
 
 

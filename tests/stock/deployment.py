@@ -1,4 +1,4 @@
-"""Backburner as processes on Debian's servers, directly or through PgBouncer."""
+"""Backburner as processes on Debian's servers, connected to PostgreSQL directly or through PgBouncer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +22,8 @@ CLOCKS = {
 }
 PARTS = ("api", "worker", "sweeper")
 CONCURRENCY = 12
-RUNNING = 4
-# One model with its own limit, one with a limit per project, and credits that every create has to take.
+RUNNING_LIMIT = 4
+# One model with a `concurrency`, one with a `running` limit of its project, and credits that every create takes.
 CONFIG = """
 [models.narrow]
 base_url = "{url}"
@@ -40,7 +40,7 @@ queued = 1000
 [projects.default.limits.scripted]
 requests_per_minute = 60_000
 tokens_per_minute = 100_000_000
-running = {running}
+running = {running_limit}
 queued = 1000
 [projects.tight.limits."*"]
 requests_per_minute = 2
@@ -62,7 +62,7 @@ class StockStack(Stack):
         self, home: Path, database_url: str, redis: Redis, models: ModelServer, pooled_url: str | None = None
     ) -> None:
         config = home.with_suffix(".toml")
-        config.write_text(CONFIG.format(url=models.base_url, concurrency=CONCURRENCY, running=RUNNING))
+        config.write_text(CONFIG.format(url=models.base_url, concurrency=CONCURRENCY, running_limit=RUNNING_LIMIT))
         super().__init__(home, database_url, config, models)
         self._redis = redis
         self._env |= {f"BACKBURNER_{name}": value for name, value in CLOCKS.items()}
@@ -86,28 +86,28 @@ class StockStack(Stack):
         return dict(self._env)
 
     def start_all(self, **settings: str) -> None:
-        """Start Redis, then API, worker and sweeper side by side, and wait until all are ready."""
+        """Start Redis, then API, worker and sweeper simultaneously, and wait until all are ready."""
         self._env |= {f"BACKBURNER_{name}": value for name, value in settings.items()}
         self.start("redis")
-        self.start_side_by_side(*PARTS)
+        self.start_simultaneously(*PARTS)
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement in PostgreSQL as the tests' superuser, without the settings of the deployment's role."""
+        """Run a statement as the tests' superuser, without the settings of the deployment's role; return its rows."""
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             cursor = connection.execute(query, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether no response is waiting or running."""
         return self.sql("select 1 from responses where status in ('queued', 'in_progress') limit 1") == []
 
-    def analyses(self) -> int:
-        """The number of times that tables of the database were analysed."""
-        ((found,),) = self.sql("select sum(analyze_count + autoanalyze_count) from pg_stat_user_tables")
-        return int(found)
+    def analysis_count(self) -> int:
+        """The number of times that PostgreSQL has analysed a table of the database."""
+        ((count,),) = self.sql("select sum(analyze_count + autoanalyze_count) from pg_stat_user_tables")
+        return int(count)
 
-    def start_side_by_side(self, *names: str) -> None:
-        """Start processes at the same time, and wait until all are ready."""
+    def start_simultaneously(self, *names: str) -> None:
+        """Start the named processes, and wait until all are ready."""
         for child in [self.launch(name) for name in names]:
             child.wait_until_ready()
 

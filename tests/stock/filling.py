@@ -1,4 +1,4 @@
-"""Fills a database with copies of responses that really ran, so that every column is as the product wrote it."""
+"""Fill a database with copies of completed responses, so that every column has a value written by the product."""
 
 from collections.abc import Sequence
 
@@ -8,30 +8,30 @@ from psycopg import sql
 from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
 
-STORED = 100_000
-WAITING = 5_000
+ENDED_COUNT = 100_000
+WAITING_COUNT = 5_000
 # Columns that are equal in all copies of a row; in other text columns, the response's ID is replaced.
-_SHARED = {"project_id", "model", "lane", "tier", "status", "worker_id"}
-# 48 hexadecimal digits like the product's IDs, the first twelve from the time.
-_HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n || %(salt)s::text) || substr(md5('more' || n), 1, 4)"
+_COPIED_COLUMNS = {"project_id", "model", "lane", "tier", "status", "worker_id"}
+# An SQL expression for 48 hexadecimal digits, of which, as in the product's IDs, the first twelve are a time.
+_ID_DIGITS = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n || %(salt)s::text) || substr(md5('more' || n), 1, 4)"
 
 
-def completed(stack: StockStack) -> list[str]:
+def create_completed(stack: StockStack) -> list[str]:
     """Run responses of each model to completion on the stack; return their IDs."""
     with stack.client() as client:
-        made = [
+        response_ids = [
             client.responses.create(model=model, input=stack.models.script(tokens=tokens), background=True).id
             for model in ("narrow", "scripted")
             for tokens in (5, 40)
         ]
-        until(lambda: all(client.responses.retrieve(one).status == "completed" for one in made))
-    return made
+        until(lambda: all(client.responses.retrieve(response_id).status == "completed" for response_id in response_ids))
+    return response_ids
 
 
 def copy_ended(url: str, originals: Sequence[str], count: int) -> None:
-    """Add `count` copies of ended responses, in turn, spread over the last 90 days.
+    """Add `count` copies of ended responses, spread over the last 90 days.
 
-    Their event logs count as deleted, like those of old responses. Statistics are not updated.
+    The copies have no event logs, like old responses. The statistics are not updated.
 
     Args:
         url: URL of a superuser.
@@ -40,22 +40,22 @@ def copy_ended(url: str, originals: Sequence[str], count: int) -> None:
 
 
 def copy_waiting(url: str, originals: Sequence[str], count: int) -> None:
-    """Add `count` copies of waiting responses, in turn, with their events; see `copy_ended`."""
+    """Add `count` copies of waiting responses with their event logs; see `copy_ended`."""
     _copy(url, ("responses", "response_events"), originals, count, "0 days")
 
 
 def _copy(url: str, tables: Sequence[str], originals: Sequence[str], count: int, spread: str) -> None:
-    """Copy rows without triggers and foreign keys, which the originals have already passed."""
+    """Copy rows with triggers and foreign keys disabled, because the originals have already passed them."""
     with psycopg.connect(url) as connection:
         connection.execute("set local session_replication_role = replica")
         for table in tables:
             connection.execute(
-                _statement(connection, table),
+                _copy_statement(connection, table),
                 {"originals": list(originals), "count": count, "spread": spread, "salt": originals[0]},
             )
 
 
-def _statement(connection: psycopg.Connection, table: str) -> sql.Composed:
+def _copy_statement(connection: psycopg.Connection, table: str) -> sql.Composed:
     columns = connection.execute(
         "select column_name, data_type from information_schema.columns"
         " where table_schema = 'public' and table_name = %s and is_identity = 'NO' and is_generated = 'NEVER'",
@@ -69,23 +69,24 @@ def _statement(connection: psycopg.Connection, table: str) -> sql.Composed:
         " insert into {table} ({columns}) select {values} from copy"
         " join original on original.place = copy.n %% original.kinds join {table} t on t.{key} = original.id"
     ).format(
-        hex=sql.SQL(_HEX),
+        hex=sql.SQL(_ID_DIGITS),
         table=sql.Identifier(table),
         key=sql.Identifier("id" if table == "responses" else "response_id"),
         columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
-        values=sql.SQL(", ").join(_value(table, name, kind) for name, kind in columns),
+        values=sql.SQL(", ").join(_column_value(table, name, data_type) for name, data_type in columns),
     )
 
 
-def _value(table: str, column: str, kind: str) -> sql.Composable:
+def _column_value(table: str, column: str, data_type: str) -> sql.Composable:
+    """The SQL expression of a column's value in a copy."""
     name = sql.Identifier(column)
     if column == "events_n":
         return sql.SQL(
             "case when t.finished_at is not null"
             " then (select max(first_seq + n) from response_events where response_id = t.id) end"
         )
-    if kind == "text" and column not in _SHARED:
+    if data_type == "text" and column not in _COPIED_COLUMNS:
         return sql.SQL("replace(t.{}, substr(original.id, 6), copy.hex)").format(name)
-    if kind == "timestamp with time zone":
+    if data_type == "timestamp with time zone":
         return sql.SQL("t.{} - copy.older").format(name)
     return sql.SQL("t.{}").format(name)

@@ -1,4 +1,4 @@
-"""Clients that create background responses and poll them to the end, and their results."""
+"""A load of clients that create background responses and poll them until they end, and its outcome."""
 
 import time
 from collections import Counter
@@ -11,71 +11,73 @@ import openai
 from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
 
-# The first 16 hit the model's `concurrency` of 12, the last 8 the project's `running` limit of 4.
-CLIENTS = ("narrow",) * 16 + ("scripted",) * 8
-POLL_EVERY_S = 0.1
-# A response takes 1 s on the model server: long enough for both queues to fill even on a busy machine.
+# The first 16 clients exceed the model's `concurrency` of 12, the last 8 the project's `running` limit of 4.
+CLIENT_MODELS = ("narrow",) * 16 + ("scripted",) * 8
+POLL_INTERVAL_S = 0.1
+# The model server takes 1 s for a response, so that both queues fill even on a busy machine.
 TOKENS, DELAY_S = 5, 0.25
-WITHIN_S = 20
+MAX_DURATION_S = 20
 
 
 @dataclass
 class Outcome:
-    """The results as seen by the clients.
+    """The results that the clients observed.
 
     Args:
-        refused: number of error replies, by call and status.
+        errors: number of error replies, by call and status.
     """
 
     created: int = 0
     completed: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
 
 
 def run(stack: StockStack, duration_s: float, *, completions: int = 0) -> Outcome:
-    """Let all clients create and poll, each one response at a time, for a time and until so many have completed.
+    """Run all clients, each with one response at a time, for `duration_s` and until `completions` have completed.
 
-    A slow machine needs longer for the completions; after `WITHIN_S` the load ends without them.
+    A slow machine needs longer for the completions; after `MAX_DURATION_S` the load ends without them.
     """
     began_at = time.monotonic()
-    outcomes = [Outcome() for _ in CLIENTS]
+    outcomes = [Outcome() for _ in CLIENT_MODELS]
 
-    def enough() -> bool:
-        spent_s = time.monotonic() - began_at
+    def is_over() -> bool:
+        elapsed_s = time.monotonic() - began_at
         completed = sum(outcome.completed for outcome in outcomes)
-        return spent_s > duration_s and (completed >= completions or spent_s > WITHIN_S)
+        return elapsed_s > duration_s and (completed >= completions or elapsed_s > MAX_DURATION_S)
 
-    with stack.client() as client, ThreadPoolExecutor(len(CLIENTS)) as threads:
-        started = [
-            threads.submit(_client, client, stack, model, enough, outcome)
-            for model, outcome in zip(CLIENTS, outcomes, strict=True)
+    with stack.client() as client, ThreadPoolExecutor(len(CLIENT_MODELS)) as threads:
+        loops = [
+            threads.submit(_run_client, client, stack, model, is_over, outcome)
+            for model, outcome in zip(CLIENT_MODELS, outcomes, strict=True)
         ]
-    for one in started:
-        one.result()
+    for loop in loops:
+        loop.result()
     return Outcome(
         sum(outcome.created for outcome in outcomes),
         sum(outcome.completed for outcome in outcomes),
-        sum((outcome.refused for outcome in outcomes), Counter()),
+        sum((outcome.errors for outcome in outcomes), Counter()),
     )
 
 
-def _client(client: openai.OpenAI, stack: StockStack, model: str, enough: Callable[[], bool], outcome: Outcome) -> None:
+def _run_client(
+    client: openai.OpenAI, stack: StockStack, model: str, is_over: Callable[[], bool], outcome: Outcome
+) -> None:
     script = stack.models.script(tokens=TOKENS, delay_s=DELAY_S)
 
-    def completed(response_id: str) -> bool:
+    def should_stop_polling(response_id: str) -> bool:
         try:
             status = client.responses.retrieve(response_id).status
         except openai.APIStatusError as error:
-            outcome.refused[f"poll {error.status_code}"] += 1
+            outcome.errors[f"poll {error.status_code}"] += 1
             return False
         outcome.completed += status == "completed"
-        return status not in {"queued", "in_progress"} or enough()
+        return status not in {"queued", "in_progress"} or is_over()
 
-    while not enough():
+    while not is_over():
         try:
-            made = client.responses.create(model=model, input=script, background=True)
+            created = client.responses.create(model=model, input=script, background=True)
         except openai.APIStatusError as error:
-            outcome.refused[f"create {error.status_code}"] += 1
+            outcome.errors[f"create {error.status_code}"] += 1
             continue
         outcome.created += 1
-        until(lambda: completed(made.id), within_s=60, every_s=POLL_EVERY_S)
+        until(lambda: should_stop_polling(created.id), within_s=60, every_s=POLL_INTERVAL_S)

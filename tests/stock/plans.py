@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.stock.servers import Postgres
 
-# Costs do not depend on `jit`. With `jit` off, even a statement that costs too much completes, and only completed
-# statements are logged.
+# Costs do not depend on `jit`. With `jit` off, even a statement of excessive cost completes, and PostgreSQL logs only
+# completed statements.
 SETTINGS = {
     "jit": "off",
     "session_preload_libraries": "auto_explain",
@@ -28,7 +28,7 @@ class Plan:
 
     Args:
         statement: its text on one line, without literals.
-        cost: estimated total cost of the whole plan, in the planner's units.
+        cost: estimated total cost of the plan, in the planner's units.
         duration_ms: execution time, without planning.
     """
 
@@ -43,44 +43,44 @@ class Recording:
     Only sessions of this role that begin afterwards load `auto_explain`; other roles and databases keep the defaults.
 
     Args:
-        log: PostgreSQL's log.
+        log: path of PostgreSQL's log.
     """
 
     def __init__(self, postgres: Postgres, database: str, log: Path) -> None:
         postgres.set_for_role(database, SETTINGS)
-        self._limit = float(postgres.setting("jit_above_cost"))
+        self._cost_limit = float(postgres.setting("jit_above_cost"))
         self._database = database
         self._log = log
-        self._read = 0
+        self._log_offset = 0
 
-    def take(self) -> dict[str, Plan]:
-        """The statements since the last call, each with its costliest plan, in descending order of cost."""
+    def read_new_plans(self) -> dict[str, Plan]:
+        """Return the statements logged since the last call, each with its costliest plan, in descending order of cost."""
         with self._log.open() as log:
-            log.seek(self._read)
+            log.seek(self._log_offset)
             text = log.read()
-            self._read = log.tell()
-        found: dict[str, Plan] = {}
-        for plan in _parse(text, self._database):
-            if plan.statement not in found or plan.cost > found[plan.statement].cost:
-                found[plan.statement] = plan
-        return dict(sorted(found.items(), key=lambda item: -item[1].cost))
+            self._log_offset = log.tell()
+        plans: dict[str, Plan] = {}
+        for plan in _parse_plans(text, self._database):
+            if plan.statement not in plans or plan.cost > plans[plan.statement].cost:
+                plans[plan.statement] = plan
+        return dict(sorted(plans.items(), key=lambda item: -item[1].cost))
 
-    def expensive(self, plans: Mapping[str, Plan]) -> list[str]:
-        """Costs and texts of the statements that PostgreSQL would JIT-compile for longer than a statement may run."""
-        return [f"{plan.cost:.0f}: {text:.200}" for text, plan in plans.items() if plan.cost >= self._limit]
+    def expensive_statements(self, plans: Mapping[str, Plan]) -> list[str]:
+        """The costs and texts of the statements so expensive that JIT compilation would exceed `statement_timeout`."""
+        return [f"{plan.cost:.0f}: {text:.200}" for text, plan in plans.items() if plan.cost >= self._cost_limit]
 
 
-def _parse(log: str, database: str) -> Iterator[Plan]:
-    for logged_for, duration, text in _ENTRY.findall(log):
-        if logged_for == database:
-            found = json.loads(text)
+def _parse_plans(log: str, database: str) -> Iterator[Plan]:
+    for entry_database, duration, text in _ENTRY.findall(log):
+        if entry_database == database:
+            entry = json.loads(text)
             yield Plan(
-                statement=normalized(found["Query Text"]),
-                cost=found["Plan"]["Total Cost"],
+                statement=normalize(entry["Query Text"]),
+                cost=entry["Plan"]["Total Cost"],
                 duration_ms=float(duration),
             )
 
 
-def normalized(statement: str) -> str:
-    """The statement on one line with its literals replaced, so that all its executions have the same text."""
+def normalize(statement: str) -> str:
+    """Return the statement on one line with its literals replaced, so that all its executions have the same text."""
     return " ".join(_LITERAL.sub("?", statement).split())

@@ -32,10 +32,10 @@ PGBOUNCER_INI = Path("/etc/pgbouncer/pgbouncer.ini")
 TIMEOUTS = {"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 
 
-def as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
-    """The command that runs `argv` as a system user with all its groups; unchanged unless this process is root.
+def command_as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
+    """The command that runs `argv` as a system user with all its groups; `argv` itself unless this process is root.
 
-    A change of user clears the signal that the kernel sends to a process whose parent dies, so it is requested again.
+    A change of user clears the signal that a process gets when its parent dies, so `setpriv` requests it again.
     """
     if os.geteuid() != 0:
         return list(argv)
@@ -43,7 +43,7 @@ def as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[s
     return [*switch, "--", *argv]
 
 
-def _own(folder: Path, user: str) -> Path:
+def _create_owned_folder(folder: Path, user: str) -> Path:
     """Create the folder, owned by `user` if this process is root."""
     folder.mkdir(mode=0o755, exist_ok=True)
     if os.geteuid() == 0:
@@ -54,8 +54,8 @@ def _own(folder: Path, user: str) -> Path:
 
 def _private_copy(source: Path, target: Path, user: str) -> Path:
     """Copy a configuration file that only root and its service may read."""
-    readable = os.access(source, os.R_OK)
-    text = source.read_text() if readable else subprocess.check_output(["sudo", "-n", "cat", str(source)], text=True)
+    is_readable = os.access(source, os.R_OK)
+    text = source.read_text() if is_readable else subprocess.check_output(["sudo", "-n", "cat", str(source)], text=True)
     target.write_text(text)
     target.chmod(0o600)
     if os.geteuid() == 0:
@@ -65,12 +65,12 @@ def _private_copy(source: Path, target: Path, user: str) -> Path:
 
 def _accepts_connections(port: int) -> bool:
     """Whether a PostgreSQL or a PgBouncer accepts connections at the port."""
-    asked = [str(PROGRAMS / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=2"]
-    return subprocess.run(asked, check=False).returncode == 0
+    command = [str(PROGRAMS / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=2"]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 class Postgres:
-    """A cluster made by `pg_createcluster`: only folders, port and the tests' roles differ from the defaults."""
+    """A cluster created by `pg_createcluster`; only its folders, port and roles differ from the defaults."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -84,10 +84,10 @@ class Postgres:
         return f"postgresql://{role}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> Part:
-        """Create the cluster; return the command that runs it."""
-        data = _own(self._home.path / "data", self._owner)
-        _own(self._sockets, self._owner)
-        _own(self._configuration, self._owner)
+        """Create the cluster; return the part that runs it."""
+        data = _create_owned_folder(self._home.path / "data", self._owner)
+        _create_owned_folder(self._sockets, self._owner)
+        _create_owned_folder(self._configuration, self._owner)
         subprocess.run(
             [
                 *("pg_createcluster", "--user", self._owner, "--datadir", str(data), "--port", str(self.port)),
@@ -102,14 +102,14 @@ class Postgres:
         server = [str(PROGRAMS / "postgres"), "-D", str(data), "-c", f"config_file={configuration}"]
         return Part(
             name="postgres",
-            argv=as_user(self._owner, server, "QUIT"),
+            argv=command_as_user(self._owner, server, "QUIT"),
             ready=lambda _pid: _accepts_connections(self.port),
-            stop_signal=signal.SIGQUIT,  # immediate, without a checkpoint: nothing is kept
+            stop_signal=signal.SIGQUIT,  # an immediate stop without a checkpoint, because the data is discarded
             grace_s=30,
         )
 
     def create_roles(self) -> None:
-        """Create the deployment's role, and a superuser for the tests' own statements."""
+        """Create the deployment's role, and a superuser for the statements of the tests."""
         statements = (
             f"create role {ROLE} login password '{self.password}'",
             f"create role {ADMIN} superuser login password '{self.password}'",
@@ -117,7 +117,10 @@ class Postgres:
         psql = [str(PROGRAMS / "psql"), "--quiet", "--no-psqlrc", f"--host={self._sockets}", f"--port={self.port}"]
         commands = [f"--command={statement}" for statement in statements]
         subprocess.run(
-            as_user(self._owner, [*psql, "--dbname=postgres", *commands]), check=True, capture_output=True, cwd="/"
+            command_as_user(self._owner, [*psql, "--dbname=postgres", *commands]),
+            check=True,
+            capture_output=True,
+            cwd="/",
         )
 
     def set_for_role(self, database: str, settings: Mapping[str, str]) -> None:
@@ -148,7 +151,7 @@ class Postgres:
 
 
 class Redis:
-    """A Redis with Debian's `redis.conf`: only its port, folder, log and pid file differ."""
+    """A Redis with Debian's `redis.conf`; only its port, folder, log and PID file differ."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -159,18 +162,18 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def prepare(self) -> Part:
-        """Create its folder; return the command that runs it."""
-        folder = _own(self._folder, "redis")
+        """Create its folder; return the part that runs it."""
+        folder = _create_owned_folder(self._folder, "redis")
         configuration = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
         options = {"port": str(self.port), "dir": str(folder), "pidfile": str(folder / "redis.pid"), "logfile": '""'}
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]
         return Part(
             name="redis",
-            argv=as_user("redis", ["redis-server", str(configuration), *words, "--daemonize", "no"]),
-            ready=lambda _pid: self._answers(),
+            argv=command_as_user("redis", ["redis-server", str(configuration), *arguments, "--daemonize", "no"]),
+            ready=lambda _pid: self._is_reachable(),
         )
 
-    def _answers(self) -> bool:
+    def _is_reachable(self) -> bool:
         try:
             with redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
@@ -190,8 +193,8 @@ class PgBouncer:
         return self._postgres.url(database).replace(f":{self._postgres.port}/", f":{self.port}/")
 
     def prepare(self) -> Part:
-        """Write its configuration; return the command that runs it."""
-        folder = _own(self._home.path / "pgbouncer", "postgres")
+        """Write its configuration; return the part that runs it."""
+        folder = _create_owned_folder(self._home.path / "pgbouncer", "postgres")
         users = folder / "userlist.txt"
         users.write_text(f'"{ROLE}" "{self._postgres.password}"\n')
         options = {
@@ -206,11 +209,11 @@ class PgBouncer:
         configuration = _private_copy(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
         text = configuration.read_text()
         text = text.replace("\n[databases]\n", f"\n[databases]\n* = host=127.0.0.1 port={self._postgres.port}\n", 1)
-        # The last value of a name applies, so these override the package's.
-        added = "".join(f"{name} = {value}\n" for name, value in options.items())
-        configuration.write_text(f"{text}\n[pgbouncer]\n{added}")
+        # The last value of a name applies, so these lines override the values of the package.
+        overrides = "".join(f"{name} = {value}\n" for name, value in options.items())
+        configuration.write_text(f"{text}\n[pgbouncer]\n{overrides}")
         return Part(
             name="pgbouncer",
-            argv=as_user("postgres", ["pgbouncer", str(configuration)]),
+            argv=command_as_user("postgres", ["pgbouncer", str(configuration)]),
             ready=lambda _pid: _accepts_connections(self.port),
         )

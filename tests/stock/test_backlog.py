@@ -1,4 +1,4 @@
-"""Planner costs of statements after PostgreSQL has analysed a backlog of one project and one model."""
+"""Planner costs after PostgreSQL has analysed the tables while one project and one model had a backlog."""
 
 import pytest
 
@@ -11,19 +11,19 @@ DATABASE = "backlog"
 pytestmark = pytest.mark.stock
 
 
-def test_no_hot_statement_is_expensive_after_a_backlog_was_analysed(
+def test_no_hot_statement_is_expensive_with_the_statistics_of_a_backlog(
     recorded_stack: StockStack, recording: Recording
 ) -> None:
     completed = "select count(*) from responses where model = 'narrow' and status = 'completed'"
     recorded_stack.stop("worker")
     with recorded_stack.client() as client:
-        waiting = [client.responses.create(model="narrow", input="Hello.", background=True).id]
-        filling.copy_waiting(recorded_stack.admin_url, waiting, filling.WAITING)
+        waiting_id = client.responses.create(model="narrow", input="Hello.", background=True).id
+        filling.copy_waiting(recorded_stack.admin_url, [waiting_id], filling.WAITING_COUNT)
         recorded_stack.sql("analyze")
-        recording.take()
+        recording.read_new_plans()
         recorded_stack.start("worker")
         for _ in range(20):
             client.responses.create(model="scripted", input="Hello.", background=True)
         until(lambda: recorded_stack.sql(completed) >= [(2 * CONCURRENCY,)])
 
-    assert recording.expensive(recording.take()) == []
+    assert recording.expensive_statements(recording.read_new_plans()) == []

@@ -13,14 +13,14 @@ from tests.harness.waiting import until
 from tests.stock import filling, load
 from tests.stock.deployment import StockStack
 from tests.stock.journey import Journey
-from tests.stock.plans import Plan, Recording, normalized
+from tests.stock.plans import Plan, Recording, normalize
 
 DATABASE = "plans"
 LOAD_S = 2
 pytestmark = pytest.mark.stock
-_BEGINS = re.compile(r"\s*(select|insert into|update|delete from|with (recursive )?\w+ (\([\w, ]+\) )?as)\s")
-# Parts inserted when the statement is sent: all forms of it share the text before the first one.
-_VARIABLE = re.compile(r"%\(|%s|\{\w*\}|\$\d")
+_STATEMENT = re.compile(r"\s*(select|insert into|update|delete from|with (recursive )?\w+ (\([\w, ]+\) )?as)\s")
+# Placeholders, which are filled when the statement is sent: all its executions share the text before the first one.
+_PLACEHOLDER = re.compile(r"%\(|%s|\{\w*\}|\$\d")
 
 
 @dataclass(frozen=True)
@@ -28,53 +28,57 @@ class Statement:
     """A statement in a module.
 
     Args:
-        place: its file and line.
-        begins: its normalized text up to the first parameter or inserted part.
+        location: its file and line.
+        prefix: its normalized text before the first placeholder.
     """
 
-    place: str
-    begins: str
+    location: str
+    prefix: str
 
 
-def statements(folder: Path) -> Iterator[Statement]:
-    """The statements in the modules of a folder."""
+def find_statements(folder: Path) -> Iterator[Statement]:
+    """Yield the statements in the modules of a folder."""
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _BEGINS.match(node.value):
-                begins = normalized(_VARIABLE.split(node.value, maxsplit=1)[0])
-                yield Statement(f"{path.relative_to(folder)}:{node.lineno}", begins)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _STATEMENT.match(node.value):
+                prefix = normalize(_PLACEHOLDER.split(node.value, maxsplit=1)[0])
+                yield Statement(f"{path.relative_to(folder)}:{node.lineno}", prefix)
 
 
 @pytest.fixture(scope="module")
 def journey(recorded_stack: StockStack, recording: Recording) -> Mapping[str, Plan]:
-    """The plans of every statement of a journey through all features."""
+    """The plans of all statements sent during a journey through all features."""
     with Journey(recorded_stack) as journey:
         journey.run()
     unsettled = "select 1 from usage_ledger where charged_tokens <> input_tokens + output_tokens limit 1"
     until(lambda: not recorded_stack.sql(unsettled), within_s=20)
-    return recording.take()
+    return recording.read_new_plans()
 
 
 def test_no_statement_is_expensive_on_a_database_without_statistics(
     recorded_stack: StockStack, recording: Recording, journey: Mapping[str, Plan]
 ) -> None:
-    assert recording.expensive(journey) == []
-    assert recorded_stack.analyses() == 0
+    assert recording.expensive_statements(journey) == []
+    assert recorded_stack.analysis_count() == 0
 
 
 def test_every_statement_in_the_source_is_recorded(journey: Mapping[str, Plan]) -> None:
-    sent = list(journey)
+    missing_statements = [
+        statement
+        for statement in find_statements(ROOT / "core")
+        if not any(statement.prefix in text for text in journey)
+    ]
 
-    assert [found for found in statements(ROOT / "core") if not any(found.begins in text for text in sent)] == []
+    assert missing_statements == []
 
 
 def test_no_hot_statement_is_expensive_on_a_large_database_without_statistics(
     recorded_stack: StockStack, recording: Recording
 ) -> None:
-    filling.copy_ended(recorded_stack.admin_url, filling.completed(recorded_stack), filling.STORED)
-    recording.take()
+    filling.copy_ended(recorded_stack.admin_url, filling.create_completed(recorded_stack), filling.ENDED_COUNT)
+    recording.read_new_plans()
 
     outcome = load.run(recorded_stack, LOAD_S)
 
     assert outcome.completed > 0
-    assert recording.expensive(recording.take()) == []
+    assert recording.expensive_statements(recording.read_new_plans()) == []
