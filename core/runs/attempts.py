@@ -195,10 +195,10 @@ class Attempts:
         if not log_has_output(row.background, row.next_seq):
             return Transcript()
         with self._database.connection() as connection:
-            partial = transcript.fold(jsonio.loads(line) for line in events_sql.read(connection, row.id))
+            output = transcript.fold(jsonio.loads(line) for line in events_sql.read(connection, row.id))
         # To continue after reasoning items, the model needs them decrypted.
-        partial.output = reasoning.opened(partial.output, self._seals, project_id=row.project_id, model=row.model)
-        return partial
+        output.output = reasoning.opened(output.output, self._seals, project_id=row.project_id, model=row.model)
+        return output
 
     def contents(self, attempt: Attempt) -> dict[str, str]:
         """Return the contents to which an attempt's context refers, by SHA-256 in hex."""

@@ -125,12 +125,12 @@ class Endings:
             row = ends_sql.lock(connection, response_id)
             if row is None or not _may_end(row, ending):
                 return None
-            prepared = _prepare_end(row, ending, events_sql.read(connection, response_id))
-            _write_ends(connection, [prepared])
+            prepared_end = _prepare_end(row, ending, events_sql.read(connection, response_id))
+            _write_ends(connection, [prepared_end])
             if act is not None:
                 audit_sql.insert(connection, act, row.project_id)
-        self._publish_ends([prepared])
-        return prepared.document
+        self._publish_ends([prepared_end])
+        return prepared_end.document
 
     def end_batch(self, endings: Sequence[Ending]) -> list[LockedResponse]:
         """End several responses in one transaction; return the rows of the ended responses, as they were before.
@@ -158,20 +158,20 @@ class Endings:
             ]
             _write_ends(connection, prepared_ends)
         self._publish_ends(prepared_ends)
-        return [prepared.row for prepared in prepared_ends]
+        return [prepared_end.row for prepared_end in prepared_ends]
 
     def _publish_ends(self, prepared_ends: Sequence[_PreparedEnd]) -> None:
-        for prepared in prepared_ends:
-            if prepared.row.worker_id is not None and prepared.ending.tail is None:
-                self._bus.publish_stop(prepared.row.worker_id, prepared.row.id)
-        self._bus.publish_ends([prepared.last_batch for prepared in prepared_ends])
-        for prepared in prepared_ends:
-            outcome = prepared.ending.outcome
+        for prepared_end in prepared_ends:
+            if prepared_end.row.worker_id is not None and prepared_end.ending.tail is None:
+                self._bus.publish_stop(prepared_end.row.worker_id, prepared_end.row.id)
+        self._bus.publish_ends([prepared_end.last_batch for prepared_end in prepared_ends])
+        for prepared_end in prepared_ends:
+            outcome = prepared_end.ending.outcome
             log.info(
                 "ended",
                 extra={
-                    "response": prepared.row.id,
-                    "attempt": prepared.row.attempt,
+                    "response": prepared_end.row.id,
+                    "attempt": prepared_end.row.attempt,
                     "status": outcome.status,
                     "cause": outcome.cause,
                 },
@@ -208,24 +208,24 @@ def _prepare_end(row: LockedResponse, ending: Ending, lines: Sequence[str]) -> _
 
 
 def _write_ends(connection: Connection, prepared_ends: Sequence[_PreparedEnd]) -> None:
-    events_sql.insert(connection, [prepared.last_batch for prepared in prepared_ends])
+    events_sql.insert(connection, [prepared_end.last_batch for prepared_end in prepared_ends])
     ends_sql.write_ends(
         connection,
         [
             ends_sql.End(
-                prepared.row.id,
-                prepared.ending.outcome.status,
-                prepared.document,
-                prepared.ending.outcome.cause,
-                prepared.ending.outcome.spent,
+                prepared_end.row.id,
+                prepared_end.ending.outcome.status,
+                prepared_end.document,
+                prepared_end.ending.outcome.cause,
+                prepared_end.ending.outcome.spent,
             )
-            for prepared in prepared_ends
+            for prepared_end in prepared_ends
         ],
     )
     item_rows = [
-        (prepared.row.project_id, item_id, prepared.row.id)
-        for prepared in prepared_ends
-        if prepared.row.stored
-        for item_id in prepared.item_ids
+        (prepared_end.row.project_id, item_id, prepared_end.row.id)
+        for prepared_end in prepared_ends
+        if prepared_end.row.stored
+        for item_id in prepared_end.item_ids
     ]
     items_sql.insert(connection, item_rows)

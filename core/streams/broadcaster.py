@@ -1,10 +1,11 @@
-"""The broadcaster of a process: one Redis listener and one Postgres poll per second for all subscriptions."""
+"""The broadcaster of a process: one Redis listener and one Postgres poll per second for all its subscriptions."""
 
 import logging
 import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 
 import redis
@@ -13,36 +14,36 @@ from redis.client import PubSub
 from core import errors
 from core.database import Database
 from core.notify import redis_clients
-from core.notify.bus import ENDED_CHANNEL, Bus, Notice, events_channel, follow_channel, notice
-from core.streams import followers_sql as subscriptions
+from core.notify.bus import ENDED_CHANNEL, Bus, Notice, events_channel, follow_channel, parse_notice
+from core.streams import followers_sql
 
 log = logging.getLogger(__name__)
 
-CHECK_S = 1.0
-_AGAIN_S = 0.5
-_PING_S = 5  # seconds of silence before the listener pings Redis
-# Maximum buffered events per subscription; beyond this, its reader reads Postgres from its current position.
+POLL_INTERVAL_S = 1.0
+_RECONNECT_DELAY_S = 0.5
+_PING_INTERVAL_S = 5  # seconds without a message before the listener pings Redis
+# Maximum size of the buffered events per subscription; beyond this, the reader reads Postgres from its position.
 BUFFER_BYTES = 1024 * 1024
-_AT_ONCE = 500  # maximum messages processed before the channels are updated
+_MAX_MESSAGES = 500  # maximum messages processed before the channels are updated
 
 
 class Subscription:
     """A subscription to a response: buffered notices, and whether its reader must read Postgres.
 
     Args:
-        reads: whether it receives the events, or only the end.
-        keeps: whether it keeps a foreground response alive.
+        with_events: whether the subscription receives the events, or only the end.
+        keeps_alive: whether the subscription keeps a foreground response alive.
     """
 
-    def __init__(self, response_id: str, *, reads: bool, keeps: bool) -> None:
+    def __init__(self, response_id: str, *, with_events: bool, keeps_alive: bool) -> None:
         self.response_id = response_id
-        self.reads = reads
-        self.keeps = keeps
+        self.with_events = with_events
+        self.keeps_alive = keeps_alive
         self.next_seq = 0  # sequence number of the next event to read
         self._changed = threading.Condition()
         self._notices: deque[Notice] = deque()
         self._bytes = 0
-        self._look = True
+        self._must_read = True
         self._ended = False
         self._closed = False
 
@@ -53,39 +54,39 @@ class Subscription:
 
     @property
     def closed(self) -> bool:
-        """Whether the process is draining, and no more notices follow."""
+        """Whether the process is draining, so that no more notices follow."""
         return self._closed
 
-    def push(self, news: Notice) -> None:
+    def push_notice(self, notice: Notice) -> None:
         """Add a notice to the buffer.
 
         If the notice has no events, or the buffer is full, the reader must read Postgres instead.
         """
         with self._changed:
-            size = len(news.data or b"")
-            if news.data is None or self._bytes + size > BUFFER_BYTES:
-                self._look_instead()
-            elif not self._look:
-                # Not buffered if the reader must read Postgres anyway: it finds these events there.
-                self._notices.append(news)
+            size = len(notice.data or b"")
+            if notice.data is None or self._bytes + size > BUFFER_BYTES:
+                self._discard_notices()
+            elif not self._must_read:
+                # If the reader must read Postgres anyway, it will find these events there.
+                self._notices.append(notice)
                 self._bytes += size
             self._changed.notify_all()
 
-    def _look_instead(self) -> None:
+    def _discard_notices(self) -> None:
         self._notices.clear()
         self._bytes = 0
-        self._look = True
+        self._must_read = True
 
-    def look(self) -> None:
+    def request_read(self) -> None:
         """Make the reader read Postgres."""
         with self._changed:
-            self._look = True
+            self._must_read = True
             self._changed.notify_all()
 
     def end(self) -> None:
         """Mark the response as ended or deleted, and make the reader read Postgres."""
         with self._changed:
-            self._ended = self._look = True
+            self._ended = self._must_read = True
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -94,32 +95,32 @@ class Subscription:
             self._closed = True
             self._changed.notify_all()
 
-    def wait_for_end(self, for_s: float) -> bool:
-        """Wait up to `for_s` seconds for the end; returns whether the response has ended. Returns at once if closed."""
+    def wait_for_end(self, timeout_s: float) -> bool:
+        """Wait until the response ends or the subscription is closed; return whether the response has ended."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._closed, for_s)
+            self._changed.wait_for(lambda: self._ended or self._closed, timeout_s)
             return self._ended
 
-    def wait(self, for_s: float) -> bool:
-        """Wait up to `for_s` seconds; returns whether the reader has something to do."""
+    def wait_for_news(self, timeout_s: float) -> bool:
+        """Wait until the reader has something to read or the subscription is closed; return False on timeout."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._look or bool(self._notices) or self._closed, for_s)
+            return self._changed.wait_for(lambda: self._must_read or bool(self._notices) or self._closed, timeout_s)
 
-    def wait_to_close(self, for_s: float) -> None:
-        """Wait `for_s` seconds, or until the subscription is closed."""
+    def wait_for_close(self, timeout_s: float) -> None:
+        """Wait until the subscription is closed, but at most `timeout_s`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, for_s)
+            self._changed.wait_for(lambda: self._closed, timeout_s)
 
-    def must_look(self) -> bool:
-        """Return and clear whether the reader must read Postgres.
+    def take_read_request(self) -> bool:
+        """Return whether the reader must read Postgres, and clear the request.
 
-        To be called before each read, so that an event committed during the read causes another one.
+        Call this before each read, so that an event committed during the read causes another read.
         """
         with self._changed:
-            look, self._look = self._look, False
-            return look
+            must_read, self._must_read = self._must_read, False
+            return must_read
 
-    def take(self) -> list[bytes]:
+    def take_events(self) -> list[bytes]:
         """Remove and return the buffered events that follow `next_seq`.
 
         If events are missing before a notice, the buffer is discarded and the reader must read Postgres.
@@ -127,23 +128,23 @@ class Subscription:
         lines: list[bytes] = []
         with self._changed:
             while self._notices:
-                news = self._notices.popleft()
-                assert news.data is not None
-                self._bytes -= len(news.data)
-                if news.first_seq > self.next_seq:
-                    self._look_instead()
+                notice = self._notices.popleft()
+                assert notice.data is not None
+                self._bytes -= len(notice.data)
+                if notice.first_seq > self.next_seq:
+                    self._discard_notices()
                     break
-                if news.first_seq + news.n > self.next_seq:
-                    lines += news.data.split(b"\n")[self.next_seq - news.first_seq :]
-                    self.next_seq = news.first_seq + news.n
+                if notice.first_seq + notice.count > self.next_seq:
+                    lines += notice.data.split(b"\n")[self.next_seq - notice.first_seq :]
+                    self.next_seq = notice.first_seq + notice.count
         return lines
 
 
 class Broadcaster:
-    """Tells subscriptions what is committed of their responses: at once through Redis, otherwise within a second.
+    """Notifies subscriptions of committed events: immediately through Redis, or within a second by polling Postgres.
 
     Args:
-        follow_s: how long a foreground response keeps running after the last renewal of its `followed_until`.
+        follow_s: seconds after the last renewal of its `followed_until` after which a foreground response is cancelled.
     """
 
     def __init__(self, database: Database, bus: Bus, *, follow_s: float) -> None:
@@ -158,46 +159,46 @@ class Broadcaster:
         self._closed = threading.Event()
         self._started = False
 
-    def follow(self, response_id: str, *, reads: bool = False, keeps: bool = False) -> Subscription:
-        """Subscribe to a response; the caller must call `leave`."""
-        subscription = Subscription(response_id, reads=reads, keeps=keeps)
+    def subscribe(self, response_id: str, *, with_events: bool = False, keeps_alive: bool = False) -> Subscription:
+        """Subscribe to a response; the caller must call `unsubscribe`."""
+        subscription = Subscription(response_id, with_events=with_events, keeps_alive=keeps_alive)
         with self._lock:
             self._subscriptions.setdefault(response_id, set()).add(subscription)
             self._stale = True
-            begin, self._started = not self._started, True
-        if begin:
-            for target in (self._listen, self._check_for_ever):
+            must_start, self._started = not self._started, True
+        if must_start:
+            for target in (self._listen, self._poll_until_closed):
                 threading.Thread(target=target, name=f"broadcaster-{target.__name__}", daemon=True).start()
-        elif reads:
-            self._bus.followed(self._id)
-        if self.drains and not keeps:
+        elif with_events:
+            self._bus.wake_listener(self._id)
+        if self.is_draining and not keeps_alive:
             subscription.close()
         return subscription
 
-    def leave(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; may be called more than once."""
         with self._lock:
-            others = self._subscriptions.get(subscription.response_id, set())
-            others.discard(subscription)
+            subscriptions = self._subscriptions.get(subscription.response_id, set())
+            subscriptions.discard(subscription)
             self._stale = True
-            if not others:
+            if not subscriptions:
                 self._subscriptions.pop(subscription.response_id, None)
 
     @property
-    def drains(self) -> bool:
-        """Whether the process is draining: new subscriptions are closed at once, unless they keep a response alive."""
+    def is_draining(self) -> bool:
+        """Whether new subscriptions are closed immediately, unless they keep a response alive."""
         return self._draining.is_set()
 
     def drain(self) -> None:
-        """Close the subscriptions whose clients can continue at another process.
+        """Close the subscriptions of clients that can continue at another process.
 
         A client that waits for a foreground response, or streams one, cannot resume: its subscription stays open.
         """
         self._draining.set()
         with self._lock:
-            subscriptions = [one for those in self._subscriptions.values() for one in those]
+            subscriptions = [subscription for group in self._subscriptions.values() for subscription in group]
         for subscription in subscriptions:
-            if not subscription.keeps:
+            if not subscription.keeps_alive:
                 subscription.close()
 
     def close(self) -> None:
@@ -205,139 +206,144 @@ class Broadcaster:
         self.drain()
         self._closed.set()
 
-    def renewed_ids(self) -> list[str]:
-        """The IDs of the foreground responses that subscriptions of this process keep alive."""
+    def kept_alive_ids(self) -> list[str]:
+        """Return the IDs of the foreground responses that subscriptions of this process keep alive."""
         with self._lock:
-            return [
-                one for one, those in self._subscriptions.items() if any(subscription.keeps for subscription in those)
-            ]
+            return [response_id for response_id, group in self._subscriptions.items() if _any_keeps_alive(group)]
 
-    def _of(self, response_id: str) -> list[Subscription]:
+    def _subscriptions_of(self, response_id: str) -> list[Subscription]:
         with self._lock:
             return list(self._subscriptions.get(response_id, ()))
 
     def _listen(self) -> None:
         while not self._closed.is_set():
-            client = redis_clients.listening_client(self._bus.redis_url, ping_s=_PING_S)
+            client = redis_clients.listening_client(self._bus.redis_url, ping_s=_PING_INTERVAL_S)
             try:
-                with client.pubsub() as subscription:  # type: ignore[no-untyped-call]
-                    self._hear(subscription)
+                with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+                    self._receive_messages(pubsub)
             except (redis.RedisError, OSError) as error:
                 log.warning("cannot receive events", extra={"cause": repr(error)})
             finally:
                 client.close()
-            self._closed.wait(_AGAIN_S)
+            self._closed.wait(_RECONNECT_DELAY_S)
 
-    def _hear(self, subscription: PubSub) -> None:
-        subscription.subscribe(ENDED_CHANNEL, follow_channel(self._id))
-        heard: set[str] = set()
+    def _receive_messages(self, pubsub: PubSub) -> None:
+        pubsub.subscribe(ENDED_CHANNEL, follow_channel(self._id))
+        channels: set[str] = set()
         self._stale = True
         while not self._closed.is_set():
             if self._stale:
-                heard = self._hear_all_read(subscription, heard)
-            if subscription.health_check_response_counter > 1:
-                # redis-py never raises by itself if its pings remain unanswered.
+                channels = self._update_channels(pubsub, channels)
+            if pubsub.health_check_response_counter > 1:
+                # redis-py does not raise an error if its pings remain unanswered.
                 raise redis.ConnectionError("no answer to a ping")
-            message = subscription.get_message(timeout=CHECK_S)
-            for _ in range(_AT_ONCE):
+            message = pubsub.get_message(timeout=POLL_INTERVAL_S)
+            for _ in range(_MAX_MESSAGES):
                 if message is None:
                     break
-                self._take(message)
-                message = subscription.get_message(timeout=0)
+                self._process_message(message)
+                message = pubsub.get_message(timeout=0)
 
-    def _hear_all_read(self, subscription: PubSub, heard: set[str]) -> set[str]:
+    def _update_channels(self, pubsub: PubSub, channels: set[str]) -> set[str]:
+        """Listen to the channels of all subscriptions with events, and no others; return these channels."""
         with self._lock:
             self._stale = False
-            read = {
+            required_channels = {
                 events_channel(response_id)
-                for response_id, those in self._subscriptions.items()
-                if any(one.reads for one in those)
+                for response_id, group in self._subscriptions.items()
+                if any(subscription.with_events for subscription in group)
             }
-        if read - heard:
-            subscription.subscribe(*(read - heard))
-        if heard - read:
-            subscription.unsubscribe(*(heard - read))  # type: ignore[no-untyped-call]
-        return read
+        if required_channels - channels:
+            pubsub.subscribe(*(required_channels - channels))
+        if channels - required_channels:
+            pubsub.unsubscribe(*(channels - required_channels))  # type: ignore[no-untyped-call]
+        return required_channels
 
-    def _take(self, message: dict[str, object]) -> None:
+    def _process_message(self, message: dict[str, object]) -> None:
         channel, data = message["channel"], message["data"]
         assert isinstance(channel, bytes)
         if message["type"] == "subscribe":
             # Events committed before the SUBSCRIBE took effect were not received.
-            for subscription in self._of(channel.decode().rpartition(":")[2]):
-                subscription.look()
+            for subscription in self._subscriptions_of(channel.decode().rpartition(":")[2]):
+                subscription.request_read()
         elif message["type"] == "message":
             assert isinstance(data, bytes)
             if channel == ENDED_CHANNEL.encode():
-                for subscription in self._of(data.decode()):
+                for subscription in self._subscriptions_of(data.decode()):
                     subscription.end()
             elif data:
-                news = notice(data)
-                for subscription in self._of(news.response_id):
-                    if subscription.reads:
-                        subscription.push(news)
+                notice = parse_notice(data)
+                for subscription in self._subscriptions_of(notice.response_id):
+                    if subscription.with_events:
+                        subscription.push_notice(notice)
 
-    def _check_for_ever(self) -> None:
+    def _poll_until_closed(self) -> None:
         renewed_at = time.monotonic()
-        left_out: set[str] = set()
-        while not self._closed.wait(CHECK_S):
+        unrenewed_ids: set[str] = set()
+        while not self._closed.wait(POLL_INTERVAL_S):
             with self._lock:
-                followed = [(response_id, list(those)) for response_id, those in self._subscriptions.items()]
-            if not followed:
+                groups = {response_id: list(group) for response_id, group in self._subscriptions.items()}
+            if not groups:
                 continue
-            due = time.monotonic() - renewed_at > self._follow_s / 4
-            renewed_ids = [
-                one for one, those in followed if (due or one in left_out) and any(each.keeps for each in those)
+            is_due = time.monotonic() - renewed_at > self._follow_s / 4
+            renewal_ids = [
+                response_id
+                for response_id, group in groups.items()
+                if (is_due or response_id in unrenewed_ids) and _any_keeps_alive(group)
             ]
             try:
-                # Retried in case a pooled connection went stale: one missed renewal can get a response cancelled.
-                left_out = self._database.again(partial(self._keep, renewed_ids))
-                found = self._database.again(partial(self._check, [response_id for response_id, _ in followed]))
+                # A retry, because a connection of the pool may be stale and one missed renewal can cancel a response.
+                unrenewed_ids = self._database.again(partial(self._renew, renewal_ids))
+                states = self._database.again(partial(self._read_states, list(groups)))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check subscribed responses", extra={"cause": str(error)})
                 continue
-            if due:
+            if is_due:
                 renewed_at = time.monotonic()
-            for response_id, those in followed:
-                for subscription in those:
-                    _tell(subscription, found[response_id])
-            left_out = self._insist(left_out)
+            for response_id, group in groups.items():
+                for subscription in group:
+                    _apply_state(subscription, states[response_id])
+            unrenewed_ids = self._renew_locked(unrenewed_ids)
 
-    def _keep(self, renewed_ids: list[str]) -> set[str]:
-        """Renew `followed_until`; returns the IDs that were not renewed, because they are locked or have ended."""
-        if not renewed_ids:
+    def _renew(self, response_ids: list[str]) -> set[str]:
+        """Renew `followed_until`; return the IDs that were not renewed because their rows are locked or have ended."""
+        if not response_ids:
             return set()
         with self._database.connection() as connection:
-            return set(renewed_ids) - subscriptions.renew(connection, renewed_ids, self._follow_s)
+            return set(response_ids) - followers_sql.renew(connection, response_ids, self._follow_s)
 
-    def _insist(self, left_out: set[str]) -> set[str]:
-        """Renew rows that were skipped, waiting for their locks; returns the IDs left for the next round.
+    def _renew_locked(self, response_ids: set[str]) -> set[str]:
+        """Renew rows that were skipped, waiting for their locks; return the IDs that remain for the next round.
 
         On a slow disk a running response's row is nearly always locked, so `SKIP LOCKED` starves: wait for each row.
-        One row per statement, because a statement that waits for one row while it holds the locks of others blocks
-        every writer of those. No new wait starts after about one second in total.
+        One row per statement, because a statement that waits for one row while it holds locks on others blocks every
+        writer of the others. No wait starts later than `POLL_INTERVAL_S` after the first.
         """
-        left = set(left_out)
-        until = time.monotonic() + CHECK_S
-        for response_id in sorted(left_out):
-            if time.monotonic() > until:
+        remaining = set(response_ids)
+        deadline = time.monotonic() + POLL_INTERVAL_S
+        for response_id in sorted(response_ids):
+            if time.monotonic() > deadline:
                 break
             try:
                 with self._database.connection() as connection:
-                    subscriptions.renew(connection, [response_id], self._follow_s, wait=True)
+                    followers_sql.renew(connection, [response_id], self._follow_s, wait=True)
             except errors.StoreUnavailable as error:
                 log.warning("cannot keep a response alive", extra={"response": response_id, "cause": str(error)})
             else:
-                left.discard(response_id)
-        return left
+                remaining.discard(response_id)
+        return remaining
 
-    def _check(self, followed: list[str]) -> dict[str, subscriptions.State]:
+    def _read_states(self, response_ids: list[str]) -> dict[str, followers_sql.State]:
         with self._database.connection() as connection:
-            return subscriptions.states(connection, followed)
+            return followers_sql.read_states(connection, response_ids)
 
 
-def _tell(subscription: Subscription, state: subscriptions.State) -> None:
+def _any_keeps_alive(subscriptions: Iterable[Subscription]) -> bool:
+    return any(subscription.keeps_alive for subscription in subscriptions)
+
+
+def _apply_state(subscription: Subscription, state: followers_sql.State) -> None:
     if state.ended:
         subscription.end()
-    elif state.next_seq > subscription.next_seq and subscription.reads:
-        subscription.look()
+    elif state.next_seq > subscription.next_seq and subscription.with_events:
+        subscription.request_read()

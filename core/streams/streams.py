@@ -1,4 +1,4 @@
-"""Event streams: a response's events, first from Postgres, then as they are committed."""
+"""Event streams: the events of a response, first from Postgres, then as they are committed."""
 
 import logging
 import time
@@ -14,20 +14,20 @@ from core.wire import replay, response
 
 log = logging.getLogger(__name__)
 
-# Batches per query: events that a slow reader has not consumed stay in Postgres, not in this process.
+# Batches per query; few, so that events that a slow reader has not consumed stay in Postgres, not in this process.
 BATCHES = 64
-# How long a reader waits for an unavailable Postgres before its stream fails.
-STORE_RETRY_S = 30.0
-_AGAIN_S = 1.0
+# Seconds for which a reader waits for an unavailable Postgres before its stream fails.
+STORE_TIMEOUT_S = 30.0
+_RETRY_DELAY_S = 1.0
 
-_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_HEAD = b'{"type":"'
+_TERMINAL_TYPES = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_TYPE_PREFIX = b'{"type":"'
 
 
-def kind(line: bytes) -> str:
-    """The type of a stored event, which is always its first field."""
-    assert line.startswith(_HEAD), line[:80]
-    return line[len(_HEAD) : line.index(b'"', len(_HEAD))].decode()
+def event_type(line: bytes) -> str:
+    """Return the type of a stored event, which is always its first field."""
+    assert line.startswith(_TYPE_PREFIX), line[:80]
+    return line[len(_TYPE_PREFIX) : line.index(b'"', len(_TYPE_PREFIX))].decode()
 
 
 class Streams:
@@ -38,20 +38,20 @@ class Streams:
         self._broadcaster = broadcaster
 
     def check(self, caller: Caller, response_id: str) -> None:
-        """Return if the caller may stream the response's events by its ID.
+        """Check that the caller may stream the response's events by its ID.
 
         Raises:
             errors.NotFound: the project has no such response.
-            errors.InvalidRequest: it is not a background response.
+            errors.InvalidRequest: the response is not a background response.
             errors.StoreUnavailable: Postgres is not available.
         """
 
         def check() -> None:
             with self._database.connection() as connection:
-                found = find_own(connection, caller, response_id)
-            if found is None:
+                row = find_own(connection, caller, response_id)
+            if row is None:
                 raise unknown(response_id)
-            if not found.background:
+            if not row.background:
                 raise errors.InvalidRequest(
                     "This response cannot be streamed because it was not created with background=true.",
                     param="stream",
@@ -63,22 +63,22 @@ class Streams:
     def read(self, response_id: str, *, after: int = -1, keeps: bool = False, beat_s: float) -> Generator[list[bytes]]:
         """Yield the events with sequence numbers above `after`, as they are committed, up to the terminal event.
 
-        Yields an empty list whenever there was no event for `beat_s` seconds.
+        Yield an empty list whenever there was no event for `beat_s` seconds.
 
         Args:
-            keeps: whether to keep a foreground response alive meanwhile.
+            keeps: whether to keep a foreground response alive during the read.
 
         Raises:
             errors.NotFound: the response was deleted.
             errors.Stopping: this process is draining.
-            errors.StoreUnavailable: Postgres was not available for `STORE_RETRY_S`.
+            errors.StoreUnavailable: Postgres was unavailable for `STORE_TIMEOUT_S` seconds.
         """
-        subscription = self._broadcaster.follow(response_id, reads=True, keeps=keeps)
+        subscription = self._broadcaster.subscribe(response_id, with_events=True, keeps_alive=keeps)
         subscription.next_seq = after + 1
         try:
             yield from self._read(subscription, beat_s)
         finally:
-            self._broadcaster.leave(subscription)
+            self._broadcaster.unsubscribe(subscription)
 
     def _read(self, subscription: Subscription, beat_s: float) -> Generator[list[bytes]]:
         beat_at = time.monotonic() + beat_s
@@ -87,46 +87,46 @@ class Streams:
             if subscription.closed:
                 raise errors.Stopping("The server is shutting down; resume with `starting_after`.")
             lines: list[bytes] = []
-            if subscription.must_look():
+            if subscription.take_read_request():
                 try:
-                    lines, over = self._look(subscription)
+                    lines, is_end = self._read_log(subscription)
                     unavailable_since = None
                 except errors.StoreUnavailable:
                     unavailable_since = unavailable_since or time.monotonic()
-                    if time.monotonic() - unavailable_since > STORE_RETRY_S:
+                    if time.monotonic() - unavailable_since > STORE_TIMEOUT_S:
                         raise
-                    over = False
-                    subscription.wait_to_close(_AGAIN_S)
-                    subscription.look()
+                    is_end = False
+                    subscription.wait_for_close(_RETRY_DELAY_S)
+                    subscription.request_read()
             else:
-                lines = subscription.take()
-                over = False
-            over = over or (bool(lines) and kind(lines[-1]) in _TERMINAL)
-            if lines or (not over and time.monotonic() >= beat_at):
+                lines = subscription.take_events()
+                is_end = False
+            is_end = is_end or (bool(lines) and event_type(lines[-1]) in _TERMINAL_TYPES)
+            if lines or (not is_end and time.monotonic() >= beat_at):
                 yield lines
                 beat_at = time.monotonic() + beat_s
-            if over:
+            if is_end:
                 return
-            subscription.wait(max(0.0, beat_at - time.monotonic()))
+            subscription.wait_for_news(max(0.0, beat_at - time.monotonic()))
 
-    def _look(self, subscription: Subscription) -> tuple[list[bytes], bool]:
-        """Read the next events from Postgres; returns them, and whether they are the last of the log."""
+    def _read_log(self, subscription: Subscription) -> tuple[list[bytes], bool]:
+        """Read the next events from Postgres; return them, and whether they are the last events of the log."""
         with self._database.connection() as connection:
-            found = events_sql.stretch(connection, subscription.response_id, subscription.next_seq, BATCHES)
-        if found is None:
+            section = events_sql.read_section(connection, subscription.response_id, subscription.next_seq, BATCHES)
+        if section is None:
             raise errors.NotFound(f"Response with id '{subscription.response_id}' was deleted.", param="response_id")
-        if found.pruned is not None and found.document is not None:
-            return _rebuilt(found.document, found.pruned, subscription.next_seq - 1), True
-        lines = [line.encode() for line in found.lines]
+        if section.deleted_count is not None and section.document is not None:
+            return _rebuild_events(section.document, section.deleted_count, subscription.next_seq - 1), True
+        lines = [line.encode() for line in section.lines]
         subscription.next_seq += len(lines)
         if lines:
             # The log may have more batches than one query reads.
-            subscription.look()
-        return lines, found.ended and not lines
+            subscription.request_read()
+        return lines, section.ended and not lines
 
 
-def _rebuilt(final: str, n: int, after: int) -> list[bytes]:
-    """The events after `after` of a deleted log of `n` events, rebuilt from the final object."""
-    document = jsonio.loads(final)
-    log = replay.rebuild(response.as_created(document), document, n)
-    return [jsonio.dumps(event).encode() for event in replay.resumed(log, n, after)]
+def _rebuild_events(final_json: str, count: int, after: int) -> list[bytes]:
+    """Return the events after `after` of a deleted log of `count` events, rebuilt from the final object."""
+    document = jsonio.loads(final_json)
+    events = replay.rebuild(response.as_created(document), document, count)
+    return [jsonio.dumps(event).encode() for event in replay.resumed(events, count, after)]

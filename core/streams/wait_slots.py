@@ -1,4 +1,4 @@
-"""Wait slots for requests that wait for responses, and what happens to a response when its client is gone."""
+"""Wait slots for requests that wait for responses, and the cleanup of responses when their clients are gone."""
 
 import logging
 import threading
@@ -16,21 +16,21 @@ log = logging.getLogger(__name__)
 
 
 class WaitSlots:
-    """Wait slots of a process, and cleanup of responses whose clients are done waiting.
+    """The wait slots of a process, and the cleanup of responses after their clients have stopped waiting.
 
     Args:
-        places: number of wait slots; the remaining threads serve requests that do not wait.
-        uploads: how many of the remaining threads may read a request body while all wait slots are in use.
+        wait_slots: number of wait slots; the remaining threads serve requests that do not wait.
+        upload_slots: number of the remaining threads that may read a request body while all wait slots are in use.
     """
 
     def __init__(
-        self, database: Database, endings: Endings, broadcaster: Broadcaster, *, places: int, uploads: int
+        self, database: Database, endings: Endings, broadcaster: Broadcaster, *, wait_slots: int, upload_slots: int
     ) -> None:
         self._database = database
         self._endings = endings
         self._broadcaster = broadcaster
-        self._places = threading.BoundedSemaphore(places)
-        self._uploads = threading.BoundedSemaphore(uploads)
+        self._wait_slots = threading.BoundedSemaphore(wait_slots)
+        self._upload_slots = threading.BoundedSemaphore(upload_slots)
 
     def place(self) -> "WaitSlot":
         """Take a wait slot; the caller must call its `leave`.
@@ -39,31 +39,29 @@ class WaitSlots:
             errors.Busy: all slots are in use.
             errors.Stopping: the process is draining.
         """
-        if self._broadcaster.drains:
+        if self._broadcaster.is_draining:
             raise errors.Stopping("The server is shutting down; try again.")
-        if not self._places.acquire(blocking=False):
+        if not self._wait_slots.acquire(blocking=False):
             raise errors.Busy("Too many requests are waiting for responses; poll instead, or try again.")
-        return WaitSlot(self, self._broadcaster, self._places.release)
+        return WaitSlot(self, self._broadcaster, self._wait_slots.release)
 
     @contextmanager
     def upload(self) -> Iterator[None]:
-        """Hold a slot while a request body is read, because a slow client occupies the thread for arbitrarily long.
+        """Hold a slot while a request body is read, because a slow client can occupy the thread for any length of time.
 
         Raises:
             errors.Busy: all slots are in use.
         """
-        semaphore = next(
-            (semaphore for semaphore in (self._places, self._uploads) if semaphore.acquire(blocking=False)), None
-        )
-        if semaphore is None:
+        slots = next((slots for slots in (self._wait_slots, self._upload_slots) if slots.acquire(blocking=False)), None)
+        if slots is None:
             raise errors.Busy("Too many requests are in progress; try again.")
         try:
             yield
         finally:
-            semaphore.release()
+            slots.release()
 
     def document(self, response_id: str) -> str | None:
-        """The document of an ended response; None if it has not ended or does not exist."""
+        """Return the document of an ended response; None if the response has not ended or does not exist."""
 
         def read() -> str | None:
             with self._database.connection() as connection:
@@ -80,16 +78,16 @@ class WaitSlots:
             log.warning("cannot cancel after a disconnect", extra={"response": response_id, "cause": str(error)})
 
     def release(self) -> None:
-        """Let the foreground responses that clients of this process wait for run to their end without a client.
+        """Make the foreground responses of this process's clients run to their end without a client.
 
-        To be called when the process must exit before they have ended; otherwise the sweeper would cancel them.
+        Call this if the process must exit before they have ended; otherwise the sweeper would cancel them.
         """
-        response_ids = self._broadcaster.renewed_ids()
+        response_ids = self._broadcaster.kept_alive_ids()
         if not response_ids:
             return
         try:
             with self._database.connection() as connection:
-                followers_sql.release(connection, response_ids)
+                followers_sql.clear_followed_until(connection, response_ids)
         except errors.StoreUnavailable as error:
             log.warning("cannot release responses", extra={"responses": len(response_ids), "cause": str(error)})
         else:
@@ -117,25 +115,25 @@ class WaitSlot:
         """Release the slot and end the subscription; may be called more than once."""
         release, self._release = self._release, None
         if self._subscription is not None:
-            self._broadcaster.leave(self._subscription)
+            self._broadcaster.unsubscribe(self._subscription)
         if release is not None:
             release()
 
-    def wait(self, response_id: str, for_s: float, *, follow: bool = False) -> bool:
-        """Wait up to `for_s` seconds for the end of the response; returns whether it has ended.
+    def wait(self, response_id: str, timeout_s: float, *, follow: bool = False) -> bool:
+        """Wait up to `timeout_s` seconds for the end of the response; return whether it has ended.
 
-        The first call subscribes to the response, until `leave`. An unavailable Postgres does not end the wait: the
-        broadcaster polls it every second for all subscriptions.
+        The first call subscribes to the response, until `leave`. An outage of Postgres does not end the wait,
+        because the broadcaster polls Postgres every second.
 
         Args:
-            follow: whether to keep a foreground response alive meanwhile.
+            follow: whether to keep a foreground response alive during the wait.
         """
         if self._subscription is None:
-            self._subscription = self._broadcaster.follow(response_id, keeps=follow)
+            self._subscription = self._broadcaster.subscribe(response_id, keeps_alive=follow)
             try:
                 # The response may have ended before the subscription began.
                 if self._waiting.document(response_id) is not None:
                     return True
             except errors.StoreUnavailable as error:
                 log.warning("cannot check for the end", extra={"response": response_id, "cause": str(error)})
-        return self._subscription.wait_for_end(for_s)
+        return self._subscription.wait_for_end(timeout_s)
