@@ -1,4 +1,4 @@
-"""Circuit breakers of models: open while all servers of a model are down, then probed by one response at a time."""
+"""Circuit breakers of models: open while all servers of a model are unavailable, then probed with single responses."""
 
 import logging
 import random
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Circuit", "Circuits"]
 
-_FIRST_S = 1.0
+_FIRST_OPEN_S = 1.0
 
 
 class Circuits:
@@ -19,20 +19,21 @@ class Circuits:
 
     A circuit is closed (no row), open until `open_until`, and then half-open: dispatch enqueues a single response, the
     probe. The first output of the probe closes the circuit; its failure reopens the circuit for twice as long. If the
-    probe ends without either, or is lost with its worker, dispatch chooses another one: a probe counts only while its
-    row says that it is dispatched or running.
+    probe ends without output or failure, or is lost with its worker, dispatch chooses another one: a response is the
+    probe only while it is dispatched or running.
     """
 
-    def __init__(self, database: Database, *, longest_s: float, turn_s: float) -> None:
+    def __init__(self, database: Database, *, max_open_s: float, probe_turn_s: float) -> None:
         """Store circuits in `database`.
 
         Args:
-            longest_s: maximum seconds for which a circuit is open, unless a model server asks for more.
-            turn_s: seconds after the circuit's `open_until` during which a failed probe lets other responses probe.
+            max_open_s: maximum seconds for which a circuit is open, unless a model server requests more.
+            probe_turn_s: seconds after `open_until` during which the response that failed as a probe is not dispatched,
+                so that another response is the next probe.
         """
         self._database = database
-        self._longest_s = longest_s
-        self._turn_s = turn_s
+        self._max_open_s = max_open_s
+        self._probe_turn_s = probe_turn_s
 
     def open(
         self,
@@ -48,38 +49,38 @@ class Circuits:
 
         Args:
             response_id: the response that found the servers unavailable.
-            asked_s: seconds that the model server asked to wait; the circuit is open for at least that long.
+            asked_s: minimum seconds for which the circuit is open, as requested by the model server.
 
         Returns:
-            The circuit; None if it was already open and the response is not its probe, so that nothing was written.
+            The circuit; None if nothing was written, because it was open and the response is not its probe.
         """
-        opened = circuits_sql.open(
+        circuit = circuits_sql.open(
             connection,
             model,
             response_id,
             cause=cause,
             error_code=error_code,
-            first_s=_FIRST_S,
-            longest_s=self._longest_s,
+            first_open_s=_FIRST_OPEN_S,
+            max_open_s=self._max_open_s,
             asked_s=asked_s,
             jitter=random.uniform(0.5, 1),  # noqa: S311
         )
-        if opened is not None:
+        if circuit is not None:
             log.warning(
                 "circuit opened",
                 extra={
                     "model": model,
                     "response": response_id,
-                    "failures": opened.failures,
-                    "open_s": round(opened.left_s, 1),
+                    "failures": circuit.failures,
+                    "open_s": round(circuit.remaining_s, 1),
                     "cause": cause,
                 },
             )
-        return opened
+        return circuit
 
-    def turn_s(self, opened: Circuit | None, *, is_probe: bool) -> float:
-        """Return the seconds for which a response that waits for a circuit must not be its probe."""
-        return opened.left_s + self._turn_s if opened is not None and is_probe else 0.0
+    def retry_delay_s(self, circuit: Circuit | None, *, was_probe: bool) -> float:
+        """Return the seconds for which a response that waits for a circuit must not become its probe again."""
+        return circuit.remaining_s + self._probe_turn_s if circuit is not None and was_probe else 0.0
 
     def probe_failed(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
         """Reopen a circuit whose probe reached a server but failed."""
@@ -89,7 +90,7 @@ class Circuits:
     def close(self, model: str) -> bool:
         """Close the circuit of a model whose servers answer; return whether it was open."""
         with self._database.connection() as connection:
-            closed = circuits_sql.close(connection, model)
-        if closed:
+            was_open = circuits_sql.close(connection, model)
+        if was_open:
             log.info("circuit closed", extra={"model": model})
-        return closed
+        return was_open

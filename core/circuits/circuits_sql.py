@@ -9,17 +9,17 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Circuit:
-    """An open or half-open circuit: nothing is dispatched for the model, or one response at a time.
+    """An open circuit, which stops dispatch for its model, or a half-open one, which allows one response at a time.
 
     Args:
-        failures: how many times in a row the circuit was opened.
-        left_s: seconds until a probe may be dispatched; negative once that time has passed.
+        failures: how often the circuit was opened since it was last closed.
+        remaining_s: seconds until a probe may be dispatched; negative after that time.
         cause: the last error of the model server.
     """
 
     model: str
     failures: int
-    left_s: float
+    remaining_s: float
     cause: str
 
 
@@ -27,14 +27,15 @@ class Circuit:
 # reopen it.
 _OPEN = """
 insert into circuits as c (model, open_until, cause, error_code)
-values (%(model)s, now() + greatest(%(asked_s)s, least(%(longest_s)s, %(first_s)s) * %(jitter)s) * interval '1 s',
+values (%(model)s,
+        now() + greatest(%(asked_s)s, least(%(max_open_s)s, %(first_open_s)s) * %(jitter)s) * interval '1 s',
         %(cause)s, %(error_code)s)
 on conflict (model) do update
 set failures = c.failures + 1, probe = null, cause = excluded.cause, error_code = excluded.error_code,
-    open_until = now() + greatest(%(asked_s)s, least(%(longest_s)s,
-        %(first_s)s * power(2, least(c.failures, 16))) * %(jitter)s) * interval '1 s'
+    open_until = now() + greatest(%(asked_s)s, least(%(max_open_s)s,
+        %(first_open_s)s * power(2, least(c.failures, 16))) * %(jitter)s) * interval '1 s'
 where c.probe = %(response_id)s
-returning model, failures, extract(epoch from open_until - now())::double precision as left_s, cause
+returning model, failures, extract(epoch from open_until - now())::double precision as remaining_s, cause
 """
 
 
@@ -45,8 +46,8 @@ def open(  # noqa: A001  # the standard term for a circuit
     *,
     cause: str,
     error_code: str | None,
-    first_s: float,
-    longest_s: float,
+    first_open_s: float,
+    max_open_s: float,
     asked_s: float,
     jitter: float,
 ) -> Circuit | None:
@@ -54,13 +55,13 @@ def open(  # noqa: A001  # the standard term for a circuit
 
     Args:
         response_id: if this response is the circuit's probe, the circuit is reopened for twice as long.
-        first_s: seconds for which a circuit is opened the first time.
-        longest_s: upper bound of the doubled time, in seconds; `asked_s` may exceed it.
-        asked_s: lower bound, in seconds, as requested by the model server.
+        first_open_s: seconds for which a circuit is opened the first time.
+        max_open_s: maximum seconds for which a circuit is opened; `asked_s` may exceed it.
+        asked_s: minimum seconds for which a circuit is opened, as requested by the model server.
         jitter: factor, greater than 0 and at most 1, by which the computed time is multiplied.
 
     Returns:
-        The circuit; None if it was already open and the response is not its probe, so that nothing was written.
+        The circuit; None if nothing was written, because it was open and the response is not its probe.
     """
     with connection.cursor(row_factory=class_row(Circuit)) as cursor:
         cursor.execute(
@@ -68,10 +69,10 @@ def open(  # noqa: A001  # the standard term for a circuit
             {
                 "model": model,
                 "response_id": response_id,
-                "cause": cause.replace("\0", ""),  # it may quote a model server, and Postgres rejects NUL in text
+                "cause": cause.replace("\0", ""),  # a cause may quote a model server, and Postgres rejects NUL in text
                 "error_code": error_code,
-                "first_s": first_s,
-                "longest_s": longest_s,
+                "first_open_s": first_open_s,
+                "max_open_s": max_open_s,
                 "asked_s": asked_s,
                 "jitter": jitter,
             },
@@ -85,9 +86,9 @@ def close(connection: Connection, model: str) -> bool:
 
 
 def delete_old(connection: Connection, after_s: float) -> None:
-    """Delete circuits that could have been probed for `after_s` seconds and were not.
+    """Delete circuits that have had no probe for `after_s` seconds after their `open_until`.
 
-    No response waits for such a model, or the model is no longer configured.
+    Either no response waits for the model, or the model is no longer configured.
     """
     connection.execute(
         "delete from circuits c where open_until < now() - %s * interval '1 s' and not exists"
@@ -97,10 +98,10 @@ def delete_old(connection: Connection, after_s: float) -> None:
 
 
 def all_open(connection: Connection) -> list[Circuit]:
-    """Return all circuits that are not closed."""
+    """Return all open and half-open circuits."""
     with connection.cursor(row_factory=class_row(Circuit)) as cursor:
         cursor.execute(
-            "select model, failures, extract(epoch from open_until - now())::double precision as left_s, cause"
+            "select model, failures, extract(epoch from open_until - now())::double precision as remaining_s, cause"
             " from circuits order by model"
         )
         return cursor.fetchall()
