@@ -1,4 +1,4 @@
-"""The type of a batch of consecutive events of one response."""
+"""A batch of consecutive events of one response."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Batch:
         attempt: the attempt number of the writer, which is its fence.
         first_seq: the sequence number of the first event.
         lines: the events, each as JSON text without line breaks.
-        tokens: output tokens in these events, as far as the writer can count them.
+        tokens: approximate number of output tokens in these events.
     """
 
     response_id: str

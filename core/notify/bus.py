@@ -12,27 +12,27 @@ from core.notify.batch import Batch
 
 log = logging.getLogger(__name__)
 
-# Larger batches are announced without their events. Subscribers read those from Postgres, and Redis does not have to
-# buffer them for slow subscribers.
-SENT_BYTES = 256 * 1024
+# Larger batches are published without their events. Subscribers read these from Postgres, so that Redis does not need
+# to buffer them for slow subscribers.
+MAX_SENT_BYTES = 256 * 1024
 
 # Channel on which every process receives the ID of every response that has ended.
 ENDED_CHANNEL = "backburner:ended"
-_EVENTS = "backburner:events:"
+_EVENTS_CHANNEL_PREFIX = "backburner:events:"
 
 
 def stop_channel(worker_id: str) -> str:
-    """Return the channel on which a worker receives the IDs of its responses that another process has ended."""
+    """Return the channel on which a worker receives the IDs of its responses that other processes have ended."""
     return f"backburner:stop:{worker_id}"
 
 
 def events_channel(response_id: str) -> str:
     """Return the channel on which subscribers of a response receive its committed events."""
-    return _EVENTS + response_id
+    return _EVENTS_CHANNEL_PREFIX + response_id
 
 
 def follow_channel(listener_id: str) -> str:
-    """Return the channel on which a broadcaster tells its own listener that its subscriptions have changed."""
+    """Return the channel on which a broadcaster informs its own listener that its subscriptions have changed."""
     return f"backburner:follow:{listener_id}"
 
 
@@ -42,56 +42,56 @@ class Notice:
 
     Args:
         first_seq: the sequence number of the first event.
-        n: the number of events.
-        data: the events as JSON Lines; None if they exceed `SENT_BYTES`.
+        count: the number of events.
+        data: the events as JSON Lines; None if they exceed `MAX_SENT_BYTES`.
     """
 
     response_id: str
     first_seq: int
-    n: int
+    count: int
     data: bytes | None
 
 
-def notice(message: bytes) -> Notice:
+def parse_notice(message: bytes) -> Notice:
     """Parse a message received on a response's events channel."""
     head, _, data = message.partition(b"\n")
-    response_id, first_seq, n = head.decode().split(" ")
-    return Notice(response_id, int(first_seq), int(n), data or None)
+    response_id, first_seq, count = head.decode().split(" ")
+    return Notice(response_id, int(first_seq), int(count), data or None)
 
 
-def _messages(batches: Sequence[Batch]) -> list[tuple[str, bytes]]:
-    return [(events_channel(batch.response_id), _message(batch)) for batch in batches if batch.lines]
+def _event_messages(batches: Sequence[Batch]) -> list[tuple[str, bytes]]:
+    return [(events_channel(batch.response_id), _encode_notice(batch)) for batch in batches if batch.lines]
 
 
-def _message(batch: Batch) -> bytes:
+def _encode_notice(batch: Batch) -> bytes:
     data = "\n".join(batch.lines).encode()
     head = f"{batch.response_id} {batch.first_seq} {len(batch.lines)}\n".encode()
-    return head + data if len(data) <= SENT_BYTES else head
+    return head + data if len(data) <= MAX_SENT_BYTES else head
 
 
 class Bus:
-    """Publishes notifications. After a failure of Redis, one caller per second probes it; the others drop theirs."""
+    """Publishes notifications. After a failure of Redis, only one caller per second tries to publish."""
 
     def __init__(self, redis_url: str) -> None:
         self.redis_url = redis_url
         self._redis = redis_clients.command_client(redis_url)
         self._breaker = Breaker()
 
-    def stop(self, worker_id: str, response_id: str) -> None:
-        """Tell a worker that another process has ended a response that it runs."""
+    def publish_stop(self, worker_id: str, response_id: str) -> None:
+        """Inform a worker that another process has ended a response that the worker runs."""
         # If this message is lost, the worker's next flush or lease renewal is rejected.
         self._publish([(stop_channel(worker_id), response_id.encode())])
 
-    def ended(self, last: Sequence[Batch]) -> None:
-        """Publish that responses have ended: their final events to their subscribers, their IDs to all processes."""
-        ids = [(ENDED_CHANNEL, batch.response_id.encode()) for batch in last]
-        self._publish([*_messages(last), *ids])
+    def publish_ends(self, last_batches: Sequence[Batch]) -> None:
+        """Publish the last events of ended responses to their subscribers, and the IDs to all processes."""
+        end_messages = [(ENDED_CHANNEL, batch.response_id.encode()) for batch in last_batches]
+        self._publish([*_event_messages(last_batches), *end_messages])
 
     def committed(self, batches: Sequence[Batch]) -> None:
         """Publish committed events to the subscribers of their responses, in one round trip."""
-        self._publish(_messages(batches))
+        self._publish(_event_messages(batches))
 
-    def followed(self, listener_id: str) -> None:
+    def wake_listener(self, listener_id: str) -> None:
         """Wake the listener of a broadcaster so that it updates its subscriptions."""
         self._publish([(follow_channel(listener_id), b"")])
 

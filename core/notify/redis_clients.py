@@ -1,4 +1,4 @@
-"""The factory of Redis clients, with their timeouts by purpose."""
+"""The factory of Redis clients, with timeouts by purpose."""
 
 from dataclasses import dataclass
 
@@ -10,32 +10,32 @@ from redis.retry import Retry
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long a client waits, in seconds.
+    """The timeouts of a client, in seconds.
 
     Args:
-        connect_s: for a connection.
-        answer_s: for an answer, or between two messages of a subscription.
+        connect_s: the timeout for a connection.
+        answer_s: the timeout for an answer, or between two messages of a subscription.
     """
 
     connect_s: float
     answer_s: float
 
 
-# A request waits for the answer. If Redis is unavailable, the breaker lets one caller per second wait this long.
+# For commands that a request waits for. If Redis is unavailable, the breaker limits the waits to one caller per second.
 COMMAND = Timeouts(connect_s=0.5, answer_s=0.5)
-# No request waits for the answer, so a slow Redis is tolerated for longer.
+# For commands that no request waits for, so that a slow Redis can be tolerated for longer.
 BACKGROUND = Timeouts(connect_s=2, answer_s=2)
-# A subscription, which is silent most of the time.
+# For a subscription, which receives no message most of the time.
 LISTENER = Timeouts(connect_s=2, answer_s=5)
 
 
 def command_client(url: str, *, retry_lost: bool = False, decode: bool = False) -> redis.Redis:
-    """A client for commands that requests wait for.
+    """Return a client for commands that requests wait for.
 
     Args:
-        retry_lost: retry once, at once, if the connection was lost; never after a timeout. Otherwise redis-py's own
-            retries apply.
-        decode: answer with text instead of bytes.
+        retry_lost: retry once, immediately, if the connection was lost, but never after a timeout. By default,
+            redis-py's own retries apply.
+        decode: whether to return text instead of bytes.
     """
     client = redis.Redis.from_url(
         url,
@@ -45,14 +45,15 @@ def command_client(url: str, *, retry_lost: bool = False, decode: bool = False) 
         decode_responses=decode,
     )
     if retry_lost:
-        client.set_retry(_retry_lost())
+        client.set_retry(_lost_connection_retry())
     return client
 
 
 def pooled_client(url: str, *, connections: int) -> redis.Redis:
-    """A client for commands of many threads; a thread waits for one of so many connections, as long as for an answer.
+    """Return a client with a pool of connections for commands of many threads.
 
-    It retries once, at once, if the connection was lost; never after a timeout.
+    A thread waits for a free connection as long as for an answer. The client retries once, immediately, if the
+    connection was lost, but never after a timeout.
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
@@ -61,13 +62,13 @@ def pooled_client(url: str, *, connections: int) -> redis.Redis:
         socket_connect_timeout=COMMAND.connect_s,
         socket_timeout=COMMAND.answer_s,
         socket_keepalive=True,
-        retry=_retry_lost(),
+        retry=_lost_connection_retry(),
     )
     return redis.Redis(connection_pool=pool)
 
 
 def listening_client(url: str, *, ping_s: float) -> redis.Redis:
-    """A client for a subscription that is pinged after `ping_s` seconds of silence."""
+    """Return a client for a subscription; it pings Redis after `ping_s` seconds without a message."""
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=LISTENER.connect_s,
@@ -78,10 +79,10 @@ def listening_client(url: str, *, ping_s: float) -> redis.Redis:
 
 
 def async_client(url: str, timeouts: Timeouts, *, retry: bool = True) -> redis.asyncio.Redis:
-    """A client for coroutines.
+    """Return a client for coroutines.
 
     Args:
-        retry: redis-py's own retries apply.
+        retry: whether redis-py's own retries apply.
     """
     client = redis.asyncio.Redis.from_url(
         url, socket_connect_timeout=timeouts.connect_s, socket_timeout=timeouts.answer_s
@@ -91,5 +92,5 @@ def async_client(url: str, timeouts: Timeouts, *, retry: bool = True) -> redis.a
     return client
 
 
-def _retry_lost() -> Retry:
+def _lost_connection_retry() -> Retry:
     return Retry(NoBackoff(), 1, (redis.ConnectionError,))
