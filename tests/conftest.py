@@ -1,4 +1,4 @@
-"""Servers for the whole suite: one Postgres with a migrated template, one Valkey, one scripted model server."""
+"""Fixtures of the whole suite: one Postgres with a migrated template, one Valkey, one scripted model server."""
 
 import gc
 import itertools
@@ -21,7 +21,7 @@ from tests.harness.scheduling import Scheduling
 from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 
-_numbers = itertools.count()
+_database_numbers = itertools.count()
 
 
 @pytest.hookimpl(trylast=True)
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Exempt modules and collected tests, which live until the end, from further garbage collections."""
+    """Exclude modules and collected tests from garbage collection, because they live until the end of the run."""
     gc.disable()
     try:
         return (yield)
@@ -44,7 +44,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
-    """Distribute the tests by `tests.harness.scheduling`, whatever `--dist` says."""
+    """Distribute the tests with `tests.harness.scheduling`, regardless of `--dist`."""
     return Scheduling(config, log)
 
 
@@ -56,9 +56,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running Postgres. Its `fsync` is off, because no test crashes the machine.
+    """The URL of a running Postgres.
 
-    Autovacuum is off as well: it would visit hundreds of databases that are no longer used, ten of them per second.
+    `fsync` is off, because no test crashes the machine. Autovacuum is off, because it would spend processor time on
+    hundreds of databases that are no longer used.
     """
     with postgres.running(tmp_path_factory.mktemp("postgres")) as url:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -70,9 +71,9 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def new_database(postgres_url: str, template: str = "template0") -> str:
     """Create a database as a copy of `template`; return its URL."""
-    name = f"test_{next(_numbers)}"
+    name = f"test_{next(_database_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        # Without fsync, copying the files takes less time than copying through the WAL.
+        # `file_copy` is the faster strategy, because `fsync` is off.
         connection.execute(f"create database {name} template {template} strategy file_copy")  # type: ignore[arg-type]
     return postgres_url.replace("/backburner?", f"/{name}?")
 
@@ -87,7 +88,7 @@ def template(postgres_url: str) -> str:
 
 @pytest.fixture
 def database_url(postgres_url: str, template: str) -> str:
-    """A migrated database for one test."""
+    """The URL of a migrated database for one test."""
     return new_database(postgres_url, template)
 
 
@@ -99,7 +100,7 @@ def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def valkey_url(_valkey: str) -> str:
-    """An empty Valkey."""
+    """The URL of an empty Valkey."""
     with redis.Redis.from_url(_valkey) as client:
         client.flushall()
     return _valkey
@@ -119,7 +120,7 @@ def models(_model_server: ModelServer) -> ModelServer:
 
 
 def scripted(models: ModelServer) -> str:
-    """A configuration with three models.
+    """The content of a configuration file with three models.
 
     `scripted` has no concurrency limit, `narrow` has a limit of 2, and the server of `absent` is unreachable.
     """
@@ -137,7 +138,7 @@ base_url = "http://127.0.0.1:9/v1"
 
 @pytest.fixture
 def config(tmp_path: Path, models: ModelServer) -> Path:
-    """A configuration file with the content of `scripted`."""
+    """The path of a configuration file with the models `scripted`, `narrow` and `absent`."""
     path = tmp_path / "backburner.toml"
     path.write_text(scripted(models))
     return path
@@ -145,7 +146,7 @@ def config(tmp_path: Path, models: ModelServer) -> Path:
 
 @pytest.fixture
 def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -> Settings:
-    """Settings for a core in this process, with timeouts short enough to test."""
+    """Settings for a core in this process, with short timeouts."""
     return Settings(
         home=tmp_path,
         database_url=database_url,
@@ -154,7 +155,7 @@ def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -
         key_cache_s=0,
         lease_s=2,
         renew_every_s=0.5,
-        worker_seen_s=60,  # a worker registered once counts as live for the whole test
+        worker_seen_s=60,  # a worker that registers once stays live for the whole test
     )
 
 
@@ -167,6 +168,6 @@ def core(settings: Settings) -> Iterator[Core]:
 
 @pytest.fixture
 def stack(database_url: str, config: Path, models: ModelServer, tmp_path: Path) -> Iterator[Stack]:
-    """API, worker and sweeper as processes with their own Valkey; the test starts them."""
+    """A deployment of API, worker and sweeper processes with its own Valkey; the test starts them."""
     with Stack(tmp_path / "home", database_url, config, models) as stack:
         yield stack

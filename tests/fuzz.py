@@ -1,4 +1,4 @@
-"""Schemathesis over the OpenAPI document: the requests to send, and what must hold for every reply."""
+"""Schemathesis runs over the OpenAPI document: the requests to send, and the checks of every reply."""
 
 import json
 import zlib
@@ -14,7 +14,7 @@ from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, S
 from core.wire.status import Status, is_terminal
 
 MODEL = "scripted"
-# Requests that the document rejects are rejected; each reply is documented; no reply is a 5xx.
+# Invalid requests are rejected, every reply is documented, and no reply is a 5xx.
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -23,7 +23,7 @@ CHECKS = (
     "response_headers_conformance",
     "negative_data_rejection",
     "unsupported_method",
-    "the_envelope",
+    "envelope_conformance",
 )
 CREATE = "POST /v1/responses"
 LIST = "GET /v1/responses"
@@ -38,8 +38,8 @@ LIST_KEYS = "GET /v1/projects/{project_id}/api_keys"
 
 
 @schemathesis.check
-def the_envelope(_context: Any, response: Any, _case: Any) -> None:
-    """Every reply has a request ID, and every error is the envelope with its four keys."""
+def envelope_conformance(_context: Any, response: Any, _case: Any) -> None:
+    """Assert that a reply has a request ID and that an error has the four keys of the error object."""
     assert response.headers["x-request-id"][0].startswith("req_")
     if response.status_code >= 400:
         body = json.loads(response.content)
@@ -60,14 +60,14 @@ class Report:
         return sum(statuses.total() for statuses in self.cases.values())
 
     def __str__(self) -> str:
-        each = [
+        lines = [
             f"  {label}: " + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
             for label, statuses in sorted(self.cases.items())
         ]
-        return "\n".join([f"{self.total} cases", *each])
+        return "\n".join([f"{self.total} cases", *lines])
 
     def add(self, event: EngineEvent) -> None:
-        """Count what an engine event reports."""
+        """Count the replies and failures that an engine event reports."""
         if isinstance(event, NonFatalError):
             self.failures[str(event.label)] = repr(event.value)
         if isinstance(event, FatalError):
@@ -78,19 +78,19 @@ class Report:
         for case_id, interaction in event.recorder.interactions.items():
             statuses[interaction.response.status_code if interaction.response else 0] += 1
             for check in event.recorder.checks.get(case_id, ()):
-                if found := check.failure_info:
-                    title = f"{event.label}: {found.failure.title}"
-                    self.failures[title] = f"{found.failure.message}\n{found.code_sample}"
+                if failure_info := check.failure_info:
+                    title = f"{event.label}: {failure_info.failure.title}"
+                    self.failures[title] = f"{failure_info.failure.message}\n{failure_info.code_sample}"
 
 
 class Targets:
-    """Makes arbitrary requests meaningful: they name an existing model, and existing responses, two of every status.
+    """Replaces generated IDs by the IDs of existing objects, among them two responses of every status.
 
     Args:
         make: creates a response with the given status; returns its ID.
-        make_prompt: creates a prompt that needs no variables and names no model; returns its ID.
-        make_key: creates a key of one project; returns the project's ID and the key's.
-        foreground: whether a create may wait for its reply.
+        make_prompt: creates a prompt without variables and without a model; returns its ID.
+        make_key: creates a key; returns the ID of its project and its own ID.
+        foreground: whether create requests may wait for the end of their response.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class Targets:
         self._foreground = foreground
         self._responses = [(status, make(status)) for status in [*Status, *Status]]
 
-    def aim(self, case: Any) -> None:
-        """Point a case at existing objects; the same case always gets the same ones."""
+    def insert_ids(self, case: Any) -> None:
+        """Replace the IDs in a case; equal cases get the same IDs."""
         parameters = case.path_parameters
         if isinstance(parameters, dict) and "response_id" in parameters:
-            parameters["response_id"] = self._one_of(parameters["response_id"])
+            parameters["response_id"] = self._response_id(parameters["response_id"])
         if isinstance(parameters, dict) and zlib.crc32(repr(parameters).encode()) % 8:
             if "prompt_id" in parameters:
                 parameters["prompt_id"] = self._prompt
@@ -126,59 +126,67 @@ class Targets:
         if case.operation.label == GET_MODEL and zlib.crc32(repr(parameters).encode()) % 2:
             parameters["name"] = MODEL
         if isinstance(case.query, dict) and isinstance(case.query.get("after"), str):
-            there = {LIST_PROMPTS: self._prompt, LIST_PROJECTS: self._project, LIST_KEYS: self._key}
-            case.query["after"] = there.get(case.operation.label) or self._one_of(case.query["after"])
-        if case.operation.label == GET and isinstance(case.query, dict) and _true(case.query.get("stream")):
+            list_members = {LIST_PROMPTS: self._prompt, LIST_PROJECTS: self._project, LIST_KEYS: self._key}
+            case.query["after"] = list_members.get(case.operation.label) or self._response_id(case.query["after"])
+        if case.operation.label == GET and isinstance(case.query, dict) and _is_true(case.query.get("stream")):
             # The stream of a response that no worker runs would not end.
-            parameters["response_id"] = next(one for status, one in self._responses if is_terminal(status))
+            parameters["response_id"] = next(
+                response_id for status, response_id in self._responses if is_terminal(status)
+            )
         if "Prefer" in case.headers:
-            case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")  # the example in the document
+            case.headers["Prefer"] = case.headers["Prefer"].replace(
+                "wait=10", "wait=1"
+            )  # shortens the example in the document
         if case.operation.label == CREATE and isinstance(case.body, dict):
-            self._aim_create(case.body, good=case.meta is not None and case.meta.generation.mode.is_positive)
+            should_be_valid = case.meta is not None and case.meta.generation.mode.is_positive
+            self._complete_create(case.body, should_be_valid=should_be_valid)
 
-    def _aim_create(self, body: dict[str, Any], *, good: bool) -> None:
+    def _complete_create(self, body: dict[str, Any], *, should_be_valid: bool) -> None:
+        """Replace the IDs in the body of a create request, and make it end without a worker if necessary."""
         if isinstance(body.get("model"), str) and len(body["model"]) <= 256:
             body["model"] = MODEL
             body.setdefault("input", "Hello.")
         if isinstance(body.get("prompt"), dict) and isinstance(body["prompt"].get("id"), str):
             body["prompt"]["id"] = self._prompt
         if isinstance(body.get("previous_response_id"), str):
-            body["previous_response_id"] = self._one_of(body["previous_response_id"])
+            body["previous_response_id"] = self._response_id(body["previous_response_id"])
         if not self._foreground and body.get("background") in (None, False):
             body["background"] = True
         if not self._foreground and body.get("stream") is True:
-            body["stream"] = False  # the stream would not end where no worker runs the response
-        if good and zlib.crc32(json.dumps(body).encode()) % 4:
-            # Random requests seldom satisfy parameters that require another one.
+            body["stream"] = False  # without a worker, the stream would not end
+        if should_be_valid and zlib.crc32(json.dumps(body).encode()) % 4:
+            # These parameters require other ones, so that most random requests with them are refused.
             for name in ("background_options", "previous_response_id", "prompt", "stream_options", "tool_choice"):
                 body.pop(name, None)
 
-    def _one_of(self, made_up: Any) -> Any:
-        """Replace seven of eight made-up IDs with the ID of a response."""
-        chance = zlib.crc32(repr(made_up).encode())
-        return made_up if chance % 8 == 0 else self._responses[chance // 8 % len(self._responses)][1]
+    def _response_id(self, generated_id: Any) -> Any:
+        """The ID of a response in place of a generated one; one in eight generated IDs is returned unchanged."""
+        checksum = zlib.crc32(repr(generated_id).encode())
+        if checksum % 8 == 0:
+            return generated_id
+        return self._responses[checksum // 8 % len(self._responses)][1]
 
-    def replace(self, case: Any) -> None:
-        """Create a replacement for the response, prompt or key that a case deleted."""
+    def replace_deleted(self, case: Any) -> None:
+        """Create a replacement for the response, prompt or key that a case has deleted."""
         if case.operation.label == DELETE_PROMPT:
             self._prompt = self._make_prompt()
             return
         if case.operation.label == DELETE_KEY:
             self._project, self._key = self._make_key()
             return
-        gone = case.path_parameters["response_id"]
-        for place, (status, response_id) in enumerate(self._responses):
-            if response_id == gone:
-                self._responses[place] = (status, self._make(status))
+        deleted_id = case.path_parameters["response_id"]
+        for index, (status, response_id) in enumerate(self._responses):
+            if response_id == deleted_id:
+                self._responses[index] = (status, self._make(status))
 
 
-def _true(value: Any) -> bool:
+def _is_true(value: Any) -> bool:
     """Whether the API reads this value as true in a query string."""
     return str(value).lower() in {"true", "1"}
 
 
 def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
-    """A reproducible run: the bounds of every parameter, then `examples` random cases per operation."""
+    """The configuration of a reproducible run: the bounds of each parameter, and `examples` cases per operation."""
     return schemathesis.Config.from_dict(
         {
             "seed": seed,
@@ -186,11 +194,11 @@ def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
             "continue-on-failure": True,
             "checks": {"enabled": False} | {name: {"enabled": True} for name in CHECKS},
             "generation": {"max-examples": examples, "database": "none", "deterministic": True, "no-shrink": True},
-            # In a query string, any value of `metadata[…]` is a string and therefore valid.
+            # Every value of `metadata[…]` in a query string is a string, and therefore no value is invalid.
             "operations": [{"include-name": LIST, "checks": {"negative_data_rejection": {"enabled": False}}}],
             "phases": {
                 "stateful": {"enabled": False},
-                # IDs from earlier replies differ from run to run; `Targets` supplies IDs.
+                # IDs from earlier replies would make each run different; `Targets` supplies IDs instead.
                 "coverage": {"extra-data-sources": {"responses": False}},
                 "fuzzing": {"extra-data-sources": {"responses": False}},
             },
@@ -202,19 +210,19 @@ def run(schema: Any, targets: Targets) -> Report:
     """Send every case and check every reply."""
 
     @schemathesis.hook("before_call")
-    def aim(_context: Any, case: Any, _kwargs: Any) -> None:
-        targets.aim(case)
+    def insert_ids(_context: Any, case: Any, _kwargs: Any) -> None:
+        targets.insert_ids(case)
 
     @schemathesis.hook("after_call")
-    def look(_context: Any, case: Any, response: Any) -> None:
+    def replace_deleted(_context: Any, case: Any, response: Any) -> None:
         if case.operation.label in {DELETE, DELETE_PROMPT, DELETE_KEY} and response.status_code == 200:
-            targets.replace(case)
+            targets.replace_deleted(case)
 
     report = Report()
     try:
         for event in engine.from_schema(schema).execute():
             report.add(event)
     finally:
-        hooks.unregister(aim)
-        hooks.unregister(look)
+        hooks.unregister(insert_ids)
+        hooks.unregister(replace_deleted)
     return report

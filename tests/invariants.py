@@ -1,4 +1,4 @@
-"""Invariants of every accepted response after any fault, checked by one function and reported as counts."""
+"""Invariants of accepted responses after any fault; violations are counted by kind."""
 
 import json
 from collections import Counter
@@ -13,10 +13,9 @@ from tests.harness.stack import Stack
 
 TERMINAL = {"completed", "incomplete", "failed", "cancelled"}
 TERMINAL_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
-# Number of logs whose events are also validated against the clients' schema; of the others, only numbering and sums are
-# checked.
-LOOKED_CLOSELY = 200
-_AT_ONCE = 500
+# Number of event logs that are also validated against the schema of the official client, which takes most of the time.
+FULLY_CHECKED_LOGS = 200
+_BATCH_SIZE = 500
 
 
 def watch_ends(stack: Stack) -> None:
@@ -54,24 +53,24 @@ class Figures:
     written_twice: int = 0
     changed_after_end: int = 0
     gaps: int = 0  # logs that are incomplete or do not add up to their document
-    left_open: int = 0  # connections to the model server
-    over_budget: int = 0  # lost more often than allowed, or with an attempt that has not ended
-    streams_differ: int = 0
-    strangers: int = 0  # stored but not accepted, or accepted but not stored
-    untrue: int = 0  # clients that were told something false
-    died: int = 0  # processes that ended without being told to
+    leaked_connections: int = 0  # connections to the model server that are still open
+    over_budget: int = 0  # responses that were lost more often than allowed or have an open attempt
+    streams_differ: int = 0  # streams that differ from the event log
+    strangers: int = 0  # responses that are stored but were not accepted, or that were accepted but are not stored
+    false_statements: int = 0  # to clients
+    crashes: int = 0  # processes that ended without a request to stop
     statuses: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether every response ended exactly once and truthfully."""
+        """Whether every response ended exactly once and nothing was violated."""
         return self.accepted == self.terminal and not self.findings
 
-    def find(self, kind: str, what: str, times: int = 1) -> None:
+    def add(self, kind: str, description: str, count: int = 1) -> None:
         """Count a violation and record its description."""
-        setattr(self, kind, getattr(self, kind) + times)
-        self.findings.append(f"{kind}: {what}")
+        setattr(self, kind, getattr(self, kind) + count)
+        self.findings.append(f"{kind}: {description}")
 
 
 def check(stack: Stack, accepted: Iterable[str]) -> dict[str, int]:
@@ -88,11 +87,11 @@ def look(
     *,
     everything: bool = False,
 ) -> Figures:
-    """Check responses that should all have ended.
+    """Check responses that should all have ended; return the counts.
 
     Args:
-        streams: the events that clients read, by response ID, over any number of connections.
-        everything: whether the database must contain no other responses.
+        streams: the events that clients have read, by response ID, over any number of connections.
+        exclusive: whether any other response in the database is a violation.
     """
     ids = set(accepted)
     figures = Figures(accepted=len(ids))
@@ -102,22 +101,22 @@ def look(
         everything,
         list(ids),
     )
-    if ids != {row[0] for row in rows}:
-        figures.find("strangers", str(ids ^ {row[0] for row in rows}), len(ids ^ {row[0] for row in rows}))
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
-        logs = _logs(stack, [row[0] for row in some])
-        for response_id, status, document, attempt, failures, pruned in some:
+    if mismatched_ids := ids ^ {row[0] for row in rows}:
+        figures.add("strangers", str(mismatched_ids), len(mismatched_ids))
+    for start in range(0, len(rows), _BATCH_SIZE):
+        batch = rows[start : start + _BATCH_SIZE]
+        logs = _logs(stack, [row[0] for row in batch])
+        for response_id, status, document, attempt, failures, pruned_events in batch:
             figures.statuses[status] += 1
             if status not in TERMINAL:
                 figures.findings.append(f"{response_id} is {status}")
                 continue
             figures.terminal += 1
             final, log = json.loads(document), logs.get(response_id, [])
-            if pruned is None:
-                _check_log(figures, response_id, log, final, attempt, closely=figures.terminal <= LOOKED_CLOSELY)
+            if pruned_events is None:
+                _check_log(figures, response_id, log, final, attempt, fully=figures.terminal <= FULLY_CHECKED_LOGS)
             if failures > stack.settings.max_failures:
-                figures.find("over_budget", f"{response_id} was lost {failures} times")
+                figures.add("over_budget", f"{response_id} was lost {failures} times")
             if streams and response_id in streams:
                 _check_stream(figures, response_id, streams[response_id], log, final)
     _check_audit(stack, figures, ids)
@@ -126,21 +125,22 @@ def look(
 
 def _check_audit(stack: Stack, figures: Figures, ids: set[str]) -> None:
     """Check that each response ended once, that nothing was written afterwards, and that no attempt is open."""
-    ended = dict(stack.sql("select id, count(*) from ends where id = any (%s) group by id", list(ids)))
-    for response_id, times in ended.items():
-        if times > 1:
-            figures.find("written_twice", f"{response_id} ended {times} times")
-    if len(ended) != figures.terminal:
-        figures.findings.append(f"{len(ended)} terminal writes of {figures.terminal} responses")
-    for response_id, what in stack.sql("select id, what from late where id = any (%s)", list(ids)):
-        figures.find("changed_after_end", f"{response_id}: {what}")
+    end_counts = dict(stack.sql("select id, count(*) from ends where id = any (%s) group by id", list(ids)))
+    for response_id, end_count in end_counts.items():
+        if end_count > 1:
+            figures.add("written_twice", f"{response_id} ended {end_count} times")
+    if len(end_counts) != figures.terminal:
+        figures.findings.append(f"{len(end_counts)} responses with an end, but {figures.terminal} are terminal")
+    for response_id, change in stack.sql("select id, what from late where id = any (%s)", list(ids)):
+        figures.add("changed_after_end", f"{response_id}: {change}")
     for (response_id,) in stack.sql(
         "select response_id from attempts where ended_at is null and response_id = any (%s)", list(ids)
     ):
-        figures.find("over_budget", f"{response_id} has an open attempt")
+        figures.add("over_budget", f"{response_id} has an open attempt")
 
 
 def _logs(stack: Stack, ids: list[str]) -> dict[str, list[tuple[Any, ...]]]:
+    """The event logs of responses by ID, each a list of batches: first number, number of events, data, attempt."""
     logs: dict[str, list[tuple[Any, ...]]] = {}
     for response_id, *batch in stack.sql(
         "select response_id, first_seq, n, data, attempt from response_events where response_id = any (%s)"
@@ -152,11 +152,12 @@ def _logs(stack: Stack, ids: list[str]) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _check_log(
-    figures: Figures, response_id: str, batches: list[tuple[Any, ...]], document: dict, attempt: int, *, closely: bool
+    figures: Figures, response_id: str, batches: list[tuple[Any, ...]], document: dict, attempt: int, *, fully: bool
 ) -> None:
+    """Check that a log is complete, numbered without gaps, and adds up to the stored document."""
     try:
         assert batches[0][0] == 0
-        assert all(one[0] + one[1] == two[0] for one, two in pairwise(batches))
+        assert all(batch[0] + batch[1] == next_batch[0] for batch, next_batch in pairwise(batches))
         assert [batch[3] for batch in batches] == sorted(batch[3] for batch in batches)
         assert batches[-1][3] <= attempt
         events = _events(batches)
@@ -164,24 +165,25 @@ def _check_log(
         assert [event["type"] for event in events if event["type"] in TERMINAL_EVENTS] == [events[-1]["type"]]
         assert [event["type"] for event in events].count("response.in_progress") <= 1
         assert events[-1]["response"] == document
-        if closely:
+        if fully:
             stream_checker.check(events, document)
         folded = transcript.fold(events)
         assert not folded.open
         assert folded.output == document["output"]
     except (AssertionError, IndexError) as error:
-        figures.find("gaps", f"{response_id}: {error!r}"[:2000])
+        figures.add("gaps", f"{response_id}: {error!r}"[:2000])
 
 
 def _check_stream(
     figures: Figures,
     response_id: str,
-    read: list[stream_checker.Event],
+    stream_events: list[stream_checker.Event],
     batches: list[tuple[Any, ...]],
     document: dict,
 ) -> None:
-    if not read or read != _events(batches) or read[-1]["response"] != document:
-        figures.find("streams_differ", f"{response_id}: read {len(read)} events")
+    """Check that a client has read exactly the events of the log, and the stored document in the last one."""
+    if not stream_events or stream_events != _events(batches) or stream_events[-1]["response"] != document:
+        figures.add("streams_differ", f"{response_id}: a client read {len(stream_events)} events")
 
 
 def _events(batches: list[tuple[Any, ...]]) -> list[stream_checker.Event]:

@@ -1,4 +1,4 @@
-"""Invariants of event streams and logs, and a reader that checks each stream while a test reads it."""
+"""Invariants of event streams and event logs, and a reader that checks a stream while it reads."""
 
 import http.client
 import json
@@ -24,48 +24,50 @@ _DELTAS = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()
 
 
 def check(events: list[Event], document: Event | None = None) -> None:
-    """Assert that these are all events of an ended response and that they add up to `document`."""
+    """Assert that these are all events of an ended response, and that they add up to its document."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
     check_begun(events)
     final = events[-1]["response"]
     folded = transcript.fold(events)
     assert not folded.open
     assert folded.output == final["output"]
-    # Independent of our own fold: the items of the `done` events, and the client's accumulator over all events.
-    done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
-    assert [done[index] for index in sorted(done)] == final["output"]
+    # Two checks that do not use our own fold: the items of the `done` events, and the official client's accumulator.
+    done_items = {
+        event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"
+    }
+    assert [done_items[index] for index in sorted(done_items)] == final["output"]
     accumulated: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
     for event in events:
-        accumulated.handle_event(_EVENT.validate_python(_known(event)))
+        accumulated.handle_event(_EVENT.validate_python(_with_known_tier(event)))
     if document is not None:
         assert final == document
 
 
 def check_begun(events: list[Event]) -> None:
-    """Assert that these are the first events of a response, of any number."""
-    check_rest(events, after=-1)
+    """Assert that these are the first events of a response, one or more."""
+    check_continuation(events, after=-1)
     kinds = [event["type"] for event in events]
     assert kinds[0] == "response.created"
     background = events[0]["response"]["background"]
-    head = ["response.created", *(["response.queued"] if background else []), "response.in_progress"]
-    ran = [kind for kind in kinds if kind not in TERMINAL]
-    assert ran[: len(head)] == head[: len(ran)], ran[:4]
-    assert not set(head) & set(ran[len(head) :])
+    opening_kinds = ["response.created", *(["response.queued"] if background else []), "response.in_progress"]
+    kinds = [kind for kind in kinds if kind not in TERMINAL]
+    assert kinds[: len(opening_kinds)] == opening_kinds[: len(kinds)], kinds[:4]
+    assert not set(opening_kinds) & set(kinds[len(opening_kinds) :])
     ids = {event["response"]["id"] for event in events if "response" in event}
     assert len(ids) == 1
     _check_items(events)
 
 
-def check_rest(events: list[Event], after: int) -> None:
-    """Assert that these events follow number `after` and that each is valid by the clients' schema."""
+def check_continuation(events: list[Event], after: int) -> None:
+    """Assert that these events follow number `after` and that each is valid by the official client's schema."""
     assert [event["sequence_number"] for event in events] == list(range(after + 1, after + 1 + len(events)))
     for event in events:
-        _EVENT.validate_python(_known(event))
+        _EVENT.validate_python(_with_known_tier(event))
     assert not [event["type"] for event in events[:-1] if event["type"] in TERMINAL]
 
 
-def _known(event: Event) -> Event:
-    """Replace a tier of ours with one that the clients' schema knows: clients do not validate the tier."""
+def _with_known_tier(event: Event) -> Event:
+    """The event with the tier `default` in place of a tier that the official schema does not contain."""
     response = event.get("response", {})
     if response.get("service_tier") not in {Tier.NO_LIMIT, Tier.OVER_LIMIT}:
         return event
@@ -76,7 +78,7 @@ def _check_items(events: list[Event]) -> None:
     """Assert that each item and part opens before its deltas, closes once with their sum, and keeps its ID."""
     ids: dict[int, str] = {}
     done: set[int] = set()
-    grown: dict[tuple[int, str, int], str] = {}
+    texts: dict[tuple[int, str, int], str] = {}  # the text of each part, from the deltas so far
     open_parts: set[tuple[int, str, int]] = set()
     for event in events:
         kind = event["type"]
@@ -92,33 +94,34 @@ def _check_items(events: list[Event]) -> None:
         assert event.get("item_id", ids[index]) == ids[index]
         if kind == "response.output_item.done":
             assert event["item"]["id"] == ids[index]
-            assert not {place for place in open_parts if place[0] == index}
+            assert not {path for path in open_parts if path[0] == index}
             done.add(index)
         elif kind in {"response.content_part.added", "response.reasoning_summary_part.added"}:
-            place = _place(event, event["part"]["type"])
-            assert place not in grown
-            open_parts.add(place)
-            grown[place] = ""
+            path = _part_path(event, event["part"]["type"])
+            assert path not in texts
+            open_parts.add(path)
+            texts[path] = ""
         elif kind in _DELTAS:
-            place = _place(event, _DELTAS[kind])
-            assert place in open_parts
-            grown[place] += event["delta"]
+            path = _part_path(event, _DELTAS[kind])
+            assert path in open_parts
+            texts[path] += event["delta"]
         elif kind in _PART_DONE:
             part = _PART_DONE[kind]
-            assert event[PARTS[part].text] == grown[_place(event, part)]
+            assert event[PARTS[part].text] == texts[_part_path(event, part)]
         elif kind in {"response.content_part.done", "response.reasoning_summary_part.done"}:
             part = event["part"]["type"]
-            place = _place(event, part)
-            open_parts.remove(place)
-            assert event["part"][PARTS[part].text] == grown[place]
+            path = _part_path(event, part)
+            open_parts.remove(path)
+            assert event["part"][PARTS[part].text] == texts[path]
 
 
-def _place(event: Event, part: str) -> tuple[int, str, int]:
+def _part_path(event: Event, part: str) -> tuple[int, str, int]:
+    """The output index, the type and the index of the part that an event belongs to."""
     return event["output_index"], part, event[PARTS[part].index]
 
 
-class Refused(AssertionError):
-    """The request for a stream was refused."""
+class StreamRefusedError(AssertionError):
+    """The API refused the request for a stream."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status}: {body!r}")
@@ -126,10 +129,10 @@ class Refused(AssertionError):
 
 
 class Reader:
-    """Reads one stream as it arrives and checks each frame before it yields the event."""
+    """Reads a stream as it arrives, and checks the frame of each event."""
 
-    def __init__(self, answer: http.client.HTTPResponse, after: int) -> None:
-        self._answer = answer
+    def __init__(self, reply: http.client.HTTPResponse, after: int) -> None:
+        self._reply = reply
         self._after = after
         self.events: list[Event] = []
         self.raw = b""
@@ -141,41 +144,41 @@ class Reader:
         """Yield the events until the connection ends."""
         while True:
             try:
-                first = self._answer.readline()
+                first_line = self._reply.readline()
             except (http.client.HTTPException, OSError):
                 return
-            if not first:
+            if not first_line:
                 return
-            if first.startswith(b":"):
+            if first_line.startswith(b":"):
                 self.pings += 1
-                assert self._answer.readline() == b"\n"
+                assert self._reply.readline() == b"\n"
                 continue
-            if first == b"data: [DONE]\n":
+            if first_line == b"data: [DONE]\n":
                 self.done = True
                 continue
-            if first == b"\n":
+            if first_line == b"\n":
                 continue
-            second, third = self._answer.readline(), self._answer.readline()
-            if third != b"\n":
+            data_line, last_line = self._reply.readline(), self._reply.readline()
+            if last_line != b"\n":
                 return  # cut off in the middle of a frame
-            event = json.loads(second.removeprefix(b"data: "))
-            assert first == f"event: {event['type']}\n".encode()
+            event = json.loads(data_line.removeprefix(b"data: "))
+            assert first_line == f"event: {event['type']}\n".encode()
             assert not self.done
             if event["type"] == "error":
                 self.error = event
                 assert event["error"]["code"] == event["code"]
                 continue
             self.events.append(event)
-            self.raw += first + second + third
+            self.raw += first_line + data_line + last_line
             yield event
 
     def read(self, count: int | None = None) -> list[Event]:
-        """Read `count` events, or all, and check what has been read."""
+        """Read until there are `count` events, or to the end; check and return all events that have been read."""
         if count != 0:
             for _ in self:
                 if count is not None and len(self.events) >= count:
                     break
-        check_rest(self.events, self._after)
+        check_continuation(self.events, self._after)
         if self._after == -1 and self.events:
             check_begun(self.events)
         if self.done and self._after == -1:
@@ -194,19 +197,23 @@ def reading(
     timeout_s: float = 30,
     idempotency_key: str | None = None,
 ) -> Iterator[Reader]:
-    """Open a stream of the API at the port: a create with `body`, or GET of `path`."""
+    """Open a stream: POST to `path` if there is a body, otherwise GET.
+
+    Raises:
+        StreamRefusedError: the API replied with an error.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
     try:
         connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise Refused(answer.status, answer.read())
-        assert answer.headers["Content-Type"].startswith("text/event-stream")
-        assert answer.headers["Cache-Control"] == "no-cache"
-        assert answer.headers["X-Accel-Buffering"] == "no"
-        yield Reader(answer, after)
+        reply = connection.getresponse()
+        if reply.status != 200:
+            raise StreamRefusedError(reply.status, reply.read())
+        assert reply.headers["Content-Type"].startswith("text/event-stream")
+        assert reply.headers["Cache-Control"] == "no-cache"
+        assert reply.headers["X-Accel-Buffering"] == "no"
+        yield Reader(reply, after)
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""Rules for the source tree that need no reviewer."""
+"""Rules for the source tree that a test can check."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,13 @@ SOURCES = [
 ]
 
 
-def every(cls: type) -> set[type]:
-    return {cls, *(found for sub in cls.__subclasses__() for found in every(sub))}
+def class_tree(cls: type) -> set[type]:
+    """A class and all its direct and indirect subclasses."""
+    return {cls, *(descendant for subclass in cls.__subclasses__() for descendant in class_tree(subclass))}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_source_file_is_small_and_says_what_it_is_for(path: Path) -> None:
+def test_a_source_file_is_small_and_begins_with_a_docstring(path: Path) -> None:
     text = path.read_text()
 
     assert len(text.splitlines()) <= 350
@@ -35,40 +36,42 @@ def test_test_files_are_small() -> None:
     assert [path for path in (ROOT / "tests").rglob("*.py") if len(path.read_text().splitlines()) > 400] == []
 
 
-def test_only_modules_of_sql_know_the_drivers_of_postgres() -> None:
+def test_only_sql_modules_import_the_drivers_of_postgres() -> None:
     drivers = re.compile(r"^(?:import|from) (?:psycopg|psycopg_pool|sqlalchemy)\b", re.MULTILINE)
-    # The packaged server creates its own database.
-    others = {"core/database.py", "local/servers/postgres.py"}
-    found = {
+    # The packaged Postgres server creates its own database.
+    exceptions = {"core/database.py", "local/servers/postgres.py"}
+    importers = {
         name
         for path in SOURCES
         if (name := path.relative_to(ROOT).as_posix()).split("/")[0] in {"app", "cli", "core", "local", "worker"}
         and drivers.search(path.read_text())
     }
 
-    assert found
-    assert {name for name in found - others if not name.endswith("_sql.py") and "/tables/" not in name} == set()
+    assert importers
+    assert {name for name in importers - exceptions if not name.endswith("_sql.py") and "/tables/" not in name} == set()
 
 
-def test_edges_speak_use_cases_and_not_sql() -> None:
-    edges = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in {"app", "cli", "worker"}]
+def test_the_outer_packages_import_no_sql_modules() -> None:
+    outer_files = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in {"app", "cli", "worker"}]
 
-    assert edges
-    assert [path for path in edges if re.search(r"^(?:from|import) .*_sql\b", path.read_text(), re.MULTILINE)] == []
-
-
-def test_every_error_a_request_can_meet_has_a_status() -> None:
-    """Errors of start-up and of runs never reach a request; any other one must not fall back to 500 unnoticed."""
-    elsewhere = {errors.Error, errors.BadSettings, errors.SchemaMismatch, errors.NotSealed, errors.StoreRefused}
-    elsewhere |= every(errors.ModelServerFailed)
-    ours = {error for error in every(errors.Error) if error.__module__ == "core.errors"} - elsewhere
-    known = set(http.STATUS) - {errors.Error}
-
-    assert ours
-    assert [error for error in ours if not known & set(error.__mro__)] == []
+    assert outer_files
+    sql_import = re.compile(r"^(?:from|import) .*_sql\b", re.MULTILINE)
+    assert [path for path in outer_files if sql_import.search(path.read_text())] == []
 
 
-def test_every_task_that_is_rung_for_exists() -> None:
+def test_every_error_that_a_request_may_raise_has_a_status() -> None:
+    """Without this test, a new error would be answered with 500 until someone notices."""
+    internal_errors = {errors.Error, errors.BadSettings, errors.SchemaMismatch, errors.NotSealed, errors.StoreRefused}
+    internal_errors |= class_tree(errors.ModelServerFailed)
+    all_errors = {error for error in class_tree(errors.Error) if error.__module__ == "core.errors"}
+    request_errors = all_errors - internal_errors
+    errors_with_status = set(http.STATUS) - {errors.Error}
+
+    assert request_errors
+    assert [error for error in request_errors if not errors_with_status & set(error.__mro__)] == []
+
+
+def test_the_task_of_the_doorbell_is_registered() -> None:
     app = celery_app.celery_app("redis://127.0.0.1:9/0")
     tasks.register(app, runner=None, heard=lambda: None)
     app.finalize()
@@ -78,13 +81,13 @@ def test_every_task_that_is_rung_for_exists() -> None:
 
 
 def test_no_tracked_file_names_a_package_registry() -> None:
-    pins = [*(ROOT / "requirements").glob("*"), ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "Dockerfile"]
+    files = [*(ROOT / "requirements").glob("*"), ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "Dockerfile"]
 
-    assert [path for path in pins if "://" in path.read_text() and "pypi" in path.read_text().lower()] == []
+    assert [path for path in files if "://" in path.read_text() and "pypi" in path.read_text().lower()] == []
 
 
-def test_defaults_of_settings_fit_each_other() -> None:
-    found = Settings()
+def test_default_settings_are_consistent() -> None:
+    settings = Settings()
 
-    assert found.renew_every_s * 2 <= found.lease_s
-    assert found.queue_timeout_s <= found.whole_timeout_s
+    assert settings.renew_every_s * 2 <= settings.lease_s
+    assert settings.queue_timeout_s <= settings.whole_timeout_s
