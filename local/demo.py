@@ -16,24 +16,24 @@ from core.settings import Settings
 from local import ports, stack, web
 from local.home import Home
 from local.processes import lock
-from local.processes.interrupts import Interrupted, Interrupts
-from local.up import fresh_settings
+from local.processes.interrupts import Interruption, Interrupts
+from local.up import load_fresh_settings
 
 QUESTION = "Tell me about the sea in one short paragraph."
-LONG_ORDER = "Write a very long story about a lighthouse, in ten chapters."
-DONE_WITHIN_S = 180.0
-UP_WITHIN_S = 60.0
-STAYS_FOR_S = 2.0
-POLL_EVERY_S = 0.05
+LONG_PROMPT = "Write a very long story about a lighthouse, in ten chapters."
+RESPONSE_TIMEOUT_S = 180.0
+STARTUP_TIMEOUT_S = 60.0
+OBSERVATION_TIME_S = 2.0
+POLL_INTERVAL_S = 0.05
 
 
-class WentWrong(errors.Error):
+class DemoError(errors.Error):
     """The demo observed an unexpected result."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A client session printed to the console; `tick` is called repeatedly while the client waits."""
+    """A client session that is printed to the console; `tick` is called repeatedly during waits."""
 
     url: str
     key: str
@@ -41,69 +41,69 @@ class Demo:
     tick: Callable[[], None]
     console: Console
 
-    def show(self) -> None:
-        """Run both scenes.
+    def run(self) -> None:
+        """Run one response to completion, and cancel another one.
 
         Raises:
             WentWrong: a response had an unexpected status, or a request failed.
         """
-        self._say(f"\nA background response of {self.model}: “{QUESTION}”")
-        finished = self._follow(self._submit(QUESTION), until="completed")
-        self._say(_text(finished), style="green")
-        self._say(f"\nAnother one, cancelled while it runs: “{LONG_ORDER}”")
-        running = self._follow(self._submit(LONG_ORDER), until="in_progress")
-        cancelled = self._call("POST", f"/{running['id']}/cancel")
-        _expect(cancelled, {"cancelled"})
-        self._say("cancel → cancelled")
-        self._stays_cancelled(cancelled["id"])
-        self._say(f"still cancelled {STAYS_FOR_S:g} s later\n")
+        self._print(f"\nA background response of {self.model}: “{QUESTION}”")
+        final_response = self._poll_until(self._submit(QUESTION), until="completed")
+        self._print(_output_text(final_response), style="green")
+        self._print(f"\nAnother one, cancelled while it runs: “{LONG_PROMPT}”")
+        running_response = self._poll_until(self._submit(LONG_PROMPT), until="in_progress")
+        cancelled_response = self._send_request("POST", f"/{running_response['id']}/cancel")
+        _expect_status(cancelled_response, {"cancelled"})
+        self._print("cancel → cancelled")
+        self._check_still_cancelled(cancelled_response["id"])
+        self._print(f"still cancelled {OBSERVATION_TIME_S:g} s later\n")
 
-    def _submit(self, order: str) -> dict[str, Any]:
-        return self._call("POST", "", {"model": self.model, "input": order, "background": True})
+    def _submit(self, prompt: str) -> dict[str, Any]:
+        return self._send_request("POST", "", {"model": self.model, "input": prompt, "background": True})
 
-    def _follow(self, response: dict[str, Any], *, until: str) -> dict[str, Any]:
+    def _poll_until(self, response: dict[str, Any], *, until: str) -> dict[str, Any]:
         """Poll a response and show its status changes until it has the status `until`."""
-        self._say(response["id"])
+        self._print(response["id"])
         started_at = time.monotonic()
-        seen = [response["status"]]
+        statuses = [response["status"]]
         with Live(console=self.console, auto_refresh=False, transient=True) as line:
             while True:
                 elapsed_s = time.monotonic() - started_at
-                progress = f"{' → '.join(seen)}  {elapsed_s:.1f} s"
+                progress = f"{' → '.join(statuses)}  {elapsed_s:.1f} s"
                 line.update(Text(progress), refresh=True)
-                _expect(response, {"queued", "in_progress", until})
+                _expect_status(response, {"queued", "in_progress", until})
                 if response["status"] == until:
                     break
-                if elapsed_s > DONE_WITHIN_S:
-                    raise WentWrong(f"{response['id']} is still {response['status']} after {elapsed_s:.0f} s.")
+                if elapsed_s > RESPONSE_TIMEOUT_S:
+                    raise DemoError(f"{response['id']} is still {response['status']} after {elapsed_s:.0f} s.")
                 self._wait()
-                response = self._call("GET", f"/{response['id']}")
-                if response["status"] != seen[-1]:
-                    seen.append(response["status"])
-        self._say(progress)
+                response = self._send_request("GET", f"/{response['id']}")
+                if response["status"] != statuses[-1]:
+                    statuses.append(response["status"])
+        self._print(progress)
         return response
 
-    def _say(self, line: str, style: str = "") -> None:
+    def _print(self, line: str, style: str = "") -> None:
         self.console.print(Text(line, style=style), soft_wrap=True)
 
-    def _stays_cancelled(self, response_id: str) -> None:
-        ends_at = time.monotonic() + STAYS_FOR_S
+    def _check_still_cancelled(self, response_id: str) -> None:
+        ends_at = time.monotonic() + OBSERVATION_TIME_S
         while time.monotonic() < ends_at:
-            _expect(self._call("GET", f"/{response_id}"), {"cancelled"})
+            _expect_status(self._send_request("GET", f"/{response_id}"), {"cancelled"})
             self._wait()
 
     def _wait(self) -> None:
         self.tick()
-        time.sleep(POLL_EVERY_S)
+        time.sleep(POLL_INTERVAL_S)
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _send_request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         url = f"{self.url}/v1/responses{path}"
         try:
             answer = web.call(method, url, key=self.key, body=body)
         except (OSError, ValueError) as error:
-            raise WentWrong(f"{method} {url}: {error}.") from error
+            raise DemoError(f"{method} {url}: {error}.") from error
         if "status" not in answer:
-            raise WentWrong(f"{method} {url}: {(answer.get('error') or {}).get('message', answer)}")
+            raise DemoError(f"{method} {url}: {(answer.get('error') or {}).get('message', answer)}")
         return answer
 
 
@@ -117,52 +117,58 @@ def demo() -> None:
     home = Home.at(settings.load().home)
     with Interrupts() as interrupts:
         try:
-            with lock.locked(home):
+            with lock.lock_folder(home):
                 # Use free ports, so that the demo cannot conflict with another server on this machine.
-                free = {"port": ports.free(), "flower_port": ports.free()}
-                chosen = fresh_settings(home).model_copy(update=free)
-                with stack.running(chosen, home, workers=1, say=click.echo, interrupts=interrupts) as running:
-                    _demo(running.settings, running.models, running.supervisor.tick, console).show()
+                port_settings = {"port": ports.free(), "flower_port": ports.free()}
+                demo_settings = load_fresh_settings(home).model_copy(update=port_settings)
+                with stack.running(
+                    demo_settings, home, workers=1, print_line=click.echo, interrupts=interrupts
+                ) as running_stack:
+                    _create_demo(
+                        running_stack.settings, running_stack.models, running_stack.supervisor.tick, console
+                    ).run()
                     console.print("Stopping ...")
-        except lock.AlreadyRuns as error:
+        except lock.StackAlreadyRunningError as error:
             console.print(f"{error} Using it.", soft_wrap=True)
-            _on_running_stack(interrupts, console)
-        except Interrupted:
+            _run_on_existing_stack(interrupts, console)
+        except Interruption:
             raise click.exceptions.Exit(130) from None
 
 
-def _on_running_stack(interrupts: Interrupts, console: Console) -> None:
-    deadline = time.monotonic() + UP_WITHIN_S
+def _run_on_existing_stack(interrupts: Interrupts, console: Console) -> None:
+    deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while True:
-        found = settings.load()  # reload: a stack that is still starting has not written its addresses yet
-        if found.api_key and web.status(web.origin(found.host, found.port) + "/healthz") == 200:
+        # Load them in each round: a stack that is still starting has not yet written its addresses.
+        stack_settings = settings.load()
+        healthz = web.origin(stack_settings.host, stack_settings.port) + "/healthz"
+        if stack_settings.api_key and web.status(healthz) == 200:
             break
         if time.monotonic() > deadline:
-            raise WentWrong(f"The running stack did not answer within {UP_WITHIN_S:.0f} s.")
+            raise DemoError(f"The running stack did not answer within {STARTUP_TIMEOUT_S:.0f} s.")
         interrupts.check()
-        time.sleep(POLL_EVERY_S)
-    _demo(found, sorted(catalog.load(found.config).models), interrupts.check, console).show()
+        time.sleep(POLL_INTERVAL_S)
+    _create_demo(stack_settings, sorted(catalog.load(stack_settings.config).models), interrupts.check, console).run()
 
 
-def _demo(made: Settings, models: list[str], tick: Callable[[], None], console: Console) -> Demo:
+def _create_demo(stack_settings: Settings, models: list[str], tick: Callable[[], None], console: Console) -> Demo:
     if not models:
-        raise errors.BadSettings(f"No model is configured in {made.config}.")
+        raise errors.BadSettings(f"No model is configured in {stack_settings.config}.")
     return Demo(
-        url=web.origin(made.host, made.port),
-        key=stack.api_key(made),
+        url=web.origin(stack_settings.host, stack_settings.port),
+        key=stack.api_key(stack_settings),
         model=models[0],
         tick=tick,
         console=console,
     )
 
 
-def _expect(response: dict[str, Any], statuses: set[str]) -> None:
+def _expect_status(response: dict[str, Any], statuses: set[str]) -> None:
     if response["status"] not in statuses:
-        why = response.get("error") or response.get("incomplete_details") or {}
-        reason = why.get("message") or why.get("reason") or "no reason given"
-        raise WentWrong(f"{response['id']} is {response['status']}: {reason}")
+        details = response.get("error") or response.get("incomplete_details") or {}
+        reason = details.get("message") or details.get("reason") or "no reason given"
+        raise DemoError(f"{response['id']} is {response['status']}: {reason}")
 
 
-def _text(response: dict[str, Any]) -> str:
+def _output_text(response: dict[str, Any]) -> str:
     parts = [part for item in response["output"] if item["type"] == "message" for part in item["content"]]
     return "".join(part.get("text", "") for part in parts)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from core import database
 from core.database import ConnectionFailed
-from core.runs import workers_sql as worker_rows
+from core.runs import workers_sql
 from core.settings import PREFIX, Settings
 from local import ports, web
 from local.processes.child import Part
 from local.servers import packages
 
-STAGE = 2  # the highest stage: these parts stop first, and together
-SETTLED_S = 0.5  # a process without a readiness check counts as ready after it has run this long
+STAGE = 2  # the highest stage: these parts stop first, simultaneously
+MIN_UPTIME_S = 0.5  # a process without a readiness check is ready after this time
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Edges:
 
     Args:
         settings: complete settings, including the URLs of Postgres and Redis.
-        env: environment variables that pass these settings to the processes.
+        env: environment variables that contain these settings, for the processes.
     """
 
     settings: Settings
@@ -34,14 +34,18 @@ class Edges:
         return self._part("migrate", lambda _pid: True)
 
     def parts(self, *, workers: int) -> list[Part]:
+        """The processes that run until the stack stops, with the given number of workers."""
         settings = self.settings
         healthz = web.origin(settings.host, settings.port) + "/healthz"
         flower = web.origin(settings.host, settings.flower_port)
         names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
         return [
             self._part("api", lambda _pid: web.status(healthz) == 200, grace_s=settings.drain_s + 10),
-            *(self._healthy(self._part(name, self._consumes, grace_s=settings.drain_s + 20)) for name in names),
-            self._healthy(self._part("sweeper", _lives_for(SETTLED_S))),
+            *(
+                self._add_health_port(self._part(name, self._is_registered, grace_s=settings.drain_s + 20))
+                for name in names
+            ),
+            self._add_health_port(self._part("sweeper", _uptime_condition(MIN_UPTIME_S))),
             self._part("flower", lambda _pid: web.status(flower) is not None),
         ]
 
@@ -56,8 +60,8 @@ class Edges:
             grace_s=grace_s,
         )
 
-    def _healthy(self, part: Part) -> Part:
-        """Give the part a free port for its health endpoint."""
+    def _add_health_port(self, part: Part) -> Part:
+        """Return the part with a free port for its health endpoint."""
         port = ports.free()
         variable = f"{PREFIX}{part.name.partition('-')[0].upper()}_HEALTH_PORT"
         return replace(
@@ -66,24 +70,24 @@ class Edges:
             health=web.origin(self.settings.host, port) + "/healthz",
         )
 
-    def _consumes(self, pid: int) -> bool:
+    def _is_registered(self, pid: int) -> bool:
         """Whether the worker has registered in the database as accepting work."""
         url = self.settings.database_url
         try:
             with database.connect(
                 url.get_secret_value() if url else "", pooled=self.settings.database_pooled
             ) as connection:
-                return any(found.pid == pid for found in worker_rows.live(connection, self.settings.worker_seen_s))
+                return any(worker.pid == pid for worker in workers_sql.live(connection, self.settings.worker_seen_s))
         except ConnectionFailed:
             return False
 
 
-def _lives_for(seconds: float) -> Callable[[int], bool]:
+def _uptime_condition(seconds: float) -> Callable[[int], bool]:
     """A condition that becomes true `seconds` after its first call."""
-    asked_at: list[float] = []
+    call_times: list[float] = []
 
-    def settled(_pid: int) -> bool:
-        asked_at.append(time.monotonic())
-        return asked_at[-1] - asked_at[0] >= seconds
+    def has_min_uptime(_pid: int) -> bool:
+        call_times.append(time.monotonic())
+        return call_times[-1] - call_times[0] >= seconds
 
-    return settled
+    return has_min_uptime

@@ -9,7 +9,7 @@ from core.settings import STACK_ENV
 
 @dataclass(frozen=True)
 class Home:
-    """An existing data folder, accessible only to its owner."""
+    """An existing data folder that is accessible only to its owner."""
 
     path: Path
 
@@ -55,12 +55,12 @@ class Home:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace the file atomically: no process reads a partial file, or one with wider permissions than `mode`."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=mode, exist_ok=False)
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    """Replace the file atomically: no process can read a partial file, or a file with wider permissions than `mode`."""
+    temporary_file = path.with_name(path.name + ".new")
+    temporary_file.unlink(missing_ok=True)
+    temporary_file.touch(mode=mode, exist_ok=False)
+    temporary_file.write_text(text, encoding="utf-8")
+    temporary_file.replace(path)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -47,33 +47,33 @@ class Stack:
 
 @contextlib.contextmanager
 def running(
-    settings: Settings, home: Home, *, workers: int, say: Callable[[str], None], interrupts: Interrupts
+    settings: Settings, home: Home, *, workers: int, print_line: Callable[[str], None], interrupts: Interrupts
 ) -> Iterator[Stack]:
-    """Start all parts, and stop them on exit. The caller must hold the lock on HOME.
+    """Run all parts for the duration of the block. The caller must hold the lock on HOME.
 
     Args:
-        settings: settings that were loaded while HOME/run/stack.env did not exist.
-        say: prints one line.
+        settings: settings that do not come from the HOME/run/stack.env of an earlier stack.
+        print_line: prints one line for the user.
 
     Raises:
         errors.Error: a part did not start, or a setting is invalid; no part is left running.
-        Interrupted: a stop signal arrived during startup.
+        Interruption: a stop signal arrived during startup.
     """
-    if left := leftovers.end(home):
-        say(f"Stopped processes of an earlier run: {', '.join(left)}.")
-    _refuse_taken_ports(settings)
-    supervisor = Supervisor(home, say=say, check=interrupts.check)
+    if part_names := leftovers.stop_leftovers(home):
+        print_line(f"Stopped processes of an earlier run: {', '.join(part_names)}.")
+    _check_ports(settings)
+    supervisor = Supervisor(home, print_line=print_line, check=interrupts.check)
     try:
-        servers, settings = _servers(settings, home)
-        say(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
+        servers, settings = _prepare_servers(settings, home)
+        print_line(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
         supervisor.start(*servers)
-        write_private(home.stack_env, lines(exported(settings)))
+        write_private(home.stack_env, format_env_file(exported(settings)))
         edges = Edges(settings, {**exported(settings), PREFIX + "HOME": str(home.path)})
         _migrate(edges, home, supervisor)
         with open_core(settings) as core:
             core.keys.register(api_key(settings), rights.ALL)
             models = sorted(core.catalog.models)
-        say("Starting api, worker, sweeper, flower ...")
+        print_line("Starting api, worker, sweeper, flower ...")
         supervisor.start(*edges.parts(workers=workers))
         yield Stack(settings, models, supervisor)
     finally:
@@ -88,84 +88,86 @@ def exported(settings: Settings) -> dict[str, str]:
         "PORT": str(settings.port),
         "FLOWER_PORT": str(settings.flower_port),
         "CONFIG": str(settings.config),
-        "DATABASE_URL": _secret(settings.database_url),
-        "REDIS_URL": _secret(settings.redis_url),
+        "DATABASE_URL": _secret_text(settings.database_url),
+        "REDIS_URL": _secret_text(settings.redis_url),
         "API_KEY": api_key(settings),
-        "SECRET_KEY": _secret(settings.secret_key),
+        "SECRET_KEY": _secret_text(settings.secret_key),
     }
     return {PREFIX + name: value for name, value in values.items()}
 
 
-def lines(variables: dict[str, str]) -> str:
-    """Format the variables as an environment file; values are quoted only if necessary."""
+def format_env_file(variables: dict[str, str]) -> str:
+    """Format the variables as the text of an environment file; values are quoted only if necessary."""
     escapes = str.maketrans({"\\": "\\\\", "'": "\\'"})
-    plain = {name: re.fullmatch(r"[^\s'\"#\\]*", value) for name, value in variables.items()}
+    plain_values = {name: re.fullmatch(r"[^\s'\"#\\]*", value) for name, value in variables.items()}
     return "".join(
-        f"{name}={value}\n" if plain[name] else f"{name}='{value.translate(escapes)}'\n"
+        f"{name}={value}\n" if plain_values[name] else f"{name}='{value.translate(escapes)}'\n"
         for name, value in variables.items()
     )
 
 
 def api_key(settings: Settings) -> str:
     """The operator's API key for a running stack."""
-    return _secret(settings.api_key)
+    return _secret_text(settings.api_key)
 
 
-def _refuse_taken_ports(settings: Settings) -> None:
+def _check_ports(settings: Settings) -> None:
     for port, variable in ((settings.port, "PORT"), (settings.flower_port, "FLOWER_PORT")):
-        if why := ports.why_not(settings.host, port):
-            raise errors.BadSettings(f"Port {port} of {settings.host} {why}. Set {PREFIX}{variable} to another port.")
+        if problem := ports.listen_problem(settings.host, port):
+            raise errors.BadSettings(
+                f"Port {port} of {settings.host} {problem}. Set {PREFIX}{variable} to another port."
+            )
 
 
-def _servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
-    """The packaged servers to start, and the settings completed with their addresses."""
+def _prepare_servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
+    """The packaged servers that are needed, and the settings with their addresses."""
     parts = []
-    completed: dict[str, object] = {
+    updates: dict[str, object] = {
         "home": home.path,
-        "api_key": _stored_secret(settings.api_key, home.path / "api_key", prefix="sk-bb-"),
-        "secret_key": _stored_secret(settings.secret_key, home.path / "secret_key"),
+        "api_key": _load_or_create_secret(settings.api_key, home.path / "api_key", prefix="sk-bb-"),
+        "secret_key": _load_or_create_secret(settings.secret_key, home.path / "secret_key"),
     }
     if not settings.database_url:
         postgres = Postgres(home)
         parts.append(postgres.prepare())
-        completed["database_url"] = SecretStr(postgres.url)
+        updates["database_url"] = SecretStr(postgres.url)
     if not settings.redis_url:
         valkey = Valkey(home)
         parts.append(valkey.prepare())
-        completed["redis_url"] = SecretStr(valkey.url)
+        updates["redis_url"] = SecretStr(valkey.url)
     config = (settings.config or Path("backburner.toml")).expanduser().resolve()
     if settings.config is None and not config.exists():
         port = ports.free()
         config = home.run / "backburner.toml"
-        text = PACKAGED_MODEL.format(
+        configuration = PACKAGED_MODEL.format(
             name=model.NAME, url=model.base_url(port), slots=model.SLOTS, context=model.CONTEXT_TOKENS
         )
-        config.write_text(text, encoding="utf-8")
+        config.write_text(configuration, encoding="utf-8")
         parts.append(model.part(home, port))
-    completed["config"] = config
+    updates["config"] = config
     catalog.load(config)  # report errors in the file before any process is started
-    return parts, settings.model_copy(update=completed)
+    return parts, settings.model_copy(update=updates)
 
 
-def _stored_secret(given: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:
-    """A secret from the settings; otherwise one that is generated once and stored in a file of HOME."""
-    if given and given.get_secret_value():
-        return given
-    if file.exists() and (stored := file.read_text(encoding="utf-8").strip()):
-        return SecretStr(stored)
-    made = f"{prefix}{secrets.token_urlsafe(32)}"
-    write_private(file, made + "\n")
-    return SecretStr(made)
+def _load_or_create_secret(configured_secret: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:
+    """The secret from the settings, or else a secret that is generated once and stored in a file of HOME."""
+    if configured_secret and configured_secret.get_secret_value():
+        return configured_secret
+    if file.exists() and (text := file.read_text(encoding="utf-8").strip()):
+        return SecretStr(text)
+    secret = f"{prefix}{secrets.token_urlsafe(32)}"
+    write_private(file, secret + "\n")
+    return SecretStr(secret)
 
 
 def _migrate(edges: Edges, home: Home, supervisor: Supervisor) -> None:
-    step = Child(edges.migration(), home)
+    migration = Child(edges.migration(), home)
     try:
-        step.wait_until_done(meanwhile=supervisor.tick)
+        migration.wait_until_done(on_wait=supervisor.tick)
     finally:
-        step.ask_to_stop()
-        step.wait_until_stopped()
+        migration.ask_to_stop()
+        migration.wait_until_stopped()
 
 
-def _secret(secret: SecretStr | None) -> str:
+def _secret_text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""

@@ -11,64 +11,65 @@ from core.settings import Settings
 from local import stack, web
 from local.home import Home
 from local.processes import lock
-from local.processes.interrupts import Interrupted, Interrupts
+from local.processes.interrupts import Interruption, Interrupts
 from local.stack import Stack
 
-LOOK_EVERY_S = 0.1
+TICK_INTERVAL_S = 0.1
 
 
 def up(workers: int) -> None:
-    """Run the stack in the foreground until Ctrl-C or SIGTERM stops it.
+    """Run the stack in the foreground until Ctrl-C or SIGTERM.
 
     Raises:
         errors.Error: the stack could not be started; no part is left running.
     """
     home = Home.at(settings.load().home)
-    with Interrupts() as interrupts, lock.locked(home):
+    with Interrupts() as interrupts, lock.lock_folder(home):
         try:
             with stack.running(
-                fresh_settings(home), home, workers=workers, say=click.echo, interrupts=interrupts
-            ) as running:
-                click.echo(_welcome(running, home))
-                _watch(running)
-        except Interrupted:
+                load_fresh_settings(home), home, workers=workers, print_line=click.echo, interrupts=interrupts
+            ) as running_stack:
+                click.echo(_welcome_message(running_stack, home))
+                _supervise(running_stack)
+        except Interruption:
             click.echo("Stopped.")
 
 
-def fresh_settings(home: Home) -> Settings:
+def load_fresh_settings(home: Home) -> Settings:
     """Load the settings after deleting the stack.env of a killed run. The caller must hold the lock on HOME."""
     home.stack_env.unlink(missing_ok=True)
     return settings.load()
 
 
-def curl(running: Stack) -> str:
+def curl_command(running_stack: Stack) -> str:
     """A shell command that submits a background response."""
-    url = web.origin(running.settings.host, running.settings.port) + "/v1/responses"
-    name = running.models[0] if running.models else "MODEL"
+    url = web.origin(running_stack.settings.host, running_stack.settings.port) + "/v1/responses"
+    name = running_stack.models[0] if running_stack.models else "MODEL"
     body = {"model": name, "input": "Say hello.", "background": True}
-    headers = [f"Authorization: Bearer {stack.api_key(running.settings)}", "Content-Type: application/json"]
-    words = ["curl", url, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(body)]
-    return shlex.join(words)
+    headers = [f"Authorization: Bearer {stack.api_key(running_stack.settings)}", "Content-Type: application/json"]
+    arguments = ["curl", url, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(body)]
+    return shlex.join(arguments)
 
 
-def _watch(running: Stack) -> None:
+def _supervise(running_stack: Stack) -> None:
     try:
         while True:
-            running.supervisor.tick()
-            time.sleep(LOOK_EVERY_S)
-    except Interrupted:
+            running_stack.supervisor.tick()
+            time.sleep(TICK_INTERVAL_S)
+    except Interruption:
         click.echo("\nStopping; press Ctrl-C again to stop without waiting for running responses ...")
         raise
 
 
-def _welcome(running: Stack, home: Home) -> str:
-    made = running.settings
-    rows = {
-        "API": web.origin(made.host, made.port) + "/v1",
-        "Flower": web.origin(made.host, made.flower_port),
-        "API key": stack.api_key(made),
-        "Model": ", ".join(running.models) or f"none: define one in {made.config}",
+def _welcome_message(running_stack: Stack, home: Home) -> str:
+    stack_settings = running_stack.settings
+    entries = {
+        "API": web.origin(stack_settings.host, stack_settings.port) + "/v1",
+        "Flower": web.origin(stack_settings.host, stack_settings.flower_port),
+        "API key": stack.api_key(stack_settings),
+        "Model": ", ".join(running_stack.models) or f"none: define one in {stack_settings.config}",
         "Logs": str(home.logs),
     }
-    lines = "\n".join(f"  {name:<9}{value}" for name, value in rows.items())
-    return f"\nBackburner is up.\n\n{lines}\n\nTry it:\n\n  {curl(running)}\n\nPress Ctrl-C to stop everything."
+    lines = "\n".join(f"  {name:<9}{value}" for name, value in entries.items())
+    example = curl_command(running_stack)
+    return f"\nBackburner is up.\n\n{lines}\n\nTry it:\n\n  {example}\n\nPress Ctrl-C to stop everything."

@@ -5,14 +5,14 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-# Ignore proxy variables of the environment: they would also apply to 127.0.0.1.
+# Ignore the proxy variables in the environment, because they would also apply to 127.0.0.1.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def origin(host: str, port: int) -> str:
-    """The URL that reaches, from this machine, a server that listens on `host`."""
-    near = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
+    """The URL of a server on this machine that listens on `host`."""
+    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def status(url: str, *, key: str | None = None) -> int | None:
@@ -28,7 +28,7 @@ def status(url: str, *, key: str | None = None) -> int | None:
 
 
 def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The JSON object in the response body, also for an error status.
+    """Send a request and return the JSON object in the response body, also for an error status.
 
     Raises:
         OSError: the server cannot be reached or does not answer within 30 s.
@@ -40,14 +40,14 @@ def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None)
         request.add_header("Content-Type", "application/json")
     try:
         with _OPENER.open(request, timeout=30) as answer:
-            parsed: dict[str, Any] = json.load(answer)
+            document: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
-            parsed = json.load(error)
-    return parsed
+            document = json.load(error)
+    return document
 
 
 def _request(url: str, key: str | None, method: str = "GET") -> urllib.request.Request:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    # The URL is our own, or the catalog has checked that its scheme is HTTP(S).
+    # The URL is a constant, or the catalog has checked that its scheme is HTTP(S).
     return urllib.request.Request(url, headers=headers, method=method)  # noqa: S310

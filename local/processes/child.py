@@ -17,29 +17,29 @@ from local.home import Home, write_atomically
 from local.processes import environment
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
-TAIL_LINES = 12
+LOG_TAIL_LINES = 12
 HURRIED_GRACE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-class PartFailed(errors.Error):
+class PartFailure(errors.Error):
     """A part did not start; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A program to keep running.
+    """A program that runs as long as the stack.
 
     Args:
         name: base name of its PID file and log.
-        env: variables added to our own environment.
+        env: variables that are added to our own environment.
         cwd: working directory.
-        ready: called with the PID; returns whether the part does its work. Must return within a second or two.
-        user: name of the system user it runs as; None for our own user.
-        stage: parts are stopped in descending order of stage, those of one stage together.
+        ready: called with the PID; returns, within two seconds at most, whether the part is ready.
+        user: name of the system user that runs the program; None for our own user.
+        stage: parts are stopped in descending order of stage; parts of one stage are stopped simultaneously.
         grace_s: seconds between the stop signal and SIGKILL.
-        health: URL of its health endpoint; written to a file beside the PID file.
+        health: URL of the health endpoint, which is written to a file beside the PID file.
     """
 
     name: str
@@ -56,25 +56,25 @@ class Part:
 
 
 class Child:
-    """A running part: in its own session, with stdout and stderr in its log and its PID in its PID file."""
+    """A running part in its own session, with its output in its log file and its process ID in its PID file."""
 
     def __init__(self, part: Part, home: Home) -> None:
         self.part = part
         self._log = home.log_file(part.name)
         self._pid_file = home.pid_file(part.name)
         self._health_file = home.health_file(part.name)
-        _put_aside_if_large(self._log)
+        _rotate_log_if_large(self._log)
         with self._log.open("ab") as log:
             self._log_start = log.tell()
             self._process = self._spawn(log)
         self.started_at = time.monotonic()
-        self._how: str | None = None
+        self._exit_reason: str | None = None
         write_atomically(self._pid_file, f"{self.pid}\n")
         if part.health:
             write_atomically(self._health_file, f"{part.health}\n")
 
     def _spawn(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
-        """Start the program with stdout and stderr redirected to the file."""
+        """Start the program with its output redirected to the log file."""
         part = self.part
         return subprocess.Popen(
             list(part.argv),
@@ -87,7 +87,7 @@ class Child:
             user=part.user,
             group=part.user,
             extra_groups=None if part.user is None else [],
-            preexec_fn=_dies_with_us(part.stop_signal),  # noqa: PLW1509  this process is single-threaded
+            preexec_fn=_parent_death_hook(part.stop_signal),  # noqa: PLW1509  this process is single-threaded
         )
 
     def _environment(self) -> dict[str, str]:
@@ -98,52 +98,53 @@ class Child:
         return self._process.pid
 
     def ended(self) -> str | None:
-        """How the process ended, in words; None while it runs. Kills its remaining children once it has ended."""
-        if self._how is None and (status := self._process.poll()) is not None:
+        """Return how the process ended, or None while it runs. After its end, kill its remaining children."""
+        if self._exit_reason is None and (status := self._process.poll()) is not None:
             self._kill_group()
             self._pid_file.unlink(missing_ok=True)
             self._health_file.unlink(missing_ok=True)
-            self._how = f"status {status}" if status >= 0 else _signal_name(-status)
-        return self._how
+            self._exit_reason = f"status {status}" if status >= 0 else _describe_signal(-status)
+        return self._exit_reason
 
-    def wait_until_ready(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def wait_until_ready(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
         """Wait until the part is ready, calling `meanwhile` repeatedly.
 
         Raises:
-            PartFailed: the part ended, or was not ready in time; in the latter case it is still running.
+            PartFailed: the part ended, or was not ready within `ready_within_s`; in the latter case it still runs.
         """
         deadline = time.monotonic() + self.part.ready_within_s
         while not self.part.ready(self.pid):
-            if (how := self.ended()) is not None:
-                raise PartFailed(f"{self.part.name} ended during startup ({how}).{self._tail()}")
+            if (exit_reason := self.ended()) is not None:
+                raise PartFailure(f"{self.part.name} ended during startup ({exit_reason}).{self._log_tail()}")
             if time.monotonic() > deadline:
-                within_s = self.part.ready_within_s
-                raise PartFailed(f"{self.part.name} was not ready within {within_s:.0f} s.{self._tail()}")
-            meanwhile()
+                timeout_s = self.part.ready_within_s
+                raise PartFailure(f"{self.part.name} was not ready within {timeout_s:.0f} s.{self._log_tail()}")
+            on_wait()
             time.sleep(0.05)
 
-    def wait_until_done(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def wait_until_done(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
         """Wait until the program has ended, calling `meanwhile` repeatedly.
 
         Raises:
             PartFailed: the program ended with a status other than 0.
         """
-        while (how := self.ended()) is None:
-            meanwhile()
+        while (exit_reason := self.ended()) is None:
+            on_wait()
             time.sleep(0.05)
-        if how != "status 0":
-            raise PartFailed(f"{self.part.name} failed ({how}).{self._tail()}")
+        if exit_reason != "status 0":
+            raise PartFailure(f"{self.part.name} failed ({exit_reason}).{self._log_tail()}")
 
     def ask_to_stop(self) -> None:
+        """Send the stop signal to the process, unless it has already ended."""
         if self._process.poll() is None:
             self._process.send_signal(self.part.stop_signal)
 
     def wait_until_stopped(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Wait until the process has ended; send SIGKILL after `grace_s`, or after 1 s once `hurry` is true."""
-        asked_at = time.monotonic()
+        stop_sent_at = time.monotonic()
         while self.ended() is None:
             grace_s = min(self.part.grace_s, HURRIED_GRACE_S) if hurry() else self.part.grace_s
-            if time.monotonic() - asked_at > grace_s:
+            if time.monotonic() - stop_sent_at > grace_s:
                 self._kill_group()
                 self._process.wait()
             time.sleep(0.02)
@@ -152,16 +153,16 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def _tail(self) -> str:
+    def _log_tail(self) -> str:
         with self._log.open("rb") as log:
             log.seek(self._log_start)
-            lines = log.read()[-20_000:].decode(errors="replace").splitlines()[-TAIL_LINES:]
+            lines = log.read()[-20_000:].decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "".join([f" Last lines of {self._log}:", *(f"\n  {line}" for line in lines)]) if lines else ""
 
 
 @contextlib.contextmanager
 def running(part: Part, home: Home) -> Iterator[Child]:
-    """Start the part, wait until it is ready, and stop it on exit."""
+    """Run the part for the duration of the block, which begins when the part is ready."""
     child = Child(part, home)
     try:
         child.wait_until_ready()
@@ -171,30 +172,30 @@ def running(part: Part, home: Home) -> Iterator[Child]:
         child.wait_until_stopped()
 
 
-def _dies_with_us(stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """Build the function that the child calls before exec to be stopped by the kernel if we are killed (Linux only).
+def _parent_death_hook(stop_signal: signal.Signals) -> Callable[[], None] | None:
+    """Build a function, called in the child before exec, that makes the kernel stop the child if we are killed (Linux).
 
-    `subprocess` changes the user before it calls the function. The opposite order would not work, because the kernel
-    clears the parent-death signal when the user changes.
+    `subprocess` changes the user before it calls the function. This order matters, because the kernel clears the
+    parent-death signal when the user changes.
     """
     if _LIBC is None:
         return None
-    libc, parent = _LIBC, os.getpid()
+    libc, parent_pid = _LIBC, os.getpid()
 
-    def ask_the_kernel() -> None:
+    def request_parent_death_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
-        if os.getppid() != parent:
+        if os.getppid() != parent_pid:
             os._exit(1)
 
-    return ask_the_kernel
+    return request_parent_death_signal
 
 
-def _put_aside_if_large(log: Path) -> None:
+def _rotate_log_if_large(log: Path) -> None:
     if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))
 
 
-def _signal_name(number: int) -> str:
+def _describe_signal(number: int) -> str:
     try:
         return f"killed by {signal.Signals(number).name}"
     except ValueError:

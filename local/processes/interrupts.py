@@ -5,7 +5,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 
-class Interrupted(Exception):
+class Interruption(Exception):
     """A stop signal arrived."""
 
 
@@ -14,30 +14,30 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._count = 0
-        self._before: dict[signal.Signals, object] = {}
+        self._previous_handlers: dict[signal.Signals, object] = {}
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has arrived."""
+        """Raise `Interruption` if a signal has arrived."""
         if self._count:
-            raise Interrupted
+            raise Interruption
 
     def hurry(self) -> bool:
-        """Whether a second signal has arrived, which requests a stop without waiting."""
+        """Whether a second signal has arrived, which requests an immediate stop."""
         return self._count > 1
 
     def __enter__(self) -> Self:
-        counted = {signal.SIGINT, signal.SIGTERM}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
-            counted.add(signal.SIGHUP)
-        for number in counted:
-            self._before[number] = signal.signal(number, self._note)
+        counted_signals = {signal.SIGINT, signal.SIGTERM}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is ignored under nohup
+            counted_signals.add(signal.SIGHUP)
+        for signal_number in counted_signals:
+            self._previous_handlers[signal_number] = signal.signal(signal_number, self._count_signal)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # a value that signal.signal() returned
+        for signal_number, handler in self._previous_handlers.items():
+            signal.signal(signal_number, handler)  # type: ignore[arg-type]  # a value that signal.signal() returned
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _count_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1

@@ -10,59 +10,59 @@ import psutil
 
 from local.home import Home
 
-GRACE_S = 15.0
-SERVERS = {"postgres", "valkey"}
+GRACE_PERIOD_S = 15.0
+SERVER_NAMES = {"postgres", "valkey"}
 
 
-def end(home: Home) -> list[str]:
-    """Stop the parts that the PID files name, databases last, and delete the files; return the names of the parts.
+def stop_leftovers(home: Home) -> list[str]:
+    """Stop the parts with PID files, databases last, and delete the files; return the names of the parts.
 
-    The caller must hold the lock on HOME, which proves that no running supervisor owns these processes.
+    The caller must hold the lock on HOME: then no running supervisor owns these processes.
     """
-    found = _found(home)
-    for names in (found.keys() - SERVERS, found.keys() & SERVERS):
-        _end_sessions({name: found[name] for name in names})
-    # The backends of a killed Postgres exit shortly after it and hold its shared memory until then.
+    processes_by_name = _find_processes(home)
+    for names in (processes_by_name.keys() - SERVER_NAMES, processes_by_name.keys() & SERVER_NAMES):
+        _stop_sessions({name: processes_by_name[name] for name in names})
+    # The backends of a killed Postgres exit shortly after it, and use its shared memory until they exit.
     _wait_while(lambda: any(_is_backend(home, process) for process in psutil.process_iter(["name"])))
     for file in (*home.run.glob("*.pid"), *home.run.glob("*.health")):
         file.unlink()
-    return sorted(found)
+    return sorted(processes_by_name)
 
 
-def _found(home: Home) -> dict[str, list[psutil.Process]]:
-    """The live processes of each part: the one in its PID file and its descendants."""
+def _find_processes(home: Home) -> dict[str, list[psutil.Process]]:
+    """The live processes of each part: the process in its PID file and its descendants."""
     names = {}
     for pid_file in home.run.glob("*.pid"):
         with contextlib.suppress(ValueError):
             names[int(pid_file.read_text(encoding="utf-8"))] = pid_file.stem
-    found: dict[str, list[psutil.Process]] = {}
+    processes_by_name: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             name = names.get(os.getsid(process.pid))  # every part is a session leader
-            if name and _is_of(home, process):
-                found.setdefault(name, []).append(process)
-    return found
+            if name and _belongs_to(home, process):
+                processes_by_name.setdefault(name, []).append(process)
+    return processes_by_name
 
 
-def _is_of(home: Home, process: psutil.Process) -> bool:
-    """Whether the process belongs to this HOME: PIDs are reused, so a PID file alone is no proof."""
+def _belongs_to(home: Home, process: psutil.Process) -> bool:
+    """Whether the process belongs to this HOME: PIDs are reused, so a PID file alone proves nothing."""
     return process.environ().get("BACKBURNER_HOME") == str(home.path) or str(home.postgres) in process.cmdline()
 
 
-def _end_sessions(sessions: dict[str, list[psutil.Process]]) -> None:
+def _stop_sessions(sessions: dict[str, list[psutil.Process]]) -> None:
     leaders = {name: min(processes, key=lambda process: process.create_time()) for name, processes in sessions.items()}
     for name, leader in leaders.items():
-        _signal([leader], signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        _send_signal([leader], signal.SIGINT if name == "postgres" else signal.SIGTERM)
     _wait_while(lambda: any(_is_alive(leader) for leader in leaders.values()))
-    everything = [process for processes in sessions.values() for process in processes]
-    _signal(everything, signal.SIGKILL)
-    _wait_while(lambda: any(_is_alive(process) for process in everything))
+    all_processes = [process for processes in sessions.values() for process in processes]
+    _send_signal(all_processes, signal.SIGKILL)
+    _wait_while(lambda: any(_is_alive(process) for process in all_processes))
 
 
-def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+def _send_signal(processes: Iterable[psutil.Process], signal_number: signal.Signals) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            process.send_signal(number)
+            process.send_signal(signal_number)
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -78,6 +78,6 @@ def _is_backend(home: Home, process: psutil.Process) -> bool:
 
 
 def _wait_while(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + GRACE_PERIOD_S
     while condition() and time.monotonic() < deadline:
         time.sleep(0.05)

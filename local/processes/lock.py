@@ -9,12 +9,12 @@ from core import errors
 from local.home import Home
 
 
-class AlreadyRuns(errors.Error):
+class StackAlreadyRunningError(errors.Error):
     """Another stack is running in this folder."""
 
 
 @contextlib.contextmanager
-def locked(home: Home) -> Iterator[None]:
+def lock_folder(home: Home) -> Iterator[None]:
     """Hold the lock of the folder; the kernel releases it even if this process is killed.
 
     Raises:
@@ -26,7 +26,9 @@ def locked(home: Home) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise AlreadyRuns(f"`backburner up` is already running in {home.path} (pid {holder}).") from None
+            raise StackAlreadyRunningError(
+                f"`backburner up` is already running in {home.path} (pid {holder})."
+            ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

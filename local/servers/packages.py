@@ -1,4 +1,4 @@
-"""Locates installed packages whose files (programs and model weights) are used without importing their Python code."""
+"""Locates installed packages of which only files (programs and model weights) are used, not the Python code."""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from core import errors
 
 ROOT = Path(__file__).parents[2]  # the checkout, which contains our own packages
-INSTALL = "pip install --no-deps -r requirements/local.txt"
+INSTALL_COMMAND = "pip install --no-deps -r requirements/local.txt"
 
 
 def folder(name: str) -> Path:
@@ -17,5 +17,5 @@ def folder(name: str) -> Path:
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.origin:
-        raise errors.BadSettings(f"The package {name} is not installed. Run: {INSTALL}")
+        raise errors.BadSettings(f"The package {name} is not installed. Run: {INSTALL_COMMAND}")
     return Path(spec.origin).parent

