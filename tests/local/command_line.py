@@ -1,4 +1,4 @@
-"""`backburner` as a process."""
+"""Runs `backburner` commands as processes."""
 
 import subprocess
 import sys
@@ -12,35 +12,36 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class CommandLine:
-    """Starts `backburner WORDS` as processes that share a data folder."""
+    """Starts `backburner` commands as processes that share a data folder."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self._started: list[subprocess.Popen[str]] = []
+        self._processes: list[subprocess.Popen[str]] = []
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that ends by itself, without the cost of a new interpreter; return its result."""
-        return forked.run(words, self._environment(variables), within_s=30)
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in a fork of this process instead of a new interpreter; return its result."""
+        return forked.run(arguments, self._environment(variables), within_s=30)
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         inherited = environment.inherited().items()
-        others = {name: value for name, value in inherited if not name.startswith("BACKBURNER_")}
-        return {**others, "BACKBURNER_HOME": str(self.home.path), **variables}
+        unrelated_variables = {name: value for name, value in inherited if not name.startswith("BACKBURNER_")}
+        return {**unrelated_variables, "BACKBURNER_HOME": str(self.home.path), **variables}
 
-    def __call__(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+    def __call__(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command in a new interpreter; return its process."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *words],
+            [sys.executable, "-m", "cli.main", *arguments],
             env=self._environment(variables),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._started.append(process)
+        self._processes.append(process)
         return process
 
     def stop(self) -> None:
-        for process in self._started:
+        for process in self._processes:
             process.terminate()
             try:
                 process.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""A data folder for each test, and the command line for it."""
+"""Fixtures: a data folder for each test, and the command line that uses it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,6 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def backburner(home: Home) -> Iterator[CommandLine]:
-    made = CommandLine(home)
-    yield made
-    made.stop()
+    command_line = CommandLine(home)
+    yield command_line
+    command_line.stop()

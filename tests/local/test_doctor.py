@@ -1,67 +1,67 @@
-"""`backburner doctor` names each problem and its solution, and shows no secrets."""
+"""`backburner doctor` reports each problem with its solution, and no secrets."""
 
 import socket
 
 import psycopg
 
-from local.doctor import masked
+from local.doctor import mask_password
 
 
-def ask(backburner, **variables: str) -> tuple[int, str]:
+def run_doctor(backburner, **variables: str) -> tuple[int, str]:
     """Run the command; return the exit status and all output."""
-    done = backburner.run("doctor", **variables)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout + done.stderr
+    result = backburner.run("doctor", **variables)
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stdout + result.stderr
 
 
-def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(backburner):
-    status, said = ask(backburner, BACKBURNER_DATABSE_URL="x")
+def test_a_misspelt_variable_is_reported_with_the_most_similar_setting(backburner):
+    status, output = run_doctor(backburner, BACKBURNER_DATABSE_URL="x")
 
     assert status == 1
-    assert "BACKBURNER_DATABSE_URL is not a setting" in said
-    assert "Did you mean BACKBURNER_DATABASE_URL?" in said
+    assert "BACKBURNER_DATABSE_URL is not a setting" in output
+    assert "Did you mean BACKBURNER_DATABASE_URL?" in output
 
 
-def test_servers_that_are_away_are_named_without_their_passwords(backburner):
-    status, said = ask(
+def test_unreachable_servers_are_reported_without_their_passwords(backburner):
+    status, output = run_doctor(
         backburner,
         BACKBURNER_DATABASE_URL="postgresql://me:hush1@127.0.0.1:1/x?password=hush2",
         BACKBURNER_REDIS_URL="redis://:hush3@127.0.0.1:1/0",
     )
 
     assert status == 1
-    assert "FAIL  postgres" in said
-    assert "FAIL  redis" in said
-    assert "hush" not in said
+    assert "FAIL  postgres" in output
+    assert "FAIL  redis" in output
+    assert "hush" not in output
 
 
-def test_a_password_with_an_at_sign_is_masked_whole():
-    assert masked("redis://me:a@b:c@host:1/0") == "redis://me:***@host:1/0"
+def test_a_password_with_an_at_sign_is_masked_completely():
+    assert mask_password("redis://me:a@b:c@host:1/0") == "redis://me:***@host:1/0"
 
 
-def test_a_port_taken_by_another_program_is_told_from_one_that_is_free(backburner):
+def test_the_report_distinguishes_a_free_port_from_a_port_in_use(backburner):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        _, taken = ask(backburner, BACKBURNER_PORT=str(port))
-    _, free = ask(backburner, BACKBURNER_PORT=str(port))
+        _, output_if_taken = run_doctor(backburner, BACKBURNER_PORT=str(port))
+    _, output_if_free = run_doctor(backburner, BACKBURNER_PORT=str(port))
 
-    assert f"port {port} is in use by another program" in taken
-    assert f"not running; port {port} is free" in free
+    assert f"port {port} is in use by another program" in output_if_taken
+    assert f"not running; port {port} is free" in output_if_free
 
 
-def test_a_setting_that_cannot_be_read_is_one_finding(backburner):
-    status, said = ask(backburner, BACKBURNER_PORT="many")
+def test_an_invalid_setting_is_reported_in_one_line(backburner):
+    status, output = run_doctor(backburner, BACKBURNER_PORT="many")
 
     assert status == 1
-    assert "BACKBURNER_PORT: Input should be a valid integer" in said
+    assert "BACKBURNER_PORT: Input should be a valid integer" in output
 
 
-def test_a_model_whose_servers_were_found_away_is_named_with_the_cause(backburner, database_url):
+def test_a_model_with_an_open_circuit_is_reported_with_the_cause(backburner, database_url):
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "insert into circuits (model, failures, open_until, cause) values ('m', 3, now(), 'Nobody answers.')"
         )
-    status, said = ask(backburner, BACKBURNER_DATABASE_URL=database_url)
+    status, output = run_doctor(backburner, BACKBURNER_DATABASE_URL=database_url)
 
     assert status == 1
-    assert "FAIL  circuit       m: its servers were unavailable 3 times in a row; Nobody answers." in said
+    assert "FAIL  circuit       m: its servers were unavailable 3 times in a row; Nobody answers." in output

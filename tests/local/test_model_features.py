@@ -1,4 +1,4 @@
-"""Everything the packaged model supports is available through Backburner."""
+"""Every feature of the packaged model is available through Backburner."""
 
 import json
 import math
@@ -44,38 +44,38 @@ def client(
         yield client
 
 
-def answer(client: openai.OpenAI, said: str, **fields: Any) -> openai.types.responses.Response:
-    asked = client.responses.create(
-        model="small", input=said, background=True, temperature=0, **{"max_output_tokens": 64} | fields
+def wait_for_answer(client: openai.OpenAI, prompt: str, **fields: Any) -> openai.types.responses.Response:
+    response = client.responses.create(
+        model="small", input=prompt, background=True, temperature=0, **{"max_output_tokens": 64} | fields
     )
-    return ended(client, asked.id, within_s=60)
+    return ended(client, response.id, within_s=60)
 
 
 def test_the_packaged_model_answers_in_text(client: openai.OpenAI) -> None:
-    found = answer(client, "Say hello.")
+    response = wait_for_answer(client, "Say hello.")
 
-    assert found.status in {"completed", "incomplete"}
-    assert found.output_text.strip()
-    assert found.usage is not None
-    assert found.usage.output_tokens > 0
-    assert found.usage.input_tokens > 0
+    assert response.status in {"completed", "incomplete"}
+    assert response.output_text.strip()
+    assert response.usage is not None
+    assert response.usage.output_tokens > 0
+    assert response.usage.input_tokens > 0
 
 
 def test_the_packaged_model_keeps_to_a_schema(client: openai.OpenAI) -> None:
-    shape = {"format": {"type": "json_schema", "name": "weather", "schema": SCHEMA, "strict": True}}
-    found = answer(client, "It rains in Bern. Answer in JSON.", text=shape, max_output_tokens=200)
+    text_format = {"format": {"type": "json_schema", "name": "weather", "schema": SCHEMA, "strict": True}}
+    response = wait_for_answer(client, "It rains in Bern. Answer in JSON.", text=text_format, max_output_tokens=200)
 
-    assert found.status == "completed"
-    said = json.loads(found.output_text)
-    assert isinstance(said["town"], str)
-    assert isinstance(said["rains"], bool)
-    assert len(said) == 2
+    assert response.status == "completed"
+    weather = json.loads(response.output_text)
+    assert isinstance(weather["town"], str)
+    assert isinstance(weather["rains"], bool)
+    assert len(weather) == 2
 
 
 def test_the_packaged_model_gives_log_probabilities(client: openai.OpenAI) -> None:
-    found = answer(client, "Say hello.", include=["message.output_text.logprobs"], max_output_tokens=16)
+    response = wait_for_answer(client, "Say hello.", include=["message.output_text.logprobs"], max_output_tokens=16)
 
-    tokens = found.model_dump()["output"][0]["content"][0]["logprobs"]
+    tokens = response.model_dump()["output"][0]["content"][0]["logprobs"]
     joined = b"".join(bytes(token["bytes"]) for token in tokens).decode()
-    assert joined.startswith(found.output_text)
+    assert joined.startswith(response.output_text)
     assert all(math.isfinite(token["logprob"]) and token["logprob"] <= 0 for token in tokens)

@@ -1,4 +1,4 @@
-"""Ports for servers are free, and remain available while a server restarts."""
+"""Ports for servers are free, and stay available while a server restarts."""
 
 import socket
 from pathlib import Path
@@ -7,19 +7,21 @@ import pytest
 
 from local import ports
 
-OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+EPHEMERAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-@pytest.mark.skipif(not OUTGOING.exists(), reason="only Linux says which ports outgoing connections get")
-def test_no_outgoing_connection_takes_the_port_of_a_server_while_it_restarts() -> None:
-    first = int(OUTGOING.read_text().split()[0])
+@pytest.mark.skipif(
+    not EPHEMERAL_PORT_RANGE.exists(), reason="only Linux publishes the range of ports for outgoing connections"
+)
+def test_server_ports_are_below_the_ports_of_outgoing_connections() -> None:
+    first_ephemeral_port = int(EPHEMERAL_PORT_RANGE.read_text().split()[0])
 
-    assert [port for port in (ports.free() for _ in range(50)) if port >= first] == []
+    assert [port for port in (ports.free() for _ in range(50)) if port >= first_ephemeral_port] == []
 
 
-def test_a_port_is_given_once_and_could_be_listened_at() -> None:
-    given = [ports.free() for _ in range(50)]
+def test_each_port_is_assigned_once_and_can_be_listened_on() -> None:
+    server_ports = [ports.free() for _ in range(50)]
 
-    assert len(set(given)) == 50
-    for port in given:
+    assert len(set(server_ports)) == 50
+    for port in server_ports:
         socket.create_server(("127.0.0.1", port)).close()

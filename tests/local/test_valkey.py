@@ -15,7 +15,7 @@ from local.servers.valkey import Valkey
 from tests.harness.waiting import until
 
 
-def test_it_evicts_nothing_and_writes_nothing(home):
+def test_the_server_evicts_nothing_and_persists_nothing(home):
     with valkey.running(home.path) as url, redis.Redis.from_url(url, decode_responses=True) as client:
         assert client.config_get("maxmemory-policy", "save", "appendonly", "bind") == {
             "maxmemory-policy": "noeviction",
@@ -25,11 +25,11 @@ def test_it_evicts_nothing_and_writes_nothing(home):
         }
 
 
-def test_nobody_gets_in_without_its_password_which_ps_does_not_show(home):
+def test_a_client_needs_the_password_which_ps_does_not_show(home):
     with valkey.running(home.path) as url:
         address = urlsplit(url)
-        with redis.Redis(port=address.port, retry=valkey.ONCE) as stranger, pytest.raises(redis.AuthenticationError):
-            stranger.ping()
+        with redis.Redis(port=address.port, retry=valkey.NO_RETRY) as client, pytest.raises(redis.AuthenticationError):
+            client.ping()
 
         pid = int(home.pid_file("valkey").read_text())
         assert address.password
@@ -37,22 +37,22 @@ def test_nobody_gets_in_without_its_password_which_ps_does_not_show(home):
         assert stat.S_IMODE((home.run / "valkey.conf").stat().st_mode) == 0o600
 
 
-def test_a_killed_one_comes_back_at_the_same_address(home):
+def test_a_killed_server_is_restarted_at_the_same_address(home):
     server = Valkey(home)
-    supervisor = Supervisor(home, say=lambda _line: None)
+    supervisor = Supervisor(home, print_line=lambda _line: None)
     try:
         supervisor.start(server.prepare())
-        first = int(home.pid_file("valkey").read_text())
-        os.kill(first, signal.SIGKILL)
+        first_pid = int(home.pid_file("valkey").read_text())
+        os.kill(first_pid, signal.SIGKILL)
 
-        def answers():
+        def server_pid():
             supervisor.tick()
-            with redis.Redis.from_url(server.url, retry=valkey.ONCE) as client:
+            with redis.Redis.from_url(server.url, retry=valkey.NO_RETRY) as client:
                 try:
                     return client.info("server")["process_id"]
                 except redis.ConnectionError:
                     return None
 
-        assert until(lambda: answers() not in {None, first}, within_s=10)
+        assert until(lambda: server_pid() not in {None, first_pid}, within_s=10)
     finally:
         supervisor.stop()

@@ -1,4 +1,4 @@
-"""`backburner up` and `backburner demo` as a new user sees them, with single processes and all of them killed."""
+"""`backburner up` and `backburner demo` as a new user runs them, also after processes were killed."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from tests.local.command_line import CommandLine
 PARTS = {"postgres", "valkey", "model", "api", "worker", "worker-2", "sweeper", "flower"}
 
 
-class Up:
+class RunningUp:
     """A running `backburner up --workers 2`."""
 
     def __init__(self, backburner: CommandLine) -> None:
@@ -28,104 +28,105 @@ class Up:
             "up", "--workers=2", BACKBURNER_PORT=str(self.port), BACKBURNER_FLOWER_PORT=str(ports.free())
         )
         assert self.process.stdout
-        self.said = []
-        while not self.said or "Press Ctrl-C to stop" not in self.said[-1]:
+        self.output_lines = []
+        while not self.output_lines or "Press Ctrl-C to stop" not in self.output_lines[-1]:
             line = self.process.stdout.readline()
             assert line, self.process.communicate()[1]
-            self.said.append(line)
+            self.output_lines.append(line)
 
     def pids(self) -> dict[str, int]:
-        found = {}
+        """The process ID of each part, by name."""
+        pids = {}
         for file in self.home.run.glob("*.pid"):
-            with contextlib.suppress(FileNotFoundError):  # the process has died meanwhile
-                found[file.stem] = int(file.read_text())
-        return found
+            with contextlib.suppress(FileNotFoundError):  # the process has just ended
+                pids[file.stem] = int(file.read_text())
+        return pids
 
-    def answer(self, order: str) -> dict:
-        """Create a response with this input; return it when it has ended."""
+    def wait_for_answer(self, prompt: str) -> dict:
+        """Create a response with the prompt as input, wait for its end, and return it."""
         url = f"http://127.0.0.1:{self.port}/v1/responses"
         key = (self.home.path / "api_key").read_text().strip()
-        made = web.call("POST", url, key=key, body={"model": "smollm2-135m", "input": order, "background": True})
+        response = web.call("POST", url, key=key, body={"model": "smollm2-135m", "input": prompt, "background": True})
 
-        def finished():
-            found = web.call("GET", f"{url}/{made['id']}", key=key)
-            return found if found["status"] not in {"queued", "in_progress"} else None
+        def read_final_response():
+            document = web.call("GET", f"{url}/{response['id']}", key=key)
+            return document if document["status"] not in {"queued", "in_progress"} else None
 
-        return until(finished, within_s=120)
+        return until(read_final_response, within_s=120)
 
 
 def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=150)
-    return process.returncode, out, err
+def wait_for_outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=150)
+    return process.returncode, stdout, stderr
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory) -> Iterator[Up]:
+def up(tmp_path_factory) -> Iterator[RunningUp]:
     backburner = CommandLine(Home.at(tmp_path_factory.mktemp("up")))
-    yield Up(backburner)
+    yield RunningUp(backburner)
     backburner.stop()
 
 
-def test_every_killed_part_is_restarted_and_the_stack_works_again(up):
-    before = up.pids()
-    assert before.keys() == PARTS
+def test_the_stack_works_again_after_all_parts_were_killed(up):
+    old_pids = up.pids()
+    assert old_pids.keys() == PARTS
 
-    for pid in before.values():
+    for pid in old_pids.values():
         os.kill(pid, signal.SIGKILL)
 
-    until(lambda: up.pids().keys() == PARTS and not set(up.pids().values()) & set(before.values()), within_s=30)
+    until(lambda: up.pids().keys() == PARTS and not set(up.pids().values()) & set(old_pids.values()), within_s=30)
     until(lambda: up.backburner.run("doctor").returncode == 0, within_s=30, every_s=0.5)
-    assert up.answer("Say hello.")["status"] == "completed"
+    assert up.wait_for_answer("Say hello.")["status"] == "completed"
 
 
-def test_demo_uses_the_stack_that_runs_in_its_folder_already(up):
-    status, said, error = outcome(up.backburner("demo"))
+def test_demo_uses_the_stack_that_is_already_running_in_its_folder(up):
+    status, output, error = wait_for_outcome(up.backburner("demo"))
 
     assert (status, error) == (0, "")
-    assert f"`backburner up` is already running in {up.home.path}" in said
-    assert "queued → in_progress → completed" in said
+    assert f"`backburner up` is already running in {up.home.path}" in output
+    assert "queued → in_progress → completed" in output
 
 
-def test_after_kill_9_the_next_up_has_the_same_data_and_key_and_ctrl_c_stops_it(backburner):
-    first = Up(backburner)
-    answer = first.answer("Say hello.")
-    parts = first.pids()
-    first.process.kill()
-    first.process.communicate()
+def test_up_after_kill_9_has_the_same_data_and_stops_at_ctrl_c(backburner):
+    first_stack = RunningUp(backburner)
+    answer = first_stack.wait_for_answer("Say hello.")
+    first_pids = first_stack.pids()
+    first_stack.process.kill()
+    first_stack.process.communicate()
 
-    again = Up(backburner)
+    second_stack = RunningUp(backburner)
 
-    assert not any(is_alive(pid) for pid in parts.values())
-    key = (again.home.path / "api_key").read_text().strip()
-    url = f"http://127.0.0.1:{again.port}/v1/responses/{answer['id']}"
+    assert not any(is_alive(pid) for pid in first_pids.values())
+    key = (second_stack.home.path / "api_key").read_text().strip()
+    url = f"http://127.0.0.1:{second_stack.port}/v1/responses/{answer['id']}"
     assert web.call("GET", url, key=key) == answer
 
-    parts = again.pids()
-    again.process.send_signal(signal.SIGINT)
-    status, said, _ = outcome(again.process)
+    second_pids = second_stack.pids()
+    second_stack.process.send_signal(signal.SIGINT)
+    status, output, _ = wait_for_outcome(second_stack.process)
 
     assert status == 0
-    assert said.endswith("Stopped.\n")
-    assert not any(is_alive(pid) for pid in parts.values())
-    assert not list(again.home.run.glob("*.pid"))
-    assert not again.home.stack_env.exists()
+    assert output.endswith("Stopped.\n")
+    assert not any(is_alive(pid) for pid in second_pids.values())
+    assert not list(second_stack.home.run.glob("*.pid"))
+    assert not second_stack.home.stack_env.exists()
 
 
-def test_demo_brings_its_own_stack_and_leaves_nothing_running(backburner, home):
-    status, said, error = outcome(backburner("demo"))
+def test_demo_starts_a_stack_and_stops_it_afterwards(backburner, home):
+    status, output, error = wait_for_outcome(backburner("demo"))
 
     assert (status, error) == (0, "")
-    assert "queued → in_progress → completed" in said
-    assert "cancel → cancelled" in said
+    assert "queued → in_progress → completed" in output
+    assert "cancel → cancelled" in output
     assert not list(home.run.glob("*.pid"))
 
 
-def test_a_part_that_does_not_come_up_is_one_message_and_nothing_stays(backburner, home):
-    status, _, error = outcome(
+def test_a_part_that_fails_to_start_is_reported_and_all_parts_are_stopped(backburner, home):
+    status, _, error = wait_for_outcome(
         backburner(
             "up", BACKBURNER_DATABASE_URL="postgresql://me:secret@127.0.0.1:1/x", BACKBURNER_PORT=str(ports.free())
         )
