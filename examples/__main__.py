@@ -1,4 +1,4 @@
-"""Runs all examples on the stack that is running in this folder, or else on a new one."""
+"""Runs all examples on the stack that is running in this folder, or else on a new stack."""
 
 import contextlib
 import subprocess
@@ -12,12 +12,12 @@ from core.settings import Settings
 from local import ports, stack, web
 from local.home import Home
 from local.processes import environment, lock
-from local.processes.interrupts import Interrupted, Interrupts
-from local.up import fresh_settings
+from local.processes.interrupts import Interruption, Interrupts
+from local.up import load_fresh_settings
 
 FOLDER = Path(__file__).parent
 NOT_EXAMPLES = {"__main__.py", "connection.py"}
-WITHIN_S = 120
+EXAMPLE_TIMEOUT_S = 120
 
 
 def examples() -> list[Path]:
@@ -26,66 +26,66 @@ def examples() -> list[Path]:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[tuple[Settings, list[str]]]:
-    """Yield the settings and the models of the stack that is running in this folder, or else of a new one.
+def running_stack() -> Iterator[tuple[Settings, list[str]]]:
+    """Yield the settings and the models of the stack that is running in this folder, or else of a new stack.
 
     A new stack is stopped on exit.
 
     Raises:
-        errors.Error: the running stack is not ready, or a new one could not be started.
+        errors.Error: the running stack is not ready, or a new stack could not be started.
     """
     home = Home.at(settings.load().home)
-    with Interrupts() as interrupts, contextlib.ExitStack() as locked:
+    with Interrupts() as interrupts, contextlib.ExitStack() as resources:
         try:
-            locked.enter_context(lock.locked(home))
-        except lock.AlreadyRuns as error:
+            resources.enter_context(lock.lock_folder(home))
+        except lock.StackAlreadyRunningError as error:
             print(f"{error} Using it.")
-            found = settings.load()
-            if web.status(web.origin(found.host, found.port) + "/readyz") != 200:
+            stack_settings = settings.load()
+            if web.status(web.origin(stack_settings.host, stack_settings.port) + "/readyz") != 200:
                 raise errors.StoreUnavailable("The running stack is not ready yet.") from error
-            yield found, sorted(catalog.load(found.config).models)
+            yield stack_settings, sorted(catalog.load(stack_settings.config).models)
             return
-        chosen = fresh_settings(home).model_copy(update={"port": ports.free(), "flower_port": ports.free()})
-        ours = stack.running(chosen, home, workers=1, say=print, interrupts=interrupts)
-        started = locked.enter_context(ours)
-        yield started.settings, started.models
+        new_settings = load_fresh_settings(home).model_copy(update={"port": ports.free(), "flower_port": ports.free()})
+        new_stack = stack.running(new_settings, home, workers=1, print_line=print, interrupts=interrupts)
+        running = resources.enter_context(new_stack)
+        yield running.settings, running.models
 
 
-def passes(example: Path, found: Settings, model: str) -> bool:
-    """Run an example and print PASS or FAIL, and the output if it failed; return True if it passed."""
+def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
+    """Run an example, print PASS or FAIL, and the output of a failure; return whether the example passed."""
     variables = {
-        "OPENAI_BASE_URL": web.origin(found.host, found.port) + "/v1",
-        "OPENAI_API_KEY": stack.api_key(found),
+        "OPENAI_BASE_URL": web.origin(stack_settings.host, stack_settings.port) + "/v1",
+        "OPENAI_API_KEY": stack.api_key(stack_settings),
         "MODEL": environment.inherited().get("MODEL") or model,
     }
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, str(example)],
             env=environment.inherited() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=WITHIN_S,
+            timeout=EXAMPLE_TIMEOUT_S,
             check=False,
         )
-        said, good = done.stdout, done.returncode == 0
+        output, has_passed = result.stdout, result.returncode == 0
     except subprocess.TimeoutExpired:
-        said, good = f"The example did not finish within {WITHIN_S} s.\n", False
-    print(f"{'PASS' if good else 'FAIL'} {example.stem}", flush=True)
-    if not good:
-        print(said)
-    return good
+        output, has_passed = f"The example did not finish within {EXAMPLE_TIMEOUT_S} s.\n", False
+    print(f"{'PASS' if has_passed else 'FAIL'} {example.stem}", flush=True)
+    if not has_passed:
+        print(output)
+    return has_passed
 
 
 def main() -> None:
     try:
-        with running() as (found, models):
+        with running_stack() as (stack_settings, models):
             if not models:
-                raise errors.BadSettings(f"No model is configured in {found.config}.")
-            outcomes = [passes(example, found, models[0]) for example in examples()]
+                raise errors.BadSettings(f"No model is configured in {stack_settings.config}.")
+            outcomes = [run_example(example, stack_settings, models[0]) for example in examples()]
     except errors.Error as error:
         raise SystemExit(f"Error: {error}") from error
-    except Interrupted:
+    except Interruption:
         raise SystemExit(130) from None
     raise SystemExit(not all(outcomes))
 

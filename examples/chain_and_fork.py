@@ -6,7 +6,7 @@ from openai.types.responses import Response
 client = connect()
 
 
-def ended(response: Response) -> Response:
+def wait_for_end(response: Response) -> Response:
     """Wait for the response to end, and return it."""
     while response.status in {"queued", "in_progress"}:
         response = client.responses.retrieve(response.id, extra_headers={"Prefer": "wait=20"})
@@ -14,27 +14,27 @@ def ended(response: Response) -> Response:
     return response
 
 
-def ask(question: str, after: Response | None = None) -> Response:
-    """Ask in the background, in the context of `after` and its predecessors. Instructions are not inherited."""
+def ask_question(question: str, previous_response: Response | None = None) -> Response:
+    """Ask a question with `previous_response` and its predecessors as context. Instructions are not inherited."""
     return client.responses.create(
         model=MODEL,
         input=question,
-        previous_response_id=after.id if after else None,
+        previous_response_id=previous_response.id if previous_response else None,
         background=True,
         max_output_tokens=40,
     )
 
 
-root = ended(ask("My name is Ada. Name an animal."))
+root = wait_for_end(ask_question("My name is Ada. Name an animal."))
 # Two children of one response are independent of each other and run concurrently.
-fork, other = ask("Name another one.", root), ask("What is my name?", root)
-fork, other = ended(fork), ended(other)
-leaf = ended(ask("And one more.", fork))
+first_child, second_child = ask_question("Name another one.", root), ask_question("What is my name?", root)
+first_child, second_child = wait_for_end(first_child), wait_for_end(second_child)
+grandchild = wait_for_end(ask_question("And one more.", first_child))
 
-for response in (root, fork, other, leaf):
+for response in (root, first_child, second_child, grandchild):
     print(f"{response.id}  after {response.previous_response_id}: {response.output_text!r}")
 
-# The input items of the last response come from its own branch only. Incomplete output is not part of the context.
-items = client.responses.input_items.list(leaf.id, order="asc").data
-asked = [item.content[0].text for item in items if item.role == "user"]
-assert asked == ["My name is Ada. Name an animal.", "Name another one.", "And one more."]
+# The input items of the grandchild come from its own branch only. Incomplete output is not part of the context.
+items = client.responses.input_items.list(grandchild.id, order="asc").data
+questions = [item.content[0].text for item in items if item.role == "user"]
+assert questions == ["My name is Ada. Name an animal.", "Name another one.", "And one more."]

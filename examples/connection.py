@@ -1,4 +1,4 @@
-"""Connects to Backburner: OPENAI_BASE_URL, OPENAI_API_KEY and MODEL, or by default the stack of `make up`."""
+"""Connects to the server in OPENAI_BASE_URL, or by default to the stack of `make up`."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ MODEL = os.environ.get("MODEL", "smollm2-135m")
 
 
 def connect() -> OpenAI:
-    """The official client, configured for Backburner: only the base URL differs from OpenAI's own API."""
+    """Create the official client for Backburner; compared with OpenAI's own API, only the base URL differs."""
     return OpenAI(
         base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1"),
         api_key=os.environ.get("OPENAI_API_KEY") or (HOME / "api_key").read_text().strip(),

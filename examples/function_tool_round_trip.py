@@ -1,4 +1,4 @@
-"""Let the model call a local function, return its result, and get the final answer."""
+"""Offer a local function to the model, run it when the model calls it, and send its result for the final answer."""
 
 import json
 from typing import Any
@@ -22,12 +22,12 @@ QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
 
 
 def get_weather(city: str) -> str:
-    """The function that the model can call. It runs in this process, never on the server."""
+    """Return the weather. The model calls this function, which runs in this process, never on the server."""
     return json.dumps({"city": city, "celsius": 18, "sky": "rain"})
 
 
-def asked_in_json() -> dict[str, Any]:
-    """Build the call for a model that does not call tools, by requesting its arguments with the same JSON Schema."""
+def request_call_as_json() -> dict[str, Any]:
+    """Build the call for a model that does not call tools: request its arguments as JSON of the same schema."""
     response = client.responses.create(
         model=MODEL,
         input=[QUESTION],
@@ -42,16 +42,16 @@ def asked_in_json() -> dict[str, Any]:
 
 
 # 1. Offer the tool. A model that supports tools answers with a function call instead of text.
-first = client.responses.create(
+first_response = client.responses.create(
     model=MODEL,
     input=[QUESTION],
     tools=[TOOL],
     tool_choice={"type": "function", "name": TOOL["name"]},
     max_output_tokens=60,
 )
-calls = [item.model_dump(exclude_none=True) for item in first.output if item.type == "function_call"]
-print("the model calls tools" if calls else "the model does not call tools (such as the packaged one): using JSON")
-call = calls[0] if calls else asked_in_json()
+calls = [item.model_dump(exclude_none=True) for item in first_response.output if item.type == "function_call"]
+print("the model calls tools" if calls else "the model (such as the packaged model) does not call tools: using JSON")
+call = calls[0] if calls else request_call_as_json()
 print("call:", call["name"], call["arguments"])
 
 # 2. Run the function. Validate model output before using it.
@@ -61,9 +61,11 @@ assert arguments["city"] in TOOL["parameters"]["properties"]["city"]["enum"]
 result = {"type": "function_call_output", "call_id": call["call_id"], "output": get_weather(**arguments)}
 
 # 3. Send the question, the call and its result; the model answers with text.
-last = client.responses.create(model=MODEL, input=[QUESTION, call, result], tools=[TOOL], max_output_tokens=60)
-print(last.status, last.output_text)
-assert last.status in {"completed", "incomplete"}
-assert last.output
-kinds = [item.type for item in client.responses.input_items.list(last.id, order="asc").data]
-assert kinds == ["message", "function_call", "function_call_output"]
+final_response = client.responses.create(
+    model=MODEL, input=[QUESTION, call, result], tools=[TOOL], max_output_tokens=60
+)
+print(final_response.status, final_response.output_text)
+assert final_response.status in {"completed", "incomplete"}
+assert final_response.output
+item_types = [item.type for item in client.responses.input_items.list(final_response.id, order="asc").data]
+assert item_types == ["message", "function_call", "function_call_output"]

@@ -1,4 +1,4 @@
-"""Retry a create without creating a second response, for example when the answer to the first one was lost."""
+"""Repeat a request without creating a second response, for example because the answer to the first one was lost."""
 
 import uuid
 from typing import Any
@@ -12,16 +12,16 @@ request: dict[str, Any] = {"model": MODEL, "input": "Say hello.", "background": 
 # Generate one key for each operation and store it with the operation. It is valid for 24 hours.
 key = {"Idempotency-Key": str(uuid.uuid4())}
 
-first = client.responses.create(**request, extra_headers=key)
-again = client.responses.create(**request, extra_headers=key)
-print(first.id, again.id)
-assert again.id == first.id
+first_response = client.responses.create(**request, extra_headers=key)
+repeated_response = client.responses.create(**request, extra_headers=key)
+print(first_response.id, repeated_response.id)
+assert repeated_response.id == first_response.id
 
 # Reusing the key for a different request is an error.
-refused = None
+error_code = None
 try:
     client.responses.create(**request | {"input": "Say goodbye."}, extra_headers=key)
 except openai.BadRequestError as error:
-    refused = error.code
-print(refused)
-assert refused == "idempotency_key_reuse"
+    error_code = error.code
+print(error_code)
+assert error_code == "idempotency_key_reuse"

@@ -10,19 +10,19 @@ from connection import MODEL, connect
 client = connect()
 
 
-def png(red: int, green: int, blue: int, size: int = 64) -> bytes:
-    """A square PNG image of one colour. A real program would read a file instead."""
+def create_png(red: int, green: int, blue: int, size: int = 64) -> bytes:
+    """Create a square PNG image of one colour. A real program would read a file instead."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def encode_chunk(chunk_type: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + chunk_type + data + struct.pack(">I", zlib.crc32(chunk_type + data))
 
     rows = (b"\0" + bytes((red, green, blue)) * size) * size
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    header = encode_chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + encode_chunk(b"IDAT", zlib.compress(rows)) + encode_chunk(b"IEND", b"")
 
 
-def ask(image_url: str) -> None:
-    """Ask about an image, given as a data URL or a public URL."""
+def ask_about_image(image_url: str) -> None:
+    """Ask the model about an image at a data URL or a public URL."""
     response = client.responses.create(
         model=MODEL,
         input=[
@@ -41,21 +41,21 @@ def ask(image_url: str) -> None:
 
 
 # Invalid images and addresses inside the server's own network are rejected before anything is stored.
-for wrong in ("data:image/png;base64,AAAA", "http://127.0.0.1/secret.png"):
-    refused = None
+for invalid_url in ("data:image/png;base64,AAAA", "http://127.0.0.1/secret.png"):
+    error_code = None
     try:
-        ask(wrong)
+        ask_about_image(invalid_url)
     except openai.BadRequestError as error:
-        refused = error.code
-        print(f"{wrong}: {refused}")
-    assert refused in {"invalid_image_format", "invalid_image_url"}
+        error_code = error.code
+        print(f"{invalid_url}: {error_code}")
+    assert error_code in {"invalid_image_format", "invalid_image_url"}
 
-blind = ""
+error_message = ""
 try:
-    ask(f"data:image/png;base64,{base64.b64encode(png(255, 0, 0)).decode()}")
+    ask_about_image(f"data:image/png;base64,{base64.b64encode(create_png(255, 0, 0)).decode()}")
 except openai.APIStatusError as error:
-    blind = str(error).lower()
-if blind:
+    error_message = str(error).lower()
+if error_message:
     # The packaged model supports text only. To use a vision model: MODEL=... python examples/image_input.py
-    print(f"the model does not support images: {blind}")
-    assert "image" in blind
+    print(f"the model does not support images: {error_message}")
+    assert "image" in error_message

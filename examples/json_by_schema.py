@@ -1,4 +1,4 @@
-"""Get output that matches a JSON Schema. An unsupported schema is rejected at once, with the location of the error."""
+"""Get output that matches a JSON Schema. An unsupported schema is rejected immediately, with the error's location."""
 
 import json
 from typing import Any
@@ -20,26 +20,26 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def shape(schema: dict[str, Any]) -> dict[str, Any]:
+def text_format(schema: dict[str, Any]) -> dict[str, Any]:
     return {"format": {"type": "json_schema", "name": "weather", "schema": schema, "strict": True}}
 
 
 response = client.responses.create(
-    model=MODEL, input="It rains in Oslo, at 8 degrees.", text=shape(SCHEMA), max_output_tokens=100
+    model=MODEL, input="It rains in Oslo, at 8 degrees.", text=text_format(SCHEMA), max_output_tokens=100
 )
 print(response.status, response.output_text)
-found = json.loads(response.output_text)
-assert found.keys() == SCHEMA["properties"].keys()
-assert found["city"] in SCHEMA["properties"]["city"]["enum"]
-assert isinstance(found["celsius"], int)
-assert isinstance(found["umbrella"], bool)
+weather = json.loads(response.output_text)
+assert weather.keys() == SCHEMA["properties"].keys()
+assert weather["city"] in SCHEMA["properties"]["city"]["enum"]
+assert isinstance(weather["celsius"], int)
+assert isinstance(weather["umbrella"], bool)
 
-wrong = SCHEMA | {"properties": {"city": {"$ref": "#/$defs/city"}}}
-refused = None
+unsupported_schema = SCHEMA | {"properties": {"city": {"$ref": "#/$defs/city"}}}
+rejection = None
 try:
-    client.responses.create(model=MODEL, input="Hi.", text=shape(wrong), background=True)
+    client.responses.create(model=MODEL, input="Hi.", text=text_format(unsupported_schema), background=True)
 except BadRequestError as error:
-    refused = error
-print(refused)
-assert refused is not None
-assert refused.param == "text.format.schema"
+    rejection = error
+print(rejection)
+assert rejection is not None
+assert rejection.param == "text.format.schema"

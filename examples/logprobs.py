@@ -18,8 +18,10 @@ response = client.responses.create(
 (part,) = [part for part in message.content if part.type == "output_text"]
 assert part.logprobs, "the model server sent no log probabilities"
 for token in part.logprobs:
-    others = ", ".join(f"{other.token!r} {math.exp(other.logprob):.0%}" for other in token.top_logprobs)
-    print(f"{token.token!r:<12} {math.exp(token.logprob):>4.0%}   of: {others}")
+    alternatives = ", ".join(
+        f"{alternative.token!r} {math.exp(alternative.logprob):.0%}" for alternative in token.top_logprobs
+    )
+    print(f"{token.token!r:<12} {math.exp(token.logprob):>4.0%}   of: {alternatives}")
 assert part.text.startswith("".join(token.token for token in part.logprobs[:1]))
 assert all(len(token.top_logprobs) <= 3 for token in part.logprobs)
 assert all(token.logprob <= 0 for token in part.logprobs)

@@ -19,21 +19,21 @@ trailer<</Root 1 0 R>>
 """
 
 # To pass a public URL instead, use `file_url`.
-file = {"type": "input_file", "filename": "log.pdf", "file_data": base64.b64encode(PDF).decode()}
+pdf_file = {"type": "input_file", "filename": "log.pdf", "file_data": base64.b64encode(PDF).decode()}
 question = {"type": "input_text", "text": "Who keeps the lighthouse? Answer with the name."}
-asked = [{"role": "user", "content": [file, question]}]
-response = client.responses.create(model=MODEL, input=asked, max_output_tokens=40, temperature=0)
+messages = [{"role": "user", "content": [pdf_file, question]}]
+response = client.responses.create(model=MODEL, input=messages, max_output_tokens=40, temperature=0)
 print(response.status, response.output_text)
 assert response.status in {"completed", "incomplete"}
 assert response.usage is not None
 assert response.usage.input_tokens > 30, "the text of the file was read"
 
 # A file that cannot be read fails the response. The error names the file and the reason.
-broken = {"type": "input_file", "filename": "torn.pdf", "file_data": base64.b64encode(PDF[:120]).decode()}
-response = client.responses.create(model=MODEL, input=[{"role": "user", "content": [broken]}], background=True)
+damaged_file = {"type": "input_file", "filename": "damaged.pdf", "file_data": base64.b64encode(PDF[:120]).decode()}
+response = client.responses.create(model=MODEL, input=[{"role": "user", "content": [damaged_file]}], background=True)
 while response.status in {"queued", "in_progress"}:
     response = client.responses.retrieve(response.id, extra_headers={"Prefer": "wait=20"})
 print(response.status, response.error)
 assert response.error is not None
 assert response.error.code == "invalid_prompt"
-assert "torn.pdf" in response.error.message
+assert "damaged.pdf" in response.error.message

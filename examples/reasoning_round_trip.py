@@ -1,6 +1,6 @@
 """Pass a model's own reasoning back in the next turn, without storing anything on the server.
 
-The packaged model produces no reasoning. To use one from backburner.toml that does: MODEL=qwen3-32b make examples
+The packaged model produces no reasoning. To use a reasoning model from backburner.toml: MODEL=qwen3-32b make examples
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from openai import BadRequestError
 client = connect()
 
 history: list[Any] = [{"role": "user", "content": "Which is larger, 9.11 or 9.9?"}]
-asked: dict[str, Any] = {
+parameters: dict[str, Any] = {
     "model": MODEL,
     "store": False,
     "reasoning": {"effort": "low"},
@@ -19,40 +19,40 @@ asked: dict[str, Any] = {
     "max_output_tokens": 2000,
 }
 try:
-    first = client.responses.create(input=history, **asked)
+    first_response = client.responses.create(input=history, **parameters)
 except BadRequestError as error:
-    # If the configuration lists what the model supports, unsupported parameters are rejected before anything runs.
+    # If the configuration lists the features of the model, unsupported parameters are rejected before anything runs.
     if error.code != "unsupported_parameter":
         raise
     print(f"no reasoning: {error.message}")
     raise SystemExit(0) from None
 
-thoughts = [item for item in first.output if item.type == "reasoning"]
-print(f"{len(thoughts)} reasoning items;", first.output_text)
-if not thoughts:
+reasoning_items = [item for item in first_response.output if item.type == "reasoning"]
+print(f"{len(reasoning_items)} reasoning items;", first_response.output_text)
+if not reasoning_items:
     print("the model server returned no reasoning")
     raise SystemExit(0)
 
 # The text of the reasoning can be omitted: `encrypted_content` contains it, and only this server can decrypt it, and
 # only for this project.
-for item in first.output:
-    sent = item.model_dump(exclude_none=True)
+for item in first_response.output:
+    item_fields = item.model_dump(exclude_none=True)
     if item.type == "reasoning":
         assert item.encrypted_content
-        sent = {"type": "reasoning", "summary": [], "encrypted_content": item.encrypted_content}
-    history.append(sent)
+        item_fields = {"type": "reasoning", "summary": [], "encrypted_content": item.encrypted_content}
+    history.append(item_fields)
 history.append({"role": "user", "content": "Why?"})
-second = client.responses.create(input=history, **asked)
-print(second.status, second.output_text)
-assert second.status in {"completed", "incomplete"}
+second_response = client.responses.create(input=history, **parameters)
+print(second_response.status, second_response.output_text)
+assert second_response.status in {"completed", "incomplete"}
 
 # Modified encrypted content is rejected.
-changed = history[1] | {"encrypted_content": thoughts[0].encrypted_content[:-8] + "AAAAAAAA"}
-refused = None
+modified_item = history[1] | {"encrypted_content": reasoning_items[0].encrypted_content[:-8] + "AAAAAAAA"}
+rejection = None
 try:
-    client.responses.create(input=[history[0], changed, history[-1]], **asked)
+    client.responses.create(input=[history[0], modified_item, history[-1]], **parameters)
 except BadRequestError as error:
-    refused = error
-print(refused)
-assert refused is not None
-assert refused.code == "invalid_encrypted_content"
+    rejection = error
+print(rejection)
+assert rejection is not None
+assert rejection.code == "invalid_encrypted_content"

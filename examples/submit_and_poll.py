@@ -6,12 +6,12 @@ from connection import MODEL, connect
 
 client = connect()
 
-# The server answers at once: the response is stored and waits for a worker.
+# The server answers immediately: the response is stored and waits for a worker.
 response = client.responses.create(model=MODEL, input="Say hello to the sea.", background=True, max_output_tokens=60)
 print(response.id, response.status)
 assert response.status == "queued"
 
-# From here on, any process that has the ID can poll. This one could exit and resume later.
+# From here on, any process that has the ID can poll the response. This process could also exit and continue later.
 while response.status in {"queued", "in_progress"}:
     # The server returns the recommended delay before the next poll.
     poll = client.responses.with_raw_response.retrieve(response.id)
