@@ -1,4 +1,4 @@
-"""Schema migrations. Alembic is called from Python, so that no command needs a configuration file."""
+"""Schema migrations. Alembic is called from Python, so it needs no configuration file."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from alembic.config import Config
 
 def config(database_url: str) -> Config:
     """Alembic's configuration for the database at a libpq URL (`postgresql://…`)."""
-    alembic = Config()
-    alembic.set_main_option("script_location", str(Path(__file__).parent))
-    alembic.attributes["database_url"] = database_url
-    return alembic
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent))
+    configuration.attributes["database_url"] = database_url
+    return configuration
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:

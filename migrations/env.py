@@ -1,15 +1,15 @@
-"""Runs migrations online, in one process at a time; gives up after a short wait for a table lock."""
+"""Runs migrations in one process at a time; a migration fails if it waits longer than 4 s for a table lock."""
 
 import sqlalchemy as sa
 from alembic import context
 
 from core.tables import metadata
 
-# An arbitrary number that nothing else uses. Concurrent runs of `backburner migrate` wait for each other.
-MIGRATION_LOCK = 7_226_537
+# The key of the advisory lock, an arbitrary number, for which concurrent runs of `backburner migrate` wait.
+MIGRATION_LOCK_KEY = 7_226_537
 
-# No session state, because a connection pooler may be in between. The timeouts detect a network that drops packets.
-_CONNECT = {
+# No prepared statements, because a connection pooler may be in use. The timeouts detect a network that drops packets.
+_CONNECTION_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -19,24 +19,24 @@ _CONNECT = {
 }
 
 
-def run() -> None:
+def migrate() -> None:
     """Migrate in one transaction under an advisory lock."""
     url: str = context.config.attributes["database_url"]
     engine = sa.create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
-        connect_args=_CONNECT,
+        connect_args=_CONNECTION_OPTIONS,
         poolclass=sa.NullPool,
     )
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata)
         with context.begin_transaction():
-            # A process that freezes must not keep tables locked. A statement of a migration may take any time.
+            # End the transaction of a suspended process, because it locks tables. Statements may take any time.
             connection.execute(sa.text("set local idle_in_transaction_session_timeout = '60s'"))
             connection.execute(sa.text("set local statement_timeout = 0"))
             connection.execute(sa.text("set local lock_timeout = 0"))
-            connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK_KEY})
             connection.execute(sa.text("set local lock_timeout = '4s'"))
             context.run_migrations()
 
 
-run()
+migrate()

@@ -8,7 +8,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-PROJECTS = """
+PROJECT_TABLES = """
 create table projects (
     id text primary key,
     name text not null unique,
@@ -86,7 +86,7 @@ create index usage_ledger_unsettled_idx on usage_ledger (response_id)
     where charged_tokens <> input_tokens + output_tokens;
 """
 
-RESPONSES = """
+RESPONSE_TABLES = """
 create table responses (
     id text primary key,
     project_id text not null references projects (id),
@@ -209,7 +209,7 @@ create table idempotency_keys (
 create index idempotency_keys_created_at_idx on idempotency_keys (created_at);
 """
 
-RUNNING = """
+WORKER_TABLES = """
 create table workers (
     id text primary key,
     hostname text not null,
@@ -236,8 +236,8 @@ create table circuits (
 );
 """
 
-# Even a hand-written UPDATE or a bug cannot end a response twice or let an old attempt write.
-GUARD = """
+# Prevents a bug or a manual UPDATE from ending a response twice, or from applying the write of an old attempt.
+RESPONSES_GUARD = """
 create function responses_guard() returns trigger language plpgsql as $$
 begin
     if old.status in ('completed', 'incomplete', 'failed', 'cancelled')
@@ -253,8 +253,8 @@ end $$;
 create trigger responses_guard before update on responses for each row execute function responses_guard();
 """
 
-# Lists contents that lost a reference, for the sweeper to delete those without any.
-RELEASED = """
+# Records contents that lost a reference; the sweeper deletes those without any references.
+RELEASED_CONTENTS_TRIGGER = """
 create function response_contents_released() returns trigger language plpgsql as $$
 begin
     insert into released_contents (project_id, content_id) values (old.project_id, old.content_id);
@@ -266,7 +266,7 @@ create trigger response_contents_released after delete on response_contents
 
 
 def upgrade() -> None:
-    for statements in (PROJECTS, RESPONSES, RUNNING, GUARD, RELEASED):
+    for statements in (PROJECT_TABLES, RESPONSE_TABLES, WORKER_TABLES, RESPONSES_GUARD, RELEASED_CONTENTS_TRIGGER):
         op.execute(statements)
 
 
