@@ -7,21 +7,24 @@ from click.testing import CliRunner
 
 from cli.main import main
 
-HEAD = b'name = "a"\n[template]\ninput = "hi"\n'
-FILES = {
-    "a number that is none": (HEAD + b"temperature = nan", "JSON has no number nan"),
-    "a number without end": (HEAD + b"temperature = -inf", "JSON has no number -inf"),
-    "a number over 64 bits": (HEAD + b"max_output_tokens = 99999999999999999999", "Integer exceeds 64-bit range"),
+PROMPT_START = b'name = "a"\n[template]\ninput = "hi"\n'
+INVALID_FILES = {
+    "not a number": (PROMPT_START + b"temperature = nan", "JSON has no number nan"),
+    "an infinite number": (PROMPT_START + b"temperature = -inf", "JSON has no number -inf"),
+    "a number over 64 bits": (
+        PROMPT_START + b"max_output_tokens = 99999999999999999999",
+        "Integer exceeds 64-bit range",
+    ),
     "deep TOML": (b"a = " + b"[" * 3000 + b"]" * 3000, "recursion"),
-    "TOML too deep for JSON": (HEAD + b"a = " + b"[" * 300 + b"]" * 300, "Recursion limit"),
+    "TOML too deep for JSON": (PROMPT_START + b"a = " + b"[" * 300 + b"]" * 300, "Recursion limit"),
     "deep JSON": (b'{"a": ' + b"[" * 3000 + b"]" * 3000 + b"}", "depth limit"),
-    "bytes": (b'name = "\xff"', "can't decode byte"),
-    "JSON cut short": (b'{"name":', "unexpected end"),
+    "invalid UTF-8": (b'name = "\xff"', "can't decode byte"),
+    "truncated JSON": (b'{"name":', "unexpected end"),
 }
 
 
-@pytest.mark.parametrize(("content", "says"), FILES.values(), ids=FILES)
-def test_a_prompt_that_json_cannot_say_is_refused_in_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+@pytest.mark.parametrize(("content", "message"), INVALID_FILES.values(), ids=INVALID_FILES)
+def test_a_file_that_cannot_become_json_is_rejected_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "prompt.toml"
     file.write_bytes(content)
 
@@ -29,13 +32,13 @@ def test_a_prompt_that_json_cannot_say_is_refused_in_one_line(tmp_path: Path, co
 
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {file} is neither JSON nor TOML: ")
-    assert says in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [["responses", "show", "\udcff"], ["keys", "create", "--project", "a\udcff"]])
-def test_words_that_are_no_text_are_refused_by_name(words: list[str]) -> None:
-    result = CliRunner().invoke(main, words)
+@pytest.mark.parametrize("arguments", [["responses", "show", "\udcff"], ["keys", "create", "--project", "a\udcff"]])
+def test_arguments_that_are_not_utf_8_are_rejected_by_name(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
 
     assert result.exit_code == 2
-    assert result.stderr.endswith("Error: " + repr(words[-1]) + " is not valid UTF-8.\n")
+    assert result.stderr.endswith("Error: " + repr(arguments[-1]) + " is not valid UTF-8.\n")

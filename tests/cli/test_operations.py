@@ -1,4 +1,4 @@
-"""Operators' commands for responses: show with history, cancel, requeue."""
+"""Operators' commands for responses: show all attempts, list, cancel and requeue."""
 
 import base64
 import json
@@ -18,46 +18,56 @@ from tests.harness.engine import COMPLETED, caller, claim, opening, sql, submit,
 INPUT = [{"role": "user", "content": "What is it?"}]
 
 
-def broken(core: Core, who: Caller, **fields: object) -> str:
-    """A response that failed after some output was shown."""
-    attempt = claim(core, submit(core, who, **fields))
+def create_failed_response(core: Core, project_caller: Caller, **fields: object) -> str:
+    """Create a response that fails after some of its output was streamed; return its ID."""
+    attempt = claim(core, submit(core, project_caller, **fields))
     core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt, "Half"))
     return attempt.response_id
 
 
 @pytest.fixture
-def run(settings: Settings):
-    """A function that runs a `backburner` command on this test's servers."""
+def run_command(settings: Settings):
+    """A function that runs a `backburner` command with the servers of this test."""
 
-    def run(*words: str) -> Result:
+    def run_command(*arguments: str) -> Result:
         env = {
             "BACKBURNER_HOME": str(settings.home),
             "BACKBURNER_CONFIG": str(settings.config),
             "BACKBURNER_DATABASE_URL": settings.database_url.get_secret_value(),
             "BACKBURNER_REDIS_URL": settings.redis_url.get_secret_value(),
         }
-        return CliRunner().invoke(main, words, env=env)
+        return CliRunner().invoke(main, arguments, env=env)
 
-    return run
+    return run_command
 
 
-def test_a_requeued_response_is_a_new_one_with_the_same_request_and_says_where_it_is_from(
+def test_requeue_creates_a_response_with_the_same_request_and_a_link_to_the_old_one(
     core: Core, settings: Settings
 ) -> None:
     worker(core)
-    who = caller(core)
-    old_id = broken(core, who, input=INPUT, instructions="Be short.", metadata={"a": "b"}, service_tier="flex")
-    before = core.responses.get(who, old_id)
+    project_caller = caller(core)
+    old_id = create_failed_response(
+        core, project_caller, input=INPUT, instructions="Be short.", metadata={"a": "b"}, service_tier="flex"
+    )
+    original_document = core.responses.get(project_caller, old_id)
 
     new_id = core.operations.requeue(old_id)
 
-    old, new = json.loads(before[0]), json.loads(core.responses.get(who, new_id)[0])
-    changed = {"id", "status", "error", "output", "created_at"}
-    assert {key: value for key, value in new.items() if key not in changed} == {
-        key: value for key, value in old.items() if key not in changed
+    old_document, new_document = (
+        json.loads(original_document[0]),
+        json.loads(core.responses.get(project_caller, new_id)[0]),
+    )
+    changed_keys = {"id", "status", "error", "output", "created_at"}
+    assert {key: value for key, value in new_document.items() if key not in changed_keys} == {
+        key: value for key, value in old_document.items() if key not in changed_keys
     }
-    assert (new["id"], new["status"], new["error"], new["output"]) == (new_id, "queued", None, [])
-    assert core.responses.get(who, old_id) == before
+    assert (new_document["id"], new_document["status"], new_document["error"], new_document["output"]) == (
+        new_id,
+        "queued",
+        None,
+        [],
+    )
+    assert core.responses.get(project_caller, old_id) == original_document
     attempt = claim(core, new_id)
     assert attempt.request.instructions == "Be short."
     assert (
@@ -65,140 +75,144 @@ def test_a_requeued_response_is_a_new_one_with_the_same_request_and_says_where_i
         == json.loads(sql(settings, "select request from responses where id = %s", old_id)[0][0])["context"]
     )
     core.attempts.end(attempt, COMPLETED, opening(attempt, "Whole"))
-    assert json.loads(core.responses.get(who, new_id)[0])["status"] == "completed"
+    assert json.loads(core.responses.get(project_caller, new_id)[0])["status"] == "completed"
 
     assert core.operations.show(new_id)[0].requeued_from == old_id
     assert core.operations.show(old_id)[0].requeued_as == [new_id]
 
 
-def test_a_requeued_response_has_a_whole_log_and_can_be_built_on(core: Core, settings: Settings) -> None:
+def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    parent = broken(core, who, input=INPUT)
-    child = broken(core, who, previous_response_id=parent)
-    core.responses.delete(who, parent)
+    project_caller = caller(core)
+    parent_id = create_failed_response(core, project_caller, input=INPUT)
+    child_id = create_failed_response(core, project_caller, previous_response_id=parent_id)
+    core.responses.delete(project_caller, parent_id)
 
-    new_id = core.operations.requeue(child)
+    new_id = core.operations.requeue(child_id)
     attempt = claim(core, new_id)
     core.attempts.end(attempt, COMPLETED, opening(attempt, "Whole"))
 
-    log = [
+    events = [
         json.loads(line)
         for (data,) in sql(
             settings, "select data from response_events where response_id = %s order by first_seq", new_id
         )
         for line in data.split("\n")
     ]
-    assert [event["sequence_number"] for event in log] == list(range(len(log)))
-    assert [event["type"] for event in log[:3]] == ["response.created", "response.queued", "response.in_progress"]
-    assert log[-1]["response"] == json.loads(core.responses.get(who, new_id)[0])
-    items = json.loads(core.responses.input_items(who, new_id, limit=10, descending=False, after=None).data[0])
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
+    assert events[-1]["response"] == json.loads(core.responses.get(project_caller, new_id)[0])
+    items = json.loads(
+        core.responses.input_items(project_caller, new_id, limit=10, descending=False, after=None).data[0]
+    )
     assert items["content"][0]["text"] == "What is it?"
-    own = json.loads(core.responses.input_items(who, new_id, limit=10, descending=True, after=None).data[0])["id"]
-    core.responses.delete(who, child)
-    assert submit(core, who, input=[{"type": "item_reference", "id": own}], previous_response_id=None)
+    own_item_id = json.loads(
+        core.responses.input_items(project_caller, new_id, limit=10, descending=True, after=None).data[0]
+    )["id"]
+    core.responses.delete(project_caller, child_id)
+    assert submit(
+        core, project_caller, input=[{"type": "item_reference", "id": own_item_id}], previous_response_id=None
+    )
 
 
-def test_large_parts_of_a_requeued_response_outlive_the_one_they_came_with(core: Core, settings: Settings) -> None:
+def test_large_contents_of_a_requeued_response_outlive_the_old_response(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
+    project_caller = caller(core)
     data = "data:text/plain;base64," + base64.b64encode(b"A long story. " * 20_000).decode()
     file = {"type": "input_file", "filename": "story.txt", "file_data": data}
-    old_id = broken(core, who, input=[{"role": "user", "content": [file]}])
+    old_id = create_failed_response(core, project_caller, input=[{"role": "user", "content": [file]}])
     assert sql(settings, "select count(*) from response_contents") == [(1,)]
 
     new_id = core.operations.requeue(old_id)
-    core.responses.delete(who, old_id)
+    core.responses.delete(project_caller, old_id)
     core.sweep.run()
 
     assert sql(settings, "select response_id from response_contents") == [(new_id,)]
     assert list(core.attempts.contents(claim(core, new_id)).values()) == [data]
 
 
-def test_a_foreground_response_is_made_again_in_the_background(core: Core, settings: Settings) -> None:
+def test_a_foreground_response_is_requeued_in_the_background(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    old_id = broken(core, who, background=False)
+    project_caller = caller(core)
+    old_id = create_failed_response(core, project_caller, background=False)
 
     new_id = core.operations.requeue(old_id)
 
-    assert json.loads(core.responses.get(who, new_id)[0])["background"] is True
+    assert json.loads(core.responses.get(project_caller, new_id)[0])["background"] is True
     assert sql(settings, "select background, followed_until from responses where id = %s", new_id) == [(True, None)]
     assert claim(core, new_id).request.background
 
 
-def test_a_cancelled_response_can_be_made_again(core: Core) -> None:
+def test_a_cancelled_response_can_be_requeued(core: Core) -> None:
     worker(core)
-    who = caller(core)
-    old_id = submit(core, who)
-    core.responses.cancel(who, old_id)
+    project_caller = caller(core)
+    old_id = submit(core, project_caller)
+    core.responses.cancel(project_caller, old_id)
 
     assert claim(core, core.operations.requeue(old_id)).number == 1
 
 
-def test_what_must_not_be_made_again_is_refused_with_the_reason_and_writes_nothing(
-    core: Core, settings: Settings
-) -> None:
+def test_an_invalid_requeue_is_rejected_with_the_reason_and_writes_nothing(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    running = claim(core, submit(core, who))
-    done = claim(core, submit(core, who))
-    core.attempts.end(done, COMPLETED, opening(done))
-    unstored = broken(core, who, store=False, background=False)
-    gone = broken(core, who)
+    project_caller = caller(core)
+    running_attempt = claim(core, submit(core, project_caller))
+    completed_attempt = claim(core, submit(core, project_caller))
+    core.attempts.end(completed_attempt, COMPLETED, opening(completed_attempt))
+    unstored_id = create_failed_response(core, project_caller, store=False, background=False)
+    unknown_model_id = create_failed_response(core, project_caller)
     sql(settings, "alter table responses disable trigger responses_guard")
-    sql(settings, "update responses set model = 'gone' where id = %s", gone)
+    sql(settings, "update responses set model = 'gone' where id = %s", unknown_model_id)
     sql(settings, "alter table responses enable trigger responses_guard")
-    foreign = broken(core, caller(core, "other"))
-    before = sql(settings, "select count(*) from responses")
+    foreign_id = create_failed_response(core, caller(core, "other"))
+    row_counts = sql(settings, "select count(*) from responses")
 
     for response_id, project, error, text in [
-        (running.response_id, None, errors.InvalidRequest, "is in_progress"),
-        (done.response_id, None, errors.InvalidRequest, "is completed"),
-        (unstored, None, errors.InvalidRequest, "store false"),
-        (gone, None, errors.UnknownModel, "gone"),
-        (foreign, "default", errors.NotFound, "There is no response"),
+        (running_attempt.response_id, None, errors.InvalidRequest, "is in_progress"),
+        (completed_attempt.response_id, None, errors.InvalidRequest, "is completed"),
+        (unstored_id, None, errors.InvalidRequest, "store false"),
+        (unknown_model_id, None, errors.UnknownModel, "gone"),
+        (foreign_id, "default", errors.NotFound, "There is no response"),
         ("resp_nobody", None, errors.NotFound, "There is no response 'resp_nobody'"),
     ]:
         with pytest.raises(error, match=text):
             core.operations.requeue(response_id, project=project)
 
-    assert sql(settings, "select count(*) from responses") == before
+    assert sql(settings, "select count(*) from responses") == row_counts
 
 
-def test_a_response_is_made_again_once_unless_that_fails_too(core: Core) -> None:
+def test_a_response_is_requeued_again_only_after_its_successor_failed(core: Core) -> None:
     worker(core)
-    who = caller(core)
-    old_id = broken(core, who)
-    first = core.operations.requeue(old_id)
+    project_caller = caller(core)
+    old_id = create_failed_response(core, project_caller)
+    first_id = core.operations.requeue(old_id)
 
-    with pytest.raises(errors.InvalidRequest, match=f"already requeued as '{first}'"):
+    with pytest.raises(errors.InvalidRequest, match=f"already requeued as '{first_id}'"):
         core.operations.requeue(old_id)
-    attempt = claim(core, first)
+    attempt = claim(core, first_id)
     core.attempts.end(attempt, failed("server_error", "Again."), opening(attempt))
 
-    assert core.operations.requeue(old_id) != first
+    assert core.operations.requeue(old_id) != first_id
 
 
-def test_the_command_prints_new_and_old_and_fails_for_those_it_refuses(core: Core, run) -> None:
+def test_the_requeue_command_prints_both_ids_and_reports_rejections(core: Core, run_command) -> None:
     worker(core)
-    who = caller(core)
-    old_id, queued = broken(core, who), submit(core, who)
+    project_caller = caller(core)
+    old_id, queued_id = create_failed_response(core, project_caller), submit(core, project_caller)
 
-    result = run("responses", "requeue", old_id, queued)
+    result = run_command("responses", "requeue", old_id, queued_id)
 
     (line,) = result.stdout.splitlines()
     new_id = line.split(" ")[0]
     assert line == f"{new_id} (from {old_id})"
     assert core.operations.show(new_id)[0].requeued_from == old_id
     assert result.exit_code == 1
-    assert f"Error: '{queued}' is queued: it has not ended." in result.stderr
+    assert f"Error: '{queued_id}' is queued: it has not ended." in result.stderr
 
 
-def test_an_operator_sees_every_attempt_with_its_cause(core: Core, settings: Settings, run) -> None:
+def test_the_show_command_prints_every_attempt_with_its_cause(core: Core, settings: Settings, run_command) -> None:
     worker(core)
-    who = caller(core)
-    response_id = submit(core, who)
+    project_caller = caller(core)
+    response_id = submit(core, project_caller)
     core.attempts.hand_back(claim(core, response_id), HandBack("The model server answered 503.", waited=True))
     sql(settings, "update responses set dispatched_at = now()")
     attempt = claim(core, response_id, "w2")
@@ -206,52 +220,55 @@ def test_an_operator_sees_every_attempt_with_its_cause(core: Core, settings: Set
     core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt))
     new_id = core.operations.requeue(response_id)
 
-    shown = run("responses", "show", response_id).stdout
+    output = run_command("responses", "show", response_id).stdout
 
-    assert "waited: The model server answered 503." in shown
-    assert "on w2, without the 2 oldest items, failed: a precise cause" in shown
-    assert "server_error: It broke." in shown
-    assert f"requeued as {new_id}" in " ".join(shown.split())
-    assert "default" in shown
-    as_json = json.loads(run("responses", "show", "--json", response_id).stdout)
-    assert [run["outcome"] for run in as_json["attempts"]] == ["waited", "failed"]
-    assert [run["dropped"] for run in as_json["attempts"]] == [None, ["msg_1", "msg_2"]]
-    assert f"requeued from {response_id}" in " ".join(run("responses", "show", new_id).stdout.split())
+    assert "waited: The model server answered 503." in output
+    assert "on w2, without the 2 oldest items, failed: a precise cause" in output
+    assert "server_error: It broke." in output
+    assert f"requeued as {new_id}" in " ".join(output.split())
+    assert "default" in output
+    report = json.loads(run_command("responses", "show", "--json", response_id).stdout)
+    assert [row["outcome"] for row in report["attempts"]] == ["waited", "failed"]
+    assert [row["dropped"] for row in report["attempts"]] == [None, ["msg_1", "msg_2"]]
+    assert f"requeued from {response_id}" in " ".join(run_command("responses", "show", new_id).stdout.split())
 
 
-def test_the_list_narrows_by_project_status_and_model(core: Core, run) -> None:
+def test_the_list_command_filters_by_project_status_and_model(core: Core, run_command) -> None:
     worker(core)
-    first = broken(core, caller(core))
-    second = submit(core, caller(core, "other"), model="narrow")
+    first_id = create_failed_response(core, caller(core))
+    second_id = submit(core, caller(core, "other"), model="narrow")
 
-    def ids(*words: str) -> list[str]:
-        return [line.split()[0] for line in run("responses", "list", *words).stdout.splitlines()]
+    def ids(*arguments: str) -> list[str]:
+        return [line.split()[0] for line in run_command("responses", "list", *arguments).stdout.splitlines()]
 
-    assert ids() == [second, first]
-    assert ids("--project", "other") == [second]
-    assert ids("--status", "failed") == [first]
-    assert ids("--model", "narrow") == [second]
-    assert ids("--limit", "1") == [second]
+    assert ids() == [second_id, first_id]
+    assert ids("--project", "other") == [second_id]
+    assert ids("--status", "failed") == [first_id]
+    assert ids("--model", "narrow") == [second_id]
+    assert ids("--limit", "1") == [second_id]
 
 
-def test_what_a_model_server_says_stays_in_its_line_of_the_list_and_of_a_response(core: Core, run) -> None:
+def test_control_characters_of_a_model_server_are_escaped_in_the_output(core: Core, run_command) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     core.attempts.end(attempt, failed("server_error", "It said: \x1b[2J\nfake  \x9bline."), opening(attempt, "Half"))
 
-    (listed,) = run("responses", "list").stdout.splitlines()
-    shown = run("responses", "show", attempt.response_id).stdout
+    (line,) = run_command("responses", "list").stdout.splitlines()
+    output = run_command("responses", "show", attempt.response_id).stdout
 
-    for told in (listed, shown):
-        assert "It said: \\x1b[2J\\nfake  \\x9bline." in told
+    for text in (line, output):
+        assert "It said: \\x1b[2J\\nfake  \\x9bline." in text
 
 
-def test_an_operator_cancels_a_foreground_response_too(core: Core, run) -> None:
+def test_the_cancel_command_also_cancels_foreground_responses(core: Core, run_command) -> None:
     worker(core)
-    who = caller(core)
-    running = claim(core, submit(core, who, background=False))
+    project_caller = caller(core)
+    running_attempt = claim(core, submit(core, project_caller, background=False))
 
-    assert run("responses", "cancel", running.response_id).stdout == f"{running.response_id} is cancelled.\n"
-    assert "had already ended" in run("responses", "cancel", running.response_id).stdout
-    assert run("responses", "cancel", "resp_nobody").exit_code == 1
-    assert json.loads(core.responses.get(who, running.response_id)[0])["status"] == "cancelled"
+    assert (
+        run_command("responses", "cancel", running_attempt.response_id).stdout
+        == f"{running_attempt.response_id} is cancelled.\n"
+    )
+    assert "had already ended" in run_command("responses", "cancel", running_attempt.response_id).stdout
+    assert run_command("responses", "cancel", "resp_nobody").exit_code == 1
+    assert json.loads(core.responses.get(project_caller, running_attempt.response_id)[0])["status"] == "cancelled"

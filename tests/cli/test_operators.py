@@ -11,12 +11,12 @@ from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
 
-SECRET = r"sk-bb-[\w-]{43}\n"
+SECRET_PATTERN = r"sk-bb-[\w-]{43}\n"
 
 
 @pytest.fixture
-def run(settings: Settings):
-    """A function that runs a `backburner` command on this test's servers."""
+def run_command(settings: Settings):
+    """A function that runs a `backburner` command with the servers of this test."""
     env = {
         "BACKBURNER_HOME": str(settings.home),
         "BACKBURNER_CONFIG": str(settings.config),
@@ -24,40 +24,42 @@ def run(settings: Settings):
         "BACKBURNER_REDIS_URL": settings.redis_url.get_secret_value(),
     }
 
-    def run(*words: str, fails: bool = False) -> Result:
-        done = CliRunner().invoke(main, words, env=env)
-        assert (done.exit_code != 0) == fails, done.output
-        assert "Traceback" not in done.output
-        return done
+    def run_command(*arguments: str, should_fail: bool = False) -> Result:
+        result = CliRunner().invoke(main, arguments, env=env)
+        assert (result.exit_code != 0) == should_fail, result.output
+        assert "Traceback" not in result.output
+        return result
 
-    return run
+    return run_command
 
 
-def test_a_key_is_printed_once_alone_on_its_line_when_it_is_made_and_when_it_is_rotated(core: Core, run) -> None:
-    run("projects", "create", "team-a")
-    run("projects", "create", "team-b")
-    made = run("keys", "create", "--project", "team-a", "--rights", "read,cancel", "--also", "team-b", "--name", "x y")
-    caller = core.keys.caller(made.output.strip())
-    rotated = run("keys", "rotate", caller.key_id)
-    listed = run("keys", "list", "--project", "team-a").output
+def test_the_create_and_rotate_commands_print_only_the_new_key(core: Core, run_command) -> None:
+    run_command("projects", "create", "team-a")
+    run_command("projects", "create", "team-b")
+    creation = run_command(
+        "keys", "create", "--project", "team-a", "--rights", "read,cancel", "--also", "team-b", "--name", "x y"
+    )
+    caller = core.keys.caller(creation.output.strip())
+    rotation = run_command("keys", "rotate", caller.key_id)
+    listing = run_command("keys", "list", "--project", "team-a").output
 
-    assert re.fullmatch(SECRET, made.output)
-    assert re.fullmatch(SECRET, rotated.output)
+    assert re.fullmatch(SECRET_PATTERN, creation.output)
+    assert re.fullmatch(SECRET_PATTERN, rotation.output)
     assert (caller.project, caller.rights, len(caller.projects)) == ("team-a", {"read", "cancel"}, 2)
-    assert core.keys.caller(rotated.output.strip()) == caller
+    assert core.keys.caller(rotation.output.strip()) == caller
     with pytest.raises(errors.InvalidKey):
-        core.keys.caller(made.output.strip())
-    assert made.output.strip() not in listed + rotated.output
-    assert f"{caller.key_id}  team-a+team-b  …{rotated.output.strip()[-4:]}  cancel,read" in listed
-    assert re.search(rf"revoked .*replaced by {caller.key_id}", listed)
-    assert run("keys", "list", "--project", "team-b").output == ""
+        core.keys.caller(creation.output.strip())
+    assert creation.output.strip() not in listing + rotation.output
+    assert f"{caller.key_id}  team-a+team-b  …{rotation.output.strip()[-4:]}  cancel,read" in listing
+    assert re.search(rf"revoked .*replaced by {caller.key_id}", listing)
+    assert run_command("keys", "list", "--project", "team-b").output == ""
 
 
-def test_what_cannot_be_made_is_refused_in_one_line_and_leaves_nothing(core: Core, run) -> None:
-    run("projects", "create", "team-a")
+def test_an_invalid_command_reports_its_error_and_changes_nothing(core: Core, run_command) -> None:
+    run_command("projects", "create", "team-a")
     keys = core.keys.listed()
 
-    for words, says in (
+    for arguments, message in (
         (("projects", "create", "team-a"), "named 'team-a' already exists"),
         (("projects", "create", "proj_x"), "must not begin with"),
         (("projects", "show", "nobody"), "no project 'nobody'"),
@@ -68,21 +70,21 @@ def test_what_cannot_be_made_is_refused_in_one_line_and_leaves_nothing(core: Cor
         (("keys", "revoke", "key_x"), "no key 'key_x'"),
         (("audit", "--since", "soon"), "'soon' is neither"),
     ):
-        assert says in run(*words, fails=True).output
+        assert message in run_command(*arguments, should_fail=True).output
 
     assert core.keys.listed() == keys
     assert [project.name for project in core.projects.all()] == ["team-a"]
 
 
-def test_the_audit_log_says_what_operators_did_by_project_and_time(core: Core, run) -> None:
-    project_id = run("projects", "create", "team-a").output.strip()
-    secret = run("keys", "create", "--project", "team-a").output.strip()
+def test_the_audit_command_lists_the_operations_by_project_and_time(core: Core, run_command) -> None:
+    project_id = run_command("projects", "create", "team-a").output.strip()
+    secret = run_command("keys", "create", "--project", "team-a").output.strip()
     key_id = core.keys.caller(secret).key_id
-    run("keys", "revoke", key_id)
-    run("keys", "revoke", key_id)
-    run("keys", "create", "--project", "team-b")
+    run_command("keys", "revoke", key_id)
+    run_command("keys", "revoke", key_id)
+    run_command("keys", "create", "--project", "team-b")
 
-    entries = [json.loads(line) for line in run("audit", "--project", "team-a", "--json").output.splitlines()]
+    entries = [json.loads(line) for line in run_command("audit", "--project", "team-a", "--json").output.splitlines()]
     assert [(entry["action"], entry["object_id"]) for entry in entries] == [
         ("project.created", project_id),
         ("key.created", key_id),
@@ -90,8 +92,8 @@ def test_the_audit_log_says_what_operators_did_by_project_and_time(core: Core, r
     ]
     assert {entry["actor"] for entry in entries} == {"operator"}
     assert all(entry["os_user"] for entry in entries)
-    assert len(run("audit", "--since", "1h").output.splitlines()) == 5
-    assert secret not in run("audit").output
-    assert run("audit", "--since", "2100-01-01").output == ""
-    for line in run("audit", "--limit", "1").output.splitlines():
+    assert len(run_command("audit", "--since", "1h").output.splitlines()) == 5
+    assert secret not in run_command("audit").output
+    assert run_command("audit", "--since", "2100-01-01").output == ""
+    for line in run_command("audit", "--limit", "1").output.splitlines():
         assert "operator" in line and "key.created" in line

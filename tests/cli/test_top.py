@@ -1,4 +1,4 @@
-"""`backburner top`: waiting and running responses, for people and for scripts; and what `doctor` says of lanes."""
+"""`backburner top`, as a table and as JSON, and the report of `backburner doctor` about unserved lanes."""
 
 import json
 import subprocess
@@ -30,61 +30,64 @@ def top(env: dict[str, str], *options: str) -> Result:
 
 
 @pytest.fixture
-def loaded(core: Core, settings: Settings) -> None:
+def workload(core: Core, settings: Settings) -> None:
+    """Waiting, dispatched and running responses of two projects."""
     worker(core, slots=3)
-    first, second = caller(core, "first"), caller(core, "second")
-    running = submit(core, first)
-    claim(core, running)
-    submit(core, second, model="narrow")
+    first_project, second_project = caller(core, "first"), caller(core, "second")
+    running_id = submit(core, first_project)
+    claim(core, running_id)
+    submit(core, second_project, model="narrow")
     sql(settings, "update workers set slots = 2")
-    backlog(settings, submit(core, first), 40)
-    later = submit(core, second, service_tier="flex")
-    sql(settings, "update responses set available_at = now() + interval '1 h' where id = %s", later)
-    sql(settings, "update responses set created_at = now() - interval '90 s' where id = %s", later)
+    backlog(settings, submit(core, first_project), 40)
+    later_id = submit(core, second_project, service_tier="flex")
+    sql(settings, "update responses set available_at = now() + interval '1 h' where id = %s", later_id)
+    sql(settings, "update responses set created_at = now() - interval '90 s' where id = %s", later_id)
 
 
-def test_groups_say_what_waits_is_rung_and_runs(loaded: None, env: dict[str, str]) -> None:
-    said = json.loads(top(env, "--json").stdout)
+def test_the_json_counts_waiting_dispatched_and_running_responses_by_group(workload: None, env: dict[str, str]) -> None:
+    report = json.loads(top(env, "--json").stdout)
 
-    counted = {
+    counts = {
         (group["project"], group["tier"], group["model"]): (
             group["waiting"],
             group["later"],
             group["dispatched"],
             group["running"],
         )
-        for group in said["groups"]
+        for group in report["groups"]
     }
-    assert counted == {
+    assert counts == {
         ("first", "default", "scripted"): (41, 0, 0, 1),
         ("second", "default", "narrow"): (0, 0, 1, 0),
         ("second", "flex", "scripted"): (1, 1, 0, 0),
     }
-    assert said["groups"][0]["waiting"] == 41
-    assert (said["waiting"], said["dispatched"], said["running"], said["slots"]) == (42, 1, 1, 2)
-    assert [(one["lanes"], one["slots"], one["running"]) for one in said["workers"]] == [(["default"], 2, 1)]
-    (flex,) = [group for group in said["groups"] if group["tier"] == "flex"]
-    assert 90 <= flex["oldest_s"] < 120
+    assert report["groups"][0]["waiting"] == 41
+    assert (report["waiting"], report["dispatched"], report["running"], report["slots"]) == (42, 1, 1, 2)
+    assert [(worker_row["lanes"], worker_row["slots"], worker_row["running"]) for worker_row in report["workers"]] == [
+        (["default"], 2, 1)
+    ]
+    (flex_group,) = [group for group in report["groups"] if group["tier"] == "flex"]
+    assert 90 <= flex_group["oldest_s"] < 120
 
 
-def test_people_see_a_table(loaded: None, env: dict[str, str]) -> None:
-    shown = top(env, "--rows", "2").stdout
+def test_the_table_shows_the_totals_and_the_largest_groups(workload: None, env: dict[str, str]) -> None:
+    table = top(env, "--rows", "2").stdout
 
-    assert "42 waiting, 1 dispatched, 1 running; 2 slots" in shown
-    assert "1 of 2" in shown
-    assert "1 (1 later)" in shown
-    assert "1 more" in shown
+    assert "42 waiting, 1 dispatched, 1 running; 2 slots" in table
+    assert "1 of 2" in table
+    assert "1 (1 later)" in table
+    assert "1 more" in table
 
 
-def test_with_nothing_there_it_is_empty_and_well(core: Core, env: dict[str, str]) -> None:
-    done = top(env, "--json")
+def test_top_succeeds_without_responses(core: Core, env: dict[str, str]) -> None:
+    result = top(env, "--json")
 
-    assert done.exit_code == 0
-    assert json.loads(done.stdout)["groups"] == []
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["groups"] == []
     assert top(env).exit_code == 0
 
 
-def test_a_lane_nobody_serves_is_named(core: Core, settings: Settings, env: dict[str, str]) -> None:
+def test_a_lane_without_a_worker_is_reported(core: Core, settings: Settings, env: dict[str, str]) -> None:
     worker(core)
     submit(core, caller(core))
     sql(settings, "update responses set lane = 'gone', dispatched_at = null")
@@ -96,7 +99,7 @@ def test_a_lane_nobody_serves_is_named(core: Core, settings: Settings, env: dict
     assert "backburner worker -Q gone" in doctor
 
 
-def test_watched_as_json_it_prints_a_line_each_time_until_it_is_stopped(core: Core, env: dict[str, str]) -> None:
+def test_the_watch_option_prints_one_line_of_json_per_interval(core: Core, env: dict[str, str]) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "cli.main", "top", "--json", "--watch", "--every", "0.1"],
         env=env,

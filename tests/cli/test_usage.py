@@ -1,4 +1,4 @@
-"""`backburner projects usage`, as operators read it."""
+"""The output of `backburner projects usage` in all formats."""
 
 import json
 
@@ -14,12 +14,16 @@ from tests.quota.usage import end
 
 
 @pytest.fixture
-def usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    """A function that runs the command on the responses of two projects."""
+def run_usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """A function that runs the command after responses of two projects have ended."""
     worker(core)
-    first, second = caller(core, "first"), caller(core, "second")
-    for who, tier in ((first, "default"), (first, "flex"), (second, "flex")):
-        end(core, submit(core, who, service_tier=tier), Spent(10, 2000, estimated=tier == "flex", cached_tokens=1))
+    first_caller, second_caller = caller(core, "first"), caller(core, "second")
+    for project_caller, tier in ((first_caller, "default"), (first_caller, "flex"), (second_caller, "flex")):
+        end(
+            core,
+            submit(core, project_caller, service_tier=tier),
+            Spent(10, 2000, estimated=tier == "flex", cached_tokens=1),
+        )
     for name in ("home", "config"):
         monkeypatch.setenv(f"BACKBURNER_{name.upper()}", str(getattr(settings, name)))
     for name in ("database_url", "redis_url"):
@@ -31,41 +35,41 @@ def usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_usage_is_shown_as_a_table_by_project_and_model(usage) -> None:
-    assert usage().output == (
+def test_usage_is_printed_as_a_table_by_project_and_model(run_usage) -> None:
+    assert run_usage().output == (
         "project  model     requests  attempts  input tokens  cached tokens  output tokens  reasoning tokens  estimated\n"
         "first    scripted         2         2            20              2           4000                 0          1\n"
         "second   scripted         1         1            10              1           2000                 0          1\n"
     )
 
 
-def test_usage_is_written_as_csv_and_json_too(usage) -> None:
-    assert usage("--by", "tier", "--format", "csv").output == (
+def test_usage_is_printed_as_csv_and_as_json(run_usage) -> None:
+    assert run_usage("--by", "tier", "--format", "csv").output == (
         "tier,requests,attempts,input_tokens,cached_tokens,output_tokens,reasoning_tokens,estimated\n"
         "default,1,1,10,1,2000,0,0\n"
         "flex,2,2,20,2,4000,0,2\n"
     )
-    (row,) = json.loads(usage("--by", "project,day", "--project", "second", "--format", "json").output)
+    (row,) = json.loads(run_usage("--by", "project,day", "--project", "second", "--format", "json").output)
     assert (row["project"], row["requests"], row["output_tokens"]) == ("second", 1, 2000)
     assert len(row["day"]) == len("2026-01-01")
 
 
-def test_days_without_usage_are_empty_in_every_form(usage) -> None:
-    assert usage("--until", "2020-01-01").output == "No usage.\n"
-    assert usage("--until", "2020-01-01", "--format", "csv").output == ""
-    assert json.loads(usage("--until", "2020-01-01", "--format", "json").output) == []
+def test_days_without_usage_are_empty_in_every_format(run_usage) -> None:
+    assert run_usage("--until", "2020-01-01").output == "No usage.\n"
+    assert run_usage("--until", "2020-01-01", "--format", "csv").output == ""
+    assert json.loads(run_usage("--until", "2020-01-01", "--format", "json").output) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("--by", "project,colour"), "'colour' is not one of project, key, model, tier, day."),
         (("--project", "third"), "There is no project 'third'."),
         (("--since", "yesterday"), "does not match the format"),
     ],
 )
-def test_what_cannot_be_summed_up_is_named(usage, arguments: tuple[str, ...], says: str) -> None:
-    result = usage(*arguments)
+def test_an_invalid_argument_is_reported_by_name(run_usage, arguments: tuple[str, ...], message: str) -> None:
+    result = run_usage(*arguments)
 
     assert result.exit_code != 0
-    assert says in result.output
+    assert message in result.output
