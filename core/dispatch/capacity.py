@@ -1,4 +1,4 @@
-"""Free worker slots per lane, each assigned to at most one response; no I/O."""
+"""Free worker slots by lane, each assigned to at most one response; no I/O."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +14,8 @@ class Pool:
 
     Args:
         lanes: the lanes that the workers serve.
-        slots: the number of responses that the workers can run at once, together.
-        free: the number of these slots that are idle; at least 0.
+        slots: the total number of responses that the workers can run simultaneously.
+        free: the number of idle slots; at least 0.
     """
 
     lanes: frozenset[str]
@@ -24,9 +24,9 @@ class Pool:
 
 
 class _Step(NamedTuple):
-    """One step of an augmenting path: the lane gets slots of the pool.
+    """One step of an augmenting path: slots of the pool are assigned to the lane.
 
-    After the first step, the slots are moved there from the pool of the previous step.
+    After the first step, the lane gives up as many slots of the previous step's pool.
     """
 
     lane: str
@@ -34,31 +34,31 @@ class _Step(NamedTuple):
 
 
 class Capacity:
-    """The number of further responses that each lane can take, given that workers may serve several lanes.
+    """The number of further responses that each lane can take, if workers may serve several lanes.
 
-    A response dispatched to a lane occupies a slot of any pool that serves the lane. The pool is not known until a
-    worker claims the response, so assignments are provisional: to free a slot for another lane, they are moved to
-    other pools. This is maximum flow by augmenting paths (Ford and Fulkerson), from lanes to pools.
+    A response dispatched to a lane occupies a slot of any pool that serves the lane. The pool is unknown until a worker
+    claims the response, so assignments are provisional: they can be moved to another pool to free a slot for another
+    lane. The algorithm is maximum flow by augmenting paths (Ford and Fulkerson), from lanes to pools.
 
     Args:
         pools: the pools; each set of lanes occurs once.
-        dispatched: the number of responses per lane that were dispatched and that no worker has claimed yet.
+        dispatched: the number of dispatched responses, by lane, that no worker has claimed yet.
 
     Attributes:
-        excess: the number of dispatched responses for which there is no free slot now.
+        excess: the number of dispatched responses without a free slot.
     """
 
     def __init__(self, pools: Iterable[Pool], dispatched: Mapping[str, int]) -> None:
         self._pools = list(pools)
         self._free = [pool.free for pool in self._pools]
         # Slots of each pool that are provisionally assigned to each lane.
-        self._given: list[Counter[str]] = [Counter() for _ in self._pools]
-        # Dispatched responses that exceed the workers of their own lane do not reduce the capacity of other lanes.
-        self.excess = sum(count - self._take_up_to(lane, count) for lane, count in sorted(dispatched.items()))
+        self._assigned: list[Counter[str]] = [Counter() for _ in self._pools]
+        # If a lane has more dispatched responses than slots, the excess does not reduce the capacity of other lanes.
+        self.excess = sum(count - self._take_slots(lane, count) for lane, count in sorted(dispatched.items()))
 
     @property
     def slots(self) -> int:
-        """All slots of all pools, idle or busy."""
+        """The number of slots of all pools, idle or busy."""
         return sum(pool.slots for pool in self._pools)
 
     def open_lanes(self) -> list[str]:
@@ -67,52 +67,54 @@ class Capacity:
 
     def has_slot(self, lane: str) -> bool:
         """Whether the lane can take one more response."""
-        return self._path(lane) is not None
+        return self._find_path(lane) is not None
 
-    def reserve(self, lane: str, part: float) -> int:
-        """Return the fraction `part` of all slots that serve a lane, idle or busy, rounded up."""
-        return ceil(part * sum(pool.slots for pool in self._pools if lane in pool.lanes))
+    def reserve_size(self, lane: str, fraction: float) -> int:
+        """Return a fraction of all slots that serve a lane, idle or busy, rounded up."""
+        return ceil(fraction * sum(pool.slots for pool in self._pools if lane in pool.lanes))
 
     def free_slots(self, lane: str) -> int:
         """Return the number of responses that the lane could take if no other lane took any."""
         trial = Capacity(self._pools, {})
         trial._free = list(self._free)
-        trial._given = [Counter(given) for given in self._given]
-        return trial._take_up_to(lane, sum(self._free))
+        trial._assigned = [Counter(counts) for counts in self._assigned]
+        return trial._take_slots(lane, sum(self._free))
 
-    def take(self, lane: str) -> bool:
-        """Take a slot for one response of a lane; return False, and change nothing, if there is none."""
-        return self._take_up_to(lane, 1) == 1
+    def take_slot(self, lane: str) -> bool:
+        """Take a slot for one response of a lane; if there is none, return False and change nothing."""
+        return self._take_slots(lane, 1) == 1
 
-    def _take_up_to(self, lane: str, count: int) -> int:
-        taken = 0
-        while taken < count and (path := self._path(lane)) is not None:
-            taken += self._move(path, count - taken)
-        return taken
+    def _take_slots(self, lane: str, max_slots: int) -> int:
+        """Take up to `max_slots` slots for a lane; return their number."""
+        slots = 0
+        while slots < max_slots and (path := self._find_path(lane)) is not None:
+            slots += self._assign_slots(path, max_slots - slots)
+        return slots
 
-    def _move(self, path: Sequence[_Step], most: int) -> int:
-        """Assign up to `most` slots to the lane at the start of the path; return the number of slots assigned."""
-        last = path[-1].pool
+    def _assign_slots(self, path: Sequence[_Step], max_slots: int) -> int:
+        """Assign up to `max_slots` slots to the lane at the start of the path; return their number."""
+        last_pool = path[-1].pool
         moves = list(pairwise(path))
-        amount = min(most, self._free[last], *(self._given[source.pool][step.lane] for source, step in moves))
+        movable_slots = (self._assigned[source.pool][step.lane] for source, step in moves)
+        slots = min(max_slots, self._free[last_pool], *movable_slots)
         for step in path:
-            self._given[step.pool][step.lane] += amount
+            self._assigned[step.pool][step.lane] += slots
         for source, step in moves:
-            self._given[source.pool][step.lane] -= amount
-        self._free[last] -= amount
-        return amount
+            self._assigned[source.pool][step.lane] -= slots
+        self._free[last_pool] -= slots
+        return slots
 
-    def _path(self, lane: str) -> list[_Step] | None:
+    def _find_path(self, lane: str) -> list[_Step] | None:
         """Return the shortest augmenting path from a lane to a pool with a free slot; None if there is none."""
         paths = [[_Step(lane, index)] for index, pool in enumerate(self._pools) if lane in pool.lanes]
-        reached = {path[0].pool for path in paths}
+        reached_pools = {path[0].pool for path in paths}
         for path in paths:  # breadth-first search: the list grows during the iteration
-            at = path[-1].pool
-            if self._free[at] > 0:
+            last_pool = path[-1].pool
+            if self._free[last_pool] > 0:
                 return path
-            for moving, count in self._given[at].items():
+            for other_lane, count in self._assigned[last_pool].items():
                 for index, pool in enumerate(self._pools):
-                    if count > 0 and index not in reached and moving in pool.lanes:
-                        reached.add(index)
-                        paths.append([*path, _Step(moving, index)])
+                    if count > 0 and index not in reached_pools and other_lane in pool.lanes:
+                        reached_pools.add(index)
+                        paths.append([*path, _Step(other_lane, index)])
         return None

@@ -1,7 +1,7 @@
-"""Free capacity per lane in SQL, as common table expressions that other statements begin with.
+"""Free capacity by lane in SQL: common table expressions at the beginning of other statements.
 
-Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creates and admission decide about a single
-lane within one statement and therefore use this SQL form. A test compares the two.
+Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creation and admission decide about a
+single lane within one statement and therefore use this SQL form. A test compares both.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ class Rules:
 
     Args:
         weights: the weight of each tier.
-        caps: the maximum number of responses of each model that run at once, over all lanes.
-        running: the maximum number of responses of a model that run at once in a project, by project name and model
-            name. Either may be "*"; the most specific pair applies. None means unlimited.
+        model_caps: the maximum number of simultaneously running responses of each model, over all lanes.
+        running_limits: the maximum number of simultaneously running responses of a model in a project, by project name
+            and model name. Either may be "*"; the most specific pair applies. None means unlimited.
         lanes: the configured lanes, at most one per tier.
-        reserve: the fraction of a lane's slots that over-limit responses leave free.
-        worker_seen_s: seconds after its last sign of life during which a worker counts as live.
+        reserve: the fraction of a lane's slots that over-limit responses must leave free.
+        worker_seen_s: seconds for which a worker is considered live after it refreshed its registration.
     """
 
     weights: Mapping[str, float]
-    caps: Mapping[str, int]
-    running: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    model_caps: Mapping[str, int]
+    running_limits: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
     lanes: tuple[str, ...] = (LANE,)
     reserve: float = 0.2
     worker_seen_s: float = 15
@@ -37,23 +37,23 @@ class Rules:
         assert len(self.lanes) <= len(Tier)  # `lane_sets` has 2 ** (lanes + 1) - 1 elements
 
     def running_limit(self, project: str, model: str) -> int | None:
-        """Return the maximum number of responses of a model that run at once in a project; None means unlimited.
+        """Return the maximum number of simultaneously running responses of a model in a project; None means unlimited.
 
         Args:
             project: the name of the project.
             model: the name of the model.
         """
         pairs = [(project, model), (project, "*"), ("*", model), ("*", "*")]
-        return next((self.running[pair] for pair in pairs if pair in self.running), None)
+        return next((self.running_limits[pair] for pair in pairs if pair in self.running_limits), None)
 
     @property
     def lane_sets(self) -> list[str]:
         """Every non-empty set of lanes, as comma-separated names.
 
-        The empty name stands for all lanes that are not in this configuration.
+        The empty name represents all lanes that are not in this configuration.
         """
         names = (*self.lanes, "")
-        return [",".join(chosen) for size in range(1, len(names) + 1) for chosen in combinations(names, size)]
+        return [",".join(lanes) for size in range(1, len(names) + 1) for lanes in combinations(names, size)]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -61,26 +61,27 @@ class Rules:
         return {
             "lanes": list(self.lanes),
             "lane_sets": self.lane_sets,
-            "limit_projects": [project for project, _ in self.running],
-            "limit_models": [model for _, model in self.running],
-            "limit_caps": list(self.running.values()),
+            "limit_projects": [project for project, _ in self.running_limits],
+            "limit_models": [model for _, model in self.running_limits],
+            "limit_caps": list(self.running_limits.values()),
             "reserve": self.reserve,
             "worker_seen_s": self.worker_seen_s,
         }
 
 
-# The parameters are those of `Rules.parameters`. Only live workers count, less the responses that run on them. The sets
-# of lanes are a parameter because Postgres estimates 1,000 rows for `generate_series`, and all later estimates would
-# build on that.
-#   limits      maximum number of responses that run at once, per project and model; "*" matches any
-#   occupied    responses that run or were dispatched: the latter will occupy a slot of the worker that receives them
-#   pools       workers that serve the same lanes; all lanes that are not in this configuration count as one, named ''
-#   expected    responses dispatched to each lane, but not more than its workers could take: the excess does not occupy
-#               slots of other lanes
-#   sets        sets of lanes: what is dispatched to them must fit into the workers that serve any of them. So no slot
-#               is assigned twice, and workers that serve a single lane are still fully used
-#   lane_capacity   number of responses that may be dispatched to a lane, and how much of it over-limit responses
-#               leave free
+# The parameters are those of `Rules.parameters`. The sets of lanes are a parameter because Postgres estimates 1,000
+# rows for `generate_series`, and all later estimates would be based on that.
+#   limits      maximum number of simultaneously running responses, by project and model; "*" matches any
+#   occupied    running and dispatched responses; a dispatched one will occupy a slot of the worker that claims it
+#   pools       live workers that serve the same lanes, with their slots and free slots; all lanes that are not in this
+#               configuration are treated as one lane, named ''
+#   expected    responses dispatched to each lane, but at most the free slots of its workers: the excess does not
+#               occupy slots of other lanes
+#   sets        sets of lanes, and the free slots of the workers that serve any lane of the set, less the responses
+#               dispatched to these lanes. The minimum over all sets with a lane assigns no slot twice, and uses workers
+#               of a single lane fully
+#   lane_capacity   number of responses that may be dispatched to a lane, and the slots of the lane that over-limit
+#               responses must leave free
 CAPACITY = """
 limits (project, model, cap) as (
     select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])

@@ -11,7 +11,7 @@ from core.config import tiers
 RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
-# Seconds after which unconsumed pings, and with them the queue of a dead worker, expire.
+# Seconds after which an unconsumed ping expires, and so does the queue of a dead worker.
 PING_TTL_S = 60.0
 
 
@@ -27,7 +27,7 @@ def lane_queue(lane: str) -> KombuQueue:
 
 
 def ping_queue(worker_id: str) -> KombuQueue:
-    """Return the Celery queue that only this worker consumes; it expires when the worker is gone."""
+    """Return the Celery queue that only this worker consumes; it expires after the worker has stopped."""
     name = f"ping.{worker_id}"
     return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_TTL_S)
 
@@ -35,12 +35,12 @@ def ping_queue(worker_id: str) -> KombuQueue:
 def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
     """Create the Celery application of producers and workers, without global state.
 
-    Messages are acknowledged early, without a set of unacknowledged messages: nothing is redelivered implicitly, and a
-    restart of the broker has nothing to restore. The sweeper enqueues responses of lost messages again from Postgres.
+    Messages are acknowledged early, without a set of unacknowledged messages: Celery never redelivers a message, and a
+    restart of the broker restores none. If a message is lost, the sweeper enqueues its response again from Postgres.
 
     Args:
         redis_url: the broker.
-        lanes: the lanes that a worker consumes; a producer can enqueue to any lane.
+        lanes: the lanes that a worker consumes; a producer may enqueue to any lane.
     """
     app = Celery("backburner", broker=redis_url, set_as_current=False)
     app.conf.update(
@@ -50,7 +50,7 @@ def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
             "socket_timeout": 15,
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
-            # A connection that broke without a notification is closed after twice this time.
+            # After twice this time, redis-py closes a connection that broke without a notification.
             "health_check_interval": 5,
             "priority_steps": [0],
             "max_retries": 1,

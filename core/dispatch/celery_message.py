@@ -1,7 +1,7 @@
 """Celery messages on the wire, built without Celery and kombu.
 
-Celery needs about a millisecond of processor time per message, most of it to compute values that never change. The
-format is that of Celery and kombu; a test compares every field with what they write.
+Celery needs about a millisecond of processor time per message, most of it for values that never change. The format is
+that of Celery and kombu; a test compares every field with their messages.
 """
 
 import base64
@@ -35,7 +35,7 @@ class MessageTemplate:
         self._origin = anon_nodename()
         self._pid = os.getpid()
 
-    def task(self, response_id: str, lane: str) -> bytes:
+    def task_message(self, response_id: str, lane: str) -> bytes:
         """Return the task message that enqueues a response."""
         headers: dict[str, Any] = {
             "lang": "py",
@@ -59,9 +59,9 @@ class MessageTemplate:
             "stamps": {},
         }
         body = [[response_id], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
-        return _message(body, headers, "", queue_name(lane), 2, correlation_id=response_id, reply_to="")
+        return _encode_message(body, headers, "", queue_name(lane), 2, correlation_id=response_id, reply_to="")
 
-    def sent(self, response_id: str, lane: str) -> bytes:
+    def sent_event(self, response_id: str, lane: str) -> bytes:
         """Return the `task-sent` event for Flower."""
         event = {
             "hostname": self._origin,
@@ -83,10 +83,10 @@ class MessageTemplate:
             "timestamp": time.time(),
             "type": "task-sent",
         }
-        return _message(event, {"hostname": self._origin}, "celeryev", "task.sent", 1)
+        return _encode_message(event, {"hostname": self._origin}, "celeryev", "task.sent", 1)
 
 
-def _message(
+def _encode_message(
     body: Any, headers: dict[str, Any], exchange: str, routing_key: str, delivery_mode: int, **properties: str
 ) -> bytes:
     return orjson.dumps(

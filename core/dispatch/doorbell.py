@@ -15,21 +15,22 @@ from core.notify.redis_clients import COMMAND
 
 log = logging.getLogger(__name__)
 
-# Shared by many threads. A create waits for a connection and for the answer on it, each as long as `COMMAND` says.
-_CONNECTIONS = 16
+# Shared by many threads. A create request waits for a free connection and then for the answer, each time up to
+# `COMMAND.answer_s`.
+_MAX_CONNECTIONS = 16
 
-_UNAVAILABLE = (redis.RedisError, OperationalError, LimitExceeded, OSError)
+_UNAVAILABLE_ERRORS = (redis.RedisError, OperationalError, LimitExceeded, OSError)
 
 
 class Doorbell:
     """Enqueues responses. A message that cannot be sent costs latency, never a response."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis = redis_clients.pooled_client(redis_url, connections=_CONNECTIONS)
+        self._redis = redis_clients.pooled_client(redis_url, connections=_MAX_CONNECTIONS)
         self._template = MessageTemplate()
         self._sent_channel = sent_channel(int(self._redis.connection_pool.connection_kwargs.get("db") or 0))
         self._app = celery_app(redis_url)
-        # The longer timeouts are for a consumer's idle socket; a ping that takes half a second has failed.
+        # The longer timeouts of `celery_app` are for a consumer's idle socket; a ping must not wait that long.
         self._app.conf.broker_transport_options = self._app.conf.broker_transport_options | {
             "socket_timeout": COMMAND.answer_s,
             "socket_connect_timeout": COMMAND.connect_s,
@@ -47,29 +48,30 @@ class Doorbell:
         if not response_ids:
             return []
         try:
-            with self._breaker.trying(*_UNAVAILABLE) as may_try:
+            with self._breaker.trying(*_UNAVAILABLE_ERRORS) as may_try:
                 if not may_try:
                     return list(response_ids)
                 with self._redis.pipeline(transaction=False) as pipeline:
-                    pipeline.lpush(queue_key(lane), *(self._template.task(one, lane) for one in response_ids))
-                    for one in response_ids:
-                        pipeline.publish(self._sent_channel, self._template.sent(one, lane))
+                    messages = [self._template.task_message(response_id, lane) for response_id in response_ids]
+                    pipeline.lpush(queue_key(lane), *messages)
+                    for response_id in response_ids:
+                        pipeline.publish(self._sent_channel, self._template.sent_event(response_id, lane))
                     pipeline.execute()
-        except _UNAVAILABLE as error:
+        except _UNAVAILABLE_ERRORS as error:
             log.warning("cannot enqueue", extra={"waiting": len(response_ids), "cause": repr(error)})
             return list(response_ids)
         return []
 
     def ping(self, worker_id: str) -> bool:
-        """Send a ping task, which the worker consumes if its consumer is alive; return whether it was sent."""
+        """Send a ping task, which a live consumer of the worker consumes; return whether it was sent."""
         try:
-            with self._breaker.trying(*_UNAVAILABLE) as may_try:
+            with self._breaker.trying(*_UNAVAILABLE_ERRORS) as may_try:
                 if may_try:
                     with self._app.producer_pool.acquire(block=True, timeout=COMMAND.answer_s) as producer:
                         queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names
                         self._app.send_task(PING, queue=queue, producer=producer, retry=False)
                 return may_try
-        except _UNAVAILABLE as error:
+        except _UNAVAILABLE_ERRORS as error:
             log.warning("cannot ping", extra={"cause": repr(error)})
             return False
 

@@ -1,4 +1,4 @@
-"""Fair choice among waiting responses: by tier, then project, then age or deadline; a pure function.
+"""Fair choice among waiting responses: by tier, then by project, then by age or deadline; a pure function.
 
 docs/dispatch.md documents the rules for users. SQL only fetches the candidates and the capacity.
 """
@@ -14,29 +14,29 @@ from core.dispatch.situation import Candidate, CandidateGroup, Choice, Situation
 
 
 def fair_share(
-    situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]], most: int
+    situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]], limit: int
 ) -> list[Choice]:
-    """Choose up to `most` candidates to dispatch, in order.
+    """Choose up to `limit` candidates to dispatch, in order.
 
-    1. Each turn charges its tier 1 / weight, and the tier with the lowest charge after the turn is next. A tier that
-       had nothing waiting accumulates at most one turn of credit. A tier that already occupies its share of all slots
-       goes after those that do not.
-    2. Within a tier, the project with the fewest running responses is next; among these, one whose response did not
-       just end, then the one whose last turn is the longest ago.
+    1. Each turn charges its tier 1 / weight, and the tier with the lowest charge after the turn is next. A tier
+       without waiting responses accumulates at most one turn of credit. A tier that already occupies its share of all
+       slots goes after the tiers that do not.
+    2. Within a tier, the project with the fewest running responses is next; among equals, projects without a response
+       that has just ended go first, then the project with the oldest last turn.
     3. Within a project, foreground goes before background, then earlier before later.
 
-    The result never exceeds `capacity` (from which slots are taken), `model_capacity` or `project_capacity`.
-    Candidates that these hold back are skipped, and no tier or project is charged for them.
+    The result never exceeds `capacity` (from which the slots are taken), `model_capacity` or `project_capacity`.
+    Candidates that exceed one of them are skipped, and no tier or project is charged for them.
     """
-    choosing = _Choosing(situation, capacity, candidates)
-    chosen: list[Choice] = []
-    while len(chosen) < most and (choice := choosing.next()) is not None:
-        chosen.append(choice)
-    return chosen
+    chooser = _Chooser(situation, capacity, candidates)
+    choices: list[Choice] = []
+    while len(choices) < limit and (choice := chooser.choose_next()) is not None:
+        choices.append(choice)
+    return choices
 
 
-class _Choosing:
-    """State of one choice. Capacity only shrinks during a choice, so a group that does not fit is dropped for good."""
+class _Chooser:
+    """The state during one choice. Capacity only decreases, so a blocked group can be dropped permanently."""
 
     def __init__(
         self, situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]]
@@ -46,38 +46,38 @@ class _Choosing:
         self._project_capacity = dict(situation.project_capacity)
         self._reserve = situation.reserve
         self._weights = situation.weights
-        self._running: Counter[str] = Counter()  # by project, over all tiers
-        for (_, project_id), count in situation.running.items():
-            self._running[project_id] += count
+        self._running_counts: Counter[str] = Counter()  # by project, over all tiers
+        for (_, project_id), count in situation.running_counts.items():
+            self._running_counts[project_id] += count
         queues: dict[str, dict[str, ProjectQueue]] = defaultdict(dict)
-        for group, found in candidates.items():
-            if found and self.fits(group):
+        for group, group_candidates in candidates.items():
+            if group_candidates and self.may_run(group):
                 tier, project_id = group.tier, group.project_id
-                served = situation.last_served.get((tier, project_id))
+                record = situation.service_records.get((tier, project_id))
                 queue = queues[tier].setdefault(
                     project_id,
                     ProjectQueue(
-                        just_ran=(tier, project_id) in situation.just_ran,
-                        served_at=served.at if served else float("-inf"),
+                        has_just_ended=(tier, project_id) in situation.recent_ends,
+                        served_at=record.at if record else float("-inf"),
                     ),
                 )
-                queue.add(group, found)
-        self._tiers = _tier_queues(situation, capacity, queues)
+                queue.add(group, group_candidates)
+        self._tiers = _build_tier_queues(situation, capacity, queues)
 
-    def next(self) -> Choice | None:
-        """Make the next choice; return None if no remaining candidate fits."""
+    def choose_next(self) -> Choice | None:
+        """Make the next choice; return None if no remaining candidate may run."""
         while self._tiers:
-            tier = min(self._tiers, key=TierQueue.order)
-            found = tier.pop(self._running, self.fits)
-            if found is None:
+            tier = min(self._tiers, key=TierQueue.sort_key)
+            candidate = tier.pop_candidate(self._running_counts, self.may_run)
+            if candidate is None:
                 self._tiers.remove(tier)
                 continue
-            group, response_id = found
-            self._take(group)
-            return Choice(group, response_id, tier.charge())
+            group, response_id = candidate
+            self._take_capacity(group)
+            return Choice(group, response_id, tier.charge_turn())
         return None
 
-    def fits(self, group: CandidateGroup) -> bool:
+    def may_run(self, group: CandidateGroup) -> bool:
         """Whether one more response of a group may run; False if its tier is unknown, for example after a downgrade."""
         if group.tier not in self._weights:
             return False
@@ -86,46 +86,46 @@ class _Choosing:
         if self._project_capacity.get((group.project_id, group.model), 1) <= 0:
             return False
         if group.tier == Tier.OVER_LIMIT:
-            return self._capacity.free_slots(group.lane) > self._capacity.reserve(group.lane, self._reserve)
+            return self._capacity.free_slots(group.lane) > self._capacity.reserve_size(group.lane, self._reserve)
         return self._capacity.has_slot(group.lane)
 
-    def _take(self, group: CandidateGroup) -> None:
-        self._capacity.take(group.lane)
-        self._running[group.project_id] += 1
+    def _take_capacity(self, group: CandidateGroup) -> None:
+        self._capacity.take_slot(group.lane)
+        self._running_counts[group.project_id] += 1
         if group.model in self._model_capacity:
             self._model_capacity[group.model] -= 1
         if (group.project_id, group.model) in self._project_capacity:
             self._project_capacity[group.project_id, group.model] -= 1
 
 
-def _tier_queues(
+def _build_tier_queues(
     situation: Situation, capacity: Capacity, queues: Mapping[str, Mapping[str, ProjectQueue]]
 ) -> list[TierQueue]:
-    running: Counter[str] = Counter()
-    for (tier, _), count in situation.running.items():
-        running[tier] += count
+    running_counts: Counter[str] = Counter()
+    for (tier, _), count in situation.running_counts.items():
+        running_counts[tier] += count
     weights = situation.weights
-    charges = _charges(situation)
-    contending = sum(weights[tier] for tier in queues)
+    charges = _tier_charges(situation)
+    total_weight = sum(weights[tier] for tier in queues)
     return [
         TierQueue(
             tier,
             projects,
             weight=weights[tier],
             charged=charges[tier],
-            running=running[tier],
-            part=ceil(capacity.slots * weights[tier] / contending),
+            running_count=running_counts[tier],
+            slot_share=ceil(capacity.slots * weights[tier] / total_weight),
         )
         for tier, projects in queues.items()
     ]
 
 
-def _charges(situation: Situation) -> dict[str, float]:
-    """Return the charge of each tier; a tier that had nothing waiting keeps a credit of at most one turn."""
-    charged: dict[str, float] = {}
-    for (tier, _), turn in situation.last_served.items():
-        charged[tier] = max(charged.get(tier, 0.0), turn.charged)
+def _tier_charges(situation: Situation) -> dict[str, float]:
+    """Return the charge of each tier; the credit of a tier without waiting responses is limited to one turn."""
+    charges: dict[str, float] = {}
+    for (tier, _), record in situation.service_records.items():
+        charges[tier] = max(charges.get(tier, 0.0), record.charged)
     weights = situation.weights
-    # The charge of the tier that is furthest ahead, before its latest turn.
-    front = max((charged[tier] - 1 / weights[tier] for tier in charged if tier in weights), default=0.0)
-    return {tier: max(charged.get(tier, 0.0), front - 1 / weight, 0.0) for tier, weight in weights.items()}
+    # The highest charge of any tier before its latest turn.
+    highest_charge = max((charges[tier] - 1 / weights[tier] for tier in charges if tier in weights), default=0.0)
+    return {tier: max(charges.get(tier, 0.0), highest_charge - 1 / weight, 0.0) for tier, weight in weights.items()}

@@ -9,37 +9,37 @@ def lock(connection: Connection) -> None:
     """Acquire the dispatch lock until the end of the transaction.
 
     There is one lock for all lanes, because they share workers, models and the limits of projects. It is a separate
-    statement, because the counts of the next statement must see what the previous holder committed.
+    statement, so that the counts of the next statement include the changes that the previous holder committed.
     """
     connection.execute("select pg_advisory_xact_lock(hashtextextended('dispatch', 0))")
 
 
-# The turn of a project is deleted with the recall of its response, as if the project had not been served.
+# The project's record in `fair_shares` is deleted with the recall, as if the project had not been served.
 _RECALL = """
-with back as (
+with recalled as (
     update responses set dispatched_at = null where id in (
-        select id from responses where status = 'queued' and dispatched_at is not null and {which}
+        select id from responses where status = 'queued' and dispatched_at is not null and {condition}
         order by id for no key update skip locked)
     returning id, tier, project_id
-), turned as (
+), deleted_shares as (
     delete from fair_shares where (tier, project_id) in (
-        select t.tier, t.project_id from fair_shares t join (select distinct tier, project_id from back) b
+        select t.tier, t.project_id from fair_shares t join (select distinct tier, project_id from recalled) b
             using (tier, project_id)
         order by t.tier, t.project_id for update of t skip locked)
 )
-select id from back
+select id from recalled
 """
 
 
 def recall(connection: Connection, response_ids: Sequence[str]) -> int:
-    """Return dispatched responses to waiting because they could not be enqueued; return their number."""
-    return connection.execute(_RECALL.format(which="id = any (%s)"), (list(response_ids),)).rowcount
+    """Recall dispatched responses, which could not be enqueued; return the number of recalled responses."""
+    return connection.execute(_RECALL.format(condition="id = any (%s)"), (list(response_ids),)).rowcount
 
 
 def recall_unclaimed(connection: Connection, claim_within_s: float) -> int:
-    """Return dispatched responses to waiting that no worker claimed within `claim_within_s`; return their number."""
-    which = "dispatched_at < now() - %s * interval '1 s'"
-    return connection.execute(_RECALL.format(which=which), (claim_within_s,)).rowcount
+    """Recall dispatched responses that no worker claimed within `claim_within_s` seconds; return their number."""
+    condition = "dispatched_at < now() - %s * interval '1 s'"
+    return connection.execute(_RECALL.format(condition=condition), (claim_within_s,)).rowcount
 
 
 _UNSERVED = """
@@ -56,12 +56,12 @@ select lane from waiting where not exists (
 
 
 def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
-    """Return the lanes in which responses wait and which no live worker serves."""
+    """Return the lanes with waiting responses that no live worker serves."""
     return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
 
 
 def delete_old_shares(connection: Connection, after_s: float) -> None:
-    """Delete fair shares older than `after_s` seconds, which no longer affect the choice of the next project."""
+    """Delete records of service older than `after_s` seconds, which no longer affect the choice of a project."""
     connection.execute(
         "delete from fair_shares where (tier, project_id) in (select tier, project_id from fair_shares"
         " where had_at < now() - %s * interval '1 s' for update skip locked)",

@@ -1,4 +1,4 @@
-"""Value types for the input and the result of the fair choice."""
+"""Value types for the input and the result of `fair_share`."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CandidateGroup(NamedTuple):
-    """Key of a group of waiting responses to which the same limits apply: each limit holds back all of them or none."""
+    """Key of a group of waiting responses to which the same limits apply."""
 
     lane: str
     tier: str
@@ -18,7 +18,7 @@ class Candidate(NamedTuple):
     """A waiting response; candidates sort in the dispatch order of their project.
 
     Args:
-        background: False sorts first, because a client is connected and waits.
+        background: False sorts first, because a connected client waits for the response.
         due: Unix seconds; for `flex` the deadline, for other tiers the time from which the response may run.
     """
 
@@ -28,12 +28,12 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Served:
-    """The time at which a project was last served in a tier, and the charge of the tier at that time.
+class ServiceRecord:
+    """The time of a project's last turn in a tier, and the charge of the tier after that turn.
 
     Args:
         charged: the sum of 1 / weight over all turns of the tier.
-        at: seconds on an arbitrary clock that increases with time.
+        at: seconds on an arbitrary monotonic clock.
     """
 
     charged: float
@@ -42,22 +42,22 @@ class Served:
 
 @dataclass(frozen=True)
 class Situation:
-    """The input of a choice other than the candidates.
+    """The input of `fair_share` other than the candidates and the capacity.
 
     Args:
         weights: the weight of every tier; a tier gets turns in proportion to its weight.
-        last_served: by tier and project; missing pairs were served long ago or never.
-        running: number of responses that run or were dispatched, by tier and project.
-        just_ran: tiers and projects of responses that have just ended.
-        model_capacity: number of responses that each model may still take; a model without an entry is unlimited.
-        project_capacity: the same by project ID and model.
-        reserve: the fraction of a lane's slots that `over-limit` responses leave free.
+        service_records: by tier and project; a pair without a record was served long ago or never.
+        running_counts: number of running and dispatched responses, by tier and project.
+        recent_ends: pairs of tier and project in which a response has just ended.
+        model_capacity: number of further responses that each model may take; a model without an entry is unlimited.
+        project_capacity: number of further responses by project ID and model; a pair without an entry is unlimited.
+        reserve: the fraction of a lane's slots that `over-limit` responses must leave free.
     """
 
     weights: Mapping[str, float]
-    last_served: Mapping[tuple[str, str], Served] = field(default_factory=dict)
-    running: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    just_ran: Collection[tuple[str, str]] = ()
+    service_records: Mapping[tuple[str, str], ServiceRecord] = field(default_factory=dict)
+    running_counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    recent_ends: Collection[tuple[str, str]] = ()
     model_capacity: Mapping[str, int] = field(default_factory=dict)
     project_capacity: Mapping[tuple[str, str], int] = field(default_factory=dict)
     reserve: float = 0.0
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
     """A response to dispatch.
 
     Args:
-        charged: the charge of its tier after this turn.
+        charged: the charge of the response's tier after this turn.
     """
 
     group: CandidateGroup

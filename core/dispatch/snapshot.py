@@ -1,16 +1,16 @@
-"""Snapshot of the state from which a dispatch starts: running responses, live workers and last served projects."""
+"""Snapshot of the state from which a dispatch starts: running responses, live workers and service records."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dispatch.capacity import Capacity, Pool
-from core.dispatch.situation import CandidateGroup, Served
+from core.dispatch.situation import CandidateGroup, ServiceRecord
 
 
 @dataclass(frozen=True)
-class Occupied:
-    """Number of responses of a group that run on one worker or are dispatched but unclaimed (`worker_id` None)."""
+class Occupancy:
+    """Number of responses of a group that run on one worker, or that are dispatched and unclaimed (no `worker_id`)."""
 
     group: CandidateGroup
     worker_id: str | None
@@ -31,34 +31,34 @@ class Snapshot:
     """The state from which a dispatch starts.
 
     Args:
-        occupied: responses that run or were dispatched.
+        occupancies: the numbers of running and dispatched responses.
         workers: the live workers.
-        last_served: by tier and project.
-        circuits: for each model whose circuit is not closed, whether one response may probe its servers now.
-        just_ran: tiers and projects of responses that have just ended.
-        read_at: the time of the snapshot in seconds, on the clock of `Served.at`.
+        service_records: by tier and project.
+        circuits: by model with an open circuit, whether one response may probe the model's servers now.
+        recent_ends: pairs of tier and project in which a response has just ended.
+        read_at: the time of the snapshot in seconds, on the clock of `ServiceRecord.at`.
     """
 
-    occupied: Sequence[Occupied]
+    occupancies: Sequence[Occupancy]
     workers: Sequence[LiveWorker]
-    last_served: Mapping[tuple[str, str], Served]
+    service_records: Mapping[tuple[str, str], ServiceRecord]
     circuits: Mapping[str, bool]
-    just_ran: Collection[tuple[str, str]]
+    recent_ends: Collection[tuple[str, str]]
     read_at: float
 
 
-def capacity_of(snapshot: Snapshot) -> Capacity:
-    """Return the free slots of live workers, less the responses that were dispatched but not claimed yet."""
-    on_worker: Counter[str] = Counter()
-    unclaimed: Counter[str] = Counter()
-    for one in snapshot.occupied:
-        if one.worker_id is None:
-            unclaimed[one.group.lane] += one.count
+def compute_capacity(snapshot: Snapshot) -> Capacity:
+    """Return the free slots of live workers, less the responses that are dispatched but not claimed yet."""
+    running_counts: Counter[str] = Counter()  # by worker ID
+    unclaimed: Counter[str] = Counter()  # by lane
+    for occupancy in snapshot.occupancies:
+        if occupancy.worker_id is None:
+            unclaimed[occupancy.group.lane] += occupancy.count
         else:
-            on_worker[one.worker_id] += one.count
+            running_counts[occupancy.worker_id] += occupancy.count
     slots: Counter[frozenset[str]] = Counter()
     free: Counter[frozenset[str]] = Counter()
     for worker in snapshot.workers:
         slots[worker.lanes] += worker.slots
-        free[worker.lanes] += max(0, worker.slots - on_worker[worker.id])
-    return Capacity([Pool(served, slots[served], free[served]) for served in slots], unclaimed)
+        free[worker.lanes] += max(0, worker.slots - running_counts[worker.id])
+    return Capacity([Pool(lanes, slots[lanes], free[lanes]) for lanes in slots], unclaimed)

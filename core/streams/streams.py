@@ -24,7 +24,7 @@ _TERMINAL_TYPES = frozenset({"response.completed", "response.incomplete", "respo
 _TYPE_PREFIX = b'{"type":"'
 
 
-def event_type(line: bytes) -> str:
+def kind(line: bytes) -> str:
     """Return the type of a stored event, which is always its first field."""
     assert line.startswith(_TYPE_PREFIX), line[:80]
     return line[len(_TYPE_PREFIX) : line.index(b'"', len(_TYPE_PREFIX))].decode()
@@ -101,7 +101,7 @@ class Streams:
             else:
                 lines = subscription.take_events()
                 is_end = False
-            is_end = is_end or (bool(lines) and event_type(lines[-1]) in _TERMINAL_TYPES)
+            is_end = is_end or (bool(lines) and kind(lines[-1]) in _TERMINAL_TYPES)
             if lines or (not is_end and time.monotonic() >= beat_at):
                 yield lines
                 beat_at = time.monotonic() + beat_s
