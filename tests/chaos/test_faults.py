@@ -1,4 +1,4 @@
-"""Long fault tests on real processes, with the headline figures."""
+"""The long form of a test that kills worker, Valkey and sweeper."""
 
 import pytest
 

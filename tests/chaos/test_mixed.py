@@ -1,4 +1,4 @@
-"""Hundreds of concurrent responses, for any length of time, while every process fails repeatedly."""
+"""Hundreds of concurrent responses for any length of time, while all processes and connections fail repeatedly."""
 
 import os
 import random
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.rig import faults
-from tests.chaos.rig.faults import Fault, frozen, network, restarted, valkey
-from tests.chaos.rig.load import Load, requests
+from tests.chaos.rig.faults import Fault, freeze, network, restart, valkey
+from tests.chaos.rig.load import Load, generate_requests
 from tests.chaos.rig.rig import Rig
-from tests.chaos.rig.scenario_run import look
+from tests.chaos.rig.scenario_run import inspect_run
 from tests.chaos.rig.scenarios import BROKEN_OFF
 from tests.harness.waiting import until
 from tests.invariants import Figures
@@ -20,91 +20,92 @@ from tests.model_server import ModelServer
 MIXED_S = float(os.environ.get("MIXED_S", "600"))  # noqa: TID251
 SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251
 CLIENTS = 260
-AT_ONCE = 200
+MIN_RUNNING = 200  # running responses before the first fault, and as a median over all faults
 SLOTS = 300
 PARTS = ("valkey", "api", "api-2", "sweeper", "sweeper-2", "worker", "worker-2")
-# Faults by weight; a fault of the model server breaks off hundreds of outputs at once.
+# Faults with their weights; those of the model server are rare, because each one breaks hundreds of outputs.
 FAULTS: tuple[tuple[int, str, Fault], ...] = (
-    (4, "a worker killed", restarted("worker")),
-    (4, "the other worker killed", restarted("worker-2")),
-    (3, "a worker frozen past its lease", faults.sleep_past_the_lease),
+    (4, "a worker killed", restart("worker")),
+    (4, "the other worker killed", restart("worker-2")),
+    (3, "a worker frozen past its lease", faults.freeze_past_lease),
     (2, "a worker cut off from Postgres", faults.cut_off_worker),
-    (3, "an API killed", restarted("api")),
-    (2, "both APIs killed", restarted("api", "api-2")),
-    (2, "both sweepers killed", restarted("sweeper", "sweeper-2")),
-    (2, "Valkey killed", restarted("valkey")),
+    (3, "an API killed", restart("api")),
+    (2, "both APIs killed", restart("api", "api-2")),
+    (2, "both sweepers killed", restart("sweeper", "sweeper-2")),
+    (2, "Valkey killed", restart("valkey")),
     (2, "Valkey flushed", valkey("FLUSHALL")),
-    (2, "Valkey frozen", frozen("valkey", 3)),
-    (2, "Valkey swallowed", network("valkey", "blackhole", 3)),
+    (2, "Valkey frozen", freeze("valkey", 3)),
+    (2, "Valkey unreachable", network("valkey", "blackhole", 3)),
     (2, "Postgres crashed", faults.crash_postgres),
     (3, "Postgres dropped all connections", lambda rig, _: rig.terminate_backends()),
-    (2, "Postgres swallowed", network("postgres", "blackhole", 2)),
-    (2, "Postgres held", network("postgres", "hold", 2)),
-    (2, "Postgres reset", network("postgres", "reset")),
-    (2, "the model server slow", network("models", "delay", 3, by_s=0.5)),
-    (2, "the model server away", network("models", "refuse", 2)),
+    (2, "Postgres unreachable", network("postgres", "blackhole", 2)),
+    (2, "Postgres connections held", network("postgres", "hold", 2)),
+    (2, "Postgres connections reset", network("postgres", "reset")),
+    (2, "the model server delayed", network("models", "delay", 3, by_s=0.5)),
+    (2, "the model server unavailable", network("models", "refuse", 2)),
     (1, "the model server's connections reset", network("models", "reset")),
 )
 
 
 @pytest.mark.long
 @pytest.mark.timeout(MIXED_S + 600)
-def test_hundreds_of_responses_at_once_all_end_once_and_truthfully_while_everything_breaks(
+def test_hundreds_of_concurrent_responses_each_end_once_and_truthfully_under_repeated_faults(
     _model_server: ModelServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print(f"SEED={SEED}")
     rig = Rig(tmp_path, _model_server, PARTS, SLOTS)
     try:
-        running, struck, load = storm(rig, random.Random(SEED))
-        figures = look(rig, load.begun, BROKEN_OFF)
+        running_counts, fault_counts, load = run_load(rig, random.Random(SEED))
+        figures = inspect_run(rig, load.started, BROKEN_OFF)
         with capsys.disabled():
-            print(report(rig, figures, running, struck))
+            print(report(rig, figures, running_counts, fault_counts))
         assert figures.holds, "\n".join(figures.findings[:20])
-        assert sorted(running)[len(running) // 2] >= AT_ONCE
+        assert sorted(running_counts)[len(running_counts) // 2] >= MIN_RUNNING
         assert figures.statuses["completed"] > figures.accepted / 2
     finally:
         rig.close()
 
 
-def storm(rig: Rig, chance: random.Random) -> tuple[list[int], dict[str, int], Load]:
-    """Inject a fault every few seconds.
+def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], Load]:
+    """Run the load, and inject a random fault every few seconds.
 
     Returns:
         The number of running responses at each fault, the number of faults by name, and the load.
     """
     rig.models.reset()
     rig.run = f"mixed-{SEED}"
-    asked = requests(random.Random(SEED), rig.run, delay_s=0.6)
-    load = Load(rig.stack, asked, at_once=CLIENTS, poll_s=2)
-    running: list[int] = []
-    struck: dict[str, int] = {}
+    requests = generate_requests(random.Random(SEED), rig.run, delay_s=0.6)
+    load = Load(rig.stack, requests, clients=CLIENTS, poll_s=2)
+    running_counts: list[int] = []
+    fault_counts: dict[str, int] = {}
     try:
-        until(lambda: rig.running() >= AT_ONCE, within_s=60)
+        until(lambda: rig.running_count() >= MIN_RUNNING, within_s=60)
         ends_at = time.monotonic() + MIXED_S
         while time.monotonic() < ends_at:
-            rig.pause(chance.uniform(2, 6))
-            running.append(rig.running())
-            _, name, fault = chance.choices(FAULTS, [weight for weight, _, _ in FAULTS])[0]
-            struck[name] = struck.get(name, 0) + 1
-            fault(rig, chance)
+            rig.pause(rng.uniform(2, 6))
+            running_counts.append(rig.running_count())
+            _, name, fault = rng.choices(FAULTS, [weight for weight, _, _ in FAULTS])[0]
+            fault_counts[name] = fault_counts.get(name, 0) + 1
+            fault(rig, rng)
             rig.heal()
-        load.begin_no_more()
+        load.stop_new_requests()
         load.wait(within_s=180)
         until(rig.stack.all_ended, within_s=60)
     finally:
         load.stop()
-    return running, struck, load
+    return running_counts, fault_counts, load
 
 
-def report(rig: Rig, figures: Figures, running: list[int], struck: dict[str, int]) -> str:
-    """A report of the outcome for a person to read."""
+def report(rig: Rig, figures: Figures, running_counts: list[int], fault_counts: dict[str, int]) -> str:
+    """A report of the outcome as text."""
+    median = sorted(running_counts)[len(running_counts) // 2]
     attempts = rig.stack.sql("select outcome, count(*) from attempts group by 1 order by 2 desc")
     return "\n".join(
         [
             "",
-            f"seed {SEED}, {MIXED_S:.0f} s, {sum(struck.values())} faults:",
-            *(f"  {times:3} x {name}" for name, times in sorted(struck.items(), key=lambda one: -one[1])),
-            f"running when one struck: {min(running)} to {max(running)}, median {sorted(running)[len(running) // 2]}",
+            f"seed {SEED}, {MIXED_S:.0f} s, {sum(fault_counts.values())} faults:",
+            *(f"  {count:3} x {name}" for name, count in sorted(fault_counts.items(), key=lambda item: -item[1])),
+            f"running responses at a fault: {min(running_counts)} to {max(running_counts)}, median {median}",
             f"ends: {dict(figures.statuses)}",
             f"attempts: {dict(attempts)}",
             ", ".join(f"{name} {value}" for name, value in vars(figures).items() if isinstance(value, int)),

@@ -1,4 +1,4 @@
-"""Workers killed while the packaged model generates: its texts equal those of undisturbed runs."""
+"""Workers that are killed while the packaged model generates: the texts are the same as without kills."""
 
 import json
 import os
@@ -34,7 +34,7 @@ TOPICS = (
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The packaged model with a concurrency of 1: batching changes its arithmetic and thereby its output."""
+    """A configuration with the packaged model and a concurrency of 1, because batching would change its output."""
     home, port = Home.at(tmp_path / "model"), ports.free()
     path = tmp_path / "backburner.toml"
     path.write_text(
@@ -45,72 +45,88 @@ def config(tmp_path: Path) -> Path:
         yield path  # type: ignore[misc]
 
 
-def asked(stack: Stack) -> dict[str, str]:
+def create_responses(stack: Stack) -> dict[str, str]:
     """Create responses; return their inputs by ID."""
     with stack.client() as client:
         return {
             client.responses.create(
-                model="small", input=order, temperature=0, max_output_tokens=TOKENS, background=True
-            ).id: order
-            for order in [f"Write sentence number {n} about {TOPICS[n % len(TOPICS)]}." for n in range(RESPONSES)]
+                model="small", input=text, temperature=0, max_output_tokens=TOKENS, background=True
+            ).id: text
+            for text in [f"Write sentence number {n} about {TOPICS[n % len(TOPICS)]}." for n in range(RESPONSES)]
         }
 
 
-def followed(stack: Stack, response_id: str, seed: int) -> list[stream_checker.Event]:
-    """The events of a response, read by a client that loses its connection repeatedly."""
-    chance = random.Random(seed)
+def read_with_disconnects(stack: Stack, response_id: str, seed: int) -> list[stream_checker.Event]:
+    """Read all events of a response, with a new connection after every few events."""
+    rng = random.Random(seed)
     events: list[stream_checker.Event] = []
     while not events or events[-1]["type"] not in stream_checker.TERMINAL:
         after = len(events) - 1
         path = f"/v1/responses/{response_id}?stream=true" + (f"&starting_after={after}" if events else "")
         with stream_checker.reading(stack.port, stack.key, path, after=after, timeout_s=60) as reader:
-            events += reader.read(chance.randrange(3, 15))  # asserts that no event is missing or repeated
+            events += reader.read(rng.randrange(3, 15))  # asserts that no event is missing or repeated
     return events
 
 
-def texts(stack: Stack, ids: dict[str, str]) -> dict[str, str]:
+def texts_by_input(stack: Stack, inputs: dict[str, str]) -> dict[str, str]:
+    """The output texts of responses by input.
+
+    Args:
+        inputs: inputs by response ID.
+    """
     with stack.client() as client:
-        return {order: client.responses.retrieve(one).output_text for one, order in ids.items()}
+        return {prompt: client.responses.retrieve(response_id).output_text for response_id, prompt in inputs.items()}
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_texts_at_temperature_0_are_those_of_runs_that_nobody_disturbed(stack: Stack) -> None:
-    seed = int(os.environ.get("SEED", random.randrange(2**32)))  # noqa: TID251
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    invariants.watch_ends(stack)
-    stack.up()
-    calm = asked(stack)
-    until(stack.all_ended, within_s=600)
-    stormy = asked(stack)
-    readers = ThreadPoolExecutor(RESPONSES)
-    streams = {one: readers.submit(followed, stack, one, chance.randrange(2**32)) for one in stormy}
+def kill_worker_repeatedly(stack: Stack, rng: random.Random) -> int:
+    """Kill the worker at random tokens until all responses have ended; return the number of kills."""
     kills = 0
-    said = "select coalesce(sum(tokens), 0) from response_events"
+    token_sum = "select coalesce(sum(tokens), 0) from response_events"
     while not stack.all_ended():
-        enough = stack.sql(said)[0][0] + chance.randrange(5, 60)
-        until(lambda enough=enough: stack.all_ended() or stack.sql(said)[0][0] >= enough, within_s=120)
-        stack.freeze("worker")  # so that it claims nothing between the query and the kill
+        goal = stack.sql(token_sum)[0][0] + rng.randrange(5, 60)
+        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum)[0][0] >= goal, within_s=120)
+        stack.freeze("worker")  # it must not claim a response between the query and the kill
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             stack.thaw("worker")
             continue  # a third loss would end the response
         stack.kill("worker")
         stack.start("worker")
         kills += 1
-    for one, stream in streams.items():
-        ((document,),) = stack.sql("select document from responses where id = %s", one)
+    return kills
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_texts_at_temperature_0_are_the_same_with_and_without_killed_workers(stack: Stack) -> None:
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))  # noqa: TID251
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    invariants.watch_ends(stack)
+    stack.up()
+    undisturbed_inputs = create_responses(stack)
+    until(stack.all_ended, within_s=600)
+    disturbed_inputs = create_responses(stack)
+    readers = ThreadPoolExecutor(RESPONSES)
+    streams = {
+        response_id: readers.submit(read_with_disconnects, stack, response_id, rng.randrange(2**32))
+        for response_id in disturbed_inputs
+    }
+    kills = kill_worker_repeatedly(stack, rng)
+    for response_id, stream in streams.items():
+        ((document,),) = stack.sql("select document from responses where id = %s", response_id)
         stream_checker.check(stream.result(60), json.loads(document))
     readers.shutdown()
-    invariants.check(stack, calm.keys() | stormy.keys())
+    invariants.check(stack, undisturbed_inputs.keys() | disturbed_inputs.keys())
 
-    went_on, twice = stack.sql(
+    second_attempts, later_attempts = stack.sql(
         "select count(*) filter (where attempt = 2), count(*) filter (where attempt > 2) from attempts"
     )[0]
-    undisturbed, disturbed = texts(stack, calm), texts(stack, stormy)
-    same = sum(disturbed[order] == text for order, text in undisturbed.items())
+    undisturbed_texts = texts_by_input(stack, undisturbed_inputs)
+    disturbed_texts = texts_by_input(stack, disturbed_inputs)
+    equal_texts = sum(disturbed_texts[prompt] == text for prompt, text in undisturbed_texts.items())
     print(
-        f"{RESPONSES} responses, {kills} workers killed, {went_on} went on by another worker, {twice} by a third; {same} texts the same"
+        f"{RESPONSES} responses, {kills} workers killed, {second_attempts} second attempts, "
+        f"{later_attempts} later attempts; {equal_texts} equal texts"
     )
-    assert went_on > RESPONSES / 5
-    assert disturbed == undisturbed
+    assert second_attempts > RESPONSES / 5
+    assert disturbed_texts == undisturbed_texts

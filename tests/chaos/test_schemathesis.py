@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document, sent to a real API process with a worker."""
+"""Random requests for every operation of the OpenAPI document, sent to a real API process with a worker."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
-EXAMPLES = 150
+EXAMPLES = 150  # random requests per operation
 
 
 def scripts(models: ModelServer) -> dict[str, dict[str, str]]:
-    """Requests by the status that their response reaches or stays in."""
+    """Request bodies by the status of their response when the run begins."""
     endless = models.script(tokens=100, delay_s=1)
     return {
         "queued": {"model": "absent", "input": "Nobody serves this."},
@@ -29,39 +29,39 @@ def scripts(models: ModelServer) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.long
-def test_whatever_is_sent_to_real_processes_is_answered_as_documented_and_never_with_5xx(
+def test_real_processes_answer_every_request_as_documented_and_never_with_5xx(
     stack: Stack, models: ModelServer
 ) -> None:
     stack.up()
     with stack.client() as client:
 
-        def made(status: str) -> str:
+        def create_response(status: str) -> str:
             created = client.responses.create(**scripts(models)[status], background=True)
             if status == "cancelled":
                 client.responses.cancel(created.id)
-            until(lambda: _is(client, created.id, status))
+            until(lambda: _has_status(client, created.id, status))
             return created.id
 
-        def made_prompt() -> str:
+        def create_prompt() -> str:
             body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
             return str(client.post("/prompts", body=body, cast_to=dict[str, Any])["id"])
 
-        def made_key() -> tuple[str, str]:
+        def create_key() -> tuple[str, str]:
             project = client.get("/projects?order=asc", cast_to=dict[str, Any])["data"][0]
-            made = client.post(f"/projects/{project['id']}/api_keys", body={}, cast_to=dict[str, Any])
-            return project["id"], made["id"]
+            key = client.post(f"/projects/{project['id']}/api_keys", body={}, cast_to=dict[str, Any])
+            return project["id"], key["id"]
 
         schema = schemathesis.openapi.from_url(
             f"http://127.0.0.1:{stack.port}/openapi.json", config=fuzz.config(stack.key, examples=EXAMPLES)
         )
-        report = fuzz.run(schema, fuzz.Targets(made, made_prompt, made_key, foreground=True))
+        report = fuzz.run(schema, fuzz.Targets(create_response, create_prompt, create_key, foreground=True))
 
     print(report)
     assert report.failures == {}
     assert report.total > 2000
 
 
-def _is(client: openai.OpenAI, response_id: str, status: str) -> bool:
-    found = client.responses.retrieve(response_id).status
-    # A model whose server is unreachable is tried from time to time.
-    return found == status or (status == "queued" and found == "in_progress")
+def _has_status(client: openai.OpenAI, response_id: str, status: str) -> bool:
+    current_status = client.responses.retrieve(response_id).status
+    # A response for an unreachable model server is `in_progress` during each attempt.
+    return current_status == status or (status == "queued" and current_status == "in_progress")

@@ -1,4 +1,4 @@
-"""Overload by three projects in every tier: who gets which slots, how long requests wait, and what is charged."""
+"""Overload by three projects in all tiers: the shares of the tiers, the waiting times and the charged credits."""
 
 import statistics
 import threading
@@ -17,9 +17,9 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
-# The sum of the weights of the three tiers that have a backlog.
+# The sum of the weights of the three tiers with a backlog.
 SLOTS = 8 + 4 + 1
-BURST = 60  # requests; also the refill per minute, which is one per second
+BURST = 60  # requests that a project may send immediately, and the credits that are refilled per minute
 LIMITED = f"""
 [projects.alpha.limits."*"]
 requests_per_minute = {BURST}
@@ -31,9 +31,9 @@ requests_per_minute = {BURST}
 tokens_per_minute = 8000
 """
 PROJECTS = ("alpha", "beta", "gamma")
-# Requests per second of each project by tier; the total is twice what the slots can serve.
-ASKED = {"no-limit": 3.2, "default": 2.5, "auto": 2.5, "flex": 0.7}
-Asked = tuple[str, str]
+# Requests per second of each project by tier; the total is twice the capacity of the slots.
+RATES = {"no-limit": 3.2, "default": 2.5, "auto": 2.5, "flex": 0.7}
+Demand = tuple[str, str]  # a project and the requested tier
 
 
 @pytest.fixture
@@ -44,17 +44,17 @@ def config(config: Path) -> Path:
 
 
 class Arrivals:
-    """Creates that arrive at constant rates until stopped, whatever their outcome."""
+    """Create requests that arrive at constant rates, regardless of their outcome, until they are stopped."""
 
     def __init__(self, stack: Stack, models: ModelServer) -> None:
         self._stack = stack
-        self._opened = ExitStack()
+        self._client_stack = ExitStack()
         self._script = models.script(tokens=10, delay_s=0.1)
         self._stop = threading.Event()
         self._threads = ThreadPoolExecutor(64)
-        self.asked: Counter[Asked] = Counter()
-        self.given: Counter[tuple[str, str, str]] = Counter()
-        self.refused: Counter[Asked] = Counter()
+        self.requests: Counter[Demand] = Counter()
+        self.responses: Counter[tuple[str, str, str]] = Counter()  # by project, requested tier and granted tier
+        self.refusals: Counter[Demand] = Counter()
         self.errors: list[str] = []
         with open_core(stack.settings) as core:
             keys = {project: core.keys.create({"no-limit"}, project) for project in PROJECTS}
@@ -63,22 +63,22 @@ class Arrivals:
         ]
 
     def _client(self, port: int, key: str) -> openai.OpenAI:
-        return self._opened.enter_context(
+        return self._client_stack.enter_context(
             openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0, timeout=20)
         )
 
     def begin(self, project: str, tier: str, rate: float) -> None:
-        """Start sending creates at `rate` per second."""
-        self._threads.submit(self._come, project, tier, rate)
+        """Start to send `rate` create requests per second."""
+        self._threads.submit(self._send, project, tier, rate)
 
-    def _come(self, project: str, tier: str, rate: float) -> None:
-        begun, number = time.monotonic(), 0
-        while not self._stop.wait(max(0, begun + number / rate - time.monotonic())):
+    def _send(self, project: str, tier: str, rate: float) -> None:
+        start, number = time.monotonic(), 0
+        while not self._stop.wait(max(0, start + number / rate - time.monotonic())):
             number += 1
             self._create(self._clients[number % 2][project], project, tier)
 
     def _create(self, client: openai.OpenAI, project: str, tier: str) -> None:
-        self.asked[project, tier] += 1
+        self.requests[project, tier] += 1
         try:
             response = client.responses.create(
                 model="scripted",
@@ -90,53 +90,54 @@ class Arrivals:
         except openai.RateLimitError as error:
             assert error.code in {"rate_limit_exceeded", "resource_unavailable"}
             assert int(error.response.headers["Retry-After"]) >= 1
-            self.refused[project, tier] += 1
+            self.refusals[project, tier] += 1
         except openai.OpenAIError as error:
             self.errors.append(repr(error))
         else:
-            self.given[project, tier, str(response.service_tier)] += 1
+            self.responses[project, tier, str(response.service_tier)] += 1
 
     def end(self) -> None:
-        """Stop sending creates, and cancel the responses that have not ended."""
+        """Stop the create requests, and cancel the responses that have not ended."""
         self._stop.set()
         self._threads.shutdown()
         with open_core(self._stack.settings) as core, ThreadPoolExecutor(2) as threads:
-            left = [str(row[0]) for row in self._stack.sql("select id from responses where finished_at is null")]
-            list(threads.map(core.operations.cancel, left))
-        self._opened.close()
+            open_ids = [str(row[0]) for row in self._stack.sql("select id from responses where finished_at is null")]
+            list(threads.map(core.operations.cancel, open_ids))
+        self._client_stack.close()
 
 
-def spread(seconds: Iterable[float]) -> str:
-    found = sorted(seconds)
-    if not found:
+def format_percentiles(seconds: Iterable[float]) -> str:
+    """Median and 95th percentile."""
+    values = sorted(seconds)
+    if not values:
         return "-"
-    return f"{statistics.median(found):.2f} / {found[int(len(found) * 0.95)]:.2f}"
+    return f"{statistics.median(values):.2f} / {values[int(len(values) * 0.95)]:.2f}"
 
 
 def table(stack: Stack, arrivals: Arrivals) -> str:
     """A table of outcomes by project, requested tier and granted tier."""
-    lines = [f"{'project':8} {'asked':9} {'given':11} {'n':>5} {'refused':>8}   wait p50 / p95 in s"]
+    lines = [f"{'project':8} {'requested':9} {'granted':11} {'n':>5} {'refused':>8}   wait p50 / p95 in s"]
     for project in PROJECTS:
-        for tier in ASKED:
-            given = {key[2]: n for key, n in arrivals.given.items() if key[:2] == (project, tier)} or {"-": 0}
-            for position, (name, n) in enumerate(sorted(given.items())):
+        for tier in RATES:
+            granted = {key[2]: n for key, n in arrivals.responses.items() if key[:2] == (project, tier)} or {"-": 0}
+            for position, (granted_tier, n) in enumerate(sorted(granted.items())):
                 waits = stack.sql(
-                    "select extract(epoch from r.started_at - r.created_at)::float from responses r"
-                    " join projects p on p.id = r.project_id where p.name = %s and r.tier = %s and r.started_at is not null",
+                    "select extract(epoch from r.started_at - r.created_at)::float"
+                    " from responses r join projects p on p.id = r.project_id"
+                    " where p.name = %s and r.tier = %s and r.started_at is not null",
                     project,
-                    name,
+                    granted_tier,
                 )
-                refused = arrivals.refused[project, tier] if position == 0 else ""
-                lines.append(
-                    f"{project:8} {tier:9} {name:11} {n:5} {refused!s:>8}   {spread(wait for (wait,) in waits)}"
-                )
+                refusals = arrivals.refusals[project, tier] if position == 0 else ""
+                percentiles = format_percentiles(wait for (wait,) in waits)
+                lines.append(f"{project:8} {tier:9} {granted_tier:11} {n:5} {refusals!s:>8}   {percentiles}")
     return "\n".join(lines)
 
 
 def check_ledger(stack: Stack) -> str:
     """Assert that the ledger has one row per response and the tokens of all attempts; return a summary."""
     until(stack.all_ended, within_s=60)
-    # For a response cancelled while it ran, the worker adds the usage that it knows.
+    # After a cancel of a running response, its worker still adds the usage.
     until(lambda: stack.sql("select 1 from attempts where output_tokens is null") == [], within_s=20)
     sums = "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens)"
     ((*ledger,),) = stack.sql(f"select {sums} from usage_ledger")
@@ -150,7 +151,7 @@ def check_ledger(stack: Stack) -> str:
     return f"ledger {[int(n) for n in ledger]} = attempts {[int(n) for n in attempts]}"
 
 
-def credited(stack: Stack, project: str, since_s: float) -> int:
+def charged_requests(stack: Stack, project: str, since_s: float) -> int:
     """The number of requests charged to a project's credits in the last `since_s` seconds."""
     ((n,),) = stack.sql(
         "select coalesce(sum(reserved_requests), 0) from responses r join projects p on p.id = r.project_id"
@@ -162,52 +163,53 @@ def credited(stack: Stack, project: str, since_s: float) -> int:
 
 
 @pytest.mark.long
-def test_a_minute_of_overload_is_shared_by_weight_and_charged_truthfully_though_valkey_is_lost(
+def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_valkey(
     stack: Stack, models: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.up("valkey", "api", "api-2", "sweeper")
     stack.start("worker", WORKER_SLOTS=str(SLOTS))
     arrivals = Arrivals(stack, models)
-    begun = time.monotonic()
+    start = time.monotonic()
     # While the other projects are idle, `auto` is served beyond the limit.
     arrivals.begin("alpha", "auto", 9)
-    until(lambda: arrivals.given["alpha", "auto", "over-limit"] > 5, within_s=30)
+    until(lambda: arrivals.responses["alpha", "auto", "over-limit"] > 5, within_s=30)
     for project in PROJECTS:
-        for tier, rate in ASKED.items():
+        for tier, rate in RATES.items():
             arrivals.begin(project, tier, rate)
-    overloaded = time.monotonic()
-    until(lambda: time.monotonic() - overloaded > 25, within_s=30)
-    before = shares(stack, 20)
+    overload_start = time.monotonic()
+    until(lambda: time.monotonic() - overload_start > 25, within_s=30)
+    starts_before = count_starts(stack, 20)
 
     stack.kill("valkey")
-    until(lambda: time.monotonic() - overloaded > 30, within_s=10)
+    until(lambda: time.monotonic() - overload_start > 30, within_s=10)
     stack.start("valkey")  # empty
-    back = time.monotonic()
-    until(lambda: time.monotonic() - overloaded > 60, within_s=35)
-    after = shares(stack, 20)
-    since_s = time.monotonic() - back
-    healed = {project: credited(stack, project, since_s) for project in PROJECTS}
-    whole_s = time.monotonic() - begun
-    taken = {project: credited(stack, project, whole_s + 1) for project in PROJECTS}
+    recovery = time.monotonic()
+    until(lambda: time.monotonic() - overload_start > 60, within_s=35)
+    starts_after = count_starts(stack, 20)
+    recovered_s = time.monotonic() - recovery
+    charged_after = {project: charged_requests(stack, project, recovered_s) for project in PROJECTS}
+    total_s = time.monotonic() - start
+    charged_total = {project: charged_requests(stack, project, total_s + 1) for project in PROJECTS}
     arrivals.end()
-    said = check_ledger(stack)
+    ledger_summary = check_ledger(stack)
 
     with capsys.disabled():
         print(f"\n{table(stack, arrivals)}")
-        print(f"started in 20 s before Valkey was lost {before}, and after it was back {after}; weights 8 : 4 : 1")
-        print(f"credited in {since_s:.0f} s since: {healed}, in {whole_s:.0f} s in all: {taken}; {said}")
+        print(f"starts in the 20 s before Valkey was lost: {starts_before}, after its restart: {starts_after}")
+        print(f"charged in {recovered_s:.0f} s after the restart: {charged_after}")
+        print(f"charged in all {total_s:.0f} s: {charged_total}; {ledger_summary}")
     assert arrivals.errors == []
-    for found in (before, after):
-        assert 1.3 < found["no-limit"] / found["default"] < 3
-        assert 2 < found["default"] / found["flex"] < 8
+    for starts in (starts_before, starts_after):  # the weights are 8 : 4 : 1
+        assert 1.3 < starts["no-limit"] / starts["default"] < 3
+        assert 2 < starts["default"] / starts["flex"] < 8
     for project in PROJECTS:
-        # Losing Valkey grants no second burst, and used credits are refilled at their rate.
-        assert taken[project] <= BURST * (1 + (whole_s + 1) / 60) + 1
+        # The loss of Valkey grants no second burst, and used credits are refilled at their rate.
+        assert charged_total[project] <= BURST * (1 + (total_s + 1) / 60) + 1
     for project in ("alpha", "beta"):
-        assert healed[project] >= 0.8 * since_s * BURST / 60 - 1
+        assert charged_after[project] >= 0.8 * recovered_s * BURST / 60 - 1
 
 
-def shares(stack: Stack, since_s: float) -> dict[str, int]:
+def count_starts(stack: Stack, since_s: float) -> dict[str, int]:
     """The number of responses of each tier that started in the last `since_s` seconds."""
     rows = stack.sql(
         "select tier, count(*) from responses where started_at > now() - %s * interval '1 s' group by tier", since_s
@@ -215,17 +217,17 @@ def shares(stack: Stack, since_s: float) -> dict[str, int]:
     return {str(tier): int(n) for tier, n in rows}
 
 
-def test_a_few_seconds_of_overload_are_charged_truthfully(stack: Stack, models: ModelServer) -> None:
+def test_a_few_seconds_of_overload_are_charged_correctly(stack: Stack, models: ModelServer) -> None:
     stack.up("valkey", "api", "api-2", "sweeper")
     stack.start("worker", WORKER_SLOTS=str(SLOTS))
     arrivals = Arrivals(stack, models)
     for project in PROJECTS:
-        for tier, rate in ASKED.items():
+        for tier, rate in RATES.items():
             arrivals.begin(project, tier, rate)
-    begun = time.monotonic()
-    until(lambda: time.monotonic() - begun > 4)
+    start = time.monotonic()
+    until(lambda: time.monotonic() - start > 4)
     arrivals.end()
 
     check_ledger(stack)
     assert arrivals.errors == []
-    assert {tier for _, _, tier in arrivals.given} >= {"no-limit", "default", "flex"}
+    assert {tier for _, _, tier in arrivals.responses} >= {"no-limit", "default", "flex"}

@@ -22,10 +22,10 @@ from tests.model_server import ModelServer
 
 WORKERS = ("worker", "worker-2", "worker-3")
 PARTS = ("valkey", "api", "api-2", "sweeper", *WORKERS)
-DISK = "512m"
+DISK_SIZE = "512m"
 # Slots per worker. The total is below the number of responses in a scenario, so that some wait for dispatch.
 SLOTS = 6
-# `first_token` and `idle` bound how long the model server may take to begin and how long it may be silent.
+# `first_token` and `idle` limit the time until the first token and the time between two tokens.
 CONFIG = """
 [models.scripted]
 base_url = "{url}"
@@ -44,8 +44,10 @@ class Rig:
         self.models = models
         self.disk = folder / "disk"
         self.disk.mkdir(parents=True)
-        mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self.disk)]
-        self.has_disk = os.geteuid() == 0 and subprocess.run(mounting, check=False, capture_output=True).returncode == 0
+        mount_command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(self.disk)]
+        self.has_disk = (
+            os.geteuid() == 0 and subprocess.run(mount_command, check=False, capture_output=True).returncode == 0
+        )
         self._home = Home.at(self.disk / "home")
         self._postgres = Postgres(self._home)
         self._server = self._start_postgres()
@@ -56,15 +58,15 @@ class Rig:
             folder / "home", self._postgres.url, config, models, proxied=("postgres", "valkey", "models")
         )
         invariants.watch_ends(self.stack)
-        # Each worker has its own proxy to Postgres, so that one of them can lose the connection alone.
-        self.own_postgres = {name: TcpProxy(self._postgres.url) for name in self.workers}
+        # One proxy for each worker, so that a fault can cut a single worker off from Postgres.
+        self.worker_proxies = {name: TcpProxy(self._postgres.url) for name in self.workers}
         self.run = ""  # prefix of the current scenario's tags
         self.runs = 0
-        self.died: list[str] = []  # processes that ended by themselves, and how
-        self.broken = False  # a run has left the deployment in an unknown state
-        self._otherwise: set[str] = set()  # processes that run in a modified environment
-        self._swept: dict[str, int] = {}  # how often each sweeper has started sweeping
-        self._never = threading.Event()
+        self.crashes: list[str] = []  # processes that ended without a request to stop, with their exit status
+        self.broken = False  # whether a run has left the deployment in an unknown state
+        self._modified: set[str] = set()  # processes that run in a modified environment
+        self._sweeper_starts: dict[str, int] = {}  # by name, as counted in the log
+        self._never = threading.Event()  # for waits that only the timeout ends
         try:
             self.heal()
         except BaseException:
@@ -72,11 +74,11 @@ class Rig:
             raise
 
     def close(self) -> None:
-        """Stop everything."""
-        for proxy in self._proxies():
+        """Stop all processes and remove their data."""
+        for proxy in self._all_proxies():
             proxy.pass_on()
         self.stack.close()
-        for proxy in self.own_postgres.values():
+        for proxy in self.worker_proxies.values():
             proxy.close()
         self._server.ask_to_stop()
         self._server.wait_until_stopped(hurry=lambda: True)
@@ -89,55 +91,55 @@ class Rig:
         """The names of the workers."""
         return [name for name in self.parts if name.startswith("worker")]
 
-    def _proxies(self) -> list[TcpProxy]:
-        return [*self.stack.proxies.values(), *self.own_postgres.values()]
+    def _all_proxies(self) -> list[TcpProxy]:
+        return [*self.stack.proxies.values(), *self.worker_proxies.values()]
 
     def proxies(self, server: str) -> list[TcpProxy]:
-        """All proxies in front of a server."""
-        return [self.stack.proxies[server], *(self.own_postgres.values() if server == "postgres" else ())]
+        """The proxies in front of one server."""
+        return [self.stack.proxies[server], *(self.worker_proxies.values() if server == "postgres" else ())]
 
     def heal(self) -> None:
-        """Repair everything, as supervisors and operators do: restart stopped processes and end proxy faults."""
-        for proxy in self._proxies():
+        """Repair the deployment as supervisors and operators do: restart ended processes, and end network faults."""
+        for proxy in self._all_proxies():
             proxy.pass_on()
         if self._server.ended() is not None:
             self._server = self._start_postgres()
-        started = []
+        started: list[Child] = []
         for name in self.parts:
             child = self.stack.children.get(name)
             if child is not None and child.ended() is None:
                 self.stack.thaw(name)
                 continue
             if child is not None:
-                self.died.append(f"{name}: {child.ended()}")
+                self.crashes.append(f"{name}: {child.ended()}")
             started.append(self.launch(name))
         for child in started:
             child.wait_until_ready()
         # A sweeper that loses Postgres during startup exits and relies on its supervisor. No scenario tests that, so
         # wait until each sweeper runs.
-        for child in started:
-            if child.part.name.startswith("sweeper"):
-                until(lambda name=child.part.name: self._sweeping(name) > self._swept.get(name, 0), within_s=30)
-                self._swept[child.part.name] = self._sweeping(child.part.name)
+        for name in [child.part.name for child in started if child.part.name.startswith("sweeper")]:
+            starts_before = self._sweeper_starts.get(name, 0)
+            until(lambda name=name, count=starts_before: self._count_sweeper_starts(name) > count, within_s=30)
+            self._sweeper_starts[name] = self._count_sweeper_starts(name)
 
-    def _sweeping(self, name: str) -> int:
-        """How often a sweeper has started sweeping."""
+    def _count_sweeper_starts(self, name: str) -> int:
+        """How many times a sweeper has started, according to its log."""
         return self.stack.log(name).count("msg=sweeping ")
 
     def launch(self, name: str, env: Mapping[str, str] | None = None) -> Child:
         """Start a process; `env` modifies its environment until the end of the scenario."""
         settings = {"PING_S": "1"}
-        if name in self.own_postgres:
-            settings |= {"WORKER_SLOTS": str(self.slots), "DATABASE_URL": self.own_postgres[name].url}
+        if name in self.worker_proxies:
+            settings |= {"WORKER_SLOTS": str(self.slots), "DATABASE_URL": self.worker_proxies[name].url}
         if env:
-            self._otherwise.add(name)
+            self._modified.add(name)
         return self.stack.launch(name, env=env, **settings)
 
-    def calm(self) -> None:
-        """Repair everything, and restart processes that run in a modified environment."""
-        for name in self._otherwise:
+    def restore(self) -> None:
+        """Repair the deployment, and restart processes that run in a modified environment."""
+        for name in self._modified:
             self.stack.kill(name)
-        self._otherwise.clear()
+        self._modified.clear()
         self.heal()
 
     def pause(self, for_s: float) -> None:
@@ -184,26 +186,26 @@ class Rig:
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
 
-    def until_said(self, tokens: int, within_s: float = 20) -> None:
-        """Wait until the responses of this run have produced `tokens` more tokens or have all ended."""
-        said = (
+    def wait_for_tokens(self, count: int, within_s: float = 20) -> None:
+        """Wait until the responses of this run have produced `count` more tokens or have all ended."""
+        token_sum = (
             "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
             " where r.metadata->>'run' = %s"
         )
-        enough = self.stack.sql(said, self.run)[0][0] + tokens
+        goal = self.stack.sql(token_sum, self.run)[0][0] + count
         until(
-            lambda: self.stack.sql(said, self.run)[0][0] >= enough or self.under_way() == 0,
+            lambda: self.stack.sql(token_sum, self.run)[0][0] >= goal or self.open_count() == 0,
             within_s=within_s,
         )
 
-    def under_way(self) -> int:
+    def open_count(self) -> int:
         """The number of responses of this run that have not ended."""
         return self.stack.sql(
             "select count(*) from responses where finished_at is null and metadata->>'run' = %s", self.run
         )[0][0]
 
-    def running(self) -> int:
-        """The number of responses in progress."""
+    def running_count(self) -> int:
+        """The number of responses in progress, of all runs."""
         return self.stack.sql("select count(*) from responses where status = 'in_progress'")[0][0]
 
     def worker_id(self, name: str) -> str:
@@ -211,11 +213,11 @@ class Rig:
         pid = self.stack.children[name].pid
         return self.stack.sql("select id from workers where pid = %s order by seen_at desc", pid)[0][0]
 
-    def runs_of(self, name: str) -> list[str]:
-        """The model server's tags of the responses that a worker runs."""
+    def running_tags(self, name: str) -> list[str]:
+        """The tags, as sent to the model server, of the responses that a worker runs."""
         runs = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
         return [f"{self.run}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
 
-    def asked(self, tag: str) -> list[dict[str, Any]]:
+    def model_requests(self, tag: str) -> list[dict[str, Any]]:
         """The requests that the model server has received with this tag, oldest first."""
         return self.models.stats(tag)["by_tag"][tag]

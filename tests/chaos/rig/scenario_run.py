@@ -8,108 +8,109 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests import invariants
-from tests.chaos.rig.load import Asked, Load, requests, untrue
+from tests.chaos.rig.load import Load, Request, false_statements, generate_requests
 from tests.chaos.rig.rig import Rig
 from tests.chaos.rig.scenarios import Scenario
 from tests.harness.waiting import until
 from tests.invariants import Figures
 
-# Seconds until all responses have ended after the repair.
-RECOVERED_WITHIN_S = 45
+# Maximum time from the repair to the end of the last response.
+RECOVERY_TIMEOUT_S = 45
 
 
 @dataclass(frozen=True)
-class Ran:
-    """The result of a run."""
+class ScenarioResult:
+    """The result of one run of a scenario."""
 
     scenario: str
     seed: int
     figures: Figures
-    under_way: int  # responses that had not ended when the fault struck
+    open_count: int  # responses that had not ended when the fault was injected
     attempts: int
-    healed_s: float  # from the end of the repair to the last end
-    took_s: float
+    recovery_s: float  # from the repair to the end of the last response
+    duration_s: float
 
     def row(self) -> dict[str, object]:
-        """A row of the table shown at the end."""
-        found = self.figures
+        """A row of the summary of the chaos suite."""
+        figures = self.figures
         return {
             "scenario": self.scenario,
             "seed": self.seed,
-            "accepted": found.accepted,
-            "terminal": found.terminal,
-            "ends": " ".join(f"{number} {status}" for status, number in sorted(found.statuses.items())),
-            "struck": self.under_way,
+            "accepted": figures.accepted,
+            "terminal": figures.terminal,
+            "ends": " ".join(f"{number} {status}" for status, number in sorted(figures.statuses.items())),
+            "open at fault": self.open_count,
             "attempts": self.attempts,
-            "written twice": found.written_twice,
-            "changed after the end": found.changed_after_end,
-            "gaps": found.gaps + found.streams_differ,
-            "left open": found.left_open,
-            "untrue": found.untrue,
-            "died": found.died,
-            "healed s": round(self.healed_s, 1),
-            "s": round(self.took_s, 1),
+            "written twice": figures.written_twice,
+            "changed after the end": figures.changed_after_end,
+            "gaps": figures.gaps + figures.streams_differ,
+            "leaked connections": figures.leaked_connections,
+            "false statements": figures.false_statements,
+            "crashes": figures.crashes,
+            "recovery s": round(self.recovery_s, 1),
+            "s": round(self.duration_s, 1),
         }
 
 
-def play(rig: Rig, scenario: Scenario, seed: int) -> Ran:
-    """Run a scenario on a working deployment, which works again afterwards."""
-    began = time.monotonic()
-    chance = random.Random(seed)
+def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
+    """Run a scenario on a working deployment, and repair the deployment afterwards."""
+    start = time.monotonic()
+    rng = random.Random(seed)
     rig.models.reset()
-    rig.died.clear()
+    rig.crashes.clear()
     rig.run = f"{seed}-{rig.runs}"
     rig.runs += 1
-    asked = list(itertools.islice(requests(chance, rig.run, **scenario.script), scenario.count))
-    load = Load(rig.stack, asked, at_once=len(asked))
+    requests = list(itertools.islice(generate_requests(rng, rig.run, **scenario.script), scenario.count))
+    load = Load(rig.stack, requests, clients=len(requests))
     try:
-        until(lambda: rig.under_way() > scenario.count * 3 / 4, within_s=20)
-        rig.until_said(scenario.count * chance.randrange(2, 10))
-        under_way = rig.under_way()
-        scenario.strikes(rig, chance)
+        until(lambda: rig.open_count() > scenario.count * 3 / 4, within_s=20)
+        rig.wait_for_tokens(scenario.count * rng.randrange(2, 10))
+        open_count = rig.open_count()
+        scenario.fault(rig, rng)
     except BaseException:
         load.stop()
         raise
     rig.heal()
-    healed_at = time.monotonic()
-    load.wait(RECOVERED_WITHIN_S)
-    until(rig.stack.all_ended, within_s=RECOVERED_WITHIN_S)
-    healed_s = time.monotonic() - healed_at
-    figures = look(rig, asked, scenario.ends)
+    repaired_at = time.monotonic()
+    load.wait(RECOVERY_TIMEOUT_S)
+    until(rig.stack.all_ended, within_s=RECOVERY_TIMEOUT_S)
+    recovery_s = time.monotonic() - repaired_at
+    figures = inspect_run(rig, requests, scenario.ends)
     ((attempts,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run)
-    rig.calm()
-    return Ran(scenario.name, seed, figures, under_way, attempts, healed_s, time.monotonic() - began)
+    rig.restore()
+    return ScenarioResult(scenario.name, seed, figures, open_count, attempts, recovery_s, time.monotonic() - start)
 
 
-def look(rig: Rig, asked: list[Asked], ends: frozenset[str]) -> Figures:
-    """Check a finished run: what is stored, and what its clients saw.
+def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figures:
+    """Check the stored responses of a finished run, and the replies that its clients received.
 
     Args:
-        ends: statuses in which a background response may end that no client cancels.
+        ends: statuses in which a background response may end without a cancel.
     """
-    stored: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    responses: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # IDs and documents, by the number of the request
     for number, response_id, document in rig.stack.sql(
         "select metadata->>'number', id, document from responses where metadata->>'run' = %s", rig.run
     ):
-        stored.setdefault(number, []).append((response_id, json.loads(document)))
-    told = {one.id for one in asked if one.id}
+        responses.setdefault(number, []).append((response_id, json.loads(document)))
+    stored_ids = {response_id for copies in responses.values() for response_id, _ in copies}
     figures = invariants.look(
         rig.stack,
-        {response_id for mine in stored.values() for response_id, _ in mine} | told,
-        {one.id: one.events for one in asked if one.events and one.id},
+        stored_ids | {request.id for request in requests if request.id},
+        {request.id: request.events for request in requests if request.events and request.id},
     )
-    for one in asked:
-        mine = stored.get(str(one.number), [])
-        if len(mine) != 1:
-            figures.find("strangers", f"request {one.number} made {len(mine)} responses")
-        for _, document in mine:
-            for lie in untrue(one, document, ends | ({"cancelled"} if one.kind == "foreground" else set())):
-                figures.find("untrue", lie)
+    for request in requests:
+        copies = responses.get(str(request.number), [])
+        if len(copies) != 1:
+            figures.add("strangers", f"request {request.number} created {len(copies)} responses")
+        allowed_ends = ends | ({"cancelled"} if request.kind == "foreground" else set())
+        for _, document in copies:
+            for statement in false_statements(request, document, set(allowed_ends)):
+                figures.add("false_statements", statement)
     rig.heal()
-    for part in rig.died:
-        figures.find("died", part)
+    for crash in rig.crashes:
+        figures.add("crashes", crash)
     try:
         until(lambda: rig.models.open == 0, within_s=10)
     except AssertionError:
-        figures.find("left_open", "connections to the model server", rig.models.open)
+        figures.add("leaked_connections", "connections to the model server", rig.models.open)
     return figures
