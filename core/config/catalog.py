@@ -21,11 +21,11 @@ from core import errors
 from core.config.lanes import LaneName, Lanes
 from core.config.limits import ANY, Limits, ProjectLimits
 from core.config.tiers import Tier
-from core.settings import LONGEST_S, environment
+from core.settings import MAX_DURATION_S, environment
 
 Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
 
-_ONE_LINE = r"^[^\x00-\x1f\x7f]+\z"
+_ONE_LINE_PATTERN = r"^[^\x00-\x1f\x7f]+\z"
 
 
 class Timeouts(BaseModel):
@@ -33,9 +33,9 @@ class Timeouts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first_token: float = Field(default=120, gt=0, le=LONGEST_S)  # from sending the request to the first output
-    idle: float = Field(default=60, gt=0, le=LONGEST_S)  # between two consecutive outputs
-    run: float = Field(default=3600, gt=0, le=LONGEST_S)  # the whole run, from claim to end
+    first_token: float = Field(default=120, gt=0, le=MAX_DURATION_S)  # from sending the request to the first output
+    idle: float = Field(default=60, gt=0, le=MAX_DURATION_S)  # between two consecutive outputs
+    run: float = Field(default=3600, gt=0, le=MAX_DURATION_S)  # from claim to end
 
 
 class ModelConfig(BaseModel):
@@ -45,26 +45,26 @@ class ModelConfig(BaseModel):
 
     _api_key: SecretStr | None = PrivateAttr(default=None)
     base_url: HttpUrl | None = None
-    base_urls: tuple[HttpUrl, ...] = ()  # several servers to choose among; excludes `base_url`
+    base_urls: tuple[HttpUrl, ...] = ()  # several servers; only if `base_url` is not set
     api_key_env: str | None = None
     upstream_model: str | None = None
     api: Literal["chat_completions", "responses"] = "chat_completions"
-    image_urls: Literal["pass", "fetch"] = "pass"  # downloaded by the model server, or by the worker
-    # How a Chat Completions server marks reasoning: in a separate field, in <think> tags in the text, or in tags whose
-    # opening one is already part of the prompt template, so that the text begins with reasoning.
+    image_urls: Literal["pass", "fetch"] = "pass"  # whether the model server or the worker downloads images
+    # How a Chat Completions server marks reasoning: in a separate field, in <think> tags in the text, or only by the
+    # closing tag, if the opening tag is part of the prompt template and the text therefore begins with reasoning.
     reasoning_format: Literal["field", "think_tags", "open_tag"] = "field"
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Chat Completions only
     concurrency: int | None = Field(
         default=None, ge=1, le=2**31 - 1, strict=True
-    )  # responses running at once on all its servers together
-    # Capabilities of the model. If this is not set they are unknown, and no request is rejected because of them.
+    )  # maximum of simultaneously running responses, on all its servers together
+    # Capabilities of the model. If not set, they are unknown and no request is rejected because of them.
     supports: frozenset[Capability] = frozenset()
-    context_window: int | None = Field(default=None, ge=1, strict=True)  # tokens, prompt and output together
+    context_window: int | None = Field(default=None, ge=1, strict=True)  # in tokens, for prompt and output together
     on_worker_lost: Literal["continue", "restart", "fail"] = "continue"
     timeouts: Timeouts = Timeouts()
 
     @model_validator(mode="after")
-    def _somebody_answers(self) -> Self:
+    def _check_base_urls(self) -> Self:
         if (self.base_url is None) == (not self.base_urls):
             raise ValueError("exactly one of base_url and base_urls must be set")
         if len(set(self.base_urls)) < len(self.base_urls):
@@ -81,17 +81,17 @@ class ModelConfig(BaseModel):
         return tuple(str(url).rstrip("/") for url in urls)
 
     def lacks(self, capability: Capability) -> bool:
-        """Whether the configuration lists the capabilities of the model and `capability` is not among them."""
+        """Whether the configuration lists the capabilities of the model, and the list does not contain `capability`."""
         return "supports" in self.model_fields_set and capability not in self.supports
 
     @model_validator(mode="after")
-    def _take_api_key(self, info: ValidationInfo) -> Self:
+    def _read_api_key(self, info: ValidationInfo) -> Self:
         key = (info.context or {}).get(self.api_key_env) if self.api_key_env else None
         self._api_key = None if key is None else SecretStr(key)
         return self
 
     def api_key(self) -> str | None:
-        """The API key for the model server: the value of `api_key_env` when the file was loaded; None without one."""
+        """Return the API key for the model server, as read from the variable `api_key_env` when the file was loaded."""
         return None if self._api_key is None else self._api_key.get_secret_value()
 
 
@@ -106,14 +106,14 @@ class ProjectConfig(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: dict[Annotated[str, Field(min_length=1, max_length=256, pattern=_ONE_LINE)], ModelConfig] = Field(
+    models: dict[Annotated[str, Field(min_length=1, max_length=256, pattern=_ONE_LINE_PATTERN)], ModelConfig] = Field(
         default_factory=dict
     )
     projects: dict[str, ProjectConfig] = Field(default_factory=dict)
     lanes: dict[Tier, LaneName] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _limits_are_of_models(self) -> Self:
+    def _check_limit_models(self) -> Self:
         for project, config in self.projects.items():
             for model in config.limits.keys() - self.models.keys() - {ANY}:
                 raise ValueError(f"projects.{project}.limits.{model}: no model has this name")
@@ -155,8 +155,8 @@ def load(path: Path | None) -> Catalog:
         return Catalog({})
     path = path or Path("backburner.toml")
     try:
-        raw = tomllib.loads(path.read_bytes().decode())
-        file = _File.model_validate(raw, context=environment())
+        values = tomllib.loads(path.read_bytes().decode())
+        file = _File.model_validate(values, context=environment())
         limits = ProjectLimits({name: config.limits for name, config in file.projects.items()})
         return Catalog(file.models, limits, Lanes(file.lanes))
     except OSError as error:
@@ -164,8 +164,8 @@ def load(path: Path | None) -> Catalog:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.BadSettings(f"The configuration {path} is not TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        says = first["msg"].removeprefix("Value error, ")
-        message = f"{place}: {says}" if place else says
+        first_error = error.errors()[0]
+        key = ".".join(str(part) for part in first_error["loc"])
+        reason = first_error["msg"].removeprefix("Value error, ")
+        message = f"{key}: {reason}" if key else reason
         raise errors.BadSettings(f"The configuration {path}: {message}.") from error

@@ -1,4 +1,4 @@
-"""Lanes: each has its own queue, so that a worker can serve some tiers and not others."""
+"""Lanes: each lane has its own queue, so that a worker can serve a subset of the tiers."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -15,7 +15,7 @@ class Lanes:
     """The assignment of tiers to lanes.
 
     Args:
-        by_tier: the lane of each tier that has one configured; all other tiers use `default`.
+        by_tier: the configured lanes; all other tiers use `default`.
     """
 
     def __init__(self, by_tier: Mapping[Tier, str]) -> None:
@@ -32,10 +32,10 @@ class Lanes:
         Raises:
             errors.BadSettings: a lane is not configured, so it would never receive a response.
         """
-        asked = {name.strip() for name in text.split(",")} - {""}
-        if unknown := sorted(asked - set(self.names)):
+        names = {name.strip() for name in text.split(",")} - {""}
+        if unknown_names := sorted(names - set(self.names)):
             raise errors.BadSettings(
-                f"There is no lane '{unknown[0]}': the configured lanes are {', '.join(self.names)}."
+                f"There is no lane '{unknown_names[0]}': the configured lanes are {', '.join(self.names)}."
                 " The table [lanes] of backburner.toml assigns tiers to lanes."
             )
-        return tuple(sorted(asked)) or self.names
+        return tuple(sorted(names)) or self.names

@@ -14,8 +14,10 @@ class Limits(BaseModel):
 
     requests_per_minute: int | None = Field(default=None, ge=1, le=10**9)
     tokens_per_minute: int | None = Field(default=None, ge=1, le=10**12)
-    running: int | None = Field(default=None, ge=1, le=10**9)  # at once, on all workers together
-    queued: int | None = Field(default=None, ge=1, le=10**9)  # waiting for a worker
+    running: int | None = Field(
+        default=None, ge=1, le=10**9
+    )  # simultaneously running responses, on all workers together
+    queued: int | None = Field(default=None, ge=1, le=10**9)  # responses that wait for a worker
 
 
 UNLIMITED = Limits()
@@ -33,18 +35,18 @@ class ProjectLimits:
 
     def limited(self, project: str) -> bool:
         """Whether a project has limits for any model."""
-        return any(self.tables.get(name) for name in (project, ANY))
+        return any(self.tables.get(key) for key in (project, ANY))
 
     def limits_for(self, project: str, model: str) -> Limits:
         """Return the limits of a project for a model: the single most specific table that matches.
 
         The tables of the project take precedence over those of "*", and a model's table over "*". Tables are not
-        merged: a limit that the matching table does not set is unlimited. Usage is counted separately for each model,
+        merged: a limit that the matching table does not set does not apply. Usage is counted separately for each model,
         even if the matching table is that of "*".
         """
-        for name in (project, ANY):
-            table = self.tables.get(name, {})
-            for key in (model, ANY):
-                if key in table:
-                    return table[key]
+        for project_key in (project, ANY):
+            table = self.tables.get(project_key, {})
+            for model_key in (model, ANY):
+                if model_key in table:
+                    return table[model_key]
         return UNLIMITED

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Tier(StrEnum):
-    """The tier in which a response runs; the `service_tier` of the response object."""
+    """The tier of a response, which is the `service_tier` of the response object."""
 
     NO_LIMIT = "no-limit"
     DEFAULT = "default"
@@ -15,6 +15,6 @@ class Tier(StrEnum):
 
 WEIGHTS: Mapping[Tier, int] = {Tier.NO_LIMIT: 8, Tier.DEFAULT: 4, Tier.OVER_LIMIT: 1, Tier.FLEX: 1}
 
-LANE = "default"  # the lane of every tier that backburner.toml does not assign to another
+LANE = "default"  # the lane of every tier that backburner.toml does not assign to another lane
 # The fraction of a lane's slots that `over-limit` responses leave free for responses within their limits.
 RESERVE = 0.2
