@@ -1,10 +1,10 @@
-"""Chore: delete large contents of requests to which no response refers any more."""
+"""Chore: delete large contents of requests that no response refers to any more."""
 
 from core.context import contents_sql
 from core.database import Database, ForeignKeyViolation
 
-# Maximum released contents per round that are checked for remaining references.
-CONTENTS = 200
+# Maximum number of released contents that a round checks for remaining references.
+MAX_CONTENTS = 200
 
 
 class DeleteBlobs:
@@ -16,9 +16,9 @@ class DeleteBlobs:
         self._database = database
 
     def perform(self) -> None:
-        """Delete a batch of them."""
+        """Delete at most `MAX_CONTENTS` contents."""
         try:
             with self._database.transaction() as connection:
-                contents_sql.delete_released(connection, CONTENTS)
+                contents_sql.delete_released(connection, MAX_CONTENTS)
         except ForeignKeyViolation:
             return  # one of the contents was referenced concurrently; the next round checks again

@@ -1,4 +1,4 @@
-"""What a chore of the sweeper is, and how one is kept from affecting the others."""
+"""The interface of the sweeper's chores, and the isolation of errors in single responses."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from core import errors
 
 log = logging.getLogger(__name__)
 
-# Maximum responses per statement that a chore ends or requeues.
+# Maximum number of responses that a chore selects per statement to end or requeue them.
 BATCH = 50
 
 
@@ -20,17 +20,17 @@ class Chore(Protocol):
         """The name in logs."""
 
     def perform(self) -> None:
-        """Do as much as one round may do.
+        """Do the work of one round.
 
         Raises:
-            errors.StoreUnavailable: the rest is for the next round.
+            errors.StoreUnavailable: the remaining work is left to the next round.
         """
 
 
-def recovered(response_id: str, recover: Callable[[], object]) -> bool:
-    """Run `recover` for one response; returns whether it returned a true value.
+def try_to_recover(response_id: str, recover: Callable[[], object]) -> bool:
+    """Run `recover` for one response; return whether it returned a true value.
 
-    Any error but an unavailable Postgres is logged, so that it does not affect the other responses.
+    All errors except an unavailable Postgres are logged, so that they do not affect the other responses.
     """
     try:
         return bool(recover())

@@ -9,12 +9,12 @@ from core.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Maximum dispatches per round. Responses that expire meanwhile wait for the next round.
-DISPATCHES = 5
+# Maximum number of dispatches per round; more would delay the other chores, such as the expiry of leases.
+MAX_DISPATCHES = 5
 
 
 class DispatchWaiting:
-    """Dispatches what workers have not dispatched themselves."""
+    """Dispatches the waiting responses that workers have not dispatched themselves."""
 
     name = "dispatch"
 
@@ -22,15 +22,15 @@ class DispatchWaiting:
         self._database = database
         self._dispatch = dispatch
         self._settings = settings
-        self._unserved: frozenset[str] = frozenset()
+        self._reported_lanes: frozenset[str] = frozenset()
 
     def perform(self) -> None:
-        """Dispatch until nothing more may run, at most `DISPATCHES` times."""
-        for _ in range(DISPATCHES):
+        """Dispatch until no more responses may run, at most `MAX_DISPATCHES` times."""
+        for _ in range(MAX_DISPATCHES):
             if not self._dispatch.dispatch():
                 break
         with self._database.connection() as connection:
-            unserved = frozenset(lanes_sql.unserved(connection, self._settings.worker_seen_s))
-        for lane in sorted(unserved - self._unserved):
+            unserved_lanes = frozenset(lanes_sql.unserved(connection, self._settings.worker_seen_s))
+        for lane in sorted(unserved_lanes - self._reported_lanes):
             log.warning("no worker serves lane", extra={"lane": lane})
-        self._unserved = unserved
+        self._reported_lanes = unserved_lanes

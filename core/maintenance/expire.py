@@ -5,10 +5,10 @@ import random
 
 from core.codes import Code
 from core.database import Database
-from core.maintenance.chore import BATCH, recovered
+from core.maintenance.chore import BATCH, try_to_recover
 from core.runs import runs_sql
-from core.runs.ends import Endings, Fence, Locked, Outcome, failed
-from core.runs.runs_sql import Expired
+from core.runs.ends import Endings, Fence, LockedResponse, Outcome, failed
+from core.runs.runs_sql import ExpiredResponse
 from core.settings import Settings
 from core.wire.status import Status
 
@@ -27,64 +27,64 @@ class Expire:
 
     def perform(self) -> None:
         """Recover all expired responses."""
-        stuck: set[str] = set()
+        failed_ids: set[str] = set()
         while True:
             with self._database.connection() as connection:
-                found = runs_sql.expired(connection, BATCH, but=stuck)
-            # Responses that cannot be recovered in this round are excluded, so that they do not block the others.
-            stuck |= {one.id for one in found if not self._recovered(one)}
-            if len(found) < BATCH:
+                responses = runs_sql.select_expired(connection, BATCH, excluded_ids=failed_ids)
+            # Responses that could not be recovered are excluded, so that they do not block the others.
+            failed_ids |= {response.id for response in responses if not self._try_to_recover(response)}
+            if len(responses) < BATCH:
                 return
 
-    def _recovered(self, expired: Expired) -> bool:
-        return recovered(expired.id, lambda: self._recover(expired))
+    def _try_to_recover(self, response: ExpiredResponse) -> bool:
+        return try_to_recover(response.id, lambda: self._recover(response))
 
-    def _recover(self, expired: Expired) -> object:
-        """End or requeue an expired response; returns a true value if that was written."""
-        if expired.overdue:
-            return self._endings.end(expired.id, _overdue(expired), _is_overdue)
-        if expired.failures + 1 >= self._settings.max_failures:
-            times = expired.failures + 1
-            lost = failed(Code.SERVER_ERROR, f"The worker running this response was lost {times} times.")
-            return self._endings.end(expired.id, lost, _lost(expired.attempt))
-        return self._requeue(expired)
+    def _recover(self, response: ExpiredResponse) -> object:
+        """End or requeue an expired response; return a true value if the change was written."""
+        if response.overdue:
+            return self._endings.end(response.id, _overdue_outcome(response), _is_overdue)
+        if response.failures + 1 >= self._settings.max_failures:
+            failures = response.failures + 1
+            outcome = failed(Code.SERVER_ERROR, f"The worker running this response was lost {failures} times.")
+            return self._endings.end(response.id, outcome, _lost_lease_fence(response.attempt))
+        return self._requeue(response)
 
-    def _requeue(self, expired: Expired) -> bool:
-        delay_s = 2 ** min(expired.failures, 6) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+    def _requeue(self, response: ExpiredResponse) -> bool:
+        delay_s = 2 ** min(response.failures, 6) * random.uniform(0.5, 1)  # noqa: S311  # jitter
         with self._database.connection() as connection:
-            back = runs_sql.requeue(
+            was_requeued = runs_sql.requeue(
                 connection,
-                expired.id,
-                expired.attempt,
+                response.id,
+                response.attempt,
                 outcome="lost",
                 cause="the lease expired",
                 delay_s=delay_s,
             )
-        if back:
-            log.warning("lease lost", extra={"response": expired.id, "attempt": expired.attempt})
-        return back
+        if was_requeued:
+            log.warning("lease lost", extra={"response": response.id, "attempt": response.attempt})
+        return was_requeued
 
 
-def _overdue(expired: Expired) -> Outcome:
-    if expired.status == Status.IN_PROGRESS:
+def _overdue_outcome(response: ExpiredResponse) -> Outcome:
+    if response.status == Status.IN_PROGRESS:
         return failed(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
-    if expired.unavailable:
+    if response.unavailable:
         return failed(
-            Code(expired.error_code or Code.SERVER_ERROR),
+            Code(response.error_code or Code.SERVER_ERROR),
             "The response could not be run before its deadline, because its model server was unavailable:"
-            f" {expired.cause}",
+            f" {response.cause}",
         )
-    if expired.cause is None:
+    if response.cause is None:
         return failed(Code.SERVER_ERROR, "No worker was free before the response's deadline.")
     return failed(
-        Code(expired.error_code or Code.SERVER_ERROR),
-        f"The response could not be run before its deadline; the last attempt: {expired.cause}",
+        Code(response.error_code or Code.SERVER_ERROR),
+        f"The response could not be run before its deadline; the last attempt: {response.cause}",
     )
 
 
-def _is_overdue(row: Locked) -> bool:
+def _is_overdue(row: LockedResponse) -> bool:
     return row.overdue
 
 
-def _lost(attempt: int) -> Fence:
+def _lost_lease_fence(attempt: int) -> Fence:
     return lambda row: row.status == Status.IN_PROGRESS and row.attempt == attempt and row.lease_lost

@@ -1,13 +1,13 @@
 """Chore: cancel foreground responses for which no client waits."""
 
 from core.database import Database
-from core.maintenance.chore import BATCH, recovered
-from core.runs.ends import Endings, Locked, cancelled
+from core.maintenance.chore import BATCH, try_to_recover
+from core.runs.ends import Endings, LockedResponse, cancelled
 from core.streams import followers_sql
 
 
 class CancelOrphans:
-    """Cancels foreground responses whose client, or the API process that waited for it, is gone."""
+    """Cancels foreground responses after their client, or the API process that waited for them, is gone."""
 
     name = "cancel orphans"
 
@@ -16,16 +16,16 @@ class CancelOrphans:
         self._endings = endings
 
     def perform(self) -> None:
-        """Cancel a batch of them."""
+        """Cancel at most `BATCH` orphans."""
         with self._database.connection() as connection:
-            left = followers_sql.left(connection, BATCH)
-        for response_id in left:
+            orphan_ids = followers_sql.select_orphans(connection, BATCH)
+        for response_id in orphan_ids:
             self._cancel(response_id)
 
     def _cancel(self, response_id: str) -> None:
         outcome = cancelled("no client waits for it any more")
-        recovered(response_id, lambda: self._endings.end(response_id, outcome, _is_left))
+        try_to_recover(response_id, lambda: self._endings.end(response_id, outcome, _is_orphan))
 
 
-def _is_left(row: Locked) -> bool:
-    return row.left
+def _is_orphan(row: LockedResponse) -> bool:
+    return row.is_orphan

@@ -7,18 +7,18 @@ from core.responses import idempotency_sql, responses_sql
 from core.runs import events_sql, workers_sql
 from core.settings import Settings
 
-# Maximum rows per round and table, to keep each statement far below its timeout.
-CLEANED = 500
-# Maximum event logs per round: each may have thousands of rows.
-PRUNED = 100
-# An unstored response is deleted on delivery; one that was never delivered is deleted this long after its end.
-UNSTORED_S = 60
-# Rows of workers are kept this long after they were last seen, for diagnosis.
-WORKERS_S = 600
-# A circuit that no probe has tried to close for this long is deleted.
-CIRCUITS_S = 600
-# Records of who was served that are older than this do not affect fair share any more.
-FAIR_SHARE_S = 600
+# Maximum number of rows per round and table, so that each statement takes much less time than its timeout.
+MAX_ROWS = 500
+# Maximum number of event logs per round; it is lower because a log may have thousands of rows.
+MAX_LOGS = 100
+# Retention of unstored responses after their end. Usually they are deleted earlier, when they are delivered.
+UNSTORED_RETENTION_S = 60
+# Retention of workers after they were last seen, for diagnosis.
+WORKER_RETENTION_S = 600
+# Retention of circuits without a probe after their `open_until`.
+CIRCUIT_RETENTION_S = 600
+# Retention of service records; older ones do not affect fair share.
+FAIR_SHARE_RETENTION_S = 600
 
 
 class Prune:
@@ -30,17 +30,17 @@ class Prune:
         self._database = database
 
     def perform(self) -> None:
-        """Delete as much as a round may delete."""
+        """Delete at most `MAX_ROWS` rows of each large table."""
         with self._database.connection() as connection:
-            workers_sql.delete_unseen(connection, WORKERS_S)
-            circuits_sql.delete_old(connection, CIRCUITS_S)
-            lanes_sql.delete_old_shares(connection, FAIR_SHARE_S)
-            responses_sql.delete_unstored(connection, UNSTORED_S, CLEANED)
-            idempotency_sql.delete_old(connection, CLEANED)
+            workers_sql.delete_unseen(connection, WORKER_RETENTION_S)
+            circuits_sql.delete_old(connection, CIRCUIT_RETENTION_S)
+            lanes_sql.delete_old_shares(connection, FAIR_SHARE_RETENTION_S)
+            responses_sql.delete_unstored(connection, UNSTORED_RETENTION_S, MAX_ROWS)
+            idempotency_sql.delete_old(connection, MAX_ROWS)
 
 
 class PruneEvents:
-    """Deletes old event logs; a chore of its own, so that a busy table of rows does not postpone it."""
+    """Deletes old event logs. This is a separate chore, so that a lock that postpones `Prune` does not postpone it."""
 
     name = "prune events"
 
@@ -49,6 +49,6 @@ class PruneEvents:
         self._settings = settings
 
     def perform(self) -> None:
-        """Delete as many logs as a round may delete."""
+        """Delete at most `MAX_LOGS` event logs."""
         with self._database.connection() as connection:
-            events_sql.prune(connection, self._settings.events_kept_s, PRUNED)
+            events_sql.delete_logs(connection, self._settings.events_kept_s, MAX_LOGS)

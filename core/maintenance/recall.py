@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Recall:
-    """Makes dispatched responses wait again if their message was lost, or its worker is stuck."""
+    """Recalls dispatched responses after their Celery message was lost or its worker stopped responding."""
 
     name = "recall"
 
@@ -19,8 +19,8 @@ class Recall:
         self._settings = settings
 
     def perform(self) -> None:
-        """Recall all that were not claimed in time."""
+        """Recall all responses that were not claimed within `claim_within_s`."""
         with self._database.connection() as connection:
-            unclaimed = lanes_sql.recall_unclaimed(connection, self._settings.claim_within_s)
-        if unclaimed:
-            log.warning("dispatched but not claimed", extra={"responses": unclaimed})
+            recalled_count = lanes_sql.recall_unclaimed(connection, self._settings.claim_within_s)
+        if recalled_count:
+            log.warning("dispatched but not claimed", extra={"responses": recalled_count})

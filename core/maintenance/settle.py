@@ -2,8 +2,8 @@
 
 from core.quota.ledger import BATCH, Ledger
 
-# Maximum batches of ended responses per round.
-SETTLEMENTS = 10
+# Maximum number of batches of ended responses per round.
+MAX_BATCHES = 10
 
 
 class Settle:
@@ -15,7 +15,7 @@ class Settle:
         self._ledger = ledger
 
     def perform(self) -> None:
-        """Settle until nothing is left, at most `SETTLEMENTS` batches."""
-        for _ in range(SETTLEMENTS):
+        """Settle until no unsettled response remains, at most `MAX_BATCHES` batches."""
+        for _ in range(MAX_BATCHES):
             if self._ledger.settle() < BATCH:
                 break

@@ -1,4 +1,4 @@
-"""A sweeper's round: every chore in turn. Any number of sweepers may run concurrently."""
+"""A sweeper's round, which runs every chore once. Any number of sweepers may run concurrently."""
 
 import logging
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class Sweep:
-    """Recovers what other parts lost, and cleans up."""
+    """Recovers responses that other parts lost, and deletes data that is no longer needed."""
 
     def __init__(
         self, database: Database, dispatch: Dispatch, endings: Endings, ledger: Ledger, settings: Settings
     ) -> None:
-        # Chores that clients wait for come first.
+        # Chores that affect waiting clients come first.
         self._chores: Sequence[Chore] = (
             Expire(database, endings, settings),
             Recall(database, settings),
@@ -40,10 +40,10 @@ class Sweep:
         )
 
     def run(self) -> None:
-        """Run every chore once. One that finds Postgres busy is postponed to the next round; the others still run.
+        """Run every chore once. If Postgres is busy, a chore is postponed to the next round; the others still run.
 
         Raises:
-            errors.StoreUnavailable: the round stopped; the next one does the rest.
+            errors.StoreUnavailable: the round stopped; the next round does the remaining work.
         """
         for chore in self._chores:
             try:
