@@ -19,7 +19,7 @@ api_keys = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
     sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
-    sa.Column("hint", sa.Text, nullable=False),  # the last characters of the key, to tell keys apart
+    sa.Column("hint", sa.Text, nullable=False),  # the last characters of the key, to distinguish keys
     sa.Column("rights", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("revoked_at", INSTANT),
@@ -58,7 +58,7 @@ prompts = sa.Table(
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("description", sa.Text),
-    sa.Column("default_version", sa.Integer, nullable=False),  # used if a request names none
+    sa.Column("default_version", sa.Integer, nullable=False),  # used if a request does not name a version
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.UniqueConstraint("project_id", "name"),
 )
@@ -73,7 +73,7 @@ prompt_versions = sa.Table(
 )
 
 
-# Usage of each ended response over all its attempts. Inserted in the transaction that ends the response, and kept when
+# Usage of each ended response over all its attempts. Inserted in the transaction that ends the response; remains when
 # the response is deleted.
 usage_ledger = sa.Table(
     "usage_ledger",
@@ -92,7 +92,7 @@ usage_ledger = sa.Table(
     sa.Column("output_tokens", sa.BigInteger, nullable=False),
     sa.Column("cached_tokens", sa.BigInteger, nullable=False),
     sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
-    sa.Column("usage_estimated", sa.Boolean, nullable=False),  # at least in part
+    sa.Column("usage_estimated", sa.Boolean, nullable=False),  # whether any part of the usage is estimated
     sa.Column("reserved_requests", sa.Integer, nullable=False),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False),
     # Tokens charged to the project's credits so far; null if none were reserved.

@@ -20,7 +20,9 @@ responses = sa.Table(
     sa.Column("tier", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # the fence; only increases
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # lost leases; limited by max_failures
-    sa.Column("waits", sa.Integer, nullable=False, server_default="0"),  # returns to wait for the model server
+    sa.Column(
+        "waits", sa.Integer, nullable=False, server_default="0"
+    ),  # how often it was put back in the queue to wait for the model server
     sa.Column("worker_id", sa.Text),
     sa.Column("lease_until", INSTANT),
     sa.Column("run_s", sa.Double, nullable=False),  # time limit of one run
@@ -28,21 +30,21 @@ responses = sa.Table(
     sa.Column("queued_until", INSTANT, nullable=False),  # deadline of the wait for a worker
     sa.Column("ends_by", INSTANT, nullable=False),  # deadline of the response, over all runs and waits
     sa.Column("available_at", INSTANT, nullable=False, server_default=NOW),
-    sa.Column("dispatched_at", INSTANT),  # null while queued: waits in Postgres for dispatch
+    sa.Column("dispatched_at", INSTANT),  # null while queued: the response waits in Postgres for dispatch
     sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: cannot be retrieved by its ID
-    sa.Column("followed_until", INSTANT),  # foreground: a client waits at least until then
-    sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # of the document, to filter lists by
+    sa.Column("followed_until", INSTANT),  # foreground: a client waits at least until this time
+    sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # a copy from the document, for filters of lists
     sa.Column("request", sa.Text, nullable=False),  # JSON, validated and with defaults
     sa.Column("document", sa.Text, nullable=False),  # JSON that polls return; while running, polls add the output
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("started_at", INSTANT),
     sa.Column("finished_at", INSTANT),
     sa.Column("events_n", sa.Integer),  # number of events in its log; set when they are deleted
-    sa.Column("key_id", sa.Text),  # the key that created it; may be revoked by now
+    sa.Column("key_id", sa.Text),  # the key that created it, which may have been revoked
     # Reserved from the project's credits at creation; 0 if its tier uses no credits or the project has no limit.
     sa.Column("reserved_requests", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("requeued_from", sa.Text),  # the ended response it repeats for an operator; may be deleted
+    sa.Column("requeued_from", sa.Text),  # the ended response that an operator requeued, which may be deleted
     sa.CheckConstraint(f"status in ({_statuses})", name="status"),
     sa.CheckConstraint(
         "(finished_at is not null) = (status in ('completed', 'incomplete', 'failed', 'cancelled'))",
@@ -64,7 +66,7 @@ responses = sa.Table(
         "available_at",
         postgresql_where=sa.text("status = 'queued' and dispatched_at is null"),
     ),
-    # Responses that occupy a slot or are about to; dispatch counts them.
+    # Running and dispatched responses, which occupy slots; dispatch counts them.
     sa.Index(
         "responses_busy_idx",
         "lane",
@@ -89,9 +91,9 @@ responses = sa.Table(
     sa.Index(
         "responses_dispatched_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")
     ),
-    # The condition on queued_until, which is always true, keeps the planner from using this index for any query but the
-    # one that looks for expired waits: with statistics from an idle period all partial indexes look equally empty, and
-    # this one is the worst for dispatch.
+    # The condition on queued_until is always true. It restricts this index to the query for expired waits, which has the
+    # same condition: with statistics from an idle period all partial indexes appear equally empty, and the planner
+    # might choose this one, the slowest for dispatch.
     sa.Index(
         "responses_queued_until_idx",
         "queued_until",
@@ -102,7 +104,7 @@ responses = sa.Table(
         "followed_until",
         postgresql_where=sa.text("followed_until is not null and finished_at is null"),
     ),
-    # Counted by admission: a project's waiting responses, and its credits of the last minute.
+    # For admission, which counts a project's waiting responses and its credits of the last minute.
     sa.Index(
         "responses_unfinished_idx",
         "project_id",
@@ -139,7 +141,7 @@ response_events = sa.Table(
     sa.Column("n", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("data", sa.Text, nullable=False),  # n events, one JSON object per line
-    sa.Column("tokens", sa.Integer, nullable=False, server_default="0"),  # estimated output tokens in them
+    sa.Column("tokens", sa.Integer, nullable=False, server_default="0"),  # estimated output tokens in these events
 )
 
 attempts = sa.Table(
@@ -151,17 +153,17 @@ attempts = sa.Table(
     sa.Column("started_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("ended_at", INSTANT),
     sa.Column("outcome", sa.Text),  # completed, incomplete, failed, cancelled, lost, handed_back, waited
-    sa.Column("cause", sa.Text),  # precise, for operators
+    sa.Column("cause", sa.Text),  # the precise cause, for operators
     sa.Column("error_code", sa.Text),  # error code for the client, if this cause ends the response
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
-    sa.Column("cached_tokens", sa.BigInteger),  # of the input
-    sa.Column("reasoning_tokens", sa.BigInteger),  # of the output
+    sa.Column("cached_tokens", sa.BigInteger),  # a part of the input tokens
+    sa.Column("reasoning_tokens", sa.BigInteger),  # a part of the output tokens
     sa.Column("usage_estimated", sa.Boolean),
     sa.Column("dropped", ARRAY(sa.Text)),  # IDs of the items dropped by truncation, oldest first
 )
 
-# Finds the items that requests refer to by ID.
+# The responses that contain an item, for requests that refer to items by ID.
 items = sa.Table(
     "items",
     metadata,
@@ -181,7 +183,8 @@ idempotency_keys = sa.Table(
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW, index=True),
 )
 
-# Large parts of requests, stored outside the rows that are updated. Each content is stored once per project.
+# Large parts of requests, in a separate table because updates of `responses` would copy them. Each content is stored
+# once per project.
 contents = sa.Table(
     "contents",
     metadata,
@@ -201,7 +204,7 @@ response_contents = sa.Table(
     sa.Index(None, "project_id", "content_id"),
 )
 
-# Contents of deleted responses, listed by a trigger. The sweeper deletes those that no other response refers to.
+# Contents of deleted responses, inserted by a trigger. The sweeper deletes those that no other response refers to.
 released_contents = sa.Table(
     "released_contents",
     metadata,

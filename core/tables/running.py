@@ -17,8 +17,8 @@ workers = sa.Table(
     sa.Column("seen_at", INSTANT, nullable=False, server_default=NOW),
 )
 
-# The last turn of each tier and project, kept for as long as it affects which one is next. When slots are few, counting
-# the running responses alone could not share them fairly.
+# Service records: the last turn of each tier and project, for as long as it affects the choice of the next turn. A count
+# of running responses is not sufficient to share few slots fairly.
 fair_shares = sa.Table(
     "fair_shares",
     metadata,
@@ -31,14 +31,14 @@ fair_shares = sa.Table(
 )
 
 
-# Models whose servers are unavailable: nothing is dispatched for them before `open_until`, then one response at a time.
+# Models without an available server: no response is dispatched before `open_until`, then one response at a time.
 circuits = sa.Table(
     "circuits",
     metadata,
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("failures", sa.Integer, nullable=False, server_default="1"),  # consecutive openings
     sa.Column("open_until", INSTANT, nullable=False),
-    sa.Column("probe", sa.Text),  # the response that probes the servers, while dispatched or running
+    sa.Column("probe", sa.Text),  # the response that probes the servers while it is dispatched or running
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("error_code", sa.Text),
 )
