@@ -212,7 +212,7 @@ ENDPOINTS = (
                 400,
                 "invalid_request_error",
                 "a stream of a response that was not created with `background`",
-                "test_streams_of_others_and_of_nothing_look_the_same",
+                "test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error",
             ),
         ),
     ),

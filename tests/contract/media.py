@@ -194,9 +194,9 @@ INPUT_IMAGES = Parameter(
     ),
     wrong_images(),
     (
-        "test_an_image_reaches_the_model_with_its_detail_also_from_earlier_in_a_chain",
-        "test_images_of_tools_follow_their_outputs_as_the_users",
-        "test_a_worker_that_opens_urls_sends_the_image_itself",
+        "test_the_images_of_a_chain_reach_the_model_with_their_detail",
+        "test_images_in_tool_outputs_reach_the_model_in_user_messages",
+        "test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls",
     ),
     "images",
 )
@@ -217,7 +217,7 @@ INPUT_FILES = Parameter(
     wrong_files(),
     (
         "test_the_text_of_every_kind_of_file_reaches_the_model",
-        "test_a_file_that_cannot_be_read_fails_the_response_and_is_named",
+        "test_an_unreadable_file_fails_the_response_with_an_error_that_names_it",
     ),
     "files",
 )

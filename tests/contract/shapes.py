@@ -223,9 +223,9 @@ STREAM = Parameter(
     good=(Good(False, UNSAID), Good(None, UNSAID)),
     wrong=not_of("a boolean"),
     proof=(
-        "test_a_create_with_stream_is_answered_with_its_events_as_they_come",
-        "test_a_background_stream_that_loses_its_reader_changes_nothing",
-        "test_a_foreground_stream_that_loses_its_reader_is_cancelled",
+        "test_a_create_with_stream_receives_its_events_as_they_are_written",
+        "test_a_background_response_completes_after_its_reader_disconnects",
+        "test_a_foreground_response_is_cancelled_after_its_reader_disconnects",
     ),
 )
 STREAM_OPTIONS = Parameter(
@@ -239,7 +239,7 @@ STREAM_OPTIONS = Parameter(
         Wrong("options without a stream", {"include_obfuscation": False}, "invalid_value"),
         Wrong("a string in it", {"include_obfuscation": "no"}, "invalid_type", "stream_options.include_obfuscation"),
     ),
-    proof=("test_stream_options_are_taken_with_a_stream_and_pad_nothing",),
+    proof=("test_stream_options_are_accepted_and_add_no_obfuscation",),
 )
 
 PARAMETERS = (METADATA, TEXT, REASONING, INCLUDE, BACKGROUND_OPTIONS, STREAM, STREAM_OPTIONS)

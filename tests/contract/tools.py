@@ -95,7 +95,7 @@ TOOLS = Parameter(
     proof=(
         "test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not",
         "test_a_tool_call_is_read_whole_however_it_is_cut",
-        "test_the_output_of_a_tool_finds_its_call_in_the_chain",
+        "test_a_tool_output_follows_its_call_from_the_chain",
     ),
 )
 

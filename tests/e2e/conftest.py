@@ -1,4 +1,4 @@
-"""A deployment shared by all tests that do not stop its processes: starting one takes longer than most tests."""
+"""A deployment shared by all tests that do not stop its processes, because its start takes longer than most tests."""
 
 from collections.abc import Iterator
 
@@ -25,6 +25,6 @@ def _calm(
 
 @pytest.fixture
 def calm(_calm: Stack, models: ModelServer) -> Iterator[Stack]:
-    """A running stack with two API processes, not to be modified; responses of earlier tests are still stored."""
+    """A running stack with two API processes, which tests must not stop; it still stores responses of earlier tests."""
     yield _calm
     until(_calm.all_ended)

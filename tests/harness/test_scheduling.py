@@ -25,12 +25,12 @@ def test_the_longest_tests_run_first_and_tests_without_processes_last() -> None:
 @pytest.mark.parametrize(
     ("nodeid", "unit"),
     [
-        (f"{E2E}test_a_busy_model_server_is_asked_again_after_the_time_it_names", scheduling.SHARED_STACK),
+        (f"{E2E}test_a_request_to_a_busy_model_server_is_retried_after_its_retry_after", scheduling.SHARED_STACK),
         (
-            "tests/e2e/clients/test_streams.py::test_streams_of_others_and_of_nothing_look_the_same",
+            "tests/e2e/clients/test_streams.py::test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error",
             scheduling.SHARED_STACK,
         ),
-        (f"{E2E}test_a_response_whose_model_server_stays_away_fails_at_its_deadline_and_says_why", "itself"),
+        (f"{E2E}test_a_response_without_a_reachable_model_server_fails_at_its_deadline", "itself"),
         (
             "tests/e2e/models/test_continuation.py::test_the_limit_of_output_tokens_counts_what_was_said_before",
             "its file",

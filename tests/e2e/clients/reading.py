@@ -1,4 +1,4 @@
-"""Reading streams through interruptions."""
+"""Reading streams through disconnects."""
 
 import json
 import random
@@ -10,7 +10,7 @@ from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 from tests.stream_checker import reading
 
-RESPONSES = "/v1/responses"
+RESPONSES_PATH = "/v1/responses"
 
 
 @pytest.fixture
@@ -21,33 +21,36 @@ def up(stack: Stack) -> Stack:
     return stack
 
 
-def document_of(stack: Stack, response_id: str) -> stream_checker.Event:
+def stored_document(stack: Stack, response_id: str) -> stream_checker.Event:
     return json.loads(stack.sql("select document from responses where id = %s", response_id)[0][0])
 
 
 def asked(models: ModelServer, *, background: bool = True, **script: object) -> dict:
-    said = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
-    return {"model": "scripted", "input": said, "stream": True, "background": background}
+    """The body of a create request with `stream`."""
+    text = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
+    return {"model": "scripted", "input": text, "stream": True, "background": background}
 
 
 def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
     """Read one stream through `disconnects` disconnects over both APIs, in parallel with an undisturbed reader."""
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     events: list[stream_checker.Event] = []
     raw = b""
-    with reading(up.port, up.key, RESPONSES, asked(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)) as calm:
-        response_id = calm.read(1)[0]["response"]["id"]
-        times = 0
+    with reading(
+        up.port, up.key, RESPONSES_PATH, asked(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
+    ) as undisturbed:
+        response_id = undisturbed.read(1)[0]["response"]["id"]
+        connections = 0
         while not events or events[-1]["type"] not in stream_checker.TERMINAL:
             after = events[-1]["sequence_number"] if events else -1
-            path = f"{RESPONSES}/{response_id}?stream=true&starting_after={after}"
-            with reading(chance.choice((up.port, up.port_2)), up.key, path, after=after) as stream:
-                events += stream.read(chance.randrange(1, 4) if times < disconnects else None)
+            path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={after}"
+            with reading(generator.choice((up.port, up.port_2)), up.key, path, after=after) as stream:
+                events += stream.read(generator.randrange(1, 4) if connections < disconnects else None)
                 raw += stream.raw
-            times += 1
-        whole = calm.read()
-    assert times > disconnects
-    assert raw == calm.raw
-    assert events == whole == up.log_of(response_id)
-    stream_checker.check(events, document_of(up, response_id))
+            connections += 1
+        all_events = undisturbed.read()
+    assert connections > disconnects
+    assert raw == undisturbed.raw
+    assert events == all_events == up.log_of(response_id)
+    stream_checker.check(events, stored_document(up, response_id))

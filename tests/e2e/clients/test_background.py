@@ -1,4 +1,4 @@
-"""Background responses on real processes with the official client, to each terminal status."""
+"""Background responses on real processes, created with the official client, up to each terminal status."""
 
 import time
 
@@ -30,11 +30,11 @@ def test_a_background_response_is_queued_then_completes_with_the_models_text(cal
     assert final.usage.output_tokens == 5
     assert final.metadata == {"team": "a"}
     assert final.completed_at is not None
-    (asked,) = models.stats("one")["by_tag"]["one"]
-    assert asked["body"]["messages"][0] == {"role": "system", "content": "Count."}
+    (run,) = models.stats("one")["by_tag"]["one"]
+    assert run["body"]["messages"][0] == {"role": "system", "content": "Count."}
 
 
-def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(calm: Stack, models: ModelServer) -> None:
+def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         created = client.responses.create(
             model="scripted", input=models.script(tokens=100), background=True, max_output_tokens=16
@@ -50,7 +50,7 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(calm: St
 
 
 @pytest.mark.parametrize(
-    ("script", "code", "says"),
+    ("script", "code", "cause"),
     [
         ({"status": 500}, "server_error", "500"),
         ({"status": 400, "message": "too long"}, "invalid_prompt", "too long"),
@@ -61,8 +61,8 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_and_says_why(calm: St
         ({"tokens": 10, "hang_after": 3}, "server_error", "silent"),
     ],
 )
-def test_a_model_servers_failure_ends_the_response_as_failed_and_says_so(
-    calm: Stack, models: ModelServer, script: dict, code: str, says: str
+def test_a_model_servers_failure_ends_the_response_with_its_cause(
+    calm: Stack, models: ModelServer, script: dict, code: str, cause: str
 ) -> None:
     with calm.client() as client:
         created = client.responses.create(model="scripted", input=models.script(**script), background=True)
@@ -71,32 +71,30 @@ def test_a_model_servers_failure_ends_the_response_as_failed_and_says_so(
     assert final.status == "failed"
     assert final.error is not None
     assert final.error.code == code
-    assert says in final.error.message
+    assert cause in final.error.message
     until(lambda: models.stats()["open"] == 0, within_s=2)
 
 
-def test_a_cancelled_response_stays_cancelled_and_its_model_server_connection_closes_at_once(
-    calm: Stack, models: ModelServer
-) -> None:
+def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         created = client.responses.create(
             model="scripted", input=models.script(tag="long", tokens=5000, delay_s=0.02), background=True
         )
         until(lambda: client.responses.retrieve(created.id).output_text)
 
-        asked_at = time.monotonic()
+        cancelled_at = time.monotonic()
         cancelled = client.responses.cancel(created.id)
-        (seen,) = until(lambda: [run for run in models.stats("long")["by_tag"]["long"] if run["ended"]], within_s=2)
+        (run,) = until(lambda: [run for run in models.stats("long")["by_tag"]["long"] if run["ended"]], within_s=2)
 
         assert cancelled.status == "cancelled"
         assert cancelled.output[0].status == "incomplete"
         assert cancelled.output_text.startswith("tok0 ")
-        assert seen["how"] == "client_closed"
-        assert seen["ended"] - asked_at < 0.25
+        assert run["how"] == "client_closed"
+        assert run["ended"] - cancelled_at < 0.25
         assert client.responses.cancel(created.id) == cancelled
         assert client.responses.retrieve(created.id) == cancelled
-    spent = "select output_tokens from attempts where response_id = %s and output_tokens is not null"
-    assert until(lambda: calm.sql(spent, created.id))
+    query = "select output_tokens from attempts where response_id = %s and output_tokens is not null"
+    assert until(lambda: calm.sql(query, created.id))
 
 
 def test_a_response_cancelled_while_it_waits_never_reaches_the_model_server(stack: Stack, models: ModelServer) -> None:
@@ -108,14 +106,12 @@ def test_a_response_cancelled_while_it_waits_never_reaches_the_model_server(stac
         assert cancelled.output == []
 
         stack.up("worker", "sweeper")
-        other = client.responses.create(model="scripted", input=models.script(tag="other"), background=True)
-        assert ended(client, other.id).status == "completed"
+        other_response = client.responses.create(model="scripted", input=models.script(tag="other"), background=True)
+        assert ended(client, other_response.id).status == "completed"
     assert models.stats("never")["by_tag"].get("never", []) == []
 
 
-def test_a_response_waits_for_a_model_server_that_is_down_and_completes_when_it_is_back(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_a_response_waits_for_an_unavailable_model_server_and_then_completes(stack: Stack, models: ModelServer) -> None:
     stack.up()
     models.kill()
     try:
@@ -133,7 +129,7 @@ def test_a_response_waits_for_a_model_server_that_is_down_and_completes_when_it_
     assert stack.sql("select failures from responses") == [(0,)]
 
 
-def test_a_response_whose_model_server_stays_away_fails_at_its_deadline_and_says_why(stack: Stack) -> None:
+def test_a_response_without_a_reachable_model_server_fails_at_its_deadline(stack: Stack) -> None:
     stack.up(QUEUE_TIMEOUT_S="3")
     with stack.client() as client:
         created = client.responses.create(model="absent", input="hello", background=True)
@@ -145,7 +141,7 @@ def test_a_response_whose_model_server_stays_away_fails_at_its_deadline_and_says
     assert "cannot be reached" in final.error.message
 
 
-def test_a_busy_model_server_is_asked_again_after_the_time_it_names(calm: Stack, models: ModelServer) -> None:
+def test_a_request_to_a_busy_model_server_is_retried_after_its_retry_after(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         script = models.script(tag="busy", status=429, retry_after=0.5, fail_times=2, tokens=3)
         created = client.responses.create(model="scripted", input=script, background=True)
@@ -158,9 +154,7 @@ def test_a_busy_model_server_is_asked_again_after_the_time_it_names(calm: Stack,
     assert runs[1]["started"] - runs[0]["started"] >= 0.5
 
 
-def test_a_server_that_takes_longer_to_fail_than_a_run_may_wait_is_tried_three_times_in_one_run(
-    calm: Stack, models: ModelServer
-) -> None:
+def test_a_slowly_failing_model_server_is_tried_three_times_in_one_run(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         script = models.script(tag="slow", status=500, first_delay_s=1.5)
         created = client.responses.create(model="scripted", input=script, background=True)

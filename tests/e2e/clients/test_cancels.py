@@ -1,4 +1,4 @@
-"""A cancel at any point of a response's life: one end, at once, for the client, its streams and the model server."""
+"""A cancel at any point of a response's life ends it immediately for the client, its streams and the model server."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.model_server import ModelServer
 SCHEMA = {"type": "json_schema", "name": "numbers", "schema": {"type": "object"}}
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
 CALL = {"name": "look", "arguments": '{"where": "everywhere", "how": "twice"}'}
-LONG = {"tokens": 500, "delay_s": 0.03}
+LONG_SCRIPT = {"tokens": 500, "delay_s": 0.03}
 
 
 class Scene:
@@ -50,19 +50,20 @@ class Scene:
     def log(self) -> list[stream_checker.Event]:
         return self.stack.log_of(self.id)
 
-    def said(self, kind: str, attempt: int = 1) -> bool:
-        """Whether this attempt or a later one has committed an event whose type begins with `kind`."""
+    def has_event(self, type_prefix: str, attempt: int = 1) -> bool:
+        """Whether this attempt or a later one has committed an event of a type with this prefix."""
         rows = self.stack.sql(
             "select data from response_events where response_id = %s and attempt >= %s", self.id, attempt
         )
-        return any(json.loads(line)["type"].startswith(kind) for row in rows for line in row[0].split("\n"))
+        return any(json.loads(line)["type"].startswith(type_prefix) for row in rows for line in row[0].split("\n"))
 
     def runs(self) -> list[dict[str, Any]]:
         """The model server's records of its requests."""
         return self.stack.models.stats(self.point.label)["by_tag"].get(self.point.label, [])
 
     @contextmanager
-    def frozen(self, *names: str) -> Iterator[None]:
+    def freeze(self, *names: str) -> Iterator[None]:
+        """Suspend processes for the duration of the block."""
         pids = [self.stack.children[name].pid for name in names]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -72,12 +73,11 @@ class Scene:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
 
-    def lose(self) -> None:
-        """Let the lease expire."""
+    def expire_lease(self) -> None:
         self.stack.sql("update responses set lease_until = now() - interval '1 s' where id = %s", self.id)
 
 
-Hook = Callable[[Scene], AbstractContextManager[Any]]
+SceneContext = Callable[[Scene], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -86,36 +86,40 @@ class Point:
 
     Args:
         script: script of the model server.
-        reached: whether the response is at this point.
-        around: context that applies from before the create until after the cancel.
-        then: context that applies from when the point is reached until after the cancel.
+        is_reached: whether the response is at this point.
+        around: context that begins before the create and ends after the cancel.
+        after_reached: context that begins when the point is reached and ends after the cancel.
         output: types and statuses of the final output items; None if they depend on timing.
-        asked: whether the model server receives a request.
-        ends: the statuses in which the response may end.
+        reaches_server: whether the model server receives a request.
+        final_statuses: statuses in which the response may end.
     """
 
     label: str
-    script: dict[str, Any] = field(default_factory=lambda: LONG)
-    reached: Callable[[Scene], object] = lambda _: True
-    around: Hook = lambda _: nullcontext()
-    then: Hook = lambda _: nullcontext()
+    script: dict[str, Any] = field(default_factory=lambda: LONG_SCRIPT)
+    is_reached: Callable[[Scene], object] = lambda _: True
+    around: SceneContext = lambda _: nullcontext()
+    after_reached: SceneContext = lambda _: nullcontext()
     fields: dict[str, Any] = field(default_factory=dict)
     output: list[tuple[str, str]] | None = None
-    asked: bool = True
-    ends: frozenset[str] = frozenset({"cancelled"})
+    reaches_server: bool = True
+    final_statuses: frozenset[str] = frozenset({"cancelled"})
 
 
 @contextmanager
-def no_room(scene: Scene) -> Iterator[None]:
+def full_concurrency(scene: Scene) -> Iterator[None]:
+    """Another response uses the model's `concurrency` of 1."""
     with scene.stack.client() as client:
-        other = client.responses.create(model="narrow", input=ModelServer.script(tag="narrow", **LONG), background=True)
-        until(lambda: client.responses.retrieve(other.id).status == "in_progress")
+        blocker = client.responses.create(
+            model="narrow", input=ModelServer.script(tag="narrow", **LONG_SCRIPT), background=True
+        )
+        until(lambda: client.responses.retrieve(blocker.id).status == "in_progress")
         yield
-        client.responses.cancel(other.id)
+        client.responses.cancel(blocker.id)
 
 
 @contextmanager
-def a_file_that_never_comes(scene: Scene) -> Iterator[None]:
+def stalled_input_file(scene: Scene) -> Iterator[None]:
+    """The worker fetches a file of the input, whose last byte does not arrive."""
     file = {"type": "input_file", "file_url": f"{scene.files.url}/notes.txt"}
     scene.files.paths["/notes.txt"] = Given(b"some notes", "text/plain", stalls=True)
     script = {"type": "input_text", "text": ModelServer.script(tag=scene.point.label)}
@@ -125,69 +129,71 @@ def a_file_that_never_comes(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
-def lost(scene: Scene) -> Iterator[None]:
-    """Its worker is frozen and its lease expired, and the sweeper is frozen as well."""
-    with scene.frozen("worker", "sweeper"):
-        scene.lose()
+def lost_lease(scene: Scene) -> Iterator[None]:
+    """The lease has expired while the worker and the sweeper are frozen."""
+    with scene.freeze("worker", "sweeper"):
+        scene.expire_lease()
         yield
 
 
 @contextmanager
-def requeued(scene: Scene) -> Iterator[None]:
-    with scene.frozen("worker"):
-        scene.lose()
+def requeued_response(scene: Scene) -> Iterator[None]:
+    with scene.freeze("worker"):
+        scene.expire_lease()
         until(lambda: scene.row("status, failures") == ("queued", 1))
         yield
 
 
 @contextmanager
-def lost_and_asked_again(scene: Scene) -> Iterator[None]:
-    with requeued(scene):
+def second_attempt_without_output(scene: Scene) -> Iterator[None]:
+    with requeued_response(scene):
         pass
     until(lambda: len(scene.runs()) == 2)
-    assert not scene.said("", attempt=2)
+    assert not scene.has_event("", attempt=2)
     yield
 
 
 @contextmanager
-def lost_and_gone_on(scene: Scene) -> Iterator[None]:
-    with requeued(scene):
+def second_attempt_with_output(scene: Scene) -> Iterator[None]:
+    with requeued_response(scene):
         pass
-    until(lambda: scene.said("response.output_text.delta", attempt=2))
+    until(lambda: scene.has_event("response.output_text.delta", attempt=2))
     yield
 
 
 @contextmanager
-def end_held_up(scene: Scene) -> Iterator[None]:
+def blocked_end(scene: Scene) -> Iterator[None]:
     """The transaction that ends the response is blocked until the cancel waits for it."""
-    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    with psycopg.connect(scene.stack.database_url) as holder, ThreadPoolExecutor(1) as thread:
-        holder.execute("lock table items in share mode")
-        until(lambda: scene.stack.sql(waiting) == [(1,)])
+    waiting_query = (
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    with psycopg.connect(scene.stack.database_url) as blocker, ThreadPoolExecutor(1) as thread:
+        blocker.execute("lock table items in share mode")
+        until(lambda: scene.stack.sql(waiting_query) == [(1,)])
 
         def release() -> None:
-            until(lambda: scene.stack.sql(waiting) == [(2,)], within_s=1.5)
-            holder.rollback()
+            until(lambda: scene.stack.sql(waiting_query) == [(2,)], within_s=1.5)
+            blocker.rollback()
 
-        letting = thread.submit(release)
+        release_result = thread.submit(release)
         yield
-        letting.result()
+        release_result.result()
 
 
 @contextmanager
-def no_redis(scene: Scene) -> Iterator[None]:
+def killed_redis(scene: Scene) -> Iterator[None]:
     scene.stack.kill("valkey")
     yield
-    until(lambda: all(run["ended"] for run in scene.runs()))  # the worker learns of it from Postgres
+    until(lambda: all(run["ended"] for run in scene.runs()))  # the worker finds the cancel in Postgres
     scene.stack.start("valkey")
     with scene.stack.client() as client:
-        other = client.responses.create(model="scripted", input="hello", background=True)
-        until(lambda: client.responses.retrieve(other.id).status == "completed", within_s=15)
+        later_response = client.responses.create(model="scripted", input="hello", background=True)
+        until(lambda: client.responses.retrieve(later_response.id).status == "completed", within_s=15)
 
 
 @contextmanager
-def stopping(scene: Scene) -> Iterator[None]:
-    """The worker was told to stop, and is finishing its runs."""
+def stopping_worker(scene: Scene) -> Iterator[None]:
+    """The worker is stopping and finishes its runs."""
     worker = scene.stack.children["worker"]
     worker.ask_to_stop()
     until(lambda: not scene.stack.sql("select 1 from workers"))
@@ -198,68 +204,74 @@ def stopping(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
-def handed_back(scene: Scene) -> Iterator[None]:
-    """The worker has stopped, and the response that it could not finish waits for another one."""
+def stopped_worker(scene: Scene) -> Iterator[None]:
+    """The worker has stopped, and the response that it has handed back waits for another worker."""
     scene.stack.stop("worker")
     assert scene.row("status, failures") == ("queued", 0)
     yield
     scene.stack.start("worker")
 
 
-def running(scene: Scene) -> bool:
-    return scene.said("response.in_progress")
+def is_running(scene: Scene) -> bool:
+    return scene.has_event("response.in_progress")
 
 
-def talking(scene: Scene) -> bool:
-    return scene.said("response.output_text.delta")
+def has_text(scene: Scene) -> bool:
+    return scene.has_event("response.output_text.delta")
 
 
 OPEN_TEXT = [("message", "incomplete")]
-NOTHING: list[tuple[str, str]] = []
-EITHER = frozenset({"cancelled", "completed"})
+NO_OUTPUT: list[tuple[str, str]] = []
+CANCELLED_OR_COMPLETED = frozenset({"cancelled", "completed"})
 POINTS = [
-    Point("at once, whatever it is at", ends=EITHER, script={"tokens": 1}),
-    Point("waiting for room", fields={"model": "narrow"}, around=no_room, output=NOTHING, asked=False,
-          reached=lambda scene: scene.row("status, dispatched_at") == ("queued", None)),
-    Point("enqueued, with the worker frozen", around=lambda scene: scene.frozen("worker"), output=NOTHING, asked=False,
-          reached=lambda scene: scene.row("status, dispatched_at is null") == ("queued", False)),
-    Point("claimed, a file of its input on the way", around=a_file_that_never_comes, output=NOTHING, asked=False,
-          reached=lambda scene: scene.files.asked),
-    Point("before the headers", {"status": 503, "first_delay_s": 30}, lambda scene: scene.runs(), output=NOTHING),
-    Point("after the headers, before the first byte", LONG | {"first_delay_s": 30},
-          lambda scene: scene.runs() and running(scene), output=NOTHING),
-    Point("in progress", LONG | {"first_delay_s": 0.2}, running),
-    Point("after the first delta", {"tokens": 9, "hang_after": 1}, talking, output=OPEN_TEXT),
-    Point("in the middle of a text", LONG, lambda scene: scene.runs() and scene.runs()[0]["tokens_sent"] > 9,
+    Point("immediately after the create", final_statuses=CANCELLED_OR_COMPLETED, script={"tokens": 1}),
+    Point("waiting for capacity", fields={"model": "narrow"}, around=full_concurrency, output=NO_OUTPUT,
+          reaches_server=False, is_reached=lambda scene: scene.row("status, dispatched_at") == ("queued", None)),
+    Point("enqueued for a frozen worker", around=lambda scene: scene.freeze("worker"), output=NO_OUTPUT,
+          reaches_server=False,
+          is_reached=lambda scene: scene.row("status, dispatched_at is null") == ("queued", False)),
+    Point("claimed, while fetching a file", around=stalled_input_file, output=NO_OUTPUT, reaches_server=False,
+          is_reached=lambda scene: scene.files.asked),
+    Point("before the headers", {"status": 503, "first_delay_s": 30}, lambda scene: scene.runs(), output=NO_OUTPUT),
+    Point("after the headers, before the first byte", LONG_SCRIPT | {"first_delay_s": 30},
+          lambda scene: scene.runs() and is_running(scene), output=NO_OUTPUT),
+    Point("in progress", LONG_SCRIPT | {"first_delay_s": 0.2}, is_running),
+    Point("after the first delta", {"tokens": 9, "hang_after": 1}, has_text, output=OPEN_TEXT),
+    Point("in the middle of a text", LONG_SCRIPT, lambda scene: scene.runs() and scene.runs()[0]["tokens_sent"] > 9,
           output=OPEN_TEXT),
-    Point("in the middle of a thought", {"tokens": 5, "reasoning": "let me see now", "hang_in_thought": 2},
-          lambda scene: scene.said("response.reasoning_text.delta"), output=[("reasoning", "incomplete")]),
-    Point("between a thought and a text", {"tokens": 5, "reasoning": "I see", "hang_after": 0},
-          lambda scene: scene.said("response.output_item.done"), fields={"model": "native"}),
+    Point("in the middle of the reasoning", {"tokens": 5, "reasoning": "let me see now", "hang_in_thought": 2},
+          lambda scene: scene.has_event("response.reasoning_text.delta"), output=[("reasoning", "incomplete")]),
+    Point("between the reasoning and the text", {"tokens": 5, "reasoning": "I see", "hang_after": 0},
+          lambda scene: scene.has_event("response.output_item.done"), fields={"model": "native"}),
     Point("in the middle of a call's arguments", {"tool_calls": [CALL], "text": "I look ", "hang_after": 4},
-          lambda scene: talking(scene) and scene.runs()[0]["tokens_sent"] == 4, fields={"tools": [TOOL]}),
+          lambda scene: has_text(scene) and scene.runs()[0]["tokens_sent"] == 4, fields={"tools": [TOOL]}),
     Point("between two calls", {"tool_calls": [CALL, CALL], "text": "I look ", "hang_after": 7},
-          lambda scene: talking(scene) and scene.runs()[0]["tokens_sent"] == 7, fields={"tools": [TOOL]}),
-    Point("in the middle of a JSON text", {"text": '{"numbers": [1, 2, 3, 4, 5, 6]}', "hang_after": 4}, talking,
+          lambda scene: has_text(scene) and scene.runs()[0]["tokens_sent"] == 7, fields={"tools": [TOOL]}),
+    Point("in the middle of a JSON text", {"text": '{"numbers": [1, 2, 3, 4, 5, 6]}', "hang_after": 4}, has_text,
           fields={"text": {"format": SCHEMA}}, output=OPEN_TEXT),
-    Point("in the middle of a text of the other API", LONG, talking, fields={"model": "native"},
+    Point("in the middle of a text of a Responses server", LONG_SCRIPT, has_text, fields={"model": "native"},
           output=OPEN_TEXT),
-    Point("refused as one too many, waiting in its slot", {"status": 429}, lambda scene: scene.runs(), output=NOTHING),
-    Point("waiting in Postgres for the model server", fields={"model": "absent"}, output=NOTHING, asked=False,
-          reached=lambda scene: scene.row("status, waits > 0") == ("queued", True)),
-    Point("its lease over, and nobody has seen it", LONG, talking, then=lost, output=OPEN_TEXT),
-    Point("lost, and waiting for its next run", LONG, talking, then=requeued, output=OPEN_TEXT),
-    Point("asked again, before anything new", {"tokens": 50, "first_delay_s": 1.5, "hang_after": 2}, talking,
-          then=lost_and_asked_again, output=OPEN_TEXT),
-    Point("gone on by a second run", LONG, talking, then=lost_and_gone_on, output=OPEN_TEXT),
-    Point("its worker frozen", LONG, talking, then=lambda scene: scene.frozen("worker"), output=OPEN_TEXT),
-    Point("nobody there but the worker", LONG, talking, then=lambda scene: scene.frozen("sweeper"), output=OPEN_TEXT),
-    Point("while its end is written", {"tokens": 20, "delay_s": 0.03}, talking, then=end_held_up,
-          ends=frozenset({"completed"})),
-    Point("ended", {"tokens": 3}, lambda scene: scene.row("status") == ("completed",), ends=frozenset({"completed"})),
-    Point("Redis away", LONG, talking, then=no_redis, output=OPEN_TEXT),
-    Point("its worker stopping", LONG, talking, then=stopping, output=OPEN_TEXT),
-    Point("handed back by a worker that stopped", LONG, talking, then=handed_back, output=OPEN_TEXT),
+    Point("waiting in its slot after a 429", {"status": 429}, lambda scene: scene.runs(), output=NO_OUTPUT),
+    Point("waiting in Postgres for the model server", fields={"model": "absent"}, output=NO_OUTPUT,
+          reaches_server=False, is_reached=lambda scene: scene.row("status, waits > 0") == ("queued", True)),
+    Point("lease expired, not yet detected", LONG_SCRIPT, has_text, after_reached=lost_lease, output=OPEN_TEXT),
+    Point("requeued after its worker was lost", LONG_SCRIPT, has_text, after_reached=requeued_response,
+          output=OPEN_TEXT),
+    Point("second attempt without new output", {"tokens": 50, "first_delay_s": 1.5, "hang_after": 2}, has_text,
+          after_reached=second_attempt_without_output, output=OPEN_TEXT),
+    Point("second attempt with new output", LONG_SCRIPT, has_text,
+          after_reached=second_attempt_with_output, output=OPEN_TEXT),
+    Point("with a frozen worker", LONG_SCRIPT, has_text, after_reached=lambda scene: scene.freeze("worker"),
+          output=OPEN_TEXT),
+    Point("with a frozen sweeper", LONG_SCRIPT, has_text, after_reached=lambda scene: scene.freeze("sweeper"),
+          output=OPEN_TEXT),
+    Point("during the transaction that ends it", {"tokens": 20, "delay_s": 0.03}, has_text, after_reached=blocked_end,
+          final_statuses=frozenset({"completed"})),
+    Point("ended", {"tokens": 3}, lambda scene: scene.row("status") == ("completed",),
+          final_statuses=frozenset({"completed"})),
+    Point("without Redis", LONG_SCRIPT, has_text, after_reached=killed_redis, output=OPEN_TEXT),
+    Point("with a stopping worker", LONG_SCRIPT, has_text, after_reached=stopping_worker, output=OPEN_TEXT),
+    Point("handed back by a stopped worker", LONG_SCRIPT, has_text, after_reached=stopped_worker, output=OPEN_TEXT),
 ]  # fmt: skip
 
 
@@ -276,18 +288,18 @@ def stack(
     """One stack for all points; at the end, every accepted response must have ended once, with a complete log."""
     home = tmp_path_factory.mktemp("cancels")
     _model_server.reset()
-    clocks = "timeouts = { first_token = 40, idle = 40, run = 60 }"
+    timeouts = "timeouts = { first_token = 40, idle = 40, run = 60 }"
     (home / "backburner.toml").write_text(f"""
 [models.scripted]
 base_url = "{_model_server.base_url}"
-{clocks}
+{timeouts}
 [models.narrow]
 base_url = "{_model_server.base_url}"
 concurrency = 1
 [models.native]
 base_url = "{_model_server.base_url}"
 api = "responses"
-{clocks}
+{timeouts}
 [models.absent]
 base_url = "http://127.0.0.1:9/v1"
 """)
@@ -300,8 +312,8 @@ base_url = "http://127.0.0.1:9/v1"
         invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
 
 
-class Live:
-    """A reader of a response's stream from the first event to the last."""
+class StreamReader:
+    """A thread that reads a response's stream from the first event to the last."""
 
     def __init__(self, stack: Stack, response_id: str) -> None:
         self.raw = b""
@@ -316,7 +328,7 @@ class Live:
             self.events = reader.read()
             self.raw = reader.raw
 
-    def end(self) -> "Live":
+    def wait_for_end(self) -> "StreamReader":
         self._thread.join(15)
         assert not self._thread.is_alive(), "the stream does not end"
         assert self.events, "the stream was not read to its end"
@@ -324,45 +336,45 @@ class Live:
 
 
 @pytest.mark.parametrize("point", POINTS, ids=[point.label for point in POINTS])
-def test_a_response_cancelled_at_any_point_of_its_life_has_one_end_and_keeps_it(
+def test_a_cancel_at_any_point_of_a_response_is_immediate_and_final(
     stack: Stack, files: FileServer, point: Point
 ) -> None:
     scene = Scene(stack, files, point)
     with stack.client() as client:
         with point.around(scene):
             scene.id = scene.create(client)
-            live = Live(stack, scene.id)
-            until(lambda: point.reached(scene))
-            with point.then(scene):
-                told = client.responses.cancel(scene.id)
+            reader = StreamReader(stack, scene.id)
+            until(lambda: point.is_reached(scene))
+            with point.after_reached(scene):
+                cancelled = client.responses.cancel(scene.id)
 
-                # The response has ended for every observer at once, whatever else is in progress.
-                assert told.status in point.ends
-                events = live.end().events
-                assert events[-1]["response"]["status"] == told.status
-                assert client.responses.retrieve(scene.id) == told
+                # The response has ended simultaneously for every observer.
+                assert cancelled.status in point.final_statuses
+                events = reader.wait_for_end().events
+                assert events[-1]["response"]["status"] == cancelled.status
+                assert client.responses.retrieve(scene.id) == cancelled
         until(lambda: all(run["ended"] for run in scene.runs()))
         until(lambda: not stack.sql("select 1 from attempts where response_id = %s and ended_at is null", scene.id))
 
-        # It stays ended: its worker, if it has one, knows of the end and has written nothing more.
-        assert client.responses.retrieve(scene.id) == client.responses.cancel(scene.id) == told
-    assert Live(stack, scene.id).end().raw == live.raw
-    if point.ends == {"cancelled"}:
-        # A model server that was about to refuse may do so before it notices that the client has disconnected.
+        # The end is final: after its worker has noticed the end, nothing more has been written.
+        assert client.responses.retrieve(scene.id) == client.responses.cancel(scene.id) == cancelled
+    assert StreamReader(stack, scene.id).wait_for_end().raw == reader.raw
+    if point.final_statuses == {"cancelled"}:
+        # A model server may send an error status before it notices that the client has disconnected.
         assert {run["how"] for run in scene.runs()} <= {
             "client_closed",
             *(["errored"] if "status" in point.script else []),
         }
-        assert bool(scene.runs()) == point.asked
-        assert told.error is None
+        assert bool(scene.runs()) == point.reaches_server
+        assert cancelled.error is None
         if point.output is not None:
-            assert [(item.type, item.status) for item in told.output] == point.output
+            assert [(item.type, item.status) for item in cancelled.output] == point.output
 
 
-def test_a_foreground_response_cannot_be_cancelled_and_does_not_notice(stack: Stack) -> None:
+def test_a_cancel_of_a_foreground_response_is_rejected_and_the_response_completes(stack: Stack) -> None:
     with stack.client() as client, ThreadPoolExecutor(1) as thread:
         script = ModelServer.script(tag="foreground", tokens=30, delay_s=0.03)
-        answer = thread.submit(client.responses.create, model="scripted", input=script)
+        request = thread.submit(client.responses.create, model="scripted", input=script)
         ((response_id,),) = until(
             lambda: stack.sql("select id from responses where not background and status = 'in_progress'")
         )
@@ -370,17 +382,17 @@ def test_a_foreground_response_cannot_be_cancelled_and_does_not_notice(stack: St
         with pytest.raises(openai.BadRequestError, match="Cannot cancel a synchronous response"):
             client.responses.cancel(response_id)
 
-        assert answer.result().status == "completed"
+        assert request.result().status == "completed"
 
 
-def test_of_many_cancels_at_once_all_are_told_the_same(stack: Stack) -> None:
+def test_concurrent_cancels_return_the_same_response(stack: Stack) -> None:
     with stack.client() as client, ThreadPoolExecutor(8) as threads:
         created = client.responses.create(
-            model="scripted", input=ModelServer.script(tag="many", **LONG), background=True
+            model="scripted", input=ModelServer.script(tag="many", **LONG_SCRIPT), background=True
         )
         until(lambda: client.responses.retrieve(created.id).output_text)
 
-        told = list(threads.map(client.responses.cancel, [created.id] * 8))
+        responses = list(threads.map(client.responses.cancel, [created.id] * 8))
 
-        assert all(one == told[0] for one in told)
-        assert told[0].status == "cancelled"
+        assert all(response == responses[0] for response in responses)
+        assert responses[0].status == "cancelled"

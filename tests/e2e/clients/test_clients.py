@@ -1,4 +1,4 @@
-"""Common uses of the official client, on real processes."""
+"""Common uses of the official client on real processes."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +20,13 @@ WEATHER = {
 
 
 def messages(models: ModelServer, tag: str) -> list[dict]:
+    """The messages of the last request that the model server received with this tag."""
     return models.stats(tag)["by_tag"][tag][-1]["body"]["messages"]
 
 
-def test_a_chain_gives_the_model_the_whole_conversation_and_forks_stay_apart(calm: Stack, models: ModelServer) -> None:
+def test_a_chain_sends_the_entire_conversation_to_the_model_and_forks_are_separate(
+    calm: Stack, models: ModelServer
+) -> None:
     with calm.client() as client:
         first = client.responses.create(model="scripted", input="one", instructions="Be brief.")
         second = client.responses.create(model="scripted", input="two", previous_response_id=first.id)
@@ -34,8 +37,8 @@ def test_a_chain_gives_the_model_the_whole_conversation_and_forks_stay_apart(cal
             model="scripted", input=models.script(tag="third", tokens=1), previous_response_id=second.id
         )
 
-    said = [(message["role"], message["content"]) for message in messages(models, "third")]
-    assert said[:-1] == [
+    conversation = [(message["role"], message["content"]) for message in messages(models, "third")]
+    assert conversation[:-1] == [
         ("user", "one"),
         ("assistant", first.output_text),
         ("user", "two"),
@@ -45,35 +48,35 @@ def test_a_chain_gives_the_model_the_whole_conversation_and_forks_stay_apart(cal
     assert (fork.previous_response_id, third.previous_response_id) == (first.id, second.id)
 
 
-def test_the_output_of_a_tool_finds_its_call_in_the_chain(calm: Stack, models: ModelServer) -> None:
+def test_a_tool_output_follows_its_call_from_the_chain(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
-        asked = client.responses.create(
+        first = client.responses.create(
             model="scripted",
             input=models.script(tag="call", tool_calls=[{"name": "weather", "arguments": '{"town": "Bern"}'}]),
             tools=[WEATHER],
             background=True,
         )
-        called = ended(client, asked.id)
-        (call,) = called.output
+        first = ended(client, first.id)
+        (call,) = first.output
         assert (call.type, call.name, call.arguments) == ("function_call", "weather", '{"town": "Bern"}')
 
         final = client.responses.create(
             model="scripted",
-            previous_response_id=called.id,
+            previous_response_id=first.id,
             tools=[WEATHER],
             input=[
                 {"type": "function_call_output", "call_id": call.call_id, "output": "rain"},
-                {"role": "user", "content": models.script(tag="told", tokens=2)},
+                {"role": "user", "content": models.script(tag="output", tokens=2)},
             ],
         )
 
     assert final.output_text == "tok0 tok1 "
-    sent = messages(models, "told")
-    assert sent[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"town": "Bern"}'}
-    assert sent[2] == {"role": "tool", "tool_call_id": call.call_id, "content": "rain"}
+    sent_messages = messages(models, "output")
+    assert sent_messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"town": "Bern"}'}
+    assert sent_messages[2] == {"role": "tool", "tool_call_id": call.call_id, "content": "rain"}
 
 
-def test_two_creates_at_once_with_one_idempotency_key_make_one_response(calm: Stack, models: ModelServer) -> None:
+def test_concurrent_creates_with_one_idempotency_key_create_one_response(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client, ThreadPoolExecutor(8) as threads:
 
         def create(number: int) -> str:
@@ -84,11 +87,11 @@ def test_two_creates_at_once_with_one_idempotency_key_make_one_response(calm: St
                 extra_headers={"Idempotency-Key": f"key-{number // 8}"},
             ).id
 
-        before = calm.sql("select count(*) from responses")[0][0]
+        count = calm.sql("select count(*) from responses")[0][0]
         ids = list(threads.map(create, range(80)))
 
         assert len(set(ids)) == 10
-        assert calm.sql("select count(*) from responses") == [(before + 10,)]
+        assert calm.sql("select count(*) from responses") == [(count + 10,)]
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.create(
                 model="scripted", input="another", background=True, extra_headers={"Idempotency-Key": "key-0"}
@@ -101,30 +104,30 @@ def test_a_long_poll_returns_as_soon_as_the_response_has_ended(calm: Stack, mode
         created = client.responses.create(
             model="scripted", input=models.script(tokens=10, delay_s=0.1), background=True
         )
-        asked_at = time.monotonic()
+        polled_at = time.monotonic()
         raw = client.responses.with_raw_response.retrieve(created.id, extra_headers={"Prefer": "wait=30"})
 
         assert raw.parse().status == "completed"
         assert raw.headers["preference-applied"] == "wait=30"
-        took = "select extract(epoch from finished_at - created_at)::float from responses where id = %s"
-        (finished,) = calm.sql(took, created.id)[0]
-        assert time.monotonic() - asked_at < finished + 0.5
+        query = "select extract(epoch from finished_at - created_at)::float from responses where id = %s"
+        ((duration_s,),) = calm.sql(query, created.id)
+        assert time.monotonic() - polled_at < duration_s + 0.5
 
 
-def test_a_long_poll_of_what_does_not_end_returns_it_as_it_is(calm: Stack, models: ModelServer) -> None:
+def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         script = models.script(first_delay_s=60)
         created = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: models.stats()["open"] == 1)
-        asked_at = time.monotonic()
-        found = client.responses.retrieve(created.id, extra_headers={"Prefer": "wait=1"})
+        polled_at = time.monotonic()
+        response = client.responses.retrieve(created.id, extra_headers={"Prefer": "wait=1"})
         client.responses.cancel(created.id)
 
-    assert found.status == "in_progress"
-    assert 1 <= time.monotonic() - asked_at < 3
+    assert response.status == "in_progress"
+    assert 1 <= time.monotonic() - polled_at < 3
 
 
-def test_a_poll_of_what_did_not_change_is_answered_without_a_body(calm: Stack) -> None:
+def test_a_poll_of_an_unchanged_response_returns_304_without_a_body(calm: Stack) -> None:
     with calm.client() as client:
         created = client.responses.create(model="scripted", input="hello", background=True)
         ended(client, created.id)

@@ -1,4 +1,4 @@
-"""Images and files on real processes: what reaches the model, and how hostile input fails."""
+"""Images and files on real processes: the content that reaches the model, and the errors of malicious input."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests import documents as made
+from tests import documents
 from tests.conftest import new_database
 from tests.contract.media import CALL, encoded
 from tests.harness import file_server
@@ -17,8 +17,8 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
-PNG = made.image("PNG", (32, 32))
-LARGE = made.data_url("image/png", made.noise(60))
+PNG = documents.image("PNG", (32, 32))
+LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
 MEGABYTE = 1024 * 1024
 # One model whose server opens URLs itself, and one for which the worker fetches them.
 CONFIG = """
@@ -32,8 +32,8 @@ image_urls = "fetch"
 
 @pytest.fixture
 def files() -> Iterator[FileServer]:
-    with file_server.running() as found:
-        yield found
+    with file_server.running() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -73,70 +73,71 @@ def file(content: bytes, name: str) -> dict[str, Any]:
     return {"type": "input_file", "file_data": encoded(content), "filename": name}
 
 
-def submit(client: openai.OpenAI, *parts: dict[str, Any], model: str = "scripted", **more: Any) -> str:
+def submit(client: openai.OpenAI, *parts: dict[str, Any], model: str = "scripted", **fields: Any) -> str:
     message: Any = [{"role": "user", "content": list(parts)}]
-    return client.responses.create(model=model, input=message, background=True, **more).id
+    return client.responses.create(model=model, input=message, background=True, **fields).id
 
 
 def messages(stack: Stack, tag: str) -> list[dict[str, Any]]:
     """The messages of the last request that the model server received with this tag."""
-    found = until(lambda: stack.models.stats(tag)["by_tag"][tag])
-    return list(found[-1]["body"]["messages"])
+    runs = until(lambda: stack.models.stats(tag)["by_tag"][tag])
+    return list(runs[-1]["body"]["messages"])
 
 
-def sent_image(url: str, detail: str = "auto") -> dict[str, Any]:
+def chat_image(url: str, detail: str = "auto") -> dict[str, Any]:
+    """The part of a Chat Completions message that contains an image."""
     return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
 
 
-def test_an_image_reaches_the_model_with_its_detail_also_from_earlier_in_a_chain(fetching: Stack) -> None:
+def test_the_images_of_a_chain_reach_the_model_with_their_detail(fetching: Stack) -> None:
     with fetching.client() as client:
         url = "https://example.com/a.png"
-        first = submit(client, text("first"), image(LARGE, "high"), image(url, "low"), image(url, "original"))
-        assert ended(client, first).status == "completed"
-        shown = messages(fetching, "first")[0]["content"]
-        second = submit(client, text("second"), previous_response_id=first)
-        assert ended(client, second).status == "completed"
+        first_id = submit(client, text("first"), image(LARGE_IMAGE, "high"), image(url, "low"), image(url, "original"))
+        assert ended(client, first_id).status == "completed"
+        content = messages(fetching, "first")[0]["content"]
+        second_id = submit(client, text("second"), previous_response_id=first_id)
+        assert ended(client, second_id).status == "completed"
 
-    assert shown[0] == {"type": "text", "text": text("first")["text"]}
-    assert shown[1:] == [sent_image(LARGE, "high"), sent_image(url, "low"), sent_image(url, "high")]
-    again = messages(fetching, "second")
-    assert again[0]["content"] == shown
-    assert [message["role"] for message in again] == ["user", "assistant", "user"]
-    kept = "select count(distinct content_id) from response_contents where response_id = any (%s)"
-    assert fetching.sql(kept, [first, second]) == [(1,)]
+    assert content[0] == {"type": "text", "text": text("first")["text"]}
+    assert content[1:] == [chat_image(LARGE_IMAGE, "high"), chat_image(url, "low"), chat_image(url, "high")]
+    chain_messages = messages(fetching, "second")
+    assert chain_messages[0]["content"] == content
+    assert [message["role"] for message in chain_messages] == ["user", "assistant", "user"]
+    query = "select count(distinct content_id) from response_contents where response_id = any (%s)"
+    assert fetching.sql(query, [first_id, second_id]) == [(1,)]
 
 
-def test_images_of_tools_follow_their_outputs_as_the_users(fetching: Stack) -> None:
-    output = {"type": "function_call_output", "call_id": "call_1", "output": [image(LARGE), text("tool")]}
+def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching: Stack) -> None:
+    output = {"type": "function_call_output", "call_id": "call_1", "output": [image(LARGE_IMAGE), text("tool")]}
     with fetching.client() as client:
-        sent: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
-        asked = {"role": "user", "content": [text("asked")]}
-        created = client.responses.create(model="scripted", input=[*sent, asked], background=True)
+        tool_items: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
+        question = {"role": "user", "content": [text("question")]}
+        created = client.responses.create(model="scripted", input=[*tool_items, question], background=True)
         assert ended(client, created.id).status == "completed"
 
-    shown = messages(fetching, "asked")
-    assert [message["role"] for message in shown] == ["assistant", "tool", "tool", "user", "user"]
-    assert [message["content"] for message in shown[1:3]] == [text("tool")["text"], "2"]
-    assert shown[3]["content"][1] == sent_image(LARGE)
+    chat_messages = messages(fetching, "question")
+    assert [message["role"] for message in chat_messages] == ["assistant", "tool", "tool", "user", "user"]
+    assert [message["content"] for message in chat_messages[1:3]] == [text("tool")["text"], "2"]
+    assert chat_messages[3]["content"][1] == chat_image(LARGE_IMAGE)
 
 
-def test_a_worker_that_opens_urls_sends_the_image_itself(fetching: Stack, files: FileServer) -> None:
+def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(fetching: Stack, files: FileServer) -> None:
     files.paths["/a.png"] = Given(PNG, "image/png")
-    files.paths["/b"] = Given(made.image("JPEG"), None)
+    files.paths["/b"] = Given(documents.image("JPEG"), None)
     with fetching.client() as client:
         parts = [image(f"{files.url}/a.png"), image(f"{files.url}/b", "low"), image(f"{files.url}/a.png")]
         assert ended(client, submit(client, text("one"), *parts, model="fetching")).status == "completed"
 
-    a, b = made.data_url("image/png", PNG), made.data_url("image/jpeg", made.image("JPEG"))
-    assert messages(fetching, "one")[0]["content"][1:] == [sent_image(a), sent_image(b, "low"), sent_image(a)]
+    png, jpeg = documents.data_url("image/png", PNG), documents.data_url("image/jpeg", documents.image("JPEG"))
+    assert messages(fetching, "one")[0]["content"][1:] == [chat_image(png), chat_image(jpeg, "low"), chat_image(png)]
     assert [path for path, _ in files.asked] == ["/a.png", "/b"]
 
 
-GOOD = {
-    "a.pdf": (made.pdf("Hello from page one", "and two"), ["Hello from page one", "and two"]),
-    "a.docx": (made.docx("Hello from Word"), ["Hello from Word"]),
-    "a.xlsx": (made.xlsx("Hello", "from a cell"), ["Hello", "from a cell"]),
-    "a.pptx": (made.pptx("Hello from a slide"), ["Hello from a slide"]),
+READABLE_FILES = {
+    "a.pdf": (documents.pdf("Hello from page one", "and two"), ["Hello from page one", "and two"]),
+    "a.docx": (documents.docx("Hello from Word"), ["Hello from Word"]),
+    "a.xlsx": (documents.xlsx("Hello", "from a cell"), ["Hello", "from a cell"]),
+    "a.pptx": (documents.pptx("Hello from a slide"), ["Hello from a slide"]),
     "a.html": (b"<html><body><h1>Hello</h1><p>from a page</p></body></html>", ["Hello", "from a page"]),
     "a.rtf": (b"{\\rtf1 Hello from RTF}", ["Hello from RTF"]),
     "a.csv": ("Hello;ä\n1;2\n".encode(), ["Hello;ä\n1;2\n"]),
@@ -148,128 +149,143 @@ GOOD = {
 
 def test_the_text_of_every_kind_of_file_reaches_the_model(fetching: Stack, files: FileServer) -> None:
     with fetching.client() as client:
-        sent = {}
-        for name, (content, _) in GOOD.items():
-            sent[name] = submit(client, text(name), file(content, name))
+        response_ids = {}
+        for name, (content, _) in READABLE_FILES.items():
+            response_ids[name] = submit(client, text(name), file(content, name))
             files.paths[f"/{name}"] = Given(content)
             url = {"type": "input_file", "file_url": f"{files.url}/{name}"}
-            sent[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url)
-        for response_id in sent.values():
+            response_ids[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url)
+        for response_id in response_ids.values():
             final = ended(client, response_id, within_s=60)
             assert final.status == "completed", final.error
 
-    for tag in sent:
+    for tag in response_ids:
         name = tag.removeprefix("by URL ")
-        shown = messages_with(fetching, f'"tag": "{tag}"')
-        assert isinstance(shown, str)
-        assert f"[File: {name}]" in shown
-        assert all(words in shown for words in GOOD[name][1]), shown
+        content = message_content(fetching, f'"tag": "{tag}"')
+        assert f"[File: {name}]" in content
+        assert all(line in content for line in READABLE_FILES[name][1]), content
 
 
-def messages_with(stack: Stack, words: str) -> Any:
-    """The content of the only message received by the model server that contains these words."""
-    records = [one for found in stack.models.stats()["by_tag"].values() for one in found]
-    (content,) = {str(one["body"]["messages"][0]["content"]) for one in records if words in str(one["body"])}
+def message_content(stack: Stack, phrase: str) -> str:
+    """The content of the only message received by the model server that contains this phrase."""
+    runs = [run for tag_runs in stack.models.stats()["by_tag"].values() for run in tag_runs]
+    (content,) = {str(run["body"]["messages"][0]["content"]) for run in runs if phrase in str(run["body"])}
     return content
 
 
-SPACE = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+WORD_NAMESPACE = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
-def word(body: str, before: str = "") -> bytes:
-    return made.docx_of(f"{before}<w:document {SPACE}><w:body>{body}</w:body></w:document>")
+def word_document(body: str, prolog: str = "") -> bytes:
+    return documents.docx_of(f"{prolog}<w:document {WORD_NAMESPACE}><w:body>{body}</w:body></w:document>")
 
 
-def hostile() -> dict[str, tuple[bytes, str, str]]:
-    """By description: document, file name, and words expected in the error message."""
+def malicious_files() -> dict[str, tuple[bytes, str, str]]:
+    """By description: content, file name, and a phrase that the error message must contain."""
     return {
-        "an encrypted PDF": (made.encrypted_pdf(), "a.pdf", "encrypted"),
-        "a PDF cut short": (made.pdf("Hello")[:200], "a.pdf", "cannot be read"),
-        "a PDF of noise": (b"%PDF-1.4\n" + bytes(range(256)) * 40, "a.pdf", "cannot be read"),
-        "a PDF without pages": (made.pdf(), "a.pdf", ""),
-        "a PDF of nothing but pictures": (made.pdf(""), "a.pdf", "no text"),
-        "a PDF of 501 pages": (made.pdf(*map(str, range(501))), "a.pdf", "501 pages"),
-        "a PDF that unpacks to 64 MB": (made.pdf_bomb(64), "a.pdf", ""),
-        "a PDF that unpacks to 600 MB": (made.pdf_bomb(600), "a.pdf", "too much memory"),
-        "a PDF that draws 2^20 times": (made.pdf_of_forms(20), "a.pdf", "too"),
-        "a PDF that draws 2^40 times": (made.pdf_of_forms(40), "a.pdf", "too"),
-        "a Word document of 200 MB": (made.docx("x", **{"a.xml": b"\0" * (200 * MEGABYTE)}), "a.docx", "too large"),
-        "a Word document of nothing": (made.packed({"a": b""}), "a.docx", ""),
-        "a Word document of 20,000 files": (made.packed({str(n): b"" for n in range(20_000)}), "a.docx", "too large"),
-        "a Word document of entities": (word("<w:p><w:r><w:t>&e30;</w:t></w:r></w:p>", made.ENTITY_BOMB), "a.docx", ""),
-        "a Word document of endless levels": (word("<w:p>" * 1_000_000), "a.docx", ""),
-        "a Word document in a Word document": (
-            made.docx("", **{"a.zip": made.packed({"b.zip": made.packed({"c": b"\0" * (8 * MEGABYTE)})})}),
+        "an encrypted PDF": (documents.encrypted_pdf(), "a.pdf", "encrypted"),
+        "a PDF cut short": (documents.pdf("Hello")[:200], "a.pdf", "cannot be read"),
+        "a PDF of random bytes": (b"%PDF-1.4\n" + bytes(range(256)) * 40, "a.pdf", "cannot be read"),
+        "a PDF without pages": (documents.pdf(), "a.pdf", ""),
+        "a PDF without text": (documents.pdf(""), "a.pdf", "no text"),
+        "a PDF of 501 pages": (documents.pdf(*map(str, range(501))), "a.pdf", "501 pages"),
+        "a PDF that unpacks to 64 MB": (documents.pdf_bomb(64), "a.pdf", ""),
+        "a PDF that unpacks to 600 MB": (documents.pdf_bomb(600), "a.pdf", "too much memory"),
+        "a PDF that draws 2^20 times": (documents.pdf_of_forms(20), "a.pdf", "too"),
+        "a PDF that draws 2^40 times": (documents.pdf_of_forms(40), "a.pdf", "too"),
+        "a Word document of 200 MB": (
+            documents.docx("x", **{"a.xml": b"\0" * (200 * MEGABYTE)}),
+            "a.docx",
+            "too large",
+        ),
+        "an archive without a Word document": (documents.packed({"a": b""}), "a.docx", ""),
+        "a Word document of 20,000 files": (
+            documents.packed({str(n): b"" for n in range(20_000)}),
+            "a.docx",
+            "too large",
+        ),
+        "a Word document of entities": (
+            word_document("<w:p><w:r><w:t>&e30;</w:t></w:r></w:p>", documents.ENTITY_BOMB),
             "a.docx",
             "",
         ),
-        "a sheet that is a Word document": (made.docx("Hello"), "a.xlsx", ""),
-        "an archive cut short": (made.docx("Hello")[:300], "a.docx", "cannot be read"),
-        "a PDF behind an archive's first bytes": (b"PK\x03\x04" + made.pdf("x"), "a.docx", "cannot be read"),
-        "a page of endless levels": (b"<div>" * 500_000, "a.html", ""),
+        "a Word document of a million levels": (word_document("<w:p>" * 1_000_000), "a.docx", ""),
+        "a Word document in a Word document": (
+            documents.docx(
+                "", **{"a.zip": documents.packed({"b.zip": documents.packed({"c": b"\0" * (8 * MEGABYTE)})})}
+            ),
+            "a.docx",
+            "",
+        ),
+        "a Word document named as a spreadsheet": (documents.docx("Hello"), "a.xlsx", ""),
+        "an archive cut short": (documents.docx("Hello")[:300], "a.docx", "cannot be read"),
+        "a PDF behind an archive's first bytes": (b"PK\x03\x04" + documents.pdf("x"), "a.docx", "cannot be read"),
+        "a page of 500,000 levels": (b"<div>" * 500_000, "a.html", ""),
         "a page of 2 million characters": (b"<p>" + b"word " * 400_000, "a.html", "1000000 are allowed"),
-        "an RTF of endless groups": (b"{\\rtf1" + b"{" * 1_000_000, "a.rtf", ""),
+        "an RTF of a million groups": (b"{\\rtf1" + b"{" * 1_000_000, "a.rtf", ""),
     }
 
 
-def test_a_file_that_cannot_be_read_fails_the_response_and_is_named(fetching: Stack) -> None:
-    found = hostile()
+def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetching: Stack) -> None:
+    files = malicious_files()
     worker = fetching.children["worker"].pid
     with fetching.client() as client:
-        good = submit(client, text("warm"), file(made.pdf("Hello"), "warm.pdf"))
-        assert ended(client, good).status == "completed"
-        before = memory(worker)
-        sent = {what: submit(client, file(content, name)) for what, (content, name, _) in found.items()}
-        for what, response_id in sent.items():
+        readable_id = submit(client, text("warm"), file(documents.pdf("Hello"), "warm.pdf"))
+        assert ended(client, readable_id).status == "completed"
+        earlier_peak = peak_memory(worker)
+        response_ids = {
+            description: submit(client, file(content, name)) for description, (content, name, _) in files.items()
+        }
+        for description, response_id in response_ids.items():
             final = ended(client, response_id, within_s=90)
-            _, name, words = found[what]
-            assert (what, final.status) == (what, "failed")
+            _, name, phrase = files[description]
+            assert (description, final.status) == (description, "failed")
             assert final.error is not None
-            assert (what, final.error.code) == (what, "invalid_prompt")
+            assert (description, final.error.code) == (description, "invalid_prompt")
             assert f"The file '{name}' " in final.error.message
-            assert words in final.error.message, (what, final.error.message)
+            assert phrase in final.error.message, (description, final.error.message)
             assert final.output == []
-        assert memory(worker) - before < 150 * MEGABYTE
-        # The worker continues to work, and no reader process is left.
-        assert ended(client, submit(client, text("later"), file(made.pdf("x"), "a.pdf"))).status == "completed"
+        assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
+        # The worker still reads files, and no reader process remains.
+        assert ended(client, submit(client, text("later"), file(documents.pdf("x"), "a.pdf"))).status == "completed"
     assert fetching.models.stats("later")["open"] == 0
-    assert children(worker) == []
+    assert child_pids(worker) == []
     # File names chosen by clients must not appear in the log.
     log = fetching.log("worker")
-    assert [name for _, name, _ in found.values() if name in log] == []
+    assert [name for _, name, _ in files.values() if name in log] == []
 
 
-def test_a_secret_of_the_machine_does_not_get_into_a_text(fetching: Stack) -> None:
+def test_an_external_entity_does_not_read_a_file_of_the_worker(fetching: Stack) -> None:
     entity = '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
     with fetching.client() as client:
-        document = word("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
+        document = word_document("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
         final = ended(client, submit(client, text("one"), file(document, "a.docx")))
 
     assert final.status == "completed"
     assert "root:" not in str(fetching.models.stats()["by_tag"])
 
 
-def memory(pid: int) -> int:
+def peak_memory(pid: int) -> int:
     """The peak memory use of a process in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
-def children(pid: int) -> list[str]:
+def child_pids(pid: int) -> list[str]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [child for task in tasks for child in task.read_text().split()]
 
 
-IMAGES = {
+INVALID_IMAGES = {
     "/gone": (Given(status=404), "failed_to_download_image"),
     "/page": (Given(b"<html>", "text/html"), "unsupported_image_media_type"),
     "/svg": (Given(b"<svg/>", "image/svg+xml"), "unsupported_image_media_type"),
     "/lie": (Given(b"<html>", "image/png"), "invalid_image_format"),
     "/empty": (Given(b"", "image/png"), "empty_image_file"),
     "/cut": (Given(PNG[:20], "image/png"), "image_parse_error"),
-    "/bomb": (Given(made.png_that_says(2**31 - 1, 2**31 - 1), "image/png"), "image_too_large"),
-    "/webp": (Given(made.webp_that_says(2**14, 2**14), "image/webp"), "image_too_large"),
+    "/bomb": (Given(documents.png_that_says(2**31 - 1, 2**31 - 1), "image/png"), "image_too_large"),
+    "/webp": (Given(documents.webp_that_says(2**14, 2**14), "image/webp"), "image_too_large"),
     "/large": (Given(b"x" * MEGABYTE, "image/png", repeat=30), "image_file_too_large"),
     "/endless": (Given(b"x" * MEGABYTE, "image/png", repeat=500, says_length=False), "image_file_too_large"),
     "/stalls": (Given(PNG, "image/png", stalls=True), "failed_to_download_image"),
@@ -278,34 +294,36 @@ IMAGES = {
 }
 
 
-def test_an_image_that_cannot_be_had_fails_the_response_with_the_apis_code(fetching: Stack, files: FileServer) -> None:
-    files.paths = {path: given for path, (given, _) in IMAGES.items()}
+def test_an_image_that_cannot_be_fetched_fails_the_response_with_the_apis_code(
+    fetching: Stack, files: FileServer
+) -> None:
+    files.paths = {path: reply for path, (reply, _) in INVALID_IMAGES.items()}
     worker = fetching.children["worker"].pid
-    before = memory(worker)
+    earlier_peak = peak_memory(worker)
     with fetching.client() as client:
-        sent = {path: submit(client, image(files.url + path), model="fetching") for path in IMAGES}
-        for path, response_id in sent.items():
+        response_ids = {path: submit(client, image(files.url + path), model="fetching") for path in INVALID_IMAGES}
+        for path, response_id in response_ids.items():
             error = ended(client, response_id, within_s=60).error
             assert error is not None
-            assert (path, error.code) == (path, IMAGES[path][1])
+            assert (path, error.code) == (path, INVALID_IMAGES[path][1])
             assert files.url + path in error.message
-    assert memory(worker) - before < 150 * MEGABYTE
+    assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
     assert fetching.models.stats()["requests"] == 0
 
 
-NAMES = ("localtest.invalid", "ip6-localhost", "ip6-loopback")
+# Host names that only the resolver of the system can resolve.
+LOCAL_HOSTS = ("localtest.invalid", "ip6-localhost", "ip6-loopback")
 
 
-def test_a_worker_opens_nothing_inside_for_anybody(stack: Stack, files: FileServer) -> None:
+def test_a_worker_does_not_fetch_urls_of_private_addresses(stack: Stack, files: FileServer) -> None:
     stack.up()
     with stack.client() as client:
         for url in (files.url, f"http://localhost:{files.port}/a", f"http://[::1]:{files.port}/"):
             with pytest.raises(openai.BadRequestError) as caught:
                 submit(client, image(url), model="fetching")
             assert caught.value.code == "invalid_image_url"
-        # Names that only the system's resolver knows.
-        for name in NAMES:
-            error = ended(client, submit(client, image(f"http://{name}/a.png"), model="fetching")).error
+        for host in LOCAL_HOSTS:
+            error = ended(client, submit(client, image(f"http://{host}/a.png"), model="fetching")).error
             assert error is not None
             assert error.code in {"invalid_image_url", "failed_to_download_image"}
     assert files.asked == []

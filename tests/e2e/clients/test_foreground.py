@@ -1,4 +1,4 @@
-"""Foreground responses on real processes: the same engine, with one reply at the end."""
+"""Foreground responses on real processes, which one reply returns after their end."""
 
 import asyncio
 import http.client
@@ -15,7 +15,7 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 
-def test_a_foreground_create_answers_with_the_finished_response(calm: Stack, models: ModelServer) -> None:
+def test_a_foreground_create_returns_the_ended_response(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         response = client.responses.create(model="scripted", input=models.script(tokens=4))
 
@@ -27,7 +27,7 @@ def test_a_foreground_create_answers_with_the_finished_response(calm: Stack, mod
             client.responses.cancel(response.id)
 
 
-def test_a_long_foreground_answer_arrives_whole_after_signs_of_life(calm: Stack, models: ModelServer) -> None:
+def test_a_slow_foreground_reply_is_complete_and_begins_with_whitespace(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         script = models.script(tokens=100, delay_s=0.06)
         raw = client.responses.with_raw_response.create(model="scripted", input=script)
@@ -36,71 +36,70 @@ def test_a_long_foreground_answer_arrives_whole_after_signs_of_life(calm: Stack,
         assert raw.parse().output_text.split() == [f"tok{number}" for number in range(100)]
 
 
-def test_the_async_client_gets_many_foreground_answers_at_once(calm: Stack, models: ModelServer) -> None:
+def test_the_async_client_receives_many_foreground_replies_concurrently(calm: Stack, models: ModelServer) -> None:
 
-    async def ask() -> list[str]:
+    async def create_responses() -> list[str]:
         async with openai.AsyncOpenAI(
             base_url=f"http://127.0.0.1:{calm.port}/v1", api_key=calm.key, max_retries=0
         ) as client:
-            answers = [
+            requests = [
                 client.responses.create(model="scripted", input=models.script(tokens=number + 1, delay_s=0.02))
                 for number in range(20)
             ]
-            return [response.output_text for response in await asyncio.gather(*answers)]
+            return [response.output_text for response in await asyncio.gather(*requests)]
 
-    assert [len(text.split()) for text in asyncio.run(ask())] == list(range(1, 21))
+    assert [len(text.split()) for text in asyncio.run(create_responses())] == list(range(1, 21))
 
 
-def go_away(stack: Stack, script: str, after_s: float, **more: str) -> None:
-    """Send a foreground create, and disconnect after `after_s` seconds, before it is complete."""
+def create_and_disconnect(stack: Stack, script: str, after_s: float, **extra_headers: str) -> None:
+    """Send a foreground create request, and disconnect after `after_s` seconds, before the reply is complete."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=after_s)
     body = json.dumps({"model": "scripted", "input": script})
-    headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json", **more}
+    headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json", **extra_headers}
     connection.request("POST", "/v1/responses", body, headers)
     deadline = time.monotonic() + after_s
     try:
-        answer = connection.getresponse()
+        reply = connection.getresponse()
         while time.monotonic() < deadline:
-            answer.read(1)
+            reply.read(1)
     except TimeoutError:
         pass
     connection.close()
 
 
-def test_a_client_that_goes_away_cancels_its_foreground_response(stack: Stack, models: ModelServer) -> None:
+def test_a_client_that_disconnects_cancels_its_foreground_response(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     stack.up()
-    go_away(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), after_s=4)
+    create_and_disconnect(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), after_s=4)
 
-    (seen,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], within_s=4)
-    assert seen["how"] == "client_closed"
+    (run,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], within_s=4)
+    assert run["how"] == "client_closed"
     assert stack.sql("select status from responses") == [("cancelled",)]
     invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
 
 
-def test_a_foreground_response_is_cancelled_when_the_api_process_that_waits_is_killed(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_a_foreground_response_is_cancelled_when_its_api_process_is_killed(stack: Stack, models: ModelServer) -> None:
     stack.up()
     script = models.script(tag="orphan", tokens=2000, delay_s=0.05)
-    asking = threading.Thread(target=swallow, args=(stack, script))
-    asking.start()
+    client_thread = threading.Thread(target=create_without_reply, args=(stack, script))
+    client_thread.start()
     until(lambda: models.stats()["open"] == 1)
     stack.kill("api")
-    asking.join()
+    client_thread.join()
 
     until(lambda: stack.sql("select status from responses") == [("cancelled",)], within_s=10)
     until(lambda: models.stats()["open"] == 0, within_s=2)
 
 
-def swallow(stack: Stack, script: str) -> None:
+def create_without_reply(stack: Stack, script: str) -> None:
+    """Send a foreground create request whose reply never arrives."""
     with stack.client() as client, pytest.raises(openai.APIConnectionError):
         client.responses.create(model="scripted", input=script)
 
 
-def test_a_long_foreground_response_is_kept_as_long_as_somebody_waits(calm: Stack, models: ModelServer) -> None:
+def test_a_foreground_response_is_not_cancelled_while_its_client_waits(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
-        # Three times `FOLLOW_S`, after which a response without a waiting client is cancelled.
+        # Three times `FOLLOW_S`, after which the sweeper cancels a response without a waiting client.
         response = client.responses.create(model="scripted", input=models.script(tokens=10, first_delay_s=9))
 
     assert response.status == "completed"
@@ -114,20 +113,20 @@ def test_a_long_foreground_response_is_kept_as_long_as_somebody_waits(calm: Stac
         ({"tokens": 10, "drop_after": 3}, 500, "server_error"),
     ],
 )
-def test_a_foreground_response_that_fails_early_answers_with_an_http_error(
+def test_an_early_failure_of_a_foreground_response_returns_an_http_error(
     calm: Stack, models: ModelServer, script: dict, status: int, code: str
 ) -> None:
-    count = "select count(*) from responses"
-    before = calm.sql(count)[0][0]
+    query = "select count(*) from responses"
+    ((count,),) = calm.sql(query)
     with calm.client(max_retries=2) as client, pytest.raises(openai.APIStatusError) as caught:
         client.responses.create(model="scripted", input=models.script(tag="bad", **script))
 
     assert caught.value.status_code == status
     assert caught.value.code == code
-    assert calm.sql(count) == [(before + 1,)]  # the client did not retry
+    assert calm.sql(query) == [(count + 1,)]  # the client did not retry
 
 
-def test_a_foreground_response_that_is_not_stored_leaves_nothing_behind(stack: Stack, models: ModelServer) -> None:
+def test_a_foreground_response_with_store_false_leaves_no_rows(stack: Stack, models: ModelServer) -> None:
     stack.up()
     with stack.client() as client:
         for script in (models.script(tokens=3), models.script(tokens=10, delay_s=0.5)):
@@ -142,31 +141,29 @@ def test_a_foreground_response_that_is_not_stored_leaves_nothing_behind(stack: S
         until(lambda table=table: stack.sql(f"select count(*) from {table}") == [(0,)], within_s=3)
 
 
-def test_when_redis_is_away_a_foreground_answer_is_late_by_a_second_not_lost(stack: Stack, models: ModelServer) -> None:
+def test_a_foreground_reply_arrives_although_redis_is_killed(stack: Stack, models: ModelServer) -> None:
     stack.up()
-    answers: list[str] = []
+    texts: list[str] = []
 
-    def ask() -> None:
+    def create() -> None:
         with stack.client() as client:
             script = models.script(tokens=20, delay_s=0.1)
-            answers.append(client.responses.create(model="scripted", input=script).output_text)
+            texts.append(client.responses.create(model="scripted", input=script).output_text)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    client_thread = threading.Thread(target=create)
+    client_thread.start()
     until(lambda: models.stats()["open"] == 1)
     stack.kill("valkey")
-    asking.join(timeout=15)
+    client_thread.join(timeout=15)
 
-    assert len(answers[0].split()) == 20
+    assert len(texts[0].split()) == 20
 
 
-def test_a_client_that_lost_its_connection_asks_again_by_its_key_and_gets_the_same_response(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_a_client_that_repeats_its_request_by_its_key_gets_the_same_response(stack: Stack, models: ModelServer) -> None:
     stack.up(FOLLOW_S="6")
     script = models.script(tag="again", tokens=80, delay_s=0.1)
     key = {"Idempotency-Key": "once"}
-    go_away(stack, script, after_s=4, **key)
+    create_and_disconnect(stack, script, after_s=4, **key)
     with stack.client() as client:
         response = client.responses.create(model="scripted", input=script, extra_headers=key)
 
@@ -175,25 +172,33 @@ def test_a_client_that_lost_its_connection_asks_again_by_its_key_and_gets_the_sa
     assert len(models.stats("again")["by_tag"]["again"]) == 1
 
 
-def test_a_foreground_answer_survives_postgres_dropping_every_connection(stack: Stack, models: ModelServer) -> None:
+def test_a_foreground_reply_is_complete_although_postgres_drops_every_connection(
+    stack: Stack, models: ModelServer
+) -> None:
     stack.up()
-    answers: list[str] = []
+    texts: list[str] = []
 
-    def ask() -> None:
+    def create() -> None:
         with stack.client() as client:
-            answers.append(client.responses.create(model="scripted", input=script).output_text)
+            texts.append(client.responses.create(model="scripted", input=script).output_text)
 
     script = models.script(tokens=80, delay_s=0.1)
-    asking = threading.Thread(target=ask)
-    asking.start()
+    client_thread = threading.Thread(target=create)
+    client_thread.start()
     until(lambda: models.stats()["open"] == 1)
     for _ in range(4):
         stack.sql(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
-        sent = models.stats()["by_tag"].popitem()[1][0]["tokens_sent"]
-        until(lambda sent=sent: models.stats()["by_tag"].popitem()[1][0]["tokens_sent"] >= sent + 15, within_s=5)
-    asking.join(timeout=20)
+        tokens = sent_tokens(models)
+        until(lambda tokens=tokens: sent_tokens(models) >= tokens + 15, within_s=5)
+    client_thread.join(timeout=20)
 
-    assert len(answers[0].split()) == 80
+    assert len(texts[0].split()) == 80
+
+
+def sent_tokens(models: ModelServer) -> int:
+    """The number of tokens that the model server has sent for its only request."""
+    _, runs = models.stats()["by_tag"].popitem()
+    return int(runs[0]["tokens_sent"])

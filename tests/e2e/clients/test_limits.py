@@ -1,4 +1,4 @@
-"""Limits across several API processes and without Redis are as exact as documented."""
+"""Limits are as exact as documented, across several API processes and without Redis."""
 
 import itertools
 import time
@@ -15,8 +15,8 @@ from core.bootstrap import open_core
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 
-CREATORS = 64
-LIMITED = """
+CLIENT_COUNT = 64
+PROJECT_LIMITS = """
 [projects.crowd.limits."*"]
 requests_per_minute = 100
 [projects.slow.limits."*"]
@@ -28,7 +28,7 @@ tokens_per_minute = 100_000
 @pytest.fixture
 def config(config: Path) -> Path:
     """The usual models, and two projects with limits."""
-    config.write_text(config.read_text() + LIMITED)
+    config.write_text(config.read_text() + PROJECT_LIMITS)
     return config
 
 
@@ -36,78 +36,81 @@ def config(config: Path) -> Path:
 def clients(stack: Stack) -> Iterator[Callable[[str], list[openai.OpenAI]]]:
     """A function that returns clients of a project, one for each of two running API processes."""
     stack.up("valkey", "api", "api-2")
-    with ExitStack() as opened:
+    with ExitStack() as exit_stack:
 
-        def of(project: str) -> list[openai.OpenAI]:
+        def open_clients(project: str) -> list[openai.OpenAI]:
             with open_core(stack.settings) as core:
                 key = core.keys.create(project=project)
             return [
-                opened.enter_context(openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0))
+                exit_stack.enter_context(
+                    openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0)
+                )
                 for port in (stack.port, stack.port_2)
             ]
 
-        yield of
+        yield open_clients
 
 
 def create(client: openai.OpenAI) -> openai.RateLimitError | None:
-    """Create a response within the limit; return the error if it is refused, else None."""
+    """Create a response within the limit; return the error if the API rejects it, else None."""
     try:
         response = client.responses.create(model="scripted", input="hi", background=True, service_tier="default")
-    except openai.RateLimitError as refusal:
-        return refusal
+    except openai.RateLimitError as error:
+        return error
     assert response.service_tier == "default"
     return None
 
 
-def test_64_creators_over_two_processes_get_a_burst_and_then_the_rate_and_no_more(
+def test_64_clients_of_two_processes_get_exactly_a_burst_and_then_the_rate(
     stack: Stack, clients: Callable[[str], list[openai.OpenAI]]
 ) -> None:
-    both = clients("crowd")
-    with redis.Redis.from_url(stack.valkey.url) as valkey, ThreadPoolExecutor(CREATORS) as threads:
+    project_clients = clients("crowd")
+    with redis.Redis.from_url(stack.valkey.url) as valkey, ThreadPoolExecutor(CLIENT_COUNT) as threads:
 
         def now_s() -> float:
-            seconds, micros = valkey.time()
-            return seconds + micros / 1e6
+            seconds, microseconds = valkey.time()
+            return seconds + microseconds / 1e6
 
-        def work(number: int, until_s: float) -> int:
+        def create_until(number: int, deadline: float) -> int:
             admitted = 0
-            while time.monotonic() < until_s:
-                admitted += create(both[number % 2]) is None
+            while time.monotonic() < deadline:
+                admitted += create(project_clients[number % 2]) is None
             return admitted
 
-        begun = now_s()
-        assert create(both[0]) is None
-        first_in = now_s()
-        until_s = time.monotonic() + 5
-        working = [threads.submit(work, number, until_s) for number in range(CREATORS)]
-        until(lambda: time.monotonic() >= until_s)
-        last_begun = now_s()
-        admitted = 1 + sum(one.result() for one in working)
-        over = now_s()
+        before_first_s = now_s()
+        assert create(project_clients[0]) is None
+        after_first_s = now_s()
+        deadline = time.monotonic() + 5
+        loops = [threads.submit(create_until, number, deadline) for number in range(CLIENT_COUNT)]
+        until(lambda: time.monotonic() >= deadline)
+        before_last_s = now_s()
+        admitted = 1 + sum(loop.result() for loop in loops)
+        after_last_s = now_s()
 
-    assert 100 + (last_begun - first_in) * 100 / 60 - 1 <= admitted <= 100 + (over - begun) * 100 / 60
+    min_duration_s, max_duration_s = before_last_s - after_first_s, after_last_s - before_first_s
+    assert 100 + min_duration_s * 100 / 60 - 1 <= admitted <= 100 + max_duration_s * 100 / 60
     assert stack.sql("select count(*), sum(reserved_requests) from responses") == [(admitted, admitted)]
 
 
-def test_without_redis_creates_are_admitted_by_what_the_last_minute_took_and_nobody_sees_an_error(
+def test_without_redis_creates_are_admitted_by_the_usage_of_the_last_minute(
     stack: Stack, clients: Callable[[str], list[openai.OpenAI]]
 ) -> None:
-    both = clients("slow")
-    turns = itertools.cycle(both)
-    assert [create(next(turns)) for _ in range(4)] == [None] * 4
+    alternating_clients = itertools.cycle(clients("slow"))
+    assert [create(next(alternating_clients)) for _ in range(4)] == [None] * 4
     stack.kill("valkey")
     with ThreadPoolExecutor(16) as threads:
-        refusals = [one for one in threads.map(lambda _: create(next(turns)), range(32)) if one is not None]
+        results = list(threads.map(lambda _: create(next(alternating_clients)), range(32)))
+    rejections = [error for error in results if error is not None]
 
-    assert len(refusals) == 24
-    for refusal in refusals:
-        assert refusal.code == "rate_limit_exceeded"
-        assert 30 <= int(refusal.response.headers["Retry-After"]) <= 60
-        assert refusal.response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert len(rejections) == 24
+    for error in rejections:
+        assert error.code == "rate_limit_exceeded"
+        assert 30 <= int(error.response.headers["Retry-After"]) <= 60
+        assert error.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert stack.sql("select count(*), sum(reserved_requests) from responses") == [(12, 12)]
     assert "cannot reach the token buckets" in stack.log("api")
 
-    # The new bucket is initialized from the last minute's creates, so losing Valkey grants no second burst.
+    # The API fills the new bucket according to the creates of the last minute, so losing Valkey grants no second burst.
     stack.start("valkey")
-    answers = [create(next(turns)) for _ in range(10)]
-    assert len([one for one in answers if one is None]) <= 2
+    results = [create(next(alternating_clients)) for _ in range(10)]
+    assert results.count(None) <= 2

@@ -1,4 +1,4 @@
-"""Prompts on real processes: managed by the command line, used by the official client, and absent from all logs."""
+"""Prompts on real processes: the command line manages them, the official client uses them, no log contains them."""
 
 import json
 
@@ -25,20 +25,20 @@ language = {default = "French"}
 
 
 class Prompts:
-    """`backburner prompts` on a deployment's database."""
+    """The command `backburner prompts` on the database of a deployment."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def __call__(self, *words: str, said: str = "", status: int = 0) -> str:
+    def __call__(self, *arguments: str, said: str = "", status: int = 0) -> str:
         """Run a command; return its output, or its error output if `status` is not 0."""
-        inherited = {
+        variables = {
             name: value for name, value in environment.inherited().items() if not name.startswith("BACKBURNER_")
         }
-        done = forked.run(["prompts", *words], inherited | self._stack._env, said=said)
-        assert done.returncode == status, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stderr if status else done.stdout
+        process = forked.run(["prompts", *arguments], variables | self._stack._env, said=said)
+        assert process.returncode == status, process.stderr
+        assert "Traceback" not in process.stderr
+        return process.stderr if status else process.stdout
 
 
 @pytest.fixture
@@ -46,51 +46,55 @@ def prompts(stack: Stack) -> Prompts:
     return Prompts(stack)
 
 
-def test_the_command_line_keeps_prompts(prompts: Prompts, tmp_path) -> None:
+def test_the_command_line_creates_changes_and_deletes_prompts(prompts: Prompts, tmp_path) -> None:
     file = tmp_path / "translate.toml"
     file.write_text(TOML)
 
-    made = json.loads(prompts("create", str(file)))
-    second = json.loads(prompts("revise", made["id"], "-", "--default", said='{"template": {"input": "Hi."}}'))
-    changed = json.loads(prompts("change", made["id"], "--name", "greet", "--default-version", "1"))
+    prompt = json.loads(prompts("create", str(file)))
+    second_version = json.loads(
+        prompts("revise", prompt["id"], "-", "--default", said='{"template": {"input": "Hi."}}')
+    )
+    changed_prompt = json.loads(prompts("change", prompt["id"], "--name", "greet", "--default-version", "1"))
 
-    assert (made["name"], made["versions"], second["version"]) == ("translate", ["1"], "2")
-    assert changed == made | {"name": "greet", "versions": ["1", "2"]}
-    assert json.loads(prompts("show", made["id"])) == changed
-    assert json.loads(prompts("show", made["id"], "--version", "2")) == second
-    template = json.loads(prompts("show", made["id"], "--version", "1"))["template"]
+    assert (prompt["name"], prompt["versions"], second_version["version"]) == ("translate", ["1"], "2")
+    assert changed_prompt == prompt | {"name": "greet", "versions": ["1", "2"]}
+    assert json.loads(prompts("show", prompt["id"])) == changed_prompt
+    assert json.loads(prompts("show", prompt["id"], "--version", "2")) == second_version
+    template = json.loads(prompts("show", prompt["id"], "--version", "1"))["template"]
     assert template["variables"]["language"] == {"type": "text", "default": "French"}
-    assert prompts("list") == f"{made['id']}  1 of 2  greet\n"
-    assert prompts("delete", made["id"]) == f"{made['id']} is deleted.\n"
+    assert prompts("list") == f"{prompt['id']}  1 of 2  greet\n"
+    assert prompts("delete", prompt["id"]) == f"{prompt['id']} is deleted.\n"
     assert prompts("list") == ""
 
 
-def test_the_command_line_says_in_a_line_what_is_wrong(prompts: Prompts, tmp_path) -> None:
-    taken = json.loads(prompts("create", "-", said=TOML))["id"]
-    nobody = "pmpt_" + "0" * 48
+def test_the_command_line_reports_each_error_in_one_line(prompts: Prompts, tmp_path) -> None:
+    prompt_id = json.loads(prompts("create", "-", said=TOML))["id"]
+    unknown_id = "pmpt_" + "0" * 48
 
-    def error(*words: str, said: str = "") -> str:
-        line = prompts(*words, said=said, status=1)
+    def error_of(*arguments: str, said: str = "") -> str:
+        line = prompts(*arguments, said=said, status=1)
         assert line.startswith("Error: ")
         assert line.count("\n") == 1
         return line.removeprefix("Error: ").strip()
 
-    assert error("create", "-", said="{").startswith("<stdin> is neither JSON nor TOML: ")
-    binary = tmp_path / "binary"
-    binary.write_bytes(b"\xff\x00")
-    assert error("create", str(binary)).startswith(f"{binary} is neither JSON nor TOML: ")
-    assert error("create", "-", said='{"name": "n"}') == "Missing required parameter: 'template'."
-    assert error("create", "-", said='name = "n"\ntemplate = {}') == ("A template needs 'instructions' or 'input'.")
-    assert error("create", "-", said=TOML) == "The project already has a prompt named 'translate'."
-    assert error("create", "-", "--project", "none", said=TOML) == "There is no project 'none'."
-    assert "does not begin a placeholder" in error("revise", taken, "-", said='{"template": {"input": "{{#if}}"}}')
-    assert error("show", nobody) == f"Prompt with id '{nobody}' not found."
-    assert error("show", taken, "--version", "7") == f"Prompt with id '{taken}' has no version '7'."
-    assert error("change", taken, "--default-version", "7") == "The prompt has no version '7'."
-    assert error("delete", nobody) == f"Prompt with id '{nobody}' not found."
+    assert error_of("create", "-", said="{").startswith("<stdin> is neither JSON nor TOML: ")
+    binary_file = tmp_path / "binary"
+    binary_file.write_bytes(b"\xff\x00")
+    assert error_of("create", str(binary_file)).startswith(f"{binary_file} is neither JSON nor TOML: ")
+    assert error_of("create", "-", said='{"name": "n"}') == "Missing required parameter: 'template'."
+    assert error_of("create", "-", said='name = "n"\ntemplate = {}') == "A template needs 'instructions' or 'input'."
+    assert error_of("create", "-", said=TOML) == "The project already has a prompt named 'translate'."
+    assert error_of("create", "-", "--project", "none", said=TOML) == "There is no project 'none'."
+    assert "does not begin a placeholder" in error_of(
+        "revise", prompt_id, "-", said='{"template": {"input": "{{#if}}"}}'
+    )
+    assert error_of("show", unknown_id) == f"Prompt with id '{unknown_id}' not found."
+    assert error_of("show", prompt_id, "--version", "7") == f"Prompt with id '{prompt_id}' has no version '7'."
+    assert error_of("change", prompt_id, "--default-version", "7") == "The prompt has no version '7'."
+    assert error_of("delete", unknown_id) == f"Prompt with id '{unknown_id}' not found."
 
 
-def test_a_prompt_of_the_command_line_is_run_for_the_official_client_and_its_variables_are_logged_nowhere(
+def test_the_official_client_uses_a_prompt_of_the_command_line_and_no_log_has_its_variables(
     stack: Stack, models: ModelServer, prompts: Prompts
 ) -> None:
     stack.up()
@@ -98,15 +102,15 @@ def test_a_prompt_of_the_command_line_is_run_for_the_official_client_and_its_var
     secret = "hunter2hunter2"
 
     with stack.client() as client:
-        made = client.responses.create(prompt={"id": prompt_id, "variables": {"text": secret}}, background=True)
-        until(lambda: client.responses.retrieve(made.id).status == "completed")
-        ended = client.responses.retrieve(made.id)
+        created = client.responses.create(prompt={"id": prompt_id, "variables": {"text": secret}}, background=True)
+        until(lambda: client.responses.retrieve(created.id).status == "completed")
+        final = client.responses.retrieve(created.id)
 
-    assert ended.instructions == "You translate into French."
-    assert ended.prompt is not None
-    assert (ended.prompt.id, ended.prompt.version, ended.prompt.variables) == (prompt_id, "1", {"text": secret})
-    ((seen,),) = models.stats()["by_tag"].values()
-    assert [message["content"] for message in seen["body"]["messages"]] == [
+    assert final.instructions == "You translate into French."
+    assert final.prompt is not None
+    assert (final.prompt.id, final.prompt.version, final.prompt.variables) == (prompt_id, "1", {"text": secret})
+    ((run,),) = models.stats()["by_tag"].values()
+    assert [message["content"] for message in run["body"]["messages"]] == [
         "You translate into French.",
         f"Translate: {secret}",
     ]

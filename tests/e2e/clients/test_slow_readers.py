@@ -1,4 +1,4 @@
-"""Clients that do not read their streams or never finish sending: their threads eventually become free again."""
+"""The API frees the threads of clients that do not read their streams or do not complete their requests."""
 
 import contextlib
 import http.client
@@ -25,9 +25,9 @@ STALL_S = 6
 
 
 @pytest.fixture
-def long_one(stack: Stack, models: ModelServer) -> str:
-    """A response whose events fill every buffer on the way, on an API with threads for two waiting requests."""
-    # Megabytes at once keep the worker's flusher busy for longer than the short lease of other tests.
+def long_response_id(stack: Stack, models: ModelServer) -> str:
+    """The ID of a response with more events than all buffers hold, on an API with threads for two waiting requests."""
+    # The flusher writes megabytes in one batch, which takes longer than the short lease of other tests.
     stack.up(API_THREADS=str(THREADS_FOR_POLLS + 2), STALL_S=str(STALL_S), LEASE_S="20")
     with stack.client() as client:
         script = models.script(text=("w" * 4000 + " ") * 1500)
@@ -35,56 +35,64 @@ def long_one(stack: Stack, models: ModelServer) -> str:
 
 
 @contextlib.contextmanager
-def asking(stack: Stack, path: str) -> Iterator[socket.socket]:
-    """A connection with a small receive buffer on which a GET of `path` has been answered and nothing is read."""
+def open_unread_stream(stack: Stack, path: str) -> Iterator[socket.socket]:
+    """Send a GET of `path` on a connection with a small receive buffer, and read only the status of the reply."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", stack.port))
         lines = [f"GET {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {stack.key}"]
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         connection.settimeout(10)
-        begun = b"HTTP/1.1 200"
-        assert connection.recv(len(begun), socket.MSG_PEEK | socket.MSG_WAITALL) == begun
+        status_line = b"HTTP/1.1 200"
+        assert connection.recv(len(status_line), socket.MSG_PEEK | socket.MSG_WAITALL) == status_line
         yield connection
 
 
-def refused(stack: Stack, path: str) -> http.client.HTTPMessage | None:
-    """The headers of the reply if no thread is free to serve `path`, else None."""
+def busy_headers(stack: Stack, path: str) -> http.client.HTTPMessage | None:
+    """The headers of the 503 reply if no thread is free to serve `path`, else None."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Bearer {stack.key}"})
-        with connection.getresponse() as answer:
-            if answer.status == 200:
+        with connection.getresponse() as reply:
+            if reply.status == 200:
                 return None
-            assert answer.status == 503
-            assert json.load(answer)["error"]["code"] == "server_busy"
-            return answer.headers
+            assert reply.status == 503
+            assert json.load(reply)["error"]["code"] == "server_busy"
+            return reply.headers
 
 
-def dropped(stack: Stack, connection: socket.socket) -> bool:
+def is_closed_by_server(stack: Stack, connection: socket.socket) -> bool:
     """Whether the server has closed its end of the connection; a client that does not read receives no notice."""
     _, port = connection.getsockname()
-    ends = [(one.laddr.port, one.raddr.port) for one in psutil.net_connections("tcp") if one.raddr]
-    return (stack.port, port) not in ends
+    port_pairs = [
+        (server_end.laddr.port, server_end.raddr.port)
+        for server_end in psutil.net_connections("tcp")
+        if server_end.raddr
+    ]
+    return (stack.port, port) not in port_pairs
 
 
-def test_readers_that_take_nothing_are_dropped_and_can_read_on(stack: Stack, long_one: str) -> None:
-    path = f"/v1/responses/{long_one}?stream=true"
-    with asking(stack, path) as stuck, asking(stack, path) as another:
-        headers = refused(stack, path)
+def test_readers_that_read_nothing_are_disconnected_and_can_reconnect(stack: Stack, long_response_id: str) -> None:
+    path = f"/v1/responses/{long_response_id}?stream=true"
+    with open_unread_stream(stack, path) as first, open_unread_stream(stack, path) as second:
+        headers = busy_headers(stack, path)
         assert headers is not None
         assert int(headers["Retry-After"]) >= 1
         with stack.client() as client:
-            assert client.responses.retrieve(long_one).status == "completed"  # polls have threads of their own
+            assert client.responses.retrieve(long_response_id).status == "completed"  # polls have separate threads
 
-        until(lambda: dropped(stack, stuck) and dropped(stack, another), within_s=STALL_S * 3, every_s=0.2)
-    until(lambda: refused(stack, path) is None, within_s=5)
+        until(
+            lambda: is_closed_by_server(stack, first) and is_closed_by_server(stack, second),
+            within_s=STALL_S * 3,
+            every_s=0.2,
+        )
+    until(lambda: busy_headers(stack, path) is None, within_s=5)
     with reading(stack.port, stack.key, path) as stream:
         stream_checker.check(stream.read())
         assert stream.done
 
 
-def test_who_reads_slowly_but_reads_gets_everything(stack: Stack, long_one: str) -> None:
-    with reading(stack.port, stack.key, f"/v1/responses/{long_one}?stream=true") as stream:
+def test_a_slow_reader_receives_every_event(stack: Stack, long_response_id: str) -> None:
+    with reading(stack.port, stack.key, f"/v1/responses/{long_response_id}?stream=true") as stream:
         for event in stream:
             if event["sequence_number"] % 10 == 0:
                 time.sleep(0.05)
@@ -92,7 +100,7 @@ def test_who_reads_slowly_but_reads_gets_everything(stack: Stack, long_one: str)
         assert stream.done
 
 
-def test_a_stream_of_a_client_that_left_gives_its_place_back(stack: Stack, models: ModelServer) -> None:
+def test_a_stream_frees_its_wait_slot_after_its_client_has_disconnected(stack: Stack, models: ModelServer) -> None:
     stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), PING_S="0.5")
     body = {"model": "scripted", "input": models.script(tokens=2000, delay_s=0.1), "stream": True, "background": True}
     with reading(stack.port, stack.key, "/v1/responses", body) as stream:
@@ -101,45 +109,46 @@ def test_a_stream_of_a_client_that_left_gives_its_place_back(stack: Stack, model
             client.responses.retrieve(response_id, stream=True)
         assert caught.value.response.headers["Retry-After"]
 
-    until(lambda: refused(stack, f"/v1/responses/{response_id}?stream=true") is None, within_s=5)
+    until(lambda: busy_headers(stack, f"/v1/responses/{response_id}?stream=true") is None, within_s=5)
 
 
 @contextlib.contextmanager
-def never_finished(stack: Stack) -> Iterator[socket.socket]:
-    """A connection that has sent part of a create; the rest of the body never arrives."""
+def open_incomplete_request(stack: Stack) -> Iterator[socket.socket]:
+    """Open a connection, and send a create request without the end of its body."""
     with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:
         lines = ["POST /v1/responses HTTP/1.1", "Host: x", f"Authorization: Bearer {stack.key}", "Content-Length: 99"]
         connection.sendall("\r\n".join([*lines, "Content-Type: application/json", "", '{"model":']).encode())
         yield connection
 
 
-def watched(connection: socket.socket) -> bool:
+def has_keepalive(connection: socket.socket) -> bool:
     """Whether TCP keepalive is active at the server's end of this connection."""
-    here, there = (f":{port:04X}" for port in (connection.getpeername()[1], connection.getsockname()[1]))
+    server_end, client_end = (f":{port:04X}" for port in (connection.getpeername()[1], connection.getsockname()[1]))
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    return any(row[1].endswith(here) and row[2].endswith(there) and row[5].startswith("02") for row in rows)
+    return any(row[1].endswith(server_end) and row[2].endswith(client_end) and row[5].startswith("02") for row in rows)
 
 
-def test_bodies_that_never_come_leave_threads_to_polls_and_are_watched(stack: Stack) -> None:
+def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Stack) -> None:
     stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), STALL_S=str(STALL_S))
-    with contextlib.ExitStack() as exits, stack.client() as client:
-        made = client.responses.create(model="scripted", input="hi", background=True)
-        begun = [exits.enter_context(never_finished(stack)) for _ in range(2 * THREADS_FOR_POLLS)]
-        refused = [one for one in begun if select.select([one], [], [], 0.05)[0]]
-        until(lambda: client.responses.retrieve(made.id).status == "completed", within_s=10)
-        assert all(one.recv(12) == b"HTTP/1.1 503" for one in refused)
-        kept = [one for one in begun if one not in refused]
-        assert len(kept) == THREADS_FOR_POLLS // 2 + 1
+    with contextlib.ExitStack() as exit_stack, stack.client() as client:
+        created = client.responses.create(model="scripted", input="hi", background=True)
+        connections = [exit_stack.enter_context(open_incomplete_request(stack)) for _ in range(2 * THREADS_FOR_POLLS)]
+        rejected = [connection for connection in connections if select.select([connection], [], [], 0.05)[0]]
+        until(lambda: client.responses.retrieve(created.id).status == "completed", within_s=10)
+        assert all(connection.recv(12) == b"HTTP/1.1 503" for connection in rejected)
+        waiting = [connection for connection in connections if connection not in rejected]
+        assert len(waiting) == THREADS_FOR_POLLS // 2 + 1
         if sys.platform == "linux":
-            assert all(map(watched, kept))
+            assert all(map(has_keepalive, waiting))
 
     with stack.client() as client:
         until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", within_s=5)
 
 
-def test_http_2_is_not_spoken_since_its_readers_could_not_be_found(calm: Stack) -> None:
+def test_the_api_does_not_accept_http_2(calm: Stack) -> None:
+    # The API could not disconnect a client that stops reading one stream of a working HTTP/2 connection.
     with socket.create_connection(("127.0.0.1", calm.port), timeout=10) as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-        with connection.makefile("rb") as answer:
-            assert not answer.readline().startswith(b"\x00")  # an HTTP/2 frame
-            answer.read()  # the server closes the connection
+        with connection.makefile("rb") as reply:
+            assert not reply.readline().startswith(b"\x00")  # an HTTP/2 frame
+            reply.read()  # the server closes the connection
