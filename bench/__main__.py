@@ -44,7 +44,9 @@ MEASURES: dict[str, Callable[[Run], None]] = {
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Run smaller measurements; takes four minutes.")
-@click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="Run only this measure; repeatable.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(MEASURES)), help="Run only this measure; can be repeated."
+)
 def main(*, quick: bool, only: tuple[str, ...]) -> None:
     """Benchmark each path against the limits of this machine."""
     console = Console(highlight=False)
@@ -53,66 +55,71 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
     began_at = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     sizes = QUICK if quick else FULL
-    with prepared(FOLDER, sizes, console.print) as run:
-        _measure(run, quick=quick, only=only or _default(quick=quick))
-    if not run.failed:  # otherwise keep the logs for inspection
+    with open_run(FOLDER, sizes, console.print) as run:
+        _run_measures(run, quick=quick, names=only or _default_measures(quick=quick))
+    if not run.failed_measures:  # otherwise keep the logs for inspection
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - began_at
     report.show(report.write(run, quick=quick, seconds=seconds), console)
-    drawn = plots.draw(run.curves, report.PATH.parent)
-    console.print(f"Took {seconds:.0f} s. Written: {', '.join(_near(path) for path in (report.PATH, *drawn))}")
-    if run.failed:
-        console.print(f"Failed: {', '.join(run.failed)}. Logs: {_near(FOLDER / 'logs')}")
+    plot_paths = plots.draw(run.curves, report.PATH.parent)
+    console.print(
+        f"Took {seconds:.0f} s. Written: {', '.join(_relative_path(path) for path in (report.PATH, *plot_paths))}"
+    )
+    if run.failed_measures:
+        logs = _relative_path(FOLDER / "logs")
+        console.print(f"Measures that failed: {', '.join(run.failed_measures)}. Logs: {logs}")
         sys.exit(1)
 
 
-def _default(*, quick: bool) -> tuple[str, ...]:
-    """The measures to run if none is selected."""
+def _default_measures(*, quick: bool) -> tuple[str, ...]:
+    """The names of the measures that run if none is selected."""
     return tuple(name for name in MEASURES if not quick or name not in LONG)
 
 
 @contextmanager
-def prepared(folder: Path, sizes: Sizes, say: Callable[[str], None]) -> Iterator[Run]:
-    """Yield a run with its own servers, floors, API and sweeper, all started; all data is stored in the folder."""
-    with machine.running_in(folder) as servers:
+def open_run(folder: Path, sizes: Sizes, print_line: Callable[[str], None]) -> Iterator[Run]:
+    """Start servers, floors, API and sweeper, and yield a run that uses them; all data is stored in the folder."""
+    with machine.running_machine(folder) as servers:
         web_port, relay_port = ports.free(), ports.free()
-        servers.program("floor-web", "bench.floors.web", str(web_port), port=web_port)
-        servers.program("floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port)
+        servers.start_program("floor-web", "bench.floors.web", str(web_port), port=web_port)
+        servers.start_program(
+            "floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port
+        )
         with Deployment(servers, "bench", 1, models(sizes)) as deployment:
             deployment.start("api", "sweeper")
-            run = Run(sizes, servers, deployment, web_port, relay_port, say)
+            run = Run(sizes, servers, deployment, web_port, relay_port, print_line)
             with contextlib.closing(run):
                 yield run
 
 
-def _measure(run: Run, *, quick: bool, only: tuple[str, ...]) -> None:
+def _run_measures(run: Run, *, quick: bool, names: tuple[str, ...]) -> None:
     began_at = time.monotonic()
-    for name in only:
-        run.say(name)
-        measured_at = time.monotonic()
+    for name in names:
+        run.print_line(name)
+        measure_began_at = time.monotonic()
         try:
             MEASURES[name](run)
-        except (load.Failed, TimeoutError) as error:  # continue with the other measures
-            run.say(f"  {error}")
-            run.failed.append(name)
-        run.took_s[name] = round(time.monotonic() - measured_at)
+        except (load.Failed, TimeoutError) as error:  # the other measures may still succeed
+            run.print_line(f"  {error}")
+            run.failed_measures.append(name)
+        run.durations_s[name] = round(time.monotonic() - measure_began_at)
         # Write the report after each measure, so that an interrupted run keeps its results.
         report.write(run, quick=quick, seconds=time.monotonic() - began_at)
 
 
 def models(sizes: Sizes) -> list[str]:
-    """The models that the rows use."""
+    """The names of the models that the measures use."""
     return [
         "20-tokens-at-once",
         "2-tokens-every-50ms",
         "1-tokens-at-once-then-hang",
-        f"{sizes.stream_tokens}-tokens-every-{relay.EVERY_MS}ms",
+        f"{sizes.stream_tokens}-tokens-every-{relay.TOKEN_INTERVAL_MS}ms",
         scale.model(sizes),
         many.model(sizes),
     ]
 
 
-def _near(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     return str(path.relative_to(packages.ROOT))
 
 

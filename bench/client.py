@@ -1,4 +1,4 @@
-"""A client that sends sequential requests over a persistent connection, for measuring the time of each."""
+"""A client that sends sequential requests over a persistent connection, so that the time of each can be measured."""
 
 import http.client
 from typing import Any, Self
@@ -29,29 +29,29 @@ class Client:
         Raises:
             RuntimeError: the status is not 200.
         """
-        return self._object("POST", path, body)
+        return self._send_for_object("POST", path, body)
 
     def get(self, path: str) -> dict[str, Any]:
         """Send a GET and return the object in the response; raises the same errors as `post`."""
-        return self._object("GET", path)
+        return self._send_for_object("GET", path)
 
     def delete(self, path: str) -> dict[str, Any]:
         """Send a DELETE and return the object in the response; raises the same errors as `post`."""
-        return self._object("DELETE", path)
+        return self._send_for_object("DELETE", path)
 
     def stream(self, path: str, body: dict[str, Any]) -> bytes:
         """Send a POST and return the complete response body; raises the same errors as `post`."""
-        return self._call("POST", path, body)
+        return self._send("POST", path, body)
 
-    def _object(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = orjson.loads(self._call(method, path, body))
-        return found
+    def _send_for_object(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        document: dict[str, Any] = orjson.loads(self._send(method, path, body))
+        return document
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
         data = None if body is None else orjson.dumps(body)
         self._connection.request(method, f"/v1{path}", data, self._headers)
-        answer = self._connection.getresponse()
-        read = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{method} {path} returned {answer.status}: {read[:300]!r}")
-        return read
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{method} {path} returned {response.status}: {content[:300]!r}")
+        return content

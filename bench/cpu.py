@@ -7,44 +7,47 @@ from contextlib import contextmanager
 import psutil
 
 
-class Spent:
-    """Processor time in seconds by process name; set on exit from `spending`."""
+class CpuTime:
+    """Processor time by process name, in seconds; `measure_cpu_time` sets it at the end of its block."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def each_us(self, count: int) -> dict[str, float]:
-        """Microseconds per request for `count` requests, by process; processes with less than 1 us are omitted."""
-        found = {name: 1e6 * seconds / count for name, seconds in self.seconds.items()} if count else {}
-        return {name: round(us) for name, us in found.items() if us >= 1}
+    def per_request_us(self, count: int) -> dict[str, float]:
+        """Microseconds per request by process, if there were `count` requests; omits processes with less than 1 us."""
+        if not count:
+            return {}
+        costs_us = {name: 1e6 * seconds / count for name, seconds in self.seconds.items()}
+        return {name: round(cost_us) for name, cost_us in costs_us.items() if cost_us >= 1}
 
 
 @contextmanager
-def spending(pids: Mapping[str, int]) -> Iterator[Spent]:
+def measure_cpu_time(pids: Mapping[str, int]) -> Iterator[CpuTime]:
     """Measure the processor time that the processes use inside the block."""
-    spent = Spent()
-    before = {name: _spent(pid) for name, pid in pids.items()}
-    yield spent
-    spent.seconds = {name: _spent(pid) - before[name] for name, pid in pids.items()}
+    cpu_time = CpuTime()
+    start_s = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+    yield cpu_time
+    cpu_time.seconds = {name: _cpu_seconds(pid) - start_s[name] for name, pid in pids.items()}
 
 
-def _spent(pid: int) -> float:
+def _cpu_seconds(pid: int) -> float:
     """Total processor time of a process, its terminated children and its live descendants."""
     try:
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
+        processes = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0.0
     total = 0.0
-    for member in family:
+    for member in processes:
         try:
-            total += _own(member.pid) + sum(member.cpu_times()[2:4])
+            terminated_children_s = sum(member.cpu_times()[2:4])
+            total += _own_seconds(member.pid) + terminated_children_s
         except (psutil.NoSuchProcess, OSError):
             continue
     return total
 
 
-def _own(pid: int) -> float:
+def _own_seconds(pid: int) -> float:
     """Processor time in seconds of the process itself, including terminated threads. Linux only.
 
     Reads the POSIX CPU-time clock of the process (see `clock_getcpuclockid`), which has nanosecond resolution. The

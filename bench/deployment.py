@@ -1,4 +1,4 @@
-"""One deployment of Backburner as processes, with default settings except where a row requires others."""
+"""A deployment of Backburner as processes, with default settings except where a benchmark row requires others."""
 
 import contextlib
 import socket
@@ -37,8 +37,8 @@ class Deployment:
     def __init__(self, machine: Machine, name: str, number: int, models: list[str]) -> None:
         self.machine = machine
         self._name = name
-        self.database_url = machine.database(name)
-        self.redis_url = machine.redis_url(number)
+        self.database_url = machine.create_database(name)
+        self.redis_url = machine.empty_redis_database(number)
         self.port = ports.free()
         self._config = self._write_config(machine.home.run / f"{name}.toml", models)
         self.settings = Settings(
@@ -79,16 +79,16 @@ class Deployment:
         return shared | {name: child.pid for name, child in self._children.items()}
 
     def start(self, *names: str) -> None:
-        """Start those of the parts that are not running, and wait until they are ready."""
+        """Start the named parts that are not running, and wait until they are ready."""
         for name in names:
             if name not in self._children:
                 child = self._children[name] = Child(self._part(name), self.machine.home)
                 child.wait_until_ready()
                 if name == "api":
-                    self._until_all_take_connections(child.pid)
+                    self._wait_for_api_processes(child.pid)
 
     def stop(self, *names: str) -> None:
-        """Stop those of the parts that are running."""
+        """Stop the named parts that are running."""
         children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
             child.ask_to_stop()
@@ -101,19 +101,19 @@ class Deployment:
         self._api_processes = processes or self.settings.api_processes
         self.start("api")
 
-    def _until_all_take_connections(self, pid: int) -> None:
-        """Wait until every API process accepts connections: the first response proves only that one of them does."""
-        until = time.monotonic() + 30
-        with contextlib.ExitStack() as opened:
-            while len(self._with_connections(pid)) < self._api_processes:
-                if time.monotonic() > until:
+    def _wait_for_api_processes(self, pid: int) -> None:
+        """Wait until every API process accepts connections; one response proves only that one of them does."""
+        deadline = time.monotonic() + 30
+        with contextlib.ExitStack() as connections:
+            while len(self._find_connected_children(pid)) < self._api_processes:
+                if time.monotonic() > deadline:
                     raise TimeoutError("Not all API processes accept connections.")
                 for _ in range(8):
-                    opened.enter_context(socket.create_connection(("127.0.0.1", self.port)))
+                    connections.enter_context(socket.create_connection(("127.0.0.1", self.port)))
                 time.sleep(0.1)
 
-    def _with_connections(self, pid: int) -> set[int]:
-        """PIDs of those children of a process that have an established connection."""
+    def _find_connected_children(self, pid: int) -> set[int]:
+        """PIDs of the child processes that have accepted a connection to the API's port."""
         return {
             child.pid
             for child in psutil.Process(pid).children()
@@ -122,15 +122,15 @@ class Deployment:
         }
 
     def _part(self, name: str) -> Part:
-        kind = kind_of(name)
-        ready: dict[str, Callable[[int], bool]] = {
+        kind = part_kind(name)
+        readiness_checks: dict[str, Callable[[int], bool]] = {
             "api": lambda _: web.status(f"http://127.0.0.1:{self.port}/healthz") == 200,
             "worker": lambda pid: bool(self.sql("select 1 from workers where pid = %s", pid)),
         }
         return Part(
             name=f"{self._name}-{name}",
             argv=[sys.executable, "-m", "cli.main", kind],
-            ready=ready.get(kind, lambda _: True),
+            ready=readiness_checks.get(kind, lambda _: True),
             env={
                 f"{PREFIX}HOME": str(self.machine.home.path),
                 f"{PREFIX}DATABASE_URL": self.database_url,
@@ -154,38 +154,38 @@ class Deployment:
         """Send a request to the API and return the JSON object in the response."""
         return web.call(method, f"http://127.0.0.1:{self.port}/v1{path}", key=self.key, body=body)
 
-    def ended(self) -> int:
-        """The number of stored responses that have ended."""
+    def count_ended(self) -> int:
+        """Count the stored responses that have ended."""
         return int(self.sql("select count(*) from responses where finished_at is not null")[0][0])
 
-    def wait_until_ended(self, count: int, within_s: float = 120, poll_s: float = 0.1) -> None:
+    def wait_until_ended(self, count: int, timeout_s: float = 120, poll_interval_s: float = 0.1) -> None:
         """Wait until `count` responses have ended.
 
         Raises:
-            TimeoutError: they have not ended within `within_s`.
+            TimeoutError: fewer responses have ended after `timeout_s`.
         """
-        until = time.monotonic() + within_s
-        while self.ended() < count:
-            if time.monotonic() > until:
-                raise TimeoutError(f"Not all of {count} responses ended within {within_s:.0f} s.")
-            time.sleep(poll_s)
+        deadline = time.monotonic() + timeout_s
+        while self.count_ended() < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Not all of {count} responses ended within {timeout_s:.0f} s.")
+            time.sleep(poll_interval_s)
 
-    def forget(self, which: str = "true") -> None:
-        """Delete responses and all queued Celery messages, and vacuum the tables."""
-        self.sql(f"delete from responses where {which}")  # noqa: S608  the condition comes from our own code
-        self.tidy()
+    def forget(self, condition: str = "true") -> None:
+        """Delete the responses that meet an SQL condition and all queued Celery messages, and vacuum the tables."""
+        self.sql(f"delete from responses where {condition}")  # noqa: S608  the condition comes from our own code
+        self.vacuum_tables()
         with redis.Redis.from_url(self.redis_url) as client:
             for queue in client.scan_iter(_type="list"):
                 client.delete(queue)
 
-    def pending_messages(self) -> int:
-        """The number of Celery messages that no worker has received."""
+    def count_pending_messages(self) -> int:
+        """Count the Celery messages that no worker has received."""
         with redis.Redis.from_url(self.redis_url) as client:
             return sum(int(client.llen(name)) for name in client.scan_iter(_type="list"))
 
     @contextmanager
-    def held(self, *models: str) -> Iterator[None]:
-        """Prevent dispatch of the models' responses inside the block by opening the circuits of the models."""
+    def hold_dispatch(self, *models: str) -> Iterator[None]:
+        """Open the circuits of the models inside the block, so that their responses are not dispatched."""
         self.sql(
             "insert into circuits (model, open_until, cause)"
             " select model, now() + interval '1 day', 'held' from unnest(%s::text[]) as given (model)",
@@ -196,17 +196,17 @@ class Deployment:
         finally:
             self.sql("delete from circuits where model = any (%s)", list(models))
 
-    def tidy(self) -> None:
+    def vacuum_tables(self) -> None:
         """Vacuum and analyze the tables that grow."""
         for table in ("responses", "response_events", "attempts", "items"):
             self.sql(f"vacuum (analyze, index_cleanup on) {table}")
 
 
-def kind_of(name: str) -> str:
-    """The kind of a part: its name without the number."""
+def part_kind(name: str) -> str:
+    """The kind of a part, which is its name without the number."""
     return name.partition("-")[0]
 
 
 def background(model: str, text: str = "Say something.") -> dict[str, Any]:
-    """The request body of a background create."""
+    """The body of a background create request."""
     return {"model": model, "input": text, "background": True}

@@ -10,11 +10,11 @@ from psycopg import sql
 from bench.client import Client
 from bench.deployment import Deployment, background
 
-# Outputs of several lengths, stored as one batch of events or as several.
-TEMPLATES = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
-_STEP = 50_000
+# Their outputs have several lengths and are stored as one batch of events or as several.
+TEMPLATE_MODELS = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
+_BATCH_ROWS = 50_000
 _SPREAD = "90 days"
-# Copies of waiting responses: their numbers start here, and their age is below every deadline.
+# The numbers of the copies of waiting responses start here, and the copies are younger than every deadline.
 _WAITING_FROM = 10_000_000
 _WAITING_SPREAD = "10 minutes"
 _PROJECTS = 4
@@ -23,30 +23,30 @@ _TIERS = ("no-limit", "default", "flex")
 _HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || substr(md5('more' || n), 1, 4)"
 
 
-class Stored(Protocol):
+class ResponseDatabase(Protocol):
     """An object with its own database of responses."""
 
     @property
     def database_url(self) -> str: ...
 
 
-def templates(deployment: Deployment) -> None:
-    """Create the responses to copy and run them to their end; stops the worker afterwards."""
+def create_templates(deployment: Deployment) -> None:
+    """Create the responses that are copied, run them to their end, and stop the worker."""
     deployment.start("worker")
-    for model in TEMPLATES:
+    for model in TEMPLATE_MODELS:
         deployment.call("POST", "/responses", background(model, "Say something about the weather. " * 20))
-    deployment.wait_until_ended(len(TEMPLATES))
+    deployment.wait_until_ended(len(TEMPLATE_MODELS))
     deployment.stop("worker")
 
 
 def fill(deployment: Deployment, stored: int) -> None:
     """Add copies until `stored` responses exist, with their events, attempts and items."""
-    have = deployment.ended()
-    newest = deployment.sql("select id from responses order by created_at desc, id desc limit %s", len(TEMPLATES))
-    copies(deployment, [str(found[0]) for found in newest][::-1], have, stored, _SPREAD)
+    existing_count = deployment.count_ended()
+    newest = deployment.sql("select id from responses order by created_at desc, id desc limit %s", len(TEMPLATE_MODELS))
+    add_copies(deployment, [str(row[0]) for row in newest][::-1], existing_count, stored, _SPREAD)
 
 
-def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATES) -> None:
+def add_waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATE_MODELS) -> None:
     """Add `count` waiting responses of several projects, tiers and models. No worker may be running."""
     with deployment.core() as core:
         keys = [core.keys.create({"no-limit"}, f"project-{n}") for n in range(_PROJECTS)]
@@ -58,34 +58,36 @@ def waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATE
                     body = background(model, "Say something about the weather. " * 20) | {"service_tier": tier}
                     originals.append(str(client.post("/responses", body)["id"]))
     end = _WAITING_FROM + count - len(originals)
-    copies(deployment, originals, _WAITING_FROM, end, _WAITING_SPREAD)
+    add_copies(deployment, originals, _WAITING_FROM, end, _WAITING_SPREAD)
 
 
-def copies(deployment: Stored, originals: Sequence[str], first: int, end: int, spread: str) -> None:
-    """Add copies of responses with their events, attempts and items, numbered from `first` up to, not including, `end`.
+def add_copies(deployment: ResponseDatabase, originals: Sequence[str], first: int, end: int, spread: str) -> None:
+    """Add copies of responses with their events, attempts and items, numbered from `first` to `end - 1`.
 
-    Uses two connections to fill, vacuum and analyze the tables, one of them for the events, which make up most of the
-    bytes.
+    Two connections fill, vacuum and analyze the tables. One of them has only the events, which are most of the data.
 
     Args:
         originals: IDs of the responses to copy, in turn.
-        spread: maximum age that is added to a copy, as a Postgres interval.
+        spread: maximum time by which a copy is older than its original, as a Postgres interval.
     """
-    parts = (("response_events",), ("responses", "attempts", "items"))
-    with ThreadPoolExecutor(len(parts)) as threads:
-        for done in [threads.submit(_copy, deployment, part, originals, first, end, spread) for part in parts]:
-            done.result()
+    table_groups = (("response_events",), ("responses", "attempts", "items"))
+    with ThreadPoolExecutor(len(table_groups)) as threads:
+        futures = [
+            threads.submit(_copy_rows, deployment, tables, originals, first, end, spread) for tables in table_groups
+        ]
+        for future in futures:
+            future.result()
 
 
-def _copy(
-    deployment: Stored, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
+def _copy_rows(
+    deployment: ResponseDatabase, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
 ) -> None:
-    """Copy rows of tables without triggers and foreign key checks, which the originals have already passed."""
+    """Copy rows of tables. Triggers and foreign key checks are off, because the originals have already passed them."""
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
-        for start in range(first, end, _STEP):
-            last = min(end, start + _STEP) - 1
-            given = {
+        for start in range(first, end, _BATCH_ROWS):
+            last = min(end, start + _BATCH_ROWS) - 1
+            parameters = {
                 "originals": list(originals),
                 "kinds": len(originals),
                 "first": start,
@@ -93,24 +95,24 @@ def _copy(
                 "spread": spread,
             }
             for table in tables:
-                connection.execute(_statement(connection, table), given)
+                connection.execute(_copy_statement(connection, table), parameters)
         for table in tables:
             connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
 
 
-def some_ids(deployment: Deployment, count: int) -> list[str]:
-    """Random IDs of copies from the entire table."""
-    last = deployment.ended() - 1
+def random_ids(deployment: Deployment, count: int) -> list[str]:
+    """IDs of `count` copies, chosen at random from the entire table."""
+    last_number = deployment.count_ended() - 1
     rows = deployment.sql(
         f"select 'resp_' || {_HEX} from (select %s + (random() * %s)::bigint as n from generate_series(1, %s)) chosen",  # noqa: S608
-        len(TEMPLATES),
-        last - len(TEMPLATES),
+        len(TEMPLATE_MODELS),
+        last_number - len(TEMPLATE_MODELS),
         count,
     )
     return [str(row[0]) for row in rows]
 
 
-def _statement(connection: psycopg.Connection, table: str) -> sql.Composed:
+def _copy_statement(connection: psycopg.Connection, table: str) -> sql.Composed:
     """The statement that copies rows of a table with new IDs and times, consistently across the tables."""
     columns = connection.execute(
         "select column_name, data_type from information_schema.columns"
@@ -131,16 +133,17 @@ def _statement(connection: psycopg.Connection, table: str) -> sql.Composed:
         table=sql.Identifier(table),
         key=sql.Identifier(key),
         columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
-        values=sql.SQL(", ").join(_value(table, name, kind) for name, kind in columns),
+        values=sql.SQL(", ").join(_column_expression(table, name, data_type) for name, data_type in columns),
     )
 
 
-def _value(table: str, column: str, kind: str) -> sql.Composable:
+def _column_expression(table: str, column: str, data_type: str) -> sql.Composable:
+    """The expression for the value of a column in a copy."""
     name = sql.Identifier(column)
     if table == "items" and column == "id":
         return sql.SQL("split_part(t.id, '_', 1) || '_' || left(fresh.hex, 12) || md5(t.id || fresh.hex) || '0000'")
-    if kind == "text" and column not in {"project_id", "model", "lane", "tier", "status", "worker_id"}:
+    if data_type == "text" and column not in {"project_id", "model", "lane", "tier", "status", "worker_id"}:
         return sql.SQL("replace(t.{}, substr(chosen.id, 6), fresh.hex)").format(name)
-    if kind == "timestamp with time zone":
+    if data_type == "timestamp with time zone":
         return sql.SQL("t.{} - fresh.older").format(name)
     return sql.SQL("t.{}").format(name)

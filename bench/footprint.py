@@ -14,8 +14,8 @@ class Footprint:
     """Resource usage of a process, including its descendants.
 
     Args:
-        own_bytes: allocated (anonymous) memory; shared pages count proportionally. It excludes program files and the
-            shared memory of Postgres, which fill up once and are not growth.
+        own_bytes: memory that the processes allocated; shared pages count proportionally. It excludes program files and
+            the shared memory of Postgres, which are loaded once and do not indicate a leak.
         rss_bytes: resident memory; shared pages count once for each process.
         files: open file descriptors.
     """
@@ -26,23 +26,23 @@ class Footprint:
     threads: int
 
 
-def of(pid: int) -> Footprint:
-    """The current usage of a process; a child that exits during the call counts as zero.
+def measure_footprint(pid: int) -> Footprint:
+    """Measure the current usage of a process; a child that exits during the call counts as zero.
 
     Raises:
         psutil.NoSuchProcess: the process does not exist.
     """
     process = psutil.Process(pid)
-    found = [_one(member.pid) for member in (process, *process.children(recursive=True))]
-    return Footprint(*(sum(column) for column in zip(*found, strict=True)))
+    footprints = [_read_process(member.pid) for member in (process, *process.children(recursive=True))]
+    return Footprint(*(sum(column) for column in zip(*footprints, strict=True)))
 
 
-def _one(pid: int) -> tuple[int, int, int, int]:
+def _read_process(pid: int) -> tuple[int, int, int, int]:
     folder = _PROC / str(pid)
     try:
         lines = (folder / "smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
         kb = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
-        own, rss = _KB * kb["Pss_Anon"], _KB * kb["Rss"]
-        return own, rss, len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+        anonymous, rss = _KB * kb["Pss_Anon"], _KB * kb["Rss"]
+        return anonymous, rss, len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
     except (FileNotFoundError, ProcessLookupError):
         return 0, 0, 0, 0

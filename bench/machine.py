@@ -45,11 +45,11 @@ class Machine:
         """Enter a context manager that exits at the end of the benchmark, before the servers stop."""
         return self._children.enter_context(context)
 
-    def program(self, name: str, module: str, *arguments: str, port: int) -> None:
-        """Start `python -m module ...`, to run until the end, and wait until it answers on `port`."""
-        self.start(program(name, module, *arguments, port=port))
+    def start_program(self, name: str, module: str, *arguments: str, port: int) -> None:
+        """Start `python -m module ...` until the end of the benchmark, and wait until it responds on `port`."""
+        self.start(program_part(name, module, *arguments, port=port))
 
-    def database(self, name: str) -> str:
+    def create_database(self, name: str) -> str:
         """Create a database with the current schema and return its URL."""
         with psycopg.connect(self._postgres.url, autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
@@ -57,8 +57,8 @@ class Machine:
         migrations.upgrade(url)
         return url
 
-    def redis_url(self, number: int) -> str:
-        """Empty one of Valkey's databases, each of which has its own queues, and return its URL."""
+    def empty_redis_database(self, number: int) -> str:
+        """Delete all keys of a numbered Valkey database, each of which has its own queues, and return its URL."""
         url = self._valkey.url.removesuffix("/0") + f"/{number}"
         with redis.Redis.from_url(url) as client:
             client.flushdb()
@@ -73,10 +73,10 @@ class ModelServer:
         self.base_url = f"http://127.0.0.1:{port}/v1"
 
     def part(self) -> Part:
-        return program("models", "bench.model_server", str(self.port), port=self.port)
+        return program_part("models", "bench.model_server", str(self.port), port=self.port)
 
     def report(self) -> dict[str, Any]:
-        """Counts of connections (`open`, `most_open`, `whole`, `aborted`), and the tagged `streams` by tag."""
+        """Counts of responses (`open`, `most_open`, `whole` if complete, `aborted`), and times of `streams` by tag."""
         return web.call("GET", f"http://127.0.0.1:{self.port}/streams", key="")
 
     def reset(self) -> None:
@@ -84,8 +84,8 @@ class ModelServer:
         web.call("GET", f"http://127.0.0.1:{self.port}/reset", key="")
 
 
-def program(name: str, module: str, *arguments: str, port: int, env: Mapping[str, str] | None = None) -> Part:
-    """The part `python -m module ...`, which is ready when it answers HTTP on `port`."""
+def program_part(name: str, module: str, *arguments: str, port: int, env: Mapping[str, str] | None = None) -> Part:
+    """The part that runs `python -m module ...`; it is ready when it responds to HTTP on `port`."""
     return Part(
         name=name,
         argv=[sys.executable, "-m", module, *arguments],
@@ -96,7 +96,7 @@ def program(name: str, module: str, *arguments: str, port: int, env: Mapping[str
 
 
 @contextlib.contextmanager
-def running_in(folder: Path) -> Iterator[Machine]:
-    """A machine with its data in the folder, which must be on a real disk for realistic commit times."""
+def running_machine(folder: Path) -> Iterator[Machine]:
+    """Run the servers inside the block. The folder for their data must be on a real disk for realistic commit times."""
     with contextlib.ExitStack() as children:
         yield Machine(Home.at(folder), children)

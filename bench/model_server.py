@@ -1,7 +1,7 @@
-"""A scripted model server with negligible cost: all bytes of its answers are computed in advance.
+"""A scripted model server with negligible cost: it computes all bytes of its responses in advance.
 
 Usage: `python -m bench.model_server PORT`. It accepts POST requests to any path whose `model` is a name of
-`bench.shapes`. GET /streams returns counts of connections and GET /reset resets them.
+`bench.shapes`. GET /streams returns the counts of responses, and GET /reset sets them to zero.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass
 class Stream:
-    """Times of a tagged answer, from the monotonic clock, which all processes of a machine share."""
+    """Times of a tagged response, from the monotonic clock, which all processes of a machine share."""
 
     asked_at: float
     closed_at: float | None = None
@@ -40,14 +40,14 @@ class Server:
 
     def reset(self) -> None:
         self.most_open = self.open
-        self.whole = 0
+        self.completed = 0
         self.aborted = 0
         self.tagged: dict[str, Stream] = {}
 
     def shape(self, model: bytes) -> Shape | None:
         """The shape of a model; built once and cached."""
         if model not in self._shapes:
-            self._shapes[model] = shapes.named(model.decode())
+            self._shapes[model] = shapes.find_shape(model.decode())
         return self._shapes[model]
 
     def report(self) -> bytes:
@@ -55,7 +55,7 @@ class Server:
             {
                 "open": self.open,
                 "most_open": self.most_open,
-                "whole": self.whole,
+                "whole": self.completed,
                 "aborted": self.aborted,
                 "streams": {tag: asdict(stream) for tag, stream in self.tagged.items()},
             }
@@ -63,7 +63,7 @@ class Server:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which reads requests, writes the answers, and records when the connection ends."""
+    """A connection that reads requests, writes responses, and records the time of its end."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -81,31 +81,31 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        split = self._received.find(b"\r\n\r\n")
-        if split < 0:
+        head_end = self._received.find(b"\r\n\r\n")
+        if head_end < 0:
             return
-        length = _LENGTH.search(self._received, 0, split + 2)
-        if len(self._received) < split + 4 + (int(length[1]) if length else 0):
+        length = _LENGTH.search(self._received, 0, head_end + 2)
+        if len(self._received) < head_end + 4 + (int(length[1]) if length else 0):
             return
         request, self._received = self._received, b""
         if request.startswith(b"POST"):
-            self._answer(request)
+            self._start_stream(request)
         elif request.startswith(b"GET /reset"):
             self._server.reset()
-            self._reply(b"200 OK", b"{}")
+            self._send_reply(b"200 OK", b"{}")
         else:
-            self._reply(b"200 OK", self._server.report())
+            self._send_reply(b"200 OK", self._server.report())
 
-    def _reply(self, status: bytes, body: bytes) -> None:
+    def _send_reply(self, status: bytes, body: bytes) -> None:
         assert self._transport is not None
         head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
         self._transport.write(head + body)
 
-    def _answer(self, request: bytes) -> None:
+    def _start_stream(self, request: bytes) -> None:
         model = _MODEL.search(request)
         shape = self._server.shape(model[1]) if model else None
         if shape is None:
-            self._reply(b"404 Not Found", b'{"error": {"message": "Unknown shape."}}')
+            self._send_reply(b"404 Not Found", b'{"error": {"message": "Unknown shape."}}')
             return
         self._shape = shape
         self._sent = 0
@@ -115,42 +115,42 @@ class Connection(asyncio.Protocol):
             self._stream = self._server.tagged[tag[0].decode()] = Stream(time.monotonic())
         self._server.open += 1
         self._server.most_open = max(self._server.most_open, self._server.open)
-        self._go_on()
+        self._write_due_pieces()
 
-    def _go_on(self) -> None:
-        """Write all pieces that are due and schedule the next one."""
+    def _write_due_pieces(self) -> None:
+        """Write all pieces that are due and schedule the next write."""
         shape, transport = self._shape, self._transport
         assert shape is not None
         assert transport is not None
         self._timer = None
-        due = len(shape.pieces)
-        if shape.every_s:
-            due = min(due, 1 + int((self._loop.time() - self._began_at) / shape.every_s + 1e-3))
-        data = b"".join(shape.pieces[self._sent : due])
+        due_count = len(shape.pieces)
+        if shape.interval_s:
+            due_count = min(due_count, 1 + int((self._loop.time() - self._began_at) / shape.interval_s + 1e-3))
+        data = b"".join(shape.pieces[self._sent : due_count])
         if self._sent == 0:
             data = shape.head + data
-        self._sent = max(due, self._sent)
+        self._sent = max(due_count, self._sent)
         if self._sent < len(shape.pieces):
             transport.write(data)
-            self._timer = self._loop.call_at(self._began_at + self._sent * shape.every_s, self._go_on)
+            self._timer = self._loop.call_at(self._began_at + self._sent * shape.interval_s, self._write_due_pieces)
             return
         transport.write(data + shape.tail)
         if not shape.hangs:
-            self._server.whole += 1
-            self._over()
+            self._server.completed += 1
+            self._finish_stream()
 
-    def _over(self) -> None:
+    def _finish_stream(self) -> None:
         self._server.open -= 1
         self._shape = None
 
     def eof_received(self) -> bool:
-        self._closed()
+        self._record_close()
         return False
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._closed()
+        self._record_close()
 
-    def _closed(self) -> None:
+    def _record_close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -158,15 +158,15 @@ class Connection(asyncio.Protocol):
             self._stream.closed_at = time.monotonic()
         if self._shape is not None:
             self._server.aborted += 1
-            self._over()
+            self._finish_stream()
 
 
 async def _serve(port: int) -> None:
     server = Server()
-    listening = await asyncio.get_running_loop().create_server(
+    listener = await asyncio.get_running_loop().create_server(
         lambda: Connection(server), "127.0.0.1", port, backlog=4096
     )
-    await listening.serve_forever()
+    await listener.serve_forever()
 
 
 if __name__ == "__main__":

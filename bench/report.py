@@ -29,20 +29,20 @@ def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> dict[s
         "quick": quick,
         "repetitions": run.sizes.repetitions,
         "seconds": round(seconds),
-        "machine": machine(),
-        "beside": run.beside,
+        "machine": describe_machine(),
+        "beside": run.extra_figures,
         "cpu_us": run.cpu_us,
         "curves": run.curves,
-        "took_s": run.took_s,
+        "took_s": run.durations_s,
     }
     path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     return report
 
 
-def machine() -> dict[str, Any]:
-    """Description of this machine and its software."""
+def describe_machine() -> dict[str, Any]:
+    """Describe this machine and its software."""
     return {
-        "processor": _processor(),
+        "processor": _processor_name(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "load_before": round(os.getloadavg()[2], 1),
@@ -52,9 +52,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
@@ -68,24 +68,24 @@ def show(report: dict[str, Any], console: Console) -> None:
         aim = f"{'>=' if target.at_least else '<='} {target.limit:g}"
         floor = "" if row["floor"] is None else f"{row['floor']:g} {target.floor_unit}"
         low, high = row["spread"]
-        met = "[green]met[/]" if row["met"] else "[red]missed[/]"
-        table.add_row(row["name"], aim, f"{row['ratio']:g} {row['unit']}", f"{low:g} - {high:g}", floor, met)
+        verdict = "[green]met[/]" if row["met"] else "[red]missed[/]"
+        table.add_row(row["name"], aim, f"{row['ratio']:g} {row['unit']}", f"{low:g} - {high:g}", floor, verdict)
     console.print(table)
     if report["cpu_us"]:
         costs = Table(title="Processor time of one request, in microseconds, by process", title_justify="left")
-        processes = sorted({process for each in report["cpu_us"].values() for process in each})
+        processes = sorted({process for cost_us in report["cpu_us"].values() for process in cost_us})
         for heading in ("", *processes):
             costs.add_column(heading)
-        for name, each in report["cpu_us"].items():
-            costs.add_row(name, *(str(each.get(process, "")) for process in processes))
+        for name, cost_us in report["cpu_us"].items():
+            costs.add_row(name, *(str(cost_us.get(process, "")) for process in processes))
         console.print(costs)
     if report["beside"]:
-        beside = Table(title="Additional figures", title_justify="left")
+        extra_figures = Table(title="Additional figures", title_justify="left")
         for heading in ("", "measured"):
-            beside.add_column(heading)
-        for what, value in report["beside"].items():
-            beside.add_row(what, str(value))
-        console.print(beside)
+            extra_figures.add_column(heading)
+        for description, value in report["beside"].items():
+            extra_figures.add_row(description, str(value))
+        console.print(extra_figures)
     console.print(
         "Seconds per measure: " + ", ".join(f"{name} {seconds}" for name, seconds in report["took_s"].items())
     )

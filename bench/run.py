@@ -13,7 +13,7 @@ from bench.machine import Machine
 from bench.targets import Row
 
 T = TypeVar("T")
-# Figures of the requests, and processor time per request in microseconds by process.
+# The figures of a slice of requests, and the processor time per request in microseconds by process.
 Slice = tuple[load.Figures, dict[str, float]]
 
 
@@ -24,30 +24,30 @@ class Sizes:
     Args:
         repetitions: repetitions of each pair of floor and path; figures are medians.
         long_repetitions: repetitions of measurements that take long.
-        slice_s: seconds of one measurement of requests per second.
-        warm_s: unmeasured seconds before each such measurement.
-        levels: numbers of concurrent connections, for latency against load.
-        tasks: no-op tasks in one drain of the queue.
-        completions: responses in one drain of the queue.
+        slice_s: duration of one measurement of requests per second (a slice), in seconds.
+        warm_s: duration of the unmeasured warm-up before each slice, in seconds.
+        levels: numbers of concurrent connections for the curve `latency`.
+        tasks: no-op tasks that a worker runs in one measurement.
+        completions: responses that a worker runs in one measurement.
         trips: round trips in one measurement of a latency.
         many: concurrent responses of `many at once`.
-        many_s: seconds that each of these takes.
+        many_s: duration of each of these responses, in seconds.
         streams: streams that are relayed concurrently.
-        stream_tokens: tokens of each of these.
+        stream_tokens: tokens of each of these streams.
         stored: numbers of stored responses at which growth is measured; the first one is the floor.
-        waiting: length of the long queue.
-        submitted: waiting responses whose memory is measured.
-        running: running responses whose memory is measured.
-        idle_streams: streams of running responses whose memory is measured.
+        waiting: number of responses in the long queue.
+        submitted: waiting responses of the memory measurement.
+        running: running responses of the memory measurement.
+        idle_streams: streams of running responses in the memory measurement.
         processes: numbers of workers, or of API processes, for the curve `scale`.
-        whole_clients: concurrent clients of the mixed load whose processor time is measured.
+        whole_clients: numbers of concurrent clients of the mixed load.
         whole_repetitions: repetitions of each measurement of the complete system; its memory is measured once.
-        whole_stored: ended responses that the complete system stores throughout.
+        whole_stored: ended responses in the database of the complete system during all measurements.
         whole_slice_s: seconds of one slice of mixed load on the complete system.
-        whole_per_s: responses per second with open arrival.
-        whole_arrivals_s: seconds of open arrival.
-        whole_polled: responses that run while they are polled.
-        whole_running: responses that run while memory is measured.
+        whole_per_s: responses per second with open arrival, which means that they begin at fixed times.
+        whole_arrivals_s: duration of open arrival, in seconds.
+        whole_polled: running responses that clients poll.
+        whole_running: running responses of the memory measurement.
         whole_streams: maximum number of open streams.
     """
 
@@ -148,13 +148,13 @@ class Run:
         rows: results, one per target.
         web_port: port of the bare Flask application.
         relay_port: port of the bare relay.
-        beside: additional figures that are not rows, by description.
+        extra_figures: figures that are not rows, by description.
         cpu_us: processor time per request in microseconds, by request and process.
-        took_s: duration of each measure in seconds, by name.
-        failed: names of the measures that failed.
+        durations_s: duration of each measure in seconds, by name.
+        failed_measures: names of the measures that failed.
         curves: points for the plots, by curve and series.
-        floors_once: measure each floor only once and reuse its figure.
-        once_s: seconds spent so far on work that is done only once per run.
+        reuse_floors: whether each floor is measured only once and its figure reused.
+        preparation_s: seconds used until now for work that is done only once per run.
     """
 
     sizes: Sizes
@@ -162,59 +162,61 @@ class Run:
     deployment: Deployment
     web_port: int
     relay_port: int
-    say: Callable[[str], None]
+    print_line: Callable[[str], None]
     rows: list[Row] = field(default_factory=list)
-    beside: dict[str, object] = field(default_factory=dict)
+    extra_figures: dict[str, object] = field(default_factory=dict)
     cpu_us: dict[str, dict[str, int]] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
+    failed_measures: list[str] = field(default_factory=list)
     curves: dict[str, dict[str, list[tuple[float, ...]]]] = field(default_factory=dict)
-    took_s: dict[str, int] = field(default_factory=dict)
-    floors_once: bool = False
-    once_s: float = 0
-    _kept: dict[str, Any] = field(default_factory=dict)
-    _opened: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    durations_s: dict[str, int] = field(default_factory=dict)
+    reuse_floors: bool = False
+    preparation_s: float = 0
+    _shared_values: dict[str, Any] = field(default_factory=dict)
+    _contexts: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def add(self, row: Row) -> None:
         """Add a row and print its figure."""
         self.rows.append(row)
         figure = row.as_json()
-        self.say(f"  {row.name}: {figure['ratio']} {figure['unit']} ({'met' if row.met else 'missed'})")
+        self.print_line(f"  {row.name}: {figure['ratio']} {figure['unit']} ({'met' if row.is_met else 'missed'})")
 
-    def note_cpu(self, name: str, each: Sequence[Mapping[str, float]]) -> None:
+    def note_cpu(self, name: str, repetitions: Sequence[Mapping[str, float]]) -> None:
         """Record the processor time per request of each process, as the median of the repetitions."""
-        processes = sorted({process for one in each for process in one})
-        self.cpu_us[name] = {process: round(median(one.get(process, 0) for one in each)) for process in processes}
+        processes = sorted({process for costs in repetitions for process in costs})
+        self.cpu_us[name] = {
+            process: round(median(costs.get(process, 0) for costs in repetitions)) for process in processes
+        }
 
-    def once(self, name: str, make: Callable[[], contextlib.AbstractContextManager[T]]) -> T:
-        """Enter the context manager of `make` on the first call, and return its value on every call until `close`.
+    def prepare_once(self, name: str, create: Callable[[], contextlib.AbstractContextManager[T]]) -> T:
+        """Enter a new context manager on the first call for a name; later calls return the same value until `close`.
 
-        Used for expensive preparations.
+        It is used for expensive preparations.
         """
-        if name not in self._kept:
+        if name not in self._shared_values:
             began_at = time.monotonic()
-            self._kept[name] = self._opened.enter_context(make())
-            self.once_s += time.monotonic() - began_at
-        kept: T = self._kept[name]
-        return kept
+            self._shared_values[name] = self._contexts.enter_context(create())
+            self.preparation_s += time.monotonic() - began_at
+        value: T = self._shared_values[name]
+        return value
 
     def close(self) -> None:
-        """Exit all context managers that `once` entered."""
-        self._kept.clear()
-        self._opened.close()
+        """Exit all context managers that `prepare_once` entered."""
+        self._shared_values.clear()
+        self._contexts.close()
 
     def floor(self, name: str, measure: Callable[[], T]) -> Callable[[], T]:
-        """A floor for `interleaved`: measured on every call, or only once if `floors_once` is set."""
-        if not self.floors_once:
+        """A function for `interleaved` that measures a floor on every call, or only once if `reuse_floors` is set."""
+        if not self.reuse_floors:
             return measure
-        return lambda: self.once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))
+        return lambda: self.prepare_once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))
 
     def interleaved(self, *, times: int | None = None, **measures: Callable[[], T]) -> dict[str, list[T]]:
-        """Call the measures in turn, repeat that `times` times (default: `repetitions`), and return all results."""
-        found: dict[str, list[T]] = {name: [] for name in measures}
+        """Call the measures in turn, repeat this `times` times (default: `repetitions`), and return all results."""
+        results: dict[str, list[T]] = {name: [] for name in measures}
         for _ in range(times or self.sizes.repetitions):
             for name, measure in measures.items():
-                found[name].append(measure())
-        return found
+                results[name].append(measure())
+        return results
 
     def requests(
         self, port: int, payloads: list[str], connections: int, pids: Mapping[str, int], *, seconds: float | None = None
@@ -222,9 +224,9 @@ class Run:
         """Run one slice of requests; return its figures and the processor time per request in microseconds."""
         sizes = self.sizes
         spec = load.Requests(port, payloads, connections, seconds=seconds or sizes.slice_s, warm_s=sizes.warm_s)
-        with cpu.spending(pids) as spent:
+        with cpu.measure_cpu_time(pids) as cpu_time:
             figures = load.run(spec)
-        # Warm-up requests use processor time but are not counted. Estimate their number from their share of the time.
-        whole = figures.count * (1 + spec.warm_s / spec.seconds)
-        each = spent.each_us(round(whole)) | {"load generator": round(1e6 * figures.cpu_s / whole)}
-        return figures, each
+        # `count` excludes the requests of the warm-up, which also use processor time. Estimate their number.
+        total = figures.count * (1 + spec.warm_s / spec.seconds)
+        costs_us = cpu_time.per_request_us(round(total)) | {"load generator": round(1e6 * figures.cpu_s / total)}
+        return figures, costs_us

@@ -1,4 +1,4 @@
-"""The answers of the scripted model server, defined by the name of the requested model."""
+"""The scripted responses of the model server, which are defined by the name of the requested model."""
 
 import re
 from dataclasses import dataclass
@@ -11,75 +11,75 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodin
 _LAST_CHUNK = b"0\r\n\r\n"
 # Occurs exactly once in every token and nowhere else, so that tokens can be counted even if several arrive together.
 MARK = "~"
-_WORDS = ("every~ ", "token~ ", "is~ ", "a~ ", "word~ ", "of~ ", "some~ ", "length~ ")
+_TOKEN_TEXTS = ("every~ ", "token~ ", "is~ ", "a~ ", "word~ ", "of~ ", "some~ ", "length~ ")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The bytes and the timing of an answer.
+    """The bytes and the timing of a response.
 
     Args:
         pieces: the tokens, one by one or all in one piece; each piece is one write.
         head: bytes written with the first piece.
-        tail: bytes written with the last piece; empty if the answer never ends.
-        every_s: seconds between two pieces.
+        tail: bytes written with the last piece; empty if the response never ends.
+        interval_s: seconds between two pieces.
     """
 
     tokens: int
     pieces: tuple[bytes, ...]
     head: bytes
     tail: bytes
-    every_s: float
+    interval_s: float
 
     @property
     def hangs(self) -> bool:
         return not self.tail
 
 
-def named(name: str) -> Shape | None:
-    """The shape of a model such as `20-tokens-at-once`, `50-tokens-every-200ms` or `1-tokens-at-once-then-hang`."""
-    found = _NAME.match(name)
-    if found is None:
+def find_shape(name: str) -> Shape | None:
+    """Find the shape of a model, such as `20-tokens-at-once`, `50-tokens-every-200ms`, `1-tokens-at-once-then-hang`."""
+    match = _NAME.match(name)
+    if match is None:
         return None
-    count, every_ms, hangs = int(found[1]), int(found[2] or 0), bool(found[3])
-    tokens = [_delta(name, {"content": _WORDS[n % len(_WORDS)]}) for n in range(count)]
+    count, interval_ms, hangs = int(match[1]), int(match[2] or 0), bool(match[3])
+    tokens = [_delta(name, {"content": _TOKEN_TEXTS[n % len(_TOKEN_TEXTS)]}) for n in range(count)]
     return Shape(
         tokens=count,
-        pieces=tuple(tokens) if every_ms else (b"".join(tokens),),
+        pieces=tuple(tokens) if interval_ms else (b"".join(tokens),),
         head=_HEAD + _delta(name, {"role": "assistant"}),
-        tail=b"" if hangs else _end(name, count),
-        every_s=every_ms / 1000,
+        tail=b"" if hangs else _final_chunks(name, count),
+        interval_s=interval_ms / 1000,
     )
 
 
-def body(model: str, tag: str = "") -> dict[str, Any]:
-    """A Chat Completions request body for a shape, as a worker would send it."""
+def chat_request(model: str, tag: str = "") -> dict[str, Any]:
+    """The body of the Chat Completions request that a worker would send to the model server."""
     content = f"Say something. {tag}".rstrip()
     return {"model": model, "stream": True, "messages": [{"role": "user", "content": content}]}
 
 
-def _end(model: str, count: int) -> bytes:
+def _final_chunks(model: str, count: int) -> bytes:
     usage = {"prompt_tokens": 8, "completion_tokens": count, "total_tokens": 8 + count}
     return (
         _delta(model, {}, finish_reason="stop")
-        + _chunk({"choices": [], "usage": usage} | _head_of(model))
-        + _framed(b"data: [DONE]\n\n")
+        + _chunk({"choices": [], "usage": usage} | _common_fields(model))
+        + _frame_chunk(b"data: [DONE]\n\n")
         + _LAST_CHUNK
     )
 
 
 def _delta(model: str, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-    return _chunk(_head_of(model) | {"choices": [choice]})
+    return _chunk(_common_fields(model) | {"choices": [choice]})
 
 
-def _head_of(model: str) -> dict[str, Any]:
+def _common_fields(model: str) -> dict[str, Any]:
     return {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
 
 
 def _chunk(event: dict[str, Any]) -> bytes:
-    return _framed(b"data: " + orjson.dumps(event) + b"\n\n")
+    return _frame_chunk(b"data: " + orjson.dumps(event) + b"\n\n")
 
 
-def _framed(data: bytes) -> bytes:
+def _frame_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)

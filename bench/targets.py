@@ -1,4 +1,4 @@
-"""The targets of the benchmark, and the rows of the report that compare measurements with them."""
+"""The targets of the benchmark, and the benchmark rows, which compare measurements with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Target:
     unit: str
     floor_unit: str = ""
 
-    def met_by(self, figure: float) -> bool:
+    def is_met_by(self, figure: float) -> bool:
         return figure >= self.limit if self.at_least else figure <= self.limit
 
 
@@ -67,8 +67,8 @@ class Row:
     Args:
         figures: the figure in each repetition.
         floors: the floor in each repetition; empty if there is none.
-        raw: the measured quantity in each repetition, if `figures` are derived from it; otherwise empty. It is used
-            to compare two commits, and improves in the same direction as the figures.
+        raw: the measured quantity in each repetition if `figures` are derived from it, otherwise empty. Comparisons of
+            two commits use it. For both, either higher or lower values are better.
         raw_unit: unit of `raw`.
     """
 
@@ -87,8 +87,8 @@ class Row:
         return median(self.figures)
 
     @property
-    def met(self) -> bool:
-        return self.target.met_by(self.figure)
+    def is_met(self) -> bool:
+        return self.target.is_met_by(self.figure)
 
     @property
     def measured(self) -> Sequence[float]:
@@ -103,25 +103,25 @@ class Row:
         """The row as an object of `bench/report.json`."""
         return {
             "name": self.name,
-            "ratio": _short(self.figure),
+            "ratio": _round_figure(self.figure),
             "target": self.target.limit,
-            "met": self.met,
-            "floor": _short(median(self.floors)) if self.floors else None,
-            "spread": [_short(min(self.figures)), _short(max(self.figures))],
+            "met": self.is_met,
+            "floor": _round_figure(median(self.floors)) if self.floors else None,
+            "spread": [_round_figure(min(self.figures)), _round_figure(max(self.figures))],
             "unit": self.target.unit,
-            "raw": _short(median(self.measured)),
-            "raw_spread": [_short(min(self.measured)), _short(max(self.measured))],
+            "raw": _round_figure(median(self.measured)),
+            "raw_spread": [_round_figure(min(self.measured)), _round_figure(max(self.measured))],
             "raw_unit": self.measured_unit,
             "higher_is_better": self.target.at_least,
         }
 
 
 def ratios(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
-    """A row whose figures are the ratios of measurements to floors; the raw figures have the unit of the floor."""
+    """A row of ratios of measurements to floors; the measurements are its raw figures, in the floor's unit."""
     figures = [value / floor for value, floor in zip(measured, floors, strict=True)]
     return Row(name, figures, floors, raw=measured, raw_unit=TARGETS[name].floor_unit)
 
 
-def _short(value: float) -> float:
+def _round_figure(value: float) -> float:
     """The value rounded to four significant digits."""
     return float(f"{value:.4g}")

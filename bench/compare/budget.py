@@ -1,55 +1,56 @@
-"""Divides the time of a comparison: measurements are selected in advance so that they fit."""
+"""The time budget of a comparison, and the selection of measurements that fit into it."""
 
 import time
 from collections.abc import Mapping, Sequence
 
-# Share of the remaining time that the first round may use, so that further rounds are possible.
-FIRST_ROUND = 0.35
-# Share of the time after the first round that is reserved for measuring rows again that look worse.
-RESERVE = 0.25
+# Maximum share of the time that the first round may use, so that further rounds are possible.
+FIRST_ROUND_SHARE = 0.35
+# Share of the time after the first round that is reserved for a second measurement of rows that look worse.
+RESERVE_SHARE = 0.25
 
 
 class Budget:
-    """A time budget that starts now."""
+    """A time budget that starts when the object is created."""
 
     def __init__(self, seconds: float) -> None:
         self._began_at = time.monotonic()
-        self._until = self._began_at + seconds
+        self._deadline = self._began_at + seconds
 
     @property
-    def spent(self) -> float:
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
         return time.monotonic() - self._began_at
 
     @property
-    def left(self) -> float:
+    def remaining_s(self) -> float:
         """Remaining seconds; never negative."""
-        return max(0.0, self._until - time.monotonic())
+        return max(0.0, self._deadline - time.monotonic())
 
 
-def affordable(costs: Mapping[str, float], rounds: int, seconds: float) -> list[str]:
-    """The measures that can be repeated `rounds` times within the time; the most expensive ones are dropped first.
+def select_affordable(costs: Mapping[str, float], rounds: int, seconds: float) -> list[str]:
+    """Select the measures that can be repeated `rounds` times in `seconds`; the most expensive ones are dropped first.
 
     Args:
         costs: seconds per round, by measure.
     """
-    kept = dict(costs)
+    selected = dict(costs)
     for name in sorted(costs, key=lambda name: costs[name], reverse=True):
-        if rounds * sum(kept.values()) <= seconds:
+        if rounds * sum(selected.values()) <= seconds:
             break
-        del kept[name]
-    return list(kept)
+        del selected[name]
+    return list(selected)
 
 
-def first_that_fit(costs: Mapping[str, float], order: Sequence[str], seconds: float) -> list[str]:
-    """The measures that fit into the time, chosen greedily in order of importance.
+def select_in_order(costs: Mapping[str, float], order: Sequence[str], seconds: float) -> list[str]:
+    """Select measures greedily in order of importance, as long as they fit into `seconds`.
 
     Args:
         costs: total seconds of each measure.
         order: names of the measures, the most important first.
     """
-    chosen: list[str] = []
+    selected: list[str] = []
     for name in order:
         if costs[name] <= seconds:
-            chosen.append(name)
+            selected.append(name)
             seconds -= costs[name]
-    return chosen
+    return selected

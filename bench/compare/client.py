@@ -1,4 +1,4 @@
-"""The driver's side of a session."""
+"""The driver's side of a session: starts the benchmark of a worktree as a process and sends it requests."""
 
 import contextlib
 import subprocess
@@ -14,26 +14,26 @@ from bench.compare.trees import Tree
 
 T = TypeVar("T")
 
-_START_S = 120
-_STOP_S = 60
+_START_TIMEOUT_S = 120
+_STOP_TIMEOUT_S = 60
 _TAIL_LINES = 15
 _GREETING = TypeAdapter(Greeting)
 _MEASUREMENT = TypeAdapter(Measurement)
 
 
-class SessionFailed(Exception):
+class SessionError(Exception):
     """A session exited, timed out or violated the protocol; the message contains the last lines of its log."""
 
 
 class Session:
-    """The benchmark process of a tree, with its servers as children.
+    """The benchmark process of a worktree, with its servers as children.
 
     Args:
-        size: name of the sizes to measure with.
+        size: name of the sizes of the measurements.
         log: file for its standard error.
 
     Raises:
-        SessionFailed: the session did not start.
+        SessionError: the session did not start.
     """
 
     def __init__(self, tree: Tree, size: str, log: Path) -> None:
@@ -48,31 +48,31 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 text=True,
-                start_new_session=True,  # so that Ctrl-C reaches only the driver, which then ends the sessions
+                start_new_session=True,  # Ctrl-C must reach only the driver, which then ends the sessions
             )
         try:
-            self.greeting = self._greeted()
-        except SessionFailed:
+            self.greeting = self._read_greeting()
+        except SessionError:
             self.close()
             raise
 
-    def _greeted(self) -> Greeting:
-        greeting = self._read(_GREETING, _START_S)
+    def _read_greeting(self) -> Greeting:
+        greeting = self._read_line(_GREETING, _START_TIMEOUT_S)
         if greeting.protocol != PROTOCOL:
-            raise SessionFailed(f"The session of {self.tree.name} uses protocol {greeting.protocol}, not {PROTOCOL}.")
+            raise SessionError(f"The session of {self.tree.name} uses protocol {greeting.protocol}, not {PROTOCOL}.")
         return greeting
 
-    def measure(self, name: str, within_s: float) -> Measurement:
+    def measure(self, name: str, timeout_s: float) -> Measurement:
         """Run one repetition of a measure.
 
         Raises:
-            SessionFailed: the session did not answer within `within_s` and was killed.
+            SessionError: the session exited, or did not respond within `timeout_s` and was killed.
         """
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the session has exited, which `_read` reports
+        with contextlib.suppress(BrokenPipeError):  # the session has exited, which `_read_line` reports
             self._process.stdin.write(name + "\n")
             self._process.stdin.flush()
-        return self._read(_MEASUREMENT, within_s)
+        return self._read_line(_MEASUREMENT, timeout_s)
 
     def close(self) -> None:
         """End the session and wait until its servers have stopped."""
@@ -81,40 +81,40 @@ class Session:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            self._process.wait(_STOP_S)
+            self._process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
 
-    def _read(self, kind: TypeAdapter[T], within_s: float) -> T:
-        """Read the next line; a session that sends none within `within_s` is killed, which ends the blocking read."""
+    def _read_line(self, adapter: TypeAdapter[T], timeout_s: float) -> T:
+        """Read the next line. After `timeout_s` the session is killed, which ends the blocking read."""
         assert self._process.stdout is not None
-        timer = threading.Timer(within_s, self._process.kill)
+        timer = threading.Timer(timeout_s, self._process.kill)
         timer.start()
         try:
             line = self._process.stdout.readline()
         finally:
             timer.cancel()
         if not line:
-            raise SessionFailed(
-                f"The session of {self.tree.name} exited or did not answer within {within_s:.0f} s.{self._tail()}"
+            raise SessionError(
+                f"The session of {self.tree.name} exited or did not respond within {timeout_s:.0f} s.{self._log_tail()}"
             )
         try:
-            return kind.validate_json(line)
+            return adapter.validate_json(line)
         except ValidationError as error:
-            raise SessionFailed(f"The session of {self.tree.name} sent {line[:200]!r}: {error}") from error
+            raise SessionError(f"The session of {self.tree.name} sent {line[:200]!r}: {error}") from error
 
-    def _tail(self) -> str:
+    def _log_tail(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
         return "".join([f" Last lines of {self._log}:", *(f"\n  {line}" for line in lines)])
 
 
 @contextlib.contextmanager
-def sessions(trees: Mapping[str, Tree], size: str, logs: Path) -> Iterator[dict[str, Session]]:
-    """Yield a session for each tree, by name. They start sequentially, because they choose free ports."""
-    with contextlib.ExitStack() as opened:
+def open_sessions(trees: Mapping[str, Tree], size: str, logs: Path) -> Iterator[dict[str, Session]]:
+    """Yield a session for each tree, by name. They start one after another, because each of them chooses free ports."""
+    with contextlib.ExitStack() as contexts:
         yield {
-            name: opened.enter_context(contextlib.closing(Session(tree, size, logs / f"{name}.log")))
+            name: contexts.enter_context(contextlib.closing(Session(tree, size, logs / f"{name}.log")))
             for name, tree in trees.items()
         }

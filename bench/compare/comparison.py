@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.compare.budget import FIRST_ROUND, RESERVE, Budget, affordable, first_that_fit
-from bench.compare.client import Session, SessionFailed, sessions
-from bench.compare.rounds import BASE, HEAD, Compared, Rounds
-from bench.compare.trees import Refused, Tree
+from bench.compare.budget import FIRST_ROUND_SHARE, RESERVE_SHARE, Budget, select_affordable, select_in_order
+from bench.compare.client import Session, SessionError, open_sessions
+from bench.compare.rounds import BASE, HEAD, Rounds, RowComparison
+from bench.compare.trees import ComparisonError, Tree
 from bench.compare.verdict import Samples
 
 ROUNDS = 5
-# With fewer rounds, ranges are too often disjoint by chance.
-LEAST_ROUNDS = 3
-# Reserved for stopping the servers and deleting the trees.
-CLOSING_S = 20.0
-# A measurement that takes longer than expected may exceed the remaining time by this much.
+# With fewer rounds, ranges are too often disjoint by coincidence.
+MIN_ROUNDS = 3
+# Time that is reserved for stopping the servers and deleting the worktrees.
+SHUTDOWN_TIME_S = 20.0
+# A measurement that takes longer than expected may exceed the remaining time by this number of seconds.
 _GRACE_S = 15.0
 
 WORSE = "worse"
@@ -29,16 +29,17 @@ NOT_JUDGED = "too few rounds"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RowVerdict:
     """The reported result of one row.
 
     Args:
-        again: figures of the second measurement, if the row looked worse in the first one.
+        label: one of the constants from `WORSE` to `NOT_JUDGED`.
+        repetition: figures of the second measurement, if the row looked worse in the first one.
     """
 
-    row: Compared
-    verdict: str
-    again: Samples | None = None
+    row: RowComparison
+    label: str
+    repetition: Samples | None = None
 
 
 @dataclass
@@ -46,22 +47,22 @@ class Outcome:
     """The result of a comparison.
 
     Attributes:
-        left_out: measures with fewer than five rounds, with the reason.
-        failed: measurements without figures, with the reason.
+        omissions: measures with fewer than five rounds, with the reason.
+        failures: measurements without figures, with the reason.
         only_in_base, only_in_head: rows and measures that the other tree does not have.
     """
 
-    verdicts: list[Verdict] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    verdicts: list[RowVerdict] = field(default_factory=list)
+    omissions: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     only_in_base: list[str] = field(default_factory=list)
     only_in_head: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def good(self) -> bool:
+    def is_success(self) -> bool:
         """Whether no row is worse or looks worse, and no measurement failed."""
-        return not self.failed and not any(one.verdict in {WORSE, UNCONFIRMED} for one in self.verdicts)
+        return not self.failures and not any(verdict.label in {WORSE, UNCONFIRMED} for verdict in self.verdicts)
 
 
 class Comparison:
@@ -71,17 +72,17 @@ class Comparison:
         size: name of the sizes that the sessions measure with.
         budget: time budget of the entire comparison.
         logs: folder for the logs of the sessions.
-        say: prints one line of progress.
+        print_line: prints one line of progress.
     """
 
     def __init__(
-        self, trees: Mapping[str, Tree], size: str, budget: Budget, logs: Path, say: Callable[[str], None]
+        self, trees: Mapping[str, Tree], size: str, budget: Budget, logs: Path, print_line: Callable[[str], None]
     ) -> None:
         self._trees = trees
         self._size = size
         self._budget = budget
         self._logs = logs
-        self._say = say
+        self._print_line = print_line
         self._start_s = 0.0
 
     def run(self, only: Sequence[str] = ()) -> Outcome:
@@ -91,86 +92,88 @@ class Comparison:
             only: names of the measures to run; empty for all.
 
         Raises:
-            Refused: a name is not a measure of both trees.
+            ComparisonError: a name is not a measure of both trees.
         """
         outcome = Outcome()
-        rounds = again = Rounds({}, self._say)
+        rounds = repetition = Rounds({}, self._print_line)
         try:
-            with self._sessions() as opened:
-                rounds = again = Rounds(opened, self._say)
-                self._measure(rounds, _common(opened, outcome, only), outcome)
-            if chosen := self._to_measure_again(rounds):
-                self._say(f"Measuring again with new processes: {', '.join(chosen)}")
-                with self._sessions() as opened:
-                    again = Rounds(opened, self._say, head_first=True)
+            with self._open_sessions() as sessions:
+                rounds = repetition = Rounds(sessions, self._print_line)
+                self._measure(rounds, _common_measures(sessions, outcome, only), outcome)
+            if names := self._measures_to_repeat(rounds):
+                self._print_line(f"Measuring again with new processes: {', '.join(names)}")
+                with self._open_sessions() as sessions:
+                    repetition = Rounds(sessions, self._print_line, head_first=True)
                     for _ in range(ROUNDS):
-                        self._one_round(again, chosen)
-        except SessionFailed as failure:
-            outcome.failed["session"] = str(failure)
-        repeated = {} if again is rounds else {row.name: row.samples for row in again.compared()}
-        outcome.verdicts = [_verdict(row, repeated.get(row.name)) for row in rounds.compared()]
+                        self._run_round(repetition, names)
+        except SessionError as error:
+            outcome.failures["session"] = str(error)
+        repeated_samples = {} if repetition is rounds else {row.name: row.samples for row in repetition.compare_rows()}
+        outcome.verdicts = [_judge_row(row, repeated_samples.get(row.name)) for row in rounds.compare_rows()]
         outcome.only_in_base += rounds.only_in(BASE)
         outcome.only_in_head += rounds.only_in(HEAD)
-        outcome.failed |= rounds.errors() | ({} if again is rounds else again.errors())
+        outcome.failures |= rounds.errors() | ({} if repetition is rounds else repetition.errors())
         return outcome
 
     @contextlib.contextmanager
-    def _sessions(self) -> Iterator[dict[str, Session]]:
+    def _open_sessions(self) -> Iterator[dict[str, Session]]:
         began_at = time.monotonic()
-        with sessions(self._trees, self._size, self._logs) as opened:
+        with open_sessions(self._trees, self._size, self._logs) as sessions:
             self._start_s = time.monotonic() - began_at
-            self._say(f"Started the servers of both trees in {self._start_s:.0f} s; {self._budget.left:.0f} s remain.")
-            yield opened
+            remaining_s = self._budget.remaining_s
+            self._print_line(f"Started the servers of both trees in {self._start_s:.0f} s; {remaining_s:.0f} s remain.")
+            yield sessions
 
     @property
-    def _left(self) -> float:
-        return max(0.0, self._budget.left - CLOSING_S)
+    def _remaining_s(self) -> float:
+        """Seconds that measurements may still use."""
+        return max(0.0, self._budget.remaining_s - SHUTDOWN_TIME_S)
 
     def _measure(self, rounds: Rounds, names: list[str], outcome: Outcome) -> None:
-        """Run the first round of all measures, then further rounds of those that fit into the time."""
-        self._say(f"Round 1 of {ROUNDS}")
-        stop_at = self._left * (1 - FIRST_ROUND)
+        """Run the first round of all measures, then further rounds of the measures that fit into the time."""
+        self._print_line(f"Round 1 of {ROUNDS}")
+        min_remaining_s = self._remaining_s * (1 - FIRST_ROUND_SHARE)
         for name in names:
-            if self._left < stop_at:
-                outcome.left_out[name] = "not measured, because the first round took too long"
+            if self._remaining_s < min_remaining_s:
+                outcome.omissions[name] = "not measured, because the first round took too long"
             else:
-                rounds.measure(name, self._left + _GRACE_S)
+                rounds.measure(name, self._remaining_s + _GRACE_S)
         remaining = list(rounds.pairs)
-        while kept := self._affordable(rounds, remaining):
+        while affordable := self._select_affordable(rounds, remaining):
             for number in range(2, ROUNDS + 1):
-                self._say(f"Round {number} of {ROUNDS}")
-                self._one_round(rounds, kept)
-            remaining = [name for name in remaining if name not in kept]  # estimates may have been too high
+                self._print_line(f"Round {number} of {ROUNDS}")
+                self._run_round(rounds, affordable)
+            remaining = [name for name in remaining if name not in affordable]  # other measures may now fit
         for name, pairs in rounds.pairs.items():
             if name in remaining:
-                outcome.left_out[name] = f"1 round, because another one takes {rounds.next_s(name):.0f} s"
+                outcome.omissions[name] = f"1 round, because another one takes {rounds.next_round_s(name):.0f} s"
             elif len(pairs) < ROUNDS:
-                outcome.left_out[name] = f"{len(pairs)} rounds, because the time was up"
+                outcome.omissions[name] = f"{len(pairs)} rounds, because the time was up"
 
-    def _affordable(self, rounds: Rounds, names: list[str]) -> list[str]:
-        costs = {name: rounds.next_s(name) for name in names}
-        return affordable(costs, ROUNDS - 1, self._left * (1 - RESERVE))
+    def _select_affordable(self, rounds: Rounds, names: list[str]) -> list[str]:
+        costs = {name: rounds.next_round_s(name) for name in names}
+        return select_affordable(costs, ROUNDS - 1, self._remaining_s * (1 - RESERVE_SHARE))
 
-    def _one_round(self, rounds: Rounds, names: list[str]) -> None:
+    def _run_round(self, rounds: Rounds, names: list[str]) -> None:
         for name in names:
-            if name not in rounds.pairs or rounds.next_s(name) <= self._left:
-                rounds.measure(name, self._left + _GRACE_S)
+            if name not in rounds.pairs or rounds.next_round_s(name) <= self._remaining_s:
+                rounds.measure(name, self._remaining_s + _GRACE_S)
 
-    def _to_measure_again(self, rounds: Rounds) -> list[str]:
-        """The measures with rows that look worse, the worst first, as far as they fit into the time."""
-        worst: dict[str, float] = {}
-        for row in rounds.compared():
-            if _judged(row.samples) and row.samples.worse:
-                worst[row.measure] = max(worst.get(row.measure, 0), row.samples.times_worse)
-        costs = {name: rounds.once_s(name) + ROUNDS * rounds.next_s(name) for name in worst}
-        order = sorted(worst, key=lambda name: worst[name], reverse=True)
-        return first_that_fit(costs, order, self._left - self._start_s)
+    def _measures_to_repeat(self, rounds: Rounds) -> list[str]:
+        """The measures with rows that look worse and that fit into the time, the worst first."""
+        factors: dict[str, float] = {}
+        for row in rounds.compare_rows():
+            if _has_enough_rounds(row.samples) and row.samples.is_worse:
+                factors[row.measure] = max(factors.get(row.measure, 0), row.samples.worsening_factor)
+        costs = {name: rounds.preparation_s(name) + ROUNDS * rounds.next_round_s(name) for name in factors}
+        order = sorted(factors, key=lambda name: factors[name], reverse=True)
+        return select_in_order(costs, order, self._remaining_s - self._start_s)
 
 
-def _common(opened: Mapping[str, Session], outcome: Outcome, only: Sequence[str]) -> list[str]:
-    """The measures that both sessions offer; records the others and differences between the sessions in `outcome`."""
-    base, head = (opened[name].greeting for name in (BASE, HEAD))
-    outcome.left_out |= head.left_out
+def _common_measures(sessions: Mapping[str, Session], outcome: Outcome, only: Sequence[str]) -> list[str]:
+    """The measures that both sessions offer. Records other measures and differences of the sizes in `outcome`."""
+    base, head = (sessions[name].greeting for name in (BASE, HEAD))
+    outcome.omissions |= head.left_out
     outcome.only_in_base += [f"measure {name}" for name in base.measures if name not in head.measures]
     outcome.only_in_head += [f"measure {name}" for name in head.measures if name not in base.measures]
     for name, value in head.sizes.items():
@@ -178,23 +181,23 @@ def _common(opened: Mapping[str, Session], outcome: Outcome, only: Sequence[str]
             outcome.notes.append(f"The trees use different values of {name}: {base.sizes[name]} and {value}.")
     common = [name for name in head.measures if name in base.measures]
     if unknown := [name for name in only if name not in common]:
-        raise Refused(f"Unknown measures: {', '.join(unknown)}. Available: {', '.join(common)}.")
-    outcome.left_out |= dict.fromkeys((name for name in common if only and name not in only), "not selected")
+        raise ComparisonError(f"Unknown measures: {', '.join(unknown)}. Available: {', '.join(common)}.")
+    outcome.omissions |= dict.fromkeys((name for name in common if only and name not in only), "not selected")
     return [name for name in common if not only or name in only]
 
 
-def _judged(samples: Samples) -> bool:
-    return len(samples.base) >= LEAST_ROUNDS
+def _has_enough_rounds(samples: Samples) -> bool:
+    return len(samples.base) >= MIN_ROUNDS
 
 
-def _verdict(row: Compared, again: Samples | None) -> Verdict:
-    """The verdict from two sets of rounds: a row is worse only if both sets agree."""
-    if not _judged(row.samples):
-        return Verdict(row, NOT_JUDGED)
-    if row.samples.better:
-        return Verdict(row, BETTER)
-    if not row.samples.worse:
-        return Verdict(row, SAME)
-    if again is None or not _judged(again):
-        return Verdict(row, UNCONFIRMED)
-    return Verdict(row, WORSE if again.worse else NOT_CONFIRMED, again)
+def _judge_row(row: RowComparison, repetition: Samples | None) -> RowVerdict:
+    """Judge a row by one or two sets of rounds; it is worse only if it is worse in both sets."""
+    if not _has_enough_rounds(row.samples):
+        return RowVerdict(row, NOT_JUDGED)
+    if row.samples.is_better:
+        return RowVerdict(row, BETTER)
+    if not row.samples.is_worse:
+        return RowVerdict(row, SAME)
+    if repetition is None or not _has_enough_rounds(repetition):
+        return RowVerdict(row, UNCONFIRMED)
+    return RowVerdict(row, WORSE if repetition.is_worse else NOT_CONFIRMED, repetition)

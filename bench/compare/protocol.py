@@ -1,4 +1,4 @@
-"""The protocol of sessions: the driver sends the name of a measure per line, the session a JSON object per line."""
+"""The protocol of sessions: the driver sends names of measures, the session sends JSON objects, one per line."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ PROTOCOL = 1
 
 @dataclass(frozen=True)
 class Greeting:
-    """The first line of a session, sent when its servers are ready.
+    """The first line that a session sends, when its servers are ready.
 
     Args:
-        measures: names of the available measures, in the order in which to run them.
+        measures: names of the available measures, in the order of their execution.
         left_out: measures of the benchmark that this session does not offer, with the reason.
         sizes: sizes of the measurements; figures of two sessions are comparable only if these are equal.
     """
@@ -24,7 +24,7 @@ class Greeting:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of one measurement.
+    """One benchmark row of one measurement.
 
     Args:
         value: the measured quantity, not its ratio to a floor.
@@ -46,7 +46,7 @@ class Measurement:
 
     Args:
         seconds: total duration.
-        once_s: part of the duration spent on preparations and floors that later repetitions reuse.
+        once_s: part of the duration for preparations and floors that later repetitions reuse.
         error: the reason why there are no figures; empty on success.
     """
 
@@ -57,6 +57,6 @@ class Measurement:
     error: str = ""
 
     @property
-    def again_s(self) -> float:
+    def repetition_s(self) -> float:
         """Expected duration of the next repetition, in seconds."""
         return self.seconds - self.once_s

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import report
-from bench.compare.comparison import BETTER, UNCONFIRMED, WORSE, Outcome, Verdict
+from bench.compare.comparison import BETTER, UNCONFIRMED, WORSE, Outcome, RowVerdict
 from bench.compare.trees import Tree
 from bench.compare.verdict import Samples
 
@@ -18,19 +18,19 @@ PATH = Path(report.PATH).with_name("compare.json")
 _STYLES = {WORSE: "red", UNCONFIRMED: "red", BETTER: "green"}
 
 
-class Figures(TypedDict):
-    """The figures of a row in one tree, one per round, with their median and range."""
+class TreeFigures(TypedDict):
+    """The figures of a benchmark row in one worktree, one per round, with their median and range."""
 
     median: float
     spread: list[float]
     figures: list[float]
 
 
-class Compared(TypedDict):
-    """The figures of a row in both trees. `ratio` is the median of HEAD divided by that of BASE."""
+class FigurePair(TypedDict):
+    """The figures of a row in both worktrees. `ratio` is the median of HEAD divided by the median of BASE."""
 
-    base: Figures
-    head: Figures
+    base: TreeFigures
+    head: TreeFigures
     ratio: float | None
     rounds: int
 
@@ -43,60 +43,60 @@ class Row(TypedDict):
     unit: str
     higher_is_better: bool
     verdict: str
-    first: Compared
-    again: Compared | None
+    first: FigurePair
+    again: FigurePair | None
 
 
 def write(base: Tree, head: Tree, outcome: Outcome, *, quick: bool, seconds: float, path: Path = PATH) -> None:
     """Write the report."""
-    written = {
+    document = {
         "base": {"commit": base.commit, "subject": base.subject},
         "head": {"commit": head.commit, "subject": head.subject},
-        "worse": [one.row.name for one in outcome.verdicts if one.verdict == WORSE],
-        "rows": [_row(one) for one in outcome.verdicts],
-        "left_out": outcome.left_out,
-        "failed": outcome.failed,
+        "worse": [verdict.row.name for verdict in outcome.verdicts if verdict.label == WORSE],
+        "rows": [_row_object(verdict) for verdict in outcome.verdicts],
+        "left_out": outcome.omissions,
+        "failed": outcome.failures,
         "only_in_base": outcome.only_in_base,
         "only_in_head": outcome.only_in_head,
         "notes": outcome.notes,
         "quick": quick,
         "seconds": round(seconds),
-        "machine": report.machine(),
+        "machine": report.describe_machine(),
     }
-    path.write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2))
+    path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-def _row(one: Verdict) -> Row:
+def _row_object(verdict: RowVerdict) -> Row:
     return {
-        "name": one.row.name,
-        "measure": one.row.measure,
-        "unit": one.row.unit,
-        "higher_is_better": one.row.samples.higher_is_better,
-        "verdict": one.verdict,
-        "first": _compared(one.row.samples),
-        "again": None if one.again is None else _compared(one.again),
+        "name": verdict.row.name,
+        "measure": verdict.row.measure,
+        "unit": verdict.row.unit,
+        "higher_is_better": verdict.row.samples.higher_is_better,
+        "verdict": verdict.label,
+        "first": _figure_pair(verdict.row.samples),
+        "again": None if verdict.repetition is None else _figure_pair(verdict.repetition),
     }
 
 
-def _compared(samples: Samples) -> Compared:
+def _figure_pair(samples: Samples) -> FigurePair:
     ratio = samples.ratio
     return {
-        "base": _figures(samples.base),
-        "head": _figures(samples.head),
-        "ratio": None if ratio is None else _short(ratio),
+        "base": _tree_figures(samples.base),
+        "head": _tree_figures(samples.head),
+        "ratio": None if ratio is None else _round_figure(ratio),
         "rounds": len(samples.base),
     }
 
 
-def _figures(values: tuple[float, ...]) -> Figures:
+def _tree_figures(values: tuple[float, ...]) -> TreeFigures:
     return {
-        "median": _short(median(values)),
-        "spread": [_short(min(values)), _short(max(values))],
-        "figures": [_short(value) for value in values],
+        "median": _round_figure(median(values)),
+        "spread": [_round_figure(min(values)), _round_figure(max(values))],
+        "figures": [_round_figure(value) for value in values],
     }
 
 
-def _short(value: float) -> float:
+def _round_figure(value: float) -> float:
     return float(f"{value:.4g}")
 
 
@@ -107,15 +107,15 @@ def show(base: Tree, head: Tree, outcome: Outcome, console: Console) -> None:
     table = Table(title="Medians and ranges", title_justify="left")
     for heading in ("row", "unit", "base", "head", "head / base", "rounds", ""):
         table.add_column(heading, max_width=32)
-    for one in outcome.verdicts:
-        style = _STYLES.get(one.verdict)
-        table.add_row(one.row.name, one.row.unit, *_cells(one.row.samples), one.verdict, style=style)
-        if one.again is not None:
-            table.add_row("  measured again", "", *_cells(one.again), "", style=style)
+    for verdict in outcome.verdicts:
+        row, style = verdict.row, _STYLES.get(verdict.label)
+        table.add_row(row.name, row.unit, *_cells(row.samples), verdict.label, style=style)
+        if verdict.repetition is not None:
+            table.add_row("  measured again", "", *_cells(verdict.repetition), "", style=style)
     console.print(table)
     lists = {
-        "Without five rounds": _by_reason(outcome.left_out),
-        "Failed": [f"{name}: {why}" for name, why in outcome.failed.items()],
+        "Without five rounds": _group_by_reason(outcome.omissions),
+        "Failed": [f"{name}: {reason}" for name, reason in outcome.failures.items()],
         "Only in base": outcome.only_in_base,
         "Only in head": outcome.only_in_head,
         "Note": outcome.notes,
@@ -123,20 +123,22 @@ def show(base: Tree, head: Tree, outcome: Outcome, console: Console) -> None:
     for heading, lines in lists.items():
         for line in lines:
             console.print(f"{heading}: {line}", markup=False)
-    worse = [one.row.name for one in outcome.verdicts if one.verdict in {WORSE, UNCONFIRMED}]
+    worse = [verdict.row.name for verdict in outcome.verdicts if verdict.label in {WORSE, UNCONFIRMED}]
     console.print(f"Worse: {'; '.join(worse)}" if worse else "Nothing is worse.", markup=False)
 
 
-def _by_reason(left_out: Mapping[str, str]) -> list[str]:
-    reasons = dict.fromkeys(left_out.values())
-    return [f"{', '.join(name for name in left_out if left_out[name] == why)} ({why})" for why in reasons]
+def _group_by_reason(omissions: Mapping[str, str]) -> list[str]:
+    names_by_reason: dict[str, list[str]] = {}
+    for name, reason in omissions.items():
+        names_by_reason.setdefault(reason, []).append(name)
+    return [f"{', '.join(names)} ({reason})" for reason, names in names_by_reason.items()]
 
 
 def _cells(samples: Samples) -> list[str]:
-    compared = _compared(samples)
-    ratio = compared["ratio"]
-    trees = [
-        f"{one['median']:g} ({one['spread'][0]:g} - {one['spread'][1]:g})"
-        for one in (compared["base"], compared["head"])
+    pair = _figure_pair(samples)
+    ratio = pair["ratio"]
+    figure_cells = [
+        f"{figures['median']:g} ({figures['spread'][0]:g} - {figures['spread'][1]:g})"
+        for figures in (pair["base"], pair["head"])
     ]
-    return [*trees, "" if ratio is None else f"{ratio:.3g}", str(compared["rounds"])]
+    return [*figure_cells, "" if ratio is None else f"{ratio:.3g}", str(pair["rounds"])]

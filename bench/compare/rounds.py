@@ -1,4 +1,4 @@
-"""Rounds of measurements: each measure runs in both trees, one directly after the other, in alternating order."""
+"""Rounds of measurements: each measure runs in one worktree and then in the other one, in alternating order."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from bench.compare.verdict import Samples
 BASE, HEAD = "base", "head"
 
 
-class Measuring(Protocol):
+class MeasureRunner(Protocol):
     """The part of a session that rounds use."""
 
-    def measure(self, name: str, within_s: float) -> Measurement: ...
+    def measure(self, name: str, timeout_s: float) -> Measurement: ...
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A row that both trees have.
+class RowComparison:
+    """The figures of a benchmark row that both trees have.
 
     Args:
         measure: name of the measure that the row belongs to.
@@ -37,73 +37,76 @@ class Rounds:
     Args:
         sessions: sessions by `BASE` and `HEAD`.
         head_first: whether the first round measures HEAD first; the order alternates from round to round.
-        say: prints one line of progress.
+        print_line: prints one line of progress.
 
     Attributes:
         pairs: by measure, one measurement of each tree per round.
     """
 
-    sessions: Mapping[str, Measuring]
-    say: Callable[[str], None]
+    sessions: Mapping[str, MeasureRunner]
+    print_line: Callable[[str], None]
     head_first: bool = False
     pairs: dict[str, list[dict[str, Measurement]]] = field(default_factory=dict)
 
-    def measure(self, name: str, within_s: float) -> None:
+    def measure(self, name: str, timeout_s: float) -> None:
         """Measure both trees once.
 
         Raises:
-            SessionFailed: the session itself failed, not only the measure.
+            SessionError: the session itself failed, not only the measure.
         """
         pairs = self.pairs.setdefault(name, [])
-        swapped = (len(pairs) % 2 == 1) != self.head_first
-        order = (HEAD, BASE) if swapped else (BASE, HEAD)
-        found = {tree: self.sessions[tree].measure(name, within_s) for tree in order}
-        pairs.append(found)
-        took = ", ".join(f"{tree} {found[tree].seconds:.1f} s" for tree in (BASE, HEAD))
-        self.say(f"  {name}: {took}")
+        is_head_first = (len(pairs) % 2 == 1) != self.head_first
+        order = (HEAD, BASE) if is_head_first else (BASE, HEAD)
+        measurements = {tree: self.sessions[tree].measure(name, timeout_s) for tree in order}
+        pairs.append(measurements)
+        durations = ", ".join(f"{tree} {measurements[tree].seconds:.1f} s" for tree in (BASE, HEAD))
+        self.print_line(f"  {name}: {durations}")
 
-    def next_s(self, name: str) -> float:
+    def next_round_s(self, name: str) -> float:
         """Estimated seconds of another round of a measure, from the last one."""
-        return sum(one.again_s for one in self.pairs[name][-1].values())
+        return sum(measurement.repetition_s for measurement in self.pairs[name][-1].values())
 
-    def once_s(self, name: str) -> float:
-        """Seconds of one-time work of a measure, which new sessions would have to repeat."""
-        return sum(one.once_s for one in self.pairs[name][0].values())
+    def preparation_s(self, name: str) -> float:
+        """Seconds of the preparations of a measure, which new sessions must repeat."""
+        return sum(measurement.once_s for measurement in self.pairs[name][0].values())
 
-    def compared(self) -> list[Compared]:
-        """The rows that both trees have, with the figures of the rounds in which both were measured."""
-        return [row for name in self.pairs for row in self._compared(name)]
+    def compare_rows(self) -> list[RowComparison]:
+        """The rows that both trees have, with the figures of the rounds that measured the row in both trees."""
+        return [row for name in self.pairs for row in self._compare_measure(name)]
 
-    def _compared(self, measure: str) -> Iterable[Compared]:
-        rounds = [{tree: _by_name(one) for tree, one in pair.items()} for pair in self.pairs[measure]]
+    def _compare_measure(self, measure: str) -> Iterable[RowComparison]:
+        rounds = [
+            {tree: _figures_by_name(measurement) for tree, measurement in pair.items()} for pair in self.pairs[measure]
+        ]
         names = dict.fromkeys(name for pair in rounds for name in pair[BASE] if name in pair[HEAD])
         for name in names:
-            both = [
-                (pair[BASE][name], pair[HEAD][name]) for pair in rounds if name in pair[BASE] and name in pair[HEAD]
-            ]
-            base, head = zip(*((one.value, other.value) for one, other in both), strict=True)
-            yield Compared(measure, name, both[0][1].unit, Samples(base, head, both[0][1].higher_is_better))
+            complete = [pair for pair in rounds if name in pair[BASE] and name in pair[HEAD]]
+            base, head = (tuple(pair[tree][name].value for pair in complete) for tree in (BASE, HEAD))
+            figure = complete[0][HEAD][name]
+            yield RowComparison(measure, name, figure.unit, Samples(base, head, figure.higher_is_better))
 
     def only_in(self, tree: str) -> list[str]:
-        """Rows that the other tree never had, although their measure succeeded in both trees at least once."""
-        other = BASE if tree == HEAD else HEAD
-        found: dict[str, None] = {}
+        """Rows of measures that succeeded at least once in both trees, but produced the row only in this tree."""
+        other_tree = BASE if tree == HEAD else HEAD
+        names: dict[str, None] = {}
         for pairs in self.pairs.values():
-            if not all(any(not pair[which].error for pair in pairs) for which in (BASE, HEAD)):
+            if not all(any(not pair[side].error for pair in pairs) for side in (BASE, HEAD)):
                 continue
-            theirs = {name for pair in pairs for name in _by_name(pair[other])}
-            found |= dict.fromkeys(name for pair in pairs for name in _by_name(pair[tree]) if name not in theirs)
-        return list(found)
+            tree_names, other_names = (
+                [name for pair in pairs for name in _figures_by_name(pair[side])] for side in (tree, other_tree)
+            )
+            names |= dict.fromkeys(name for name in tree_names if name not in other_names)
+        return list(names)
 
     def errors(self) -> dict[str, str]:
         """The last error of each failed measurement, by measure and tree."""
         return {
-            f"{name} ({tree})": f"failed in {len(failed)} of {len(pairs)} rounds: {failed[-1]}"
+            f"{name} ({tree})": f"failed in {len(errors)} of {len(pairs)} rounds: {errors[-1]}"
             for name, pairs in self.pairs.items()
             for tree in (BASE, HEAD)
-            if (failed := [pair[tree].error for pair in pairs if pair[tree].error])
+            if (errors := [pair[tree].error for pair in pairs if pair[tree].error])
         }
 
 
-def _by_name(measurement: Measurement) -> dict[str, Figure]:
+def _figures_by_name(measurement: Measurement) -> dict[str, Figure]:
     return {figure.name: figure for figure in measurement.figures}

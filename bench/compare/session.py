@@ -1,7 +1,7 @@
-"""`python -m bench.compare.session`: the benchmark of one tree as a process that runs measures on request.
+"""`python -m bench.compare.session`: the benchmark of one worktree, as a process that runs measures on request.
 
 It reads the name of one measure per line from standard input. `protocol.py` describes the lines of standard output.
-All other output, including that of the measures, goes to standard error. It exits at end of file.
+All other output, including the output of the measures, goes to standard error. The session exits at end of file.
 """
 
 import os
@@ -19,49 +19,49 @@ import orjson
 
 from bench import __main__ as bench
 from bench.compare.protocol import PROTOCOL, Figure, Greeting, Measurement
-from bench.compare.sizes import SIZES, left_out
+from bench.compare.sizes import SIZES, omission_reasons
 from bench.run import Run
 
-# Processor time that does not belong to the product: that of floors and of programs used only by the benchmark.
+# Costs of floors and processes of the benchmark itself, which are not processor time of the product.
 _FLOOR_COSTS = {"bare GET", "bare POST", "Celery no-op"}
-_TOOLS = {"load generator", "models"}
+_BENCHMARK_PROCESSES = {"load generator", "models"}
 
 
 @click.command()
 @click.option("--sizes", "size", type=click.Choice(list(SIZES)), required=True)
 def main(size: str) -> None:
     """Start the servers, send the greeting, and run the measure of each input line until end of file."""
-    answers = _take_standard_output()
+    replies = _reserve_standard_output()
     shutil.rmtree(bench.FOLDER, ignore_errors=True)
-    with bench.prepared(bench.FOLDER, SIZES[size], _log) as run:
-        run.floors_once = True
-        skipped = left_out(size)
-        offered = [name for name in bench.MEASURES if name not in skipped]
-        _send(answers, Greeting(PROTOCOL, offered, skipped, asdict(run.sizes)))
+    with bench.open_run(bench.FOLDER, SIZES[size], _log) as run:
+        run.reuse_floors = True
+        omissions = omission_reasons(size)
+        measures = [name for name in bench.MEASURES if name not in omissions]
+        _send(replies, Greeting(PROTOCOL, measures, omissions, asdict(run.sizes)))
         for line in sys.stdin:
-            _send(answers, measured(run, line.strip()))
+            _send(replies, run_measure(run, line.strip()))
 
 
-def measured(run: Run, name: str) -> Measurement:
+def run_measure(run: Run, name: str) -> Measurement:
     """Run a measure once.
 
-    Any exception is returned as a result instead of being raised: a failing measure does not end the comparison.
+    Every exception becomes a result, because a measure that fails must not end the comparison.
     """
     run.rows.clear()
     run.cpu_us.clear()
-    began_at, once_s = time.monotonic(), run.once_s
+    began_at, previous_preparation_s = time.monotonic(), run.preparation_s
     error = ""
     try:
         bench.MEASURES[name](run)
-    except Exception as failure:  # noqa: BLE001
-        error = f"{type(failure).__name__}: {failure}"
+    except Exception as exception:  # noqa: BLE001
+        error = f"{type(exception).__name__}: {exception}"
         _log(traceback.format_exc())
     figures = [] if error else list(_figures(run))
-    return Measurement(name, time.monotonic() - began_at, run.once_s - once_s, figures, error)
+    return Measurement(name, time.monotonic() - began_at, run.preparation_s - previous_preparation_s, figures, error)
 
 
 def _figures(run: Run) -> Iterator[Figure]:
-    """The added rows, and the processor time per request in all processes of the product."""
+    """The rows of a measure, and the processor time per request in all processes of the product."""
     for row in run.rows:
         yield Figure(
             name=row.name,
@@ -71,22 +71,22 @@ def _figures(run: Run) -> Iterator[Figure]:
             ratio=row.figure,
             floor=median(row.floors) if row.floors else None,
         )
-    for name, each in run.cpu_us.items():
+    for name, costs_us in run.cpu_us.items():
         if name not in _FLOOR_COSTS:
-            us = sum(spent for process, spent in each.items() if process not in _TOOLS)
-            yield Figure(f"{name}: processor time", us, "us, all processes", higher_is_better=False)
+            total_us = sum(cost_us for process, cost_us in costs_us.items() if process not in _BENCHMARK_PROCESSES)
+            yield Figure(f"{name}: processor time", total_us, "us, all processes", higher_is_better=False)
 
 
-def _take_standard_output() -> TextIO:
+def _reserve_standard_output() -> TextIO:
     """Reserve standard output for the protocol: redirect all other output, also of subprocesses, to standard error."""
-    own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return own
+    return replies
 
 
-def _send(answers: TextIO, what: Greeting | Measurement) -> None:
-    answers.write(orjson.dumps(what).decode() + "\n")
-    answers.flush()
+def _send(replies: TextIO, reply: Greeting | Measurement) -> None:
+    replies.write(orjson.dumps(reply).decode() + "\n")
+    replies.flush()
 
 
 def _log(text: str) -> None:

@@ -4,33 +4,33 @@ from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-# The median must be worse by more than this factor.
-FACTOR = 1.1
+# Medians that differ by a smaller factor are not significant.
+MIN_FACTOR = 1.1
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The figures of one row in both trees, one per round; neither tuple is empty."""
+    """The figures of one benchmark row in both worktrees, one per round; neither tuple is empty."""
 
     base: tuple[float, ...]
     head: tuple[float, ...]
     higher_is_better: bool
 
     @property
-    def worse(self) -> bool:
-        """Whether the median of HEAD is worse by more than `FACTOR` and the ranges do not overlap."""
-        return self.times_worse > FACTOR and not self.overlap
+    def is_worse(self) -> bool:
+        """Whether the median of HEAD is worse by more than `MIN_FACTOR` and the ranges do not overlap."""
+        return self.worsening_factor > MIN_FACTOR and not self.ranges_overlap
 
     @property
-    def better(self) -> bool:
-        """Whether BASE is worse than HEAD by the same criterion."""
-        return Samples(self.head, self.base, self.higher_is_better).worse
+    def is_better(self) -> bool:
+        """Whether HEAD is better: by the same criterion, BASE is worse than HEAD."""
+        return Samples(self.head, self.base, self.higher_is_better).is_worse
 
     @property
-    def times_worse(self) -> float:
-        """Factor by which the median of HEAD is worse than that of BASE: 1 if they are equal, below 1 if it is better.
+    def worsening_factor(self) -> float:
+        """Factor by which the median of HEAD is worse than the median of BASE: below 1 if it is better.
 
-        If a median is not positive, there is no ratio: infinity if HEAD is worse, 0 if it is better.
+        Without a ratio, because a median is not positive, it is infinity if HEAD is worse and 0 if HEAD is better.
         """
         base, head = median(self.base), median(self.head)
         if base == head:
@@ -41,11 +41,11 @@ class Samples:
 
     @property
     def ratio(self) -> float | None:
-        """The median of HEAD divided by that of BASE; None if the latter is 0."""
+        """The median of HEAD divided by the median of BASE; None if the median of BASE is 0."""
         base = median(self.base)
         return median(self.head) / base if base else None
 
     @property
-    def overlap(self) -> bool:
-        """Whether the ranges have a value in common."""
+    def ranges_overlap(self) -> bool:
+        """Whether the ranges of BASE and HEAD have a common value."""
         return max(min(self.base), min(self.head)) <= min(max(self.base), max(self.head))

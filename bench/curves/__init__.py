@@ -1,1 +1,1 @@
-"""Measures that add curves and figures to the report, but no rows."""
+"""Measures that add curves and figures to the report, but no benchmark rows."""

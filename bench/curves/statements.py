@@ -1,4 +1,4 @@
-"""Speed of Postgres itself over one connection, as a reference for the rows."""
+"""Speed of Postgres itself over one connection, as a reference for the benchmark rows."""
 
 from statistics import median
 
@@ -10,9 +10,10 @@ def measure(run: Run) -> None:
     """Record single-row commits and selects by primary key per second."""
     statements = Statements(run.deployment.database_url)
     seconds = run.sizes.slice_s / 4
-    found = run.interleaved(
+    rates = run.interleaved(
         commits=lambda: statements.commits_per_s(seconds), selects=lambda: statements.selects_per_s(seconds)
     )
     statements.close()
-    run.beside["Postgres, one connection: rows committed one by one, each second"] = round(median(found["commits"]))
-    run.beside["Postgres, one connection: rows found by primary key, each second"] = round(median(found["selects"]))
+    commits, selects = (round(median(rates[name])) for name in ("commits", "selects"))
+    run.extra_figures["Postgres, one connection: rows committed one by one, each second"] = commits
+    run.extra_figures["Postgres, one connection: rows found by primary key, each second"] = selects

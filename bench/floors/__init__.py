@@ -1,1 +1,1 @@
-"""Floors: minimal programs that do the same kind of work as a path, measured next to it on the same machine."""
+"""Floors: minimal programs that do the same kind of work as a path of the product, measured on the same machine."""

@@ -11,11 +11,12 @@ import uvloop
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-_READY = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+# The response to the readiness check, which is a GET request.
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Relay:
-    """Relays each request to one model server."""
+    """Relays all requests to one model server."""
 
     def __init__(self, upstream_port: int) -> None:
         self._upstream_port = upstream_port
@@ -26,7 +27,7 @@ class Relay:
             request = await reader.readuntil(b"\r\n\r\n")
             length = _LENGTH.search(request)
             if length is None:
-                writer.write(_READY)
+                writer.write(_NOT_FOUND)
                 return
             request += await reader.readexactly(int(length[1]))
             await self._relay(request, writer)

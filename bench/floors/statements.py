@@ -13,7 +13,7 @@ class Statements:
     def __init__(self, database_url: str) -> None:
         self._connection = psycopg.connect(database_url, autocommit=True, prepare_threshold=1)
         self._connection.execute("create table if not exists bench_rows (id bigint primary key, document text)")
-        self._next = 0
+        self._next_id = 0
         self._document = "x" * 2000
 
     def close(self) -> None:
@@ -26,25 +26,25 @@ class Statements:
         def insert(n: int) -> None:
             self._connection.execute("insert into bench_rows values (%s, %s)", (n, self._document))
 
-        return self._per_s(insert, seconds)
+        return self._measure_per_s(insert, seconds, inserts=True)
 
     def selects_per_s(self, seconds: float) -> float:
         """Select rows by primary key; return rows per second."""
-        rows = max(1, self._next)
+        row_count = max(1, self._next_id)
 
         def select(n: int) -> None:
-            found: Any = self._connection.execute("select document from bench_rows where id = %s", (n % rows,))
-            found.fetchone()
+            cursor: Any = self._connection.execute("select document from bench_rows where id = %s", (n % row_count,))
+            cursor.fetchone()
 
-        return self._per_s(select, seconds, keep=True)
+        return self._measure_per_s(select, seconds, inserts=False)
 
-    def _per_s(self, work: Callable[[int], None], seconds: float, *, keep: bool = False) -> float:
+    def _measure_per_s(self, execute: Callable[[int], None], seconds: float, *, inserts: bool) -> float:
         began_at = time.perf_counter()
-        first = self._next
-        n = first
+        first_id = self._next_id
+        n = first_id
         while time.perf_counter() - began_at < seconds:
-            work(n)
+            execute(n)
             n += 1
-        if not keep:
-            self._next = n
-        return (n - first) / (time.perf_counter() - began_at)
+        if inserts:
+            self._next_id = n
+        return (n - first_id) / (time.perf_counter() - began_at)

@@ -23,11 +23,11 @@ NOOP = "bench.noop"
 MARK = "bench.mark"
 _LANE = "bench"
 _MARKS = "bench:marks"
-_WAIT_S = 60
+_TIMEOUT_S = 60
 
 
-def make_app(redis_url: str) -> Celery:
-    """The Celery application of sender and worker: the one of the product, with a separate lane."""
+def create_app(redis_url: str) -> Celery:
+    """Create the product's Celery application, with a separate lane; sender and worker use it."""
     return celery_app.celery_app(redis_url, [_LANE])
 
 
@@ -35,9 +35,9 @@ class Sender:
     """Sends no-op tasks and mark tasks, and receives the time at which each mark runs."""
 
     def __init__(self, redis_url: str) -> None:
-        self._app = make_app(redis_url)
-        # BLPOP blocks for up to `_WAIT_S`, which is longer than the default socket timeout of redis-py.
-        self._client = redis.Redis.from_url(redis_url, socket_timeout=_WAIT_S + 5)
+        self._app = create_app(redis_url)
+        # BLPOP blocks for up to `_TIMEOUT_S`, which is longer than the default socket timeout of redis-py.
+        self._client = redis.Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S + 5)
         self._client.delete(_MARKS)
         self._producers = self._app.producer_pool
 
@@ -55,27 +55,27 @@ class Sender:
             for name in names:
                 self._app.send_task(name, ("resp_" + 48 * "0",), queue=lane, producer=producer, retry=False)
 
-    def between_marks_s(self) -> float:
-        """Seconds between the executions of the two marks of `fill`."""
-        first, second = self._mark(), self._mark()
-        return second - first
+    def wait_for_marks_s(self) -> float:
+        """Wait until both marks of `fill` have run; return the seconds between them."""
+        first_at, second_at = self._wait_for_mark(), self._wait_for_mark()
+        return second_at - first_at
 
-    def round_trip_ms(self) -> float:
-        """Milliseconds from sending a mark until the message of its worker arrives."""
+    def measure_round_trip_ms(self) -> float:
+        """Send a mark; return the milliseconds until the message from its worker arrives."""
         began_at = time.monotonic()
         self._send(MARK)
-        self._mark()
+        self._wait_for_mark()
         return 1000 * (time.monotonic() - began_at)
 
-    def _mark(self) -> float:
-        answer: Any = self._client.blpop([_MARKS], timeout=_WAIT_S)
-        if answer is None:
-            raise TimeoutError(f"No mark task ran within {_WAIT_S} s.")
-        return float(answer[1])
+    def _wait_for_mark(self) -> float:
+        mark_entry: Any = self._client.blpop([_MARKS], timeout=_TIMEOUT_S)
+        if mark_entry is None:
+            raise TimeoutError(f"No mark task ran within {_TIMEOUT_S} s.")
+        return float(mark_entry[1])
 
 
 @contextmanager
-def worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
+def running_worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
     """Run a worker inside the block; yield its PID."""
     part = Part(
         name="floor-tasks",
@@ -88,20 +88,20 @@ def worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
 
 
 @contextmanager
-def sender(redis_url: str) -> Iterator[Sender]:
+def open_sender(redis_url: str) -> Iterator[Sender]:
     """Yield a sender and close it on exit."""
-    made = Sender(redis_url)
+    sender = Sender(redis_url)
     try:
-        yield made
+        yield sender
     finally:
-        made.close()
+        sender.close()
 
 
 def main(redis_url: str, settings: Settings) -> None:
     """Run a worker with the same Celery options as `worker/consumer/program.py`; a test checks that they are equal."""
     log.configure(settings.log_level)
     worker_id, lanes = "worker-bench@floor", [_LANE]
-    app = make_app(redis_url)
+    app = create_app(redis_url)
     app.conf.update(
         broker_transport="worker.consumer.transport:Transport",
         worker_pool="worker.consumer.pool:AioPool",

@@ -14,7 +14,7 @@ from granian.http import HTTP1Settings
 from app.serve import HEADERS_BYTES, HEADERS_MS
 from core.settings import Settings, load
 
-_LEAVES_S = 5
+_EXIT_GRACE_S = 5
 
 app = Flask("floor", static_folder=None)
 
@@ -25,7 +25,7 @@ def hello() -> str:
 
 
 @app.post("/")
-def parsed() -> dict[str, str]:
+def parse_body() -> dict[str, str]:
     """Parse the body, as every route that accepts JSON must."""
     return {"model": request.get_json()["model"]}
 
@@ -41,7 +41,7 @@ def main(settings: Settings) -> None:
         workers=settings.api_processes,
         blocking_threads=settings.api_threads,
         respawn_failed_workers=True,
-        workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _LEAVES_S),
+        workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _EXIT_GRACE_S),
         log_enabled=False,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADERS_BYTES),

@@ -6,19 +6,19 @@ from typing import Any
 
 from bench.load.generator import GENERATOR
 
-# A run that has not ended this long after its scheduled end is considered stuck.
-_LATE_S = 120
+# The load generator is killed if it has not returned the figures this long after the scheduled end of a load.
+_GRACE_S = 120
 
 
 @dataclass(frozen=True)
 class Requests:
-    """A closed loop over persistent connections, each with one request in flight.
+    """Non-streamed requests over persistent connections, each of which sends the next request after a response.
 
     Args:
-        payloads: complete HTTP requests, sent in turn and repeatedly.
+        payloads: complete HTTP requests, which are sent in turn and repeatedly.
         connections: number of concurrent connections.
         seconds: duration of the measurement.
-        count: maximum number of requests, if it is reached earlier; 0 for no limit.
+        count: number of requests after which the measurement ends early; 0 for no limit.
         warm_s: unmeasured warm-up before the measurement, in seconds.
     """
 
@@ -33,14 +33,14 @@ class Requests:
 
 @dataclass(frozen=True)
 class Streams:
-    """A closed loop of streamed responses, each over its own connection.
+    """Requests with streamed responses, each over its own connection. When one ends, the next one starts.
 
     Args:
         payloads: complete HTTP requests, each sent once.
         connections: number of concurrent connections.
         marker: text that occurs once per token.
         end: text that occurs once, at the end of a complete response.
-        seconds: timeout; streams that have not ended by then are errors.
+        seconds: timeout; streams that have not ended after this time are errors.
     """
 
     port: int
@@ -93,7 +93,7 @@ def run(spec: Requests | Streams) -> Figures:
     """Send the requests from the load generator process.
 
     Raises:
-        Failed: a response was an error, there was none, or the generator itself failed.
+        Failed: a response was an error, there was no response, or the generator itself failed.
     """
     figures = Figures(**generate(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
@@ -102,12 +102,12 @@ def run(spec: Requests | Streams) -> Figures:
 
 
 def generate(spec: Mapping[str, object], seconds: float) -> dict[str, Any]:
-    """Run a load in the load generator process; return its figures by the field names of their dataclass.
+    """Run a load in the load generator process; return its figures by the names of the fields of their dataclass.
 
     Raises:
         Failed: the generator itself failed.
     """
-    figures = GENERATOR.run(spec, seconds + _LATE_S)
+    figures = GENERATOR.run(spec, seconds + _GRACE_S)
     if figures is None:
         raise Failed("The load generator exited unexpectedly.")
     return figures

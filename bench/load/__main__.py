@@ -9,23 +9,23 @@ from typing import Any
 import orjson
 import uvloop
 
-from bench.load.mixing import Mixing
+from bench.load.mixing import MixRunner
 from bench.load.requests import Loop
-from bench.load.streams import Reading
+from bench.load.streams import StreamRunner
 
 
-async def _run(spec: dict[str, Any]) -> dict[str, Any]:
+async def _run_load(spec: dict[str, Any]) -> dict[str, Any]:
     began_at = time.process_time()
     kind = spec.pop("kind")
-    found = await Mixing(**spec).figures() if kind == "mix" else await _requests(kind, spec)
-    return found | {"cpu_s": time.process_time() - began_at}
+    figures = await MixRunner(**spec).run() if kind == "mix" else await _run_connections(kind, spec)
+    return figures | {"cpu_s": time.process_time() - began_at}
 
 
-async def _requests(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-    kinds: dict[str, type[Loop | Reading]] = {"requests": Loop, "streams": Reading}
+async def _run_connections(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    runners: dict[str, type[Loop | StreamRunner]] = {"requests": Loop, "streams": StreamRunner}
     spec["payloads"] = [payload.encode("latin-1") for payload in spec["payloads"]]
-    load = kinds[kind](**spec)
-    # Open the connections one by one: a server may reject some of hundreds that arrive at the same time.
+    load = runners[kind](**spec)
+    # Open the connections one by one: a server may reject connections if hundreds arrive simultaneously.
     for _ in range(load.connections):
         await asyncio.get_running_loop().create_connection(load.connection, "127.0.0.1", load.port)
     await load.over
@@ -35,9 +35,9 @@ async def _requests(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run loads one after another until end of file on standard input."""
+    """Run one load after another until end of file on standard input."""
     for line in sys.stdin.buffer:
-        figures = uvloop.run(_run(orjson.loads(line)))
+        figures = uvloop.run(_run_load(orjson.loads(line)))
         # The event loop may have left the pipe in non-blocking mode, in which output beyond its capacity would be lost.
         os.set_blocking(sys.stdout.fileno(), True)
         sys.stdout.buffer.write(orjson.dumps(figures) + b"\n")

@@ -9,8 +9,8 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
-class Unexpected(Exception):
-    """A response is not the expected one; the message contains nothing that varies, so that errors can be counted."""
+class UnexpectedResponseError(Exception):
+    """A response is not the expected one. Equal errors have equal messages, so that they can be counted."""
 
 
 class Connection:
@@ -28,35 +28,39 @@ class Connection:
         self._reader = self._writer = None
 
     async def request(self, payload: bytes) -> bytes:
-        """Send a complete HTTP request and return the response body; raises the same errors as `pieces`."""
-        return b"".join([piece async for piece in self.pieces(payload)])
+        """Send a complete HTTP request and return the response body; raises the same errors as `stream_pieces`."""
+        return b"".join([piece async for piece in self.stream_pieces(payload)])
 
-    async def pieces(self, payload: bytes) -> AsyncIterator[bytes]:
+    async def stream_pieces(self, payload: bytes) -> AsyncIterator[bytes]:
         """Send a complete HTTP request and yield the response body in the pieces that the server sends.
 
         Raises:
-            Unexpected: the status is not 200, or the response does not specify the length of its body.
+            UnexpectedResponseError: the status is not 200, or the response does not specify the length of its body.
             OSError, asyncio.IncompleteReadError: the connection broke.
         """
-        reader, writer = await self._opened()
+        reader, writer = await self._connect()
         writer.write(payload)
         head = await reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
-        body = _chunks(reader) if _CHUNKED.search(head) else _whole(reader, int(length[1]) if length else None)
+        body = (
+            _read_chunks(reader)
+            if _CHUNKED.search(head)
+            else _read_fixed_length(reader, int(length[1]) if length else None)
+        )
         if head[9:12] != b"200":
-            raise Unexpected(f"status {head[9:12].decode('latin-1')}")
+            raise UnexpectedResponseError(f"status {head[9:12].decode('latin-1')}")
         async for piece in body:
             yield piece
         if _CLOSE.search(head):
             self.close()
 
-    async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._reader is None or self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         return self._reader, self._writer
 
 
-async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def _read_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while True:
         size = int(await reader.readuntil(b"\r\n"), 16)
         chunk = await reader.readexactly(size + 2)
@@ -65,7 +69,7 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield chunk[:-2]
 
 
-async def _whole(reader: asyncio.StreamReader, length: int | None) -> AsyncIterator[bytes]:
+async def _read_fixed_length(reader: asyncio.StreamReader, length: int | None) -> AsyncIterator[bytes]:
     if length is None:
-        raise Unexpected("no Content-Length")
+        raise UnexpectedResponseError("no Content-Length")
     yield await reader.readexactly(length)

@@ -18,13 +18,13 @@ class Generator:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, spec: Mapping[str, object], within_s: float) -> dict[str, Any] | None:
-        """Run a load and return its result; None if the process exited. It is killed after `within_s`."""
-        process = self._started()
+    def run(self, spec: Mapping[str, object], timeout_s: float) -> dict[str, Any] | None:
+        """Run a load and return its figures. After `timeout_s` the process is killed; return None if it exits early."""
+        process = self._ensure_process()
         assert process.stdin is not None
         assert process.stdout is not None
-        deadline = threading.Timer(within_s, process.kill)
-        deadline.start()
+        timer = threading.Timer(timeout_s, process.kill)
+        timer.start()
         try:
             process.stdin.write(orjson.dumps(spec) + b"\n")
             process.stdin.flush()
@@ -32,7 +32,7 @@ class Generator:
         except BrokenPipeError:
             line = b""
         finally:
-            deadline.cancel()
+            timer.cancel()
         if not line:
             self.close()
             return None
@@ -46,7 +46,7 @@ class Generator:
             self._process.communicate()
         self._process = None
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _ensure_process(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bench.load"],

@@ -1,4 +1,4 @@
-"""Specification and result of a mixed load, in which clients follow each response from its create to its end."""
+"""The specification and the result of a mixed load: clients create responses and follow each of them to its end."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -15,7 +15,7 @@ class Turn:
     Args:
         kind: `background`: create, then poll until it is completed. `foreground`: create, and wait for the result.
             `stream`: create, and read the events. `cancel`: create, poll until it is in progress, cancel.
-        payload: the create, as a complete HTTP request.
+        payload: the create request, as a complete HTTP request.
     """
 
     kind: Kind
@@ -24,17 +24,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mix:
-    """Clients that execute the turns in order and repeatedly for `seconds`, and then finish the turns in progress.
+    """A load of clients that execute the turns in order and repeatedly for `seconds`.
 
-    The last round is completed, so that every kind has its share even if only few turns are executed.
+    The last round of turns is always completed, so that every kind has its share even in a short load.
 
-    Either `clients` or `rate_per_s` is given. With `clients`, arrival is closed: each of `clients` clients has one turn
-    in progress. With `rate_per_s`, arrival is open: turns begin at fixed times, regardless of the turns in progress,
-    and latencies are measured from the scheduled time, so that a late start counts as latency (no coordinated
-    omission).
+    Either `clients` or `rate_per_s` is set. With `clients`, arrival is closed: each client has one turn in progress.
+    With `rate_per_s`, arrival is open: turns begin at fixed times, regardless of the turns in progress, and latencies
+    are measured from the scheduled time, so that they include a late start (no coordinated omission).
 
     Args:
-        key: API key for polls and cancels.
+        key: API key for poll and cancel requests.
         marker: text that occurs once per token.
     """
 
@@ -57,9 +56,10 @@ class MixFigures:
         polls: number of GET requests in all turns.
         errors: number of failed turns, by kind of error.
         seconds: duration from the first start to the last end.
-        latencies_ms: sorted latencies by name. `background`: from the create to the poll that returned the end.
-            `foreground` and `stream`: to the end of the HTTP response. `create`: to the HTTP response of a background
-            create. `first event` and `first token`: of streams. `cancel`: from the cancel to its HTTP response.
+        latencies_ms: sorted latencies by name. `background`: from the create request to the poll that returned the
+            end. `foreground` and `stream`: to the end of the HTTP response. `create`: to the HTTP response of a
+            background create request. `first event` and `first token`: of streams. `cancel`: from the cancel request to
+            its HTTP response.
         tokens: number of tokens in all streams.
         cpu_s: processor time of the load generator itself.
     """
@@ -80,7 +80,7 @@ class MixFigures:
     def per_s(self) -> float:
         return self.responses / self.seconds if self.seconds else 0.0
 
-    def ms(self, latency: str, share: float) -> float:
+    def latency_ms(self, latency: str, share: float) -> float:
         """The quantile of a latency, for a share between 0 and 1.
 
         Raises:
@@ -95,7 +95,7 @@ def run(mix: Mix) -> MixFigures:
     """Run the mix in a load generator process.
 
     Raises:
-        load.Failed: a turn failed, there was none, or the generator itself failed.
+        load.Failed: a turn failed, there was no turn, or the generator itself failed.
     """
     figures = MixFigures(**load.generate(asdict(mix), mix.seconds))
     if figures.errors or not figures.responses:

@@ -10,17 +10,16 @@ from typing import Any
 import orjson
 
 from bench.load import wire
-from bench.load.connection import Connection, Unexpected
+from bench.load.connection import Connection, UnexpectedResponseError
 
 # Clients poll after 20, 40, 80, ... ms.
-_FIRST_POLL_S = 0.02
-_LONGEST_POLL_S = 1.0
-# Timeout of a turn.
-_TURN_S = 60
-_FAILURES = (OSError, EOFError, ValueError, TimeoutError, Unexpected)
+_FIRST_POLL_DELAY_S = 0.02
+_MAX_POLL_DELAY_S = 1.0
+_TURN_TIMEOUT_S = 60
+_FAILURES = (OSError, EOFError, ValueError, TimeoutError, UnexpectedResponseError)
 
 
-class Mixing:
+class MixRunner:
     """State shared by the clients of one run. See `bench.load.mixes.Mix`."""
 
     def __init__(
@@ -37,129 +36,130 @@ class Mixing:
         self._port = port
         self._key = key
         self._turns = [(turn["kind"], turn["payload"].encode("latin-1")) for turn in turns]
-        self._begun = 0
+        self._started_turns = 0
         self._marker = marker.encode()
         self._seconds = seconds
         self._clients = clients
         self._rate_per_s = rate_per_s
-        self._idle: list[Connection] = []
-        self._done: Counter[str] = Counter()
+        self._idle_connections: list[Connection] = []
+        self._completed_turns: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._latencies: defaultdict[str, list[float]] = defaultdict(list)
         self._polls = 0
         self._tokens = 0
-        self._kinds: dict[str, Callable[[Connection, bytes, float], Awaitable[None]]] = {
-            "background": self._background,
-            "foreground": self._foreground,
-            "stream": self._stream,
-            "cancel": self._cancel,
+        self._runners: dict[str, Callable[[Connection, bytes, float], Awaitable[None]]] = {
+            "background": self._follow_background,
+            "foreground": self._follow_foreground,
+            "stream": self._follow_stream,
+            "cancel": self._follow_cancel,
         }
 
-    async def figures(self) -> dict[str, Any]:
-        """Run all turns to their end and return their figures."""
+    async def run(self) -> dict[str, Any]:
+        """Run all turns to their ends and return their figures."""
         began_at = time.perf_counter()
-        await (self._closed(began_at) if self._clients else self._open(began_at))
+        await (self._run_closed(began_at) if self._clients else self._run_open(began_at))
         ended_at = time.perf_counter()
-        for connection in self._idle:
+        for connection in self._idle_connections:
             connection.close()
         return {
-            "turns": dict(self._done),
+            "turns": dict(self._completed_turns),
             "polls": self._polls,
             "errors": dict(self._errors),
             "seconds": ended_at - began_at,
-            "latencies_ms": {name: sorted(found) for name, found in self._latencies.items()},
+            "latencies_ms": {name: sorted(samples) for name, samples in self._latencies.items()},
             "tokens": self._tokens,
         }
 
-    async def _closed(self, began_at: float) -> None:
-        async def client() -> None:
-            while (now := time.perf_counter()) < began_at + self._seconds or self._begun % len(self._turns):
-                await self._turn(now)
+    async def _run_closed(self, began_at: float) -> None:
+        async def run_client() -> None:
+            while (now := time.perf_counter()) < began_at + self._seconds or self._started_turns % len(self._turns):
+                await self._run_turn(now)
 
         async with asyncio.TaskGroup() as clients:
             for _ in range(self._clients):
-                clients.create_task(client())
+                clients.create_task(run_client())
 
-    async def _open(self, began_at: float) -> None:
+    async def _run_open(self, began_at: float) -> None:
         async with asyncio.TaskGroup() as turns:
-            for number in range(_up_to_multiple(self._rate_per_s * self._seconds, len(self._turns))):
+            for number in range(_round_up(self._rate_per_s * self._seconds, len(self._turns))):
                 due_at = began_at + number / self._rate_per_s
                 await asyncio.sleep(max(0, due_at - time.perf_counter()))
-                turns.create_task(self._turn(due_at))
+                turns.create_task(self._run_turn(due_at))
 
-    async def _turn(self, began_at: float) -> None:
-        kind, payload = self._turns[self._begun % len(self._turns)]
-        self._begun += 1
-        connection = self._idle.pop() if self._idle else Connection(self._port)
+    async def _run_turn(self, began_at: float) -> None:
+        kind, payload = self._turns[self._started_turns % len(self._turns)]
+        self._started_turns += 1
+        connection = self._idle_connections.pop() if self._idle_connections else Connection(self._port)
         try:
-            async with asyncio.timeout(_TURN_S):
-                await self._kinds[kind](connection, payload, began_at)
+            async with asyncio.timeout(_TURN_TIMEOUT_S):
+                await self._runners[kind](connection, payload, began_at)
         except _FAILURES as error:
             self._errors[f"{kind}: {error or type(error).__name__}"] += 1
             connection.close()
         else:
-            self._done[kind] += 1
-            self._idle.append(connection)
+            self._completed_turns[kind] += 1
+            self._idle_connections.append(connection)
 
-    def _note(self, latency: str, began_at: float) -> None:
+    def _record_latency(self, latency: str, began_at: float) -> None:
         self._latencies[latency].append(1000 * (time.perf_counter() - began_at))
 
-    async def _background(self, connection: Connection, payload: bytes, began_at: float) -> None:
-        created = await _object(connection, payload)
-        self._note("create", began_at)
-        _expect(await self._polled(connection, created["id"], ("queued", "in_progress")), "completed")
-        self._note("background", began_at)
+    async def _follow_background(self, connection: Connection, payload: bytes, began_at: float) -> None:
+        created = await _request_object(connection, payload)
+        self._record_latency("create", began_at)
+        _check_status(await self._poll_while(connection, created["id"], ("queued", "in_progress")), "completed")
+        self._record_latency("background", began_at)
 
-    async def _foreground(self, connection: Connection, payload: bytes, began_at: float) -> None:
-        _expect(await _object(connection, payload), "completed")
-        self._note("foreground", began_at)
+    async def _follow_foreground(self, connection: Connection, payload: bytes, began_at: float) -> None:
+        _check_status(await _request_object(connection, payload), "completed")
+        self._record_latency("foreground", began_at)
 
-    async def _cancel(self, connection: Connection, payload: bytes, _: float) -> None:
-        created = await _object(connection, payload)
+    async def _follow_cancel(self, connection: Connection, payload: bytes, _: float) -> None:
+        created = await _request_object(connection, payload)
         path = f"/v1/responses/{created['id']}/cancel"
-        _expect(await self._polled(connection, created["id"], ("queued",)), "in_progress")
+        _check_status(await self._poll_while(connection, created["id"], ("queued",)), "in_progress")
         sent_at = time.perf_counter()
-        _expect(await _object(connection, wire.post(path, {}, self._key).encode("latin-1")), "cancelled")
-        self._note("cancel", sent_at)
+        _check_status(await _request_object(connection, wire.post(path, {}, self._key).encode("latin-1")), "cancelled")
+        self._record_latency("cancel", sent_at)
 
-    async def _stream(self, connection: Connection, payload: bytes, began_at: float) -> None:
+    async def _follow_stream(self, connection: Connection, payload: bytes, began_at: float) -> None:
         received = bytearray()
         tokens = 0
-        async for piece in connection.pieces(payload):
+        async for piece in connection.stream_pieces(payload):
             if not received:
-                self._note("first event", began_at)
-            found = piece.count(self._marker)
-            if found and not tokens:
-                self._note("first token", began_at)
-            tokens += found
+                self._record_latency("first event", began_at)
+            piece_tokens = piece.count(self._marker)
+            if piece_tokens and not tokens:
+                self._record_latency("first token", began_at)
+            tokens += piece_tokens
             received += piece
         if b"event: response.completed\n" not in received:
-            raise Unexpected("a stream without `response.completed`")
-        self._note("stream", began_at)
+            raise UnexpectedResponseError("a stream without `response.completed`")
+        self._record_latency("stream", began_at)
         self._tokens += tokens
 
-    async def _polled(self, connection: Connection, response_id: str, while_: tuple[str, ...]) -> dict[str, Any]:
-        """Poll a response while its status is one of `while_`, and return it."""
+    async def _poll_while(self, connection: Connection, response_id: str, statuses: tuple[str, ...]) -> dict[str, Any]:
+        """Poll a response while it has one of `statuses`, and return it afterwards."""
         payload = wire.get(f"/v1/responses/{response_id}", self._key).encode("latin-1")
-        pause_s = _FIRST_POLL_S
+        delay_s = _FIRST_POLL_DELAY_S
         while True:
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(delay_s)
             self._polls += 1
-            found = await _object(connection, payload)
-            if found["status"] not in while_:
-                return found
-            pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+            response = await _request_object(connection, payload)
+            if response["status"] not in statuses:
+                return response
+            delay_s = min(2 * delay_s, _MAX_POLL_DELAY_S)
 
 
-def _up_to_multiple(count: float, of: int) -> int:
-    return of * math.ceil(count / of)
+def _round_up(count: float, factor: int) -> int:
+    """The smallest multiple of `factor` that is not less than `count`."""
+    return factor * math.ceil(count / factor)
 
 
-async def _object(connection: Connection, payload: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(await connection.request(payload))
-    return found
+async def _request_object(connection: Connection, payload: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(await connection.request(payload))
+    return document
 
 
-def _expect(found: dict[str, Any], status: str) -> None:
-    if found["status"] != status:
-        raise Unexpected(f"{found['status']}, not {status}")
+def _check_status(response: dict[str, Any], status: str) -> None:
+    if response["status"] != status:
+        raise UnexpectedResponseError(f"{response['status']}, not {status}")

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any, cast
 
 
-class Reading:
+class StreamRunner:
     """State shared by the streams of one run. See `bench.load.Streams`."""
 
     def __init__(
@@ -20,66 +20,66 @@ class Reading:
         self.errors: Counter[str] = Counter()
         self._payloads = payloads[::-1]
         self._unopened = self.connections
-        self._left = len(payloads)
-        self._firsts: list[float] = []
+        self._remaining = len(payloads)
+        self._first_token_latencies_s: list[float] = []
         self._tokens = 0
         self._began_at = time.perf_counter()
         self._ended_at = self._began_at
-        self._opening: set[asyncio.Task[Any]] = set()
-        asyncio.get_running_loop().call_later(seconds, self._late)
+        self._opening_tasks: set[asyncio.Task[Any]] = set()
+        asyncio.get_running_loop().call_later(seconds, self._report_timeout)
 
     def connection(self) -> "Connection":
-        """One of the first `connections` connections; their replacements are opened by `ended`."""
+        """One of the first `connections` connections; their replacements are opened by `record_end`."""
         self._unopened -= 1
         return Connection(self, self._payloads.pop())
 
-    def ended(self, first_s: float | None, tokens: int) -> None:
-        """Record the end of a stream, which failed if `first_s` is None, and open the next one."""
-        self._left -= 1
-        if first_s is None:
+    def record_end(self, first_token_s: float | None, tokens: int) -> None:
+        """Record the end of a stream and open the next one; `first_token_s` is None if the stream failed."""
+        self._remaining -= 1
+        if first_token_s is None:
             self.errors["broken"] += 1
         else:
-            self._firsts.append(first_s)
+            self._first_token_latencies_s.append(first_token_s)
             self._tokens += tokens
             self._ended_at = time.perf_counter()
         if len(self._payloads) > self._unopened:
             loop = asyncio.get_running_loop()
             connection = Connection(self, self._payloads.pop())
-            opening = loop.create_task(loop.create_connection(lambda: connection, "127.0.0.1", self.port))
-            self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
-        elif not self._left and not self.over.done():
+            task = loop.create_task(loop.create_connection(lambda: connection, "127.0.0.1", self.port))
+            self._opening_tasks.add(task)
+            task.add_done_callback(self._opening_tasks.discard)
+        elif not self._remaining and not self.over.done():
             self.over.set_result(None)
 
-    def _late(self) -> None:
+    def _report_timeout(self) -> None:
         if not self.over.done():
-            self.errors["not ended in time"] += self._left
+            self.errors["not ended in time"] += self._remaining
             self.over.set_result(None)
 
     def figures(self) -> dict[str, Any]:
         return {
-            "count": len(self._firsts),
+            "count": len(self._first_token_latencies_s),
             "errors": dict(self.errors),
             "seconds": self._ended_at - self._began_at,
-            "latencies_ms": [1000 * first for first in self._firsts],
+            "latencies_ms": [1000 * latency for latency in self._first_token_latencies_s],
             "tokens": self._tokens,
         }
 
 
 class Connection(asyncio.Protocol):
-    """One stream. Markers are counted without parsing, including markers that are split across two reads."""
+    """One stream. Markers are counted without parsing, also if they are split across two reads."""
 
-    def __init__(self, reading: Reading, request: bytes) -> None:
-        self._reading = reading
+    def __init__(self, runner: StreamRunner, request: bytes) -> None:
+        self._runner = runner
         self._request = request
         self._transport: asyncio.Transport | None = None
         self._tokens = 0
         self._sent_at = 0.0
-        self._first_s: float | None = None
-        self._whole = False
-        self._begun = False
-        self._before_marker = b""
-        self._before_end = b""
+        self._first_token_s: float | None = None
+        self._is_complete = False
+        self._has_status = False
+        self._marker_tail = b""
+        self._end_tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
@@ -88,28 +88,28 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
-        if not self._begun:
-            self._begun = True
+        if not self._has_status:
+            self._has_status = True
             if not data.startswith(b"HTTP/1.1 200"):
-                self._reading.errors[data[:12].decode(errors="replace")] += 1
+                self._runner.errors[data[:12].decode(errors="replace")] += 1
                 self._transport.abort()
                 return
-        marked = self._before_marker + data
-        found = marked.count(self._reading.marker)
-        if found and self._first_s is None:
-            self._first_s = time.perf_counter() - self._sent_at
-        self._tokens += found
-        ending = self._before_end + data
-        self._before_marker = _cut(marked, self._reading.marker)
-        self._before_end = _cut(ending, self._reading.end)
-        if self._reading.end in ending:
-            self._whole = True
+        marker_data = self._marker_tail + data
+        new_tokens = marker_data.count(self._runner.marker)
+        if new_tokens and self._first_token_s is None:
+            self._first_token_s = time.perf_counter() - self._sent_at
+        self._tokens += new_tokens
+        end_data = self._end_tail + data
+        self._marker_tail = _split_tail(marker_data, self._runner.marker)
+        self._end_tail = _split_tail(end_data, self._runner.end)
+        if self._runner.end in end_data:
+            self._is_complete = True
             self._transport.close()
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._reading.ended(self._first_s if self._whole else None, self._tokens)
+        self._runner.record_end(self._first_token_s if self._is_complete else None, self._tokens)
 
 
-def _cut(data: bytes, what: bytes) -> bytes:
-    """The end of the data that may begin a split occurrence; shorter than `what`, so that none is counted twice."""
-    return data[max(0, len(data) - len(what) + 1) :]
+def _split_tail(data: bytes, text: bytes) -> bytes:
+    """The end of the data, which may be the first part of `text`; it is shorter, so that no text is counted twice."""
+    return data[max(0, len(data) - len(text) + 1) :]

@@ -1,1 +1,1 @@
-"""One module per group of targets, which measures them and adds their rows to the run."""
+"""One module per group of targets; each of them measures its targets and adds their benchmark rows to the run."""

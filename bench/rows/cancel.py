@@ -11,43 +11,43 @@ from bench.run import Run
 from bench.targets import Row
 
 _MODEL = "1-tokens-at-once-then-hang"
-_LOOK_S = 0.005
-_SETTLE_S = 0.03
-_WITHIN_S = 10
+_POLL_INTERVAL_S = 0.005
+_SETTLE_TIME_S = 0.03
+_TIMEOUT_S = 10
 _tags = count()
 
 
 def measure(run: Run) -> None:
-    """Add the rows `cancel`."""
+    """Add the rows `cancel p50` and `cancel p99`."""
     run.deployment.start("worker")
-    found = run.interleaved(path=lambda: _closed_ms(run))["path"]
-    run.add(Row("cancel p50", [percentile(one, 0.5) for one in found]))
-    run.add(Row("cancel p99", [percentile(one, 0.99) for one in found]))
+    latencies = run.interleaved(path=lambda: _measure_cancels(run))["path"]
+    run.add(Row("cancel p50", [percentile(repetition, 0.5) for repetition in latencies]))
+    run.add(Row("cancel p99", [percentile(repetition, 0.99) for repetition in latencies]))
     run.deployment.forget()
 
 
-def _closed_ms(run: Run) -> list[float]:
-    """Milliseconds of each cancel, sorted."""
+def _measure_cancels(run: Run) -> list[float]:
+    """Run and cancel responses one after another; return the latency of each cancel in milliseconds, sorted."""
     with Client(run.deployment.port, run.deployment.key) as client:
         run.machine.models.reset()
-        return sorted(_one(run, client, f"tag-{next(_tags)}") for _ in range(run.sizes.trips))
+        return sorted(_measure_cancel(run, client, f"tag-{next(_tags)}") for _ in range(run.sizes.trips))
 
 
-def _one(run: Run, client: Client, tag: str) -> float:
+def _measure_cancel(run: Run, client: Client, tag: str) -> float:
     response_id = client.post("/responses", background(_MODEL, tag))["id"]
-    _stream(run, tag, "asked_at")
-    time.sleep(_SETTLE_S)  # until the first token has been written and the system is idle
+    _wait_for_time(run, tag, "asked_at")
+    time.sleep(_SETTLE_TIME_S)  # until the first token has been written and the system is idle
     began_at = time.monotonic()
     client.post(f"/responses/{response_id}/cancel")
-    return 1000 * (_stream(run, tag, "closed_at") - began_at)
+    return 1000 * (_wait_for_time(run, tag, "closed_at") - began_at)
 
 
-def _stream(run: Run, tag: str, instant: str) -> float:
-    """Wait for a time of a tagged answer of the model server, and return it."""
-    until = time.monotonic() + _WITHIN_S
-    while time.monotonic() < until:
+def _wait_for_time(run: Run, tag: str, name: str) -> float:
+    """Wait until the model server has recorded a time of a tagged response, and return the time."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while time.monotonic() < deadline:
         stream: dict[str, Any] = run.machine.models.report()["streams"].get(tag, {})
-        if stream.get(instant) is not None:
-            return float(stream[instant])
-        time.sleep(_LOOK_S)
-    raise TimeoutError(f"The model server recorded no {instant} for {tag} within {_WITHIN_S} s.")
+        if stream.get(name) is not None:
+            return float(stream[name])
+        time.sleep(_POLL_INTERVAL_S)
+    raise TimeoutError(f"The model server recorded no {name} for {tag} within {_TIMEOUT_S} s.")

@@ -1,4 +1,4 @@
-"""Compares a worker that drains responses of an instantaneous model with one that drains no-op Celery tasks."""
+"""Compares a worker that drains a queue of responses with a worker that drains a queue of no-op Celery tasks."""
 
 from bench import cpu, load
 from bench.deployment import SLOTS, Deployment, background
@@ -12,41 +12,41 @@ _MODEL = "20-tokens-at-once"
 
 def measure(run: Run) -> None:
     """Add the row `completions`."""
-    found = run.interleaved(
+    results = run.interleaved(
         times=run.sizes.long_repetitions,
-        floor=run.floor("Celery tasks/s", lambda: _tasks(run)),
-        path=lambda: _responses(run),
+        floor=run.floor("Celery tasks/s", lambda: _measure_tasks(run)),
+        path=lambda: _measure_responses(run),
     )
-    run.add(ratios("completions", [per_s for per_s, _ in found["path"]], [per_s for per_s, _ in found["floor"]]))
-    run.note_cpu("Celery no-op", [each for _, each in found["floor"]])
-    run.note_cpu("completion", [each for _, each in found["path"]])
+    run.add(ratios("completions", [per_s for per_s, _ in results["path"]], [per_s for per_s, _ in results["floor"]]))
+    run.note_cpu("Celery no-op", [costs_us for _, costs_us in results["floor"]])
+    run.note_cpu("completion", [costs_us for _, costs_us in results["path"]])
 
 
-def _tasks(run: Run) -> tuple[float, dict[str, float]]:
+def _measure_tasks(run: Run) -> tuple[float, dict[str, float]]:
     count = run.sizes.tasks
-    url = run.machine.redis_url(9)
-    with tasks.sender(url) as sender:
+    url = run.machine.empty_redis_database(9)
+    with tasks.open_sender(url) as sender:
         sender.fill(count)
-        with tasks.worker(url, SLOTS, run.machine.home) as pid:
-            with cpu.spending({"worker": pid, "valkey": run.machine.pids["valkey"]}) as spent:
-                seconds = sender.between_marks_s()
-            return count / seconds, spent.each_us(count)
+        with tasks.running_worker(url, SLOTS, run.machine.home) as pid:
+            with cpu.measure_cpu_time({"worker": pid, "valkey": run.machine.pids["valkey"]}) as cpu_time:
+                seconds = sender.wait_for_marks_s()
+            return count / seconds, cpu_time.per_request_us(count)
 
 
-def _responses(run: Run) -> tuple[float, dict[str, float]]:
+def _measure_responses(run: Run) -> tuple[float, dict[str, float]]:
     deployment, count = run.deployment, run.sizes.completions
     deployment.stop("worker")
     deployment.forget()
     payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count))
     deployment.start("worker")
-    before = deployment.ended()
-    with cpu.spending(deployment.pids | {"models": run.machine.pids["models"]}) as spent:
+    ended_before = deployment.count_ended()
+    with cpu.measure_cpu_time(deployment.pids | {"models": run.machine.pids["models"]}) as cpu_time:
         deployment.wait_until_ended(count)
-    return count / drained_s(deployment, count), spent.each_us(count - before)
+    return count / drain_duration_s(deployment, count), cpu_time.per_request_us(count - ended_before)
 
 
-def drained_s(deployment: Deployment, count: int) -> float:
+def drain_duration_s(deployment: Deployment, count: int) -> float:
     """Seconds from the first start to the last end of all responses.
 
     Raises:

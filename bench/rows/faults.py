@@ -16,7 +16,7 @@ REPORT = packages.ROOT / "tests" / "chaos" / "report.json"
 def measure(run: Run, report: Path = REPORT) -> None:
     """Add the row `faults`, if there is a report of `make chaos`."""
     if not report.exists():
-        run.beside["faults"] = "not measured: there is no report of `make chaos`"
+        run.extra_figures["faults"] = "not measured: there is no report of `make chaos`"
         return
-    found = json.loads(report.read_text(encoding="utf-8"))
-    run.add(Row("faults", [float(found["violations"])]))
+    chaos_report = json.loads(report.read_text(encoding="utf-8"))
+    run.add(Row("faults", [float(chaos_report["violations"])]))

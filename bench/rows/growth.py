@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.deployment import Deployment
-from bench.fill import TEMPLATES, fill, templates, waiting
-from bench.rows.calls import CALLS, p50s
+from bench.fill import TEMPLATE_MODELS, add_waiting, create_templates, fill
+from bench.rows.calls import CALLS, measure_p50s
 from bench.rows.submit import submits
 from bench.run import Run
 from bench.targets import ratios
@@ -16,79 +16,82 @@ _UNFINISHED = "status in ('queued', 'in_progress')"
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _DeploymentPair:
     """Two deployments with different numbers of stored responses."""
 
-    few: Deployment
-    many: Deployment
+    small: Deployment
+    large: Deployment
 
 
 def measure(run: Run) -> None:
     """Add the rows `growth`; record the database size and, unless `sizes.waiting` is 0, the cost of a long queue."""
-    stored = run.once("growth", lambda: _filled(run))
-    few, many = stored.few, stored.many
-    found = run.interleaved(
-        few=run.floor("growth", lambda: _p50s(run, few)),
-        many=lambda: _p50s(run, many),
+    pair = run.prepare_once("growth", lambda: _filled_deployments(run))
+    small, large = pair.small, pair.large
+    results = run.interleaved(
+        small=run.floor("growth", lambda: _measure_with_empty_queue(run, small)),
+        large=lambda: _measure_with_empty_queue(run, large),
         times=run.sizes.long_repetitions,
     )
-    _note(run.curves["growth"], run.sizes.stored[-1], found["many"][-1])
+    _add_point(run.curves["growth"], run.sizes.stored[-1], results["large"][-1])
     for name in CALLS:
-        run.add(ratios(f"growth: {name}", [one[name] for one in found["many"]], [one[name] for one in found["few"]]))
-    ((size,),) = many.sql("select pg_size_pretty(pg_database_size(current_database()))")
-    run.beside[f"size of the database with {run.sizes.stored[-1]:,} responses"] = size
+        large_ms, small_ms = ([p50s[name] for p50s in results[series]] for series in ("large", "small"))
+        run.add(ratios(f"growth: {name}", large_ms, small_ms))
+    ((size,),) = large.sql("select pg_size_pretty(pg_database_size(current_database()))")
+    run.extra_figures[f"size of the database with {run.sizes.stored[-1]:,} responses"] = size
     if run.sizes.waiting:
-        _queue(run, few)
+        _measure_queue(run, small)
 
 
 @contextmanager
-def _filled(run: Run) -> Iterator[_Stored]:
-    """Yield both deployments, filled; adds the points measured during filling to the curve."""
+def _filled_deployments(run: Run) -> Iterator[_DeploymentPair]:
+    """Fill and yield both deployments; adds the points that are measured in the meantime to the curve."""
     few_stored, *steps = run.sizes.stored
-    models = sorted({*TEMPLATES})
-    with Deployment(run.machine, "few", 2, models) as few, Deployment(run.machine, "many", 3, models) as many:
-        for deployment in (few, many):
+    models = sorted({*TEMPLATE_MODELS})
+    with Deployment(run.machine, "few", 2, models) as small, Deployment(run.machine, "many", 3, models) as large:
+        for deployment in (small, large):
             deployment.start("api")
-            templates(deployment)
+            create_templates(deployment)
             fill(deployment, few_stored)
         curve = run.curves["growth"] = {name: [] for name in CALLS}
-        _note(curve, few_stored, _p50s(run, few))
+        _add_point(curve, few_stored, _measure_with_empty_queue(run, small))
         for stored in steps:
             began_at = time.monotonic()
-            fill(many, stored)
-            run.say(f"  {stored:,} responses stored ({time.monotonic() - began_at:.0f} s)")
+            fill(large, stored)
+            run.print_line(f"  {stored:,} responses stored ({time.monotonic() - began_at:.0f} s)")
             if stored != steps[-1]:
-                _note(curve, stored, _p50s(run, many))
-        yield _Stored(few, many)
+                _add_point(curve, stored, _measure_with_empty_queue(run, large))
+        yield _DeploymentPair(small, large)
 
 
-def _note(curve: dict[str, list[tuple[float, ...]]], count: int, found: dict[str, float]) -> None:
-    for name, value in found.items():
-        curve[name].append((count, value))
+def _add_point(curve: dict[str, list[tuple[float, ...]]], count: int, p50s: dict[str, float]) -> None:
+    for name, p50_ms in p50s.items():
+        curve[name].append((count, p50_ms))
 
 
-def _p50s(run: Run, deployment: Deployment) -> dict[str, float]:
-    """The p50 of each call in milliseconds with an empty queue; submits are dispatched at once."""
-    found = p50s(run, deployment, lambda posts, seconds: submits(run, deployment, posts, 1, seconds=seconds)[0].p50_ms)
+def _measure_with_empty_queue(run: Run, deployment: Deployment) -> dict[str, float]:
+    """Measure the p50 of each call in milliseconds with an empty queue, so that submits are dispatched immediately."""
+    p50s = measure_p50s(
+        run, deployment, lambda payloads, seconds: submits(run, deployment, payloads, 1, seconds=seconds)[0].p50_ms
+    )
     deployment.forget(_UNFINISHED)
-    return found
+    return p50s
 
 
-def _queue(run: Run, deployment: Deployment) -> None:
-    """Record the latency of each call with a long and an empty queue; without workers, so submits also wait."""
+def _measure_queue(run: Run, deployment: Deployment) -> None:
+    """Record the latency of each call with an empty and a long queue. No worker is running, so submits also wait."""
     curve: dict[str, list[tuple[float, ...]]] = {name: [] for name in CALLS}
     for count in (0, run.sizes.waiting):
         if count:
-            waiting(deployment, count)
-        found = p50s(
+            add_waiting(deployment, count)
+        p50s = measure_p50s(
             run,
             deployment,
-            lambda posts, seconds: run.requests(deployment.port, posts, 1, {}, seconds=seconds)[0].p50_ms,
+            lambda payloads, seconds: run.requests(deployment.port, payloads, 1, {}, seconds=seconds)[0].p50_ms,
         )
-        _note(curve, count, found)
+        _add_point(curve, count, p50s)
         deployment.forget(_UNFINISHED)
     run.curves["queue"] = curve
-    for name, ((_, without), (waited, there)) in curve.items():
-        run.beside[f"growth: {name} with {waited:,.0f} waiting, x p50 without"] = (
-            f"{there / without:.2f} ({without:.2f} to {there:.2f} ms)"
+    for name, ((_, empty_ms), (waiting_count, long_ms)) in curve.items():
+        run.extra_figures[f"growth: {name} with {waiting_count:,.0f} waiting, x p50 without"] = (
+            f"{long_ms / empty_ms:.2f} ({empty_ms:.2f} to {long_ms:.2f} ms)"
         )

@@ -1,4 +1,4 @@
-"""Compares many concurrent responses in one worker with one process that reads the same answers directly."""
+"""Compares many concurrent responses in one worker with a process that reads the same streams from the model server."""
 
 import threading
 import time
@@ -11,41 +11,44 @@ from bench.load import wire
 from bench.run import Run, Sizes
 from bench.targets import Row, ratios
 
-_EVERY_MS = 200
-_SAMPLE_S = 0.25
+_TOKEN_INTERVAL_MS = 200
+_SAMPLE_INTERVAL_S = 0.25
 
 
 def measure(run: Run) -> None:
     """Add the rows `many at once`."""
-    found = run.interleaved(
+    results = run.interleaved(
         times=run.sizes.long_repetitions,
-        floor=run.floor("many, straight", lambda: _straight(run)),
-        path=lambda: _through_us(run),
+        floor=run.floor("many, straight", lambda: _read_directly(run)),
+        path=lambda: _run_responses(run),
     )
-    path = found["path"]
-    run.add(Row("many at once: together", [share for share, _, _, _, _ in path]))
-    run.add(ratios("many at once: wall", [wall for _, wall, _, _, _ in path], [wall for (wall,) in found["floor"]]))
-    run.add(Row("many at once: memory", [more for _, _, _, _, more in path], [idle for _, _, _, idle, _ in path]))
-    run.beside["many at once: s from the first start to the last end"] = round(median(one[2] for one in path), 2)
+    shares, wall_s, running_s, idle_mb, added_mb = zip(*results["path"], strict=True)
+    (floor_s,) = zip(*results["floor"], strict=True)
+    run.add(Row("many at once: together", shares))
+    run.add(ratios("many at once: wall", wall_s, floor_s))
+    run.add(Row("many at once: memory", added_mb, idle_mb))
+    run.extra_figures["many at once: s from the first start to the last end"] = round(median(running_s), 2)
 
 
 def model(sizes: Sizes) -> str:
-    """The name of the model whose answers take `many_s` seconds."""
-    return f"{sizes.many_s * 1000 // _EVERY_MS}-tokens-every-{_EVERY_MS}ms"
+    """The name of the model that sends its tokens over `many_s` seconds."""
+    return f"{sizes.many_s * 1000 // _TOKEN_INTERVAL_MS}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
 
 
-def _straight(run: Run) -> tuple[float, ...]:
+def _read_directly(run: Run) -> tuple[float, ...]:
+    """Read the same streams from the model server; return the duration in seconds."""
     count = run.sizes.many
-    payloads = [wire.post("/v1/chat/completions", shapes.body(model(run.sizes)))] * count
-    return (load.run(load.Streams(run.machine.models.port, payloads, count, marker=shapes.MARK, end="[DONE]")).seconds,)
+    payloads = [wire.post("/v1/chat/completions", shapes.chat_request(model(run.sizes)))] * count
+    figures = load.run(load.Streams(run.machine.models.port, payloads, count, marker=shapes.MARK, end="[DONE]"))
+    return (figures.seconds,)
 
 
-def _through_us(run: Run) -> tuple[float, ...]:
-    """Run the responses; return the results.
+def _run_responses(run: Run) -> tuple[float, ...]:
+    """Run all responses concurrently in one worker.
 
     Returns:
-        The share in progress at one moment, seconds from the first submit and from the first start to the last end,
-        memory of the idle worker and its increase, both in MB.
+        The largest share that was in progress at one moment; the seconds from the first submit and from the first start
+        to the last end; the memory of the idle worker and its increase, both in MB.
     """
     deployment, count = run.deployment, run.sizes.many
     deployment.stop("worker")
@@ -56,16 +59,17 @@ def _through_us(run: Run) -> tuple[float, ...]:
     deployment.forget()
     payload = wire.post("/v1/responses", background(model(run.sizes)), deployment.key)
     began_at = time.time()
-    with _Memory(deployment.pids["worker"]) as memory:
+    with _MemorySampler(deployment.pids["worker"]) as memory:
         load.run(load.Requests(deployment.port, [payload], connections=64, count=count))
         deployment.wait_until_ended(count)
-    ((first, last, completed, together),) = deployment.sql(_WHEN)
+    ((first_start, last_end, completed, max_running),) = deployment.sql(_RESULT_QUERY)
     if completed != count:
         raise load.Failed(f"Only {completed} of {count} responses completed.")
-    return together / count, last - began_at, last - first, memory.idle_mb, memory.most_mb - memory.idle_mb
+    added_mb = memory.peak_mb - memory.idle_mb
+    return max_running / count, last_end - began_at, last_end - first_start, memory.idle_mb, added_mb
 
 
-_WHEN = """
+_RESULT_QUERY = """
 select extract(epoch from min(started_at))::float, extract(epoch from max(finished_at))::float,
     count(*) filter (where status = 'completed'),
     (select max(n) from (
@@ -76,23 +80,23 @@ from responses
 """
 
 
-class _Memory:
-    """Peak memory of a process inside the block, sampled every `_SAMPLE_S` seconds."""
+class _MemorySampler:
+    """Context manager that samples the memory of a process every `_SAMPLE_INTERVAL_S` seconds."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._over = threading.Event()
-        self._looking = threading.Thread(target=self._look, daemon=True)
-        self.idle_mb = self.most_mb = cpu.memory_mb(pid)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self.idle_mb = self.peak_mb = cpu.memory_mb(pid)
 
     def __enter__(self) -> Self:
-        self._looking.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._looking.join()
+        self._stop.set()
+        self._thread.join()
 
-    def _look(self) -> None:
-        while not self._over.wait(_SAMPLE_S):
-            self.most_mb = max(self.most_mb, cpu.memory_mb(self._pid))
+    def _sample(self) -> None:
+        while not self._stop.wait(_SAMPLE_INTERVAL_S):
+            self.peak_mb = max(self.peak_mb, cpu.memory_mb(self._pid))

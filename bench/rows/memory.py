@@ -1,4 +1,4 @@
-"""Measures the memory and storage of one waiting response, one running response and one idle stream. Adds no row."""
+"""Measures memory and storage per waiting response, running response and idle stream. Adds no benchmark row."""
 
 import contextlib
 import socket
@@ -7,142 +7,146 @@ from collections.abc import Iterator
 
 import redis
 
-from bench import footprint, load
+from bench import load
 from bench.deployment import Deployment, background
+from bench.footprint import measure_footprint
 from bench.load import wire
 from bench.run import Run
 
 _MODEL = "1-tokens-at-once-then-hang"
 _TEXT = "Say something about the weather in a few words. " * 8
 _SLOTS = 10_000_000
-_SETTLE_S = 1.0
-_WITHIN_S = 60
+_SETTLE_TIME_S = 1.0
+_TIMEOUT_S = 60
 
 
 def measure(run: Run) -> None:
-    """Record the bytes of each as additional figures."""
+    """Record the bytes per response and per stream as additional figures."""
     deployment = run.deployment
     deployment.stop("worker")
-    _waiting(run, deployment)
-    _rung(run, deployment)
+    _measure_waiting(run, deployment)
+    _measure_messages(run, deployment)
     deployment.start("worker")
-    _running(run, deployment)
+    _measure_running(run, deployment)
     deployment.stop("worker")
     deployment.forget()
 
 
-def _waiting(run: Run, deployment: Deployment) -> None:
+def _measure_waiting(run: Run, deployment: Deployment) -> None:
     """Measure responses that wait in Postgres: no worker is running, so none is dispatched."""
     count = run.sizes.submitted
-    _empty(deployment)
-    tables, indexes, valkey = _stored(deployment)
+    _delete_all(deployment)
+    tables, indexes, valkey = _storage_bytes(deployment)
     _submit(deployment, count)
-    more_tables, more_indexes, more_valkey = _stored(deployment)
-    whole, of_indexes = (more_tables - tables) / count, (more_indexes - indexes) / count
-    run.beside["bytes of a waiting response in Postgres"] = f"{whole:,.0f}, of which {of_indexes:,.0f} in indexes"
-    run.beside["bytes of a waiting response in Valkey"] = round((more_valkey - valkey) / count)
+    new_tables, new_indexes, new_valkey = _storage_bytes(deployment)
+    table_bytes, index_bytes = (new_tables - tables) / count, (new_indexes - indexes) / count
+    run.extra_figures["bytes of a waiting response in Postgres"] = (
+        f"{table_bytes:,.0f}, of which {index_bytes:,.0f} in indexes"
+    )
+    run.extra_figures["bytes of a waiting response in Valkey"] = round((new_valkey - valkey) / count)
 
 
-def _rung(run: Run, deployment: Deployment) -> None:
+def _measure_messages(run: Run, deployment: Deployment) -> None:
     """Measure a queued Celery message.
 
-    A registration without a worker process provides capacity for all responses, so all are dispatched, and some of
-    them twice if this takes long.
+    A registration without a worker process provides capacity for all responses, so all of them are dispatched. Some
+    are dispatched twice if the submits take long.
     """
-    _empty(deployment)
-    valkey = _stored(deployment)[2]
+    _delete_all(deployment)
+    valkey = _storage_bytes(deployment)[2]
     with deployment.core() as core:
         core.workers.stamp("bench", hostname="bench", pid=0, slots=_SLOTS)
         _submit(deployment, run.sizes.submitted // 2)
         core.workers.leave("bench")
-    messages = deployment.pending_messages()
+    messages = deployment.count_pending_messages()
     if not messages:
         raise load.Failed("No submit was dispatched.")
-    run.beside["bytes of a ring in Valkey"] = round((_stored(deployment)[2] - valkey) / messages)
-    _empty(deployment)  # before a worker starts, which would receive all of the messages
+    run.extra_figures["bytes of a ring in Valkey"] = round((_storage_bytes(deployment)[2] - valkey) / messages)
+    _delete_all(deployment)  # a worker that starts later must not receive the messages
 
 
-def _running(run: Run, deployment: Deployment) -> None:
-    """Measure running responses whose model generates no further output, and then idle streams of some of them."""
+def _measure_running(run: Run, deployment: Deployment) -> None:
+    """Measure running responses without further output, and then idle streams of some of them."""
     count, streams = run.sizes.running, run.sizes.idle_streams
-    _empty(deployment)
+    _delete_all(deployment)
     run.machine.models.reset()
-    (first,) = _run(run, deployment, 1)
-    with _followed(deployment, [first]):
-        time.sleep(_SETTLE_S)
-    worker, api = (footprint.of(deployment.pids[name]) for name in ("worker", "api"))
-    tables, _, valkey = _stored(deployment)
-    ids = _run(run, deployment, count)
-    more = footprint.of(deployment.pids["worker"])
-    more_tables, _, more_valkey = _stored(deployment)
-    run.beside[f"bytes of a running response in its worker, of {count:,}"] = (
-        f"{(more.own_bytes - worker.own_bytes) / count:,.0f} over {worker.own_bytes / 1e6:.0f} MB"
+    (first_id,) = _start_responses(run, deployment, 1)
+    with _open_streams(deployment, [first_id]):
+        time.sleep(_SETTLE_TIME_S)
+    worker, api = (measure_footprint(deployment.pids[name]) for name in ("worker", "api"))
+    tables, _, valkey = _storage_bytes(deployment)
+    ids = _start_responses(run, deployment, count)
+    loaded_worker = measure_footprint(deployment.pids["worker"])
+    new_tables, _, new_valkey = _storage_bytes(deployment)
+    run.extra_figures[f"bytes of a running response in its worker, of {count:,}"] = (
+        f"{(loaded_worker.own_bytes - worker.own_bytes) / count:,.0f} over {worker.own_bytes / 1e6:.0f} MB"
     )
-    run.beside["bytes of a running response in Postgres"] = f"{(more_tables - tables) / count:,.0f}"
-    run.beside["bytes of a running response in Valkey"] = round((more_valkey - valkey) / count)
-    # Measure the API again: its increase caused by the submits does not belong to the streams.
-    api = footprint.of(deployment.pids["api"])
-    with _followed(deployment, ids[:streams]):
-        time.sleep(_SETTLE_S)
-        more = footprint.of(deployment.pids["api"])
-        valkey = _stored(deployment)[2]
-    run.beside[f"bytes of an idle stream in the API, of {streams:,}"] = (
-        f"{(more.own_bytes - api.own_bytes) / streams:,.0f} over {api.own_bytes / 1e6:.0f} MB"
+    run.extra_figures["bytes of a running response in Postgres"] = f"{(new_tables - tables) / count:,.0f}"
+    run.extra_figures["bytes of a running response in Valkey"] = round((new_valkey - valkey) / count)
+    # Measure the API again, because the submits have increased its memory.
+    api = measure_footprint(deployment.pids["api"])
+    with _open_streams(deployment, ids[:streams]):
+        time.sleep(_SETTLE_TIME_S)
+        loaded_api = measure_footprint(deployment.pids["api"])
+        valkey = _storage_bytes(deployment)[2]
+    run.extra_figures[f"bytes of an idle stream in the API, of {streams:,}"] = (
+        f"{(loaded_api.own_bytes - api.own_bytes) / streams:,.0f} over {api.own_bytes / 1e6:.0f} MB"
     )
-    run.beside["bytes of an idle stream in Valkey"] = round((valkey - more_valkey) / streams)
+    run.extra_figures["bytes of an idle stream in Valkey"] = round((valkey - new_valkey) / streams)
 
 
 def _submit(deployment: Deployment, count: int) -> None:
     payload = wire.post("/v1/responses", background(_MODEL, _TEXT), deployment.key)
-    load.run(load.Requests(deployment.port, [payload], connections=16, count=count, seconds=_WITHIN_S))
+    load.run(load.Requests(deployment.port, [payload], connections=16, count=count, seconds=_TIMEOUT_S))
 
 
-def _run(run: Run, deployment: Deployment, count: int) -> list[str]:
+def _start_responses(run: Run, deployment: Deployment, count: int) -> list[str]:
     """Submit responses that never end, wait until the model server has received all requests, and return the IDs."""
-    (before,) = deployment.sql("select array_agg(id) from responses")
+    (previous,) = deployment.sql("select array_agg(id) from responses")
     _submit(deployment, count)
-    ids = [str(found[0]) for found in deployment.sql("select id from responses where id <> all (%s)", before[0] or [])]
-    whole = len(before[0] or []) + count
-    until = time.monotonic() + _WITHIN_S
-    while run.machine.models.report()["open"] < whole:
-        if time.monotonic() > until:
-            raise TimeoutError(f"Not all of {whole} responses were running within {_WITHIN_S} s.")
+    previous_ids = previous[0] or []
+    new_rows = deployment.sql("select id from responses where id <> all (%s)", previous_ids)
+    total = len(previous_ids) + count
+    deadline = time.monotonic() + _TIMEOUT_S
+    while run.machine.models.report()["open"] < total:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Not all of {total} responses were running within {_TIMEOUT_S} s.")
         time.sleep(0.1)
-    time.sleep(_SETTLE_S)
-    return ids
+    time.sleep(_SETTLE_TIME_S)
+    return [str(row[0]) for row in new_rows]
 
 
 @contextlib.contextmanager
-def _followed(deployment: Deployment, ids: list[str]) -> Iterator[None]:
-    """Open streams of running responses inside the block; each has received all existing events."""
-    with contextlib.ExitStack() as opened:
+def _open_streams(deployment: Deployment, ids: list[str]) -> Iterator[None]:
+    """Open streams of running responses inside the block, after each stream has received all existing events."""
+    with contextlib.ExitStack() as connections:
         streams = [
-            opened.enter_context(socket.create_connection(("127.0.0.1", deployment.port), timeout=30)) for _ in ids
+            connections.enter_context(socket.create_connection(("127.0.0.1", deployment.port), timeout=30)) for _ in ids
         ]
         for stream, response_id in zip(streams, ids, strict=True):
             stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", deployment.key).encode())
         for stream in streams:
             received = b""
             while b"event: response.output_text.delta" not in received:
-                some = stream.recv(65_536)
-                if not some:
+                data = stream.recv(65_536)
+                if not data:
                     raise load.Failed(f"A stream ended: {received[:200]!r}")
-                received += some
+                received += data
         yield
 
 
-def _empty(deployment: Deployment) -> None:
+def _delete_all(deployment: Deployment) -> None:
     """Delete all responses and truncate their tables."""
     deployment.forget()
     deployment.sql("truncate responses cascade")
 
 
-def _stored(deployment: Deployment) -> tuple[int, int, int]:
+def _storage_bytes(deployment: Deployment) -> tuple[int, int, int]:
     """Bytes of all tables including indexes, of the indexes alone, and of the data set of Valkey."""
     ((tables, indexes),) = deployment.sql(
         "select sum(pg_total_relation_size(oid))::bigint, sum(pg_indexes_size(oid))::bigint from pg_class"
         " where relkind = 'r' and relnamespace = 'public'::regnamespace"
     )
     with redis.Redis.from_url(deployment.redis_url) as client:
-        kept = client.info("memory")["used_memory_dataset"]
-    return tables, indexes, int(kept)
+        valkey = client.info("memory")["used_memory_dataset"]
+    return tables, indexes, int(valkey)

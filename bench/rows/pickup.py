@@ -19,30 +19,33 @@ _MODEL = "20-tokens-at-once"
 def measure(run: Run) -> None:
     """Add the row `pickup`."""
     run.deployment.start("worker")
-    with contextlib.ExitStack() as opened:
-        open_sender = functools.cache(lambda: _open_sender(run, opened))
-        found = run.interleaved(
+    with contextlib.ExitStack() as contexts:
+        open_sender = functools.cache(lambda: _open_sender(run, contexts))
+        latencies = run.interleaved(
             floor=run.floor(
-                "Celery round trip", lambda: median(open_sender().round_trip_ms() for _ in range(run.sizes.trips))
+                "Celery round trip",
+                lambda: median(open_sender().measure_round_trip_ms() for _ in range(run.sizes.trips)),
             ),
-            path=lambda: _to_in_progress_ms(run),
-            seen=lambda: _until_seen_ms(run),
+            path=lambda: _measure_start_ms(run),
+            stream=lambda: _measure_stream_event_ms(run),
         )
-    run.add(ratios("pickup", found["path"], found["floor"]))
-    run.beside["ms from submit until the client's stream says in_progress, p50"] = round(median(found["seen"]), 2)
+    run.add(ratios("pickup", latencies["path"], latencies["floor"]))
+    run.extra_figures["ms from submit until the client's stream says in_progress, p50"] = round(
+        median(latencies["stream"]), 2
+    )
 
 
-def _open_sender(run: Run, opened: contextlib.ExitStack) -> tasks.Sender:
-    """A sender of no-op tasks with a running worker, both warmed up."""
-    url = run.machine.redis_url(9)
-    sender = opened.enter_context(tasks.sender(url))
-    opened.enter_context(tasks.worker(url, SLOTS, run.machine.home))
-    sender.round_trip_ms()
+def _open_sender(run: Run, contexts: contextlib.ExitStack) -> tasks.Sender:
+    """Start a worker and a sender of no-op tasks, warm both up, and return the sender."""
+    url = run.machine.empty_redis_database(9)
+    sender = contexts.enter_context(tasks.open_sender(url))
+    contexts.enter_context(tasks.running_worker(url, SLOTS, run.machine.home))
+    sender.measure_round_trip_ms()
     return sender
 
 
-def _to_in_progress_ms(run: Run) -> float:
-    """Median time from sending the request to the transaction that sets its row to `in_progress`."""
+def _measure_start_ms(run: Run) -> float:
+    """Measure the median time from a submit to the transaction that sets the response to `in_progress`."""
     deployment = run.deployment
     deployment.forget()
     sent_at: dict[str, float] = {}
@@ -50,13 +53,13 @@ def _to_in_progress_ms(run: Run) -> float:
         for trip in range(run.sizes.trips):
             now = time.time()
             sent_at[client.post("/responses", background(_MODEL))["id"]] = now
-            deployment.wait_until_ended(trip + 1, poll_s=0.01)
+            deployment.wait_until_ended(trip + 1, poll_interval_s=0.01)
     rows = deployment.sql("select id, extract(epoch from started_at)::float from responses")
     return 1000 * float(median(started_at - sent_at[response_id] for response_id, started_at in rows))
 
 
-def _until_seen_ms(run: Run) -> float:
-    """Median time until the submitting client receives the `in_progress` event on its stream."""
+def _measure_stream_event_ms(run: Run) -> float:
+    """Measure the median time from a submit until the client receives the `in_progress` event on its stream."""
     body = background(_MODEL) | {"stream": True}
     payloads = [wire.post("/v1/responses", body, run.deployment.key)] * run.sizes.trips
     marker = "event: response.in_progress"

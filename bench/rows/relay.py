@@ -1,4 +1,4 @@
-"""Compares streams: the first token with that of the model server, and tokens per second with those of a bare relay."""
+"""Compares streams with the model server (first token) and with a bare relay (tokens per second)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,63 +9,76 @@ from bench.load import Figures, wire
 from bench.run import Run
 from bench.targets import Row, ratios
 
-_SLOW = "2-tokens-every-50ms"
-EVERY_MS = 2
-# The text occurs in the deltas, and again in each of the four events that end the response.
-_TIMES_OURS = 5
+_SLOW_MODEL = "2-tokens-every-50ms"
+TOKEN_INTERVAL_MS = 2
+# The product sends each token as a delta and again in each of the four events that end the response.
+_COPIES_PER_TOKEN = 5
 
 
 def measure(run: Run) -> None:
     """Add the rows `first token` and `relay`."""
     run.deployment.start("worker")
-    ours(run, _SLOW, 3, 1)
-    found = run.interleaved(
-        floor=run.floor("first token", lambda: _theirs(run.machine.models.port, _SLOW, run.sizes.trips // 2, 1).p50_ms),
-        path=lambda: ours(run, _SLOW, run.sizes.trips // 2, 1).p50_ms,
+    read_product_streams(run, _SLOW_MODEL, 3, 1)
+    latencies = run.interleaved(
+        floor=run.floor(
+            "first token",
+            lambda: _read_reference_streams(run.machine.models.port, _SLOW_MODEL, run.sizes.trips // 2, 1).p50_ms,
+        ),
+        path=lambda: read_product_streams(run, _SLOW_MODEL, run.sizes.trips // 2, 1).p50_ms,
     )
-    more = [ours - theirs for ours, theirs in zip(found["path"], found["floor"], strict=True)]
-    run.add(Row("first token", more, found["floor"], raw=found["path"], raw_unit="ms, p50"))
-    fast = f"{run.sizes.stream_tokens}-tokens-every-{EVERY_MS}ms"
+    path, floor = latencies["path"], latencies["floor"]
+    added_ms = [path_ms - floor_ms for path_ms, floor_ms in zip(path, floor, strict=True)]
+    run.add(Row("first token", added_ms, floor, raw=path, raw_unit="ms, p50"))
+    fast_model = f"{run.sizes.stream_tokens}-tokens-every-{TOKEN_INTERVAL_MS}ms"
     count = run.sizes.streams
     costs: list[dict[str, float]] = []
-    found = run.interleaved(
-        floor=run.floor("relay", lambda: _per_s(_theirs(run.relay_port, fast, count, count))),
-        straight=run.floor("straight", lambda: _per_s(_theirs(run.machine.models.port, fast, count, count))),
-        path=lambda: _per_s(_costed(run, costs, lambda: ours(run, fast, count, count))),
+    rates = run.interleaved(
+        floor=run.floor(
+            "relay", lambda: _tokens_per_s(_read_reference_streams(run.relay_port, fast_model, count, count))
+        ),
+        straight=run.floor(
+            "straight",
+            lambda: _tokens_per_s(_read_reference_streams(run.machine.models.port, fast_model, count, count)),
+        ),
+        path=lambda: _tokens_per_s(
+            _record_costs(run, costs, lambda: read_product_streams(run, fast_model, count, count))
+        ),
     )
-    run.add(ratios("relay", found["path"], found["floor"]))
+    run.add(ratios("relay", rates["path"], rates["floor"]))
     run.note_cpu("relayed token", costs)
-    run.beside["tokens/s straight from the model server"] = round(median(found["straight"]))
+    run.extra_figures["tokens/s straight from the model server"] = round(median(rates["straight"]))
     run.deployment.forget()
 
 
-def _costed(run: Run, costs: list[dict[str, float]], read: Callable[[], Figures]) -> Figures:
+def _record_costs(run: Run, costs: list[dict[str, float]], read_streams: Callable[[], Figures]) -> Figures:
     """Read streams, and append the processor time per token to `costs`."""
-    with cpu.spending(run.deployment.pids) as spent:
-        figures = read()
-    costs.append(spent.each_us(figures.tokens))
+    with cpu.measure_cpu_time(run.deployment.pids) as cpu_time:
+        figures = read_streams()
+    costs.append(cpu_time.per_request_us(figures.tokens))
     return figures
 
 
-def _per_s(figures: Figures) -> float:
+def _tokens_per_s(figures: Figures) -> float:
     return figures.tokens / figures.seconds
 
 
-def ours(run: Run, model: str, count: int, connections: int) -> Figures:
+def read_product_streams(run: Run, model: str, count: int, connections: int) -> Figures:
     """Measure foreground streams of the product."""
     body = {"model": model, "input": "Say something.", "stream": True}
     payloads = [wire.post("/v1/responses", body, run.deployment.key)] * count
-    return _read(run.deployment.port, payloads, connections, model, times=_TIMES_OURS)
+    return _read_streams(run.deployment.port, payloads, connections, model, times=_COPIES_PER_TOKEN)
 
 
-def _theirs(port: int, model: str, count: int, connections: int) -> Figures:
-    return _read(port, [wire.post("/v1/chat/completions", shapes.body(model))] * count, connections, model)
+def _read_reference_streams(port: int, model: str, count: int, connections: int) -> Figures:
+    return _read_streams(
+        port, [wire.post("/v1/chat/completions", shapes.chat_request(model))] * count, connections, model
+    )
 
 
-def _read(port: int, payloads: list[str], connections: int, model: str, *, times: int = 1) -> Figures:
+def _read_streams(port: int, payloads: list[str], connections: int, model: str, *, times: int = 1) -> Figures:
     """Read streams and check that no token is missing; each token occurs `times` times and is counted once."""
     figures = load.run(load.Streams(port, payloads, connections, marker=shapes.MARK, end="[DONE]"))
-    shape = shapes.named(model)
+    shape = shapes.find_shape(model)
     assert shape is not None
     if figures.tokens != times * shape.tokens * figures.count:
         raise load.Failed(f"{figures.count} streams of {times} x {shape.tokens} tokens had {figures.tokens} tokens.")

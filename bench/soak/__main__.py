@@ -14,26 +14,27 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from bench import cpu, footprint, load, machine, report
+from bench import cpu, load, machine, report
 from bench.deployment import Deployment, background
-from bench.footprint import Footprint
+from bench.footprint import Footprint, measure_footprint
 from bench.load import wire
 from bench.soak import trend
-from bench.soak.mixed import MODEL, MODELS, Mixed
+from bench.soak.mixed import MODEL, MODELS, MixedLoad
 from local.servers import packages
 
 PATH = report.PATH.with_name("soak.json")
 FOLDER = packages.ROOT / ".bench-soak"
-EVERY_S = 5.0
-# Initial share of the time that is not evaluated, while caches fill and pools and threads are created.
-WARM_UP = 0.25
-# MB per hour that sampling noise alone may show. At the rate of the load, this is about 100 bytes per response.
+SAMPLE_INTERVAL_S = 5.0
+# The first part of the time is not evaluated, because caches fill and connections and threads are created.
+WARM_UP_SHARE = 0.25
+# Growth in MB per hour that may be sampling noise. At the rate of the load, this is about 100 bytes per response.
 TOLERANCE_MB_H = 10.0
 # Permitted increase of open files and of threads between the first and the last samples after the warm-up.
 TOLERANCE_COUNT = 5
 _PROCESSES = ("api", "worker", "sweeper", "postgres", "valkey")
-_MEAN_OF = 5
-_BURST = 200
+# Number of samples at the start and at the end that the verdict compares.
+_COMPARED_SAMPLES = 5
+_BURST_RESPONSES = 200
 
 
 @dataclass(frozen=True)
@@ -51,85 +52,93 @@ class Verdict:
     grew: bool
 
 
-def verdict(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
-    """Evaluate the samples of a process, each given with its time in seconds since the start."""
-    whole = samples[-1][0]
-    kept = [sample for sample in samples if sample[0] >= WARM_UP * whole]
-    line = trend.through([at / 3600 for at, _ in kept], [held.own_bytes / 1e6 for _, held in kept])
-    first, last = ([held for _, held in some] for some in (kept[:_MEAN_OF], kept[-_MEAN_OF:]))
-    files, threads = (
-        [min(getattr(held, name) for held in some) for some in (first, last)] for name in ("files", "threads")
+def judge_growth(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
+    """Evaluate the samples of a process, each with its time in seconds since the start."""
+    duration_s = samples[-1][0]
+    evaluated = [(time_s, footprint) for time_s, footprint in samples if time_s >= WARM_UP_SHARE * duration_s]
+    line = trend.fit_line(
+        [time_s / 3600 for time_s, _ in evaluated], [footprint.own_bytes / 1e6 for _, footprint in evaluated]
     )
-    more = max(files[1] - files[0], threads[1] - threads[0])
+    footprints = [footprint for _, footprint in evaluated]
+    first, last = footprints[:_COMPARED_SAMPLES], footprints[-_COMPARED_SAMPLES:]
+    files, threads = (
+        [min(getattr(footprint, name) for footprint in group) for group in (first, last)]
+        for name in ("files", "threads")
+    )
+    increase = max(files[1] - files[0], threads[1] - threads[0])
     return Verdict(
-        start_mb=round(sum(held.own_bytes for held in first) / len(first) / 1e6, 2),
-        end_mb=round(sum(held.own_bytes for held in last) / len(last) / 1e6, 2),
+        start_mb=round(sum(footprint.own_bytes for footprint in first) / len(first) / 1e6, 2),
+        end_mb=round(sum(footprint.own_bytes for footprint in last) / len(last) / 1e6, 2),
         mb_per_h=round(line.slope, 1),
         error_mb_per_h=round(line.error, 1),
         start_files=files[0],
         end_files=files[1],
         start_threads=threads[0],
         end_threads=threads[1],
-        grew=line.grows(TOLERANCE_MB_H) or more > TOLERANCE_COUNT,
+        grew=line.is_growth(TOLERANCE_MB_H) or increase > TOLERANCE_COUNT,
     )
 
 
-def soak(deployment: Deployment, seconds: float, every_s: float = EVERY_S) -> dict[str, Any]:
+def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_INTERVAL_S) -> dict[str, Any]:
     """Put a running deployment under load and return the report, with a verdict for each process."""
-    _burst(deployment)
+    _run_burst(deployment)
     samples: dict[str, list[tuple[float, Footprint]]] = {name: [] for name in _PROCESSES}
     pids = {name: deployment.pids[name] for name in _PROCESSES}
     began_at = time.monotonic()
-    with Mixed(deployment) as mixed, cpu.spending(pids) as spent:
-        while (at := time.monotonic() - began_at) < seconds:
+    with MixedLoad(deployment) as mixed_load, cpu.measure_cpu_time(pids) as cpu_time:
+        while (time_s := time.monotonic() - began_at) < seconds:
             for name, pid in pids.items():
-                samples[name].append((round(at, 1), footprint.of(pid)))
-            time.sleep(min(every_s, max(0, seconds - at)))
+                samples[name].append((round(time_s, 1), measure_footprint(pid)))
+            time.sleep(min(interval_s, max(0, seconds - time_s)))
     ((stored, size),) = deployment.sql(
         "select (select count(*) from responses), pg_database_size(current_database()) / 1e6"
     )
     return {
         "seconds": round(seconds),
         "tolerance_mb_per_h": TOLERANCE_MB_H,
-        "machine": report.machine(),
-        "done": dict(mixed.done),
-        "errors": dict(mixed.errors),
+        "machine": report.describe_machine(),
+        "done": dict(mixed_load.completions),
+        "errors": dict(mixed_load.errors),
         "stored": stored,
         "database_mb": round(float(size), 1),
-        "cores": {name: round(each / seconds, 3) for name, each in spent.seconds.items()},
-        "processes": {name: asdict(verdict(found)) for name, found in samples.items()},
-        "samples": {name: [(at, asdict(held)) for at, held in found] for name, found in samples.items()},
+        "cores": {name: round(cpu_s / seconds, 3) for name, cpu_s in cpu_time.seconds.items()},
+        "processes": {name: asdict(judge_growth(series)) for name, series in samples.items()},
+        "samples": {
+            name: [(time_s, asdict(footprint)) for time_s, footprint in series] for name, series in samples.items()
+        },
     }
 
 
-def _burst(deployment: Deployment) -> None:
-    """Make all parts create their connections and threads, so that these do not count as growth later."""
+def _run_burst(deployment: Deployment) -> None:
+    """Run a short load that makes all parts create their connections and threads, which are not growth."""
     payload = wire.post("/v1/responses", background(MODEL), deployment.key)
-    load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST))
-    deployment.wait_until_ended(_BURST)
+    load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST_RESPONSES))
+    deployment.wait_until_ended(_BURST_RESPONSES)
     deployment.forget()
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(growth_report: dict[str, Any], console: Console) -> None:
     """Print the report."""
     table = Table(title=f"Own memory after the warm-up; tolerance: {TOLERANCE_MB_H:g} MB/h", title_justify="left")
     for heading in ("", "MB", "MB/h", "open files", "threads", "cores", ""):
         table.add_column(heading)
-    for name, one in found["processes"].items():
+    for name, verdict in growth_report["processes"].items():
         table.add_row(
             name,
-            f"{one['start_mb']:.1f} to {one['end_mb']:.1f}",
-            f"{one['mb_per_h']:+.1f} ± {one['error_mb_per_h']:.1f}",
-            f"{one['start_files']} to {one['end_files']}",
-            f"{one['start_threads']} to {one['end_threads']}",
-            f"{found['cores'][name]:.2f}",
-            "[red]grew[/]" if one["grew"] else "[green]level[/]",
+            f"{verdict['start_mb']:.1f} to {verdict['end_mb']:.1f}",
+            f"{verdict['mb_per_h']:+.1f} ± {verdict['error_mb_per_h']:.1f}",
+            f"{verdict['start_files']} to {verdict['end_files']}",
+            f"{verdict['start_threads']} to {verdict['end_threads']}",
+            f"{growth_report['cores'][name]:.2f}",
+            "[red]grew[/]" if verdict["grew"] else "[green]level[/]",
         )
     console.print(table)
-    console.print("Done: " + ", ".join(f"{name} {count:,}" for name, count in sorted(found["done"].items())))
-    console.print(f"Stored at the end: {found['stored']:,} responses; database {found['database_mb']:g} MB")
-    for what, count in found["errors"].items():
-        console.print(f"[red]{count} x[/] {what}")
+    console.print("Done: " + ", ".join(f"{name} {count:,}" for name, count in sorted(growth_report["done"].items())))
+    console.print(
+        f"Stored at the end: {growth_report['stored']:,} responses; database {growth_report['database_mb']:g} MB"
+    )
+    for error, count in growth_report["errors"].items():
+        console.print(f"[red]{count} x[/] {error}")
 
 
 @click.command()
@@ -141,13 +150,13 @@ def main(*, minutes: float) -> None:
         console.width = 120
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
-        with machine.running_in(FOLDER) as servers, Deployment(servers, "soak", 1, list(MODELS)) as deployment:
+        with machine.running_machine(FOLDER) as servers, Deployment(servers, "soak", 1, list(MODELS)) as deployment:
             deployment.start("api", "worker", "sweeper")
-            found = soak(deployment, 60 * minutes)
+            growth_report = run_soak(deployment, 60 * minutes)
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    PATH.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    show(found, console)
+    PATH.write_bytes(orjson.dumps(growth_report, option=orjson.OPT_INDENT_2))
+    show(growth_report, console)
     console.print(f"Written: {PATH.relative_to(packages.ROOT)}")
 
 

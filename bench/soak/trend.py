@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-# An increase counts only if the slope is this many times its standard error.
-SURE = 3
+# An increase is significant if the slope is more than this many times its standard error.
+SIGNIFICANCE = 3
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Trend:
     slope: float
     error: float
 
-    def grows(self, tolerance: float) -> bool:
-        """Whether the slope exceeds both the tolerance and the scatter of the points."""
-        return self.slope > tolerance and self.slope > SURE * self.error
+    def is_growth(self, tolerance: float) -> bool:
+        """Whether the slope exceeds the tolerance and is significant in view of the scatter of the points."""
+        return self.slope > tolerance and self.slope > SIGNIFICANCE * self.error
 
 
-def through(at: Sequence[float], values: Sequence[float]) -> Trend:
-    """The least-squares line through the points; horizontal if there are fewer than three points."""
-    count = len(at)
+def fit_line(times: Sequence[float], values: Sequence[float]) -> Trend:
+    """Fit a least-squares line to the points; it is horizontal if there are fewer than three points."""
+    count = len(times)
     if count < 3:
         return Trend(0, 0)
-    middle, mean = sum(at) / count, sum(values) / count
-    spread = sum((x - middle) ** 2 for x in at)
-    slope = sum((x - middle) * (y - mean) for x, y in zip(at, values, strict=True)) / spread
-    left = sum((y - mean - slope * (x - middle)) ** 2 for x, y in zip(at, values, strict=True))
-    return Trend(slope, sqrt(left / (count - 2) / spread))
+    mean_time, mean = sum(times) / count, sum(values) / count
+    spread = sum((x - mean_time) ** 2 for x in times)
+    slope = sum((x - mean_time) * (y - mean) for x, y in zip(times, values, strict=True)) / spread
+    residual = sum((y - mean - slope * (x - mean_time)) ** 2 for x, y in zip(times, values, strict=True))
+    return Trend(slope, sqrt(residual / (count - 2) / spread))

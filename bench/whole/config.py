@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bench.run import Sizes
 
-# The limits are too high to reject or delay any request: they serve to measure the cost of enforcing them.
+# The limits are too high to reject or delay any request. They are set so that the cost of their checks is measured.
 _LIMITS = """
 [projects.limited.limits."*"]
 requests_per_minute = 100_000
@@ -14,25 +14,25 @@ queued = 10_000
 """
 _CONCURRENCY = 2_000
 SHAPE = "20-tokens-at-once"
-_PACED_MS = 2
+_TOKEN_INTERVAL_MS = 2
 # Idle timeout of the hanging models, longer than any measurement.
-_IDLE_S = 900
+_IDLE_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
 class Side:
-    """A project and the public names of its models, all of which are shapes of the scripted model server."""
+    """A project and the public names of its models; each model is a shape of the scripted model server."""
 
     project: str
 
     @property
     def model(self) -> str:
-        """The model that sends 20 tokens at once."""
+        """The model that sends 20 tokens in one piece."""
         return f"{self.project}-model"
 
     @property
     def hanging(self) -> str:
-        """The model that sends 20 tokens at once and never ends."""
+        """The model that sends 20 tokens in one piece and never ends its response."""
         return f"{self.project}-hanging"
 
     @property
@@ -47,10 +47,10 @@ UNLIMITED = Side("unlimited")
 
 def paced_shape(sizes: Sizes) -> str:
     """The shape of the paced models."""
-    return f"{sizes.stream_tokens}-tokens-every-{_PACED_MS}ms"
+    return f"{sizes.stream_tokens}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
 
 
-def text(base_url: str, paced: str) -> str:
+def config_text(base_url: str, paced: str) -> str:
     """The text of the configuration file.
 
     Args:
@@ -58,11 +58,11 @@ def text(base_url: str, paced: str) -> str:
         paced: shape of the paced models.
     """
     return _LIMITS + "".join(
-        f'[models."{name}"]\nbase_url = "{base_url}"\nupstream_model = "{shape}"\n{more}'
+        f'[models."{name}"]\nbase_url = "{base_url}"\nupstream_model = "{shape}"\n{options}'
         for side in (LIMITED, UNLIMITED)
-        for name, shape, more in (
+        for name, shape, options in (
             (side.model, SHAPE, f"concurrency = {_CONCURRENCY}\n" if side is LIMITED else ""),
-            (side.hanging, f"{SHAPE}-then-hang", f"timeouts = {{ idle = {_IDLE_S} }}\n"),
+            (side.hanging, f"{SHAPE}-then-hang", f"timeouts = {{ idle = {_IDLE_TIMEOUT_S} }}\n"),
             (side.paced, paced, ""),
         )
     )

@@ -1,4 +1,4 @@
-"""Counts the work of Postgres for a load: transactions that wrote, bytes of WAL, statements.
+"""Counts the work of Postgres for a load: writing transactions, bytes of WAL, statements.
 
 The views `pg_stat_database` and `pg_stat_wal` lag by up to ten seconds for idle sessions, whereas the next transaction
 ID and the end of the WAL are exact at any time. The packaged Postgres has no `pg_stat_statements`, so statements are
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.whole.system import System
-from bench.whole.waiting import until
+from bench.whole.waiting import wait_until
 
 _STATEMENT = re.compile(rb" LOG:  (?:statement|execute [^:]+|fastpath function call): ")
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteCounters:
     """Counters of the server.
 
     Args:
@@ -28,25 +28,25 @@ class Written:
     transactions: int
     wal_bytes: int
 
-    def since(self, before: "Written") -> "Written":
-        """The difference to `before`."""
-        return Written(self.transactions - before.transactions, self.wal_bytes - before.wal_bytes)
+    def since(self, previous: "WriteCounters") -> "WriteCounters":
+        """The difference to `previous`."""
+        return WriteCounters(self.transactions - previous.transactions, self.wal_bytes - previous.wal_bytes)
 
 
-def written(system: System) -> Written:
-    """The current counters."""
+def read_counters(system: System) -> WriteCounters:
+    """Read the current counters."""
     ((transactions, wal_bytes),) = system.sql(
         "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
         " (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
     )
-    return Written(transactions, wal_bytes)
+    return WriteCounters(transactions, wal_bytes)
 
 
 @contextmanager
-def statements(system: System) -> Iterator[Callable[[], int]]:
-    """Make Postgres log all statements inside the block; yield a function that counts those of other sessions."""
+def count_statements(system: System) -> Iterator[Callable[[], int]]:
+    """Log all statements inside the block; yield a function that counts the logged statements of other sessions."""
     log = system.home.log_file("postgres")
-    system.sql("set log_statement = 'none'")  # our own session is not part of the load
+    system.sql("set log_statement = 'none'")  # the session of this function is not part of the load
     system.sql("alter system set log_statement = 'all'")
     system.sql("alter system set log_parameter_max_length = 0")
     _reload(system, "0")
@@ -65,7 +65,10 @@ def statements(system: System) -> Iterator[Callable[[], int]]:
         _reload(system, "-1")
 
 
-def _reload(system: System, shown: str) -> None:
-    """Make all sessions reload the configuration, and wait until ours has done so."""
+def _reload(system: System, parameter_length: str) -> None:
+    """Make all sessions reload the configuration, and wait until `log_parameter_max_length` has this value."""
     system.sql("select pg_reload_conf()")
-    until(lambda: system.sql("show log_parameter_max_length") == [(shown,)], "reload of Postgres's configuration")
+    wait_until(
+        lambda: system.sql("show log_parameter_max_length") == [(parameter_length,)],
+        "reload of Postgres's configuration",
+    )

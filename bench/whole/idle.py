@@ -10,22 +10,22 @@ from bench.load import wire
 from bench.whole.config import UNLIMITED
 from bench.whole.system import System
 
-_ANSWER_S = 30
-_SOME = 65_536
+_TIMEOUT_S = 30
+_CHUNK_BYTES = 65_536
 _TEXT_EVENT = b"event: response.output_text.delta"
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenStreams:
     """The number of open streams, and the reason why no more were opened."""
 
-    open: int
-    end: str
+    count: int
+    limit_reason: str
 
 
 @contextmanager
-def opened(system: System, ids: Sequence[str], most: int) -> Iterator[Opened]:
-    """Open streams of the responses one after another, in turn, until `most` are open or one is rejected.
+def open_streams(system: System, ids: Sequence[str], max_streams: int) -> Iterator[OpenStreams]:
+    """Open streams of the responses in turn, one after another, until `max_streams` are open or one is rejected.
 
     The streams are closed on exit.
 
@@ -33,32 +33,32 @@ def opened(system: System, ids: Sequence[str], most: int) -> Iterator[Opened]:
         load.Failed: the first stream is rejected.
     """
     with ExitStack() as connections:
-        count, end = 0, f"all requested streams are open: {most:,}"
-        while count < most:
-            stream = connections.enter_context(socket.create_connection(("127.0.0.1", system.port), _ANSWER_S))
-            if refusal := _refused(stream, system, ids[count % len(ids)]):
-                end = f"stream {count + 1:,} was rejected: {refusal}"
+        count, limit_reason = 0, f"all requested streams are open: {max_streams:,}"
+        while count < max_streams:
+            stream = connections.enter_context(socket.create_connection(("127.0.0.1", system.port), _TIMEOUT_S))
+            if error := _start_stream(stream, system, ids[count % len(ids)]):
+                limit_reason = f"stream {count + 1:,} was rejected: {error}"
                 break
             count += 1
         if not count:
-            raise load.Failed(end)
-        yield Opened(count, end)
+            raise load.Failed(limit_reason)
+        yield OpenStreams(count, limit_reason)
 
 
-def _refused(stream: socket.socket, system: System, response_id: str) -> str:
-    """Request a stream and read the existing events; return the status line if it is rejected, otherwise "".
+def _start_stream(stream: socket.socket, system: System, response_id: str) -> str:
+    """Request a stream and read the existing events; return the status line if the stream is rejected, otherwise "".
 
     Raises:
         load.Failed: the stream ended although its response is running.
-        TimeoutError: the server sent nothing for `_ANSWER_S` seconds.
+        TimeoutError: the server sent nothing for `_TIMEOUT_S` seconds.
     """
     stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", system.keys[UNLIMITED.project]).encode())
     received = b""
     while _TEXT_EVENT not in received:
-        some = stream.recv(_SOME)
-        if not some:
+        data = stream.recv(_CHUNK_BYTES)
+        if not data:
             raise load.Failed(f"A stream ended: {received[:200]!r}")
-        received += some
+        received += data
         line = received.partition(b"\r\n")[0]
         if b"\r\n" in received and b" 200 " not in line:
             return line.decode("latin-1")

@@ -1,4 +1,4 @@
-"""The measures of group `whole`, by their names on the command line."""
+"""The measures of the complete system, by their names on the command line."""
 
 from collections.abc import Callable
 

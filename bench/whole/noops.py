@@ -1,4 +1,4 @@
-"""Floor F1: no-op Celery tasks at a given rate, with task events enabled and Flower running."""
+"""Floor F1: no-op Celery tasks at a given rate, with task events and Flower."""
 
 import sys
 import time
@@ -16,23 +16,23 @@ from local import ports, web
 from local.processes.child import Part, running
 from local.servers import packages
 
-# Number of the Valkey database. The other floors use 9 and flush it.
+# Number of the Valkey database. The other floors use database 9 and flush it.
 _REDIS_NUMBER = 8
 
 
 class Sender(tasks.Sender):
-    """Sends no-ops at a fixed rate."""
+    """Sends no-op tasks at a fixed rate."""
 
-    def at_rate(self, count: int, per_s: float) -> None:
-        """Send `count` tasks, each at its scheduled time or as soon as possible after it, and wait until all have run.
+    def send_at_rate(self, count: int, per_s: float) -> None:
+        """Send `count` tasks, each at or soon after its scheduled time, and wait until all have run.
 
-        The last task is a mark, whose execution is reported back.
+        The last task is a mark, which reports its execution.
         """
         began_at = time.monotonic()
         for number in range(count - 1):
             time.sleep(max(0, began_at + number / per_s - time.monotonic()))
             self._send(tasks.NOOP)
-        self.round_trip_ms()
+        self.measure_round_trip_ms()
 
 
 @dataclass(frozen=True)
@@ -47,33 +47,33 @@ class Noops:
     pids: dict[str, int]
 
     @staticmethod
-    def of(run: Run) -> "Noops":
-        """The floor of this run; started on the first call and stopped at the end of the benchmark."""
-        return run.once("whole: F1", lambda: nullcontext(run.machine.enter(_running(run.machine))))
+    def for_run(run: Run) -> "Noops":
+        """The floor of this run, which starts on the first call and stops at the end of the benchmark."""
+        return run.prepare_once("whole: F1", lambda: nullcontext(run.machine.enter(_running_floor(run.machine))))
 
-    def measure(self, per_s: float, seconds: float) -> dict[str, float]:
-        """Processor time per task in milliseconds, by process; `sender` is the client's share, in this process."""
-        count = max(1, round(per_s * seconds))
-        began_s = time.process_time()
-        with cpu.spending(self.pids) as spent:
-            self.sender.at_rate(count, per_s)
-        ours = time.process_time() - began_s
-        return {name: 1000 * each / count for name, each in (spent.seconds | {"sender": ours}).items()}
+    def measure(self, per_s: float, duration_s: float) -> dict[str, float]:
+        """Measure the processor time per task in milliseconds, by process; `sender` is this process, the client."""
+        count = max(1, round(per_s * duration_s))
+        sender_start_s = time.process_time()
+        with cpu.measure_cpu_time(self.pids) as cpu_time:
+            self.sender.send_at_rate(count, per_s)
+        sender_s = time.process_time() - sender_start_s
+        return {name: 1000 * seconds / count for name, seconds in (cpu_time.seconds | {"sender": sender_s}).items()}
 
 
 @contextmanager
-def _running(machine: Machine) -> Iterator[Noops]:
-    url = machine.redis_url(_REDIS_NUMBER)
-    with running(_flower(url), machine.home) as flower, tasks.worker(url, SLOTS, machine.home) as worker:
+def _running_floor(machine: Machine) -> Iterator[Noops]:
+    url = machine.empty_redis_database(_REDIS_NUMBER)
+    with running(_flower_part(url), machine.home) as flower, tasks.running_worker(url, SLOTS, machine.home) as worker:
         sender = Sender(url)
         try:
-            sender.round_trip_ms()  # wait until the worker consumes
+            sender.measure_round_trip_ms()  # wait until the worker consumes tasks
             yield Noops(sender, {"worker": worker, "flower": flower.pid, "valkey": machine.pids["valkey"]})
         finally:
             sender.close()
 
 
-def _flower(redis_url: str) -> Part:
+def _flower_part(redis_url: str) -> Part:
     port = ports.free()
     return Part(
         name="floor-flower",

@@ -6,17 +6,17 @@ from pathlib import Path
 import psutil
 
 
-def mb(pids: Iterable[int]) -> float:
-    """Total PSS in MB of processes and their descendants; a child that exits during the call counts as zero.
+def total_mb(pids: Iterable[int]) -> float:
+    """Measure the total PSS in MB of processes and their descendants; a child that exits during the call is zero.
 
     Raises:
         psutil.NoSuchProcess: one of `pids` does not exist.
     """
     families = [[process, *process.children(recursive=True)] for process in map(psutil.Process, pids)]
-    return sum(_bytes(member.pid) for family in families for member in family) / 1e6
+    return sum(_pss_bytes(member.pid) for family in families for member in family) / 1e6
 
 
-def _bytes(pid: int) -> int:
+def _pss_bytes(pid: int) -> int:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except (FileNotFoundError, ProcessLookupError):

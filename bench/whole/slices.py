@@ -31,12 +31,12 @@ class Slice:
 
     Args:
         ms: processor time per response in milliseconds, by part of the system.
-        beside_ms: the same for the model server and the load generator.
+        tools_ms: the same for the model server and the load generator.
     """
 
     figures: MixFigures
     ms: dict[str, float]
-    beside_ms: dict[str, float]
+    tools_ms: dict[str, float]
 
     @property
     def total_ms(self) -> float:
@@ -46,11 +46,11 @@ class Slice:
     @property
     def all_us(self) -> dict[str, float]:
         """Processor time per response in microseconds, by process."""
-        return {name: 1000 * ms for name, ms in (self.ms | self.beside_ms).items()}
+        return {name: 1000 * ms for name, ms in (self.ms | self.tools_ms).items()}
 
 
 class Load:
-    """Clients of one project of the system.
+    """Load on the system by the clients of one project.
 
     Args:
         kinds: kinds of responses that the clients create, in turn.
@@ -60,9 +60,9 @@ class Load:
         self._run = run
         self._system = system
         self._key = system.keys[side.project]
-        self._turns = [Turn(kind, self._create(side, kind)) for kind in kinds]
+        self._turns = [Turn(kind, self._create_request(side, kind)) for kind in kinds]
 
-    def _create(self, side: Side, kind: Kind) -> str:
+    def _create_request(self, side: Side, kind: Kind) -> str:
         body = {
             "model": side.hanging if kind == "cancel" else side.model,
             "input": _TEXT,
@@ -71,28 +71,29 @@ class Load:
         }
         return wire.post("/v1/responses", body, self._key)
 
-    def closed(self, clients: int, seconds: float | None = None) -> Slice:
-        """Run a slice with `clients` clients, each with one response in progress; default duration: that of the run."""
-        return self._slice(seconds or self._run.sizes.whole_slice_s, clients=clients)
+    def run_closed(self, clients: int, seconds: float | None = None) -> Slice:
+        """Run a slice with `clients` clients, each with one response in progress; the run sets the default duration."""
+        return self._run_slice(seconds or self._run.sizes.whole_slice_s, clients=clients)
 
-    def open(self, per_s: float, seconds: float) -> Slice:
+    def run_open(self, per_s: float, seconds: float) -> Slice:
         """Run a slice in which responses begin at a fixed rate."""
-        return self._slice(seconds, rate_per_s=per_s)
+        return self._run_slice(seconds, rate_per_s=per_s)
 
-    def _slice(self, seconds: float, *, clients: int = 0, rate_per_s: float = 0) -> Slice:
+    def _run_slice(self, seconds: float, *, clients: int = 0, rate_per_s: float = 0) -> Slice:
         system, models = self._system, self._run.machine.pids["models"]
         mix = Mix(system.port, self._key, self._turns, shapes.MARK, seconds, clients=clients, rate_per_s=rate_per_s)
-        with cpu.spending(system.pids | {"models": models}) as spent:
+        with cpu.measure_cpu_time(system.pids | {"models": models}) as cpu_time:
             figures = mixes.run(mix)
-        each = {name: 1000 * seconds / figures.responses for name, seconds in spent.seconds.items()}
-        beside = {"models": each.pop("models"), "load generator": 1000 * figures.cpu_s / figures.responses}
-        return Slice(figures, each, beside)
+        costs_ms = {name: 1000 * cpu_s / figures.responses for name, cpu_s in cpu_time.seconds.items()}
+        tool_costs_ms = {"models": costs_ms.pop("models"), "load generator": 1000 * figures.cpu_s / figures.responses}
+        return Slice(figures, costs_ms, tool_costs_ms)
 
 
-def latencies(slices: Sequence[Slice]) -> str:
-    """Text with p50 and p99 of each latency in milliseconds, as medians of the slices."""
-    found = [one.figures for one in slices]
-    return ", ".join(
-        f"{name} {median(one.ms(name, 0.5) for one in found):.0f} {median(one.ms(name, 0.99) for one in found):.0f}"
-        for name in found[0].latencies_ms
-    )
+def describe_latencies(slices: Sequence[Slice]) -> str:
+    """Describe p50 and p99 of each latency in milliseconds, as medians of the slices."""
+
+    def median_ms(name: str, share: float) -> float:
+        return median(result.figures.latency_ms(name, share) for result in slices)
+
+    names = slices[0].figures.latencies_ms
+    return ", ".join(f"{name} {median_ms(name, 0.5):.0f} {median_ms(name, 0.99):.0f}" for name in names)

@@ -1,14 +1,14 @@
-"""Reads the same answers without the system: directly from the model server, or through a bare relay (floor F2)."""
+"""Reads the same streams without the system: directly from the model server, or through a bare relay (floor F2)."""
 
 from bench import load, shapes
 from bench.load import Figures, Streams, wire
 
 
-def chat(port: int, shape: str, count: int, clients: int) -> Figures:
-    """Read `count` Chat Completions streams from a port; latencies are those of the first token.
+def read_chat_streams(port: int, shape: str, count: int, clients: int) -> Figures:
+    """Read `count` Chat Completions streams from a port; latencies are the times to the first token.
 
     Raises:
         load.Failed: a stream failed.
     """
-    payload = wire.post("/v1/chat/completions", shapes.body(shape))
+    payload = wire.post("/v1/chat/completions", shapes.chat_request(shape))
     return load.run(Streams(port, [payload] * count, clients, marker=shapes.MARK, end="[DONE]"))

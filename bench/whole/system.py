@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from bench.machine import ModelServer
 from bench.whole import config
 from bench.whole.config import LIMITED, UNLIMITED
-from bench.whole.waiting import until
+from bench.whole.waiting import wait_until
 from core.bootstrap import open_core
 from core.settings import PREFIX, Settings
 from core.tenants.keys import new_secret
@@ -20,9 +20,9 @@ from local.processes.child import Child, Part
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 
-# More than the concurrent responses of any measurement. `make up` gives a worker 200 slots.
+# No measurement runs more responses concurrently. With `make up`, a worker has 200 slots.
 SLOTS = 1_200
-# In order of start; they stop in reverse order.
+# The parts in the order of their start; they stop in reverse order.
 SERVERS = ("postgres", "valkey")
 EDGES = ("api", "worker", "sweeper", "flower")
 
@@ -33,7 +33,7 @@ class System:
     The settings differ from those of `make up` in the ports, the number of worker slots and a shorter drain timeout.
 
     Args:
-        models: the model server. No other client may have open requests on it when responses are deleted.
+        models: the model server. No other client may have open requests when responses are deleted.
         paced: shape of the paced models.
 
     Attributes:
@@ -47,13 +47,13 @@ class System:
         self._models = models
         self.keys: dict[str, str] = {}
         postgres, valkey = Postgres(home), Valkey(home)
-        file = home.run / "models.toml"
-        file.write_text(config.text(models.base_url, paced), encoding="utf-8")
+        config_file = home.run / "models.toml"
+        config_file.write_text(config.config_text(models.base_url, paced), encoding="utf-8")
         self._settings = Settings(
             home=home.path,
             port=ports.free(),
             flower_port=ports.free(),
-            config=file,
+            config=config_file,
             database_url=SecretStr(postgres.url),
             redis_url=SecretStr(valkey.url),
             api_key=SecretStr(new_secret()),
@@ -61,16 +61,16 @@ class System:
             worker_slots=SLOTS,
             drain_s=1,
         )
-        self._edges = Edges(self._settings, self._env())
+        self._edges = Edges(self._settings, self._environment())
         parts = [postgres.prepare(), valkey.prepare(), *self._edges.parts(workers=1)]
         self._parts: dict[str, Part] = {part.name: part for part in parts}
         self._children: dict[str, Child] = {}
         self._postgres: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._kept_until = datetime.min.replace(tzinfo=UTC)
+        self._keep_until = datetime.min.replace(tzinfo=UTC)
 
-    def _env(self) -> dict[str, str]:
-        own = {"HOME": self.home.path, "WORKER_SLOTS": SLOTS, "DRAIN_S": self._settings.drain_s}
-        return stack.exported(self._settings) | {PREFIX + name: str(value) for name, value in own.items()}
+    def _environment(self) -> dict[str, str]:
+        overrides = {"HOME": self.home.path, "WORKER_SLOTS": SLOTS, "DRAIN_S": self._settings.drain_s}
+        return stack.exported(self._settings) | {PREFIX + name: str(value) for name, value in overrides.items()}
 
     @property
     def port(self) -> int:
@@ -104,23 +104,23 @@ class System:
         self.stop(*reversed(SERVERS))
 
     def _migrate(self) -> None:
-        step = Child(self._edges.migration(), self.home)
+        migration = Child(self._edges.migration(), self.home)
         try:
-            step.wait_until_done()
+            migration.wait_until_done()
         finally:
-            step.ask_to_stop()
-            step.wait_until_stopped()
+            migration.ask_to_stop()
+            migration.wait_until_stopped()
 
     def start(self, *names: str) -> None:
-        """Concurrently start those of the parts that are not running, and wait until all are ready."""
-        new = [name for name in names if name not in self._children]
-        for name in new:
+        """Start the named parts that are not running, concurrently, and wait until all of them are ready."""
+        new_names = [name for name in names if name not in self._children]
+        for name in new_names:
             self._children[name] = Child(self._parts[name], self.home)
-        for name in new:
+        for name in new_names:
             self._children[name].wait_until_ready()
 
     def stop(self, *names: str) -> None:
-        """Concurrently stop those of the parts that are running."""
+        """Stop the named parts that are running, concurrently."""
         children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
             child.ask_to_stop()
@@ -128,7 +128,7 @@ class System:
             child.wait_until_stopped()
 
     def restart(self) -> None:
-        """Restart all parts, so that their memory is that of fresh processes."""
+        """Restart all parts, so that memory is measured in new processes."""
         self._disconnect()
         self.stop(*EDGES)
         self.stop(*SERVERS)
@@ -147,22 +147,22 @@ class System:
             self._postgres.close()
         self._postgres = None
 
-    def count(self, status: str) -> int:
-        """The number of responses with this status."""
+    def count_responses(self, status: str) -> int:
+        """Count the responses with this status."""
         return int(self.sql("select count(*) from responses where status = %s", status)[0][0])
 
     def keep(self) -> None:
         """Exclude all existing responses from deletion by `forget`."""
-        ((self._kept_until,),) = self.sql("select now()")
-        self._tidy()
+        ((self._keep_until,),) = self.sql("select now()")
+        self._vacuum_tables()
 
     def forget(self) -> None:
         """Delete all responses created since `keep`; a worker aborts their runs at its next lease renewal."""
-        self.sql("delete from responses where created_at > %s", self._kept_until)
+        self.sql("delete from responses where created_at > %s", self._keep_until)
         self.sql("delete from usage_ledger")
-        self._tidy()
-        until(lambda: not self._models.report()["open"], "end of the requests of deleted responses")
+        self._vacuum_tables()
+        wait_until(lambda: not self._models.report()["open"], "end of the requests of deleted responses")
 
-    def _tidy(self) -> None:
+    def _vacuum_tables(self) -> None:
         for table in ("responses", "response_events", "attempts", "items", "usage_ledger"):
             self.sql(f"vacuum (analyze, index_cleanup on) {table}")

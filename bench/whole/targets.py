@@ -1,4 +1,4 @@
-"""The targets of group `whole` as data, from which `bench/targets.py` builds its targets."""
+"""The targets of the complete system as data, from which `bench/targets.py` builds its targets."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ CLIENTS = (1, 16, 64)
 
 
 class Aim(NamedTuple):
-    """The name and target value of one figure; the other fields are those of `bench.targets.Target`."""
+    """The name and target value of one figure, with the same fields as `bench.targets.Target`."""
 
     name: str
     limit: float
@@ -16,9 +16,9 @@ class Aim(NamedTuple):
     floor_unit: str = ""
 
 
-def of(what: str, clients: int) -> str:
-    """The name of the row for `what` with this number of clients."""
-    return f"whole: {what}, {clients} {'client' if clients == 1 else 'clients'}"
+def row_name(figure: str, clients: int) -> str:
+    """The name of the benchmark row for a figure with this number of clients."""
+    return f"whole: {figure}, {clients} {'client' if clients == 1 else 'clients'}"
 
 
 def _at_most(name: str, limit: float, unit: str, floor_unit: str = "") -> Aim:
@@ -30,17 +30,20 @@ def _at_least(name: str, limit: float, unit: str, floor_unit: str = "") -> Aim:
 
 
 _FIRST_EVENT_MS = {1: 5, 16: 15, 64: 60}
-# One client: the goal. 16 clients: the latency that the goal of 5 ms of processor time per response implies on two
-# cores.
+# Limits of p50 and p99. For one client they are goals. For 16 clients they follow from the goal of 5 ms of processor
+# time per response on two cores.
 _ADDED_MS = {1: (6, 15), 16: (40, 100)}
 _LATENCY = "ms more than the model server"
 
 # The limits for the work of Postgres are the values measured when the rows were added, rounded up; there are no goals
 # for it yet.
 AIMS = (
-    *(_at_most(of("processor time", n), 5, "ms per response, all parts but the model") for n in CLIENTS),
-    *(_at_most(of("processor time over F1", n), 0.8, "x a Celery no-op with events and Flower", "ms") for n in CLIENTS),
-    *(_at_most(of("limits", n), 1.1, "x the processor time without limits", "ms") for n in CLIENTS),
+    *(_at_most(row_name("processor time", n), 5, "ms per response, all parts but the model") for n in CLIENTS),
+    *(
+        _at_most(row_name("processor time over F1", n), 0.8, "x a Celery no-op with events and Flower", "ms")
+        for n in CLIENTS
+    ),
+    *(_at_most(row_name("limits", n), 1.1, "x the processor time without limits", "ms") for n in CLIENTS),
     _at_most("whole: Flower on", 1.1, "x the processor time without Flower", "ms"),
     _at_most("whole: Flower", 0.2, "ms of Flower's processor time per response"),
     _at_most("whole: commits", 3, "transactions that wrote, per response"),
@@ -48,12 +51,18 @@ AIMS = (
     _at_most("whole: statements", 15, "per response"),
     _at_most("whole: open arrival, p50", 6, "ms from the scheduled instant, foreground"),
     _at_most("whole: open arrival, p99", 15, "ms from the scheduled instant, foreground"),
-    *(_at_most(of("added latency p50", n), p50, _LATENCY, "ms, p50") for n, (p50, _) in _ADDED_MS.items()),
-    *(_at_most(of("added latency p99", n), p99, _LATENCY, "ms, p99") for n, (_, p99) in _ADDED_MS.items()),
-    *(_at_most(of("first event", n), _FIRST_EVENT_MS[n], "ms, p50", "ms, p50 of F2's first token") for n in CLIENTS),
-    _at_most(of("first token", 1), 6, "ms more than the model server, p50", "ms, p50"),
+    *(_at_most(row_name("added latency p50", n), p50, _LATENCY, "ms, p50") for n, (p50, _) in _ADDED_MS.items()),
+    *(_at_most(row_name("added latency p99", n), p99, _LATENCY, "ms, p99") for n, (_, p99) in _ADDED_MS.items()),
+    *(
+        _at_most(row_name("first event", n), _FIRST_EVENT_MS[n], "ms, p50", "ms, p50 of F2's first token")
+        for n in CLIENTS
+    ),
+    _at_most(row_name("first token", 1), 6, "ms more than the model server, p50", "ms, p50"),
     _at_least("whole: relay", 0.5, "x the tokens/s of a bare relay (F2)", "tokens/s"),
-    *(_at_least(of("polls while running", n), 0.5, "x the polls/s of a finished response", "polls/s") for n in CLIENTS),
+    *(
+        _at_least(row_name("polls while running", n), 0.5, "x the polls/s of a finished response", "polls/s")
+        for n in CLIENTS
+    ),
     _at_most("whole: memory at rest", 300, "MB of PSS, all parts but the model"),
     _at_most("whole: memory, 1,000 running", 450, "MB of PSS, all parts but the model", "MB at rest"),
     _at_least("whole: idle streams", 5000, "open in one API process"),

@@ -4,17 +4,19 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], bool], what: str, within_s: float = 60, every_s: float = 0.05) -> None:
-    """Wait until the condition is true, checking it every `every_s` seconds.
+def wait_until(
+    condition: Callable[[], bool], description: str, timeout_s: float = 60, interval_s: float = 0.05
+) -> None:
+    """Wait until the condition is true; it is checked every `interval_s` seconds.
 
     Args:
-        what: description of the condition for the error message.
+        description: the condition in words, for the error message.
 
     Raises:
-        TimeoutError: the condition was not true within `within_s` seconds.
+        TimeoutError: the condition was not true within `timeout_s` seconds.
     """
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Timed out after {within_s:.0f} s: {what}.")
-        time.sleep(every_s)
+            raise TimeoutError(f"Timed out after {timeout_s:.0f} s: {description}.")
+        time.sleep(interval_s)

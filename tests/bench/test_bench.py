@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from bench import cpu, fill, load, machine, report, shapes
-from bench.__main__ import models as models_of
+from bench.__main__ import models as list_models
 from bench.curves import scale
 from bench.deployment import Deployment
 from bench.footprint import Footprint
@@ -39,15 +39,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
         yield server
 
 
-def chat(model: str, tag: str = "") -> str:
-    return wire.post("/v1/chat/completions", shapes.body(model, tag))
+def chat_payload(model: str, tag: str = "") -> str:
+    return wire.post("/v1/chat/completions", shapes.chat_request(model, tag))
 
 
-def streams(models: ModelServer, model: str, count: int, connections: int) -> load.Figures:
-    return load.run(Streams(models.port, [chat(model)] * count, connections, marker=shapes.MARK, end="[DONE]"))
+def read_streams(models: ModelServer, model: str, count: int, connections: int) -> load.Figures:
+    return load.run(Streams(models.port, [chat_payload(model)] * count, connections, marker=shapes.MARK, end="[DONE]"))
 
 
-def test_the_load_generator_makes_and_counts_every_request(models: ModelServer) -> None:
+def test_the_load_generator_sends_and_counts_every_request(models: ModelServer) -> None:
     figures = load.run(Requests(models.port, [wire.get("/streams")], connections=7, count=500))
 
     assert figures.count == len(figures.latencies_ms) == 500
@@ -55,7 +55,7 @@ def test_the_load_generator_makes_and_counts_every_request(models: ModelServer) 
     assert figures.per_s == pytest.approx(500 / figures.seconds)
 
 
-def test_the_load_generator_stops_in_time_and_leaves_out_what_is_warm(models: ModelServer) -> None:
+def test_the_load_generator_stops_on_schedule_and_ignores_the_warm_up(models: ModelServer) -> None:
     began_at = time.monotonic()
     figures = load.run(Requests(models.port, [wire.get("/streams")], connections=4, seconds=0.4, warm_s=0.2))
 
@@ -63,28 +63,28 @@ def test_the_load_generator_stops_in_time_and_leaves_out_what_is_warm(models: Mo
     assert figures.cpu_s > 0
 
 
-def test_an_answer_that_is_no_success_makes_no_figure(models: ModelServer) -> None:
+def test_an_unsuccessful_response_is_an_error_of_the_load(models: ModelServer) -> None:
     with pytest.raises(load.Failed, match="status 404"):
-        load.run(Requests(models.port, [chat("no-such-shape")], connections=1, count=3))
+        load.run(Requests(models.port, [chat_payload("no-such-shape")], connections=1, count=3))
 
 
-def test_the_model_server_gives_every_token_at_once_or_in_its_time(models: ModelServer) -> None:
+def test_the_model_server_sends_tokens_in_one_piece_or_at_intervals(models: ModelServer) -> None:
     models.reset()
 
-    at_once = streams(models, "20-tokens-at-once", 40, connections=8)
-    paced = streams(models, "11-tokens-every-50ms", 8, connections=8)
+    unpaced = read_streams(models, "20-tokens-at-once", 40, connections=8)
+    paced = read_streams(models, "11-tokens-every-50ms", 8, connections=8)
 
-    assert (at_once.count, at_once.tokens) == (40, 800)
+    assert (unpaced.count, unpaced.tokens) == (40, 800)
     assert (paced.count, paced.tokens) == (8, 88)
     assert 0.5 <= paced.seconds < 2
     assert paced.p50_ms < 400  # the first token does not wait for the others
-    found = models.report()
-    assert (found["open"], found["most_open"], found["whole"], found["aborted"]) == (0, 8, 48, 0)
+    counts = models.report()
+    assert (counts["open"], counts["most_open"], counts["whole"], counts["aborted"]) == (0, 8, 48, 0)
 
 
-def test_the_model_server_says_when_a_connection_was_closed(models: ModelServer) -> None:
+def test_the_model_server_reports_when_a_connection_was_closed(models: ModelServer) -> None:
     models.reset()
-    payload = chat("1-tokens-at-once-then-hang", "tag-7")
+    payload = chat_payload("1-tokens-at-once-then-hang", "tag-7")
     with pytest.raises(load.Failed, match="not ended in time"):
         load.run(Streams(models.port, [payload], 1, marker=shapes.MARK, end="[DONE]", seconds=0.5))
 
@@ -94,7 +94,7 @@ def test_the_model_server_says_when_a_connection_was_closed(models: ModelServer)
     assert models.report()["open"] == 0
 
 
-def test_a_token_that_is_cut_in_two_is_counted_once() -> None:
+def test_a_token_that_is_split_across_two_reads_is_counted_once() -> None:
     pieces = "for piece in (b'HTTP/1.1 200 OK\\r\\n\\r\\nfi', b'rst fir', b'st first', b' [DO', b'NE]'): send(piece)"
     port = ports.free()
     program = (
@@ -114,20 +114,29 @@ def test_a_token_that_is_cut_in_two_is_counted_once() -> None:
     assert figures.tokens == 3
 
 
-def test_processor_time_of_children_is_counted_while_they_live_and_afterwards() -> None:
+def test_processor_time_includes_running_and_terminated_children() -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     program = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {burn!r}]); time.sleep(30)"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        with cpu.spending({"parent": parent.pid}) as spent:
-            until(lambda: cpu._spent(parent.pid) >= 0.3, within_s=20)
-            until(lambda: not psutil.Process(parent.pid).children(), within_s=20)  # now counted for the parent
+        with cpu.measure_cpu_time({"parent": parent.pid}) as cpu_time:
+            until(lambda: cpu._cpu_seconds(parent.pid) >= 0.3, within_s=20)
+            until(
+                lambda: not psutil.Process(parent.pid).children(), within_s=20
+            )  # the parent has its processor time now
         parent.kill()
 
-    assert spent.seconds["parent"] >= 0.25
-    assert spent.each_us(10)["parent"] >= 25_000
+    assert cpu_time.seconds["parent"] >= 0.25
+    assert cpu_time.per_request_us(10)["parent"] >= 25_000
 
 
-KEYS = {"name", "ratio", "target", "met", "floor", "spread", "unit"} | {
+KEYS = {
+    "name",
+    "ratio",
+    "target",
+    "met",
+    "floor",
+    "spread",
+    "unit",
     "raw",
     "raw_spread",
     "raw_unit",
@@ -135,14 +144,14 @@ KEYS = {"name", "ratio", "target", "met", "floor", "spread", "unit"} | {
 }
 
 
-def a_run(rows: list[Row]) -> Run:
-    """A run with these rows and without servers."""
+def run_without_servers(rows: list[Row]) -> Run:
+    """Create a run with these rows and without servers."""
     return Run(QUICK, None, None, 0, 0, lambda _: None, rows)  # type: ignore[arg-type]
 
 
-def test_a_report_has_a_row_for_every_target_in_the_form_that_is_promised(tmp_path: Path) -> None:
+def test_a_report_has_a_row_with_all_keys_for_every_target(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    run = a_run([ratios(name, [1.0, 3.0, 2.0], [1.0, 1.0, 1.0]) for name in reversed(TARGETS)])
+    run = run_without_servers([ratios(name, [1.0, 3.0, 2.0], [1.0, 1.0, 1.0]) for name in reversed(TARGETS)])
 
     report.write(run, quick=True, seconds=1, path=path)
 
@@ -153,122 +162,133 @@ def test_a_report_has_a_row_for_every_target_in_the_form_that_is_promised(tmp_pa
         assert (row["raw"], row["raw_spread"], row["raw_unit"]) == (2, [1, 3], TARGETS[row["name"]].floor_unit)
         assert (row["ratio"], row["floor"], row["spread"]) == (2, 1, [1, 3])
         assert row["target"] == TARGETS[row["name"]].limit
-        assert row["met"] == TARGETS[row["name"]].met_by(2)
+        assert row["met"] == TARGETS[row["name"]].is_met_by(2)
 
 
-def test_a_row_has_the_measured_quantity_beside_the_figure_that_is_held_against_the_target() -> None:
-    derived = Row("submit p99", [2.0, 3.0], raw=[90.0, 120.0], raw_unit="ms").as_json()
-    itself = Row("cancel p50", [8.0, 9.0, 7.0]).as_json()
+def test_a_row_contains_the_measured_quantity_and_the_figure_derived_from_it() -> None:
+    derived_row = Row("submit p99", [2.0, 3.0], raw=[90.0, 120.0], raw_unit="ms").as_json()
+    plain_row = Row("cancel p50", [8.0, 9.0, 7.0]).as_json()
 
-    assert (derived["ratio"], derived["raw"], derived["raw_spread"], derived["raw_unit"]) == (2.5, 105, [90, 120], "ms")
-    assert (itself["raw"], itself["raw_unit"]) == (8, TARGETS["cancel p50"].unit)
-    assert (derived["higher_is_better"], ratios("poll", [2.0], [1.0]).as_json()["higher_is_better"]) == (False, True)
+    assert (derived_row["ratio"], derived_row["raw"]) == (2.5, 105)
+    assert (derived_row["raw_spread"], derived_row["raw_unit"]) == ([90, 120], "ms")
+    assert (plain_row["raw"], plain_row["raw_unit"]) == (8, TARGETS["cancel p50"].unit)
+    assert derived_row["higher_is_better"] is False
+    assert ratios("poll", [2.0], [1.0]).as_json()["higher_is_better"] is True
 
 
-def test_every_target_is_measured_by_a_row() -> None:
+def test_every_target_is_measured_by_a_module_of_rows() -> None:
     source = "".join(path.read_text() for path in (ROOT / "bench" / "rows").glob("*.py"))
-    elsewhere = ("growth: ", "whole: ")
+    computed_prefixes = ("growth: ", "whole: ")
 
-    assert [name for name in TARGETS if f'"{name}"' not in source and not name.startswith(elsewhere)] == []
+    assert [name for name in TARGETS if f'"{name}"' not in source and not name.startswith(computed_prefixes)] == []
 
 
-def test_faults_are_taken_from_a_report_of_chaos_or_left_out_aloud(tmp_path: Path) -> None:
-    run = a_run([])
+def test_faults_come_from_the_chaos_report_or_are_reported_as_not_measured(tmp_path: Path) -> None:
+    run = run_without_servers([])
     faults.measure(run, tmp_path / "none.json")
-    assert (run.rows, "no report" in str(run.beside["faults"])) == ([], True)
+    assert (run.rows, "no report" in str(run.extra_figures["faults"])) == ([], True)
 
-    found = tmp_path / "report.json"
-    found.write_text(json.dumps({"violations": 2}))
-    faults.measure(run, found)
+    chaos_report = tmp_path / "report.json"
+    chaos_report.write_text(json.dumps({"violations": 2}))
+    faults.measure(run, chaos_report)
 
-    assert [(row.name, row.figure, row.met) for row in run.rows] == [("faults", 2, False)]
+    assert [(row.name, row.figure, row.is_met) for row in run.rows] == [("faults", 2, False)]
 
 
-def test_what_plots_need_is_installed_by_the_benchmark_alone() -> None:
+def test_only_the_benchmark_installs_the_plotting_library() -> None:
     pins = {path.name: path.read_text() for path in (ROOT / "requirements").glob("*.txt")}
 
     assert [name for name, text in pins.items() if "matplotlib==" in text] == ["bench.txt"]
 
 
-def given(path: str, called: str) -> list[str]:
-    """The keyword and list arguments of the only call of `called` in a source file, as source text."""
+def call_arguments(path: str, function: str) -> list[str]:
+    """The keyword and list arguments of the only call of `function` in a source file, as source text."""
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / path).read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == called
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == function
     ]
     (call,) = calls
-    return [ast.unparse(one) for one in (*call.args, *call.keywords) if isinstance(one, ast.List | ast.keyword)]
+    return [
+        ast.unparse(argument)
+        for argument in (*call.args, *call.keywords)
+        if isinstance(argument, ast.List | ast.keyword)
+    ]
 
 
-def test_floors_give_granian_and_celery_what_the_product_gives_them() -> None:
-    assert given("bench/floors/web.py", "Granian") == given("app/serve.py", "Granian")
-    for called in ("app.conf.update", "app.start"):
-        assert given("bench/floors/tasks.py", called) == given("worker/consumer/program.py", called)
+def test_floors_configure_granian_and_celery_like_the_product() -> None:
+    assert call_arguments("bench/floors/web.py", "Granian") == call_arguments("app/serve.py", "Granian")
+    for function in ("app.conf.update", "app.start"):
+        expected = call_arguments("worker/consumer/program.py", function)
+        assert call_arguments("bench/floors/tasks.py", function) == expected
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run on its own deployment, with all sizes at their minimum."""
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run on its own deployment, with the smallest sizes."""
     sizes = replace(QUICK, submitted=20, running=5, idle_streams=3)
     with (
-        machine.running_in(tmp_path_factory.mktemp("tiny")) as servers,
-        Deployment(servers, "tiny", 1, sorted({*models_of(sizes), *mixed.MODELS})) as deployment,
+        machine.running_machine(tmp_path_factory.mktemp("tiny")) as servers,
+        Deployment(servers, "tiny", 1, sorted({*list_models(sizes), *mixed.MODELS})) as deployment,
     ):
         deployment.start("api", "sweeper")
         yield Run(sizes, servers, deployment, 0, 0, lambda _: None)
 
 
-def test_memory_is_measured_of_what_waits_runs_and_streams(tiny: Run) -> None:
-    memory.measure(tiny)
+def test_memory_is_measured_for_waiting_responses_running_responses_and_streams(small_run: Run) -> None:
+    memory.measure(small_run)
 
-    figures = {name: float(str(value).split()[0].strip(",").replace(",", "")) for name, value in tiny.beside.items()}
+    figures = {
+        name: float(str(value).split()[0].strip(",").replace(",", ""))
+        for name, value in small_run.extra_figures.items()
+    }
     assert len(figures) == 8
     assert figures["bytes of a waiting response in Postgres"] > 1000
     assert figures["bytes of a ring in Valkey"] > 100
     assert figures["bytes of a running response in its worker, of 5"] > 0
 
 
-def test_what_a_core_does_is_reckoned_from_the_costs_of_all_processes_of_a_kind() -> None:
-    costs = scale.by_kind({"worker": 300, "worker-2": 100, "api": 50, "load generator": 7})
+def test_the_capacity_of_a_core_includes_the_costs_of_all_processes_of_a_kind() -> None:
+    costs = scale.sum_by_kind({"worker": 300, "worker-2": 100, "api": 50, "load generator": 7})
 
     assert costs == {"worker": 400, "api": 50, "load generator": 7}
-    assert scale.per_core(1e6, costs, {"api": 150}) == "API 5,000, worker 2,500, all 1,667"
+    assert scale.describe_capacity(1e6, costs, {"api": 150}) == "API 5,000, worker 2,500, all 1,667"
 
 
-def test_what_waits_is_of_several_projects_tiers_and_models(tiny: Run) -> None:
-    fill.waiting(tiny.deployment, 100, mixed.MODELS)
+def test_waiting_responses_belong_to_several_projects_tiers_and_models(small_run: Run) -> None:
+    fill.add_waiting(small_run.deployment, 100, mixed.MODELS)
 
-    found = tiny.deployment.sql(
+    rows = small_run.deployment.sql(
         "select count(*), count(distinct project_id), count(distinct tier), count(distinct model), count(dispatched_at),"
         " (select count(distinct response_id) from response_events) from responses"
     )
-    assert found == [(100, 4, 3, 3, 0, 100)]
-    tiny.deployment.forget()
+    assert rows == [(100, 4, 3, 3, 0, 100)]
+    small_run.deployment.forget()
 
 
-def test_a_soak_says_of_each_process_what_became_of_it(tiny: Run) -> None:
-    tiny.deployment.start("worker")
+def test_a_soak_report_contains_each_process_and_operation(small_run: Run) -> None:
+    small_run.deployment.start("worker")
 
-    found = soak.soak(tiny.deployment, seconds=1.5, every_s=0.2)
+    growth_report = soak.run_soak(small_run.deployment, seconds=1.5, interval_s=0.2)
 
-    assert found["errors"] == {}
-    assert set(found["done"]) == {"background", "cancel", "poll", "stream"}
-    assert set(found["processes"]) == {"api", "worker", "sweeper", "postgres", "valkey"}
-    assert found["processes"]["worker"]["end_mb"] > 10
+    assert growth_report["errors"] == {}
+    assert set(growth_report["done"]) == {"background", "cancel", "poll", "stream"}
+    assert set(growth_report["processes"]) == {"api", "worker", "sweeper", "postgres", "valkey"}
+    assert growth_report["processes"]["worker"]["end_mb"] > 10
 
 
 @pytest.mark.parametrize(
     ("mb", "files", "grew"),
     [
-        ([50 + n % 3 for n in range(120)], [40 + n % 4 for n in range(120)], False),  # they fluctuate
-        ([min(80, 50 + n) for n in range(120)], [40] * 120, False),  # it grew during warm-up
-        ([50 + n / 20 + n % 3 for n in range(120)], [40] * 120, True),  # slow growth hidden by fluctuation
-        ([50 + n / 200 for n in range(120)], [40] * 120, False),  # less than the tolerance
-        ([50] * 120, [40 + n // 10 for n in range(120)], True),  # it leaks open files
+        ([50 + n % 3 for n in range(120)], [40 + n % 4 for n in range(120)], False),  # memory and files fluctuate
+        ([min(80, 50 + n) for n in range(120)], [40] * 120, False),  # memory grows only during the warm-up
+        ([50 + n / 20 + n % 3 for n in range(120)], [40] * 120, True),  # slow growth with fluctuation
+        ([50 + n / 200 for n in range(120)], [40] * 120, False),  # memory grows by less than the tolerance
+        ([50] * 120, [40 + n // 10 for n in range(120)], True),  # a leak of open files
     ],
 )
-def test_a_process_grew_if_a_line_through_its_samples_rises(mb: list[float], files: list[int], grew: bool) -> None:
-    held = [Footprint(int(1e6 * own), 0, opened, 7) for own, opened in zip(mb, files, strict=True)]
+def test_growth_is_judged_by_a_line_through_the_samples(mb: list[float], files: list[int], grew: bool) -> None:
+    footprints = [Footprint(int(1e6 * own_mb), 0, count, 7) for own_mb, count in zip(mb, files, strict=True)]
 
-    assert soak.verdict([(5.0 * n, one) for n, one in enumerate(held)]).grew is grew
+    samples = [(5.0 * n, footprint) for n, footprint in enumerate(footprints)]
+    assert soak.judge_growth(samples).grew is grew

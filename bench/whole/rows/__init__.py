@@ -1,1 +1,1 @@
-"""One module per measure of the group, which adds its rows to the run."""
+"""One module per measure of the complete system; each of them adds its benchmark rows to the run."""

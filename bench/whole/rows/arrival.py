@@ -3,21 +3,21 @@
 from bench.run import Run
 from bench.targets import Row
 from bench.whole.config import LIMITED
-from bench.whole.lending import lent
-from bench.whole.slices import Load, latencies
+from bench.whole.lending import use_system
+from bench.whole.slices import Load, describe_latencies
 
 
 def measure(run: Run) -> None:
     """Add the rows of open arrival."""
     per_s = run.sizes.whole_per_s
-    with lent(run) as system:
+    with use_system(run) as system:
         load = Load(run, system, LIMITED)
-        load.closed(1)
+        load.run_closed(1)
         slices = run.interleaved(
-            times=run.sizes.whole_repetitions, path=lambda: load.open(per_s, run.sizes.whole_arrivals_s)
+            times=run.sizes.whole_repetitions, path=lambda: load.run_open(per_s, run.sizes.whole_arrivals_s)
         )["path"]
-        found = [one.figures for one in slices]
-        run.add(Row("whole: open arrival, p50", [one.ms("foreground", 0.5) for one in found]))
-        run.add(Row("whole: open arrival, p99", [one.ms("foreground", 0.99) for one in found]))
-        run.note_cpu(f"whole: response, {per_s:g} begin each second", [one.all_us for one in slices])
-        run.beside[f"whole: {per_s:g} begin each second: ms p50 and p99"] = latencies(slices)
+        figures = [result.figures for result in slices]
+        run.add(Row("whole: open arrival, p50", [mix_figures.latency_ms("foreground", 0.5) for mix_figures in figures]))
+        run.add(Row("whole: open arrival, p99", [mix_figures.latency_ms("foreground", 0.99) for mix_figures in figures]))
+        run.note_cpu(f"whole: response, {per_s:g} begin each second", [result.all_us for result in slices])
+        run.extra_figures[f"whole: {per_s:g} begin each second: ms p50 and p99"] = describe_latencies(slices)

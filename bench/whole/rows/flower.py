@@ -1,9 +1,9 @@
-"""Measures the cost of Flower: the same load with Flower running and with Flower stopped."""
+"""Measures the cost of Flower with two equal loads, one with Flower and one without it."""
 
 from bench.run import Run
 from bench.targets import Row, ratios
 from bench.whole.config import LIMITED
-from bench.whole.lending import lent
+from bench.whole.lending import use_system
 from bench.whole.slices import Load, Slice
 from bench.whole.system import System
 
@@ -12,21 +12,22 @@ _CLIENTS = 16
 
 def measure(run: Run) -> None:
     """Add the rows for Flower's own processor time and for the load with and without it."""
-    with lent(run) as system:
+    with use_system(run) as system:
         load = Load(run, system, LIMITED)
-        load.closed(_CLIENTS)
-        found = run.interleaved(
+        load.run_closed(_CLIENTS)
+        slices = run.interleaved(
             times=run.sizes.whole_repetitions,
-            on=lambda: load.closed(_CLIENTS),
-            off=lambda: _without(system, load),
+            on=lambda: load.run_closed(_CLIENTS),
+            off=lambda: _run_without_flower(system, load),
         )
-        run.add(ratios("whole: Flower on", *([one.total_ms for one in found[name]] for name in ("on", "off"))))
-        run.add(Row("whole: Flower", [one.ms["flower"] for one in found["on"]]))
+        on_ms, off_ms = ([result.total_ms for result in slices[name]] for name in ("on", "off"))
+        run.add(ratios("whole: Flower on", on_ms, off_ms))
+        run.add(Row("whole: Flower", [result.ms["flower"] for result in slices["on"]]))
 
 
-def _without(system: System, load: Load) -> Slice:
+def _run_without_flower(system: System, load: Load) -> Slice:
     system.stop("flower")
     try:
-        return load.closed(_CLIENTS)
+        return load.run_closed(_CLIENTS)
     finally:
         system.start("flower")

@@ -4,34 +4,38 @@ from bench import load
 from bench.run import Run
 from bench.targets import Row
 from bench.whole.config import LIMITED, SHAPE
-from bench.whole.lending import lent
+from bench.whole.lending import use_system
 from bench.whole.slices import Load
-from bench.whole.straight import chat
-from bench.whole.targets import of
+from bench.whole.straight import read_chat_streams
+from bench.whole.targets import row_name
 
 _CLIENTS = (1, 16)
-_SHARES = {"p50": 0.5, "p99": 0.99}
+_QUANTILES = {"p50": 0.5, "p99": 0.99}
 # Minimum number of streams read directly from the model server.
-_STRAIGHT = 60
+_MIN_STREAMS = 60
 
 
 def measure(run: Run) -> None:
     """Add the rows `added latency`."""
-    with lent(run) as system:
-        ours = Load(run, system, LIMITED, ["foreground"])
-        ours.closed(max(_CLIENTS))
+    with use_system(run) as system:
+        foreground = Load(run, system, LIMITED, ["foreground"])
+        foreground.run_closed(max(_CLIENTS))
         for clients in _CLIENTS:
-            _level(run, ours, clients)
+            _measure_level(run, foreground, clients)
 
 
-def _level(run: Run, ours: Load, clients: int) -> None:
-    seconds = 2 * run.sizes.whole_slice_s  # p99 requires many samples
-    found = run.interleaved(
+def _measure_level(run: Run, foreground: Load, clients: int) -> None:
+    seconds = 2 * run.sizes.whole_slice_s  # p99 needs many samples
+    latencies = run.interleaved(
         times=run.sizes.whole_repetitions,
-        path=lambda: ours.closed(clients, seconds).figures.latencies_ms["foreground"],
-        floor=lambda: chat(run.machine.models.port, SHAPE, max(_STRAIGHT, 4 * clients), clients).latencies_ms,
+        path=lambda: foreground.run_closed(clients, seconds).figures.latencies_ms["foreground"],
+        floor=lambda: (
+            read_chat_streams(run.machine.models.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).latencies_ms
+        ),
     )
-    for name, share in _SHARES.items():
-        path, floor = ([load.percentile(one, share) for one in found[each]] for each in ("path", "floor"))
-        more = [ours_ms - straight_ms for ours_ms, straight_ms in zip(path, floor, strict=True)]
-        run.add(Row(of(f"added latency {name}", clients), more, floor))
+    for name, share in _QUANTILES.items():
+        path, floor = (
+            [load.percentile(samples, share) for samples in latencies[series]] for series in ("path", "floor")
+        )
+        added_ms = [path_ms - floor_ms for path_ms, floor_ms in zip(path, floor, strict=True)]
+        run.add(Row(row_name(f"added latency {name}", clients), added_ms, floor))

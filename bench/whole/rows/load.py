@@ -1,4 +1,4 @@
-"""Processor time per response under mixed load: with limits, without limits, and of Celery no-ops at the same rate."""
+"""Measures processor time per response under mixed load with and without limits, and of no-ops at the same rate."""
 
 from statistics import median
 
@@ -6,63 +6,67 @@ from bench.run import Run
 from bench.targets import Row, ratios
 from bench.whole import counters
 from bench.whole.config import LIMITED, UNLIMITED
-from bench.whole.counters import Written
-from bench.whole.lending import lent
+from bench.whole.counters import WriteCounters
+from bench.whole.lending import use_system
 from bench.whole.noops import Noops
-from bench.whole.slices import Load, Slice, latencies
+from bench.whole.slices import Load, Slice, describe_latencies
 from bench.whole.system import System
-from bench.whole.targets import of
+from bench.whole.targets import row_name
 
-# Number of clients in the slices in which the work of Postgres is counted.
-_COUNTED = 16
+# Number of clients in the slices that count the work of Postgres.
+_COUNTED_CLIENTS = 16
 
 
 def measure(run: Run) -> None:
     """Add the rows for processor time, limits and the work of Postgres per response."""
-    with lent(run) as system:
+    with use_system(run) as system:
         limited, unlimited = Load(run, system, LIMITED), Load(run, system, UNLIMITED)
         for load in (limited, unlimited):
-            load.closed(max(run.sizes.whole_clients))  # warm up: create connections and threads, prepare statements
+            load.run_closed(max(run.sizes.whole_clients))  # warm up: create connections and threads, prepare statements
         for clients in run.sizes.whole_clients:
-            _level(run, limited, unlimited, clients)
-        _counted(run, system, limited)
+            _measure_level(run, limited, unlimited, clients)
+        _measure_postgres(run, system, limited)
 
 
-def _level(run: Run, limited: Load, unlimited: Load, clients: int) -> None:
-    floor = Noops.of(run)
-    found: list[Slice] = []
-    floors: list[dict[str, float]] = []
-    without: list[Slice] = []
+def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> None:
+    floor = Noops.for_run(run)
+    limited_slices: list[Slice] = []
+    floor_costs: list[dict[str, float]] = []
+    unlimited_slices: list[Slice] = []
     for _ in range(run.sizes.whole_repetitions):
-        found.append(limited.closed(clients))
-        floors.append(floor.measure(found[-1].figures.per_s, run.sizes.whole_slice_s))
-        without.append(unlimited.closed(clients))
-    ms = [one.total_ms for one in found]
-    run.add(Row(of("processor time", clients), ms))
-    run.add(ratios(of("processor time over F1", clients), ms, [sum(each.values()) for each in floors]))
-    run.add(ratios(of("limits", clients), ms, [one.total_ms for one in without]))
-    name = of("response with limits", clients)
-    run.note_cpu(name, [one.all_us for one in found])
-    run.note_cpu(of("response without limits", clients), [one.all_us for one in without])
-    run.note_cpu(of("F1, Celery no-op", clients), [{part: 1000 * ms for part, ms in each.items()} for each in floors])
-    run.beside[f"{name}: responses/s, polls each"] = (
-        f"{median(one.figures.per_s for one in found):.0f},"
-        f" {median(one.figures.polls / one.figures.responses for one in found):.1f}"
+        limited_slices.append(limited.run_closed(clients))
+        floor_costs.append(floor.measure(limited_slices[-1].figures.per_s, run.sizes.whole_slice_s))
+        unlimited_slices.append(unlimited.run_closed(clients))
+    limited_ms = [result.total_ms for result in limited_slices]
+    run.add(Row(row_name("processor time", clients), limited_ms))
+    run.add(
+        ratios(row_name("processor time over F1", clients), limited_ms, [sum(costs.values()) for costs in floor_costs])
     )
-    run.beside[f"{name}: ms p50 and p99"] = latencies(found)
+    run.add(ratios(row_name("limits", clients), limited_ms, [result.total_ms for result in unlimited_slices]))
+    name = row_name("response with limits", clients)
+    run.note_cpu(name, [result.all_us for result in limited_slices])
+    run.note_cpu(row_name("response without limits", clients), [result.all_us for result in unlimited_slices])
+    floor_us = [{part: 1000 * ms for part, ms in costs.items()} for costs in floor_costs]
+    run.note_cpu(row_name("F1, Celery no-op", clients), floor_us)
+    limited_figures = [result.figures for result in limited_slices]
+    run.extra_figures[f"{name}: responses/s, polls each"] = (
+        f"{median(figures.per_s for figures in limited_figures):.0f},"
+        f" {median(figures.polls / figures.responses for figures in limited_figures):.1f}"
+    )
+    run.extra_figures[f"{name}: ms p50 and p99"] = describe_latencies(limited_slices)
 
 
-def _counted(run: Run, system: System, load: Load) -> None:
-    """Count the work of Postgres in separate slices, so that it includes no other work."""
-    found = run.interleaved(times=run.sizes.whole_repetitions, written=lambda: _written(system, load))["written"]
-    run.add(Row("whole: commits", [one.transactions / responses for one, responses in found]))
-    run.add(Row("whole: WAL", [one.wal_bytes / 1000 / responses for one, responses in found]))
-    with counters.statements(system) as count:
-        figures = load.closed(_COUNTED).figures
+def _measure_postgres(run: Run, system: System, load: Load) -> None:
+    """Count the work of Postgres in separate slices, during which Postgres does no other work."""
+    counts = run.interleaved(times=run.sizes.whole_repetitions, writes=lambda: _count_writes(system, load))["writes"]
+    run.add(Row("whole: commits", [writes.transactions / responses for writes, responses in counts]))
+    run.add(Row("whole: WAL", [writes.wal_bytes / 1000 / responses for writes, responses in counts]))
+    with counters.count_statements(system) as count:
+        figures = load.run_closed(_COUNTED_CLIENTS).figures
         run.add(Row("whole: statements", [count() / figures.responses]))
 
 
-def _written(system: System, load: Load) -> tuple[Written, int]:
-    before = counters.written(system)
-    responses = load.closed(_COUNTED).figures.responses
-    return counters.written(system).since(before), responses
+def _count_writes(system: System, load: Load) -> tuple[WriteCounters, int]:
+    previous_counters = counters.read_counters(system)
+    responses = load.run_closed(_COUNTED_CLIENTS).figures.responses
+    return counters.read_counters(system).since(previous_counters), responses

@@ -6,37 +6,39 @@ from bench.run import Run
 from bench.targets import ratios
 from bench.whole import running
 from bench.whole.config import UNLIMITED
-from bench.whole.lending import lent
+from bench.whole.lending import use_system
 from bench.whole.system import System
-from bench.whole.targets import CLIENTS, of
+from bench.whole.targets import CLIENTS, row_name
 
-_WARM_S = 0.1
+_WARM_UP_S = 0.1
 _SLICE_S = 0.5
-_POLLED = 100
+_POLLED_RESPONSES = 100
 
 
 def measure(run: Run) -> None:
     """Add the rows `polls while running`; both kinds of responses have the same text."""
-    with lent(run) as system:
-        stored = system.sql(
-            "select id from responses where status = 'completed' and model = %s limit %s", UNLIMITED.model, _POLLED
+    with use_system(run) as system:
+        rows = system.sql(
+            "select id from responses where status = 'completed' and model = %s limit %s",
+            UNLIMITED.model,
+            _POLLED_RESPONSES,
         )
-        finished = [str(found[0]) for found in stored]
-        unfinished = running.run(system, run.sizes.whole_polled)
+        ended_ids = [str(row[0]) for row in rows]
+        running_ids = running.start_running(system, run.sizes.whole_polled)
         for clients in CLIENTS:
-            _level(run, system, unfinished, finished, clients)
+            _measure_level(run, system, running_ids, ended_ids, clients)
 
 
-def _level(run: Run, system: System, unfinished: list[str], finished: list[str], clients: int) -> None:
-    found = run.interleaved(
+def _measure_level(run: Run, system: System, running_ids: list[str], ended_ids: list[str], clients: int) -> None:
+    rates = run.interleaved(
         times=run.sizes.whole_repetitions,
-        path=lambda: _per_s(system, unfinished, clients),
-        floor=lambda: _per_s(system, finished, clients),
+        path=lambda: _polls_per_s(system, running_ids, clients),
+        floor=lambda: _polls_per_s(system, ended_ids, clients),
     )
-    run.add(ratios(of("polls while running", clients), found["path"], found["floor"]))
+    run.add(ratios(row_name("polls while running", clients), rates["path"], rates["floor"]))
 
 
-def _per_s(system: System, ids: list[str], clients: int) -> float:
+def _polls_per_s(system: System, ids: list[str], clients: int) -> float:
     key = system.keys[UNLIMITED.project]
-    payloads = [wire.get(f"/v1/responses/{response_id}", key) for response_id in ids[:_POLLED]]
-    return load.run(Requests(system.port, payloads, clients, seconds=_SLICE_S, warm_s=_WARM_S)).per_s
+    payloads = [wire.get(f"/v1/responses/{response_id}", key) for response_id in ids[:_POLLED_RESPONSES]]
+    return load.run(Requests(system.port, payloads, clients, seconds=_SLICE_S, warm_s=_WARM_UP_S)).per_s

@@ -1,4 +1,4 @@
-"""Foreground streams: first event, first token relative to the model server, tokens/s relative to a bare relay (F2)."""
+"""Compares streams with the model server (first token) and with a bare relay, floor F2 (first event, tokens/s)."""
 
 from statistics import median
 
@@ -7,83 +7,90 @@ from bench.load import Figures, Streams, wire
 from bench.run import Run
 from bench.targets import Row, ratios
 from bench.whole.config import LIMITED, SHAPE, paced_shape
-from bench.whole.lending import lent
+from bench.whole.lending import use_system
 from bench.whole.slices import Load
-from bench.whole.straight import chat
+from bench.whole.straight import read_chat_streams
 from bench.whole.system import System
-from bench.whole.targets import CLIENTS, of
+from bench.whole.targets import CLIENTS, row_name
 
-# The text occurs in the deltas, and again in each of the four events that end the response.
-_TIMES_OURS = 5
-_RELAYED = 64
-_STRAIGHT = 60
+# The product sends each token as a delta and again in each of the four events that end the response.
+_COPIES_PER_TOKEN = 5
+_RELAYED_STREAMS = 64
+# Minimum number of streams in one measurement of a floor.
+_MIN_STREAMS = 60
 
 
 def measure(run: Run) -> None:
     """Add the rows for streams."""
-    with lent(run) as system:
-        ours = Load(run, system, LIMITED, ["stream"])
-        ours.closed(max(CLIENTS))
+    with use_system(run) as system:
+        streams = Load(run, system, LIMITED, ["stream"])
+        streams.run_closed(max(CLIENTS))
         for clients in CLIENTS:
-            _firsts(run, ours, clients)
-        _relayed(run, system)
+            _measure_latencies(run, streams, clients)
+        _measure_tokens_per_s(run, system)
 
 
-def _firsts(run: Run, ours: Load, clients: int) -> None:
+def _measure_latencies(run: Run, streams: Load, clients: int) -> None:
     """Add the rows for the first event and the first token, compared with the relay and the model server."""
     costs: list[dict[str, float]] = []
-    found = run.interleaved(
+    floors = run.interleaved(
         times=run.sizes.whole_repetitions,
-        straight=lambda: chat(run.machine.models.port, SHAPE, max(_STRAIGHT, 4 * clients), clients).p50_ms,
-        relay=lambda: _relay(run, costs, SHAPE, max(_STRAIGHT, 4 * clients), clients).p50_ms,
+        straight=lambda: (
+            read_chat_streams(run.machine.models.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).p50_ms
+        ),
+        relay=lambda: _read_relayed(run, costs, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).p50_ms,
     )
-    slices = [ours.closed(clients) for _ in found["relay"]]
-    tokens = [one.figures.ms("first token", 0.5) for one in slices]
-    run.add(Row(of("first event", clients), [one.figures.ms("first event", 0.5) for one in slices], found["relay"]))
+    slices = [streams.run_closed(clients) for _ in floors["relay"]]
+    first_events, first_tokens = (
+        [result.figures.latency_ms(name, 0.5) for result in slices] for name in ("first event", "first token")
+    )
+    run.add(Row(row_name("first event", clients), first_events, floors["relay"]))
     if clients == 1:
-        more = [ours_ms - straight_ms for ours_ms, straight_ms in zip(tokens, found["straight"], strict=True)]
-        run.add(Row(of("first token", 1), more, found["straight"]))
-    run.beside[f"{of('first token', clients)}: ms p50, ours, F2, model server"] = ", ".join(
-        f"{median(each):.3g}" for each in (tokens, found["relay"], found["straight"])
+        added_ms = [path_ms - floor_ms for path_ms, floor_ms in zip(first_tokens, floors["straight"], strict=True)]
+        run.add(Row(row_name("first token", 1), added_ms, floors["straight"]))
+    run.extra_figures[f"{row_name('first token', clients)}: ms p50, ours, F2, model server"] = ", ".join(
+        f"{median(latencies):.3g}" for latencies in (first_tokens, floors["relay"], floors["straight"])
     )
-    run.note_cpu(of("stream", clients), [one.all_us for one in slices])
-    run.note_cpu(of("F2, stream", clients), costs)
+    run.note_cpu(row_name("stream", clients), [result.all_us for result in slices])
+    run.note_cpu(row_name("F2, stream", clients), costs)
 
 
-def _relay(run: Run, costs: list[dict[str, float]], shape: str, count: int, clients: int) -> Figures:
+def _read_relayed(run: Run, costs: list[dict[str, float]], shape: str, count: int, clients: int) -> Figures:
     """Read streams through the bare relay; append the processor time per stream to `costs`."""
-    with cpu.spending({"relay": run.machine.pids["floor-relay"]}) as spent:
-        figures = chat(run.relay_port, shape, count, clients)
-    costs.append(spent.each_us(count))
+    with cpu.measure_cpu_time({"relay": run.machine.pids["floor-relay"]}) as cpu_time:
+        figures = read_chat_streams(run.relay_port, shape, count, clients)
+    costs.append(cpu_time.per_request_us(count))
     return figures
 
 
-def _relayed(run: Run, system: System) -> None:
+def _measure_tokens_per_s(run: Run, system: System) -> None:
     """Add the row for tokens/s of many concurrent streams."""
     shape = paced_shape(run.sizes)
-    found = run.interleaved(
+    rates = run.interleaved(
         times=run.sizes.whole_repetitions,
-        path=lambda: _tokens_per_s(_paced(system), _TIMES_OURS, shape),
-        floor=lambda: _tokens_per_s(_relay(run, [], shape, _RELAYED, _RELAYED), 1, shape),
+        path=lambda: _tokens_per_s(_read_paced(system), _COPIES_PER_TOKEN, shape),
+        floor=lambda: _tokens_per_s(_read_relayed(run, [], shape, _RELAYED_STREAMS, _RELAYED_STREAMS), 1, shape),
     )
-    run.add(ratios("whole: relay", found["path"], found["floor"]))
+    run.add(ratios("whole: relay", rates["path"], rates["floor"]))
 
 
-def _paced(system: System) -> Figures:
+def _read_paced(system: System) -> Figures:
     body = {"model": LIMITED.paced, "input": "Say something.", "stream": True}
     payload = wire.post("/v1/responses", body, system.keys[LIMITED.project])
-    return load.run(Streams(system.port, [payload] * _RELAYED, _RELAYED, marker=shapes.MARK, end="[DONE]"))
+    return load.run(
+        Streams(system.port, [payload] * _RELAYED_STREAMS, _RELAYED_STREAMS, marker=shapes.MARK, end="[DONE]")
+    )
 
 
-def _tokens_per_s(figures: Figures, times: int, shape: str) -> float:
-    """Tokens per second of streams in which each token occurs `times` times.
+def _tokens_per_s(figures: Figures, copies: int, shape_name: str) -> float:
+    """Tokens per second of streams in which each token occurs `copies` times.
 
     Raises:
         load.Failed: a token is missing.
     """
-    known = shapes.named(shape)
-    assert known is not None
-    whole = known.tokens * figures.count
-    if figures.tokens != times * whole:
-        raise load.Failed(f"{figures.count} streams of {times} x {known.tokens} tokens had {figures.tokens} tokens.")
-    return whole / figures.seconds
+    shape = shapes.find_shape(shape_name)
+    assert shape is not None
+    total = shape.tokens * figures.count
+    if figures.tokens != copies * total:
+        raise load.Failed(f"{figures.count} streams of {copies} x {shape.tokens} tokens had {figures.tokens} tokens.")
+    return total / figures.seconds

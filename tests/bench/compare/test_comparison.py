@@ -1,4 +1,4 @@
-"""A comparison from the first round to the verdicts, on sessions that are real processes with scripted figures."""
+"""A comparison from the first round to the verdicts; its sessions are processes with scripted figures."""
 
 import json
 import sys
@@ -20,9 +20,9 @@ from bench.compare.comparison import (
     Outcome,
 )
 from bench.compare.protocol import PROTOCOL
-from bench.compare.trees import SESSION, Refused, Tree
+from bench.compare.trees import SESSION, ComparisonError, Tree
 
-# Speaks the protocol with the next figures of `script.json`; its nth start uses the nth list of each row.
+# A session that sends the figures of `script.json`; its nth start sends the nth list of each row, one figure a round.
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
@@ -38,13 +38,13 @@ for line in sys.stdin:
     name = line.strip()
     with open("../order", "a") as order:
         order.write(f"{name} {Path.cwd().name}\\n")
-    given = measures[name]
-    if given.get("dies"):
-        sys.exit("This session has died.")
-    seconds = given.get("seconds", 0)
-    rows = {row: lists[start].pop(0) for row, lists in given["rows"].items()}
-    print(json.dumps({"measure": name, "seconds": seconds.pop(0) if isinstance(seconds, list) else seconds, "once_s": given.get("once_s", 0),
-                      "error": given.get("error", ""), "figures": [] if given.get("error") else [
+    measure = measures[name]
+    if measure.get("exits"):
+        sys.exit("This session has exited.")
+    seconds = measure.get("seconds", 0)
+    rows = {row: lists[start].pop(0) for row, lists in measure["rows"].items()}
+    print(json.dumps({"measure": name, "seconds": seconds.pop(0) if isinstance(seconds, list) else seconds, "once_s": measure.get("once_s", 0),
+                      "error": measure.get("error", ""), "figures": [] if measure.get("error") else [
                           {"name": row, "value": value, "unit": "ms", "higher_is_better": False}
                           for row, value in rows.items()]}), flush=True)
 """
@@ -52,13 +52,13 @@ for line in sys.stdin:
 Measures = dict[str, dict[str, Any]]
 
 
-class Trees:
-    """Two folders, each with a scripted session."""
+class ScriptedTrees:
+    """Folders with scripted sessions, as replacements for worktrees."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def tree(self, name: str, measures: Measures, sizes: dict[str, int], protocol: int) -> Tree:
+    def create_tree(self, name: str, measures: Measures, sizes: dict[str, int], protocol: int) -> Tree:
         tree = Tree(name, 40 * "0", "Do something", self.folder / name)
         (tree.folder / SESSION).parent.mkdir(parents=True)
         for package in ("bench", "bench/compare"):
@@ -71,7 +71,7 @@ class Trees:
         return tree
 
     def order(self) -> list[str]:
-        """The measurements in order, each with the tree it was made on."""
+        """The measures and the names of their trees, in the order of their execution."""
         return (self.folder / "order").read_text().splitlines()
 
 
@@ -79,13 +79,13 @@ Compare = Callable[..., Outcome]
 
 
 @pytest.fixture
-def scripted(tmp_path: Path) -> Trees:
-    return Trees(tmp_path)
+def trees(tmp_path: Path) -> ScriptedTrees:
+    return ScriptedTrees(tmp_path)
 
 
 @pytest.fixture
-def compare(scripted: Trees) -> Compare:
-    def run(
+def compare(trees: ScriptedTrees) -> Compare:
+    def run_comparison(
         base: Measures,
         head: Measures,
         *,
@@ -94,30 +94,30 @@ def compare(scripted: Trees) -> Compare:
         protocol: int = PROTOCOL,
         only: tuple[str, ...] = (),
     ) -> Outcome:
-        trees = {
-            "base": scripted.tree("base", base, sizes[0], PROTOCOL),
-            "head": scripted.tree("head", head, sizes[1], protocol),
+        tree_by_name = {
+            "base": trees.create_tree("base", base, sizes[0], PROTOCOL),
+            "head": trees.create_tree("head", head, sizes[1], protocol),
         }
-        return Comparison(trees, "quick", Budget(seconds), scripted.folder, lambda _: None).run(only)
+        return Comparison(tree_by_name, "quick", Budget(seconds), trees.folder, lambda _: None).run(only)
 
-    return run
+    return run_comparison
 
 
-def rows(*starts: list[float], **more: Any) -> dict[str, Any]:
+def scripted_measure(*figures: list[float], **options: Any) -> dict[str, Any]:
     """A measure with one row and a list of figures for each start of its session."""
-    return {"rows": {"row": list(starts)}, **more}
+    return {"rows": {"row": list(figures)}, **options}
 
 
 FAST, SLOW, MIXED = [10.0, 11, 12, 11, 10], [20.0, 21, 22, 21, 20], [20.0, 11, 22, 21, 20]
 
 
-def verdict(outcome: Outcome) -> str:
-    (one,) = outcome.verdicts
-    return one.verdict
+def only_verdict(outcome: Outcome) -> str:
+    (verdict,) = outcome.verdicts
+    return verdict.label
 
 
 @pytest.mark.parametrize(
-    ("base", "head", "expected", "good"),
+    ("base", "head", "expected_verdict", "is_success"),
     [
         ([FAST], [FAST], SAME, True),
         ([FAST], [MIXED], SAME, True),  # the ranges overlap
@@ -127,109 +127,129 @@ def verdict(outcome: Outcome) -> str:
         ([FAST, FAST], [SLOW, MIXED], NOT_CONFIRMED, True),
     ],
 )
-def test_a_row_is_worse_if_two_sets_of_rounds_say_so(
-    compare: Compare, base: list[list[float]], head: list[list[float]], expected: str, good: bool
+def test_a_row_is_worse_if_it_is_worse_in_two_sets_of_rounds(
+    compare: Compare, base: list[list[float]], head: list[list[float]], expected_verdict: str, is_success: bool
 ) -> None:
-    outcome = compare({"poll": rows(*base)}, {"poll": rows(*head)})
+    outcome = compare({"poll": scripted_measure(*base)}, {"poll": scripted_measure(*head)})
 
-    assert (verdict(outcome), outcome.good) == (expected, good)
-    assert outcome.left_out == {"scale": "it has no row"}
+    assert (only_verdict(outcome), outcome.is_success) == (expected_verdict, is_success)
+    assert outcome.omissions == {"scale": "it has no row"}
 
 
-def test_trees_alternate_and_only_what_looks_worse_is_measured_again(compare: Compare, scripted: Trees) -> None:
+def test_trees_alternate_and_only_rows_that_look_worse_are_measured_again(
+    compare: Compare, trees: ScriptedTrees
+) -> None:
     outcome = compare(
-        {"poll": rows(FAST), "submit": rows(FAST, FAST)},
-        {"poll": rows(FAST), "submit": rows(SLOW, SLOW)},
+        {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST, FAST)},
+        {"poll": scripted_measure(FAST), "submit": scripted_measure(SLOW, SLOW)},
     )
 
-    there, back = (
+    round_base_first, round_head_first = (
         ["poll base", "poll head", "submit base", "submit head"],
         ["poll head", "poll base", "submit head", "submit base"],
     )
-    assert scripted.order()[:20] == [*there, *back, *there, *back, *there]
-    again, swapped = ["submit head", "submit base"], ["submit base", "submit head"]
-    assert scripted.order()[20:] == [*again, *swapped, *again, *swapped, *again]
-    assert {(one.row.measure, one.verdict) for one in outcome.verdicts} == {("poll", SAME), ("submit", WORSE)}
+    assert trees.order()[:20] == [
+        *round_base_first,
+        *round_head_first,
+        *round_base_first,
+        *round_head_first,
+        *round_base_first,
+    ]
+    submit_head_first, submit_base_first = ["submit head", "submit base"], ["submit base", "submit head"]
+    assert trees.order()[20:] == [
+        *submit_head_first,
+        *submit_base_first,
+        *submit_head_first,
+        *submit_base_first,
+        *submit_head_first,
+    ]
+    assert {(verdict.row.measure, verdict.label) for verdict in outcome.verdicts} == {
+        ("poll", SAME),
+        ("submit", WORSE),
+    }
 
 
-def test_what_does_not_fit_into_the_time_is_left_out_and_named(compare: Compare, scripted: Trees) -> None:
+def test_measures_that_do_not_fit_into_the_time_are_omitted_and_listed(compare: Compare, trees: ScriptedTrees) -> None:
     measures = {
-        "poll": rows(FAST, seconds=1),
-        "many": rows(FAST, seconds=100),
-        "growth": rows(FAST, seconds=101, once_s=100),
+        "poll": scripted_measure(FAST, seconds=1),
+        "many": scripted_measure(FAST, seconds=100),
+        "growth": scripted_measure(FAST, seconds=101, once_s=100),
     }
 
     outcome = compare(measures, measures, seconds=100)
 
-    assert outcome.left_out["many"] == "1 round, because another one takes 200 s"
-    assert {one.row.measure: one.verdict for one in outcome.verdicts} == {
+    assert outcome.omissions["many"] == "1 round, because another one takes 200 s"
+    assert {verdict.row.measure: verdict.label for verdict in outcome.verdicts} == {
         "poll": SAME,
-        "growth": SAME,  # its preparation is not repeated
+        "growth": SAME,  # later rounds do not repeat its preparation
         "many": NOT_JUDGED,
     }
-    assert scripted.order().count("many head") == 1
+    assert trees.order().count("many head") == 1
 
 
-def test_rounds_that_take_longer_than_expected_are_fewer_and_named(compare: Compare) -> None:
-    measures = {"poll": rows(FAST, seconds=[1, 1, 1000])}
+def test_measures_that_take_longer_than_expected_have_fewer_rounds_and_are_listed(compare: Compare) -> None:
+    measures = {"poll": scripted_measure(FAST, seconds=[1, 1, 1000])}
 
     outcome = compare(measures, measures)
 
-    assert outcome.left_out["poll"] == "3 rounds, because the time was up"
+    assert outcome.omissions["poll"] == "3 rounds, because the time was up"
     assert len(outcome.verdicts[0].row.samples.head) == 3
 
 
-def test_what_looks_worse_but_cannot_be_measured_again_is_not_passed_over(compare: Compare) -> None:
-    slow = {"poll": rows(SLOW, seconds=1, once_s=1000)}
+def test_a_row_that_looks_worse_and_cannot_be_measured_again_is_a_failure(compare: Compare) -> None:
+    slow_measures = {"poll": scripted_measure(SLOW, seconds=1, once_s=1000)}
 
-    outcome = compare({"poll": rows(FAST)}, slow)
+    outcome = compare({"poll": scripted_measure(FAST)}, slow_measures)
 
-    assert (verdict(outcome), outcome.good) == (UNCONFIRMED, False)
-
-
-def test_a_measure_that_fails_is_a_result(compare: Compare) -> None:
-    outcome = compare({"poll": rows(FAST)}, {"poll": rows(FAST, error="Failed: status 500")})
-
-    assert outcome.failed == {"poll (head)": "failed in 5 of 5 rounds: Failed: status 500"}
-    assert (outcome.verdicts, outcome.only_in_base, outcome.good) == ([], [], False)
+    assert (only_verdict(outcome), outcome.is_success) == (UNCONFIRMED, False)
 
 
-def test_a_session_that_dies_ends_the_measuring_and_leaves_what_was_found(compare: Compare) -> None:
-    outcome = compare({"poll": rows(FAST), "submit": rows(FAST)}, {"poll": rows(FAST), "submit": rows(FAST, dies=True)})
+def test_a_measure_that_fails_is_reported(compare: Compare) -> None:
+    outcome = compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST, error="Failed: status 500")})
 
-    assert "session of head exited" in outcome.failed["session"]
-    assert "This session has died." in outcome.failed["session"]
-    assert (verdict(outcome), outcome.good) == (NOT_JUDGED, False)
+    assert outcome.failures == {"poll (head)": "failed in 5 of 5 rounds: Failed: status 500"}
+    assert (outcome.verdicts, outcome.only_in_base, outcome.is_success) == ([], [], False)
 
 
-def test_a_session_of_another_protocol_is_not_driven(compare: Compare) -> None:
-    outcome = compare({"poll": rows(FAST)}, {"poll": rows(FAST)}, protocol=PROTOCOL + 1)
+def test_a_session_that_exits_ends_the_measurements_and_the_results_are_returned(compare: Compare) -> None:
+    outcome = compare(
+        {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST)},
+        {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST, exits=True)},
+    )
 
-    assert f"uses protocol {PROTOCOL + 1}" in outcome.failed["session"]
+    assert "session of head exited" in outcome.failures["session"]
+    assert "This session has exited." in outcome.failures["session"]
+    assert (only_verdict(outcome), outcome.is_success) == (NOT_JUDGED, False)
+
+
+def test_a_session_with_another_protocol_version_is_not_used(compare: Compare) -> None:
+    outcome = compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST)}, protocol=PROTOCOL + 1)
+
+    assert f"uses protocol {PROTOCOL + 1}" in outcome.failures["session"]
     assert outcome.verdicts == []
 
 
-def test_rows_and_measures_of_one_tree_are_listed_and_not_compared(compare: Compare) -> None:
-    base = {"poll": {"rows": {"row": [FAST[:]], "old": [FAST[:]]}}, "gone": rows(FAST)}
-    head = {"poll": {"rows": {"row": [FAST[:]], "new": [SLOW[:]]}}, "whole": rows(FAST)}
+def test_rows_and_measures_of_only_one_tree_are_listed_but_not_compared(compare: Compare) -> None:
+    base = {"poll": {"rows": {"row": [FAST[:]], "old": [FAST[:]]}}, "gone": scripted_measure(FAST)}
+    head = {"poll": {"rows": {"row": [FAST[:]], "new": [SLOW[:]]}}, "whole": scripted_measure(FAST)}
 
     outcome = compare(base, head, sizes=({"trips": 25, "old": 1}, {"trips": 100}))
 
     assert outcome.only_in_base == ["measure gone", "old"]
     assert outcome.only_in_head == ["measure whole", "new"]
-    assert (verdict(outcome), outcome.good) == (SAME, True)
+    assert (only_verdict(outcome), outcome.is_success) == (SAME, True)
     assert outcome.notes == ["The trees use different values of trips: 25 and 100."]
 
 
-def test_only_what_is_asked_for_is_measured(compare: Compare, scripted: Trees) -> None:
-    measures = {"poll": rows(FAST), "submit": rows(FAST)}
+def test_only_the_selected_measures_run(compare: Compare, trees: ScriptedTrees) -> None:
+    measures = {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST)}
 
     outcome = compare(measures, measures, only=("submit",))
 
-    assert {line.split()[0] for line in scripted.order()} == {"submit"}
-    assert outcome.left_out["poll"] == "not selected"
+    assert {line.split()[0] for line in trees.order()} == {"submit"}
+    assert outcome.omissions["poll"] == "not selected"
 
 
-def test_a_measure_that_does_not_exist_is_refused(compare: Compare) -> None:
-    with pytest.raises(Refused, match=r"Unknown measures: pol. Available: poll."):
-        compare({"poll": rows(FAST)}, {"poll": rows(FAST)}, only=("pol",))
+def test_an_unknown_measure_is_rejected(compare: Compare) -> None:
+    with pytest.raises(ComparisonError, match=r"Unknown measures: pol. Available: poll."):
+        compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST)}, only=("pol",))

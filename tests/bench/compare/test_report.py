@@ -1,4 +1,4 @@
-"""The files and output that a comparison writes."""
+"""The report file and the output of a comparison."""
 
 import io
 import json
@@ -7,55 +7,59 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.compare import report
-from bench.compare.comparison import BETTER, NOT_CONFIRMED, UNCONFIRMED, WORSE, Outcome, Verdict
-from bench.compare.rounds import Compared
+from bench.compare.comparison import BETTER, NOT_CONFIRMED, UNCONFIRMED, WORSE, Outcome, RowVerdict
+from bench.compare.rounds import RowComparison
 from bench.compare.trees import Tree
 from bench.compare.verdict import Samples
 
 FAST, SLOW = Samples((10, 12, 11), (10, 11, 13), higher_is_better=False), Samples((10, 12, 11), (20, 22, 21), False)
 OUTCOME = Outcome(
     verdicts=[
-        Verdict(Compared("submit", "submit p50, 1 client", "ms", SLOW), WORSE, again=SLOW),
-        Verdict(Compared("poll", "poll", "ms", SLOW), NOT_CONFIRMED, again=FAST),
-        Verdict(Compared("many", "many", "s", FAST), ""),
+        RowVerdict(RowComparison("submit", "submit p50, 1 client", "ms", SLOW), WORSE, repetition=SLOW),
+        RowVerdict(RowComparison("poll", "poll", "ms", SLOW), NOT_CONFIRMED, repetition=FAST),
+        RowVerdict(RowComparison("many", "many", "s", FAST), ""),
     ],
-    left_out={"levels": "no row", "scale": "no row", "growth": "1 round, because another one takes 90 s"},
-    failed={"relay (head)": "failed in 1 of 5 rounds: Failed: status 500"},
+    omissions={"levels": "no row", "scale": "no row", "growth": "1 round, because another one takes 90 s"},
+    failures={"relay (head)": "failed in 1 of 5 rounds: Failed: status 500"},
     only_in_base=["old"],
     only_in_head=["new [row]"],
     notes=["The benchmark itself differs between the trees: bench/run.py"],
 )
 
 
-def tree(name: str) -> Tree:
+def create_tree(name: str) -> Tree:
     return Tree(name, name.ljust(40, "0"), f"Change {name}", Path("/nowhere"))
 
 
-def shown(outcome: Outcome) -> str:
-    written = io.StringIO()
-    report.show(tree("base"), tree("head"), outcome, Console(file=written, width=170))
-    return written.getvalue()
+def show_report(outcome: Outcome) -> str:
+    output = io.StringIO()
+    report.show(create_tree("base"), create_tree("head"), outcome, Console(file=output, width=170))
+    return output.getvalue()
 
 
-def test_the_report_has_every_figure_of_both_measurements(tmp_path: Path) -> None:
+def test_the_report_contains_the_figures_of_both_measurements(tmp_path: Path) -> None:
     path = tmp_path / "compare.json"
 
-    report.write(tree("base"), tree("head"), OUTCOME, quick=True, seconds=449.4, path=path)
+    report.write(create_tree("base"), create_tree("head"), OUTCOME, quick=True, seconds=449.4, path=path)
 
-    found = json.loads(path.read_text())
-    assert found["worse"] == ["submit p50, 1 client"]
-    assert (found["base"]["commit"], found["head"]["subject"]) == (tree("base").commit, "Change head")
-    first, second, third = found["rows"]
+    document = json.loads(path.read_text())
+    assert document["worse"] == ["submit p50, 1 client"]
+    assert (document["base"]["commit"], document["head"]["subject"]) == (create_tree("base").commit, "Change head")
+    first, second, third = document["rows"]
     assert first["first"]["base"] == {"median": 11, "spread": [10, 12], "figures": [10, 12, 11]}
     assert (first["first"]["ratio"], first["first"]["rounds"], first["again"]["ratio"]) == (1.909, 3, 1.909)
     assert (second["verdict"], second["again"]["ratio"], third["again"]) == (NOT_CONFIRMED, 1, None)
-    assert (found["left_out"], found["failed"]) == (OUTCOME.left_out, OUTCOME.failed)
-    assert (found["only_in_base"], found["only_in_head"], found["notes"]) == (["old"], ["new [row]"], OUTCOME.notes)
-    assert (found["seconds"], found["quick"], found["machine"]["cores"] > 0) == (449, True, True)
+    assert (document["left_out"], document["failed"]) == (OUTCOME.omissions, OUTCOME.failures)
+    assert (document["only_in_base"], document["only_in_head"], document["notes"]) == (
+        ["old"],
+        ["new [row]"],
+        OUTCOME.notes,
+    )
+    assert (document["seconds"], document["quick"], document["machine"]["cores"] > 0) == (449, True, True)
 
 
-def test_the_table_names_what_is_worse_and_everything_that_was_not_compared() -> None:
-    text = shown(OUTCOME)
+def test_the_output_lists_worse_rows_and_everything_that_was_not_compared() -> None:
+    text = show_report(OUTCOME)
 
     assert "11 (10 - 12)" in text
     assert "21 (20 - 22)" in text
@@ -72,8 +76,8 @@ def test_the_table_names_what_is_worse_and_everything_that_was_not_compared() ->
     assert text.endswith("Worse: submit p50, 1 client\n")
 
 
-def test_what_could_not_be_measured_again_counts_as_worse_and_what_is_better_does_not() -> None:
-    row = Compared("poll", "poll", "ms", SLOW)
+def test_the_output_lists_unconfirmed_rows_as_worse() -> None:
+    row = RowComparison("poll", "poll", "ms", SLOW)
 
-    assert shown(Outcome([Verdict(row, UNCONFIRMED)])).endswith("Worse: poll\n")
-    assert shown(Outcome([Verdict(row, BETTER)])).endswith("Nothing is worse.\n")
+    assert show_report(Outcome([RowVerdict(row, UNCONFIRMED)])).endswith("Worse: poll\n")
+    assert show_report(Outcome([RowVerdict(row, BETTER)])).endswith("Nothing is worse.\n")
