@@ -1,1 +1,1 @@
-"""Clients of model servers: requests, answers, endpoints and failures, for each API that model servers speak."""
+"""Clients of model servers: requests, answers, endpoints and failures, for each supported API."""

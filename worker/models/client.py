@@ -1,4 +1,4 @@
-"""Calls the servers of a model: chooses an endpoint, retries, waits, and turns failures into an outcome."""
+"""Calls the servers of a model: chooses an endpoint, retries, waits, and converts failures to an outcome."""
 
 import logging
 import random
@@ -20,31 +20,31 @@ from worker.models.endpoints import Endpoint, Endpoints, Request, retry_after_s
 from worker.models.protocol import ModelServer
 from worker.models.tokenizers import Tokenizers
 from worker.run.output import OutputWriter
-from worker.run.resume import not_continued
+from worker.run.resume import continuation_failure
 from worker.run.trim import ContextTrimmer
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
-TRIES = 3  # attempts at a request, if model servers fail before any output
+_MAX_TRIES = 3  # if model servers fail before any output
 _FIRST_PAUSE_S = 0.25
 
 
-class Calls(Protocol):
+class BlockingCaller(Protocol):
     """Runs a blocking call outside the event loop."""
 
-    async def __call__(self, call: Callable[[], T]) -> T: ...
+    async def __call__(self, call: Callable[[], ResultT]) -> ResultT: ...
 
 
 class ModelClient:
-    """Calls model servers for this process: sends each request to one endpoint at a time, until one returns output.
+    """Sends the requests of this process to model servers, each to one endpoint at a time until one returns output.
 
-    If an endpoint fails before any output, the request goes to the next best endpoint at once, and to the failed one
-    again after a pause. If all endpoints are busy or unavailable for longer than `wait_in_slot_s`, the response is
-    handed back to wait in Postgres; if the failures do not concern this response alone, the model's circuit opens.
+    If an endpoint fails before any output, the request goes to the next best endpoint immediately, and to the failed
+    endpoint again after a pause. If all endpoints are busy or unavailable for longer than `wait_in_slot_s`, the
+    response is handed back to wait in Postgres. The model's circuit opens unless only this response is affected.
 
     Args:
-        note_dropped: records for operators which items of its context an attempt's model is not shown.
+        note_dropped: records, for operators, the IDs of the items that were dropped from an attempt's context.
     """
 
     def __init__(
@@ -54,104 +54,104 @@ class ModelClient:
         circuits: Circuits,
         settings: Settings,
         *,
-        call: Calls,
-        freed: Callable[[], None],
+        call: BlockingCaller,
+        signal_free_slot: Callable[[], None],
         note_dropped: Callable[[Attempt, list[str]], None],
     ) -> None:
         self._servers = servers
         self._circuits = circuits
         self._settings = settings
         self._call = call
-        self._freed = freed
+        self._signal_free_slot = signal_free_slot
         self._note_dropped = note_dropped
         self._tokenizers = Tokenizers()
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
-    async def ask(self, attempt: Attempt, model: ModelConfig, answer: OutputWriter) -> Outcome | HandBack:
-        """Run the request of an attempt; return the outcome, or a hand-back if no model server can take it now."""
+    async def request_outcome(self, attempt: Attempt, model: ModelConfig, writer: OutputWriter) -> Outcome | HandBack:
+        """Run the request of an attempt; return the outcome, or a hand-back if no model server can accept it now."""
         endpoints = self._endpoints[attempt.model]
-        endpoints.circuit_seen |= attempt.probe
+        endpoints.has_open_circuit |= attempt.probe
         budget = _RetryBudget(attempt, self._settings.wait_in_slot_s)
         trimmer = ContextTrimmer(attempt, model, self._tokenizers)
         while True:
-            if not attempt.probe and endpoints.given_up_since(budget.began_at):
+            if not attempt.probe and endpoints.has_given_up_since(budget.started_at):
                 return self._hand_back(attempt, endpoints, budget)
-            endpoint = endpoints.choose(budget.not_before, all_open=attempt.probe)
+            endpoint = endpoints.choose(budget.not_before, include_all=attempt.probe)
             if endpoint is None:
-                opens_at = endpoints.opens_at(budget.not_before, all_open=attempt.probe)
-                if opens_at > budget.ends_at:
+                available_at = endpoints.available_at(budget.not_before, include_all=attempt.probe)
+                if available_at > budget.deadline:
                     return self._hand_back(attempt, endpoints, budget)
-                await endpoints.rest(opens_at)
+                await endpoints.wait_until(available_at)
                 continue
             try:
-                await self._read(attempt, model, endpoints, endpoint, answer)
-                return answer.outcome()
+                await self._read_answer(attempt, model, endpoints, endpoint, writer)
+                return writer.outcome()
             except errors.ModelServerFailed as error:
-                if await self._shorten(trimmer, error, endpoint, answer):
+                if await self._shorten_context(trimmer, error, endpoint, writer):
                     attempt = trimmer.attempt
                     continue
-                budget.lose(endpoint, error)
-                if attempt.prefix and not answer.grown and error.code == Code.INVALID_PROMPT:
-                    return not_continued(str(error))
-                if answer.grown or isinstance(error, errors.Refused) or budget.tries >= TRIES:
+                budget.record_failure(endpoint, error)
+                if attempt.prefix and not writer.has_output and error.code == Code.INVALID_PROMPT:
+                    return continuation_failure(str(error))
+                if writer.has_output or isinstance(error, errors.Refused) or budget.tries >= _MAX_TRIES:
                     if attempt.probe and isinstance(error, errors.Erred | errors.Silent):
-                        await self._tell(partial(self._probe_failed, attempt, error))
+                        await self._update_circuit(partial(self._record_probe_failure, attempt, error))
                     return failed(Code(error.code or Code.SERVER_ERROR), str(error), kind=error.kind)
                 log.info(
                     "model server not ready",
                     extra={**log_fields(attempt), "endpoint": endpoint.name, "cause": str(error)},
                 )
 
-    async def _shorten(
-        self, trimmer: ContextTrimmer, error: errors.ModelServerFailed, endpoint: Endpoint, answer: OutputWriter
+    async def _shorten_context(
+        self, trimmer: ContextTrimmer, error: errors.ModelServerFailed, endpoint: Endpoint, writer: OutputWriter
     ) -> bool:
-        """Shorten the context if `error` says that it is too long; return whether the request can be sent again."""
-        if not isinstance(error, errors.ContextExceeded) or answer.grown:
+        """Shorten the context if it is too long according to the error; return whether to send the request again."""
+        if not isinstance(error, errors.ContextExceeded) or writer.has_output:
             return False
-        dropped = await trimmer.shorten(error, endpoint.base_url)
-        if dropped is None:
+        dropped_ids = await trimmer.drop_turns(error, endpoint.base_url)
+        if dropped_ids is None:
             return False
         attempt = trimmer.attempt
-        answer.shorten(attempt)
-        log.info("dropped the oldest turns", extra={**log_fields(attempt), "items": len(dropped)})
+        writer.set_attempt(attempt)
+        log.info("dropped the oldest turns", extra={**log_fields(attempt), "items": len(dropped_ids)})
         try:
-            await self._call(partial(self._note_dropped, attempt, dropped))
-        except errors.StoreUnavailable as unavailable:
-            log.warning("cannot record the dropped items", extra={**log_fields(attempt), "cause": str(unavailable)})
+            await self._call(partial(self._note_dropped, attempt, dropped_ids))
+        except errors.StoreUnavailable as store_error:
+            log.warning("cannot record the dropped items", extra={**log_fields(attempt), "cause": str(store_error)})
         return True
 
-    async def _read(
-        self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, answer: OutputWriter
+    async def _read_answer(
+        self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, writer: OutputWriter
     ) -> None:
-        """Read the answer of an endpoint to its end, and update the state of the endpoint from it."""
-        answer.begin()
+        """Send the request to an endpoint and read the answer to its end; update the state of the endpoint."""
+        writer.prepare_request()
         stream = self._servers[model.api].stream(model, attempt, endpoint.base_url)
         with endpoint.request(attempt.response_id) as request:
             try:
                 async with aclosing(stream):
                     async for output in stream:
-                        if not request.taken:
-                            await self._take(request, endpoints, attempt)
-                        answer.add(output)
+                        if not request.is_accepted:
+                            await self._record_acceptance(request, endpoints, attempt)
+                        writer.add(output)
             except errors.ModelServerFailed as error:
                 if not isinstance(error, errors.Refused) or isinstance(error, errors.Silent):
-                    request.fail(error)
-                elif not request.taken:
-                    await self._take(request, endpoints, attempt)  # a refusal shows that it is healthy
+                    request.record_failure(error)
+                elif not request.is_accepted:
+                    await self._record_acceptance(request, endpoints, attempt)  # an endpoint that refuses is healthy
                 raise
 
-    async def _take(self, request: Request, endpoints: Endpoints, attempt: Attempt) -> None:
-        request.take()
-        endpoints.took()
-        if endpoints.circuit_seen:
-            endpoints.circuit_seen = not await self._tell(lambda: self._circuits.close(attempt.model))
-            self._freed()  # responses that waited for the circuit may be dispatched
+    async def _record_acceptance(self, request: Request, endpoints: Endpoints, attempt: Attempt) -> None:
+        request.record_acceptance()
+        endpoints.signal_acceptance()
+        if endpoints.has_open_circuit:
+            endpoints.has_open_circuit = not await self._update_circuit(lambda: self._circuits.close(attempt.model))
+            self._signal_free_slot()  # responses that waited for the circuit may now be dispatched
 
-    def _probe_failed(self, attempt: Attempt, error: errors.ModelServerFailed) -> None:
+    def _record_probe_failure(self, attempt: Attempt, error: errors.ModelServerFailed) -> None:
         self._circuits.probe_failed(attempt.model, attempt.response_id, str(error), error.code)
 
-    async def _tell(self, call: Callable[[], object]) -> bool:
-        """Update the circuit in Postgres; return whether it succeeded. If not, the next probe updates it."""
+    async def _update_circuit(self, call: Callable[[], object]) -> bool:
+        """Update the circuit in Postgres; return whether it succeeded. After a failure, the next probe updates it."""
         try:
             await self._call(call)
         except errors.StoreUnavailable as error:
@@ -161,56 +161,56 @@ class ModelClient:
 
     def _hand_back(self, attempt: Attempt, endpoints: Endpoints, budget: "_RetryBudget") -> HandBack:
         error = budget.error or endpoints.error
-        given_up = endpoints.given_up_since(budget.began_at)
-        unavailable = attempt.probe or given_up or endpoints.down_since(budget.began_at)
-        if unavailable and not given_up:
+        has_given_up = endpoints.has_given_up_since(budget.started_at)
+        is_unavailable = attempt.probe or has_given_up or endpoints.is_down_since(budget.started_at)
+        if is_unavailable and not has_given_up:
             endpoints.give_up()
         backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
-        asked_s = endpoints.asked_s(budget.told_until)
+        requested_backoff_s = endpoints.requested_backoff_s(budget.retry_after_until)
         return HandBack(
             str(error),
             waited=True,
-            delay_s=max(backoff_s * random.uniform(0.5, 1), asked_s),  # noqa: S311  # jitter
+            delay_s=max(backoff_s * random.uniform(0.5, 1), requested_backoff_s),  # noqa: S311  # jitter
             error_code=error.code,
-            unavailable=unavailable,
-            asked_s=asked_s,
+            unavailable=is_unavailable,
+            asked_s=requested_backoff_s,
         )
 
 
 class _RetryBudget:
-    """The failures of one attempt so far, and how long it may wait in its slot."""
+    """The failures of one attempt, and the limits of its retries."""
 
     def __init__(self, attempt: Attempt, wait_in_slot_s: float) -> None:
         self._attempt = attempt
         self._wait_in_slot_s = wait_in_slot_s
         self._failures: Counter[Endpoint] = Counter()
-        self.began_at = time.monotonic()
-        self._waits_from = self.began_at
+        self.started_at = time.monotonic()
+        self._waiting_since = self.started_at
         self.tries = 0
         self.error: errors.ModelServerFailed | None = None
         self.not_before: dict[Endpoint, float] = {}
-        self.told_until: dict[Endpoint, float] = {}
+        self.retry_after_until: dict[Endpoint, float] = {}
 
     @property
-    def ends_at(self) -> float:
-        """Time (monotonic clock) until which to wait. A probe does not wait, because it blocks all other dispatch."""
+    def deadline(self) -> float:
+        """Time (monotonic clock) at which waiting ends. A probe does not wait, because it blocks all other dispatch."""
         if self._attempt.probe and not isinstance(self.error, errors.Erred):
-            return self.began_at
-        return self._waits_from + self._wait_in_slot_s
+            return self.started_at
+        return self._waiting_since + self._wait_in_slot_s
 
-    def lose(self, endpoint: Endpoint, error: errors.ModelServerFailed) -> None:
+    def record_failure(self, endpoint: Endpoint, error: errors.ModelServerFailed) -> None:
         """Record a failure of an endpoint."""
         now = time.monotonic()
         pause_s = _FIRST_PAUSE_S * 2 ** self._failures[endpoint]
         self._failures[endpoint] += 1
         if isinstance(error, errors.Erred):
-            # All tries are made in this run, because another run would count them from zero again. So the time that a
-            # server took to fail does not count as waiting.
+            # Make all tries in this run, because another run would restart the count. Therefore the time until a server
+            # fails must not count as waiting time.
             self.tries += 1
-            self._waits_from = now
+            self._waiting_since = now
         self.error = error
-        self.told_until[endpoint] = now + retry_after_s(error)
-        self.not_before[endpoint] = max(now + pause_s, self.told_until[endpoint])
+        self.retry_after_until[endpoint] = now + retry_after_s(error)
+        self.not_before[endpoint] = max(now + pause_s, self.retry_after_until[endpoint])
 
 
 def log_fields(attempt: Attempt) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Recognizes the errors of model servers for requests that exceed the context length, and extracts token counts."""
+"""Recognizes model servers' errors for requests that exceed the context length, and extracts the token counts."""
 
 import re
 from collections.abc import Mapping
@@ -7,16 +7,17 @@ from typing import Any
 from core import errors
 
 # Error messages of vLLM, SGLang, llama.cpp, TGI, Ollama and hosted servers, taken from their source or documentation.
-_SAYS_SO = re.compile(
+_TOO_LONG_PATTERN = re.compile(
     r"maximum context length|context[ _](length|size|window)|max_model_len|longer than the model's context"
     r"|exceeds? the (available |model's )?context|(input|prompt|request) is too (long|large)"
     r"|maximum (input|prompt) length|too many (input |prompt )?tokens|inputs?\W+tokens? \+ .?max_new_tokens",
     re.IGNORECASE,
 )
-_CODES = ("context_length_exceeded", "exceed_context_size_error")  # not a set: the value to look up may be unhashable
+# A tuple instead of a set, because the value to look up may be unhashable.
+_ERROR_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _NUMBER = r"\D{0,3}(\d[\d,]*)"
-# The number of tokens in the request, and below it the maximum.
-_COUNTS = tuple(
+# Patterns for the number of tokens in the request; the patterns below are for the maximum.
+_COUNT_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"requested (?:a total of |about )?{_NUMBER} tokens",
@@ -28,7 +29,7 @@ _COUNTS = tuple(
         rf"given:?{_NUMBER}",
     )
 )
-_LIMITS = tuple(
+_LIMIT_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"(?:maximum|model's) context (?:length|window)(?: size)?(?: of| is|:)?(?: only)?{_NUMBER}",
@@ -43,27 +44,31 @@ _LIMITS = tuple(
 _STATUSES = frozenset({400, 413, 422, 500})
 
 
-def found(status: int, error: Mapping[str, Any], words: str, text: str) -> errors.ContextExceeded | None:
-    """Return a `ContextExceeded` with the token counts that the server gives, or None if this is another error.
+def context_error(status: int, error: Mapping[str, Any], message: str, text: str) -> errors.ContextExceeded | None:
+    """Return a `ContextExceeded` with the server's token counts, or None for any other error.
 
     Args:
         status: HTTP status of the answer.
         error: the server's error object.
-        words: the server's error message.
+        message: the server's error message.
         text: the message of the error to return.
     """
     if status not in _STATUSES:
         return None
-    if error.get("code") not in _CODES and error.get("type") not in _CODES and not _SAYS_SO.search(words):
+    if (
+        error.get("code") not in _ERROR_CODES
+        and error.get("type") not in _ERROR_CODES
+        and not _TOO_LONG_PATTERN.search(message)
+    ):
         return None
-    counted, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
+    count, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
     return errors.ContextExceeded(
         text,
-        tokens=counted if isinstance(counted, int) else _first(_COUNTS, words),
-        limit=limit if isinstance(limit, int) else _first(_LIMITS, words),
+        tokens=count if isinstance(count, int) else _first_number(_COUNT_PATTERNS, message),
+        limit=limit if isinstance(limit, int) else _first_number(_LIMIT_PATTERNS, message),
     )
 
 
-def _first(patterns: tuple[re.Pattern[str], ...], words: str) -> int | None:
-    found = next(filter(None, (pattern.search(words) for pattern in patterns)), None)
-    return int(found[1].replace(",", "")[:12]) if found else None
+def _first_number(patterns: tuple[re.Pattern[str], ...], message: str) -> int | None:
+    match = next(filter(None, (pattern.search(message) for pattern in patterns)), None)
+    return int(match[1].replace(",", "")[:12]) if match else None

@@ -1,4 +1,4 @@
-"""The endpoints of a model: chooses one for each request, and backs off from those that fail."""
+"""The endpoints of a model: chooses an endpoint for each request, and backs off from failed endpoints."""
 
 import asyncio
 import logging
@@ -13,221 +13,247 @@ from core import errors
 
 log = logging.getLogger(__name__)
 
-# A single refused response may itself be the cause; this many different responses in a row indicate the endpoint.
-ENOUGH = 3
+# Number of different responses, refused in a row, after which an endpoint is down. With fewer, the responses themselves
+# may be the cause.
+DOWN_THRESHOLD = 3
 # Backoff after the first failure of an endpoint; it doubles with each further failure.
-_FIRST_S = 0.25
-_LONGEST_S = 60.0
-# Maximum backoff if all other endpoints are down, too: then the model's circuit makes the responses wait.
-_LONGEST_ALONE_S = 2.0
+_FIRST_BACKOFF_S = 0.25
+_MAX_BACKOFF_S = 60.0
+# Maximum backoff if all other endpoints are down, too: the model's circuit makes the responses wait in this case.
+_MAX_LONE_BACKOFF_S = 2.0
 RETRY_AFTER_LIMIT_S = 300.0
-# Interval at which to check the result of the one request that probes an endpoint.
-_LOOK_S = 0.25
+# Interval at which waiting requests check whether the probe of an endpoint has ended.
+_PROBE_CHECK_INTERVAL_S = 0.25
 
 
 class Endpoint:
-    """A base URL of a model, and its state as seen by this process: from the results of requests, not health checks.
+    """A base URL of a model, and its state according to the requests of this process.
 
-    After a failure, other endpoints are preferred for a while. An endpoint is `down` if it is unreachable, or if it had
-    no capacity for several responses in a row while it was answering none. A down endpoint receives no requests until
-    one request has probed it, after a backoff that grows with each failure.
+    After a failure, other endpoints are preferred for a while. An endpoint is down if it is unreachable, or if it
+    refused several responses in a row while it answered none. A down endpoint receives no requests until one request
+    has probed it, after a backoff that grows with each failure.
     """
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        where = urlsplit(base_url)
-        self.name = where.netloc.rpartition("@")[2] + where.path  # without a password
-        self.under_way = 0
+        url_parts = urlsplit(base_url)
+        self.name = url_parts.netloc.rpartition("@")[2] + url_parts.path  # without a password
+        self.active_requests = 0
         self.failed_at = -math.inf
-        self.error: errors.ModelServerFailed | None = None  # the last error, until the endpoint takes a request again
-        self.asked_at = -math.inf
-        self._answering = 0  # number of requests under way that the endpoint has taken
+        self.error: errors.ModelServerFailed | None = None  # the last error since the last accepted request
+        self.last_request_at = -math.inf
+        self._accepted_requests = 0  # number of active requests that the endpoint has accepted
         self._failures = 0  # consecutive failures
-        self._unreachable = False
-        self._refused: set[str] = set()  # responses it had no capacity for since it last took one
-        self._aside_until = -math.inf
-        self.told_until = -math.inf  # from the server's Retry-After header
-        self._tried = False  # whether a request is probing the endpoint
+        self._is_unreachable = False
+        self._refused_response_ids: set[str] = set()  # since the last accepted request
+        self._backoff_until = -math.inf
+        self.retry_after_until = -math.inf  # from the server's Retry-After header
+        self._is_probed = False  # whether a request is probing the endpoint
 
     @property
-    def down(self) -> bool:
-        return self._unreachable or (len(self._refused) >= ENOUGH and not self._answering)
+    def is_down(self) -> bool:
+        return self._is_unreachable or (
+            len(self._refused_response_ids) >= DOWN_THRESHOLD and not self._accepted_requests
+        )
 
-    def opens_at(self, now: float, *, alone: bool) -> float:
-        """Return the earliest known time for a request (monotonic clock); `alone` if all other endpoints are down."""
-        if not self.down:
+    def available_at(self, now: float, *, alone: bool) -> float:
+        """Return the earliest known time for a request (monotonic clock).
+
+        Args:
+            alone: whether all other endpoints are down.
+        """
+        if not self.is_down:
             return now
-        if self._tried:
-            return now + _LOOK_S
-        aside_until = min(self._aside_until, self.failed_at + _LONGEST_ALONE_S) if alone else self._aside_until
-        return max(aside_until, self.told_until)
+        if self._is_probed:
+            return now + _PROBE_CHECK_INTERVAL_S
+        backoff_until = min(self._backoff_until, self.failed_at + _MAX_LONE_BACKOFF_S) if alone else self._backoff_until
+        return max(backoff_until, self.retry_after_until)
 
     def rank(self, now: float) -> int:
-        """Return the rank for the choice, lowest first: 0 due for a probe, 1 healthy, 2 failed recently."""
+        """Return the rank of the endpoint; the lowest is chosen: 0 due for a probe, 1 healthy, 2 backing off."""
         if not self._failures:
             return 1
-        return 2 if self._tried or now < max(self._aside_until, self.told_until) else 0
+        return 2 if self._is_probed or now < max(self._backoff_until, self.retry_after_until) else 0
 
     @contextmanager
     def request(self, response_id: str) -> Iterator["Request"]:
-        """Count a request as under way at this endpoint inside the block."""
+        """Yield a request to this endpoint, which is active inside the block."""
         request = Request(self, response_id)
-        tries = bool(self._failures) and not self._tried
-        self._tried = self._tried or tries
-        self.under_way += 1
-        self.asked_at = time.monotonic()
+        is_probe = bool(self._failures) and not self._is_probed
+        self._is_probed = self._is_probed or is_probe
+        self.active_requests += 1
+        self.last_request_at = time.monotonic()
         try:
             yield request
         finally:
-            self.under_way -= 1
-            self._tried = self._tried and not tries
-            if request.taken:
-                self._answering -= 1
-                self._refused.clear()  # its capacity is free again
+            self.active_requests -= 1
+            self._is_probed = self._is_probed and not is_probe
+            if request.is_accepted:
+                self._accepted_requests -= 1
+                self._refused_response_ids.clear()  # the end of the request has freed capacity
 
-    def took(self) -> None:
-        """Record that the endpoint has taken a request, which makes it healthy."""
+    def record_acceptance(self) -> None:
+        """Record that the endpoint has accepted a request, which makes it healthy."""
         if self._failures:
             log.info("endpoint answers again", extra={"endpoint": self.name})
-        self._answering += 1
+        self._accepted_requests += 1
         self._failures = 0
-        self._unreachable = False
-        self._refused.clear()
-        self._aside_until = self.told_until = -math.inf
+        self._is_unreachable = False
+        self._refused_response_ids.clear()
+        self._backoff_until = self.retry_after_until = -math.inf
         self.error = None
 
-    def failed(self, response_id: str, error: errors.ModelServerFailed) -> None:
+    def record_failure(self, response_id: str, error: errors.ModelServerFailed) -> None:
         """Record that a request failed. Failures during a backoff do not extend it."""
         now = time.monotonic()
         self.failed_at = now
         self.error = error
         if isinstance(error, errors.Unreachable):
-            self._unreachable = True
+            self._is_unreachable = True
         elif isinstance(error, errors.Unavailable):
-            self._refused.add(response_id)
-            self.told_until = max(self.told_until, now + retry_after_s(error))
-        if now >= self._aside_until:
+            self._refused_response_ids.add(response_id)
+            self.retry_after_until = max(self.retry_after_until, now + retry_after_s(error))
+        if now >= self._backoff_until:
             self._failures += 1
-            aside_s = min(_LONGEST_S, _FIRST_S * 2.0 ** min(self._failures - 1, 16)) * random.uniform(0.5, 1)  # noqa: S311
-            self._aside_until = now + aside_s
+            backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(self._failures - 1, 16))
+            backoff_s *= random.uniform(0.5, 1)  # noqa: S311  # jitter
+            self._backoff_until = now + backoff_s
             log.warning(
                 "endpoint set aside",
                 extra={
                     "endpoint": self.name,
                     "failures": self._failures,
-                    "aside_s": round(aside_s, 1),
+                    "aside_s": round(backoff_s, 1),
                     "cause": str(error),
                 },
             )
 
 
 class Request:
-    """A request under way at an endpoint.
+    """An active request to an endpoint.
 
     Attributes:
-        taken: whether the endpoint has begun to answer, or has refused the request in a way that shows it is healthy.
+        is_accepted: whether the endpoint has begun to answer, or is healthy although it refused the request.
     """
 
     def __init__(self, endpoint: Endpoint, response_id: str) -> None:
         self._endpoint = endpoint
         self._response_id = response_id
-        self.taken = False
+        self.is_accepted = False
 
-    def take(self) -> None:
-        """Record that the endpoint has taken the request."""
-        self.taken = True
-        self._endpoint.took()
+    def record_acceptance(self) -> None:
+        """Record that the endpoint has accepted the request."""
+        self.is_accepted = True
+        self._endpoint.record_acceptance()
 
-    def fail(self, error: errors.ModelServerFailed) -> None:
+    def record_failure(self, error: errors.ModelServerFailed) -> None:
         """Record that the request failed at the endpoint."""
-        self._endpoint.failed(self._response_id, error)
+        self._endpoint.record_failure(self._response_id, error)
 
 
 class Endpoints:
     """The endpoints of one model.
 
     Attributes:
-        circuit_seen: whether this process knows of an open circuit of the model that it has not closed.
+        has_open_circuit: whether this process knows of an open circuit of the model that it has not closed.
     """
 
     def __init__(self, base_urls: Sequence[str]) -> None:
-        self._all = [Endpoint(base_url) for base_url in base_urls]
-        self._news = asyncio.Event()
+        self._endpoints = [Endpoint(base_url) for base_url in base_urls]
+        self._state_changed = asyncio.Event()
         self._given_up_at = -math.inf
-        self.circuit_seen = False
+        self.has_open_circuit = False
 
-    def choose(self, not_before: Mapping[Endpoint, float], *, all_open: bool = False) -> Endpoint | None:
+    def choose(self, not_before: Mapping[Endpoint, float], *, include_all: bool = False) -> Endpoint | None:
         """Return the best endpoint that can be used now, or None.
 
         Args:
-            not_before: times (monotonic clock) before which the caller must not use the endpoints that failed it.
-            all_open: whether to include endpoints in backoff; true if the caller is the probe of the model's circuit.
+            not_before: times (monotonic clock) before which the caller must not use the endpoints that have failed.
+            include_all: whether to include endpoints in backoff, as the probe of the model's circuit does.
         """
         now = time.monotonic()
-        free = [one for one in self._all if self._opens_at(one, not_before, now, all_open=all_open) <= now]
-        return min(free, key=lambda one: (one.rank(now), one.under_way, one.asked_at), default=None)
+        available_endpoints = [
+            endpoint
+            for endpoint in self._endpoints
+            if self._available_at(endpoint, not_before, now, include_all=include_all) <= now
+        ]
+        return min(
+            available_endpoints,
+            key=lambda endpoint: (endpoint.rank(now), endpoint.active_requests, endpoint.last_request_at),
+            default=None,
+        )
 
-    def opens_at(self, not_before: Mapping[Endpoint, float], *, all_open: bool = False) -> float:
-        """Return the earliest known time at which an endpoint can be used (monotonic clock); see `choose`."""
+    def available_at(self, not_before: Mapping[Endpoint, float], *, include_all: bool = False) -> float:
+        """Return the earliest known time (monotonic clock) at which an endpoint is available; see `choose`."""
         now = time.monotonic()
-        return min(self._opens_at(one, not_before, now, all_open=all_open) for one in self._all)
+        return min(
+            self._available_at(endpoint, not_before, now, include_all=include_all) for endpoint in self._endpoints
+        )
 
-    def _opens_at(self, one: Endpoint, not_before: Mapping[Endpoint, float], now: float, *, all_open: bool) -> float:
-        alone = all(other.down for other in self._all if other is not one)
-        opens_at = now if all_open else one.opens_at(now, alone=alone)
-        return max(opens_at, not_before.get(one, -math.inf))
+    def _available_at(
+        self, endpoint: Endpoint, not_before: Mapping[Endpoint, float], now: float, *, include_all: bool
+    ) -> float:
+        alone = all(other.is_down for other in self._endpoints if other is not endpoint)
+        available_at = now if include_all else endpoint.available_at(now, alone=alone)
+        return max(available_at, not_before.get(endpoint, -math.inf))
 
-    def down_since(self, moment: float) -> bool:
+    def is_down_since(self, moment: float) -> bool:
         """Return whether all endpoints are down and each has failed since `moment` (monotonic clock)."""
-        return all(one.down and one.failed_at >= moment for one in self._all)
+        return all(endpoint.is_down and endpoint.failed_at >= moment for endpoint in self._endpoints)
 
-    def asked_s(self, told_until: Mapping[Endpoint, float]) -> float:
-        """Return the time in seconds, from now, for which all endpoints asked to back off; 0 if they did not.
+    def requested_backoff_s(self, retry_after_until: Mapping[Endpoint, float]) -> float:
+        """Return the remaining backoff in seconds that all endpoints have requested; 0 if any has not.
 
         Args:
-            told_until: times (monotonic clock) from the `Retry-After` headers sent to the caller.
+            retry_after_until: times (monotonic clock) from the `Retry-After` headers that the caller received.
         """
-        until = [max(told_until.get(one, -math.inf), one.told_until if one.down else -math.inf) for one in self._all]
-        return max(0.0, min(until) - time.monotonic())
+        times = [
+            max(
+                retry_after_until.get(endpoint, -math.inf),
+                endpoint.retry_after_until if endpoint.is_down else -math.inf,
+            )
+            for endpoint in self._endpoints
+        ]
+        return max(0.0, min(times) - time.monotonic())
 
     @property
     def error(self) -> errors.ModelServerFailed:
-        """The most recent error of the endpoints that failed."""
-        failed = [one for one in self._all if one.error is not None]
-        if not failed:
+        """The most recent error of the failed endpoints."""
+        failed_endpoints = [endpoint for endpoint in self._endpoints if endpoint.error is not None]
+        if not failed_endpoints:
             return errors.Unavailable("No model server is ready.")
-        last = max(failed, key=lambda one: one.failed_at).error
-        assert last is not None
-        return last
+        error = max(failed_endpoints, key=lambda endpoint: endpoint.failed_at).error
+        assert error is not None
+        return error
 
-    def took(self) -> None:
-        """Wake waiting callers, because an endpoint has taken a request."""
+    def signal_acceptance(self) -> None:
+        """Wake waiting callers, because an endpoint has accepted a request."""
         self._given_up_at = -math.inf
-        self._tell()
+        self._wake_callers()
 
     def give_up(self) -> None:
         """Wake waiting callers, because the model's circuit opens and they must stop waiting."""
         self._given_up_at = time.monotonic()
-        self.circuit_seen = True
-        self._tell()
+        self.has_open_circuit = True
+        self._wake_callers()
 
-    def given_up_since(self, moment: float) -> bool:
-        """Return whether this process opened the circuit at or after `moment` and no endpoint took a request since."""
+    def has_given_up_since(self, moment: float) -> bool:
+        """Return whether this process has opened the circuit since `moment`, without an accepted request after that."""
         return self._given_up_at >= moment
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news.clear()
+    def _wake_callers(self) -> None:
+        self._state_changed.set()
+        self._state_changed.clear()
 
-    async def rest(self, until: float) -> None:
+    async def wait_until(self, until: float) -> None:
         """Wait until a time (monotonic clock), or until the state of an endpoint or of the circuit changes."""
         try:
             async with asyncio.timeout(until - time.monotonic()):
-                await self._news.wait()
+                await self._state_changed.wait()
         except TimeoutError:
             return
 
 
 def retry_after_s(error: errors.ModelServerFailed) -> float:
-    """Return the backoff in seconds that the server asked for, at most `RETRY_AFTER_LIMIT_S`; 0 if it did not."""
+    """Return the backoff in seconds that the server requested, at most `RETRY_AFTER_LIMIT_S`; 0 if it did not."""
     return min(getattr(error, "retry_after_s", None) or 0.0, RETRY_AFTER_LIMIT_S)

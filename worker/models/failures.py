@@ -1,4 +1,4 @@
-"""Converts the error answers and error events of model servers, in all common formats, into our exceptions."""
+"""Converts the error answers and error events of model servers, in all common formats, to our exceptions."""
 
 import re
 import time
@@ -13,21 +13,21 @@ from core.codes import Code
 from worker.models import context_errors
 
 # Maximum length of a server's error message that is passed on.
-_MESSAGE_CHARS = 500
-# Statuses that mean that the server or its queue is full, or that the server is starting.
-_NOT_NOW = frozenset({408, 425, 429, 502, 503, 504, 529})
-# Statuses that mean that the request is invalid.
-_WRONG = frozenset({400, 413, 422})
-# Statuses caused by our configuration. The server's message is not passed on, because it may quote the API key.
-_OURS = {
+_MAX_MESSAGE_CHARS = 500
+# Statuses of servers that are full or starting.
+_UNAVAILABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504, 529})
+# Statuses for invalid requests.
+_INVALID_REQUEST_STATUSES = frozenset({400, 413, 422})
+# Statuses that our configuration causes. The server's message is not passed on, because it may quote the API key.
+_CONFIGURATION_ERRORS = {
     401: "rejects this server's API key",
     403: "denies this server access to the model",
     407: "requires proxy authentication",
 }
-# Statuses for errors that have none, by a substring of their code or type.
-_KINDS = {"rate_limit": 429, "overloaded": 503, "unavailable": 503, "invalid_request": 400, "badrequest": 400}
-# Error codes that mean the same in our API and on a model server; they are passed on unchanged.
-_SHARED = frozenset(Code) - {
+# Statuses for errors without a status, by a substring of their code or type.
+_STATUS_BY_KIND = {"rate_limit": 429, "overloaded": 503, "unavailable": 503, "invalid_request": 400, "badrequest": 400}
+# Error codes with the same meaning in our API and on a model server. They are passed on unchanged.
+_SHARED_CODES = frozenset(Code) - {
     Code.DATA_RESIDENCY_MISMATCH,
     Code.MISALIGNMENT_POLICY_VIOLATION,
     Code.RATE_LIMIT_EXCEEDED,
@@ -36,72 +36,72 @@ _SHARED = frozenset(Code) - {
 }
 
 
-def of_answer(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
+def answer_error(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
     """Return the exception for an answer with a status other than 200."""
     prefix = f"The model server answered {status}"
     if 300 <= status < 400:
         return errors.Refused(f"{prefix}: it redirects, and redirects are not followed.")
-    if status in _OURS:
-        return errors.Refused(f"{prefix}: it {_OURS[status]}.")
+    if status in _CONFIGURATION_ERRORS:
+        return errors.Refused(f"{prefix}: it {_CONFIGURATION_ERRORS[status]}.")
     try:
-        found = orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        found = raw[:_MESSAGE_CHARS].decode(errors="replace")
-    return _error(f"{prefix}: {_words(found)}", status, found, headers)
+        value = raw[:_MAX_MESSAGE_CHARS].decode(errors="replace")
+    return _error(f"{prefix}: {_error_message(value)}", status, value, headers)
 
 
-def of_event(found: Any) -> errors.ModelServerFailed:
+def event_error(value: Any) -> errors.ModelServerFailed:
     """Return the exception for an error in an event, or in an answer with status 200.
 
     Args:
-        found: the event, or its `error` field.
+        value: the event, or its `error` field.
     """
-    code = str(_inner(found).get("code") or _inner(found).get("status") or "")
+    code = str(_error_object(value).get("code") or _error_object(value).get("status") or "")
     status = int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else 0
-    kind = f"{code} {_inner(found).get('type')}".lower()
+    kind = f"{code} {_error_object(value).get('type')}".lower()
     if not status:
-        status = next((status for word, status in _KINDS.items() if word in kind), 500)
-    return _error(f"The model server failed: {_words(found)}", status, found, {})
+        status = next((status for word, status in _STATUS_BY_KIND.items() if word in kind), 500)
+    return _error(f"The model server failed: {_error_message(value)}", status, value, {})
 
 
-def _error(text: str, status: int, found: Any, headers: Mapping[str, str]) -> errors.ModelServerFailed:
-    if status in _NOT_NOW:
-        code = Code.RATE_LIMIT_EXCEEDED if status == 429 else None
-        return errors.Unavailable(text, code=code, retry_after_s=retry_after_s(headers))
-    too_long = context_errors.found(status, _inner(found), _words(found), text)
-    if too_long is not None:
-        return too_long
-    shared = _inner(found).get("code")
-    if isinstance(shared, str) and shared in _SHARED:
-        return errors.Refused(text, code=shared)
+def _error(text: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerFailed:
+    if status in _UNAVAILABLE_STATUSES:
+        rate_limit_code = Code.RATE_LIMIT_EXCEEDED if status == 429 else None
+        return errors.Unavailable(text, code=rate_limit_code, retry_after_s=retry_after_s(headers))
+    exceeded = context_errors.context_error(status, _error_object(value), _error_message(value), text)
+    if exceeded is not None:
+        return exceeded
+    code = _error_object(value).get("code")
+    if isinstance(code, str) and code in _SHARED_CODES:
+        return errors.Refused(text, code=code)
     if status >= 500:
         return errors.Erred(text)
-    return errors.Refused(text, code=Code.INVALID_PROMPT if status in _WRONG else None)
+    return errors.Refused(text, code=Code.INVALID_PROMPT if status in _INVALID_REQUEST_STATUSES else None)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the backoff in seconds that the headers ask for, as a number or as a date; None if they do not."""
-    asked = headers.get("Retry-After", "")
+    """Return the backoff in seconds that the headers request, as a number or as a date; None if they do not."""
+    retry_after = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(asked))
+        return max(0.0, float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(retry_after))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except ValueError:
         return None
 
 
-def _words(found: Any) -> str:
-    """Return the message of an error, without characters that Postgres cannot store."""
+def _error_message(value: Any) -> str:
+    """Return the server's message in an error, without characters that Postgres cannot store."""
     for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    return str(found)[:_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
+        if isinstance(value, dict) and value.get(key):
+            value = value[key]
+    return str(value)[:_MAX_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _inner(found: Any) -> dict[str, Any]:
-    """Return the object of an error that contains its code."""
-    if isinstance(found, dict) and isinstance(found.get("error"), dict):
-        found = found["error"]
-    return found if isinstance(found, dict) else {}
+def _error_object(value: Any) -> dict[str, Any]:
+    """Return the innermost object of an error, which contains its code."""
+    if isinstance(value, dict) and isinstance(value.get("error"), dict):
+        value = value["error"]
+    return value if isinstance(value, dict) else {}

@@ -10,27 +10,27 @@ import aiohttp
 from core import errors
 from core.config.catalog import ModelConfig
 from worker.models import failures
-from worker.models.protocol import Output, TextDelta, Thinking
-from worker.models.sse import DONE, Events
+from worker.models.protocol import HiddenProgress, Output, TextDelta
+from worker.models.sse import DONE, EventParser
 
-_CONNECT_S = 5
-_ERROR_LIMIT = 64 * 1024  # maximum number of bytes read from the body of an error
-# Time that a server has to send the token counts after the reason why its answer ended.
-_AFTER_S = 2.0
-# Minimum interval between two reschedulings of the timeout: rescheduling costs more than reading a chunk.
-_TICK_S = 0.05
+_CONNECT_TIMEOUT_S = 5
+_MAX_ERROR_BYTES = 64 * 1024  # of the body of an error
+# Maximum time to wait for the token counts after the finish reason.
+_USAGE_TIMEOUT_S = 2.0
+# Minimum interval between two extensions of the timeout: an extension costs more than reading a chunk.
+_MIN_EXTENSION_INTERVAL_S = 0.05
 
 
 class Reader(Protocol):
-    """Converts the answer to one request into outputs.
+    """Converts the answer to one request to outputs.
 
     Attributes:
-        finished: whether the server has sent the reason why its answer ended; further events are optional.
-        done: whether no further events can follow.
+        has_finish_reason: whether the server has sent the reason why its answer ended. Further events are optional.
+        is_complete: whether no further events can follow.
     """
 
-    finished: bool
-    done: bool
+    has_finish_reason: bool
+    is_complete: bool
 
     def read(self, event: Any) -> list[Output]:
         """Return the outputs that one event completes.
@@ -44,11 +44,11 @@ class Reader(Protocol):
         """Return the outputs of an answer that is a single JSON document. Raises the same errors as `read`."""
         ...
 
-    def end(self, *, marked: bool) -> list[Output]:
+    def end(self, *, has_end_marker: bool) -> list[Output]:
         """Return the outputs that the end of the answer completes.
 
         Args:
-            marked: whether the server sent an end marker. If not, only the connection ended, for whatever reason.
+            has_end_marker: whether the server sent an end marker before the end of the connection.
 
         Raises:
             errors.Erred: the answer is incomplete.
@@ -56,44 +56,48 @@ class Reader(Protocol):
         ...
 
 
-async def ask(
+async def stream_outputs(
     session: aiohttp.ClientSession, url: str, model: ModelConfig, body: dict[str, Any], reader: Reader
 ) -> AsyncGenerator[Output]:
-    """Send a POST request and yield the outputs of the answer as they arrive. Raises as `ModelServer.stream` does."""
-    reading = _Reading(reader, model.timeouts.idle)
+    """Send a POST request and yield the outputs of the answer as they arrive.
+
+    Raises:
+        errors.ModelServerFailed: see `ModelServer.stream`.
+    """
+    state = _AnswerState(reader, model.timeouts.idle)
     key = model.api_key()
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    with _explained(reading):
-        async with asyncio.timeout(model.timeouts.first_token) as reading.clock:
+    with _convert_errors(state):
+        async with asyncio.timeout(model.timeouts.first_token) as state.clock:
             async with session.post(
                 url,
                 json=body,
                 headers=headers,
                 allow_redirects=False,  # a redirect would send the API key to another server
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S),
             ) as answer:
                 try:
                     if answer.status != 200:
-                        raw = await answer.content.read(_ERROR_LIMIT)
-                        raise failures.of_answer(answer.status, raw, answer.headers)
-                    yield Thinking()  # the server has taken the request
+                        error_body = await answer.content.read(_MAX_ERROR_BYTES)
+                        raise failures.answer_error(answer.status, error_body, answer.headers)
+                    yield HiddenProgress()  # the server has accepted the request
                     async for chunk in answer.content.iter_any():
-                        for output in joined(reading.feed(chunk)):
+                        for output in merge_texts(state.feed(chunk)):
                             yield output
-                        if reading.over:
+                        if state.is_over:
                             break
-                    for output in reading.close():
+                    for output in state.close():
                         yield output
                 finally:
-                    # Close the connection instead of returning it to the pool: the server must notice the disconnect.
+                    # Close the connection and do not return it to the pool, so that the server detects the disconnect.
                     answer.close()
-    for output in reader.end(marked=reading.events.ended):
+    for output in reader.end(has_end_marker=state.events.has_end_marker):
         yield output
 
 
-def joined(outputs: Iterator[Output]) -> Iterator[Output]:
+def merge_texts(outputs: Iterator[Output]) -> Iterator[Output]:
     """Merge consecutive texts without log probabilities, so that they are processed per chunk instead of per token."""
     texts: list[str] = []
     try:
@@ -114,75 +118,75 @@ def joined(outputs: Iterator[Output]) -> Iterator[Output]:
 
 
 @contextmanager
-def _explained(reading: "_Reading") -> Iterator[None]:
-    """Convert connection errors and timeouts into our exceptions; ignore them if the answer was already complete."""
+def _convert_errors(state: "_AnswerState") -> Iterator[None]:
+    """Convert connection errors and timeouts to our exceptions; suppress them if the answer is already complete."""
     try:
         yield
     except TimeoutError as error:
-        if not reading.clock.expired():
+        if not state.clock.expired():
             raise errors.Unreachable("Connecting to the model server timed out.") from error
-        if not reading.finished:
+        if not state.has_finish_reason:
             raise errors.Silent("The model server was silent for too long.") from error
     except aiohttp.ClientSSLError as error:
         text = "The model server does not speak TLS although its base_url uses https, or its certificate is invalid."
         raise errors.Erred(text) from error
     except aiohttp.ClientConnectorError as error:
-        why = error.strerror or type(error.os_error).__name__
-        raise errors.Unreachable(f"The model server cannot be reached: {why}.") from error
+        reason = error.strerror or type(error.os_error).__name__
+        raise errors.Unreachable(f"The model server cannot be reached: {reason}.") from error
     except aiohttp.ClientError as error:
-        if not reading.finished:
+        if not state.has_finish_reason:
             raise errors.Erred(f"The connection to the model server broke: {type(error).__name__}.") from error
 
 
-class _Reading:
-    """The state of an answer being read: its bytes, its events, and the timeout for the silence between two outputs.
+class _AnswerState:
+    """The state of an answer during reading: its bytes, its events, and the timeout for the next output.
 
     Only outputs reset the timeout; comments and empty chunks do not.
     """
 
     def __init__(self, reader: Reader, idle_s: float) -> None:
-        self.events = Events()
-        self.over = False  # whether reading has ended
+        self.events = EventParser()
+        self.is_over = False  # whether no more events are read
         self.clock = asyncio.timeout(None)
         self._reader = reader
         self._idle_s = idle_s
         self._now = asyncio.get_running_loop().time
-        self._stamped_at = 0.0
-        self._waits = False  # whether it waits only for optional events, such as token counts
+        self._extended_at = 0.0
+        self._awaits_optional_events = False  # such as token counts
 
     @property
-    def finished(self) -> bool:
-        """Whether the server has sent the reason why the answer ended."""
-        return self._reader.finished
+    def has_finish_reason(self) -> bool:
+        """Whether the server has sent the finish reason."""
+        return self._reader.has_finish_reason
 
     def feed(self, chunk: bytes) -> Iterator[Output]:
         """Yield the outputs that these bytes complete."""
-        pushed = False
+        is_extended = False
         for event in self.events.feed(chunk):
             if event is DONE:
-                self.over = True
+                self.is_over = True
                 return
             for output in self._reader.read(event):
-                if not pushed:
-                    self._push()
-                    pushed = True
+                if not is_extended:
+                    self._extend_timeout()
+                    is_extended = True
                 yield output
-            if self._reader.done:
-                self.over = True
+            if self._reader.is_complete:
+                self.is_over = True
                 return
-        if self._reader.finished and not self._waits:
-            self._waits = True
-            self.clock.reschedule(self._now() + min(self._idle_s, _AFTER_S))
+        if self._reader.has_finish_reason and not self._awaits_optional_events:
+            self._awaits_optional_events = True
+            self.clock.reschedule(self._now() + min(self._idle_s, _USAGE_TIMEOUT_S))
 
     def close(self) -> Iterator[Output]:
         """Yield the outputs that the end of the body completes."""
-        read = self._reader.complete_outputs if self.events.in_one_piece else self._reader.read
-        for event in () if self.over else self.events.close():
+        read = self._reader.complete_outputs if self.events.is_document else self._reader.read
+        for event in () if self.is_over else self.events.close():
             if event is not DONE:
                 yield from read(event)
 
-    def _push(self) -> None:
+    def _extend_timeout(self) -> None:
         now = self._now()
-        if now - self._stamped_at > _TICK_S and not self._waits:
-            self._stamped_at = now
+        if now - self._extended_at > _MIN_EXTENSION_INTERVAL_S and not self._awaits_optional_events:
+            self._extended_at = now
             self.clock.reschedule(now + self._idle_s)

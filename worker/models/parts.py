@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def words(part: dict[str, Any]) -> str:
+def part_text(part: dict[str, Any]) -> str:
     """Return the text of a part; for a file, its name and the text extracted from it."""
     if part["type"] == "input_file":
         return f"\n[File: {part.get('filename') or 'without a name'}]\n{part['text']}\n[End of the file]\n"

@@ -44,14 +44,14 @@ class SummaryDelta:
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """An annotation of the text so far, such as a citation, in the wire format."""
+class Annotation:
+    """An annotation of the preceding text, such as a citation, in the wire format."""
 
     annotation: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class PartDone:
+class PartEnd:
     """The current part is complete; further output belongs to another part of the same item."""
 
 
@@ -67,8 +67,8 @@ class ItemDone:
 
 
 @dataclass(frozen=True)
-class Thinking:
-    """The model server is making progress that is not shown, or not yet."""
+class HiddenProgress:
+    """The model server is making progress that is not shown, or not yet shown."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,19 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
-class Finished:
+class AnswerEnd:
     """The end of the model server's answer.
 
     Args:
-        reason: `stop`, `tool_calls`, `length` or `content_filter`; None if the server ended properly without a reason.
+        reason: `stop`, `tool_calls`, `length` or `content_filter`; None if the server sent no reason.
     """
 
     reason: str | None
 
 
 @dataclass(frozen=True)
-class Used:
-    """The numbers of tokens counted by the model server."""
+class TokenUsage:
+    """The token counts of the model server."""
 
     input_tokens: int
     output_tokens: int
@@ -112,13 +112,13 @@ Output = (
     | RefusalDelta
     | ReasoningDelta
     | SummaryDelta
-    | Annotated
-    | PartDone
+    | Annotation
+    | PartEnd
     | ItemDone
-    | Thinking
+    | HiddenProgress
     | ToolCall
-    | Finished
-    | Used
+    | AnswerEnd
+    | TokenUsage
 )
 
 
@@ -126,18 +126,18 @@ class ModelServer(Protocol):
     """A client for model servers of one API."""
 
     def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
-        """Send an attempt's request and yield the outputs of the answer as they arrive; `Finished` ends the answer.
+        """Send an attempt's request and yield the outputs of the answer as they arrive; the last is an `AnswerEnd`.
 
-        The first output is yielded as soon as the server has taken the request: `Thinking` if there is no other yet.
-        Closing the iterator, or cancelling its reader, closes the connection at once.
+        The first output is yielded when the server has accepted the request; it may be a `HiddenProgress`. Closing the
+        iterator, or cancelling its reader, closes the connection immediately.
 
         Args:
             base_url: one of `model.endpoints`.
 
         Raises:
             errors.Unreachable: the connection cannot be established.
-            errors.Unavailable: the server cannot take the request now; no part of an answer was read.
-            errors.Erred: the server failed; if no output was read before, the request may be sent again.
+            errors.Unavailable: the server cannot accept the request now; no part of an answer was read.
+            errors.Erred: the server failed; the request may be sent again if no output was read.
             errors.Silent: the server sent no output for too long.
             errors.Refused: the server rejected the request, or sent an invalid answer.
         """

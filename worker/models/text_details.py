@@ -1,13 +1,13 @@
-"""Converts the log probabilities and annotations of a text from model servers into the wire format."""
+"""Converts the log probabilities and annotations of a text from a model server to the wire format."""
 
 import math
 from typing import Any
 
-# The value that OpenAI's API uses for a negligible probability.
-_LEAST = -9999.0
-_LARGEST = 2**53
+# OpenAI's value for a negligible probability.
+_MIN_LOGPROB = -9999.0
+_INDEX_LIMIT = 2**53
 
-_ANNOTATIONS: dict[str, dict[str, type]] = {
+_ANNOTATION_FIELDS: dict[str, dict[str, type]] = {
     "url_citation": {"url": str, "title": str, "start_index": int, "end_index": int},
     "file_citation": {"file_id": str, "filename": str, "index": int},
     "file_path": {"file_id": str, "index": int},
@@ -21,51 +21,54 @@ _ANNOTATIONS: dict[str, dict[str, type]] = {
 }
 
 
-def logprobs(found: Any, top: int) -> tuple[dict[str, Any], ...]:
-    """Return the log probabilities of a text's tokens in the wire format; values of other types are dropped.
+def convert_logprobs(value: Any, top: int) -> tuple[dict[str, Any], ...]:
+    """Convert the log probabilities of a text's tokens to the wire format, without invalid values.
 
     Args:
-        found: the model server's value.
-        top: number of alternatives per token that were requested; some servers send more.
+        value: the list from the model server.
+        top: requested number of alternatives per token; some servers send more.
     """
     return tuple(
-        _token(one) | {"top_logprobs": [_token(other) for other in _listed(one.get("top_logprobs"))[:top]]}
-        for one in _listed(found)
+        _convert_token(token)
+        | {"top_logprobs": [_convert_token(other) for other in _select_objects(token.get("top_logprobs"))[:top]]}
+        for token in _select_objects(value)
     )
 
 
-def _listed(found: Any) -> list[dict[str, Any]]:
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _select_objects(value: Any) -> list[dict[str, Any]]:
+    return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
 
 
-def _token(found: dict[str, Any]) -> dict[str, Any]:
-    token = str(found.get("token", ""))
-    raw = found.get("bytes")
-    if not isinstance(raw, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw):
-        raw = list(token.encode(errors="replace"))
-    logprob = found.get("logprob")
+def _convert_token(fields: dict[str, Any]) -> dict[str, Any]:
+    token = str(fields.get("token", ""))
+    token_bytes = fields.get("bytes")
+    if not isinstance(token_bytes, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in token_bytes):
+        token_bytes = list(token.encode(errors="replace"))
+    logprob = fields.get("logprob")
     if isinstance(logprob, bool) or not isinstance(logprob, int | float) or not math.isfinite(logprob):
-        logprob = _LEAST
-    return {"token": token, "bytes": raw, "logprob": float(logprob)}
+        logprob = _MIN_LOGPROB
+    return {"token": token, "bytes": token_bytes, "logprob": float(logprob)}
 
 
-def annotation(found: Any) -> dict[str, Any] | None:
-    """Return an annotation in the wire format, or None if its type is unknown or its first field is missing.
+def convert_annotation(value: Any) -> dict[str, Any] | None:
+    """Convert an annotation to the wire format; return None if its type is unknown or its first field is missing.
 
     Args:
-        found: the model server's value; its fields may be nested under the name of its type.
+        value: the object from the model server. Its fields may be nested under the name of its type.
     """
-    if not isinstance(found, dict) or found.get("type") not in _ANNOTATIONS:
+    if not isinstance(value, dict) or value.get("type") not in _ANNOTATION_FIELDS:
         return None
-    kind = found["type"]
-    given: dict[str, Any] = found[kind] if isinstance(found.get(kind), dict) else found
-    needed, *_ = _ANNOTATIONS[kind]
-    if not isinstance(given.get(needed), str):
+    annotation_type = value["type"]
+    fields: dict[str, Any] = value[annotation_type] if isinstance(value.get(annotation_type), dict) else value
+    required_name, *_ = _ANNOTATION_FIELDS[annotation_type]
+    if not isinstance(fields.get(required_name), str):
         return None
-    made: dict[str, Any] = {"type": kind}
-    for name, wanted in _ANNOTATIONS[kind].items():
-        value: Any = given.get(name)
-        if not isinstance(value, wanted) or (isinstance(value, int) and not 0 <= value < _LARGEST):
-            value = wanted()
-        made[name] = value
-    return made
+    annotation: dict[str, Any] = {"type": annotation_type}
+    for name, field_type in _ANNOTATION_FIELDS[annotation_type].items():
+        field_value: Any = fields.get(name)
+        if not isinstance(field_value, field_type) or (
+            isinstance(field_value, int) and not 0 <= field_value < _INDEX_LIMIT
+        ):
+            field_value = field_type()
+        annotation[name] = field_value
+    return annotation

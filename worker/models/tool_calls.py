@@ -1,4 +1,4 @@
-"""Assembles the tool calls of a chat completion from the pieces in which servers send them."""
+"""Assembles the tool calls of a chat completion from their pieces."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,24 +13,24 @@ CALLS_LIMIT = 256
 
 
 @dataclass
-class _Call:
+class _PartialCall:
     index: int
     id: str = ""
     names: list[str] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
 
 
-class Calls:
-    """The tool calls of one answer.
+class ToolCallAssembler:
+    """Assembles the tool calls of one answer.
 
     Args:
-        offered: the names of the tools that were offered to the model.
+        tool_names: the names of the tools that were offered to the model.
     """
 
-    def __init__(self, offered: Iterable[str]) -> None:
-        self._offered = frozenset(offered)
-        self._calls: list[_Call] = []
-        self._latest: dict[int, _Call] = {}  # by the server's index
+    def __init__(self, tool_names: Iterable[str]) -> None:
+        self._tool_names = frozenset(tool_names)
+        self._calls: list[_PartialCall] = []
+        self._latest: dict[int, _PartialCall] = {}  # by the server's index
         self._size = 0
 
     def add(self, piece: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Calls:
         """
         function = piece.get("function") or {}
         name = function.get("name")
-        call = self._call(piece.get("index"), str(piece.get("id") or ""), named=bool(name))
+        call = self._call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
         if name:
             call.names.append(str(name))
         arguments = function.get("arguments")
@@ -53,44 +53,46 @@ class Calls:
         if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
             raise errors.Refused("The model server made more tool calls than are supported.")
 
-    def complete(self) -> list[ToolCall]:
-        """Return all calls in order; each ID occurs once, and repeated IDs are left empty.
+    def complete_calls(self) -> list[ToolCall]:
+        """Return all calls in order; an ID that was already used is replaced by an empty ID.
 
         Raises:
             errors.Refused: a call has no tool name.
         """
         ids: set[str] = set()
-        found: list[ToolCall] = []
+        tool_calls: list[ToolCall] = []
         for call in sorted(self._calls, key=lambda call: call.index):
-            found.append(ToolCall("" if call.id in ids else call.id, self._name(call), "".join(call.arguments)))
+            tool_calls.append(
+                ToolCall("" if call.id in ids else call.id, self._tool_name(call), "".join(call.arguments))
+            )
             ids.add(call.id)
-        return found
+        return tool_calls
 
-    def _call(self, index: Any, call_id: str, *, named: bool) -> _Call:
-        """Return the call that a piece belongs to.
+    def _call(self, index: Any, call_id: str, *, has_name: bool) -> _PartialCall:
+        """Return the call to which a piece belongs.
 
-        Some servers send no index: then a new ID starts a new call, and a piece without an ID continues the last call.
-        Others give all calls the same index: there, too, a new ID with a name starts a new call.
+        If a server sends no index, a new ID starts a new call, and a piece without an ID continues the last call. If a
+        server gives all calls the same index, a new ID with a name starts a new call.
         """
         if index is None:
-            last = self._calls[-1] if self._calls else None
-            if last is not None and (not call_id or call_id == last.id):
-                return last
+            last_call = self._calls[-1] if self._calls else None
+            if last_call is not None and (not call_id or call_id == last_call.id):
+                return last_call
             number = len(self._calls)
         else:
             number = int(index)
-            latest = self._latest.get(number)
-            if latest is not None and not (named and call_id and latest.id and call_id != latest.id):
-                latest.id = latest.id or call_id
-                return latest
-        call = self._latest[number] = _Call(number, call_id)
+            latest_call = self._latest.get(number)
+            if latest_call is not None and not (has_name and call_id and latest_call.id and call_id != latest_call.id):
+                latest_call.id = latest_call.id or call_id
+                return latest_call
+        call = self._latest[number] = _PartialCall(number, call_id)
         self._calls.append(call)
         return call
 
-    def _name(self, call: _Call) -> str:
-        """Return the tool name of a call; servers repeat it in every piece, or split it over several pieces."""
+    def _tool_name(self, call: _PartialCall) -> str:
+        """Return the tool name of a call, which servers repeat in every piece or split over several pieces."""
         if not call.names:
             raise errors.Refused("The model server called a tool without naming it.")
-        joined = "".join(call.names)
-        offered = next((name for name in (joined, *reversed(call.names)) if name in self._offered), None)
-        return offered or (joined if len(set(call.names)) > 1 else call.names[0])
+        joined_name = "".join(call.names)
+        offered_name = next((name for name in (joined_name, *reversed(call.names)) if name in self._tool_names), None)
+        return offered_name or (joined_name if len(set(call.names)) > 1 else call.names[0])

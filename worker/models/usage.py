@@ -1,39 +1,41 @@
-"""Reads the token counts of a model server, ignoring implausible ones."""
+"""Parses the token counts of a model server, and ignores implausible counts."""
 
 from typing import Any
 
-from worker.models.protocol import Used
+from worker.models.protocol import TokenUsage
 
-# Counts from this limit on are taken to be an error of the server.
-_LIMIT = 2**53
+# Counts of this size or larger are errors of the server.
+_COUNT_LIMIT = 2**53
 
 
-def used(found: Any, inputs: str, outputs: str) -> Used | None:
-    """Return the token counts, or None if they are implausible: invalid counts must not make the response fail.
+def parse_usage(value: Any, input_field: str, output_field: str) -> TokenUsage | None:
+    """Return the token counts, or None if they are implausible: invalid counts must not fail the response.
 
     Args:
-        found: the `usage` value that the server sent.
-        inputs: name of the field with the input tokens.
-        outputs: name of the field with the output tokens.
+        value: the `usage` field from the server.
+        input_field: name of the field with the number of input tokens.
+        output_field: name of the field with the number of output tokens.
     """
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         return None
-    counted = _count(found.get(inputs))
-    made = _count(found.get(outputs))
-    if counted is None or made is None:
+    input_tokens = _parse_count(value.get(input_field))
+    output_tokens = _parse_count(value.get(output_field))
+    if input_tokens is None or output_tokens is None:
         return None
-    cached = _detail(found, inputs, "cached_tokens")
-    reasoning = _detail(found, outputs, "reasoning_tokens")
-    return Used(counted, made, min(cached, counted), min(reasoning, made))
+    cached_tokens = _parse_detail(value, input_field, "cached_tokens")
+    reasoning_tokens = _parse_detail(value, output_field, "reasoning_tokens")
+    return TokenUsage(
+        input_tokens, output_tokens, min(cached_tokens, input_tokens), min(reasoning_tokens, output_tokens)
+    )
 
 
-def _detail(found: dict[str, Any], which: str, name: str) -> int:
-    details = found.get(f"{which}_details")
-    return (_count(details.get(name)) if isinstance(details, dict) else None) or 0
+def _parse_detail(usage: dict[str, Any], field: str, name: str) -> int:
+    details = usage.get(f"{field}_details")
+    return (_parse_count(details.get(name)) if isinstance(details, dict) else None) or 0
 
 
-def _count(found: Any) -> int | None:
-    if isinstance(found, float) and found.is_integer():
-        found = int(found)
-    fits = isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LIMIT
-    return found if fits else None
+def _parse_count(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_plausible = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT
+    return value if is_plausible else None

@@ -1,1 +1,1 @@
-"""The client of model servers that speak Chat Completions."""
+"""The client of model servers with the Chat Completions API."""

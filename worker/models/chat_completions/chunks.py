@@ -1,4 +1,4 @@
-"""Converts the chunks of a Chat Completions stream into outputs."""
+"""Converts the chunks of a Chat Completions stream to outputs."""
 
 from typing import Any
 
@@ -7,113 +7,121 @@ from core.config.catalog import ModelConfig
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
 from worker.models.chat_completions.think_tags import ThinkTags
-from worker.models.protocol import Annotated, Finished, Output, ReasoningDelta, RefusalDelta, TextDelta, Thinking
-from worker.models.tool_calls import Calls
+from worker.models.protocol import (
+    Annotation,
+    AnswerEnd,
+    HiddenProgress,
+    Output,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+)
+from worker.models.tool_calls import ToolCallAssembler
 
-# Maps the finish reasons of all known servers to the reasons of `Finished`. Any other reason, such as `abort` or
-# `error`, means that the answer is incomplete.
-_REASONS = {
+# Maps the finish reasons of all known servers to the reasons of `AnswerEnd`. Any other reason, such as `abort` or
+# `error`, means that the server aborted the answer.
+_FINISH_REASONS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete"), "stop"),
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
     **dict.fromkeys(("content_filter", "safety", "recitation"), "content_filter"),
 }
-_NOT_YET = frozenset({"null", "none"})  # some servers send null as a string
-_REASON_CHARS = 100
+_NULL_REASONS = frozenset({"null", "none"})  # some servers send null as a string
+_MAX_REASON_CHARS = 100
 
 
-class Chunks:
-    """Reads the chunks of one answer; tool calls are returned at the end, when all of them are complete.
+class ChunkReader:
+    """Reads the chunks of one answer. Tool calls are returned at the end of the answer, when all are complete.
 
     Args:
-        continues: whether the answer continues a partial text; then it contains no reasoning tags.
+        continues: whether the answer continues a partial text. If so, it contains no reasoning tags.
     """
 
     def __init__(self, model: ModelConfig, request: CreateResponse, *, continues: bool = False) -> None:
-        self.finished = False
-        self.done = False
-        self._begun = False
+        self.has_finish_reason = False
+        self.is_complete = False
+        self._has_started = False
         self._has_text = False
-        self._reason: str | None = None
-        self._calls = Calls(tool.name for tool in request.tools if hasattr(tool, "name"))
+        self._finish_reason: str | None = None
+        self._calls = ToolCallAssembler(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = request.wants_logprobs
-        self._top = request.top_logprobs
-        self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens whose text has not arrived yet
-        tagged = model.reasoning_format != "field" and not continues
-        self._tags = ThinkTags(open=model.reasoning_format == "open_tag") if tagged else None
+        self._top_logprobs = request.top_logprobs
+        self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens without a text until now
+        has_tags = model.reasoning_format != "field" and not continues
+        self._think_tags = ThinkTags(open=model.reasoning_format == "open_tag") if has_tags else None
 
     def read(self, event: Any) -> list[Output]:
-        """Return the outputs that one chunk completes. See `http.Reader`."""
+        """Return the outputs that one chunk completes. See `Reader.read`."""
         return self._read(event, "delta")
 
     def complete_outputs(self, answer: Any) -> list[Output]:
-        """Return the outputs of a chat completion that is a single JSON document. See `http.Reader`."""
+        """Return the outputs of a chat completion that is a single JSON document. See `Reader.complete_outputs`."""
         outputs = self._read(answer, "message")
-        self.finished = self._begun
+        self.has_finish_reason = self._has_started
         return outputs
 
-    def end(self, *, marked: bool) -> list[Output]:
-        """Return the outputs that the end of the answer completes. See `http.Reader`."""
-        if not self.finished and not (marked and self._begun):
+    def end(self, *, has_end_marker: bool) -> list[Output]:
+        """Return the outputs that the end of the answer completes. See `Reader.end`."""
+        if not self.has_finish_reason and not (has_end_marker and self._has_started):
             raise errors.Erred("The model server closed the connection before the end of its answer.")
         outputs: list[Output] = []
-        if self._tags is not None:
-            outputs += self._tags.end()
+        if self._think_tags is not None:
+            outputs += self._think_tags.end()
         if self._logprobs and self._has_text:
             outputs.append(TextDelta("", self._logprobs))
-        # If the answer was truncated, the arguments of its last call are incomplete, so the calls are dropped.
-        if self._reason in {None, "stop", "tool_calls"}:
-            outputs += self._calls.complete()
-        return [*outputs, Finished(self._reason)]
+        # Drop the tool calls of a truncated answer, because the arguments of the last one are incomplete.
+        if self._finish_reason in {None, "stop", "tool_calls"}:
+            outputs += self._calls.complete_calls()
+        return [*outputs, AnswerEnd(self._finish_reason)]
 
     def _read(self, event: Any, key: str) -> list[Output]:
         try:
             if event.get("error") or ("choices" not in event and _is_failure(event)):
-                raise failures.of_event(event)
+                raise failures.event_error(event)
             outputs: list[Output] = []
             for choice in (event.get("choices") or ())[:1]:
-                self._begun = True
-                self._choice(choice, choice.get(key) or choice.get("delta") or {}, outputs)
+                self._has_started = True
+                self._read_choice(choice, choice.get(key) or choice.get("delta") or {}, outputs)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise errors.Refused("The model server sent something that is not a chat completion.") from error
-        counted = event.get("usage")
-        used = usage.used(counted, "prompt_tokens", "completion_tokens") if counted else None
-        return outputs if used is None else [*outputs, used]
+        usage_value = event.get("usage")
+        usage_output = usage.parse_usage(usage_value, "prompt_tokens", "completion_tokens") if usage_value else None
+        return outputs if usage_output is None else [*outputs, usage_output]
 
-    def _choice(self, choice: dict[str, Any], delta: dict[str, Any], outputs: list[Output]) -> None:
+    def _read_choice(self, choice: dict[str, Any], delta: dict[str, Any], outputs: list[Output]) -> None:
         logprobs = choice.get("logprobs") if self._wants_logprobs else None
         if logprobs:
-            self._logprobs += text_details.logprobs(logprobs.get("content"), self._top)
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if thought:
-            self._add_thought(thought, outputs)
+            self._logprobs += text_details.convert_logprobs(logprobs.get("content"), self._top_logprobs)
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if reasoning:
+            self._add_reasoning(reasoning, outputs)
         content = delta.get("content")
         if content:
             self._add_content(content, outputs)
         if not content or len(delta) > 1:
-            self._add_others(delta, outputs)
+            self._add_other_fields(delta, outputs)
         reason = choice.get("finish_reason")
         if reason:
-            self._finish(str(reason))
+            self._set_finish_reason(str(reason))
 
     def _add_content(self, content: Any, outputs: list[Output]) -> None:
         if isinstance(content, str):
-            if self._tags is None:
+            if self._think_tags is None:
                 self._add_text(content, outputs)
             else:
-                for output in self._tags.feed(content):
+                for output in self._think_tags.feed(content):
                     if isinstance(output, TextDelta):
                         self._add_text(output.text, outputs)
                     else:
-                        self._add_thought(output.text, outputs)
+                        self._add_reasoning(output.text, outputs)
             return
         for part in content:  # Mistral sends a list of parts
-            kind = part["type"]
-            if kind == "thinking":
-                self._add_thought(part["thinking"], outputs)
-            elif kind in {"text", "output_text"} and part["text"]:
+            part_type = part["type"]
+            if part_type == "thinking":
+                self._add_reasoning(part["thinking"], outputs)
+            elif part_type in {"text", "output_text"} and part["text"]:
                 self._add_text(str(part["text"]), outputs)
-            elif kind == "refusal" and part["refusal"]:
+            elif part_type == "refusal" and part["refusal"]:
                 outputs.append(RefusalDelta(str(part["refusal"])))
 
     def _add_text(self, text: str, outputs: list[Output]) -> None:
@@ -121,19 +129,19 @@ class Chunks:
         self._has_text = True
         outputs.append(TextDelta(text, logprobs))
 
-    def _add_thought(self, thought: Any, outputs: list[Output]) -> None:
-        self._logprobs = ()  # they belong to the reasoning, not to the text
-        if not isinstance(thought, str):
-            thought = "".join(part["text"] for part in thought)
-        if thought:
-            outputs.append(ReasoningDelta(thought))
+    def _add_reasoning(self, reasoning: Any, outputs: list[Output]) -> None:
+        self._logprobs = ()  # they belong to the reasoning and not to the text
+        if not isinstance(reasoning, str):
+            reasoning = "".join(part["text"] for part in reasoning)
+        if reasoning:
+            outputs.append(ReasoningDelta(reasoning))
 
-    def _add_others(self, delta: dict[str, Any], outputs: list[Output]) -> None:
+    def _add_other_fields(self, delta: dict[str, Any], outputs: list[Output]) -> None:
         """Add the refusal, annotations and tool calls of a delta, if any."""
         if delta.get("refusal"):
             outputs.append(RefusalDelta(str(delta["refusal"])))
-        notes = [text_details.annotation(found) for found in delta.get("annotations") or ()]
-        outputs += [Annotated(note) for note in notes if note is not None]
+        annotations = [text_details.convert_annotation(value) for value in delta.get("annotations") or ()]
+        outputs += [Annotation(annotation) for annotation in annotations if annotation is not None]
         pieces = delta.get("tool_calls") or ()
         if delta.get("function_call"):  # the deprecated form of a single call
             pieces = [{"index": 0, "function": delta["function_call"]}]
@@ -141,16 +149,16 @@ class Chunks:
             self._calls.add(piece)
         if pieces:
             self._logprobs = ()
-            outputs.append(Thinking())
+            outputs.append(HiddenProgress())
 
-    def _finish(self, reason: str) -> None:
-        word = reason.lower()
-        if word in _NOT_YET:
+    def _set_finish_reason(self, reason: str) -> None:
+        name = reason.lower()
+        if name in _NULL_REASONS:
             return
-        if word not in _REASONS:
-            raise errors.Refused(f"The model server aborted its answer: {reason[:_REASON_CHARS]!r}.")
-        self._reason = _REASONS[word]
-        self.finished = True
+        if name not in _FINISH_REASONS:
+            raise errors.Refused(f"The model server aborted its answer: {reason[:_MAX_REASON_CHARS]!r}.")
+        self._finish_reason = _FINISH_REASONS[name]
+        self.has_finish_reason = True
 
 
 def _is_failure(event: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The client of model servers that speak Chat Completions: vLLM, SGLang, llama.cpp, Ollama, and hosted servers."""
+"""The client of model servers with the Chat Completions API: vLLM, SGLang, llama.cpp, Ollama, and hosted servers."""
 
 from collections.abc import AsyncGenerator
 
@@ -8,7 +8,7 @@ from core.config.catalog import ModelConfig
 from core.runs.attempts import Attempt
 from worker.models import http
 from worker.models.chat_completions import request
-from worker.models.chat_completions.chunks import Chunks
+from worker.models.chat_completions.chunks import ChunkReader
 from worker.models.protocol import Output
 
 
@@ -21,11 +21,11 @@ class ChatCompletions:
     def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
         """Send a request and yield the outputs of the answer. See `ModelServer.stream`."""
         name = model.upstream_model or attempt.model
-        body = request.body(model, name, attempt.request, attempt.context, attempt.prefix)
-        return http.ask(
+        body = request.request_body(model, name, attempt.request, attempt.context, attempt.prefix)
+        return http.stream_outputs(
             self._session,
             f"{base_url}/chat/completions",
             model,
             body,
-            Chunks(model, attempt.request, continues=bool(attempt.prefix)),
+            ChunkReader(model, attempt.request, continues=bool(attempt.prefix)),
         )

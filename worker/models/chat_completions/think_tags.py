@@ -1,18 +1,18 @@
-"""Separates reasoning from output text when a model server sends both as one text with `<think>` tags."""
+"""Separates reasoning from output text if a model server sends both as one text with `<think>` tags."""
 
 from enum import Enum, auto
 
 from worker.models.protocol import ReasoningDelta, TextDelta
 
-_OPEN = "<think>"
-_CLOSE = "</think>"
+_OPENING_TAG = "<think>"
+_CLOSING_TAG = "</think>"
 
 
 class _State(Enum):
-    BEFORE = auto()  # only white space so far, and possibly the beginning of a tag
-    THINKING = auto()
+    BEFORE = auto()  # only white space and possibly the beginning of a tag have arrived
+    REASONING = auto()
     BETWEEN = auto()  # the reasoning has ended, and only white space has followed
-    SAYING = auto()
+    OUTPUT_TEXT = auto()
 
 
 class ThinkTags:
@@ -21,68 +21,70 @@ class ThinkTags:
     Only a tag at the beginning of the text starts reasoning; later tags are part of the output text.
 
     Args:
-        open: whether the text starts with reasoning, without an opening tag, because the tag is the end of the prompt.
+        open: whether the text starts with reasoning without an opening tag, because the prompt ends with that tag.
     """
 
     def __init__(self, *, open: bool) -> None:
-        self._open = open
+        self._starts_open = open
         self._state = _State.BEFORE
         self._pending = ""  # the possible beginning of a tag, or white space around a tag
-        self._thought = False
+        self._has_reasoning = False
 
     def feed(self, text: str) -> list[TextDelta | ReasoningDelta]:
-        """Return the reasoning and the output text that a piece of the text completes."""
-        if self._state is _State.SAYING:
+        """Process a piece of the text; return the reasoning and the output text that it completes."""
+        if self._state is _State.OUTPUT_TEXT:
             return [TextDelta(text)]
         text, self._pending = self._pending + text, ""
         outputs: list[TextDelta | ReasoningDelta] = []
         if self._state is _State.BEFORE:
-            text = self._begin(text)
-        if self._state is _State.THINKING:
-            text = self._think(text, outputs)
+            text = self._skip_opening_tag(text)
+        if self._state is _State.REASONING:
+            text = self._take_reasoning(text, outputs)
         if self._state is _State.BETWEEN:
             text = text.lstrip()
-            self._state = _State.SAYING if text else _State.BETWEEN
+            self._state = _State.OUTPUT_TEXT if text else _State.BETWEEN
         if text:
             outputs.append(TextDelta(text))
         return outputs
 
     def end(self) -> list[TextDelta | ReasoningDelta]:
-        """Return the rest at the end of the text; reasoning that was never closed remains reasoning."""
+        """End the text; return the remaining output. Reasoning without a closing tag remains reasoning."""
         text, self._pending = self._pending, ""
-        if self._state is _State.THINKING or self._open:
+        if self._state is _State.REASONING or self._starts_open:
             return [] if not text or text.isspace() else [ReasoningDelta(text)]
         return [TextDelta(text)] if text else []
 
-    def _begin(self, text: str) -> str:
-        head = text.lstrip()
-        if head.startswith(_OPEN):
-            self._state = _State.THINKING
-            return head[len(_OPEN) :]
-        if _OPEN.startswith(head):
+    def _skip_opening_tag(self, text: str) -> str:
+        start = text.lstrip()
+        if start.startswith(_OPENING_TAG):
+            self._state = _State.REASONING
+            return start[len(_OPENING_TAG) :]
+        if _OPENING_TAG.startswith(start):
             self._pending = text
             return ""
-        self._state = _State.THINKING if self._open else _State.SAYING
+        self._state = _State.REASONING if self._starts_open else _State.OUTPUT_TEXT
         return text
 
-    def _think(self, text: str, outputs: list[TextDelta | ReasoningDelta]) -> str:
-        """Output the reasoning at the beginning of the text; return the text after the closing tag."""
-        thought, closed, rest = text.partition(_CLOSE)
-        if closed:
+    def _take_reasoning(self, text: str, outputs: list[TextDelta | ReasoningDelta]) -> str:
+        """Append the reasoning at the beginning of the text to the outputs; return the text after the closing tag."""
+        reasoning, closing_tag, remainder = text.partition(_CLOSING_TAG)
+        if closing_tag:
             self._state = _State.BETWEEN
-            thought = thought.rstrip()
+            reasoning = reasoning.rstrip()
         else:
-            safe = _safe(thought)
-            thought, self._pending = thought[:safe], thought[safe:]
-        if not self._thought:
-            thought = thought.lstrip()
-        if thought:
-            self._thought = True
-            outputs.append(ReasoningDelta(thought))
-        return rest
+            length = _complete_length(reasoning)
+            reasoning, self._pending = reasoning[:length], reasoning[length:]
+        if not self._has_reasoning:
+            reasoning = reasoning.lstrip()
+        if reasoning:
+            self._has_reasoning = True
+            outputs.append(ReasoningDelta(reasoning))
+        return remainder
 
 
-def _safe(thought: str) -> int:
-    """Return the length of the text before a possible beginning of the closing tag and the white space before it."""
-    begun = next((n for n in range(len(_CLOSE) - 1, 0, -1) if thought.endswith(_CLOSE[:n])), 0)
-    return len(thought[: len(thought) - begun].rstrip())
+def _complete_length(reasoning: str) -> int:
+    """Return the length of the reasoning without a partial closing tag at its end and the white space before it."""
+    partial_tag_length = next(
+        (length for length in range(len(_CLOSING_TAG) - 1, 0, -1) if reasoning.endswith(_CLOSING_TAG[:length])), 0
+    )
+    return len(reasoning[: len(reasoning) - partial_tag_length].rstrip())

@@ -1,1 +1,1 @@
-"""The client of model servers that speak the Responses API."""
+"""The client of model servers with the Responses API."""

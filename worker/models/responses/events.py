@@ -1,4 +1,4 @@
-"""Converts the events of a Responses API stream into outputs."""
+"""Converts the events of a Responses API stream to outputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,210 +7,222 @@ from core import errors, jsonio
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
 from worker.models.protocol import (
-    Annotated,
-    Finished,
+    Annotation,
+    AnswerEnd,
+    HiddenProgress,
     ItemDone,
     Output,
-    PartDone,
+    PartEnd,
     ReasoningDelta,
     RefusalDelta,
     SummaryDelta,
     TextDelta,
-    Thinking,
     ToolCall,
 )
 from worker.models.tool_calls import CALLS_LIMIT
 from worker.models.tools import CUSTOM_INPUT
 
-_GROWS: dict[str, type[RefusalDelta | ReasoningDelta | SummaryDelta]] = {
+_DELTA_TYPES: dict[str, type[RefusalDelta | ReasoningDelta | SummaryDelta]] = {
     "response.refusal.delta": RefusalDelta,
     "response.reasoning_text.delta": ReasoningDelta,
     "response.reasoning.delta": ReasoningDelta,
     "response.reasoning_summary_text.delta": SummaryDelta,
     "response.reasoning_summary.delta": SummaryDelta,
 }
-_CUT = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "content_filter"}
+_INCOMPLETE_REASONS = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "content_filter"}
 
 
-class Events:
-    """Reads the events of one answer; tool calls are returned at the end, when all of them are complete."""
+class EventReader:
+    """Reads the events of one answer. Tool calls are returned at the end of the answer, when all are complete."""
 
     def __init__(self, request: CreateResponse) -> None:
-        self.finished = False
-        self.done = False
+        self.has_finish_reason = False
+        self.is_complete = False
         self._wants_logprobs = request.wants_logprobs
-        self._top = request.top_logprobs
-        self._at: tuple[Any, ...] | None = None  # the server's indexes of the current part
-        self._items = 0  # number of items read so far, complete or partial
-        self._calls: dict[str, ToolCall] = {}  # returned at the end
-        self._reason: str | None = None
-        self._reads: dict[Any, Callable[[dict[str, Any]], list[Output]]] = {
-            "response.output_text.delta": self._text,
-            **dict.fromkeys(_GROWS, self._words),
-            "response.output_text.annotation.added": self._annotated,
-            "response.content_part.done": self._part_done,
-            "response.reasoning_summary_part.done": self._part_done,
-            "response.function_call_arguments.delta": self._hidden,
-            "response.custom_tool_call_input.delta": self._hidden,
-            "response.output_item.done": self._item_done,
+        self._top_logprobs = request.top_logprobs
+        self._part_indexes: tuple[Any, ...] | None = None  # the server's indexes of the current part
+        self._item_count = 0  # number of complete and partial items
+        self._tool_calls: dict[str, ToolCall] = {}  # by call ID
+        self._finish_reason: str | None = None
+        self._handlers: dict[Any, Callable[[dict[str, Any]], list[Output]]] = {
+            "response.output_text.delta": self._read_text,
+            **dict.fromkeys(_DELTA_TYPES, self._read_delta),
+            "response.output_text.annotation.added": self._read_annotation,
+            "response.content_part.done": self._end_part,
+            "response.reasoning_summary_part.done": self._end_part,
+            "response.function_call_arguments.delta": self._report_progress,
+            "response.custom_tool_call_input.delta": self._report_progress,
+            "response.output_item.done": self._end_item,
             "response.completed": self._end,
             "response.incomplete": self._end,
             "response.failed": self._end,
             "response.cancelled": self._end,
-            "response.error": self._failed,
-            "error": self._failed,
+            "response.error": self._raise_error,
+            "error": self._raise_error,
         }
 
     def read(self, event: Any) -> list[Output]:
-        """Return the outputs that one event completes. See `http.Reader`."""
+        """Return the outputs that one event completes. See `Reader.read`."""
         try:
             return self._read(event)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise errors.Refused("The model server sent something that is not a Responses API event.") from error
 
     def complete_outputs(self, answer: Any) -> list[Output]:
-        """Return the outputs of a response that is a single JSON document. See `http.Reader`."""
+        """Return the outputs of a response that is a single JSON document. See `Reader.complete_outputs`."""
         if isinstance(answer, dict) and isinstance(answer.get("output"), list):
             return self.read({"type": f"response.{answer.get('status') or 'completed'}", "response": answer})
         if isinstance(answer, dict) and (answer.get("error") or answer.get("detail") or answer.get("message")):
-            raise failures.of_event(answer)
+            raise failures.event_error(answer)
         raise errors.Refused("The model server sent something that is not a response.")
 
-    def end(self, *, marked: bool) -> list[Output]:
-        """Return the outputs that the end of the answer completes. See `http.Reader`."""
-        if not self.finished and not (marked and self._items):
+    def end(self, *, has_end_marker: bool) -> list[Output]:
+        """Return the outputs that the end of the answer completes. See `Reader.end`."""
+        if not self.has_finish_reason and not (has_end_marker and self._item_count):
             raise errors.Erred("The model server closed the connection before the end of its answer.")
-        called = [] if self.finished else self._called()
-        return [*called, Finished(self._reason)]
+        tool_calls = [] if self.has_finish_reason else self._complete_tool_calls()
+        return [*tool_calls, AnswerEnd(self._finish_reason)]
 
     def _read(self, event: Any) -> list[Output]:
-        kind = event.get("type")
-        reads = self._reads.get(kind)
-        if reads is not None:
-            return reads(event)
-        if kind is None and event.get("error"):
-            raise failures.of_event(event)
+        event_type = event.get("type")
+        handler = self._handlers.get(event_type)
+        if handler is not None:
+            return handler(event)
+        if event_type is None and event.get("error"):
+            raise failures.event_error(event)
         return []  # other events, such as `added`, `done` and keep-alives, are not needed
 
-    def _text(self, event: dict[str, Any]) -> list[Output]:
-        logprobs = text_details.logprobs(event.get("logprobs"), self._top) if self._wants_logprobs else ()
-        return self._grow(event, TextDelta(_string(event["delta"]), logprobs))
+    def _read_text(self, event: dict[str, Any]) -> list[Output]:
+        logprobs = (
+            text_details.convert_logprobs(event.get("logprobs"), self._top_logprobs) if self._wants_logprobs else ()
+        )
+        return self._add_to_part(event, TextDelta(_require_string(event["delta"]), logprobs))
 
-    def _words(self, event: dict[str, Any]) -> list[Output]:
-        return self._grow(event, _GROWS[event["type"]](_string(event["delta"])))
+    def _read_delta(self, event: dict[str, Any]) -> list[Output]:
+        return self._add_to_part(event, _DELTA_TYPES[event["type"]](_require_string(event["delta"])))
 
-    def _annotated(self, event: dict[str, Any]) -> list[Output]:
-        note = text_details.annotation(event["annotation"])
-        return [] if note is None else self._grow(event, Annotated(note))
+    def _read_annotation(self, event: dict[str, Any]) -> list[Output]:
+        annotation = text_details.convert_annotation(event["annotation"])
+        return [] if annotation is None else self._add_to_part(event, Annotation(annotation))
 
-    def _part_done(self, _event: dict[str, Any]) -> list[Output]:
-        return [PartDone()]
+    def _end_part(self, _event: dict[str, Any]) -> list[Output]:
+        return [PartEnd()]
 
-    def _hidden(self, _event: dict[str, Any]) -> list[Output]:
-        return [Thinking()]
+    def _report_progress(self, _event: dict[str, Any]) -> list[Output]:
+        return [HiddenProgress()]
 
-    def _failed(self, event: dict[str, Any]) -> list[Output]:
-        raise failures.of_event(event)
+    def _raise_error(self, event: dict[str, Any]) -> list[Output]:
+        raise failures.event_error(event)
 
-    def _grow(self, event: dict[str, Any], output: Output) -> list[Output]:
-        """Add to a part; a change of the indexes closes the previous part or item if the server has not done so."""
-        place = (event.get("output_index"), event.get("content_index"), event.get("summary_index"))
-        before, self._at = self._at, place
-        if before == place or before is None:
-            self._items += before is None
+    def _add_to_part(self, event: dict[str, Any], output: Output) -> list[Output]:
+        """Return the output, after the end of the previous part or item if the indexes have changed without one."""
+        indexes = (event.get("output_index"), event.get("content_index"), event.get("summary_index"))
+        previous_indexes, self._part_indexes = self._part_indexes, indexes
+        if previous_indexes == indexes or previous_indexes is None:
+            self._item_count += previous_indexes is None
             return [output]
-        if before[0] == place[0]:
-            return [PartDone(), output]
-        self._items += 1
+        if previous_indexes[0] == indexes[0]:
+            return [PartEnd(), output]
+        self._item_count += 1
         return [ItemDone(), output]
 
-    def _item_done(self, event: dict[str, Any]) -> list[Output]:
+    def _end_item(self, event: dict[str, Any]) -> list[Output]:
         item = event["item"]
-        grown = self._at is not None and self._at[0] == event.get("output_index")
-        self._at = None
-        self._items += not grown
-        return self._item(item, grown=grown)
+        had_deltas = self._part_indexes is not None and self._part_indexes[0] == event.get("output_index")
+        self._part_indexes = None
+        self._item_count += not had_deltas
+        return self._item_outputs(item, had_deltas=had_deltas)
 
-    def _item(self, item: dict[str, Any], *, grown: bool) -> list[Output]:
+    def _item_outputs(self, item: dict[str, Any], *, had_deltas: bool) -> list[Output]:
         """Return the outputs of a complete item.
 
         Args:
-            grown: whether its text has already been read in deltas.
+            had_deltas: whether its text has already been read in deltas.
         """
         match item.get("type"):
             case "function_call":
-                return self._call(item, _string(item.get("arguments") or ""))
+                return self._add_tool_call(item, _require_string(item.get("arguments") or ""))
             case "custom_tool_call":
-                # Use the form of a Chat Completions server, so that `OutputWriter` has to support only one form.
-                return self._call(item, jsonio.dumps({CUSTOM_INPUT: _string(item.get("input") or "")}))
+                # Use the format of a Chat Completions server, so that `OutputWriter` has to support only one format.
+                return self._add_tool_call(item, jsonio.dumps({CUSTOM_INPUT: _require_string(item.get("input") or "")}))
             case "message":
-                return [*(() if grown else self._parts(item.get("content"))), ItemDone()]
+                return [*(() if had_deltas else self._part_outputs(item.get("content"))), ItemDone()]
             case "reasoning":
-                parts = () if grown else (*self._parts(item.get("summary")), *self._parts(item.get("content")))
+                parts = (
+                    ()
+                    if had_deltas
+                    else (*self._part_outputs(item.get("summary")), *self._part_outputs(item.get("content")))
+                )
                 return [*parts, ItemDone(item.get("encrypted_content") or None)]
         return []
 
-    def _call(self, item: dict[str, Any], arguments: str) -> list[Output]:
-        name = _string(item["name"])
+    def _add_tool_call(self, item: dict[str, Any], arguments: str) -> list[Output]:
+        name = _require_string(item["name"])
         if not name:
             raise errors.Refused("The model server called a tool without naming it.")
         call_id = str(item.get("call_id") or item.get("id") or "")
-        if call_id in self._calls:
+        if call_id in self._tool_calls:
             return []
-        self._calls[call_id or f"the {len(self._calls)}th"] = ToolCall(call_id, name, arguments)
-        if len(self._calls) > CALLS_LIMIT:
+        self._tool_calls[call_id or f"the {len(self._tool_calls)}th"] = ToolCall(call_id, name, arguments)
+        if len(self._tool_calls) > CALLS_LIMIT:
             raise errors.Refused("The model server made more tool calls than are supported.")
-        return [Thinking()]
+        return [HiddenProgress()]
 
-    def _called(self) -> list[Output]:
-        """Return the calls at the end of a turn; empty if the turn was truncated, because calls may be missing."""
-        return [] if self._reason in _CUT.values() else list(self._calls.values())
+    def _complete_tool_calls(self) -> list[Output]:
+        """Return the tool calls at the end of a turn; none if the turn was truncated, because calls may be missing."""
+        return [] if self._finish_reason in _INCOMPLETE_REASONS.values() else list(self._tool_calls.values())
 
-    def _parts(self, parts: Any) -> list[Output]:
-        found: list[Output] = []
+    def _part_outputs(self, parts: Any) -> list[Output]:
+        outputs: list[Output] = []
         for part in parts or ():
             match part.get("type"):
                 case "output_text":
-                    logprobs = text_details.logprobs(part.get("logprobs"), self._top) if self._wants_logprobs else ()
-                    found.append(TextDelta(_string(part["text"]), logprobs))
-                    notes = (text_details.annotation(note) for note in part.get("annotations") or ())
-                    found += [Annotated(note) for note in notes if note is not None]
+                    logprobs = (
+                        text_details.convert_logprobs(part.get("logprobs"), self._top_logprobs)
+                        if self._wants_logprobs
+                        else ()
+                    )
+                    outputs.append(TextDelta(_require_string(part["text"]), logprobs))
+                    annotations = (text_details.convert_annotation(value) for value in part.get("annotations") or ())
+                    outputs += [Annotation(annotation) for annotation in annotations if annotation is not None]
                 case "refusal":
-                    found.append(RefusalDelta(_string(part["refusal"])))
+                    outputs.append(RefusalDelta(_require_string(part["refusal"])))
                 case "reasoning_text":
-                    found.append(ReasoningDelta(_string(part["text"])))
+                    outputs.append(ReasoningDelta(_require_string(part["text"])))
                 case "summary_text":
-                    found.append(SummaryDelta(_string(part["text"])))
+                    outputs.append(SummaryDelta(_require_string(part["text"])))
                 case _:
                     continue
-            found.append(PartDone())
-        return found
+            outputs.append(PartEnd())
+        return outputs
 
     def _end(self, event: dict[str, Any]) -> list[Output]:
         response = event["response"]
-        self._reason = self._why(event["type"], response)
-        # Some servers send only this event, or send no events for tool calls.
-        missed = [item for item in response.get("output") or () if not self._items or item.get("call_id")]
-        outputs = [output for item in missed for output in self._item(item, grown=False)] + self._called()
-        self.finished = self.done = True
-        used = usage.used(response.get("usage"), "input_tokens", "output_tokens")
-        return outputs if used is None else [*outputs, used]
+        self._finish_reason = self._end_reason(event["type"], response)
+        # Some servers send only this event, or no events for tool calls.
+        unread_items = [item for item in response.get("output") or () if not self._item_count or item.get("call_id")]
+        outputs = [
+            output for item in unread_items for output in self._item_outputs(item, had_deltas=False)
+        ] + self._complete_tool_calls()
+        self.has_finish_reason = self.is_complete = True
+        usage_output = usage.parse_usage(response.get("usage"), "input_tokens", "output_tokens")
+        return outputs if usage_output is None else [*outputs, usage_output]
 
-    def _why(self, kind: str, response: dict[str, Any]) -> str:
-        """Return the reason of `Finished` for the end of a response; raise an error if the response failed."""
-        if kind == "response.completed":
+    def _end_reason(self, event_type: str, response: dict[str, Any]) -> str:
+        """Return the reason for `AnswerEnd` from the last event; raise an error if the response failed."""
+        if event_type == "response.completed":
             return "stop"
-        if kind == "response.incomplete":
-            why = (response.get("incomplete_details") or {}).get("reason")
-            if why in _CUT:
-                return _CUT[why]
-            raise errors.Refused(f"The model server aborted its answer: {str(why)[:100]!r}.")
-        if kind == "response.cancelled":
+        if event_type == "response.incomplete":
+            incomplete_reason = (response.get("incomplete_details") or {}).get("reason")
+            if incomplete_reason in _INCOMPLETE_REASONS:
+                return _INCOMPLETE_REASONS[incomplete_reason]
+            raise errors.Refused(f"The model server aborted its answer: {str(incomplete_reason)[:100]!r}.")
+        if event_type == "response.cancelled":
             raise errors.Refused("The model server cancelled its answer.")
-        raise failures.of_event(response.get("error") or "no reason given")
+        raise failures.event_error(response.get("error") or "no reason given")
 
 
-def _string(found: Any) -> str:
-    if not isinstance(found, str):
-        raise TypeError(found)
-    return found
+def _require_string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

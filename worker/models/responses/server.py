@@ -1,4 +1,4 @@
-"""The client of model servers that speak the Responses API themselves."""
+"""The client of model servers with the Responses API."""
 
 from collections.abc import AsyncGenerator
 
@@ -9,7 +9,7 @@ from core.runs.attempts import Attempt
 from worker.models import http
 from worker.models.protocol import Output
 from worker.models.responses import request
-from worker.models.responses.events import Events
+from worker.models.responses.events import EventReader
 
 
 class Responses:
@@ -21,5 +21,5 @@ class Responses:
     def stream(self, model: ModelConfig, attempt: Attempt, base_url: str) -> AsyncGenerator[Output]:
         """Send a request and yield the outputs of the answer. See `ModelServer.stream`."""
         name = model.upstream_model or attempt.model
-        body = request.body(model, name, attempt.request, attempt.context)
-        return http.ask(self._session, f"{base_url}/responses", model, body, Events(attempt.request))
+        body = request.request_body(model, name, attempt.request, attempt.context)
+        return http.stream_outputs(self._session, f"{base_url}/responses", model, body, EventReader(attempt.request))
