@@ -20,33 +20,33 @@ from core import errors
 from core.context import addresses
 from core.settings import Settings
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_CHUNK = 64 * 1024
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_CHUNK_BYTES = 64 * 1024
 # The size limit applies to the bytes received, so the content must not be compressed in transit.
-_HEADERS = {"User-Agent": "Backburner", "Accept-Encoding": "identity"}
+_REQUEST_HEADERS = {"User-Agent": "Backburner", "Accept-Encoding": "identity"}
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
-class Unfetched(Exception):
-    """A URL was not downloaded.
+class DownloadError(Exception):
+    """A URL could not be downloaded, or must not be.
 
     Args:
-        kind: `refused` (by policy), `too_large`, `type` (media type not supported), or `failed`.
-        words: the message. It begins with a verb whose subject is the URL.
+        kind: `refused` (by policy), `too_large`, `type` (unsupported media type), or `failed`.
+        message: a predicate that follows the URL in a sentence, such as "returned status 404."
     """
 
-    def __init__(self, kind: str, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
         self.kind = kind
 
 
 @dataclass(frozen=True)
-class Fetched:
+class Download:
     """The downloaded content of a URL.
 
     Args:
-        media_type: the media type that the server sent, in lower case and without parameters; empty if it sent none.
+        media_type: the media type from the server, in lower case and without parameters; empty if there was none.
         name: the last segment of the URL's path, or None if it is empty.
     """
 
@@ -57,8 +57,8 @@ class Fetched:
 
 async def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of a host name, as resolved by the operating system."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]) for one in found))
+    results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(result[4][0]) for result in results))
 
 
 class Fetcher:
@@ -69,99 +69,102 @@ class Fetcher:
         self._timeout_s = settings.fetch_timeout_s
         self._resolve = resolve
 
-    async def fetch(self, text: str, *, limit_bytes: int, takes: Callable[[str], bool]) -> Fetched:
+    async def fetch(self, url: str, *, limit_bytes: int, accepts: Callable[[str], bool]) -> Download:
         """Download the content of a URL.
 
         Args:
-            text: the URL.
+            url: the URL.
             limit_bytes: maximum size of the content.
-            takes: returns whether a media type is accepted.
+            accepts: returns whether a media type is acceptable.
 
         Raises:
-            Unfetched: the URL cannot be downloaded, or must not be.
+            DownloadError: the URL cannot be downloaded, or must not be.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(text, limit_bytes, takes)
+                return await self._follow_redirects(url, limit_bytes, accepts)
         except TimeoutError as error:
-            raise Unfetched("failed", f"did not deliver its content within {self._timeout_s:g} s.") from error
+            raise DownloadError("failed", f"did not deliver its content within {self._timeout_s:g} s.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unfetched("failed", "could not be downloaded: the connection failed.") from error
+            raise DownloadError("failed", "could not be downloaded: the connection failed.") from error
 
-    async def _follow(self, text: str, limit_bytes: int, takes: Callable[[str], bool]) -> Fetched:
+    async def _follow_redirects(self, url: str, limit_bytes: int, accepts: Callable[[str], bool]) -> Download:
         for _ in range(addresses.REDIRECTS_LIMIT + 1):
             try:
-                url = addresses.check_url(text, allow_private=self._allow_private)
+                checked_url = addresses.check_url(url, allow_private=self._allow_private)
             except errors.InvalidRequest as error:
-                raise Unfetched("refused", str(error)) from error
-            there = await self._get(URL(url, encoded=True), limit_bytes, takes)
-            if isinstance(there, Fetched):
-                return there
-            text = there
-        raise Unfetched("failed", f"redirects more than {addresses.REDIRECTS_LIMIT} times.")
+                raise DownloadError("refused", str(error)) from error
+            result = await self._request(URL(checked_url, encoded=True), limit_bytes, accepts)
+            if isinstance(result, Download):
+                return result
+            url = result
+        raise DownloadError("failed", f"redirects more than {addresses.REDIRECTS_LIMIT} times.")
 
-    async def _get(self, url: URL, limit_bytes: int, takes: Callable[[str], bool]) -> Fetched | str:
+    async def _request(self, url: URL, limit_bytes: int, accepts: Callable[[str], bool]) -> Download | str:
         """Return the content, or the URL that the server redirects to."""
-        pins = await self._addresses(url)
+        pinned_addresses = await self._check_addresses(url)
         connector = aiohttp.TCPConnector(
-            resolver=_Pinned(pins), socket_factory=pins.socket, use_dns_cache=False, force_close=True
+            resolver=_PinnedResolver(pinned_addresses),
+            socket_factory=pinned_addresses.socket,
+            use_dns_cache=False,
+            force_close=True,
         )
         async with (
             aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
             ) as session,
-            session.get(url, headers=_HEADERS, allow_redirects=False) as answer,
+            session.get(url, headers=_REQUEST_HEADERS, allow_redirects=False) as answer,
         ):
-            if answer.status in _REDIRECTS:
+            if answer.status in _REDIRECT_STATUSES:
                 return str(url.join(URL(answer.headers.get("Location", ""))))
             if answer.status != 200:
-                raise Unfetched("failed", f"returned status {answer.status}.")
+                raise DownloadError("failed", f"returned status {answer.status}.")
             media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if not takes(media_type):
-                raise Unfetched("type", f"has the media type '{media_type[:100]}', which is not supported.")
+            if not accepts(media_type):
+                raise DownloadError("type", f"has the media type '{media_type[:100]}', which is not supported.")
             if answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
-                raise Unfetched("failed", "is compressed, although it was requested uncompressed.")
-            return Fetched(await _read(answer, limit_bytes), media_type, url.name or None)
+                raise DownloadError("failed", "is compressed, although it was requested uncompressed.")
+            return Download(await _read_content(answer, limit_bytes), media_type, url.name or None)
 
-    async def _addresses(self, url: URL) -> "Pins":
+    async def _check_addresses(self, url: URL) -> "PinnedAddresses":
         host, port = url.host or "", url.port or 0
         try:
-            found = await self._resolve(host, port)
+            ip_addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise Unfetched("failed", "has a host name that cannot be resolved.") from error
-        if not found:
-            raise Unfetched("failed", "has a host name that cannot be resolved.")
+            raise DownloadError("failed", "has a host name that cannot be resolved.") from error
+        if not ip_addresses:
+            raise DownloadError("failed", "has a host name that cannot be resolved.")
         # Reject the URL if any address is not public: the connection could be made to any of them.
-        if not self._allow_private and not all(map(addresses.is_public, found)):
-            raise Unfetched("refused", "leads to an address that is not on the public internet.")
-        return Pins(frozenset(found), port)
+        if not self._allow_private and not all(map(addresses.is_public, ip_addresses)):
+            raise DownloadError("refused", "leads to an address that is not on the public internet.")
+        return PinnedAddresses(frozenset(ip_addresses), port)
 
 
 @dataclass(frozen=True)
-class Pins:
-    """The checked addresses and the port; sockets are created for no others."""
+class PinnedAddresses:
+    """The checked addresses and the port of a URL, to which its connections are limited."""
 
     addresses: frozenset[str]
     port: int
 
     def socket(self, address: Any) -> socket.socket:
-        """Create a socket for one of the addresses; aiohttp calls this just before it connects.
+        """Create a socket for one of the checked addresses; aiohttp calls this method just before it connects.
 
         Raises:
-            OSError: the address or the port is not one of those that were checked.
+            OSError: the address or the port was not checked.
         """
-        family, kind, protocol, _, there = address
-        checked = {ip_address(one) for one in self.addresses}  # IPv6 addresses have several spellings
-        if ip_address(there[0]) not in checked or there[1] != self.port:
-            raise OSError(f"{there[0]} is not an address that was checked")
-        return socket.socket(family=family, type=kind, proto=protocol)
+        family, socket_type, protocol, _, target = address
+        checked = {ip_address(text) for text in self.addresses}  # IPv6 addresses have several spellings
+        if ip_address(target[0]) not in checked or target[1] != self.port:
+            raise OSError(f"{target[0]} is not an address that was checked")
+        return socket.socket(family=family, type=socket_type, proto=protocol)
 
 
-class _Pinned(AbstractResolver):
-    """A resolver that returns the addresses that were resolved and checked before."""
+class _PinnedResolver(AbstractResolver):
+    """A resolver that returns the previously checked addresses, whatever the host name."""
 
-    def __init__(self, pins: Pins) -> None:
-        self._pins = pins
+    def __init__(self, pinned_addresses: PinnedAddresses) -> None:
+        self._pinned_addresses = pinned_addresses
 
     async def resolve(
         self,
@@ -172,25 +175,25 @@ class _Pinned(AbstractResolver):
         return [
             ResolveResult(
                 hostname=host,
-                host=one,
-                port=self._pins.port,
-                family=socket.AF_INET6 if ":" in one else socket.AF_INET,
+                host=address,
+                port=self._pinned_addresses.port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for one in sorted(self._pins.addresses, key=lambda one: ":" in one)
+            for address in sorted(self._pinned_addresses.addresses, key=lambda text: ":" in text)
         ]
 
     async def close(self) -> None:
         """Do nothing: there are no resources to release."""
 
 
-async def _read(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    too_large = Unfetched("too_large", f"is larger than the {limit_bytes} bytes that are allowed.")
+async def _read_content(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    too_large = DownloadError("too_large", f"is larger than the {limit_bytes} bytes that are allowed.")
     if (answer.content_length or 0) > limit_bytes:
         raise too_large
     content = bytearray()
-    async for chunk in answer.content.iter_chunked(_CHUNK):
+    async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
         content += chunk
         if len(content) > limit_bytes:
             raise too_large

@@ -1,4 +1,4 @@
-"""Extracts text from documents: each in a separate process, which is killed if it takes too long, a few at a time."""
+"""Extracts text from documents in separate processes, which are limited in number, time and memory."""
 
 import asyncio
 import json
@@ -15,60 +15,61 @@ from typing import Any
 from core import errors
 from core.codes import Code
 from core.settings import Settings
-from worker.fetch.extract import NO_MEMORY, Task
+from worker.fetch.extract import EXIT_NO_MEMORY, ExtractionTask
 
 _ROOT = Path(__file__).resolve().parents[2]
-# The fraction of the reader's memory limit to which a document may decompress.
-_UNPACKED = 1 / 4
+# Maximum size of the unpacked document, as a fraction of the reader's memory limit.
+_UNPACKED_FRACTION = 1 / 4
 # Exit status of the process if the C library has no memory to create a thread.
-_NO_THREAD = 127
-# Upper bound: JSON encodes a character as at most two escapes of six bytes each.
-_BYTES_A_CHARACTER = 12
-_OVER = {
+_EXIT_NO_THREAD = 127
+# JSON encodes a character as at most two escapes of six bytes each.
+_MAX_BYTES_PER_CHARACTER = 12
+_EXIT_MESSAGES = {
     -signal.SIGXCPU: "takes too long to read.",
     -signal.SIGALRM: "takes too long to read.",
     -signal.SIGKILL: "takes too much time or memory to read.",
-    NO_MEMORY: "takes too much memory to read.",
-    _NO_THREAD: "takes too much memory to read.",
+    EXIT_NO_MEMORY: "takes too much memory to read.",
+    _EXIT_NO_THREAD: "takes too much memory to read.",
     -signal.SIGABRT: "takes too much memory to read.",
 }
 
 
 class Documents:
-    """Extracts the text of documents in separate processes."""
+    """Extracts the text of documents, each in a separate process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._readers = ThreadPoolExecutor(settings.extract_at_once, thread_name_prefix="documents")
+        self._executor = ThreadPoolExecutor(settings.extract_at_once, thread_name_prefix="documents")
 
-    async def text(self, document: bytes, media_type: str) -> str:
-        """Return the text of a document. Cancellation kills the process that reads it.
+    async def extract_text(self, document: bytes, media_type: str) -> str:
+        """Extract the text of a document. Cancellation kills the process that reads it.
 
         Raises:
-            errors.Refused: the document cannot be read within the limits. The message begins with a verb.
+            errors.Refused: the document cannot be read within the limits. The message is a predicate that follows the
+                name of the document in a sentence.
         """
-        reader = _Reader(self._task(media_type), document)
+        reader = _Reader(self._extraction_task(media_type), document)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, reader.read)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, reader.read)
         finally:
             reader.kill()
 
-    def _task(self, media_type: str) -> Task:
+    def _extraction_task(self, media_type: str) -> ExtractionTask:
         settings = self._settings
-        return Task(
+        return ExtractionTask(
             media_type=media_type,
             pages=settings.file_limit_pages,
             characters=settings.file_limit_characters,
-            unpacked_bytes=int(settings.extract_memory_bytes * _UNPACKED),
+            unpacked_bytes=int(settings.extract_memory_bytes * _UNPACKED_FRACTION),
             memory_bytes=settings.extract_memory_bytes,
             timeout_s=int(settings.extract_timeout_s),
         )
 
 
 class _Reader:
-    """A process that reads one document."""
+    """Runs the process that reads one document."""
 
-    def __init__(self, task: Task, document: bytes) -> None:
+    def __init__(self, task: ExtractionTask, document: bytes) -> None:
         self._task = task
         self._document = document
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,7 +84,7 @@ class _Reader:
                 self._process.kill()
 
     def read(self) -> str:
-        """Start the process and return the text; see `Documents.text`."""
+        """Start the process and return the text; see `Documents.extract_text`."""
         with tempfile.TemporaryDirectory() as folder:
             with self._lock:
                 if self._killed:
@@ -99,35 +100,35 @@ class _Reader:
                     start_new_session=True,
                 )
             with self._process as process:
-                late = threading.Timer(self._task.timeout_s + 5, self.kill)
-                late.start()
+                kill_timer = threading.Timer(self._task.timeout_s + 5, self.kill)
+                kill_timer.start()
                 try:
-                    result = self._talk(process)
+                    output = self._exchange(process)
                     status = process.wait()
                 finally:
-                    late.cancel()
+                    kill_timer.cancel()
                     process.kill()
-        return _text(status, result)
+        return _parse_result(status, output)
 
-    def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
+    def _exchange(self, process: subprocess.Popen[bytes]) -> bytes:
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(self._task.line())
+            process.stdin.write(self._task.to_json_line())
             process.stdin.write(self._document)
             process.stdin.close()
-        return process.stdout.read(self._task.characters * _BYTES_A_CHARACTER + 1024)
+        return process.stdout.read(self._task.characters * _MAX_BYTES_PER_CHARACTER + 1024)
 
 
-def _text(status: int, result: bytes) -> str:
+def _parse_result(status: int, output: bytes) -> str:
     if status != 0:
-        # A document that crashes the reader is refused, not tried again: it would crash the next reader, too.
-        raise _refused(_OVER.get(status, "cannot be read: the reader failed."))
-    found: dict[str, Any] = json.loads(result)
-    if "wrong" in found:
-        raise _refused(found["wrong"])
-    return str(found["text"])
+        # Refuse a document that crashes the reader instead of retrying: it would crash the next reader, too.
+        raise _refusal(_EXIT_MESSAGES.get(status, "cannot be read: the reader failed."))
+    result: dict[str, Any] = json.loads(output)
+    if "wrong" in result:
+        raise _refusal(result["wrong"])
+    return str(result["text"])
 
 
-def _refused(words: str) -> errors.Refused:
-    return errors.Refused(words, code=Code.INVALID_PROMPT)
+def _refusal(message: str) -> errors.Refused:
+    return errors.Refused(message, code=Code.INVALID_PROMPT)
