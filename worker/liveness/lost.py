@@ -2,5 +2,5 @@
 
 from redis.exceptions import RedisError
 
-# uvloop raises RuntimeError if the connection breaks while data is being written to it.
-LOST = (RedisError, OSError, RuntimeError)
+# uvloop raises RuntimeError if the connection breaks during a write.
+CONNECTION_ERRORS = (RedisError, OSError, RuntimeError)

@@ -1,4 +1,4 @@
-"""The registration of a worker: it updates its row, receives stop notices, and dispatches when slots become free."""
+"""Background tasks of a worker: update its registration, receive stop notices, dispatch when slots become free."""
 
 import asyncio
 import logging
@@ -17,33 +17,33 @@ from core.notify import redis_clients
 from core.notify.bus import stop_channel
 from core.notify.redis_clients import LISTENER
 from core.runs.attempts import Workers
-from worker.liveness.lost import LOST
+from worker.liveness.lost import CONNECTION_ERRORS
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 0.5
+_RETRY_INTERVAL_S = 0.5
 # Minimum pause between two dispatches: one dispatch per ended response would cost more than ending the responses.
-_PAUSE_S = 0.005
+_MIN_PAUSE_S = 0.005
 
 
-async def stamp_for_ever(
+async def keep_registered(
     workers: Workers,
     worker_id: str,
     lanes: Sequence[str],
     slots: int,
-    every_s: float,
-    stamped: Callable[[], None],
+    interval_s: float,
+    on_updated: Callable[[], None],
 ) -> None:
-    """Update this worker's registration every `every_s` seconds; call `stamped` after each successful update."""
+    """Update this worker's registration every `interval_s` seconds; call `on_updated` after each successful update."""
     while True:
         try:
             await asyncio.to_thread(
                 workers.stamp, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots, lanes=lanes
             )
-            stamped()
+            on_updated()
         except errors.StoreUnavailable as error:
             log.warning("cannot update this worker's registration", extra={"cause": str(error)})
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(interval_s)
 
 
 async def hear_stops_for_ever(
@@ -52,72 +52,76 @@ async def hear_stops_for_ever(
     stop: Callable[[str], None],
     *,
     answer_s: float = LISTENER.answer_s,
-    again_s: float = _AGAIN_S,
+    again_s: float = _RETRY_INTERVAL_S,
 ) -> None:
-    """Call `stop` with the ID of each response of this worker that another process ended.
+    """Call `stop` with the ID of each response that another process ended while this worker runs it.
 
-    Notices that are missed while Redis is unavailable do no harm: the next flush or lease renewal detects the end.
+    A notice may be lost while Redis is unavailable: the next flush or lease renewal then detects the end.
     """
     while True:
         client = redis_clients.async_client(redis_url, replace(LISTENER, answer_s=answer_s))
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
-                await _hear(subscription, stop, answer_s)
-        except LOST as error:
+                await _receive_until_lost(subscription, stop, answer_s)
+        except CONNECTION_ERRORS as error:
             log.warning("cannot receive stop notices", extra={"cause": repr(error)})
         finally:
             await client.aclose()
         await asyncio.sleep(again_s)
 
 
-async def _hear(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:
-    """Receive stop notices until the connection is lost. An unanswered ping counts as a lost connection."""
-    pinged = False
+async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:
+    """Receive stop notices until the connection is lost, which an unanswered ping also indicates."""
+    awaits_pong = False
     while True:
         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_s)
         if message is not None:
-            pinged = False
+            awaits_pong = False
             if message["type"] == "message":
                 stop(message["data"].decode())
-        elif pinged:
+        elif awaits_pong:
             raise redis.ConnectionError("ping not answered")
         else:
             await subscription.ping()
-            pinged = True
+            awaits_pong = True
 
 
-class Freed:
-    """Signals that slots became free or usable again, and records which responses occupied them."""
+class FreeSlots:
+    """Signals that slots became free or usable again, and collects the responses that occupied them."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self._ran: list[str] = []
+        self._response_ids: list[str] = []
 
-    def __call__(self, response_id: str | None = None) -> None:
-        """Signal that there may be capacity now; pass the response if the end of its run is the reason."""
+    def signal(self, response_id: str | None = None) -> None:
+        """Signal that there may be free capacity.
+
+        Args:
+            response_id: the response whose run has ended, if that is the reason.
+        """
         if response_id is not None:
-            self._ran.append(response_id)
+            self._response_ids.append(response_id)
         self._event.set()
 
     async def wait(self) -> list[str]:
-        """Wait for a signal; return the IDs of the responses that freed slots since the last call."""
+        """Wait for a signal; return the IDs of the responses that have freed slots since the last call."""
         await self._event.wait()
         self._event.clear()
-        ran, self._ran = self._ran, []
-        return ran
+        response_ids, self._response_ids = self._response_ids, []
+        return response_ids
 
 
-async def dispatch_for_ever(dispatch: Dispatch, freed: Freed) -> None:
+async def dispatch_on_free_slots(dispatch: Dispatch, free_slots: FreeSlots) -> None:
     """Dispatch waiting responses whenever slots become free."""
     while True:
-        ran = await freed.wait()
+        response_ids = await free_slots.wait()
         started_at = time.monotonic()
         try:
-            await asyncio.to_thread(dispatch.dispatch, ran)
+            await asyncio.to_thread(dispatch.dispatch, response_ids)
         except errors.StoreUnavailable as error:
             log.warning("cannot dispatch", extra={"cause": str(error)})
-            freed()
-            await asyncio.sleep(_AGAIN_S)
-        # Pause for at least as long as the dispatch took, so that dispatching never takes more than half of the time.
-        await asyncio.sleep(max(_PAUSE_S, time.monotonic() - started_at))
+            free_slots.signal()
+            await asyncio.sleep(_RETRY_INTERVAL_S)
+        # Pause for at least the duration of the dispatch, so that dispatching takes at most half of the time.
+        await asyncio.sleep(max(_MIN_PAUSE_S, time.monotonic() - started_at))

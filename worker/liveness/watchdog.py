@@ -1,4 +1,4 @@
-"""The health of a worker: the delay of its event loop, its lease renewals, its registration and its consumer."""
+"""Monitors the health of a worker: its event loop, its lease renewals, its registration and its consumer."""
 
 import asyncio
 import threading
@@ -8,19 +8,21 @@ from collections.abc import Callable
 from core.health import Health
 from core.settings import Settings
 
-BEAT_S = 0.5
-# An event loop that is this late cannot renew leases in time.
-LATE_S = 5.0
-# Every attempt to renew leases ends long before this, even if Postgres hangs.
-RENEWING_S = 30.0
+_HEARTBEAT_INTERVAL_S = 0.5
+# With a longer delay of the event loop, leases may expire before they are renewed.
+_MAX_LOOP_DELAY_S = 5.0
+# Even if Postgres hangs, every attempt to renew leases ends long before this time.
+_MAX_RENEWAL_S = 30.0
 
 
 class Watchdog:
-    """The health of a worker: written on the event loop, read in any thread.
+    """Monitors the health of a worker; the event loop records it, and any thread may read it.
 
     Args:
-        stuck: called in a separate thread when the event loop has been blocked for the length of a lease, or for 30 s
-            if that is longer: by then the worker has lost the leases of all its runs.
+        on_stuck: called in a separate thread when the event loop has been blocked for the duration of a lease, or for
+            30 s if that is longer. After that time the worker has lost the leases of all its runs.
+        max_loop_delay_s: maximum delay of a healthy event loop, in seconds.
+        max_renewal_s: maximum time between two attempts to renew leases, in seconds; at least the duration of a lease.
     """
 
     def __init__(
@@ -29,72 +31,72 @@ class Watchdog:
         settings: Settings,
         *,
         stuck: Callable[[], None],
-        late_s: float = LATE_S,
-        renewing_s: float = RENEWING_S,
+        late_s: float = _MAX_LOOP_DELAY_S,
+        renewing_s: float = _MAX_RENEWAL_S,
     ) -> None:
         self._worker_id = worker_id
         self._settings = settings
-        self._stuck = stuck
-        self._late_s = late_s
-        self._renewing_s = max(settings.lease_s, renewing_s)
-        self._beat_at = time.monotonic()
-        self._seen_at: float | None = None
-        self._watching = threading.Event()
+        self._on_stuck = stuck
+        self._max_loop_delay_s = late_s
+        self._max_renewal_s = max(settings.lease_s, renewing_s)
+        self._heartbeat_at = time.monotonic()
+        self._registered_at: float | None = None
+        self._stopped = threading.Event()
         self.leaving = False
 
     def seen(self) -> bool:
-        """Record that the registration in Postgres was updated; return whether this is the first time."""
-        first = self._seen_at is None
-        self._seen_at = time.monotonic()
-        return first
+        """Record an update of the registration in Postgres; return whether it is the first."""
+        is_first = self._registered_at is None
+        self._registered_at = time.monotonic()
+        return is_first
 
     async def beat_for_ever(self) -> None:
-        """Record a heartbeat every `BEAT_S` seconds until cancelled; a blocked event loop records none."""
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        """Record heartbeats until cancelled; a blocked event loop cannot record any."""
+        threading.Thread(target=self._watch_event_loop, name="watchdog", daemon=True).start()
         try:
             while True:
-                self._beat_at = time.monotonic()
-                await asyncio.sleep(BEAT_S)
+                self._heartbeat_at = time.monotonic()
+                await asyncio.sleep(_HEARTBEAT_INTERVAL_S)
         finally:
-            self._watching.set()
+            self._stopped.set()
 
-    def _watch(self) -> None:
-        # Count waits instead of elapsed time, because time also passes while the whole process is frozen.
-        waits = 0
-        while not self._watching.wait(BEAT_S):
-            beat_at = self._beat_at
-            waits = waits + 1 if time.monotonic() - beat_at > self._late_s else 0
-            if waits * BEAT_S > self._renewing_s:
-                self._stuck()
+    def _watch_event_loop(self) -> None:
+        # Count waits instead of seconds, because the clock also advances while the process is frozen.
+        late_waits = 0
+        while not self._stopped.wait(_HEARTBEAT_INTERVAL_S):
+            heartbeat_at = self._heartbeat_at
+            late_waits = late_waits + 1 if time.monotonic() - heartbeat_at > self._max_loop_delay_s else 0
+            if late_waits * _HEARTBEAT_INTERVAL_S > self._max_renewal_s:
+                self._on_stuck()
                 return
 
     def health(self, *, running: int, tried_at: float, heard_at: float, stalled: bool) -> Health:
         """Return the health of the worker.
 
         Args:
-            running: number of responses that it runs.
-            tried_at: time at which a lease renewal last finished, whether or not it succeeded (monotonic clock).
-            heard_at: time at which a message last arrived through Celery (monotonic clock).
+            running: number of responses that the worker runs.
+            tried_at: time of the last attempt to renew leases, successful or not (monotonic clock).
+            heard_at: time of the last message from Celery (monotonic clock).
             stalled: whether the consumer is stalled.
         """
         now = time.monotonic()
-        late_s = max(0.0, now - self._beat_at - BEAT_S)
-        unrenewed_s = now - tried_at
+        delay_s = max(0.0, now - self._heartbeat_at - _HEARTBEAT_INTERVAL_S)
+        since_renewal_s = now - tried_at
         problems = []
-        if late_s > self._late_s:
-            problems.append(f"event loop is {late_s:.0f} s late")
-        if running and unrenewed_s > self._renewing_s:
-            problems.append(f"no lease renewal attempted for {unrenewed_s:.0f} s")
+        if delay_s > self._max_loop_delay_s:
+            problems.append(f"event loop is {delay_s:.0f} s late")
+        if running and since_renewal_s > self._max_renewal_s:
+            problems.append(f"no lease renewal attempted for {since_renewal_s:.0f} s")
         if stalled:
             problems.append("consumer is stalled: no messages are received")
-        seen = self._seen_at is not None and now - self._seen_at < self._settings.worker_seen_s
+        is_registered = self._registered_at is not None and now - self._registered_at < self._settings.worker_seen_s
         details: dict[str, object] = {
             "worker": self._worker_id,
             "slots": self._settings.worker_slots,
             "running": running,
             "leaving": self.leaving,
-            "postgres": "ok" if seen else "unreachable",
-            "loop_late_s": round(late_s, 3),
+            "postgres": "ok" if is_registered else "unreachable",
+            "loop_late_s": round(delay_s, 3),
             "heard_s_ago": round(now - heard_at, 1),
         }
-        return Health(problems, seen and not self.leaving and not problems, details)
+        return Health(problems, is_registered and not self.leaving and not problems, details)
