@@ -9,33 +9,33 @@ from core.runs.attempts import Batch
 
 
 class Announcer:
-    """Publishes committed batches in order; batches that arrive during a publish are published together next.
+    """Publishes committed batches in order; batches that arrive during one publication form the next.
 
-    If Redis hangs, it blocks one publish for a second, and the batches of the next second are dropped, so the backlog
-    stays small. Readers find events that were not published in Postgres.
+    The backlog stays small even if Redis hangs: the publication blocks for one second, and then the bus drops the
+    batches of the next second. Readers find events that were not published in Postgres.
     """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="announcer")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="announcer")
         self._lock = threading.Lock()
-        self._waiting: list[Batch] = []
-        self._under_way = False
+        self._queue: list[Batch] = []
+        self._is_publishing = False
 
     def announce(self, batches: Iterable[Batch]) -> None:
-        """Publish these batches soon, without waiting for it."""
+        """Publish these batches in the background, without waiting."""
         with self._lock:
-            self._waiting += batches
-            if self._under_way or not self._waiting:
+            self._queue += batches
+            if self._is_publishing or not self._queue:
                 return
-            self._under_way = True
-        self._thread.submit(self._publish)
+            self._is_publishing = True
+        self._executor.submit(self._publish)
 
     def _publish(self) -> None:
         while True:
             with self._lock:
-                batches, self._waiting = self._waiting, []
-                self._under_way = bool(batches)
+                batches, self._queue = self._queue, []
+                self._is_publishing = bool(batches)
             if not batches:
                 return
             self._bus.committed(batches)

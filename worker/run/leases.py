@@ -1,4 +1,4 @@
-"""Renews the leases of the runs of this process, and gives up those that may have expired."""
+"""Renews the leases of the runs of this process, and gives up leases that may have expired."""
 
 import asyncio
 import logging
@@ -8,46 +8,46 @@ from core import errors
 from core.runs.attempts import Attempts
 from core.settings import Settings
 from worker.run.live_runs import LiveRuns
-from worker.run.run import Stop
+from worker.run.run import StopReason
 
 log = logging.getLogger(__name__)
 
-# A lease that cannot be renewed is given up before it expires, by this fraction of its length.
+# A lease that cannot be renewed is given up before it expires: this fraction of its duration earlier.
 _MARGIN = 1 / 6
 
 
 class LeaseKeeper:
-    """Keeps the leases of this process.
+    """Renews the leases of this process, and stops runs with a lease that may have expired.
 
     Attributes:
-        tried_at: when a renewal last finished, whether or not it succeeded, by the monotonic clock.
+        last_renewal_at: time of the last attempt to renew the leases, successful or not (monotonic clock).
     """
 
     def __init__(self, attempts: Attempts, settings: Settings, runs: LiveRuns) -> None:
         self._attempts = attempts
         self._settings = settings
         self._runs = runs
-        self._keep_s = settings.lease_s * (1 - _MARGIN)
-        self.tried_at = time.monotonic()
+        self._usable_s = settings.lease_s * (1 - _MARGIN)
+        self.last_renewal_at = time.monotonic()
 
-    def until(self, claimed_at: float) -> float:
-        """When to give up a lease that was claimed or renewed at `claimed_at`, by the monotonic clock."""
-        return claimed_at + self._keep_s
+    def give_up_time(self, requested_at: float) -> float:
+        """Return the time at which to give up a lease that was requested at `requested_at` (monotonic clock)."""
+        return requested_at + self._usable_s
 
     async def run(self) -> None:
-        """Renew leases and give up expired ones until cancelled."""
+        """Renew leases and stop runs with expired leases until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._renew_for_ever())
-            tasks.create_task(self._give_up_for_ever())
+            tasks.create_task(self._renew_leases())
+            tasks.create_task(self._stop_expired_runs())
 
-    async def _renew_for_ever(self) -> None:
+    async def _renew_leases(self) -> None:
         while True:
-            self.tried_at = time.monotonic()
+            self.last_renewal_at = time.monotonic()
             await asyncio.sleep(self._settings.renew_every_s)
             runs = self._runs.active()
             if not runs:
                 continue
-            asked_at = time.monotonic()
+            requested_at = time.monotonic()
             fences = [run.fence for run in runs]
             try:
                 result = await self._runs.write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
@@ -56,18 +56,18 @@ class LeaseKeeper:
                 continue
             for run in runs:
                 if run.attempt.response_id in result.done:
-                    run.leased_until = self.until(asked_at)
+                    run.leased_until = self.give_up_time(requested_at)
                 elif run.attempt.response_id not in result.still_leased:
-                    run.stop(Stop.LOST)
+                    run.stop(StopReason.LOST)
 
-    async def _give_up_for_ever(self) -> None:
-        """Stop runs whose lease may have expired by the local clock: Postgres is down, or this process was frozen."""
+    async def _stop_expired_runs(self) -> None:
+        """Stop runs whose lease may have expired, because Postgres was unavailable or this process was frozen."""
         while True:
             await asyncio.sleep(self._settings.lease_s / 30)
             for run in self._runs.active():
-                if run.expired:
+                if run.has_expired:
                     log.warning(
                         "gave up a lease that could not be renewed",
                         extra={"response": run.attempt.response_id, "attempt": run.attempt.number},
                     )
-                    run.stop(Stop.LOST)
+                    run.stop(StopReason.LOST)

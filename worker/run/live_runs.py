@@ -1,13 +1,13 @@
-"""The runs of this process, and the one thread that writes for them."""
+"""The runs of this process, and the single thread that makes their writes."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from worker.run.run import Run, Stop
+from worker.run.run import Run, StopReason
 
-T = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
 
 class LiveRuns:
@@ -24,28 +24,28 @@ class LiveRuns:
         return len(self._runs)
 
     def active(self) -> list[Run]:
-        """The runs that are not stopped."""
-        return [run for run in self._runs.values() if run.stopped is None]
+        """Return the runs that are not stopped."""
+        return [run for run in self._runs.values() if run.stop_reason is None]
 
     def add(self, run: Run) -> None:
-        """Add a run; an older one of the same response is stopped."""
-        before = self._runs.get(run.attempt.response_id)
-        if before is not None:
-            # This process has claimed the response again: it was frozen for longer than the lease.
-            before.stop(Stop.LOST)
+        """Add a run, and stop an older run of the same response."""
+        older_run = self._runs.get(run.attempt.response_id)
+        if older_run is not None:
+            # This process was frozen for longer than the lease and has then claimed the response again.
+            older_run.stop(StopReason.LOST)
         self._runs[run.attempt.response_id] = run
 
     def remove(self, run: Run) -> None:
-        """Remove a run, unless a newer one of the same response has replaced it."""
+        """Remove a run, unless a newer run of the same response has replaced it."""
         if self._runs.get(run.attempt.response_id) is run:
             del self._runs[run.attempt.response_id]
 
     def stop(self, response_id: str) -> None:
-        """Stop the run of a response that another process ended; ignore the ID if it does not run here."""
+        """Stop the run of a response that another process ended; do nothing if there is no such run."""
         run = self._runs.get(response_id)
         if run is not None:
-            run.stop(Stop.ENDED)
+            run.stop(StopReason.ENDED)
 
-    async def write(self, call: Callable[[], T]) -> T:
-        """Call a function that writes, in the thread of all writes."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+    async def write(self, function: Callable[[], ResultT]) -> ResultT:
+        """Call a function that writes, in the writer thread; return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, function)

@@ -1,4 +1,4 @@
-"""Converts the output of a model server into the events and the outcome of a response."""
+"""Converts the output of a model server to the events and the outcome of a response."""
 
 from collections import Counter
 from copy import deepcopy
@@ -18,18 +18,18 @@ from core.wire.status import Status
 from core.wire.tools import CustomTool
 from core.wire.transcript import Fold
 from worker.models.protocol import (
-    Annotated,
-    Finished,
+    Annotation,
+    AnswerEnd,
+    HiddenProgress,
     ItemDone,
     Output,
-    PartDone,
+    PartEnd,
     ReasoningDelta,
     RefusalDelta,
     SummaryDelta,
     TextDelta,
-    Thinking,
+    TokenUsage,
     ToolCall,
-    Used,
 )
 from worker.models.tools import CUSTOM_INPUT
 from worker.run import usage
@@ -37,226 +37,237 @@ from worker.run.resume import Plan
 from worker.run.run import Run
 from worker.run.splice import Splice
 
-_PREFIXES = {"message": "msg", "reasoning": "rs"}
-_GROWS = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_ID_PREFIXES = {"message": "msg", "reasoning": "rs"}
+_PART_TYPES = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
+_INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 class OutputWriter:
     """Writes the output of one attempt: emits events and determines the outcome.
 
     Attributes:
-        grown: whether the model server has sent any output in this attempt.
+        has_output: whether the model server has sent any output in this attempt.
     """
 
     def __init__(self, run: Run, seals: Seals) -> None:
         self._run = run
         self._seals = seals
-        self._attempt = run.attempt  # as sent to the model server
-        self._custom = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
+        self._attempt = run.attempt  # the attempt that is sent to the model server
+        self._custom_tools = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
         partial_output = run.attempt.partial_output
         self._fold = Fold(partial_output)
-        self._items = len(partial_output.output)  # number of items; the last one may be open
+        self._item_count = len(partial_output.output)  # the last item may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
-        self._parts: Counter[str] = Counter()  # number of parts in each list of the open item
-        self._place: PartPath | None = None  # of the open part
-        self._annotations = 0  # number in the open part
-        self._deltas = 0
-        self._reason: str | None = None
-        self._used: Used | None = None
-        self._shown: str | None = None  # the text that the model server continues
+        self._part_counts: Counter[str] = Counter()  # by list of the open item
+        self._part_path: PartPath | None = None  # of the open part
+        self._annotation_count = 0  # in the open part
+        self._delta_count = 0
+        self._finish_reason: str | None = None
+        self._token_usage: TokenUsage | None = None
+        self._continued_text: str | None = None  # the text that the model server continues
         self._splice: Splice | None = None
-        self.grown = False
+        self.has_output = False
         for index, open_parts in partial_output.open.items():
             self._reopen(partial_output.output[index], open_parts)
 
     def _reopen(self, item: Item, open_parts: list[PartPath]) -> None:
         self._item_type, self._item_id = item["type"], item["id"]
-        self._parts.update({listed: len(item.get(listed, ())) for listed in ("content", "summary")})
+        self._part_counts.update({list_name: len(item.get(list_name, ())) for list_name in ("content", "summary")})
         if open_parts:
-            self._place = open_parts[-1]
-            part = item[PARTS[self._place.part].listed][self._place.index]
-            self._annotations = len(part.get("annotations", ()))
+            self._part_path = open_parts[-1]
+            part = item[PARTS[self._part_path.part].listed][self._part_path.index]
+            self._annotation_count = len(part.get("annotations", ()))
 
-    def go_on(self, plan: Plan) -> None:
-        """Continue from the output that earlier attempts committed."""
-        self._attempt, self._shown = plan.attempt, plan.shown
-        if plan.cut:
+    def continue_from(self, plan: Plan) -> None:
+        """Continue the output of earlier attempts according to the plan."""
+        self._attempt, self._continued_text = plan.attempt, plan.text
+        if plan.closes_open_item:
             self._close_item("incomplete")
-            self.grown = False  # the closing events are not output of the model server
+            self.has_output = False  # the events that close the item are not output of the model server
 
-    def begin(self) -> None:
-        """Prepare for a request to a model server; it may be a retry: discard earlier output that was not shown."""
-        self._reason = None
-        if self._shown is not None:
-            self._splice = Splice(self._shown, grammar=self._attempt.request.text.format.type != "text")
+    def prepare_request(self) -> None:
+        """Prepare for a request to a model server; if it is a retry, discard output that was not shown yet."""
+        self._finish_reason = None
+        if self._continued_text is not None:
+            self._splice = Splice(self._continued_text, grammar=self._attempt.request.text.format.type != "text")
 
-    def shorten(self, attempt: Attempt) -> None:
-        """Record that the next request to the model server has a shorter context."""
+    def set_attempt(self, attempt: Attempt) -> None:
+        """Set the attempt with a shorter context that the next request to the model server has."""
         self._attempt = attempt
 
     def add(self, output: Output) -> None:
         """Process one output of the model server.
 
         Raises:
-            errors.Refused: the model server reasons instead of continuing the text it was given.
+            errors.Refused: the model server reasons instead of continuing the partial text.
         """
         if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
-            # The model starts to reason again in the middle of its text, or marks the rest of the text as reasoning.
+            # The model starts to reason again in the middle of its text, or marks the continuation as reasoning.
             text = "The model server did not continue the text it was given."
-            raise errors.Refused(text, code=None if self.grown else Code.INVALID_PROMPT)
-        if self._splice is not None and not isinstance(output, TextDelta | Thinking):
+            raise errors.Refused(text, code=None if self.has_output else Code.INVALID_PROMPT)
+        if self._splice is not None and not isinstance(output, TextDelta | HiddenProgress):
             self._end_splice()
         match output:
             case TextDelta():
-                wanted = replace(output, logprobs=self._wanted(output.logprobs)) if output.logprobs else output
-                for delta in self._splice.feed(wanted) if self._splice is not None else (wanted,):
-                    self._grow("output_text", delta.text, delta.logprobs, delta.deltas)
+                delta = (
+                    replace(output, logprobs=self._requested_logprobs(output.logprobs)) if output.logprobs else output
+                )
+                for text_delta in self._splice.feed(delta) if self._splice is not None else (delta,):
+                    self._append("output_text", text_delta.text, text_delta.logprobs, text_delta.deltas)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
-                self._grow(_GROWS[type(output)], text)
-            case Annotated(annotation):
+                self._append(_PART_TYPES[type(output)], text)
+            case Annotation(annotation):
                 self._annotate(annotation)
             case ToolCall():
-                self._add_call(output)
-            case Finished(reason):
-                self._reason = reason
-            case Used():
-                self._used = output
+                self._add_tool_call(output)
+            case AnswerEnd(reason):
+                self._finish_reason = reason
+            case TokenUsage():
+                self._token_usage = output
             case _:
                 self._close(output)
 
     def _close(self, output: Output) -> None:
         match output:
-            case PartDone():
+            case PartEnd():
                 self._close_part()
             case ItemDone(encrypted_content):
                 if encrypted_content and self._attempt.request.wants_sealed_reasoning:
-                    self._begin("reasoning")  # the item may have no visible content
-                self._close_item(own=encrypted_content)
+                    self._open_item("reasoning")  # an item without visible content is not open yet
+                self._close_item(encrypted_content=encrypted_content)
 
     def _end_splice(self) -> None:
         splice, self._splice = self._splice, None
         for delta in splice.end() if splice is not None else ():
-            self._grow("output_text", delta.text, delta.logprobs, delta.deltas)
+            self._append("output_text", delta.text, delta.logprobs, delta.deltas)
 
-    def _grow(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = (), deltas: int = 1) -> None:
-        place = self._open(part)
-        self._run.grow(place, text, logprobs, deltas)
-        self._fold.grow(place, text, logprobs)
-        self._deltas += deltas
-        self.grown = True
+    def _append(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = (), deltas: int = 1) -> None:
+        part_path = self._open_part(part)
+        self._run.append_delta(part_path, text, logprobs, deltas)
+        self._fold.grow(part_path, text, logprobs)
+        self._delta_count += deltas
+        self.has_output = True
 
-    def _wanted(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        """Return the log probabilities that the request asks for; some model servers send more, or unrequested ones."""
+    def _requested_logprobs(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        """Return only the requested log probabilities; some model servers send more, or send them unrequested."""
         request = self._attempt.request
         if not request.wants_logprobs:
             return ()
-        return tuple(one | {"top_logprobs": one["top_logprobs"][: request.top_logprobs]} for one in logprobs)
+        return tuple(
+            logprob | {"top_logprobs": logprob["top_logprobs"][: request.top_logprobs]} for logprob in logprobs
+        )
 
     def _annotate(self, annotation: dict[str, Any]) -> None:
-        self._emit([item_events.annotation(self._open("output_text"), self._annotations, annotation)])
-        self._annotations += 1
+        self._emit([item_events.annotation(self._open_part("output_text"), self._annotation_count, annotation)])
+        self._annotation_count += 1
 
-    def _open(self, part: str) -> PartPath:
-        """Return the open part if it has this type; otherwise, close it and open a new part."""
-        if self._place is not None and self._place.part == part:
-            return self._place
-        kind = PARTS[part]
+    def _open_part(self, part: str) -> PartPath:
+        """Return the open part if it has this type; otherwise close it and open a new part."""
+        if self._part_path is not None and self._part_path.part == part:
+            return self._part_path
+        part_type = PARTS[part]
         self._close_part()
-        self._begin(kind.item)
-        self._place = PartPath(self._item_id, self._items - 1, part, self._parts[kind.listed])
-        self._parts[kind.listed] += 1
-        self._annotations = 0
-        self._emit([item_events.open_part(self._place)])
-        return self._place
+        self._open_item(part_type.item)
+        self._part_path = PartPath(self._item_id, self._item_count - 1, part, self._part_counts[part_type.listed])
+        self._part_counts[part_type.listed] += 1
+        self._annotation_count = 0
+        self._emit([item_events.open_part(self._part_path)])
+        return self._part_path
 
-    def _begin(self, item_type: str) -> None:
-        """Make sure that the open item has this type."""
+    def _open_item(self, item_type: str) -> None:
+        """Close the open item and open a new one, unless the open item already has this type."""
         if self._item_type != item_type:
             self._close_item()
-            self._item_type, self._item_id = item_type, ids.new(_PREFIXES[item_type])
-            self._emit([item_events.open_item(item_events.empty_item(item_type, self._item_id), self._items)])
-            self._items += 1
+            self._item_type, self._item_id = item_type, ids.new(_ID_PREFIXES[item_type])
+            self._emit([item_events.open_item(item_events.empty_item(item_type, self._item_id), self._item_count)])
+            self._item_count += 1
 
     def _close_part(self) -> None:
-        place, self._place = self._place, None
-        if place is not None:
-            item = self._fold.transcript().output[place.output_index]
-            self._emit(item_events.close_part(place, item[PARTS[place.part].listed][place.index]))
+        part_path, self._part_path = self._part_path, None
+        if part_path is not None:
+            item = self._fold.transcript().output[part_path.output_index]
+            self._emit(item_events.close_part(part_path, item[PARTS[part_path.part].listed][part_path.index]))
 
-    def _close_item(self, status: str = "completed", own: str | None = None) -> None:
-        """Close the open item, if any; `own` is the encrypted content that the model server sent for it."""
+    def _close_item(self, status: str = "completed", encrypted_content: str | None = None) -> None:
+        """Close the open item, if any.
+
+        Args:
+            status: final status of the item.
+            encrypted_content: the encrypted content of the item from the model server, if any.
+        """
         self._close_part()
         if self._item_type is not None:
             item = deepcopy(self._fold.transcript().output[-1])
             if item["type"] == "reasoning" and status == "completed":
-                item = self._sealed(item, own)
-            self._emit(item_events.close_item(item, self._items - 1, (), status))
+                item = self._seal_reasoning(item, encrypted_content)
+            self._emit(item_events.close_item(item, self._item_count - 1, (), status))
             self._item_type = None
-            self._parts.clear()
+            self._part_counts.clear()
 
-    def _sealed(self, item: Item, own: str | None) -> Item:
+    def _seal_reasoning(self, item: Item, encrypted_content: str | None) -> Item:
         attempt = self._attempt
         if not attempt.request.wants_sealed_reasoning:
             return item
-        return reasoning.sealed(item, self._seals, project_id=attempt.project_id, model=attempt.model, own=own)
+        return reasoning.sealed(
+            item, self._seals, project_id=attempt.project_id, model=attempt.model, own=encrypted_content
+        )
 
     def _emit(self, events: list[Event]) -> None:
-        self.grown = True
+        self.has_output = True
         for event in events:
             self._fold.add(event)
         self._run.emit(events)
 
-    def _add_call(self, call: ToolCall) -> None:
+    def _add_tool_call(self, call: ToolCall) -> None:
         self._close_item()
-        self._emit(item_events.tool_call(self._item(call), self._items))
-        self._items += 1
-        self._deltas += 1
+        self._emit(item_events.tool_call(self._tool_call_item(call), self._item_count))
+        self._item_count += 1
+        self._delta_count += 1
 
-    def _item(self, call: ToolCall) -> Item:
+    def _tool_call_item(self, call: ToolCall) -> Item:
         call_id = call.call_id if 0 < len(call.call_id) <= 64 else ids.new("call")[:64]
         common = {"call_id": call_id, "name": call.name, "status": "completed"}
-        if call.name in self._custom:
+        if call.name in self._custom_tools:
             return {"type": "custom_tool_call", "id": ids.new("ctc"), **common, "input": _custom_input(call.arguments)}
         return {"type": "function_call", "id": ids.new("fc"), **common, "arguments": call.arguments or "{}"}
 
     def outcome(self) -> Outcome:
-        """Return the outcome of the response; called when the output of the model server is complete."""
-        self._run.ending = True
+        """End the output and return the outcome of the response; called when the model server has completed it."""
+        self._run.is_ending = True
         self._end_splice()
-        reason = _INCOMPLETE.get(self._reason or "")
-        if reason is None and self._attempt.prefix and not self._fits():
+        reason = _INCOMPLETE_REASONS.get(self._finish_reason or "")
+        if reason is None and self._attempt.prefix and not self._has_requested_format():
             return failed(
                 Code.SERVER_ERROR, "The model server continued a JSON text, but the result is not valid JSON."
             )
-        if reason is None and self._items == 0:
-            self._open("output_text")  # without any output, the response is an empty message
+        if reason is None and self._item_count == 0:
+            self._open_part("output_text")  # a response without any output is an empty message
         if reason is None:
             self._close_item()
         spent = self.spent()
-        used = self._used or Used(spent.input_tokens, spent.output_tokens)
+        token_usage = self._token_usage or TokenUsage(spent.input_tokens, spent.output_tokens)
         return Outcome(
             Status.INCOMPLETE if reason else Status.COMPLETED,
             incomplete_reason=reason,
-            usage=usage.of_response(self._attempt, used),
+            usage=usage.response_usage(self._attempt, token_usage),
             spent=spent,
         )
 
     def spent(self) -> Spent:
-        """Return the tokens that the attempt has used so far: counted by the model server, or estimated."""
-        if self._used is not None:
+        """Return the token usage of the attempt up to now: counted by the model server, or estimated."""
+        if self._token_usage is not None:
             return Spent(
-                self._used.input_tokens,
-                self._used.output_tokens,
+                self._token_usage.input_tokens,
+                self._token_usage.output_tokens,
                 estimated=False,
-                cached_tokens=self._used.cached_tokens,
-                reasoning_tokens=self._used.reasoning_tokens,
+                cached_tokens=self._token_usage.cached_tokens,
+                reasoning_tokens=self._token_usage.reasoning_tokens,
             )
-        return Spent(usage.estimated_input(self._attempt), self._deltas, estimated=True)
+        return Spent(usage.estimated_input_tokens(self._attempt), self._delta_count, estimated=True)
 
-    def _fits(self) -> bool:
-        """Return whether a continued text has the requested format."""
+    def _has_requested_format(self) -> bool:
+        """Return whether a continued text is valid in the requested format."""
         if self._attempt.request.text.format.type == "text":
             return True
         (*_, message) = [item for item in self._fold.transcript().output if item["type"] == "message"]
@@ -270,7 +281,7 @@ class OutputWriter:
 def _custom_input(arguments: str) -> str:
     """Return the free text of a custom tool's call; arguments without the expected field are returned unchanged."""
     try:
-        found = jsonio.loads(arguments)[CUSTOM_INPUT]
+        text = jsonio.loads(arguments)[CUSTOM_INPUT]
     except (ValueError, TypeError, KeyError):
         return arguments
-    return found if isinstance(found, str) else arguments
+    return text if isinstance(text, str) else arguments

@@ -1,4 +1,4 @@
-"""Decides how an attempt continues from the output that earlier attempts committed, or why it cannot."""
+"""Decides how an attempt continues the output that earlier attempts committed, or why it cannot."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,46 +9,46 @@ from core.runs.attempts import Attempt
 from core.runs.ends import Outcome, failed
 from core.wire.items import Item
 from core.wire.status import Status
-from worker.models.protocol import Used
+from worker.models.protocol import TokenUsage
 from worker.run import usage
 
-_LOST = "The worker running this response was lost after output had been shown"
-_CALLS = frozenset({"function_call", "custom_tool_call"})
+_LOST_MESSAGE = "The worker running this response was lost after output had been shown"
+_CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The request to the model server that makes its output continue where the committed output ends.
+    """The request by which the model server continues at the end of the committed output.
 
     Args:
-        attempt: has the finished items in its context, and the text to continue as its prefix.
-        shown: the text to continue, or None.
-        cut: whether the open item is closed as incomplete and a new item replaces it.
+        attempt: the attempt with the finished items in its context, and with the text to continue as its prefix.
+        text: the text to continue, or None.
+        closes_open_item: whether the open item is closed as incomplete, and a new item replaces it.
     """
 
     attempt: Attempt
-    shown: str | None = None
-    cut: bool = False
+    text: str | None = None
+    closes_open_item: bool = False
 
 
-def plan(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
-    """Return how to continue, or the outcome of the response if nothing is left to request or it cannot continue.
+def plan_attempt(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
+    """Return a plan to continue, or the outcome of a response that is already complete or cannot continue.
 
-    Finished items are never generated again: they become part of the model's input.
+    Finished items are not generated again, but become part of the model's input.
     """
     partial_output = attempt.partial_output
     if not partial_output.output:
         return Plan(attempt)
-    return _ended(attempt, model) or _go_on(_rest_of(attempt), model)
+    return _final_outcome(attempt, model) or _plan_continuation(_remaining_attempt(attempt), model)
 
 
-def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
-    """Return the outcome of the response if nothing more is to be requested."""
+def _final_outcome(attempt: Attempt, model: ModelConfig) -> Outcome | None:
+    """Return the outcome of a response that needs no further request, or None."""
     partial_output = attempt.partial_output
     if model.on_worker_lost == "fail":
-        return failed(Code.SERVER_ERROR, f"{_LOST}.")
-    if not partial_output.open and partial_output.output[-1]["type"] in _CALLS:
-        # Tool calls are written only after the model server has ended its turn with them.
+        return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}.")
+    if not partial_output.open and partial_output.output[-1]["type"] in _CALL_TYPES:
+        # The worker writes tool calls only after the model server has ended its turn, so they are complete.
         return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_usage(attempt))
     limit = attempt.request.max_output_tokens
     if limit is not None and attempt.tokens >= limit:
@@ -56,20 +56,24 @@ def _ended(attempt: Attempt, model: ModelConfig) -> Outcome | None:
     return None
 
 
-def _go_on(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
+def _plan_continuation(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     partial_output = attempt.partial_output
-    last, is_open = partial_output.output[-1], bool(partial_output.open)
-    if model.on_worker_lost == "restart" or last["type"] == "reasoning":
-        return Plan(attempt, cut=is_open)
-    if is_open and _can_continue(model, last):
-        text = _text(last)
+    last_item, is_open = partial_output.output[-1], bool(partial_output.open)
+    if model.on_worker_lost == "restart" or last_item["type"] == "reasoning":
+        return Plan(attempt, closes_open_item=is_open)
+    if is_open and _can_continue(model, last_item):
+        text = _item_text(last_item)
         return Plan(replace(attempt, prefix=text.rstrip()), text)
-    return failed(Code.SERVER_ERROR, f"{_LOST}, and the partial output cannot be continued.")
+    return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the partial output cannot be continued.")
 
 
-def not_continued(text: str) -> Outcome:
-    """Return the outcome of a response whose model server does not continue the text it is given."""
-    return failed(Code.SERVER_ERROR, f"{_LOST}, and the model server does not continue it: {text}")
+def continuation_failure(text: str) -> Outcome:
+    """Return the outcome of a response if the model server cannot continue its partial text.
+
+    Args:
+        text: the error message of the model server.
+    """
+    return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the model server does not continue it: {text}")
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:
@@ -78,11 +82,11 @@ def _can_continue(model: ModelConfig, item: Item) -> bool:
     return all(part["type"] == "output_text" for part in item["content"])
 
 
-def _text(item: Item) -> str:
+def _item_text(item: Item) -> str:
     return "".join(part["text"] for part in item["content"])
 
 
-def _rest_of(attempt: Attempt) -> Attempt:
+def _remaining_attempt(attempt: Attempt) -> Attempt:
     finished = [
         item for index, item in enumerate(attempt.partial_output.output) if index not in attempt.partial_output.open
     ]
@@ -93,4 +97,4 @@ def _rest_of(attempt: Attempt) -> Attempt:
 
 
 def _usage(attempt: Attempt) -> dict[str, Any]:
-    return usage.of_response(attempt, Used(usage.estimated_input(attempt), 0))
+    return usage.response_usage(attempt, TokenUsage(usage.estimated_input_tokens(attempt), 0))

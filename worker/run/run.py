@@ -10,15 +10,15 @@ from core.runs.attempts import Attempt, Batch
 from core.wire import item_events, transcript
 from core.wire.item_events import PartPath
 
-# The cancellation messages that tell a run's coroutine why the pool cancelled it.
+# The messages with which the pool cancels the coroutine of a run: the reason of the cancellation.
 REVOKED = "revoked"
 SHUTDOWN = "shutdown"
 
-_LARGE = 256 * 1024  # characters
+_LARGE_SIZE = 256 * 1024  # characters
 
 
-class Stop(StrEnum):
-    """The reason why a run must stop without writing anything more."""
+class StopReason(StrEnum):
+    """The reason why a run must stop and not write any more."""
 
     ENDED = "ended by another process"
     LOST = "lease lost"
@@ -29,16 +29,18 @@ class Run:
 
     Args:
         leased_until: initial value of the attribute.
-        wake: called when there are events to write, with whether the run's first output is among them.
-        wake_later: called when there are events to write that no client waits for.
+        wake: called when there are events to write; its argument is whether they include the run's first output.
+        wake_later: called when there are events to write for which no client waits.
 
     Attributes:
         leased_until: time (monotonic clock) after which the lease may have expired.
-        unwritten: the frozen batch that must be in the log before any later batch. A retry writes the same batch.
-        urgent: whether the first output of this attempt is waiting to be written.
-        ending: whether new events are written only with the end of the response. If the log of a response that has not
-            ended contained a finished last item, another attempt could not tell whether more items follow, so it could
-            not continue from it.
+        unwritten_batch: the frozen batch that must be in the log before any later batch. A retry writes the same batch.
+        is_urgent: whether the first output of this attempt is waiting to be written.
+        is_ending: whether new events are written only together with the end of the response. If the log of a response
+            that has not ended contained a finished last item, another attempt would not know whether more items follow
+            and could not continue the response.
+        stop_reason: the reason why the run was stopped, or None.
+        on_stop: called when the run is stopped.
     """
 
     def __init__(
@@ -46,69 +48,71 @@ class Run:
     ) -> None:
         self.attempt = attempt
         self.leased_until = leased_until
-        self.unwritten: Batch | None = None
-        self.urgent = False
-        self.ending = False
-        self.stopped: Stop | None = None
+        self.unwritten_batch: Batch | None = None
+        self.is_urgent = False
+        self.is_ending = False
+        self.stop_reason: StopReason | None = None
         self.on_stop: Callable[[], object] | None = None
         self._wake = wake
         self._wake_later = wake_later
-        self._silent = True
+        self._has_no_output = True
         self._next_seq = attempt.next_seq
         self._events: list[dict[str, Any]] = []
         self._text: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         self._tokens = 0
-        self._place: PartPath | None = None
-        self._size = len(attempt.document)  # approximate size of the data that its end reads and writes
+        self._part_path: PartPath | None = None
+        self._size = len(attempt.document)  # approximate number of characters that the end reads and writes
 
     @property
-    def large(self) -> bool:
-        """Whether its end takes so long to write that other responses should not wait for it in a batch."""
-        return self.attempt.shown or self._size > _LARGE
+    def is_large(self) -> bool:
+        """Whether the end of the response takes so long to write that it must not delay others in a batch."""
+        return self.attempt.shown or self._size > _LARGE_SIZE
 
     @property
-    def dirty(self) -> bool:
+    def has_pending_events(self) -> bool:
         """Whether there are events that may not be committed."""
-        return bool(self.unwritten or self._events or self._text)
+        return bool(self.unwritten_batch or self._events or self._text)
 
     @property
     def fence(self) -> tuple[str, int]:
         return self.attempt.response_id, self.attempt.number
 
     @property
-    def expired(self) -> bool:
+    def has_expired(self) -> bool:
         return time.monotonic() >= self.leased_until
 
-    def begin(self, event: dict[str, Any]) -> None:
-        """Add the event that the response is running; it is written with the first output if that comes soon."""
+    def add_running_event(self, event: dict[str, Any]) -> None:
+        """Add the event that the response is running; it is written together with the first output if that is soon."""
         self._events.append(event)
         self._wake_later()
 
     def emit(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add output events, without sequence numbers, to the next batch."""
+        """Add output events to the next batch, which numbers them."""
         self._join_text()
         self._events.extend(events)
-        self._grown()
+        self._announce_output()
 
-    def grow(self, place: PartPath, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1) -> None:
-        """Append a delta of about `tokens` tokens to an open part; deltas between two batches are merged into one."""
-        if place != self._place:
+    def append_delta(
+        self, part_path: PartPath, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1
+    ) -> None:
+        """Append a delta of about `tokens` tokens to an open part; the deltas of one batch are merged."""
+        if part_path != self._part_path:
             self._join_text()
-            self._place = place
+            self._part_path = part_path
         self._text.append(delta)
         self._tokens += tokens
         self._logprobs.extend(logprobs)
-        self._grown()
+        self._announce_output()
 
-    def _grown(self) -> None:
-        self.urgent = self.urgent or self._silent
-        self._silent = False
-        self._wake(self.urgent)
+    def _announce_output(self) -> None:
+        self.is_urgent = self.is_urgent or self._has_no_output
+        self._has_no_output = False
+        self._wake(self.is_urgent)
 
     def _join_text(self) -> None:
-        if self._text and self._place:
-            self._events.append(item_events.delta(self._place, "".join(self._text), self._logprobs))
+        if self._text and self._part_path:
+            self._events.append(item_events.delta(self._part_path, "".join(self._text), self._logprobs))
             self._text.clear()
             self._logprobs.clear()
 
@@ -121,13 +125,13 @@ class Run:
         self._events.clear()
         self._tokens = 0
         self._size += sum(map(len, lines))
-        self.urgent = False
+        self.is_urgent = False
         self._next_seq = batch.next_seq
         return batch
 
-    def stop(self, why: Stop) -> None:
-        """Stop the run; it writes nothing more."""
-        if self.stopped is None:
-            self.stopped = why
+    def stop(self, reason: StopReason) -> None:
+        """Stop the run, which prevents further writes."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
             if self.on_stop is not None:
                 self.on_stop()

@@ -1,4 +1,4 @@
-"""Supervises the runs of this process: their events are written, and their leases are kept."""
+"""Supervises the runs of this process: writes their events and renews their leases."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from worker.run.run import Run
 
 
 class RunSupervisor:
-    """The runs of this process, with their flusher and the keeper of their leases."""
+    """Supervises the runs of this process with an event flusher and a lease keeper."""
 
     def __init__(self, attempts: Attempts, bus: Bus, settings: Settings) -> None:
         self._runs = LiveRuns()
@@ -27,22 +27,29 @@ class RunSupervisor:
         return len(self._runs)
 
     @property
-    def tried_at(self) -> float:
-        """When a renewal of leases last finished, by the monotonic clock."""
-        return self._leases.tried_at
+    def last_renewal_at(self) -> float:
+        """Time of the last attempt to renew leases (monotonic clock)."""
+        return self._leases.last_renewal_at
 
     async def run(self) -> None:
-        """Flush events, renew leases and give up expired ones until cancelled."""
+        """Flush events and renew leases until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._flusher.run())
             tasks.create_task(self._leases.run())
 
     @contextmanager
-    def keeping(self, attempt: Attempt, claimed_at: float) -> Iterator[Run]:
-        """Create the run of an attempt claimed at `claimed_at` (monotonic clock); renew its lease inside the block."""
+    def supervised_run(self, attempt: Attempt, claimed_at: float) -> Iterator[Run]:
+        """Yield the run of an attempt, and renew its lease inside the block.
+
+        Args:
+            claimed_at: time (monotonic clock) when the claim was sent.
+        """
         flusher = self._flusher
         run = Run(
-            attempt, leased_until=self._leases.until(claimed_at), wake=flusher.wake, wake_later=flusher.wake_later
+            attempt,
+            leased_until=self._leases.give_up_time(claimed_at),
+            wake=flusher.wake,
+            wake_later=flusher.wake_later,
         )
         self._runs.add(run)
         try:
@@ -51,12 +58,12 @@ class RunSupervisor:
             self._runs.remove(run)
 
     def stop(self, response_id: str) -> None:
-        """Stop the run of a response that another process ended; ignore the ID if it does not run here."""
+        """Stop the run of a response that another process ended; do nothing if there is no such run."""
         self._runs.stop(response_id)
 
-    async def tail(self, run: Run) -> Batch:
-        """Return the last batch of a run that is ending, after all earlier batches have been written.
+    async def take_last_batch(self, run: Run) -> Batch:
+        """Wait until all earlier batches of an ending run are written; return its last batch.
 
-        The result is meaningless if the run was stopped in the meantime.
+        The result must not be used if the run was stopped in the meantime.
         """
-        return await self._flusher.tail(run)
+        return await self._flusher.take_last_batch(run)

@@ -1,4 +1,4 @@
-"""Runs a response: claims it, calls the model server, writes its events, and ends it. Independent of Celery."""
+"""Runs responses, independently of Celery: claims one, calls the model server, writes events and the end."""
 
 import asyncio
 import logging
@@ -27,22 +27,23 @@ from worker.run.run import SHUTDOWN, Run
 from worker.run.run_supervisor import RunSupervisor
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
-_AGAIN_S = 0.2
-# Maximum numbers per transaction: each response may be large, and the statement timeout is five seconds.
-_CLAIMS = 16
-_ENDS = 32
+_RETRY_INTERVAL_S = 0.2
+# Maximum numbers of claims and of ends per transaction. Each response may be large, and the statement timeout is five
+# seconds.
+_MAX_CLAIMS = 16
+_MAX_ENDS = 32
 
-_End = tuple[Attempt, Outcome, Batch]
+_EndRequest = tuple[Attempt, Outcome, Batch]
 
 
-def _fence(end: _End) -> Hashable:
+def _fence(end: _EndRequest) -> Hashable:
     return end[0].response_id, end[0].number
 
 
-class Claimed(NamedTuple):
-    """An attempt, and the time (monotonic clock) when its claim was sent: the lease starts no earlier than that."""
+class Claim(NamedTuple):
+    """An attempt and the time (monotonic clock) when its claim was sent; its lease starts at that time or later."""
 
     attempt: Attempt
     claimed_at: float
@@ -63,7 +64,7 @@ class Runner:
         settings: Settings,
         *,
         worker_id: str,
-        freed: Callable[..., None],
+        signal_free_slot: Callable[..., None],
     ) -> None:
         self._attempts = attempts
         self._catalog = catalog
@@ -72,19 +73,25 @@ class Runner:
         self._seals = seals
         self._settings = settings
         self._worker_id = worker_id
-        self._freed = freed
+        self._signal_free_slot = signal_free_slot
         self._io = ThreadPoolExecutor(settings.worker_connections - 1, thread_name_prefix="runner-io")
-        self._claims = AsyncBatcher(self._claim_batch, key=str, executor=self._io, most=_CLAIMS)
-        self._ends = AsyncBatcher(self._end_batch, key=_fence, executor=self._io, most=_ENDS)
+        self._claim_batcher = AsyncBatcher(self._claim_batch, key=str, executor=self._io, max_requests=_MAX_CLAIMS)
+        self._end_batcher = AsyncBatcher(self._end_batch, key=_fence, executor=self._io, max_requests=_MAX_ENDS)
         self._client = ModelClient(
-            servers, catalog, circuits, settings, call=self._call, freed=freed, note_dropped=attempts.note_dropped
+            servers,
+            catalog,
+            circuits,
+            settings,
+            call=self._call,
+            signal_free_slot=signal_free_slot,
+            note_dropped=attempts.note_dropped,
         )
 
     async def run(self, response_id: str) -> str:
         """Run a dispatched response, if it can be claimed; return the result as text for Flower.
 
-        Cancelling this coroutine interrupts only the call of the model server: the response is then handed back or
-        ended, and its output is written.
+        Cancelling this coroutine interrupts only the call of the model server: this method then hands the response back
+        or ends it, and writes its output.
         """
         interruption = Interruption()
         task = asyncio.ensure_future(self._run(response_id, interruption))
@@ -98,149 +105,149 @@ class Runner:
 
     async def _run(self, response_id: str, interruption: "Interruption") -> str:
         try:
-            claimed = await self._claims.ask(response_id) or await self._call(lambda: self._claim(response_id))
+            claim = await self._claim_batcher.submit(response_id) or await self._call(lambda: self._claim(response_id))
         except errors.StoreUnavailable as error:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
             return "not claimed: Postgres is unavailable"
-        if claimed is None:
+        if claim is None:
             return "not claimed: already claimed, ended or not due"
-        attempt, claimed_at = claimed
+        attempt, claimed_at = claim
         log.info("claimed", extra=log_fields(attempt))
         try:
-            with self._supervisor.keeping(attempt, claimed_at) as run:
-                return await self._go(run, interruption)
+            with self._supervisor.supervised_run(attempt, claimed_at) as run:
+                return await self._execute(run, interruption)
         finally:
-            self._freed(response_id)
+            self._signal_free_slot(response_id)
 
-    def _claim(self, response_id: str) -> Claimed | None:
-        asked_at = time.monotonic()
+    def _claim(self, response_id: str) -> Claim | None:
+        requested_at = time.monotonic()
         attempt = self._attempts.claim(response_id, self._worker_id)
-        return None if attempt is None else Claimed(attempt, asked_at)
+        return None if attempt is None else Claim(attempt, requested_at)
 
-    def _claim_batch(self, response_ids: Sequence[str]) -> dict[Hashable, Claimed]:
-        asked_at = time.monotonic()
+    def _claim_batch(self, response_ids: Sequence[str]) -> dict[Hashable, Claim]:
+        requested_at = time.monotonic()
         attempts = self._attempts.claim_batch(response_ids, self._worker_id)
-        return {response_id: Claimed(attempt, asked_at) for response_id, attempt in attempts.items()}
+        return {response_id: Claim(attempt, requested_at) for response_id, attempt in attempts.items()}
 
-    def _end_batch(self, ends: Sequence[_End]) -> dict[Hashable, bool]:
+    def _end_batch(self, ends: Sequence[_EndRequest]) -> dict[Hashable, bool]:
         return dict.fromkeys(self._attempts.end_batch(ends), True)
 
-    async def _go(self, run: Run, interruption: "Interruption") -> str:
-        answer = OutputWriter(run, self._seals)
-        work = asyncio.create_task(self._work(run, answer))
-        run.on_stop = work.cancel
-        interruption.on_interrupt(work.cancel)
-        await asyncio.wait({work})
-        if run.stopped is not None:
-            await self._note(run, answer)
-            return f"stopped: {run.stopped}"
-        if work.cancelled():
-            return await self._settle(run, self._interrupted(run, answer, interruption.why), answer)
-        return await self._settle(run, work.result(), answer)
+    async def _execute(self, run: Run, interruption: "Interruption") -> str:
+        writer = OutputWriter(run, self._seals)
+        task = asyncio.create_task(self._produce_outcome(run, writer))
+        run.on_stop = task.cancel
+        interruption.on_interrupt(task.cancel)
+        await asyncio.wait({task})
+        if run.stop_reason is not None:
+            await self._record_usage(run, writer)
+            return f"stopped: {run.stop_reason}"
+        if task.cancelled():
+            return await self._write_end(run, self._interruption_outcome(run, writer, interruption.reason), writer)
+        return await self._write_end(run, task.result(), writer)
 
-    async def _work(self, run: Run, answer: OutputWriter) -> Outcome | HandBack:
+    async def _produce_outcome(self, run: Run, writer: OutputWriter) -> Outcome | HandBack:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
             return failed(Code.SERVER_ERROR, f"The model '{attempt.model}' is no longer configured.")
-        plan = resume.plan(attempt, model)
+        plan = resume.plan_attempt(attempt, model)
         if isinstance(plan, Outcome):
             return plan
         if not attempt.announced:
-            running = response.running(jsonio.loads(attempt.document), [])
-            run.begin(transcript.lifecycle(running))
-        answer.go_on(plan)
+            document = response.running(jsonio.loads(attempt.document), [])
+            run.add_running_event(transcript.lifecycle(document))
+        writer.continue_from(plan)
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
                 prepared = await self._inputs.prepare(plan.attempt, model)
-                return await self._client.ask(prepared, model, answer)
+                return await self._client.request_outcome(prepared, model, writer)
         except errors.Refused as error:  # an image or a file of the request
-            # The message contains a client's URL or file name, which must not get into the log.
+            # The message contains a URL or a file name of the client, which must not be logged.
             code = error.code or Code.SERVER_ERROR
             return failed(code, str(error), cause=f"an image or a file of the input: {code}")
         except TimeoutError:
             if not clock.expired():
                 raise
             return failed(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
-        except Exception:  # a bug must end the response now, not when its lease expires
+        except Exception:  # after a bug, end the response now and not when its lease expires
             log.exception("run failed", extra=log_fields(attempt))
             return failed(Code.SERVER_ERROR, "The server had an error while running this response.")
 
-    async def _settle(self, run: Run, end: Outcome | HandBack, answer: OutputWriter) -> str:
-        """Write the end of the run, retrying while the attempt may hold the lease; return the result as text."""
+    async def _write_end(self, run: Run, end: Outcome | HandBack, writer: OutputWriter) -> str:
+        """Write the end of the run, with retries while the lease is valid; return the result as text."""
         attempt = run.attempt
         if isinstance(end, Outcome) and end.spent is None:
-            end = replace(end, spent=answer.spent())
-        tail = await self._supervisor.tail(run)
-        while run.stopped is None:
+            end = replace(end, spent=writer.spent())
+        last_batch = await self._supervisor.take_last_batch(run)
+        while run.stop_reason is None:
             try:
-                written = await self._write_end(run, end, tail)
+                written = await self._try_write_end(run, end, last_batch)
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**log_fields(attempt), "cause": str(error)})
-                await asyncio.sleep(_AGAIN_S)
-            except Exception:  # the response must end even if this outcome cannot be written
+                await asyncio.sleep(_RETRY_INTERVAL_S)
+            except Exception:  # a bug must not prevent the end of the response
                 log.exception("cannot write the outcome", extra=log_fields(attempt))
                 if end is _UNWRITABLE:
                     break
-                end, tail = _UNWRITABLE, replace(tail, lines=())
+                end, last_batch = _UNWRITABLE, replace(last_batch, lines=())
             else:
                 if written:
                     return f"handed back: {end.cause}" if isinstance(end, HandBack) else str(end.status)
                 break
-        await self._note(run, answer)
-        return f"stopped: {run.stopped or 'ended by another process'}"
+        await self._record_usage(run, writer)
+        return f"stopped: {run.stop_reason or 'ended by another process'}"
 
-    async def _write_end(self, run: Run, end: Outcome | HandBack, tail: Batch) -> bool:
+    async def _try_write_end(self, run: Run, end: Outcome | HandBack, last_batch: Batch) -> bool:
         attempt = run.attempt
         if isinstance(end, Outcome):
-            if not run.large and await self._ends.ask((attempt, end, tail)):
+            if not run.is_large and await self._end_batcher.submit((attempt, end, last_batch)):
                 return True
-            return await self._call(lambda: self._attempts.end(attempt, end, tail))
-        # Drop the tail: the next attempt continues from the committed events, and no client has seen the tail.
-        given = await self._call(lambda: self._attempts.hand_back(attempt, end))
-        if given:
+            return await self._call(lambda: self._attempts.end(attempt, end, last_batch))
+        # Drop the last batch: no client has received it, and the next attempt continues from the committed events.
+        is_handed_back = await self._call(lambda: self._attempts.hand_back(attempt, end))
+        if is_handed_back:
             log.info("handed back", extra={**log_fields(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
-        return given
+        return is_handed_back
 
-    def _interrupted(self, run: Run, answer: OutputWriter, why: str) -> Outcome | HandBack:
-        if why != SHUTDOWN:
+    def _interruption_outcome(self, run: Run, writer: OutputWriter, reason: str) -> Outcome | HandBack:
+        if reason != SHUTDOWN:
             return cancelled("revoked through Celery")
         model = self._catalog.models.get(run.attempt.model)
-        if (answer.grown or run.attempt.shown) and model is not None and model.on_worker_lost == "fail":
+        if (writer.has_output or run.attempt.shown) and model is not None and model.on_worker_lost == "fail":
             return failed(
                 Code.SERVER_ERROR, "The worker running this response was shut down after output had been shown."
             )
         return HandBack("The worker was shut down.")
 
-    async def _note(self, run: Run, answer: OutputWriter) -> None:
+    async def _record_usage(self, run: Run, writer: OutputWriter) -> None:
         """Record the usage of the attempt in its history."""
         try:
-            await self._call(lambda: self._attempts.note_usage(run.attempt, answer.spent()))
+            await self._call(lambda: self._attempts.note_usage(run.attempt, writer.spent()))
         except errors.Error as error:
             log.warning("cannot record usage", extra={**log_fields(run.attempt), "cause": str(error)})
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._io, call)
+    async def _call(self, function: Callable[[], ResultT]) -> ResultT:
+        return await asyncio.get_running_loop().run_in_executor(self._io, function)
 
 
 class Interruption:
-    """The reason why a run's coroutine was cancelled, and the function that cancels the call of the model server."""
+    """The interruption of a run: its reason, and the function that cancels the call of the model server."""
 
     def __init__(self) -> None:
-        self.why = ""
-        self._cancel: Callable[[], object] | None = None
+        self.reason = ""
+        self._cancel_call: Callable[[], object] | None = None
 
-    def interrupt(self, why: str) -> None:
-        """Cancel the call now, or as soon as there is one."""
-        self.why = why
-        if self._cancel is not None:
-            self._cancel()
+    def interrupt(self, reason: str) -> None:
+        """Cancel the call now, or when it starts."""
+        self.reason = reason
+        if self._cancel_call is not None:
+            self._cancel_call()
 
-    def on_interrupt(self, cancel: Callable[[], object]) -> None:
-        """Set the function that cancels the call; it runs at once if the run is already interrupted."""
-        self._cancel = cancel
-        if self.why:
-            cancel()
+    def on_interrupt(self, cancel_call: Callable[[], object]) -> None:
+        """Set the function that cancels the call; call it immediately if the run is already interrupted."""
+        self._cancel_call = cancel_call
+        if self.reason:
+            cancel_call()
 
 
 _UNWRITABLE = failed(Code.SERVER_ERROR, "The server had an error while ending this response.")

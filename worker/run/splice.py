@@ -1,73 +1,76 @@
-"""Joins a continuation to the text that it continues, without repeating what the model server repeats."""
+"""Joins a continuation to the text that it continues, without the text that the model server repeats."""
 
 from dataclasses import replace
 
 from worker.models.protocol import TextDelta
 
-# If a continuation starts with the whole prefix and the prefix has at least this many characters, it is an echo.
-_ECHO_FROM = 32
+# A continuation that starts with the complete prefix is an echo if the prefix has at least this many characters.
+_MIN_ECHO_LENGTH = 32
 
 
 class Splice:
     """Removes from a continuation the text that has already been shown.
 
-    The model server receives the text without its trailing white space, which would degrade the continuation; so the
-    continuation may begin with that white space. Some servers echo the whole text they were given before the
-    continuation; llama.cpp does so when it uses a grammar.
+    The model server receives the text without its trailing white space, which would degrade the continuation. Therefore
+    the continuation may begin with that white space. Some servers repeat the complete text before the continuation;
+    llama.cpp does so if it uses a grammar.
 
-    Source: design of continuing on llama.cpp, vLLM and SGLang; measured on the packaged model.
+    Source: the behavior of llama.cpp, vLLM and SGLang, measured with the packaged model.
 
     Args:
         shown: the text to continue.
-        grammar: whether the output format constrains the text, so that even a short echo is removed.
+        grammar: whether the output format constrains the text. If so, even a short echo is removed.
     """
 
     def __init__(self, shown: str, *, grammar: bool) -> None:
         self.prefix = shown.rstrip()
-        self._space = shown[len(self.prefix) :]
-        self._echo = self.prefix if grammar or len(self.prefix) >= _ECHO_FROM else ""
+        self._white_space = shown[len(self.prefix) :]
+        self._echo = self.prefix if grammar or len(self.prefix) >= _MIN_ECHO_LENGTH else ""
         self._pending: list[TextDelta] = []  # deltas that may be an echo
-        self._open = True
+        self._is_open = True
 
     def feed(self, delta: TextDelta) -> list[TextDelta]:
-        """Return the deltas to show now."""
-        if not self._open:
+        """Process a delta of the continuation; return the deltas to show now."""
+        if not self._is_open:
             return [delta]
         self._pending.append(delta)
-        text = "".join(one.text for one in self._pending)
+        text = "".join(pending.text for pending in self._pending)
         if len(text) < len(self._echo) and self._echo.startswith(text):
             return []
         return self._join(text)
 
     def end(self) -> list[TextDelta]:
-        """Return the remaining deltas to show at the end of the continuation."""
-        return self._join("".join(one.text for one in self._pending)) if self._open else []
+        """End the continuation; return the remaining deltas to show."""
+        return self._join("".join(pending.text for pending in self._pending)) if self._is_open else []
 
     def _join(self, text: str) -> list[TextDelta]:
-        skip = len(self._echo) if self._echo and text.startswith(self._echo) else 0
-        space = 0
-        while space < len(self._space) and text[skip + space : skip + space + 1] == self._space[space]:
-            space += 1
-        if skip + space == len(text) and space < len(self._space):
-            # The text ends within the white space; the rest of it may follow.
-            self._echo, self._space = "", self._space[space:]
+        echo_length = len(self._echo) if self._echo and text.startswith(self._echo) else 0
+        space_length = 0
+        while (
+            space_length < len(self._white_space)
+            and text[echo_length + space_length : echo_length + space_length + 1] == self._white_space[space_length]
+        ):
+            space_length += 1
+        if echo_length + space_length == len(text) and space_length < len(self._white_space):
+            # The text ends within the white space, which may continue in the next delta.
+            self._echo, self._white_space = "", self._white_space[space_length:]
             self._pending.clear()
             return []
-        self._open = False
+        self._is_open = False
         pending, self._pending = self._pending, []
-        return _without(pending, skip + space)
+        return _drop_characters(pending, echo_length + space_length)
 
 
-def _without(deltas: list[TextDelta], characters: int) -> list[TextDelta]:
-    """Return the deltas without their first characters, and without the log probabilities of those characters."""
+def _drop_characters(deltas: list[TextDelta], characters: int) -> list[TextDelta]:
+    """Return the deltas without this number of characters at the start, and without their log probabilities."""
     remaining: list[TextDelta] = []
     for delta in deltas:
         if characters >= len(delta.text):
             characters -= len(delta.text)
         elif characters:
-            gone, logprobs = characters, list(delta.logprobs)
-            while logprobs and len(logprobs[0]["token"]) <= gone:
-                gone -= len(logprobs.pop(0)["token"])
+            remaining_characters, logprobs = characters, list(delta.logprobs)
+            while logprobs and len(logprobs[0]["token"]) <= remaining_characters:
+                remaining_characters -= len(logprobs.pop(0)["token"])
             remaining.append(replace(delta, text=delta.text[characters:], logprobs=tuple(logprobs)))
             characters = 0
         else:

@@ -1,4 +1,4 @@
-"""Context trimming for `truncation: auto`: drops the oldest turns until the model server accepts the context."""
+"""Context trimming for `truncation: auto`: drops the oldest turns until the context fits the model."""
 
 from dataclasses import replace
 from itertools import accumulate
@@ -12,7 +12,7 @@ from worker.models.tokenizers import Tokenizers
 
 
 class ContextTrimmer:
-    """Trims the context of one attempt until it fits its model.
+    """Trims the context of one attempt until it fits the model.
 
     Attributes:
         attempt: the attempt with its remaining context.
@@ -23,43 +23,48 @@ class ContextTrimmer:
         self._model = model
         self._tokenizers = tokenizers
         self._context = attempt.context
-        self._cuts = [0]
-        self._sizes: list[int] = []
-        self._now = 0
-        self._tried = 0
+        self._cuts = [0]  # positions in the context at which it may begin
+        self._sizes: list[int] = []  # size of the context after each cut, in characters
+        self._cut_index = 0  # of the current cut
+        self._attempt_count = 0
 
-    async def shorten(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
-        """Drop more of the context after a model server has rejected it as too long.
+    async def drop_turns(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
+        """Drop more turns after a model server has rejected the context as too long.
 
         Args:
             error: the error of the model server.
-            base_url: URL of the server that rejected it, without a trailing slash.
+            base_url: URL of this server, without a trailing slash.
 
         Returns:
-            The IDs of all items dropped so far, or None if nothing more was dropped, because the request does not allow
-            it or the context cannot be shortened further.
+            The IDs of all dropped items; None if no more turns can be dropped or the request does not allow it.
         """
         if self.attempt.request.truncation != "auto":
             return None
         if not self._sizes:
             self._cuts += truncation.cuts(self._context)
             sizes = [*accumulate(len(jsonio.dumps(item)) for item in reversed(self._context))][::-1]
-            self._sizes = [sizes[place] for place in self._cuts]
-        self._tried += 1
-        found = await self._counted(error, base_url)
-        if found is None:
+            self._sizes = [sizes[cut] for cut in self._cuts]
+        self._attempt_count += 1
+        cut_index = await self._find_fitting_cut(error, base_url)
+        if cut_index is None:
             limit = error.limit or self._model.context_window
-            found = truncation.next_cut(self._sizes, self._now, self._tried, tokens=error.tokens, limit=limit)
-        if found is None or found >= len(self._cuts):
+            cut_index = truncation.next_cut(
+                self._sizes, self._cut_index, self._attempt_count, tokens=error.tokens, limit=limit
+            )
+        if cut_index is None or cut_index >= len(self._cuts):
             return None
-        self._now = found
-        context, dropped = truncation.cut(self._context, self._cuts[found])
+        self._cut_index = cut_index
+        context, dropped_ids = truncation.cut(self._context, self._cuts[cut_index])
         self.attempt = replace(self.attempt, context=context)
-        return dropped
+        return dropped_ids
 
-    async def _counted(self, error: errors.ContextExceeded, base_url: str) -> int | None:
-        """Return the first cut that fits by the server's token count, else the number of cuts; None without a count."""
-        first, last = self._now + 1, len(self._cuts)
+    async def _find_fitting_cut(self, error: errors.ContextExceeded, base_url: str) -> int | None:
+        """Find the first cut with a context that fits, by binary search with the server's tokenizer.
+
+        Returns:
+            The index of the cut; the number of cuts if none fits; None if the server does not count tokens.
+        """
+        first, last = self._cut_index + 1, len(self._cuts)
         while first < last:
             middle = (first + last) // 2
             fits = await self._fits(middle, error, base_url)
@@ -68,14 +73,14 @@ class ContextTrimmer:
             first, last = (first, middle) if fits else (middle + 1, last)
         return first
 
-    async def _fits(self, index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
+    async def _fits(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
         attempt = self.attempt
-        context, _ = truncation.cut(self._context, self._cuts[index])
+        context, _ = truncation.cut(self._context, self._cuts[cut_index])
         name = self._model.upstream_model or attempt.model
-        body = request.body(self._model, name, attempt.request, context, attempt.prefix)
-        counted = await self._tokenizers.count(self._model, base_url, body)
-        if counted is None:
+        body = request.request_body(self._model, name, attempt.request, context, attempt.prefix)
+        count = await self._tokenizers.count(self._model, base_url, body)
+        if count is None:
             return None
-        tokens, window = counted
+        tokens, window = count
         window = window or error.limit
         return None if window is None else tokens + (attempt.request.max_output_tokens or 1) <= window

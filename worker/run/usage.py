@@ -1,35 +1,35 @@
-"""The token usage of a response, as reported to the client: all attempts together count as one run."""
+"""The token usage of a response that is reported to the client, as if there had been only one attempt."""
 
 from typing import Any
 
 from core import jsonio
 from core.runs.attempts import Attempt
 from core.wire import response
-from worker.models.protocol import Used
+from worker.models.protocol import TokenUsage
 
-# Estimated number of characters per token, for use when the model server does not count.
-_CHARACTERS_A_TOKEN = 4
+# Estimated number of characters per token, for model servers that do not count tokens.
+_CHARACTERS_PER_TOKEN = 4
 
 
-def estimated_input(attempt: Attempt) -> int:
+def estimated_input_tokens(attempt: Attempt) -> int:
     """Return the estimated number of input tokens."""
     characters = len(jsonio.dumps(attempt.context)) + len(attempt.request.instructions or "")
-    return characters // _CHARACTERS_A_TOKEN
+    return characters // _CHARACTERS_PER_TOKEN
 
 
-def of_response(attempt: Attempt, used: Used) -> dict[str, Any]:
-    """Return the wire format's usage of a response: the input once, and all output shown.
+def response_usage(attempt: Attempt, token_usage: TokenUsage) -> dict[str, Any]:
+    """Return the `usage` field of a response: the input tokens once, and the output tokens of all attempts.
 
-    The output of earlier attempts is not counted as input, although it was input to an attempt that continued it.
+    Output of earlier attempts is not counted as input, although it was part of the input of a later attempt.
 
     Args:
         attempt: the last attempt.
-        used: the tokens that the last attempt used.
+        token_usage: the tokens that the last attempt used.
     """
-    again = attempt.tokens if attempt.prefix else 0
+    continued_tokens = attempt.tokens if attempt.prefix else 0
     return response.usage(
-        max(0, used.input_tokens - again),
-        attempt.tokens + used.output_tokens,
-        used.cached_tokens,
-        used.reasoning_tokens,
+        max(0, token_usage.input_tokens - continued_tokens),
+        attempt.tokens + token_usage.output_tokens,
+        token_usage.cached_tokens,
+        token_usage.reasoning_tokens,
     )
