@@ -1,1 +1,1 @@
-"""The worker process: it consumes Celery messages, claims and runs responses, and writes their events."""
+"""The worker process: consumes Celery messages, claims and runs responses, and writes their events."""

@@ -7,60 +7,60 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-A = TypeVar("A")
-R = TypeVar("R")
+RequestT = TypeVar("RequestT")
+ResultT = TypeVar("ResultT")
 
 log = logging.getLogger(__name__)
 
 
-class AsyncBatcher(Generic[A, R]):
-    """Makes one blocking call at a time; requests that arrive during a call form the next batch.
+class AsyncBatcher(Generic[RequestT, ResultT]):
+    """Combines concurrent requests into batches: requests that arrive during a call form the next batch.
 
-    Batching is only an optimization: if the batch does not process a request, for whatever reason, its caller makes
-    the call alone. So a request that is invalid, or has to wait for a lock, does not delay the others.
+    Batching is only an optimization: a caller whose request the batch did not process repeats the call for that
+    request alone. Therefore a request that is invalid or waits for a lock does not delay the others.
 
     Args:
-        call: processes a batch and returns the results of the requests that it processed, by key. If several requests
-            have the same key, only one of them gets the result.
+        call: blocking function that processes a batch and returns a dictionary from the key of each processed request
+            to its result. If several requests have the same key, only one of them gets the result.
         key: returns the key of a request.
-        executor: runs the calls.
-        most: maximum number of requests in a batch.
+        executor: runs the calls, one at a time.
+        max_requests: maximum number of requests in a batch.
     """
 
     def __init__(
         self,
-        call: Callable[[Sequence[A]], dict[Hashable, R]],
+        call: Callable[[Sequence[RequestT]], dict[Hashable, ResultT]],
         *,
-        key: Callable[[A], Hashable],
+        key: Callable[[RequestT], Hashable],
         executor: Executor,
-        most: int,
+        max_requests: int,
     ) -> None:
         self._call = call
         self._key = key
         self._executor = executor
-        self._most = most
-        self._waiting: deque[tuple[A, asyncio.Future[R | None]]] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._max_requests = max_requests
+        self._queue: deque[tuple[RequestT, asyncio.Future[ResultT | None]]] = deque()
+        self._task: asyncio.Task[None] | None = None
 
-    async def ask(self, one: A) -> R | None:
-        """Return the result of a request, or None if, as far as is known, it was not processed."""
-        future: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((one, future))
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
+    async def submit(self, request: RequestT) -> ResultT | None:
+        """Add a request to the next batch; return its result, or None if the batch failed or did not process it."""
+        future: asyncio.Future[ResultT | None] = asyncio.get_running_loop().create_future()
+        self._queue.append((request, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._process_batches())
         return await future
 
-    async def _work(self) -> None:
-        while self._waiting:
-            some = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            done: dict[Hashable, R] = {}
+    async def _process_batches(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(self._max_requests, len(self._queue)))]
+            results: dict[Hashable, ResultT] = {}
             try:
-                done = await asyncio.get_running_loop().run_in_executor(
-                    self._executor, self._call, [a for a, _ in some]
+                results = await asyncio.get_running_loop().run_in_executor(
+                    self._executor, self._call, [request for request, _ in batch]
                 )
-            except Exception as error:  # noqa: BLE001  # a caller that then makes the call alone gets the error
-                log.warning("batch failed", extra={"responses": len(some), "cause": str(error)})
-            for one, future in some:
+            except Exception as error:  # noqa: BLE001  # each caller repeats its call alone, and gets the error then
+                log.warning("batch failed", extra={"responses": len(batch), "cause": str(error)})
+            for request, future in batch:
                 if not future.done():
-                    future.set_result(done.pop(self._key(one), None))
-        self._working = None
+                    future.set_result(results.pop(self._key(request), None))
+        self._task = None

@@ -1,4 +1,4 @@
-"""The objects of a worker that live on the event loop of its pool."""
+"""The engine of a worker: creates its objects and runs its background tasks on the event loop of its pool."""
 
 import asyncio
 import faulthandler
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """The objects of a worker that live on the pool's event loop."""
+    """Creates the objects of a worker and runs its background tasks on the pool's event loop."""
 
     def __init__(self, core: Core, worker_id: str, lanes: Sequence[str]) -> None:
         self._core = core
@@ -39,19 +39,19 @@ class Engine:
         self._pool: AioPool | None = None
         self._worker_id = worker_id
         self._supervisor = RunSupervisor(core.attempts, core.bus, core.settings)
-        self._freed = registration.Freed()
+        self._free_slots = registration.FreeSlots()
         self._servers: dict[str, ModelServer] = {}
-        self._watchdog = Watchdog(worker_id, core.settings, stuck=_leave_stuck)
+        self._watchdog = Watchdog(worker_id, core.settings, stuck=_exit_when_stuck)
         self.consumer_probe = ConsumerProbe(
             core.doorbell,
             core.bus.redis_url,
             worker_id,
             deaf_after_s=core.settings.deaf_after_s,
-            free=self._free,
-            stalled=_ask_to_stop,
+            has_free_slot=self._has_free_slot,
+            on_stalled=_request_shutdown,
         )
-        self._living: asyncio.Task[None] | None = None
-        self._stamping: asyncio.Task[None] | None = None
+        self._background_task: asyncio.Task[None] | None = None
+        self._registration_task: asyncio.Task[None] | None = None
         self.runner = Runner(
             core.attempts,
             core.catalog,
@@ -62,103 +62,103 @@ class Engine:
             core.seals,
             core.settings,
             worker_id=worker_id,
-            freed=self._freed,
+            signal_free_slot=self._free_slots.signal,
         )
 
     def health(self) -> Health:
         """Return the health of this worker. Thread-safe."""
         return self._watchdog.health(
             running=self._supervisor.running,
-            tried_at=self._supervisor.tried_at,
-            heard_at=self.consumer_probe.heard_at,
+            tried_at=self._supervisor.last_renewal_at,
+            heard_at=self.consumer_probe.last_message_at,
             stalled=self.consumer_probe.is_stalled,
         )
 
-    def _free(self) -> bool:
-        return self._pool is not None and self._pool.free and not self._watchdog.leaving
+    def _has_free_slot(self) -> bool:
+        return self._pool is not None and self._pool.has_free_slot and not self._watchdog.leaving
 
-    def _seen(self) -> None:
+    def _record_registration(self) -> None:
         if self._watchdog.seen():
-            self._freed()
+            self._free_slots.signal()
 
     async def start(self, pool: AioPool) -> None:
         """Start the background tasks on the pool's event loop, which must be running."""
         self._pool = pool
-        self._living = asyncio.create_task(self._live())
-        self._living.add_done_callback(_leave_unless_stopped)
+        self._background_task = asyncio.create_task(self._run_background_tasks())
+        self._background_task.add_done_callback(_exit_unless_cancelled)
 
     async def stop(self) -> None:
         """Mark this worker as leaving and cancel its background tasks."""
         await self.leave()
-        if self._living is not None:
-            self._living.cancel()
-            await asyncio.wait({self._living})
+        if self._background_task is not None:
+            self._background_task.cancel()
+            await asyncio.wait({self._background_task})
 
     async def leave(self) -> None:
         """Mark this worker as leaving, so that no more responses are dispatched to its slots."""
         self._watchdog.leaving = True
-        if self._stamping is not None:
-            self._stamping.cancel()
-            await asyncio.wait({self._stamping})
+        if self._registration_task is not None:
+            self._registration_task.cancel()
+            await asyncio.wait({self._registration_task})
         try:
             await asyncio.to_thread(self._core.workers.leave, self._worker_id)
         except errors.StoreUnavailable as error:
             logger.warning("cannot mark this worker as leaving", extra={"cause": str(error)})
 
-    def revoked(self, response_id: str) -> None:
-        """Cancel a response whose task was revoked before it started: Celery would discard every message for it."""
+    def cancel_revoked(self, response_id: str) -> None:
+        """Cancel a response after its task was revoked, because Celery would discard every later message for it."""
         try:
             self._core.attempts.revoke(response_id)
         except errors.StoreUnavailable as error:
             logger.warning("cannot cancel", extra={"response": response_id, "cause": str(error)})
-        # If another message for it arrives, the state in Postgres decides whether it can be claimed.
+        # Postgres decides whether a later message can claim the response, so Celery need not remember the revocation.
         state.revoked.discard(response_id)
 
-    async def _live(self) -> None:
+    async def _run_background_tasks(self) -> None:
         settings = self._core.settings
-        # Use each connection for one request only: a server may close an idle connection just as it is reused, and
-        # then it is unknown whether the server has read the request.
+        # Use each connection for one request only: a server may close an idle connection just as the worker reuses it,
+        # and then the worker cannot know whether the server has read the request.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
             aiohttp.ClientSession(
                 connector=connector, json_serialize=lambda value: orjson.dumps(value).decode()
             ) as session,
-            asyncio.TaskGroup() as living,
+            asyncio.TaskGroup() as tasks,
         ):
             self._servers["chat_completions"] = ChatCompletions(session)
             self._servers["responses"] = Responses(session)
-            living.create_task(self._supervisor.run())
-            living.create_task(registration.dispatch_for_ever(self._core.dispatch, self._freed))
-            living.create_task(
+            tasks.create_task(self._supervisor.run())
+            tasks.create_task(registration.dispatch_on_free_slots(self._core.dispatch, self._free_slots))
+            tasks.create_task(
                 registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._supervisor.stop)
             )
-            self._stamping = living.create_task(
-                registration.stamp_for_ever(
+            self._registration_task = tasks.create_task(
+                registration.keep_registered(
                     self._core.workers,
                     self._worker_id,
                     self._lanes,
                     settings.worker_slots,
                     settings.renew_every_s,
-                    self._seen,
+                    self._record_registration,
                 )
             )
-            living.create_task(self._watchdog.beat_for_ever())
-            living.create_task(self.consumer_probe.check_for_ever())
+            tasks.create_task(self._watchdog.beat_for_ever())
+            tasks.create_task(self.consumer_probe.run())
 
 
-def _leave_unless_stopped(living: asyncio.Task[None]) -> None:
-    """Exit to be restarted: without its background tasks, a worker would claim responses and lose their leases."""
-    if not living.cancelled():
-        logger.critical("background tasks stopped", exc_info=living.exception())
+def _exit_unless_cancelled(background_task: asyncio.Task[None]) -> None:
+    """Exit to be restarted: a worker without background tasks would claim responses and then lose their leases."""
+    if not background_task.cancelled():
+        logger.critical("background tasks stopped", exc_info=background_task.exception())
         os._exit(os.EX_SOFTWARE)
 
 
-def _leave_stuck() -> None:
+def _exit_when_stuck() -> None:
     logger.critical("event loop stuck")
     faulthandler.dump_traceback()
     os._exit(os.EX_SOFTWARE)
 
 
-def _ask_to_stop() -> None:
-    """Send SIGTERM to this process, as a supervisor would: running responses finish or are handed back."""
+def _request_shutdown() -> None:
+    """Send SIGTERM to this process, so that running responses finish or are handed back."""
     os.kill(os.getpid(), signal.SIGTERM)

@@ -29,18 +29,18 @@ def run(settings: Settings) -> None:
     with open_core(settings, connections=settings.worker_connections + 2) as core:
         core.schema.check()
         lanes = core.catalog.lanes.chosen(settings.worker_lanes)
-        app = program.application(settings, worker_id, lanes)
+        app = program.worker_application(settings, worker_id, lanes)
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
                 logger.warning("no API key for the model server", extra={"model": name, "variable": model.api_key_env})
         engine = Engine(core, worker_id, lanes)
-        tasks.register(app, engine.runner, engine.consumer_probe.heard)
+        tasks.register(app, engine.runner, engine.consumer_probe.record_message)
         signals.connect(engine, settings)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
             logger.info(
                 "worker started", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
             )
-            program.consume(app, worker_id, lanes, settings)
+            program.consume_queues(app, worker_id, lanes, settings)
     if engine.consumer_probe.is_stalled:
         sys.exit(os.EX_TEMPFAIL)

@@ -1,23 +1,24 @@
-"""Flower, which shows operators what the workers do; the page of a response is /task/resp_…."""
+"""Runs Flower, the web interface that shows the tasks of the workers; a response's page is /task/resp_…."""
 
 from core import log
 from core.bootstrap import redis_url
 from core.dispatch import celery_app
 from core.settings import Settings
 
-# Histogram buckets in seconds. A response may run for an hour; Flower's default buckets end at ten seconds.
-_BUCKETS = "1,5,15,60,300,900,1800,3600"
+# Upper bounds of the histogram buckets in seconds. Responses may run for an hour, but Flower's default buckets end at
+# ten seconds.
+_RUNTIME_BUCKETS = "1,5,15,60,300,900,1800,3600"
 
 
 def run(settings: Settings) -> None:
-    """Serve Flower until SIGTERM; it is read-only unless the settings say otherwise."""
+    """Serve Flower until SIGTERM; it is read-only by default."""
     log.configure(settings.log_level)
     app = celery_app.celery_app(redis_url(settings))
     arguments = [
         "flower",
         f"--address={settings.host}",
         f"--port={settings.flower_port}",
-        f"--task_runtime_metric_buckets={_BUCKETS}",
+        f"--task_runtime_metric_buckets={_RUNTIME_BUCKETS}",
         "--max_tasks=20000",
     ]
     if settings.flower_read_only:

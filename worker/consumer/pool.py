@@ -1,7 +1,7 @@
-"""A Celery pool on one asyncio event loop: each task is a coroutine, and one process runs a thousand of them.
+"""A Celery pool on one asyncio event loop: each task is a coroutine, and one process can run a thousand tasks.
 
-Only public hooks of `BasePool` are used. Celery calls them with keyword arguments that its documentation does not
-guarantee, so each hook has a contract test and the version of Celery is checked at startup.
+The pool overrides only public hooks of `BasePool`. Celery's documentation does not guarantee the arguments of these
+hooks, so each hook has a contract test, and the pool checks the version of Celery at startup.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from worker.run.run import REVOKED, SHUTDOWN
 
 log = logging.getLogger(__name__)
 
-# Time in seconds that cancelled tasks have to clean up before the process exits.
+# Maximum time in seconds for cancelled tasks to clean up before the process exits.
 CLEANUP_S = 8.0
 
 Callback = Callable[..., Any]
@@ -38,30 +38,31 @@ class Handle:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.task: asyncio.Task[None] | None = None
-        self.why: str | None = None
+        self.reason: str | None = None
 
     def terminate(self, signal: int | None = None) -> None:  # noqa: ARG002  # Celery's signature
         """Cancel the task because it was revoked."""
         self.cancel(REVOKED)
 
-    def cancel(self, why: str) -> None:
+    def cancel(self, reason: str) -> None:
         """Cancel the task, even if it has not started. Thread-safe."""
-        self._loop.call_soon_threadsafe(self._cancel, why)
+        self._loop.call_soon_threadsafe(self._cancel_task, reason)
 
-    def _cancel(self, why: str) -> None:
-        self.why = why
+    def _cancel_task(self, reason: str) -> None:
+        self.reason = reason
         if self.task is not None:
-            self.task.cancel(why)
+            self.task.cancel(reason)
 
 
 class AioPool(BasePool):
     """Runs tasks that are coroutine functions on one event loop in a dedicated thread.
 
     A warm shutdown waits `app.conf.worker_soft_shutdown_timeout` seconds for running tasks, then cancels them with
-    `SHUTDOWN`; a cold shutdown cancels them at once. Time limits are rejected at startup: tasks enforce their own.
+    `SHUTDOWN`; a cold shutdown cancels them immediately. Celery's time limits are rejected at startup, because tasks
+    enforce their own.
     """
 
-    tested_celery = ("5.7.",)
+    tested_versions = ("5.7.",)
     signal_safe = False
     body_can_be_buffer = True
     task_join_will_block = False
@@ -71,13 +72,13 @@ class AioPool(BasePool):
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="pool-loop", daemon=True)
         # Celery's callbacks block on the broker, so they must not run on the event loop; they run one at a time.
-        self._callbacks = ThreadPoolExecutor(1, thread_name_prefix="pool-callbacks")
-        self._running: dict[int, Handle] = {}
+        self._callback_executor = ThreadPoolExecutor(1, thread_name_prefix="pool-callbacks")
+        self._handles: dict[int, Handle] = {}
 
     def on_start(self) -> None:
-        if not celery.__version__.startswith(self.tested_celery):
+        if not celery.__version__.startswith(self.tested_versions):
             raise ImproperlyConfigured(
-                f"AioPool was tested with Celery {self.tested_celery}, not {celery.__version__}."
+                f"AioPool was tested with Celery {self.tested_versions}, not {celery.__version__}."
             )
         if self.app.conf.task_time_limit or self.app.conf.task_soft_time_limit:
             raise ImproperlyConfigured("AioPool does not support time limits: tasks enforce their own.")
@@ -89,38 +90,38 @@ class AioPool(BasePool):
         self.loop.run_forever()
 
     def on_stop(self) -> None:
-        self._wait(self.app.conf.worker_soft_shutdown_timeout)
-        self._end()
+        self._wait_for_tasks(self.app.conf.worker_soft_shutdown_timeout)
+        self._shut_down()
 
     def on_terminate(self) -> None:
-        self._end()
+        self._shut_down()
 
     @property
-    def free(self) -> bool:
-        """Whether the pool can run another task."""
-        return len(self._running) < int(self.limit)
+    def has_free_slot(self) -> bool:
+        """Whether the pool has a free slot for another task."""
+        return len(self._handles) < int(self.limit)
 
     def cancel_all(self) -> None:
-        """Cancel all running tasks, as a shutdown does."""
-        for handle in list(self._running.values()):
+        """Cancel all running tasks with the message of a shutdown."""
+        for handle in list(self._handles.values()):
             handle.cancel(SHUTDOWN)
 
-    def _end(self) -> None:
+    def _shut_down(self) -> None:
         self.cancel_all()
-        self._wait(CLEANUP_S)
+        self._wait_for_tasks(CLEANUP_S)
         signals.worker_process_shutdown.send(sender=self, pid=os.getpid(), exitcode=0)
-        self._callbacks.shutdown()
+        self._callback_executor.shutdown()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
 
-    def _wait(self, for_s: float) -> None:
-        until = time.monotonic() + for_s
-        while self._running and time.monotonic() < until:
+    def _wait_for_tasks(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self._handles and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
-        """Do nothing: `Request` calls the handle's `terminate` next."""
+        """Do nothing: Celery's `Request` then calls `Handle.terminate`, which cancels the task."""
 
     @property
     def num_processes(self) -> int:
@@ -128,9 +129,9 @@ class AioPool(BasePool):
 
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # missing from the stubs
-        return info | {"running": len(self._running)}
+        return info | {"running": len(self._handles)}
 
-    def on_apply(  # type: ignore[override]  # explicit names: a change in what Celery passes then raises an error
+    def on_apply(  # type: ignore[override]  # explicit names: a renamed argument then raises an error
         self,
         target: Callback,
         args: tuple[Any, ...] = (),
@@ -141,14 +142,14 @@ class AioPool(BasePool):
         error_callback: Callback,
         **_: Any,
     ) -> Handle | None:
-        """Start a task. Celery calls this in its consumer thread."""
+        """Start a task; Celery calls this method in its consumer thread."""
         task = self.app.tasks[args[0]]
         if not inspect.iscoroutinefunction(task.run):
-            self._callbacks.submit(apply_target, target, args, kwargs or {}, callback, accept_callback)
+            self._callback_executor.submit(apply_target, target, args, kwargs or {}, callback, accept_callback)
             return None
         accept_callback(os.getpid(), time.monotonic())
         handle = Handle(self.loop)
-        self._running[id(handle)] = handle
+        self._handles[id(handle)] = handle
         self.loop.call_soon_threadsafe(self._start_task, handle, task, args, callback, error_callback)
         return handle
 
@@ -156,12 +157,12 @@ class AioPool(BasePool):
         handle.task = self.loop.create_task(self._trace(task, args, callback, error_callback))
         # A done callback also runs for a task that is cancelled before its first step, and it runs only after the
         # result has been submitted to Celery.
-        handle.task.add_done_callback(lambda _: self._running.pop(id(handle), None))
-        if handle.why is not None:
-            handle.task.cancel(handle.why)
+        handle.task.add_done_callback(lambda _: self._handles.pop(id(handle), None))
+        if handle.reason is not None:
+            handle.task.cancel(handle.reason)
 
     async def _trace(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
-        """Run a task as Celery's own tracer would, and report its result."""
+        """Run a task with the signals of Celery's own tracer, and report its result."""
         _, task_id, _, body, content_type, content_encoding = target_args
         started_at = time.monotonic()
         result = None
@@ -171,18 +172,18 @@ class AioPool(BasePool):
             )
             signals.task_prerun.send(sender=task, task_id=task_id, task=task, args=args, kwargs=kwargs)
             result = await task.run(*args, **kwargs)
-            self._callbacks.submit(_reported, callback, (0, result, time.monotonic() - started_at))
+            self._callback_executor.submit(_report_result, callback, (0, result, time.monotonic() - started_at))
         except asyncio.CancelledError:
-            # Cancelled before it returned a result: Celery has reported the revocation, or is shutting down.
+            # There is no result to report: either Celery has already reported the revocation, or it is shutting down.
             return
-        except BaseException:  # noqa: BLE001  # Celery reports whatever a task raises
-            self._callbacks.submit(_reported, error_callback, ExceptionInfo())
+        except BaseException:  # noqa: BLE001  # Celery reports any exception of a task
+            self._callback_executor.submit(_report_result, error_callback, ExceptionInfo())
         finally:
             signals.task_postrun.send(sender=task, task_id=task_id, task=task, retval=result)
 
 
-def _reported(callback: Callback, result: Any) -> None:
+def _report_result(callback: Callback, result: Any) -> None:
     try:
         callback(result)
-    except Exception:  # the executor would swallow it, for example when the broker is unavailable
+    except Exception:  # the executor would discard the exception, for example when the broker is unavailable
         log.exception("cannot report the result of a task")

@@ -1,4 +1,4 @@
-"""Celery's worker program: its application, configured for this worker, and its main loop."""
+"""Celery's worker program: the configured application and the main loop."""
 
 import sys
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from core.dispatch import celery_app
 from core.settings import Settings
 
 
-def application(settings: Settings, worker_id: str, lanes: Sequence[str]) -> Celery:
-    """The Celery application of a worker that serves these lanes."""
+def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str]) -> Celery:
+    """Return the configured Celery application of a worker that serves these lanes."""
     app = celery_app.celery_app(redis_url(settings), lanes)
     app.conf.update(
         broker_transport="worker.consumer.transport:Transport",
@@ -25,8 +25,8 @@ def application(settings: Settings, worker_id: str, lanes: Sequence[str]) -> Cel
     return app
 
 
-def consume(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
-    """Consume the queues of these lanes until the worker is told to stop; exit if Celery ends with an error status."""
+def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
+    """Consume the queues of these lanes until the worker is stopped; exit if Celery returns an error status."""
     queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
     status: int | None = app.start(
         [

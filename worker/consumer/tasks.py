@@ -1,4 +1,4 @@
-"""The Celery tasks; each makes one call."""
+"""Registers the Celery tasks of a worker; each task makes one call."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from worker.run.runner import Runner
 
 
 def register(app: Celery, runner: Runner, heard: Callable[[], None]) -> None:
-    """Register the tasks with the application; `heard` is called for each task that arrives."""
+    """Register the tasks with the application; `on_message` is called for each task that arrives."""
 
     @app.task(name=celery_app.RUN_RESPONSE, ignore_result=True, shared=False)
     async def run_response(response_id: str) -> str:
         heard()
         return await runner.run(response_id)
 
-    # Send no task events: Flower would show nothing but pings for an idle worker.
+    # Send no task events: they would fill Flower's list with pings while the worker is idle.
     @app.task(name=celery_app.PING, ignore_result=True, shared=False, send_events=False)
     async def ping() -> None:
         heard()
