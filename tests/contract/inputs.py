@@ -199,7 +199,7 @@ INPUT = row(
         Wrong("1,000,000 numbers", [1] * 1_000_000, "invalid_type", "input[0]"),
     ),
     "test_a_text_is_listed_as_one_message_of_the_user",
-    "test_instructions_are_the_first_message_of_the_system",
+    "test_instructions_become_the_first_system_message",
 )
 INPUT_MESSAGES = row(
     "messages",
@@ -215,7 +215,7 @@ INPUT_MESSAGES = row(
     ),
     MESSAGES,
     "test_every_kind_of_item_is_listed_with_an_id_and_a_status",
-    "test_a_message_is_its_texts_in_one_and_a_developer_is_the_system",
+    "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
     "test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once",
 )
 INPUT_PARTS = row(
@@ -228,8 +228,8 @@ INPUT_PARTS = row(
         [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
     ),
     PARTS,
-    "test_a_message_is_its_texts_in_one_and_a_developer_is_the_system",
-    "test_a_refusal_is_what_the_assistant_said",
+    "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
+    "test_a_refusal_becomes_the_content_of_an_assistant_message",
 )
 INPUT_CALLS = row(
     "tool calls and their outputs",
@@ -241,7 +241,7 @@ INPUT_CALLS = row(
         [CALL, CALL | {"call_id": "c" * 64}, OUTPUT | {"output": [TEXT, TEXT]}, OUTPUT],
     ),
     calls_and_outputs(),
-    "test_a_call_and_its_output_become_a_turn_of_the_assistant_and_one_of_the_tool",
+    "test_a_call_and_its_output_become_an_assistant_message_and_a_tool_message",
     "test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call",
 )
 INPUT_OTHERS = row(
@@ -258,7 +258,7 @@ INPUT_OTHERS = row(
     "test_an_item_of_any_stored_response_may_be_referred_to",
     "test_an_item_of_another_project_is_as_unknown_as_one_that_never_was",
     "test_an_item_of_a_hosted_tool_is_kept_as_it_is",
-    "test_reasoning_and_hosted_tools_items_are_not_shown",
+    "test_reasoning_and_items_of_hosted_tools_are_not_sent",
     "test_the_model_gets_its_reasoning_back_from_an_item_stripped_of_it",
     "test_an_encrypted_content_that_is_none_of_ours_is_refused",
 )

@@ -95,7 +95,7 @@ LOGPROBS = Parameter(
         Wrong("21", 21, "integer_above_max_value"),
         Wrong("an integral decimal", 5.0, "invalid_type"),
     ),
-    proof=("test_of_log_probabilities_there_are_as_many_as_were_asked_for",),
+    proof=("test_only_the_requested_log_probabilities_are_returned",),
 )
 TRUNCATION = Parameter(
     "truncation",
@@ -105,23 +105,21 @@ TRUNCATION = Parameter(
     good=(Good("auto"), Good("disabled"), Good(None, "disabled")),
     wrong=(*not_of("a string"), Wrong("an unknown word", "oldest", "invalid_value")),
     proof=(
-        "test_auto_drops_the_oldest_turns_and_notes_which",
-        "test_what_cannot_fit_fails_and_says_that_it_is_too_long",
+        "test_auto_drops_the_oldest_turns_and_records_them",
+        "test_a_context_that_cannot_fit_fails_with_context_length_exceeded",
     ),
 )
 MAX_TOKENS = integer(
     "max_output_tokens",
     16,
     "sent as `max_tokens`; a response that reaches it is `incomplete`",
-    "test_numbers_are_sent_under_the_names_of_chat_completions",
+    "test_numbers_are_sent_in_the_fields_of_chat_completions",
 )
 MAX_CALLS = integer(
     "max_tool_calls", 0, "echoed; no built-in tools are run", "test_every_good_value_is_taken_echoed_and_found_again"
 )
-TEMPERATURE = number(
-    "temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_under_the_names_of_chat_completions"
-)
-TOP_P = number("top_p", 0, 1, "sent; default 1", "test_numbers_are_sent_under_the_names_of_chat_completions")
+TEMPERATURE = number("temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
+TOP_P = number("top_p", 0, 1, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
 PRESENCE = number("presence_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
 FREQUENCY = number("frequency_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
 PARALLEL = Parameter(
@@ -130,13 +128,13 @@ PARALLEL = Parameter(
     "sent if there are tools; default true",
     good=(Good(True), Good(False)),
     wrong=(*not_of("a boolean"), Wrong("1", 1, "invalid_type")),
-    proof=("test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not",),
+    proof=("test_function_tools_and_custom_tools_are_offered_but_hosted_tools_are_not",),
 )
 INSTRUCTIONS = text(
     "instructions",
     LONG - 1,
     "the first message to the model, with role `system`; not inherited along a chain",
-    "test_instructions_are_the_first_message_of_the_system",
+    "test_instructions_become_the_first_system_message",
     "test_instructions_are_not_inherited",
 )
 SAFETY = text("safety_identifier", 128, "sent and echoed", "test_identifiers_are_passed_on")

@@ -166,7 +166,7 @@ INCLUDE = Parameter(
         Wrong("21 names", [INCLUDES[0]] * 21, "array_above_max_length"),
     ),
     proof=(
-        "test_of_log_probabilities_there_are_as_many_as_were_asked_for",
+        "test_only_the_requested_log_probabilities_are_returned",
         "test_an_item_is_encrypted_when_it_is_done_and_in_the_object",
         "test_a_server_without_a_key_refuses_both_to_encrypt_and_to_open",
     ),

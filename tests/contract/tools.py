@@ -93,8 +93,8 @@ TOOLS = Parameter(
         ),
     ),
     proof=(
-        "test_functions_and_custom_tools_are_offered_and_hosted_ones_are_not",
-        "test_a_tool_call_is_read_whole_however_it_is_cut",
+        "test_function_tools_and_custom_tools_are_offered_but_hosted_tools_are_not",
+        "test_tool_calls_are_read_completely_in_one_piece_or_several",
         "test_a_tool_output_follows_its_call_from_the_chain",
     ),
 )
@@ -170,8 +170,8 @@ TOOL_CHOICE = Parameter(
         choice("allowed tools without a mode", allowed(FUNCTION, mode=None), "missing_required_parameter", ".mode"),
     ),
     proof=(
-        "test_a_tool_choice_is_sent_in_the_words_of_chat_completions",
-        "test_what_is_not_allowed_is_not_offered",
+        "test_a_tool_choice_is_sent_in_the_format_of_chat_completions",
+        "test_only_allowed_tools_are_offered",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Errors of real model servers, as quoted by users, for requests that are too long and for other causes."""
+"""Recognition of real model servers' errors for requests that are too long; users or source code quote the messages."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from core.errors import ContextExceeded
 from worker.models import failures
 
-TOO_LONG = {
+TOO_LONG_ERRORS = {
     # vllm-project/vllm, issue 20409
     "vLLM": (
         ("This model's maximum context length is 16384 tokens. However, you requested 122946 tokens (112946 in the "
@@ -16,13 +16,13 @@ TOO_LONG = {
         (122946, 16384),
     ),
     # vllm/entrypoints/openai/serving_engine.py
-    "vLLM, the prompt alone": (
+    "vLLM, prompt only": (
         ("This model's maximum context length is 2048 tokens. However, your request has 3000 input tokens. Please "
         "reduce the length of the input messages."),
         {"type": "BadRequestError", "code": 400},
         (3000, 2048),
     ),
-    # OpenAI's, as in rahul2002m/ChatPDF, issue 6
+    # rahul2002m/ChatPDF, issue 6
     "OpenAI": (
         ("This model's maximum context length is 4097 tokens. However, your messages resulted in 6988 tokens. Please "
         "reduce the length of the messages."),
@@ -42,7 +42,7 @@ TOO_LONG = {
         (202941, 202752),
     ),
     # QwenLM/Qwen3, issue 1321
-    "SGLang, older": (
+    "SGLang, older version": (
         "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
         {"type": "BadRequestError", "code": 400},
         (61709, 40960),
@@ -53,7 +53,7 @@ TOO_LONG = {
         {"code": 500, "type": "exceed_context_size_error", "n_prompt_tokens": 1407, "n_ctx": 256},
         (1407, 256),
     ),
-    "llama.cpp, with the numbers in words": (
+    "llama.cpp, with the numbers in the message": (
         "request (2091 tokens) exceeds the available context size (2048 tokens), try increasing it",
         {"code": 400, "type": "exceed_context_size_error"},
         (2091, 2048),
@@ -79,7 +79,7 @@ TOO_LONG = {
     "Ollama": ("the input length exceeds the context length", {"type": "invalid_request_error"}, (None, None)),
 }  # fmt: skip
 
-OTHERS = {
+OTHER_ERRORS = {
     "a wrong value": "temperature must be at most 2",
     "too many images": "At most 1 image(s) may be provided in one request.",
     "a long name": "The name of a tool is too long: at most 64 characters.",
@@ -89,28 +89,28 @@ OTHERS = {
 }
 
 
-def too_long(status: int, raw: bytes) -> bool:
-    return isinstance(failures.of_answer(status, raw, {}), ContextExceeded)
+def is_context_error(status: int, raw: bytes) -> bool:
+    return isinstance(failures.answer_error(status, raw, {}), ContextExceeded)
 
 
-@pytest.mark.parametrize(("words", "fields", "numbers"), TOO_LONG.values(), ids=TOO_LONG)
+@pytest.mark.parametrize(("message", "fields", "token_counts"), TOO_LONG_ERRORS.values(), ids=TOO_LONG_ERRORS)
 @pytest.mark.parametrize("status", [400, 500])
 @pytest.mark.parametrize("nested", [True, False])
-def test_what_servers_say_of_too_long_a_request_is_understood_with_its_numbers(
-    words: str, fields: dict[str, object], numbers: tuple[int | None, int | None], status: int, nested: bool
+def test_errors_for_too_long_requests_are_recognized_with_their_token_counts(
+    message: str, fields: dict[str, object], token_counts: tuple[int | None, int | None], status: int, nested: bool
 ) -> None:
-    error = {"message": words} | fields
+    error = {"message": message} | fields
 
-    found = failures.of_answer(status, json.dumps({"error": error} if nested else error).encode(), {})
+    exceeded = failures.answer_error(status, json.dumps({"error": error} if nested else error).encode(), {})
 
-    assert isinstance(found, ContextExceeded)
-    assert (found.tokens, found.limit) == numbers
-    assert (found.code, found.kind) == ("invalid_prompt", "context_length_exceeded")
+    assert isinstance(exceeded, ContextExceeded)
+    assert (exceeded.tokens, exceeded.limit) == token_counts
+    assert (exceeded.code, exceeded.kind) == ("invalid_prompt", "context_length_exceeded")
 
 
-@pytest.mark.parametrize("words", OTHERS.values(), ids=OTHERS)
-def test_what_they_say_of_other_things_is_not_mistaken_for_it(words: str) -> None:
-    assert not too_long(400, json.dumps({"error": {"message": words}}).encode())
+@pytest.mark.parametrize("message", OTHER_ERRORS.values(), ids=OTHER_ERRORS)
+def test_other_errors_are_not_recognized_as_too_long_requests(message: str) -> None:
+    assert not is_context_error(400, json.dumps({"error": {"message": message}}).encode())
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_what_they_say_of_other_things_is_not_mistaken_for_it(words: str) -> Non
         b'{"error": {"code": {}, "type": [1]}}',
     ],
 )
-def test_any_body_is_read(raw: bytes) -> None:
-    assert too_long(400, raw) == (b"context" in raw)
+def test_any_error_body_is_accepted(raw: bytes) -> None:
+    assert is_context_error(400, raw) == (b"context" in raw)
 
 
-def test_a_status_that_means_something_else_is_not_looked_into() -> None:
-    assert not too_long(429, b"maximum context length is 1")
+def test_the_message_of_an_unrelated_status_is_not_inspected() -> None:
+    assert not is_context_error(429, b"maximum context length is 1")

@@ -1,4 +1,4 @@
-"""Endpoints: which server is tried next, which one is avoided, and for how long."""
+"""Choice of the endpoint for the next request, and the backoff from endpoints that fail."""
 
 import time
 from contextlib import ExitStack
@@ -7,162 +7,164 @@ import pytest
 
 from core import errors
 from tests.harness.waiting import until
-from worker.models.endpoints import ENOUGH, Endpoint, Endpoints, retry_after_s
+from worker.models.endpoints import DOWN_THRESHOLD, Endpoint, Endpoints, retry_after_s
 
-GONE = errors.Unreachable("The model server cannot be reached: no.")
-FULL = errors.Unavailable("The model server answered 503: full")
-
-
-def urls(number: int) -> list[str]:
-    return [f"http://h{n}/v1" for n in range(number)]
+UNREACHABLE = errors.Unreachable("The model server cannot be reached: no.")
+UNAVAILABLE = errors.Unavailable("The model server answered 503: full")
 
 
-def fail(endpoint: Endpoint, error: errors.ModelServerFailed = GONE, response_id: str = "resp_1") -> None:
+def base_urls(number: int) -> list[str]:
+    return [f"http://h{index}/v1" for index in range(number)]
+
+
+def fail_request(
+    endpoint: Endpoint, error: errors.ModelServerFailed = UNREACHABLE, response_id: str = "resp_1"
+) -> None:
     with endpoint.request(response_id) as request:
-        request.fail(error)
+        request.record_failure(error)
 
 
-def chosen(endpoints: Endpoints, **options: bool) -> Endpoint | None:
+def choose_endpoint(endpoints: Endpoints, **options: bool) -> Endpoint | None:
     return endpoints.choose({}, **options)
 
 
-def all_of(endpoints: Endpoints) -> list[Endpoint]:
-    """All endpoints, found by sending a request to each of them at the same time."""
-    with ExitStack() as asked:
-        found = []
-        while (one := chosen(endpoints)) not in found:
-            assert one is not None
-            asked.enter_context(one.request("resp_1"))
-            found.append(one)
-    return found
+def list_endpoints(endpoints: Endpoints) -> list[Endpoint]:
+    """Return all endpoints, which are chosen in turn while each has a request."""
+    with ExitStack() as active_requests:
+        endpoints_found = []
+        while (endpoint := choose_endpoint(endpoints)) not in endpoints_found:
+            assert endpoint is not None
+            active_requests.enter_context(endpoint.request("resp_1"))
+            endpoints_found.append(endpoint)
+    return endpoints_found
 
 
-def test_requests_go_to_whoever_has_least_under_way() -> None:
-    endpoints = Endpoints(urls(3))
-    with ExitStack() as asked:
+def test_requests_go_to_the_endpoint_with_the_fewest_active_requests() -> None:
+    endpoints = Endpoints(base_urls(3))
+    with ExitStack() as active_requests:
         for _ in range(9):
-            one = chosen(endpoints)
-            assert one is not None
-            asked.enter_context(one.request("resp_1"))
+            endpoint = choose_endpoint(endpoints)
+            assert endpoint is not None
+            active_requests.enter_context(endpoint.request("resp_1"))
 
-        assert [one.under_way for one in all_of(endpoints)] == [3, 3, 3]
+        assert [endpoint.active_requests for endpoint in list_endpoints(endpoints)] == [3, 3, 3]
 
 
-def test_one_that_cannot_be_reached_is_left_alone_and_then_tried_by_one_request_first() -> None:
-    endpoints = Endpoints(urls(2))
-    first, second = all_of(endpoints)
-    fail(first)
+def test_an_unreachable_endpoint_is_avoided_and_then_probed_by_one_request() -> None:
+    endpoints = Endpoints(base_urls(2))
+    first, second = list_endpoints(endpoints)
+    fail_request(first)
 
-    assert {chosen(endpoints) for _ in range(10)} == {second}
-    until(lambda: chosen(endpoints) is first, within_s=1)
+    assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
+    until(lambda: choose_endpoint(endpoints) is first, within_s=1)
     with first.request("resp_2"):
-        assert {chosen(endpoints) for _ in range(10)} == {second}
+        assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
 
 
-def test_each_failure_in_a_row_doubles_the_time_and_an_answer_ends_it() -> None:
+def test_each_failure_in_a_row_doubles_the_backoff_and_an_answer_ends_it() -> None:
     endpoint = Endpoint("http://h/v1")
-    for least_s, most_s in ((0.12, 0.25), (0.24, 0.5), (0.49, 1)):
-        fail(endpoint)
-        asked_at = time.monotonic()
-        opens_at = endpoint.opens_at(asked_at, alone=False)
-        assert least_s < opens_at - asked_at <= most_s
-        until(lambda opens_at=opens_at: time.monotonic() >= opens_at)
+    for min_s, max_s in ((0.12, 0.25), (0.24, 0.5), (0.49, 1)):
+        fail_request(endpoint)
+        now = time.monotonic()
+        available_at = endpoint.available_at(now, alone=False)
+        assert min_s < available_at - now <= max_s
+        until(lambda available_at=available_at: time.monotonic() >= available_at)
 
     with endpoint.request("resp_1") as request:
-        request.take()
-        assert not endpoint.down
+        request.record_acceptance()
+        assert not endpoint.is_down
         assert endpoint.rank(time.monotonic()) == 1
 
 
-def test_what_fails_while_an_endpoint_is_left_alone_does_not_lengthen_that() -> None:
+def test_failures_during_a_backoff_do_not_extend_it() -> None:
     endpoint = Endpoint("http://h/v1")
     for _ in range(100):
-        fail(endpoint)
+        fail_request(endpoint)
 
-    assert endpoint.opens_at(time.monotonic(), alone=False) - time.monotonic() <= 0.25
+    assert endpoint.available_at(time.monotonic(), alone=False) - time.monotonic() <= 0.25
 
 
-def test_one_that_refuses_the_same_response_again_and_again_is_still_asked_by_others() -> None:
-    endpoints = Endpoints(urls(1))
-    (only,) = all_of(endpoints)
+def test_repeated_refusals_of_the_same_response_do_not_affect_other_responses() -> None:
+    endpoints = Endpoints(base_urls(1))
+    (endpoint,) = list_endpoints(endpoints)
     for _ in range(10):
-        fail(only, FULL, "resp_poison")
+        fail_request(endpoint, UNAVAILABLE, "resp_poison")
 
-    assert chosen(endpoints) is only
-    assert not only.down
-
-
-def test_one_that_refuses_several_responses_in_a_row_is_down() -> None:
-    endpoints = Endpoints(urls(1))
-    (only,) = all_of(endpoints)
-    began_at = time.monotonic()
-    for number in range(ENOUGH):
-        assert not only.down
-        fail(only, FULL, f"resp_{number}")
-
-    assert only.down
-    assert chosen(endpoints) is None
-    assert endpoints.down_since(began_at)
-    assert not endpoints.down_since(time.monotonic())
-    assert chosen(endpoints, all_open=True) is only
+    assert choose_endpoint(endpoints) is endpoint
+    assert not endpoint.is_down
 
 
-def test_one_that_is_full_but_answers_others_is_not_down() -> None:
-    endpoints = Endpoints(urls(1))
-    (only,) = all_of(endpoints)
-    with only.request("resp_served") as served:
-        served.take()
+def test_an_endpoint_that_refuses_several_responses_in_a_row_is_down() -> None:
+    endpoints = Endpoints(base_urls(1))
+    (endpoint,) = list_endpoints(endpoints)
+    started_at = time.monotonic()
+    for number in range(DOWN_THRESHOLD):
+        assert not endpoint.is_down
+        fail_request(endpoint, UNAVAILABLE, f"resp_{number}")
+
+    assert endpoint.is_down
+    assert choose_endpoint(endpoints) is None
+    assert endpoints.is_down_since(started_at)
+    assert not endpoints.is_down_since(time.monotonic())
+    assert choose_endpoint(endpoints, include_all=True) is endpoint
+
+
+def test_a_full_endpoint_that_answers_another_request_is_not_down() -> None:
+    endpoints = Endpoints(base_urls(1))
+    (endpoint,) = list_endpoints(endpoints)
+    with endpoint.request("resp_served") as request:
+        request.record_acceptance()
         for number in range(10):
-            fail(only, FULL, f"resp_{number}")
-        assert not only.down
+            fail_request(endpoint, UNAVAILABLE, f"resp_{number}")
+        assert not endpoint.is_down
 
-    assert not only.down  # the request that was served freed capacity
+    assert not endpoint.is_down  # the end of the request has freed capacity
 
 
-@pytest.mark.parametrize("error", [errors.Erred("It broke."), errors.Silent("It says nothing.")])
-def test_errors_that_may_be_a_requests_own_fault_only_make_others_be_preferred(
+@pytest.mark.parametrize("error", [errors.Erred("It broke."), errors.Silent("It sent nothing.")])
+def test_errors_that_the_request_may_cause_only_lower_the_rank_of_the_endpoint(
     error: errors.ModelServerFailed,
 ) -> None:
-    endpoints = Endpoints(urls(2))
-    first, second = all_of(endpoints)
+    endpoints = Endpoints(base_urls(2))
+    first, second = list_endpoints(endpoints)
     for number in range(10):
-        fail(first, error, f"resp_{number}")
+        fail_request(first, error, f"resp_{number}")
 
-    assert {chosen(endpoints) for _ in range(10)} == {second}
-    assert not first.down
+    assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
+    assert not first.is_down
     assert endpoints.choose({second: time.monotonic() + 60}) is first
 
 
-def test_one_that_is_down_waits_as_long_as_it_asked() -> None:
-    endpoints = Endpoints(urls(1))
-    (only,) = all_of(endpoints)
-    for number in range(ENOUGH):
-        fail(only, errors.Unavailable("429", retry_after_s=60), f"resp_{number}")
+def test_an_endpoint_that_is_down_is_avoided_for_the_time_that_it_requested() -> None:
+    endpoints = Endpoints(base_urls(1))
+    (endpoint,) = list_endpoints(endpoints)
+    for number in range(DOWN_THRESHOLD):
+        fail_request(endpoint, errors.Unavailable("429", retry_after_s=60), f"resp_{number}")
 
-    assert 59 < endpoints.opens_at({}) - time.monotonic() <= 60
-    assert 59 < endpoints.asked_s({}) <= 60
-
-
-def test_what_one_of_several_asks_for_binds_only_itself() -> None:
-    endpoints = Endpoints(urls(2))
-    first, second = all_of(endpoints)
-    fail(first, errors.Unavailable("429", retry_after_s=60))
-    fail(second)
-
-    assert endpoints.asked_s({first: time.monotonic() + 60}) == 0
-    until(lambda: chosen(endpoints) is second, within_s=1)
+    assert 59 < endpoints.available_at({}) - time.monotonic() <= 60
+    assert 59 < endpoints.requested_backoff_s({}) <= 60
 
 
-def test_nobody_is_left_alone_for_longer_than_reason_allows() -> None:
+def test_a_requested_backoff_applies_only_to_the_endpoint_that_sent_it() -> None:
+    endpoints = Endpoints(base_urls(2))
+    first, second = list_endpoints(endpoints)
+    fail_request(first, errors.Unavailable("429", retry_after_s=60))
+    fail_request(second)
+
+    assert endpoints.requested_backoff_s({first: time.monotonic() + 60}) == 0
+    until(lambda: choose_endpoint(endpoints) is second, within_s=1)
+
+
+def test_a_requested_backoff_is_limited() -> None:
     assert retry_after_s(errors.Unavailable("429", retry_after_s=1e9)) == 300
     assert retry_after_s(errors.Erred("500")) == 0
 
 
-def test_the_last_error_is_the_one_that_is_told_and_no_password_is_in_a_name() -> None:
+def test_the_last_error_is_reported_and_a_name_contains_no_password() -> None:
     endpoints = Endpoints(["http://me:hush@h/v1"])
-    (only,) = all_of(endpoints)
-    fail(only, FULL)
-    fail(only)
+    (endpoint,) = list_endpoints(endpoints)
+    fail_request(endpoint, UNAVAILABLE)
+    fail_request(endpoint)
 
-    assert endpoints.error is GONE
-    assert only.name == "h/v1"
+    assert endpoints.error is UNREACHABLE
+    assert endpoint.name == "h/v1"

@@ -1,15 +1,15 @@
-"""Consecutive texts from a model server are joined into one delta."""
+"""Consecutive texts from a model server are merged into one delta."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from core import errors
-from worker.models.http import joined
-from worker.models.protocol import Finished, Output, ReasoningDelta, TextDelta, Thinking
+from worker.models.http import merge_texts
+from worker.models.protocol import AnswerEnd, HiddenProgress, Output, ReasoningDelta, TextDelta
 
 
-def test_texts_in_a_row_become_one_and_everything_stays_in_order() -> None:
+def test_consecutive_texts_are_merged_without_a_change_of_order() -> None:
     with_logprobs = TextDelta("d", ({"token": "d"},))
     outputs: list[Output] = [
         TextDelta("a"),
@@ -18,35 +18,35 @@ def test_texts_in_a_row_become_one_and_everything_stays_in_order() -> None:
         ReasoningDelta("more"),
         TextDelta("c"),
         with_logprobs,
-        Thinking(),
+        HiddenProgress(),
         TextDelta("e"),
-        Finished("stop"),
+        AnswerEnd("stop"),
         TextDelta("f"),
         TextDelta("g"),
     ]
 
-    assert list(joined(iter(outputs))) == [
+    assert list(merge_texts(iter(outputs))) == [
         TextDelta("ab", deltas=2),
         ReasoningDelta("thought"),
         ReasoningDelta("more"),
         TextDelta("c"),
         with_logprobs,
-        Thinking(),
+        HiddenProgress(),
         TextDelta("e"),
-        Finished("stop"),
+        AnswerEnd("stop"),
         TextDelta("fg", deltas=2),
     ]
 
 
-def test_what_was_said_before_a_failure_is_not_lost_with_it() -> None:
+def test_text_before_a_failure_is_not_lost() -> None:
     def outputs() -> Iterator[Output]:
         yield TextDelta("a")
         yield TextDelta("b")
         raise errors.Erred("It broke.")
 
-    found = []
+    received = []
     with pytest.raises(errors.Erred):
-        for output in joined(outputs()):
-            found.append(output)  # noqa: PERF402  # building a list at once would lose it with the error
+        for output in merge_texts(outputs()):
+            received.append(output)  # noqa: PERF402  # a list comprehension would lose the output with the error
 
-    assert found == [TextDelta("ab", deltas=2)]
+    assert received == [TextDelta("ab", deltas=2)]

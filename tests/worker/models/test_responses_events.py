@@ -1,4 +1,4 @@
-"""The Responses API of a model server: the request sent to it, and its events read as outputs."""
+"""Requests to a model server with the Responses API, and conversion of its events to outputs."""
 
 import json
 from typing import Any
@@ -11,60 +11,60 @@ from core.wire.items import normal
 from core.wire.request import CreateResponse
 from tests.contract import tools
 from worker.models.protocol import (
-    Annotated,
-    Finished,
+    Annotation,
+    AnswerEnd,
+    HiddenProgress,
     ItemDone,
     Output,
-    PartDone,
+    PartEnd,
     ReasoningDelta,
     RefusalDelta,
     SummaryDelta,
     TextDelta,
-    Thinking,
+    TokenUsage,
     ToolCall,
-    Used,
 )
 from worker.models.responses import request
-from worker.models.responses.events import Events
+from worker.models.responses.events import EventReader
 
-CITED = {"type": "url_citation", "url": "https://example.com/", "title": "E", "start_index": 0, "end_index": 2}
-MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "Yes", "annotations": [CITED]}]}
-THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "So."}], "encrypted_content": "x"}
+CITATION = {"type": "url_citation", "url": "https://example.com/", "title": "E", "start_index": 0, "end_index": 2}
+MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "Yes", "annotations": [CITATION]}]}
+REASONING = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "So."}], "encrypted_content": "x"}
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
 CUSTOM_CALL = {"type": "custom_tool_call", "call_id": "c2", "name": "c", "input": '{"input": 5}'}
 USAGE = {"input_tokens": 3, "output_tokens": 2, "output_tokens_details": {"reasoning_tokens": 1}}
 
 
-def asked(**fields: Any) -> CreateResponse:
+def create_request(**fields: Any) -> CreateResponse:
     return CreateResponse.model_validate({"model": "m", "input": "hi", **fields})
 
 
-def body(supports: tuple[str, ...] = (), context: tuple[Any, ...] = (), **fields: Any) -> dict[str, Any]:
+def request_body(supports: tuple[str, ...] = (), context: tuple[Any, ...] = (), **fields: Any) -> dict[str, Any]:
     model = ModelConfig.model_validate({"base_url": "http://localhost/v1", "supports": supports})
-    items = [normal(item) for item in asked(input=list(context)).input or ()] if context else []
-    return request.body(model, "theirs", asked(**fields), items)
+    items = [normal(item) for item in create_request(input=list(context)).input or ()] if context else []
+    return request.request_body(model, "theirs", create_request(**fields), items)
 
 
-def delta(kind: str, text: str, output_index: int = 0, **place: int) -> dict[str, Any]:
-    return {"type": f"response.{kind}.delta", "output_index": output_index, **place, "delta": text}
+def delta(name: str, text: str, output_index: int = 0, **indexes: int) -> dict[str, Any]:
+    return {"type": f"response.{name}.delta", "output_index": output_index, **indexes, "delta": text}
 
 
-def done(item: dict[str, Any], output_index: int = 0) -> dict[str, Any]:
+def item_done(item: dict[str, Any], output_index: int = 0) -> dict[str, Any]:
     return {"type": "response.output_item.done", "output_index": output_index, "item": item}
 
 
-def end(status: str = "completed", **response: Any) -> dict[str, Any]:
+def response_end(status: str = "completed", **response: Any) -> dict[str, Any]:
     return {"type": f"response.{status}", "response": {"status": status, "output": [], **response}}
 
 
-def read(*events: dict[str, Any]) -> list[Output]:
-    reader = Events(asked())
+def read_outputs(*events: dict[str, Any]) -> list[Output]:
+    reader = EventReader(create_request())
     outputs = [output for event in events for output in reader.read(event)]
-    return [*outputs, *reader.end(marked=False)]
+    return [*outputs, *reader.end(has_end_marker=False)]
 
 
-def test_a_plain_request_says_no_more_than_it_must() -> None:
-    assert body() == {
+def test_a_plain_request_has_only_the_required_fields() -> None:
+    assert request_body() == {
         "model": "theirs",
         "input": [],
         "stream": True,
@@ -74,129 +74,142 @@ def test_a_plain_request_says_no_more_than_it_must() -> None:
     }
 
 
-def test_a_model_that_reasons_is_told_nothing_of_sampling_but_what_was_asked() -> None:
-    assert not {"temperature", "top_p"} & body(supports=("reasoning",)).keys()
-    assert body(supports=("reasoning",), temperature=0.5)["temperature"] == 0.5
+def test_a_reasoning_model_receives_only_requested_sampling_parameters() -> None:
+    assert not {"temperature", "top_p"} & request_body(supports=("reasoning",)).keys()
+    assert request_body(supports=("reasoning",), temperature=0.5)["temperature"] == 0.5
 
 
-def test_tools_and_choices_are_passed_on_but_for_hosted_ones() -> None:
-    sent = body(**tools.OFFERED, tool_choice={"type": "custom", "name": "c"})
+def test_tools_and_the_tool_choice_are_passed_on_without_hosted_tools() -> None:
+    body = request_body(**tools.OFFERED, tool_choice={"type": "custom", "name": "c"})
 
-    assert [tool["type"] for tool in sent["tools"]] == ["function", "custom"]
-    assert sent["tool_choice"] == {"type": "custom", "name": "c"}
-    allowed = {"type": "allowed_tools", "mode": "required", "tools": [tools.FUNCTION]}
-    sent = body(**tools.OFFERED, tool_choice=allowed)
-    assert ([tool["name"] for tool in sent["tools"]], sent["tool_choice"]) == (["f"], "required")
-    assert "tools" not in body(**tools.OFFERED, tool_choice="none")
-
-
-def test_items_lose_what_is_ours_and_reasoning_goes_only_to_who_wants_it() -> None:
-    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
-    empty = {"type": "reasoning", "id": "rs_2", "summary": []}
-    hosted = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
-    sent = body(("reasoning",), context=(thought, empty, hosted, CALL | {"id": "fc_1"}))
-
-    assert sent["input"] == [{"type": "reasoning", "summary": [], "encrypted_content": "x"}, CALL]
-    assert body(context=(thought,))["input"] == []
+    assert [tool["type"] for tool in body["tools"]] == ["function", "custom"]
+    assert body["tool_choice"] == {"type": "custom", "name": "c"}
+    tool_choice = {"type": "allowed_tools", "mode": "required", "tools": [tools.FUNCTION]}
+    body = request_body(**tools.OFFERED, tool_choice=tool_choice)
+    assert ([tool["name"] for tool in body["tools"]], body["tool_choice"]) == (["f"], "required")
+    assert "tools" not in request_body(**tools.OFFERED, tool_choice="none")
 
 
-def test_deltas_are_read_by_their_kind_and_parts_by_their_place() -> None:
-    assert read(
+def test_items_are_sent_without_our_ids_and_reasoning_only_to_reasoning_models() -> None:
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+    empty_reasoning = {"type": "reasoning", "id": "rs_2", "summary": []}
+    hosted_call = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    body = request_body(("reasoning",), context=(reasoning, empty_reasoning, hosted_call, CALL | {"id": "fc_1"}))
+
+    assert body["input"] == [{"type": "reasoning", "summary": [], "encrypted_content": "x"}, CALL]
+    assert request_body(context=(reasoning,))["input"] == []
+
+
+def test_deltas_are_converted_by_type_and_assigned_to_parts_by_index() -> None:
+    assert read_outputs(
         delta("reasoning_summary_text", "So.", summary_index=0),
         delta("reasoning_summary_text", "Then.", summary_index=1),
-        done(THOUGHT),
+        item_done(REASONING),
         delta("output_text", "Ye", 1, content_index=0),
         delta("output_text", "s", 1, content_index=0),
-        {"type": "response.output_text.annotation.added", "output_index": 1, "content_index": 0, "annotation": CITED},
+        {
+            "type": "response.output_text.annotation.added",
+            "output_index": 1,
+            "content_index": 0,
+            "annotation": CITATION,
+        },
         {"type": "response.content_part.done", "output_index": 1, "content_index": 0},
         delta("refusal", "No.", 1, content_index=1),
-        done(MESSAGE, 1),
+        item_done(MESSAGE, 1),
         delta("reasoning_text", "Hm.", 2, content_index=0),
-        end(usage=USAGE),
+        response_end(usage=USAGE),
     ) == [
         SummaryDelta("So."),
-        PartDone(),
+        PartEnd(),
         SummaryDelta("Then."),
         ItemDone("x"),
         TextDelta("Ye"),
         TextDelta("s"),
-        Annotated(CITED),
-        PartDone(),
-        PartDone(),
+        Annotation(CITATION),
+        PartEnd(),
+        PartEnd(),
         RefusalDelta("No."),
         ItemDone(),
         ReasoningDelta("Hm."),
-        Used(3, 2, reasoning_tokens=1),
-        Finished("stop"),
+        TokenUsage(3, 2, reasoning_tokens=1),
+        AnswerEnd("stop"),
     ]
 
 
-def test_an_item_that_did_not_grow_is_read_whole() -> None:
-    whole = [
+def test_an_item_without_deltas_is_read_from_its_last_event() -> None:
+    expected_outputs = [
         SummaryDelta("So."),
-        PartDone(),
+        PartEnd(),
         ItemDone("x"),
         TextDelta("Yes"),
-        Annotated(CITED),
-        PartDone(),
+        Annotation(CITATION),
+        PartEnd(),
         ItemDone(),
     ]
 
-    assert read(done(THOUGHT), done(MESSAGE, 1), end())[:-1] == whole
-    assert read(end(output=[THOUGHT, MESSAGE]))[:-1] == whole
-    assert read(done(THOUGHT), done(MESSAGE, 1), end(output=[THOUGHT, MESSAGE]))[:-1] == whole
-
-
-def test_an_item_whose_end_was_not_said_ends_where_the_next_begins() -> None:
-    found = read(delta("output_text", "a", 0, content_index=0), delta("output_text", "b", 1, content_index=0), end())
-
-    assert found == [TextDelta("a"), ItemDone(), TextDelta("b"), Finished("stop")]
-
-
-def test_calls_are_read_whole_and_once_and_custom_input_stays_what_it_is() -> None:
-    found = read(
-        {"type": "response.function_call_arguments.delta", "delta": "{"},
-        done(CALL),
-        done(CUSTOM_CALL, 1),
-        end(output=[CALL, CUSTOM_CALL]),
+    assert read_outputs(item_done(REASONING), item_done(MESSAGE, 1), response_end())[:-1] == expected_outputs
+    assert read_outputs(response_end(output=[REASONING, MESSAGE]))[:-1] == expected_outputs
+    assert (
+        read_outputs(item_done(REASONING), item_done(MESSAGE, 1), response_end(output=[REASONING, MESSAGE]))[:-1]
+        == expected_outputs
     )
 
-    assert [output for output in found if output != Thinking()] == [
+
+def test_an_item_without_an_end_event_ends_when_the_next_begins() -> None:
+    outputs = read_outputs(
+        delta("output_text", "a", 0, content_index=0), delta("output_text", "b", 1, content_index=0), response_end()
+    )
+
+    assert outputs == [TextDelta("a"), ItemDone(), TextDelta("b"), AnswerEnd("stop")]
+
+
+def test_tool_calls_are_read_once_and_custom_input_is_unchanged() -> None:
+    outputs = read_outputs(
+        {"type": "response.function_call_arguments.delta", "delta": "{"},
+        item_done(CALL),
+        item_done(CUSTOM_CALL, 1),
+        response_end(output=[CALL, CUSTOM_CALL]),
+    )
+
+    assert [output for output in outputs if output != HiddenProgress()] == [
         ToolCall("c1", "f", "{}"),
         ToolCall("c2", "c", json.dumps({"input": '{"input": 5}'}, separators=(",", ":"))),
-        Finished("stop"),
+        AnswerEnd("stop"),
     ]
-    assert ToolCall("c1", "f", "{}") in read(delta("output_text", "a", content_index=0), end(output=[CALL]))
+    assert ToolCall("c1", "f", "{}") in read_outputs(
+        delta("output_text", "a", content_index=0), response_end(output=[CALL])
+    )
 
 
-def test_no_call_is_given_before_the_turn_has_ended_and_none_of_a_turn_that_was_cut_off() -> None:
-    reader = Events(asked())
-    assert reader.read(done(CALL)) == [Thinking()]
-    assert ToolCall("c1", "f", "{}") in reader.read(end())
-    cut = end("incomplete", incomplete_details={"reason": "max_output_tokens"})
-    assert [output for output in read(done(CALL), cut) if isinstance(output, ToolCall)] == []
+def test_tool_calls_are_returned_at_the_end_of_a_turn_unless_it_is_truncated() -> None:
+    reader = EventReader(create_request())
+    assert reader.read(item_done(CALL)) == [HiddenProgress()]
+    assert ToolCall("c1", "f", "{}") in reader.read(response_end())
+    truncated_end = response_end("incomplete", incomplete_details={"reason": "max_output_tokens"})
+    assert [output for output in read_outputs(item_done(CALL), truncated_end) if isinstance(output, ToolCall)] == []
 
 
 @pytest.mark.parametrize(
-    ("why", "reason"), [("max_output_tokens", "length"), ("content_filter", "content_filter"), ("what", None)]
+    ("incomplete_reason", "finish_reason"),
+    [("max_output_tokens", "length"), ("content_filter", "content_filter"), ("unknown", None)],
 )
-def test_an_incomplete_response_says_why(why: str, reason: str | None) -> None:
-    event = end("incomplete", incomplete_details={"reason": why})
-    if reason is None:
+def test_an_incomplete_response_has_a_finish_reason(incomplete_reason: str, finish_reason: str | None) -> None:
+    event = response_end("incomplete", incomplete_details={"reason": incomplete_reason})
+    if finish_reason is None:
         with pytest.raises(errors.Refused, match="aborted"):
-            read(event)
+            read_outputs(event)
     else:
-        assert read(event) == [Finished(reason)]
+        assert read_outputs(event) == [AnswerEnd(finish_reason)]
 
 
 @pytest.mark.parametrize(
-    ("event", "kind", "code"),
+    ("event", "error_class", "code"),
     [
-        (end("failed", error={"code": "server_error", "message": "x"}), errors.Erred, "server_error"),
-        (end("failed", error={"code": "rate_limit_exceeded", "message": "x"}), errors.Unavailable, None),
-        (end("failed", error={"code": "invalid_image", "message": "x"}), errors.Refused, "invalid_image"),
-        (end("failed"), errors.Erred, "server_error"),
-        (end("cancelled"), errors.Refused, "server_error"),
+        (response_end("failed", error={"code": "server_error", "message": "x"}), errors.Erred, "server_error"),
+        (response_end("failed", error={"code": "rate_limit_exceeded", "message": "x"}), errors.Unavailable, None),
+        (response_end("failed", error={"code": "invalid_image", "message": "x"}), errors.Refused, "invalid_image"),
+        (response_end("failed"), errors.Erred, "server_error"),
+        (response_end("cancelled"), errors.Refused, "server_error"),
         ({"type": "error", "code": "x", "message": "y"}, errors.Erred, "server_error"),
         (
             {"type": "error", "message": "maximum context length", "code": 400},
@@ -209,27 +222,29 @@ def test_an_incomplete_response_says_why(why: str, reason: str | None) -> None:
         ([], errors.Refused, "server_error"),
     ],
 )
-def test_a_failure_is_told_from_an_answer(event: Any, kind: type[errors.ModelServerFailed], code: str | None) -> None:
+def test_a_failure_raises_the_corresponding_error(
+    event: Any, error_class: type[errors.ModelServerFailed], code: str | None
+) -> None:
     with pytest.raises(errors.ModelServerFailed) as raised:
-        read(event)
+        read_outputs(event)
 
-    assert type(raised.value) is kind
+    assert type(raised.value) is error_class
     assert raised.value.code == (code or "rate_limit_exceeded")
 
 
-def test_a_stream_that_stops_is_no_end() -> None:
+def test_a_stream_without_a_last_event_raises_an_error() -> None:
     with pytest.raises(errors.Erred):
-        read(delta("output_text", "a", content_index=0))
+        read_outputs(delta("output_text", "a", content_index=0))
 
 
-def test_a_response_in_one_piece_is_read_as_its_last_event() -> None:
-    reader = Events(asked())
+def test_a_response_as_one_document_is_read_like_a_last_event() -> None:
+    reader = EventReader(create_request())
     outputs = reader.complete_outputs(
         {"object": "response", "status": "completed", "output": [MESSAGE], "usage": USAGE}
     )
 
     assert outputs[0] == TextDelta("Yes")
-    assert reader.end(marked=False) == [Finished("stop")]
-    for wrong in ({"error": {"message": "x"}}, {"hello": 1}, [1]):
+    assert reader.end(has_end_marker=False) == [AnswerEnd("stop")]
+    for document in ({"error": {"message": "x"}}, {"hello": 1}, [1]):
         with pytest.raises(errors.ModelServerFailed):
-            Events(asked()).complete_outputs(wrong)
+            EventReader(create_request()).complete_outputs(document)

@@ -1,4 +1,4 @@
-"""Tool calls of a real model server: in any number of pieces, a worker reads them completely or not at all."""
+"""A worker reads the tool calls of a real model server completely or not at all, in any number of pieces."""
 
 import asyncio
 from typing import Any
@@ -15,14 +15,14 @@ from core.wire.transcript import Transcript
 from tests.contract import tools
 from tests.model_server import ModelServer
 from worker.models.chat_completions.server import ChatCompletions
-from worker.models.protocol import Finished, Output, TextDelta, ToolCall, Used
+from worker.models.protocol import AnswerEnd, Output, TextDelta, TokenUsage, ToolCall
 
-ONE = {"id": "call_1", "name": "f", "arguments": '{"town": "Bern"}'}
-TWO = {"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}
+FIRST_CALL = {"id": "call_1", "name": "f", "arguments": '{"town": "Bern"}'}
+SECOND_CALL = {"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}
 
 
-def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
-    """The outputs that a worker reads from the model server's reply, with texts joined."""
+def read_outputs(models: ModelServer, script: str, **fields: Any) -> list[Output]:
+    """Return the outputs that a worker reads from the reply of the model server."""
     request = CreateResponse.model_validate({"model": "scripted", "input": script, **tools.OFFERED, **fields})
     attempt = Attempt(
         response_id="resp_1",
@@ -41,60 +41,65 @@ def answer(models: ModelServer, script: str, **fields: Any) -> list[Output]:
     )
     model = ModelConfig.model_validate({"base_url": models.base_url, "timeouts": {"first_token": 10, "idle": 2}})
 
-    async def ask() -> list[Output]:
+    async def read_stream() -> list[Output]:
         async with aiohttp.ClientSession() as session:
             return [output async for output in ChatCompletions(session).stream(model, attempt, models.base_url)]
 
-    return asyncio.run(ask())
+    return asyncio.run(read_stream())
 
 
-def calls(outputs: list[Output]) -> list[ToolCall]:
+def select_tool_calls(outputs: list[Output]) -> list[ToolCall]:
     return [output for output in outputs if isinstance(output, ToolCall)]
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_tool_call_is_read_whole_however_it_is_cut(models: ModelServer, whole: bool) -> None:
-    outputs = answer(models, models.script(tool_calls=[ONE, TWO], whole=whole))
+def test_tool_calls_are_read_completely_in_one_piece_or_several(models: ModelServer, whole: bool) -> None:
+    outputs = read_outputs(models, models.script(tool_calls=[FIRST_CALL, SECOND_CALL], whole=whole))
 
-    assert calls(outputs) == [ToolCall("call_1", "f", ONE["arguments"]), ToolCall("call_2", "c", TWO["arguments"])]
+    assert select_tool_calls(outputs) == [
+        ToolCall("call_1", "f", FIRST_CALL["arguments"]),
+        ToolCall("call_2", "c", SECOND_CALL["arguments"]),
+    ]
     assert not [output for output in outputs if isinstance(output, TextDelta)]
-    assert outputs[-1] == Finished("tool_calls")
-    assert [output for output in outputs if isinstance(output, Used)]
+    assert outputs[-1] == AnswerEnd("tool_calls")
+    assert [output for output in outputs if isinstance(output, TokenUsage)]
 
 
 def test_text_before_a_tool_call_is_read_first(models: ModelServer) -> None:
-    outputs = answer(models, models.script(text="Let me see.", tool_calls=[ONE]))
+    outputs = read_outputs(models, models.script(text="Let me see.", tool_calls=[FIRST_CALL]))
 
     texts = [output.text for output in outputs if isinstance(output, TextDelta)]
     assert "".join(texts) == "Let me see."
-    assert outputs.index(calls(outputs)[0]) > max(at for at, one in enumerate(outputs) if isinstance(one, TextDelta))
+    assert outputs.index(select_tool_calls(outputs)[0]) > max(
+        index for index, output in enumerate(outputs) if isinstance(output, TextDelta)
+    )
 
 
 @pytest.mark.parametrize("finish", ["stop", "tool_calls", None])
-def test_a_tool_call_counts_whatever_word_its_server_ends_with(models: ModelServer, finish: str | None) -> None:
-    assert len(calls(answer(models, models.script(tool_calls=[ONE], finish=finish)))) == 1
+def test_a_tool_call_is_read_with_any_finish_reason(models: ModelServer, finish: str | None) -> None:
+    assert len(select_tool_calls(read_outputs(models, models.script(tool_calls=[FIRST_CALL], finish=finish)))) == 1
 
 
-def test_a_tool_call_that_is_cut_off_by_the_limit_is_not_shown(models: ModelServer) -> None:
-    long = ONE | {"arguments": "x" * 30}
-    outputs = answer(models, models.script(text="a " * 14, tool_calls=[long]), max_output_tokens=16)
+def test_a_tool_call_that_the_token_limit_truncates_is_dropped(models: ModelServer) -> None:
+    long_call = FIRST_CALL | {"arguments": "x" * 30}
+    outputs = read_outputs(models, models.script(text="a " * 14, tool_calls=[long_call]), max_output_tokens=16)
 
-    assert calls(outputs) == []
-    assert Finished("length") in outputs
+    assert select_tool_calls(outputs) == []
+    assert AnswerEnd("length") in outputs
 
 
-def test_a_tool_call_whose_connection_breaks_is_not_shown(models: ModelServer) -> None:
+def test_a_broken_connection_during_a_tool_call_raises_an_error(models: ModelServer) -> None:
     with pytest.raises(errors.ModelServerFailed):
-        answer(models, models.script(tool_calls=[ONE], drop_after=2))
+        read_outputs(models, models.script(tool_calls=[FIRST_CALL], drop_after=2))
 
 
-def test_the_model_server_gets_the_messages_and_the_tools(models: ModelServer) -> None:
-    script = models.script(tag="tools", tool_calls=[ONE])
-    answer(models, script, tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
+def test_the_model_server_receives_the_messages_and_the_tools(models: ModelServer) -> None:
+    script = models.script(tag="tools", tool_calls=[FIRST_CALL])
+    read_outputs(models, script, tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
 
-    (seen,) = models.stats("tools")["by_tag"]["tools"]
-    assert seen["body"]["messages"] == [{"role": "user", "content": script}]
-    assert [tool["function"]["name"] for tool in seen["body"]["tools"]] == ["f", "c"]
-    assert seen["body"]["tool_choice"] == {"type": "function", "function": {"name": "f"}}
-    assert seen["body"]["parallel_tool_calls"] is False
-    assert seen["how"] == "finished"
+    (record,) = models.stats("tools")["by_tag"]["tools"]
+    assert record["body"]["messages"] == [{"role": "user", "content": script}]
+    assert [tool["function"]["name"] for tool in record["body"]["tools"]] == ["f", "c"]
+    assert record["body"]["tool_choice"] == {"type": "function", "function": {"name": "f"}}
+    assert record["body"]["parallel_tool_calls"] is False
+    assert record["how"] == "finished"
