@@ -1,4 +1,4 @@
-"""A worker turns a model server's outputs into items in legal order, with a log that adds up to the object."""
+"""A worker converts a model server's outputs to items with valid event sequences; their fold is the final object."""
 
 import json
 from dataclasses import replace
@@ -16,10 +16,10 @@ from core.wire import item_events, response, transcript
 from tests.harness import engine
 from tests.harness.engine import caller, claim, submit, worker
 from worker.models.protocol import (
-    Annotated,
+    Annotation,
     ItemDone,
     Output,
-    PartDone,
+    PartEnd,
     ReasoningDelta,
     RefusalDelta,
     SummaryDelta,
@@ -30,41 +30,46 @@ from worker.run import resume
 from worker.run.output import OutputWriter
 from worker.run.run import Run
 
-CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
-EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+CITATION = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
+EVENT_ADAPTER: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
-def said(core: Core, *outputs: Output, **asked: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Run a response with these outputs; return the final items and the types of their events."""
+def run_with_outputs(core: Core, *outputs: Output, **request_fields: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run a response with these outputs; return the final items and the types of their events.
+
+    Every event must be valid, and the fold of the event log must equal the final output.
+    """
     worker(core)
-    attempt = claim(core, submit(core, caller(core), **asked))
+    attempt = claim(core, submit(core, caller(core), **request_fields))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
-    answer = OutputWriter(run, core.seals)
+    writer = OutputWriter(run, core.seals)
     for output in outputs:
-        answer.add(output)
-    assert core.attempts.end(attempt, answer.outcome(), run.freeze())
+        writer.add(output)
+    assert core.attempts.end(attempt, writer.outcome(), run.freeze())
     with core.attempts._database.connection() as connection:
         log = [jsonio.loads(line) for line in events_sql.read(connection, attempt.response_id)]
     for event in log:
-        EVENT.validate_python(event)
+        EVENT_ADAPTER.validate_python(event)
     folded = transcript.fold(log)
     assert not folded.open
     assert folded.output == log[-1]["response"]["output"]
-    kinds = [event["type"].removeprefix("response.") for event in log]
-    assert kinds[:3] == ["created", "queued", "in_progress"]
-    assert kinds[-1] == "completed"
-    return folded.output, kinds[3:-1]
+    event_types = [event["type"].removeprefix("response.") for event in log]
+    assert event_types[:3] == ["created", "queued", "in_progress"]
+    assert event_types[-1] == "completed"
+    return folded.output, event_types[3:-1]
 
 
-def test_reasoning_comes_before_the_text_as_an_item_of_its_own(core: Core) -> None:
-    (reasoning, message), kinds = said(core, ReasoningDelta("hm, "), ReasoningDelta("yes"), TextDelta("Yes."))
+def test_reasoning_becomes_a_separate_item_before_the_text(core: Core) -> None:
+    (reasoning, message), event_types = run_with_outputs(
+        core, ReasoningDelta("hm, "), ReasoningDelta("yes"), TextDelta("Yes.")
+    )
 
     assert reasoning["type"] == "reasoning"
     assert reasoning["content"] == [{"type": "reasoning_text", "text": "hm, yes"}]
     assert reasoning["status"] == message["status"] == "completed"
     assert message["content"][0]["text"] == "Yes."
-    assert kinds == [
+    assert event_types == [
         "output_item.added",
         "content_part.added",
         "reasoning_text.delta",
@@ -80,39 +85,44 @@ def test_reasoning_comes_before_the_text_as_an_item_of_its_own(core: Core) -> No
     ]
 
 
-def test_a_refusal_is_a_part_of_the_message_it_interrupts(core: Core) -> None:
-    (message,), _ = said(core, TextDelta("Well, "), RefusalDelta("I will "), RefusalDelta("not."))
+def test_a_refusal_becomes_a_part_of_the_message_that_it_interrupts(core: Core) -> None:
+    (message,), _ = run_with_outputs(core, TextDelta("Well, "), RefusalDelta("I will "), RefusalDelta("not."))
 
     assert [part["type"] for part in message["content"]] == ["output_text", "refusal"]
     assert message["content"][1]["refusal"] == "I will not."
 
 
-def test_summaries_are_parts_one_after_the_other(core: Core) -> None:
-    (reasoning, _), kinds = said(
-        core, SummaryDelta("One."), PartDone(), SummaryDelta("Two."), ItemDone(), TextDelta("a")
+def test_each_summary_becomes_a_separate_part(core: Core) -> None:
+    (reasoning, _), event_types = run_with_outputs(
+        core, SummaryDelta("One."), PartEnd(), SummaryDelta("Two."), ItemDone(), TextDelta("a")
     )
 
     assert [part["text"] for part in reasoning["summary"]] == ["One.", "Two."]
-    assert kinds.count("reasoning_summary_part.done") == 2
+    assert event_types.count("reasoning_summary_part.done") == 2
 
 
-def test_what_was_said_to_be_whole_is_not_added_to(core: Core) -> None:
-    items, _ = said(core, TextDelta("a"), ItemDone(), TextDelta("b"), PartDone(), TextDelta("c"))
+def test_text_after_the_end_of_a_part_or_item_starts_a_new_one(core: Core) -> None:
+    items, _ = run_with_outputs(core, TextDelta("a"), ItemDone(), TextDelta("b"), PartEnd(), TextDelta("c"))
 
     assert [[part["text"] for part in item["content"]] for item in items] == [["a"], ["b", "c"]]
 
 
-def test_annotations_and_logprobs_end_in_the_text_they_are_of(core: Core) -> None:
-    one = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
-    outputs = (TextDelta("a", (one,)), Annotated(CITED), TextDelta("a", (one,)), Annotated(CITED))
-    (message,), _ = said(core, *outputs, include=["message.output_text.logprobs"])
+def test_annotations_and_log_probabilities_become_part_of_their_text(core: Core) -> None:
+    logprob = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
+    outputs = (TextDelta("a", (logprob,)), Annotation(CITATION), TextDelta("a", (logprob,)), Annotation(CITATION))
+    (message,), _ = run_with_outputs(core, *outputs, include=["message.output_text.logprobs"])
 
     (part,) = message["content"]
-    assert part == {"type": "output_text", "text": "aa", "annotations": [CITED, CITED], "logprobs": [one, one]}
+    assert part == {
+        "type": "output_text",
+        "text": "aa",
+        "annotations": [CITATION, CITATION],
+        "logprobs": [logprob, logprob],
+    }
 
 
 @pytest.mark.parametrize(
-    ("asked", "kept"),
+    ("request_fields", "alternatives"),
     [
         ({}, None),
         ({"include": ["message.output_text.logprobs"]}, 0),
@@ -120,81 +130,83 @@ def test_annotations_and_logprobs_end_in_the_text_they_are_of(core: Core) -> Non
         ({"top_logprobs": 20, "include": ["message.output_text.logprobs"]}, 2),
     ],
 )
-def test_of_log_probabilities_there_are_as_many_as_were_asked_for(
-    core: Core, asked: dict[str, Any], kept: int | None
+def test_only_the_requested_log_probabilities_are_returned(
+    core: Core, request_fields: dict[str, Any], alternatives: int | None
 ) -> None:
-    others = [{"token": token, "bytes": [97], "logprob": -0.5} for token in "ab"]
-    one = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": others}
+    top_logprobs = [{"token": token, "bytes": [97], "logprob": -0.5} for token in "ab"]
+    logprob = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": top_logprobs}
 
-    (message,), _ = said(core, TextDelta("a", (one,)), **asked)
+    (message,), _ = run_with_outputs(core, TextDelta("a", (logprob,)), **request_fields)
 
     logprobs = message["content"][0]["logprobs"]
-    assert logprobs == ([] if kept is None else [one | {"top_logprobs": others[:kept]}])
+    assert logprobs == ([] if alternatives is None else [logprob | {"top_logprobs": top_logprobs[:alternatives]}])
 
 
-def test_tool_calls_stand_between_texts_where_they_were_made(core: Core) -> None:
-    items, _ = said(core, TextDelta("a"), ToolCall("call_1", "f", "{}"), ToolCall("call_2", "g", "{}"), TextDelta("b"))
+def test_tool_calls_keep_their_position_between_texts(core: Core) -> None:
+    items, _ = run_with_outputs(
+        core, TextDelta("a"), ToolCall("call_1", "f", "{}"), ToolCall("call_2", "g", "{}"), TextDelta("b")
+    )
 
     assert [item["type"] for item in items] == ["message", "function_call", "function_call", "message"]
 
 
-def test_a_model_that_says_nothing_answers_with_an_empty_message(core: Core) -> None:
-    (message,), _ = said(core)
+def test_an_answer_without_output_becomes_an_empty_message(core: Core) -> None:
+    (message,), _ = run_with_outputs(core)
 
     assert message["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
 
 
-PROSE = "Once upon a time there was a lighthouse by the sea, and "
+PARTIAL_TEXT = "Once upon a time there was a lighthouse by the sea, and "
 MODEL = ModelConfig.model_validate({"base_url": "http://127.0.0.1:9/v1"})
 
 
-def gone_on(core: Core, *open_item: dict[str, Any]) -> tuple[OutputWriter, Run]:
-    """The output of a run that continues what a lost worker committed."""
+def continued_run(core: Core, *committed_events: dict[str, Any]) -> tuple[OutputWriter, Run]:
+    """Return the output writer of a run that continues the output of a lost worker, and the run."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    attempt = replace(attempt, partial_output=transcript.fold(open_item), tokens=9)
+    attempt = replace(attempt, partial_output=transcript.fold(committed_events), tokens=9)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    answer = OutputWriter(run, core.seals)
-    found = resume.plan(attempt, MODEL)
-    assert isinstance(found, resume.Plan)
-    answer.go_on(found)
-    answer.begin()
-    return answer, run
+    writer = OutputWriter(run, core.seals)
+    plan = resume.plan_attempt(attempt, MODEL)
+    assert isinstance(plan, resume.Plan)
+    writer.continue_from(plan)
+    writer.prepare_request()
+    return writer, run
 
 
 def deltas(run: Run) -> str:
     return "".join(json.loads(line).get("delta", "") for line in run.freeze().lines)
 
 
-def test_what_a_server_repeated_before_it_failed_is_not_mixed_with_what_the_next_says(core: Core) -> None:
-    answer, run = gone_on(core, *engine.said("msg_1", 0, [PROSE]))
+def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(core: Core) -> None:
+    writer, run = continued_run(core, *engine.said("msg_1", 0, [PARTIAL_TEXT]))
 
-    answer.add(TextDelta(PROSE[:40]))  # then the connection breaks
-    answer.begin()
-    answer.add(TextDelta(PROSE + "a keeper."))
+    writer.add(TextDelta(PARTIAL_TEXT[:40]))  # then the connection breaks
+    writer.prepare_request()
+    writer.add(TextDelta(PARTIAL_TEXT + "a keeper."))
 
-    assert answer.outcome().status == "completed"
+    assert writer.outcome().status == "completed"
     assert deltas(run) == "a keeper."
 
 
-def test_a_server_that_thinks_anew_instead_of_going_on_is_not_believed(core: Core) -> None:
-    answer, run = gone_on(core, *engine.said("msg_1", 0, [PROSE]))
+def test_reasoning_instead_of_a_continuation_is_refused(core: Core) -> None:
+    writer, run = continued_run(core, *engine.said("msg_1", 0, [PARTIAL_TEXT]))
 
-    with pytest.raises(errors.Refused) as refused:
-        answer.add(ReasoningDelta("a keeper."))
+    with pytest.raises(errors.Refused) as raised:
+        writer.add(ReasoningDelta("a keeper."))
 
-    assert refused.value.code == "invalid_prompt"
-    assert not run.dirty
+    assert raised.value.code == "invalid_prompt"
+    assert not run.has_pending_events
 
 
-def test_a_thought_that_was_cut_short_is_no_output_of_the_next_run(core: Core) -> None:
-    place = item_events.PartPath("rs_1", 0, "reasoning_text", 0)
-    answer, run = gone_on(
+def test_closing_a_truncated_reasoning_item_is_not_output_of_the_next_run(core: Core) -> None:
+    part_path = item_events.PartPath("rs_1", 0, "reasoning_text", 0)
+    writer, run = continued_run(
         core,
         item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),
-        item_events.open_part(place),
-        item_events.delta(place, "hm"),
+        item_events.open_part(part_path),
+        item_events.delta(part_path, "hm"),
     )
 
-    assert run.dirty, "the thought is closed"
-    assert not answer.grown, "but the model server may still be asked again"
+    assert run.has_pending_events, "the reasoning item was not closed"
+    assert not writer.has_output, "a retry must still be possible"

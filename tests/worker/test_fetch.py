@@ -1,4 +1,4 @@
-"""The guarded fetcher on real sockets: what it opens, and that it never connects to an address that policy refuses."""
+"""The fetcher on real sockets: it downloads public URLs, and never connects to an address that the policy refuses."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from core.settings import Settings
 from tests.contract.media import NOT_OPENED, PRIVATE
 from tests.harness import file_server
 from tests.harness.file_server import FileServer, Given, redirect
-from worker.fetch.client import Fetched, Fetcher, Pins, Unfetched
+from worker.fetch.client import Download, DownloadError, Fetcher, PinnedAddresses
 
 PRIVATE_ADDRESSES = [
     "127.0.0.1",
@@ -66,221 +66,226 @@ PUBLIC_ADDRESSES = [
     "2002:808:808::1",
 ]
 
-_watching: list[list[Any]] = []
+_connection_lists: list[list[Any]] = []
 
 
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+def _record_connection(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect":
-        for seen in _watching:
-            seen.append(arguments[1][:2])
+        for addresses_seen in _connection_lists:
+            addresses_seen.append(arguments[1][:2])
 
 
-sys.addaudithook(_watch)
+sys.addaudithook(_record_connection)
 
 
 @pytest.fixture
-def connects() -> Iterator[list[Any]]:
-    """Every (address, port) to which this process connects a socket."""
-    seen: list[Any] = []
-    _watching.append(seen)
-    yield seen
-    _watching.clear()
+def connections() -> Iterator[list[Any]]:
+    """The list of all (address, port) pairs to which this process connects a socket during the test."""
+    connected: list[Any] = []
+    _connection_lists.append(connected)
+    yield connected
+    _connection_lists.clear()
 
 
 @pytest.fixture
 def files() -> Iterator[FileServer]:
-    with file_server.running() as found:
-        yield found
+    with file_server.running() as server:
+        yield server
 
 
 class Dns:
-    """A resolver that returns the answers of a name in order, and then repeats the last one."""
+    """A resolver that returns the answers for a name in order, and then repeats the last one."""
 
     def __init__(self, **names: list[list[str]]) -> None:
         self.names = names
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
 
     async def __call__(self, host: str, _port: int) -> list[str]:
-        self.asked.append(host)
+        self.lookups.append(host)
         answers = self.names.get(host.partition(".")[0])
         if answers is None:
             raise OSError("no such name")
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
-class Outside(Fetcher):
-    """A fetcher that treats `outside.test` as a public server: the file server of the test."""
+class LocalFetcher(Fetcher):
+    """A fetcher that resolves `outside.test` to the file server of the test, as if its address were public."""
 
     def __init__(self, files: FileServer, dns: Dns | None = None, **settings: Any) -> None:
         super().__init__(Settings(**{"fetch_timeout_s": 3, **settings}), resolve=dns or Dns())
         self._files = files
 
-    async def _addresses(self, url: URL) -> Pins:
+    async def _check_addresses(self, url: URL) -> PinnedAddresses:
         if url.host == "outside.test":
-            return Pins(frozenset({"127.0.0.1"}), self._files.port)
-        return await super()._addresses(url)
+            return PinnedAddresses(frozenset({"127.0.0.1"}), self._files.port)
+        return await super()._check_addresses(url)
 
 
-def fetch(fetcher: Fetcher, url: str, limit: int = 1000, takes: Callable[[str], bool] = lambda _: True) -> Fetched:
-    return asyncio.run(fetcher.fetch(url, limit_bytes=limit, takes=takes))
+def fetch(fetcher: Fetcher, url: str, limit: int = 1000, accepts: Callable[[str], bool] = lambda _: True) -> Download:
+    return asyncio.run(fetcher.fetch(url, limit_bytes=limit, accepts=accepts))
 
 
-def refused(fetcher: Fetcher, url: str, **more: Any) -> str:
-    """Fetch a URL, which must be refused; return the kind of the refusal."""
-    with pytest.raises(Unfetched) as caught:
-        fetch(fetcher, url, **more)
-    assert str(caught.value).endswith(".")
-    return caught.value.kind
+def fetch_error(fetcher: Fetcher, url: str, **options: Any) -> str:
+    """Fetch a URL, which must fail; return the kind of the error."""
+    with pytest.raises(DownloadError) as raised:
+        fetch(fetcher, url, **options)
+    assert str(raised.value).endswith(".")
+    return raised.value.kind
 
 
-def test_what_is_behind_a_public_url_is_fetched(files: FileServer, connects: list[Any]) -> None:
+def test_the_content_of_a_public_url_is_fetched(files: FileServer, connections: list[Any]) -> None:
     files.paths["/a/b.png"] = Given(b"content", "Image/PNG; charset=x")
 
-    assert fetch(Outside(files), "http://outside.test/a/b.png?x=%2F") == Fetched(b"content", "image/png", "b.png")
-    assert connects == [("127.0.0.1", files.port)]  # proves that the hook sees aiohttp's connections
+    assert fetch(LocalFetcher(files), "http://outside.test/a/b.png?x=%2F") == Download(b"content", "image/png", "b.png")
+    assert connections == [("127.0.0.1", files.port)]  # this also tests the audit hook
     assert files.asked[0][0] == "/a/b.png?x=%2F"
 
 
-def test_with_leave_for_private_addresses_any_host_and_port_is_fetched(files: FileServer) -> None:
+def test_any_host_and_port_is_fetched_if_private_addresses_are_allowed(files: FileServer) -> None:
     files.paths["/a"] = Given(b"content")
 
     assert fetch(Fetcher(Settings(fetch_allow_private=True)), f"{files.url}/a").data == b"content"
 
 
 @pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
-def test_a_public_address_is_public(address: str) -> None:
+def test_public_addresses_are_recognized(address: str) -> None:
     assert addresses.is_public(address)
 
 
 @pytest.mark.parametrize("url", [*PRIVATE, *(url for _, url in NOT_OPENED)])
-def test_a_url_that_is_refused_is_never_connected_to(url: str, files: FileServer, connects: list[Any]) -> None:
-    assert refused(Outside(files, Dns(localhost=[["127.0.0.1"]])), url) == "refused"
-    assert connects == []
+def test_the_fetcher_does_not_connect_to_a_refused_url(url: str, files: FileServer, connections: list[Any]) -> None:
+    assert fetch_error(LocalFetcher(files, Dns(localhost=[["127.0.0.1"]])), url) == "refused"
+    assert connections == []
 
 
 @pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
-def test_a_name_that_leads_to_a_refused_address_is_never_connected_to(
-    address: str, files: FileServer, connects: list[Any]
+def test_the_fetcher_does_not_connect_to_a_name_with_a_refused_address(
+    address: str, files: FileServer, connections: list[Any]
 ) -> None:
     for answer in ([address], ["93.184.216.34", address]):
-        assert refused(Outside(files, Dns(inner=[answer])), "http://inner.test/") == "refused"
-    assert connects == []
+        assert fetch_error(LocalFetcher(files, Dns(inner=[answer])), "http://inner.test/") == "refused"
+    assert connections == []
 
 
 @pytest.mark.parametrize("status", [302, 308])
 @pytest.mark.parametrize("url", [*PRIVATE, *(url for _, url in NOT_OPENED if "://" in url), "http://inner.test/"])
-def test_a_redirect_to_what_is_refused_is_not_followed(
-    url: str, status: int, files: FileServer, connects: list[Any]
+def test_a_redirect_to_a_refused_url_is_not_followed(
+    url: str, status: int, files: FileServer, connections: list[Any]
 ) -> None:
     files.paths["/"] = redirect("http://outside.test/again")
     files.paths["/again"] = redirect(url.encode("ascii", "ignore").decode(), status)
 
-    kind = refused(Outside(files, Dns(inner=[["10.0.0.1"]])), "http://outside.test/")
+    kind = fetch_error(LocalFetcher(files, Dns(inner=[["10.0.0.1"]])), "http://outside.test/")
 
     # In a redirect, text that is not an absolute URL is a path on the same server, where no file exists.
     assert kind in {"refused", "failed"}
-    assert set(connects) == {("127.0.0.1", files.port)}
+    assert set(connections) == {("127.0.0.1", files.port)}
 
 
-def test_a_name_whose_answer_changes_is_connected_to_where_it_was_checked(
-    files: FileServer, connects: list[Any]
+def test_the_fetcher_connects_to_the_checked_address_even_if_the_dns_answer_changes(
+    files: FileServer, connections: list[Any]
 ) -> None:
     files.paths["/a"] = Given(b"content")
     dns = Dns(changing=[["127.0.0.1"], ["127.0.0.2"]])
     fetcher = Fetcher(Settings(fetch_allow_private=True), resolve=dns)
 
     assert fetch(fetcher, f"http://changing.test:{files.port}/a").data == b"content"
-    assert dns.asked == ["changing.test"]
-    assert connects == [("127.0.0.1", files.port)]
+    assert dns.lookups == ["changing.test"]
+    assert connections == [("127.0.0.1", files.port)]
 
 
-def test_a_name_that_turns_inside_between_two_redirects_is_refused(files: FileServer, connects: list[Any]) -> None:
-    class Turning(Outside):
-        async def _addresses(self, url: URL) -> Pins:
-            return await (super() if not files.asked else super(Outside, self))._addresses(url)
+def test_a_name_that_becomes_private_between_two_redirects_is_refused(
+    files: FileServer, connections: list[Any]
+) -> None:
+    class ChangingFetcher(LocalFetcher):
+        async def _check_addresses(self, url: URL) -> PinnedAddresses:
+            return await (super() if not files.asked else super(LocalFetcher, self))._check_addresses(url)
 
     files.paths["/"] = redirect("http://outside.test/inside")
 
-    assert refused(Turning(files, Dns(outside=[["127.0.0.1"]])), "http://outside.test/") == "refused"
-    assert connects == [("127.0.0.1", files.port)]
+    assert fetch_error(ChangingFetcher(files, Dns(outside=[["127.0.0.1"]])), "http://outside.test/") == "refused"
+    assert connections == [("127.0.0.1", files.port)]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "93.184.216.35"])
-def test_no_socket_is_made_for_an_address_that_was_not_checked(address: str) -> None:
-    pins = Pins(frozenset({"93.184.216.34", "2606:4700::1111"}), 80)
+def test_no_socket_is_created_for_an_unchecked_address(address: str) -> None:
+    pinned_addresses = PinnedAddresses(frozenset({"93.184.216.34", "2606:4700::1111"}), 80)
 
     for port in (80, 443):
         with pytest.raises(OSError, match="not an address that was checked"):
-            pins.socket((2, 1, 6, "", (address, port)))
+            pinned_addresses.socket((2, 1, 6, "", (address, port)))
     with pytest.raises(OSError, match="not an address that was checked"):
-        pins.socket((2, 1, 6, "", ("93.184.216.34", 443)))
-    pins.socket((10, 1, 6, "", ("2606:4700:0::1111", 80, 0, 0))).close()
+        pinned_addresses.socket((2, 1, 6, "", ("93.184.216.34", 443)))
+    pinned_addresses.socket((10, 1, 6, "", ("2606:4700:0::1111", 80, 0, 0))).close()
 
 
-def test_redirects_end(files: FileServer) -> None:
+def test_the_number_of_redirects_is_limited(files: FileServer) -> None:
     for hop in range(10):
         files.paths[f"/{hop}"] = redirect(f"/{hop + 1}")
     files.paths["/10"] = Given(b"content")
 
-    assert fetch(Outside(files), "http://outside.test/5").data == b"content"
-    assert refused(Outside(files), "http://outside.test/4") == "failed"
+    assert fetch(LocalFetcher(files), "http://outside.test/5").data == b"content"
+    assert fetch_error(LocalFetcher(files), "http://outside.test/4") == "failed"
     files.paths["/loop"] = redirect("loop")
-    assert refused(Outside(files), "http://outside.test/loop") == "failed"
+    assert fetch_error(LocalFetcher(files), "http://outside.test/loop") == "failed"
 
 
-ASKED_WITH = {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
-FAULTS = {
+REQUEST_HEADERS = {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
+INVALID_REPLIES = {
     "a missing file": (Given(status=404), "failed"),
     "an error": (Given(status=500), "failed"),
     "no content": (Given(status=204, says_length=False), "failed"),
     "a redirect to nowhere": (Given(status=302), "failed"),
     "a redirect to a broken URL": (redirect("http://[::1"), "failed"),
-    "too much, as it says": (Given(b"x" * 1001), "too_large"),
-    "too much, without a length": (Given(b"x" * 1000, says_length=False, repeat=100_000), "too_large"),
-    "packed content": (Given(b"x", headers={"Content-Encoding": "gzip"}), "failed"),
-    "too little": (Given(b"x", headers={"Content-Length": "500"}), "failed"),
+    "too much content, declared": (Given(b"x" * 1001), "too_large"),
+    "too much content, without a length": (Given(b"x" * 1000, says_length=False, repeat=100_000), "too_large"),
+    "compressed content": (Given(b"x", headers={"Content-Encoding": "gzip"}), "failed"),
+    "too little content": (Given(b"x", headers={"Content-Length": "500"}), "failed"),
     "an endless header": (Given(headers={"X": "x" * 100_000}), "failed"),
-    "another type": (Given(b"x", "text/html"), "type"),
+    "a refused media type": (Given(b"x", "text/html"), "type"),
 }
 
 
-@pytest.mark.parametrize(("given", "kind"), FAULTS.values(), ids=FAULTS)
-def test_a_server_that_misbehaves_is_left(given: Given, kind: str, files: FileServer) -> None:
-    files.paths["/a"] = given
+@pytest.mark.parametrize(("reply", "kind"), INVALID_REPLIES.values(), ids=INVALID_REPLIES)
+def test_an_invalid_reply_raises_an_error(reply: Given, kind: str, files: FileServer) -> None:
+    files.paths["/a"] = reply
 
-    assert refused(Outside(files), "http://outside.test/a", takes=lambda said: said != "text/html") == kind
+    assert (
+        fetch_error(LocalFetcher(files), "http://outside.test/a", accepts=lambda media_type: media_type != "text/html")
+        == kind
+    )
 
 
-def test_a_server_that_does_not_end_is_left_in_time(files: FileServer) -> None:
+def test_an_endless_reply_raises_an_error_after_the_timeout(files: FileServer) -> None:
     files.paths["/a"] = Given(b"x" * 10, stalls=True)
     files.paths["/many"] = redirect("/a")
 
-    assert refused(Outside(files, fetch_timeout_s=0.3), "http://outside.test/many") == "failed"
+    assert fetch_error(LocalFetcher(files, fetch_timeout_s=0.3), "http://outside.test/many") == "failed"
 
 
-def test_a_name_that_nobody_has_is_not_found(files: FileServer, connects: list[Any]) -> None:
-    assert refused(Outside(files), "http://nobody.test/") == "failed"
-    assert refused(Outside(files, Dns(nobody=[[]])), "http://nobody.test/") == "failed"
-    assert connects == []
+def test_an_unknown_host_name_raises_an_error(files: FileServer, connections: list[Any]) -> None:
+    assert fetch_error(LocalFetcher(files), "http://nobody.test/") == "failed"
+    assert fetch_error(LocalFetcher(files, Dns(nobody=[[]])), "http://nobody.test/") == "failed"
+    assert connections == []
 
 
-def test_nothing_of_ours_or_of_other_servers_is_sent_along(files: FileServer) -> None:
+def test_requests_contain_no_cookies_and_no_other_headers(files: FileServer) -> None:
     files.paths["/"] = Given(status=302, headers={"Location": "/a", "Set-Cookie": "a=b"})
     files.paths["/a"] = Given(b"content")
 
-    fetch(Outside(files), "http://outside.test/")
+    fetch(LocalFetcher(files), "http://outside.test/")
 
-    assert [headers.keys() for _, headers in files.asked] == [ASKED_WITH] * 2
+    assert [headers.keys() for _, headers in files.asked] == [REQUEST_HEADERS] * 2
 
 
-def test_proxies_of_the_environment_are_not_asked(
-    files: FileServer, connects: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_proxies_of_the_environment_are_not_used(
+    files: FileServer, connections: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.paths["/a"] = Given(b"content")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    with suppress(Unfetched):
-        fetch(Outside(files), "http://outside.test/a")
+    with suppress(DownloadError):
+        fetch(LocalFetcher(files), "http://outside.test/a")
 
-    assert connects == [("127.0.0.1", files.port)]
+    assert connections == [("127.0.0.1", files.port)]

@@ -1,4 +1,4 @@
-"""A worker's event supervisor and runner on a real Postgres: what interrupts one run does not affect the others."""
+"""A worker's run supervisor and runner on a real Postgres: an obstacle for one run does not affect the others."""
 
 import asyncio
 import time
@@ -18,161 +18,168 @@ from tests.harness.engine import caller, claim, said, sql, submit, worker
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
 from worker.run.inputs import Inputs
-from worker.run.run import SHUTDOWN, Run, Stop
+from worker.run.run import SHUTDOWN, Run, StopReason
 from worker.run.run_supervisor import RunSupervisor
 from worker.run.runner import Runner
 
 
-def beating(core: Core, settings: Settings, test: Callable[[RunSupervisor], Awaitable[None]]) -> None:
-    """Run a test coroutine beside a running supervisor."""
+def run_with_supervisor(core: Core, settings: Settings, test: Callable[[RunSupervisor], Awaitable[None]]) -> None:
+    """Run a test coroutine together with a run supervisor."""
 
-    async def both() -> None:
+    async def run_both() -> None:
         supervisor = RunSupervisor(core.attempts, core.bus, settings)
-        beat = asyncio.create_task(supervisor.run())
+        supervision = asyncio.create_task(supervisor.run())
         try:
             await test(supervisor)
-            assert not beat.done()
+            assert not supervision.done()
         finally:
-            beat.cancel()
-            await asyncio.wait({beat})
+            supervision.cancel()
+            await asyncio.wait({supervision})
 
-    asyncio.run(both())
+    asyncio.run(run_both())
 
 
-async def soon(condition: Callable[[], object], within_s: float = 8) -> None:
+async def wait_for(condition: Callable[[], object], within_s: float = 8) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
 
-def in_progress(attempt: Attempt) -> dict:
+def running_event(attempt: Attempt) -> dict:
     return {"type": "response.in_progress", "response": jsonio.loads(attempt.document)}
 
 
-def test_a_row_that_somebody_locks_costs_no_other_run_its_lease_or_its_events(core: Core, settings: Settings) -> None:
+def test_a_locked_row_does_not_affect_the_leases_and_events_of_other_runs(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    attempts = [claim(core, submit(core, who)) for _ in range(5)]
-    locked = attempts[2].response_id
+    owner = caller(core)
+    attempts = [claim(core, submit(core, owner)) for _ in range(5)]
+    locked_id = attempts[2].response_id
 
     async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        runs = [supervisor.keeping(attempt, now) for attempt in attempts]
-        entered = [run.__enter__() for run in runs]
-        with psycopg.connect(settings.database_url.get_secret_value()) as other:
-            other.execute("select 1 from responses where id = %s for update", (locked,))
-            for run in entered:
-                run.emit([in_progress(run.attempt)])
-            await soon(lambda: sql(settings, "select count(*) from response_events where attempt = 1") == [(4,)])
-            await soon(lambda: entered[2].stopped)  # its own lease could not be renewed
-            other.rollback()
-        assert [run.stopped for run in entered] == [None, None, Stop.LOST, None, None]
-        for run in runs:
-            run.__exit__(None, None, None)
+        contexts = [supervisor.supervised_run(attempt, now) for attempt in attempts]
+        runs = [context.__enter__() for context in contexts]
+        with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+            connection.execute("select 1 from responses where id = %s for update", (locked_id,))
+            for run in runs:
+                run.emit([running_event(run.attempt)])
+            await wait_for(lambda: sql(settings, "select count(*) from response_events where attempt = 1") == [(4,)])
+            await wait_for(lambda: runs[2].stop_reason)  # the lease of the locked row could not be renewed
+            connection.rollback()
+        assert [run.stop_reason for run in runs] == [None, None, StopReason.LOST, None, None]
+        for context in contexts:
+            context.__exit__(None, None, None)
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
 
 
-def test_a_lock_that_is_soon_gone_costs_nothing(core: Core, settings: Settings) -> None:
+def test_a_short_lock_does_not_stop_the_run(core: Core, settings: Settings) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
 
     async def test(supervisor: RunSupervisor) -> None:
-        with supervisor.keeping(attempt, time.monotonic()) as run:
-            with psycopg.connect(settings.database_url.get_secret_value()) as other:
-                other.execute("select 1 from responses where id = %s for update", (attempt.response_id,))
-                run.emit([in_progress(attempt)])
-                await soon(lambda: run.unwritten is not None)
-                other.rollback()
-            await soon(lambda: not run.dirty)
-            assert run.stopped is None
+        with supervisor.supervised_run(attempt, time.monotonic()) as run:
+            with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+                connection.execute("select 1 from responses where id = %s for update", (attempt.response_id,))
+                run.emit([running_event(attempt)])
+                await wait_for(lambda: run.unwritten_batch is not None)
+                connection.rollback()
+            await wait_for(lambda: not run.has_pending_events)
+            assert run.stop_reason is None
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
     assert sql(settings, "select first_seq, n from response_events order by 1") == [(0, 2), (2, 1)]
 
 
-def test_a_response_claimed_again_by_the_same_worker_stops_the_older_run(core: Core, settings: Settings) -> None:
+def test_a_second_claim_by_the_same_worker_stops_the_older_run(core: Core, settings: Settings) -> None:
     worker(core)
-    old = claim(core, submit(core, caller(core)))
+    first_attempt = claim(core, submit(core, caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s'")
     core.sweep.run()
     sql(settings, "update responses set available_at = now(), dispatched_at = now()")
-    new = claim(core, old.response_id)
+    second_attempt = claim(core, first_attempt.response_id)
 
     async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        with supervisor.keeping(old, now) as older, supervisor.keeping(new, now) as newer:
-            assert older.stopped is Stop.LOST
-            newer.emit([in_progress(new)])
-            await soon(lambda: not newer.dirty)
-            assert newer.stopped is None
+        with (
+            supervisor.supervised_run(first_attempt, now) as first_run,
+            supervisor.supervised_run(second_attempt, now) as second_run,
+        ):
+            assert first_run.stop_reason is StopReason.LOST
+            second_run.emit([running_event(second_attempt)])
+            await wait_for(lambda: not second_run.has_pending_events)
+            assert second_run.stop_reason is None
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
 
 
-def test_first_outputs_are_written_together_without_waiting_out_a_pause(core: Core, settings: Settings) -> None:
+def test_first_outputs_are_written_together_before_the_next_flush(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    attempts = [claim(core, submit(core, who)) for _ in range(20)]
-    writes = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
+    owner = caller(core)
+    attempts = [claim(core, submit(core, owner)) for _ in range(20)]
+    count_query = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
 
     async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        kept = [supervisor.keeping(attempt, now) for attempt in attempts]
-        first, *others = [one.__enter__() for one in kept]
-        first.emit(said("msg_1", 0, ["It"]))
-        await soon(lambda: sql(settings, writes) == [(1, 1)])
-        for run in others:
-            run.begin(in_progress(run.attempt))
+        contexts = [supervisor.supervised_run(attempt, now) for attempt in attempts]
+        first_run, *other_runs = [context.__enter__() for context in contexts]
+        first_run.emit(said("msg_1", 0, ["It"]))
+        await wait_for(lambda: sql(settings, count_query) == [(1, 1)])
+        for run in other_runs:
+            run.add_running_event(running_event(run.attempt))
             run.emit(said("msg_1", 0, ["It"]))
-        await soon(lambda: not any(run.dirty for run in others))
-        assert sql(settings, writes) == [(20, 2)]
-        others[0].emit([item_events.delta(PartPath("msg_1", 0, "output_text", 0), " is")])  # has to wait
-        others[1].begin(in_progress(others[1].attempt))
-        assert [run.dirty for run in others] == [True, True] + [False] * 17
-        for one in kept:
-            one.__exit__(None, None, None)
+        await wait_for(lambda: not any(run.has_pending_events for run in other_runs))
+        assert sql(settings, count_query) == [(20, 2)]
+        # This delta is not a first output, so it waits for the next flush.
+        other_runs[0].emit([item_events.delta(PartPath("msg_1", 0, "output_text", 0), " is")])
+        other_runs[1].add_running_event(running_event(other_runs[1].attempt))
+        assert [run.has_pending_events for run in other_runs] == [True, True] + [False] * 17
+        for context in contexts:
+            context.__exit__(None, None, None)
 
-    beating(core, settings.model_copy(update={"flush_every_s": 600.0}), test)
-    assert sql(settings, writes) == [(20, 2)]
+    run_with_supervisor(core, settings.model_copy(update={"flush_every_s": 600.0}), test)
+    assert sql(settings, count_query) == [(20, 2)]
 
 
-def test_what_finishes_the_last_item_is_left_to_the_end(core: Core, settings: Settings) -> None:
+def test_the_end_of_the_last_item_is_written_only_with_the_end_of_the_response(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    attempts = [claim(core, submit(core, who)) for _ in range(2)]
-    written = "select count(*) from response_events where attempt = 1 and response_id = %s"
+    owner = caller(core)
+    attempts = [claim(core, submit(core, owner)) for _ in range(2)]
+    count_query = "select count(*) from response_events where attempt = 1 and response_id = %s"
 
     async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        with supervisor.keeping(attempts[0], now) as ending, supervisor.keeping(attempts[1], now) as other:
-            ending.emit(said("msg_1", 0, ["It"]))
-            await soon(lambda: not ending.dirty)
-            ending.ending = True
-            ending.emit(
+        with (
+            supervisor.supervised_run(attempts[0], now) as ending_run,
+            supervisor.supervised_run(attempts[1], now) as other_run,
+        ):
+            ending_run.emit(said("msg_1", 0, ["It"]))
+            await wait_for(lambda: not ending_run.has_pending_events)
+            ending_run.is_ending = True
+            ending_run.emit(
                 item_events.close_part(
                     PartPath("msg_1", 0, "output_text", 0), {"type": "output_text", "text": "It", "logprobs": []}
                 )
             )
-            for delta in ("One", "Two"):  # two flushes that could have included it
-                other.emit(said(f"msg_{delta}", 0, [delta]))
-                await soon(lambda: not other.dirty)
-            assert ending.dirty
-            assert ending.stopped is None
-            tail = await supervisor.tail(ending)
-            assert [jsonio.loads(line)["type"] for line in tail.lines] == [
+            for delta in ("One", "Two"):  # two flushes that could have included the end of the item
+                other_run.emit(said(f"msg_{delta}", 0, [delta]))
+                await wait_for(lambda: not other_run.has_pending_events)
+            assert ending_run.has_pending_events
+            assert ending_run.stop_reason is None
+            last_batch = await supervisor.take_last_batch(ending_run)
+            assert [jsonio.loads(line)["type"] for line in last_batch.lines] == [
                 "response.output_text.done",
                 "response.content_part.done",
             ]
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        assert connection.execute(written, (attempts[0].response_id,)).fetchone() == (1,)
+        assert connection.execute(count_query, (attempts[0].response_id,)).fetchone() == (1,)
 
 
-def runner_of(core: Core, settings: Settings, supervisor: RunSupervisor) -> Runner:
-    """A runner without clients of model servers."""
+def create_runner(core: Core, settings: Settings, supervisor: RunSupervisor) -> Runner:
+    """Return a runner without clients of model servers."""
     inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
     return Runner(
         core.attempts,
@@ -184,64 +191,63 @@ def runner_of(core: Core, settings: Settings, supervisor: RunSupervisor) -> Runn
         core.seals,
         settings,
         worker_id="w1",
-        freed=lambda *_: None,
+        signal_free_slot=lambda *_: None,
     )
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02])
-def test_a_shutdown_while_a_response_is_being_claimed_gives_it_back(
-    core: Core, settings: Settings, after_s: float
-) -> None:
+def test_a_shutdown_during_a_claim_hands_the_response_back(core: Core, settings: Settings, after_s: float) -> None:
     worker(core)
-    who = caller(core)
+    owner = caller(core)
 
     async def test(supervisor: RunSupervisor) -> None:
-        runner = runner_of(core, settings, supervisor)
-        running = asyncio.create_task(runner.run(submit(core, who)))
+        runner = create_runner(core, settings, supervisor)
+        task = asyncio.create_task(runner.run(submit(core, owner)))
         await asyncio.sleep(after_s)
-        running.cancel(SHUTDOWN)
-        await asyncio.wait({running})
+        task.cancel(SHUTDOWN)
+        await asyncio.wait({task})
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
     assert sql(settings, "select status from responses where status = 'in_progress'") == []
     assert sql(settings, "select failures from responses where failures > 0") == []
 
 
-def test_a_claim_that_waited_for_its_turn_has_its_whole_lease(core: Core, settings: Settings) -> None:
+def test_a_claim_that_waited_for_a_thread_has_a_full_lease(core: Core, settings: Settings) -> None:
     worker(core)
     response_id = submit(core, caller(core))
     sql(settings, "update responses set model = 'gone'")
 
     async def test(supervisor: RunSupervisor) -> None:
-        runner = runner_of(core, settings, supervisor)
+        runner = create_runner(core, settings, supervisor)
         for _ in range(settings.worker_connections):
-            runner._io.submit(time.sleep, settings.lease_s + 0.5)  # as when Postgres hangs
+            # Occupy a thread, as a call does while Postgres hangs.
+            runner._io.submit(time.sleep, settings.lease_s + 0.5)
         assert await runner.run(response_id) == "failed"
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
     assert sql(settings, "select outcome from attempts") == [("failed",)]
 
 
-def test_a_worker_gives_a_lease_up_before_it_expires(core: Core, settings: Settings) -> None:
+def test_a_worker_gives_up_a_lease_before_it_expires(core: Core, settings: Settings) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
 
     async def test(supervisor: RunSupervisor) -> None:
         claimed_at = time.monotonic()
-        with supervisor.keeping(attempt, claimed_at) as run:
+        with supervisor.supervised_run(attempt, claimed_at) as run:
             assert claimed_at < run.leased_until < claimed_at + settings.lease_s
 
-    beating(core, settings, test)
+    run_with_supervisor(core, settings, test)
 
 
-def test_a_response_with_much_output_or_input_ends_in_a_transaction_of_its_own(core: Core) -> None:
+def test_a_run_with_much_output_or_input_is_large(core: Core) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    assert not run.large
+    assert not run.is_large
 
     run.emit([{"type": "response.in_progress", "text": "a" * 1_000_000}])
     run.freeze()
-    assert run.large
-    long = replace(attempt, document=attempt.document + " " * 1_000_000)
-    assert Run(long, leased_until=0, wake=lambda _: None, wake_later=lambda: None).large
+    assert run.is_large
+    large_attempt = replace(attempt, document=attempt.document + " " * 1_000_000)
+    assert Run(large_attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None).is_large

@@ -1,4 +1,4 @@
-"""A contract test for each hook that Celery calls on a pool, with a real Celery application."""
+"""Contract tests of the hooks that Celery calls on a pool, with a real Celery application."""
 
 import asyncio
 import gc
@@ -20,40 +20,40 @@ from worker.consumer.pool import AioPool
 from worker.run.run import REVOKED, SHUTDOWN
 
 
-class Calls:
-    """The calls that Celery's `Request` receives from the pool for one task."""
+class RecordedCalls:
+    """Records the calls that Celery's `Request` receives from the pool for one task."""
 
     def __init__(self) -> None:
-        self.accepted: list[tuple[int, float]] = []
-        self.succeeded: list[Any] = []
-        self.failed: list[Any] = []
+        self.accept_calls: list[tuple[int, float]] = []
+        self.results: list[Any] = []
+        self.failures: list[Any] = []
         self.threads: set[str] = set()
 
     def options(self) -> dict[str, Any]:
         return {
-            "accept_callback": lambda pid, at: self.accepted.append((pid, at)),
-            "callback": self._note(self.succeeded),
-            "error_callback": self._note(self.failed),
+            "accept_callback": lambda pid, accepted_at: self.accept_calls.append((pid, accepted_at)),
+            "callback": self._append_to(self.results),
+            "error_callback": self._append_to(self.failures),
             "timeout_callback": None,
             "soft_timeout": None,
             "timeout": None,
             "correlation_id": "id",
         }
 
-    def _note(self, to: list[Any]):
-        def note(result: Any) -> None:
+    def _append_to(self, results: list[Any]):
+        def append(result: Any) -> None:
             self.threads.add(threading.current_thread().name)
-            to.append(result)
+            results.append(result)
 
-        return note
+        return append
 
 
 @pytest.fixture
 def app() -> Iterator[Celery]:
     app = celery_app.celery_app("redis://127.0.0.1:9/0")
     app.conf.worker_soft_shutdown_timeout = 0.3
-    app.endings = endings = []
-    app.begun = 0
+    app.cancel_messages = cancel_messages = []
+    app.started_count = 0
 
     @app.task(name="add", shared=False)
     async def add(a: int, b: int) -> int:
@@ -66,11 +66,11 @@ def app() -> Iterator[Celery]:
 
     @app.task(name="wait", shared=False)
     async def wait() -> str:
-        app.begun += 1
+        app.started_count += 1
         try:
             await asyncio.sleep(30)
         except asyncio.CancelledError as error:
-            endings.append(str(error))
+            cancel_messages.append(str(error))
             if str(error) == SHUTDOWN:
                 return "handed back"
             raise
@@ -94,8 +94,8 @@ def pool(app: Celery) -> Iterator[AioPool]:
         pool.terminate()
 
 
-def apply(pool: AioPool, name: str, *args: Any) -> tuple[Calls, Any]:
-    calls = Calls()
+def apply_task(pool: AioPool, name: str, *args: Any) -> tuple[RecordedCalls, Any]:
+    calls = RecordedCalls()
     content_type, encoding, body = dumps([args, {}, {}], "json")
     trace_args = (name, f"id-{name}", {}, body, content_type, encoding)
     handle = pool.apply_async(trace_args_target, args=trace_args, **calls.options())
@@ -103,134 +103,134 @@ def apply(pool: AioPool, name: str, *args: Any) -> tuple[Calls, Any]:
 
 
 def trace_args_target(*_: Any) -> tuple[int, str, float]:
-    """Stands in for Celery's tracer, which runs only tasks that are not coroutines."""
+    """Replaces Celery's tracer, which the pool calls only for tasks that are not coroutines."""
     return 0, threading.current_thread().name, 0.0
 
 
-def test_on_apply_accepts_at_once_and_reports_the_result_off_the_loop(pool: AioPool) -> None:
-    calls, _ = apply(pool, "add", 2, 3)
+def test_on_apply_accepts_immediately_and_reports_the_result_in_another_thread(pool: AioPool) -> None:
+    calls, _ = apply_task(pool, "add", 2, 3)
 
-    assert len(calls.accepted) == 1
-    ((failed, result, runtime),) = until(lambda: calls.succeeded)
-    assert (failed, result) == (0, 5)
+    assert len(calls.accept_calls) == 1
+    ((is_failed, result, runtime),) = until(lambda: calls.results)
+    assert (is_failed, result) == (0, 5)
     assert 0 <= runtime < 1
     assert all(name.startswith("pool-callbacks") for name in calls.threads)
 
 
 def test_on_apply_reports_an_exception_with_its_traceback(pool: AioPool) -> None:
-    calls, _ = apply(pool, "boom")
+    calls, _ = apply_task(pool, "boom")
 
-    (info,) = until(lambda: calls.failed)
+    (info,) = until(lambda: calls.failures)
     assert isinstance(info.exception.exc, ValueError)
     assert "boom" in info.traceback
-    assert calls.succeeded == []
+    assert calls.results == []
 
 
-def test_on_apply_runs_a_task_that_is_no_coroutine_in_a_thread(pool: AioPool) -> None:
-    calls, _ = apply(pool, "sync")
+def test_on_apply_runs_a_synchronous_task_in_a_thread(pool: AioPool) -> None:
+    calls, _ = apply_task(pool, "sync")
 
-    (result,) = until(lambda: calls.succeeded)
+    (result,) = until(lambda: calls.results)
     assert result[1].startswith("pool-callbacks")
 
 
 def test_on_apply_runs_many_tasks_at_the_same_time(pool: AioPool) -> None:
     for _ in range(200):
-        apply(pool, "wait")
+        apply_task(pool, "wait")
 
     until(lambda: pool.info["running"] == 200)
 
 
 def test_terminating_the_handle_cancels_the_task_as_revoked_and_reports_nothing(pool: AioPool, app: Celery) -> None:
-    calls, handle = apply(pool, "wait")
-    until(lambda: app.begun == 1)
+    calls, handle = apply_task(pool, "wait")
+    until(lambda: app.started_count == 1)
     pool.terminate_job(1, signal.SIGTERM)  # `Request.terminate` calls this first
 
     handle.terminate(signal.SIGTERM)
 
-    until(lambda: app.endings == [REVOKED])
+    until(lambda: app.cancel_messages == [REVOKED])
     until(lambda: pool.info["running"] == 0)
-    assert calls.succeeded == []
-    assert calls.failed == []
+    assert calls.results == []
+    assert calls.failures == []
 
 
-def test_a_task_terminated_before_its_first_step_leaves_nothing_behind(pool: AioPool, app: Celery) -> None:
-    hold = threading.Event()
-    pool.loop.call_soon_threadsafe(hold.wait)
-    calls, handle = apply(pool, "wait")
+def test_a_task_that_is_terminated_before_its_first_step_is_removed(pool: AioPool, app: Celery) -> None:
+    release = threading.Event()
+    pool.loop.call_soon_threadsafe(release.wait)
+    calls, handle = apply_task(pool, "wait")
     handle.terminate()
-    hold.set()
+    release.set()
 
     until(lambda: pool.info["running"] == 0)
-    assert app.begun == 0
-    assert calls.succeeded == calls.failed == []
+    assert app.started_count == 0
+    assert calls.results == calls.failures == []
 
 
-def test_the_pool_keeps_the_handle_that_a_request_holds_only_weakly(pool: AioPool) -> None:
-    _, handle = apply(pool, "wait")
-    held = weakref.ref(handle)
+def test_the_pool_keeps_a_strong_reference_to_the_handle_of_a_request(pool: AioPool) -> None:
+    _, handle = apply_task(pool, "wait")
+    reference = weakref.ref(handle)
     del handle
     gc.collect()
 
-    assert held() is not None
+    assert reference() is not None
 
 
-def test_on_stop_waits_for_tasks_that_end_in_time_then_cancels_the_rest(pool: AioPool, app: Celery) -> None:
-    short, _ = apply(pool, "add", 1, 1)
-    long, _ = apply(pool, "wait")
+def test_on_stop_waits_for_running_tasks_until_the_timeout_and_then_cancels_them(pool: AioPool, app: Celery) -> None:
+    short_calls, _ = apply_task(pool, "add", 1, 1)
+    long_calls, _ = apply_task(pool, "wait")
 
-    started = time.monotonic()
+    started_at = time.monotonic()
     pool.stop()
 
-    assert 0.3 <= time.monotonic() - started < 3
-    assert [result[1] for result in short.succeeded] == [2]
-    assert [result[1] for result in long.succeeded] == ["handed back"]
+    assert 0.3 <= time.monotonic() - started_at < 3
+    assert [result[1] for result in short_calls.results] == [2]
+    assert [result[1] for result in long_calls.results] == ["handed back"]
 
 
-def test_on_stop_without_tasks_waits_for_nothing(pool: AioPool) -> None:
-    started = time.monotonic()
+def test_on_stop_without_tasks_does_not_wait(pool: AioPool) -> None:
+    started_at = time.monotonic()
     pool.stop()
 
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started_at < 0.3
 
 
-def test_on_terminate_cancels_every_task_at_once_as_a_shutdown(pool: AioPool, app: Celery) -> None:
-    calls = [apply(pool, "wait")[0] for _ in range(5)]
-    until(lambda: app.begun == 5)
+def test_on_terminate_immediately_cancels_all_tasks_with_the_message_of_a_shutdown(pool: AioPool, app: Celery) -> None:
+    recorded_calls = [apply_task(pool, "wait")[0] for _ in range(5)]
+    until(lambda: app.started_count == 5)
 
-    started = time.monotonic()
+    started_at = time.monotonic()
     pool.terminate()
 
-    assert time.monotonic() - started < 3
-    assert app.endings == [SHUTDOWN] * 5
-    assert all(call.succeeded[0][1] == "handed back" for call in calls)
+    assert time.monotonic() - started_at < 3
+    assert app.cancel_messages == [SHUTDOWN] * 5
+    assert all(calls.results[0][1] == "handed back" for calls in recorded_calls)
 
 
-def test_on_start_tells_the_process_and_on_stop_tells_it_again(app: Celery) -> None:
-    heard: list[str] = []
+def test_on_start_and_on_stop_send_the_signals_of_a_worker_process(app: Celery) -> None:
+    received: list[str] = []
 
-    def started(**_: Any) -> None:
-        heard.append("init")
+    def record_start(**_: Any) -> None:
+        received.append("init")
 
-    def stopped(**_: Any) -> None:
-        heard.append("shutdown")
+    def record_stop(**_: Any) -> None:
+        received.append("shutdown")
 
-    signals.worker_process_init.connect(started)
-    signals.worker_process_shutdown.connect(stopped)
+    signals.worker_process_init.connect(record_start)
+    signals.worker_process_shutdown.connect(record_stop)
     pool = AioPool(1, app=app)
     pool.start()
     pool.stop()
-    signals.worker_process_init.disconnect(started)
-    signals.worker_process_shutdown.disconnect(stopped)
+    signals.worker_process_init.disconnect(record_start)
+    signals.worker_process_shutdown.disconnect(record_stop)
 
-    assert heard == ["init", "shutdown"]
+    assert received == ["init", "shutdown"]
 
 
-def test_num_processes_is_the_limit_that_prefetching_counts_with(pool: AioPool) -> None:
+def test_num_processes_is_the_limit_for_prefetching(pool: AioPool) -> None:
     assert pool.num_processes == 10
 
 
-def test_info_tells_limit_and_running_tasks_in_json(pool: AioPool) -> None:
-    apply(pool, "wait")
+def test_info_contains_the_limit_and_the_running_tasks_as_json(pool: AioPool) -> None:
+    apply_task(pool, "wait")
 
     assert until(lambda: pool.info["running"] == 1)
     assert pool.info["max-concurrency"] == 10
@@ -238,7 +238,7 @@ def test_info_tells_limit_and_running_tasks_in_json(pool: AioPool) -> None:
 
 
 @pytest.mark.parametrize("setting", ["task_time_limit", "task_soft_time_limit"])
-def test_time_limits_that_it_would_not_keep_are_refused_at_start(app: Celery, setting: str) -> None:
+def test_unsupported_time_limits_are_rejected_at_startup(app: Celery, setting: str) -> None:
     app.conf[setting] = 5
     pool = AioPool(1, app=app)
 
@@ -247,11 +247,11 @@ def test_time_limits_that_it_would_not_keep_are_refused_at_start(app: Celery, se
     pool.loop.close()
 
 
-def test_another_celery_than_the_tested_ones_is_refused_at_start(app: Celery) -> None:
-    class Other(AioPool):
-        tested_celery = ("4.",)
+def test_an_untested_version_of_celery_is_rejected_at_startup(app: Celery) -> None:
+    class UntestedPool(AioPool):
+        tested_versions = ("4.",)
 
-    pool = Other(1, app=app)
+    pool = UntestedPool(1, app=app)
 
     with pytest.raises(ImproperlyConfigured, match="was tested with Celery"):
         pool.start()

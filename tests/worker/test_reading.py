@@ -1,4 +1,4 @@
-"""The processes that extract text from documents: limited in time and number, and ended with the run they serve."""
+"""The processes that extract text from documents: limited in time and number, and ended together with their run."""
 
 import asyncio
 from contextlib import suppress
@@ -8,83 +8,85 @@ import pytest
 
 from core import errors
 from core.settings import Settings
-from tests import documents as made
+from tests import documents as sample_documents
 from tests.harness.waiting import until
 from worker.fetch.documents import Documents
 
-# Takes at least a second of processor time on any machine.
-SLOW = b"<table>" + b"<tr><td>a<b>b</b><a href='x'>y</a></td></tr>" * 600_000
+# A document that takes at least a second of processor time on any machine.
+SLOW_DOCUMENT = b"<table>" + b"<tr><td>a<b>b</b><a href='x'>y</a></td></tr>" * 600_000
 
 
-def readers() -> list[str]:
-    """The process IDs of this process's extraction processes."""
-    return [child for task in Path("/proc/self/task").iterdir() for child in _children(task) if _reads(child)]
+def reader_pids() -> list[str]:
+    """Return the process IDs of the extraction processes of this process."""
+    return [pid for task in Path("/proc/self/task").iterdir() for pid in _child_pids(task) if _is_reader(pid)]
 
 
-def _children(task: Path) -> list[str]:
+def _child_pids(task: Path) -> list[str]:
     with suppress(OSError):  # the thread has ended
         return (task / "children").read_text().split()
     return []
 
 
-def _reads(child: str) -> bool:
+def _is_reader(pid: str) -> bool:
     with suppress(OSError):  # the process has ended
-        return b"worker.fetch.extract" in Path(f"/proc/{child}/cmdline").read_bytes()
+        return b"worker.fetch.extract" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 
-def slowly(timeout_s: float = 30) -> Documents:
+def create_documents(timeout_s: float = 30) -> Documents:
     memory = 2 * 1024**3
     return Documents(Settings(extract_timeout_s=timeout_s, extract_memory_bytes=memory, file_limit_characters=10**8))
 
 
-def test_a_reader_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(errors.Refused, match="takes too long to read") as caught:
-        asyncio.run(slowly(1).text(SLOW, "text/html"))
+def test_a_reader_that_exceeds_the_time_limit_is_killed() -> None:
+    with pytest.raises(errors.Refused, match="takes too long to read") as raised:
+        asyncio.run(create_documents(1).extract_text(SLOW_DOCUMENT, "text/html"))
 
-    assert caught.value.code == "invalid_prompt"
-    assert readers() == []
+    assert raised.value.code == "invalid_prompt"
+    assert reader_pids() == []
 
 
-def test_a_reader_ends_with_the_run_that_asked() -> None:
-    async def cancelled() -> None:
-        reading = asyncio.create_task(slowly().text(SLOW, "text/html"))
-        await asyncio.to_thread(until, readers)
-        reading.cancel()
+def test_cancellation_of_the_run_kills_the_reader() -> None:
+    async def cancel_extraction() -> None:
+        extraction = asyncio.create_task(create_documents().extract_text(SLOW_DOCUMENT, "text/html"))
+        await asyncio.to_thread(until, reader_pids)
+        extraction.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await reading
+            await extraction
 
-    asyncio.run(cancelled())
-    until(lambda: readers() == [])
+    asyncio.run(cancel_extraction())
+    until(lambda: reader_pids() == [])
 
 
-def test_readers_are_few_and_the_others_wait() -> None:
-    most = 0
+def test_the_number_of_concurrent_readers_is_limited() -> None:
+    max_readers = 0
 
-    async def many() -> list[str]:
-        nonlocal most
+    async def extract_texts() -> list[str]:
+        nonlocal max_readers
         documents = Documents(Settings(extract_at_once=2))
-        reading = asyncio.gather(*(documents.text(made.pdf(f"page {n}"), "application/pdf") for n in range(6)))
-        while not reading.done():
-            most = max(most, len(await asyncio.to_thread(readers)))
-        return await reading
+        extraction = asyncio.gather(
+            *(documents.extract_text(sample_documents.pdf(f"page {n}"), "application/pdf") for n in range(6))
+        )
+        while not extraction.done():
+            max_readers = max(max_readers, len(await asyncio.to_thread(reader_pids)))
+        return await extraction
 
-    assert asyncio.run(many()) == [f"page {n}" for n in range(6)]
-    assert 1 <= most <= 2
+    assert asyncio.run(extract_texts()) == [f"page {n}" for n in range(6)]
+    assert 1 <= max_readers <= 2
 
 
-def test_a_reader_knows_no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_does_not_inherit_our_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKBURNER_DATABASE_URL", "postgresql://secret")
 
-    async def looked_at() -> bytes:
-        reading = asyncio.create_task(slowly().text(SLOW, "text/html"))
-        (reader,) = await asyncio.to_thread(until, readers)
-        found = Path(f"/proc/{reader}/environ").read_bytes()
-        reading.cancel()
-        await asyncio.wait({reading})
-        return found
+    async def read_environment() -> bytes:
+        extraction = asyncio.create_task(create_documents().extract_text(SLOW_DOCUMENT, "text/html"))
+        (pid,) = await asyncio.to_thread(until, reader_pids)
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        extraction.cancel()
+        await asyncio.wait({extraction})
+        return environment
 
-    found = asyncio.run(looked_at())
+    environment = asyncio.run(read_environment())
 
-    assert b"LANG" in found
-    assert b"secret" not in found
+    assert b"LANG" in environment
+    assert b"secret" not in environment

@@ -1,4 +1,4 @@
-"""Continuing a text after any cut loses nothing and repeats nothing."""
+"""The continuation of a text after any cut loses no text and repeats no text."""
 
 import itertools
 
@@ -12,45 +12,45 @@ from worker.run.splice import Splice
 texts = st.text(alphabet="ab \n{}", max_size=60)
 
 
-def joined(splice: Splice, answer: str, cuts: list[int]) -> str:
-    """The text emitted for an answer that arrives in pieces."""
-    places = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
-    pieces = [answer[one:two] for one, two in itertools.pairwise(places)]
+def spliced_text(splice: Splice, answer: str, cuts: list[int]) -> str:
+    """Return the text to show for an answer that arrives in pieces."""
+    positions = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
+    pieces = [answer[start:end] for start, end in itertools.pairwise(positions)]
     return "".join(delta.text for piece in pieces for delta in splice.feed(TextDelta(piece))) + "".join(
         delta.text for delta in splice.end()
     )
 
 
 @given(texts, st.integers(0, 60), st.lists(st.integers(0, 60), max_size=6))
-def test_a_text_that_is_gone_on_with_is_whole_wherever_it_was_cut(text: str, at: int, cuts: list[int]) -> None:
-    shown = text[: at % (len(text) + 1)]
+def test_a_continued_text_is_complete_for_every_cut(text: str, cut: int, chunk_cuts: list[int]) -> None:
+    shown = text[: cut % (len(text) + 1)]
     splice = Splice(shown, grammar=False)
-    rest = text[len(splice.prefix) :]
-    if len(splice.prefix) >= 32 and rest.startswith(splice.prefix):
+    continuation = text[len(splice.prefix) :]
+    if len(splice.prefix) >= 32 and continuation.startswith(splice.prefix):
         return  # a text that repeats its own beginning is indistinguishable from an echo
 
-    assert shown + joined(splice, rest, cuts) == text
+    assert shown + spliced_text(splice, continuation, chunk_cuts) == text
 
 
 @given(texts, st.integers(0, 60), st.lists(st.integers(0, 60), max_size=6))
-def test_a_server_that_sends_the_beginning_along_repeats_nothing(text: str, at: int, cuts: list[int]) -> None:
-    shown = text[: at % (len(text) + 1)]
+def test_an_echo_of_the_prefix_is_removed(text: str, cut: int, chunk_cuts: list[int]) -> None:
+    shown = text[: cut % (len(text) + 1)]
 
-    assert shown + joined(Splice(shown, grammar=True), text, cuts) == text
+    assert shown + spliced_text(Splice(shown, grammar=True), text, chunk_cuts) == text
 
 
-def test_logprobs_of_what_is_left_out_are_left_out() -> None:
+def test_log_probabilities_of_removed_text_are_removed() -> None:
     tokens = [{"token": token, "logprob": -1.0, "bytes": [], "top_logprobs": []} for token in (" ", "b", "c")]
     splice = Splice("a ", grammar=False)
 
     (delta,) = splice.feed(TextDelta(" bc", tuple(tokens)))
 
     assert delta.text == "bc"
-    assert [one["token"] for one in delta.logprobs] == ["b", "c"]
+    assert [logprob["token"] for logprob in delta.logprobs] == ["b", "c"]
 
 
-@pytest.mark.parametrize("whole", ["", " ", "  "])
-def test_white_space_that_is_already_shown_is_not_shown_again(whole: str) -> None:
-    splice = Splice(f"a{whole}", grammar=False)
+@pytest.mark.parametrize("white_space", ["", " ", "  "])
+def test_white_space_at_the_end_of_the_prefix_is_not_repeated(white_space: str) -> None:
+    splice = Splice(f"a{white_space}", grammar=False)
 
-    assert joined(splice, f"{whole}b", [1]) == "b"
+    assert spliced_text(splice, f"{white_space}b", [1]) == "b"
