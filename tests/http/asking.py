@@ -1,4 +1,4 @@
-"""Requests that wait in a thread of their own."""
+"""Requests that wait for their response in a separate thread."""
 
 import threading
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from tests.http.http_api import Api
 
 
 @contextmanager
-def asking(api: Api, **changes: Any) -> Iterator[tuple[str, Future[TestResponse]]]:
-    """Send a foreground create; yield the response's ID and the future reply."""
+def waiting_request(api: Api, **changes: Any) -> Iterator[tuple[str, Future[TestResponse]]]:
+    """Send a request for a foreground response; yield the ID of the response and the future of the reply."""
     with ThreadPoolExecutor(1) as threads:
-        marked = {"user": f"waiting {threading.get_ident()} {len(api.sql('select 1 from responses'))}"}
-        answer = threads.submit(api.create, background=False, **marked, **changes)
+        marker = {"user": f"waiting {threading.get_ident()} {len(api.sql('select 1 from responses'))}"}
+        future = threads.submit(api.post_response, background=False, **marker, **changes)
         query = "select id from responses where document::json ->> 'user' = %s"
-        ((response_id,),) = until(lambda: (answer.done() and answer.result()) or api.sql(query, marked["user"]))
-        yield response_id, answer
+        ((response_id,),) = until(lambda: (future.done() and future.result()) or api.sql(query, marker["user"]))
+        yield response_id, future

@@ -1,4 +1,4 @@
-"""A client of the HTTP API in the test's own process, with access to what requests stored in Postgres."""
+"""A client of the HTTP API in the process of the test, with access to the rows that requests store in Postgres."""
 
 import json
 from pathlib import Path
@@ -28,14 +28,23 @@ base_url = "http://127.0.0.1:9/v1"
 base_url = "http://127.0.0.1:9/v1"
 """
 
-GOOD: dict[str, Any] = {"model": "scripted", "input": "hi", "background": True}
+VALID_REQUEST: dict[str, Any] = {"model": "scripted", "input": "hi", "background": True}
 
-# Internal words of ours, of libraries or of Python that must not appear in error messages.
-_INSIDE = ("pydantic", "psycopg", "werkzeug", "traceback", "dictionary", "nonetype", "instance of", "after validation")
+# Names of libraries and words of Python that must not appear in error messages.
+_INTERNAL_WORDS = (
+    "pydantic",
+    "psycopg",
+    "werkzeug",
+    "traceback",
+    "dictionary",
+    "nonetype",
+    "instance of",
+    "after validation",
+)
 
 
 class Api:
-    """A client of the whole application on a real core."""
+    """A client of the complete application, with a real core."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -46,45 +55,47 @@ class Api:
         assert core.settings.database_url is not None
         self._url = core.settings.database_url.get_secret_value()
 
-    def ask(self, method: str, path: str, *, key: str | None = None, **request: Any) -> TestResponse:
-        """Send one request, with the key of the project `default` unless another is given."""
+    def send_request(self, method: str, path: str, *, key: str | None = None, **request: Any) -> TestResponse:
+        """Send one request, by default with the key of the project `default`."""
         headers = {"Authorization": f"Bearer {key or self.key}"} | request.pop("headers", {})
         return self.client.open(path, method=method, headers=headers, **request)
 
-    def post(self, body: bytes, **request: Any) -> TestResponse:
-        """POST exactly this body to `/v1/responses`."""
-        return self.ask("POST", "/v1/responses", data=body, **{"content_type": "application/json", **request})
+    def post_body(self, body: bytes, **request: Any) -> TestResponse:
+        """POST the unchanged bytes to `/v1/responses`."""
+        return self.send_request("POST", "/v1/responses", data=body, **{"content_type": "application/json", **request})
 
-    def create(self, *, key: str | None = None, headers: dict[str, str] | None = None, **changes: Any) -> TestResponse:
-        """Create a response from a valid request with these changes."""
-        return self.post(json.dumps(GOOD | changes).encode(), key=key, headers=headers or {})
+    def post_response(
+        self, *, key: str | None = None, headers: dict[str, str] | None = None, **changes: Any
+    ) -> TestResponse:
+        """POST a valid request with the given changes to `/v1/responses`; return the reply."""
+        return self.post_body(json.dumps(VALID_REQUEST | changes).encode(), key=key, headers=headers or {})
 
-    def created(self, **changes: Any) -> dict[str, Any]:
-        """Create a response, which must succeed; return its document."""
-        answer = self.create(**changes)
+    def create_response(self, **changes: Any) -> dict[str, Any]:
+        """Create a response from a valid request with the given changes; return its document."""
+        answer = self.post_response(**changes)
         assert answer.status_code == 200, answer.text
         return answer.get_json()
 
-    def ended(
+    def create_ended_response(
         self, text: str | None = "Hello", *calls: ToolCall, key: str | None = None, **changes: Any
     ) -> dict[str, Any]:
-        """Create a response and run it to its end as a worker does.
+        """Create a response and run it to its end, as a worker does.
 
         Args:
-            text: the model's output text; None for none.
+            text: the model's output text; None for an output without text.
             calls: tool calls after the text.
 
         Returns:
             The final document.
         """
-        response_id = self.created(key=key, **changes)["id"]
-        self.run(response_id, text, *calls)
-        return self.get(response_id, key=key).get_json()
+        response_id = self.create_response(key=key, **changes)["id"]
+        self.run_response(response_id, text, *calls)
+        return self.get_response(response_id, key=key).get_json()
 
-    def run(
+    def run_response(
         self, response_id: str, text: str | None = "Hello", *calls: ToolCall, outcome: Outcome = COMPLETED
     ) -> Attempt:
-        """Run a queued response to `outcome` as a worker does; return the attempt that the worker claimed."""
+        """Run a queued response to `outcome`, as a worker does; return the attempt."""
         attempt = claim(self.core, response_id)
         log = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
         answer = OutputWriter(log, self.core.seals)
@@ -96,25 +107,25 @@ class Api:
         assert self.core.attempts.end(attempt, outcome, log.freeze())
         return attempt
 
-    def get(self, response_id: str, **request: Any) -> TestResponse:
-        return self.ask("GET", f"/v1/responses/{response_id}", **request)
+    def get_response(self, response_id: str, **request: Any) -> TestResponse:
+        return self.send_request("GET", f"/v1/responses/{response_id}", **request)
 
-    def delete(self, response_id: str, **request: Any) -> TestResponse:
-        return self.ask("DELETE", f"/v1/responses/{response_id}", **request)
+    def delete_response(self, response_id: str, **request: Any) -> TestResponse:
+        return self.send_request("DELETE", f"/v1/responses/{response_id}", **request)
 
-    def items(self, response_id: str, *, key: str | None = None, **query: Any) -> TestResponse:
-        """List the input items of a response, in context order unless the query says otherwise."""
+    def list_input_items(self, response_id: str, *, key: str | None = None, **query: Any) -> TestResponse:
+        """List the input items of a response, by default in the order of the context."""
         query = {"order": "asc", "limit": 100} | query
-        return self.ask("GET", f"/v1/responses/{response_id}/input_items", key=key, query_string=query)
+        return self.send_request("GET", f"/v1/responses/{response_id}/input_items", key=key, query_string=query)
 
-    def listed(self, *, key: str | None = None, **query: Any) -> TestResponse:
-        return self.ask("GET", "/v1/responses", key=key, query_string=query)
+    def list_responses(self, *, key: str | None = None, **query: Any) -> TestResponse:
+        return self.send_request("GET", "/v1/responses", key=key, query_string=query)
 
-    def cancel(self, response_id: str, **request: Any) -> TestResponse:
-        return self.ask("POST", f"/v1/responses/{response_id}/cancel", **request)
+    def cancel_response(self, response_id: str, **request: Any) -> TestResponse:
+        return self.send_request("POST", f"/v1/responses/{response_id}/cancel", **request)
 
-    def stored(self) -> tuple[Any, ...]:
-        """The number of rows in each table that a create writes."""
+    def count_rows(self) -> tuple[Any, ...]:
+        """Count the rows in each table to which requests write."""
         counts = ", ".join(
             f"(select count(*) from {table})"
             for table in (
@@ -138,10 +149,14 @@ class Api:
             return cursor.fetchall() if cursor.description else []
 
 
-def error_of(
-    answer: TestResponse, status: int, code: str | None, param: str | None = None, kind: str = "invalid_request_error"
+def check_error(
+    answer: TestResponse,
+    status: int,
+    code: str | None,
+    param: str | None = None,
+    error_type: str = "invalid_request_error",
 ) -> str:
-    """Assert that a reply is this error, in the contract's envelope and without internal words; return its message."""
+    """Assert that a reply is the given error, in the API's format and without internal words; return its message."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
     assert answer.headers["x-request-id"].startswith("req_")
@@ -149,38 +164,38 @@ def error_of(
     assert body.keys() == {"error"}
     assert body["error"].keys() == {"message", "type", "param", "code"}
     assert {name: body["error"][name] for name in ("type", "code", "param")} == {
-        "type": kind,
+        "type": error_type,
         "code": code,
         "param": param,
     }
     message = body["error"]["message"]
     assert message.endswith(".")
     assert len(message) < 400
-    assert not [word for word in _INSIDE if word in message.lower()], message
+    assert not [word for word in _INTERNAL_WORDS if word in message.lower()], message
     return str(message)
 
 
-def configuration(folder: Path) -> Path:
-    """Write a configuration file with two models whose server does not exist; no test calls it."""
+def write_configuration(folder: Path) -> Path:
+    """Write a configuration file with two models; their server does not exist, because no test calls it."""
     path = folder / "backburner.toml"
     path.write_text(MODELS)
     return path
 
 
-# The keys of Open Responses, and two more that OpenAI sends.
-KEYS = frozenset(ResponseResource.model_fields) | {"prompt_cache_retention", "user"}
+# The keys of a document: those of Open Responses, and two additional keys of OpenAI's API.
+DOCUMENT_KEYS = frozenset(ResponseResource.model_fields) | {"prompt_cache_retention", "user"}
 
 
-def checked(answer: TestResponse, status: str, *, open_responses: bool = True) -> dict[str, Any]:
-    """Assert that both published schemas accept a reply's document; return the document.
+def check_document(answer: TestResponse, status: str, *, open_responses: bool = True) -> dict[str, Any]:
+    """Assert that a reply is a document that is valid for both published schemas; return the document.
 
     Args:
-        open_responses: whether Open Responses has every field in it; of tools, it knows functions only.
+        open_responses: whether to check the schema of Open Responses, which has no tools except functions.
     """
     assert answer.status_code == 200, answer.text
     assert answer.mimetype == "application/json"
     body = answer.get_json()
-    assert body.keys() - {"prompt_cache_options", "prompt"} == KEYS
+    assert body.keys() - {"prompt_cache_options", "prompt"} == DOCUMENT_KEYS
     assert body["status"] == status
     Response.model_validate_json(answer.data, strict=True)
     if open_responses:

@@ -1,4 +1,4 @@
-"""Requests of /v1/prompts."""
+"""Requests to /v1/prompts."""
 
 from itertools import count
 from typing import Any
@@ -13,21 +13,21 @@ TEMPLATE = {"instructions": "You are {{role}}.", "variables": {"role": {}}}
 _numbers = count()
 
 
-def post(api: Api, body: Any, path: str = "", *, key: str | None = None) -> TestResponse:
-    return api.ask("POST", f"/v1/prompts{path}", json=body, key=key)
+def post_prompt(api: Api, body: Any, path: str = "", *, key: str | None = None) -> TestResponse:
+    return api.send_request("POST", f"/v1/prompts{path}", json=body, key=key)
 
 
-def made(api: Api, template: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A new prompt with a unique name."""
+def create_prompt(api: Api, template: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """Create a prompt with a unique name; return its document."""
     key = changes.pop("key", None)
-    answer = post(api, {"name": f"p{next(_numbers)}", "template": template or TEMPLATE, **changes}, key=key)
+    answer = post_prompt(api, {"name": f"p{next(_numbers)}", "template": template or TEMPLATE, **changes}, key=key)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def get(api: Api, path: str, *, key: str | None = None, **query: Any) -> TestResponse:
-    return api.ask("GET", f"/v1/prompts{path}", key=key, query_string=query)
+def get_prompt(api: Api, path: str, *, key: str | None = None, **query: Any) -> TestResponse:
+    return api.send_request("GET", f"/v1/prompts{path}", key=key, query_string=query)
 
 
-def rows(api: Api) -> list[tuple[Any, ...]]:
+def count_prompt_rows(api: Api) -> list[tuple[Any, ...]]:
     return api.sql("select (select count(*) from prompts), (select count(*) from prompt_versions)")

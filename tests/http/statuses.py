@@ -1,4 +1,4 @@
-"""Responses brought to each of their statuses."""
+"""Moves responses to each of the possible statuses."""
 
 from core.runs.ends import Outcome, failed
 from core.wire import response
@@ -6,28 +6,26 @@ from core.wire.status import Status
 from tests.harness.engine import COMPLETED, claim, opening
 from tests.http.http_api import Api
 
-CUT = Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(5, 16, 0, 0))
+INCOMPLETE_OUTCOME = Outcome(
+    Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(5, 16, 0, 0)
+)
+FAILED_OUTCOME = failed("server_error", "The model server was silent for too long.")
 
 
-FAILED = failed("server_error", "The model server was silent for too long.")
-
-
-def driven_to(api: Api, status: str, response_id: str, key: str | None = None) -> None:
-    """Move a queued response to a status as a worker or a client would."""
+def move_to_status(api: Api, status: str, response_id: str, key: str | None = None) -> None:
+    """Move a queued response to a status, as a worker or a client does."""
     if status == "queued":
         return
     if status == "cancelled":
-        api.cancel(response_id, key=key)
+        api.cancel_response(response_id, key=key)
         return
     attempt = claim(api.core, response_id)
     if status == "in_progress":
         assert api.core.attempts.record([opening(attempt, "Hel")]).done
         return
-    outcome = {"completed": COMPLETED, "incomplete": CUT, "failed": FAILED}[status]
+    outcome = {"completed": COMPLETED, "incomplete": INCOMPLETE_OUTCOME, "failed": FAILED_OUTCOME}[status]
     assert api.core.attempts.end(attempt, outcome, opening(attempt, "Hello"))
 
 
-ALL = [status.value for status in Status]
-
-
-ENDED = ["completed", "incomplete", "failed", "cancelled"]
+ALL_STATUSES = [status.value for status in Status]
+TERMINAL_STATUSES = ["completed", "incomplete", "failed", "cancelled"]

@@ -1,4 +1,4 @@
-"""Requests that the fast router matches ahead of Flask: the answers are the same as Flask's."""
+"""Requests that the fast router matches get the same answers as requests that Flask routes."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from werkzeug.test import TestResponse
 from core.bootstrap import Core
 from core.tenants import rights
 from tests.harness.engine import worker
-from tests.http.http_api import GOOD, Api, error_of
-from tests.http.statuses import ALL, driven_to
+from tests.http.http_api import VALID_REQUEST, Api, check_error
+from tests.http.statuses import ALL_STATUSES, move_to_status
 
-BY_ROUTE = "/"  # at the end of a path, means the same and is left to Flask
-POLL, CREATE = "/v1/responses/{}", "/v1/responses"
-UNKNOWN = POLL.format("resp_" + "0" * 48)
+TRAILING_SLASH = "/"  # at the end of a path, has no meaning, but makes the fast router leave the request to Flask
+POLL_PATH, CREATE_PATH = "/v1/responses/{}", "/v1/responses"
+UNKNOWN_ID = POLL_PATH.format("resp_" + "0" * 48)
 
 
 @pytest.fixture
@@ -24,99 +24,108 @@ def api(core: Core) -> Api:
     return Api(core)
 
 
-class Routed:
-    """Counts the requests that reach a route."""
+class RouteCounter:
+    """Counts the requests that Flask routes."""
 
     def __init__(self, app: flask.Flask) -> None:
         self.count = 0
         flask.request_started.connect(self._note, app)
 
-    def _note(self, _: flask.Flask, **__: Any) -> None:
+    def _count_request(self, _: flask.Flask, **__: Any) -> None:
         self.count += 1
 
 
-def shown(answer: TestResponse, *, changing: tuple[str, ...] = ()) -> tuple[int, dict[str, str], Any]:
-    """A reply as seen by a client, without fields that differ between any two replies."""
+def visible_reply(answer: TestResponse, *, ignored_fields: tuple[str, ...] = ()) -> tuple[int, dict[str, str], Any]:
+    """The status, the headers and the body of a reply, without values that differ between any two replies."""
     headers = dict(answer.headers)
     assert headers.pop("x-request-id").startswith("req_")
     body = answer.get_json()
-    return answer.status_code, headers, {key: value for key, value in body.items() if key not in changing}
+    return answer.status_code, headers, {key: value for key, value in body.items() if key not in ignored_fields}
 
 
-def seen(answer: TestResponse) -> tuple[int, dict[str, str]]:
-    """The status and the headers of an answer, except for the request's ID."""
+def status_and_headers(answer: TestResponse) -> tuple[int, dict[str, str]]:
+    """The status and the headers of a reply, without the ID of the request."""
     headers = dict(answer.headers)
     assert headers.pop("x-request-id").startswith("req_")
     return answer.status_code, headers
 
 
-@pytest.mark.parametrize("status", ALL)
+@pytest.mark.parametrize("status", ALL_STATUSES)
 def test_a_plain_poll_is_answered_as_its_route_would(api: Api, status: str) -> None:
-    response_id = api.created()["id"]
-    driven_to(api, status, response_id)
-    routed = Routed(api.app)
+    response_id = api.create_response()["id"]
+    move_to_status(api, status, response_id)
+    counter = RouteCounter(api.app)
 
-    plain = api.get(response_id)
-    assert routed.count == 0
-    by_route = api.get(response_id + BY_ROUTE)
+    direct_answer = api.get_response(response_id)
+    assert counter.count == 0
+    routed_answer = api.get_response(response_id + TRAILING_SLASH)
 
-    assert routed.count == 1
-    assert plain.data == by_route.data
-    assert plain.get_json()["status"] == status
-    assert shown(plain) == shown(by_route)
+    assert counter.count == 1
+    assert direct_answer.data == routed_answer.data
+    assert direct_answer.get_json()["status"] == status
+    assert visible_reply(direct_answer) == visible_reply(routed_answer)
 
 
 def test_a_plain_create_is_answered_as_its_route_would(api: Api) -> None:
-    routed = Routed(api.app)
+    counter = RouteCounter(api.app)
 
-    plain = api.create(metadata={"a": "ü"}, input="\N{SNOWMAN}" * 100)
-    assert routed.count == 0
-    by_route = api.ask("POST", CREATE + BY_ROUTE, json=GOOD | {"metadata": {"a": "ü"}, "input": "\N{SNOWMAN}" * 100})
-
-    assert routed.count == 1
-    changing = ("id", "created_at")
-    assert shown(plain, changing=changing) == shown(by_route, changing=changing)
-    first, second = (
-        api.sql("select request from responses where id = %s", one.get_json()["id"]) for one in (plain, by_route)
+    direct_answer = api.post_response(metadata={"a": "ü"}, input="\N{SNOWMAN}" * 100)
+    assert counter.count == 0
+    routed_answer = api.send_request(
+        "POST",
+        CREATE_PATH + TRAILING_SLASH,
+        json=VALID_REQUEST | {"metadata": {"a": "ü"}, "input": "\N{SNOWMAN}" * 100},
     )
-    assert len(first[0][0]) == len(second[0][0])
+
+    assert counter.count == 1
+    ignored_fields = ("id", "created_at")
+    assert visible_reply(direct_answer, ignored_fields=ignored_fields) == visible_reply(
+        routed_answer, ignored_fields=ignored_fields
+    )
+    first_rows, second_rows = (
+        api.sql("select request from responses where id = %s", answer.get_json()["id"])
+        for answer in (direct_answer, routed_answer)
+    )
+    assert len(first_rows[0][0]) == len(second_rows[0][0])
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "request_"),
+    ("method", "path", "options"),
     [
-        ("GET", UNKNOWN, {}),
-        ("GET", UNKNOWN, {"key": "sk-bb-unknown"}),
-        ("GET", UNKNOWN, {"headers": {"Authorization": "Basic abc"}}),
-        ("GET", UNKNOWN, {"key": "writes"}),
-        ("POST", CREATE, {"key": "reads", "json": GOOD}),
-        ("POST", CREATE, {"key": "sk-bb-unknown", "json": GOOD}),
-        ("POST", CREATE, {"json": GOOD | {"model": "none"}}),
-        ("POST", CREATE, {"json": GOOD | {"temperature": "hot"}}),
-        ("POST", CREATE, {"json": GOOD | {"service_tier": "priority"}}),
-        ("POST", CREATE, {"json": GOOD | {"previous_response_id": "resp_none"}}),
-        ("POST", CREATE, {"json": GOOD | {"stream": "yes"}}),
-        ("POST", CREATE, {"json": GOOD | {"background": "yes"}}),
-        ("POST", CREATE, {"json": GOOD | {"store": False}}),
-        ("POST", CREATE, {"json": [GOOD]}),
-        ("POST", CREATE, {"data": b'{"model": ', "content_type": "application/json"}),
-        ("POST", CREATE, {"data": b"", "content_type": "application/json"}),
-        ("POST", CREATE, {"data": b'"\xff"', "content_type": "application/json"}),
-        ("POST", CREATE, {"data": b'{"input":' + b"[" * 5000, "content_type": "application/json"}),
+        ("GET", UNKNOWN_ID, {}),
+        ("GET", UNKNOWN_ID, {"key": "sk-bb-unknown"}),
+        ("GET", UNKNOWN_ID, {"headers": {"Authorization": "Basic abc"}}),
+        ("GET", UNKNOWN_ID, {"key": "writes"}),
+        ("POST", CREATE_PATH, {"key": "reads", "json": VALID_REQUEST}),
+        ("POST", CREATE_PATH, {"key": "sk-bb-unknown", "json": VALID_REQUEST}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"model": "none"}}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"temperature": "hot"}}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"service_tier": "priority"}}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"previous_response_id": "resp_none"}}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"stream": "yes"}}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"background": "yes"}}),
+        ("POST", CREATE_PATH, {"json": VALID_REQUEST | {"store": False}}),
+        ("POST", CREATE_PATH, {"json": [VALID_REQUEST]}),
+        ("POST", CREATE_PATH, {"data": b'{"model": ', "content_type": "application/json"}),
+        ("POST", CREATE_PATH, {"data": b"", "content_type": "application/json"}),
+        ("POST", CREATE_PATH, {"data": b'"\xff"', "content_type": "application/json"}),
+        ("POST", CREATE_PATH, {"data": b'{"input":' + b"[" * 5000, "content_type": "application/json"}),
     ],
     ids=str,
 )
 def test_what_is_wrong_with_a_plain_request_is_answered_as_its_route_would(
-    api: Api, method: str, path: str, request_: dict[str, Any]
+    api: Api, method: str, path: str, options: dict[str, Any]
 ) -> None:
     keys = {"reads": api.core.keys.create({rights.Right.READ}), "writes": api.core.keys.create({rights.Right.WRITE})}
-    key = keys.get(request_.get("key", ""), request_.get("key"))
-    headers = request_.get("headers", {})
-    plain = api.ask(method, path, **request_ | {"key": key, "headers": headers})
-    by_route = api.ask(method, path + BY_ROUTE, **request_ | {"key": key, "headers": headers})
+    key = keys.get(options.get("key", ""), options.get("key"))
+    headers = options.get("headers", {})
+    direct_answer = api.send_request(method, path, **options | {"key": key, "headers": headers})
+    routed_answer = api.send_request(method, path + TRAILING_SLASH, **options | {"key": key, "headers": headers})
 
-    changing = ("id", "created_at") if plain.status_code == 200 else ()
-    assert shown(plain, changing=changing) == shown(by_route, changing=changing)
+    ignored_fields = ("id", "created_at") if direct_answer.status_code == 200 else ()
+    assert visible_reply(direct_answer, ignored_fields=ignored_fields) == visible_reply(
+        routed_answer, ignored_fields=ignored_fields
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,17 +136,17 @@ def test_what_is_wrong_with_a_plain_request_is_answered_as_its_route_would(
         ("GET", "/v1/responses//{}", 404),
         ("GET", "/v1/responses/x/{}", 404),
         ("GET", "/v1/responses/{}/", 200),
-        ("HEAD", POLL, 200),
-        ("POST", POLL, 405),
-        ("PUT", POLL, 405),
+        ("HEAD", POLL_PATH, 200),
+        ("POST", POLL_PATH, 405),
+        ("PUT", POLL_PATH, 405),
     ],
 )
 def test_what_is_no_plain_request_is_left_to_the_routes(api: Api, method: str, path: str, status: int) -> None:
-    response_id = api.created()["id"]
-    routed = Routed(api.app)
+    response_id = api.create_response()["id"]
+    counter = RouteCounter(api.app)
 
-    assert api.ask(method, path.format(response_id)).status_code == status
-    assert routed.count == 1
+    assert api.send_request(method, path.format(response_id)).status_code == status
+    assert counter.count == 1
 
 
 @pytest.mark.parametrize(
@@ -158,45 +167,45 @@ def test_what_is_no_plain_request_is_left_to_the_routes(api: Api, method: str, p
 def test_a_poll_with_a_query_or_headers_is_answered_as_its_route_would(
     api: Api, query: str, headers: dict[str, str], status: int
 ) -> None:
-    response_id = api.created()["id"]
-    routed = Routed(api.app)
+    response_id = api.create_response()["id"]
+    counter = RouteCounter(api.app)
 
-    plain = api.ask("GET", POLL.format(response_id) + query, headers=headers)
-    assert (plain.status_code, routed.count) == (status, 0)
-    by_route = api.ask("GET", POLL.format(response_id) + BY_ROUTE + query, headers=headers)
+    direct_answer = api.send_request("GET", POLL_PATH.format(response_id) + query, headers=headers)
+    assert (direct_answer.status_code, counter.count) == (status, 0)
+    routed_answer = api.send_request("GET", POLL_PATH.format(response_id) + TRAILING_SLASH + query, headers=headers)
 
-    assert routed.count == 1
-    assert plain.data == by_route.data
-    assert seen(plain) == seen(by_route)
+    assert counter.count == 1
+    assert direct_answer.data == routed_answer.data
+    assert status_and_headers(direct_answer) == status_and_headers(routed_answer)
 
 
 def test_a_create_with_a_key_is_answered_once_whichever_way_it_is_routed(api: Api) -> None:
-    routed = Routed(api.app)
+    counter = RouteCounter(api.app)
     headers = {"Idempotency-Key": "a key", "Origin": "https://pages.test"}
 
-    plain = api.create(headers=headers)
-    assert routed.count == 0
-    by_route = api.ask("POST", CREATE + BY_ROUTE, json=GOOD, headers=headers)
+    direct_answer = api.post_response(headers=headers)
+    assert counter.count == 0
+    routed_answer = api.send_request("POST", CREATE_PATH + TRAILING_SLASH, json=VALID_REQUEST, headers=headers)
 
-    assert routed.count == 1
-    assert plain.data == by_route.data
-    assert seen(plain) == seen(by_route)
+    assert counter.count == 1
+    assert direct_answer.data == routed_answer.data
+    assert status_and_headers(direct_answer) == status_and_headers(routed_answer)
 
 
 @pytest.mark.parametrize(
     "changes", [{"background": False, "stream": True}, {"background": True, "stream": True}], ids=str
 )
 def test_a_stream_is_left_to_the_routes_with_its_whole_body(api: Api, changes: dict[str, Any]) -> None:
-    answer = api.create(**changes)
+    answer = api.post_response(**changes)
 
     assert answer.mimetype == "text/event-stream"
     answer.close()
 
 
 def test_a_body_that_ends_too_soon_is_refused_and_creates_nothing(api: Api) -> None:
-    before = api.stored()
+    row_counts = api.count_rows()
 
-    answer = api.post(b'{"model": "scripted"', environ_overrides={"CONTENT_LENGTH": "500"})
+    answer = api.post_body(b'{"model": "scripted"', environ_overrides={"CONTENT_LENGTH": "500"})
 
-    error_of(answer, 400, "invalid_value")
-    assert api.stored() == before
+    check_error(answer, 400, "invalid_value")
+    assert api.count_rows() == row_counts

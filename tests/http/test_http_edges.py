@@ -14,114 +14,124 @@ from werkzeug.test import Client
 from app import create_app
 from core.bootstrap import open_core
 from core.settings import Settings
-from tests.http.http_api import GOOD, Api, error_of
+from tests.http.http_api import VALID_REQUEST, Api, check_error
 
-BODY = json.dumps(GOOD).encode()
-PACKED = gzip.compress(BODY)
+BODY = json.dumps(VALID_REQUEST).encode()
+COMPRESSED_BODY = gzip.compress(BODY)
 ORIGIN = "https://ui.example"
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 
 
-def packed(api: Api, body: bytes):
-    return api.post(body, headers={"Content-Encoding": "gzip"})
+def post_compressed(api: Api, body: bytes):
+    return api.post_body(body, headers={"Content-Encoding": "gzip"})
 
 
-def repeated(head: bytes, piece: bytes, times: int) -> bytes:
-    """What gzip produces for `head + piece * times`, although the piece is compressed only once."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    beginning, middle = (packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH) for part in (head, piece))
-    checksum = zlib.crc32(head)
+def compress_repetition(start: bytes, unit: bytes, times: int) -> bytes:
+    """Build the gzip stream of `start + unit * times`, although the unit is compressed only once."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    beginning, middle = (compressor.compress(part) + compressor.flush(zlib.Z_FULL_FLUSH) for part in (start, unit))
+    checksum = zlib.crc32(start)
     for _ in range(times):
-        checksum = zlib.crc32(piece, checksum)
-    sizes = struct.pack("<LL", checksum, (len(head) + len(piece) * times) % 2**32)
-    return gzip.compress(b"")[:10] + beginning + middle * times + packer.flush() + sizes
+        checksum = zlib.crc32(unit, checksum)
+    sizes = struct.pack("<LL", checksum, (len(start) + len(unit) * times) % 2**32)
+    return gzip.compress(b"")[:10] + beginning + middle * times + compressor.flush() + sizes
 
 
-def changed(api: Api, **settings: object) -> Iterator[Client]:
+def client_with_settings(api: Api, **settings: object) -> Iterator[Client]:
     with open_core(api.core.settings.model_copy(update=settings)) as core:
         yield create_app(core).test_client()
 
 
 @pytest.fixture
-def open_to(api: Api) -> Iterator[Client]:
-    yield from changed(api, cors_origins=f"{ORIGIN}, http://localhost:3000")
+def cors_client(api: Api) -> Iterator[Client]:
+    yield from client_with_settings(api, cors_origins=f"{ORIGIN}, http://localhost:3000")
 
 
 @pytest.fixture
-def behind_one(api: Api) -> Iterator[Client]:
-    yield from changed(api, trusted_proxies=1)
+def proxied_client(api: Api) -> Iterator[Client]:
+    yield from client_with_settings(api, trusted_proxies=1)
 
 
 def test_a_body_packed_with_gzip_is_as_good_as_a_plain_one(api: Api) -> None:
-    assert packed(api, PACKED).get_json()["status"] == "queued"
+    assert post_compressed(api, COMPRESSED_BODY).get_json()["status"] == "queued"
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", BODY, PACKED[:-9], PACKED + PACKED, PACKED + b"x", zlib.compress(BODY), PACKED[:-8] + b"\0" * 8],
-    ids=["nothing", "plain", "cut", "two", "more", "zlib", "wrong sum"],
+    [
+        b"",
+        BODY,
+        COMPRESSED_BODY[:-9],
+        COMPRESSED_BODY + COMPRESSED_BODY,
+        COMPRESSED_BODY + b"x",
+        zlib.compress(BODY),
+        COMPRESSED_BODY[:-8] + b"\0" * 8,
+    ],
+    ids=["empty", "not compressed", "truncated", "two streams", "trailing data", "zlib", "wrong checksum"],
 )
 def test_what_is_not_one_whole_stream_of_gzip_is_refused_and_nothing_is_stored(api: Api, body: bytes) -> None:
-    before = api.stored()
+    row_counts = api.count_rows()
 
-    error_of(packed(api, body), 400, "invalid_value")
-    assert api.stored() == before
+    check_error(post_compressed(api, body), 400, "invalid_value")
+    assert api.count_rows() == row_counts
 
 
 def test_a_bomb_is_refused_at_the_limit_of_bodies_and_not_unpacked(api: Api) -> None:
     limit = api.core.settings.body_limit_bytes
-    bomb = repeated(b'{"model":"scripted","input":"', b"a" * limit, 30)
+    bomb = compress_repetition(b'{"model":"scripted","input":"', b"a" * limit, 30)
     assert len(bomb) < limit // 20
-    before = api.stored()
+    row_counts = api.count_rows()
 
-    error_of(packed(api, bomb), 413, "request_too_large")
-    assert api.stored() == before
+    check_error(post_compressed(api, bomb), 413, "request_too_large")
+    assert api.count_rows() == row_counts
 
 
 def test_no_browser_of_another_origin_is_let_in_where_no_origin_is_named(api: Api) -> None:
     preflight = api.client.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT)
-    answer = api.ask("GET", "/v1/models", headers={"Origin": ORIGIN})
+    answer = api.send_request("GET", "/v1/models", headers={"Origin": ORIGIN})
 
-    error_of(preflight, 401, "invalid_api_key")
-    for one in (preflight, answer):
-        assert not [name for name, _ in one.headers if name.startswith("Access-Control")]
+    check_error(preflight, 401, "invalid_api_key")
+    for reply in (preflight, answer):
+        assert not [name for name, _ in reply.headers if name.startswith("Access-Control")]
 
 
-def test_an_answer_to_nobodys_page_may_not_be_kept_for_one_that_is_allowed(api: Api, open_to: Client) -> None:
-    poll = open_to.get(f"/v1/responses/{api.created()['id']}", headers={"Authorization": f"Bearer {api.key}"})
+def test_an_answer_to_nobodys_page_may_not_be_kept_for_one_that_is_allowed(api: Api, cors_client: Client) -> None:
+    poll = cors_client.get(
+        f"/v1/responses/{api.create_response()['id']}", headers={"Authorization": f"Bearer {api.key}"}
+    )
 
     assert poll.status_code == 200
     assert "Origin" in poll.vary
 
 
-def test_a_browser_of_a_named_origin_asks_first_without_a_key_and_then_with_one(api: Api, open_to: Client) -> None:
-    preflight = open_to.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT)
+def test_a_browser_of_a_named_origin_asks_first_without_a_key_and_then_with_one(api: Api, cors_client: Client) -> None:
+    preflight = cors_client.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT)
     key = {"Authorization": f"Bearer {api.key}"}
 
     assert preflight.status_code == 204
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
     for answer in (
         preflight,
-        open_to.get("/v1/models", headers={"Origin": ORIGIN} | key),
-        open_to.get("/v1/models", headers={"Origin": ORIGIN}),  # lets a page read why it is refused
+        cors_client.get("/v1/models", headers={"Origin": ORIGIN} | key),
+        cors_client.get("/v1/models", headers={"Origin": ORIGIN}),  # lets a page read the reason of a rejection
     ):
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert "Access-Control-Allow-Credentials" not in answer.headers
         assert "Origin" in answer.vary
         assert "x-request-id" in answer.headers
-    assert open_to.get("/v1/models", headers={"Origin": ORIGIN}).status_code == 401
+    assert cors_client.get("/v1/models", headers={"Origin": ORIGIN}).status_code == 401
 
 
 @pytest.mark.parametrize(
     "origin", ["https://ui.example.evil", "http://ui.example", "null", "https://ui.example:444", "*"]
 )
-def test_a_browser_of_an_origin_that_is_not_named_is_told_nothing(open_to: Client, origin: str) -> None:
-    preflight = open_to.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT | {"Origin": origin})
+def test_a_browser_of_an_origin_that_is_not_named_is_told_nothing(cors_client: Client, origin: str) -> None:
+    preflight = cors_client.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT | {"Origin": origin})
 
     assert preflight.status_code == 401
     assert "Access-Control-Allow-Origin" not in preflight.headers
     # An OPTIONS request that is not a preflight needs a key, whatever its origin.
-    assert open_to.open("/v1/responses", method="OPTIONS", headers={"Origin": ORIGIN}).status_code == 401
+    assert cors_client.open("/v1/responses", method="OPTIONS", headers={"Origin": ORIGIN}).status_code == 401
 
 
 @pytest.mark.parametrize("origins", ["ui.example", "https://ui.example/", "https://a.example,ftp://b"])
@@ -131,14 +141,15 @@ def test_what_is_no_origin_is_refused_when_the_settings_are_read(origins: str) -
 
 
 def test_what_a_client_says_of_proxies_is_believed_only_as_far_as_there_are_trusted_ones(
-    api: Api, behind_one: Client
+    api: Api, proxied_client: Client
 ) -> None:
-    said = {"X-Forwarded-Prefix": "/evil, /good", "X-Forwarded-Host": "evil, good", "X-Forwarded-For": "9.9.9.9"}
+    headers = {"X-Forwarded-Prefix": "/evil, /good", "X-Forwarded-Host": "evil, good", "X-Forwarded-For": "9.9.9.9"}
 
-    assert "evil" not in api.client.get("/docs", headers=said).text + str(api.client.get("/docs", headers=said).headers)
-    assert 'href="/docs' in api.client.get("/docs", headers=said).text
-    assert 'href="/good/docs' in behind_one.get("/docs", headers=said).text
-    assert "evil" not in behind_one.get("/docs", headers=said).text
+    answer = api.client.get("/docs", headers=headers)
+    assert "evil" not in answer.text + str(answer.headers)
+    assert 'href="/docs' in answer.text
+    assert 'href="/good/docs' in proxied_client.get("/docs", headers=headers).text
+    assert "evil" not in proxied_client.get("/docs", headers=headers).text
 
 
 def test_the_image_runs_as_a_user_who_is_not_root() -> None:
@@ -148,5 +159,5 @@ def test_the_image_runs_as_a_user_who_is_not_root() -> None:
     assert users
     assert users[-1] not in {"root", "0"}
     assert [line for line in lines if "--uid" in line or "useradd" in line or "adduser" in line]
-    last = max(place for place, line in enumerate(lines) if line.startswith("USER "))
-    assert not [line for line in lines[last:] if line.startswith("RUN ")]
+    last_user_line = max(number for number, line in enumerate(lines) if line.startswith("USER "))
+    assert not [line for line in lines[last_user_line:] if line.startswith("RUN ")]

@@ -1,4 +1,4 @@
-"""Finding the parameter at which a body is nested too deeply."""
+"""The search for the parameter in which a body is nested too deeply."""
 
 import pytest
 

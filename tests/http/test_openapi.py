@@ -1,4 +1,4 @@
-"""The OpenAPI document agrees with the server, and /docs shows it without any other server."""
+"""The OpenAPI document agrees with the server, and /docs shows it without files from other servers."""
 
 import json
 import re
@@ -28,13 +28,13 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 
 
 def test_the_document_names_exactly_the_routes_that_there_are(api: Api, document: dict[str, Any]) -> None:
-    served = {
+    routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in api.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
-    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == served
+    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == routes
 
 
 def test_the_document_asks_for_a_key_where_the_server_does(api: Api, document: dict[str, Any]) -> None:
@@ -51,9 +51,9 @@ def test_no_words_of_ours_show_in_the_document(document: dict[str, Any]) -> None
 
 
 def test_every_schema_of_the_document_is_used_and_there(document: dict[str, Any]) -> None:
-    referred = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    referenced_names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
 
-    assert referred == document["components"]["schemas"].keys()
+    assert referenced_names == document["components"]["schemas"].keys()
 
 
 def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_said_to_be(
@@ -64,8 +64,10 @@ def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_sai
     assert schema["properties"].keys() == CreateResponse.model_fields.keys() | UNSUPPORTED
     assert "required" not in schema
     assert "`prompt`" in schema["properties"]["model"]["description"]
-    refused = {name for name, part in schema["properties"].items() if "Not supported" in part.get("description", "")}
-    assert refused == UNSUPPORTED
+    unsupported_names = {
+        name for name, part in schema["properties"].items() if "Not supported" in part.get("description", "")
+    }
+    assert unsupported_names == UNSUPPORTED
 
 
 def test_the_documented_response_always_has_what_open_responses_requires(document: dict[str, Any]) -> None:
@@ -78,27 +80,27 @@ def test_the_documented_response_always_has_what_open_responses_requires(documen
 
 def test_a_created_response_has_no_key_that_is_not_documented(api: Api, document: dict[str, Any]) -> None:
     template = {"input": "Say hello.", "model": "scripted"}
-    prompt = api.ask("POST", "/v1/prompts", json={"name": "documented", "template": template}).get_json()
-    created = api.created(prompt_cache_options={"mode": "implicit"}, prompt={"id": prompt["id"]})
+    prompt = api.send_request("POST", "/v1/prompts", json={"name": "documented", "template": template}).get_json()
+    response = api.create_response(prompt_cache_options={"mode": "implicit"}, prompt={"id": prompt["id"]})
 
     schemas = document["components"]["schemas"]
-    assert created.keys() == schemas["Response"]["properties"].keys()
+    assert response.keys() == schemas["Response"]["properties"].keys()
     assert prompt.keys() == schemas["Prompt"]["properties"].keys()
 
 
 def test_the_document_says_where_events_are_streamed(document: dict[str, Any]) -> None:
-    streamed = {
+    streaming_operations = {
         (path, method)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if "text/event-stream" in operation["responses"]["200"].get("content", {})
     }
-    asked = {
+    schemas_by_name = {
         part["name"]: part["schema"] for part in document["paths"]["/v1/responses/{response_id}"]["get"]["parameters"]
     }
 
-    assert streamed == {("/v1/responses", "post"), ("/v1/responses/{response_id}", "get")}
-    assert [asked[name]["type"] for name in ("stream", "starting_after", "include_obfuscation")] == [
+    assert streaming_operations == {("/v1/responses", "post"), ("/v1/responses/{response_id}", "get")}
+    assert [schemas_by_name[name]["type"] for name in ("stream", "starting_after", "include_obfuscation")] == [
         "boolean",
         "integer",
         "boolean",
@@ -121,17 +123,17 @@ def test_the_docs_page_loads_the_document_and_nothing_from_elsewhere(api: Api) -
 
 def test_everything_the_docs_page_refers_to_is_served_with_its_type_and_may_be_kept(api: Api) -> None:
     page = api.client.get("/docs").text
-    found = re.findall(r'(?:src|href)="([^"]+)"', page)
+    paths = re.findall(r'(?:src|href)="([^"]+)"', page)
 
-    assert {path.removeprefix("/docs/") for path in found} == docs_page.ASSETS.keys()
-    for path in found:
+    assert {path.removeprefix("/docs/") for path in paths} == docs_page.ASSETS.keys()
+    for path in paths:
         answer = api.client.get(path)
         assert answer.status_code == 200
         assert answer.mimetype == docs_page.ASSETS[path.removeprefix("/docs/")]
         assert answer.content_length
         assert answer.cache_control.max_age
-        again = api.client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
-        assert (again.status_code, again.data) == (304, b"")
+        cached_answer = api.client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+        assert (cached_answer.status_code, cached_answer.data) == (304, b"")
 
 
 @pytest.mark.parametrize("name", ["../auth.py", "..%2fflask_swagger_ui.py", "LICENSE", "swagger-ui.js", "%00"])

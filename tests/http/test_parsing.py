@@ -1,4 +1,4 @@
-"""Which parameters are served, ignored or refused, and that refusals are cheap; without server or database."""
+"""Parsing of requests: supported, ignored and rejected parameters, and the memory that rejections need."""
 
 import json
 import tracemalloc
@@ -20,26 +20,26 @@ from core.wire.request import UNSUPPORTED, CreateResponse
 from tests import contract
 
 GOOD = {"model": "scripted", "input": "hi", "background": True}
-# OpenAI parameters that concern one vendor's servers and do not affect any reply.
+# Parameters in OpenAI's API that concern the servers of one vendor and affect no reply.
 IGNORED = {"access_programs", "image"}
 
 
-def parse(strict: bool = False, **changes: Any) -> CreateResponse:
+def parse_request(strict: bool = False, **changes: Any) -> CreateResponse:
     return parsing.create_response(GOOD | changes, strict=strict)
 
 
-def refusal(strict: bool = False, **changes: Any) -> errors.InvalidRequest:
-    with pytest.raises(errors.InvalidRequest) as refused:
-        parse(strict, **changes)
-    return refused.value
+def parse_invalid_request(strict: bool = False, **changes: Any) -> errors.InvalidRequest:
+    with pytest.raises(errors.InvalidRequest) as error:
+        parse_request(strict, **changes)
+    return error.value
 
 
 def test_every_parameter_of_the_published_apis_is_served_refused_by_name_or_known_to_be_harmless() -> None:
-    openai = set(typing.get_type_hints(response_create_params.ResponseCreateParamsBase)) | {"stream"}
-    published = openai | set(CreateResponseBody.model_fields)
+    openai_parameters = set(typing.get_type_hints(response_create_params.ResponseCreateParamsBase)) | {"stream"}
+    published_parameters = openai_parameters | set(CreateResponseBody.model_fields)
 
-    assert published - set(CreateResponse.model_fields) - set(UNSUPPORTED) == IGNORED
-    assert set(UNSUPPORTED) <= published
+    assert published_parameters - set(CreateResponse.model_fields) - set(UNSUPPORTED) == IGNORED
+    assert set(UNSUPPORTED) <= published_parameters
     assert not set(UNSUPPORTED) & set(CreateResponse.model_fields)
 
 
@@ -52,7 +52,7 @@ def test_every_parameter_has_its_row_in_the_tables_of_the_contract() -> None:
     assert len(rows) == len(set(rows))
 
 
-UNSERVED: dict[str, Any] = {
+UNSUPPORTED_EXAMPLES: dict[str, Any] = {
     "context_management": [{"type": "compaction"}],
     "conversation": "conv_1",
     "moderation": {"model": "m"},
@@ -60,38 +60,38 @@ UNSERVED: dict[str, Any] = {
 
 
 def test_there_is_an_example_of_every_parameter_that_is_not_served() -> None:
-    assert UNSERVED.keys() == UNSUPPORTED
+    assert UNSUPPORTED_EXAMPLES.keys() == UNSUPPORTED
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("name", UNSERVED)
+@pytest.mark.parametrize("name", UNSUPPORTED_EXAMPLES)
 def test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out(name: str, strict: bool) -> None:
-    for value in (UNSERVED[name], "nonsense", 5, True, {"a": {}}, [[]]):
-        error = refusal(strict, **{name: value})
+    for value in (UNSUPPORTED_EXAMPLES[name], "nonsense", 5, True, {"a": {}}, [[]]):
+        error = parse_invalid_request(strict, **{name: value})
         assert (error.code, error.param) == ("unsupported_parameter", name)
         assert str(error) == f"'{name}' is not supported."
 
-    assert parse(strict, **{name: None}) == parse()
+    assert parse_request(strict, **{name: None}) == parse_request()
 
 
 @pytest.mark.parametrize(("name", "value"), [("top_logprobs", False), ("truncation", "Disabled")])
 def test_a_value_that_only_looks_like_the_default_is_refused(name: str, value: Any) -> None:
-    assert refusal(**{name: value}).param == name
+    assert parse_invalid_request(**{name: value}).param == name
 
 
 def test_what_is_not_served_is_told_before_what_is_missing_without_it() -> None:
-    assert refusal(model=None, input=None, moderation={"model": "m"}).param == "moderation"
-    assert refusal(input=None, conversation="conv_1").param == "conversation"
-    assert refusal(input=[{"type": "function_call_output"}], moderation={}).param == "moderation"
+    assert parse_invalid_request(model=None, input=None, moderation={"model": "m"}).param == "moderation"
+    assert parse_invalid_request(input=None, conversation="conv_1").param == "conversation"
+    assert parse_invalid_request(input=[{"type": "function_call_output"}], moderation={}).param == "moderation"
 
 
 @pytest.mark.parametrize(
     "name", ["unheard_of", "Model", "max_tokens", "messages", "n", "", "<input>", "a.b", "x" * 5000]
 )
 def test_a_parameter_that_the_api_does_not_have_is_ignored_unless_parameters_are_strict(name: str) -> None:
-    assert parse(**{name: 1}) == parse()
+    assert parse_request(**{name: 1}) == parse_request()
 
-    error = refusal(strict=True, **{name: 1})
+    error = parse_invalid_request(strict=True, **{name: 1})
     assert (error.code, error.param) == ("unknown_parameter", name[:100])
     assert str(error) == f"Unknown parameter: '{name[:100]}'."
 
@@ -101,49 +101,51 @@ def test_a_parameter_that_the_api_does_not_have_is_ignored_unless_parameters_are
 def test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_are_strict(
     name: str, value: Any
 ) -> None:
-    assert parse(strict=True, **{name: value}) == parse()
+    assert parse_request(strict=True, **{name: value}) == parse_request()
 
 
 def test_strictness_is_about_parameters_and_not_about_what_is_in_them() -> None:
     message = [{"role": "user", "content": "hi", "unheard_of": 1}]
 
-    assert parse(strict=True, input=message, tools=[{"type": "function", "name": "f", "unheard_of": 1}])
+    assert parse_request(strict=True, input=message, tools=[{"type": "function", "name": "f", "unheard_of": 1}])
 
 
-MANY = 300_000
-# Built by the test: pytest keeps parameters in memory until it exits.
-WIDE: list[tuple[str, Callable[[], Any]]] = [
-    ("input", lambda: [0] * MANY),
-    ("input", lambda: [{}] * MANY),
-    ("input", lambda: [{"role": "user", "content": [{}] * MANY}]),
-    ("input", lambda: [{"role": "user", "content": [0] * MANY}] * 3),
-    ("metadata", lambda: dict.fromkeys(map(str, range(MANY)), 0)),
-    ("metadata", lambda: dict.fromkeys(("k" * 65 + str(n) for n in range(MANY)), "")),
+REPETITIONS = 300_000
+# Functions, because pytest keeps the values of parameters in memory until it exits.
+REPETITIVE_VALUES: list[tuple[str, Callable[[], Any]]] = [
+    ("input", lambda: [0] * REPETITIONS),
+    ("input", lambda: [{}] * REPETITIONS),
+    ("input", lambda: [{"role": "user", "content": [{}] * REPETITIONS}]),
+    ("input", lambda: [{"role": "user", "content": [0] * REPETITIONS}] * 3),
+    ("metadata", lambda: dict.fromkeys(map(str, range(REPETITIONS)), 0)),
+    ("metadata", lambda: dict.fromkeys(("k" * 65 + str(number) for number in range(REPETITIONS)), "")),
 ]
 
 
-@pytest.mark.parametrize(("name", "make"), WIDE, ids=range(6))
+@pytest.mark.parametrize(("name", "create_value"), REPETITIVE_VALUES, ids=range(6))
 def test_a_body_that_is_wrong_many_times_over_costs_no_more_memory_than_one_that_is_wrong_once(
-    name: str, make: Callable[[], Any]
+    name: str, create_value: Callable[[], Any]
 ) -> None:
-    body = json.dumps(GOOD | {name: make()})
-    sent = EnvironBuilder("/v1/responses", method="POST", data=body, content_type="application/json").get_environ()
+    body_text = json.dumps(GOOD | {name: create_value()})
+    environ = EnvironBuilder(
+        "/v1/responses", method="POST", data=body_text, content_type="application/json"
+    ).get_environ()
     tracemalloc.start()
     try:
-        parsed = parsing.read_json(sent, 2**30, nullcontext())
-        before = tracemalloc.get_traced_memory()[0]
+        parsed_body = parsing.read_json(environ, 2**30, nullcontext())
+        initial_memory = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         with pytest.raises(errors.InvalidRequest):
-            parsing.validate(CreateResponse, parsed)
-        grown = tracemalloc.get_traced_memory()[1] - before
+            parsing.validate(CreateResponse, parsed_body)
+        peak_growth = tracemalloc.get_traced_memory()[1] - initial_memory
     finally:
         tracemalloc.stop()
 
-    assert grown < 1_000_000
+    assert peak_growth < 1_000_000
 
 
 def test_a_stored_request_is_read_back_as_it_was_taken() -> None:
-    taken = parse(
+    original_request = parse_request(
         input=[{"role": "user", "content": "a\0\u2028"}, {"type": "mcp_call", "x": None}],
         metadata={"a": "b"},
         temperature=0,
@@ -152,9 +154,11 @@ def test_a_stored_request_is_read_back_as_it_was_taken() -> None:
         text={"format": {"type": "json_schema", "name": "n", "schema": {"a": None}}},
         reasoning={"effort": "low", "mode": "pro"},
     )
-    items = [normal(item) for item in taken.input or ()]
+    items = [normal(item) for item in original_request.input or ()]
 
-    request, read = context.unpack(context.pack(taken, context.Context(items, own=2, new_ids=[])))
+    restored_request, restored_items = context.unpack(
+        context.pack(original_request, context.Context(items, own=2, new_ids=[]))
+    )
 
-    assert request == taken.model_copy(update={"input": None})
-    assert read == items
+    assert restored_request == original_request.model_copy(update={"input": None})
+    assert restored_items == items

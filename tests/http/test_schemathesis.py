@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document, with the bounds of each parameter and with random requests."""
+"""Tests every operation of the OpenAPI document with boundary values and with random requests."""
 
 from functools import partial
 from typing import Any
@@ -21,38 +21,43 @@ OUTCOMES = {
 }
 
 
-def made(api: Api, status: str) -> str:
+def create_response_with_status(api: Api, status: str) -> str:
     """Create a response and move it to a status; return its ID."""
-    worker(api.core, slots=10_000)  # renew the registration, with free slots: otherwise nothing is dispatched
-    response_id = str(api.created()["id"])
+    worker(api.core, slots=10_000)  # renew the registration, because nothing is dispatched without free slots
+    response_id = str(api.create_response()["id"])
     if status == "cancelled":
-        api.cancel(response_id)
+        api.cancel_response(response_id)
     elif status != "queued":
         attempt = claim(api.core, response_id)
         if status == "in_progress":
             api.core.attempts.record([opening(attempt)])
         else:
             api.core.attempts.end(attempt, OUTCOMES[status], opening(attempt))
-    assert api.get(response_id).get_json()["status"] == status
+    assert api.get_response(response_id).get_json()["status"] == status
     return response_id
 
 
-def made_prompt(api: Api) -> str:
+def create_prompt(api: Api) -> str:
     """Create a prompt; return its ID."""
     body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
-    return str(api.ask("POST", "/v1/prompts", json=body).get_json()["id"])
+    return str(api.send_request("POST", "/v1/prompts", json=body).get_json()["id"])
 
 
-def made_key(api: Api) -> tuple[str, str]:
-    """Create a key of the project `default`; return the project's ID and the key's."""
+def create_key(api: Api) -> tuple[str, str]:
+    """Create a key of the project `default`; return the IDs of the project and of the key."""
     project_id = api.core.keys.project("default")
-    made = api.ask("POST", f"/v1/projects/{project_id}/api_keys", json={}, key=api.admin)
-    return project_id, str(made.get_json()["id"])
+    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys", json={}, key=api.admin)
+    return project_id, str(answer.get_json()["id"])
 
 
 def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api) -> None:
     schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app, config=fuzz.config(api.admin, examples=EXAMPLES))
-    targets = fuzz.Targets(partial(made, api), partial(made_prompt, api), partial(made_key, api), foreground=False)
+    targets = fuzz.Targets(
+        partial(create_response_with_status, api),
+        partial(create_prompt, api),
+        partial(create_key, api),
+        foreground=False,
+    )
     report = fuzz.run(schema, targets)
 
     print(report)
@@ -72,4 +77,4 @@ def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api)
     ],
 )
 def test_what_was_found_so_stays_mended(api: Api, parameter: str, value: Any, status: int) -> None:
-    assert api.create(**{parameter: value}).status_code == status
+    assert api.post_response(**{parameter: value}).status_code == status

@@ -1,4 +1,4 @@
-"""Authentication: every path under /v1 requires a valid key, and no key shows another project's responses."""
+"""Authentication: every path under /v1 requires a valid key, which gives no access to other projects."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ import pytest
 from werkzeug.routing import Rule
 
 from tests.contract import ENDPOINTS
-from tests.http.http_api import GOOD, Api, error_of
+from tests.http.http_api import VALID_REQUEST, Api, check_error
 
-UNKNOWN = "resp_" + "0" * 48
+UNKNOWN_ID = "resp_" + "0" * 48
 
 
-def under_v1(api: Api) -> Iterator[tuple[str, str]]:
-    """Every method and path under /v1 known to the application."""
+def list_routes(api: Api) -> Iterator[tuple[str, str]]:
+    """Every method and path under /v1 in the application."""
     for rule in api.app.url_map.iter_rules():
         if rule.rule.startswith("/v1"):
             for method in rule.methods or ():
@@ -23,24 +23,24 @@ def under_v1(api: Api) -> Iterator[tuple[str, str]]:
 def _example(rule: Rule) -> str:
     path = rule.rule
     for name in rule.arguments:
-        path = path.replace(f"<{name}>", UNKNOWN).replace(f"<path:{name}>", "scripted")
-    assert "<" not in path, f"a kind of argument this test does not know: {path}"
+        path = path.replace(f"<{name}>", UNKNOWN_ID).replace(f"<path:{name}>", "scripted")
+    assert "<" not in path, f"no example value for an argument of {path}"
     return path
 
 
 def test_every_route_under_v1_refuses_without_a_key(api: Api) -> None:
-    routes = list(under_v1(api))
-    before = api.stored()
+    routes = list(list_routes(api))
+    row_counts = api.count_rows()
 
     for method, path in routes:
-        answer = api.client.open(path, method=method, json=GOOD)
+        answer = api.client.open(path, method=method, json=VALID_REQUEST)
         assert answer.status_code == 401, f"{method} {path}"
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         if method != "HEAD":
-            error_of(answer, 401, "invalid_api_key")
+            check_error(answer, 401, "invalid_api_key")
 
-    assert {path for _, path in routes} >= {"/v1/responses", "/v1/models", f"/v1/responses/{UNKNOWN}/cancel"}
-    assert api.stored() == before
+    assert {path for _, path in routes} >= {"/v1/responses", "/v1/models", f"/v1/responses/{UNKNOWN_ID}/cancel"}
+    assert api.count_rows() == row_counts
 
 
 def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: Api) -> None:
@@ -59,15 +59,15 @@ def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: 
     ["/v1", "/v1/", "/v1/nope", "/v1/responses/", "//v1/models", "/v1//models", "/v1/models/", "/v1/responses/a/b/c"],
 )
 def test_no_spelling_of_a_path_gets_past_the_key(api: Api, path: str) -> None:
-    # The test client would take a leading `//` for a host name.
-    error_of(api.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "invalid_api_key")
+    # Pass the path separately, because the test client interprets a leading `//` as a host name.
+    check_error(api.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "invalid_api_key")
 
 
 @pytest.mark.parametrize(
     "path", ["/./v1/models", "/V1/models", "/v1models", "/v1;x/models", "/x/../v1/models", "/ /v1/models"]
 )
 def test_what_only_looks_like_v1_leads_nowhere(api: Api, path: str) -> None:
-    error_of(api.client.get("/", environ_overrides={"PATH_INFO": path}), 404, None)
+    check_error(api.client.get("/", environ_overrides={"PATH_INFO": path}), 404, None)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -103,56 +103,61 @@ def test_health_needs_no_key(api: Api, path: str) -> None:
     ],
 )
 def test_a_key_that_is_bad_or_badly_sent_is_refused(api: Api, header: str) -> None:
-    before = api.stored()
-    sent = header.replace("{key}", api.key).replace("{KEY}", api.key.upper())
+    row_counts = api.count_rows()
+    authorization = header.replace("{key}", api.key).replace("{KEY}", api.key.upper())
 
-    says = error_of(
-        api.client.post("/v1/responses", json=GOOD, headers={"Authorization": sent}), 401, "invalid_api_key"
+    message = check_error(
+        api.client.post("/v1/responses", json=VALID_REQUEST, headers={"Authorization": authorization}),
+        401,
+        "invalid_api_key",
     )
 
-    assert api.key not in says
-    assert api.stored() == before
+    assert api.key not in message
+    assert api.count_rows() == row_counts
 
 
 @pytest.mark.parametrize("header", ["Bearer {key}", "bearer {key}", "BEARER  {key} "])
 def test_a_good_key_is_known_however_its_scheme_is_written(api: Api, header: str) -> None:
-    sent = header.replace("{key}", api.key)
+    authorization = header.replace("{key}", api.key)
 
-    assert api.client.get("/v1/models", headers={"Authorization": sent}).status_code == 200
+    assert api.client.get("/v1/models", headers={"Authorization": authorization}).status_code == 200
 
 
 def test_a_revoked_key_is_refused_at_its_next_request(api: Api) -> None:
     key = api.core.keys.create()
-    assert api.create(key=key).status_code == 200
-    (listed,) = [listed for listed in api.core.keys.listed() if listed.hint == key[-4:]]
+    assert api.post_response(key=key).status_code == 200
+    (key_row,) = [row for row in api.core.keys.listed() if row.hint == key[-4:]]
 
-    api.core.keys.revoke(listed.id)
+    api.core.keys.revoke(key_row.id)
 
-    before = api.stored()
-    error_of(api.create(key=key), 401, "invalid_api_key")
-    assert api.stored() == before
+    row_counts = api.count_rows()
+    check_error(api.post_response(key=key), 401, "invalid_api_key")
+    assert api.count_rows() == row_counts
 
 
 def test_keys_of_one_project_share_its_responses(api: Api) -> None:
-    created = api.created()
+    response = api.create_response()
 
-    assert api.get(created["id"], key=api.core.keys.create()).get_json() == created
+    assert api.get_response(response["id"], key=api.core.keys.create()).get_json() == response
 
 
-def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(api: Api, other: str) -> None:
-    response_id = api.created()["id"]
+def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(api: Api, other_key: str) -> None:
+    response_id = api.create_response()["id"]
 
-    for ask in (api.get, api.cancel, api.delete, api.items):
-        foreign, unknown = ask(response_id, key=other), ask(UNKNOWN, key=other)
-        assert error_of(foreign, 404, None, "response_id") == f"Response with id '{response_id}' not found."
-        assert foreign.text.replace(response_id, UNKNOWN) == unknown.text
-        assert set(foreign.headers.keys()) == set(unknown.headers.keys())
+    for request_by_id in (api.get_response, api.cancel_response, api.delete_response, api.list_input_items):
+        foreign_answer, unknown_answer = (
+            request_by_id(response_id, key=other_key),
+            request_by_id(UNKNOWN_ID, key=other_key),
+        )
+        assert check_error(foreign_answer, 404, None, "response_id") == f"Response with id '{response_id}' not found."
+        assert foreign_answer.text.replace(response_id, UNKNOWN_ID) == unknown_answer.text
+        assert set(foreign_answer.headers.keys()) == set(unknown_answer.headers.keys())
 
-    assert api.get(response_id).get_json()["status"] == "queued"
+    assert api.get_response(response_id).get_json()["status"] == "queued"
 
 
 @pytest.mark.parametrize(
-    "written",
+    "response_id",
     [
         "x",
         "resp_",
@@ -170,8 +175,8 @@ def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(a
         "x" * 5000,
     ],
 )
-def test_an_id_that_cannot_be_one_is_not_found(api: Api, written: str) -> None:
-    for ask in (api.get, api.cancel, api.delete, api.items):
-        says = error_of(ask(written), 404, None, "response_id")
-        assert says.startswith("Response with id '")
-        assert says.endswith("' not found.")
+def test_an_id_that_cannot_be_one_is_not_found(api: Api, response_id: str) -> None:
+    for request_by_id in (api.get_response, api.cancel_response, api.delete_response, api.list_input_items):
+        message = check_error(request_by_id(response_id), 404, None, "response_id")
+        assert message.startswith("Response with id '")
+        assert message.endswith("' not found.")

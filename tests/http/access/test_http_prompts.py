@@ -1,18 +1,18 @@
-"""/v1/prompts: stored, versioned, listed and deleted; each belongs to one project."""
+"""/v1/prompts: how prompts are stored, versioned, listed and deleted, each in one project."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.http.http_api import Api, error_of
-from tests.http.prompts import TEMPLATE, get, made, post, rows
+from tests.http.http_api import Api, check_error
+from tests.http.prompts import TEMPLATE, count_prompt_rows, create_prompt, get_prompt, post_prompt
 
-NOBODY = "pmpt_" + "0" * 48
+UNKNOWN_ID = "pmpt_" + "0" * 48
 
 
 def test_a_prompt_is_made_with_version_1_and_found_again(api: Api) -> None:
-    prompt = made(api, name="é\u2028 name", description="What it is for.")
+    prompt = create_prompt(api, name="é\u2028 name", description="What it is for.")
 
     assert prompt["id"].startswith("pmpt_")
     assert prompt | {"id": "", "created_at": 0} == {
@@ -24,140 +24,149 @@ def test_a_prompt_is_made_with_version_1_and_found_again(api: Api) -> None:
         "default_version": "1",
         "versions": ["1"],
     }
-    assert get(api, f"/{prompt['id']}").get_json() == prompt
-    assert get(api, f"/{prompt['id']}/versions/1").get_json()["template"] == {
+    assert get_prompt(api, f"/{prompt['id']}").get_json() == prompt
+    assert get_prompt(api, f"/{prompt['id']}/versions/1").get_json()["template"] == {
         "instructions": "You are {{role}}.",
         "variables": {"role": {"type": "text"}},
     }
 
 
 def test_versions_are_numbered_from_1_and_never_change(api: Api) -> None:
-    prompt = made(api)
-    first = get(api, f"/{prompt['id']}/versions/1").get_json()
+    prompt = create_prompt(api)
+    first_version = get_prompt(api, f"/{prompt['id']}/versions/1").get_json()
 
-    second = post(api, {"template": {"input": "Hi."}}, f"/{prompt['id']}/versions").get_json()
-    third = post(api, {"template": {"input": "Ho."}, "make_default": True}, f"/{prompt['id']}/versions").get_json()
+    second_version = post_prompt(api, {"template": {"input": "Hi."}}, f"/{prompt['id']}/versions").get_json()
+    third_version = post_prompt(
+        api, {"template": {"input": "Ho."}, "make_default": True}, f"/{prompt['id']}/versions"
+    ).get_json()
 
-    assert first.keys() == {"prompt_id", "object", "version", "created_at", "template"}
-    assert second | {"created_at": 0} == {
+    assert first_version.keys() == {"prompt_id", "object", "version", "created_at", "template"}
+    assert second_version | {"created_at": 0} == {
         "prompt_id": prompt["id"],
         "object": "prompt.version",
         "version": "2",
         "created_at": 0,
         "template": {"input": "Hi.", "variables": {}},
     }
-    assert third["version"] == "3"
-    assert get(api, f"/{prompt['id']}").get_json() == prompt | {"default_version": "3", "versions": ["1", "2", "3"]}
-    assert get(api, f"/{prompt['id']}/versions/1").get_json() == first
-    assert get(api, f"/{prompt['id']}/versions/2").get_json() == second
+    assert third_version["version"] == "3"
+    assert get_prompt(api, f"/{prompt['id']}").get_json() == prompt | {
+        "default_version": "3",
+        "versions": ["1", "2", "3"],
+    }
+    assert get_prompt(api, f"/{prompt['id']}/versions/1").get_json() == first_version
+    assert get_prompt(api, f"/{prompt['id']}/versions/2").get_json() == second_version
 
 
 def test_versions_that_are_added_at_once_get_consecutive_numbers(api: Api) -> None:
-    prompt = made(api)
+    prompt = create_prompt(api)
 
     def add(number: int) -> dict[str, Any]:
-        return post(api, {"template": {"input": f"n{number}"}}, f"/{prompt['id']}/versions").get_json()
+        return post_prompt(api, {"template": {"input": f"n{number}"}}, f"/{prompt['id']}/versions").get_json()
 
     with ThreadPoolExecutor(8) as threads:
-        added = list(threads.map(add, range(40)))
+        versions = list(threads.map(add, range(40)))
 
-    assert sorted(int(one["version"]) for one in added) == list(range(2, 42))
-    assert get(api, f"/{prompt['id']}").get_json()["versions"] == [str(number) for number in range(1, 42)]
-    for number, one in enumerate(added):
-        template = get(api, f"/{prompt['id']}/versions/{one['version']}").get_json()["template"]
+    assert sorted(int(version["version"]) for version in versions) == list(range(2, 42))
+    assert get_prompt(api, f"/{prompt['id']}").get_json()["versions"] == [str(number) for number in range(1, 42)]
+    for number, version in enumerate(versions):
+        template = get_prompt(api, f"/{prompt['id']}/versions/{version['version']}").get_json()["template"]
         assert template["input"] == f"n{number}"
 
 
 def test_a_prompt_may_get_another_name_and_another_default_version(api: Api) -> None:
-    prompt = made(api, description="old")
-    post(api, {"template": {"input": "Hi."}}, f"/{prompt['id']}/versions")
+    prompt = create_prompt(api, description="old")
+    post_prompt(api, {"template": {"input": "Hi."}}, f"/{prompt['id']}/versions")
     name = f"renamed {prompt['name']}"
 
-    changed = post(api, {"name": name, "default_version": "2"}, f"/{prompt['id']}").get_json()
+    updated_prompt = post_prompt(api, {"name": name, "default_version": "2"}, f"/{prompt['id']}").get_json()
 
-    assert changed == prompt | {"name": name, "default_version": "2", "versions": ["1", "2"]}
-    assert post(api, {"name": name, "description": "new"}, f"/{prompt['id']}").status_code == 200
-    assert post(api, {"default_version": 1, "name": None}, f"/{prompt['id']}").get_json() == changed | {
+    assert updated_prompt == prompt | {"name": name, "default_version": "2", "versions": ["1", "2"]}
+    assert post_prompt(api, {"name": name, "description": "new"}, f"/{prompt['id']}").status_code == 200
+    assert post_prompt(api, {"default_version": 1, "name": None}, f"/{prompt['id']}").get_json() == updated_prompt | {
         "default_version": "1",
         "description": "new",
     }
-    assert post(api, {}, f"/{prompt['id']}").get_json() == get(api, f"/{prompt['id']}").get_json()
+    assert post_prompt(api, {}, f"/{prompt['id']}").get_json() == get_prompt(api, f"/{prompt['id']}").get_json()
 
 
-def test_a_name_is_unique_in_its_project(api: Api, other: str) -> None:
-    prompt, second = made(api), made(api)
-    before = rows(api)
+def test_a_name_is_unique_in_its_project(api: Api, other_key: str) -> None:
+    prompt, second_prompt = create_prompt(api), create_prompt(api)
+    row_counts = count_prompt_rows(api)
 
-    error_of(post(api, {"name": prompt["name"], "template": TEMPLATE}), 400, "prompt_name_taken", "name")
-    error_of(post(api, {"name": prompt["name"]}, f"/{second['id']}"), 400, "prompt_name_taken", "name")
+    check_error(post_prompt(api, {"name": prompt["name"], "template": TEMPLATE}), 400, "prompt_name_taken", "name")
+    check_error(post_prompt(api, {"name": prompt["name"]}, f"/{second_prompt['id']}"), 400, "prompt_name_taken", "name")
 
-    assert rows(api) == before
-    assert get(api, f"/{second['id']}").get_json() == second
-    assert made(api, name=prompt["name"], key=other)["id"] != prompt["id"]
+    assert count_prompt_rows(api) == row_counts
+    assert get_prompt(api, f"/{second_prompt['id']}").get_json() == second_prompt
+    assert create_prompt(api, name=prompt["name"], key=other_key)["id"] != prompt["id"]
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: post(api, {"name": "race", "template": TEMPLATE}).status_code, range(16)))
+        answers = list(
+            threads.map(lambda _: post_prompt(api, {"name": "race", "template": TEMPLATE}).status_code, range(16))
+        )
     assert sorted(answers) == [200] + [400] * 15
 
 
 def test_a_deleted_prompt_is_gone_with_its_versions(api: Api) -> None:
-    prompt = made(api)
-    answer = api.ask("DELETE", f"/v1/prompts/{prompt['id']}")
+    prompt = create_prompt(api)
+    answer = api.send_request("DELETE", f"/v1/prompts/{prompt['id']}")
 
     assert answer.get_json() == {"id": prompt["id"], "object": "prompt", "deleted": True}
-    error_of(get(api, f"/{prompt['id']}"), 404, None, "prompt_id")
-    error_of(api.ask("DELETE", f"/v1/prompts/{prompt['id']}"), 404, None, "prompt_id")
+    check_error(get_prompt(api, f"/{prompt['id']}"), 404, None, "prompt_id")
+    check_error(api.send_request("DELETE", f"/v1/prompts/{prompt['id']}"), 404, None, "prompt_id")
     assert api.sql("select from prompt_versions where prompt_id = %s", prompt["id"]) == []
-    assert made(api, name=prompt["name"])["versions"] == ["1"]
+    assert create_prompt(api, name=prompt["name"])["versions"] == ["1"]
 
 
-def test_another_projects_prompt_is_exactly_as_unknown_as_one_that_never_was(api: Api, other: str) -> None:
-    prompt = made(api)
-    calls = [
+def test_another_projects_prompt_is_exactly_as_unknown_as_one_that_never_was(api: Api, other_key: str) -> None:
+    prompt = create_prompt(api)
+    requests = [
         ("GET", "", None),
         ("POST", "", {"name": "stolen", "default_version": "1"}),
         ("DELETE", "", None),
         ("POST", "/versions", {"template": TEMPLATE, "make_default": True}),
         ("GET", "/versions/1", None),
     ]
-    for method, path, body in calls:
-        said = []
-        for prompt_id in (prompt["id"], NOBODY, "x", "%00", "pmpt_" + "9" * 48):
-            answer = api.ask(method, f"/v1/prompts/{prompt_id}{path}", json=body, key=other)
-            error_of(answer, 404, None, "prompt_id")
-            said.append(answer.text.replace(prompt_id, "ID").replace("\\u0000", "ID"))
-        assert len(set(said)) == 1
+    for method, path, body in requests:
+        error_texts = []
+        for prompt_id in (prompt["id"], UNKNOWN_ID, "x", "%00", "pmpt_" + "9" * 48):
+            answer = api.send_request(method, f"/v1/prompts/{prompt_id}{path}", json=body, key=other_key)
+            check_error(answer, 404, None, "prompt_id")
+            error_texts.append(answer.text.replace(prompt_id, "ID").replace("\\u0000", "ID"))
+        assert len(set(error_texts)) == 1
 
-    assert get(api, f"/{prompt['id']}").get_json() == prompt
-    assert prompt["id"] not in get(api, "", key=other, limit=100).text
-    error_of(get(api, "", key=other, after=prompt["id"]), 400, "invalid_value", "after")
+    assert get_prompt(api, f"/{prompt['id']}").get_json() == prompt
+    assert prompt["id"] not in get_prompt(api, "", key=other_key, limit=100).text
+    check_error(get_prompt(api, "", key=other_key, after=prompt["id"]), 400, "invalid_value", "after")
 
 
 @pytest.mark.parametrize("version", ["2", "0", "-1", "01", "1.0", "\u0661", "latest", "9" * 30, "1 "])
 def test_a_version_that_is_not_there_is_refused_by_its_place(api: Api, version: str) -> None:
-    prompt = made(api)
+    prompt = create_prompt(api)
 
-    error_of(get(api, f"/{prompt['id']}/versions/{version}"), 404, None, "version")
-    error_of(post(api, {"default_version": version}, f"/{prompt['id']}"), 400, "invalid_value", "default_version")
-    asked = api.create(prompt={"id": prompt["id"], "version": version, "variables": {"role": "x"}})
-    error_of(asked, 400, "prompt_version_not_found", "prompt.version")
-    assert get(api, f"/{prompt['id']}").get_json() == prompt
+    check_error(get_prompt(api, f"/{prompt['id']}/versions/{version}"), 404, None, "version")
+    check_error(
+        post_prompt(api, {"default_version": version}, f"/{prompt['id']}"), 400, "invalid_value", "default_version"
+    )
+    answer = api.post_response(prompt={"id": prompt["id"], "version": version, "variables": {"role": "x"}})
+    check_error(answer, 400, "prompt_version_not_found", "prompt.version")
+    assert get_prompt(api, f"/{prompt['id']}").get_json() == prompt
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_pages_of_prompts_add_up_to_all_of_them(api: Api, order: str) -> None:
     key = api.core.keys.create(project=f"pages {order}")
-    ids = [made(api, key=key)["id"] for _ in range(5)]
+    ids = [create_prompt(api, key=key)["id"] for _ in range(5)]
 
     pages, after = [], {}
     while not pages or pages[-1]["has_more"]:
-        pages.append(get(api, "", key=key, limit=2, order=order, **after).get_json())
+        pages.append(get_prompt(api, "", key=key, limit=2, order=order, **after).get_json())
         after = {"after": pages[-1]["last_id"]}
 
-    found = [prompt for page in pages for prompt in page["data"]]
-    assert [prompt["id"] for prompt in found] == (ids if order == "asc" else ids[::-1])
+    prompts = [prompt for page in pages for prompt in page["data"]]
+    assert [prompt["id"] for prompt in prompts] == (ids if order == "asc" else ids[::-1])
     assert [len(page["data"]) for page in pages] == [2, 2, 1]
     assert pages[0].keys() == {"object", "data", "first_id", "last_id", "has_more"}
-    assert found[0] == get(api, f"/{found[0]['id']}", key=key).get_json()
+    assert prompts[0] == get_prompt(api, f"/{prompts[0]['id']}", key=key).get_json()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,7 @@ def test_pages_of_prompts_add_up_to_all_of_them(api: Api, order: str) -> None:
     [({"limit": 0}, "limit"), ({"limit": "x"}, "limit"), ({"order": "up"}, "order"), ({"after": "\0"}, "after")],
 )
 def test_a_wrong_query_of_a_list_of_prompts_is_refused(api: Api, query: dict[str, Any], param: str) -> None:
-    error_of(get(api, "", **query), 400, "invalid_value", param)
+    check_error(get_prompt(api, "", **query), 400, "invalid_value", param)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +194,11 @@ def test_a_wrong_query_of_a_list_of_prompts_is_refused(api: Api, query: dict[str
     ],
 )
 def test_a_field_that_a_prompt_does_not_have_is_refused(api: Api, body: dict[str, Any], param: str) -> None:
-    before = rows(api)
+    row_counts = count_prompt_rows(api)
 
-    error_of(post(api, body), 400, "unknown_parameter", param)
+    check_error(post_prompt(api, body), 400, "unknown_parameter", param)
 
-    assert rows(api) == before
+    assert count_prompt_rows(api) == row_counts
 
 
 @pytest.mark.parametrize(
@@ -210,7 +219,7 @@ def test_a_field_that_a_prompt_does_not_have_is_refused(api: Api, body: dict[str
         ),
         ({"variables": {"a b": {}}}, "invalid_value", "template.variables"),
         ({"variables": {"": {}}}, "invalid_value", "template.variables"),
-        ({"variables": {str(n): {} for n in range(65)}}, "object_above_max_properties", "template.variables"),
+        ({"variables": {str(number): {} for number in range(65)}}, "object_above_max_properties", "template.variables"),
         ({"variables": {"role": {"type": "number"}}}, "invalid_value", "template.variables.role.type"),
         ({"variables": {"role": {"default": 5}}}, "invalid_type", "template.variables.role.default"),
         ({"variables": {"role": {"type": "image"}}}, "invalid_value", "template.instructions"),
@@ -226,21 +235,21 @@ def test_a_field_that_a_prompt_does_not_have_is_refused(api: Api, body: dict[str
 def test_a_template_that_cannot_be_used_is_refused_by_the_place_in_it(
     api: Api, changes: dict[str, Any], code: str, param: str
 ) -> None:
-    prompt = made(api)
-    before = rows(api)
+    prompt = create_prompt(api)
+    row_counts = count_prompt_rows(api)
 
-    error_of(post(api, {"name": "refused", "template": TEMPLATE | changes}), 400, code, param)
-    error_of(post(api, {"template": TEMPLATE | changes}, f"/{prompt['id']}/versions"), 400, code, param)
+    check_error(post_prompt(api, {"name": "refused", "template": TEMPLATE | changes}), 400, code, param)
+    check_error(post_prompt(api, {"template": TEMPLATE | changes}, f"/{prompt['id']}/versions"), 400, code, param)
 
-    assert rows(api) == before
+    assert count_prompt_rows(api) == row_counts
 
 
 @pytest.mark.parametrize("name", ["", "n" * 129, "a\0b", 5, None])
 def test_a_wrong_name_is_refused(api: Api, name: Any) -> None:
-    before = rows(api)
+    row_counts = count_prompt_rows(api)
 
-    answer = post(api, {"name": name, "template": TEMPLATE})
+    answer = post_prompt(api, {"name": name, "template": TEMPLATE})
 
     assert answer.status_code == 400
     assert answer.get_json()["error"]["param"] == "name"
-    assert rows(api) == before
+    assert count_prompt_rows(api) == row_counts

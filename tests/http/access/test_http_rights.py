@@ -1,4 +1,4 @@
-"""Which project a key acts for, and what it may do there."""
+"""The project in which a key acts, and its rights there."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -8,9 +8,9 @@ from werkzeug.test import TestResponse
 
 from app.endpoints.table import TABLE
 from core.tenants.rights import USUAL, Right
-from tests.http.http_api import GOOD, Api, error_of
+from tests.http.http_api import VALID_REQUEST, Api, check_error
 
-NEEDS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
+REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 
 _numbers = count()
 IDS = {
@@ -23,7 +23,7 @@ IDS = {
 }
 
 
-def path_of(rule: str) -> str:
+def example_path(rule: str) -> str:
     for name, example in IDS.items():
         rule = rule.replace(f"<{name}>", example)
     assert "<" not in rule
@@ -31,12 +31,12 @@ def path_of(rule: str) -> str:
 
 
 @pytest.fixture
-def names(api: Api) -> Iterator[tuple[str, str]]:
+def project_names(api: Api) -> Iterator[tuple[str, str]]:
     """The names of two existing projects."""
-    pair = f"a{next(_numbers)}", f"b{next(_numbers)}"
-    for name in pair:
+    names = f"a{next(_numbers)}", f"b{next(_numbers)}"
+    for name in names:
         api.core.keys.create(project=name)
-    yield pair
+    yield names
 
 
 def test_every_route_under_v1_has_a_right_and_no_other_has(api: Api) -> None:
@@ -47,124 +47,141 @@ def test_every_route_under_v1_has_a_right_and_no_other_has(api: Api) -> None:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
-    assert served == NEEDS.keys()
+    assert served == REQUIRED_RIGHTS.keys()
 
 
-@pytest.mark.parametrize(("method", "rule"), sorted(NEEDS), ids=lambda part: part)
+@pytest.mark.parametrize(("method", "rule"), sorted(REQUIRED_RIGHTS), ids=lambda part: part)
 def test_a_key_without_the_right_for_a_route_is_told_which_and_changes_nothing(
     api: Api, method: str, rule: str
 ) -> None:
-    needed = NEEDS[method, rule]
-    weak, just = api.core.keys.create(set(Right) - {needed}), api.core.keys.create({needed})
-    before = api.stored()
-
-    says = error_of(
-        api.ask(method, path_of(rule), key=weak, json=GOOD), 403, "permission_denied", None, "permission_error"
+    required_right = REQUIRED_RIGHTS[method, rule]
+    key_without_right, key_with_right = (
+        api.core.keys.create(set(Right) - {required_right}),
+        api.core.keys.create({required_right}),
     )
-    assert f"'{needed}'" in says
+    row_counts = api.count_rows()
+
+    message = check_error(
+        api.send_request(method, example_path(rule), key=key_without_right, json=VALID_REQUEST),
+        403,
+        "permission_denied",
+        None,
+        "permission_error",
+    )
+    assert f"'{required_right}'" in message
     if method == "GET":
-        assert api.ask("HEAD", path_of(rule), key=weak).status_code == 403
-    assert api.stored() == before
-    assert api.ask(method, path_of(rule), key=just, data=b"{").status_code in {200, 400, 404}
+        assert api.send_request("HEAD", example_path(rule), key=key_without_right).status_code == 403
+    assert api.count_rows() == row_counts
+    assert api.send_request(method, example_path(rule), key=key_with_right, data=b"{").status_code in {200, 400, 404}
 
 
-@pytest.mark.parametrize(("given", "gets"), [((), USUAL), (("no-limit",), USUAL | {"no-limit"}), (("read",), {"read"})])
-def test_a_key_that_is_given_no_rights_has_the_usual_ones(api: Api, given: tuple[str, ...], gets: set[str]) -> None:
-    key = api.core.keys.create(given)
+@pytest.mark.parametrize(
+    ("requested_rights", "expected_rights"), [((), USUAL), (("no-limit",), USUAL | {"no-limit"}), (("read",), {"read"})]
+)
+def test_a_key_that_is_given_no_rights_has_the_usual_ones(
+    api: Api, requested_rights: tuple[str, ...], expected_rights: set[str]
+) -> None:
+    key = api.core.keys.create(requested_rights)
 
-    assert api.core.keys.caller(key).rights == gets
+    assert api.core.keys.caller(key).rights == expected_rights
 
 
-def by(api: Api, key: str, *, query: str | None = None, header: str | None = None) -> TestResponse:
-    """Send a create in the project that the request names."""
+def create_in_project(api: Api, key: str, *, query: str | None = None, header: str | None = None) -> TestResponse:
+    """Create a response in the project that the query or the header designates."""
     headers = {} if header is None else {"OpenAI-Project": header}
-    sent = {} if query is None else {"ai_project_id": query}
-    return api.ask("POST", "/v1/responses", key=key, json=GOOD, headers=headers, query_string=sent)
+    query_string = {} if query is None else {"ai_project_id": query}
+    return api.send_request(
+        "POST", "/v1/responses", key=key, json=VALID_REQUEST, headers=headers, query_string=query_string
+    )
 
 
 def test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_header(
-    api: Api, names: tuple[str, str]
+    api: Api, project_names: tuple[str, str]
 ) -> None:
-    own, further = names
-    key = api.core.keys.create(project=own, also=[further])
-    ids = {name: api.core.keys.project(name) for name in names}
+    own, additional = project_names
+    key = api.core.keys.create(project=own, also=[additional])
+    ids = {name: api.core.keys.project(name) for name in project_names}
 
-    for project, said in (
+    for project, designation in (
         (own, {}),
         (own, {"query": "", "header": ""}),
         (own, {"query": own}),
         (own, {"header": ids[own]}),
-        (further, {"query": further}),
-        (further, {"query": ids[further]}),
-        (further, {"header": further}),
-        (further, {"header": ids[further], "query": further}),
+        (additional, {"query": additional}),
+        (additional, {"query": ids[additional]}),
+        (additional, {"header": additional}),
+        (additional, {"header": ids[additional], "query": additional}),
     ):
-        created = by(api, key, **said).get_json()["id"]
-        assert api.sql("select project_id from responses where id = %s", created) == [(ids[project],)], said
-        where = {"ai_project_id": project}
-        assert api.get(created, key=key, query_string=where).status_code == 200
-        wrong = {"ai_project_id": further if project == own else own}
-        error_of(api.get(created, key=key, query_string=wrong), 404, None, "response_id")
+        response_id = create_in_project(api, key, **designation).get_json()["id"]
+        assert api.sql("select project_id from responses where id = %s", response_id) == [(ids[project],)], designation
+        query_string = {"ai_project_id": project}
+        assert api.get_response(response_id, key=key, query_string=query_string).status_code == 200
+        other_query = {"ai_project_id": additional if project == own else own}
+        check_error(api.get_response(response_id, key=key, query_string=other_query), 404, None, "response_id")
 
 
 def test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_never_was(
-    api: Api, names: tuple[str, str]
+    api: Api, project_names: tuple[str, str]
 ) -> None:
-    own, foreign = names
+    own, foreign = project_names
     key = api.core.keys.create(set(Right), own)
-    before = api.stored()
+    row_counts = api.count_rows()
 
     for name, unknown in ((foreign, "nobody"), (api.core.keys.project(foreign), "proj_" + "0" * 48)):
-        for said, param in (("query", "ai_project_id"), ("header", "OpenAI-Project")):
-            answers = [by(api, key, **{said: text}) for text in (name, unknown)]
+        for designation, param in (("query", "ai_project_id"), ("header", "OpenAI-Project")):
+            answers = [create_in_project(api, key, **{designation: text}) for text in (name, unknown)]
             for answer in answers:
-                error_of(answer, 404, "project_not_found", param)
+                check_error(answer, 404, "project_not_found", param)
             assert answers[0].text.replace(name, unknown) == answers[1].text
             assert set(answers[0].headers.keys()) == set(answers[1].headers.keys())
-    assert api.stored() == before
+    assert api.count_rows() == row_counts
 
 
-def test_two_projects_at_once_are_refused_by_the_name_of_the_parameter(api: Api, names: tuple[str, str]) -> None:
-    own, further = names
-    key = api.core.keys.create(project=own, also=[further])
-    before = api.stored()
+def test_two_projects_at_once_are_refused_by_the_name_of_the_parameter(
+    api: Api, project_names: tuple[str, str]
+) -> None:
+    own, additional = project_names
+    key = api.core.keys.create(project=own, also=[additional])
+    row_counts = api.count_rows()
 
-    for said in (
-        {"query": own, "header": further},
-        {"query": further, "header": own},
+    for designation in (
+        {"query": own, "header": additional},
+        {"query": additional, "header": own},
         {"query": own, "header": "nobody"},
         {"query": "default", "header": own},
     ):
-        error_of(by(api, key, **said), 400, "invalid_value", "ai_project_id")
-    twice = api.ask("POST", f"/v1/responses?ai_project_id={own}&ai_project_id={further}", key=key, json=GOOD)
-    error_of(twice, 400, "invalid_value", "ai_project_id")
-    assert api.stored() == before
+        check_error(create_in_project(api, key, **designation), 400, "invalid_value", "ai_project_id")
+    answer = api.send_request(
+        "POST", f"/v1/responses?ai_project_id={own}&ai_project_id={additional}", key=key, json=VALID_REQUEST
+    )
+    check_error(answer, 400, "invalid_value", "ai_project_id")
+    assert api.count_rows() == row_counts
 
 
 def test_a_key_may_use_a_further_project_in_the_next_request_though_it_is_cached(
-    api: Api, names: tuple[str, str]
+    api: Api, project_names: tuple[str, str]
 ) -> None:
     from core.tenants.keys import Keys
 
-    cached = Keys(api.core.keys._database, cache_s=5)
-    own, further = names
+    cached_keys = Keys(api.core.keys._database, cache_s=5)
+    own, additional = project_names
     key = api.core.keys.create(project=own)
-    caller = cached.caller(key)
+    caller = cached_keys.caller(key)
 
     api.sql(
         "insert into api_key_projects (key_id, project_id) values (%s, %s)",
         caller.key_id,
-        api.core.keys.project(further),
+        api.core.keys.project(additional),
     )
 
-    assert cached.caller(key, {"ai_project_id": further}).project == further
+    assert cached_keys.caller(key, {"ai_project_id": additional}).project == additional
 
 
 def test_a_route_that_the_table_does_not_have_serves_nobody(api: Api) -> None:
-    more = Api(api.core)
-    more.app.add_url_rule("/v1/new", view_func=lambda: "served")
+    extended_api = Api(api.core)
+    extended_api.app.add_url_rule("/v1/new", view_func=lambda: "served")
 
-    answer = more.ask("GET", "/v1/new", key=api.admin)
+    answer = extended_api.send_request("GET", "/v1/new", key=api.admin)
 
     assert answer.status_code == 500
     assert "served" not in answer.text

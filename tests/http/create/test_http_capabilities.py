@@ -1,4 +1,4 @@
-"""A create that needs a capability its model is configured without is refused."""
+"""A request that needs a capability which its model does not have is rejected."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +12,10 @@ from core.config import catalog
 from core.settings import Settings
 from tests.contract.shapes import of_schema
 from tests.harness.engine import worker
-from tests.http.http_api import Api, error_of
+from tests.http.http_api import Api, check_error
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {}}
-CONFIGURED = """
+MODELS = """
 [models.plain]
 base_url = "http://127.0.0.1:9/v1"
 supports = []
@@ -26,7 +26,7 @@ supports = ["tools", "json_schema", "logprobs", "images", "reasoning"]
 base_url = "http://127.0.0.1:9/v1"
 """
 IMAGE = {"type": "input_image", "image_url": "https://example.com/a.png"}
-NEEDS: dict[str, tuple[dict[str, Any], str]] = {
+FEATURES: dict[str, tuple[dict[str, Any], str]] = {
     "functions": ({"tools": [FUNCTION]}, "tools"),
     "custom tools": ({"tools": [{"type": "custom", "name": "c"}]}, "tools"),
     "a schema": ({"text": of_schema()}, "text.format"),
@@ -38,7 +38,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "an image": ({"input": [{"role": "user", "content": [IMAGE]}]}, "input[0].content[0]"),
     "encrypted reasoning": ({"include": ["reasoning.encrypted_content"]}, "include"),
 }
-NEEDS_NOTHING: dict[str, dict[str, Any]] = {
+REQUESTS_WITHOUT_FEATURES: dict[str, dict[str, Any]] = {
     "tools that are not to be used": {"tools": [FUNCTION], "tool_choice": "none"},
     "hosted tools": {"tools": [{"type": "web_search"}]},
     "JSON": {"text": {"format": {"type": "json_object"}}},
@@ -51,47 +51,47 @@ NEEDS_NOTHING: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def api(settings: Settings, tmp_path: Path) -> Iterator[Api]:
     path = tmp_path / "able.toml"
-    path.write_text(CONFIGURED)
+    path.write_text(MODELS)
     changes = {"config": path, "secret_key": Settings(secret_key="k" * 32).secret_key}
     with open_core(settings.model_copy(update=changes)) as core:
         yield Api(core)
 
 
-@pytest.mark.parametrize(("changes", "param"), NEEDS.values(), ids=NEEDS)
+@pytest.mark.parametrize(("changes", "param"), FEATURES.values(), ids=FEATURES)
 def test_what_a_model_lacks_is_refused_by_name_and_nothing_is_stored(
     api: Api, changes: dict[str, Any], param: str
 ) -> None:
-    before = api.stored()
+    row_counts = api.count_rows()
 
     for background in (True, False):
-        says = error_of(
-            api.create(model="plain", background=background, **changes), 400, "unsupported_parameter", param
+        message = check_error(
+            api.post_response(model="plain", background=background, **changes), 400, "unsupported_parameter", param
         )
-        assert says.startswith(f"'{param}' is not supported with the model 'plain'")
+        assert message.startswith(f"'{param}' is not supported with the model 'plain'")
 
-    assert api.stored() == before
+    assert api.count_rows() == row_counts
 
 
 @pytest.mark.parametrize("model", ["able", "scripted"])
-@pytest.mark.parametrize("changes", [changes for changes, _ in NEEDS.values()], ids=NEEDS)
+@pytest.mark.parametrize("changes", [changes for changes, _ in FEATURES.values()], ids=FEATURES)
 def test_a_model_that_can_or_of_which_nothing_is_said_takes_it(api: Api, model: str, changes: dict[str, Any]) -> None:
-    assert api.create(model=model, **changes).status_code == 200
+    assert api.post_response(model=model, **changes).status_code == 200
 
 
 def test_what_is_no_image_is_told_before_that_the_model_sees_none(api: Api) -> None:
-    wrong = IMAGE | {"image_url": "data:image/png;base64,AAAA"}
+    invalid_image = IMAGE | {"image_url": "data:image/png;base64,AAAA"}
 
-    error_of(
-        api.create(model="plain", input=[{"role": "user", "content": [wrong]}]),
+    check_error(
+        api.post_response(model="plain", input=[{"role": "user", "content": [invalid_image]}]),
         400,
         "invalid_image_format",
         "input[0].content[0].image_url",
     )
 
 
-@pytest.mark.parametrize("changes", NEEDS_NOTHING.values(), ids=NEEDS_NOTHING)
+@pytest.mark.parametrize("changes", REQUESTS_WITHOUT_FEATURES.values(), ids=REQUESTS_WITHOUT_FEATURES)
 def test_what_the_model_is_not_asked_for_it_need_not_support(api: Api, changes: dict[str, Any]) -> None:
-    assert api.create(model="plain", **changes).status_code == 200
+    assert api.post_response(model="plain", **changes).status_code == 200
 
 
 def test_an_unknown_capability_is_refused_when_the_file_is_read(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_an_unknown_capability_is_refused_when_the_file_is_read(tmp_path: Path) 
 
 def test_a_model_without_eyes_is_not_shown_the_images_of_earlier_turns(api: Api) -> None:
     worker(api.core)
-    seen = api.ended(model="able", input=[{"role": "user", "content": [IMAGE]}])
-    before = api.stored()
+    first_response = api.create_ended_response(model="able", input=[{"role": "user", "content": [IMAGE]}])
+    row_counts = api.count_rows()
 
-    answer = api.create(model="plain", previous_response_id=seen["id"])
-    error_of(answer, 400, "unsupported_parameter", "previous_response_id")
-    (item,) = api.items(seen["id"]).get_json()["data"]
-    referred = api.create(model="plain", input=[{"type": "item_reference", "id": item["id"]}])
-    error_of(referred, 400, "unsupported_parameter", "input")
+    answer = api.post_response(model="plain", previous_response_id=first_response["id"])
+    check_error(answer, 400, "unsupported_parameter", "previous_response_id")
+    (item,) = api.list_input_items(first_response["id"]).get_json()["data"]
+    reference_answer = api.post_response(model="plain", input=[{"type": "item_reference", "id": item["id"]}])
+    check_error(reference_answer, 400, "unsupported_parameter", "input")
 
-    assert api.stored() == before
-    assert api.create(model="able", previous_response_id=seen["id"]).status_code == 200
+    assert api.count_rows() == row_counts
+    assert api.post_response(model="able", previous_response_id=first_response["id"]).status_code == 200

@@ -1,11 +1,11 @@
-"""What a response builds on: the previous responses, referenced items and tool outputs; and who may build on what."""
+"""The context of a response: previous responses, referenced items and tool outputs, and the access to them."""
 
 from typing import Any
 
 import pytest
 
-from tests.http.http_api import Api, error_of
-from tests.http.statuses import driven_to
+from tests.http.http_api import Api, check_error
+from tests.http.statuses import move_to_status
 from worker.models.chat_completions import request
 from worker.models.protocol import ToolCall
 
@@ -14,22 +14,22 @@ WEATHER = {"type": "function", "name": "weather"}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 
 
-def said(api: Api, response_id: str) -> list[tuple[str, str]]:
+def list_messages(api: Api, response_id: str) -> list[tuple[str, str]]:
     """(role, text) of every message in a response's context, in order."""
-    items = api.items(response_id).get_json()["data"]
+    items = api.list_input_items(response_id).get_json()["data"]
     return [(item["role"], item["content"][0]["text"]) for item in items if item["type"] == "message"]
 
 
-def test_a_chain_is_the_parents_input_its_output_and_the_new_input_all_the_way_down(running: Api) -> None:
-    first = running.ended("1", input="one")
-    second = running.ended("2", input="two", previous_response_id=first["id"])
-    third = running.created(
+def test_a_chain_is_the_parents_input_its_output_and_the_new_input_all_the_way_down(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response("1", input="one")
+    second_response = worker_api.create_ended_response("2", input="two", previous_response_id=first_response["id"])
+    third_response = worker_api.create_response(
         input=[{"role": "user", "content": "three"}, {"role": "developer", "content": "be kind"}],
-        previous_response_id=second["id"],
+        previous_response_id=second_response["id"],
     )
 
-    assert third["previous_response_id"] == second["id"]
-    assert said(running, third["id"]) == [
+    assert third_response["previous_response_id"] == second_response["id"]
+    assert list_messages(worker_api, third_response["id"]) == [
         ("user", "one"),
         ("assistant", "1"),
         ("user", "two"),
@@ -39,163 +39,177 @@ def test_a_chain_is_the_parents_input_its_output_and_the_new_input_all_the_way_d
     ]
 
 
-def test_a_chain_shows_the_model_each_item_under_the_id_it_always_had(running: Api) -> None:
-    first = running.ended(None, CALL, input="one", tools=[WEATHER])
-    second = running.created(previous_response_id=first["id"], input=[OUTPUT])
+def test_a_chain_shows_the_model_each_item_under_the_id_it_always_had(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response(None, CALL, input="one", tools=[WEATHER])
+    second_response = worker_api.create_response(previous_response_id=first_response["id"], input=[OUTPUT])
 
-    (given,) = running.items(first["id"]).get_json()["data"]
-    items = running.items(second["id"]).get_json()["data"]
-    assert items[:2] == [given, *first["output"]]
+    (input_item,) = worker_api.list_input_items(first_response["id"]).get_json()["data"]
+    items = worker_api.list_input_items(second_response["id"]).get_json()["data"]
+    assert items[:2] == [input_item, *first_response["output"]]
     assert len({item["id"] for item in items}) == 3
 
 
-def test_two_forks_of_one_parent_know_nothing_of_each_other(running: Api) -> None:
-    parent = running.ended("0", input="root")
-    left = running.ended("l", input="left", previous_response_id=parent["id"])
-    right = running.created(input="right", previous_response_id=parent["id"])
+def test_two_forks_of_one_parent_know_nothing_of_each_other(worker_api: Api) -> None:
+    parent = worker_api.create_ended_response("0", input="root")
+    left_child = worker_api.create_ended_response("l", input="left", previous_response_id=parent["id"])
+    right_child = worker_api.create_response(input="right", previous_response_id=parent["id"])
 
-    assert said(running, left["id"]) == [("user", "root"), ("assistant", "0"), ("user", "left")]
-    assert said(running, right["id"]) == [("user", "root"), ("assistant", "0"), ("user", "right")]
-
-
-def test_a_chain_needs_no_new_input(running: Api) -> None:
-    parent = running.ended("1", input="one")
-
-    child = running.created(input=None, previous_response_id=parent["id"])
-
-    assert said(running, child["id"]) == [("user", "one"), ("assistant", "1")]
+    assert list_messages(worker_api, left_child["id"]) == [("user", "root"), ("assistant", "0"), ("user", "left")]
+    assert list_messages(worker_api, right_child["id"]) == [("user", "root"), ("assistant", "0"), ("user", "right")]
 
 
-def test_instructions_are_not_inherited(running: Api) -> None:
-    parent = running.ended(instructions="Be brief.")
+def test_a_chain_needs_no_new_input(worker_api: Api) -> None:
+    parent = worker_api.create_ended_response("1", input="one")
 
-    child = running.ended(previous_response_id=parent["id"])
+    child = worker_api.create_response(input=None, previous_response_id=parent["id"])
+
+    assert list_messages(worker_api, child["id"]) == [("user", "one"), ("assistant", "1")]
+
+
+def test_instructions_are_not_inherited(worker_api: Api) -> None:
+    parent = worker_api.create_ended_response(instructions="Be brief.")
+
+    child = worker_api.create_ended_response(previous_response_id=parent["id"])
 
     assert child["instructions"] is None
-    ((packed,),) = running.sql("select request from responses where id = %s", child["id"])
-    assert "Be brief." not in packed
+    ((request_text,),) = worker_api.sql("select request from responses where id = %s", child["id"])
+    assert "Be brief." not in request_text
 
 
-def test_nothing_but_the_items_is_inherited(running: Api) -> None:
+def test_nothing_but_the_items_is_inherited(worker_api: Api) -> None:
     changes = {"temperature": 0.5, "metadata": {"a": "b"}, "tools": [WEATHER], "reasoning": {"effort": "low"}}
-    parent = running.ended(**changes)
+    parent = worker_api.create_ended_response(**changes)
 
-    child = running.created(previous_response_id=parent["id"])
+    child = worker_api.create_response(previous_response_id=parent["id"])
 
-    defaults = running.created()
+    defaults = worker_api.create_response()
     assert {name: child[name] for name in changes} == {name: defaults[name] for name in changes}
 
 
 @pytest.mark.parametrize("status", ["failed", "incomplete", "cancelled"])
-def test_of_a_parent_that_did_not_complete_the_finished_items_are_context(running: Api, status: str) -> None:
-    parent = running.created(input="one")["id"]
-    driven_to(running, status, parent)
-    assert [item["status"] for item in running.get(parent).get_json()["output"]] in ([], ["incomplete"])
+def test_of_a_parent_that_did_not_complete_the_finished_items_are_context(worker_api: Api, status: str) -> None:
+    parent = worker_api.create_response(input="one")["id"]
+    move_to_status(worker_api, status, parent)
+    assert [item["status"] for item in worker_api.get_response(parent).get_json()["output"]] in ([], ["incomplete"])
 
-    child = running.created(input="two", previous_response_id=parent)
+    child = worker_api.create_response(input="two", previous_response_id=parent)
 
-    assert said(running, child["id"]) == [("user", "one"), ("user", "two")]
+    assert list_messages(worker_api, child["id"]) == [("user", "one"), ("user", "two")]
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_a_parent_that_has_not_ended_is_refused(running: Api, status: str) -> None:
-    parent = running.created()["id"]
-    driven_to(running, status, parent)
-    before = running.stored()
+def test_a_parent_that_has_not_ended_is_refused(worker_api: Api, status: str) -> None:
+    parent = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, parent)
+    row_counts = worker_api.count_rows()
 
-    answer = running.create(previous_response_id=parent)
+    answer = worker_api.post_response(previous_response_id=parent)
 
-    says = error_of(answer, 400, "previous_response_not_completed", "previous_response_id")
-    assert says == f"Previous response with id '{parent}' is still {status}."
-    assert running.stored() == before
-
-
-def test_a_parent_of_another_project_is_as_unknown_as_one_that_never_was(running: Api, other: str) -> None:
-    parent = running.ended()["id"]
-    before = running.stored()
-
-    answer = running.create(key=other, previous_response_id=parent)
-
-    says = error_of(answer, 400, "previous_response_not_found", "previous_response_id")
-    assert says == f"Previous response with id '{parent}' not found."
-    assert running.stored() == before
+    message = check_error(answer, 400, "previous_response_not_completed", "previous_response_id")
+    assert message == f"Previous response with id '{parent}' is still {status}."
+    assert worker_api.count_rows() == row_counts
 
 
-def test_an_item_of_any_stored_response_may_be_referred_to(running: Api) -> None:
-    first = running.ended("1", CALL, input=[{"id": "mine", "role": "user", "content": "one"}])
-    message, call = first["output"]
+def test_a_parent_of_another_project_is_as_unknown_as_one_that_never_was(worker_api: Api, other_key: str) -> None:
+    parent = worker_api.create_ended_response()["id"]
+    row_counts = worker_api.count_rows()
+
+    answer = worker_api.post_response(key=other_key, previous_response_id=parent)
+
+    message = check_error(answer, 400, "previous_response_not_found", "previous_response_id")
+    assert message == f"Previous response with id '{parent}' not found."
+    assert worker_api.count_rows() == row_counts
+
+
+def test_an_item_of_any_stored_response_may_be_referred_to(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response(
+        "1", CALL, input=[{"id": "mine", "role": "user", "content": "one"}]
+    )
+    message, call = first_response["output"]
 
     references = [{"type": "item_reference", "id": message["id"]}, {"id": "mine"}, {"type": None, "id": call["id"]}]
-    second = running.created(input=[*references, OUTPUT])
+    second_response = worker_api.create_response(input=[*references, OUTPUT])
 
-    items = running.items(second["id"]).get_json()["data"]
+    items = worker_api.list_input_items(second_response["id"]).get_json()["data"]
     assert [item["id"] for item in items[:3]] == [message["id"], "mine", call["id"]]
     assert items[0] == message
     assert items[2] == call
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_an_input_item_of_a_response_that_has_not_ended_may_be_referred_to(running: Api, status: str) -> None:
-    first = running.created()["id"]
-    driven_to(running, status, first)
-    (item,) = running.items(first).get_json()["data"]
+def test_an_input_item_of_a_response_that_has_not_ended_may_be_referred_to(worker_api: Api, status: str) -> None:
+    first_response = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, first_response)
+    (item,) = worker_api.list_input_items(first_response).get_json()["data"]
 
-    second = running.created(input=[{"id": item["id"]}, {"role": "user", "content": "go on"}])
+    second_response = worker_api.create_response(input=[{"id": item["id"]}, {"role": "user", "content": "go on"}])
 
-    assert said(running, second["id"]) == [("user", "hi"), ("user", "go on")]
-
-
-def test_an_item_of_another_project_is_as_unknown_as_one_that_never_was(running: Api, other: str) -> None:
-    (item,) = running.ended()["output"]
-    before = running.stored()
-
-    says = error_of(running.create(key=other, input=[{"id": item["id"]}]), 400, "invalid_value", "input[0].id")
-
-    assert says == f"Item with id '{item['id']}' not found."
-    assert running.stored() == before
+    assert list_messages(worker_api, second_response["id"]) == [("user", "hi"), ("user", "go on")]
 
 
-def test_a_client_that_sends_its_history_along_with_the_parent_means_each_item_once(running: Api) -> None:
-    first = running.ended("1", input=[{"id": "u1", "role": "user", "content": "one"}])
-    history = [{"id": "u1", "role": "user", "content": "one"}, *first["output"], {"role": "user", "content": "two"}]
+def test_an_item_of_another_project_is_as_unknown_as_one_that_never_was(worker_api: Api, other_key: str) -> None:
+    (item,) = worker_api.create_ended_response()["output"]
+    row_counts = worker_api.count_rows()
 
-    second = running.created(input=history, previous_response_id=first["id"])
+    message = check_error(
+        worker_api.post_response(key=other_key, input=[{"id": item["id"]}]), 400, "invalid_value", "input[0].id"
+    )
 
-    assert said(running, second["id"]) == [("user", "one"), ("assistant", "1"), ("user", "two")]
-
-
-@pytest.mark.parametrize("kind", ["function", "custom"])
-def test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call(running: Api, kind: str) -> None:
-    words = {"function": "function_call", "custom": "custom_tool_call"}[kind]
-    call_text = {"function": {"arguments": "{}"}, "custom": {"input": "go"}}[kind]
-    output = {"type": f"{words}_output", "call_id": "call_1", "output": "done"}
-    call = {"type": words, "call_id": "call_1", "name": "weather", **call_text}
-    asked = running.ended(None, CALL, tools=[{"type": kind, "name": "weather"}])
-
-    chained = running.created(previous_response_id=asked["id"], input=[output])
-    alone = running.created(input=[call, output])
-
-    for response in (chained, alone):
-        kinds = [item["type"] for item in running.items(response["id"]).get_json()["data"]]
-        assert kinds[-2:] == [words, f"{words}_output"]
+    assert message == f"Item with id '{item['id']}' not found."
+    assert worker_api.count_rows() == row_counts
 
 
-def test_the_output_of_a_call_that_nobody_made_is_refused(running: Api) -> None:
-    parent = running.ended()["id"]
-    before = running.stored()
+def test_a_client_that_sends_its_history_along_with_the_parent_means_each_item_once(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response("1", input=[{"id": "u1", "role": "user", "content": "one"}])
+    history = [
+        {"id": "u1", "role": "user", "content": "one"},
+        *first_response["output"],
+        {"role": "user", "content": "two"},
+    ]
 
-    answer = running.create(previous_response_id=parent, input=[OUTPUT | {"call_id": "c" * 64}])
+    second_response = worker_api.create_response(input=history, previous_response_id=first_response["id"])
 
-    says = error_of(answer, 400, "invalid_value", "input")
-    assert says == f"No tool call found for function call output with call_id {'c' * 64}."
-    assert running.stored() == before
+    assert list_messages(worker_api, second_response["id"]) == [("user", "one"), ("assistant", "1"), ("user", "two")]
 
 
-def test_the_worker_is_given_the_whole_chain(running: Api) -> None:
-    first = running.ended("Let me see.", CALL, input="How is it?", instructions="Be brief.", tools=[WEATHER])
-    second = running.created(previous_response_id=first["id"], input=[OUTPUT], instructions="Be long.")
+@pytest.mark.parametrize("tool_type", ["function", "custom"])
+def test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call(
+    worker_api: Api, tool_type: str
+) -> None:
+    call_type = {"function": "function_call", "custom": "custom_tool_call"}[tool_type]
+    call_text = {"function": {"arguments": "{}"}, "custom": {"input": "go"}}[tool_type]
+    output = {"type": f"{call_type}_output", "call_id": "call_1", "output": "done"}
+    call = {"type": call_type, "call_id": "call_1", "name": "weather", **call_text}
+    call_response = worker_api.create_ended_response(None, CALL, tools=[{"type": tool_type, "name": "weather"}])
 
-    attempt = running.run(second["id"])
+    next_response = worker_api.create_response(previous_response_id=call_response["id"], input=[output])
+    single_response = worker_api.create_response(input=[call, output])
+
+    for response in (next_response, single_response):
+        types = [item["type"] for item in worker_api.list_input_items(response["id"]).get_json()["data"]]
+        assert types[-2:] == [call_type, f"{call_type}_output"]
+
+
+def test_the_output_of_a_call_that_nobody_made_is_refused(worker_api: Api) -> None:
+    parent = worker_api.create_ended_response()["id"]
+    row_counts = worker_api.count_rows()
+
+    answer = worker_api.post_response(previous_response_id=parent, input=[OUTPUT | {"call_id": "c" * 64}])
+
+    message = check_error(answer, 400, "invalid_value", "input")
+    assert message == f"No tool call found for function call output with call_id {'c' * 64}."
+    assert worker_api.count_rows() == row_counts
+
+
+def test_the_worker_is_given_the_whole_chain(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response(
+        "Let me see.", CALL, input="How is it?", instructions="Be brief.", tools=[WEATHER]
+    )
+    second_response = worker_api.create_response(
+        previous_response_id=first_response["id"], input=[OUTPUT], instructions="Be long."
+    )
+
+    attempt = worker_api.run_response(second_response["id"])
 
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Bern"}'}}
     assert request.messages(attempt.request.instructions, attempt.context) == [
@@ -206,97 +220,109 @@ def test_the_worker_is_given_the_whole_chain(running: Api) -> None:
     ]
 
 
-def children(running: Api, parent: dict[str, Any]) -> list[str]:
-    """A queued child and an ended child."""
+def create_children(worker_api: Api, parent: dict[str, Any]) -> list[str]:
+    """Create a queued child and an ended child; return their IDs."""
     return [
-        running.created(input="two", previous_response_id=parent["id"])["id"],
-        running.ended("2", input="two", previous_response_id=parent["id"])["id"],
+        worker_api.create_response(input="two", previous_response_id=parent["id"])["id"],
+        worker_api.create_ended_response("2", input="two", previous_response_id=parent["id"])["id"],
     ]
 
 
-def test_what_was_built_on_a_response_outlives_it(running: Api) -> None:
-    parent = running.ended("1", input="one")
-    queued, ended = children(running, parent)
-    assert running.delete(parent["id"]).status_code == 200
+def test_what_was_built_on_a_response_outlives_it(worker_api: Api) -> None:
+    parent = worker_api.create_ended_response("1", input="one")
+    queued_id, ended_id = create_children(worker_api, parent)
+    assert worker_api.delete_response(parent["id"]).status_code == 200
 
-    attempt = running.run(queued)
-    grandchild = running.created(input="three", previous_response_id=ended)
+    attempt = worker_api.run_response(queued_id)
+    grandchild = worker_api.create_response(input="three", previous_response_id=ended_id)
 
     assert [item["content"][0]["text"] for item in attempt.context] == ["one", "1", "two"]
-    assert said(running, grandchild["id"]) == [
+    assert list_messages(worker_api, grandchild["id"]) == [
         ("user", "one"),
         ("assistant", "1"),
         ("user", "two"),
         ("assistant", "2"),
         ("user", "three"),
     ]
-    assert running.get(ended).get_json()["previous_response_id"] == parent["id"]
-    answer = running.create(previous_response_id=parent["id"])
-    error_of(answer, 400, "previous_response_not_found", "previous_response_id")
+    assert worker_api.get_response(ended_id).get_json()["previous_response_id"] == parent["id"]
+    answer = worker_api.post_response(previous_response_id=parent["id"])
+    check_error(answer, 400, "previous_response_not_found", "previous_response_id")
 
 
-def test_an_item_outlives_a_response_that_only_referred_to_it(running: Api) -> None:
-    first = running.ended("1", input=[{"id": "kept", "role": "user", "content": "one"}])
-    second = running.ended(input=[{"id": "kept"}, {"id": first["output"][0]["id"]}])
-    assert running.delete(second["id"]).status_code == 200
+def test_an_item_outlives_a_response_that_only_referred_to_it(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response("1", input=[{"id": "kept", "role": "user", "content": "one"}])
+    second_response = worker_api.create_ended_response(
+        input=[{"id": "kept"}, {"id": first_response["output"][0]["id"]}]
+    )
+    assert worker_api.delete_response(second_response["id"]).status_code == 200
 
-    third = running.created(input=[{"id": "kept"}, {"id": first["output"][0]["id"]}])
+    third_response = worker_api.create_response(input=[{"id": "kept"}, {"id": first_response["output"][0]["id"]}])
 
-    assert said(running, third["id"]) == [("user", "one"), ("assistant", "1")]
+    assert list_messages(worker_api, third_response["id"]) == [("user", "one"), ("assistant", "1")]
 
 
-def test_an_item_of_a_deleted_response_is_gone(running: Api) -> None:
-    first = running.ended(input=[{"id": "gone", "role": "user", "content": "one"}])
-    (output,) = first["output"]
-    running.delete(first["id"])
+def test_an_item_of_a_deleted_response_is_gone(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response(input=[{"id": "gone", "role": "user", "content": "one"}])
+    (output,) = first_response["output"]
+    worker_api.delete_response(first_response["id"])
 
     for item_id in ("gone", output["id"]):
-        error_of(running.create(input=[{"id": item_id}]), 400, "invalid_value", "input[0].id")
+        check_error(worker_api.post_response(input=[{"id": item_id}]), 400, "invalid_value", "input[0].id")
 
 
-def test_what_a_client_names_again_of_the_parents_history_stays_where_it_was(running: Api) -> None:
-    first = running.ended(None, CALL, input="one", tools=[WEATHER])
-    second = running.ended("2", previous_response_id=first["id"], input=[OUTPUT])
-    history = running.items(second["id"]).get_json()["data"]
+def test_what_a_client_names_again_of_the_parents_history_stays_where_it_was(worker_api: Api) -> None:
+    first_response = worker_api.create_ended_response(None, CALL, input="one", tools=[WEATHER])
+    second_response = worker_api.create_ended_response("2", previous_response_id=first_response["id"], input=[OUTPUT])
+    history = worker_api.list_input_items(second_response["id"]).get_json()["data"]
     call = next(item for item in history if item["type"] == "function_call")
 
-    for again in ([{"id": call["id"]}], [call], [{"id": history[0]["id"]}, call], history):
-        third = running.created(previous_response_id=second["id"], input=[*again, {"role": "user", "content": "three"}])
-        items = running.items(third["id"]).get_json()["data"]
+    for repetition in ([{"id": call["id"]}], [call], [{"id": history[0]["id"]}, call], history):
+        third_response = worker_api.create_response(
+            previous_response_id=second_response["id"], input=[*repetition, {"role": "user", "content": "three"}]
+        )
+        items = worker_api.list_input_items(third_response["id"]).get_json()["data"]
         assert items[: len(history)] == history
         assert [item["type"] for item in items[len(history) :]] == ["message", "message"]
-        assert said(running, third["id"])[-1] == ("user", "three")
+        assert list_messages(worker_api, third_response["id"])[-1] == ("user", "three")
 
 
-def test_two_items_under_one_id_are_both_shown_to_the_model(running: Api) -> None:
+def test_two_items_under_one_id_are_both_shown_to_the_model(worker_api: Api) -> None:
     call = {"type": "function_call", "id": "mine", "call_id": "call_1", "name": "weather", "arguments": "{}"}
-    first = running.ended("1", input=[call, OUTPUT | {"id": "mine"}, {"id": "m", "role": "user", "content": "a"}])
-    second = running.created(
-        previous_response_id=first["id"], input=[{"id": "m", "type": "message", "role": "user", "content": "b"}]
+    first_response = worker_api.create_ended_response(
+        "1", input=[call, OUTPUT | {"id": "mine"}, {"id": "m", "role": "user", "content": "a"}]
+    )
+    second_response = worker_api.create_response(
+        previous_response_id=first_response["id"],
+        input=[{"id": "m", "type": "message", "role": "user", "content": "b"}],
     )
 
-    items = running.items(second["id"]).get_json()["data"]
+    items = worker_api.list_input_items(second_response["id"]).get_json()["data"]
     assert [item["type"] for item in items[:2]] == ["function_call", "function_call_output"]
-    assert said(running, second["id"]) == [("user", "a"), ("assistant", "1"), ("user", "b")]
+    assert list_messages(worker_api, second_response["id"]) == [("user", "a"), ("assistant", "1"), ("user", "b")]
     assert len({item["id"] for item in items}) == len(items)
 
 
-def test_an_item_is_the_one_of_the_newest_response_that_has_it(running: Api) -> None:
-    old = {"id": "same", "type": "message", "role": "user", "content": "old"}
-    running.created(input=[old])
-    newer = running.created(input=[old | {"content": "new"}, {"id": "other", "role": "user", "content": "x"}])
-    running.created(input=[{"id": "third", "role": "user", "content": "y"}, {"id": "other"}])
+def test_an_item_is_the_one_of_the_newest_response_that_has_it(worker_api: Api) -> None:
+    old_item = {"id": "same", "type": "message", "role": "user", "content": "old"}
+    worker_api.create_response(input=[old_item])
+    newer_response = worker_api.create_response(
+        input=[old_item | {"content": "new"}, {"id": "other", "role": "user", "content": "x"}]
+    )
+    worker_api.create_response(input=[{"id": "third", "role": "user", "content": "y"}, {"id": "other"}])
 
-    found = running.created(input=[{"id": "same"}, {"id": "third"}, {"id": "other"}])
+    response = worker_api.create_response(input=[{"id": "same"}, {"id": "third"}, {"id": "other"}])
 
-    assert [text for _, text in said(running, found["id"])] == ["new", "y", "x"]
-    assert newer["status"] == "queued"
+    assert [text for _, text in list_messages(worker_api, response["id"])] == ["new", "y", "x"]
+    assert newer_response["status"] == "queued"
 
 
-def test_items_of_too_many_responses_at_once_are_refused(running: Api) -> None:
-    names = [f"item_{number}" for number in range(101)]
-    for name in names:
-        running.created(input=[{"id": name, "role": "user", "content": "a"}])
+def test_items_of_too_many_responses_at_once_are_refused(worker_api: Api) -> None:
+    item_ids = [f"item_{number}" for number in range(101)]
+    for item_id in item_ids:
+        worker_api.create_response(input=[{"id": item_id, "role": "user", "content": "a"}])
 
-    error_of(running.create(input=[{"id": name} for name in names]), 400, "invalid_value", "input")
-    assert len(said(running, running.created(input=[{"id": name} for name in names[:100]])["id"])) == 100
+    check_error(
+        worker_api.post_response(input=[{"id": item_id} for item_id in item_ids]), 400, "invalid_value", "input"
+    )
+    response = worker_api.create_response(input=[{"id": item_id} for item_id in item_ids[:100]])
+    assert len(list_messages(worker_api, response["id"])) == 100

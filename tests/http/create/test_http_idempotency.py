@@ -1,72 +1,72 @@
-"""Idempotency-Key: repeated creates make one response."""
+"""Idempotency-Key: repeated requests create one response."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.http.asking import asking
-from tests.http.http_api import GOOD, Api, checked, error_of
+from tests.http.asking import waiting_request
+from tests.http.http_api import VALID_REQUEST, Api, check_document, check_error
 
-KEY = "Idempotency-Key"
-
-
-def test_a_create_that_is_repeated_answers_with_the_response_it_made(running: Api) -> None:
-    first = running.create(headers={KEY: "repeat"}).get_json()
-    before = running.stored()
-
-    again = running.create(headers={KEY: "repeat"})
-    assert checked(again, "queued") == first
-    running.run(first["id"])
-    late = running.create(headers={KEY: "repeat"})
-
-    assert checked(late, "completed")["id"] == first["id"]
-    assert running.stored()[0] == before[0]
+KEY_HEADER = "Idempotency-Key"
 
 
-def test_the_order_of_a_bodys_keys_is_not_another_body(running: Api) -> None:
-    turned = json.dumps(dict(reversed(GOOD.items())), indent=2).encode()
+def test_a_create_that_is_repeated_answers_with_the_response_it_made(worker_api: Api) -> None:
+    first_response = worker_api.post_response(headers={KEY_HEADER: "repeat"}).get_json()
+    row_counts = worker_api.count_rows()
 
-    first = running.create(headers={KEY: "turned"}).get_json()
+    repeated_answer = worker_api.post_response(headers={KEY_HEADER: "repeat"})
+    assert check_document(repeated_answer, "queued") == first_response
+    worker_api.run_response(first_response["id"])
+    late_answer = worker_api.post_response(headers={KEY_HEADER: "repeat"})
 
-    assert running.post(turned, headers={KEY: "turned"}).get_json() == first
+    assert check_document(late_answer, "completed")["id"] == first_response["id"]
+    assert worker_api.count_rows()[0] == row_counts[0]
+
+
+def test_the_order_of_a_bodys_keys_is_not_another_body(worker_api: Api) -> None:
+    reordered_body = json.dumps(dict(reversed(VALID_REQUEST.items())), indent=2).encode()
+
+    first_response = worker_api.post_response(headers={KEY_HEADER: "turned"}).get_json()
+
+    assert worker_api.post_body(reordered_body, headers={KEY_HEADER: "turned"}).get_json() == first_response
 
 
 @pytest.mark.parametrize(
     "changes", [{"input": "ho"}, {"metadata": {}}, {"background": None}, {"store": True}, {"unheard_of": 1}]
 )
-def test_a_key_that_is_used_for_another_body_is_refused(running: Api, changes: dict) -> None:
-    running.create(headers={KEY: "other body"})
-    before = running.stored()
+def test_a_key_that_is_used_for_another_body_is_refused(worker_api: Api, changes: dict) -> None:
+    worker_api.post_response(headers={KEY_HEADER: "other body"})
+    row_counts = worker_api.count_rows()
 
-    error_of(running.create(headers={KEY: "other body"}, **changes), 400, "idempotency_key_reuse")
+    check_error(worker_api.post_response(headers={KEY_HEADER: "other body"}, **changes), 400, "idempotency_key_reuse")
 
-    assert running.stored() == before
+    assert worker_api.count_rows() == row_counts
 
 
-def test_the_same_key_in_another_project_is_another_key(running: Api, other: str) -> None:
-    first = running.create(headers={KEY: "shared"}).get_json()
+def test_the_same_key_in_another_project_is_another_key(worker_api: Api, other_key: str) -> None:
+    first_response = worker_api.post_response(headers={KEY_HEADER: "shared"}).get_json()
 
-    foreign = running.create(headers={KEY: "shared"}, key=other, input="ho")
+    foreign_answer = worker_api.post_response(headers={KEY_HEADER: "shared"}, key=other_key, input="ho")
 
-    assert checked(foreign, "queued")["id"] != first["id"]
+    assert check_document(foreign_answer, "queued")["id"] != first_response["id"]
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "a\0b", "a\tb", "\x7f"])
-def test_a_key_that_is_empty_too_long_or_not_printable_is_refused(running: Api, key: str) -> None:
-    before = running.stored()
+def test_a_key_that_is_empty_too_long_or_not_printable_is_refused(worker_api: Api, key: str) -> None:
+    row_counts = worker_api.count_rows()
 
-    says = error_of(running.create(headers={KEY: key}), 400, "invalid_value")
+    message = check_error(worker_api.post_response(headers={KEY_HEADER: key}), 400, "invalid_value")
 
-    assert says == "An Idempotency-Key must have 1 to 255 printable characters."
-    assert running.stored() == before
+    assert message == "An Idempotency-Key must have 1 to 255 printable characters."
+    assert worker_api.count_rows() == row_counts
 
 
 @pytest.mark.parametrize("key", ["k" * 255, "é", "' or 1=1 --", "%00", "a b"])
-def test_a_key_may_be_any_printable_text(running: Api, key: str) -> None:
-    first = running.create(headers={KEY: key}).get_json()
+def test_a_key_may_be_any_printable_text(worker_api: Api, key: str) -> None:
+    first_response = worker_api.post_response(headers={KEY_HEADER: key}).get_json()
 
-    assert running.create(headers={KEY: key}).get_json()["id"] == first["id"]
+    assert worker_api.post_response(headers={KEY_HEADER: key}).get_json()["id"] == first_response["id"]
 
 
 @pytest.mark.parametrize(
@@ -78,66 +78,75 @@ def test_a_key_may_be_any_printable_text(running: Api, key: str) -> None:
         ({"service_tier": "no-limit"}, 403),
     ],
 )
-def test_a_create_that_is_refused_does_not_use_up_its_key(running: Api, changes: dict, status: int) -> None:
-    before = running.stored()
+def test_a_create_that_is_refused_does_not_use_up_its_key(worker_api: Api, changes: dict, status: int) -> None:
+    row_counts = worker_api.count_rows()
     key = f"refused {sorted(changes)}"
-    assert running.create(headers={KEY: key}, **changes).status_code == status
-    assert running.stored() == before
+    assert worker_api.post_response(headers={KEY_HEADER: key}, **changes).status_code == status
+    assert worker_api.count_rows() == row_counts
 
-    assert running.create(headers={KEY: key}).status_code == 200
+    assert worker_api.post_response(headers={KEY_HEADER: key}).status_code == 200
 
 
-def test_of_many_creates_at_once_with_one_key_one_makes_the_response(running: Api) -> None:
-    before = running.stored()[0]
+def test_of_many_creates_at_once_with_one_key_one_makes_the_response(worker_api: Api) -> None:
+    row_counts = worker_api.count_rows()[0]
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: running.create(headers={KEY: "race"}), range(24)))
+        answers = list(threads.map(lambda _: worker_api.post_response(headers={KEY_HEADER: "race"}), range(24)))
 
-    assert len({checked(answer, "queued")["id"] for answer in answers}) == 1
-    assert running.stored()[0] == before + 1
-
-
-def test_a_foreground_create_that_is_repeated_waits_for_the_same_response(running: Api) -> None:
-    with asking(running, headers={KEY: "foreground"}) as (response_id, first), ThreadPoolExecutor(1) as threads:
-        ((user,),) = running.sql("select document::json ->> 'user' from responses where id = %s", response_id)
-        repeat = {"headers": {KEY: "foreground"}, "background": False, "user": user}
-        second = threads.submit(running.create, **repeat)
-        running.run(response_id)
-        third = running.create(**repeat)
-
-    assert checked(first.result(), "completed") == second.result().get_json() == third.get_json()
+    assert len({check_document(answer, "queued")["id"] for answer in answers}) == 1
+    assert worker_api.count_rows()[0] == row_counts + 1
 
 
-def test_a_key_is_forgotten_after_a_day(running: Api) -> None:
-    first = running.create(headers={KEY: "old"}).get_json()
-    running.sql("update idempotency_keys set created_at = now() - interval '25 hours' where key = 'old'")
+def test_a_foreground_create_that_is_repeated_waits_for_the_same_response(worker_api: Api) -> None:
+    with (
+        waiting_request(worker_api, headers={KEY_HEADER: "foreground"}) as (response_id, first_future),
+        ThreadPoolExecutor(1) as threads,
+    ):
+        ((user,),) = worker_api.sql("select document::json ->> 'user' from responses where id = %s", response_id)
+        request = {"headers": {KEY_HEADER: "foreground"}, "background": False, "user": user}
+        second_future = threads.submit(worker_api.post_response, **request)
+        worker_api.run_response(response_id)
+        third_answer = worker_api.post_response(**request)
 
-    second = running.create(headers={KEY: "old"}, input="ho").get_json()
-
-    assert second["id"] != first["id"]
-    assert running.create(headers={KEY: "old"}, input="ho").get_json()["id"] == second["id"]
-
-
-def test_a_key_whose_response_was_deleted_says_so_rather_than_make_another(running: Api) -> None:
-    created = running.create(headers={KEY: "deleted"}).get_json()["id"]
-    running.run(created)
-    running.delete(created)
-    before = running.stored()
-
-    error_of(running.create(headers={KEY: "deleted"}), 404, None, "response_id")
-
-    assert running.stored() == before
+    assert (
+        check_document(first_future.result(), "completed")
+        == second_future.result().get_json()
+        == third_answer.get_json()
+    )
 
 
-def test_a_foreground_create_that_is_not_stored_answers_its_repeats_until_it_is_forgotten(running: Api) -> None:
-    with asking(running, store=False, headers={KEY: "forgotten"}) as (response_id, first):
-        running.run(response_id)
-    checked(first.result(), "completed")
-    user = first.result().get_json()["user"]
+def test_a_key_is_forgotten_after_a_day(worker_api: Api) -> None:
+    first_response = worker_api.post_response(headers={KEY_HEADER: "old"}).get_json()
+    worker_api.sql("update idempotency_keys set created_at = now() - interval '25 hours' where key = 'old'")
 
-    repeated = running.create(store=False, background=False, user=user, headers={KEY: "forgotten"})
-    running.sql("delete from responses where id = %s", response_id)  # as the sweeper does one minute after the end
-    again = running.create(store=False, background=False, user=user, headers={KEY: "forgotten"})
+    second_response = worker_api.post_response(headers={KEY_HEADER: "old"}, input="ho").get_json()
 
-    assert repeated.get_json() == first.result().get_json()
-    says = error_of(again, 404, None, "response_id")
-    assert says == f"Response with id '{response_id}' was deleted."
+    assert second_response["id"] != first_response["id"]
+    assert worker_api.post_response(headers={KEY_HEADER: "old"}, input="ho").get_json()["id"] == second_response["id"]
+
+
+def test_a_key_whose_response_was_deleted_says_so_rather_than_make_another(worker_api: Api) -> None:
+    response_id = worker_api.post_response(headers={KEY_HEADER: "deleted"}).get_json()["id"]
+    worker_api.run_response(response_id)
+    worker_api.delete_response(response_id)
+    row_counts = worker_api.count_rows()
+
+    check_error(worker_api.post_response(headers={KEY_HEADER: "deleted"}), 404, None, "response_id")
+
+    assert worker_api.count_rows() == row_counts
+
+
+def test_a_foreground_create_that_is_not_stored_answers_its_repeats_until_it_is_forgotten(worker_api: Api) -> None:
+    with waiting_request(worker_api, store=False, headers={KEY_HEADER: "forgotten"}) as (response_id, first_future):
+        worker_api.run_response(response_id)
+    check_document(first_future.result(), "completed")
+    user = first_future.result().get_json()["user"]
+
+    repeated_answer = worker_api.post_response(
+        store=False, background=False, user=user, headers={KEY_HEADER: "forgotten"}
+    )
+    worker_api.sql("delete from responses where id = %s", response_id)  # as the sweeper does one minute after the end
+    late_answer = worker_api.post_response(store=False, background=False, user=user, headers={KEY_HEADER: "forgotten"})
+
+    assert repeated_answer.get_json() == first_future.result().get_json()
+    message = check_error(late_answer, 404, None, "response_id")
+    assert message == f"Response with id '{response_id}' was deleted."

@@ -1,4 +1,4 @@
-"""Every parameter of a create: accepted values, and the error for each wrong value, from tables in tests/contract."""
+"""Every parameter of a request: valid values, and the error for each invalid value, from tables in tests/contract."""
 
 import json
 from typing import Any
@@ -9,54 +9,54 @@ from core.context import context
 from core.wire.request import CreateResponse
 from tests import contract
 from tests.contract import SENT, UNSAID, Good, Wrong
-from tests.http.http_api import GOOD, KEYS, Api, checked, error_of
+from tests.http.http_api import DOCUMENT_KEYS, VALID_REQUEST, Api, check_document, check_error
 
-WRONG = {case: (name, wrong) for case, name, wrong in contract.wrong()}
-RIGHT = {case: (name, good) for case, name, good in contract.good()}
+WRONG_CASES = {case: (name, wrong) for case, name, wrong in contract.wrong()}
+GOOD_CASES = {case: (name, good) for case, name, good in contract.good()}
 
 
-@pytest.mark.parametrize(("name", "wrong"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("name", "wrong"), WRONG_CASES.values(), ids=WRONG_CASES)
 def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(api: Api, name: str, wrong: Wrong) -> None:
-    before = api.stored()
+    row_counts = api.count_rows()
 
-    error_of(api.create(**wrong.beside, **{name: wrong.value}), 400, wrong.code, wrong.param or name)
+    check_error(api.post_response(**wrong.beside, **{name: wrong.value}), 400, wrong.code, wrong.param or name)
 
-    assert api.stored() == before
+    assert api.count_rows() == row_counts
 
 
-def open_responses_knows(body: dict[str, Any]) -> bool:
-    """Whether Open Responses has types for a response's tools, tool choice, format and effort."""
+def has_open_responses_types(body: dict[str, Any]) -> bool:
+    """Whether Open Responses has types for the tools, the tool choice, the format and the effort of a document."""
     if body["text"]["format"]["type"] == "json_schema" or body["reasoning"]["effort"] in {"minimal", "max"}:
         return False
     choice = body["tool_choice"]
-    listed = [choice, *choice.get("tools", ())] if isinstance(choice, dict) else []
-    return {one["type"] for one in body["tools"] + listed} <= {"function", "allowed_tools"}
+    choices = [choice, *choice.get("tools", ())] if isinstance(choice, dict) else []
+    return {tool["type"] for tool in body["tools"] + choices} <= {"function", "allowed_tools"}
 
 
-@pytest.mark.parametrize(("name", "good"), RIGHT.values(), ids=RIGHT)
+@pytest.mark.parametrize(("name", "good"), GOOD_CASES.values(), ids=GOOD_CASES)
 def test_every_good_value_is_taken_echoed_and_found_again(api: Api, name: str, good: Good) -> None:
-    answer = api.create(**good.beside, **{name: good.value})
+    answer = api.post_response(**good.beside, **{name: good.value})
 
-    created = checked(answer, "queued", open_responses=open_responses_knows(answer.get_json()))
+    response = check_document(answer, "queued", open_responses=has_open_responses_types(answer.get_json()))
     if good.echo is UNSAID:
-        assert name not in created
+        assert name not in response
     else:
-        assert created[name] == (good.value if good.echo is SENT else good.echo)
-    assert api.get(created["id"]).get_json() == created
+        assert response[name] == (good.value if good.echo is SENT else good.echo)
+    assert api.get_response(response["id"]).get_json() == response
 
 
-@pytest.mark.parametrize(("name", "good"), RIGHT.values(), ids=RIGHT)
+@pytest.mark.parametrize(("name", "good"), GOOD_CASES.values(), ids=GOOD_CASES)
 def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name: str, good: Good) -> None:
     changes = {**good.beside, name: good.value}
-    created = api.created(**changes)
+    response = api.create_response(**changes)
 
-    ((packed,),) = api.sql("select request from responses where id = %s", created["id"])
-    request, _ = context.unpack(packed)
-    assert request == CreateResponse.model_validate(GOOD | changes | {"input": None})
+    ((request_text,),) = api.sql("select request from responses where id = %s", response["id"])
+    request, _ = context.unpack(request_text)
+    assert request == CreateResponse.model_validate(VALID_REQUEST | changes | {"input": None})
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"temperature": "hot"}, "Invalid type for 'temperature': expected a number, but got a string."),
         ({"background": 1}, "Invalid type for 'background': expected a boolean, but got an integer."),
@@ -111,36 +111,40 @@ def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name:
         ),
     ],
 )
-def test_a_refusal_says_what_was_wrong_in_plain_words(api: Api, changes: dict[str, Any], says: str) -> None:
-    assert api.create(**changes).get_json()["error"]["message"] == says
+def test_a_refusal_says_what_was_wrong_in_plain_words(api: Api, changes: dict[str, Any], message: str) -> None:
+    assert api.post_response(**changes).get_json()["error"]["message"] == message
 
 
 def test_every_parameter_may_be_null_but_the_model_and_the_input(api: Api) -> None:
     names = {parameter.name for parameter in contract.PARAMETERS} - {"model", "input", "background"}
 
-    created = checked(api.create(**dict.fromkeys(names)), "queued")
+    response = check_document(api.post_response(**dict.fromkeys(names)), "queued")
 
-    defaults = api.created()
-    assert {name: created[name] for name in KEYS - {"id", "created_at"}} == {
-        name: defaults[name] for name in KEYS - {"id", "created_at"}
+    defaults = api.create_response()
+    assert {name: response[name] for name in DOCUMENT_KEYS - {"id", "created_at"}} == {
+        name: defaults[name] for name in DOCUMENT_KEYS - {"id", "created_at"}
     }
 
 
 def test_of_a_parameter_given_twice_the_last_counts(api: Api) -> None:
-    created = api.post(
+    answer = api.post_body(
         b'{"model":"nope","temperature":9,"background":true,"input":"hi","model":"scripted","temperature":2}'
     )
 
-    assert created.get_json()["model"] == "scripted"
-    assert created.get_json()["temperature"] == 2
+    assert answer.get_json()["model"] == "scripted"
+    assert answer.get_json()["temperature"] == 2
 
 
 def test_a_wrong_tier_is_told_before_a_right_is_missed(api: Api) -> None:
-    error_of(api.create(service_tier="no-limit", temperature=9), 400, "decimal_above_max_value", "temperature")
+    check_error(
+        api.post_response(service_tier="no-limit", temperature=9), 400, "decimal_above_max_value", "temperature"
+    )
 
 
 @pytest.mark.parametrize("key", ["a", "<text>", "input_text", "$ref"])
 def test_an_unknown_field_of_a_part_is_ignored(api: Api, key: str) -> None:
-    body = json.dumps(GOOD | {"input": [{"role": "user", "content": [{"type": "input_text", "text": "a", key: [1]}]}]})
+    body = json.dumps(
+        VALID_REQUEST | {"input": [{"role": "user", "content": [{"type": "input_text", "text": "a", key: [1]}]}]}
+    )
 
-    assert api.post(body.encode()).status_code == 200
+    assert api.post_body(body.encode()).status_code == 200

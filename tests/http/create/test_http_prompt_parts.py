@@ -6,8 +6,8 @@ import pytest
 
 from tests import documents
 from tests.contract.media import PNG
-from tests.http.http_api import Api, checked, error_of
-from tests.http.prompts import made, post, rows
+from tests.http.http_api import Api, check_document, check_error
+from tests.http.prompts import count_prompt_rows, create_prompt, post_prompt
 
 TEMPLATE = {
     "input": [
@@ -21,51 +21,61 @@ IMAGE = {"type": "input_image", "image_url": PNG}
 FILE = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,SGVsbG8="}
 
 
-def asked(prompt: dict[str, Any], **variables: Any) -> dict[str, Any]:
-    given = {"photo": IMAGE, "report": FILE} | variables
-    return {"prompt": {"id": prompt["id"], "variables": given}, "input": None, "model": None}
+def request_with_prompt(prompt: dict[str, Any], **variables: Any) -> dict[str, Any]:
+    values = {"photo": IMAGE, "report": FILE} | variables
+    return {"prompt": {"id": prompt["id"], "variables": values}, "input": None, "model": None}
 
 
-def test_an_image_and_a_file_take_the_place_of_their_placeholders(running: Api) -> None:
-    created = checked(running.create(**asked(made(running, TEMPLATE))), "queued")
+def test_an_image_and_a_file_take_the_place_of_their_placeholders(worker_api: Api) -> None:
+    response = check_document(
+        worker_api.post_response(**request_with_prompt(create_prompt(worker_api, TEMPLATE))), "queued"
+    )
 
-    shown = running.items(created["id"], **{"include[]": "message.input_image.image_url"}).get_json()["data"]
-    assert [[part["type"] for part in item["content"]] for item in shown] == [
+    query = {"include[]": "message.input_image.image_url"}
+    items = worker_api.list_input_items(response["id"], **query).get_json()["data"]
+    assert [[part["type"] for part in item["content"]] for item in items] == [
         ["input_image", "input_text"],
         ["input_file"],
     ]
-    assert shown[0]["content"][0]["image_url"] == PNG
-    assert shown[1]["content"][0]["filename"] == "a.txt"
-    assert created["prompt"]["variables"] == {
+    assert items[0]["content"][0]["image_url"] == PNG
+    assert items[1]["content"][0]["filename"] == "a.txt"
+    assert response["prompt"]["variables"] == {
         "photo": {"type": "input_image", "detail": "auto"},
         "report": {"type": "input_file", "filename": "a.txt"},
     }
 
 
-def test_a_large_image_that_a_variable_stands_for_is_kept_apart(running: Api) -> None:
-    large = documents.data_url("image/png", documents.noise(64))
+def test_a_large_image_that_a_variable_stands_for_is_kept_apart(worker_api: Api) -> None:
+    large_url = documents.data_url("image/png", documents.noise(64))
 
-    created = running.create(**asked(made(running, TEMPLATE), photo=IMAGE | {"image_url": large})).get_json()
+    response = worker_api.post_response(
+        **request_with_prompt(create_prompt(worker_api, TEMPLATE), photo=IMAGE | {"image_url": large_url})
+    ).get_json()
 
-    ((request, document),) = running.sql("select request, document from responses where id = %s", created["id"])
-    assert len(large) > 8192
-    assert large[-100:] not in request + document
-
-
-def test_an_image_is_not_echoed_however_its_data_url_is_written(running: Api) -> None:
-    shouted = {"type": "input_image", "image_url": PNG.replace("data:", "DATA:")}
-
-    created = checked(running.create(**asked(made(running, TEMPLATE), photo=shouted)), "queued")
-
-    assert created["prompt"]["variables"]["photo"] == {"type": "input_image", "detail": "auto"}
+    ((request, document),) = worker_api.sql("select request, document from responses where id = %s", response["id"])
+    assert len(large_url) > 8192
+    assert large_url[-100:] not in request + document
 
 
-def test_the_url_of_an_image_is_echoed(running: Api) -> None:
+def test_an_image_is_not_echoed_however_its_data_url_is_written(worker_api: Api) -> None:
+    upper_case_image = {"type": "input_image", "image_url": PNG.replace("data:", "DATA:")}
+
+    response = check_document(
+        worker_api.post_response(**request_with_prompt(create_prompt(worker_api, TEMPLATE), photo=upper_case_image)),
+        "queued",
+    )
+
+    assert response["prompt"]["variables"]["photo"] == {"type": "input_image", "detail": "auto"}
+
+
+def test_the_url_of_an_image_is_echoed(worker_api: Api) -> None:
     image = {"type": "input_image", "image_url": "https://example.com/a.png", "detail": "low"}
 
-    created = checked(running.create(**asked(made(running, TEMPLATE), photo=image)), "queued")
+    response = check_document(
+        worker_api.post_response(**request_with_prompt(create_prompt(worker_api, TEMPLATE), photo=image)), "queued"
+    )
 
-    assert created["prompt"]["variables"]["photo"] == image
+    assert response["prompt"]["variables"]["photo"] == image
 
 
 @pytest.mark.parametrize(
@@ -82,16 +92,16 @@ def test_the_url_of_an_image_is_echoed(running: Api) -> None:
         ),
     ],
 )
-def test_an_image_that_is_none_is_named_by_its_variable(running: Api, value: Any, code: str, param: str) -> None:
-    prompt = made(running, TEMPLATE)
-    before = running.stored()
+def test_an_image_that_is_none_is_named_by_its_variable(worker_api: Api, value: Any, code: str, param: str) -> None:
+    prompt = create_prompt(worker_api, TEMPLATE)
+    row_counts = worker_api.count_rows()
 
-    error_of(running.create(**asked(prompt, photo=value)), 400, code, param)
+    check_error(worker_api.post_response(**request_with_prompt(prompt, photo=value)), 400, code, param)
 
-    assert running.stored() == before
+    assert worker_api.count_rows() == row_counts
 
 
-def test_a_template_may_have_images_of_its_own_which_are_checked_when_it_is_made(running: Api) -> None:
+def test_a_template_may_have_images_of_its_own_which_are_checked_when_it_is_made(worker_api: Api) -> None:
     def template(url: str) -> dict[str, Any]:
         part = {"type": "input_image", "image_url": url}
         return {
@@ -99,24 +109,24 @@ def test_a_template_may_have_images_of_its_own_which_are_checked_when_it_is_made
             "variables": {"x": {"type": "image", "default": part}},
         }
 
-    prompt = made(running, template(PNG))
-    before = rows(running)
-    created = running.created(prompt={"id": prompt["id"]}, input=None)
-    assert [item["type"] for item in running.items(created["id"]).get_json()["data"][0]["content"]] == [
+    prompt = create_prompt(worker_api, template(PNG))
+    row_counts = count_prompt_rows(worker_api)
+    response = worker_api.create_response(prompt={"id": prompt["id"]}, input=None)
+    assert [item["type"] for item in worker_api.list_input_items(response["id"]).get_json()["data"][0]["content"]] == [
         "input_image"
     ] * 2
-    bad = template("data:image/png;base64,!!!!")
-    error_of(
-        post(running, {"name": "bad image", "template": bad}),
+    invalid_template = template("data:image/png;base64,!!!!")
+    check_error(
+        post_prompt(worker_api, {"name": "bad image", "template": invalid_template}),
         400,
         "invalid_base64_image",
         "template.input[0].content[0].image_url",
     )
-    bad["input"] = "{{x}}"
-    error_of(
-        post(running, {"name": "bad image", "template": bad}),
+    invalid_template["input"] = "{{x}}"
+    check_error(
+        post_prompt(worker_api, {"name": "bad image", "template": invalid_template}),
         400,
         "invalid_base64_image",
         "template.variables.x.default.image_url",
     )
-    assert rows(running) == before
+    assert count_prompt_rows(worker_api) == row_counts

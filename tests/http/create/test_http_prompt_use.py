@@ -1,4 +1,4 @@
-"""`prompt` of a create: resolved once, stored with the response, and errors that name the wrong place."""
+"""Requests with a `prompt`, which is resolved once and stored with the response, and errors with their location."""
 
 import json
 import logging
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from core.wire.base import TEXT_LIMIT
-from tests.http.http_api import Api, checked, error_of
-from tests.http.prompts import get, made, post
+from tests.http.http_api import Api, check_document, check_error
+from tests.http.prompts import create_prompt, get_prompt, post_prompt
 
 TOOL = {"type": "function", "name": "look_up", "parameters": {}}
-FULL = {
+FULL_TEMPLATE = {
     "instructions": "Answer as {{ role }}.",
     "input": [
         {"role": "developer", "content": "Be {{mood}}."},
@@ -28,72 +28,76 @@ FULL = {
     "reasoning": {"effort": "low"},
     "text": {"format": {"type": "json_object"}},
 }
-VALUES = {"role": "a bot", "name": "Ada"}
+VARIABLES = {"role": "a bot", "name": "Ada"}
 
 
-def texts(api: Api, response_id: str) -> list[tuple[str, str]]:
-    items = api.items(response_id).get_json()["data"]
+def list_texts(api: Api, response_id: str) -> list[tuple[str, str]]:
+    items = api.list_input_items(response_id).get_json()["data"]
     return [(item["role"], part["text"]) for item in items for part in item["content"]]
 
 
-def use(api: Api, prompt: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Create a response with a prompt, and without input or model unless `changes` has them; return its document."""
-    named = {"id": prompt["id"], "variables": changes.pop("variables", VALUES)} | changes.pop("named", {})
-    return checked(api.create(**{"input": None, "model": None, "prompt": named} | changes), "queued")
+def create_with_prompt(api: Api, prompt: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Create a response with a prompt, by default without input and model; return its document."""
+    prompt_fields = {"id": prompt["id"], "variables": changes.pop("variables", VARIABLES)} | changes.pop(
+        "prompt_changes", {}
+    )
+    return check_document(
+        api.post_response(**{"input": None, "model": None, "prompt": prompt_fields} | changes), "queued"
+    )
 
 
-def test_a_prompt_becomes_instructions_and_messages_before_the_input(running: Api) -> None:
-    prompt = made(running, FULL)
+def test_a_prompt_becomes_instructions_and_messages_before_the_input(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, FULL_TEMPLATE)
 
-    created = use(running, prompt, input="How are you?")
+    response = create_with_prompt(worker_api, prompt, input="How are you?")
 
-    assert created["instructions"] == "Answer as a bot."
-    assert texts(running, created["id"]) == [
+    assert response["instructions"] == "Answer as a bot."
+    assert list_texts(worker_api, response["id"]) == [
         ("developer", "Be kind."),
         ("user", "Hello, Ada and Ada."),
         ("assistant", "Hello."),
         ("user", "How are you?"),
     ]
-    assert created["prompt"] == {"id": prompt["id"], "version": "1", "variables": VALUES}
-    assert {name: created[name] for name in ("model", "temperature", "top_p", "max_output_tokens", "tool_choice")} == {
+    assert response["prompt"] == {"id": prompt["id"], "version": "1", "variables": VARIABLES}
+    assert {name: response[name] for name in ("model", "temperature", "top_p", "max_output_tokens", "tool_choice")} == {
         "model": "scripted",
         "temperature": 0.5,
         "top_p": 0.25,
         "max_output_tokens": 99,
         "tool_choice": "required",
     }
-    assert [tool["name"] for tool in created["tools"]] == ["look_up"]
-    assert created["reasoning"]["effort"] == "low"
-    assert created["text"]["format"] == {"type": "json_object"}
+    assert [tool["name"] for tool in response["tools"]] == ["look_up"]
+    assert response["reasoning"]["effort"] == "low"
+    assert response["text"]["format"] == {"type": "json_object"}
 
 
-def test_a_template_that_was_taken_can_be_used_however_deep_it_is(running: Api) -> None:
+def test_a_template_that_was_taken_can_be_used_however_deep_it_is(worker_api: Api) -> None:
     value: Any = "deep"
     for _ in range(220):
         value = [value]
-    prompt = made(running, {"input": "hi", "tools": [{"type": "mcp", "of_ours": value}]})
+    prompt = create_prompt(worker_api, {"input": "hi", "tools": [{"type": "mcp", "nested": value}]})
 
-    created = running.created(prompt={"id": prompt["id"]})
+    response = worker_api.create_response(prompt={"id": prompt["id"]})
 
-    assert created["tools"] == [{"type": "mcp", "of_ours": value}]
+    assert response["tools"] == [{"type": "mcp", "nested": value}]
 
 
-def test_a_worker_is_given_what_the_prompt_became_and_the_response_says_it_at_every_status(running: Api) -> None:
-    created = use(running, made(running, FULL))
+def test_a_worker_is_given_what_the_prompt_became_and_the_response_says_it_at_every_status(worker_api: Api) -> None:
+    response = create_with_prompt(worker_api, create_prompt(worker_api, FULL_TEMPLATE))
 
-    attempt = running.run(created["id"])
+    attempt = worker_api.run_response(response["id"])
 
     assert attempt.request.instructions == "Answer as a bot."
     assert (attempt.request.temperature, attempt.request.prompt) == (0.5, None)
     assert [item["role"] for item in attempt.context] == ["developer", "user", "assistant"]
-    ended = checked(running.get(created["id"]), "completed")
-    assert (ended["prompt"], ended["instructions"]) == (created["prompt"], created["instructions"])
-    assert ended["output"][0]["content"][0]["text"] == "Hello"
+    ended_response = check_document(worker_api.get_response(response["id"]), "completed")
+    assert (ended_response["prompt"], ended_response["instructions"]) == (response["prompt"], response["instructions"])
+    assert ended_response["output"][0]["content"][0]["text"] == "Hello"
 
 
-def test_what_the_request_says_itself_goes_before_what_the_prompt_says(running: Api) -> None:
-    prompt = made(running, FULL)
-    own = {
+def test_what_the_request_says_itself_goes_before_what_the_prompt_says(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, FULL_TEMPLATE)
+    parameters = {
         "model": "meta/llama-3",
         "instructions": "Be brief.",
         "temperature": 1,
@@ -103,203 +107,234 @@ def test_what_the_request_says_itself_goes_before_what_the_prompt_says(running: 
         "text": {"format": {"type": "text"}},
     }
 
-    created = use(running, prompt, **own)
+    response = create_with_prompt(worker_api, prompt, **parameters)
 
-    assert {name: created[name] for name in own} == own | {"text": {"format": {"type": "text"}, "verbosity": "medium"}}
-    assert created["top_p"] == 0.25
-    assert use(running, prompt, temperature=None)["temperature"] == 0.5
+    assert {name: response[name] for name in parameters} == parameters | {
+        "text": {"format": {"type": "text"}, "verbosity": "medium"}
+    }
+    assert response["top_p"] == 0.25
+    assert create_with_prompt(worker_api, prompt, temperature=None)["temperature"] == 0.5
 
 
-def test_a_response_keeps_what_it_has_of_a_prompt_that_changes_or_goes(running: Api) -> None:
-    prompt = made(running, FULL)
-    body = {"prompt": {"id": prompt["id"], "variables": VALUES}, "input": None, "model": None}
+def test_a_response_keeps_what_it_has_of_a_prompt_that_changes_or_goes(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, FULL_TEMPLATE)
+    body = {"prompt": {"id": prompt["id"], "variables": VARIABLES}, "input": None, "model": None}
     headers = {"Idempotency-Key": prompt["id"]}
-    first = running.create(**body, headers=headers).get_json()
+    first_response = worker_api.post_response(**body, headers=headers).get_json()
 
-    post(running, {"template": {"input": "Other."}, "make_default": True}, f"/{prompt['id']}/versions")
-    newest = use(running, prompt, variables={}, model="scripted")
-    old = use(running, prompt, named={"version": "1"})
-    number = use(running, prompt, named={"version": 1})
-    running.ask("DELETE", f"/v1/prompts/{prompt['id']}")
+    post_prompt(worker_api, {"template": {"input": "Other."}, "make_default": True}, f"/{prompt['id']}/versions")
+    newest_response = create_with_prompt(worker_api, prompt, variables={}, model="scripted")
+    old_response = create_with_prompt(worker_api, prompt, prompt_changes={"version": "1"})
+    numbered_response = create_with_prompt(worker_api, prompt, prompt_changes={"version": 1})
+    worker_api.send_request("DELETE", f"/v1/prompts/{prompt['id']}")
 
-    assert texts(running, newest["id"]) == [("user", "Other.")]
-    assert (newest["prompt"]["version"], newest["instructions"]) == ("2", None)
-    assert old["prompt"]["version"] == number["prompt"]["version"] == "1"
-    assert running.get(first["id"]).get_json() == first
-    assert texts(running, old["id"]) == texts(running, first["id"])
-    assert running.run(first["id"]).request.instructions == "Answer as a bot."
-    again = running.create(**body, headers=headers)
-    assert checked(again, "completed")["id"] == first["id"]
-    error_of(running.create(**body), 400, "prompt_not_found", "prompt.id")
+    assert list_texts(worker_api, newest_response["id"]) == [("user", "Other.")]
+    assert (newest_response["prompt"]["version"], newest_response["instructions"]) == ("2", None)
+    assert old_response["prompt"]["version"] == numbered_response["prompt"]["version"] == "1"
+    assert worker_api.get_response(first_response["id"]).get_json() == first_response
+    assert list_texts(worker_api, old_response["id"]) == list_texts(worker_api, first_response["id"])
+    assert worker_api.run_response(first_response["id"]).request.instructions == "Answer as a bot."
+    repeated_answer = worker_api.post_response(**body, headers=headers)
+    assert check_document(repeated_answer, "completed")["id"] == first_response["id"]
+    check_error(worker_api.post_response(**body), 400, "prompt_not_found", "prompt.id")
 
 
-def test_a_key_that_is_used_for_other_variables_is_refused(running: Api) -> None:
-    prompt = made(running, {"input": "{{x}}", "variables": {"x": {}}})
+def test_a_key_that_is_used_for_other_variables_is_refused(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, {"input": "{{x}}", "variables": {"x": {}}})
     headers = {"Idempotency-Key": f"variables {prompt['id']}"}
-    running.create(prompt={"id": prompt["id"], "variables": {"x": "a"}}, headers=headers)
+    worker_api.post_response(prompt={"id": prompt["id"], "variables": {"x": "a"}}, headers=headers)
 
-    again = running.create(prompt={"id": prompt["id"], "variables": {"x": "b"}}, headers=headers)
+    repeated_answer = worker_api.post_response(prompt={"id": prompt["id"], "variables": {"x": "b"}}, headers=headers)
 
-    error_of(again, 400, "idempotency_key_reuse")
+    check_error(repeated_answer, 400, "idempotency_key_reuse")
 
 
-def test_a_prompt_of_another_project_is_as_unknown_to_a_create_as_one_that_never_was(running: Api, other: str) -> None:
-    prompt = made(running, {"input": "Hi."})
-    before = running.stored()
+def test_a_prompt_of_another_project_is_as_unknown_to_a_create_as_one_that_never_was(
+    worker_api: Api, other_key: str
+) -> None:
+    prompt = create_prompt(worker_api, {"input": "Hi."})
+    row_counts = worker_api.count_rows()
 
-    says = [
-        error_of(running.create(prompt={"id": one}, key=other), 400, "prompt_not_found", "prompt.id").replace(one, "ID")
-        for one in (prompt["id"], "pmpt_" + "0" * 48, "x")
+    messages = [
+        check_error(
+            worker_api.post_response(prompt={"id": prompt_id}, key=other_key), 400, "prompt_not_found", "prompt.id"
+        ).replace(prompt_id, "ID")
+        for prompt_id in (prompt["id"], "pmpt_" + "0" * 48, "x")
     ]
 
-    assert len(set(says)) == 1
-    foreign = running.create(prompt={"id": prompt["id"], "version": "7"}, key=other)
-    error_of(foreign, 400, "prompt_not_found", "prompt.id")
-    assert running.stored() == before
+    assert len(set(messages)) == 1
+    foreign = worker_api.post_response(prompt={"id": prompt["id"], "version": "7"}, key=other_key)
+    check_error(foreign, 400, "prompt_not_found", "prompt.id")
+    assert worker_api.count_rows() == row_counts
 
 
 @pytest.mark.parametrize(
     ("variables", "code", "name"),
     [
         ({"role": "r"}, "missing_required_parameter", "name"),
-        (VALUES | {"other": ""}, "unknown_parameter", "other"),
-        (VALUES | {"__proto__": ""}, "unknown_parameter", "__proto__"),
-        (VALUES | {"mood": {"type": "refusal", "refusal": "no"}}, "invalid_type", "mood"),
-        (VALUES | {"mood": {"type": "output_text", "text": "x"}}, "invalid_type", "mood"),
-        (VALUES | {"mood": None}, "invalid_type", "mood"),
-        (VALUES | {"mood": ["x"]}, "invalid_type", "mood"),
+        (VARIABLES | {"other": ""}, "unknown_parameter", "other"),
+        (VARIABLES | {"__proto__": ""}, "unknown_parameter", "__proto__"),
+        (VARIABLES | {"mood": {"type": "refusal", "refusal": "no"}}, "invalid_type", "mood"),
+        (VARIABLES | {"mood": {"type": "output_text", "text": "x"}}, "invalid_type", "mood"),
+        (VARIABLES | {"mood": None}, "invalid_type", "mood"),
+        (VARIABLES | {"mood": ["x"]}, "invalid_type", "mood"),
     ],
 )
 def test_a_variable_that_is_missing_unknown_or_of_another_type_is_named(
-    running: Api, variables: dict[str, Any], code: str, name: str
+    worker_api: Api, variables: dict[str, Any], code: str, name: str
 ) -> None:
-    prompt = made(running, FULL)
-    before = running.stored()
+    prompt = create_prompt(worker_api, FULL_TEMPLATE)
+    row_counts = worker_api.count_rows()
 
-    answer = running.create(prompt={"id": prompt["id"], "variables": variables}, headers={"Idempotency-Key": "wrong"})
+    answer = worker_api.post_response(
+        prompt={"id": prompt["id"], "variables": variables}, headers={"Idempotency-Key": "wrong"}
+    )
 
-    error_of(answer, 400, code, f"prompt.variables.{name}")
-    assert running.stored() == before
+    check_error(answer, 400, code, f"prompt.variables.{name}")
+    assert worker_api.count_rows() == row_counts
 
 
-@pytest.mark.parametrize("kind", ["image", "file"])
-def test_a_text_for_an_image_or_a_file_is_refused(running: Api, kind: str) -> None:
-    prompt = made(running, {"input": "{{x}}", "variables": {"x": {"type": kind}}})
+@pytest.mark.parametrize("variable_type", ["image", "file"])
+def test_a_text_for_an_image_or_a_file_is_refused(worker_api: Api, variable_type: str) -> None:
+    prompt = create_prompt(worker_api, {"input": "{{x}}", "variables": {"x": {"type": variable_type}}})
 
     for value in ("a text", {"type": "input_text", "text": "a text"}):
-        answer = running.create(prompt={"id": prompt["id"], "variables": {"x": value}})
-        error_of(answer, 400, "invalid_type", "prompt.variables.x")
+        answer = worker_api.post_response(prompt={"id": prompt["id"], "variables": {"x": value}})
+        check_error(answer, 400, "invalid_type", "prompt.variables.x")
 
 
-def test_a_text_may_be_given_as_a_part(running: Api) -> None:
-    prompt = made(running, {"input": "{{x}}!", "variables": {"x": {}}})
+def test_a_text_may_be_given_as_a_part(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, {"input": "{{x}}!", "variables": {"x": {}}})
     part = {"type": "input_text", "text": "Hi"}
 
-    created = use(running, prompt, variables={"x": part}, model="scripted")
+    response = create_with_prompt(worker_api, prompt, variables={"x": part}, model="scripted")
 
-    assert texts(running, created["id"]) == [("user", "Hi!")]
-    assert created["prompt"]["variables"] == {"x": part}
+    assert list_texts(worker_api, response["id"]) == [("user", "Hi!")]
+    assert response["prompt"]["variables"] == {"x": part}
 
 
 @pytest.mark.parametrize("value", ["{{role}} {{name}}", r"\{{", "a\0\u2028\U0001f600", "", '"}],{"', "%s"])
-def test_a_value_is_put_in_as_it_is(running: Api, value: str) -> None:
-    created = use(running, made(running, FULL), variables=VALUES | {"mood": value})
+def test_a_value_is_put_in_as_it_is(worker_api: Api, value: str) -> None:
+    response = create_with_prompt(
+        worker_api, create_prompt(worker_api, FULL_TEMPLATE), variables=VARIABLES | {"mood": value}
+    )
 
-    assert texts(running, created["id"])[0] == ("developer", f"Be {value}.")
+    assert list_texts(worker_api, response["id"])[0] == ("developer", f"Be {value}.")
 
 
-def test_values_that_would_make_the_prompt_too_long_are_refused_before_anything_is_put_together(running: Api) -> None:
-    prompt = made(running, {"input": "{{x}}" * 1_000, "variables": {"x": {}}})
-    before = running.stored()
+def test_values_that_would_make_the_prompt_too_long_are_refused_before_anything_is_put_together(
+    worker_api: Api,
+) -> None:
+    prompt = create_prompt(worker_api, {"input": "{{x}}" * 1_000, "variables": {"x": {}}})
+    row_counts = worker_api.count_rows()
 
-    says = error_of(
-        running.create(prompt={"id": prompt["id"], "variables": {"x": "v" * TEXT_LIMIT}}),
+    message = check_error(
+        worker_api.post_response(prompt={"id": prompt["id"], "variables": {"x": "v" * TEXT_LIMIT}}),
         400,
         "string_above_max_length",
         "prompt.variables",
     )
 
-    assert "10485760000 characters" in says
-    assert running.stored() == before
-    fits = use(running, prompt, variables={"x": "v" * 1_000}, model="scripted")
-    assert len(texts(running, fits["id"])[0][1]) == 1_000_000
+    assert "10485760000 characters" in message
+    assert worker_api.count_rows() == row_counts
+    short_response = create_with_prompt(worker_api, prompt, variables={"x": "v" * 1_000}, model="scripted")
+    assert len(list_texts(worker_api, short_response["id"])[0][1]) == 1_000_000
 
 
-def test_without_a_model_in_either_the_create_is_refused(running: Api) -> None:
-    prompt = made(running, {"input": "Hi."})
-    absent = made(running, {"input": "Hi.", "model": "absent"})
-    before = running.stored()
+def test_without_a_model_in_either_the_create_is_refused(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, {"input": "Hi."})
+    prompt_with_unknown_model = create_prompt(worker_api, {"input": "Hi.", "model": "absent"})
+    row_counts = worker_api.count_rows()
 
-    missing = running.create(model=None, input=None, prompt={"id": prompt["id"]})
-    error_of(missing, 400, "missing_required_parameter", "model")
-    error_of(running.create(model=None, prompt={"id": absent["id"]}), 400, "model_not_found", "model")
-    assert running.stored() == before
-
-
-def test_what_does_not_go_with_the_prompt_is_refused_by_its_place_in_the_request(running: Api) -> None:
-    prompt = {"prompt": {"id": made(running, FULL)["id"], "variables": VALUES}}
-    before = running.stored()
-
-    error_of(running.create(**prompt, tools=[]), 400, "invalid_value", "tool_choice")
-    choice = {"type": "function", "name": "other"}
-    error_of(running.create(**prompt, tool_choice=choice), 400, "invalid_value", "tool_choice")
-    reference = [{"role": "user", "content": "a"}, {"type": "item_reference", "id": "msg_nobody"}]
-    error_of(running.create(**prompt, input=reference), 400, "invalid_value", "input[1].id")
-    error_of(running.create(**prompt, store=False), 400, "unsupported_parameter", "background")
-    assert running.stored() == before
-
-
-def test_a_prompt_goes_on_behind_an_earlier_response_and_is_not_inherited(running: Api) -> None:
-    prompt = made(running, {"instructions": "As {{x}}.", "input": "{{x}}?", "variables": {"x": {}}})
-    first = running.ended("One.", prompt={"id": prompt["id"], "variables": {"x": "a"}}, input=None)
-
-    second = running.created(
-        prompt={"id": prompt["id"], "variables": {"x": "b"}}, input="Go on.", previous_response_id=first["id"]
+    answer = worker_api.post_response(model=None, input=None, prompt={"id": prompt["id"]})
+    check_error(answer, 400, "missing_required_parameter", "model")
+    check_error(
+        worker_api.post_response(model=None, prompt={"id": prompt_with_unknown_model["id"]}),
+        400,
+        "model_not_found",
+        "model",
     )
-    running.run(second["id"], "Two.")
-    third = running.created(input="And?", previous_response_id=second["id"])
-
-    assert texts(running, second["id"]) == [("user", "a?"), ("assistant", "One."), ("user", "b?"), ("user", "Go on.")]
-    assert second["instructions"] == "As b."
-    assert texts(running, third["id"])[-3:] == [("user", "Go on."), ("assistant", "Two."), ("user", "And?")]
-    assert (third["instructions"], "prompt" in third) == (None, False)
+    assert worker_api.count_rows() == row_counts
 
 
-def test_messages_of_a_prompt_are_each_responses_own_items(running: Api) -> None:
-    prompt = made(running, {"input": [{"role": "user", "content": "Hi."}]})
+def test_what_does_not_go_with_the_prompt_is_refused_by_its_place_in_the_request(worker_api: Api) -> None:
+    prompt = {"prompt": {"id": create_prompt(worker_api, FULL_TEMPLATE)["id"], "variables": VARIABLES}}
+    row_counts = worker_api.count_rows()
 
-    first, second = (use(running, prompt, variables={}, model="scripted")["id"] for _ in range(2))
+    check_error(worker_api.post_response(**prompt, tools=[]), 400, "invalid_value", "tool_choice")
+    choice = {"type": "function", "name": "other"}
+    check_error(worker_api.post_response(**prompt, tool_choice=choice), 400, "invalid_value", "tool_choice")
+    reference = [{"role": "user", "content": "a"}, {"type": "item_reference", "id": "msg_nobody"}]
+    check_error(worker_api.post_response(**prompt, input=reference), 400, "invalid_value", "input[1].id")
+    check_error(worker_api.post_response(**prompt, store=False), 400, "unsupported_parameter", "background")
+    assert worker_api.count_rows() == row_counts
 
-    ids = [running.items(one).get_json()["data"][0]["id"] for one in (first, second)]
-    assert ids[0] != ids[1]
-    referring = running.created(input=[{"type": "item_reference", "id": ids[0]}])
-    assert texts(running, referring["id"]) == [("user", "Hi.")]
+
+def test_a_prompt_goes_on_behind_an_earlier_response_and_is_not_inherited(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, {"instructions": "As {{x}}.", "input": "{{x}}?", "variables": {"x": {}}})
+    first_response = worker_api.create_ended_response(
+        "One.", prompt={"id": prompt["id"], "variables": {"x": "a"}}, input=None
+    )
+
+    second_response = worker_api.create_response(
+        prompt={"id": prompt["id"], "variables": {"x": "b"}}, input="Go on.", previous_response_id=first_response["id"]
+    )
+    worker_api.run_response(second_response["id"], "Two.")
+    third_response = worker_api.create_response(input="And?", previous_response_id=second_response["id"])
+
+    assert list_texts(worker_api, second_response["id"]) == [
+        ("user", "a?"),
+        ("assistant", "One."),
+        ("user", "b?"),
+        ("user", "Go on."),
+    ]
+    assert second_response["instructions"] == "As b."
+    assert list_texts(worker_api, third_response["id"])[-3:] == [
+        ("user", "Go on."),
+        ("assistant", "Two."),
+        ("user", "And?"),
+    ]
+    assert (third_response["instructions"], "prompt" in third_response) == (None, False)
 
 
-def test_what_variables_say_is_in_no_log_line(running: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_of_a_prompt_are_each_responses_own_items(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, {"input": [{"role": "user", "content": "Hi."}]})
+
+    first_id, second_id = (
+        create_with_prompt(worker_api, prompt, variables={}, model="scripted")["id"] for _ in range(2)
+    )
+
+    item_ids = [
+        worker_api.list_input_items(response_id).get_json()["data"][0]["id"] for response_id in (first_id, second_id)
+    ]
+    assert item_ids[0] != item_ids[1]
+    referring_response = worker_api.create_response(input=[{"type": "item_reference", "id": item_ids[0]}])
+    assert list_texts(worker_api, referring_response["id"]) == [("user", "Hi.")]
+
+
+def test_what_variables_say_is_in_no_log_line(worker_api: Api, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    prompt = made(running, FULL)
+    prompt = create_prompt(worker_api, FULL_TEMPLATE)
     secret = "hunter2hunter2"
 
-    created = use(running, prompt, variables=VALUES | {"mood": secret})
-    running.run(created["id"])
-    running.create(prompt={"id": prompt["id"], "variables": {"role": secret}})
-    running.create(prompt={"id": prompt["id"], "variables": {"role": {"type": "refusal", "refusal": secret}}})
-    running.create(prompt={"id": prompt["id"], "version": "9", "variables": VALUES | {"mood": secret}})
+    response = create_with_prompt(worker_api, prompt, variables=VARIABLES | {"mood": secret})
+    worker_api.run_response(response["id"])
+    worker_api.post_response(prompt={"id": prompt["id"], "variables": {"role": secret}})
+    worker_api.post_response(prompt={"id": prompt["id"], "variables": {"role": {"type": "refusal", "refusal": secret}}})
+    worker_api.post_response(prompt={"id": prompt["id"], "version": "9", "variables": VARIABLES | {"mood": secret}})
 
-    assert secret in json.dumps(running.get(created["id"]).get_json())
+    assert secret in json.dumps(worker_api.get_response(response["id"]).get_json())
     assert secret not in caplog.text
 
 
-def test_a_prompt_says_the_same_to_everyone_who_reads_it_back(running: Api) -> None:
-    """A template that was read back is accepted unchanged."""
-    prompt = made(running, FULL)
-    template = get(running, f"/{prompt['id']}/versions/1").get_json()["template"]
+def test_a_prompt_says_the_same_to_everyone_who_reads_it_back(worker_api: Api) -> None:
+    prompt = create_prompt(worker_api, FULL_TEMPLATE)
+    template = get_prompt(worker_api, f"/{prompt['id']}/versions/1").get_json()["template"]
 
-    copy = made(running, template)
+    copy = create_prompt(worker_api, template)
 
-    assert get(running, f"/{copy['id']}/versions/1").get_json()["template"] == template
-    ours = use(running, copy)
-    assert {name: ours[name] for name in ("instructions", "tools")} == {
-        name: use(running, prompt)[name] for name in ("instructions", "tools")
+    assert get_prompt(worker_api, f"/{copy['id']}/versions/1").get_json()["template"] == template
+    copied_response = create_with_prompt(worker_api, copy)
+    assert {name: copied_response[name] for name in ("instructions", "tools")} == {
+        name: create_with_prompt(worker_api, prompt)[name] for name in ("instructions", "tools")
     }

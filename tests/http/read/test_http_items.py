@@ -4,12 +4,12 @@ import pytest
 from openai.types.responses.response_item_list import ResponseItemList
 
 from tests.contract import inputs
-from tests.http.http_api import Api, error_of
-from tests.http.statuses import driven_to
+from tests.http.http_api import Api, check_error
+from tests.http.statuses import move_to_status
 
 
-def test_a_text_is_listed_as_one_message_of_the_user(running: Api) -> None:
-    body = running.items(running.created(input="Say hello.")["id"]).get_json()
+def test_a_text_is_listed_as_one_message_of_the_user(worker_api: Api) -> None:
+    body = worker_api.list_input_items(worker_api.create_response(input="Say hello.")["id"]).get_json()
 
     (item,) = body["data"]
     assert item.pop("id").startswith("msg_")
@@ -21,7 +21,7 @@ def test_a_text_is_listed_as_one_message_of_the_user(running: Api) -> None:
     }
 
 
-KINDS = [
+ITEM_CASES = [
     ({"role": "user", "content": "a"}, "msg_", {"content": [inputs.TEXT | {"text": "a"}]}),
     ({"role": "system", "content": [inputs.TEXT, inputs.TEXT]}, "msg_", {"content": [inputs.TEXT, inputs.TEXT]}),
     (
@@ -41,63 +41,63 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("item", "prefix", "kept"), KINDS, ids=range(len(KINDS)))
+@pytest.mark.parametrize(("item", "prefix", "expected_fields"), ITEM_CASES, ids=range(len(ITEM_CASES)))
 def test_every_kind_of_item_is_listed_with_an_id_and_a_status(
-    running: Api, item: dict, prefix: str, kept: dict
+    worker_api: Api, item: dict, prefix: str, expected_fields: dict
 ) -> None:
-    answer = running.items(running.created(input=[item])["id"])
+    answer = worker_api.list_input_items(worker_api.create_response(input=[item])["id"])
 
-    (listed,) = answer.get_json()["data"]
-    assert listed["id"].startswith(prefix)
-    assert len(listed["id"]) == len(prefix) + 48
-    assert listed == {"type": "message", "status": "completed", "id": listed["id"]} | item | kept
-    if item.get("role") != "assistant":  # the published type has no output items among a request's inputs
+    (list_item,) = answer.get_json()["data"]
+    assert list_item["id"].startswith(prefix)
+    assert len(list_item["id"]) == len(prefix) + 48
+    assert list_item == {"type": "message", "status": "completed", "id": list_item["id"]} | item | expected_fields
+    if item.get("role") != "assistant":  # the published type does not allow output items in a request's input
         ResponseItemList.model_validate_json(answer.data, strict=True)
 
 
-def test_outputs_of_tools_are_listed_as_they_were_sent(running: Api) -> None:
-    sent = [inputs.CALL, inputs.OUTPUT, inputs.CUSTOM_CALL, inputs.CUSTOM_OUTPUT | {"output": [inputs.TEXT]}]
-    answer = running.items(running.created(input=sent)["id"])
+def test_outputs_of_tools_are_listed_as_they_were_sent(worker_api: Api) -> None:
+    items = [inputs.CALL, inputs.OUTPUT, inputs.CUSTOM_CALL, inputs.CUSTOM_OUTPUT | {"output": [inputs.TEXT]}]
+    answer = worker_api.list_input_items(worker_api.create_response(input=items)["id"])
 
-    listed = answer.get_json()["data"]
-    assert [item.pop("id").partition("_")[0] for item in listed] == ["fc", "fco", "ctc", "ctco"]
-    assert listed == [item | {"status": "completed"} for item in sent]
+    listed_items = answer.get_json()["data"]
+    assert [item.pop("id").partition("_")[0] for item in listed_items] == ["fc", "fco", "ctc", "ctco"]
+    assert listed_items == [item | {"status": "completed"} for item in items]
     ResponseItemList.model_validate_json(answer.data, strict=True)
 
 
-def test_an_item_of_a_hosted_tool_is_kept_as_it_is(running: Api) -> None:
-    sent = {"type": "mcp_call", "id": "mcp_1", "server_label": "a", "name": "n", "arguments": "{}", "x": {"y": None}}
+def test_an_item_of_a_hosted_tool_is_kept_as_it_is(worker_api: Api) -> None:
+    item = {"type": "mcp_call", "id": "mcp_1", "server_label": "a", "name": "n", "arguments": "{}", "x": {"y": None}}
 
-    assert running.items(running.created(input=[sent])["id"]).get_json()["data"] == [sent]
+    assert worker_api.list_input_items(worker_api.create_response(input=[item])["id"]).get_json()["data"] == [item]
 
 
-def test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once(running: Api) -> None:
-    sent = [{"id": item_id, "role": "user", "content": item_id} for item_id in ("a", "b/ü", "a")]
+def test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once(worker_api: Api) -> None:
+    items = [{"id": item_id, "role": "user", "content": item_id} for item_id in ("a", "b/ü", "a")]
 
-    listed = running.items(running.created(input=sent)["id"]).get_json()["data"]
+    listed_items = worker_api.list_input_items(worker_api.create_response(input=items)["id"]).get_json()["data"]
 
-    assert [item["id"] for item in listed] == ["a", "b/ü"]
+    assert [item["id"] for item in listed_items] == ["a", "b/ü"]
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"])
-def test_input_items_are_listed_at_every_status(running: Api, status: str) -> None:
-    created = running.created()["id"]
-    before = running.items(created).get_json()
-    driven_to(running, status, created)
+def test_input_items_are_listed_at_every_status(worker_api: Api, status: str) -> None:
+    response_id = worker_api.create_response()["id"]
+    first_page = worker_api.list_input_items(response_id).get_json()
+    move_to_status(worker_api, status, response_id)
 
-    assert running.items(created).get_json() == before
-
-
-def numbered(running: Api, count: int) -> str:
-    """Create a response with `count` messages whose IDs are n0, n1 and so on."""
-    sent = [{"id": f"n{number}", "role": "user", "content": str(number)} for number in range(count)]
-    return running.created(input=sent)["id"]
+    assert worker_api.list_input_items(response_id).get_json() == first_page
 
 
-def test_the_newest_items_come_first_and_twenty_of_them(running: Api) -> None:
-    created = numbered(running, 25)
+def create_with_numbered_items(worker_api: Api, count: int) -> str:
+    """Create a response with `count` messages, which have the IDs n0, n1 and so on; return its ID."""
+    items = [{"id": f"n{number}", "role": "user", "content": str(number)} for number in range(count)]
+    return worker_api.create_response(input=items)["id"]
 
-    body = running.ask("GET", f"/v1/responses/{created}/input_items").get_json()
+
+def test_the_newest_items_come_first_and_twenty_of_them(worker_api: Api) -> None:
+    response_id = create_with_numbered_items(worker_api, 25)
+
+    body = worker_api.send_request("GET", f"/v1/responses/{response_id}/input_items").get_json()
 
     assert [item["id"] for item in body["data"]] == [f"n{number}" for number in range(24, 4, -1)]
     assert {name: value for name, value in body.items() if name != "data"} == {
@@ -110,37 +110,42 @@ def test_the_newest_items_come_first_and_twenty_of_them(running: Api) -> None:
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 4, 6, 7, 100])
-def test_pages_of_items_add_up_to_all_of_them(running: Api, order: str, limit: int) -> None:
-    created = numbered(running, 12)
-    seen: list[str] = []
+def test_pages_of_items_add_up_to_all_of_them(worker_api: Api, order: str, limit: int) -> None:
+    response_id = create_with_numbered_items(worker_api, 12)
+    item_ids: list[str] = []
     query = {"order": order, "limit": limit}
     while True:
-        body = running.items(created, **query).get_json()
-        seen += [item["id"] for item in body["data"]]
+        body = worker_api.list_input_items(response_id, **query).get_json()
+        item_ids += [item["id"] for item in body["data"]]
         assert (body["first_id"], body["last_id"]) == (body["data"][0]["id"], body["data"][-1]["id"])
         if not body["has_more"]:
             break
         assert len(body["data"]) == limit
         query["after"] = body["last_id"]
 
-    assert seen == [f"n{number}" for number in (range(12) if order == "asc" else range(11, -1, -1))]
+    assert item_ids == [f"n{number}" for number in (range(12) if order == "asc" else range(11, -1, -1))]
 
 
-def test_behind_the_last_item_is_an_empty_page(running: Api) -> None:
-    created = numbered(running, 3)
+def test_behind_the_last_item_is_an_empty_page(worker_api: Api) -> None:
+    response_id = create_with_numbered_items(worker_api, 3)
 
-    body = running.items(created, after="n2").get_json()
+    body = worker_api.list_input_items(response_id, after="n2").get_json()
 
     assert body == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
 
 @pytest.mark.parametrize("after", ["nobody", "", "\0", "x" * 3000])
-def test_a_page_of_items_behind_one_that_is_not_there_is_refused(running: Api, after: str) -> None:
-    error_of(running.items(numbered(running, 2), after=after), 400, "invalid_value", "after")
+def test_a_page_of_items_behind_one_that_is_not_there_is_refused(worker_api: Api, after: str) -> None:
+    check_error(
+        worker_api.list_input_items(create_with_numbered_items(worker_api, 2), after=after),
+        400,
+        "invalid_value",
+        "after",
+    )
 
 
-def test_input_items_of_a_response_that_is_not_stored_are_unknown(running: Api) -> None:
-    created = running.created()["id"]
-    running.sql("update responses set stored = false where id = %s", created)
+def test_input_items_of_a_response_that_is_not_stored_are_unknown(worker_api: Api) -> None:
+    response_id = worker_api.create_response()["id"]
+    worker_api.sql("update responses set stored = false where id = %s", response_id)
 
-    error_of(running.items(created), 404, None, "response_id")
+    check_error(worker_api.list_input_items(response_id), 404, None, "response_id")

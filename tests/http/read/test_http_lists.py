@@ -1,50 +1,52 @@
-"""The list of a project's responses: content, filters and pagination; and deletion, which empties it."""
+"""The list of a project's responses: content, filters, pagination, and deletion."""
 
 import itertools
 from typing import Any
 
 import pytest
 
-from tests.http.http_api import Api, checked, error_of
-from tests.http.statuses import ALL, ENDED, driven_to
+from tests.http.http_api import Api, check_document, check_error
+from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
-NOBODY = "resp_" + "0" * 48
+UNKNOWN_ID = "resp_" + "0" * 48
 _numbers = itertools.count()
 
 
 @pytest.fixture
-def mine(running: Api) -> str:
+def project_key(worker_api: Api) -> str:
     """A key of a project for one test."""
-    return running.core.keys.create(project=f"lists-{next(_numbers)}")
+    return worker_api.core.keys.create(project=f"lists-{next(_numbers)}")
 
 
-def listed(running: Api, key: str, **query: Any) -> list[str]:
-    """The IDs on the listed page."""
-    answer = running.listed(key=key, **query)
+def list_ids(worker_api: Api, key: str, **query: Any) -> list[str]:
+    """Request a page of responses; return the IDs on it."""
+    answer = worker_api.list_responses(key=key, **query)
     assert answer.status_code == 200, answer.text
     return [response["id"] for response in answer.get_json()["data"]]
 
 
-def test_a_list_has_what_polls_would_say_newest_first(running: Api, mine: str) -> None:
-    ids = [running.created(key=mine, metadata={"status": status})["id"] for status in ALL]
-    for status, response_id in zip(ALL, ids, strict=True):
-        driven_to(running, status, response_id, key=mine)
+def test_a_list_has_what_polls_would_say_newest_first(worker_api: Api, project_key: str) -> None:
+    ids = [worker_api.create_response(key=project_key, metadata={"status": status})["id"] for status in ALL_STATUSES]
+    for status, response_id in zip(ALL_STATUSES, ids, strict=True):
+        move_to_status(worker_api, status, response_id, key=project_key)
 
-    body = running.listed(key=mine).get_json()
+    body = worker_api.list_responses(key=project_key).get_json()
 
-    assert body["data"] == [running.get(response_id, key=mine).get_json() for response_id in reversed(ids)]
-    assert [response["status"] for response in body["data"]] == ALL[::-1]
+    assert body["data"] == [
+        worker_api.get_response(response_id, key=project_key).get_json() for response_id in reversed(ids)
+    ]
+    assert [response["status"] for response in body["data"]] == ALL_STATUSES[::-1]
     assert {name: value for name, value in body.items() if name != "data"} == {
         "object": "list",
         "first_id": ids[-1],
         "last_id": ids[0],
         "has_more": False,
     }
-    assert listed(running, mine, order="asc") == ids
+    assert list_ids(worker_api, project_key, order="asc") == ids
 
 
-def test_an_empty_list_has_no_ids(running: Api, mine: str) -> None:
-    body = running.listed(key=mine).get_json()
+def test_an_empty_list_has_no_ids(worker_api: Api, project_key: str) -> None:
+    body = worker_api.list_responses(key=project_key).get_json()
 
     assert body == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
@@ -52,52 +54,59 @@ def test_an_empty_list_has_no_ids(running: Api, mine: str) -> None:
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
 def test_pages_add_up_to_all_even_of_responses_of_the_same_instant(
-    running: Api, mine: str, order: str, limit: int
+    worker_api: Api, project_key: str, order: str, limit: int
 ) -> None:
-    ids = [running.created(key=mine)["id"] for _ in range(14)]
-    running.sql("update responses set created_at = '2026-01-01' where id = any (%s)", ids[2:11])
-    seen: list[str] = []
+    ids = [worker_api.create_response(key=project_key)["id"] for _ in range(14)]
+    worker_api.sql("update responses set created_at = '2026-01-01' where id = any (%s)", ids[2:11])
+    seen_ids: list[str] = []
     query = {"order": order, "limit": limit}
     while True:
-        body = running.listed(key=mine, **query).get_json()
-        seen += [response["id"] for response in body["data"]]
+        body = worker_api.list_responses(key=project_key, **query).get_json()
+        seen_ids += [response["id"] for response in body["data"]]
         if not body["has_more"]:
             break
         assert len(body["data"]) == limit
         query["after"] = body["last_id"]
-        if len(seen) == limit:
-            running.created(key=mine)  # a response created meanwhile may be listed on a later page or not at all
+        if len(seen_ids) == limit:
+            # A response that is created during the listing may be on a later page or be absent.
+            worker_api.create_response(key=project_key)
 
-    by_age = [*sorted(ids[2:11]), *ids[:2], *ids[11:]]
-    assert [one for one in seen if one in ids] == (by_age if order == "asc" else by_age[::-1])
-    assert len(seen) == len(set(seen))
-
-
-def test_a_list_may_be_asked_for_by_status_model_and_metadata(running: Api, mine: str) -> None:
-    plain = running.created(key=mine)["id"]
-    other_model = running.created(key=mine, model="meta/llama-3", metadata={"team": "a"})["id"]
-    both = running.created(key=mine, metadata={"team": "a", "x y": "ü=&"})["id"]
-    running.cancel(both, key=mine)
-
-    assert listed(running, mine, status="queued") == [other_model, plain]
-    assert listed(running, mine, status="cancelled") == [both]
-    assert listed(running, mine, status="completed") == []
-    assert listed(running, mine, model="meta/llama-3") == [other_model]
-    assert listed(running, mine, model="nobody") == []
-    assert listed(running, mine, **{"metadata[team]": "a"}) == [both, other_model]
-    assert listed(running, mine, **{"metadata[team]": "a", "metadata[x y]": "ü=&"}) == [both]
-    assert listed(running, mine, **{"metadata[team]": "A"}) == []
-    assert listed(running, mine, **{"metadata[team]": "a", "status": "queued", "model": "scripted"}) == []
-    assert listed(running, mine, status="queued", after=other_model) == [plain]
+    ids_by_age = [*sorted(ids[2:11]), *ids[:2], *ids[11:]]
+    assert [response_id for response_id in seen_ids if response_id in ids] == (
+        ids_by_age if order == "asc" else ids_by_age[::-1]
+    )
+    assert len(seen_ids) == len(set(seen_ids))
 
 
-def test_a_list_is_of_one_project_and_of_what_is_stored(running: Api, mine: str) -> None:
-    foreign, kept, gone = running.created()["id"], running.created(key=mine)["id"], running.created(key=mine)["id"]
-    running.sql("update responses set stored = false where id = %s", gone)
+def test_a_list_may_be_asked_for_by_status_model_and_metadata(worker_api: Api, project_key: str) -> None:
+    plain_id = worker_api.create_response(key=project_key)["id"]
+    other_model_id = worker_api.create_response(key=project_key, model="meta/llama-3", metadata={"team": "a"})["id"]
+    tagged_id = worker_api.create_response(key=project_key, metadata={"team": "a", "x y": "ü=&"})["id"]
+    worker_api.cancel_response(tagged_id, key=project_key)
 
-    assert listed(running, mine) == [kept]
-    for after in (foreign, gone):
-        error_of(running.listed(key=mine, after=after), 400, "invalid_value", "after")
+    assert list_ids(worker_api, project_key, status="queued") == [other_model_id, plain_id]
+    assert list_ids(worker_api, project_key, status="cancelled") == [tagged_id]
+    assert list_ids(worker_api, project_key, status="completed") == []
+    assert list_ids(worker_api, project_key, model="meta/llama-3") == [other_model_id]
+    assert list_ids(worker_api, project_key, model="nobody") == []
+    assert list_ids(worker_api, project_key, **{"metadata[team]": "a"}) == [tagged_id, other_model_id]
+    assert list_ids(worker_api, project_key, **{"metadata[team]": "a", "metadata[x y]": "ü=&"}) == [tagged_id]
+    assert list_ids(worker_api, project_key, **{"metadata[team]": "A"}) == []
+    assert list_ids(worker_api, project_key, **{"metadata[team]": "a", "status": "queued", "model": "scripted"}) == []
+    assert list_ids(worker_api, project_key, status="queued", after=other_model_id) == [plain_id]
+
+
+def test_a_list_is_of_one_project_and_of_what_is_stored(worker_api: Api, project_key: str) -> None:
+    foreign_id, stored_id, unstored_id = (
+        worker_api.create_response()["id"],
+        worker_api.create_response(key=project_key)["id"],
+        worker_api.create_response(key=project_key)["id"],
+    )
+    worker_api.sql("update responses set stored = false where id = %s", unstored_id)
+
+    assert list_ids(worker_api, project_key) == [stored_id]
+    for after in (foreign_id, unstored_id):
+        check_error(worker_api.list_responses(key=project_key, after=after), 400, "invalid_value", "after")
 
 
 WRONG_QUERIES: list[tuple[str, str]] = [
@@ -106,17 +115,17 @@ WRONG_QUERIES: list[tuple[str, str]] = [
         for value in ("0", "101", "1000", "-1", "abc", "", "1.5", "+5", "%EF%BC%95", "%00", "1e1")
     ),
     *((f"order={value}", "order") for value in ("", "up", "ASC", "%00")),
-    *((f"after={value}", "after") for value in ("", "x", NOBODY, "%00", "x" * 3000)),
+    *((f"after={value}", "after") for value in ("", "x", UNKNOWN_ID, "%00", "x" * 3000)),
 ]
 
 
 @pytest.mark.parametrize(("query", "param"), WRONG_QUERIES)
-def test_a_wrong_query_of_a_list_is_refused(running: Api, query: str, param: str) -> None:
-    items = f"/v1/responses/{running.created()['id']}/input_items"
+def test_a_wrong_query_of_a_list_is_refused(worker_api: Api, query: str, param: str) -> None:
+    items = f"/v1/responses/{worker_api.create_response()['id']}/input_items"
     for path in ("/v1/responses", items):
-        says = error_of(running.ask("GET", f"{path}?{query}"), 400, "invalid_value", param)
+        message = check_error(worker_api.send_request("GET", f"{path}?{query}"), 400, "invalid_value", param)
         if param == "limit":
-            assert says == "limit must be between 1 and 100."
+            assert message == "limit must be between 1 and 100."
 
 
 @pytest.mark.parametrize(
@@ -131,67 +140,76 @@ def test_a_wrong_query_of_a_list_is_refused(running: Api, query: str, param: str
         ("metadata[a]=%00", "metadata"),
     ],
 )
-def test_a_wrong_filter_is_refused_rather_than_left_out(running: Api, query: str, param: str) -> None:
-    error_of(running.ask("GET", f"/v1/responses?{query}"), 400, "invalid_value", param)
+def test_a_wrong_filter_is_refused_rather_than_left_out(worker_api: Api, query: str, param: str) -> None:
+    check_error(worker_api.send_request("GET", f"/v1/responses?{query}"), 400, "invalid_value", param)
 
 
 @pytest.mark.parametrize(
     "query",
     ["metadata[a]=%ff", "metadata[%ed%a0%80]=x", "metadata[a]=x&metadata[a]=y", "metadata[[]]=x", "x=1", "model="],
 )
-def test_an_odd_filter_finds_what_has_it_which_is_nothing(running: Api, mine: str, query: str) -> None:
-    running.created(key=mine)
+def test_an_odd_filter_finds_what_has_it_which_is_nothing(worker_api: Api, project_key: str, query: str) -> None:
+    worker_api.create_response(key=project_key)
 
-    answer = running.ask("GET", f"/v1/responses?{query}", key=mine)
+    answer = worker_api.send_request("GET", f"/v1/responses?{query}", key=project_key)
 
     assert len(answer.get_json()["data"]) == (query == "x=1")
 
 
 @pytest.mark.parametrize("name", ["include", "include[]"])
-def test_an_unknown_include_is_refused_and_a_known_one_changes_nothing(running: Api, name: str) -> None:
-    created = running.created()["id"]
-    for path in (f"/v1/responses/{created}", f"/v1/responses/{created}/input_items"):
-        plain = running.ask("GET", path).get_json()
-        known = {name: ["message.output_text.logprobs", "reasoning.encrypted_content"]}
-        assert running.ask("GET", path, query_string=known).get_json() == plain
-        for unknown in ("", "everything", "x" * 3000):
-            answer = running.ask("GET", path, query_string={name: ["reasoning.encrypted_content", unknown]})
-            error_of(answer, 400, "invalid_value", "include")
+def test_an_unknown_include_is_refused_and_a_known_one_changes_nothing(worker_api: Api, name: str) -> None:
+    response_id = worker_api.create_response()["id"]
+    for path in (f"/v1/responses/{response_id}", f"/v1/responses/{response_id}/input_items"):
+        document = worker_api.send_request("GET", path).get_json()
+        known_values = {name: ["message.output_text.logprobs", "reasoning.encrypted_content"]}
+        assert worker_api.send_request("GET", path, query_string=known_values).get_json() == document
+        for unknown_value in ("", "everything", "x" * 3000):
+            answer = worker_api.send_request(
+                "GET", path, query_string={name: ["reasoning.encrypted_content", unknown_value]}
+            )
+            check_error(answer, 400, "invalid_value", "include")
 
 
-@pytest.mark.parametrize("status", ENDED)
-def test_a_deleted_response_is_gone_with_all_that_hangs_on_it(running: Api, mine: str, status: str) -> None:
-    before = running.stored()
-    created = running.created(key=mine, input=[{"id": f"deleted-{status}", "role": "user", "content": "a"}])["id"]
-    driven_to(running, status, created, key=mine)
+@pytest.mark.parametrize("status", TERMINAL_STATUSES)
+def test_a_deleted_response_is_gone_with_all_that_hangs_on_it(worker_api: Api, project_key: str, status: str) -> None:
+    row_counts = worker_api.count_rows()
+    response_id = worker_api.create_response(
+        key=project_key, input=[{"id": f"deleted-{status}", "role": "user", "content": "a"}]
+    )["id"]
+    move_to_status(worker_api, status, response_id, key=project_key)
 
-    answer = running.delete(created, key=mine)
+    answer = worker_api.delete_response(response_id, key=project_key)
 
-    assert answer.get_json() == {"id": created, "object": "response", "deleted": True}
+    assert answer.get_json() == {"id": response_id, "object": "response", "deleted": True}
     assert answer.status_code == 200
-    assert running.stored() == before
-    for ask in (running.get, running.delete, running.cancel, running.items):
-        says = error_of(ask(created, key=mine), 404, None, "response_id")
-        assert says == f"Response with id '{created}' not found."
-    assert listed(running, mine) == []
+    assert worker_api.count_rows() == row_counts
+    for request_by_id in (
+        worker_api.get_response,
+        worker_api.delete_response,
+        worker_api.cancel_response,
+        worker_api.list_input_items,
+    ):
+        message = check_error(request_by_id(response_id, key=project_key), 404, None, "response_id")
+        assert message == f"Response with id '{response_id}' not found."
+    assert list_ids(worker_api, project_key) == []
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_a_response_that_has_not_ended_is_not_deleted(running: Api, status: str) -> None:
-    created = running.created()["id"]
-    driven_to(running, status, created)
-    before = running.stored()
+def test_a_response_that_has_not_ended_is_not_deleted(worker_api: Api, status: str) -> None:
+    response_id = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, response_id)
+    row_counts = worker_api.count_rows()
 
-    says = error_of(running.delete(created), 400, "invalid_value", "response_id")
+    message = check_error(worker_api.delete_response(response_id), 400, "invalid_value", "response_id")
 
-    assert "in-flight" in says
-    assert running.stored() == before
-    checked(running.get(created), status)
+    assert "in-flight" in message
+    assert worker_api.count_rows() == row_counts
+    check_document(worker_api.get_response(response_id), status)
 
 
-def test_the_response_of_another_project_is_not_deleted(running: Api, other: str) -> None:
-    ended = running.ended()
+def test_the_response_of_another_project_is_not_deleted(worker_api: Api, other_key: str) -> None:
+    response = worker_api.create_ended_response()
 
-    error_of(running.delete(ended["id"], key=other), 404, None, "response_id")
+    check_error(worker_api.delete_response(response["id"], key=other_key), 404, None, "response_id")
 
-    assert running.get(ended["id"]).get_json() == ended
+    assert worker_api.get_response(response["id"]).get_json() == response

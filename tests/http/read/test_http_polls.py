@@ -1,34 +1,34 @@
-"""Polls: replies when nothing has changed, and how long polls may wait."""
+"""Polls: replies if nothing has changed, and waits for the end of a response."""
 
 import threading
 import time
 
 import pytest
 
-from tests.http.http_api import Api, checked, error_of
-from tests.http.statuses import ALL, ENDED, driven_to
+from tests.http.http_api import Api, check_document, check_error
+from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
 
-@pytest.mark.parametrize("status", ALL)
-def test_a_poll_of_what_did_not_change_is_304_without_a_body(running: Api, status: str) -> None:
-    created = running.created()["id"]
-    driven_to(running, status, created)
-    etag = running.get(created).headers["ETag"]
+@pytest.mark.parametrize("status", ALL_STATUSES)
+def test_a_poll_of_what_did_not_change_is_304_without_a_body(worker_api: Api, status: str) -> None:
+    response_id = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, response_id)
+    etag = worker_api.get_response(response_id).headers["ETag"]
 
-    for asked in (etag, f'"x", {etag}', f"W/{etag}", "*"):
-        answer = running.get(created, headers={"If-None-Match": asked})
+    for condition in (etag, f'"x", {etag}', f"W/{etag}", "*"):
+        answer = worker_api.get_response(response_id, headers={"If-None-Match": condition})
         assert (answer.status_code, answer.data) == (304, b"")
         assert answer.headers["ETag"] == etag
-        assert ("openai-poll-after-ms" in answer.headers) == (status not in ENDED)
+        assert ("openai-poll-after-ms" in answer.headers) == (status not in TERMINAL_STATUSES)
 
 
-def test_a_poll_of_what_changed_is_answered_in_full(running: Api) -> None:
-    created = running.created()["id"]
-    etags = [running.get(created).headers["ETag"]]
+def test_a_poll_of_what_changed_is_answered_in_full(worker_api: Api) -> None:
+    response_id = worker_api.create_response()["id"]
+    etags = [worker_api.get_response(response_id).headers["ETag"]]
     for status in ("in_progress", "cancelled"):
-        driven_to(running, status, created)
-        answer = running.get(created, headers={"If-None-Match": etags[-1]})
-        checked(answer, status)
+        move_to_status(worker_api, status, response_id)
+        answer = worker_api.get_response(response_id, headers={"If-None-Match": etags[-1]})
+        check_document(answer, status)
         etags.append(answer.headers["ETag"])
 
     assert len(set(etags)) == 3
@@ -50,48 +50,53 @@ def test_a_poll_of_what_changed_is_answered_in_full(running: Api) -> None:
     ],
     ids=str,
 )
-def test_a_condition_that_says_nothing_here_is_no_condition(running: Api, header: dict[str, str]) -> None:
-    created = running.created()
+def test_a_condition_that_says_nothing_here_is_no_condition(worker_api: Api, header: dict[str, str]) -> None:
+    document = worker_api.create_response()
 
-    assert checked(running.get(created["id"], headers=header), "queued") == created
-
-
-def test_a_condition_does_not_tell_of_another_projects_response(running: Api, other: str) -> None:
-    created = running.created()["id"]
-    etag = running.get(created).headers["ETag"]
-
-    for asked in (etag, "*"):
-        error_of(running.get(created, key=other, headers={"If-None-Match": asked}), 404, None, "response_id")
+    assert check_document(worker_api.get_response(document["id"], headers=header), "queued") == document
 
 
-def test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_ended(running: Api) -> None:
-    created = running.created()["id"]
-    threading.Timer(0.3, running.run, [created]).start()
-    asked_at = time.monotonic()
+def test_a_condition_does_not_tell_of_another_projects_response(worker_api: Api, other_key: str) -> None:
+    response_id = worker_api.create_response()["id"]
+    etag = worker_api.get_response(response_id).headers["ETag"]
 
-    answer = running.get(created, headers={"Prefer": "wait=30"})
+    for condition in (etag, "*"):
+        check_error(
+            worker_api.get_response(response_id, key=other_key, headers={"If-None-Match": condition}),
+            404,
+            None,
+            "response_id",
+        )
 
-    assert checked(answer, "completed")
-    assert time.monotonic() - asked_at < 3
+
+def test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_ended(worker_api: Api) -> None:
+    response_id = worker_api.create_response()["id"]
+    threading.Timer(0.3, worker_api.run_response, [response_id]).start()
+    started_at = time.monotonic()
+
+    answer = worker_api.get_response(response_id, headers={"Prefer": "wait=30"})
+
+    assert check_document(answer, "completed")
+    assert time.monotonic() - started_at < 3
     assert answer.headers["Preference-Applied"] == "wait=30"
     assert "openai-poll-after-ms" not in answer.headers
 
 
-@pytest.mark.parametrize("status", ENDED)
-def test_a_poll_of_what_has_ended_never_waits(running: Api, status: str) -> None:
-    created = running.created()["id"]
-    driven_to(running, status, created)
-    asked_at = time.monotonic()
+@pytest.mark.parametrize("status", TERMINAL_STATUSES)
+def test_a_poll_of_what_has_ended_never_waits(worker_api: Api, status: str) -> None:
+    response_id = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, response_id)
+    started_at = time.monotonic()
 
-    answer = running.get(created, headers={"Prefer": "wait=60"})
+    answer = worker_api.get_response(response_id, headers={"Prefer": "wait=60"})
 
-    checked(answer, status)
-    assert time.monotonic() - asked_at < 1
+    check_document(answer, status)
+    assert time.monotonic() - started_at < 1
     assert "Preference-Applied" not in answer.headers
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "preference",
     [
         "wait",
         "wait=",
@@ -108,49 +113,49 @@ def test_a_poll_of_what_has_ended_never_waits(running: Api, status: str) -> None
         "wait=" + "9" * 5000,
     ],
 )
-def test_a_preference_that_makes_no_sense_is_no_preference(running: Api, asked: str) -> None:
-    created = running.created()
-    asked_at = time.monotonic()
+def test_a_preference_that_makes_no_sense_is_no_preference(worker_api: Api, preference: str) -> None:
+    document = worker_api.create_response()
+    started_at = time.monotonic()
 
-    answer = running.get(created["id"], headers={"Prefer": asked})
+    answer = worker_api.get_response(document["id"], headers={"Prefer": preference})
 
-    assert checked(answer, "queued") == created
-    assert time.monotonic() - asked_at < 1
+    assert check_document(answer, "queued") == document
+    assert time.monotonic() - started_at < 1
     assert "Preference-Applied" not in answer.headers
 
 
-@pytest.mark.parametrize("asked", ["wait=1", "respond-async, Wait = 1", "wait=1; q=x, wait=1"])
-def test_a_poll_waits_no_longer_than_it_would_like_to(running: Api, asked: str) -> None:
-    created = running.created()
-    asked_at = time.monotonic()
+@pytest.mark.parametrize("preference", ["wait=1", "respond-async, Wait = 1", "wait=1; q=x, wait=1"])
+def test_a_poll_waits_no_longer_than_it_would_like_to(worker_api: Api, preference: str) -> None:
+    document = worker_api.create_response()
+    started_at = time.monotonic()
 
-    answer = running.get(created["id"], headers={"Prefer": asked})
+    answer = worker_api.get_response(document["id"], headers={"Prefer": preference})
 
-    assert checked(answer, "queued") == created
-    assert 0.9 < time.monotonic() - asked_at < 3
+    assert check_document(answer, "queued") == document
+    assert 0.9 < time.monotonic() - started_at < 3
     assert answer.headers["Preference-Applied"] == "wait=1"
 
 
-def test_a_poll_that_waits_for_what_is_deleted_meanwhile_is_told_so(running: Api) -> None:
-    created = running.created()["id"]
+def test_a_poll_that_waits_for_what_is_deleted_meanwhile_is_told_so(worker_api: Api) -> None:
+    response_id = worker_api.create_response()["id"]
 
     def cancel_and_delete() -> None:
-        running.cancel(created)
-        running.delete(created)
+        worker_api.cancel_response(response_id)
+        worker_api.delete_response(response_id)
 
     threading.Timer(0.2, cancel_and_delete).start()
-    answer = running.get(created, headers={"Prefer": "wait=30"})
+    answer = worker_api.get_response(response_id, headers={"Prefer": "wait=30"})
 
-    # Whichever came first, the reply is consistent.
+    # The poll may end after the cancellation or after the deletion.
     if answer.status_code == 404:
-        error_of(answer, 404, None, "response_id")
+        check_error(answer, 404, None, "response_id")
     else:
-        checked(answer, "cancelled")
+        check_document(answer, "cancelled")
 
 
-def test_a_preference_does_not_make_an_unknown_response_known(running: Api) -> None:
-    asked_at = time.monotonic()
+def test_a_preference_does_not_make_an_unknown_response_known(worker_api: Api) -> None:
+    started_at = time.monotonic()
 
-    error_of(running.get("resp_" + "0" * 48, headers={"Prefer": "wait=30"}), 404, None, "response_id")
+    check_error(worker_api.get_response("resp_" + "0" * 48, headers={"Prefer": "wait=30"}), 404, None, "response_id")
 
-    assert time.monotonic() - asked_at < 1
+    assert time.monotonic() - started_at < 1
