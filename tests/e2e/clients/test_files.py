@@ -37,7 +37,7 @@ def files() -> Iterator[FileServer]:
 
 
 @pytest.fixture(scope="module")
-def _fetching(
+def _fetching_stack(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("files")
@@ -48,9 +48,9 @@ def _fetching(
 
 
 @pytest.fixture
-def fetching(_fetching: Stack, models: ModelServer) -> Stack:
+def fetching_stack(_fetching_stack: Stack, models: ModelServer) -> Stack:
     """A running stack, shared by the tests of this module, that may fetch private addresses."""
-    return _fetching
+    return _fetching_stack
 
 
 @pytest.fixture
@@ -89,47 +89,53 @@ def chat_image(url: str, detail: str = "auto") -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
 
 
-def test_the_images_of_a_chain_reach_the_model_with_their_detail(fetching: Stack) -> None:
-    with fetching.client() as client:
+def test_the_images_of_a_chain_reach_the_model_with_their_detail(fetching_stack: Stack) -> None:
+    with fetching_stack.client() as client:
         url = "https://example.com/a.png"
         first_id = submit(client, text("first"), image(LARGE_IMAGE, "high"), image(url, "low"), image(url, "original"))
         assert ended(client, first_id).status == "completed"
-        content = messages(fetching, "first")[0]["content"]
+        content = messages(fetching_stack, "first")[0]["content"]
         second_id = submit(client, text("second"), previous_response_id=first_id)
         assert ended(client, second_id).status == "completed"
 
     assert content[0] == {"type": "text", "text": text("first")["text"]}
     assert content[1:] == [chat_image(LARGE_IMAGE, "high"), chat_image(url, "low"), chat_image(url, "high")]
-    chain_messages = messages(fetching, "second")
+    chain_messages = messages(fetching_stack, "second")
     assert chain_messages[0]["content"] == content
     assert [message["role"] for message in chain_messages] == ["user", "assistant", "user"]
     query = "select count(distinct content_id) from response_contents where response_id = any (%s)"
-    assert fetching.sql(query, [first_id, second_id]) == [(1,)]
+    assert fetching_stack.sql(query, [first_id, second_id]) == [(1,)]
 
 
-def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching: Stack) -> None:
+def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching_stack: Stack) -> None:
     output = {"type": "function_call_output", "call_id": "call_1", "output": [image(LARGE_IMAGE), text("tool")]}
-    with fetching.client() as client:
+    with fetching_stack.client() as client:
         tool_items: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
         question = {"role": "user", "content": [text("question")]}
         created = client.responses.create(model="scripted", input=[*tool_items, question], background=True)
         assert ended(client, created.id).status == "completed"
 
-    chat_messages = messages(fetching, "question")
+    chat_messages = messages(fetching_stack, "question")
     assert [message["role"] for message in chat_messages] == ["assistant", "tool", "tool", "user", "user"]
     assert [message["content"] for message in chat_messages[1:3]] == [text("tool")["text"], "2"]
     assert chat_messages[3]["content"][1] == chat_image(LARGE_IMAGE)
 
 
-def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(fetching: Stack, files: FileServer) -> None:
+def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(
+    fetching_stack: Stack, files: FileServer
+) -> None:
     files.paths["/a.png"] = Given(PNG, "image/png")
     files.paths["/b"] = Given(documents.image("JPEG"), None)
-    with fetching.client() as client:
+    with fetching_stack.client() as client:
         parts = [image(f"{files.url}/a.png"), image(f"{files.url}/b", "low"), image(f"{files.url}/a.png")]
         assert ended(client, submit(client, text("one"), *parts, model="fetching")).status == "completed"
 
     png, jpeg = documents.data_url("image/png", PNG), documents.data_url("image/jpeg", documents.image("JPEG"))
-    assert messages(fetching, "one")[0]["content"][1:] == [chat_image(png), chat_image(jpeg, "low"), chat_image(png)]
+    assert messages(fetching_stack, "one")[0]["content"][1:] == [
+        chat_image(png),
+        chat_image(jpeg, "low"),
+        chat_image(png),
+    ]
     assert [path for path, _ in files.asked] == ["/a.png", "/b"]
 
 
@@ -147,8 +153,8 @@ READABLE_FILES = {
 }
 
 
-def test_the_text_of_every_kind_of_file_reaches_the_model(fetching: Stack, files: FileServer) -> None:
-    with fetching.client() as client:
+def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack, files: FileServer) -> None:
+    with fetching_stack.client() as client:
         response_ids = {}
         for name, (content, _) in READABLE_FILES.items():
             response_ids[name] = submit(client, text(name), file(content, name))
@@ -161,7 +167,7 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching: Stack, files
 
     for tag in response_ids:
         name = tag.removeprefix("by URL ")
-        content = message_content(fetching, f'"tag": "{tag}"')
+        content = message_content(fetching_stack, f'"tag": "{tag}"')
         assert f"[File: {name}]" in content
         assert all(line in content for line in READABLE_FILES[name][1]), content
 
@@ -226,10 +232,10 @@ def malicious_files() -> dict[str, tuple[bytes, str, str]]:
     }
 
 
-def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetching: Stack) -> None:
+def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetching_stack: Stack) -> None:
     files = malicious_files()
-    worker = fetching.children["worker"].pid
-    with fetching.client() as client:
+    worker = fetching_stack.children["worker"].pid
+    with fetching_stack.client() as client:
         readable_id = submit(client, text("warm"), file(documents.pdf("Hello"), "warm.pdf"))
         assert ended(client, readable_id).status == "completed"
         earlier_peak = peak_memory(worker)
@@ -248,21 +254,21 @@ def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetch
         assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
         # The worker still reads files, and no reader process remains.
         assert ended(client, submit(client, text("later"), file(documents.pdf("x"), "a.pdf"))).status == "completed"
-    assert fetching.models.stats("later")["open"] == 0
+    assert fetching_stack.models.stats("later")["open"] == 0
     assert child_pids(worker) == []
     # File names chosen by clients must not appear in the log.
-    log = fetching.log("worker")
+    log = fetching_stack.log("worker")
     assert [name for _, name, _ in files.values() if name in log] == []
 
 
-def test_an_external_entity_does_not_read_a_file_of_the_worker(fetching: Stack) -> None:
+def test_an_external_entity_does_not_read_a_file_of_the_worker(fetching_stack: Stack) -> None:
     entity = '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-    with fetching.client() as client:
+    with fetching_stack.client() as client:
         document = word_document("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
         final = ended(client, submit(client, text("one"), file(document, "a.docx")))
 
     assert final.status == "completed"
-    assert "root:" not in str(fetching.models.stats()["by_tag"])
+    assert "root:" not in str(fetching_stack.models.stats()["by_tag"])
 
 
 def peak_memory(pid: int) -> int:
@@ -295,12 +301,12 @@ INVALID_IMAGES = {
 
 
 def test_an_image_that_cannot_be_fetched_fails_the_response_with_the_apis_code(
-    fetching: Stack, files: FileServer
+    fetching_stack: Stack, files: FileServer
 ) -> None:
     files.paths = {path: reply for path, (reply, _) in INVALID_IMAGES.items()}
-    worker = fetching.children["worker"].pid
+    worker = fetching_stack.children["worker"].pid
     earlier_peak = peak_memory(worker)
-    with fetching.client() as client:
+    with fetching_stack.client() as client:
         response_ids = {path: submit(client, image(files.url + path), model="fetching") for path in INVALID_IMAGES}
         for path, response_id in response_ids.items():
             error = ended(client, response_id, within_s=60).error
@@ -308,7 +314,7 @@ def test_an_image_that_cannot_be_fetched_fails_the_response_with_the_apis_code(
             assert (path, error.code) == (path, INVALID_IMAGES[path][1])
             assert files.url + path in error.message
     assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
-    assert fetching.models.stats()["requests"] == 0
+    assert fetching_stack.models.stats()["requests"] == 0
 
 
 # Host names that only the resolver of the system can resolve.

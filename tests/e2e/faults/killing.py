@@ -1,4 +1,4 @@
-"""Killing every part of a deployment."""
+"""A fault test that kills every part of a deployment."""
 
 from tests import invariants
 from tests.harness.stack import Stack

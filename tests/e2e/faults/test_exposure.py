@@ -1,4 +1,4 @@
-"""A complete stack over TLS, with a Redis ACL user and planted secrets: no output contains any of them."""
+"""A complete stack over TLS, with a Redis ACL user and planted secrets, which must not appear in any output."""
 
 import contextlib
 import json
@@ -41,17 +41,17 @@ SECRETS = {
 ACL = "~backburner:* &* +@all -@dangerous -@admin +info +client|setinfo"
 
 
-def unix(path: str) -> socket.socket:
-    found = socket.socket(socket.AF_UNIX)
-    found.connect(path)
-    return found
+def connect_unix_socket(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    return connection
 
 
 @pytest.fixture(scope="module")
-def exposed(
+def exposed_deployment(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    """The stack, after one response that completed and one that the model server refused."""
+    """The stack, its proxies, and the IDs of a completed and a failed response."""
     folder = tmp_path_factory.mktemp("exposed")
     config = folder / "backburner.toml"
     config.write_text(f'[models.scripted]\nbase_url = "{_model_server.base_url}"\napi_key_env = "THE_MODEL_KEY"\n')
@@ -64,11 +64,11 @@ def exposed(
             client.execute_command(
                 "ACL", "SETUSER", "backburner", "on", f">{SECRETS['the password of Redis']}", *ACL.split()
             )
-        database = parse_qs(urlsplit(url).query)["host"][0]
-        (found,) = Path(database).glob(".s.PGSQL.*[0-9]")
+        socket_folder = parse_qs(urlsplit(url).query)["host"][0]
+        (socket_path,) = Path(socket_folder).glob(".s.PGSQL.*[0-9]")
         proxies = [
             TlsProxy(lambda: socket.create_connection((valkey.hostname or "", valkey.port or 0)), files),
-            TlsProxy(lambda: unix(str(found)), files, postgres=True),
+            TlsProxy(lambda: connect_unix_socket(str(socket_path)), files, postgres=True),
         ]
         with psycopg.connect(url, autocommit=True) as connection:
             (role, name) = connection.execute("select current_user, current_database()").fetchone() or ("", "")
@@ -86,13 +86,14 @@ def exposed(
             stack.up("api", "worker", "sweeper", "flower")
             # Flower shows only tasks that start after the worker's first event has reached it.
             until(lambda: "worker-" in web_text(stack.flower_port, "/workers?json=1"), within_s=30)
-            yield SimpleNamespace(stack=stack, proxies=proxies, ids=[*ask(stack, _model_server)])
+            yield SimpleNamespace(stack=stack, proxies=proxies, ids=[*create_responses(stack, _model_server)])
         finally:
             for proxy in proxies:
                 proxy.close()
 
 
-def ask(stack: Stack, models: ModelServer) -> Iterator[str]:
+def create_responses(stack: Stack, models: ModelServer) -> Iterator[str]:
+    """Create a response that completes and one that fails, both with all secret contents; yield their IDs."""
     text = {"type": "input_text", "text": SECRETS["the prompt"]}
     file = {
         "type": "input_file",
@@ -113,34 +114,34 @@ def ask(stack: Stack, models: ModelServer) -> Iterator[str]:
             yield created.id
 
 
-def test_every_part_works_over_tls_with_a_user_of_an_acl(exposed: Any) -> None:
-    first, second = (
-        exposed.stack.sql("select status from responses where id = %s", found)[0][0] for found in exposed.ids
-    )
+def test_every_process_works_over_tls_with_a_redis_acl_user(exposed_deployment: Any) -> None:
+    query = "select status from responses where id = %s"
+    statuses = [exposed_deployment.stack.sql(query, response_id)[0][0] for response_id in exposed_deployment.ids]
 
-    assert (first, second) == ("completed", "failed")
-    assert all(proxy.shaken for proxy in exposed.proxies)
-    ready = json.loads(web_text(exposed.stack.port, "/readyz"))
-    assert ready == {"status": "ok", "postgres": "ok", "redis": "ok"}
+    assert statuses == ["completed", "failed"]
+    assert all(proxy.shaken for proxy in exposed_deployment.proxies)
+    readiness = json.loads(web_text(exposed_deployment.stack.port, "/readyz"))
+    assert readiness == {"status": "ok", "postgres": "ok", "redis": "ok"}
 
 
 def web_text(port: int, path: str, **headers: str) -> str:
+    """The body of the reply to a GET, whatever its status."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.read().decode()
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.read().decode()
 
 
-def test_secrets_and_contents_show_in_no_log_no_page_no_queue_and_no_process_list(exposed: Any) -> None:
-    stack: Stack = exposed.stack
+def test_no_log_page_queue_or_process_list_contains_a_secret_or_content(exposed_deployment: Any) -> None:
+    stack: Stack = exposed_deployment.stack
     key = stack.key
     outputs = {f"log of {name}": stack.log(name) for name in ("api", "worker", "sweeper", "flower", "valkey")}
     for path in ("/readyz", "/healthz", "/openapi.json", "/docs", "/metrics", "/v1/responses/x", "/v1/nope"):
         outputs[path] = web_text(stack.port, path, Authorization=f"Bearer {key}")
         outputs[f"{path} without a key"] = web_text(stack.port, path, Authorization="Bearer " + key[:-1])
-    for response_id in exposed.ids:
+    for response_id in exposed_deployment.ids:
         outputs[f"task {response_id}"] = until(
             lambda: (text := web_text(stack.flower_port, f"/task/{response_id}")) and "SUCCESS" in text and text
         )
@@ -150,19 +151,24 @@ def test_secrets_and_contents_show_in_no_log_no_page_no_queue_and_no_process_lis
         outputs["Redis"] = repr([(name, client.dump(name)) for name in client.scan_iter()])
     outputs["ps"] = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
 
-    assert exposed.ids[0] in outputs["log of worker"]
-    planted = SECRETS | {"the API key": key}
-    assert [(what, where) for what, text in planted.items() for where, out in outputs.items() if text in out] == []
+    assert exposed_deployment.ids[0] in outputs["log of worker"]
+    leaks = [
+        (secret_name, output_name)
+        for secret_name, secret in (SECRETS | {"the API key": key}).items()
+        for output_name, output in outputs.items()
+        if secret in output
+    ]
+    assert leaks == []
 
 
-def test_a_certificate_that_is_not_trusted_is_refused_by_every_client(exposed: Any, tmp_path: Path) -> None:
+def test_every_client_rejects_an_untrusted_certificate(exposed_deployment: Any, tmp_path: Path) -> None:
     from core.bootstrap import open_core, redis_url
     from core.settings import Settings
 
-    other = certificate(tmp_path, "other")[0]
-    env = exposed.stack._env
+    other_certificate = certificate(tmp_path, "other")[0]
+    env = exposed_deployment.stack._env
     urls = {
-        name: re.sub(r"(ssl_ca_certs|sslrootcert)=[^&]+", rf"\1={other}", env[name])
+        name: re.sub(r"(ssl_ca_certs|sslrootcert)=[^&]+", rf"\1={other_certificate}", env[name])
         for name in env
         if name.endswith("_URL")
     }
@@ -176,37 +182,40 @@ def test_a_certificate_that_is_not_trusted_is_refused_by_every_client(exposed: A
         psycopg.connect(urls["BACKBURNER_DATABASE_URL"], connect_timeout=5)
 
 
-def test_whatever_is_sent_a_line_of_the_log_stays_one_line(exposed: Any) -> None:
-    stack: Stack = exposed.stack
-    forged = "x\r\nat=2026-01-01T00:00:00+0000 level=INFO part=core.endings msg=ended forged=1"
-    for path in (f"/v1/responses/{urllib.request.quote(forged)}", f"/v1/models/{urllib.request.quote(forged)}"):
+def test_no_request_can_add_a_line_to_a_log(exposed_deployment: Any) -> None:
+    stack: Stack = exposed_deployment.stack
+    forged_line = "x\r\nat=2026-01-01T00:00:00+0000 level=INFO part=core.endings msg=ended forged=1"
+    for path in (
+        f"/v1/responses/{urllib.request.quote(forged_line)}",
+        f"/v1/models/{urllib.request.quote(forged_line)}",
+    ):
         web_text(stack.port, path, Authorization=f"Bearer {stack.key}")
     web_text(stack.port, "/v1/models", Authorization=f"Bearer {stack.key}", **{"OpenAI-Project": "\x1b[2Jforged=2"})
     with stack.client() as client, pytest.raises(Exception):  # noqa: B017
-        client.responses.create(model=forged, input=forged, metadata={"k": forged}, background=True)
+        client.responses.create(model=forged_line, input=forged_line, metadata={"k": forged_line}, background=True)
 
     for name in ("api", "worker", "sweeper"):
-        said = stack.log(name)
-        assert [line for line in said.splitlines() if re.match(r"at=2026-01-01T00| *forged=", line)] == []
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", said)
+        log = stack.log(name)
+        assert [line for line in log.splitlines() if re.match(r"at=2026-01-01T00| *forged=", line)] == []
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", log)
     assert web.status(f"http://127.0.0.1:{stack.port}/healthz") == 200
 
 
-HEAD = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
+REQUEST_HEAD = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
 
 
-def answered(port: int, sent: bytes, within_s: float = 10) -> bytes:
-    """Everything received until the first blank line, the end of the connection or the timeout."""
-    with socket.create_connection(("127.0.0.1", port), timeout=within_s) as client:
+def reply_to(port: int, request: bytes, timeout_s: float = 10) -> bytes:
+    """Send bytes; return everything received until the first blank line, the end of the connection or the timeout."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as client:
         with contextlib.suppress(ConnectionError):
-            client.sendall(sent)
-        got = b""
+            client.sendall(request)
+        reply = b""
         with contextlib.suppress(ConnectionError, TimeoutError):
             while data := client.recv(65536):
-                got += data
-                if b"\r\n\r\n" in got:
+                reply += data
+                if b"\r\n\r\n" in reply:
                     break
-        return got
+        return reply
 
 
 @pytest.mark.parametrize(
@@ -217,34 +226,35 @@ def answered(port: int, sent: bytes, within_s: float = 10) -> bytes:
         b"Authorization: Bearer " + b"a" * 500_000 + b"\r\n",
         b"X" * 500_000 + b": a\r\n",
     ],
-    ids=["many", "large", "a large key", "a large name"],
+    ids=["many headers", "a large value", "a large key", "a large name"],
 )
-def test_a_flood_of_headers_is_refused_and_the_next_client_is_served(exposed: Any, headers: bytes) -> None:
-    said = answered(exposed.stack.port, HEAD + headers + b"\r\n")
+def test_excessive_headers_are_rejected_and_the_next_client_is_served(exposed_deployment: Any, headers: bytes) -> None:
+    reply = reply_to(exposed_deployment.stack.port, REQUEST_HEAD + headers + b"\r\n")
 
-    assert said.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")) or said == b""
-    assert web.status(f"http://127.0.0.1:{exposed.stack.port}/healthz") == 200
+    assert reply.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")) or reply == b""
+    assert web.status(f"http://127.0.0.1:{exposed_deployment.stack.port}/healthz") == 200
 
 
-def test_clients_that_are_slow_to_say_what_they_want_are_dropped_and_hold_up_nobody(exposed: Any) -> None:
-    port, key = exposed.stack.port, exposed.stack.key
+def test_slow_senders_are_disconnected_and_delay_no_other_client(exposed_deployment: Any) -> None:
+    port, key = exposed_deployment.stack.port, exposed_deployment.stack.key
     body = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
-    with contextlib.ExitStack() as clients:
-        heads, bodies = (
-            [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(50)] for _ in "hb"
+    with contextlib.ExitStack() as exit_stack:
+        head_senders, body_senders = (
+            [exit_stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(50)]
+            for _ in range(2)
         )
-        for one in heads:
-            one.sendall(HEAD)
-        for one in bodies:
-            one.sendall(body.encode())
-        began = time.monotonic()
+        for connection in head_senders:
+            connection.sendall(REQUEST_HEAD)
+        for connection in body_senders:
+            connection.sendall(body.encode())
+        started_at = time.monotonic()
         for _ in range(20):
             assert web.status(f"http://127.0.0.1:{port}/readyz") == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - started_at < 5
 
-        for one in heads:
-            one.settimeout(HEADERS_MS / 1000 + 5)
+        for connection in head_senders:
+            connection.settimeout(HEADERS_MS / 1000 + 5)
             with contextlib.suppress(ConnectionError):
-                while one.recv(65536):
+                while connection.recv(65536):
                     pass
     assert web.status(f"http://127.0.0.1:{port}/healthz") == 200

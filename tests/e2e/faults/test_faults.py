@@ -1,4 +1,4 @@
-"""Processes that die, hang or are unavailable: every accepted response still ends, once and truthfully."""
+"""Every accepted response ends once although processes are killed, frozen or unavailable."""
 
 import json
 import os
@@ -18,13 +18,11 @@ from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 
-def test_all_end_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, models: ModelServer) -> None:
+def test_every_response_ends_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, models: ModelServer) -> None:
     everything_killed(stack, models, running=15, waiting=15)
 
 
-def test_a_response_of_which_nothing_was_shown_is_run_again_when_its_worker_is_killed(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_a_response_without_output_is_run_again_when_its_worker_is_killed(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client:
@@ -41,13 +39,13 @@ def test_a_response_of_which_nothing_was_shown_is_run_again_when_its_worker_is_k
     invariants.check(stack, {created.id})
 
 
-def test_a_response_that_kills_its_worker_every_time_fails_after_three(stack: Stack, models: ModelServer) -> None:
+def test_a_response_that_kills_its_workers_fails_after_three_attempts(stack: Stack, models: ModelServer) -> None:
     stack.up()
     with stack.client() as client:
         script = models.script(tag="poison", first_delay_s=30)
         created = client.responses.create(model="scripted", input=script, background=True)
-        for deaths in range(3):
-            until(lambda deaths=deaths: stack.sql("select attempt from responses") == [(deaths + 1,)], within_s=30)
+        for attempt in range(1, 4):
+            until(lambda attempt=attempt: stack.sql("select attempt from responses") == [(attempt,)], within_s=30)
             stack.kill("worker")
             stack.start("worker")
         final = ended(client, created.id, within_s=20)
@@ -71,15 +69,15 @@ def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack,
 
         until(lambda: models.stats()["open"] == 0, within_s=5)
         assert client.responses.retrieve(created.id) == final
-        other = client.responses.create(model="scripted", input="hello", background=True)
-        assert ended(client, other.id).status == "completed"
+        later_response = client.responses.create(model="scripted", input="hello", background=True)
+        assert ended(client, later_response.id).status == "completed"
 
     assert final.status == "completed"
     assert final.output_text == "".join(f"tok{number} " for number in range(200))
-    invariants.check(stack, {created.id, other.id})
+    invariants.check(stack, {created.id, later_response.id})
 
 
-def test_a_worker_that_is_stopped_hands_back_what_nobody_has_seen_yet(stack: Stack, models: ModelServer) -> None:
+def test_a_stopped_worker_hands_back_a_response_without_output(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client:
@@ -96,7 +94,9 @@ def test_a_worker_that_is_stopped_hands_back_what_nobody_has_seen_yet(stack: Sta
     invariants.check(stack, {created.id})
 
 
-def test_a_worker_that_is_stopped_finishes_what_ends_within_the_grace_time(stack: Stack, models: ModelServer) -> None:
+def test_a_stopped_worker_finishes_a_response_that_ends_within_the_grace_time(
+    stack: Stack, models: ModelServer
+) -> None:
     stack.up()
     with stack.client() as client:
         script = models.script(tokens=20, delay_s=0.05)
@@ -108,7 +108,7 @@ def test_a_worker_that_is_stopped_finishes_what_ends_within_the_grace_time(stack
     assert stack.sql("select count(*) from workers") == [(0,)]
 
 
-def test_a_response_submitted_while_redis_is_down_is_accepted_and_runs_when_it_is_back(stack: Stack) -> None:
+def test_a_response_created_while_redis_is_down_runs_after_redis_returns(stack: Stack) -> None:
     stack.up()
     stack.kill("valkey")
     with stack.client() as client:
@@ -132,7 +132,7 @@ def test_cancel_works_while_redis_is_down(stack: Stack, models: ModelServer) -> 
         until(lambda: models.stats()["open"] == 0, within_s=2)
 
 
-def test_without_postgres_every_call_is_answered_503_with_retry_after_and_nothing_is_stored(
+def test_without_postgres_every_call_returns_503_with_retry_after_and_stores_nothing(
     stack: Stack, postgres_url: str
 ) -> None:
     stack.up("valkey", "api")
@@ -153,18 +153,19 @@ def test_without_postgres_every_call_is_answered_503_with_retry_after_and_nothin
                 assert caught.value.code == "store_unavailable"
         connection.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
         with stack.client() as client:
-            created = until(lambda: _created(client), within_s=10)
-    assert stack.sql("select id from responses") == [(created,)]
+            response_id = until(lambda: try_create(client), within_s=10)
+    assert stack.sql("select id from responses") == [(response_id,)]
 
 
-def _created(client: openai.OpenAI) -> str | None:
+def try_create(client: openai.OpenAI) -> str | None:
+    """Create a response; return its ID, or None if the API is unavailable."""
     try:
         return client.responses.create(model="scripted", input="hello", background=True).id
     except openai.InternalServerError:
         return None
 
 
-def test_flower_shows_a_response_under_its_own_id_and_lets_nobody_stop_anything(stack: Stack) -> None:
+def test_flower_shows_a_response_under_its_id_and_rejects_revocations(stack: Stack) -> None:
     stack.up()
     stack.start("flower")
     with stack.client() as client:
@@ -172,25 +173,25 @@ def test_flower_shows_a_response_under_its_own_id_and_lets_nobody_stop_anything(
         ended(client, created.id)
     page = f"http://127.0.0.1:{stack.flower_port}/task/{created.id}"
 
-    def shown() -> str | None:
+    def successful_task_page() -> str | None:
         try:
-            with urllib.request.urlopen(page, timeout=5) as answer:
-                html = answer.read().decode()
+            with urllib.request.urlopen(page, timeout=5) as reply:
+                html = reply.read().decode()
         except urllib.error.HTTPError:
             return None
         return html if "SUCCESS" in html else None
 
-    assert created.id in until(shown)
-    revoke = urllib.request.Request(
+    assert created.id in until(successful_task_page)
+    revocation = urllib.request.Request(
         f"http://127.0.0.1:{stack.flower_port}/api/task/revoke/{created.id}", method="POST", data=b""
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(revoke, timeout=5)
+        urllib.request.urlopen(revocation, timeout=5)
     assert caught.value.code in {401, 403, 405}
     caught.value.close()
 
 
-def test_a_ring_lost_with_all_of_redis_is_repeated(stack: Stack, models: ModelServer) -> None:
+def test_a_doorbell_lost_with_all_data_of_redis_is_sent_again(stack: Stack, models: ModelServer) -> None:
     stack.up("valkey", "api")
     with stack.client() as client:
         stack.sql(
@@ -202,12 +203,12 @@ def test_a_ring_lost_with_all_of_redis_is_repeated(stack: Stack, models: ModelSe
         stack.kill("valkey")
         stack.up("valkey", "worker", "sweeper")
 
-        started = time.monotonic()
+        started_at = time.monotonic()
         assert ended(client, created.id, within_s=20).status == "completed"
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started_at < 10
 
 
-def test_logs_carry_response_and_attempt_as_key_and_value(stack: Stack) -> None:
+def test_logs_contain_response_and_attempt_as_keys_and_values(stack: Stack) -> None:
     stack.up()
     with stack.client() as client:
         created = client.responses.create(model="scripted", input="hello", background=True)
@@ -216,7 +217,7 @@ def test_logs_carry_response_and_attempt_as_key_and_value(stack: Stack) -> None:
     assert json.dumps("hello") not in stack.log("worker")
 
 
-def test_runs_go_on_with_whole_logs_when_postgres_drops_every_connection_again_and_again(
+def test_runs_continue_with_complete_logs_when_postgres_repeatedly_drops_every_connection(
     stack: Stack, models: ModelServer
 ) -> None:
     invariants.watch_ends(stack)
@@ -229,24 +230,25 @@ def test_runs_go_on_with_whole_logs_when_postgres_drops_every_connection_again_a
             for number in range(10)
         }
         until(lambda: models.stats()["open"] == 10)
-        drops = 0
+        drop_count = 0
         while models.stats()["open"] == 10:
             stack.sql(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
-            drops += 1
-            until(lambda seen=models.stats()["by_tag"]["p0"][0]["tokens_sent"]: _further(models, seen), within_s=5)
+            drop_count += 1
+            tokens = models.stats()["by_tag"]["p0"][0]["tokens_sent"]
+            until(lambda tokens=tokens: has_progressed(models, tokens), within_s=5)
         until(stack.all_ended, within_s=30)
 
-        assert drops >= 5
-        assert {client.responses.retrieve(one).output_text for one in accepted} == {
+        assert drop_count >= 5
+        assert {client.responses.retrieve(response_id).output_text for response_id in accepted} == {
             "".join(f"tok{number} " for number in range(100))
         }
     assert invariants.check(stack, accepted) == {"completed": 10}
 
 
-def _further(models: ModelServer, tokens: int) -> bool:
-    """Whether the model server has sent eight more tokens, or all."""
+def has_progressed(models: ModelServer, tokens: int) -> bool:
+    """Whether the model server has sent eight tokens more than `tokens`, or has ended the run."""
     run = models.stats("p0")["by_tag"]["p0"][0]
     return run["ended"] is not None or run["tokens_sent"] >= tokens + 8

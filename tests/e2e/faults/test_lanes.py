@@ -1,4 +1,4 @@
-"""Lanes with their own workers, as processes."""
+"""Lanes with separate workers, on real processes."""
 
 from pathlib import Path
 
@@ -12,13 +12,12 @@ from tests.model_server import ModelServer
 
 @pytest.fixture
 def config(config: Path) -> Path:
+    """The usual models, and a separate lane for the tier `flex`."""
     config.write_text(config.read_text() + '[lanes]\nflex = "slow"\n')
     return config
 
 
-def test_each_worker_runs_what_is_in_its_lanes_and_a_lane_goes_on_when_its_worker_comes(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_each_worker_runs_only_its_lanes_and_a_lane_waits_for_its_worker(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     stack.up("valkey", "api", "sweeper")
     stack.start("worker", WORKER_LANES="default", WORKER_SLOTS="2")
@@ -33,36 +32,35 @@ def test_each_worker_runs_what_is_in_its_lanes_and_a_lane_goes_on_when_its_worke
                 service_tier=tier,  # type: ignore[arg-type]
             ).id
 
-        slow = [create(f"slow{n}", "flex") for n in range(3)]
-        usual = [create(f"usual{n}", "default") for n in range(5)]
-        assert {ended(client, one).status for one in usual} == {"completed"}
+        slow_ids = [create(f"slow{n}", "flex") for n in range(3)]
+        default_ids = [create(f"default{n}", "default") for n in range(5)]
+        assert {ended(client, response_id).status for response_id in default_ids} == {"completed"}
         until(lambda: "no worker serves lane" in stack.log("sweeper"))
-        assert {client.responses.retrieve(one).status for one in slow} == {"queued"}
+        assert {client.responses.retrieve(response_id).status for response_id in slow_ids} == {"queued"}
 
         stack.start("worker-2", WORKER_LANES="slow", WORKER_SLOTS="1")
-        assert {ended(client, one).status for one in slow} == {"completed"}
-        ran = dict(stack.sql("select response_id, worker_id from attempts"))
-        assert {ran[one] for one in slow}.isdisjoint({ran[one] for one in usual})
+        assert {ended(client, response_id).status for response_id in slow_ids} == {"completed"}
+        worker_ids = dict(stack.sql("select response_id, worker_id from attempts"))
+        slow_workers = {worker_ids[response_id] for response_id in slow_ids}
+        assert slow_workers.isdisjoint({worker_ids[response_id] for response_id in default_ids})
 
-        # A worker that serves all lanes takes over when the others are gone.
+        # A worker that serves all lanes runs the responses of both after the other workers have ended.
         stack.stop("worker-2")
         stack.kill("worker")
         stack.start("worker-3")
-        both = [create("slow-again", "flex"), create("usual-again", "default")]
-        assert {ended(client, one).status for one in both} == {"completed"}
-    invariants.check(stack, {*slow, *usual, *both})
+        later_ids = [create("later-slow", "flex"), create("later-default", "default")]
+        assert {ended(client, response_id).status for response_id in later_ids} == {"completed"}
+    invariants.check(stack, {*slow_ids, *default_ids, *later_ids})
 
 
-def test_a_worker_of_two_lanes_runs_no_more_than_its_slots_and_nobody_waits_to_be_claimed(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_a_worker_of_two_lanes_is_sent_no_more_responses_than_it_has_slots(stack: Stack, models: ModelServer) -> None:
     stack.up(WORKER_SLOTS="3")
     with stack.client() as client:
-        hold = models.script(tag="hold", first_delay_s=600)
+        script = models.script(tag="hold", first_delay_s=600)
         ids = [
             client.responses.create(
                 model="scripted",
-                input=hold,
+                input=script,
                 background=True,
                 service_tier=tier,  # type: ignore[arg-type]
             ).id
@@ -72,6 +70,6 @@ def test_a_worker_of_two_lanes_runs_no_more_than_its_slots_and_nobody_waits_to_b
         assert stack.sql("select count(*) from responses where dispatched_at is not null and status = 'queued'") == [
             (0,)
         ]
-        for one in ids:
-            client.responses.cancel(one)
+        for response_id in ids:
+            client.responses.cancel(response_id)
         until(stack.all_ended)
