@@ -32,7 +32,7 @@ def test_the_longest_tests_run_first_and_tests_without_processes_last() -> None:
         ),
         (f"{E2E}test_a_response_without_a_reachable_model_server_fails_at_its_deadline", "itself"),
         (
-            "tests/e2e/models/test_continuation.py::test_the_limit_of_output_tokens_counts_what_was_said_before",
+            "tests/e2e/models/test_continuation.py::test_the_output_limit_includes_the_tokens_of_the_lost_attempt",
             "its file",
         ),
         ("tests/worker/models/test_sse.py::test_x[a::b]", "its file"),

@@ -1,4 +1,4 @@
-"""After a worker is lost in mid-output, the next one continues, and clients see no difference."""
+"""After a worker is lost in the middle of an output, the next worker continues the same output."""
 
 import json
 import random
@@ -21,31 +21,31 @@ CALL = {"name": "f", "arguments": json.dumps({"text": "x" * 200})}
 SCHEMA = {"format": {"type": "json_schema", "name": "town", "schema": {"type": "object"}}}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 
-# Script and request fields, by name, of responses that lose their worker in mid-output.
-LOST: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "limited": ({"tokens": TOKENS}, {"max_output_tokens": 20}),
+# Script and request fields, by name, of responses that lose their worker in the middle of their output.
+INTERRUPTED_RESPONSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "token limit": ({"tokens": TOKENS}, {"max_output_tokens": 20}),
     "json": ({"text": DOCUMENT, "prefix": "repeat"}, {"text": SCHEMA}),
-    "calling": ({"text": "Let me look at it now, please.", "tool_calls": [CALL], "delay_s": 0.3}, {"tools": [TOOL]}),
-    "refused": ({"tokens": TOKENS, "prefix": "refuse"}, {}),
-    "able": ({"tokens": TOKENS}, {"model": "able"}),
-    "unable": ({"tokens": TOKENS}, {"model": "unable"}),
+    "tool call": ({"text": "Let me look at it now, please.", "tool_calls": [CALL], "delay_s": 0.3}, {"tools": [TOOL]}),
+    "refusal": ({"tokens": TOKENS, "prefix": "refuse"}, {}),
+    "continuing": ({"tokens": TOKENS}, {"model": "continuing"}),
+    "not-continuing": ({"tokens": TOKENS}, {"model": "not-continuing"}),
     "failing": ({"tokens": TOKENS}, {"model": "failing"}),
     "restarting": ({"tokens": TOKENS}, {"model": "restarting"}),
 }
 POLICIES = {
     "scripted": 'on_worker_lost = "continue"',
-    "able": 'supports = ["continue"]',
-    "unable": 'supports = ["tools"]',
+    "continuing": 'supports = ["continue"]',
+    "not-continuing": 'supports = ["tools"]',
     "failing": 'on_worker_lost = "fail"',
     "restarting": 'on_worker_lost = "restart"',
 }
 
 
 @pytest.fixture(scope="module")
-def lost(
+def finals(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Response]]:
-    """The final responses whose worker was killed after a few tokens."""
+    """The final responses, by name, after their worker was killed in the middle of their output."""
     folder = tmp_path_factory.mktemp("lost")
     config = folder / "backburner.toml"
     config.write_text(
@@ -59,34 +59,33 @@ def lost(
         stack.up()
         with stack.client() as client:
             ids = {}
-            for name, (script, fields) in LOST.items():
-                said = _model_server.script(**{"tag": name, "delay_s": 0.1} | script)
+            for name, (script, fields) in INTERRUPTED_RESPONSES.items():
+                text = _model_server.script(**{"tag": name, "delay_s": 0.1} | script)
                 ids[name] = client.responses.create(
-                    **{"model": "scripted", "input": said, "background": True} | fields
+                    **{"model": "scripted", "input": text, "background": True} | fields
                 ).id
-            committed = (
-                "select count(*) from (select 1 from response_events group by response_id having sum(tokens) > 4) t"
-            )
-            until(lambda: stack.sql(committed) == [(len(LOST),)], within_s=20)
+            query = "select count(*) from (select 1 from response_events group by response_id having sum(tokens) > 4) t"
+            until(lambda: stack.sql(query) == [(len(INTERRUPTED_RESPONSES),)], within_s=20)
             stack.kill("worker")
             stack.start("worker")
             until(stack.all_ended, within_s=30)
             invariants.check(stack, set(ids.values()))
-            yield {name: client.responses.retrieve(one) for name, one in ids.items()}
+            yield {name: client.responses.retrieve(response_id) for name, response_id in ids.items()}
 
 
 @pytest.fixture
-def up(stack: Stack) -> Stack:
+def running_stack(stack: Stack) -> Stack:
+    """A running stack whose database records every end."""
     invariants.watch_ends(stack)
     return stack.up()
 
 
-def test_every_text_goes_on_where_its_worker_was_killed(up: Stack, models: ModelServer) -> None:
+def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, models: ModelServer) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     texts = {number: "".join(f"tok{n} " for n in range(20 + number)) for number in range(40)}
-    with up.client() as client:
+    with running_stack.client() as client:
         accepted = {
             client.responses.create(
                 model="scripted",
@@ -96,18 +95,18 @@ def test_every_text_goes_on_where_its_worker_was_killed(up: Stack, models: Model
             for number in texts
         }
         for _ in range(2):
-            sent = chance.randrange(1, 12)
+            tokens_per_run = generator.randrange(1, 12)
             until(lambda: models.stats()["open"] > 20, within_s=20)
-            before = up.sql("select coalesce(sum(tokens), 0) from response_events")[0][0]
+            tokens = running_stack.sql("select coalesce(sum(tokens), 0) from response_events")[0][0]
             until(
-                lambda before=before, sent=sent: (
-                    up.sql("select sum(tokens) >= %s from response_events", before + sent * 20) == [(True,)]
+                lambda target=tokens + 20 * tokens_per_run: (
+                    running_stack.sql("select sum(tokens) >= %s from response_events", target) == [(True,)]
                 ),
                 within_s=20,
             )
-            up.kill("worker")
-            up.start("worker")
-        until(up.all_ended, within_s=60)
+            running_stack.kill("worker")
+            running_stack.start("worker")
+        until(running_stack.all_ended, within_s=60)
         for response_id, number in accepted.items():
             final = client.responses.retrieve(response_id)
             assert final.status == "completed", final.error
@@ -115,12 +114,14 @@ def test_every_text_goes_on_where_its_worker_was_killed(up: Stack, models: Model
             assert final.usage is not None
             assert final.usage.output_tokens == 20 + number
 
-    assert invariants.check(up, set(accepted)) == {"completed": 40}
+    assert invariants.check(running_stack, set(accepted)) == {"completed": 40}
     until(lambda: models.stats()["open"] == 0, within_s=5)
 
 
-def test_a_stopped_worker_hands_on_what_it_cannot_finish_in_its_grace_time(up: Stack, models: ModelServer) -> None:
-    with up.client() as client:
+def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
+    running_stack: Stack, models: ModelServer
+) -> None:
+    with running_stack.client() as client:
         accepted = {
             client.responses.create(
                 model="scripted", input=models.script(tag=f"d{number}", tokens=150, delay_s=0.06), background=True
@@ -128,21 +129,21 @@ def test_a_stopped_worker_hands_on_what_it_cannot_finish_in_its_grace_time(up: S
             for number in range(20)
         }
         until(lambda: models.stats()["open"] == 20)
-        until(lambda: up.sql("select count(*) from response_events where tokens > 0")[0][0] > 40)
-        up.children["worker"].ask_to_stop()
-        up.start("worker-2")
-        up.stop("worker")
-        until(up.all_ended, within_s=60)
-        texts = {client.responses.retrieve(one).output_text for one in accepted}
+        until(lambda: running_stack.sql("select count(*) from response_events where tokens > 0")[0][0] > 40)
+        running_stack.children["worker"].ask_to_stop()
+        running_stack.start("worker-2")
+        running_stack.stop("worker")
+        until(running_stack.all_ended, within_s=60)
+        texts = {client.responses.retrieve(response_id).output_text for response_id in accepted}
 
     assert texts == {"".join(f"tok{number} " for number in range(150))}
-    assert invariants.check(up, accepted) == {"completed": 20}
-    assert up.sql("select distinct outcome from attempts where attempt = 1") == [("handed_back",)]
-    assert up.sql("select max(failures) from responses") == [(0,)]
+    assert invariants.check(running_stack, accepted) == {"completed": 20}
+    assert running_stack.sql("select distinct outcome from attempts where attempt = 1") == [("handed_back",)]
+    assert running_stack.sql("select max(failures) from responses") == [(0,)]
 
 
-def test_the_limit_of_output_tokens_counts_what_was_said_before(lost: dict[str, Response]) -> None:
-    final = lost["limited"]
+def test_the_output_limit_includes_the_tokens_of_the_lost_attempt(finals: dict[str, Response]) -> None:
+    final = finals["token limit"]
 
     assert final.status == "incomplete"
     assert final.output_text == "".join(f"tok{number} " for number in range(20))
@@ -150,23 +151,23 @@ def test_the_limit_of_output_tokens_counts_what_was_said_before(lost: dict[str, 
     assert final.usage.output_tokens == 20
 
 
-def test_a_json_text_is_whole_where_the_server_sends_its_beginning_again(lost: dict[str, Response]) -> None:
-    final = lost["json"]
+def test_a_json_text_is_valid_if_the_server_repeats_its_beginning(finals: dict[str, Response]) -> None:
+    final = finals["json"]
 
     assert final.status == "completed"
     assert final.output_text == DOCUMENT
 
 
-def test_a_tool_call_is_made_once_when_its_worker_is_killed_while_it_is_written(lost: dict[str, Response]) -> None:
-    final = lost["calling"]
+def test_a_tool_call_interrupted_by_a_killed_worker_is_made_once(finals: dict[str, Response]) -> None:
+    final = finals["tool call"]
 
     assert final.status == "completed"
     assert [item.type for item in final.output] == ["message", "function_call"]
     assert final.output_text == "Let me look at it now, please."
 
 
-def test_a_server_that_will_not_go_on_ends_the_response_as_failed_and_says_so(lost: dict[str, Response]) -> None:
-    final = lost["refused"]
+def test_a_response_fails_if_its_server_does_not_continue_the_text(finals: dict[str, Response]) -> None:
+    final = finals["refusal"]
 
     assert final.status == "failed"
     assert final.error is not None
@@ -174,14 +175,16 @@ def test_a_server_that_will_not_go_on_ends_the_response_as_failed_and_says_so(lo
     assert TEXT.startswith(final.output_text)
 
 
-def test_a_model_that_is_said_to_continue_does(lost: dict[str, Response]) -> None:
-    assert lost["able"].status == "completed"
-    assert lost["able"].output_text == TEXT
+def test_a_model_configured_to_continue_completes_its_text(finals: dict[str, Response]) -> None:
+    assert finals["continuing"].status == "completed"
+    assert finals["continuing"].output_text == TEXT
 
 
-@pytest.mark.parametrize("model", ["unable", "failing"])
-def test_what_is_not_to_be_continued_fails_with_what_was_said(lost: dict[str, Response], model: str) -> None:
-    final = lost[model]
+@pytest.mark.parametrize("model", ["not-continuing", "failing"])
+def test_a_response_that_must_not_be_continued_fails_with_its_partial_output(
+    finals: dict[str, Response], model: str
+) -> None:
+    final = finals[model]
 
     assert final.status == "failed"
     assert final.error is not None
@@ -191,8 +194,8 @@ def test_what_is_not_to_be_continued_fails_with_what_was_said(lost: dict[str, Re
     assert final.output[-1].status == "incomplete"
 
 
-def test_a_model_may_be_set_to_begin_again_in_an_item_of_its_own(lost: dict[str, Response]) -> None:
-    final = lost["restarting"]
+def test_a_model_configured_to_restart_begins_a_new_item(finals: dict[str, Response]) -> None:
+    final = finals["restarting"]
 
     assert final.status == "completed"
     assert [item.status for item in final.output] == ["incomplete", "completed"]

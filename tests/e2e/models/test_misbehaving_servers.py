@@ -1,4 +1,4 @@
-"""Postgres, Redis and model servers that misbehave without dying."""
+"""Postgres, Redis and model servers that misbehave but stay alive."""
 
 import os
 import signal
@@ -16,15 +16,15 @@ from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 
-def start_runs(stack: Stack, client: openai.OpenAI, number: int, **script: object) -> set[str]:
-    """Create `number` responses, and wait until all are running."""
+def start_runs(stack: Stack, client: openai.OpenAI, count: int, **script: object) -> set[str]:
+    """Create `count` responses, and wait until all are running; return their IDs."""
     text = stack.models.script(**({"tokens": 60, "delay_s": 0.1} | script))
-    accepted = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(number)}
-    until(lambda: stack.models.stats("none")["open"] == number)
+    accepted = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(count)}
+    until(lambda: stack.models.stats("none")["open"] == count)
     return accepted
 
 
-def test_runs_go_on_through_a_redis_failover(stack: Stack) -> None:
+def test_runs_continue_through_a_redis_failover(stack: Stack) -> None:
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
@@ -35,30 +35,30 @@ def test_runs_go_on_through_a_redis_failover(stack: Stack) -> None:
         until(stack.all_ended, within_s=30)
 
         assert stack.children["worker"].ended() is None
-        later = client.responses.create(model="scripted", input="hello", background=True)
-        assert ended(client, later.id).status == "completed"
-    assert invariants.check(stack, accepted | {later.id}) == {"completed": 6}
+        later_response = client.responses.create(model="scripted", input="hello", background=True)
+        assert ended(client, later_response.id).status == "completed"
+    assert invariants.check(stack, accepted | {later_response.id}) == {"completed": 6}
 
 
-def test_while_postgres_is_read_only_nothing_dies_and_afterwards_everything_goes_on(stack: Stack) -> None:
+def test_every_process_survives_a_read_only_postgres_and_continues_afterwards(stack: Stack) -> None:
     stack.up()
     with stack.client() as client, psycopg.connect(stack.database_url, autocommit=True) as admin:
         start_runs(stack, client, 3, tokens=30)
-        read_only(admin, "on")
+        set_read_only(admin, "on")
         with pytest.raises(openai.InternalServerError) as caught:
             client.responses.create(model="scripted", input="hello", background=True)
         assert caught.value.status_code == 503
         until(lambda: "cannot write events" in stack.log("worker"))
         until(lambda: "cannot sweep" in stack.log("sweeper"))
-        read_only(admin, "off")
+        set_read_only(admin, "off")
         until(stack.all_ended, within_s=30)
 
         assert [child.ended() for child in stack.children.values()] == [None] * 4
-        later = until(lambda: _accepted(client))
-        assert ended(client, later).status == "completed"
+        response_id = until(lambda: try_create(client))
+        assert ended(client, response_id).status == "completed"
 
 
-def read_only(admin: psycopg.Connection, state: str) -> None:
+def set_read_only(admin: psycopg.Connection, state: str) -> None:
     """Switch Postgres to read-only or back, for every session except this one."""
     admin.execute("set default_transaction_read_only = off")
     name = admin.info.dbname
@@ -69,7 +69,8 @@ def read_only(admin: psycopg.Connection, state: str) -> None:
     )
 
 
-def _accepted(client: openai.OpenAI) -> str | None:
+def try_create(client: openai.OpenAI) -> str | None:
+    """Create a response; return its ID, or None if the API is unavailable."""
     try:
         return client.responses.create(model="scripted", input="hello", background=True).id
     except openai.InternalServerError:
@@ -77,58 +78,58 @@ def _accepted(client: openai.OpenAI) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("script", "code", "says"),
+    ("script", "code", "cause"),
     [
         ({"status": 400, "message": "you said \x00"}, "invalid_prompt", "you said"),
         ({"tokens": 3, "finish": "abort"}, "server_error", "aborted its answer"),
     ],
 )
-def test_an_odd_error_of_the_model_server_ends_the_response_at_the_first_try(
-    stack: Stack, models: ModelServer, script: dict, code: str, says: str
+def test_an_unusual_error_of_the_model_server_is_not_retried(
+    stack: Stack, models: ModelServer, script: dict, code: str, cause: str
 ) -> None:
     stack.up()
     with stack.client() as client:
-        text = models.script(tag="odd", **script)
+        text = models.script(tag="error", **script)
         final = ended(client, client.responses.create(model="scripted", input=text, background=True).id)
 
     assert final.status == "failed"
     assert final.error is not None
     assert final.error.code == code
-    assert says in final.error.message
-    assert len(models.stats("odd")["by_tag"]["odd"]) == 1
+    assert cause in final.error.message
+    assert len(models.stats("error")["by_tag"]["error"]) == 1
 
 
-def test_a_response_revoked_through_celery_while_it_waits_is_cancelled_and_blocks_nobody(
+def test_a_waiting_response_revoked_through_celery_is_cancelled_and_blocks_no_other(
     stack: Stack, models: ModelServer
 ) -> None:
     stack.up("valkey", "api", "sweeper")
     stack.start("worker", WORKER_SLOTS="1")
-    control = celery_app(stack.valkey.url)
+    celery = celery_app(stack.valkey.url)
     with stack.client() as client:
         start_runs(stack, client, 1, tokens=20)
         waiting = client.responses.create(model="scripted", input="hello", background=True)
-        control.control.revoke(waiting.id)
+        celery.control.revoke(waiting.id)
         final = ended(client, waiting.id)
-        other = client.responses.create(model="scripted", input="hello", background=True)
+        later_response = client.responses.create(model="scripted", input="hello", background=True)
 
         assert final.status == "cancelled"
-        assert ended(client, other.id).status == "completed"
-    control.close()
+        assert ended(client, later_response.id).status == "completed"
+    celery.close()
 
 
-def test_a_response_revoked_through_celery_while_it_runs_is_cancelled(stack: Stack, models: ModelServer) -> None:
+def test_a_running_response_revoked_through_celery_is_cancelled(stack: Stack, models: ModelServer) -> None:
     stack.up()
-    control = celery_app(stack.valkey.url)
+    celery = celery_app(stack.valkey.url)
     with stack.client() as client:
         (running,) = start_runs(stack, client, 1)
-        control.control.revoke(running, terminate=True)
+        celery.control.revoke(running, terminate=True)
 
         assert ended(client, running).status == "cancelled"
         until(lambda: models.stats()["open"] == 0, within_s=2)
-    control.close()
+    celery.close()
 
 
-def test_a_worker_that_is_stopped_while_redis_hangs_hands_back_in_time(stack: Stack) -> None:
+def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stack) -> None:
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
@@ -137,10 +138,10 @@ def test_a_worker_that_is_stopped_while_redis_hangs_hands_back_in_time(stack: St
         os.kill(pid, signal.SIGSTOP)
         try:
             stack.children["worker"].ask_to_stop()
-            asked_at = time.monotonic()
+            stopped_at = time.monotonic()
             until(lambda: stack.sql("select count(*) from responses where status = 'queued'") == [(5,)], within_s=8)
             until(stack.children["worker"].ended, within_s=20)
-            assert time.monotonic() - asked_at < 20
+            assert time.monotonic() - stopped_at < 20
         finally:
             os.kill(pid, signal.SIGCONT)
         for response_id in accepted:
@@ -149,7 +150,7 @@ def test_a_worker_that_is_stopped_while_redis_hangs_hands_back_in_time(stack: St
     assert invariants.check(stack, accepted) == {"cancelled": 5}
 
 
-def test_creates_are_answered_soon_while_redis_hangs(stack: Stack) -> None:
+def test_creates_return_within_seconds_while_redis_hangs(stack: Stack) -> None:
     stack.up("valkey", "api")
     stack.sql(
         "insert into workers (id, hostname, pid, lanes, slots, seen_at)"
@@ -159,12 +160,12 @@ def test_creates_are_answered_soon_while_redis_hangs(stack: Stack) -> None:
         pid = valkey.info("server")["process_id"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            slowest = 0.0
+            longest_s = 0.0
             for _ in range(10):
-                asked_at = time.monotonic()
+                started_at = time.monotonic()
                 client.responses.create(model="scripted", input="hello", background=True)
-                slowest = max(slowest, time.monotonic() - asked_at)
+                longest_s = max(longest_s, time.monotonic() - started_at)
         finally:
             os.kill(pid, signal.SIGCONT)
-    assert slowest < 5
+    assert longest_s < 5
     assert stack.sql("select count(*) from responses") == [(10,)]

@@ -1,4 +1,4 @@
-"""However a model server misbehaves, the response ends, reports the cause, and leaves no connection open."""
+"""A response of a misbehaving model server ends, reports the cause, and leaves no connection open."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ from tests.model_server.raw import RawServer
 from tests.model_server.wire import Api, Chat, Responses
 
 APIS: tuple[Api, ...] = (Chat(), Responses())
-# Longer than every timeout of a run, even if a server is tried three times.
-WITHIN_S = 40
+# Longer than three tries with every timeout of a run.
+DEADLINE_S = 40
 
 
 def cases() -> Iterator[tuple[str, Case, Api]]:
-    """Every case with each API that it applies to, under a name that is valid in a path."""
-    for n, case in enumerate(CORPUS):
+    """Yield every case with each of its APIs, and with a name that is valid in a path."""
+    for index, case in enumerate(CORPUS):
         for api in APIS:
             if api.name in case.apis:
-                yield f"{api.name}-{n}", case, api
+                yield f"{api.name}-{index}", case, api
 
 
-def configuration(path: Path, raw: RawServer) -> Path:
-    """Write a configuration with one model per case."""
+def write_configuration(path: Path, raw_server: RawServer) -> Path:
+    """Write a configuration with one model per case; return its path."""
     tables = [
         f"""
 [models.{name}]
-base_url = "{case.base_url.format(raw=f"127.0.0.1:{raw.port}", name=name)}"
+base_url = "{case.base_url.format(raw=f"127.0.0.1:{raw_server.port}", name=name)}"
 api = "{api.name}"
 timeouts = {{ first_token = 3, idle = 2, run = 30 }}
 """
@@ -44,55 +44,64 @@ timeouts = {{ first_token = 3, idle = 2, run = 30 }}
 
 
 @pytest.fixture
-def raw() -> Iterator[RawServer]:
-    with RawServer({name: case.script(api) for name, case, api in cases()}) as raw:
-        yield raw
+def raw_server() -> Iterator[RawServer]:
+    with RawServer({name: case.script(api) for name, case, api in cases()}) as raw_server:
+        yield raw_server
 
 
-def test_every_misbehaving_model_server_ends_its_response_truthfully_and_leaves_no_connection_open(
-    raw: RawServer, database_url: str, models: ModelServer, tmp_path: Path
+def test_every_misbehaving_model_server_ends_its_response_as_expected(
+    raw_server: RawServer, database_url: str, models: ModelServer, tmp_path: Path
 ) -> None:
-    with Stack(tmp_path / "home", database_url, configuration(tmp_path / "corpus.toml", raw), models) as stack:
+    with Stack(
+        tmp_path / "home", database_url, write_configuration(tmp_path / "corpus.toml", raw_server), models
+    ) as stack:
         invariants.watch_ends(stack)
         stack.up(QUEUE_TIMEOUT_S="10")
         with stack.client() as client:
             accepted = {
                 name: client.responses.create(model=name, input="hi", background=True).id for name, _, _ in cases()
             }
-            until(stack.all_ended, within_s=WITHIN_S, every_s=0.2)
-            ended = {name: client.responses.retrieve(response_id) for name, response_id in accepted.items()}
-        wrong = {
-            f"{api.name} that {case.does}": said for name, case, api in cases() if (said := amiss(case, ended[name]))
+            until(stack.all_ended, within_s=DEADLINE_S, every_s=0.2)
+            responses = {name: client.responses.retrieve(response_id) for name, response_id in accepted.items()}
+        mismatches = {
+            f"{api.name} that {case.does}": mismatch
+            for name, case, api in cases()
+            if (mismatch := mismatch_of(case, responses[name]))
         }
-        assert not wrong, "\n".join(f"{name}: {said}" for name, said in wrong.items())
+        assert not mismatches, "\n".join(f"{name}: {mismatch}" for name, mismatch in mismatches.items())
         pid = stack.children["worker"].pid
         with contextlib.suppress(AssertionError):
-            until(lambda: not (connected(pid, raw.port) or raw.open()), within_s=5)
-        assert ([CORPUS[int(name.partition("-")[2])].does for name in raw.open()], connected(pid, raw.port)) == ([], [])
+            until(lambda: not (connections_to(pid, raw_server.port) or raw_server.open()), within_s=5)
+        open_cases = [CORPUS[int(name.partition("-")[2])].does for name in raw_server.open()]
+        assert (open_cases, connections_to(pid, raw_server.port)) == ([], [])
         assert stack.children["worker"].ended() is None
         invariants.check(stack, set(accepted.values()))
 
-    asked = {name: raw.asked[name] for name, case, _ in cases() if case.end.asked not in {None, raw.asked[name]}}
-    assert asked == {}
-    assert raw.asked["elsewhere"] == 0
+    wrong_counts = {
+        name: raw_server.asked[name]
+        for name, case, _ in cases()
+        if case.end.asked not in {None, raw_server.asked[name]}
+    }
+    assert wrong_counts == {}
+    assert raw_server.asked["elsewhere"] == 0
 
 
-def amiss(case: Case, response: object) -> str:
+def mismatch_of(case: Case, response: object) -> str:
     """How a response differs from the expected end; empty if it does not."""
-    found = (response.status, response.output_text, response.error and response.error.code)
-    if found != (case.end.status, case.end.text, case.end.code):
-        return f"{str(found)[:200]} {response.error and response.error.message}"
+    end = (response.status, response.output_text, response.error and response.error.code)
+    if end != (case.end.status, case.end.text, case.end.code):
+        return f"{str(end)[:200]} {response.error and response.error.message}"
     message = response.error.message if response.error else ""
     return "" if case.end.says in message and "sk-secret" not in message else message
 
 
-def connected(pid: int, port: int) -> list[object]:
-    """The worker's connections to the port."""
-    found = psutil.Process(pid).net_connections("tcp")
-    return [one for one in found if one.raddr and one.raddr.port == port]
+def connections_to(pid: int, port: int) -> list[object]:
+    """The connections of a process to the port."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return [connection for connection in connections if connection.raddr and connection.raddr.port == port]
 
 
-def test_the_corpus_is_large_and_tries_each_api() -> None:
+def test_the_corpus_has_enough_cases_for_each_api() -> None:
     assert len(CORPUS) >= 25
     assert len({case.does for case in CORPUS}) == len(CORPUS)
     assert all(sum(api.name in case.apis for case in CORPUS) >= 25 for api in APIS)

@@ -1,4 +1,4 @@
-"""Contexts too long for the model: truncated or refused, on servers that count tokens, report numbers or neither."""
+"""Contexts that are too long for the model are truncated or refused, with and without a tokenizer of the server."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
-COUNTED: dict[str, dict[str, Any]] = {
+SERVERS: dict[str, dict[str, Any]] = {
     "a server with vLLM's tokenizer": {"tokenizer": "vllm", "context_error": "no numbers"},
     "a server with llama.cpp's tokenizer": {"tokenizer": "llama.cpp", "context_error": "no numbers"},
     "a server with vLLM's numbers": {"context_error": "vllm"},
@@ -31,6 +31,7 @@ def turn(number: int) -> list[dict[str, Any]]:
 
 
 def history(script: str) -> list[dict[str, Any]]:
+    """A developer message, ten turns, and the script as the last message."""
     turns = [item for number in range(10) for item in turn(number)]
     return [{"role": "developer", "content": "Be brief."}, *turns, {"role": "user", "content": script}]
 
@@ -40,63 +41,65 @@ def ended(client: openai.OpenAI, response_id: str) -> Response:
     return client.responses.retrieve(response_id)
 
 
-@pytest.mark.parametrize("server", COUNTED.values(), ids=COUNTED)
-def test_auto_drops_the_oldest_turns_and_notes_which(stack: Stack, models: ModelServer, server: dict[str, Any]) -> None:
-    stack.up()  # a new worker: it caches how its servers can count tokens
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
+def test_auto_drops_the_oldest_turns_and_records_them(
+    stack: Stack, models: ModelServer, server: dict[str, Any]
+) -> None:
+    stack.up()  # a new worker, because a worker caches how its servers count tokens
     script = models.script(tag="cut", text="Yes.", context=200, **server)
     with stack.client() as client:
-        made = client.responses.create(
+        created = client.responses.create(
             model="scripted", input=history(script), truncation="auto", background=True, max_output_tokens=16
         )
-        response = ended(client, made.id)
-        listed = list(client.responses.input_items.list(made.id, limit=100, order="asc"))
+        response = ended(client, created.id)
+        input_items = list(client.responses.input_items.list(created.id, limit=100, order="asc"))
 
     assert (response.status, response.truncation, response.output_text) == ("completed", "auto", "Yes.")
-    assert len(listed) == 42  # the list contains everything that was sent
+    assert len(input_items) == 42  # all items of the request, although some were dropped
     messages = models.stats("cut")["by_tag"]["cut"][-1]["body"]["messages"]
     assert messages[0]["content"] == "Be brief."
     assert messages[-1]["content"] == script
     assert messages[1]["role"] == "user"
     calls = [call["id"] for message in messages for call in message.get("tool_calls") or ()]
     assert calls == [message["tool_call_id"] for message in messages if message["role"] == "tool"]
-    shown = len(messages) - 2
+    turn_message_count = len(messages) - 2
     if "no numbers" not in server["context_error"] or "tokenizer" in server:
         assert calls == [f"call_{number}" for number in range(10 - len(calls), 10)]
         assert 1 <= len(calls) <= 4
     if "tokenizer" in server:
-        # The most that fits: the script, two words, 41 words per turn and 16 for the answer.
+        # The maximum that fits besides the script, two words of instructions and 16 tokens of output: 41 words a turn.
         assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
         assert len(models.stats("cut")["by_tag"]["cut"]) == 2
-    ((dropped,),) = stack.sql("select dropped from attempts where response_id = %s", made.id)
-    assert dropped == [item.id for item in listed[1 : 1 + 40 - 4 * len(calls)]]
-    assert shown == 4 * len(calls)
+    ((dropped_ids,),) = stack.sql("select dropped from attempts where response_id = %s", created.id)
+    assert dropped_ids == [item.id for item in input_items[1 : 1 + 40 - 4 * len(calls)]]
+    assert turn_message_count == 4 * len(calls)
 
 
 @pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("truncation", ["disabled", "auto"])
-def test_what_cannot_fit_fails_and_says_that_it_is_too_long(
+def test_a_context_that_cannot_fit_fails_with_context_length_exceeded(
     calm: Stack, models: ModelServer, background: bool, truncation: str
 ) -> None:
     script = models.script(tag="long", text="Yes.", context=2, context_error="llama.cpp")
-    asked: dict[str, Any] = {"model": "scripted", "input": history(script), "truncation": truncation}
+    request: dict[str, Any] = {"model": "scripted", "input": history(script), "truncation": truncation}
     with calm.client() as client:
         if background:
-            response = ended(client, client.responses.create(**asked, background=True).id)
+            response = ended(client, client.responses.create(**request, background=True).id)
             assert response.status == "failed"
             assert response.error is not None
             assert response.error.code == "invalid_prompt"
             assert response.error.type == "context_length_exceeded"
             assert "exceeds the available context size" in response.error.message
         else:
-            with pytest.raises(openai.BadRequestError) as refused:
-                client.responses.create(**asked)
-            assert refused.value.code == "context_length_exceeded"
-    tries = len(models.stats("long")["by_tag"]["long"])
-    assert tries == 1 if truncation == "disabled" else 2 <= tries <= 6
+            with pytest.raises(openai.BadRequestError) as caught:
+                client.responses.create(**request)
+            assert caught.value.code == "context_length_exceeded"
+    request_count = len(models.stats("long")["by_tag"]["long"])
+    assert request_count == 1 if truncation == "disabled" else 2 <= request_count <= 6
 
 
 def test_an_unknown_truncation_is_refused(calm: Stack) -> None:
-    with calm.client() as client, pytest.raises(openai.BadRequestError) as refused:
+    with calm.client() as client, pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model="scripted", input="hi", truncation="oldest")  # type: ignore[arg-type]
 
-    assert refused.value.param == "truncation"
+    assert caught.value.param == "truncation"
