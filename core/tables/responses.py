@@ -91,8 +91,8 @@ responses = sa.Table(
     sa.Index(
         "responses_dispatched_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")
     ),
-    # The condition on queued_until is always true. It restricts this index to the query for expired waits, which has the
-    # same condition: with statistics from an idle period all partial indexes appear equally empty, and the planner
+    # The condition on queued_until is always true. It reserves this index for the query for expired waits, which has
+    # the same condition: with statistics from an idle period all partial indexes appear equally empty, and the planner
     # might choose this one, the slowest for dispatch.
     sa.Index(
         "responses_queued_until_idx",

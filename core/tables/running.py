@@ -17,7 +17,7 @@ workers = sa.Table(
     sa.Column("seen_at", INSTANT, nullable=False, server_default=NOW),
 )
 
-# Service records: the last turn of each tier and project, for as long as it affects the choice of the next turn. A count
+# Service records: the last turn of each tier and project, as long as it affects the choice of the next turn. A count
 # of running responses is not sufficient to share few slots fairly.
 fair_shares = sa.Table(
     "fair_shares",

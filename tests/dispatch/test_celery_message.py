@@ -1,4 +1,4 @@
-"""The message we write to Redis is the one Celery would write."""
+"""The messages that the doorbell writes to Redis equal those of Celery."""
 
 import base64
 import json
@@ -13,62 +13,64 @@ from core.dispatch.celery_message import queue_key
 from core.dispatch.doorbell import Doorbell
 
 # Fields that differ in every message.
-OWN = {"delivery_tag", "timestamp", "clock"}
+UNIQUE_FIELDS = {"delivery_tag", "timestamp", "clock"}
 
 
 @pytest.fixture
-def heard(valkey_url: str) -> Iterator[redis.client.PubSub]:
-    """Receives everything that is published."""
-    with redis.Redis.from_url(valkey_url) as client, client.pubsub() as heard:
-        heard.psubscribe("*")
-        assert heard.get_message(timeout=5)
-        yield heard
+def pubsub(valkey_url: str) -> Iterator[redis.client.PubSub]:
+    """A subscription to all channels."""
+    with redis.Redis.from_url(valkey_url) as client, client.pubsub() as pubsub:
+        pubsub.psubscribe("*")
+        assert pubsub.get_message(timeout=5)
+        yield pubsub
 
 
-def whole(message: bytes) -> Any:
-    """A message with its body decoded, without the fields that differ in every message."""
-
-    def known(value: Any) -> Any:
-        return {k: known(v) for k, v in value.items() if k not in OWN} if isinstance(value, dict) else value
-
-    read = json.loads(message)
-    return known(read | {"body": json.loads(base64.b64decode(read["body"]))})
+def decode_message(message: bytes) -> Any:
+    """Return a message with its body decoded, without the fields that differ in every message."""
+    envelope = json.loads(message)
+    return drop_unique_fields(envelope | {"body": json.loads(base64.b64decode(envelope["body"]))})
 
 
-def written(valkey_url: str, heard: redis.client.PubSub) -> tuple[Any, str, Any]:
-    """The task in the lane's queue, the channel of the event published for it, and that event."""
+def drop_unique_fields(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: drop_unique_fields(field) for key, field in value.items() if key not in UNIQUE_FIELDS}
+
+
+def read_messages(valkey_url: str, pubsub: redis.client.PubSub) -> tuple[Any, str, Any]:
+    """Return the task in the lane's queue, the channel of the event published for it, and that event."""
     with redis.Redis.from_url(valkey_url) as client:
         task = client.rpop(queue_key("slow"))
-    said = heard.get_message(timeout=5)
-    assert task is not None and said is not None
-    return whole(task), said["channel"].decode(), whole(said["data"])
+    event = pubsub.get_message(timeout=5)
+    assert task is not None and event is not None
+    return decode_message(task), event["channel"].decode(), decode_message(event["data"])
 
 
-def test_a_ring_is_what_celery_would_send_and_say_of_it(valkey_url: str, heard: redis.client.PubSub) -> None:
+def test_the_doorbell_sends_the_same_message_and_event_as_celery(valkey_url: str, pubsub: redis.client.PubSub) -> None:
     app = celery_app(valkey_url)
     app.send_task(RUN_RESPONSE, ("resp_1",), task_id="resp_1", queue=lane_queue("slow"), retry=False)
-    theirs = written(valkey_url, heard)
+    celery_messages = read_messages(valkey_url, pubsub)
     app.close()
     doorbell = Doorbell(valkey_url)
     assert doorbell.enqueue(["resp_1"], "slow") == []
-    ours = written(valkey_url, heard)
+    doorbell_messages = read_messages(valkey_url, pubsub)
     doorbell.close()
 
-    theirs[0]["properties"]["reply_to"] = ""  # no result is sent back
-    assert ours == theirs
+    celery_messages[0]["properties"]["reply_to"] = ""  # the doorbell requests no result
+    assert doorbell_messages == celery_messages
 
 
-def test_rings_are_heard_in_their_order(valkey_url: str) -> None:
+def test_messages_are_received_in_the_order_in_which_they_were_enqueued(valkey_url: str) -> None:
     doorbell = Doorbell(valkey_url)
     doorbell.enqueue(["resp_1", "resp_2", "resp_3"], "slow")
     doorbell.close()
 
     with redis.Redis.from_url(valkey_url) as client:
-        heard = [whole(client.rpop(queue_key("slow")))["headers"]["id"] for _ in range(3)]
-    assert heard == ["resp_1", "resp_2", "resp_3"]
+        response_ids = [decode_message(client.rpop(queue_key("slow")))["headers"]["id"] for _ in range(3)]
+    assert response_ids == ["resp_1", "resp_2", "resp_3"]
 
 
-def test_a_ring_gets_through_at_once_after_redis_dropped_its_connections(valkey_url: str) -> None:
+def test_a_response_is_enqueued_immediately_after_redis_closed_all_connections(valkey_url: str) -> None:
     doorbell = Doorbell(valkey_url)
     doorbell.enqueue(["resp_1"], "slow")
     with redis.Redis.from_url(valkey_url) as client:

@@ -1,6 +1,6 @@
-"""Fair share: tiers by weight, projects in turn, deadlines in order, and never more than the capacity."""
+"""Fair share: tiers by weight, projects in turn, deadlines in order, and never beyond the capacity."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from core.config.tiers import WEIGHTS, Tier
 from core.dispatch.capacity import Capacity, Pool
 from core.dispatch.fair_share import fair_share
-from core.dispatch.situation import Candidate, CandidateGroup, Choice, Served, Situation
+from core.dispatch.situation import Candidate, CandidateGroup, Choice, ServiceRecord, Situation
 
 TIERS = tuple(tier.value for tier in Tier)
-USUAL = tuple(tier for tier in TIERS if tier != Tier.OVER_LIMIT)
-WEIGHT = {tier.value: float(weight) for tier, weight in WEIGHTS.items()}
+TIERS_WITHIN_LIMITS = tuple(tier for tier in TIERS if tier != Tier.OVER_LIMIT)
+TIER_WEIGHTS = {tier.value: float(weight) for tier, weight in WEIGHTS.items()}
 PROJECTS = ("p1", "p2", "p3")
 MODELS = ("m1", "m2")
 LANES = ("default", "slow")
@@ -44,12 +44,12 @@ candidates_of_all_tiers = st.composite(all_candidates)()
 
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
-    turn = st.builds(Served, st.floats(0, 50), st.floats(0, 100))
+    record = st.builds(ServiceRecord, st.floats(0, 50), st.floats(0, 100))
     return Situation(
-        weights=WEIGHT,
-        last_served=draw(st.dictionaries(pairs, turn)),
-        running=draw(st.dictionaries(pairs, st.integers(0, 9))),
-        just_ran=draw(st.sets(pairs)),
+        weights=TIER_WEIGHTS,
+        service_records=draw(st.dictionaries(pairs, record)),
+        running_counts=draw(st.dictionaries(pairs, st.integers(0, 9))),
+        recent_ends=draw(st.sets(pairs)),
         model_capacity=draw(st.dictionaries(st.sampled_from(MODELS), st.integers(-1, 6))),
         project_capacity=draw(
             st.dictionaries(st.tuples(st.sampled_from(PROJECTS), st.sampled_from(MODELS)), st.integers(-1, 4))
@@ -61,11 +61,11 @@ def situations(draw: st.DrawFn) -> Situation:
 @st.composite
 def all_pools(draw: st.DrawFn) -> list[Pool]:
     lanes = st.frozensets(st.sampled_from(LANES), min_size=1)
-    pool = st.builds(lambda served, slots: Pool(served, slots, slots), lanes, st.integers(0, 12))
+    pool = st.builds(lambda lanes, slots: Pool(lanes, slots, slots), lanes, st.integers(0, 12))
     return draw(st.lists(pool, max_size=3, unique_by=lambda pool: pool.lanes))
 
 
-def large(slots: int = 10_000) -> Capacity:
+def ample_capacity(slots: int = 10_000) -> Capacity:
     return Capacity([Pool(frozenset(LANES), slots, slots)], {})
 
 
@@ -73,47 +73,47 @@ def backlog(tier: str, project: str, count: int, model: str = "m1") -> Candidate
     ids = (f"{tier}-{project}-{model}-{number:04}" for number in range(count))
     return {
         CandidateGroup("default", tier, project, model): [
-            Candidate(True, number, one) for number, one in enumerate(ids)
+            Candidate(True, number, response_id) for number, response_id in enumerate(ids)
         ]
     }
 
 
-def capacity_used(chosen: Sequence[Choice]) -> tuple[Counter[str], Counter[tuple[str, str]], Counter[str]]:
+def used_capacity(choices: Sequence[Choice]) -> tuple[Counter[str], Counter[tuple[str, str]], Counter[str]]:
     return (
-        Counter(choice.group.model for choice in chosen),
-        Counter((choice.group.project_id, choice.group.model) for choice in chosen),
-        Counter(choice.group.lane for choice in chosen),
+        Counter(choice.group.model for choice in choices),
+        Counter((choice.group.project_id, choice.group.model) for choice in choices),
+        Counter(choice.group.lane for choice in choices),
     )
 
 
 @settings(deadline=None)
 @given(situations(), all_pools(), candidates_of_all_tiers, st.integers(0, 30))
-def test_nothing_exceeds_slots_limits_or_the_batch_and_nothing_is_chosen_twice(
-    situation: Situation, pools: list[Pool], candidates: Candidates, most: int
+def test_the_choices_never_exceed_slots_limits_or_the_batch_and_are_unique(
+    situation: Situation, pools: list[Pool], candidates: Candidates, limit: int
 ) -> None:
-    chosen = fair_share(situation, Capacity(pools, {}), candidates, most)
+    choices = fair_share(situation, Capacity(pools, {}), candidates, limit)
 
-    models, projects, lanes = capacity_used(chosen)
-    assert len({choice.id for choice in chosen}) == len(chosen) <= most
-    assert all(models[model] <= max(0, room) for model, room in situation.model_capacity.items())
-    assert all(projects[pair] <= max(0, room) for pair, room in situation.project_capacity.items())
-    fresh = Capacity(pools, {})
-    assert all(fresh.take(lane) for lane in lanes.elements())
+    models, projects, lanes = used_capacity(choices)
+    assert len({choice.id for choice in choices}) == len(choices) <= limit
+    assert all(models[model] <= max(0, capacity) for model, capacity in situation.model_capacity.items())
+    assert all(projects[pair] <= max(0, capacity) for pair, capacity in situation.project_capacity.items())
+    unused = Capacity(pools, {})
+    assert all(unused.take_slot(lane) for lane in lanes.elements())
 
 
 @settings(deadline=None)
 @given(situations(), all_pools(), candidates_of_all_tiers)
-def test_no_slot_stays_free_that_something_may_take(
+def test_no_slot_remains_free_while_a_response_may_use_it(
     situation: Situation, pools: list[Pool], candidates: Candidates
 ) -> None:
     capacity = Capacity(pools, {})
-    chosen = fair_share(situation, capacity, candidates, 1000)
+    choices = fair_share(situation, capacity, candidates, 1000)
 
-    models, projects, _ = capacity_used(chosen)
-    of_group = Counter(choice.group for choice in chosen)
-    for group, found in candidates.items():
-        if of_group[group] < len(found):
-            reserve = capacity.reserve(group.lane, situation.reserve) if group.tier == Tier.OVER_LIMIT else 0
+    models, projects, _ = used_capacity(choices)
+    by_group = Counter(choice.group for choice in choices)
+    for group, group_candidates in candidates.items():
+        if by_group[group] < len(group_candidates):
+            reserve = capacity.reserve_size(group.lane, situation.reserve) if group.tier == Tier.OVER_LIMIT else 0
             pair = group.project_id, group.model
             assert (
                 capacity.free_slots(group.lane) <= reserve
@@ -124,163 +124,173 @@ def test_no_slot_stays_free_that_something_may_take(
 
 @settings(deadline=None)
 @given(situations(), all_pools(), candidates_of_all_tiers, st.randoms())
-def test_the_choice_does_not_depend_on_the_order_in_which_candidates_are_found(
+def test_the_choice_does_not_depend_on_the_order_of_the_candidates(
     situation: Situation, pools: list[Pool], candidates: Candidates, random: object
 ) -> None:
     shuffled = list(candidates.items())
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 
-    chosen = fair_share(situation, Capacity(pools, {}), candidates, 20)
+    choices = fair_share(situation, Capacity(pools, {}), candidates, 20)
 
-    assert fair_share(situation, Capacity(pools, {}), dict(shuffled), 20) == chosen
+    assert fair_share(situation, Capacity(pools, {}), dict(shuffled), 20) == choices
 
 
 @settings(deadline=None)
 @given(situations(), candidates_of_all_tiers, st.integers(0, 30))
 def test_a_project_runs_foreground_before_background_and_then_by_age_or_deadline(
-    situation: Situation, candidates: Candidates, most: int
+    situation: Situation, candidates: Candidates, limit: int
 ) -> None:
     unlimited = replace(situation, model_capacity={}, project_capacity={})
-    chosen = fair_share(unlimited, large(), candidates, most)
+    choices = fair_share(unlimited, ample_capacity(), candidates, limit)
 
     for tier in TIERS:
         for project in PROJECTS:
             waiting = sorted(
                 candidate
-                for group, found in candidates.items()
+                for group, group_candidates in candidates.items()
                 if (group.tier, group.project_id) == (tier, project)
-                for candidate in found
+                for candidate in group_candidates
             )
-            ids = [one.id for one in chosen if (one.group.tier, one.group.project_id) == (tier, project)]
+            ids = [choice.id for choice in choices if (choice.group.tier, choice.group.project_id) == (tier, project)]
             assert ids == [candidate.id for candidate in waiting[: len(ids)]]
 
 
 @settings(deadline=None)
-@given(st.sets(st.sampled_from(USUAL), min_size=1), st.integers(1, 100))
-def test_tiers_get_turns_by_their_weights(tiers: set[str], turns: int) -> None:
+@given(st.sets(st.sampled_from(TIERS_WITHIN_LIMITS), min_size=1), st.integers(1, 100))
+def test_tiers_get_turns_in_proportion_to_their_weights(tiers: set[str], turns: int) -> None:
     candidates: Candidates = {}
     for tier in tiers:
         candidates |= backlog(tier, "p1", 100)
 
-    chosen = fair_share(Situation(WEIGHT), large(), candidates, turns)
+    choices = fair_share(Situation(TIER_WEIGHTS), ample_capacity(), candidates, turns)
 
-    counted = Counter(choice.group.tier for choice in chosen)
+    counts = Counter(choice.group.tier for choice in choices)
+    total_weight = sum(TIER_WEIGHTS[tier] for tier in tiers)
     for tier in tiers:
-        share = turns * WEIGHT[tier] / sum(WEIGHT[one] for one in tiers)
-        assert abs(counted[tier] - share) <= len(tiers)
+        share = turns * TIER_WEIGHTS[tier] / total_weight
+        assert abs(counts[tier] - share) <= len(tiers)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(PROJECTS), st.integers(0, 9), min_size=1), st.integers(1, 60))
-def test_slots_go_to_the_projects_with_the_fewest_running(running: dict[str, int], turns: int) -> None:
+def test_slots_go_to_the_projects_with_the_fewest_running_responses(running: dict[str, int], turns: int) -> None:
     candidates: Candidates = {}
     for project in running:
         candidates |= backlog("default", project, 100)
-    situation = Situation(WEIGHT, running={("default", project): count for project, count in running.items()})
+    situation = Situation(
+        TIER_WEIGHTS, running_counts={("default", project): count for project, count in running.items()}
+    )
 
-    chosen = fair_share(situation, large(), candidates, turns)
+    choices = fair_share(situation, ample_capacity(), candidates, turns)
 
-    given_ = Counter(choice.group.project_id for choice in chosen)
-    after = {project: running[project] + given_[project] for project in running}
-    # No project was given a slot while another had at least two fewer running.
-    assert all(after[one] <= max(running[one], min(after.values()) + 1) for one in running)
+    slots = Counter(choice.group.project_id for choice in choices)
+    after = {project: running[project] + slots[project] for project in running}
+    # No project got a slot while another project had at least two fewer running responses.
+    assert all(after[project] <= max(running[project], min(after.values()) + 1) for project in running)
 
 
 class Simulation:
-    """One slot that becomes free repeatedly: each chosen response runs and ends before the next choice."""
+    """A single slot that becomes free repeatedly: each chosen response runs and ends before the next choice."""
 
     def __init__(self, candidates: Candidates) -> None:
-        self.waiting = {group: list(found) for group, found in candidates.items()}
-        self.served: dict[tuple[str, str], Served] = {}
+        self.waiting = {group: list(group_candidates) for group, group_candidates in candidates.items()}
+        self.records: dict[tuple[str, str], ServiceRecord] = {}
         self.now = 0
 
-    def next(self) -> Choice | None:
+    def run_next(self) -> Choice | None:
         self.now += 1
-        chosen = fair_share(Situation(WEIGHT, last_served=self.served), large(1), self.waiting, 1)
-        if not chosen:
+        choices = fair_share(Situation(TIER_WEIGHTS, service_records=self.records), ample_capacity(1), self.waiting, 1)
+        if not choices:
             return None
-        (choice,) = chosen
+        (choice,) = choices
         group = choice.group
-        self.waiting[group] = [one for one in self.waiting[group] if one.id != choice.id]
-        had = self.served.get((group.tier, group.project_id), Served(0, 0))
-        self.served[group.tier, group.project_id] = Served(max(had.charged, choice.charged), self.now)
+        self.waiting[group] = [candidate for candidate in self.waiting[group] if candidate.id != choice.id]
+        record = self.records.get((group.tier, group.project_id), ServiceRecord(0, 0))
+        charged = max(record.charged, choice.charged)
+        self.records[group.tier, group.project_id] = ServiceRecord(charged, self.now)
         return choice
 
 
 @settings(deadline=None)
 @given(
     st.dictionaries(
-        st.tuples(st.sampled_from(USUAL), st.sampled_from(PROJECTS)), st.integers(1, 40), min_size=1, max_size=6
+        st.tuples(st.sampled_from(TIERS_WITHIN_LIMITS), st.sampled_from(PROJECTS)),
+        st.integers(1, 40),
+        min_size=1,
+        max_size=6,
     )
 )
-def test_with_one_slot_nobody_who_waits_starves(waiting: Mapping[tuple[str, str], int]) -> None:
+def test_with_one_slot_no_waiting_project_starves(waiting: Mapping[tuple[str, str], int]) -> None:
     candidates: Candidates = {}
     for (tier, project), count in waiting.items():
         candidates |= backlog(tier, project, count)
     simulation = Simulation(candidates)
-    waited: Counter[tuple[str, str]] = Counter()
-    in_tier: dict[str, int] = defaultdict(int)
-    for tier, _ in waiting:
-        in_tier[tier] += 1
-    all_weights = sum(WEIGHT[tier] for tier in in_tier)
+    wait_turns: Counter[tuple[str, str]] = Counter()
+    project_counts = Counter(tier for tier, _ in waiting)
+    total_weight = sum(TIER_WEIGHTS[tier] for tier in project_counts)
 
-    while (choice := simulation.next()) is not None:
-        waited[choice.group.tier, choice.group.project_id] = 0
-        for (tier, project), left in ((one[1:3], found) for one, found in simulation.waiting.items()):
-            if left and (tier, project) != (choice.group.tier, choice.group.project_id):
-                waited[tier, project] += 1
-                # Each project of the tier once, and meanwhile no more from the other tiers than their weights allow.
-                assert waited[tier, project] <= in_tier[tier] * ceil(all_weights / WEIGHT[tier] + 1)
+    while (choice := simulation.run_next()) is not None:
+        served_pair = choice.group.tier, choice.group.project_id
+        wait_turns[served_pair] = 0
+        for group, remaining in simulation.waiting.items():
+            pair = group.tier, group.project_id
+            if remaining and pair != served_pair:
+                wait_turns[pair] += 1
+                # One turn for each project of the tier, and between them the turns of other tiers by their weights.
+                max_turns = project_counts[group.tier] * ceil(total_weight / TIER_WEIGHTS[group.tier] + 1)
+                assert wait_turns[pair] <= max_turns
     assert not any(simulation.waiting.values())
 
 
 @settings(deadline=None)
-@given(st.sampled_from(USUAL), st.sampled_from(USUAL), st.integers(1, 100))
-def test_a_tier_that_had_nothing_waiting_has_saved_up_one_turn_at_most(
-    busy: str, unavailable: str, before: int
+@given(st.sampled_from(TIERS_WITHIN_LIMITS), st.sampled_from(TIERS_WITHIN_LIMITS), st.integers(1, 100))
+def test_a_tier_without_waiting_responses_saves_at_most_one_turn(
+    busy_tier: str, idle_tier: str, turns_before: int
 ) -> None:
-    simulation = Simulation(backlog(busy, "p1", 400))
-    for _ in range(before):
-        simulation.next()
-    if unavailable != busy:
-        simulation.waiting |= backlog(unavailable, "p2", 400)
-        turns = [choice.group.tier for choice in (simulation.next() for _ in range(100)) if choice]
+    simulation = Simulation(backlog(busy_tier, "p1", 400))
+    for _ in range(turns_before):
+        simulation.run_next()
+    if idle_tier != busy_tier:
+        simulation.waiting |= backlog(idle_tier, "p2", 400)
+        turns = [choice.group.tier for choice in (simulation.run_next() for _ in range(100)) if choice]
 
-        share = 100 * WEIGHT[unavailable] / (WEIGHT[unavailable] + WEIGHT[busy])
-        assert abs(turns.count(unavailable) - share) <= 1 + WEIGHT[unavailable] / WEIGHT[busy] + 1
+        share = 100 * TIER_WEIGHTS[idle_tier] / (TIER_WEIGHTS[idle_tier] + TIER_WEIGHTS[busy_tier])
+        assert abs(turns.count(idle_tier) - share) <= 1 + TIER_WEIGHTS[idle_tier] / TIER_WEIGHTS[busy_tier] + 1
 
 
-def test_a_tier_that_runs_in_its_part_of_the_slots_goes_behind_the_others() -> None:
+def test_a_tier_that_occupies_its_share_of_the_slots_goes_after_the_others() -> None:
     candidates = backlog("flex", "p1", 20) | backlog("default", "p2", 20)
-    situation = Situation(WEIGHT, running={("default", "p2"): 7})  # its share is 8 of 10 slots: 4 / (4 + 1)
+    # The share of `default` is 8 of 10 slots: 4 / (4 + 1).
+    situation = Situation(TIER_WEIGHTS, running_counts={("default", "p2"): 7})
 
-    chosen = fair_share(situation, Capacity([Pool(frozenset({"default"}), 10, 3)], {}), candidates, 10)
+    choices = fair_share(situation, Capacity([Pool(frozenset({"default"}), 10, 3)], {}), candidates, 10)
 
-    assert [choice.group.tier for choice in chosen] == ["default", "flex", "flex"]
+    assert [choice.group.tier for choice in choices] == ["default", "flex", "flex"]
 
 
-def test_a_project_whose_response_just_ended_lets_another_go_first() -> None:
+def test_another_project_goes_before_a_project_with_a_response_that_has_just_ended() -> None:
     candidates = backlog("default", "p1", 2) | backlog("default", "p2", 2)
-    situation = Situation(WEIGHT, just_ran={("default", "p1")})
+    situation = Situation(TIER_WEIGHTS, recent_ends={("default", "p1")})
 
-    chosen = fair_share(situation, large(), candidates, 1)
+    choices = fair_share(situation, ample_capacity(), candidates, 1)
 
-    assert [choice.group.project_id for choice in chosen] == ["p2"]
+    assert [choice.group.project_id for choice in choices] == ["p2"]
 
 
-def test_a_tier_that_has_no_weight_is_passed_over() -> None:
+def test_a_tier_without_a_weight_is_skipped() -> None:
     candidates = backlog("future", "p1", 2) | backlog("default", "p2", 2)
+    situation = Situation(TIER_WEIGHTS, service_records={("future", "p1"): ServiceRecord(9, 9)})
 
-    chosen = fair_share(Situation(WEIGHT, last_served={("future", "p1"): Served(9, 9)}), large(), candidates, 5)
+    choices = fair_share(situation, ample_capacity(), candidates, 5)
 
-    assert [choice.group.tier for choice in chosen] == ["default", "default"]
+    assert [choice.group.tier for choice in choices] == ["default", "default"]
 
 
-def test_what_a_limit_holds_back_costs_its_tier_no_turn() -> None:
+def test_a_response_that_exceeds_a_limit_does_not_charge_its_tier() -> None:
     candidates = backlog("no-limit", "p1", 50) | backlog("default", "p2", 50) | backlog("flex", "p3", 50, "m2")
-    situation = Situation(WEIGHT, project_capacity={("p1", "m1"): 1})
+    situation = Situation(TIER_WEIGHTS, project_capacity={("p1", "m1"): 1})
 
-    chosen = fair_share(situation, large(), candidates, 11)
+    choices = fair_share(situation, ample_capacity(), candidates, 11)
 
-    assert Counter(choice.group.tier for choice in chosen) == {"no-limit": 1, "default": 8, "flex": 2}
-    assert max(choice.charged for choice in chosen if choice.group.tier == "default") == 8 / 4
+    assert Counter(choice.group.tier for choice in choices) == {"no-limit": 1, "default": 8, "flex": 2}
+    assert max(choice.charged for choice in choices if choice.group.tier == "default") == 8 / 4

@@ -6,12 +6,14 @@ from core.dispatch.capacity_sql import Rules
 from core.responses import responses_sql
 from core.responses.draft import Draft
 
-# Postgres compares the cost of a generic plan with the custom plans of the first five executions.
+# After this number of custom plans, Postgres uses the generic plan if it is not more expensive.
 _CUSTOM_PLANS = 5
-_RULES = Rules(weights={"default": 1.0}, caps={"limited": 12}, running={("*", "*"): 9}, lanes=("default", "other"))
+_RULES = Rules(
+    weights={"default": 1.0}, model_caps={"limited": 12}, running_limits={("*", "*"): 9}, lanes=("default", "other")
+)
 
 
-def draft(project_id: str, response_id: str, lane: str) -> Draft:
+def new_draft(project_id: str, response_id: str, lane: str) -> Draft:
     return Draft(
         id=response_id,
         project_id=project_id,
@@ -32,15 +34,15 @@ def draft(project_id: str, response_id: str, lane: str) -> Draft:
     )
 
 
-def test_postgres_keeps_one_plan_for_the_inserts_of_one_client_and_of_many(database_url: str) -> None:
+def test_postgres_reuses_one_plan_per_statement_for_single_and_batch_inserts(database_url: str) -> None:
     rules = {**_RULES.parameters, "dispatchable": True}
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=1) as connection:
         connection.execute("insert into projects (id, name) values ('proj_a', 'a') on conflict do nothing")
         for number in range(2 * _CUSTOM_PLANS):
-            one = draft("proj_a", f"resp_{number}", "default")
-            two = [draft("proj_a", f"resp_{number}_{lane}", lane) for lane in ("default", "other")]
-            responses_sql.insert(connection, [one], rules)
-            responses_sql.insert(connection, two, rules)
+            single_draft = new_draft("proj_a", f"resp_{number}", "default")
+            drafts = [new_draft("proj_a", f"resp_{number}_{lane}", lane) for lane in ("default", "other")]
+            responses_sql.insert(connection, [single_draft], rules)
+            responses_sql.insert(connection, drafts, rules)
         plans = connection.execute(
             "select custom_plans, generic_plans from pg_prepared_statements"
             " where statement like '%insert into responses %'"

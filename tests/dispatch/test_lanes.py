@@ -23,18 +23,18 @@ def config(config: Path) -> Path:
     return config
 
 
-def lanes_of(settings: Settings) -> Counter:
+def count_by_lane(settings: Settings) -> Counter:
     return Counter(sql(settings, "select lane from responses where dispatched_at is not null and status = 'queued'"))
 
 
-def wait_in_all(core: Core, settings: Settings, n: int = 40) -> None:
-    who = core.keys.caller(core.keys.create({"no-limit"}))
+def fill_lanes(core: Core, settings: Settings, count: int = 40) -> None:
+    client = core.keys.caller(core.keys.create({"no-limit"}))
     for tier in ("flex", "default", "no-limit"):
-        backlog(settings, submit(core, who, service_tier=tier), n)
+        backlog(settings, submit(core, client, service_tier=tier), count)
 
 
-def test_a_tier_waits_in_the_lane_the_configuration_gives_it(core: Core, settings: Settings) -> None:
-    wait_in_all(core, settings, 1)
+def test_a_response_waits_in_the_configured_lane_of_its_tier(core: Core, settings: Settings) -> None:
+    fill_lanes(core, settings, 1)
 
     assert set(sql(settings, "select tier, lane from responses")) == {
         ("flex", "slow"),
@@ -43,29 +43,27 @@ def test_a_tier_waits_in_the_lane_the_configuration_gives_it(core: Core, setting
     }
 
 
-def test_a_response_is_rung_in_its_lanes_queue_at_once_where_its_workers_have_room(
-    core: Core, settings: Settings
-) -> None:
+def test_a_response_is_enqueued_immediately_in_its_lane_if_a_slot_is_free(core: Core, settings: Settings) -> None:
     worker(core, "general", 5)
     worker(core, "batch", 5, ["slow"])
-    who = caller(core)
+    client = caller(core)
 
-    flex, usual = submit(core, who, service_tier="flex"), submit(core, who)
+    response_ids = {submit(core, client, service_tier="flex"), submit(core, client)}
 
-    assert set(dispatched(settings)) == {flex, usual}
+    assert set(dispatched(settings)) == response_ids
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("slow")) == 1
         assert valkey.llen(KEY_PREFIX + queue_name("default")) == 1
 
 
-def test_a_worker_of_two_lanes_is_not_handed_its_slots_twice(core: Core, settings: Settings) -> None:
+def test_the_slots_of_a_worker_of_several_lanes_are_not_assigned_twice(core: Core, settings: Settings) -> None:
     worker(core, slots=10, lanes=["default", "slow", "fast"])
-    wait_in_all(core, settings)
-    who = caller(core)
+    fill_lanes(core, settings)
+    client = caller(core)
 
     at_once(
         *[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 3,
-        lambda: [submit(core, who, service_tier=tier) for tier in ("flex", "default") * 5],
+        lambda: [submit(core, client, service_tier=tier) for tier in ("flex", "default") * 5],
     )
 
     assert len(dispatched(settings)) == 10
@@ -73,49 +71,49 @@ def test_a_worker_of_two_lanes_is_not_handed_its_slots_twice(core: Core, setting
 
 def test_lanes_on_the_same_workers_share_slots_by_the_weights_of_their_tiers(core: Core, settings: Settings) -> None:
     worker(core, slots=26, lanes=["default", "slow", "fast"])
-    wait_in_all(core, settings)
+    fill_lanes(core, settings)
 
     core.dispatch.dispatch()
 
-    assert lanes_of(settings) == {("fast",): 16, ("default",): 8, ("slow",): 2}
+    assert count_by_lane(settings) == {("fast",): 16, ("default",): 8, ("slow",): 2}
 
 
-def test_a_worker_of_one_lane_takes_nothing_of_another(core: Core, settings: Settings) -> None:
+def test_a_worker_of_one_lane_gets_no_responses_of_another_lane(core: Core, settings: Settings) -> None:
     worker(core, "batch", 7, ["slow"])
-    wait_in_all(core, settings)
+    fill_lanes(core, settings)
 
     core.dispatch.dispatch()
 
-    assert lanes_of(settings) == {("slow",): 7}
+    assert count_by_lane(settings) == {("slow",): 7}
 
 
-def test_workers_of_one_lane_and_of_several_are_all_made_full_use_of(core: Core, settings: Settings) -> None:
+def test_workers_of_one_lane_and_of_several_lanes_are_all_fully_used(core: Core, settings: Settings) -> None:
     worker(core, "general", 6, ["default", "fast", "slow"])
     worker(core, "batch", 5, ["slow"])
     worker(core, "urgent", 2, ["fast"])
-    wait_in_all(core, settings)
+    fill_lanes(core, settings)
 
     while core.dispatch.dispatch():
         pass
 
-    counted = lanes_of(settings)
-    assert sum(counted.values()) == 13
-    assert counted[("slow",)] >= 5
-    assert counted[("fast",)] >= 2
+    counts = count_by_lane(settings)
+    assert sum(counts.values()) == 13
+    assert counts[("slow",)] >= 5
+    assert counts[("fast",)] >= 2
 
 
-def test_lanes_of_separate_workers_are_filled_by_one_dispatch(core: Core, settings: Settings) -> None:
+def test_one_dispatch_fills_the_lanes_of_separate_workers(core: Core, settings: Settings) -> None:
     worker(core, "usual", 6, ["default"])
     worker(core, "batch", 5, ["slow"])
-    wait_in_all(core, settings)
+    fill_lanes(core, settings)
 
     core.dispatch.dispatch()
 
-    assert lanes_of(settings) == {("default",): 6, ("slow",): 5}
+    assert count_by_lane(settings) == {("default",): 6, ("slow",): 5}
 
 
-def test_more_rung_than_there_are_slots_is_waited_out(core: Core, settings: Settings) -> None:
-    wait_in_all(core, settings)
+def test_an_excess_of_dispatched_responses_delays_only_its_own_lane(core: Core, settings: Settings) -> None:
+    fill_lanes(core, settings)
     worker(core, "usual", 6, ["default"])
     core.dispatch.dispatch()
     sql(settings, "update workers set slots = 2")
@@ -125,29 +123,27 @@ def test_more_rung_than_there_are_slots_is_waited_out(core: Core, settings: Sett
     assert core.dispatch.dispatch() == 5
 
 
-def test_what_runs_on_a_worker_that_is_gone_takes_no_slot_of_those_that_are_there(
-    core: Core, settings: Settings
-) -> None:
-    who = caller(core)
+def test_responses_of_a_stopped_worker_occupy_no_slots_of_live_workers(core: Core, settings: Settings) -> None:
+    client = caller(core)
     worker(core, "old", 3)
-    running = [claim(core, submit(core, who), "old") for _ in range(3)]
-    waiting = [submit(core, who) for _ in range(3)]
+    attempts = [claim(core, submit(core, client), "old") for _ in range(3)]
+    waiting_ids = [submit(core, client) for _ in range(3)]
     core.workers.leave("old")
     worker(core, "new", 3)
 
     core.dispatch.dispatch()
 
-    assert len(running) == 3
-    assert sorted(dispatched(settings)) == sorted(waiting)
+    assert len(attempts) == 3
+    assert sorted(dispatched(settings)) == sorted(waiting_ids)
 
 
-def test_a_models_concurrency_holds_over_all_lanes(core: Core, settings: Settings) -> None:
+def test_a_models_concurrency_limit_applies_over_all_lanes(core: Core, settings: Settings) -> None:
     worker(core, slots=50, lanes=["default", "slow"])
-    who = caller(core)
+    client = caller(core)
 
     def create(tier: str) -> None:
         for _ in range(10):
-            submit(core, who, model="narrow", service_tier=tier)
+            submit(core, client, model="narrow", service_tier=tier)
 
     at_once(
         *[lambda: create("flex"), lambda: create("default")] * 2,
@@ -157,21 +153,21 @@ def test_a_models_concurrency_holds_over_all_lanes(core: Core, settings: Setting
     assert len(dispatched(settings)) == 2
 
 
-def test_of_a_model_that_waits_in_two_lanes_one_response_tries_its_servers(core: Core, settings: Settings) -> None:
+def test_one_response_of_a_model_with_two_lanes_probes_its_servers(core: Core, settings: Settings) -> None:
     worker(core, slots=50, lanes=["default", "slow"])
-    who = caller(core)
-    assert core.attempts.hand_back(claim(core, submit(core, who)), AWAY)
+    client = caller(core)
+    assert core.attempts.hand_back(claim(core, submit(core, client)), AWAY)
     for tier in ("flex", "default") * 5:
-        submit(core, who, service_tier=tier)
+        submit(core, client, service_tier=tier)
     for _ in range(3):
         sql(settings, "update circuits set open_until = now() - interval '1 ms'")
         at_once(*[core.dispatch.dispatch] * 4)
 
-        (probe,) = dispatched(settings)
-        core.responses.cancel(who, probe)
+        (probe_id,) = dispatched(settings)
+        core.responses.cancel(client, probe_id)
 
 
-def test_a_lane_that_nobody_serves_any_more_is_named_and_its_responses_fail_at_their_deadline(
+def test_an_unserved_lane_is_reported_once_and_its_responses_fail_at_their_deadline(
     core: Core, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     submit(core, caller(core), service_tier="flex")
@@ -179,8 +175,8 @@ def test_a_lane_that_nobody_serves_any_more_is_named_and_its_responses_fail_at_t
     with caplog.at_level(logging.WARNING):
         core.sweep.run()
         core.sweep.run()
-    named = [record.lane for record in caplog.records if record.message == "no worker serves lane"]
-    assert named == ["slow"]
+    reported_lanes = [record.lane for record in caplog.records if record.message == "no worker serves lane"]
+    assert reported_lanes == ["slow"]
     assert dispatched(settings) == []
 
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
@@ -191,33 +187,31 @@ def test_a_lane_that_nobody_serves_any_more_is_named_and_its_responses_fail_at_t
     assert "No worker was free before the response's deadline." in document
 
 
-def test_a_lane_of_an_earlier_configuration_is_emptied_by_workers_that_still_serve_it(
-    core: Core, settings: Settings
-) -> None:
+def test_workers_that_serve_a_lane_of_an_earlier_configuration_empty_it(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core), service_tier="flex")
-    plain = settings.config.with_name("plain.toml")
-    plain.write_text(settings.config.read_text().partition("[lanes]")[0])
+    config_without_lanes = settings.config.with_name("plain.toml")
+    config_without_lanes.write_text(settings.config.read_text().partition("[lanes]")[0])
     worker(core, "old", 5, ["slow"])
 
-    with open_core(settings.model_copy(update={"config": plain})) as changed:
-        assert changed.catalog.lanes.names == ("default",)
-        changed.dispatch.dispatch()
+    with open_core(settings.model_copy(update={"config": config_without_lanes})) as new_core:
+        assert new_core.catalog.lanes.names == ("default",)
+        new_core.dispatch.dispatch()
 
     assert dispatched(settings) == [response_id]
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("slow")) == 1
 
 
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_a_worker_for_a_lane_that_is_not_there_does_not_start(settings: Settings, how: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "worker", *(["-Q", "fast,sow"] if how == "option" else [])],
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_a_worker_of_an_unknown_lane_does_not_start(settings: Settings, source: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "cli.main", "worker", *(["-Q", "fast,sow"] if source == "option" else [])],
         env={
             "BACKBURNER_HOME": str(settings.home),
             "BACKBURNER_DATABASE_URL": settings.database_url.get_secret_value(),
             "BACKBURNER_REDIS_URL": settings.redis_url.get_secret_value(),
             "BACKBURNER_CONFIG": str(settings.config),
-            **({"BACKBURNER_WORKER_LANES": "sow"} if how == "variable" else {}),
+            **({"BACKBURNER_WORKER_LANES": "sow"} if source == "variable" else {}),
         },
         capture_output=True,
         text=True,
@@ -225,13 +219,13 @@ def test_a_worker_for_a_lane_that_is_not_there_does_not_start(settings: Settings
         check=False,
     )
 
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: There is no lane 'sow': the configured lanes are default, fast, slow.")
+    assert process.returncode == 1
+    last_line = process.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("Error: There is no lane 'sow': the configured lanes are default, fast, slow.")
 
 
 @pytest.mark.parametrize("lanes", ['best = "default"', 'flex = "Not A Name"', 'flex = ""', "flex = 7"])
-def test_lanes_that_make_no_sense_are_refused_with_their_place(tmp_path: Path, lanes: str) -> None:
+def test_an_invalid_lane_is_rejected_with_its_key(tmp_path: Path, lanes: str) -> None:
     path = tmp_path / "backburner.toml"
     path.write_text(f"[lanes]\n{lanes}\n")
 

@@ -28,7 +28,7 @@ running = 1
     return config
 
 
-def by_project_and_model(settings: Settings) -> Counter:
+def count_by_project_and_model(settings: Settings) -> Counter:
     return Counter(
         sql(
             settings,
@@ -38,18 +38,18 @@ def by_project_and_model(settings: Settings) -> Counter:
     )
 
 
-def test_a_project_runs_no_more_of_each_model_than_its_limit_says(core: Core, settings: Settings) -> None:
+def test_a_project_does_not_exceed_its_running_limit_for_each_model(core: Core, settings: Settings) -> None:
     for project in ("tight", "free"):
-        who = caller(core, project)
+        client = caller(core, project)
         for model in ("scripted", "absent", "unnamed"):
             for _ in range(6):
-                submit(core, who, model=model)
+                submit(core, client, model=model)
     worker(core, slots=100)
 
     while core.dispatch.dispatch():
         pass
 
-    assert by_project_and_model(settings) == {
+    assert count_by_project_and_model(settings) == {
         ("tight", "scripted"): 3,  # by the "*" table of the project
         ("tight", "absent"): 6,  # its own table, without `running`, replaces "*"
         ("tight", "unnamed"): 3,
@@ -61,24 +61,22 @@ def test_a_project_runs_no_more_of_each_model_than_its_limit_says(core: Core, se
 
 def test_a_running_limit_is_exact_under_simultaneous_creates_and_dispatches(core: Core, settings: Settings) -> None:
     worker(core, slots=50)
-    who = caller(core, "tight")
+    client = caller(core, "tight")
 
     def create() -> None:
         for _ in range(10):
-            submit(core, who)
+            submit(core, client)
 
     at_once(*[create] * 6, *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2)
 
-    assert by_project_and_model(settings) == {("tight", "scripted"): 3}
+    assert count_by_project_and_model(settings) == {("tight", "scripted"): 3}
 
 
-def test_a_running_limit_counts_what_runs_and_its_next_response_follows_each_end(
-    core: Core, settings: Settings
-) -> None:
+def test_a_running_limit_allows_the_next_response_after_each_end(core: Core, settings: Settings) -> None:
     worker(core, slots=50)
-    who = caller(core, "tight")
-    ids = [submit(core, who) for _ in range(5)]
-    attempts = [claim(core, one) for one in ids[:3]]
+    client = caller(core, "tight")
+    ids = [submit(core, client) for _ in range(5)]
+    attempts = [claim(core, response_id) for response_id in ids[:3]]
     assert core.dispatch.dispatch() == 0
 
     core.attempts.end(attempts[0], COMPLETED, batch(attempts[0], []))
@@ -87,26 +85,26 @@ def test_a_running_limit_counts_what_runs_and_its_next_response_follows_each_end
     assert dispatched(settings) == [ids[3]]
 
 
-def test_what_a_limit_holds_back_keeps_no_other_project_waiting(core: Core, settings: Settings) -> None:
+def test_responses_that_exceed_a_limit_do_not_delay_other_projects(core: Core, settings: Settings) -> None:
     worker(core, slots=50)
-    tight = caller(core, "tight")
+    client = caller(core, "tight")
     for _ in range(3):
-        submit(core, tight)
-    backlog(settings, submit(core, tight), 200)
+        submit(core, client)
+    backlog(settings, submit(core, client), 200)
 
-    other = submit(core, caller(core, "free"))
+    response_id = submit(core, caller(core, "free"))
 
-    assert other in dispatched(settings)
+    assert response_id in dispatched(settings)
     assert core.dispatch.dispatch() == 0
 
 
-def test_a_limit_holds_over_all_tiers_of_a_project(core: Core, settings: Settings) -> None:
-    who = core.keys.caller(core.keys.create({"no-limit"}, "tight"))
+def test_a_running_limit_applies_over_all_tiers_of_a_project(core: Core, settings: Settings) -> None:
+    client = core.keys.caller(core.keys.create({"no-limit"}, "tight"))
     for tier in ("flex", "default", "no-limit"):
         for _ in range(3):
-            submit(core, who, service_tier=tier)
+            submit(core, client, service_tier=tier)
     worker(core, slots=50)
 
     core.dispatch.dispatch()
 
-    assert by_project_and_model(settings) == {("tight", "scripted"): 3}
+    assert count_by_project_and_model(settings) == {("tight", "scripted"): 3}
