@@ -1,1 +1,1 @@
-"""Static checks of the repository that no library offers: code metrics with limits, and rules for commit messages."""
+"""Static checks of the repository that no library offers: code metrics with limits, rules for commit messages, pins."""

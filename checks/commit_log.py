@@ -19,31 +19,31 @@ class Commit:
 
 
 def read_commits(repository: Repository, revisions: str) -> list[Commit]:
-    """The commits that `git log` lists for a revision range, newest first, without merges."""
+    """Read the commits that `git log` lists for a revision range, newest first, without merges."""
     log = repository.run_git("log", "-z", "--no-merges", "--format=%H%x01%s%x01%b%x01%(trailers)", revisions)
     return [_parse_entry(entry) for entry in log.split("\0") if entry]
 
 
 def _parse_entry(entry: str) -> Commit:
     commit_id, subject, body, trailers = entry.split("\x01", 3)
-    only_trailers = body.strip() == trailers.strip()
-    return Commit(commit_id, subject, "" if only_trailers else body.strip())
+    has_only_trailers = body.strip() == trailers.strip()
+    return Commit(commit_id, subject, "" if has_only_trailers else body.strip())
 
 
 def count_code_lines(repository: Repository, commit: Commit) -> int:
-    """The number of lines of code that a commit adds and deletes; a file that is only moved counts as zero."""
-    stats = repository.run_git("show", "-z", "-M", "--numstat", "--format=", commit.id).split("\0")
+    """Count the lines of code that a commit adds and deletes; a file that is only moved has no such lines."""
+    fields = repository.run_git("show", "-z", "-M", "--numstat", "--format=", commit.id).split("\0")
     lines = 0
-    while stats:
-        added, deleted, path = (stats.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
+    while fields:
+        added, deleted, path = (fields.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
         if not path:  # a rename: the old and the new path are the next two fields
-            path = stats[1]
-            del stats[:2]
+            path = fields[1]
+            del fields[:2]
         if added != "-" and is_code(path):
             lines += int(added) + int(deleted)
     return lines
 
 
 def is_code(path: str) -> bool:
-    """Whether changes to this file count as code changes."""
+    """Whether changes of this file are changes of code."""
     return path in _CODE_FILES or PurePosixPath(path).suffix in _CODE_SUFFIXES

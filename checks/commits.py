@@ -9,27 +9,30 @@ import click
 from checks.commit_log import Commit, count_code_lines, read_commits
 from checks.repository import ROOT, CheckError, Repository
 
-SUBJECT_LENGTH = 72
-# Lines of code that a commit may change without a body.
-CODE_LINES = 20
+MAX_SUBJECT_LENGTH = 72
+# Maximum number of code lines that a commit without a body may change.
+MAX_CODE_LINES = 20
 
 
 def check_commits(repository: Repository) -> list[str]:
-    """One message for each commit that violates a rule, newest first.
+    """Return one message for each commit that violates a rule, newest first.
 
     Raises:
-        CheckError: the base commit is invalid, or this clone does not contain all of the commits.
+        CheckError: the base commit is invalid, or this clone does not contain all commits since then.
     """
     base = repository.read_base()
-    faults = ((commit, list(_find_faults(repository, commit))) for commit in read_commits(repository, f"{base}..HEAD"))
-    return [f"{commit.id[:12]} {commit.subject}\n    {'; '.join(found)}" for commit, found in faults if found]
+    return [
+        f"{commit.id[:12]} {commit.subject}\n    {'; '.join(faults)}"
+        for commit in read_commits(repository, f"{base}..HEAD")
+        if (faults := list(_find_faults(repository, commit)))
+    ]
 
 
 def _find_faults(repository: Repository, commit: Commit) -> Iterator[str]:
-    if len(commit.subject) > SUBJECT_LENGTH:
-        yield f"the subject has {len(commit.subject)} characters; at most {SUBJECT_LENGTH} are allowed"
-    if not commit.body and (lines := count_code_lines(repository, commit)) > CODE_LINES:
-        yield f"{lines} lines of code change (more than {CODE_LINES}), and there is no body that gives the reason"
+    if len(commit.subject) > MAX_SUBJECT_LENGTH:
+        yield f"the subject has {len(commit.subject)} characters; at most {MAX_SUBJECT_LENGTH} are allowed"
+    if not commit.body and (lines := count_code_lines(repository, commit)) > MAX_CODE_LINES:
+        yield f"{lines} lines of code change (more than {MAX_CODE_LINES}), and there is no body that gives the reason"
 
 
 @click.command()

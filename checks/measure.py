@@ -1,4 +1,4 @@
-"""The rows of the table of measures: a value, a goal and the places that contribute to the value."""
+"""The rows of the table of measures: each row has a value, a goal and the places that contribute to the value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a file; a higher `weight` is worse, and `note` describes the finding."""
+    """A line of a file that contributes to a measure; `note` describes the finding, and a higher `weight` is worse."""
 
     path: str
     line: int
@@ -21,8 +21,8 @@ class Place:
 class Measure:
     """A row of the table; smaller values are better.
 
-    `value` is None if the tree does not contain the measured code. A value that does not exceed `goal` is good enough.
-    Measures that are not `limited` only appear in the table.
+    `value` is None if the tree does not contain the measured code. A value up to `goal` needs no further improvement.
+    Measures that are not `limited` appear in the table, but are not checked.
     """
 
     key: str
@@ -33,24 +33,24 @@ class Measure:
     limited: bool = True
 
     def meets_goal(self) -> bool:
-        """Whether the value is known and no worse than the goal."""
+        """Whether there is a value, and it does not exceed the goal."""
         return self.value is not None and self.goal is not None and self.value <= self.goal
 
 
 def count_places(key: str, title: str, goal: int | None, places: Sequence[Place]) -> Measure:
-    """A measure whose value is the number of places."""
+    """Create a measure of the number of places."""
     return Measure(key, title, len(places), goal, tuple(places))
 
 
-def find_quantile(sizes: Sequence[int], share: float) -> int:
+def quantile(sizes: Sequence[int], share: float) -> int:
     """The nearest-rank quantile of a non-empty sequence; `share` is between 0 and 1."""
     return sorted(sizes)[min(len(sizes) - 1, int(share * len(sizes)))]
 
 
 def measure_sizes(key: str, title: str, goals: tuple[int, int, int], places: Sequence[Place]) -> list[Measure]:
-    """Three measures, with the given goals: median, 90th percentile and maximum of the weights of `places`."""
+    """Create measures of the median, the 90th percentile and the maximum weight of `places`, with these goals."""
     sizes = [place.weight for place in places]
-    values = [find_quantile(sizes, share) if sizes else None for share in (0.5, 0.9, 1.0)]
+    values = [quantile(sizes, share) if sizes else None for share in (0.5, 0.9, 1.0)]
     return [
         Measure(f"{key}_{name}", f"{title}, {name}", value, goal, tuple(places))
         for name, value, goal in zip(("median", "p90", "max"), values, goals, strict=True)

@@ -20,21 +20,21 @@ from checks.rows.names import measure_names
 from checks.rows.statements import measure_statements
 from checks.tree import Tree, read_folder
 
-ROWS = (measure_layout, measure_functions, measure_statements, measure_definitions, measure_names)
+ROW_FUNCTIONS = (measure_layout, measure_functions, measure_statements, measure_definitions, measure_names)
 
 
 def measure_tree(tree: Tree) -> list[Measure]:
-    """The measures of a tree, except those of its history."""
-    return [measure for rows in ROWS for measure in rows(tree)]
+    """Compute the measures of a tree, without the measures of its history."""
+    return [measure for measure_rows in ROW_FUNCTIONS for measure in measure_rows(tree)]
 
 
 def measure_work_tree(repository: Repository) -> list[Measure]:
-    """The measures of the work tree, including uncommitted changes, except those of its history."""
+    """Compute the measures of the work tree with its uncommitted changes, without the measures of its history."""
     return measure_tree(Tree(repository.root, tuple(repository.list_files())))
 
 
 def measure_commit(repository: Repository, commit: str) -> list[Measure]:
-    """The measures of a commit and its history. No code of the commit is executed.
+    """Compute the measures of a commit and of its history, without executing code of the commit.
 
     Raises:
         CheckError: the clone does not contain the commit, or its tree cannot be measured.
@@ -46,46 +46,47 @@ def measure_commit(repository: Repository, commit: str) -> list[Measure]:
         return measure_tree(read_folder(Path(folder))) + measure_history(repository, commit)
 
 
-def check_limits(repository: Repository, found: Sequence[Measure]) -> list[str]:
-    """One message for each value above its limit, and for each limit above the one at the base commit."""
+def check_limits(repository: Repository, measures: Sequence[Measure]) -> list[str]:
+    """Return one message for each value above its limit, and for each limit that is higher than at the base commit."""
     base = repository.read_base()
-    current = limits.read_limits(repository)
-    exceeded = limits.find_exceeded(found, current)
+    current_limits = limits.read_limits(repository)
+    exceeded = limits.find_exceeded(measures, current_limits)
     # Measure the base commit only on failure, because it takes as long as the check itself.
-    of_base = measure_commit(repository, base) if exceeded else []
+    base_measures = measure_commit(repository, base) if exceeded else []
     base_text = repository.read_file(base, limits.FILE)
     return [
-        *(limits.describe_exceeded(one, current[one.key], of_base) for one in exceeded),
-        *limits.find_unmatched(found, current),
-        *limits.find_raised(current, limits.parse_limits(base_text) if base_text else {}),
+        *(limits.describe_exceeded(measure, current_limits[measure.key], base_measures) for measure in exceeded),
+        *limits.find_unmatched(measures, current_limits),
+        *limits.find_raised(current_limits, limits.parse_limits(base_text) if base_text else {}),
     ]
 
 
-def _show_table(measures: Sequence[Measure], of_base: Sequence[Measure], current: limits.Limits) -> None:
+def _show_table(measures: Sequence[Measure], base_measures: Sequence[Measure], current_limits: limits.Limits) -> None:
     table = Table("measure", "key", box=None, pad_edge=False)
-    for column in ("goal", "limit", "now", *(["base"] if of_base else [])):
+    for column in ("goal", "limit", "now", *(["base"] if base_measures else [])):
         table.add_column(column, justify="right")
-    base_values = {one.key: one.value for one in of_base}
-    for one in measures:
-        base = [base_values.get(one.key)] if of_base else []
-        values = (one.goal, current.get(one.key), one.value, *base)
-        table.add_row(one.title, one.key, *("-" if value is None else str(value) for value in values))
+    base_values = {measure.key: measure.value for measure in base_measures}
+    for measure in measures:
+        base_cells = [base_values.get(measure.key)] if base_measures else []
+        values = (measure.goal, current_limits.get(measure.key), measure.value, *base_cells)
+        table.add_row(measure.title, measure.key, *("-" if value is None else str(value) for value in values))
     console = Console(highlight=False, markup=False)
-    # A pipe has no width; 150 columns are enough for every title.
+    # If the output is not a terminal, it has no width. Every title fits into 150 columns.
     console.width = console.width if console.is_terminal else 150
     console.print(table)
 
 
 def _report_check(repository: Repository) -> None:
     """Exit with a message for each violated limit, or print the limits that can be lowered."""
-    found = measure_work_tree(repository)
-    messages = check_limits(repository, found)
+    measures = measure_work_tree(repository)
+    messages = check_limits(repository, measures)
     if messages:
         sys.exit("\n".join(messages))
-    current = limits.read_limits(repository)
-    for one in limits.find_lowerable(found, current):
-        click.echo(f"The limit {one.key} = {current[one.key]} can be lowered to {one.value}: make measures LOWER=1")
-    click.echo(f"All {len(current)} measures of the code are within their limits.")
+    current_limits = limits.read_limits(repository)
+    for measure in limits.find_lowerable(measures, current_limits):
+        limit = f"{measure.key} = {current_limits[measure.key]}"
+        click.echo(f"The limit {limit} can be lowered to {measure.value}: make measures LOWER=1")
+    click.echo(f"All {len(current_limits)} measures of the code are within their limits.")
 
 
 @click.command()
@@ -106,14 +107,14 @@ def main(*, base: str | None, check: bool, lower: bool, write: bool, root: Path)
         if check:
             _report_check(repository)
             return
-        found = measure_work_tree(repository)
+        measures = measure_work_tree(repository)
         if write:
-            limits.write_limits(repository, limits.set_limits(found))
+            limits.write_limits(repository, limits.limits_from_values(measures))
         elif lower:
-            limits.write_limits(repository, limits.lower_limits(found, limits.read_limits(repository)))
-        of_base = measure_commit(repository, base) if base else []
-        found += measure_history(repository, "HEAD")
-        _show_table(found, of_base, limits.read_limits(repository))
+            limits.write_limits(repository, limits.lower_limits(measures, limits.read_limits(repository)))
+        base_measures = measure_commit(repository, base) if base else []
+        measures += measure_history(repository, "HEAD")
+        _show_table(measures, base_measures, limits.read_limits(repository))
     except CheckError as error:
         sys.exit(f"The code cannot be measured. {error}")
 

@@ -69,7 +69,7 @@ class Target:
 
 
 def list_targets(pyproject: Path) -> list[Target]:
-    """A target for each platform and each Python minor version among the classifiers of this pyproject.toml."""
+    """List one target for each platform and each Python version in the classifiers of a pyproject.toml."""
     classifiers = tomllib.loads(pyproject.read_text())["project"]["classifiers"]
     minors = sorted(int(name.removeprefix(_CLASSIFIER)) for name in classifiers if name.startswith(_CLASSIFIER))
     platforms = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
@@ -77,10 +77,10 @@ def list_targets(pyproject: Path) -> list[Target]:
 
 
 def find_faults(pylock: Pylock, hashes: Collection[str], target: Target) -> Iterator[str]:
-    """A message for each package that `pip install --require-hashes` cannot install from a wheel on this target.
+    """Yield a message for each package that `pip install --require-hashes` cannot install from a wheel on a target.
 
     Args:
-        pylock: the pinned packages, each with all wheels that the index has for its version.
+        pylock: the pinned packages, each with all wheels of its version in the index.
         hashes: SHA-256 hashes of the files that the pins allow.
         target: Python version and platform of the installation.
     """
@@ -91,9 +91,9 @@ def find_faults(pylock: Pylock, hashes: Collection[str], target: Target) -> Iter
         wheels = [wheel for wheel in package.wheels or () if wheel.hashes["sha256"] in hashes]
         if all(tags.isdisjoint(_parse_tags(wheel.filename)) for wheel in wheels):
             yield f"{package.name} {package.version} has no wheel with a pinned hash for {target}."
-        requires = read_requires_python(package)
-        if not requires.contains(f"3.{target.minor}.0"):
-            yield f"{package.name} {package.version} requires Python {requires} and cannot be used with {target}."
+        specifier = read_requires_python(package)
+        if not specifier.contains(f"3.{target.minor}.0"):
+            yield f"{package.name} {package.version} requires Python {specifier} and cannot be used with {target}."
 
 
 @functools.cache
@@ -102,34 +102,34 @@ def _parse_tags(filename: str) -> frozenset[Tag]:
 
 
 def read_requires_python(package: Package) -> SpecifierSet:
-    """The Python versions that the installed copy of a package allows; all if this version is not installed.
+    """Read the Python versions that a package allows: all versions if the pinned version is not installed.
 
-    The information of the index cannot be used: uv is documented to ignore upper bounds such as `<3.14`, which pip
-    enforces.
+    The metadata of the installed package are necessary, because uv ignores upper bounds such as `<3.14` in the index,
+    but pip enforces them.
     """
     try:
         installed = metadata.distribution(package.name)
     except metadata.PackageNotFoundError:
         return SpecifierSet()
-    same = installed.version == str(package.version)
-    return SpecifierSet((same and installed.metadata["Requires-Python"]) or "")
+    is_pinned_version = installed.version == str(package.version)
+    return SpecifierSet((is_pinned_version and installed.metadata["Requires-Python"]) or "")
 
 
-def lock(requirements: Sequence[Path], python: int) -> Pylock:
-    """The pins of the files with all wheels that the index currently has for them.
+def lock_requirements(requirements: Sequence[Path], python_minor: int) -> Pylock:
+    """Lock the pins of the files; the result contains all wheels that the index has for them.
 
     Args:
         requirements: files that pin every package with `==`.
-        python: the lowest minor version of Python 3; markers for lower versions are dropped.
+        python_minor: the lowest minor version of Python 3; markers for lower versions are dropped.
 
     Raises:
-        subprocess.CalledProcessError: uv did not find a version, or could not reach the index; it prints the reason.
+        subprocess.CalledProcessError: uv did not find a version or did not reach the index; it prints the reason.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "pylock.toml")
-        uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--universal"]
-        options = [f"--python-version=3.{python}", "--format=pylock.toml", f"--output-file={output}"]
-        subprocess.run([*uv, *options, *map(str, requirements)], check=True)
+        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--universal"]
+        options = [f"--python-version=3.{python_minor}", "--format=pylock.toml", f"--output-file={output}"]
+        subprocess.run([*command, *options, *map(str, requirements)], check=True)
         return Pylock.from_dict(tomllib.loads(output.read_text()))
 
 
@@ -137,9 +137,9 @@ def main() -> None:
     """Exit with a message for each fault."""
     files = sorted((ROOT / "requirements").glob("*.txt"))
     targets = list_targets(ROOT / "pyproject.toml")
-    hashes = {found for file in files for found in re.findall(r"--hash=sha256:([0-9a-f]{64})", file.read_text())}
+    hashes = {digest for file in files for digest in re.findall(r"--hash=sha256:([0-9a-f]{64})", file.read_text())}
     try:
-        pylock = lock(files, min(target.minor for target in targets))
+        pylock = lock_requirements(files, min(target.minor for target in targets))
     except subprocess.CalledProcessError:
         sys.exit("The pins of requirements/*.txt cannot be checked.")
     if faults := [fault for target in targets for fault in find_faults(pylock, hashes, target)]:

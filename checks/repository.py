@@ -13,7 +13,7 @@ _COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class CheckError(Exception):
-    """A check cannot run; the message contains the remedy."""
+    """A check cannot run; the message describes the remedy."""
 
 
 @dataclass(frozen=True)
@@ -28,57 +28,57 @@ class Repository:
         Raises:
             CheckError: the command failed; the message contains its standard error.
         """
-        return self._run(*arguments).decode(errors="replace")
+        return self._git_output(*arguments).decode(errors="replace")
 
-    def _run(self, *arguments: str) -> bytes:
-        result = self._start(*arguments)
+    def _git_output(self, *arguments: str) -> bytes:
+        result = self._git_result(*arguments)
         if result.returncode:
             raise CheckError(f"git {arguments[0]} failed: {result.stderr.decode(errors='replace').strip()}")
         return result.stdout
 
-    def _start(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def _git_result(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["git", "-C", str(self.root), *arguments], capture_output=True, check=False)
 
     def has_commit(self, commit: str) -> bool:
         """Whether the clone contains this commit."""
-        return self._start("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+        return self._git_result("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
     def _is_ancestor(self, commit: str) -> bool:
-        return self._start("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+        return self._git_result("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
 
     def read_base(self) -> str:
-        """The full ID of the commit in `.ci/commit-base`, an ancestor of HEAD.
+        """Read the full ID of the base commit, which is an ancestor of HEAD, from `.ci/commit-base`.
 
         Raises:
-            CheckError: the file contains no commit ID, or the clone lacks part of the history from there to HEAD.
+            CheckError: the file contains no commit ID, or the clone does not contain all commits from there to HEAD.
         """
         path = self.root / BASE_FILE
         base = path.read_text().strip() if path.exists() else ""
         if not _COMMIT_ID.fullmatch(base):
             raise CheckError(f"{BASE_FILE} must contain one full commit ID; it contains '{base}'.")
-        present = self.has_commit(base)
-        if present and self._is_ancestor(base):
+        is_present = self.has_commit(base)
+        if is_present and self._is_ancestor(base):
             return base
         if self.run_git("rev-parse", "--is-shallow-repository").strip() == "true":
             advice = "This clone is shallow and does not reach back to it. Run `git fetch --unshallow`."
-        elif present:
+        elif is_present:
             advice = "It is not an ancestor of HEAD. Put the ID of an ancestor into the file."
         else:
             advice = "It is missing from this clone. Run `git fetch origin`."
         raise CheckError(f"{BASE_FILE} names commit {base}. {advice}")
 
     def list_files(self) -> list[str]:
-        """Paths of all tracked and new files of the work tree, without ignored and deleted files."""
-        listed = self.run_git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-        return sorted({path for path in listed if path and (self.root / path).is_file()})
+        """List the paths of tracked and new files of the work tree, without ignored and deleted files."""
+        paths = self.run_git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+        return sorted({path for path in paths if path and (self.root / path).is_file()})
 
     def read_file(self, commit: str, path: str) -> str | None:
-        """The text of a file at a commit; None if the commit has no such file."""
+        """Read the text of a file at a commit; return None if the commit does not contain the file."""
         if not self.run_git("ls-tree", commit, "--", path):
             return None
         return self.run_git("show", f"{commit}:{path}")
 
     def export_commit(self, commit: str, folder: Path) -> None:
         """Write the files of a commit to `folder`."""
-        with zipfile.ZipFile(io.BytesIO(self._run("archive", "--format=zip", commit))) as archive:
+        with zipfile.ZipFile(io.BytesIO(self._git_output("archive", "--format=zip", commit))) as archive:
             archive.extractall(folder)

@@ -54,27 +54,29 @@ class Tree:
     def import_linter(self) -> Mapping[str, object]:
         """The table `tool.importlinter` of pyproject.toml."""
         project = tomllib.loads((self.root / "pyproject.toml").read_text())
-        found: Mapping[str, object] = project["tool"]["importlinter"]
-        return found
+        table: Mapping[str, object] = project["tool"]["importlinter"]
+        return table
 
     @cached_property
     def packages(self) -> tuple[str, ...]:
         """The root packages of the import contracts."""
-        listed = self.import_linter["root_packages"]
-        return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+        names = self.import_linter["root_packages"]
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
     @cached_property
     def product(self) -> tuple[Source, ...]:
-        """The parsed files of the product: the root packages without benchmark, checks and migrations."""
-        top = frozenset(self.packages) - TOOLS
-        return tuple(self.parse_file(path) for path in self.python_files if PurePosixPath(path).parts[0] in top)
+        """The parsed files of the product, which are the root packages without `TOOLS`."""
+        product_packages = frozenset(self.packages) - TOOLS
+        return tuple(
+            self.parse_file(path) for path in self.python_files if PurePosixPath(path).parts[0] in product_packages
+        )
 
     def read_text(self, path: str) -> str:
-        """The text of one of the files."""
+        """Read the text of a file of the tree."""
         return (self.root / path).read_text(encoding="utf-8")
 
     def parse_file(self, path: str) -> Source:
-        """Parse one of the files."""
+        """Parse a file of the tree."""
         text = self.read_text(path)
         return Source(path, text, tuple(ast.walk(ast.parse(text, path))))
 
@@ -85,6 +87,6 @@ def is_function(node: ast.AST) -> TypeGuard[Function]:
 
 
 def read_folder(root: Path) -> Tree:
-    """The tree of an exported commit: every file of the folder."""
+    """Create the tree of an exported commit from all files of a folder."""
     paths = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return Tree(root, tuple(sorted(paths)))

@@ -1,1 +1,1 @@
-"""The rows of the table of measures: one module per subject, which computes its rows from a source tree."""
+"""The rows of the table of measures: each module computes the rows of one subject from a source tree."""

@@ -13,22 +13,22 @@ from checks.tree import Source, Tree
 _FIELDS_FILE = "checks/rows/wire_names.py"
 # The module that defines the closed list of codes.
 _CODES_MODULE = "codes.py"
-# `local` starts servers and connects to each of them once, with its own client.
-_ONE_CLIENT_EACH = frozenset({"local", "cli"})
+# `local` and `cli` connect to a server once per command, each with its own client.
+_PACKAGES_WITH_OWN_CLIENTS = frozenset({"local", "cli"})
 
 
 def measure_definitions(tree: Tree) -> list[Measure]:
-    """The rows about definitions that should exist only once."""
-    described = [
+    """Compute the rows about definitions that should exist only once."""
+    descriptions = [
         Place(path, 1, "names every field of the response object")
         for path in tree.python_files
         if path != _FIELDS_FILE and set(re.findall(r"\w+", tree.read_text(path))) >= RESPONSE_FIELDS
     ]
-    codes = [place for source in tree.product for place in _error_codes(source)]
-    clients = [place for source in tree.product for place in _redis_clients(source)]
+    codes = [place for source in tree.product for place in _find_error_codes(source)]
+    clients = [place for source in tree.product for place in _find_redis_clients(source)]
     title = f"modules that name all {len(RESPONSE_FIELDS)} fields of the response object"
     return [
-        Measure("response_object_modules", title, len(described) or None, 1, tuple(described)),
+        Measure("response_object_modules", title, len(descriptions) or None, 1, tuple(descriptions)),
         count_places("error_code_literals", f"literal terminal error codes outside {_CODES_MODULE}", 0, codes),
         Measure(
             "redis_clients",
@@ -40,15 +40,15 @@ def measure_definitions(tree: Tree) -> list[Measure]:
     ]
 
 
-def _error_codes(source: Source) -> Iterator[Place]:
+def _find_error_codes(source: Source) -> Iterator[Place]:
     if PurePosixPath(source.path).name != _CODES_MODULE:
         for line, text in find_strings(source):
             if text in ERROR_CODES:
                 yield Place(source.path, line, f'"{text}"')
 
 
-def _redis_clients(source: Source) -> Iterator[Place]:
-    if source.package not in _ONE_CLIENT_EACH:
+def _find_redis_clients(source: Source) -> Iterator[Place]:
+    if source.package not in _PACKAGES_WITH_OWN_CLIENTS:
         for node in source.nodes:
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Redis", "Redis.from_url")):
                 yield Place(source.path, node.lineno, f"{ast.unparse(node.func)}()")

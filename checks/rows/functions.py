@@ -6,45 +6,45 @@ from collections.abc import Iterator
 from checks.measure import Measure, Place, count_places, measure_sizes
 from checks.tree import Function, Source, Tree, is_function
 
-FUNCTION_LINES = 40
-ROUTE_LINES = 6
+MAX_FUNCTION_LINES = 40
+MAX_ROUTE_LINES = 6
 _ROUTE_DECORATORS = frozenset({"route", "get", "post", "put", "patch", "delete"})
 
 
 def measure_functions(tree: Tree) -> list[Measure]:
-    """The rows about the functions and types of the product."""
-    lengths = [_length(source, function) for source in tree.product for function in source.functions]
-    routes = [place for source in tree.product for place in _routes(source)]
+    """Compute the rows about the functions and types of the product."""
+    lengths = [_function_length(source, function) for source in tree.product for function in source.functions]
+    routes = [place for source in tree.product for place in _find_routes(source)]
     return [
-        *measure_sizes("function_lines", "lines per function", (8, 25, FUNCTION_LINES), lengths),
-        _longer_than("long_functions", "functions", lengths, FUNCTION_LINES),
-        *_types(tree),
+        *measure_sizes("function_lines", "lines per function", (8, 25, MAX_FUNCTION_LINES), lengths),
+        _count_long("long_functions", "functions", lengths, MAX_FUNCTION_LINES),
+        *_measure_types(tree),
         Measure(
             "route_lines",
             "lines per route body, max",
             max((place.weight for place in routes), default=None),
-            ROUTE_LINES,
+            MAX_ROUTE_LINES,
             tuple(routes),
         ),
-        _longer_than("long_routes", "routes", routes, ROUTE_LINES),
+        _count_long("long_routes", "routes", routes, MAX_ROUTE_LINES),
     ]
 
 
-def _longer_than(key: str, what: str, places: list[Place], limit: int) -> Measure:
-    longer = [place for place in places if place.weight > limit]
-    return count_places(key, f"{what} of more than {limit} lines", 0, longer)
+def _count_long(key: str, noun: str, places: list[Place], limit: int) -> Measure:
+    long_places = [place for place in places if place.weight > limit]
+    return count_places(key, f"{noun} of more than {limit} lines", 0, long_places)
 
 
-def _length(source: Source, function: Function) -> Place:
+def _function_length(source: Source, function: Function) -> Place:
     lines = (function.end_lineno or function.lineno) - function.lineno + 1
     return Place(source.path, function.lineno, f"{function.name}() has {lines} lines", lines)
 
 
-def _routes(source: Source) -> Iterator[Place]:
-    """Functions registered by a decorator such as `@routes.get("/")`, with the number of lines of their bodies."""
+def _find_routes(source: Source) -> Iterator[Place]:
+    """Find endpoints and functions with decorators like `@routes.get("/")`; the weight is the length of the body."""
     for function in source.functions:
         if _is_endpoint(function) or any(_is_route(decorator) for decorator in function.decorator_list):
-            body = [part for part in function.body if not _is_docstring(part)] or function.body
+            body = [statement for statement in function.body if not _is_docstring(statement)] or function.body
             lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
             yield Place(source.path, function.lineno, f"the body of {function.name}() has {lines} lines", lines)
 
@@ -52,8 +52,8 @@ def _routes(source: Source) -> Iterator[Place]:
 def _is_endpoint(function: Function) -> bool:
     """Whether a public function has the signature of `app.http.Endpoint.function`."""
     arguments = [ast.unparse(argument.annotation) for argument in function.args.args if argument.annotation]
-    returned = ast.unparse(function.returns) if function.returns else ""
-    return (arguments, returned) == (["Exchange"], "Answer") and not function.name.startswith("_")
+    return_type = ast.unparse(function.returns) if function.returns else ""
+    return (arguments, return_type) == (["Exchange"], "Answer") and not function.name.startswith("_")
 
 
 def _is_route(decorator: ast.expr) -> bool:
@@ -69,18 +69,18 @@ def _is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _types(tree: Tree) -> list[Measure]:
-    anys = [place for source in tree.product for place in _anys(source)]
-    dicts = [place for source in tree.product for place in _any_dicts(source)]
-    bare = [place for source in tree.product for place in _unannotated(source)]
+def _measure_types(tree: Tree) -> list[Measure]:
+    any_types = [place for source in tree.product for place in _find_any(source)]
+    any_dicts = [place for source in tree.product for place in _find_any_dicts(source)]
+    unannotated = [place for source in tree.product for place in _find_unannotated(source)]
     return [
-        count_places("any_types", "`Any` in annotations, aliases and casts", 0, anys),
-        count_places("any_dicts", "of which `dict[str, Any]`", 0, dicts),
-        count_places("unannotated_functions", "functions without complete annotations", 0, bare),
+        count_places("any_types", "`Any` in annotations, aliases and casts", 0, any_types),
+        count_places("any_dicts", "of which `dict[str, Any]`", 0, any_dicts),
+        count_places("unannotated_functions", "functions without complete annotations", 0, unannotated),
     ]
 
 
-def _anys(source: Source) -> Iterator[Place]:
+def _find_any(source: Source) -> Iterator[Place]:
     for node in source.nodes:
         if _is_any(node):
             assert isinstance(node, ast.expr)
@@ -91,7 +91,7 @@ def _is_any(node: ast.AST) -> bool:
     return (isinstance(node, ast.Name) and node.id == "Any") or (isinstance(node, ast.Attribute) and node.attr == "Any")
 
 
-def _any_dicts(source: Source) -> Iterator[Place]:
+def _find_any_dicts(source: Source) -> Iterator[Place]:
     for node in source.nodes:
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
             key_and_value = node.slice.elts
@@ -99,17 +99,22 @@ def _any_dicts(source: Source) -> Iterator[Place]:
                 yield Place(source.path, node.lineno, ast.unparse(node))
 
 
-def _unannotated(source: Source) -> Iterator[Place]:
-    methods = {id(part) for one in source.classes for part in one.body if is_function(part)}
+def _find_unannotated(source: Source) -> Iterator[Place]:
+    methods = {id(node) for class_ in source.classes for node in class_.body if is_function(node)}
     for function in source.functions:
         arguments = function.args
         positional = arguments.posonlyargs + arguments.args
-        checked = positional[1:] if id(function) in methods and not _is_static(function) else positional
-        checked = [*checked, *arguments.kwonlyargs, *filter(None, (arguments.vararg, arguments.kwarg))]
-        returns = function.returns is not None or function.name == "__init__"
-        if not returns or any(argument.annotation is None for argument in checked):
+        has_self = id(function) in methods and not _is_static(function)
+        checked_arguments = positional[1:] if has_self else positional
+        checked_arguments = [
+            *checked_arguments,
+            *arguments.kwonlyargs,
+            *filter(None, (arguments.vararg, arguments.kwarg)),
+        ]
+        has_return_type = function.returns is not None or function.name == "__init__"
+        if not has_return_type or any(argument.annotation is None for argument in checked_arguments):
             yield Place(source.path, function.lineno, f"{function.name}() is not fully annotated")
 
 
 def _is_static(function: Function) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == "staticmethod" for one in function.decorator_list)
+    return any(isinstance(node, ast.Name) and node.id == "staticmethod" for node in function.decorator_list)

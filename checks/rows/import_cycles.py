@@ -1,7 +1,7 @@
 """Prints the modules of a tree that are part of an import cycle: `python import_cycles.py <folder> <package>...`.
 
-It is a separate program, because grimp locates packages by `sys.path` except for those that are already imported. It
-imports none of our modules and executes no code of the tree.
+It is a separate program, because grimp locates packages by `sys.path`, but uses modules that are already imported. The
+program imports no module of the project and executes no code of the tree.
 """
 
 import sys
@@ -10,7 +10,7 @@ import grimp
 
 
 def main(folder: str, *packages: str) -> None:
-    """Print one module name per line."""
+    """Print the names of the modules, one per line."""
     sys.path.insert(0, folder)
     graph = grimp.build_graph(*packages, cache_dir=None)
     upstream = {module: graph.find_upstream_modules(module) for module in graph.modules}

@@ -1,4 +1,4 @@
-"""Rows about names: how unambiguous they are in a text search, and retired words."""
+"""Rows about names: how specific they are for a text search, and retired words in them."""
 
 import ast
 import itertools
@@ -11,13 +11,18 @@ from checks.measure import Measure, Place, count_places
 from checks.rows import retired
 from checks.tree import Source, Tree
 
-_SAME_EVERYWHERE = frozenset({"__init__.py", "__main__.py"})
+_STANDARD_FILE_NAMES = frozenset({"__init__.py", "__main__.py"})
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def measure_names(tree: Tree) -> list[Measure]:
-    """The rows about the names of the product."""
-    return [*_function_names(tree), *_class_names(tree), *_file_names(tree), _retired_names(tree)]
+    """Compute the rows about the names of the product."""
+    return [
+        *_measure_function_names(tree),
+        *_measure_class_names(tree),
+        *_measure_file_names(tree),
+        _measure_retired_names(tree),
+    ]
 
 
 def split_words(identifier: str) -> tuple[str, ...]:
@@ -26,7 +31,7 @@ def split_words(identifier: str) -> tuple[str, ...]:
 
 
 def find_retired_word(identifier: str) -> str | None:
-    """The first retired word or phrase in an identifier; None if there is none."""
+    """Find the first retired word or phrase in an identifier; return None if there is none."""
     if identifier in retired.ALLOWED:
         return None
     if identifier in retired.IDENTIFIERS:
@@ -36,68 +41,70 @@ def find_retired_word(identifier: str) -> str | None:
     return next((word for word in words if word in retired.WORDS), None) or next(map("_".join, phrases), None)
 
 
-def _function_names(tree: Tree) -> list[Measure]:
+def _measure_function_names(tree: Tree) -> list[Measure]:
     places = defaultdict(list)
     for source in tree.product:
         for function in source.functions:
             if not function.name.startswith("__"):
                 places[function.name].append(Place(source.path, function.lineno, f"{function.name}()"))
-    single = [place for name, found in places.items() if len(split_words(name)) == 1 for place in found]
+    one_word_places = [
+        place for name, name_places in places.items() if len(split_words(name)) == 1 for place in name_places
+    ]
     functions = sum(map(len, places.values()))
-    share = round(100 * len(single) / functions) if functions else None
-    most_common = max(places.values(), key=len, default=[])
+    share = round(100 * len(one_word_places) / functions) if functions else None
+    namesakes = max(places.values(), key=len, default=[])
     return [
-        Measure("one_word_functions", "functions with a one-word name, %", share, None, tuple(single)),
-        Measure("function_namesakes", "functions with the most frequent name", len(most_common), 1, tuple(most_common)),
+        Measure("one_word_functions", "functions with a one-word name, %", share, None, tuple(one_word_places)),
+        Measure("function_namesakes", "functions with the most frequent name", len(namesakes), 1, tuple(namesakes)),
     ]
 
 
-def _class_names(tree: Tree) -> list[Measure]:
-    places = [Place(source.path, one.lineno, one.name) for source in tree.product for one in source.classes]
-    return [_repeated("repeated_classes", "class names used more than once", places)]
+def _measure_class_names(tree: Tree) -> list[Measure]:
+    places = [Place(source.path, class_.lineno, class_.name) for source in tree.product for class_ in source.classes]
+    return [_measure_repeated("repeated_classes", "class names used more than once", places)]
 
 
-def _file_names(tree: Tree) -> list[Measure]:
+def _measure_file_names(tree: Tree) -> list[Measure]:
     names = [PurePosixPath(source.path).name for source in tree.product]
     places = [
         Place(source.path, 1, name)
         for source, name in zip(tree.product, names, strict=True)
-        if name not in _SAME_EVERYWHERE
+        if name not in _STANDARD_FILE_NAMES
     ]
-    return [_repeated("repeated_files", "file names used more than once", places)]
+    return [_measure_repeated("repeated_files", "file names used more than once", places)]
 
 
-def _repeated(key: str, title: str, places: Iterable[Place]) -> Measure:
-    """The number of names (the notes of the places) that occur more than once."""
+def _measure_repeated(key: str, title: str, places: Iterable[Place]) -> Measure:
+    """Create a measure of the names that occur more than once; each place has the name as its note."""
     places = list(places)
     counts = Counter(place.note for place in places)
-    repeated = tuple(place for place in places if counts[place.note] > 1)
-    return Measure(key, title, sum(n > 1 for n in counts.values()), 0, repeated)
+    repeated_places = tuple(place for place in places if counts[place.note] > 1)
+    return Measure(key, title, sum(n > 1 for n in counts.values()), 0, repeated_places)
 
 
-def _retired_names(tree: Tree) -> Measure:
+def _measure_retired_names(tree: Tree) -> Measure:
     places = [
         Place(source.path, line, f"{identifier} ('{word}' is retired)")
         for source in tree.product
-        for identifier, line in _identifiers(source).items()
+        for identifier, line in _find_identifiers(source).items()
         if (word := find_retired_word(identifier)) and (source.path, identifier) not in retired.ALLOWED_IN
     ]
     return count_places("retired_names", "identifiers with a retired word, once per file", 0, places)
 
 
-def _identifiers(source: Source) -> dict[str, int]:
-    """The identifiers that a file defines, with their first line.
+def _find_identifiers(source: Source) -> dict[str, int]:
+    """Find the identifiers that a file defines, with their first line.
 
     These are the file name, functions, classes, arguments, variables, attributes and import aliases.
     """
-    first: dict[str, int] = {PurePosixPath(source.path).stem: 1}
+    first_lines: dict[str, int] = {PurePosixPath(source.path).stem: 1}
     for node in source.nodes:
-        for identifier, line in _defined(node):
-            first[identifier] = min(line, first.get(identifier, line))
-    return first
+        for identifier, line in _find_definitions(node):
+            first_lines[identifier] = min(line, first_lines.get(identifier, line))
+    return first_lines
 
 
-def _defined(node: ast.AST) -> Iterator[tuple[str, int]]:
+def _find_definitions(node: ast.AST) -> Iterator[tuple[str, int]]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name, node.lineno

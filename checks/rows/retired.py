@@ -1,4 +1,4 @@
-"""Words that identifiers must not use any more, and their replacements."""
+"""Retired words, which identifiers must not contain, and their replacements."""
 
 # Retired if an identifier contains the word.
 WORDS = {
@@ -46,7 +46,7 @@ IDENTIFIERS = {
     "of": "log_fields",
 }
 
-# Identifiers that contain a retired word and stay: parameters of the API, and settings that operators have set.
+# Exceptions that remain: a parameter of the API, and settings that operators use.
 ALLOWED = frozenset({"presence_penalty", "deaf_after_s", "events_kept_s", "whole_timeout_s"})
-# Names that one file, by its path, may define.
+# Exceptions in one file: its path and the identifier.
 ALLOWED_IN = frozenset({("app/http.py", "Answer")})

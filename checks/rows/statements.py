@@ -15,49 +15,49 @@ _CREATE = re.compile(r"\binsert\s+into\s+responses\b", re.IGNORECASE)
 _CLAIM = re.compile(r"\bset\s+(?:[^;]*,\s*)?status\s*=\s*'in_progress'", re.IGNORECASE)
 # An UPDATE of responses whose SET list, up to the next clause, sets the end of the response.
 _END = re.compile(r"\bupdate\s+responses\b(?:(?!\bwhere\b|\bupdate\b).)*?\bfinished_at\s*=", re.IGNORECASE | re.DOTALL)
-# Table definitions necessarily contain literal statuses.
-_DEFINITIONS = frozenset({"tables"})
+# Definitions of tables must contain literal statuses.
+_EXCLUDED_FOLDERS = frozenset({"tables"})
 
 
 def measure_statements(tree: Tree) -> list[Measure]:
-    """The rows about the SQL of the product."""
-    literals = [place for source in tree.product for place in _status_literals(source)]
+    """Compute the rows about the SQL of the product."""
+    literals = [place for source in tree.product for place in _find_status_literals(source)]
     return [
-        _ways(tree, "create_statements", "ways to create: SQL statements that insert into responses", _CREATE),
-        _ways(tree, "claim_statements", "ways to claim: SQL statements that set in_progress", _CLAIM),
-        _ways(tree, "end_statements", "ways to end: SQL statements that set finished_at", _END),
+        _count_matches(tree, "create_statements", "ways to create: SQL statements that insert into responses", _CREATE),
+        _count_matches(tree, "claim_statements", "ways to claim: SQL statements that set in_progress", _CLAIM),
+        _count_matches(tree, "end_statements", "ways to end: SQL statements that set finished_at", _END),
         count_places("status_literals", "literal statuses in SQL, except in table definitions", 0, literals),
     ]
 
 
-def _ways(tree: Tree, key: str, title: str, pattern: re.Pattern[str]) -> Measure:
+def _count_matches(tree: Tree, key: str, title: str, pattern: re.Pattern[str]) -> Measure:
     places = tuple(
-        Place(source.path, line, " ".join(found[0].split())[:60])
+        Place(source.path, line, " ".join(match[0].split())[:60])
         for source in tree.product
         for line, text in find_strings(source)
-        for found in pattern.finditer(text)
+        for match in pattern.finditer(text)
     )
-    # No match means that the pattern no longer fits the code, not that the code has improved.
+    # Without a match the value is None: the pattern no longer fits the code.
     return Measure(key, title, len(places) or None, 1, places)
 
 
-def _status_literals(source: Source) -> Iterator[Place]:
-    if _DEFINITIONS.isdisjoint(PurePosixPath(source.path).parts):
+def _find_status_literals(source: Source) -> Iterator[Place]:
+    if _EXCLUDED_FOLDERS.isdisjoint(PurePosixPath(source.path).parts):
         for line, text in find_strings(source):
-            for found in _STATUS.finditer(text):
-                yield Place(source.path, line + text.count("\n", 0, found.start()), found[0])
+            for match in _STATUS.finditer(text):
+                yield Place(source.path, line + text.count("\n", 0, match.start()), match[0])
 
 
 def find_strings(source: Source) -> Iterator[tuple[int, str]]:
-    """String literals except docstrings, with their first lines; replacement fields of f-strings appear as `{}`."""
+    """Yield string literals, except docstrings, with their first lines; replacement fields of f-strings become `{}`."""
     parts = {id(part) for node in source.nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
     docstrings = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
     for node in source.nodes:
         if isinstance(node, ast.JoinedStr):
-            yield node.lineno, "".join(_literal(part) for part in node.values)
+            yield node.lineno, "".join(_literal_text(part) for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts | docstrings:
             yield node.lineno, node.value
 
 
-def _literal(part: ast.expr) -> str:
+def _literal_text(part: ast.expr) -> str:
     return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "{}"

@@ -1,6 +1,6 @@
-"""Names of the Responses API by which the rows find code that describes it."""
+"""Names of the Responses API. The rows use them to find code that describes the API."""
 
-# Source: key set of Open Responses' ResponseResource, with `prompt_cache_retention` and `user`.
+# Source: the keys of `ResponseResource` in Open Responses, and also `prompt_cache_retention` and `user`.
 RESPONSE_FIELDS = frozenset(
     {
         "background",
@@ -39,7 +39,7 @@ RESPONSE_FIELDS = frozenset(
     }
 )
 
-# Source: openai types ResponseError.
+# Source: the type `ResponseError` of the openai package.
 ERROR_CODES = frozenset(
     {
         "bio_policy",

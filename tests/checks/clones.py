@@ -18,11 +18,11 @@ ignore_imports = ["core.errors -> core.store"]
 
 
 class Clone(Repository):
-    """A repository for one test; its first commit is the base commit."""
+    """A repository of one test; its first commit is the base commit."""
 
     @classmethod
     def create(cls, root: Path, files: dict[str, str]) -> "Clone":
-        """Create a repository with one commit of these files, whose ID is in `.ci/commit-base`."""
+        """Create a repository, commit these files, and write the ID of the commit to `.ci/commit-base`."""
         clone = cls(root)
         root.mkdir()
         clone.run_git("init", "-q", "-b", "main")
@@ -41,19 +41,19 @@ class Clone(Repository):
         self.write({BASE_FILE: f"{commit}\n"})
 
     def commit(self, message: str, files: dict[str, str]) -> str:
-        """Commit these files and all other changes; return the commit ID."""
+        """Write these files, commit all changes, and return the commit ID."""
         self.write(files)
         self.run_git("add", "--all")
         self.run_git("commit", "-q", "-m", message)
         return self.run_git("rev-parse", "HEAD").strip()
 
-    def copy(self, root: Path, depth: int) -> "Clone":
+    def clone_shallow(self, root: Path, depth: int) -> "Clone":
         """Make a shallow clone with the last `depth` commits."""
         url = self.root.as_uri()
         subprocess.run(["git", "clone", "-q", "--depth", str(depth), url, str(root)], check=True)
         return Clone(root)
 
 
-def lines(count: int) -> str:
-    """A Python file of `count` lines."""
+def python_lines(count: int) -> str:
+    """The text of a Python file with `count` lines."""
     return "".join(f"x{n} = {n}\n" for n in range(count))

@@ -29,13 +29,13 @@ SOURCES = {
     "core/document.py": "FIELDS = '''" + (ROOT / "checks/rows/wire_names.py").read_text() + "'''\n",
     "tests/test_one.py": "",
 }
-WORSE = {"core/more.py": "RETRY = \"insert into responses values ('queued')\"\n"}
+WORSE_FILES = {"core/more.py": "RETRY = \"insert into responses values ('queued')\"\n"}
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     clone = Clone.create(tmp_path / "clone", SOURCES)
-    limits.write_limits(clone, limits.set_limits(measure_work_tree(clone)))
+    limits.write_limits(clone, limits.limits_from_values(measure_work_tree(clone)))
     clone.set_base(clone.commit("Add limits", {}))
     return clone
 
@@ -45,11 +45,11 @@ def run_measures(clone: Clone, *options: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def check(clone: Clone) -> list[str]:
+def find_violations(clone: Clone) -> list[str]:
     return check_limits(clone, measure_work_tree(clone))
 
 
-def test_a_tree_is_within_limits_that_were_set_from_it(clone: Clone) -> None:
+def test_a_tree_is_within_the_limits_that_were_set_from_its_values(clone: Clone) -> None:
     result = run_measures(clone, "--check")
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -58,11 +58,11 @@ def test_a_tree_is_within_limits_that_were_set_from_it(clone: Clone) -> None:
 
 
 def test_every_limited_measure_has_a_limit(clone: Clone) -> None:
-    assert limits.read_limits(clone) == {one.key: one.value for one in measure_work_tree(clone)}
+    assert limits.read_limits(clone) == {measure.key: measure.value for measure in measure_work_tree(clone)}
 
 
-def test_a_value_above_its_limit_fails_and_names_the_places(clone: Clone) -> None:
-    clone.write(WORSE)
+def test_the_check_fails_above_a_limit_and_lists_the_places(clone: Clone) -> None:
+    clone.write(WORSE_FILES)
 
     result = run_measures(clone, "--check")
 
@@ -74,59 +74,59 @@ def test_a_value_above_its_limit_fails_and_names_the_places(clone: Clone) -> Non
 
 
 def test_files_that_git_ignores_are_not_measured(clone: Clone) -> None:
-    clone.write({f"ignored/{path}": text for path, text in WORSE.items()})
+    clone.write({f"ignored/{path}": text for path, text in WORSE_FILES.items()})
 
-    assert check(clone) == []
+    assert find_violations(clone) == []
 
 
 def test_a_value_within_its_goal_passes_above_its_limit(clone: Clone) -> None:
     clone.write({"core/long.py": "def count_rows() -> int:\n" + "    x = 1\n" * 29})
 
-    found = {one.key: one for one in measure_work_tree(clone)}
+    measures = {measure.key: measure for measure in measure_work_tree(clone)}
 
-    assert found["function_lines_max"].value == 30 > limits.read_limits(clone)["function_lines_max"]
-    assert [message for message in check(clone) if "function_lines_max" in message] == []
+    assert measures["function_lines_max"].value == 30 > limits.read_limits(clone)["function_lines_max"]
+    assert [message for message in find_violations(clone) if "function_lines_max" in message] == []
 
 
-def test_a_limit_above_the_one_of_the_base_commit_fails(clone: Clone) -> None:
+def test_the_check_fails_if_a_limit_is_higher_than_at_the_base_commit(clone: Clone) -> None:
     current = limits.read_limits(clone)
     limits.write_limits(clone, {**current, "create_statements": 2})
 
-    (message,) = check(clone)
+    (message,) = find_violations(clone)
 
     assert message == "The limit of create_statements is 2, but 1 at the base commit. Limits must not be raised."
 
 
-def test_limits_may_be_set_where_the_base_commit_has_none(clone: Clone) -> None:
-    clone.write(WORSE)
-    limits.write_limits(clone, limits.set_limits(measure_work_tree(clone)))
-    assert len(check(clone)) > 1
+def test_limits_may_be_added_if_the_base_commit_has_none(clone: Clone) -> None:
+    clone.write(WORSE_FILES)
+    limits.write_limits(clone, limits.limits_from_values(measure_work_tree(clone)))
+    assert len(find_violations(clone)) > 1
 
     clone.set_base(clone.run_git("rev-list", "--max-parents=0", "HEAD").strip())
 
-    assert check(clone) == []
+    assert find_violations(clone) == []
 
 
-def test_a_missing_limit_and_a_limit_of_nothing_fail(clone: Clone) -> None:
+def test_the_check_fails_for_a_missing_limit_and_for_an_unknown_key(clone: Clone) -> None:
     current = {key: limit for key, limit in limits.read_limits(clone).items() if key != "redis_clients"}
     limits.write_limits(clone, {**current, "speed": 1})
 
-    assert check(clone) == [
+    assert find_violations(clone) == [
         "redis_clients has no limit in checks/limits.toml. Set it to the current value: redis_clients = 1",
         "speed in checks/limits.toml is not the key of a measure.",
     ]
 
 
-def test_a_measure_that_finds_nothing_any_more_fails(clone: Clone) -> None:
+def test_the_check_fails_if_a_measure_cannot_be_computed(clone: Clone) -> None:
     clone.write({"core/store.py": SOURCES["core/store.py"].replace("insert into responses", "insert into answers")})
 
-    (message,) = check(clone)
+    (message,) = find_violations(clone)
 
     assert message.startswith("create_statements (")
     assert "can no longer be computed" in message
 
 
-def test_a_limit_above_its_value_is_noted(clone: Clone) -> None:
+def test_the_check_reports_a_limit_that_can_be_lowered(clone: Clone) -> None:
     limits.write_limits(clone, {**limits.read_limits(clone), "redis_clients": 9})
     clone.set_base(clone.commit("Add a limit that is too high", {}))
 
@@ -136,8 +136,8 @@ def test_a_limit_above_its_value_is_noted(clone: Clone) -> None:
     assert "The limit redis_clients = 9 can be lowered to 1: make measures LOWER=1" in result.stdout
 
 
-def test_lowering_lowers_and_never_raises(clone: Clone) -> None:
-    clone.write(WORSE)
+def test_the_option_lower_lowers_limits_and_raises_none(clone: Clone) -> None:
+    clone.write(WORSE_FILES)
     current = limits.read_limits(clone)
     limits.write_limits(clone, {**current, "redis_clients": 9})
 
@@ -145,36 +145,36 @@ def test_lowering_lowers_and_never_raises(clone: Clone) -> None:
     assert limits.read_limits(clone) == current
 
 
-def test_writing_sets_all_limits_to_the_values(clone: Clone) -> None:
-    clone.write(WORSE)
+def test_the_option_write_sets_all_limits_to_the_values(clone: Clone) -> None:
+    clone.write(WORSE_FILES)
 
     assert run_measures(clone, "--write").returncode == 0
     assert limits.read_limits(clone)["create_statements"] == 2
 
 
-def test_the_table_has_the_base_beside_the_work_tree(clone: Clone) -> None:
-    clone.write(WORSE)
+def test_the_table_shows_the_base_commit_and_the_work_tree(clone: Clone) -> None:
+    clone.write(WORSE_FILES)
     clone.commit("x" * 80 + "\n\nIt has a body.", {})
 
     result = run_measures(clone, "--base", "HEAD~1")
 
-    rows = {key: line.split()[-4:] for line in result.stdout.splitlines() for key in line.split() if "_" in key}
-    assert rows["create_statements"] == ["1", "1", "2", "1"]
-    assert rows["long_subjects"] == ["-", "-", "33", "0"]
-    assert rows["empty_bodies"] == ["-", "-", "67", "100"]
+    cells = {key: line.split()[-4:] for line in result.stdout.splitlines() for key in line.split() if "_" in key}
+    assert cells["create_statements"] == ["1", "1", "2", "1"]
+    assert cells["long_subjects"] == ["-", "-", "33", "0"]
+    assert cells["empty_bodies"] == ["-", "-", "67", "100"]
 
 
-def test_a_commit_that_is_missing_is_an_error(clone: Clone) -> None:
+def test_a_missing_commit_is_an_error(clone: Clone) -> None:
     with pytest.raises(CheckError, match=f"Commit {'1' * 40} is missing"):
         measure_commit(clone, "1" * 40)
 
 
-def test_new_places_come_first_and_then_the_worst() -> None:
-    before = (Place("3.py", 1, "long", 3), *(Place(f"{n}.py", 1, "long", n) for n in range(4, 14)))
-    after = (*before, Place("3.py", 7, "long", 2), Place("1.py", 1, "long", 1))
+def test_new_places_are_listed_first_and_then_the_worst() -> None:
+    base_places = (Place("3.py", 1, "long", 3), *(Place(f"{n}.py", 1, "long", n) for n in range(4, 14)))
+    places = (*base_places, Place("3.py", 7, "long", 2), Place("1.py", 1, "long", 1))
 
-    message = limits.describe_exceeded(Measure("a", "A", 13, 0, after), 1, [Measure("a", "A", 11, 0, before)])
+    message = limits.describe_exceeded(Measure("a", "A", 13, 0, places), 1, [Measure("a", "A", 11, 0, base_places)])
 
-    shown = [line.split(": ")[0].strip() for line in message.splitlines()[1:]]
-    assert shown[:5] == ["3.py:1", "3.py:7", "1.py:1", "13.py:1", "12.py:1"]
-    assert shown[10] == "... and 3 more"
+    lines = [line.split(": ")[0].strip() for line in message.splitlines()[1:]]
+    assert lines[:5] == ["3.py:1", "3.py:7", "1.py:1", "13.py:1", "12.py:1"]
+    assert lines[10] == "... and 3 more"

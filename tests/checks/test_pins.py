@@ -1,4 +1,4 @@
-"""The check of pins finds everything that prevents pip from installing a pinned package on a supported Python."""
+"""The check of pins, which finds pinned packages that pip cannot install on a supported Python."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def find_faults(wheel: str, *, target: Target = LINUX, sha: str = SHA, marker: s
         "a-1-py3-none-manylinux1_x86_64",
     ],
 )
-def test_a_wheel_that_the_target_can_install_is_no_fault(wheel: str) -> None:
+def test_a_wheel_for_the_target_is_not_a_fault(wheel: str) -> None:
     assert find_faults(wheel) == []
 
 
@@ -52,30 +52,30 @@ def test_a_wheel_that_the_target_can_install_is_no_fault(wheel: str) -> None:
         "a-1-cp315-abi3-manylinux_2_28_x86_64",
     ],
 )
-def test_a_package_with_wheels_for_other_targets_only_is_a_fault(wheel: str) -> None:
+def test_a_package_without_a_wheel_for_the_target_is_a_fault(wheel: str) -> None:
     assert find_faults(wheel) == ["a 1 has no wheel with a pinned hash for Python 3.14 on Linux x86_64."]
 
 
-def test_macos_takes_wheels_up_to_version_14() -> None:
+def test_wheels_for_macos_up_to_version_14_are_accepted() -> None:
     target = Target(12, "Darwin", "arm64")
 
     assert find_faults("a-1-cp310-abi3-macosx_14_0_arm64", target=target) == []
     assert find_faults("a-1-cp310-abi3-macosx_15_0_arm64", target=target) != []
 
 
-def test_a_wheel_whose_hash_is_not_pinned_is_a_fault() -> None:
+def test_a_wheel_without_a_pinned_hash_is_a_fault() -> None:
     assert find_faults("a-1-py3-none-any", sha="b" * 64) != []
 
 
 @pytest.mark.parametrize(
-    ("marker", "faults"),
+    ("marker", "fault_count"),
     [("sys_platform == 'win32'", 0), ("python_full_version < '3.14'", 0), ("python_full_version >= '3.14'", 1)],
 )
-def test_a_package_counts_where_its_marker_holds(marker: str, faults: int) -> None:
-    assert len(find_faults("a-1-cp311-cp311-win_amd64", marker=marker)) == faults
+def test_a_package_is_checked_only_if_its_marker_is_true(marker: str, fault_count: int) -> None:
+    assert len(find_faults("a-1-cp311-cp311-win_amd64", marker=marker)) == fault_count
 
 
-def test_an_upper_bound_of_an_installed_package_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upper_bound_that_excludes_the_target_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bounded-1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: bounded\nVersion: 1\nRequires-Python: >=3.8,<3.14\n")
@@ -88,7 +88,7 @@ def test_an_upper_bound_of_an_installed_package_is_a_fault(tmp_path: Path, monke
     ]
 
 
-def test_the_targets_are_the_python_versions_of_the_classifiers() -> None:
+def test_the_targets_have_the_python_versions_of_the_classifiers() -> None:
     minors = {target.minor for target in pins.list_targets(pins.ROOT / "pyproject.toml")}
 
     assert minors == {11, 12, 13, 14}
