@@ -17,7 +17,7 @@ def measure(run: Run) -> None:
             times=run.sizes.whole_repetitions, path=lambda: load.run_open(per_s, run.sizes.whole_arrivals_s)
         )["path"]
         figures = [result.figures for result in slices]
-        run.add(Row("whole: open arrival, p50", [mix_figures.latency_ms("foreground", 0.5) for mix_figures in figures]))
-        run.add(Row("whole: open arrival, p99", [mix_figures.latency_ms("foreground", 0.99) for mix_figures in figures]))
+        run.add(Row("whole: open arrival, p50", [mix.latency_ms("foreground", 0.5) for mix in figures]))
+        run.add(Row("whole: open arrival, p99", [mix.latency_ms("foreground", 0.99) for mix in figures]))
         run.note_cpu(f"whole: response, {per_s:g} begin each second", [result.all_us for result in slices])
         run.extra_figures[f"whole: {per_s:g} begin each second: ms p50 and p99"] = describe_latencies(slices)
