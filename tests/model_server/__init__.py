@@ -1,4 +1,4 @@
-"""A real HTTP model server for tests, scripted by the requests it receives, and a handle to control it."""
+"""A real HTTP model server for tests, which each request scripts, and a handle to control it."""
 
 import json
 import os
@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.model_server.script import checked
+from tests.model_server.script import check_fields
 
 ROOT = Path(__file__).resolve().parents[2]
-START_WITHIN_S = 30.0
-ANSWER_WITHIN_S = 30.0
-NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+START_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 30.0
+DIRECT_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class NotStarted(RuntimeError):
-    """The model server's process exited or printed nothing before it listened."""
+class StartError(RuntimeError):
+    """The process of the model server ended, or was silent for too long, before it listened."""
 
 
 class ModelServer:
@@ -40,29 +40,29 @@ class ModelServer:
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise NotStarted("the model server was killed")
+            raise StartError("the model server was killed")
         return self._process.pid
 
     @staticmethod
     def script(**fields: Any) -> str:
-        """The text that makes the server follow this script when sent as the last user message."""
-        return json.dumps(checked(fields))
+        """Return the text of a last user message that makes the server follow this script."""
+        return json.dumps(check_fields(fields))
 
     def stats(self, tag: str | None = None) -> dict[str, Any]:
         query = "" if tag is None else "?" + urllib.parse.urlencode({"tag": tag})
-        return self._ask("GET", f"/stats{query}")
+        return self._request("GET", f"/stats{query}")
 
     @property
     def open(self) -> int:
-        """The number of requests in progress."""
+        """The number of active requests."""
         return int(self.stats("-")["open"])  # an unused tag, so that the report contains no bodies
 
     def reset(self) -> None:
-        """Clear the records; requests in progress still count in `open`."""
-        self._ask("POST", "/reset")
+        """Clear the records; active requests remain included in `open`."""
+        self._request("POST", "/reset")
 
     def kill(self) -> None:
-        """Kill the process as a crash would, and wait until it has exited; no-op if it is not running."""
+        """Kill the process, like a crash, and wait until it has exited; do nothing if it is not running."""
         if self._process is not None:
             self._process.kill()
             with self._process:
@@ -70,44 +70,43 @@ class ModelServer:
             self._process = None
 
     def restart(self) -> None:
-        """Kill the process if it runs, and start an empty server on the same port."""
+        """Kill the process if it is running, and start an empty server on the same port."""
         self.kill()
         self._start()
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "tests.model_server", "--with-parent", "--port", str(self.port)]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True
-        )  # its own session: Ctrl-C reaches only the tests, which then stop it
+        # In a separate session, the server does not receive Ctrl-C; the tests stop it.
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True)
         try:
-            self.port = int(self._first_line().rpartition(":")[2])
-            self._ask("GET", "/health")
+            self.port = int(self._read_first_line().rpartition(":")[2])
+            self._request("GET", "/health")
         except BaseException:
             self.kill()
             raise
 
-    def _first_line(self) -> str:
-        deadline = time.monotonic() + START_WITHIN_S
+    def _read_first_line(self) -> str:
+        deadline = time.monotonic() + START_TIMEOUT_S
         pipe = self._process.stdout.fileno()
-        said = b""
-        while not said.endswith(b"\n"):
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-            more = os.read(pipe, 4096) if ready else b""
-            if not more:
-                raise NotStarted(f"the model server said only {said!r}")
-            said += more
-        return said.decode().strip()
+        output = b""
+        while not output.endswith(b"\n"):
+            readable, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(pipe, 4096) if readable else b""
+            if not chunk:
+                raise StartError(f"the model server printed only {output!r}")
+            output += chunk
+        return output.decode().strip()
 
-    def _ask(self, method: str, path: str) -> dict[str, Any]:
+    def _request(self, method: str, path: str) -> dict[str, Any]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
-        with NO_PROXY.open(request, timeout=ANSWER_WITHIN_S) as answer:
+        with DIRECT_OPENER.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
             return json.load(answer)
 
 
 @contextmanager
 def running(port: int = 0) -> Iterator[ModelServer]:
-    """Run a model server on `port` (0: a free one) for the duration of the block."""
+    """Run a model server on this port (0: any free port) for the duration of the block."""
     server = ModelServer(port)
     try:
         yield server

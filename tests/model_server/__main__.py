@@ -1,4 +1,4 @@
-"""Run the scripted model server: `python -m tests.model_server --port P` (0: a free port)."""
+"""Run the scripted model server: `python -m tests.model_server --port P` (0: any free port)."""
 
 import argparse
 import asyncio
@@ -18,26 +18,26 @@ except ImportError:
     from asyncio import new_event_loop
 
 
-BIND_WITHIN_S = 3.0  # after a restart, a client's outgoing connection may occupy the port briefly
+BIND_TIMEOUT_S = 3.0  # after a restart, an outgoing connection of a client may briefly occupy the port
 
 
 async def listen(port: int) -> int:
-    deadline = time.monotonic() + BIND_WITHIN_S
+    deadline = time.monotonic() + BIND_TIMEOUT_S
     while True:
         try:
             return await serve(port, NativeAnswer)
-        except OSError as taken:
-            if taken.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                sys.exit(f"model server: {taken}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                sys.exit(f"model server: {error}")
             await asyncio.sleep(0.05)
 
 
-async def until_stopped(port: int, *, with_parent: bool) -> None:
-    listening = await listen(port)
-    print(f"listening on http://127.0.0.1:{listening}", flush=True)
+async def serve_until_stopped(port: int, *, with_parent: bool) -> None:
+    bound_port = await listen(port)
+    print(f"listening on http://127.0.0.1:{bound_port}", flush=True)
     if with_parent:
         await asyncio.to_thread(sys.stdin.read)
-        os._exit(0)  # replies in progress are cut off
+        os._exit(0)  # this truncates the replies of active requests
     await asyncio.Event().wait()
 
 
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
     arguments = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(until_stopped(arguments.port, with_parent=arguments.with_parent))
+        runner.run(serve_until_stopped(arguments.port, with_parent=arguments.with_parent))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""A context window counted in words: longer requests are refused as real servers do, and two kinds of servers count."""
+"""A context window counted in words: the error replies of real servers for longer requests, and their tokenizers."""
 
 from typing import Any
 
 from aiohttp import web
 
-from tests.model_server.script import Script, script_for, text_of
+from tests.model_server.script import Script, message_text, read_script
 
 WINDOW = web.AppKey("window", dict[str, int])
 
-# The errors of vLLM, of llama.cpp, and of a server that reports no numbers.
-SAID: dict[str, dict[str, Any]] = {
+# The errors of vLLM, of llama.cpp, and of a server that reports no numbers, by `context_error` of the script.
+CONTEXT_ERRORS: dict[str, dict[str, Any]] = {
     "vllm": {
         "message": "This model's maximum context length is {limit} tokens. However, you requested {words} tokens in "
         "the messages, Please reduce the length of the messages.",
@@ -26,43 +26,43 @@ SAID: dict[str, dict[str, Any]] = {
 }
 
 
-def words_of(messages: list[dict[str, Any]]) -> int:
-    return sum(len(text_of(message).split()) for message in messages)
+def count_words(messages: list[dict[str, Any]]) -> int:
+    return sum(len(message_text(message).split()) for message in messages)
 
 
-def refused(script: Script, body: dict[str, Any]) -> web.Response | None:
-    """The error reply for a request longer than the script's context; None if it fits."""
-    limit, words = script.context, words_of(body["messages"]) + (body.get("max_tokens") or 0)
-    if limit is None or words <= limit:
+def context_error_reply(script: Script, body: dict[str, Any]) -> web.Response | None:
+    """Return the error reply to a request that exceeds the context of the script, or None if it fits."""
+    limit, word_count = script.context, count_words(body["messages"]) + (body.get("max_tokens") or 0)
+    if limit is None or word_count <= limit:
         return None
-    said = dict(SAID[script.context_error])
-    said["message"] = said["message"].format(limit=limit, words=words)
+    error = dict(CONTEXT_ERRORS[script.context_error])
+    error["message"] = error["message"].format(limit=limit, words=word_count)
     if script.context_error == "llama.cpp":
-        said |= {"n_prompt_tokens": words, "n_ctx": limit}
-    return web.json_response({"error": said}, status=400)
+        error |= {"n_prompt_tokens": word_count, "n_ctx": limit}
+    return web.json_response({"error": error}, status=400)
 
 
 async def tokenize(request: web.Request) -> web.Response:
-    """The tokenizers of vLLM (messages) and llama.cpp (text), each only if the script selects it."""
+    """Handle the requests for tokenization of vLLM (messages) and llama.cpp (text), if the script selects them."""
     body = await request.json()
     if "content" in body:
         return web.json_response({"tokens": list(range(len(body["content"].split())))})
-    script = script_for(body.get("messages", []))
+    script = read_script(body.get("messages", []))
     if script.tokenizer == "llama.cpp":
-        return web.json_response({"tokens": []})  # llama.cpp's reply to a request without content
+        return web.json_response({"tokens": []})  # the reply of llama.cpp to a request without content
     if script.tokenizer != "vllm":
         raise web.HTTPNotFound
-    words = words_of(body["messages"])
-    return web.json_response({"count": words, "max_model_len": script.context, "tokens": list(range(words))})
+    word_count = count_words(body["messages"])
+    return web.json_response({"count": word_count, "max_model_len": script.context, "tokens": list(range(word_count))})
 
 
 async def apply_template(request: web.Request) -> web.Response:
     messages = (await request.json())["messages"]
-    script = script_for(messages)
+    script = read_script(messages)
     if script.tokenizer != "llama.cpp":
         raise web.HTTPNotFound
     request.app[WINDOW]["n_ctx"] = script.context or 0
-    return web.json_response({"prompt": "\n".join(text_of(message) for message in messages)})
+    return web.json_response({"prompt": "\n".join(message_text(message) for message in messages)})
 
 
 async def props(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""A server that sends arbitrary bytes at scripted times and tracks which connections are open."""
+"""A server that sends arbitrary bytes at scripted times and tracks its open connections."""
 
 import select
 import socket
@@ -10,28 +10,30 @@ from enum import Enum, auto
 from typing import Self
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-ANSWERS_WITHIN_S = 60.0  # after this, an unclosed connection is abandoned but still counted
+# After this time, the server stops waiting for the client, but the connection remains in the list of open ones.
+CONNECTION_TIMEOUT_S = 60.0
 
 
-class Do(Enum):
-    """The steps of a script other than bytes to send and seconds to wait."""
+class Action(Enum):
+    """A step of a script other than bytes to send and seconds to wait."""
 
     CLOSE = auto()
     RESET = auto()
     REPEAT = auto()  # repeat the previous step until the client disconnects
 
 
-Step = bytes | float | Do
-Script = Sequence[Step]
+Step = bytes | float | Action
+RawScript = Sequence[Step]
 
 
 class RawServer:
-    """Plays a script for each request, selected by the first segment of the request's path.
+    """Plays a script for each request; the first segment of the request's path is the name of the script.
 
-    A script that does not end with a close leaves closing to the client. Requests that are not HTTP get an HTTP reply.
+    If a script does not end with `CLOSE`, the client must close the connection. Requests without a script, or that are
+    not HTTP, get an HTTP error.
     """
 
-    def __init__(self, scripts: Mapping[str, Script]) -> None:
+    def __init__(self, scripts: Mapping[str, RawScript]) -> None:
         self.asked: Counter[str] = Counter()
         self._scripts = scripts
         self._lock = threading.Lock()
@@ -48,7 +50,7 @@ class RawServer:
         self._listener.close()
 
     def open(self) -> list[str]:
-        """The scripts whose connections are still open at both ends."""
+        """Return the names of the scripts with connections that are open at both ends."""
         with self._lock:
             return list(self._open)
 
@@ -66,9 +68,9 @@ class RawServer:
             self._open.append(name)
         with connection:
             try:
-                connection.settimeout(ANSWERS_WITHIN_S)
-                name = self._named(_path(connection))
-                self._play(connection, self._scripts.get(name, (b"HTTP/1.1 400 Bad Request\r\n\r\n", Do.CLOSE)))
+                connection.settimeout(CONNECTION_TIMEOUT_S)
+                name = self._count_request(_read_path(connection))
+                self._play(connection, self._scripts.get(name, (b"HTTP/1.1 400 Bad Request\r\n\r\n", Action.CLOSE)))
             except TimeoutError:
                 return
             except OSError:
@@ -76,56 +78,56 @@ class RawServer:
         with self._lock:
             self._open.remove(name)
 
-    def _named(self, path: str) -> str:
+    def _count_request(self, path: str) -> str:
         name = path.strip("/").partition("/")[0]
         with self._lock:
             self._open[self._open.index("unread")] = name
             self.asked[name] += 1
         return name
 
-    def _play(self, connection: socket.socket, script: Script) -> None:
-        before: Step = b""
+    def _play(self, connection: socket.socket, script: RawScript) -> None:
+        previous_step: Step = b""
         for step in script:
-            if step is Do.REPEAT:
-                while before and not _left(connection, 0.05):
-                    _do(connection, before)
-            elif step is Do.CLOSE or not _do(connection, step):
+            if step is Action.REPEAT:
+                while previous_step and not _wait_for_close(connection, 0.05):
+                    _perform_step(connection, previous_step)
+            elif step is Action.CLOSE or not _perform_step(connection, step):
                 return
-            before = step
-        if not _left(connection, ANSWERS_WITHIN_S):
+            previous_step = step
+        if not _wait_for_close(connection, CONNECTION_TIMEOUT_S):
             raise TimeoutError
 
 
-def _do(connection: socket.socket, step: Step) -> bool:
-    """Perform a step; return whether the client is still connected."""
+def _perform_step(connection: socket.socket, step: Step) -> bool:
+    """Perform a step; return whether the connection is still open."""
     if isinstance(step, bytes):
         connection.sendall(step)
-    elif step is Do.RESET:
+    elif step is Action.RESET:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         return False
     elif isinstance(step, float):
-        return not _left(connection, step)
+        return not _wait_for_close(connection, step)
     return True
 
 
-def _left(connection: socket.socket, within_s: float) -> bool:
-    """Whether the client closes the connection within this time."""
-    ready, _, _ = select.select([connection], [], [], within_s)
-    return bool(ready) and connection.recv(65536) == b""
+def _wait_for_close(connection: socket.socket, timeout_s: float) -> bool:
+    """Return whether the client closes the connection within this time."""
+    readable, _, _ = select.select([connection], [], [], timeout_s)
+    return bool(readable) and connection.recv(65536) == b""
 
 
-def _path(connection: socket.socket) -> str:
+def _read_path(connection: socket.socket) -> str:
     """Read a complete request; return its path, or an empty string if it is not an HTTP POST."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        more = connection.recv(65536)
-        if not more:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = connection.recv(65536)
+        if not chunk:
             raise ConnectionResetError
-        read += more
-        if not read.startswith(b"POST "[: len(read)]):
+        data += chunk
+        if not data.startswith(b"POST "[: len(data)]):
             return ""
-    head, _, body = read.partition(b"\r\n\r\n")
+    head, _, body = data.partition(b"\r\n\r\n")
     length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-    while len(body) < length and (more := connection.recv(65536)):
-        body += more
+    while len(body) < length and (chunk := connection.recv(65536)):
+        body += chunk
     return head.split(b" ")[1].decode()
