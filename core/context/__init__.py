@@ -1,1 +1,1 @@
-"""The input of a model call: the response chain, images and files, and the capabilities that the model must have."""
+"""The input of a model call: the chain of responses, images and files, and the capabilities the model must have."""

@@ -1,4 +1,4 @@
-"""SQL for large parts of requests: each is stored once per project, for as long as a response refers to it."""
+"""SQL of contents: large images and files, each stored once per project while a response refers to it."""
 
 from collections.abc import Collection, Mapping
 
@@ -6,9 +6,9 @@ from core.database import Connection
 
 
 def insert(connection: Connection, project_id: str, contents: Mapping[str, str]) -> None:
-    """Insert contents by their SHA-256 in hex; contents that exist already stay unchanged.
+    """Insert contents by their SHA-256 in hex; existing contents do not change.
 
-    An existing content may be deleted before a response refers to it: `refer` then raises.
+    An existing content may be deleted before a response refers to it. Inserting the reference then fails.
     """
     for content_id in sorted(contents):
         connection.execute(
@@ -21,18 +21,18 @@ def refer(connection: Connection, project_id: str, response_id: str, content_ids
     """Record that a response refers to these contents.
 
     Raises:
-        psycopg.errors.ForeignKeyViolation: one of them has just been deleted; the caller must repeat the transaction.
+        psycopg.errors.ForeignKeyViolation: a content has just been deleted; the caller must repeat the transaction.
     """
     if content_ids:
         connection.execute(
             "insert into response_contents (response_id, project_id, content_id)"
-            " select %s, %s, id from unnest(%s::text[]) as needed (id) order by id",
+            " select %s, %s, id from unnest(%s::text[]) as content_ids (id) order by id",
             (response_id, project_id, list(content_ids)),
         )
 
 
 def copy_references(connection: Connection, source_id: str, response_id: str) -> None:
-    """Record that a response refers to the same contents as another one, which the caller has locked."""
+    """Record that a response refers to the same contents as a source response, which the caller has locked."""
     connection.execute(
         "insert into response_contents (response_id, project_id, content_id)"
         " select %s, project_id, content_id from response_contents where response_id = %s order by content_id",
@@ -41,7 +41,7 @@ def copy_references(connection: Connection, source_id: str, response_id: str) ->
 
 
 def read(connection: Connection, response_id: str, content_ids: Collection[str]) -> dict[str, str]:
-    """The given contents, by ID; without those that the response does not refer to."""
+    """Read contents of a response, by ID; IDs to which the response does not refer are omitted."""
     rows = connection.execute(
         "select c.id, c.data from response_contents r join contents c on c.project_id = r.project_id"
         " and c.id = r.content_id where r.response_id = %s and r.content_id = any (%s)",
@@ -60,8 +60,8 @@ def sizes(connection: Connection, response_id: str) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in rows}
 
 
-# A content that another transaction has locked to refer to it stays listed: should that transaction roll back, nothing
-# would list the content again.
+# The entry of a content stays in the list while another transaction has locked the content to refer to it: if that
+# transaction rolled back, nothing would add the entry again.
 _DELETE_RELEASED = """
 with listed as (
     select id, project_id, content_id from released_contents order by id limit %(limit)s for update skip locked
@@ -70,13 +70,13 @@ with listed as (
     where (c.project_id, c.id) in (select project_id, content_id from listed)
         and not exists (select from response_contents r where r.project_id = c.project_id and r.content_id = c.id)
     for update skip locked
-), gone as (
+), deleted as (
     delete from contents c using unused u where c.project_id = u.project_id and c.id = u.id
     returning c.project_id, c.id
 )
 delete from released_contents l using listed
 where l.id = listed.id and (
-    exists (select from gone g where g.project_id = listed.project_id and g.id = listed.content_id)
+    exists (select from deleted d where d.project_id = listed.project_id and d.id = listed.content_id)
     or exists (select from response_contents r
                where r.project_id = listed.project_id and r.content_id = listed.content_id)
     or not exists (select from contents c where c.project_id = listed.project_id and c.id = listed.content_id))
@@ -84,12 +84,12 @@ where l.id = listed.id and (
 
 
 def delete_released(connection: Connection, limit: int) -> int:
-    """Delete contents that no response refers to any more; return the number of list entries that were completed.
+    """Delete contents to which no response refers any more; return the number of deleted list entries.
 
     Args:
         limit: maximum number of list entries to process.
 
     Raises:
-        psycopg.errors.ForeignKeyViolation: a response has just referred to one of them. Nothing is deleted.
+        psycopg.errors.ForeignKeyViolation: a response has just referred to a content. Nothing is deleted.
     """
     return connection.execute(_DELETE_RELEASED, {"limit": limit}).rowcount

@@ -1,22 +1,22 @@
-"""SQL for finding items by ID."""
+"""SQL of the table that finds the response of an item."""
 
 from collections.abc import Collection, Sequence
 
 from core.database import Connection
 
 
-def insert(connection: Connection, own: Sequence[tuple[str, str, str]]) -> None:
+def insert(connection: Connection, rows: Sequence[tuple[str, str, str]]) -> None:
     """Record the response of each item.
 
     Args:
-        own: project ID, item ID and response ID of each.
+        rows: project ID, item ID and response ID of each item.
     """
-    if own:
+    if rows:
         connection.execute(
             "insert into items (project_id, id, response_id)"
-            " select * from unnest(%s::text[], %s::text[], %s::text[]) as own (project_id, item_id, response_id)"
+            " select * from unnest(%s::text[], %s::text[], %s::text[]) as item_rows (project_id, item_id, response_id)"
             " order by project_id, item_id on conflict do nothing",
-            [list(column) for column in zip(*own, strict=True)],
+            [list(column) for column in zip(*rows, strict=True)],
         )
 
 
@@ -34,12 +34,12 @@ select o.item_ids, r.request, r.document from owners o join responses r on r.id 
 def owners(
     connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int
 ) -> list[tuple[list[str], str, str]]:
-    """(item IDs, request, document) of up to `limit` responses: each item with the newest stored response it is in."""
+    """Find the newest stored response of each item; return (item IDs, request, document) of up to `limit` responses."""
     rows = connection.execute(_OWNERS, (project_id, list(item_ids), limit))
     return [(list(row[0]), str(row[1]), str(row[2])) for row in rows]
 
 
 def list_ids(connection: Connection, response_id: str) -> set[str]:
-    """The items that requests can find through a response."""
+    """The IDs of the items that are recorded for a response."""
     rows = connection.execute("select id from items where response_id = %s", (response_id,))
     return {str(row[0]) for row in rows}

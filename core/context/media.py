@@ -1,7 +1,7 @@
-"""Checks of images and files that do not decode them: encoding, type, size and dimensions.
+"""Checks of images and files without decoding them: encoding, type, size and dimensions.
 
 Errors are `errors.InvalidRequest` with the API's error code. Their messages begin with a verb, so that the caller can
-put the subject before them. The checks apply to content that clients send and to content downloaded for them.
+put the subject before them. The checks apply to content from clients and to content that is downloaded for them.
 """
 
 import binascii
@@ -15,47 +15,50 @@ from core import errors
 from core.codes import Code
 from core.settings import Settings
 
-# This module checks dimensions itself, against a setting. Compressed text chunks of PNG files are not used.
+# Pillow's limit is disabled, because this module checks dimensions against a setting. The text chunks of PNG files are
+# not used, so a small limit is enough for them.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 1024 * 1024
 
-_IMAGES = {
+_IMAGE_SIGNATURES = {
     "image/png": b"\x89PNG\r\n\x1a\n",
     "image/jpeg": b"\xff\xd8\xff",
     "image/gif": b"GIF8",
     "image/webp": b"RIFF",
 }
-_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF"}
-_ALIASES = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf", "text/rtf": "application/rtf"}
+_PILLOW_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF"}
+_TYPE_ALIASES = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf", "text/rtf": "application/rtf"}
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 PDF = "application/pdf"
 HTML = "text/html"
 PLAIN = "text/plain"
-_ZIPPED = {
+_ZIP_TYPES = {
     ".docx": _OFFICE + "wordprocessingml.document",
     ".xlsx": _OFFICE + "spreadsheetml.sheet",
     ".pptx": _OFFICE + "presentationml.presentation",
     ".odt": "application/vnd.oasis.opendocument.text",
 }
-# Documents that a separate process reads, with the first bytes of their content.
-_DOCUMENTS = {PDF: b"%PDF-", "application/rtf": b"{\\rtf", HTML: b""} | dict.fromkeys(_ZIPPED.values(), b"PK\x03\x04")
-_SUFFIXES = {".pdf": PDF, ".rtf": "application/rtf", ".html": HTML, ".htm": HTML} | _ZIPPED
-# Suffixes of files that are shown to the model unchanged.
-_NAMES = """
+# The first bytes of the documents whose text a separate process extracts, by media type.
+_DOCUMENT_SIGNATURES = {PDF: b"%PDF-", "application/rtf": b"{\\rtf", HTML: b""} | dict.fromkeys(
+    _ZIP_TYPES.values(), b"PK\x03\x04"
+)
+_DOCUMENT_TYPES = {".pdf": PDF, ".rtf": "application/rtf", ".html": HTML, ".htm": HTML} | _ZIP_TYPES
+# Suffixes of text files, which are sent to the model unchanged.
+_TEXT_SUFFIX_LIST = """
 .txt .text .md .markdown .rst .csv .tsv .json .jsonl .ndjson .yaml .yml .toml .ini .xml .log .tex .srt .vtt .sql
 .py .js .ts .jsx .tsx .c .h .cpp .hpp .cs .java .kt .go .rs .rb .php .pl .sh .swift .css .r .lua .diff
 """
-_TEXTS = frozenset(_NAMES.split())
+_TEXT_SUFFIXES = frozenset(_TEXT_SUFFIX_LIST.split())
 _TEXT_TYPES = frozenset(
     f"application/{name}" for name in ("json", "xml", "yaml", "x-yaml", "javascript", "sql", "toml", "x-ndjson", "csv")
 )
-_VAGUE = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_PDF_WITHIN = 1024  # bytes searched for the first line of a PDF: every reader skips what precedes it
+_UNSPECIFIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+_PDF_SEARCH_BYTES = 1024  # bytes searched for a PDF's first line; every reader skips bytes before it
 
 
 @dataclass(frozen=True)
 class File:
-    """A file whose type is known. `text` is its content, unless a separate process must read it."""
+    """A checked file. `text` is the content of a text file, and None if a separate process must extract the text."""
 
     media_type: str
     data: bytes
@@ -63,41 +66,41 @@ class File:
 
 
 def is_data_url(text: str) -> bool:
-    """Whether a URL contains its content."""
+    """Whether a URL is a data URL, which contains its content."""
     return text[:5].lower() == "data:"
 
 
 def data_url(media_type: str, data: bytes) -> str:
-    """The URL that contains the given content."""
+    """The data URL that contains the given content."""
     return f"data:{media_type};base64,{binascii.b2a_base64(data, newline=False).decode()}"
 
 
 def split_data_url(text: str) -> tuple[str, str] | None:
-    """A data URL's media type, in lower case and without parameters, and its base64 text; None if it is not base64."""
-    head, comma, encoded = text.partition(",")
+    """Split a data URL into its media type, in lower case without parameters, and base64 text; None if not base64."""
+    head, comma, base64_text = text.partition(",")
     media_type, *parameters = head[5:].lower().split(";")
     if not comma or not parameters or parameters[-1].strip() != "base64":
         return None
-    return media_type.strip(), encoded
+    return media_type.strip(), base64_text
 
 
-def image_of(text: str, settings: Settings) -> tuple[str, bytes]:
-    """The media type and the content of an image in a data URL.
+def decode_image(text: str, settings: Settings) -> tuple[str, bytes]:
+    """Decode the image in a data URL; return its media type and content.
 
     Raises:
         errors.InvalidRequest: it is not an image that models accept.
     """
-    found = split_data_url(text)
-    if found is None:
+    url_parts = split_data_url(text)
+    if url_parts is None:
         raise errors.InvalidRequest("is not a data URL in base64.", code=Code.INVALID_BASE64_IMAGE)
-    media_type, encoded = found
-    media_type = _ALIASES.get(media_type, media_type)
-    if media_type not in _IMAGES:
-        raise _not_an_image(media_type)
-    if len(encoded) // 4 * 3 - 2 > settings.image_limit_bytes:
-        raise _image_too_large(settings)
+    media_type, base64_text = url_parts
+    media_type = _TYPE_ALIASES.get(media_type, media_type)
+    if media_type not in _IMAGE_SIGNATURES:
+        raise _image_type_error(media_type)
+    if len(base64_text) // 4 * 3 - 2 > settings.image_limit_bytes:
+        raise _image_size_error(settings)
     try:
-        data = binascii.a2b_base64(encoded, strict_mode=True) if encoded else b""
+        data = binascii.a2b_base64(base64_text, strict_mode=True) if base64_text else b""
     except ValueError as error:
         raise errors.InvalidRequest("is not base64.", code=Code.INVALID_BASE64_IMAGE) from error
     if check_image(data, settings) != media_type:
@@ -108,7 +111,7 @@ def image_of(text: str, settings: Settings) -> tuple[str, bytes]:
 
 
 def check_image(data: bytes, settings: Settings) -> str:
-    """Check an image by its header alone; return its media type.
+    """Check an image by its header; return its media type.
 
     Raises:
         errors.InvalidRequest: it is not an image that models accept.
@@ -116,12 +119,14 @@ def check_image(data: bytes, settings: Settings) -> str:
     if not data:
         raise errors.InvalidRequest("is empty.", code=Code.EMPTY_IMAGE_FILE)
     if len(data) > settings.image_limit_bytes:
-        raise _image_too_large(settings)
-    media_type = next((kind for kind, magic in _IMAGES.items() if data.startswith(magic)), None)
+        raise _image_size_error(settings)
+    media_type = next((kind for kind, signature in _IMAGE_SIGNATURES.items() if data.startswith(signature)), None)
     if media_type is None:
         raise errors.InvalidRequest("is not a PNG, JPEG, WebP or GIF image.", code=Code.INVALID_IMAGE_FORMAT)
     try:
-        width, height = _webp_size(data) if media_type == "image/webp" else _size(data, _FORMATS[media_type])
+        width, height = (
+            _webp_size(data) if media_type == "image/webp" else _image_size(data, _PILLOW_FORMATS[media_type])
+        )
     except Exception as error:  # malformed data can raise any exception in the parser
         raise errors.InvalidRequest("cannot be read as an image.", code=Code.IMAGE_PARSE_ERROR) from error
     if width * height > settings.image_limit_pixels:
@@ -134,29 +139,29 @@ def check_image(data: bytes, settings: Settings) -> str:
 
 def is_image_type(media_type: str) -> bool:
     """Whether a download with this media type may be an image that models accept."""
-    return media_type in _VAGUE or _ALIASES.get(media_type, media_type) in _IMAGES
+    return media_type in _UNSPECIFIC_TYPES or _TYPE_ALIASES.get(media_type, media_type) in _IMAGE_SIGNATURES
 
 
-def _not_an_image(media_type: str) -> errors.InvalidRequest:
+def _image_type_error(media_type: str) -> errors.InvalidRequest:
     return errors.InvalidRequest(
-        f"has the type '{media_type[:100]}'; supported are {', '.join(_IMAGES)}.",
+        f"has the type '{media_type[:100]}'; supported are {', '.join(_IMAGE_SIGNATURES)}.",
         code=Code.UNSUPPORTED_IMAGE_MEDIA_TYPE,
     )
 
 
-def _image_too_large(settings: Settings) -> errors.InvalidRequest:
+def _image_size_error(settings: Settings) -> errors.InvalidRequest:
     return errors.InvalidRequest(
         f"is larger than the {settings.image_limit_bytes} bytes that are allowed.", code=Code.IMAGE_FILE_TOO_LARGE
     )
 
 
-def _size(data: bytes, name: str) -> tuple[int, int]:
-    with Image.open(io.BytesIO(data), formats=(name,)) as image:
+def _image_size(data: bytes, pillow_format: str) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data), formats=(pillow_format,)) as image:
         return image.size
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP image. Pillow would allocate the entire canvas before it reports the size.
+    """The width and height of a WebP image. Not read by Pillow, which would first allocate the entire canvas.
 
     Source: RFC 9649.
     """
@@ -175,48 +180,48 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ValueError("contains no image")
 
 
-def file_of(encoded: str, name: str | None, settings: Settings) -> File:
-    """The file in a base64 text or a data URL.
+def file_of(text: str, name: str | None, settings: Settings) -> File:
+    """Decode the file in a base64 text or a data URL, and check it.
 
     Raises:
-        errors.InvalidRequest: it cannot be decoded, or is not a file whose text can be read.
+        errors.InvalidRequest: it cannot be decoded, or no text can be read from the file.
     """
-    media_type = ""
-    if is_data_url(encoded):
-        found = split_data_url(encoded)
-        if found is None:
+    media_type, base64_text = "", text
+    if is_data_url(text):
+        url_parts = split_data_url(text)
+        if url_parts is None:
             raise errors.InvalidRequest("is not a data URL in base64.")
-        media_type, encoded = found
-    if len(encoded) // 4 * 3 - 2 > settings.file_limit_bytes:
+        media_type, base64_text = url_parts
+    if len(base64_text) // 4 * 3 - 2 > settings.file_limit_bytes:
         raise file_too_large(settings)
     try:
-        data = binascii.a2b_base64(encoded, strict_mode=True) if encoded else b""
+        data = binascii.a2b_base64(base64_text, strict_mode=True) if base64_text else b""
     except ValueError as error:
         raise errors.InvalidRequest("is not base64.") from error
     return check_file(data, media_type, name, settings)
 
 
 def check_file(data: bytes, media_type: str, name: str | None, settings: Settings) -> File:
-    """Check a file by its declared media type, or by its name if the type says too little.
+    """Check a file by its declared media type, or by its name if the type is not specific.
 
     Args:
-        media_type: as declared, possibly with parameters; may be empty.
+        media_type: the declared type, possibly with parameters; may be empty.
         name: file name, if there is one.
 
     Raises:
-        errors.InvalidRequest: it is not a file whose text can be read.
+        errors.InvalidRequest: no text can be read from the file.
     """
     if not data:
         raise errors.InvalidRequest("is empty.")
     if len(data) > settings.file_limit_bytes:
         raise file_too_large(settings)
-    found = _type_of(media_type.partition(";")[0].strip().lower(), name, data)
-    if found == PLAIN:
-        return File(PLAIN, data, _text(data, settings.file_limit_characters))
-    magic = _DOCUMENTS[found]
-    if magic not in (data[:_PDF_WITHIN] if found == PDF else data[: len(magic)]):
-        raise errors.InvalidRequest(f"is declared as {found} but is something else.")
-    return File(found, data)
+    file_type = _file_type(media_type.partition(";")[0].strip().lower(), name, data)
+    if file_type == PLAIN:
+        return File(PLAIN, data, _decode_text(data, settings.file_limit_characters))
+    signature = _DOCUMENT_SIGNATURES[file_type]
+    if signature not in (data[:_PDF_SEARCH_BYTES] if file_type == PDF else data[: len(signature)]):
+        raise errors.InvalidRequest(f"is declared as {file_type} but is something else.")
+    return File(file_type, data)
 
 
 def file_too_large(settings: Settings) -> errors.InvalidRequest:
@@ -224,29 +229,29 @@ def file_too_large(settings: Settings) -> errors.InvalidRequest:
     return errors.InvalidRequest(f"is larger than the {settings.file_limit_bytes} bytes that are allowed.")
 
 
-def _type_of(declared: str, name: str | None, data: bytes) -> str:
-    declared = _ALIASES.get(declared, declared)
+def _file_type(media_type: str, name: str | None, data: bytes) -> str:
+    media_type = _TYPE_ALIASES.get(media_type, media_type)
     suffix = PurePosixPath((name or "").lower()).suffix
-    if declared in _DOCUMENTS:
-        return declared
-    if suffix in _SUFFIXES and (declared in _VAGUE or declared == PLAIN):
-        return _SUFFIXES[suffix]
-    if declared.startswith("text/") or declared in _TEXT_TYPES or declared.endswith(("+json", "+xml")):
+    if media_type in _DOCUMENT_SIGNATURES:
+        return media_type
+    if suffix in _DOCUMENT_TYPES and (media_type in _UNSPECIFIC_TYPES or media_type == PLAIN):
+        return _DOCUMENT_TYPES[suffix]
+    if media_type.startswith("text/") or media_type in _TEXT_TYPES or media_type.endswith(("+json", "+xml")):
         return PLAIN
-    if declared not in _VAGUE:
-        raise errors.InvalidRequest(f"has the type '{declared[:100]}', which cannot be read.")
-    if suffix in _TEXTS:
+    if media_type not in _UNSPECIFIC_TYPES:
+        raise errors.InvalidRequest(f"has the type '{media_type[:100]}', which cannot be read.")
+    if suffix in _TEXT_SUFFIXES:
         return PLAIN
     if suffix:
         raise errors.InvalidRequest(f"has the type '{suffix[:100]}', which cannot be read.")
-    if data.startswith(_DOCUMENTS[PDF]):
+    if data.startswith(_DOCUMENT_SIGNATURES[PDF]):
         return PDF
     if data.startswith(b"PK"):
         raise errors.InvalidRequest("needs a filename with a suffix that identifies its type.")
     return PLAIN
 
 
-def _text(data: bytes, limit: int) -> str:
+def _decode_text(data: bytes, limit: int) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""SQL for finding the response that a new one continues."""
+"""SQL that finds the parent of a new response."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Parent:
-    """A stored response.
+    """A stored response that a new response continues.
 
     Args:
         document: the response object, as JSON text.
-        request: its request and context, as packed by `core.context.context`.
+        request: the parent's packed request and context; see `core.context.context.pack`.
     """
 
     status: str
@@ -20,7 +20,7 @@ class Parent:
 
 
 def find(connection: Connection, project_id: str, response_id: str) -> Parent | None:
-    """The project's stored response with this ID, or None."""
+    """Find the project's stored response with this ID; None if there is none."""
     row = connection.execute(
         "select status, document, request from responses where id = %s and project_id = %s and stored",
         (response_id, project_id),

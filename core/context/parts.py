@@ -1,7 +1,8 @@
 """Images and files in a response's items: checks, separate storage of large content, and their form in lists.
 
-Large content is stored once per project under its SHA-256. In its place, the item has `{"$content": "<SHA-256>"}` where
-the wire format has a string. The request schemas accept no object there, so a client cannot send such a reference.
+Large content is stored once per project under its SHA-256. The item then has `{"$content": "<SHA-256>"}` in the field
+that is a string in the wire format. Clients cannot send such a reference, because the request schemas accept only
+strings in that field.
 """
 
 import hashlib
@@ -18,25 +19,25 @@ from core.wire.request import CreateResponse
 
 Part = dict[str, Any]
 
-IMAGES_LIMIT = 500  # in the context that a model is shown
-FILES_LIMIT = 50  # likewise
-APART_OVER = 8192  # characters; longer content is stored separately
-_REFERENCE = "$content"
-_DATA = {"input_image": "image_url", "input_file": "file_data"}
-_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+IMAGES_LIMIT = 500  # in the context of a model call
+FILES_LIMIT = 50  # in the context of a model call
+MAX_INLINE_LENGTH = 8192  # characters; longer content is stored separately
+_REFERENCE_KEY = "$content"
+_CONTENT_FIELDS = {"input_image": "image_url", "input_file": "file_data"}
+_OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
 
 
-def check(request: CreateResponse, settings: Settings) -> None:
+def check_input(request: CreateResponse, settings: Settings) -> None:
     """Check the images and files in a request's input, as far as possible without decoding or downloading them.
 
     Raises:
-        errors.InvalidRequest: one is invalid; the error names its location.
+        errors.InvalidRequest: an image or a file is invalid; the error names its location.
     """
     if not isinstance(request.input, list):
         return
     for position, item in enumerate(request.input):
-        for place, part in _sent(item):
-            param = f"input[{position}].{place}"
+        for location, part in _located_parts(item):
+            param = f"input[{position}].{location}"
             if isinstance(item, Message) and item.role != "user" and isinstance(part, InputImage | InputFile):
                 raise errors.InvalidRequest(
                     f"Invalid value for '{param}.type': only messages with the role 'user' can have images and files.",
@@ -45,7 +46,7 @@ def check(request: CreateResponse, settings: Settings) -> None:
             check_part(part, param, settings)
 
 
-def _sent(item: InputItem) -> Iterator[tuple[str, object]]:
+def _located_parts(item: InputItem) -> Iterator[tuple[str, object]]:
     """The parts of an item, each with its location in the item."""
     if isinstance(item, Message) and isinstance(item.content, list):
         yield from ((f"content[{position}]", part) for position, part in enumerate(item.content))
@@ -72,40 +73,40 @@ def _check_image(part: InputImage, param: str, settings: Settings) -> None:
     param = f"{param}.image_url"
     url = part.image_url
     if url is None:
-        raise _missing(param)
+        raise _missing_parameter_error(param)
     if media.is_data_url(url):
-        _named(param, lambda: media.image_of(url, settings))
+        _run_check(param, lambda: media.decode_image(url, settings))
     else:
-        _named(
+        _run_check(
             param, lambda: addresses.check_url(url, allow_private=settings.fetch_allow_private), Code.INVALID_IMAGE_URL
         )
 
 
 def _check_file(part: InputFile, param: str, settings: Settings) -> None:
-    encoded, url = part.file_data, part.file_url
-    if encoded is not None and url is not None:
+    base64_text, url = part.file_data, part.file_url
+    if base64_text is not None and url is not None:
         raise errors.InvalidRequest(
             f"'{param}' has both 'file_data' and 'file_url'; a file can only have one of them.",
             param=f"{param}.file_url",
             code="mutually_exclusive_parameters",
         )
-    if encoded is not None:
-        _named(f"{param}.file_data", lambda: media.file_of(encoded, part.filename, settings))
+    if base64_text is not None:
+        _run_check(f"{param}.file_data", lambda: media.file_of(base64_text, part.filename, settings))
     elif url is not None:
         allow_private = settings.fetch_allow_private
-        _named(f"{param}.file_url", lambda: addresses.check_url(url, allow_private=allow_private))
+        _run_check(f"{param}.file_url", lambda: addresses.check_url(url, allow_private=allow_private))
     else:
-        raise _missing(f"{param}.file_data")
+        raise _missing_parameter_error(f"{param}.file_data")
 
 
-def _missing(param: str) -> errors.InvalidRequest:
+def _missing_parameter_error(param: str) -> errors.InvalidRequest:
     return errors.InvalidRequest(
         f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
     )
 
 
-def _named(param: str, check: Callable[[], object], code: str | None = None) -> None:
-    """Run a check, and put the location before the message of its error."""
+def _run_check(param: str, check: Callable[[], object], code: str | None = None) -> None:
+    """Run a check. If it fails, put the location `param` before the message of the error."""
     try:
         check()
     except errors.InvalidRequest as error:
@@ -115,10 +116,10 @@ def _named(param: str, check: Callable[[], object], code: str | None = None) -> 
 
 
 def check_count(items: Iterable[Item]) -> None:
-    """Check the number of images and files in the context that a model is shown.
+    """Check the number of images and files in the context of a model call.
 
     Raises:
-        errors.InvalidRequest: there are too many.
+        errors.InvalidRequest: there are too many images or files.
     """
     kinds = [part["type"] for item in items for part in parts(item)]
     for kind, limit in (("input_image", IMAGES_LIMIT), ("input_file", FILES_LIMIT)):
@@ -131,16 +132,19 @@ def check_count(items: Iterable[Item]) -> None:
 
 
 def check_size(items: Iterable[Item], sizes: Mapping[str, int], settings: Settings) -> None:
-    """Check the total size of the separately stored content in the context that a model is shown.
+    """Check the total size of the separately stored contents in the context of a model call.
 
     Args:
-        sizes: bytes of every content that the items refer to, as base64, by its SHA-256 in hex.
+        sizes: the size in bytes of every referenced content as base64 text, by SHA-256 in hex.
 
     Raises:
-        errors.InvalidRequest: it exceeds `settings.input_limit_bytes`.
+        errors.InvalidRequest: the total size exceeds `settings.input_limit_bytes`.
     """
-    found = (reference(part) for item in items for part in parts(item))
-    if sum(sizes[sha] for sha in found if sha is not None) // 4 * 3 > settings.input_limit_bytes:
+    content_ids = (reference(part) for item in items for part in parts(item))
+    if (
+        sum(sizes[content_id] for content_id in content_ids if content_id is not None) // 4 * 3
+        > settings.input_limit_bytes
+    ):
         raise errors.InvalidRequest(
             "The images and files in the context of the model would together exceed the"
             f" {settings.input_limit_bytes} bytes that are allowed.",
@@ -149,81 +153,83 @@ def check_size(items: Iterable[Item], sizes: Mapping[str, int], settings: Settin
 
 
 def parts(item: Item) -> list[Part]:
-    """The parts of an item that may be shown to a model."""
-    found = item.get(_name(item))
-    return found if isinstance(found, list) else []
+    """The parts of an item that may be sent to a model."""
+    value = item.get(_parts_field(item))
+    return value if isinstance(value, list) else []
 
 
-def _name(item: Item) -> str:
-    """The field that holds an item's parts; empty for items of hosted tools, whose parts are unknown."""
-    return "content" if item["type"] == "message" else "output" if item["type"] in _OUTPUTS else ""
+def _parts_field(item: Item) -> str:
+    """The name of the field that contains an item's parts; empty for items of hosted tools."""
+    return "content" if item["type"] == "message" else "output" if item["type"] in _OUTPUT_TYPES else ""
 
 
 def is_media(part: Part) -> bool:
     """Whether a part is an image or a file."""
-    return part["type"] in _DATA
+    return part["type"] in _CONTENT_FIELDS
 
 
 def with_parts(item: Item, parts: list[Part]) -> Item:
-    """An item with its parts replaced by these."""
-    return item | {_name(item): parts}
+    """A copy of an item with other parts."""
+    return item | {_parts_field(item): parts}
 
 
-def changed(item: Item, change: Callable[[Part], Part]) -> Item:
-    """An item with `change` applied to its images and files; the item itself if it has none."""
-    found = parts(item)
-    if not any(map(is_media, found)):
+def map_media(item: Item, function: Callable[[Part], Part]) -> Item:
+    """Apply `function` to the images and files of an item; return the item itself if it has none."""
+    item_parts = parts(item)
+    if not any(map(is_media, item_parts)):
         return item
-    return with_parts(item, [change(part) if is_media(part) else part for part in found])
+    return with_parts(item, [function(part) if is_media(part) else part for part in item_parts])
 
 
-def set_apart(item: Item, contents: dict[str, str]) -> Item:
-    """An item with references in place of large content, which is added to `contents` by its SHA-256 in hex."""
+def extract_contents(item: Item, contents: dict[str, str]) -> Item:
+    """Replace large contents of an item by references, and add them to `contents` by SHA-256 in hex."""
 
-    def apart(part: Part) -> Part:
-        name = _DATA[part["type"]]
+    def extract_content(part: Part) -> Part:
+        name = _CONTENT_FIELDS[part["type"]]
         text = part.get(name)
-        if not isinstance(text, str) or len(text) <= APART_OVER:
+        if not isinstance(text, str) or len(text) <= MAX_INLINE_LENGTH:
             return part
-        sha = hashlib.sha256(text.encode()).hexdigest()
-        contents[sha] = text
-        return part | {name: {_REFERENCE: sha}}
+        content_id = hashlib.sha256(text.encode()).hexdigest()
+        contents[content_id] = text
+        return part | {name: {_REFERENCE_KEY: content_id}}
 
-    return changed(item, apart)
+    return map_media(item, extract_content)
 
 
 def references(items: Iterable[Item]) -> set[str]:
-    """The SHA-256 of each separately stored content of these items, in hex."""
-    return {sha for item in items for part in parts(item) if (sha := reference(part)) is not None}
+    """The IDs of the separately stored contents of these items: SHA-256 in hex."""
+    return {content_id for item in items for part in parts(item) if (content_id := reference(part)) is not None}
 
 
 def reference(part: Part) -> str | None:
-    """The SHA-256 of a part's separately stored content, in hex; None if it has none."""
-    found = part.get(_DATA.get(part["type"], ""))
-    return found[_REFERENCE] if isinstance(found, dict) else None
+    """The ID of a part's separately stored content: SHA-256 in hex; None if the part has none."""
+    value = part.get(_CONTENT_FIELDS.get(part["type"], ""))
+    return value[_REFERENCE_KEY] if isinstance(value, dict) else None
 
 
 def filled(part: Part, contents: Mapping[str, str]) -> Part:
-    """An image or a file with its reference replaced by the content."""
-    sha = reference(part)
-    return part if sha is None else part | {_DATA[part["type"]]: contents[sha]}
+    """An image or a file with its content in place of the reference."""
+    content_id = reference(part)
+    return part if content_id is None else part | {_CONTENT_FIELDS[part["type"]]: contents[content_id]}
 
 
-def listed(item: Item, include: Collection[str]) -> Item:
-    """An item as shown in lists: images in data URLs are replaced by null unless the client asked for them.
+def hide_images(item: Item, include: Collection[str]) -> Item:
+    """Replace images in data URLs by null, as in lists, unless the client requested them.
 
     Args:
         include: the client's `include`.
     """
-    computers = item["type"] == "computer_call_output"
-    if ("computer_call_output.output.image_url" if computers else "message.input_image.image_url") in include:
+    is_screenshot = item["type"] == "computer_call_output"
+    if ("computer_call_output.output.image_url" if is_screenshot else "message.input_image.image_url") in include:
         return item
-    if computers:
+    if is_screenshot:
         output = item.get("output")
-        hidden = isinstance(output, dict) and _is_data(output.get("image_url"))
-        return item | {"output": output | {"image_url": None}} if hidden and isinstance(output, dict) else item
-    return changed(item, lambda part: part | {"image_url": None} if _is_data(part.get("image_url")) else part)
+        if isinstance(output, dict) and _contains_image(output.get("image_url")):
+            return item | {"output": output | {"image_url": None}}
+        return item
+    return map_media(item, lambda part: part | {"image_url": None} if _contains_image(part.get("image_url")) else part)
 
 
-def _is_data(url: object) -> bool:
+def _contains_image(url: object) -> bool:
+    """Whether an image URL is a data URL or a reference to separately stored content."""
     return isinstance(url, dict) or (isinstance(url, str) and media.is_data_url(url))

@@ -1,4 +1,4 @@
-"""Encryption of a model's reasoning in the items that clients send back in the next turn."""
+"""Encryption of a model's reasoning in the items that clients send back with the next request."""
 
 from typing import Any
 
@@ -6,39 +6,39 @@ from core import errors, jsonio
 from core.tenants.seals import Seals
 from core.wire.items import Item
 
-# Fields of an item that are also encrypted; clients may omit them when they send the item back.
-_SEALED = ("summary", "content")
-_OWN = "encrypted_content"
+# Fields of an item that `encrypted_content` includes; clients may omit them when they send the item back.
+_SEALED_FIELDS = ("summary", "content")
+_ENCRYPTED_CONTENT = "encrypted_content"
 
 
 def sealed(item: Item, seals: Seals, *, project_id: str, model: str, own: str | None) -> Item:
-    """A reasoning item with `encrypted_content`, from which the complete item can be restored.
+    """A copy of a reasoning item with `encrypted_content`, from which the complete item can be restored.
 
     Args:
         model: public name of the model that produced the reasoning.
-        own: the model server's own encrypted content, which only that server can read.
+        own: the model server's `encrypted_content`, which only that server can decrypt.
     """
-    content: dict[str, Any] = {name: item[name] for name in _SEALED if name in item}
+    content: dict[str, Any] = {name: item[name] for name in _SEALED_FIELDS if name in item}
     if own is not None:
-        content |= {"model": model, _OWN: own}
-    return item | {_OWN: seals.seal(jsonio.dumps(content).encode(), project_id=project_id)}
+        content |= {"model": model, _ENCRYPTED_CONTENT: own}
+    return item | {_ENCRYPTED_CONTENT: seals.seal(jsonio.dumps(content).encode(), project_id=project_id)}
 
 
-def check(item: Item, seals: Seals, *, project_id: str, param: str) -> None:
-    """Check that an item of a request has no `encrypted_content`, or one from this server.
+def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None:
+    """Check that this server encrypted the `encrypted_content` of an item, if the item has any.
 
     Raises:
         errors.InvalidRequest: the content cannot be verified, or this server has no secret key.
     """
-    if item["type"] != "reasoning" or not item.get(_OWN):
+    if item["type"] != "reasoning" or not item.get(_ENCRYPTED_CONTENT):
         return
-    param = f"{param}.{_OWN}"
-    if not seals.usable:
+    param = f"{param}.{_ENCRYPTED_CONTENT}"
+    if not seals.has_key:
         raise errors.InvalidRequest(
             f"'{param}' needs a server with a secret key: set BACKBURNER_SECRET_KEY.", param=param
         )
     try:
-        _content(item, seals, project_id)
+        _decrypt_content(item, seals, project_id)
     except errors.NotSealed as error:
         raise errors.InvalidRequest(
             f"The encrypted content of '{param}' could not be verified: {error}",
@@ -48,27 +48,27 @@ def check(item: Item, seals: Seals, *, project_id: str, param: str) -> None:
 
 
 def opened(items: list[Item], seals: Seals, *, project_id: str, model: str) -> list[Item]:
-    """A context as shown to a model, with reasoning items decrypted.
+    """A context with its reasoning items decrypted for a model.
 
-    In the result, `encrypted_content` of an item is the model server's own, and is present only for the model that it
-    came from. An item that can no longer be decrypted, because its key has been removed, keeps only the fields that its
-    client sent in clear text.
+    In the result, `encrypted_content` of an item is the model server's, and is present only if the same model produced
+    it. If an item can no longer be decrypted, because its key has been removed, only the fields that the client sent in
+    clear text remain.
     """
-    return [_opened(item, seals, project_id, model) if item["type"] == "reasoning" else item for item in items]
+    return [_open_item(item, seals, project_id, model) if item["type"] == "reasoning" else item for item in items]
 
 
-def _opened(item: Item, seals: Seals, project_id: str, model: str) -> Item:
-    bare = {name: value for name, value in item.items() if name != _OWN}
-    if not item.get(_OWN):
-        return bare
+def _open_item(item: Item, seals: Seals, project_id: str, model: str) -> Item:
+    plain_item = {name: value for name, value in item.items() if name != _ENCRYPTED_CONTENT}
+    if not item.get(_ENCRYPTED_CONTENT):
+        return plain_item
     try:
-        content = _content(item, seals, project_id)
+        content = _decrypt_content(item, seals, project_id)
     except errors.NotSealed:
-        return bare
-    known = bare | {name: content[name] for name in _SEALED if name in content}
-    return known | ({_OWN: content[_OWN]} if content.get("model") == model else {})
+        return plain_item
+    complete_item = plain_item | {name: content[name] for name in _SEALED_FIELDS if name in content}
+    return complete_item | ({_ENCRYPTED_CONTENT: content[_ENCRYPTED_CONTENT]} if content.get("model") == model else {})
 
 
-def _content(item: Item, seals: Seals, project_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = jsonio.loads(seals.open(item[_OWN], project_id=project_id))
-    return found
+def _decrypt_content(item: Item, seals: Seals, project_id: str) -> dict[str, Any]:
+    content: dict[str, Any] = jsonio.loads(seals.open(item[_ENCRYPTED_CONTENT], project_id=project_id))
+    return content

@@ -1,55 +1,60 @@
-"""Choice of the oldest turns to drop from a context so that the rest fits. Pure functions."""
+"""Choice of the oldest turns to drop from a context so that the remaining turns fit. Pure functions."""
 
 from collections.abc import Sequence
 
 from core.wire.items import Item
 
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
+_OUTPUT_TYPES = frozenset({"function_call_output", "custom_tool_call_output"})
 _PINNED_ROLES = frozenset({"system", "developer"})
-# Safety factor for an estimated target size: characters are not tokens.
-_MARGIN = 0.95
+# Safety factor for an estimated target size, because the ratio of characters to tokens varies.
+_SAFETY_FACTOR = 0.95
 
 
 def cuts(context: Sequence[Item]) -> list[int]:
-    """The positions at which a context may begin instead of at 0, ascending.
+    """The positions at which a context may begin instead of at 0, in ascending order.
 
-    Each is a user message, so that only complete turns are dropped: a question with everything that follows it. Each
-    cut drops more than the one before. No cut drops the last question or separates a tool call from its output.
+    Each position is a user message, so that only complete turns are dropped: a question with all items up to the next
+    question. Each cut drops more items than the one before. No cut drops the last question or separates a tool call
+    from its output.
     """
-    found: list[int] = []
-    blocked_until = _ends_of_calls(context)
-    reach, drops = 0, False
-    for place, item in enumerate(context):
-        if drops and item["type"] == "message" and item["role"] == "user" and reach < place:
-            found.append(place)
-            drops = False
-        reach = max(reach, blocked_until.get(place, 0))
-        drops = drops or not _is_pinned(item)
-    return found
+    positions: list[int] = []
+    output_positions = _last_outputs(context)
+    blocked_until, drops_items = 0, False
+    for position, item in enumerate(context):
+        is_question = item["type"] == "message" and item["role"] == "user"
+        if drops_items and is_question and blocked_until < position:
+            positions.append(position)
+            drops_items = False
+        blocked_until = max(blocked_until, output_positions.get(position, 0))
+        drops_items = drops_items or not _is_pinned(item)
+    return positions
 
 
-def _ends_of_calls(context: Sequence[Item]) -> dict[int, int]:
+def _last_outputs(context: Sequence[Item]) -> dict[int, int]:
     """The position of the last output of each tool call, by the position of the call."""
-    ends: dict[int, int] = {}
+    outputs: dict[int, int] = {}
     calls: dict[tuple[str, str], int] = {}
-    for place, item in enumerate(context):
-        if item["type"] in _CALLS:
-            calls[f"{item['type']}_output", item["call_id"]] = place
-        elif item["type"] in _OUTPUTS and (item["type"], item["call_id"]) in calls:
-            ends[calls[item["type"], item["call_id"]]] = place
-    return ends
+    for position, item in enumerate(context):
+        if item["type"] in _CALL_TYPES:
+            calls[f"{item['type']}_output", item["call_id"]] = position
+        elif item["type"] in _OUTPUT_TYPES and (item["type"], item["call_id"]) in calls:
+            outputs[calls[item["type"], item["call_id"]]] = position
+    return outputs
 
 
-def cut(context: Sequence[Item], place: int) -> tuple[list[Item], list[str]]:
-    """The context from `place` on, after the earlier system and developer messages; and the IDs of the dropped items.
+def cut(context: Sequence[Item], position: int) -> tuple[list[Item], list[str]]:
+    """Drop the items before `position` except system and developer messages.
 
     Args:
-        place: 0, or a position from `cuts`.
+        position: 0, or a position from `cuts`.
+
+    Returns:
+        The remaining context, and the IDs of the dropped items.
     """
-    before = context[:place]
-    pinned = [item for item in before if _is_pinned(item)]
-    return [*pinned, *context[place:]], [item["id"] for item in before if not _is_pinned(item)]
+    earlier_items = context[:position]
+    pinned_items = [item for item in earlier_items if _is_pinned(item)]
+    return [*pinned_items, *context[position:]], [item["id"] for item in earlier_items if not _is_pinned(item)]
 
 
 def _is_pinned(item: Item) -> bool:
@@ -57,27 +62,27 @@ def _is_pinned(item: Item) -> bool:
 
 
 def next_cut(
-    sizes: Sequence[int], now: int, tried: int, *, tokens: int | None = None, limit: int | None = None
+    sizes: Sequence[int], current: int, tries: int, *, tokens: int | None = None, limit: int | None = None
 ) -> int | None:
-    """The cut to try after one that was still too long; None if there is none left.
+    """The index of the cut to try next, after a context that was still too long; None if there is no further cut.
 
-    With token counts of the model server, it is the first cut after which the rest is expected to fit, or else the last
-    cut. Without, it is one step further, and the step doubles with every attempt.
+    If the model server reported token counts, the result is the first cut after which the context is expected to fit,
+    or else the last cut. Otherwise the result is one step further, and the step doubles with every try.
 
     Args:
-        sizes: size of the context after each cut, in any unit, descending; the first is the entire context.
-        now: index in `sizes` of the cut that was too long.
-        tried: number of attempts that were too long, including the one with the entire context.
-        tokens: token count of the attempt that was too long.
+        sizes: size of the context after each cut, in any unit, in descending order; the first is the entire context.
+        current: index in `sizes` of the cut that was too long.
+        tries: number of contexts that were too long, including the entire context.
+        tokens: token count of the last context that was too long.
         limit: maximum token count.
     """
-    following = range(now + 1, len(sizes))
-    if not following:
+    candidates = range(current + 1, len(sizes))
+    if not candidates:
         return None
     if tokens and limit and tokens > limit:
-        target = sizes[now] * limit / tokens * _MARGIN
-        for index in following:
+        target = sizes[current] * limit / tokens * _SAFETY_FACTOR
+        for index in candidates:
             if sizes[index] <= target:
                 return index
-        return following[-1]
-    return min(now + (1 << (tried - 1)), following[-1])
+        return candidates[-1]
+    return min(current + (1 << (tries - 1)), candidates[-1])
