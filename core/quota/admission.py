@@ -1,7 +1,7 @@
-"""Admission: decides whether a create is accepted, and in which tier, before anything of it is stored.
+"""Admission: decides whether a create request is accepted, and in which tier, before its response is stored.
 
-Credits are taken in Redis before the transaction, so that no transaction is open during a network call. Counts in
-Postgres are made inside the transaction.
+Credits are taken in Redis before the transaction, so that no transaction is open during a network call. Responses in
+Postgres are counted inside the transaction.
 """
 
 from dataclasses import dataclass, replace
@@ -16,40 +16,40 @@ from core.dispatch.capacity_sql import Rules
 from core.quota import admission_sql, estimates, ledger_sql
 from core.quota.queue_depth import QueueDepth
 from core.quota.tier_request import TierRequest
-from core.quota.token_bucket import Credits, Taken, allowance_of
+from core.quota.token_bucket import Credits, TakeResult, build_allowance
 from core.tenants.keys import Caller
 from core.wire.request import CreateResponse
 
-# `Retry-After` in seconds if the wait cannot be predicted: for a full queue, and for spare capacity.
-LOOK_AGAIN_S = 5.0
+# Value of `Retry-After` if the wait cannot be predicted: for a full queue, and for spare capacity.
+DEFAULT_RETRY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """The result of the admission steps that precede the transaction of a create.
+    """The result of the admission steps before the transaction of a create request.
 
     Args:
-        tier: the tier that the create gets within the limits.
+        tier: the tier of the request within the limits.
         limits: the limits of the project for the model.
-        cost: the credits that the create costs; `NOTHING` if its tier takes none.
-        taken: whether the credits were taken in Redis.
-        counted: whether the credits must be counted in Postgres, because Redis is unavailable.
+        cost: the credits that the request costs; `NOTHING` if its tier requires none.
+        has_credits: whether the credits were taken in Redis.
+        needs_count: whether the credits must be counted in Postgres, because Redis is unavailable.
         allowance: the remaining credits, if known.
-        refusal: why the create cannot have this tier; it may still be admitted as `over-limit`.
+        refusal: the error if the request cannot have this tier; it may still be admitted as `over-limit`.
     """
 
     tier: Tier
     limits: Limits = UNLIMITED
     cost: Cost = NOTHING
-    taken: bool = False
-    counted: bool = False
+    has_credits: bool = False
+    needs_count: bool = False
     allowance: Allowance | None = None
     refusal: errors.RateLimited | None = None
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """The tier of an admitted response, the credits it reserves, and the remaining credits if known."""
+class AdmissionResult:
+    """The tier of an admitted response, its reserved credits, and the remaining credits if known."""
 
     tier: Tier
     reserved: Cost
@@ -57,7 +57,7 @@ class Admitted:
 
 
 class Admission:
-    """Decides which creates are accepted, and in which tier."""
+    """Decides which create requests are accepted, and in which tier."""
 
     def __init__(self, database: Database, catalog: Catalog, credits: Credits, rules: Rules) -> None:
         self._database = database
@@ -66,150 +66,159 @@ class Admission:
         self._rules = rules
         self._queue_depth = QueueDepth()
 
-    def limits(self, caller: Caller) -> bool:
+    def has_limits(self, caller: Caller) -> bool:
         """Whether the caller's project has limits for any model."""
         return self._catalog.limits.limited(caller.project)
 
-    def ask(self, caller: Caller, request: CreateResponse, requested: TierRequest) -> Reservation:
-        """Take the credits of a create, if its tier requires any.
+    def reserve(self, caller: Caller, request: CreateResponse, requested_tier: TierRequest) -> Reservation:
+        """Take the credits of a create request, if its tier requires any.
 
-        Credits that were taken must be used for a response or returned with `give_back`.
+        The credits must be used for a response or returned with `give_back`.
 
         Raises:
-            errors.RateLimited: a limit is exceeded, and the request may not overflow. Nothing was taken.
+            errors.RateLimited: a limit is exceeded, and the request may not overflow. No credits were taken.
             errors.StoreUnavailable: the usage of the last minute was needed, and Postgres is unavailable.
         """
         model = request.model or ""
         limits = self._catalog.limits.limits_for(caller.project, model)
-        if requested.tier == Tier.NO_LIMIT or limits == UNLIMITED:
-            return Reservation(requested.tier)
-        grant = Reservation(requested.tier, limits)
-        if limits.requests_per_minute is None and limits.tokens_per_minute is None:
-            return grant
-        if requested.tier == Tier.DEFAULT:
-            most = limits.tokens_per_minute
-            grant = replace(grant, cost=Cost(1, 0 if most is None else estimates.tokens(request, limit=most)))
-        fits = limits.tokens_per_minute is None or grant.cost.tokens <= limits.tokens_per_minute
-        taken = self._credits.take(
-            caller.project_id,
-            model,
-            limits,
-            grant.cost if fits else NOTHING,
-            lately=lambda: self._lately(caller, model),
+        if requested_tier.tier == Tier.NO_LIMIT or limits == UNLIMITED:
+            return Reservation(requested_tier.tier)
+        reservation = Reservation(requested_tier.tier, limits)
+        token_limit = limits.tokens_per_minute
+        if limits.requests_per_minute is None and token_limit is None:
+            return reservation
+        if requested_tier.tier == Tier.DEFAULT:
+            tokens = 0 if token_limit is None else estimates.tokens(request, limit=token_limit)
+            reservation = replace(reservation, cost=Cost(1, tokens))
+        cost = reservation.cost
+        can_fit = token_limit is None or cost.tokens <= token_limit
+        charge = cost if can_fit else NOTHING
+        result = self._credits.take(
+            caller.project_id, model, limits, charge, recent_cost=lambda: self._recent_cost(caller, model)
         )
-        grant = replace(
-            grant,
-            allowance=None if taken is None else taken.allowance,
-            taken=fits and taken is not None and taken.short_of is None and grant.cost != NOTHING,
-            counted=fits and taken is None and grant.cost != NOTHING,
+        needs_credits = can_fit and cost != NOTHING
+        reservation = replace(
+            reservation,
+            allowance=None if result is None else result.allowance,
+            has_credits=needs_credits and result is not None and result.short_of is None,
+            needs_count=needs_credits and result is None,
         )
-        if not fits:
-            grant = replace(grant, refusal=_too_large(grant, model, requested))
-        elif taken is not None and taken.short_of is not None:
-            grant = replace(grant, refusal=_reached(grant, model, taken))
-        if grant.refusal is not None and not requested.may_overflow:
-            raise grant.refusal
-        return grant
+        if not can_fit:
+            reservation = replace(reservation, refusal=_size_error(reservation, model, requested_tier))
+        elif result is not None and result.short_of is not None:
+            reservation = replace(reservation, refusal=_limit_error(reservation, model, result))
+        if reservation.refusal is not None and not requested_tier.may_overflow:
+            raise reservation.refusal
+        return reservation
 
-    def _lately(self, caller: Caller, model: str) -> Cost:
+    def _recent_cost(self, caller: Caller, model: str) -> Cost:
         with self._database.connection() as connection:
-            return ledger_sql.lately(connection, caller.project_id, model)
+            return ledger_sql.recent_cost(connection, caller.project_id, model)
 
     def admit(
-        self, connection: Connection, caller: Caller, model: str, grant: Reservation, requested: TierRequest
-    ) -> Admitted:
+        self, connection: Connection, caller: Caller, model: str, reservation: Reservation, requested_tier: TierRequest
+    ) -> AdmissionResult:
         """Decide the tier of a response that this transaction is about to insert; idempotent.
 
         Raises:
             errors.RateLimited: the queue of the project is full, or a limit is exceeded and there is no spare capacity.
         """
-        if grant.limits == UNLIMITED:
-            return Admitted(grant.tier, NOTHING, None)
-        self._check_queue(connection, caller, model, grant)
-        if grant.counted:
-            grant = self._count(connection, caller, model, grant)
-        if grant.refusal is None:
-            return Admitted(grant.tier, grant.cost, grant.allowance)
-        if not requested.may_overflow or not self._spare(connection, model):
-            raise grant.refusal
-        over = replace(grant.allowance or Allowance(), over=True)
-        return Admitted(Tier.OVER_LIMIT, NOTHING, over)
+        if reservation.limits == UNLIMITED:
+            return AdmissionResult(reservation.tier, NOTHING, None)
+        self._check_queue(connection, caller, model, reservation)
+        if reservation.needs_count:
+            reservation = self._count_credits(connection, caller, model, reservation)
+        if reservation.refusal is None:
+            return AdmissionResult(reservation.tier, reservation.cost, reservation.allowance)
+        if not requested_tier.may_overflow or not self._has_spare_capacity(connection, model):
+            raise reservation.refusal
+        allowance = replace(reservation.allowance or Allowance(), over=True)
+        return AdmissionResult(Tier.OVER_LIMIT, NOTHING, allowance)
 
-    def _check_queue(self, connection: Connection, caller: Caller, model: str, grant: Reservation) -> None:
-        most = grant.limits.queued
-        if most is None:
+    def _check_queue(self, connection: Connection, caller: Caller, model: str, reservation: Reservation) -> None:
+        limit = reservation.limits.queued
+        if limit is None:
             return
-        if self._queue_depth.full(connection, caller.project_id, model, most):
+        if self._queue_depth.is_full(connection, caller.project_id, model, limit):
             raise errors.RateLimited(
-                f"The queue of this project for '{model[:100]}' is full: {most} responses are waiting for a worker.",
+                f"The queue of this project for '{model[:100]}' is full: {limit} responses are waiting for a worker.",
                 kind="requests",
                 code="resource_unavailable",
-                retry_after_s=LOOK_AGAIN_S,
-                allowance=grant.allowance,
+                retry_after_s=DEFAULT_RETRY_AFTER_S,
+                allowance=reservation.allowance,
             )
 
-    def _count(self, connection: Connection, caller: Caller, model: str, grant: Reservation) -> Reservation:
-        """Admit by the credits taken in the last minute, one create at a time; used while Redis is unavailable."""
+    def _count_credits(
+        self, connection: Connection, caller: Caller, model: str, reservation: Reservation
+    ) -> Reservation:
+        """Reserve by the credits taken in the last minute, while Redis is unavailable; one create request at a time."""
         admission_sql.lock(connection, f"credits:{caller.project_id}:{model}")
-        limits, cost = grant.limits, grant.cost
-        lately = ledger_sql.lately(connection, caller.project_id, model)
-        requests = (limits.requests_per_minute or 0) - lately.requests
-        tokens = (limits.tokens_per_minute or 0) - lately.tokens
-        missing = Cost(
+        limits, cost = reservation.limits, reservation.cost
+        recent_cost = ledger_sql.recent_cost(connection, caller.project_id, model)
+        requests = (limits.requests_per_minute or 0) - recent_cost.requests
+        tokens = (limits.tokens_per_minute or 0) - recent_cost.tokens
+        shortfall = Cost(
             max(0, cost.requests - requests) if limits.requests_per_minute else 0,
             max(0, cost.tokens - tokens) if limits.tokens_per_minute else 0,
         )
-        if missing == NOTHING:
+        if shortfall == NOTHING:
             return replace(
-                grant, allowance=allowance_of(limits, requests - cost.requests, tokens - cost.tokens), counted=False
+                reservation,
+                allowance=build_allowance(limits, requests - cost.requests, tokens - cost.tokens),
+                needs_count=False,
             )
-        wait_s = ledger_sql.free_in_s(connection, caller.project_id, model, missing)
-        short = Taken(allowance_of(limits, requests, tokens), wait_s, "requests" if missing.requests else "tokens")
-        return replace(grant, allowance=short.allowance, refusal=_reached(grant, model, short))
+        wait_s = ledger_sql.wait_for_credits_s(connection, caller.project_id, model, shortfall)
+        result = TakeResult(
+            build_allowance(limits, requests, tokens), wait_s, "requests" if shortfall.requests else "tokens"
+        )
+        return replace(reservation, allowance=result.allowance, refusal=_limit_error(reservation, model, result))
 
-    def _spare(self, connection: Connection, model: str) -> bool:
-        """Whether there is spare capacity; if so, no other create takes it until the end of the transaction."""
+    def _has_spare_capacity(self, connection: Connection, model: str) -> bool:
+        """Whether there is spare capacity. If so, it stays reserved for the caller until the end of the transaction."""
         lane = self._catalog.lanes.lane_for(Tier.OVER_LIMIT)
 
-        def look() -> bool:
-            return admission_sql.spare(connection, self._rules, lane, model, self._catalog.get(model).concurrency)
+        def has_spare_capacity() -> bool:
+            return admission_sql.has_spare_capacity(
+                connection, self._rules, lane, model, self._catalog.get(model).concurrency
+            )
 
-        if not look():  # usually so under load: avoid the lock
+        if not has_spare_capacity():  # avoids the lock under load, when there is usually no spare capacity
             return False
         admission_sql.lock(connection, f"spare:{lane}")
-        return look()
+        return has_spare_capacity()
 
-    def give_back(self, caller: Caller, model: str, grant: Reservation) -> None:
-        """Return the credits of a create that stored no response.
+    def give_back(self, caller: Caller, model: str, reservation: Reservation) -> None:
+        """Return the credits of a create request that stored no response.
 
-        If it is unknown whether a response was stored, the project has that much extra credit for at most a minute.
+        If the response was stored although this was unknown, the project has extra credits for at most a minute.
         """
-        if grant.taken:
-            self._credits.give_back(caller.project_id, model, grant.limits, grant.cost)
+        if reservation.has_credits:
+            self._credits.give_back(caller.project_id, model, reservation.limits, reservation.cost)
 
 
-def _reached(grant: Reservation, model: str, taken: Taken) -> errors.RateLimited:
-    short = taken.short_of or "requests"
-    limit, wanted = (
-        (grant.limits.requests_per_minute, grant.cost.requests)
-        if short == "requests"
-        else (grant.limits.tokens_per_minute, grant.cost.tokens)
+def _limit_error(reservation: Reservation, model: str, result: TakeResult) -> errors.RateLimited:
+    kind = result.short_of or "requests"
+    limit, cost = (
+        (reservation.limits.requests_per_minute, reservation.cost.requests)
+        if kind == "requests"
+        else (reservation.limits.tokens_per_minute, reservation.cost.tokens)
     )
     return errors.RateLimited(
-        f"Rate limit reached for '{model[:100]}' on {short} per minute: the limit is {limit}, and this request"
-        f" needs {wanted}. Try again in {max(0.001, taken.wait_s):.3f} s.",
-        kind=short,
-        retry_after_s=taken.wait_s,
-        allowance=taken.allowance,
+        f"Rate limit reached for '{model[:100]}' on {kind} per minute: the limit is {limit}, and this request"
+        f" needs {cost}. Try again in {max(0.001, result.wait_s):.3f} s.",
+        kind=kind,
+        retry_after_s=result.wait_s,
+        allowance=result.allowance,
     )
 
 
-def _too_large(grant: Reservation, model: str, requested: TierRequest) -> errors.RateLimited:
+def _size_error(reservation: Reservation, model: str, requested_tier: TierRequest) -> errors.RateLimited:
     return errors.RateLimited(
         f"The request is too large for '{model[:100]}' on tokens per minute: the limit is"
-        f" {grant.limits.tokens_per_minute}, and input plus max_output_tokens is about {grant.cost.tokens}.",
+        f" {reservation.limits.tokens_per_minute},"
+        f" and input plus max_output_tokens is about {reservation.cost.tokens}.",
         kind="tokens",
         # The request never fits the limit; only spare capacity can admit it later.
-        retry_after_s=LOOK_AGAIN_S if requested.may_overflow else None,
-        allowance=grant.allowance,
+        retry_after_s=DEFAULT_RETRY_AFTER_S if requested_tier.may_overflow else None,
+        allowance=reservation.allowance,
     )

@@ -1,19 +1,20 @@
-"""SQL of admission: counts of waiting responses, and spare capacity."""
+"""SQL of admission: counts waiting responses and finds spare capacity."""
 
 from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, Rules
 
 
 def lock(connection: Connection, name: str) -> None:
-    """Acquire the admission lock `name` until the end of the transaction, so that one create at a time counts and adds.
+    """Acquire the admission lock `name` until the end of the transaction.
 
-    This is a separate statement, because the counts of the next statement must see what the previous holder committed.
+    Only one create request at a time can then count responses and add one. The lock is a separate statement, because
+    the next statement must count the responses that the previous holder of the lock committed.
     """
     connection.execute("select pg_advisory_xact_lock(hashtextextended('admission:' || %s, 0))", (name,))
 
 
-def waiting(connection: Connection, project_id: str, model: str, limit: int) -> int:
-    """Return the number of responses of a project and a model that wait for a worker, at most `limit`."""
+def count_waiting(connection: Connection, project_id: str, model: str, limit: int) -> int:
+    """Count the responses of a project and a model that wait for a worker, up to `limit`."""
     row = connection.execute(
         "select count(*) from (select from responses where project_id = %s and model = %s and finished_at is null"
         " and status = 'queued' and dispatched_at is null limit %s) waiting",
@@ -23,8 +24,8 @@ def waiting(connection: Connection, project_id: str, model: str, limit: int) -> 
     return int(row[0])
 
 
-# All unfinished responses count against the capacity, because those that wait will need it too. The LIMIT clauses stop
-# the count of waiting responses as soon as the answer is known to be no.
+# All unfinished responses use capacity, because waiting responses will need it too. The LIMIT clauses stop the count of
+# waiting responses once there are too many.
 _SPARE = """
 with {capacity}, lane (capacity) as (
     select coalesce((select n - reserve from lane_capacity where lane = %(lane)s), 0)
@@ -43,8 +44,8 @@ select not exists (select from circuits where model = %(model)s)
 _SPARE = _SPARE.format(capacity=CAPACITY)
 
 
-def spare(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:
-    """Whether one more response leaves the reserve of the lane's live slots and of the model's concurrency free."""
+def has_spare_capacity(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:
+    """Whether one more response would leave the reserves of the lane's slots and the model's concurrency free."""
     row = connection.execute(
         _SPARE, {"lane": lane, "model": model, "concurrency": concurrency, **rules.parameters}
     ).fetchone()

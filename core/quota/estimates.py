@@ -1,4 +1,4 @@
-"""Estimates of the tokens of a request, made before any model has processed it."""
+"""Estimates of the tokens of a request before a model has processed it."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ from core import jsonio
 from core.wire.request import CreateResponse
 
 # Approximate characters per token, since no tokenizer is used.
-CHARACTERS_A_TOKEN = 4
-# Tokens per image or file, whatever its size.
+CHARACTERS_PER_TOKEN = 4
+# Tokens per image or file of any size.
 PART_TOKENS = 1000
 # Output tokens of a request without `max_output_tokens`.
 OUTPUT_TOKENS = 1000
 
-_NOT_SHOWN = frozenset({"id", "type", "status", "call_id", "encrypted_content", "detail", "filename"})
-_PARTS = frozenset({"image_url", "file_url", "file_data"})
+# Fields of items and parts that are not sent to the model as text.
+_HIDDEN_FIELDS = frozenset({"id", "type", "status", "call_id", "encrypted_content", "detail", "filename"})
+_MEDIA_FIELDS = frozenset({"image_url", "file_url", "file_data"})
 
 
 def input_tokens(request: CreateResponse) -> int:
@@ -22,39 +23,39 @@ def input_tokens(request: CreateResponse) -> int:
     if isinstance(request.input, str):
         characters += len(request.input)
     elif request.input is not None:
-        characters_in, parts = _size([item.model_dump(exclude_none=True) for item in request.input])
-        characters += characters_in
+        item_characters, parts = _measure([item.model_dump(exclude_none=True) for item in request.input])
+        characters += item_characters
     if request.tools:
         characters += len(jsonio.dumps([tool.echo() for tool in request.tools]))
-    return -(-characters // CHARACTERS_A_TOKEN) + parts * PART_TOKENS
+    return -(-characters // CHARACTERS_PER_TOKEN) + parts * PART_TOKENS
 
 
-def _size(value: Any) -> tuple[int, int]:
+def _measure(value: Any) -> tuple[int, int]:
     """Return the number of characters of all strings in a JSON value, and the number of images and files."""
     characters, parts = 0, 0
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            characters += len(one)
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            parts += sum(1 for key in one if key in _PARTS)
-            waiting += [inner for key, inner in one.items() if key not in _NOT_SHOWN | _PARTS]
+    stack = [value]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, str):
+            characters += len(node)
+        elif isinstance(node, list):
+            stack += node
+        elif isinstance(node, dict):
+            parts += sum(1 for key in node if key in _MEDIA_FIELDS)
+            stack += [child for key, child in node.items() if key not in _HIDDEN_FIELDS | _MEDIA_FIELDS]
     return characters, parts
 
 
 def tokens(request: CreateResponse, *, limit: int) -> int:
-    """Estimate the tokens of a request and its output, to be taken from a per-minute limit.
+    """Estimate the tokens of a request and its output, which are taken from a per-minute limit.
 
-    `max_output_tokens` counts in full. Without it, a default counts, which is reduced so that it alone never makes a
-    request exceed the limit.
+    The estimate includes `max_output_tokens` in full. Without this parameter it includes a default, which is reduced if
+    it would make the request exceed the limit.
 
     Args:
         limit: the tokens per minute of the project for the model.
     """
-    shown = input_tokens(request)
+    input_estimate = input_tokens(request)
     if request.max_output_tokens is not None:
-        return shown + request.max_output_tokens
-    return shown + max(0, min(OUTPUT_TOKENS, limit - shown))
+        return input_estimate + request.max_output_tokens
+    return input_estimate + max(0, min(OUTPUT_TOKENS, limit - input_estimate))

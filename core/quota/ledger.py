@@ -1,4 +1,4 @@
-"""The usage ledger: corrects credits by the actual usage of responses, and reports usage to operators."""
+"""The usage ledger: corrects credits according to actual usage, and reports usage to operators."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -6,12 +6,12 @@ from typing import Any
 
 from core.config.catalog import Catalog
 from core.database import Database
-from core.quota import ledger_sql as store
+from core.quota import ledger_sql
 from core.quota.token_bucket import Credits
 
-# Rows per round trip to Redis.
-BATCH = 500
-BY = store.BY
+# Maximum number of rows per round trip to Redis.
+BATCH_SIZE = 500
+BY = ledger_sql.BY
 
 
 class Ledger:
@@ -23,34 +23,41 @@ class Ledger:
         self._catalog = catalog
 
     def settle(self) -> int:
-        """Correct the credits of responses that have ended but are not settled; return their number.
+        """Correct the credits of ended responses that are not settled; return their number.
 
-        Idempotent, and safe to run in several processes. Nothing is done while Redis is unavailable. If a process dies
-        between the correction in Redis and its mark in Postgres, the next one finds in Redis that it was applied.
+        Idempotent, and safe to run in several processes. Does nothing while Redis is unavailable. If a process dies
+        between the correction in Redis and its mark in Postgres, the next process finds in Redis that the correction
+        was applied.
 
         Raises:
-            errors.StoreUnavailable: it is unknown what was marked; the next round repeats it.
+            errors.StoreUnavailable: it is unknown which responses were marked; the next call repeats them.
         """
         with self._database.connection() as connection:
-            found = store.unsettled(connection, BATCH)
-        if not found:
+            settlements = ledger_sql.list_unsettled(connection, BATCH_SIZE)
+        if not settlements:
             return 0
-        if not self._credits.settle([(one, self._catalog.limits.limits_for(one.project, one.model)) for one in found]):
+        limits = [self._catalog.limits.limits_for(settlement.project, settlement.model) for settlement in settlements]
+        if not self._credits.settle(list(zip(settlements, limits, strict=True))):
             return 0
         with self._database.connection() as connection:
-            store.mark_settled(connection, found)
-        return len(found)
+            ledger_sql.mark_settled(connection, settlements)
+        return len(settlements)
 
     def usage(
-        self, by: Sequence[str], *, project: str | None = None, since: date | None = None, until: date | None = None
+        self,
+        columns: Sequence[str],
+        *,
+        project: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the usage of responses that have ended, grouped by the columns `by`.
+        """Return the usage of ended responses, grouped by `columns`.
 
         Args:
-            by: names from `BY`.
+            columns: names from `BY`.
             project: only usage of the project with this name.
             since: the first day (UTC).
             until: the last day (UTC), inclusive.
         """
         with self._database.connection() as connection:
-            return store.usage(connection, by, project=project, since=since, until=until)
+            return ledger_sql.usage(connection, columns, project=project, since=since, until=until)

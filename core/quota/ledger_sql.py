@@ -1,4 +1,4 @@
-"""SQL of the usage ledger: one row per ended response, written with its end and kept after its deletion."""
+"""SQL of the usage ledger: one row per ended response, inserted when it ends and not deleted with the response."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,10 +10,10 @@ from psycopg.rows import class_row, dict_row
 from core.allowance import Cost, Settlement
 from core.database import Connection
 
-# Credits are bounded by what was taken in the last minute: the credits reserved by unfinished responses, plus the
-# credits charged so far to those that have ended.
-_TAKEN = """
-with taken (created_at, requests, tokens) as (
+# The credits taken in the last minute: the credits reserved by unfinished responses, plus the credits that ended
+# responses have been charged.
+_RECENT_COSTS = """
+with recent_costs (created_at, requests, tokens) as (
     select created_at, reserved_requests, reserved_tokens from responses
     where project_id = %(project_id)s and model = %(model)s and finished_at is null
         and created_at > now() - interval '1 minute' and reserved_requests > 0
@@ -22,41 +22,43 @@ with taken (created_at, requests, tokens) as (
     where project_id = %(project_id)s and model = %(model)s
         and created_at > now() - interval '1 minute' and reserved_requests > 0
 )
-{ask}
+{query}
 """
-_LATELY = _TAKEN.format(ask="select coalesce(sum(requests), 0)::bigint, coalesce(sum(tokens), 0)::bigint from taken")
+_SUM_RECENT_COSTS = _RECENT_COSTS.format(
+    query="select coalesce(sum(requests), 0)::bigint, coalesce(sum(tokens), 0)::bigint from recent_costs"
+)
 # The oldest responses leave the one-minute window first.
-_FREE = _TAKEN.format(
-    ask="""
+_WAIT_FOR_CREDITS = _RECENT_COSTS.format(
+    query="""
 select extract(epoch from created_at + interval '1 minute' - now()) from (
-    select created_at, sum(requests) over oldest as requests, coalesce(sum(tokens) over oldest, 0) as tokens from taken
-    window oldest as (order by created_at)) left_by_then
+    select created_at, sum(requests) over oldest as requests, coalesce(sum(tokens) over oldest, 0) as tokens
+    from recent_costs window oldest as (order by created_at)) returned_credits
 where requests >= %(requests)s and tokens >= %(tokens)s order by created_at limit 1
 """
 )
 
 
-def lately(connection: Connection, project_id: str, model: str) -> Cost:
-    """Return the credits taken by the responses that a project created for a model in the last minute."""
-    row = connection.execute(_LATELY, {"project_id": project_id, "model": model}).fetchone()
+def recent_cost(connection: Connection, project_id: str, model: str) -> Cost:
+    """Return the credits of the responses that a project created for a model in the last minute."""
+    row = connection.execute(_SUM_RECENT_COSTS, {"project_id": project_id, "model": model}).fetchone()
     assert row is not None
     return Cost(int(row[0]), int(row[1]))
 
 
-def free_in_s(connection: Connection, project_id: str, model: str, missing: Cost) -> float:
-    """Return the seconds until `missing` of the credits taken in the last minute have left the window; at most 60."""
+def wait_for_credits_s(connection: Connection, project_id: str, model: str, shortfall: Cost) -> float:
+    """Return the seconds until `shortfall` credits have left the window of the last minute; at most 60."""
     values = {
         "project_id": project_id,
         "model": model,
-        "requests": missing.requests,
-        "tokens": missing.tokens,
+        "requests": shortfall.requests,
+        "tokens": shortfall.tokens,
     }
-    row = connection.execute(_FREE, values).fetchone()
+    row = connection.execute(_WAIT_FOR_CREDITS, values).fetchone()
     return 60.0 if row is None else float(row[0])
 
 
-def unsettled(connection: Connection, limit: int) -> list[Settlement]:
-    """Return up to `limit` ended responses that were charged a different number of tokens than they used."""
+def list_unsettled(connection: Connection, limit: int) -> list[Settlement]:
+    """List up to `limit` ended responses whose charged tokens differ from the used tokens."""
     with connection.cursor(row_factory=class_row(Settlement)) as cursor:
         cursor.execute(
             "select l.response_id, l.project_id, coalesce(p.name, '') as project, l.model, l.charged_tokens as charged,"
@@ -68,16 +70,16 @@ def unsettled(connection: Connection, limit: int) -> list[Settlement]:
         return cursor.fetchall()
 
 
-def mark_settled(connection: Connection, settled: Sequence[Settlement]) -> None:
-    """Record the new charges; leave rows unchanged whose charge another process has changed meanwhile."""
+def mark_settled(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Record the used tokens as charged, except in rows that another process has changed meanwhile."""
     connection.execute(
         "update usage_ledger l set charged_tokens = s.used"
         " from unnest(%s::text[], %s::bigint[], %s::bigint[]) as s (id, charged, used)"
         " where l.response_id = s.id and l.charged_tokens = s.charged",
         (
-            [one.response_id for one in settled],
-            [one.charged for one in settled],
-            [one.used for one in settled],
+            [settlement.response_id for settlement in settlements],
+            [settlement.charged for settlement in settlements],
+            [settlement.used for settlement in settlements],
         ),
     )
 
@@ -104,21 +106,23 @@ where (%(project)s::text is null or p.name = %(project)s)
 
 
 def usage(
-    connection: Connection, by: Sequence[str], *, project: str | None, since: date | None, until: date | None
+    connection: Connection, columns: Sequence[str], *, project: str | None, since: date | None, until: date | None
 ) -> list[dict[str, Any]]:
-    """Return the usage grouped and ordered by the columns `by`, one dict per group.
+    """Return the usage grouped and ordered by `columns`, one dict per group.
 
     Args:
-        by: names from `BY`.
+        columns: names from `BY`.
         project: only usage of the project with this name.
         since: the first day (UTC) on which responses ended.
         until: the last day, inclusive.
     """
-    named = [sql.SQL("{} as {}").format(sql.SQL(_COLUMNS[name]), sql.Identifier(name)) for name in by]
-    places = sql.SQL(", ").join(sql.SQL(_COLUMNS[name]) for name in by)
+    named_columns = [sql.SQL("{} as {}").format(sql.SQL(_COLUMNS[name]), sql.Identifier(name)) for name in columns]
+    group_expressions = sql.SQL(", ").join(sql.SQL(_COLUMNS[name]) for name in columns)
     query = sql.SQL(_USAGE).format(
-        columns=sql.SQL("").join(column + sql.SQL(", ") for column in named),
-        groups=sql.SQL("group by {0} order by {0}").format(places) if by else sql.SQL("having count(*) > 0"),
+        columns=sql.SQL("").join(column + sql.SQL(", ") for column in named_columns),
+        groups=sql.SQL("group by {0} order by {0}").format(group_expressions)
+        if columns
+        else sql.SQL("having count(*) > 0"),
     )
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(query, {"project": project, "since": since, "until": until})

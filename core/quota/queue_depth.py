@@ -1,4 +1,4 @@
-"""Checks whether the queue of a project is full, with few counts, because a long queue takes long to count."""
+"""Checks whether the queue of a project is full. It counts rarely, because counting a long queue takes time."""
 
 import time
 from dataclasses import dataclass
@@ -6,50 +6,50 @@ from dataclasses import dataclass
 from core.database import Connection
 from core.quota import admission_sql
 
-# Fraction of the limit below which a count may be inexact, so that creates do not have to lock.
-_EXACT_FROM = 0.5
-# Below that fraction, each of up to this many API processes may admit its share of what is missing before it counts
-# again.
-_PROCESSES = 16
-# Seconds for which a count is used.
-_SEEN_S = 1.0
-# Seconds for which a full queue is not counted again, so that rejected creates stay cheap.
-_FULL_S = 0.1
+# Fraction of the limit from which counts must be exact. Below it, create requests do not need to lock.
+_EXACT_FRACTION = 0.5
+# Maximum number of API processes. Below that fraction, each process admits its share of the difference without a count.
+_MAX_PROCESSES = 16
+# Time for which a count is used.
+_COUNT_TTL_S = 1.0
+# Time for which a full queue is not counted again, so that rejections stay cheap.
+_FULL_TTL_S = 0.1
 
 
 @dataclass
-class _Seen:
+class _Count:
     """The last count of a queue by this process."""
 
-    waiting: int
-    until: float
-    uncounted: int = 0  # number of creates that may still be admitted without a count
+    depth: int
+    valid_until: float
+    uncounted_admissions: int = 0  # number of create requests that may still be admitted without another count
 
 
 class QueueDepth:
     """Cached depths of the queues per project and model."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._counts: dict[tuple[str, str], _Count] = {}
 
-    def full(self, connection: Connection, project_id: str, model: str, most: int) -> bool:
-        """Whether `most` or more responses are waiting.
+    def is_full(self, connection: Connection, project_id: str, model: str, limit: int) -> bool:
+        """Whether at least `limit` responses are waiting.
 
-        Near the limit the answer is exact, and a lock keeps it valid until the end of the transaction.
+        Near the limit the result is exact, and a lock keeps it valid until the end of the transaction.
         """
         key, now = (project_id, model), time.monotonic()
-        seen = self._seen.get(key)
-        if seen is not None and now < seen.until:
-            if seen.waiting >= most:
+        count = self._counts.get(key)
+        is_valid = count is not None and now < count.valid_until
+        if count is not None and is_valid:
+            if count.depth >= limit:
                 return True
-            if seen.uncounted > 0:
-                seen.uncounted -= 1
+            if count.uncounted_admissions > 0:
+                count.uncounted_admissions -= 1
                 return False
-        near = seen is not None and now < seen.until and seen.waiting >= most * _EXACT_FROM
-        waiting = 0 if near else admission_sql.waiting(connection, project_id, model, most)
-        if near or most * _EXACT_FROM <= waiting < most:
+        is_near_limit = count is not None and is_valid and count.depth >= limit * _EXACT_FRACTION
+        depth = 0 if is_near_limit else admission_sql.count_waiting(connection, project_id, model, limit)
+        if is_near_limit or limit * _EXACT_FRACTION <= depth < limit:
             admission_sql.lock(connection, f"queue:{project_id}:{model}")
-            waiting = admission_sql.waiting(connection, project_id, model, most)
-        uncounted = max(0, int(most * _EXACT_FROM - waiting) // _PROCESSES)
-        self._seen[key] = _Seen(waiting, now + (_FULL_S if waiting >= most else _SEEN_S), uncounted)
-        return waiting >= most
+            depth = admission_sql.count_waiting(connection, project_id, model, limit)
+        uncounted_admissions = max(0, int(limit * _EXACT_FRACTION - depth) // _MAX_PROCESSES)
+        self._counts[key] = _Count(depth, now + (_FULL_TTL_S if depth >= limit else _COUNT_TTL_S), uncounted_admissions)
+        return depth >= limit

@@ -1,7 +1,7 @@
-"""Token buckets in Redis for the credits of projects, one per project and model; lost ones are rebuilt from Postgres.
+"""Token buckets in Redis for the credits of projects, one bucket per project and model.
 
-Redis is only a cache: a bucket that is missing, or that may be out of date, is rebuilt from the usage of the last
-minute. While Redis is unavailable, admission counts that usage in Postgres itself.
+Redis is only a cache: a bucket that is missing or may be out of date is rebuilt from the usage of the last minute in
+Postgres. While Redis is unavailable, admission itself counts that usage in Postgres.
 """
 
 import logging
@@ -20,26 +20,26 @@ from core.notify import redis_clients
 
 log = logging.getLogger(__name__)
 
-# An unused bucket is full again long before it expires, and a missing bucket is rebuilt.
+# An unused bucket is full again long before it expires, so nothing is lost.
 _BUCKET_TTL_MS = 3_600_000
-# Seconds for which Redis remembers that a correction was applied. A sweeper may die between a correction and its mark
-# in Postgres; the next one retries within seconds. A correction that is applied twice after this time has no effect
-# beyond a minute, because the bucket refills.
-_SETTLED_TTL_S = 600
+# Time for which Redis remembers that a correction was applied. A sweeper may die between a correction and its mark in
+# Postgres, and the next sweeper retries within seconds. If a correction is applied again after this time, the error
+# disappears within a minute, because the bucket refills.
+_CORRECTION_TTL_S = 600
 
-# The scripts use only the clock of Redis, so the clocks of the processes need not agree.
+# The scripts use only the clock of Redis, so the clocks of the processes may differ.
 _BUCKET = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local held = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
-local at = tonumber(held[3])
+local bucket = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
+local updated_at = tonumber(bucket[3])
 local rate = {tonumber(ARGV[1]), tonumber(ARGV[2])}
 local amount = {tonumber(ARGV[3]), tonumber(ARGV[4])}
 local function level(i, top)
-    local filled = (tonumber(held[i]) or rate[i]) + math.max(0, now - (at or now)) * rate[i] / 60000000
+    local filled = (tonumber(bucket[i]) or rate[i]) + math.max(0, now - (updated_at or now)) * rate[i] / 60000000
     return math.min(rate[i], filled, top or rate[i])
 end
-local function keep(levels)
+local function write_levels(levels)
     local full = 0
     for i, name in ipairs({'requests', 'tokens'}) do
         if rate[i] > 0 then
@@ -51,12 +51,12 @@ local function keep(levels)
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[5]), full + 60000)))
 end
 """
-# Take from both levels or from neither. ARGV 6 and 7: upper bounds of the levels, if Redis may be out of date.
+# Take from both levels or from neither of them. ARGV 6 and 7: upper bounds of the levels, if Redis may be out of date.
 _TAKE = (
     _BUCKET
     + """
 local top = {tonumber(ARGV[6]), tonumber(ARGV[7])}
-if not at and not top[1] then return {'unknown'} end
+if not updated_at and not top[1] then return {'unknown'} end
 local levels, wait, short = {0, 0}, 0, 0
 for i = 1, 2 do
     if rate[i] > 0 then
@@ -70,46 +70,46 @@ end
 if short == 0 then
     levels = {levels[1] - amount[1], levels[2] - amount[2]}
 end
-if top[1] or (short == 0 and amount[1] > 0) then keep(levels) end
+if top[1] or (short == 0 and amount[1] > 0) then write_levels(levels) end
 return {short == 0 and 'taken' or 'short', tostring(levels[1]), tostring(levels[2]), math.ceil(wait), short}
 """
 )
-# Add to both levels. A missing bucket is not created: it will be rebuilt from Postgres, which includes this change.
+# Add to both levels. A missing bucket is not created, because it will be rebuilt from Postgres with this change.
 _ADD = (
     _BUCKET
     + """
-if at then
+if updated_at then
     local levels = {0, 0}
     for i = 1, 2 do
         if rate[i] > 0 then levels[i] = math.min(rate[i], level(i) + amount[i]) end
     end
-    keep(levels)
+    write_levels(levels)
 end
 """
 )
-# Return tokens that a response was overcharged, or take those it was undercharged. KEYS 2: the charge that was last
-# applied for the response, which takes precedence over the one the caller has read (ARGV 6). ARGV 7: the new charge.
-# ARGV 8: seconds for which KEYS 2 is kept.
+# Return the tokens that a response was charged in excess, or take the missing ones. KEYS 2: the last charge that was
+# applied for the response, which takes precedence over the charge that the caller has read (ARGV 6). ARGV 7: the new
+# charge. ARGV 8: time to live of KEYS 2, in seconds.
 _SETTLE = (
     _BUCKET
     + """
 local applied = tonumber(redis.call('GET', KEYS[2]) or ARGV[6])
 redis.call('SET', KEYS[2], ARGV[7], 'EX', ARGV[8])
-if at and rate[2] > 0 then
-    keep({level(1), math.min(rate[2], level(2) + applied - tonumber(ARGV[7]))})
+if updated_at and rate[2] > 0 then
+    write_levels({level(1), math.min(rate[2], level(2) + applied - tonumber(ARGV[7]))})
 end
 """
 )
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakeResult:
     """The result of taking credits from a bucket.
 
     Args:
         allowance: the remaining credits.
-        wait_s: seconds until the bucket holds enough; 0 if the credits were taken.
-        short_of: `requests` or `tokens` if the bucket held too few; None if the credits were taken.
+        wait_s: seconds until the bucket has enough credits; 0 if the credits were taken.
+        short_of: `requests` or `tokens` if the bucket had too few; None if the credits were taken.
     """
 
     allowance: Allowance
@@ -118,85 +118,94 @@ class Taken:
 
 
 class Credits:
-    """Takes, returns and corrects credits. An unavailable Redis is reported as a result, never as an exception."""
+    """Takes, returns and corrects credits. If Redis is unavailable, methods return a value instead of raising."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_clients.command_client(redis_url, retry_lost=True, decode=True)
         self._breaker = Breaker()
-        self._take = self._redis.register_script(_TAKE)
-        self._add = self._redis.register_script(_ADD)
-        self._settle = self._redis.register_script(_SETTLE)
+        self._take_script = self._redis.register_script(_TAKE)
+        self._add_script = self._redis.register_script(_ADD)
+        self._settle_script = self._redis.register_script(_SETTLE)
         self._lock = threading.Lock()
-        self._failures = 0
-        self._certain: dict[str, int] = {}  # by bucket: `_failures` when it was last bounded by Postgres
+        self._failure_count = 0
+        # By bucket: `_failure_count` when the bucket was last compared with Postgres.
+        self._checked_at_failure: dict[str, int] = {}
 
     def take(
-        self, project_id: str, model: str, limits: Limits, cost: Cost, *, lately: Callable[[], Cost]
-    ) -> Taken | None:
+        self, project_id: str, model: str, limits: Limits, cost: Cost, *, recent_cost: Callable[[], Cost]
+    ) -> TakeResult | None:
         """Take `cost`, all or nothing.
 
         Args:
-            lately: returns the usage of the last minute from Postgres; called only if the bucket is missing or may be
-                out of date.
+            recent_cost: reads the usage of the last minute from Postgres; called only if the bucket is missing or may
+                be out of date.
 
         Returns:
             The result; None while Redis is unavailable.
         """
-        key = _bucket(project_id, model)
-        failures = self._failures
-        uncertain = self._certain.get(key, 0) < failures
-        answer = self._ask_take(key, limits, cost, lately() if uncertain and self._breaker.rested else None)
-        if answer is not None and answer[0] == "unknown":
-            answer = self._ask_take(key, limits, cost, lately())
-        if answer is None:
+        key = _bucket_key(project_id, model)
+        failure_count = self._failure_count
+        may_be_stale = self._checked_at_failure.get(key, 0) < failure_count
+        bound = recent_cost() if may_be_stale and self._breaker.rested else None
+        reply = self._run_take(key, limits, cost, bound)
+        if reply is not None and reply[0] == "unknown":
+            reply = self._run_take(key, limits, cost, recent_cost())
+        if reply is None:
             return None
-        if uncertain:
-            self._certain[key] = failures
-        return _taken(limits, answer)
+        if may_be_stale:
+            self._checked_at_failure[key] = failure_count
+        return _parse_take_reply(limits, reply)
 
-    def _ask_take(self, key: str, limits: Limits, cost: Cost, lately: Cost | None) -> list[Any] | None:
-        tops = ["", ""]
-        if lately is not None:
-            tops = [
-                str(max(0, (limits.requests_per_minute or 0) - lately.requests)),
-                str(max(0, (limits.tokens_per_minute or 0) - lately.tokens)),
+    def _run_take(self, key: str, limits: Limits, cost: Cost, recent_cost: Cost | None) -> list[Any] | None:
+        upper_bounds = ["", ""]
+        if recent_cost is not None:
+            upper_bounds = [
+                str(max(0, (limits.requests_per_minute or 0) - recent_cost.requests)),
+                str(max(0, (limits.tokens_per_minute or 0) - recent_cost.tokens)),
             ]
-        answer: list[Any] | None = self._run(
-            lambda: self._take([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS, *tops])
+        reply: list[Any] | None = self._run(
+            lambda: self._take_script(
+                [key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS, *upper_bounds]
+            )
         )
-        return answer
+        return reply
 
     def give_back(self, project_id: str, model: str, limits: Limits, cost: Cost) -> None:
-        """Return the credits of a create that was not stored; without Redis, the bucket refills within a minute."""
-        key = _bucket(project_id, model)
-        self._run(lambda: self._add([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
+        """Return the credits of a create request without a stored response.
+
+        While Redis is unavailable, nothing is returned; the bucket is full again within a minute.
+        """
+        key = _bucket_key(project_id, model)
+        self._run(lambda: self._add_script([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
 
     def settle(self, settlements: Iterable[tuple[Settlement, Limits]]) -> bool:
-        """Correct buckets by the actual usage of responses; each settlement is applied once, even if it is repeated.
+        """Correct buckets by the actual usage of responses; a repeated settlement is applied only once.
 
         Returns:
-            False if Redis is unavailable, so that it is unknown which corrections were applied.
+            False if Redis is unavailable; it is then unknown which corrections were applied.
         """
 
         def apply() -> bool:
             with self._redis.pipeline(transaction=False) as pipeline:
-                for one, limits in settlements:
-                    keys = [_bucket(one.project_id, one.model), f"backburner:charged:{one.response_id}"]
-                    amounts = [*_rates(limits), 0, 0, _BUCKET_TTL_MS, one.charged, one.used, _SETTLED_TTL_S]
-                    self._settle(keys, amounts, client=pipeline)
+                for settlement, limits in settlements:
+                    bucket_key = _bucket_key(settlement.project_id, settlement.model)
+                    keys = [bucket_key, f"backburner:charged:{settlement.response_id}"]
+                    charges = [settlement.charged, settlement.used]
+                    amounts = [*_rates(limits), 0, 0, _BUCKET_TTL_MS, *charges, _CORRECTION_TTL_S]
+                    self._settle_script(keys, amounts, client=pipeline)
                 pipeline.execute()
             return True
 
         return bool(self._run(apply))
 
     def _run(self, call: Callable[[], Any]) -> Any:
-        """Return the answer of Redis; None if Redis is unavailable."""
+        """Call Redis and return its reply; None if Redis is unavailable."""
         try:
             with self._breaker.trying(redis.RedisError) as may_try:
                 return call() if may_try else None
         except redis.RedisError as error:
             with self._lock:
-                self._failures += 1
+                self._failure_count += 1
             log.warning("cannot reach the token buckets", extra={"cause": repr(error)})
             return None
 
@@ -204,7 +213,7 @@ class Credits:
         self._redis.close()
 
 
-def _bucket(project_id: str, model: str) -> str:
+def _bucket_key(project_id: str, model: str) -> str:
     return f"backburner:credits:{project_id}:{model}"
 
 
@@ -212,18 +221,18 @@ def _rates(limits: Limits) -> list[int]:
     return [limits.requests_per_minute or 0, limits.tokens_per_minute or 0]
 
 
-def _taken(limits: Limits, answer: list[Any]) -> Taken:
-    state, requests, tokens, wait_ms, short = answer
-    allowance = allowance_of(limits, float(requests), float(tokens))
+def _parse_take_reply(limits: Limits, reply: list[Any]) -> TakeResult:
+    state, requests, tokens, wait_ms, short_index = reply
+    allowance = build_allowance(limits, float(requests), float(tokens))
     if state == "taken":
-        return Taken(allowance)
-    return Taken(allowance, max(1, int(wait_ms)) / 1000, "requests" if short == 1 else "tokens")
+        return TakeResult(allowance)
+    return TakeResult(allowance, max(1, int(wait_ms)) / 1000, "requests" if short_index == 1 else "tokens")
 
 
-def allowance_of(limits: Limits, requests: float, tokens: float) -> Allowance:
-    """Return the allowance with this many requests and tokens left; limits that are not set are None."""
+def build_allowance(limits: Limits, requests: float, tokens: float) -> Allowance:
+    """Build the allowance from the remaining requests and tokens; limits that are not set are None."""
     return Allowance(_meter(limits.requests_per_minute, requests), _meter(limits.tokens_per_minute, tokens))
 
 
-def _meter(limit: int | None, left: float) -> Meter | None:
-    return None if limit is None else Meter(limit, left, math.ceil((limit - left) / limit * 60_000) / 1000)
+def _meter(limit: int | None, remaining: float) -> Meter | None:
+    return None if limit is None else Meter(limit, remaining, math.ceil((limit - remaining) / limit * 60_000) / 1000)

@@ -1,4 +1,4 @@
-"""Credits while Redis hangs, refuses writes or loses data: creates are delayed briefly and never fail."""
+"""Credits while Redis hangs, rejects writes or loses data: create requests are delayed briefly and never fail."""
 
 import os
 import signal
@@ -19,10 +19,10 @@ from core.settings import Settings
 from tests.harness.engine import caller, submit
 from tests.harness.waiting import until
 
-LIMITED = """
-[projects.few.limits."*"]
+LIMITS_CONFIG = """
+[projects.few-requests.limits."*"]
 requests_per_minute = 5
-[projects.small.limits."*"]
+[projects.few-tokens.limits."*"]
 tokens_per_minute = 1000
 """
 
@@ -30,7 +30,7 @@ tokens_per_minute = 1000
 @pytest.fixture
 def config(config: Path) -> Path:
     """The usual models, and projects with limits."""
-    config.write_text(config.read_text() + LIMITED)
+    config.write_text(config.read_text() + LIMITS_CONFIG)
     return config
 
 
@@ -40,99 +40,103 @@ def valkey(settings: Settings):
         yield client
 
 
-def refusal(core: Core, who, **fields: object) -> errors.RateLimited:
-    with pytest.raises(errors.RateLimited) as caught:
-        submit(core, who, service_tier="default", **fields)
-    return caught.value
+def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimited:
+    with pytest.raises(errors.RateLimited) as raised:
+        submit(core, client, service_tier="default", **fields)
+    return raised.value
 
 
-def test_a_redis_that_hangs_costs_half_a_second_now_and_then_and_no_create(core: Core, valkey: redis.Redis) -> None:
-    who = caller(core, "few")
-    submit(core, who)
+def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, valkey: redis.Redis) -> None:
+    client = caller(core, "few-requests")
+    submit(core, client)
     pid = valkey.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        started = time.monotonic()
-        submit(core, who)  # one timeout of the credits and one of the dispatch
-        assert time.monotonic() - started < 1.5
-        started = time.monotonic()
+        start = time.monotonic()
+        submit(core, client)  # one timeout of the credits and one of the dispatch
+        assert time.monotonic() - start < 1.5
+        start = time.monotonic()
         for _ in range(3):
-            submit(core, who)
-        assert time.monotonic() - started < 0.5
-        said = refusal(core, who)
+            submit(core, client)
+        assert time.monotonic() - start < 0.5
+        error = submit_over_limit(core, client)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert said.retry_after_s is not None
-    assert 50 < said.retry_after_s <= 60
-    assert said.allowance is not None
-    assert said.allowance.requests is not None
-    assert said.allowance.requests.left == 0
+    assert error.retry_after_s is not None
+    assert 50 < error.retry_after_s <= 60
+    assert error.allowance is not None
+    assert error.allowance.requests is not None
+    assert error.allowance.requests.left == 0
 
 
-def test_a_redis_that_is_full_is_done_without(core: Core, valkey: redis.Redis) -> None:
-    who = caller(core, "few")
+def test_creates_are_admitted_by_postgres_while_redis_rejects_writes(core: Core, valkey: redis.Redis) -> None:
+    client = caller(core, "few-requests")
     valkey.config_set("maxmemory", 1)
     try:
         for _ in range(5):
-            submit(core, who)
-        refusal(core, who)
+            submit(core, client)
+        submit_over_limit(core, client)
     finally:
         valkey.config_set("maxmemory", 0)
 
 
-def test_tokens_are_admitted_by_the_last_minute_too(core: Core, valkey: redis.Redis, settings: Settings) -> None:
-    who = caller(core, "small")
+def test_tokens_are_limited_by_the_usage_of_the_last_minute_without_redis(
+    core: Core, valkey: redis.Redis, settings: Settings
+) -> None:
+    client = caller(core, "few-tokens")
     valkey.config_set("maxmemory", 1)
     try:
-        submit(core, who, max_output_tokens=599)
+        submit(core, client, max_output_tokens=599)
         with psycopg.connect(settings.database_url.get_secret_value()) as connection:
             connection.execute("update responses set created_at = created_at - interval '40 s'")
-        submit(core, who, max_output_tokens=299)
-        said = refusal(core, who, max_output_tokens=399)
-        assert refusal(core, who, max_output_tokens=799).retry_after_s == pytest.approx(60, abs=3)
+        submit(core, client, max_output_tokens=299)
+        error = submit_over_limit(core, client, max_output_tokens=399)
+        assert submit_over_limit(core, client, max_output_tokens=799).retry_after_s == pytest.approx(60, abs=3)
     finally:
         valkey.config_set("maxmemory", 0)
-    assert said.kind == "tokens"
-    assert said.retry_after_s == pytest.approx(20, abs=3)  # when the first of them is one minute old
+    assert error.kind == "tokens"
+    assert error.retry_after_s == pytest.approx(20, abs=3)  # when the first response is one minute old
 
 
-def test_what_was_admitted_without_redis_is_missing_from_the_bucket_when_it_is_back(
+def test_a_bucket_is_reduced_by_the_creates_admitted_while_redis_was_unavailable(
     core: Core, valkey: redis.Redis
 ) -> None:
-    who = caller(core, "few")
-    submit(core, who)
+    client = caller(core, "few-requests")
+    submit(core, client)
     valkey.config_set("maxmemory", 1)
     for _ in range(3):
-        submit(core, who)
+        submit(core, client)
     valkey.config_set("maxmemory", 0)
 
-    def credited() -> bool:
+    def can_reach_redis() -> bool:
         return core.creation._admission._credits._breaker.rested
 
-    until(credited, within_s=REST_S + 1)
-    submit(core, who)
-    refusal(core, who)
+    until(can_reach_redis, within_s=REST_S + 1)
+    submit(core, client)
+    submit_over_limit(core, client)
 
 
-def test_a_bucket_never_holds_more_than_a_minute_and_refills_evenly(settings: Settings, valkey: redis.Redis) -> None:
-    limits, nothing = Limits(requests_per_minute=600), Cost(0, 0)
-    credits_ = Credits(settings.redis_url.get_secret_value())
+def test_a_bucket_holds_at_most_the_credits_of_a_minute_and_refills_evenly(
+    settings: Settings, valkey: redis.Redis
+) -> None:
+    limits, no_cost = Limits(requests_per_minute=600), Cost(0, 0)
+    project_credits = Credits(settings.redis_url.get_secret_value())
 
-    def left() -> float:
-        taken = credits_.take("p", "m", limits, nothing, lately=lambda: nothing)
-        assert taken is not None
-        assert taken.allowance.requests is not None
-        return taken.allowance.requests.left
+    def remaining_requests() -> float:
+        result = project_credits.take("p", "m", limits, no_cost, recent_cost=lambda: no_cost)
+        assert result is not None
+        assert result.allowance.requests is not None
+        return result.allowance.requests.left
 
-    assert left() == 600
-    credits_.give_back("p", "m", limits, Cost(50, 0))
-    assert left() == 600
-    taken = credits_.take("p", "m", limits, Cost(600, 0), lately=lambda: nothing)
-    assert taken is not None
-    assert taken.short_of is None
-    seconds, micros = valkey.time()
-    until(lambda: left() >= 5)
-    now_seconds, now_micros = valkey.time()
-    passed_s = now_seconds - seconds + (now_micros - micros) / 1e6
-    assert left() == pytest.approx(passed_s * 10, abs=2)
-    credits_.close()
+    assert remaining_requests() == 600
+    project_credits.give_back("p", "m", limits, Cost(50, 0))
+    assert remaining_requests() == 600
+    result = project_credits.take("p", "m", limits, Cost(600, 0), recent_cost=lambda: no_cost)
+    assert result is not None
+    assert result.short_of is None
+    start_s, start_us = valkey.time()
+    until(lambda: remaining_requests() >= 5)
+    now_s, now_us = valkey.time()
+    duration_s = now_s - start_s + (now_us - start_us) / 1e6
+    assert remaining_requests() == pytest.approx(duration_s * 10, abs=2)
+    project_credits.close()

@@ -9,14 +9,14 @@ import pytest
 import redis
 
 from core.bootstrap import Core
-from core.quota import ledger_sql as store
+from core.quota import ledger_sql
 from core.runs.ends import Spent
 from core.settings import Settings
 from tests.harness.engine import caller, claim, submit, worker
-from tests.quota.usage import end
+from tests.quota.usage import end_response
 
-LIMITED = """
-[projects.rated.limits."*"]
+LIMITS_CONFIG = """
+[projects.limited.limits."*"]
 requests_per_minute = 100
 tokens_per_minute = 10000
 """
@@ -25,7 +25,7 @@ tokens_per_minute = 10000
 @pytest.fixture
 def config(config: Path) -> Path:
     """The usual models, and a project with limits."""
-    config.write_text(config.read_text() + LIMITED)
+    config.write_text(config.read_text() + LIMITS_CONFIG)
     return config
 
 
@@ -41,151 +41,154 @@ def valkey(settings: Settings):
         yield client
 
 
-def tokens(valkey: redis.Redis) -> float:
-    """The tokens stored in the only bucket, without the refill since."""
+def stored_tokens(valkey: redis.Redis) -> float:
+    """The tokens that Valkey stores for the only bucket, without the refill since its last update."""
     (bucket,) = valkey.keys("backburner:credits:*")
     return float(valkey.hget(bucket, "tokens"))
 
 
-def used(sql) -> tuple[tuple, tuple]:
-    """Usage according to the ledger and according to the attempts."""
+def sum_usage(sql) -> tuple[tuple, tuple]:
+    """The total usage in the ledger and in the attempts."""
     sums = "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0)"
     sums += ", coalesce(sum(reasoning_tokens), 0)"
     return sql(f"select {sums} from usage_ledger")[0], sql(f"select {sums} from attempts")[0]
 
 
-def test_every_end_leaves_one_row_whoever_ends_it(core: Core, sql) -> None:
+def test_every_ended_response_has_one_row_whichever_process_ends_it(core: Core, sql) -> None:
     worker(core)
-    who = caller(core)
-    completed, client, operator, deleted, sweeper = [submit(core, who) for _ in range(5)]
-    end(core, completed, Spent(10, 20, estimated=False, cached_tokens=4, reasoning_tokens=5))
-    core.responses.cancel(who, client)
-    core.operations.cancel(operator)
-    core.responses.cancel(who, deleted)
-    core.responses.delete(who, deleted)
-    sql("update responses set queued_until = now() - interval '1 s' where id = %s returning 1", sweeper)
+    client = caller(core)
+    completed_id, client_cancelled_id, operator_cancelled_id, deleted_id, expired_id = [
+        submit(core, client) for _ in range(5)
+    ]
+    end_response(core, completed_id, Spent(10, 20, estimated=False, cached_tokens=4, reasoning_tokens=5))
+    core.responses.cancel(client, client_cancelled_id)
+    core.operations.cancel(operator_cancelled_id)
+    core.responses.cancel(client, deleted_id)
+    core.responses.delete(client, deleted_id)
+    sql("update responses set queued_until = now() - interval '1 s' where id = %s returning 1", expired_id)
     core.sweep.run()
 
     rows = sql(
         "select response_id, status, attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, tier,"
         " model, key_id, project_id, usage_estimated, day from usage_ledger order by ended_at"
     )
-    common = ("default", "scripted", who.key_id, who.project_id, False, datetime.now(UTC).date())
+    common = ("default", "scripted", client.key_id, client.project_id, False, datetime.now(UTC).date())
     assert rows == [
-        (completed, "completed", 1, 10, 20, 4, 5, *common),
-        (client, "cancelled", 0, 0, 0, 0, 0, *common),
-        (operator, "cancelled", 0, 0, 0, 0, 0, *common),
-        (deleted, "cancelled", 0, 0, 0, 0, 0, *common),
-        (sweeper, "failed", 0, 0, 0, 0, 0, *common),
+        (completed_id, "completed", 1, 10, 20, 4, 5, *common),
+        (client_cancelled_id, "cancelled", 0, 0, 0, 0, 0, *common),
+        (operator_cancelled_id, "cancelled", 0, 0, 0, 0, 0, *common),
+        (deleted_id, "cancelled", 0, 0, 0, 0, 0, *common),
+        (expired_id, "failed", 0, 0, 0, 0, 0, *common),
     ]
 
 
-def test_all_attempts_of_a_response_are_in_its_row(core: Core, sql) -> None:
+def test_the_row_of_a_response_includes_all_its_attempts(core: Core, sql) -> None:
     worker(core)
     response_id = submit(core, caller(core))
-    first = claim(core, response_id)
+    first_attempt = claim(core, response_id)
     sql("update responses set lease_until = now() - interval '1 s' where id = %s returning 1", response_id)
     core.sweep.run()
-    core.attempts.note_usage(first, Spent(7, 3, estimated=True))
+    core.attempts.note_usage(first_attempt, Spent(7, 3, estimated=True))
     sql("update responses set available_at = now(), dispatched_at = now() where id = %s returning 1", response_id)
-    end(core, response_id, Spent(10, 20, estimated=False))
+    end_response(core, response_id, Spent(10, 20, estimated=False))
 
     assert sql("select attempts, input_tokens, output_tokens, usage_estimated from usage_ledger") == [(2, 17, 23, True)]
-    assert used(sql)[0] == used(sql)[1]
+    assert sum_usage(sql)[0] == sum_usage(sql)[1]
 
 
-def test_what_a_worker_learns_after_a_cancel_is_added_once_and_settled_anew(core: Core, sql, valkey) -> None:
+def test_usage_reported_after_a_cancel_is_added_once_and_settled_again(core: Core, sql, valkey) -> None:
     worker(core)
-    who = caller(core, "rated")
-    response_id = submit(core, who, max_output_tokens=100)
+    client = caller(core, "limited")
+    response_id = submit(core, client, max_output_tokens=100)
     attempt = claim(core, response_id)
-    core.responses.cancel(who, response_id)
+    core.responses.cancel(client, response_id)
     assert core.ledger.settle() == 1
-    assert tokens(valkey) == pytest.approx(10_000)
+    assert stored_tokens(valkey) == pytest.approx(10_000)
     for _ in range(2):
         core.attempts.note_usage(attempt, Spent(30, 40, estimated=True))
 
     assert sql("select input_tokens, output_tokens, usage_estimated, charged_tokens from usage_ledger") == [
         (30, 40, True, 0)
     ]
-    assert used(sql)[0] == used(sql)[1]
+    assert sum_usage(sql)[0] == sum_usage(sql)[1]
     assert core.ledger.settle() == 1
-    assert tokens(valkey) == pytest.approx(9_930, abs=1)
+    assert stored_tokens(valkey) == pytest.approx(9_930, abs=1)
     assert core.ledger.settle() == 0
 
 
-def test_usage_that_is_known_only_after_a_delete_is_counted(core: Core, sql) -> None:
+def test_usage_reported_after_a_delete_is_counted(core: Core, sql) -> None:
     worker(core)
-    who = caller(core)
-    response_id = submit(core, who)
+    client = caller(core)
+    response_id = submit(core, client)
     attempt = claim(core, response_id)
-    core.responses.cancel(who, response_id)
-    core.responses.delete(who, response_id)
+    core.responses.cancel(client, response_id)
+    core.responses.delete(client, response_id)
     core.attempts.note_usage(attempt, Spent(30, 40, estimated=True))
 
     assert sql("select input_tokens, output_tokens from usage_ledger") == [(30, 40)]
 
 
-def test_usage_that_is_noted_while_the_response_ends_is_counted_once(core: Core, sql) -> None:
+def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql) -> None:
     worker(core)
-    who = caller(core)
-    ids = [submit(core, who) for _ in range(20)]
-    attempts = [claim(core, response_id) for response_id in ids]
+    client = caller(core)
+    response_ids = [submit(core, client) for _ in range(20)]
+    attempts = [claim(core, response_id) for response_id in response_ids]
     with ThreadPoolExecutor(6) as threads:
         for attempt in attempts:
             threads.submit(core.attempts.note_usage, attempt, Spent(3, 4, estimated=True))
-            threads.submit(core.responses.cancel, who, attempt.response_id)
+            threads.submit(core.responses.cancel, client, attempt.response_id)
 
     assert sql("select count(*), sum(input_tokens), sum(output_tokens) from usage_ledger") == [(20, 60, 80)]
-    assert used(sql)[0] == used(sql)[1]
+    assert sum_usage(sql)[0] == sum_usage(sql)[1]
 
 
 @pytest.mark.parametrize(
-    ("spent", "left"), [(Spent(10, 20, estimated=False), 9970), (Spent(5000, 6000, estimated=False), -1000)]
+    ("spent", "remaining_tokens"), [(Spent(10, 20, estimated=False), 9970), (Spent(5000, 6000, estimated=False), -1000)]
 )
-def test_credits_follow_what_was_really_used(core: Core, valkey, sql, spent: Spent, left: int) -> None:
+def test_credits_are_corrected_by_the_actual_usage(
+    core: Core, valkey, sql, spent: Spent, remaining_tokens: int
+) -> None:
     worker(core)
-    response_id = submit(core, caller(core, "rated"), max_output_tokens=4999)
-    assert tokens(valkey) == pytest.approx(5000)
-    end(core, response_id, spent)
+    response_id = submit(core, caller(core, "limited"), max_output_tokens=4999)
+    assert stored_tokens(valkey) == pytest.approx(5000)
+    end_response(core, response_id, spent)
 
     core.sweep.run()
 
-    assert tokens(valkey) == pytest.approx(left, abs=150)
+    assert stored_tokens(valkey) == pytest.approx(remaining_tokens, abs=150)
     assert sql("select reserved_requests, reserved_tokens, charged_tokens from usage_ledger") == [
         (1, 5000, spent.input_tokens + spent.output_tokens)
     ]
 
 
-def test_a_response_is_settled_once_by_any_number_of_sweepers_and_after_a_crash_between(
-    core: Core, valkey, sql
-) -> None:
+def test_concurrent_sweepers_settle_a_response_once_even_after_a_crash(core: Core, valkey, sql) -> None:
     worker(core)
-    who = caller(core, "rated")
+    client = caller(core, "limited")
     for _ in range(20):
-        end(core, submit(core, who, max_output_tokens=199), Spent(150, 150, estimated=False))
-    before = tokens(valkey)
+        end_response(core, submit(core, client, max_output_tokens=199), Spent(150, 150, estimated=False))
+    tokens_before = stored_tokens(valkey)
     with core.ledger._database.connection() as connection:
-        found = store.unsettled(connection, 100)
-    # A sweeper that died between the update in Redis and the one in Postgres.
-    core.ledger._credits.settle([(one, core.catalog.limits.limits_for("rated", "scripted")) for one in found])
-    once = tokens(valkey)
+        settlements = ledger_sql.list_unsettled(connection, 100)
+    # A sweeper that dies after the update in Redis and before the update in Postgres.
+    limits = core.catalog.limits.limits_for("limited", "scripted")
+    core.ledger._credits.settle([(settlement, limits) for settlement in settlements])
+    tokens_after_crash = stored_tokens(valkey)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: core.ledger.settle(), range(4)))
 
-    assert before == pytest.approx(6000, abs=200)
-    assert once == pytest.approx(before - 2000, abs=200)
-    assert tokens(valkey) == pytest.approx(once, abs=200)
+    assert tokens_before == pytest.approx(6000, abs=200)
+    assert tokens_after_crash == pytest.approx(tokens_before - 2000, abs=200)
+    assert stored_tokens(valkey) == pytest.approx(tokens_after_crash, abs=200)
     assert sql("select sum(charged_tokens), sum(input_tokens + output_tokens) from usage_ledger") == [(6000, 6000)]
 
 
-def test_a_bucket_that_was_lost_is_made_anew_from_what_the_last_minute_used(core: Core, valkey, sql) -> None:
+def test_a_lost_bucket_is_rebuilt_from_the_usage_of_the_last_minute(core: Core, valkey, sql) -> None:
     worker(core)
-    who = caller(core, "rated")
+    client = caller(core, "limited")
     for number in range(10):
-        response_id = submit(core, who, max_output_tokens=299)
+        response_id = submit(core, client, max_output_tokens=299)
         if number % 2:
-            end(core, response_id, Spent(50, 50, estimated=False))
+            end_response(core, response_id, Spent(50, 50, estimated=False))
     core.ledger.settle()
     sql(
         "update usage_ledger set created_at = created_at - interval '2 minutes' where response_id = %s returning 1",
@@ -193,18 +196,18 @@ def test_a_bucket_that_was_lost_is_made_anew_from_what_the_last_minute_used(core
     )
     valkey.flushall()
 
-    submit(core, who, max_output_tokens=299)
+    submit(core, client, max_output_tokens=299)
 
     (bucket,) = valkey.keys("backburner:credits:*")
-    assert tokens(valkey) == 10_000 - 5 * 300 - 4 * 100 - 300
+    assert stored_tokens(valkey) == 10_000 - 5 * 300 - 4 * 100 - 300
     assert float(valkey.hget(bucket, "requests")) == 100 - 9 - 1
 
 
-def test_usage_is_summed_up_by_whatever_is_asked(core: Core) -> None:
+def test_usage_is_grouped_by_the_requested_columns(core: Core) -> None:
     worker(core)
-    first, second = caller(core, "first"), caller(core, "second")
-    for who, tier in ((first, "default"), (first, "flex"), (second, "flex")):
-        end(core, submit(core, who, service_tier=tier), Spent(10, 20, estimated=False, cached_tokens=1))
+    first_client, second_client = caller(core, "first"), caller(core, "second")
+    for client, tier in ((first_client, "default"), (first_client, "flex"), (second_client, "flex")):
+        end_response(core, submit(core, client, service_tier=tier), Spent(10, 20, estimated=False, cached_tokens=1))
     today = datetime.now(UTC).date()
 
     assert core.ledger.usage(["project", "tier"]) == [
@@ -221,8 +224,8 @@ def test_usage_is_summed_up_by_whatever_is_asked(core: Core) -> None:
         }
         for name, tier in (("first", "default"), ("first", "flex"), ("second", "flex"))
     ]
-    (whole,) = core.ledger.usage([], project="first", since=today, until=today)
-    assert (whole["requests"], whole["input_tokens"]) == (2, 20)
-    assert [row["key"] for row in core.ledger.usage(["key"])] == sorted([first.key_id, second.key_id])
+    (total,) = core.ledger.usage([], project="first", since=today, until=today)
+    assert (total["requests"], total["input_tokens"]) == (2, 20)
+    assert [row["key"] for row in core.ledger.usage(["key"])] == sorted([first_client.key_id, second_client.key_id])
     assert core.ledger.usage(["day", "model"])[0]["day"] == today
     assert core.ledger.usage(["day"], until=today.replace(year=today.year - 1)) == []

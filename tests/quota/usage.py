@@ -1,4 +1,4 @@
-"""Responses that end with usage."""
+"""A helper that ends a response with a given usage."""
 
 from core.bootstrap import Core
 from core.runs.ends import Outcome, Spent
@@ -7,7 +7,8 @@ from core.wire.status import Status
 from tests.harness.engine import claim, opening
 
 
-def end(core: Core, response_id: str, spent: Spent) -> None:
+def end_response(core: Core, response_id: str, spent: Spent) -> None:
+    """Claim a response and complete it with the usage `spent`."""
     attempt = claim(core, response_id)
     outcome = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=spent)
     assert core.attempts.end(attempt, outcome, opening(attempt))
