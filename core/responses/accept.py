@@ -1,4 +1,4 @@
-"""Commit and enqueue new responses; concurrent creates share one transaction and one enqueue."""
+"""Commits and enqueues new responses; concurrent create requests share one transaction and one enqueue."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from core.dispatch.doorbell import Doorbell
 from core.responses import responses_sql as store
 from core.responses.draft import Draft
 
-# Maximum rows per transaction. A row with a request of more than _LARGE characters gets its own transaction, so that it
-# does not delay others.
-_MOST = 64
-_LARGE = 64 * 1024
+# Maximum rows per transaction. A row with a longer request than _LARGE_REQUEST characters gets its own transaction, so
+# that it does not delay others.
+_MAX_ROWS = 64
+_LARGE_REQUEST = 64 * 1024
 
 
 class Accepting:
@@ -27,19 +27,19 @@ class Accepting:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
-        self._batcher: Batcher[Draft, bool | None] = Batcher(self._write_all, most=_MOST, after=self._enqueue_all)
+        self._batcher: Batcher[Draft, bool | None] = Batcher(self._write_all, most=_MAX_ROWS, after=self._enqueue_all)
 
     def accept(self, row: Draft) -> bool:
         """Commit a row to which no exact limit applies, and enqueue it if it may run now.
 
         Returns:
-            False if an earlier try had already committed the row.
+            False if an earlier attempt had already committed the row.
 
         Raises:
             errors.StoreUnavailable: whether the row was written is unknown.
             PostgresError: Postgres rejects the row. Nothing was written.
         """
-        if len(row.request) <= _LARGE:
+        if len(row.request) <= _LARGE_REQUEST:
             return self._batcher.do(row) is not None
         (outcome,) = outcomes = self._write_all([row])
         if isinstance(outcome, Exception):
@@ -61,24 +61,24 @@ class Accepting:
             return  # the responses are accepted, and the sweeper recalls them
 
     def _write_all(self, rows: Sequence[Draft]) -> Sequence[bool | Exception | None]:
-        """Insert rows in one transaction; for each, whether to enqueue it, or None if an earlier try committed it."""
+        """Insert rows in one transaction; return for each whether to enqueue it, or None if it already existed."""
 
         def write() -> set[str]:
             with self._database.connection() as connection:  # a single statement is its own transaction
                 return self.write(connection, rows)
 
         try:
-            dispatched = self._database.again(write)
+            dispatched_ids = self._database.again(write)
         except errors.StoreUnavailable as error:
             return [error] * len(rows)
         except PostgresError as error:
-            if len(rows) > 1:  # one row is invalid or was written before: insert each row separately
+            if len(rows) > 1:  # one row is invalid or already committed: insert each row separately
                 return [outcome for row in rows for outcome in self._write_all([row])]
-            # IDs are generated here only, so a duplicate means that the first try was committed and its result lost.
+            # Only this process generates these IDs: a duplicate means that the first attempt was committed.
             return [None if isinstance(error, UniqueViolation) else error]
-        return [row.id in dispatched for row in rows]
+        return [row.id in dispatched_ids for row in rows]
 
     def _enqueue_all(self, rows: Sequence[Draft], outcomes: Sequence[bool | Exception | None]) -> None:
-        dispatched = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True]
-        for lane in sorted({row.lane for row in dispatched}):
-            self.enqueue([row.id for row in dispatched if row.lane == lane], lane)
+        dispatched_rows = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True]
+        for lane in sorted({row.lane for row in dispatched_rows}):
+            self.enqueue([row.id for row in dispatched_rows if row.lane == lane], lane)

@@ -1,4 +1,4 @@
-"""Create a response: check the request, build its context, commit the row, then enqueue it."""
+"""Creates a response: checks the request, builds its context, commits the row, then enqueues it."""
 
 import time
 from dataclasses import dataclass
@@ -13,25 +13,24 @@ from core.database import Connection, Database, ForeignKeyViolation, UniqueViola
 from core.dispatch import lanes_sql
 from core.prompts import prompts
 from core.quota import tier_request
-from core.quota.admission import Admission, Admitted, Reservation
+from core.quota.admission import Admission, AdmissionResult, Reservation
 from core.quota.tier_request import TierRequest
 from core.responses import idempotency_sql
 from core.responses.accept import Accepting
-from core.responses.draft import Draft, first_events, waits_s
+from core.responses.draft import Draft, first_events, time_limits_s
 from core.settings import Settings
 from core.tenants.keys import Caller
 from core.tenants.seals import Seals
-from core.wire import response as document
-from core.wire import rules
+from core.wire import response, rules
 from core.wire.request import CreateResponse
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """An idempotency key, with which a client repeats a create without creating a second response.
+    """An idempotency key, with which a client can repeat a create request without creating a second response.
 
     Args:
-        key: the client's key, unique in its project for 24 hours.
+        key: the client's key, unique in the project for 24 hours.
         request_hash: hash of the request body, to detect reuse of the key with another body.
     """
 
@@ -44,9 +43,9 @@ class Created:
     """An accepted response.
 
     Args:
-        document: the response object as JSON text; None if an earlier try or another create with the same key
-            created the response, which must then be read by its ID.
-        allowance: the remaining allowance of its project's limits, if there are any.
+        document: the response object as JSON text; None if the response already existed, from an earlier attempt or
+            from another request with the same key. It must then be read by its ID.
+        allowance: the remaining allowance of the project's limits, if there are any.
     """
 
     id: str
@@ -56,24 +55,24 @@ class Created:
 
 @dataclass(frozen=True)
 class _Order:
-    """One create; every try to write it uses the same values.
+    """A create request with the values that stay the same in every attempt to write its response.
 
     Args:
-        alone: the context, if it can be built without reading from Postgres.
+        standalone_context: the context, if it can be built without reading from Postgres.
     """
 
     caller: Caller
     request: CreateResponse
     repeat: Repeat | None
-    requested: TierRequest
-    grant: Reservation
-    alone: context.Context | None
+    requested_tier: TierRequest
+    reservation: Reservation
+    standalone_context: context.Context | None
     response_id: str
     created_at: int
 
 
 class Creation:
-    """Accepts responses."""
+    """Accepts create requests."""
 
     def __init__(
         self,
@@ -104,86 +103,96 @@ class Creation:
             errors.StoreUnavailable: whether the response was written is unknown.
         """
         if request.prompt is None:  # reject invalid requests without a query where possible
-            self._model(request)
-        requested = self._requested(caller, request)
-        known, priced = self._look_first(caller, request, repeat)
-        if known is not None:
-            return known
-        grant = self._admission.ask(caller, priced, requested)
+            self._check_request(request)
+        requested_tier = self._requested_tier(caller, request)
+        earlier_response, resolved_request = self._resolve(caller, request, repeat)
+        if earlier_response is not None:
+            return earlier_response
+        reservation = self._admission.reserve(caller, resolved_request, requested_tier)
         response_id = ids.new("resp")
-        created: Created | None = None
+        new_response: Created | None = None
         try:
-            alone = self._alone(caller, request) if repeat is None else None
-            order = _Order(caller, request, repeat, requested, grant, alone, response_id, int(time.time()))
+            new_context = self._standalone_context(caller, request) if repeat is None else None
+            order = _Order(
+                caller, request, repeat, requested_tier, reservation, new_context, response_id, int(time.time())
+            )
             row = self._plain_row(order)
             if row is not None:
-                written = self._accepting.accept(row)
-                created, lane = Created(response_id, row.document if written else None), None
+                is_new = self._accepting.accept(row)
+                new_response, lane = Created(response_id, row.document if is_new else None), None
             else:
-                created, lane = self._database.again(lambda: self._try(order))
+                new_response, lane = self._database.again(lambda: self._write_once(order))
         finally:
-            if created is None or created.id != response_id:
-                self._admission.give_back(caller, priced.model or "", grant)
+            if new_response is None or new_response.id != response_id:
+                self._admission.give_back(caller, resolved_request.model or "", reservation)
         if lane is not None:
             self._accepting.enqueue([response_id], lane)
-        return created
+        return new_response
 
-    def _look_first(
+    def _resolve(
         self, caller: Caller, request: CreateResponse, repeat: Repeat | None
     ) -> tuple[Created | None, CreateResponse]:
-        """Find the response that this create repeats, or the request from which its credits are estimated.
+        """Find the response of an earlier request with the same key, and expand the prompt to estimate the credits.
 
-        Queries Postgres only if limits apply to the project; otherwise the transaction itself finds a repeat.
+        Queries Postgres only if limits apply to the project. Otherwise the transaction itself finds an earlier response
+        and expands the prompt.
+
+        Returns:
+            The earlier response, if there is one, and the request with its prompt expanded where that was necessary.
         """
-        if not self._admission.limits(caller) or (repeat is None and request.prompt is None):
+        if not self._admission.has_limits(caller) or (repeat is None and request.prompt is None):
             return None, request
 
-        def look() -> tuple[Created | None, CreateResponse]:
+        def resolve() -> tuple[Created | None, CreateResponse]:
             with self._database.connection() as connection:
                 if repeat is not None:
-                    taken = idempotency_sql.find(connection, caller.project_id, repeat.key)
-                    if taken is not None:
-                        return _repeated(taken, repeat), request
+                    owner = idempotency_sql.find_owner(connection, caller.project_id, repeat.key)
+                    if owner is not None:
+                        return _earlier_response(owner, repeat), request
                 return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
 
-        return self._database.again(look)
+        return self._database.again(resolve)
 
-    def _try(self, order: _Order) -> tuple[Created, str | None]:
+    def _write_once(self, order: _Order) -> tuple[Created, str | None]:
+        """Write the response of an order in a transaction, unless an earlier attempt has committed it."""
         try:
             with self._database.transaction() as connection:
                 return self._write(connection, order)
         except UniqueViolation:
-            # IDs are generated here only, so a duplicate means that the first try was committed.
+            # Only this process generates these IDs: a duplicate means that the first attempt was committed.
             return Created(order.response_id, None), None
         except ForeignKeyViolation as error:
             raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
-    def _alone(self, caller: Caller, request: CreateResponse) -> context.Context | None:
+    def _standalone_context(self, caller: Caller, request: CreateResponse) -> context.Context | None:
         """The context of a request that refers to no prompt, response or item; None for any other request."""
-        if request.prompt is not None or not context.stands_alone(request):
+        if request.prompt is not None or not context.is_standalone(request):
             return None
-        built = context.build(None, caller.project_id, request, self._seals)
-        capabilities.check_context(built.items, built.own, request.model or "", self._catalog.get(request.model or ""))
-        return built
+        new_context = context.build(None, caller.project_id, request, self._seals)
+        self._check_context(new_context, request, self._catalog.get(request.model or ""))
+        return new_context
+
+    def _check_context(self, new_context: context.Context, request: CreateResponse, model: ModelConfig) -> None:
+        capabilities.check_context(new_context.items, new_context.input_count, request.model or "", model)
 
     def _plain_row(self, order: _Order) -> Draft | None:
-        """The row of a create that needs no other query and no counting in Postgres; None for any other create."""
-        built, model = order.alone, order.request.model or ""
-        if built is None or built.contents or parts.references(built.items):
+        """The row of an order that needs no other query and no count in Postgres; None for any other order."""
+        new_context, model = order.standalone_context, order.request.model or ""
+        if new_context is None or new_context.contents or parts.references(new_context.items):
             return None
         if self._catalog.limits.limits_for(order.caller.project, model) != UNLIMITED:
             return None
         if self._catalog.get(model).concurrency is not None:
             return None
-        return self._draft(order, order.request, Admitted(order.grant.tier, NOTHING, None), built)
+        return self._draft(order, order.request, AdmissionResult(order.reservation.tier, NOTHING, None), new_context)
 
-    def _model(self, request: CreateResponse) -> ModelConfig:
-        """Check a request as far as possible without Postgres; returns the configuration of its model."""
+    def _check_request(self, request: CreateResponse) -> ModelConfig:
+        """Check a request as far as possible without Postgres; return the configuration of its model."""
         rules.check_parameters(request)
         model = self._catalog.get(request.model or "")
-        parts.check(request, self._settings)
-        capabilities.check(request, model)
-        if request.wants_sealed_reasoning and not self._seals.usable:
+        parts.check_input(request, self._settings)
+        capabilities.check_request(request, model)
+        if request.wants_sealed_reasoning and not self._seals.has_key:
             raise errors.InvalidRequest(
                 "'reasoning.encrypted_content' requires an encryption key on the server: set BACKBURNER_SECRET_KEY.",
                 param="include",
@@ -191,7 +200,7 @@ class Creation:
             )
         return model
 
-    def _requested(self, caller: Caller, request: CreateResponse) -> TierRequest:
+    def _requested_tier(self, caller: Caller, request: CreateResponse) -> TierRequest:
         options = request.background_options
         if options is not None and options.completion_window != "soonest":
             return TierRequest(Tier.FLEX)
@@ -205,75 +214,75 @@ class Creation:
         """
         caller, request, repeat, response_id = order.caller, order.request, order.repeat, order.response_id
         if repeat is not None:
-            taken = idempotency_sql.take(
-                connection,
-                caller.project_id,
-                repeat.key,
-                request_hash=repeat.request_hash,
-                response_id=response_id,
+            owner = idempotency_sql.claim_key(
+                connection, caller.project_id, repeat.key, request_hash=repeat.request_hash, response_id=response_id
             )
-            if taken is not None and taken.response_id != response_id:
-                return _repeated(taken, repeat), None
-        resolved = prompts.resolve(connection, caller.project_id, request, self._settings)
-        with resolved.naming():
+            if owner is not None and owner.response_id != response_id:
+                return _earlier_response(owner, repeat), None
+        resolved_request = prompts.resolve(connection, caller.project_id, request, self._settings)
+        with resolved_request.relocate_errors():
             # A request without a prompt was checked before the transaction began, to keep the transaction short.
-            model = self._catalog.get(request.model or "") if request.prompt is None else self._model(resolved.request)
-            request = resolved.request
-            built = order.alone
-            if built is None:
-                built = context.build(connection, caller.project_id, request, self._seals)
-                capabilities.check_context(built.items, built.own, request.model or "", model)
-        admitted = self._admission.admit(connection, caller, request.model or "", order.grant, order.requested)
+            is_checked, request = request.prompt is None, resolved_request.request
+            model = self._catalog.get(request.model or "") if is_checked else self._check_request(request)
+            new_context = order.standalone_context
+            if new_context is None:
+                new_context = context.build(connection, caller.project_id, request, self._seals)
+                self._check_context(new_context, request, model)
+        admission_result = self._admission.admit(
+            connection, caller, request.model or "", order.reservation, order.requested_tier
+        )
         limits = self._catalog.limits.limits_for(caller.project, request.model or "")
         if model.concurrency is not None or limits.running is not None:
             # These limits are exact: two transactions must not count concurrently.
             lanes_sql.lock(connection)
-        row = self._draft(order, request, admitted, built)
-        contents_sql.insert(connection, caller.project_id, built.contents)
-        dispatched = self._accepting.write(connection, [row])
-        needed = parts.references(built.items)
-        if needed:
-            contents_sql.refer(connection, caller.project_id, response_id, needed)
-            parts.check_size(built.items, contents_sql.sizes(connection, response_id), self._settings)
-        lane = self._catalog.lanes.lane_for(admitted.tier) if dispatched else None
-        return Created(response_id, row.document, admitted.allowance), lane
+        row = self._draft(order, request, admission_result, new_context)
+        contents_sql.insert(connection, caller.project_id, new_context.contents)
+        dispatched_ids = self._accepting.write(connection, [row])
+        content_ids = parts.references(new_context.items)
+        if content_ids:
+            contents_sql.refer(connection, caller.project_id, response_id, content_ids)
+            parts.check_size(new_context.items, contents_sql.sizes(connection, response_id), self._settings)
+        lane = self._catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
+        return Created(response_id, row.document, admission_result.allowance), lane
 
-    def _draft(self, order: _Order, request: CreateResponse, admitted: Admitted, built: context.Context) -> Draft:
+    def _draft(
+        self, order: _Order, request: CreateResponse, admission: AdmissionResult, new_context: context.Context
+    ) -> Draft:
         """The row to insert.
 
         Args:
             request: the request, with its prompt already expanded.
         """
         model = self._catalog.get(request.model or "")
-        first = document.new_document(order.response_id, request, admitted.tier, order.created_at)
-        queue_s, total_s = waits_s(request.background_options, self._settings)
+        new_document = response.new_document(order.response_id, request, admission.tier, order.created_at)
+        queue_s, total_s = time_limits_s(request.background_options, self._settings)
         return Draft(
             id=order.response_id,
             project_id=order.caller.project_id,
             key_id=order.caller.key_id,
             background=request.background,
             model=request.model or "",
-            lane=self._catalog.lanes.lane_for(admitted.tier),
-            tier=admitted.tier.value,
+            lane=self._catalog.lanes.lane_for(admission.tier),
+            tier=admission.tier.value,
             stored=request.store,
             run_s=model.timeouts.run,
             queue_s=queue_s,
             total_s=total_s,
             follow_s=None if request.background else self._settings.follow_s,
             metadata=request.metadata,
-            request=context.pack(request, built),
-            document=jsonio.dumps(first),
-            events=first_events(first, background=request.background),
-            item_ids=built.new_ids if request.store else [],
+            request=context.pack(request, new_context),
+            document=jsonio.dumps(new_document),
+            events=first_events(new_document, background=request.background),
+            item_ids=new_context.new_ids if request.store else [],
             concurrency=model.concurrency,
-            reserved_requests=admitted.reserved.requests,
-            reserved_tokens=admitted.reserved.tokens,
+            reserved_requests=admission.reserved.requests,
+            reserved_tokens=admission.reserved.tokens,
         )
 
 
-def _repeated(taken: idempotency_sql.Taken, repeat: Repeat) -> Created:
-    if taken.request_hash != repeat.request_hash:
+def _earlier_response(owner: idempotency_sql.KeyOwner, repeat: Repeat) -> Created:
+    if owner.request_hash != repeat.request_hash:
         raise errors.InvalidRequest(
             "This Idempotency-Key was used with another request body.", code="idempotency_key_reuse"
         )
-    return Created(taken.response_id, None)
+    return Created(owner.response_id, None)

@@ -1,4 +1,4 @@
-"""SQL of idempotency keys, which map a repeated create to the response of the first one."""
+"""SQL of idempotency keys, which map a repeated create request to the response of the first request."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from core.database import Connection
 
 TTL_S = 24 * 3600
 
-_TAKE = """
+_CLAIM = """
 insert into idempotency_keys (project_id, key, request_hash, response_id)
 values (%(project_id)s, %(key)s, %(request_hash)s, %(response_id)s)
 on conflict (project_id, key) do update
@@ -17,17 +17,19 @@ returning 1
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The create that owns a key."""
+class KeyOwner:
+    """The create request that owns an idempotency key, with the ID of its response."""
 
     request_hash: bytes
     response_id: str
 
 
-def take(connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str) -> Taken | None:
-    """Take a key for a response that the caller is about to insert, if no create of the last `TTL_S` seconds has it.
+def claim_key(
+    connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str
+) -> KeyOwner | None:
+    """Claim a key for a response that the caller is about to insert, unless the key was claimed within `TTL_S` seconds.
 
-    Waits for a concurrent transaction that takes the same key.
+    Waits for a concurrent transaction that claims the same key.
 
     Returns:
         None if the caller's response now owns the key, otherwise the current owner.
@@ -39,23 +41,23 @@ def take(connection: Connection, project_id: str, key: str, *, request_hash: byt
         "response_id": response_id,
         "ttl_s": TTL_S,
     }
-    if connection.execute(_TAKE, values).fetchone() is not None:
+    if connection.execute(_CLAIM, values).fetchone() is not None:
         return None
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s", (project_id, key)
     ).fetchone()
     assert row is not None
-    return Taken(bytes(row[0]), str(row[1]))
+    return KeyOwner(bytes(row[0]), str(row[1]))
 
 
-def find(connection: Connection, project_id: str, key: str) -> Taken | None:
-    """The owner of a key taken in the last `TTL_S` seconds, or None."""
+def find_owner(connection: Connection, project_id: str, key: str) -> KeyOwner | None:
+    """The owner of a key that was claimed in the last `TTL_S` seconds, or None."""
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
         " and created_at >= now() - %s * interval '1 s'",
         (project_id, key, TTL_S),
     ).fetchone()
-    return None if row is None else Taken(bytes(row[0]), str(row[1]))
+    return None if row is None else KeyOwner(bytes(row[0]), str(row[1]))
 
 
 def delete_old(connection: Connection, limit: int) -> None:

@@ -8,13 +8,13 @@ from core.database import Connection
 
 
 @dataclass(frozen=True)
-class Group:
+class ResponseGroup:
     """Counts of the responses of one lane, tier, project and model that have not ended.
 
     Args:
-        waiting: waiting in Postgres to be dispatched.
-        later: those of `waiting` that are not due yet, because they back off before another attempt.
-        dispatched: dispatched but not claimed; a worker with a free slot claims them at once.
+        waiting: number of responses that wait in Postgres to be dispatched.
+        later: number of waiting responses that are not due yet, because they back off before another attempt.
+        dispatched: number of dispatched responses without a worker; the next worker with a free slot claims them.
         oldest_s: age in seconds of the oldest waiting or dispatched response; None if there is none.
     """
 
@@ -29,7 +29,7 @@ class Group:
     oldest_s: float | None
 
 
-_GROUPS = """
+_LIST_GROUPS = """
 select counted.lane, counted.tier, p.name as project, counted.model, counted.waiting, counted.later, counted.dispatched,
     counted.running, counted.oldest_s
 from (
@@ -48,16 +48,16 @@ order by counted.waiting desc, counted.running + counted.dispatched desc, 1, 2, 
 """
 
 
-def groups(connection: Connection) -> list[Group]:
-    """All groups with responses that have not ended, those with the most waiting responses first."""
-    with connection.cursor(row_factory=class_row(Group)) as cursor:
-        cursor.execute(_GROUPS)
+def list_groups(connection: Connection) -> list[ResponseGroup]:
+    """List all groups of responses that have not ended; the groups with the most waiting responses come first."""
+    with connection.cursor(row_factory=class_row(ResponseGroup)) as cursor:
+        cursor.execute(_LIST_GROUPS)
         return cursor.fetchall()
 
 
 @dataclass(frozen=True)
-class Serving:
-    """A live worker, its lanes, its slots, and the number of responses it runs."""
+class LiveWorker:
+    """A live worker with its lanes, its number of slots and the number of responses that it runs."""
 
     id: str
     hostname: str
@@ -67,9 +67,9 @@ class Serving:
     running: int
 
 
-def workers(connection: Connection, seen_s: float) -> list[Serving]:
-    """The workers seen in the last `seen_s` seconds."""
-    with connection.cursor(row_factory=class_row(Serving)) as cursor:
+def list_workers(connection: Connection, seen_s: float) -> list[LiveWorker]:
+    """List the workers that registered a heartbeat in the last `seen_s` seconds."""
+    with connection.cursor(row_factory=class_row(LiveWorker)) as cursor:
         cursor.execute(
             "select w.id, w.hostname, w.pid, w.lanes, w.slots,"
             " (select count(*) from responses r where r.status = 'in_progress' and r.worker_id = w.id) as running"

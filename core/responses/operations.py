@@ -1,4 +1,4 @@
-"""Operations of operators on responses of any project: list, show, cancel, requeue."""
+"""The operators' operations on responses of any project: list, show, cancel, requeue."""
 
 import contextlib
 import time
@@ -12,15 +12,12 @@ from core.context import contents_sql, items_sql
 from core.database import Connection, Database
 from core.dispatch import lanes_sql
 from core.dispatch.dispatcher import Dispatch
-from core.responses import load_sql as counts
-from core.responses import operations_sql as store
-from core.responses import responses_sql
-from core.responses.draft import Draft, first_events, waits_s
+from core.responses import load_sql, operations_sql, responses_sql
+from core.responses.draft import Draft, first_events, time_limits_s
 from core.responses.operations_sql import Run, Shown, Source
 from core.runs.ends import Endings, cancelled
 from core.settings import Settings
-from core.tenants import audit
-from core.tenants import audit_sql as audit_log
+from core.tenants import audit, audit_sql
 from core.tenants.audit import Act
 from core.wire import response
 from core.wire.request import BackgroundOptions
@@ -33,13 +30,13 @@ __all__ = ["Load", "Operations", "Run", "Shown"]
 class Load:
     """Waiting and running responses, live workers, and lanes with waiting responses that no live worker serves."""
 
-    groups: list[counts.Group]
-    workers: list[counts.Serving]
+    groups: list[load_sql.ResponseGroup]
+    workers: list[load_sql.LiveWorker]
     unserved: Collection[str]
 
 
 class Operations:
-    """Operations of operators; none of them is restricted to a project."""
+    """The operators' operations, which are not restricted to one project."""
 
     def __init__(
         self, database: Database, dispatch: Dispatch, endings: Endings, catalog: Catalog, settings: Settings
@@ -53,16 +50,18 @@ class Operations:
     def newest(
         self, *, project: str | None = None, status: str | None = None, model: str | None = None, limit: int
     ) -> list[Shown]:
-        """At most `limit` responses, newest first, including those with `store` false."""
+        """List at most `limit` responses, newest first, including responses with `store` false."""
         with self._database.connection() as connection:
-            return store.newest(connection, project=project, status=status, model=model, limit=limit)
+            return operations_sql.newest(connection, project=project, status=status, model=model, limit=limit)
 
     def load(self) -> Load:
         """The current load."""
         seen_s = self._settings.worker_seen_s
         with self._database.connection() as connection:
             return Load(
-                counts.groups(connection), counts.workers(connection, seen_s), lanes_sql.unserved(connection, seen_s)
+                load_sql.list_groups(connection),
+                load_sql.list_workers(connection, seen_s),
+                lanes_sql.unserved(connection, seen_s),
             )
 
     def show(self, response_id: str) -> tuple[Shown, list[Run]]:
@@ -72,10 +71,10 @@ class Operations:
             errors.NotFound: the response does not exist.
         """
         with self._database.connection() as connection:
-            shown = store.show(connection, response_id)
-            if shown is None:
-                raise _unknown(response_id)
-            return shown, store.history(connection, response_id)
+            details = operations_sql.show(connection, response_id)
+            if details is None:
+                raise _not_found_error(response_id)
+            return details, operations_sql.list_attempts(connection, response_id)
 
     def cancel(self, response_id: str) -> bool:
         """Cancel a background or foreground response; False if it had already ended.
@@ -91,7 +90,7 @@ class Operations:
         )
 
     def requeue(self, response_id: str, *, project: str | None = None) -> str:
-        """Create a new response from one that is failed, cancelled or incomplete; returns the ID of the new one.
+        """Create a new response from a failed, cancelled or incomplete one; return the ID of the new response.
 
         The new response has the project, tier, request and context of the old one, as stored at its creation, and
         the currently configured timeouts. It runs in the background, because no client waits for it. The old
@@ -102,36 +101,36 @@ class Operations:
 
         Raises:
             errors.NotFound: the response does not exist or belongs to another project.
-            errors.InvalidRequest: it has not ended, is completed, was not stored, or was already requeued.
+            errors.InvalidRequest: it has not ended, it is completed, it was not stored, or it was already requeued.
             errors.UnknownModel: its model is no longer configured.
             errors.StoreUnavailable: whether the new response was created is unknown; a retry is safe.
         """
         new_id = ids.new("resp")
         with self._database.transaction() as connection:
-            source = store.lock(connection, response_id)
+            source = operations_sql.lock_source(connection, response_id)
             if source is None or project not in {None, source.project}:
-                raise _unknown(response_id)
-            _refuse(source)
+                raise _not_found_error(response_id)
+            _check_requeueable(source)
             self._insert(connection, source, new_id)
             act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
-            audit_log.insert(connection, act, source.project_id)
+            audit_sql.insert(connection, act, source.project_id)
         with contextlib.suppress(errors.StoreUnavailable):  # the sweeper dispatches it in its next round
             self._dispatch.dispatch()
         return new_id
 
     def _insert(self, connection: Connection, source: Source, new_id: str) -> None:
-        """Insert the new response; `dispatch` decides when it runs."""
+        """Insert the new response as undispatched."""
         draft = self._draft(source, new_id, items_sql.list_ids(connection, source.id))
         responses_sql.insert(connection, [draft], {"dispatchable": False, **self._dispatch.rules.parameters})
         contents_sql.copy_references(connection, source.id, new_id)
 
-    def _draft(self, source: Source, new_id: str, known_items: Collection[str]) -> Draft:
-        packed: dict[str, Any] = jsonio.loads(source.request)
-        request, context = packed["request"], packed["context"]
+    def _draft(self, source: Source, new_id: str, referable_ids: Collection[str]) -> Draft:
+        packed_request: dict[str, Any] = jsonio.loads(source.request)
+        request, context = packed_request["request"], packed_request["context"]
         request["background"] = True
         options = request.get("background_options")
-        queue_s, total_s = waits_s(options and BackgroundOptions.model_validate(options), self._settings)
-        first = response.requeued_document(jsonio.loads(source.document), new_id, int(time.time()))
+        queue_s, total_s = time_limits_s(options and BackgroundOptions.model_validate(options), self._settings)
+        document = response.requeued_document(jsonio.loads(source.document), new_id, int(time.time()))
         return Draft(
             id=new_id,
             project_id=source.project_id,
@@ -145,15 +144,15 @@ class Operations:
             queue_s=queue_s,
             total_s=total_s,
             metadata=source.metadata,
-            request=jsonio.dumps(packed),
-            document=jsonio.dumps(first),
-            events=first_events(first, background=True),
-            item_ids=[item["id"] for item in context if item["id"] in known_items],
+            request=jsonio.dumps(packed_request),
+            document=jsonio.dumps(document),
+            events=first_events(document, background=True),
+            item_ids=[item["id"] for item in context if item["id"] in referable_ids],
             requeued_from=source.id,
         )
 
 
-def _refuse(source: Source) -> None:
+def _check_requeueable(source: Source) -> None:
     status = Status(source.status)
     if not is_terminal(status):
         raise errors.InvalidRequest(f"'{source.id}' is {status}: it has not ended.")
@@ -161,9 +160,9 @@ def _refuse(source: Source) -> None:
         raise errors.InvalidRequest(f"'{source.id}' is completed: there is nothing to repeat.")
     if not source.stored:
         raise errors.InvalidRequest(f"'{source.id}' was created with store false: no client could read the new one.")
-    if source.made:
-        raise errors.InvalidRequest(f"'{source.id}' was already requeued as '{source.made[0]}'.")
+    if source.requeued_ids:
+        raise errors.InvalidRequest(f"'{source.id}' was already requeued as '{source.requeued_ids[0]}'.")
 
 
-def _unknown(response_id: str) -> errors.NotFound:
+def _not_found_error(response_id: str) -> errors.NotFound:
     return errors.NotFound(f"There is no response '{response_id[:200]}'; it may have been deleted.")

@@ -1,4 +1,4 @@
-"""SQL for operators: show and list responses of all projects, read their attempts, requeue them."""
+"""SQL of the operators' operations: show and list responses of all projects, list their attempts, requeue them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from core.database import Connection
 
 @dataclass(frozen=True)
 class Shown:
-    """A response as an operator sees it."""
+    """A response in the form that operators see."""
 
     id: str
     project: str
@@ -35,7 +35,7 @@ class Shown:
     ends_by: datetime
 
 
-_SHOWN = """
+_SELECT = """
 select r.id, p.name as project, r.status, r.background, r.model, r.tier, r.attempt, r.failures, r.waits, r.worker_id,
     case when r.status = 'failed' then r.document::json #>> '{error,code}' || ': '
         || (r.document::json #>> '{error,message}') end as error,
@@ -47,19 +47,19 @@ from responses r join projects p on p.id = r.project_id
 
 
 def show(connection: Connection, response_id: str) -> Shown | None:
-    """A response of any project; None if it does not exist."""
+    """Find a response of any project; None if it does not exist."""
     with connection.cursor(row_factory=class_row(Shown)) as cursor:
-        cursor.execute(_SHOWN + "where r.id = %s", (response_id,))
+        cursor.execute(_SELECT + "where r.id = %s", (response_id,))
         return cursor.fetchone()
 
 
 def newest(
     connection: Connection, *, project: str | None, status: str | None, model: str | None, limit: int
 ) -> list[Shown]:
-    """The newest responses, newest first."""
+    """List at most `limit` responses, newest first."""
     with connection.cursor(row_factory=class_row(Shown)) as cursor:
         cursor.execute(
-            _SHOWN + "where (%(project)s::text is null or p.name = %(project)s)"
+            _SELECT + "where (%(project)s::text is null or p.name = %(project)s)"
             " and (%(status)s::text is null or r.status = %(status)s)"
             " and (%(model)s::text is null or r.model = %(model)s)"
             " order by r.created_at desc, r.id desc limit %(limit)s",
@@ -80,11 +80,11 @@ class Run:
     cause: str | None
     input_tokens: int | None
     output_tokens: int | None
-    dropped: list[str] | None  # IDs of the items that truncation left out, oldest first
+    dropped: list[str] | None  # IDs of the items that truncation dropped, oldest first
 
 
-def history(connection: Connection, response_id: str) -> list[Run]:
-    """All attempts to run a response, in order."""
+def list_attempts(connection: Connection, response_id: str) -> list[Run]:
+    """List all attempts to run a response, in order."""
     with connection.cursor(row_factory=class_row(Run)) as cursor:
         cursor.execute(
             "select attempt, worker_id, started_at, ended_at, outcome, cause, input_tokens, output_tokens, dropped"
@@ -96,7 +96,7 @@ def history(connection: Connection, response_id: str) -> list[Run]:
 
 @dataclass(frozen=True)
 class Source:
-    """A response to requeue, locked against deletion."""
+    """The locked row of a response to requeue."""
 
     id: str
     project: str
@@ -110,19 +110,19 @@ class Source:
     metadata: dict[str, str]
     request: str
     document: str
-    made: list[str]  # IDs of responses requeued from it that are queued, in progress or completed
+    requeued_ids: list[str]  # IDs of its requeued copies that are queued, in progress or completed
 
 
-def lock(connection: Connection, response_id: str) -> Source | None:
+def lock_source(connection: Connection, response_id: str) -> Source | None:
     """Lock a response to requeue until the transaction ends; None if it does not exist."""
     connection.execute("select 1 from responses where id = %s for no key update", (response_id,))
-    # A separate statement: its snapshot must include the response that the previous holder of the lock inserted.
+    # A separate statement, because its snapshot must include a response inserted by the previous holder of the lock.
     with connection.cursor(row_factory=class_row(Source)) as cursor:
         cursor.execute(
             "select r.id, p.name as project, r.project_id, r.key_id, r.status, r.model, r.lane, r.tier, r.stored,"
             " r.metadata, r.request, r.document,"
             " array(select id from responses where requeued_from = r.id"
-            "     and status in ('queued', 'in_progress', 'completed')) as made"
+            "     and status in ('queued', 'in_progress', 'completed')) as requeued_ids"
             " from responses r join projects p on p.id = r.project_id where r.id = %s",
             (response_id,),
         )

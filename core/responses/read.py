@@ -1,4 +1,4 @@
-"""Operations of clients on existing responses: get, cancel, delete, list."""
+"""The clients' operations on existing responses: get, cancel, delete, list."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -6,12 +6,10 @@ from core import errors, ids, jsonio
 from core.batcher import Batcher
 from core.context import contents_sql, parts
 from core.database import Connection, Database
-from core.responses import listing_sql
-from core.responses import responses_sql as store
+from core.responses import listing_sql, responses_sql
 from core.runs import events_sql
 from core.runs.ends import Endings, cancelled
-from core.tenants import audit
-from core.tenants import audit_sql as audit_log
+from core.tenants import audit, audit_sql
 from core.tenants.audit import Act
 from core.tenants.keys import Caller
 from core.wire import response, transcript
@@ -19,21 +17,21 @@ from core.wire.items import Item
 from core.wire.pages import Page, build_page
 from core.wire.status import Status, is_terminal
 
-# A page of input items ends once it exceeds this size, even if it then has fewer items than requested.
+# A page of input items ends with the item that exceeds this size, even if the client requested more items.
 PAGE_BYTES = 32 * 1024 * 1024
-# Maximum polls per query: all their documents are returned in one result.
-POLLS = 16
+# Maximum polls per query. A limit is needed because one result contains all their documents.
+MAX_POLLS = 16
 
-Pair = tuple[str, str]  # project ID and response ID
+ResponseKey = tuple[str, str]  # project ID and response ID
 
 
 class Responses:
-    """The responses of a project as its clients see them. Documents are JSON text."""
+    """The clients' view of the responses of a project. Documents are JSON text."""
 
     def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
         self._endings = endings
-        self._polls: Batcher[Pair, store.Found | None] = Batcher(self._look, most=POLLS)
+        self._polls: Batcher[ResponseKey, responses_sql.Found | None] = Batcher(self._find_all, most=MAX_POLLS)
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
         """The document of a response, with its committed output so far, and whether the response has ended.
@@ -44,33 +42,33 @@ class Responses:
         """
         if not ids.is_response_id(response_id):
             raise unknown(response_id)
-        pair = (caller.project_id, response_id)
-        # A query that failed for a batch may succeed for a single response.
-        row = self._database.again(lambda: self._polls.do(pair), lambda: self._look([pair])[0])
+        key = (caller.project_id, response_id)
+        # The retry reads a single response: its query may succeed where the query of a batch failed.
+        row = self._database.again(lambda: self._polls.do(key), lambda: self._find_all([key])[0])
         if row is None:
             raise unknown(response_id)
         if row.status != Status.IN_PROGRESS:
             return row.document, is_terminal(Status(row.status))
 
-        def running() -> str:
+        def read_document() -> str:
             with self._database.connection() as connection:
-                return self._current(connection, row)
+                return self._current_document(connection, row)
 
-        return self._database.again(running), False
+        return self._database.again(read_document), False
 
-    def _look(self, wanted: Sequence[Pair]) -> list[store.Found | None]:
+    def _find_all(self, keys: Sequence[ResponseKey]) -> list[responses_sql.Found | None]:
         with self._database.connection() as connection:
-            found = store.find_each(connection, wanted)
-        return [found.get(pair) for pair in wanted]
+            rows = responses_sql.find_each(connection, keys)
+        return [rows.get(key) for key in keys]
 
-    def _current(self, connection: Connection, row: store.Found) -> str:
+    def _current_document(self, connection: Connection, row: responses_sql.Found) -> str:
         if row.status != Status.IN_PROGRESS:
             return row.document
         log = transcript.fold(jsonio.loads(line) for line in events_sql.read(connection, row.id))
         return jsonio.dumps(response.running(jsonio.loads(row.document), log.output))
 
     def cancel(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> str:
-        """Cancel a background response and return its document; a response that has ended does not change.
+        """Cancel a background response and return its document; an ended response does not change.
 
         The cancellation is committed before the method returns, and is final.
 
@@ -83,8 +81,8 @@ class Responses:
             errors.StoreUnavailable: whether it was cancelled is unknown; a retry is safe.
         """
         with self._database.connection() as connection:
-            found = _find(connection, caller, response_id)
-        if not found.background:
+            row = _find(connection, caller, response_id)
+        if not row.background:
             raise errors.InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
 
         def end() -> str | None:
@@ -94,7 +92,7 @@ class Responses:
         return self._database.again(end) or self.get(caller, response_id)[0]
 
     def delete(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> None:
-        """Delete a response that has ended, with its events; responses that continue it keep a copy of its context.
+        """Delete an ended response and its events. Responses that continue it have their own copy of its context.
 
         Args:
             request_id: for the audit log.
@@ -105,16 +103,16 @@ class Responses:
             errors.StoreUnavailable: whether it was deleted is unknown; a retry is safe.
         """
         with self._database.transaction() as connection:
-            found = _find(connection, caller, response_id)
-            if not is_terminal(Status(found.status)):
-                advice = "; cancel it first" if found.background else ""
+            row = _find(connection, caller, response_id)
+            if not is_terminal(Status(row.status)):
+                advice = "; cancel it first" if row.background else ""
                 raise errors.InvalidRequest(
-                    f"Cannot delete an in-flight response: '{response_id}' is {found.status}{advice}.",
+                    f"Cannot delete an in-flight response: '{response_id}' is {row.status}{advice}.",
                     param="response_id",
                 )
-            if store.delete(connection, response_id):
+            if responses_sql.delete(connection, response_id):
                 act = Act(audit.key(caller.key_id, request_id), "response.deleted", response_id)
-                audit_log.insert(connection, act, caller.project_id)
+                audit_sql.insert(connection, act, caller.project_id)
 
     def input_items(
         self,
@@ -129,10 +127,10 @@ class Responses:
         """The input items of the model call: the inherited context, then the request's own input.
 
         Args:
-            include: optional fields to return, such as the data URLs of images, which are null otherwise.
+            include: optional fields to return, such as the data URLs of images. Other optional fields are null.
 
         Returns:
-            A page that may have fewer than `limit` items: it ends with the item that makes it exceed `PAGE_BYTES`.
+            A page of at most `limit` items; it ends earlier, with the item that makes it exceed `PAGE_BYTES`.
 
         Raises:
             errors.NotFound: the project has no such response.
@@ -140,14 +138,14 @@ class Responses:
         """
         with self._database.connection() as connection:
             _find(connection, caller, response_id)
-            packed = store.request(connection, caller.project_id, response_id)
-            if packed is None:
+            packed_request = responses_sql.request(connection, caller.project_id, response_id)
+            if packed_request is None:
                 raise unknown(response_id)
-            items = _behind(jsonio.loads(packed)["context"], after, descending=descending)
+            items = _items_after(jsonio.loads(packed_request)["context"], after, descending=descending)
             page: list[tuple[str, str]] = []
             size = 0
             for item in items[:limit]:
-                page.append((item["id"], _listed(connection, response_id, item, include)))
+                page.append((item["id"], _render_item(connection, response_id, item, include)))
                 size += len(page[-1][1])
                 if size > PAGE_BYTES:
                     break
@@ -164,10 +162,10 @@ class Responses:
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Page:
-        """A page of a project's responses by creation time, each as a poll would return it.
+        """A page of a project's responses in the order of their creation, each as a poll would return it.
 
         Raises:
-            errors.InvalidRequest: `after` is not the ID of one of them.
+            errors.InvalidRequest: `after` is not the ID of a response of the project.
         """
         with self._database.connection() as connection:
             if after is not None and find_own(connection, caller, after) is None:
@@ -182,45 +180,45 @@ class Responses:
                 model=model,
                 metadata=metadata,
             )
-            entries = [(row.id, self._current(connection, row)) for row in rows[:limit]]
+            entries = [(row.id, self._current_document(connection, row)) for row in rows[:limit]]
         return build_page(entries, has_more=len(rows) > limit)
 
 
-def _behind(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
-    """The items after the item `after`; reverses `items` in place if `descending`."""
+def _items_after(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
+    """The items after the item with the ID `after`, or all if it is None; reverses `items` in place if `descending`."""
     if descending:
         items.reverse()
     if after is None:
         return items
-    places = [place for place, item in enumerate(items) if item["id"] == after]
-    if not places:
+    positions = [position for position, item in enumerate(items) if item["id"] == after]
+    if not positions:
         raise errors.InvalidRequest(f"Item with id '{after[:200]}' not found.", param="after")
-    return items[places[0] + 1 :]
+    return items[positions[0] + 1 :]
 
 
-def _listed(connection: Connection, response_id: str, item: Item, include: Collection[str]) -> str:
-    shown = parts.listed(item, include)
-    needed = parts.references([shown])
-    if needed:
-        found = contents_sql.read(connection, response_id, needed)
-        if found.keys() != needed:
+def _render_item(connection: Connection, response_id: str, item: Item, include: Collection[str]) -> str:
+    item = parts.hide_images(item, include)
+    content_ids = parts.references([item])
+    if content_ids:
+        contents = contents_sql.read(connection, response_id, content_ids)
+        if contents.keys() != content_ids:
             raise unknown(response_id)  # deleted concurrently
-        shown = parts.changed(shown, lambda part: parts.filled(part, found))
-    return jsonio.dumps(shown)
+        item = parts.map_media(item, lambda part: parts.filled(part, contents))
+    return jsonio.dumps(item)
 
 
-def find_own(connection: Connection, caller: Caller, response_id: str) -> store.Found | None:
-    """The response, if it belongs to the caller's project; a malformed ID needs no query."""
-    return store.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
+def find_own(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found | None:
+    """Find a response of the caller's project; None if it does not exist or belongs to another project."""
+    return responses_sql.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
 
 
-def _find(connection: Connection, caller: Caller, response_id: str) -> store.Found:
-    found = find_own(connection, caller, response_id)
-    if found is None:
+def _find(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found:
+    row = find_own(connection, caller, response_id)
+    if row is None:
         raise unknown(response_id)
-    return found
+    return row
 
 
 def unknown(response_id: str) -> errors.NotFound:
-    """The error for a response that does not exist or belongs to another project: the client cannot tell which."""
+    """The error for a response that does not exist or belongs to another project, which look the same to clients."""
     return errors.NotFound(f"Response with id '{response_id[:200]}' not found.", param="response_id")

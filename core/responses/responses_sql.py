@@ -11,17 +11,19 @@ from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, LIMIT
 from core.responses.draft import Draft
 
-_SHORT = tuple(name for name in Draft._fields if name not in {"request", "document", "events"})
-# A new response is dispatched at once if its model's circuit is closed, its lane, model and project have capacity, and
-# no waiting response of its model could run instead; one that only its project's limit holds back does not count. The
-# conditions are in order of cost, because `case` stops at the first that fails. Of the rows that meet all conditions,
-# as many are dispatched as the lane has capacity for; if an exact limit applies, the caller passes a single row.
+_SHORT_COLUMNS = tuple(name for name in Draft._fields if name not in {"request", "document", "events"})
+# A new response is dispatched immediately if its model's circuit is closed, its lane, model and project have capacity,
+# and no waiting response of its model could run instead; waiting responses that only their project's limit prevents
+# from running are ignored. The conditions are in order of cost, because `case` stops at the first condition that fails.
+# The number of dispatched rows is limited by the capacity of the lane; if an exact limit applies, the caller passes a
+# single row.
 #
 # Waiting responses are searched once for each pair of lane and model, by a loose scan over tiers and projects in the
-# index of waiting responses. The planner estimated that a plain `exists` for each row would read an entire backlog a
-# hundred times once autovacuum had analysed one; at that cost Postgres compiles the statement (`jit_above_cost`).
+# index of waiting responses. With a plain `exists` for each row, the planner estimated after autovacuum had analysed a
+# backlog that the entire backlog would be read a hundred times, a cost at which Postgres compiles the statement
+# (`jit_above_cost`).
 _INSERT = """
-with asked as (
+with request_rows as (
     select * from rows from (json_to_recordset(%(rows)s) as (
         id text, project_id text, background bool, model text, lane text, tier text, run_s float, queue_s float,
         total_s float, stored bool, follow_s float, metadata jsonb, n int, item_ids text[], concurrency int,
@@ -29,10 +31,10 @@ with asked as (
     ), unnest(%(request)b::text[], %(document)b::text[], %(events)b::text[])) with ordinality
     as a (id, project_id, background, model, lane, tier, run_s, queue_s, total_s, stored, follow_s, metadata, n,
         item_ids, concurrency, key_id, reserved_requests, reserved_tokens, requeued_from, request, document, events,
-        place)
+        ordinal)
 ), {capacity}, used_up as materialized (
     select p.id as project_id, pair.model from projects p join occupied pair on pair.project_id = p.id {limit}
-    where pair.model in (select model from asked)
+    where pair.model in (select model from request_rows)
     group by p.id, pair.model, project_limit.cap having sum(pair.n) >= project_limit.cap
 ), contended as materialized (
     select pair.* from (
@@ -56,8 +58,8 @@ with asked as (
             and exists (select from responses r
                 where r.lane = pair.lane and r.tier = h.tier and r.project_id = h.project_id and r.model = pair.model
                     and r.status = 'queued' and r.dispatched_at is null and r.available_at <= now()))
-), able as materialized (
-    select a.id, a.lane, a.place, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as capacity, case
+), eligible as materialized (
+    select a.id, a.lane, a.ordinal, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as capacity, case
             when not %(dispatchable)s or l.lane is null then false
             when exists (select from circuits where model = a.model) then false
             when a.concurrency is not null
@@ -66,12 +68,12 @@ with asked as (
             when exists (select from contended c where c.lane = a.lane and c.model = a.model
                          and c.over_limit = (a.tier = 'over-limit')) then false
             else true
-        end as able
-    from asked a left join lane_capacity l using (lane)
+        end as eligible
+    from request_rows a left join lane_capacity l using (lane)
 ), dispatched as (
     select id from (
-        select id, capacity, row_number() over (partition by lane order by place) as lane_rank from able
-        where able) ranked
+        select id, capacity, row_number() over (partition by lane order by ordinal) as lane_rank from eligible
+        where eligible) ranked
     where lane_rank <= capacity
 ), new as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
@@ -81,14 +83,14 @@ with asked as (
         now() + least(queue_s, total_s) * interval '1 s', now() + total_s * interval '1 s',
         stored, now() + follow_s * interval '1 s', metadata, request, document,
         key_id, reserved_requests, reserved_tokens, requeued_from, case when dispatched.id is not null then now() end
-    from asked left join dispatched using (id)
+    from request_rows left join dispatched using (id)
     returning id, dispatched_at
 ), log as (
     insert into response_events (response_id, attempt, first_seq, n, data)
-    select id, 0, 0, n, events from asked
+    select id, 0, 0, n, events from request_rows
 ), listed as (
     insert into items (project_id, id, response_id)
-    select project_id, item_id, id from asked, unnest(item_ids) item_id
+    select project_id, item_id, id from request_rows, unnest(item_ids) item_id
     order by project_id, item_id
     on conflict do nothing
 )
@@ -97,51 +99,55 @@ select id from new where dispatched_at is not null
 
 
 @cache
-def _insert_of(pairs: int) -> str:
-    """The INSERT statement for rows with `pairs` distinct pairs of lane and model.
+def _insert_statement(pair_count: int) -> str:
+    """The INSERT statement for rows with `pair_count` distinct pairs of lane and model.
 
     Array parameters would work for any number of pairs, but Postgres assumes that an array parameter has ten elements.
-    It would estimate the generic plan to cost so much more than a custom plan for the single pair of nearly every
-    call that it would never use the generic plan, and would plan each INSERT anew, which takes a millisecond.
+    Because nearly every call has a single pair, a custom plan would always appear to be much cheaper than the generic
+    plan, and Postgres would plan every INSERT again, which takes a millisecond.
     """
-    values = ", ".join(f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pairs))
+    values = ", ".join(
+        f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pair_count)
+    )
     return _INSERT.format(capacity=CAPACITY, limit=LIMIT, pairs=values)
 
 
 def insert(connection: Connection, rows: Sequence[Draft], rules: Mapping[str, Any]) -> set[str]:
-    """Insert queued responses with their first events; returns the IDs of those marked as dispatched.
+    """Insert queued responses with their first events; return the IDs of the dispatched ones.
 
     Args:
-        rows: a single row if its model or project has a limit on running responses; the caller then holds the dispatch
-            lock.
+        rows: the rows; a single one if its model or project has a limit on running responses. The caller then holds
+            the dispatch lock.
+        rules: parameters of the dispatch conditions.
 
     Raises:
         psycopg.errors.UniqueViolation: an ID exists already. Nothing was written.
     """
-    # All short values are one JSON parameter: 23 array parameters cost psycopg more than everything else, and made
-    # Postgres plan the statement anew each time. Values that are already JSON, and may be long, are not encoded again.
+    # One JSON parameter contains all short values: 23 array parameters cost psycopg more than everything else, and made
+    # Postgres plan the statement again for each call. Values that are already JSON text are separate parameters,
+    # because encoding long texts again would be slow.
     texts = {
         "request": [row.request for row in rows],
         "document": [row.document for row in rows],
         "events": ["\n".join(row.events) for row in rows],
     }
-    short = [{**{name: getattr(row, name) for name in _SHORT}, "n": len(row.events)} for row in rows]
+    short_values = [{**{name: getattr(row, name) for name in _SHORT_COLUMNS}, "n": len(row.events)} for row in rows]
     pairs = sorted({(row.lane, row.model, row.tier == Tier.OVER_LIMIT) for row in rows})
-    values = {
+    pair_values = {
         f"{name}_{n}": value
         for n, pair in enumerate(pairs)
         for name, value in zip(("lane", "model", "over_limit"), pair, strict=True)
     }
-    found = connection.execute(
-        _insert_of(len(pairs)),
-        {"rows": jsonio.dumps(short), **values, **texts, **rules},
+    dispatched_rows = connection.execute(
+        _insert_statement(len(pairs)),
+        {"rows": jsonio.dumps(short_values), **pair_values, **texts, **rules},
     )
-    return {str(row[0]) for row in found}
+    return {str(row[0]) for row in dispatched_rows}
 
 
 @dataclass(frozen=True)
 class Found:
-    """A response as the clients of its project may see it."""
+    """The row of a stored response, which the clients of its project may read."""
 
     id: str
     status: str
@@ -150,17 +156,18 @@ class Found:
 
 
 def find(connection: Connection, project_id: str, response_id: str) -> Found | None:
-    """The response as stored in its row; None if the project has no stored response with this ID."""
+    """Find a response; None if the project has no stored response with this ID."""
     return find_each(connection, [(project_id, response_id)]).get((project_id, response_id))
 
 
-def find_each(connection: Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Found]:
-    """Those of the wanted (project ID, response ID) pairs that exist and are stored, as in their rows."""
-    # Joined to one text, because a list parameter costs psycopg as much as the statement; no ID contains a comma.
+def find_each(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+    """Find responses by (project ID, response ID); responses that do not exist or are not stored are omitted."""
+    # The IDs are joined to one text, because a list parameter costs psycopg as much as the rest of the statement. No ID
+    # contains a comma.
     rows = connection.execute(
         "select project_id, id, status, background, document from responses"
         " where id = any(string_to_array(%s, ',')) and project_id = any(string_to_array(%s, ',')) and stored",
-        (",".join([response_id for _, response_id in wanted]), ",".join([project_id for project_id, _ in wanted])),
+        (",".join([response_id for _, response_id in keys]), ",".join([project_id for project_id, _ in keys])),
     )
     return {(row[0], row[1]): Found(*row[1:]) for row in rows.fetchall()}
 
@@ -187,7 +194,7 @@ def delete(connection: Connection, response_id: str) -> bool:
 
 
 def delete_unstored(connection: Connection, after_s: float, limit: int) -> int:
-    """Delete at most `limit` unstored responses that ended over `after_s` seconds ago; returns how many."""
+    """Delete at most `limit` unstored responses that ended over `after_s` seconds ago; return their number."""
     return connection.execute(
         "delete from responses where id in ("
         "select id from responses where not stored and finished_at < now() - %s * interval '1 s'"

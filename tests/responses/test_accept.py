@@ -1,4 +1,4 @@
-"""Concurrent creates are written together, and each gets the outcome of its own row."""
+"""Concurrent create requests are written in one transaction, and each gets the outcome of its own row."""
 
 import time
 
@@ -18,58 +18,60 @@ from core.settings import Settings
 from core.wire.request import CreateResponse
 from tests.harness.engine import at_once, caller, claim, sql, submit, worker
 
-RUNG = "select id from responses where dispatched_at is not null and status = 'queued'"
+SELECT_DISPATCHED = "select id from responses where dispatched_at is not null and status = 'queued'"
 
 
 @pytest.fixture
 def rows(core: Core) -> list[Draft]:
-    """The rows of three creates that are not written yet."""
-    who = caller(core)
+    """The rows of three create requests, before they are inserted."""
+    client = caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     orders = [
         _Order(
-            who,
+            client,
             request,
             None,
             TierRequest(Tier.DEFAULT),
             Reservation(Tier.DEFAULT),
-            alone,
+            context,
             ids.new("resp"),
             int(time.time()),
         )
-        for alone in [core.creation._alone(who, request) for _ in range(3)]
+        for context in [core.creation._standalone_context(client, request) for _ in range(3)]
     ]
     return [row for order in orders if (row := core.creation._plain_row(order)) is not None]
 
 
-def test_of_creates_at_the_same_time_as_many_are_rung_as_there_are_slots(core: Core, settings: Settings) -> None:
+def test_concurrent_creates_dispatch_one_response_per_free_slot(core: Core, settings: Settings) -> None:
     worker(core, slots=5)
-    who = caller(core)
+    client = caller(core)
 
-    ids = at_once(*[lambda: submit(core, who)] * 32)
+    response_ids = at_once(*[lambda: submit(core, client)] * 32)
 
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(32,)]
-    dispatched = {row[0] for row in sql(settings, RUNG)}
-    assert len(dispatched) == 5
-    assert dispatched <= set(ids)
+    dispatched_ids = {row[0] for row in sql(settings, SELECT_DISPATCHED)}
+    assert len(dispatched_ids) == 5
+    assert dispatched_ids <= set(response_ids)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(queue_key("default")) == 5
-    for one in dispatched:
-        claim(core, one)
+    for response_id in dispatched_ids:
+        claim(core, response_id)
 
 
-def test_a_row_that_postgres_does_not_take_fails_alone(core: Core, settings: Settings, rows: list[Draft]) -> None:
+def test_a_row_that_postgres_rejects_does_not_affect_the_other_rows(
+    core: Core, settings: Settings, rows: list[Draft]
+) -> None:
     rows[1] = rows[1]._replace(document="\0")
 
-    first, bad, last = core.creation._accepting._write_all(rows)
+    first_outcome, error, last_outcome = core.creation._accepting._write_all(rows)
 
-    assert (first, last) == (False, False)
-    assert isinstance(bad, psycopg.DataError)
-    written = sql(settings, "select id from responses order by created_at, id")
-    assert {row[0] for row in written} == {rows[0].id, rows[2].id}
+    assert (first_outcome, last_outcome) == (False, False)
+    assert isinstance(error, psycopg.DataError)
+    rows_in_database = sql(settings, "select id from responses order by created_at, id")
+    assert {row[0] for row in rows_in_database} == {rows[0].id, rows[2].id}
 
 
-def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
+def test_a_row_that_an_earlier_attempt_committed_is_not_inserted_twice(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
     accepting = core.creation._accepting
@@ -80,26 +82,26 @@ def test_a_row_whose_first_try_was_committed_unheard_is_not_written_again(
     assert sql(settings, "select count(*) from response_events") == [(3,)]
 
 
-def test_all_who_ask_while_postgres_is_away_are_told_so(core: Core, rows: list[Draft]) -> None:
+def test_every_create_of_a_batch_fails_while_postgres_is_unavailable(core: Core, rows: list[Draft]) -> None:
     core.creation._database.close()
 
     outcomes = core.creation._accepting._write_all(rows)
 
-    assert all(isinstance(one, errors.StoreUnavailable) for one in outcomes)
+    assert all(isinstance(outcome, errors.StoreUnavailable) for outcome in outcomes)
 
 
-def test_over_limit_responses_at_the_same_time_leave_the_reserve_free(
+def test_concurrent_over_limit_responses_leave_the_reserve_free(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
     worker(core, slots=5)
-    mine = [row._replace(tier="over-limit", id=f"resp_{n:048}") for n, row in enumerate(rows * 2)]
+    over_limit_rows = [row._replace(tier="over-limit", id=f"resp_{n:048}") for n, row in enumerate(rows * 2)]
 
-    core.creation._accepting._write_all(mine)
+    core.creation._accepting._write_all(over_limit_rows)
 
-    assert len(sql(settings, RUNG)) == 4
+    assert len(sql(settings, SELECT_DISPATCHED)) == 4
 
 
-def test_large_creates_are_written_in_transactions_of_their_own(
+def test_each_large_create_is_written_in_a_separate_transaction(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
     small = [rows[0]._replace(id=f"resp_{n:048}") for n in range(12)]
@@ -108,7 +110,7 @@ def test_large_creates_are_written_in_transactions_of_their_own(
 
     at_once(*[lambda row=row: accepting.accept(row) for pair in zip(small, large, strict=True) for row in pair])
 
-    together = "select array_agg(length(request) > 100000) from responses group by xmin::text"
-    batches = [sizes for (sizes,) in sql(settings, together)]
+    batches_query = "select array_agg(length(request) > 100000) from responses group by xmin::text"
+    batches = [sizes for (sizes,) in sql(settings, batches_query)]
     assert sum(map(len, batches)) == 24
     assert [sizes for sizes in batches if True in sizes and len(sizes) > 1] == []
