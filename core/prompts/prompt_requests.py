@@ -1,4 +1,4 @@
-"""Request bodies of `/v1/prompts`: templates, and the parameters of a create that they can set."""
+"""Request bodies of `/v1/prompts`: templates, and the request parameters that they can set."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ from core.wire.request import (
 from core.wire.tools import ToolChoice
 
 MESSAGES_LIMIT = 1_000
-# The parameters of a create that a template can set. A value in the request takes precedence.
+# The parameters of `POST /v1/responses` that a template can set. A value in the request takes precedence.
 DEFAULTS = (
     "model",
     "instructions",
@@ -39,7 +39,7 @@ Description = Annotated[str, Field(max_length=2_000, pattern=NO_NUL)]
 
 
 class Variable(Closed):
-    """A variable that placeholders refer to. Without `default`, every request must give it a value."""
+    """A variable to which placeholders refer. Without `default`, every request must set its value."""
 
     type: Literal["text", "image", "file"] = "text"
     default: VariableValue | None = None
@@ -47,7 +47,7 @@ class Variable(Closed):
 
 
 class TemplateMessage(Closed):
-    """A message whose texts may contain placeholders. `type` may be omitted."""
+    """A message. Its texts may contain placeholders, and `type` may be omitted."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -56,7 +56,7 @@ class TemplateMessage(Closed):
 
 
 class Template(Closed):
-    """What a prompt adds to a request: texts with placeholders such as `{{name}}`, and default parameters."""
+    """The texts that a prompt adds to a request, with placeholders such as `{{name}}`, and default parameters."""
 
     instructions: Text | None = None
     input: (

@@ -1,4 +1,4 @@
-"""Stored prompts: creating, versioning and listing them, and expanding them in requests that name them."""
+"""Stored prompts: creates, versions and lists them, and expands them in requests that refer to them."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,7 @@ from typing import Any
 from core import errors, ids, jsonio
 from core.context import parts
 from core.database import Connection, Database, UniqueViolation
-from core.prompts import prompts_sql as store
-from core.prompts import templates
+from core.prompts import prompts_sql, templates
 from core.prompts.prompt_requests import DEFAULTS, CreatePrompt, CreatePromptVersion, Template, UpdatePrompt
 from core.settings import Settings
 from core.tenants import audit_sql
@@ -19,7 +18,7 @@ from core.wire.items import InputItem, Message
 from core.wire.pages import Page, build_page
 from core.wire.request import CreateResponse
 
-# Maximum size of a template as JSON. A template is read with each request that names it.
+# Maximum size of a template as JSON text. A template is read for each request that refers to its prompt.
 TEMPLATE_LIMIT = 1_048_576  # characters
 
 
@@ -30,67 +29,71 @@ class Prompts:
         self._database = database
         self._settings = settings
 
-    def create(self, project_id: str, asked: CreatePrompt, by: Actor) -> str:
+    def create(self, project_id: str, new_prompt: CreatePrompt, actor: Actor) -> str:
         """Store a prompt and its first version, which becomes the default; return the prompt's document.
 
         Raises:
-            errors.InvalidRequest: the template cannot be used, or the name is taken. Nothing is written.
-            errors.StoreUnavailable: it is unknown whether the prompt was written; if so, its name is taken.
+            errors.InvalidRequest: the template is invalid, or the name is in use. Nothing is written.
+            errors.StoreUnavailable: it is unknown whether the prompt was written; if so, its name is in use.
         """
-        template = _checked(asked.template, self._settings)
+        template = _check_template(new_prompt.template, self._settings)
         prompt_id = ids.new("pmpt")
-        with _unique_name(asked.name), self._database.transaction() as connection:
-            store.insert(connection, project_id, prompt_id, name=asked.name, description=asked.description)
-            store.add_version(connection, prompt_id, template)
-            audit_sql.insert(connection, Act(by, "prompt.created", prompt_id), project_id)
-            return _document(_found(connection, project_id, prompt_id))
+        with _unique_name(new_prompt.name), self._database.transaction() as connection:
+            prompts_sql.insert(
+                connection, project_id, prompt_id, name=new_prompt.name, description=new_prompt.description
+            )
+            prompts_sql.add_version(connection, prompt_id, template)
+            audit_sql.insert(connection, Act(actor, "prompt.created", prompt_id), project_id)
+            return _document(_require_prompt(connection, project_id, prompt_id))
 
-    def add_version(self, project_id: str, prompt_id: str, asked: CreatePromptVersion, by: Actor) -> str:
+    def add_version(self, project_id: str, prompt_id: str, new_version: CreatePromptVersion, actor: Actor) -> str:
         """Add the next version to a prompt; return the version's document, with its template.
 
         Raises:
             errors.NotFound: the project has no such prompt.
-            errors.InvalidRequest: the template cannot be used. Nothing is written.
+            errors.InvalidRequest: the template is invalid. Nothing is written.
             errors.StoreUnavailable: it is unknown whether the version was written.
         """
-        template = _checked(asked.template, self._settings)
+        template = _check_template(new_version.template, self._settings)
         with self._database.transaction() as connection:
             _lock(connection, project_id, prompt_id)
-            version = store.add_version(connection, prompt_id, template)
+            version = prompts_sql.add_version(connection, prompt_id, template)
             audit_sql.insert(
-                connection, Act(by, "prompt.version_added", prompt_id, {"version": str(version)}), project_id
+                connection, Act(actor, "prompt.version_added", prompt_id, {"version": str(version)}), project_id
             )
-            if asked.make_default:
-                store.update(connection, prompt_id, name=None, description=None, default_version=version)
-            return _version_document(prompt_id, _found_version(connection, project_id, prompt_id, version))
+            if new_version.make_default:
+                prompts_sql.update(connection, prompt_id, name=None, description=None, default_version=version)
+            return _version_document(prompt_id, _require_version(connection, project_id, prompt_id, version))
 
-    def update(self, project_id: str, prompt_id: str, asked: UpdatePrompt, by: Actor) -> str:
+    def update(self, project_id: str, prompt_id: str, changes: UpdatePrompt, actor: Actor) -> str:
         """Change a prompt's name, description or default version; return the prompt's document.
 
         Raises:
             errors.NotFound: the project has no such prompt.
-            errors.InvalidRequest: the name is taken, or there is no such version. Nothing is written.
+            errors.InvalidRequest: the name is in use, or there is no such version. Nothing is written.
             errors.StoreUnavailable: it is unknown whether the prompt was changed; a retry is safe.
         """
 
-        def update() -> str:
-            with _unique_name(asked.name), self._database.transaction() as connection:
+        def update_row() -> str:
+            with _unique_name(changes.name), self._database.transaction() as connection:
                 _lock(connection, project_id, prompt_id)
                 version = None
-                if asked.default_version is not None:
-                    version = _number(asked.default_version)
-                    if version not in _found(connection, project_id, prompt_id).versions:
+                if changes.default_version is not None:
+                    version = _parse_version(changes.default_version)
+                    if version not in _require_prompt(connection, project_id, prompt_id).versions:
                         raise errors.InvalidRequest(
-                            f"The prompt has no version '{asked.default_version}'.", param="default_version"
+                            f"The prompt has no version '{changes.default_version}'.", param="default_version"
                         )
-                store.update(
-                    connection, prompt_id, name=asked.name, description=asked.description, default_version=version
+                prompts_sql.update(
+                    connection, prompt_id, name=changes.name, description=changes.description, default_version=version
                 )
-                changed = [name for name, value in asked.model_dump().items() if value is not None]
-                audit_sql.insert(connection, Act(by, "prompt.changed", prompt_id, {"fields": changed}), project_id)
-                return _document(_found(connection, project_id, prompt_id))
+                changed_fields = [name for name, value in changes.model_dump().items() if value is not None]
+                audit_sql.insert(
+                    connection, Act(actor, "prompt.changed", prompt_id, {"fields": changed_fields}), project_id
+                )
+                return _document(_require_prompt(connection, project_id, prompt_id))
 
-        return self._database.again(update)
+        return self._database.again(update_row)
 
     def get(self, project_id: str, prompt_id: str) -> str:
         """A prompt's document, with the numbers of its versions.
@@ -100,11 +103,11 @@ class Prompts:
             errors.StoreUnavailable: Postgres is unavailable.
         """
 
-        def get() -> str:
+        def read_document() -> str:
             with self._database.connection() as connection:
-                return _document(_found(connection, project_id, prompt_id))
+                return _document(_require_prompt(connection, project_id, prompt_id))
 
-        return self._database.again(get)
+        return self._database.again(read_document)
 
     def version(self, project_id: str, prompt_id: str, version: str) -> str:
         """A version's document, with its template.
@@ -114,17 +117,17 @@ class Prompts:
             errors.StoreUnavailable: Postgres is unavailable.
         """
 
-        def get() -> str:
+        def read_document() -> str:
             with self._database.connection() as connection:
-                _found(connection, project_id, prompt_id)
+                _require_prompt(connection, project_id, prompt_id)
                 return _version_document(
-                    prompt_id, _found_version(connection, project_id, prompt_id, _number(version), version)
+                    prompt_id, _require_version(connection, project_id, prompt_id, _parse_version(version), version)
                 )
 
-        return self._database.again(get)
+        return self._database.again(read_document)
 
     def listed(self, project_id: str, *, limit: int, descending: bool, after: str | None = None) -> Page:
-        """A page of a project's prompts in the order of their creation.
+        """A page of a project's prompts, in the order of their creation.
 
         Raises:
             errors.InvalidRequest: `after` is not a prompt of the project.
@@ -132,98 +135,98 @@ class Prompts:
         with self._database.connection() as connection:
             if after is not None and _find(connection, project_id, after) is None:
                 raise errors.InvalidRequest(f"Prompt with id '{after[:200]}' not found.", param="after")
-            rows = store.page(connection, project_id, limit=limit + 1, descending=descending, after=after)
+            rows = prompts_sql.page(connection, project_id, limit=limit + 1, descending=descending, after=after)
         return build_page([(row.id, _document(row)) for row in rows[:limit]], has_more=len(rows) > limit)
 
-    def delete(self, project_id: str, prompt_id: str, by: Actor) -> None:
-        """Delete a prompt with its versions. Responses that were created with it do not change.
+    def delete(self, project_id: str, prompt_id: str, actor: Actor) -> None:
+        """Delete a prompt and its versions. Responses that were created with it do not change.
 
         Raises:
             errors.NotFound: the project has no such prompt.
             errors.StoreUnavailable: it is unknown whether the prompt was deleted; a retry is safe.
         """
         with self._database.transaction() as connection:
-            if not ids.is_prompt_id(prompt_id) or not store.delete(connection, project_id, prompt_id):
-                raise _unknown(prompt_id)
-            audit_sql.insert(connection, Act(by, "prompt.deleted", prompt_id), project_id)
+            if not ids.is_prompt_id(prompt_id) or not prompts_sql.delete(connection, project_id, prompt_id):
+                raise _not_found_error(prompt_id)
+            audit_sql.insert(connection, Act(actor, "prompt.deleted", prompt_id), project_id)
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedRequest:
     """A request with its prompt expanded.
 
     Args:
-        request: its input begins with the prompt's messages, and its `prompt` has the version that was used.
-        opening: number of items at the beginning of the input that come from the prompt.
+        request: the expanded request. Its input begins with the prompt's messages, and its `prompt` has the version.
+        prompt_items: number of items at the beginning of the input that come from the prompt.
     """
 
     request: CreateResponse
-    opening: int
+    prompt_items: int
 
     @contextmanager
-    def naming(self) -> Iterator[None]:
-        """Make errors name the position in the input that the client sent, or `prompt` for items from the prompt."""
+    def relocate_errors(self) -> Iterator[None]:
+        """Correct the parameter of errors: the position in the client's input, or `prompt` for items of the prompt."""
         try:
             yield
         except errors.InvalidRequest as error:
-            place = re.match(r"input\[(\d+)\]", error.param or "")
-            if place is None or not self.opening:
+            match = re.match(r"input\[(\d+)\]", error.param or "")
+            if match is None or not self.prompt_items:
                 raise
-            position = int(place[1]) - self.opening
-            param = "prompt" if position < 0 else f"input[{position}]{(error.param or '')[place.end() :]}"
+            position = int(match[1]) - self.prompt_items
+            param = "prompt" if position < 0 else f"input[{position}]{(error.param or '')[match.end() :]}"
             raise errors.InvalidRequest(str(error), param=param, code=error.code) from error
 
 
-def resolve(connection: Connection, project_id: str, request: CreateResponse, settings: Settings) -> Resolved:
-    """Expand the prompt that a request names. Parameters of the request take precedence over those of the prompt.
+def resolve(connection: Connection, project_id: str, request: CreateResponse, settings: Settings) -> ResolvedRequest:
+    """Expand the prompt to which a request refers. The request's parameters take precedence over the prompt's.
 
     Raises:
         errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown or of the wrong type,
             or the expanded texts are too long.
     """
-    asked = request.prompt
-    if asked is None:
-        return Resolved(request, 0)
-    number = None if asked.version is None else _number(asked.version)
-    found = None
-    if ids.is_prompt_id(asked.id) and (asked.version is None or number is not None):
-        found = store.find_version(connection, project_id, asked.id, number)
-    if found is None:
-        if asked.version is not None and _find(connection, project_id, asked.id) is not None:
+    reference = request.prompt
+    if reference is None:
+        return ResolvedRequest(request, 0)
+    number = None if reference.version is None else _parse_version(reference.version)
+    row = None
+    if ids.is_prompt_id(reference.id) and (reference.version is None or number is not None):
+        row = prompts_sql.find_version(connection, project_id, reference.id, number)
+    if row is None:
+        if reference.version is not None and _find(connection, project_id, reference.id) is not None:
             raise errors.InvalidRequest(
-                f"Prompt with id '{asked.id}' has no version '{asked.version}'.",
+                f"Prompt with id '{reference.id}' has no version '{reference.version}'.",
                 param="prompt.version",
                 code="prompt_version_not_found",
             )
         raise errors.InvalidRequest(
-            f"Prompt with id '{asked.id}' not found.", param="prompt.id", code="prompt_not_found"
+            f"Prompt with id '{reference.id}' not found.", param="prompt.id", code="prompt_not_found"
         )
-    template = Template.model_validate(jsonio.loads(found.template))
-    values = templates.values(template, asked.variables)
-    for name, value in asked.variables.items():
+    template = Template.model_validate(jsonio.loads(row.template))
+    values = templates.values(template, reference.variables)
+    for name, value in reference.variables.items():
         parts.check_part(value, f"prompt.variables.{name}", settings)
     instructions, messages = templates.expand(template, values)
-    changes: dict[str, Any] = {name: getattr(template, name) for name in DEFAULTS} | {"instructions": instructions}
+    defaults: dict[str, Any] = {name: getattr(template, name) for name in DEFAULTS} | {"instructions": instructions}
     changes = {
-        name: value for name, value in changes.items() if value is not None and name not in request.model_fields_set
+        name: value for name, value in defaults.items() if value is not None and name not in request.model_fields_set
     }
-    changes["prompt"] = asked.model_copy(update={"version": str(found.version)})
+    changes["prompt"] = reference.model_copy(update={"version": str(row.version)})
     if messages:
-        changes["input"] = [*messages, *_own(request)]
-    return Resolved(request.model_copy(update=changes), len(messages))
+        changes["input"] = [*messages, *_input_items(request)]
+    return ResolvedRequest(request.model_copy(update=changes), len(messages))
 
 
-def _own(request: CreateResponse) -> list[InputItem]:
+def _input_items(request: CreateResponse) -> list[InputItem]:
     if isinstance(request.input, str):
         return [Message(role="user", content=request.input)]
     return request.input or []
 
 
-def _checked(template: Template, settings: Settings) -> str:
-    """Check that a template can be used; return it as the JSON text for its row."""
-    templates.check(template)
-    with templates.naming():
-        parts.check(templates.as_request(template), settings)
+def _check_template(template: Template, settings: Settings) -> str:
+    """Check that a template is valid; return it as JSON text for its row."""
+    templates.check_template(template)
+    with templates.relocate_errors():
+        parts.check_input(templates.as_request(template), settings)
     for name, variable in template.variables.items():
         parts.check_part(variable.default, f"template.variables.{name}.default", settings)
     text = jsonio.dumps(template.model_dump(mode="json", by_alias=True, exclude_none=True))
@@ -246,62 +249,62 @@ def _unique_name(name: str | None) -> Iterator[None]:
         ) from error
 
 
-def _number(version: str) -> int | None:
-    """The number of a version, or None if the text cannot be a version number."""
+def _parse_version(version: str) -> int | None:
+    """Parse a version number; None if the text is not one."""
     return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
 
 
-def _find(connection: Connection, project_id: str, prompt_id: str) -> store.Found | None:
-    return store.find(connection, project_id, prompt_id) if ids.is_prompt_id(prompt_id) else None
+def _find(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.Found | None:
+    return prompts_sql.find(connection, project_id, prompt_id) if ids.is_prompt_id(prompt_id) else None
 
 
-def _found(connection: Connection, project_id: str, prompt_id: str) -> store.Found:
-    found = _find(connection, project_id, prompt_id)
-    if found is None:
-        raise _unknown(prompt_id)
-    return found
+def _require_prompt(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.Found:
+    row = _find(connection, project_id, prompt_id)
+    if row is None:
+        raise _not_found_error(prompt_id)
+    return row
 
 
-def _found_version(
-    connection: Connection, project_id: str, prompt_id: str, number: int | None, asked: str = ""
-) -> store.FoundVersion:
-    found = None if number is None else store.find_version(connection, project_id, prompt_id, number)
-    if found is None:
-        raise errors.NotFound(f"Prompt with id '{prompt_id}' has no version '{asked[:200]}'.", param="version")
-    return found
+def _require_version(
+    connection: Connection, project_id: str, prompt_id: str, number: int | None, version: str = ""
+) -> prompts_sql.FoundVersion:
+    row = None if number is None else prompts_sql.find_version(connection, project_id, prompt_id, number)
+    if row is None:
+        raise errors.NotFound(f"Prompt with id '{prompt_id}' has no version '{version[:200]}'.", param="version")
+    return row
 
 
 def _lock(connection: Connection, project_id: str, prompt_id: str) -> None:
-    if not ids.is_prompt_id(prompt_id) or not store.lock(connection, project_id, prompt_id):
-        raise _unknown(prompt_id)
+    if not ids.is_prompt_id(prompt_id) or not prompts_sql.lock(connection, project_id, prompt_id):
+        raise _not_found_error(prompt_id)
 
 
-def _unknown(prompt_id: str) -> errors.NotFound:
+def _not_found_error(prompt_id: str) -> errors.NotFound:
     """The error for a prompt that does not exist. A prompt of another project gets the same error."""
     return errors.NotFound(f"Prompt with id '{prompt_id[:200]}' not found.", param="prompt_id")
 
 
-def _document(found: store.Found) -> str:
+def _document(row: prompts_sql.Found) -> str:
     return jsonio.dumps(
         {
-            "id": found.id,
+            "id": row.id,
             "object": "prompt",
-            "created_at": int(found.created_at.timestamp()),
-            "name": found.name,
-            "description": found.description,
-            "default_version": str(found.default_version),
-            "versions": [str(version) for version in found.versions],
+            "created_at": int(row.created_at.timestamp()),
+            "name": row.name,
+            "description": row.description,
+            "default_version": str(row.default_version),
+            "versions": [str(version) for version in row.versions],
         }
     )
 
 
-def _version_document(prompt_id: str, found: store.FoundVersion) -> str:
+def _version_document(prompt_id: str, row: prompts_sql.FoundVersion) -> str:
     return jsonio.dumps(
         {
             "prompt_id": prompt_id,
             "object": "prompt.version",
-            "version": str(found.version),
-            "created_at": int(found.created_at.timestamp()),
-            "template": jsonio.loads(found.template),
+            "version": str(row.version),
+            "created_at": int(row.created_at.timestamp()),
+            "template": jsonio.loads(row.template),
         }
     )

@@ -1,8 +1,8 @@
-"""Prompt templates: parsing placeholders and inserting values. Pure functions.
+"""Prompt templates: parses placeholders and inserts values. Pure functions.
 
 `{{name}}` is a placeholder, and `{{{name}}` is a literal brace followed by a placeholder. A backslash before `{{` makes
-these two braces literal; two backslashes there are one literal backslash. Inserted values are never parsed, so nothing
-expands twice.
+these two braces literal; two backslashes before `{{` are one literal backslash. Inserted values are never parsed, so
+placeholders in values are not expanded.
 """
 
 import re
@@ -22,8 +22,8 @@ from core.wire.request import VARIABLE_NAME, CreateResponse
 
 PLACEHOLDERS_LIMIT = 1_000  # in all texts of one template
 # The type of message part that each type of variable accepts; `text` accepts a string as well.
-_PARTS = {"text": "input_text", "image": "input_image", "file": "input_file"}
-_NAME = re.compile(rf"[ \t\r\n]*({VARIABLE_NAME})[ \t\r\n]*\}}\}}")
+_PART_TYPES = {"text": "input_text", "image": "input_image", "file": "input_file"}
+_PLACEHOLDER_NAME = re.compile(rf"[ \t\r\n]*({VARIABLE_NAME})[ \t\r\n]*\}}\}}")
 
 Values = Mapping[str, Any]  # strings or message parts, by variable name
 
@@ -35,23 +35,23 @@ class _Placeholder:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text of a template, not expanded.
+    """A text of a template, before its placeholders are expanded.
 
     Args:
-        place: location in the request.
+        location: location in the request.
         role: role of the message that contains the text; None for the instructions.
     """
 
-    place: str
+    location: str
     role: str | None
     text: str
 
 
-def check(template: Template) -> None:
-    """Check that a template can be used.
+def check_template(template: Template) -> None:
+    """Check that a template is valid.
 
     Raises:
-        errors.InvalidRequest: it cannot be used; the error names the location, beginning with `template`.
+        errors.InvalidRequest: the template is invalid; the error names the location, beginning with `template`.
     """
     if template.instructions is None and template.input is None:
         raise errors.InvalidRequest(
@@ -59,104 +59,111 @@ def check(template: Template) -> None:
         )
     for name, variable in template.variables.items():
         if variable.default is not None:
-            _checked_value(variable, variable.default, f"template.variables.{name}.default")
-    used: Counter[str] = Counter()
+            _convert_value(variable, variable.default, f"template.variables.{name}.default")
+    placeholder_counts: Counter[str] = Counter()
     for text in _texts(template):
-        pieces = _pieces(text.text, text.place)
+        pieces = _split_text(text.text, text.location)
         for piece in pieces:
             if isinstance(piece, _Placeholder):
-                used[piece.name] += 1
-                _check_placeholder(template, text, piece.name, alone=len(pieces) == 1 and used[piece.name] == 1)
-    if used.total() > PLACEHOLDERS_LIMIT:
+                placeholder_counts[piece.name] += 1
+                _check_placeholder(
+                    template, text, piece.name, is_only_piece=len(pieces) == 1 and placeholder_counts[piece.name] == 1
+                )
+    if placeholder_counts.total() > PLACEHOLDERS_LIMIT:
         raise errors.InvalidRequest(
-            f"The template has {used.total()} placeholders; at most {PLACEHOLDERS_LIMIT} are allowed.", param="template"
+            f"The template has {placeholder_counts.total()} placeholders; at most {PLACEHOLDERS_LIMIT} are allowed.",
+            param="template",
         )
     for name in template.variables:
-        if name not in used:
+        if name not in placeholder_counts:
             raise errors.InvalidRequest(
                 f"The variable '{name}' is not used: no text contains the placeholder '{{{{{name}}}}}'.",
                 param=f"template.variables.{name}",
             )
-    with naming():
+    with relocate_errors():
         rules.check_parameters(as_request(template))
 
 
-def values(template: Template, given: Values) -> Values:
-    """The value of each variable of the template: the given value or its default.
+def values(template: Template, request_values: Values) -> Values:
+    """The value of each variable of the template: the value in the request, or else the default.
 
     Raises:
-        errors.InvalidRequest: a variable is missing, unknown or of the wrong type; the error names it.
+        errors.InvalidRequest: a variable is missing, unknown or of the wrong type; the error names the variable.
     """
-    for name in given:
+    for name in request_values:
         if name not in template.variables:
             param = f"prompt.variables.{name}"
             raise errors.InvalidRequest(f"The prompt has no variable '{name}'.", param=param, code="unknown_parameter")
-    found = {}
+    values_by_name = {}
     for name, variable in template.variables.items():
         param = f"prompt.variables.{name}"
-        value = given.get(name, variable.default)
+        value = request_values.get(name, variable.default)
         if value is None:
             raise errors.InvalidRequest(
                 f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
             )
-        found[name] = _checked_value(variable, value, param)
-    return found
+        values_by_name[name] = _convert_value(variable, value, param)
+    return values_by_name
 
 
-def expand(template: Template, found: Values) -> tuple[str | None, list[Message]]:
-    """The instructions and the messages of a template, with values in place of its placeholders.
+def expand(template: Template, variable_values: Values) -> tuple[str | None, list[Message]]:
+    """Expand the instructions and the messages of a template: replace placeholders by values.
 
     Args:
-        found: the result of `values`.
+        variable_values: the result of `values`.
 
     Raises:
-        errors.InvalidRequest: all texts together would exceed the limit of one text. This is checked before any text is
-            expanded.
+        errors.InvalidRequest: the texts together would exceed the limit of one text. The size is checked before any
+            text is expanded.
     """
-    pieces = {text.place: _pieces(text.text, text.place) for text in _texts(template)}
-    size = sum(_size(piece, found) for text in pieces.values() for piece in text)
+    pieces = {text.location: _split_text(text.text, text.location) for text in _texts(template)}
+    size = sum(_piece_length(piece, variable_values) for text in pieces.values() for piece in text)
     if size > TEXT_LIMIT:
         raise errors.InvalidRequest(
             f"Invalid 'prompt.variables': the prompt would have {size} characters; at most {TEXT_LIMIT} are allowed.",
             param="prompt.variables",
             code="string_above_max_length",
         )
-    filled = {place: _filled(text, found) for place, text in pieces.items()}
+    expanded_texts = {location: _fill_placeholders(text, variable_values) for location, text in pieces.items()}
     if isinstance(template.input, str):
-        content = filled["template.input"]
+        content = expanded_texts["template.input"]
         messages = [Message(role="user", content=content if isinstance(content, str) else [content])]
     else:
         messages = [
-            Message(role=message.role, content=_content(message.content, filled, place), phase=message.phase)
-            for place, message in _messages(template)
+            Message(
+                role=message.role,
+                content=_expand_content(message.content, expanded_texts, location),
+                phase=message.phase,
+            )
+            for location, message in _messages(template)
         ]
-    return filled.get("template.instructions"), messages
+    return expanded_texts.get("template.instructions"), messages
 
 
-def _check_placeholder(template: Template, text: _Text, name: str, *, alone: bool) -> None:
+def _check_placeholder(template: Template, text: _Text, name: str, *, is_only_piece: bool) -> None:
     variable = template.variables.get(name)
     if variable is None:
         raise errors.InvalidRequest(
-            f"'{{{{{name}}}}}' in '{text.place}' is not a variable of the template.", param=text.place
+            f"'{{{{{name}}}}}' in '{text.location}' is not a variable of the template.", param=text.location
         )
-    if variable.type != "text" and (text.role != "user" or not alone):
+    if variable.type != "text" and (text.role != "user" or not is_only_piece):
         raise errors.InvalidRequest(
-            f"'{{{{{name}}}}}' stands for a part of type '{_PARTS[variable.type]}': a template may contain it once,"
-            " as the entire text of a user message or of one of its parts.",
-            param=text.place,
+            f"'{{{{{name}}}}}' stands for a part of type '{_PART_TYPES[variable.type]}': a template may contain it"
+            " once, as the entire text of a user message or of one of its parts.",
+            param=text.location,
         )
 
 
 def as_request(template: Template) -> CreateResponse:
-    """A create with the parameters and messages of a template, for checks; placeholders are not expanded."""
+    """Build a request with the parameters and messages of a template, for checks. Placeholders are not expanded."""
     defaults = {name: value for name in DEFAULTS if (value := getattr(template, name)) is not None}
     messages = [Message(role=message.role, content=message.content) for _, message in _messages(template)]
     return CreateResponse(input="").model_copy(update={"model": "", "input": messages or "", **defaults})
 
 
 @contextmanager
-def naming() -> Iterator[None]:
-    """Make errors of a request from `as_request` name the location in the template."""
+def relocate_errors() -> Iterator[None]:
+    """Correct the parameter of errors in a request from `as_request`: name its location in the template."""
     try:
         yield
     except errors.InvalidRequest as error:
@@ -164,14 +171,14 @@ def naming() -> Iterator[None]:
         raise errors.InvalidRequest(str(error), param=param, code=error.code) from error
 
 
-def _checked_value(variable: Variable, value: Any, param: str) -> Any:
+def _convert_value(variable: Variable, value: Any, param: str) -> Any:
     if isinstance(value, str) and variable.type == "text":
         return value
-    wanted, got = _PARTS[variable.type], "string" if isinstance(value, str) else value.type
-    if got != wanted:
+    expected_type, value_type = _PART_TYPES[variable.type], "string" if isinstance(value, str) else value.type
+    if value_type != expected_type:
         or_text = "a string or " if variable.type == "text" else ""
         raise errors.InvalidRequest(
-            f"Invalid type for '{param}': expected {or_text}a part of type '{wanted}', but got '{got}'.",
+            f"Invalid type for '{param}': expected {or_text}a part of type '{expected_type}', but got '{value_type}'.",
             param=param,
             code="invalid_type",
         )
@@ -189,22 +196,22 @@ def _texts(template: Template) -> Iterator[_Text]:
         yield _Text("template.instructions", None, template.instructions)
     if isinstance(template.input, str):
         yield _Text("template.input", "user", template.input)
-    for place, message in _messages(template):
+    for location, message in _messages(template):
         if isinstance(message.content, str):
-            yield _Text(place, message.role, message.content)
+            yield _Text(location, message.role, message.content)
             continue
         for number, part in enumerate(message.content):
             if isinstance(part, InputText | OutputText):
-                yield _Text(f"{place}[{number}].text", message.role, part.text)
+                yield _Text(f"{location}[{number}].text", message.role, part.text)
 
 
-def _content(content: Any, filled: Mapping[str, Any], place: str) -> Any:
+def _expand_content(content: Any, expanded_texts: Mapping[str, Any], location: str) -> Any:
     if isinstance(content, str):
-        content = filled[place]
+        content = expanded_texts[location]
         return content if isinstance(content, str) else [content]
     parts = []
     for number, part in enumerate(content):
-        value = filled.get(f"{place}[{number}].text")
+        value = expanded_texts.get(f"{location}[{number}].text")
         if value is None:
             parts.append(part)
         else:
@@ -212,42 +219,42 @@ def _content(content: Any, filled: Mapping[str, Any], place: str) -> Any:
     return parts
 
 
-def _pieces(text: str, place: str) -> list[str | _Placeholder]:
-    """The literal texts and the placeholders of a text, in order; no literal text is empty."""
+def _split_text(text: str, location: str) -> list[str | _Placeholder]:
+    """Split a text into non-empty literal texts and placeholders, in order."""
     pieces: list[str | _Placeholder] = []
-    done = 0
-    while (opening := text.find("{{", done)) >= 0:
+    start = 0
+    while (opening := text.find("{{", start)) >= 0:
         backslashes = opening
-        while backslashes > done and text[backslashes - 1] == "\\":
+        while backslashes > start and text[backslashes - 1] == "\\":
             backslashes -= 1
-        before = text[done:backslashes] + "\\" * ((opening - backslashes) // 2)
+        literal = text[start:backslashes] + "\\" * ((opening - backslashes) // 2)
         if (opening - backslashes) % 2:
-            pieces.append(before + "{{")
-            done = opening + 2
+            pieces.append(literal + "{{")
+            start = opening + 2
             continue
         if text.startswith("{", opening + 2):
-            before += "{"
+            literal += "{"
             opening += 1
-        name = _NAME.match(text, opening + 2)
+        name = _PLACEHOLDER_NAME.match(text, opening + 2)
         if name is None:
             raise errors.InvalidRequest(
-                f"'{{{{' in '{place}' at character {opening} does not begin a placeholder such as '{{{{name}}}}';"
+                f"'{{{{' in '{location}' at character {opening} does not begin a placeholder such as '{{{{name}}}}';"
                 r" for a literal '{{' write '\{{'.",
-                param=place,
+                param=location,
             )
-        pieces += [before, _Placeholder(name[1])] if before else [_Placeholder(name[1])]
-        done = name.end()
-    return [*pieces, text[done:]] if done < len(text) else pieces
+        pieces += [literal, _Placeholder(name[1])] if literal else [_Placeholder(name[1])]
+        start = name.end()
+    return [*pieces, text[start:]] if start < len(text) else pieces
 
 
-def _size(piece: str | _Placeholder, found: Values) -> int:
-    text = found[piece.name] if isinstance(piece, _Placeholder) else piece
+def _piece_length(piece: str | _Placeholder, variable_values: Values) -> int:
+    text = variable_values[piece.name] if isinstance(piece, _Placeholder) else piece
     return len(text) if isinstance(text, str) else 0
 
 
-def _filled(pieces: list[str | _Placeholder], found: Values) -> Any:
-    """The expanded text, or the message part that replaces all of it."""
-    content = [found[piece.name] if isinstance(piece, _Placeholder) else piece for piece in pieces]
+def _fill_placeholders(pieces: list[str | _Placeholder], variable_values: Values) -> Any:
+    """The expanded text, or the message part that replaces the entire text."""
+    content = [variable_values[piece.name] if isinstance(piece, _Placeholder) else piece for piece in pieces]
     if len(content) == 1:
         return content[0]
     return "".join(content)

@@ -1,4 +1,4 @@
-"""Templates: which are accepted, what they expand to, and that their cost is bounded."""
+"""Templates: the checks, the expansion, and limits on time and memory."""
 
 import time
 import tracemalloc
@@ -16,25 +16,25 @@ from core.wire.base import TEXT_LIMIT
 NAMES = ["x", "x1", "a-b", "_", "__proto__", "constructor", "0", "n" * 64]
 
 
-def template(instructions: str, *names: str, **more: Any) -> Template:
+def template(instructions: str, *names: str, **fields: Any) -> Template:
     """A template with these instructions and text variables."""
-    return Template.model_validate({"instructions": instructions, "variables": {key: {} for key in names}, **more})
+    return Template.model_validate({"instructions": instructions, "variables": {name: {} for name in names}, **fields})
 
 
-def expanded(instructions: str, **values: str) -> str | None:
-    made = template(instructions, *values)
-    templates.check(made)
-    return templates.expand(made, templates.values(made, values))[0]
+def expand(instructions: str, **values: str) -> str | None:
+    prompt_template = template(instructions, *values)
+    templates.check_template(prompt_template)
+    return templates.expand(prompt_template, templates.values(prompt_template, values))[0]
 
 
-def refusal(made: Template) -> errors.InvalidRequest:
-    with pytest.raises(errors.InvalidRequest) as refused:
-        templates.check(made)
-    return refused.value
+def check_invalid_template(prompt_template: Template) -> errors.InvalidRequest:
+    with pytest.raises(errors.InvalidRequest) as raised:
+        templates.check_template(prompt_template)
+    return raised.value
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expanded_text"),
     [
         ("", ""),
         ("{{x}}", "V"),
@@ -53,8 +53,8 @@ def refusal(made: Template) -> errors.InvalidRequest:
         ("{{x}}}}", "V}}"),
     ],
 )
-def test_placeholders_are_replaced_and_everything_else_stays_as_it_is(text: str, says: str) -> None:
-    assert expanded(text, **({"x": "V"} if "V" in says else {})) == says
+def test_placeholders_are_replaced_and_other_text_does_not_change(text: str, expanded_text: str) -> None:
+    assert expand(text, **({"x": "V"} if "V" in expanded_text else {})) == expanded_text
 
 
 @pytest.mark.parametrize(
@@ -79,38 +79,38 @@ def test_placeholders_are_replaced_and_everything_else_stays_as_it_is(text: str,
         "{{x}}{{",
     ],
 )
-def test_what_begins_like_a_placeholder_and_is_none_is_refused(text: str) -> None:
-    error = refusal(template(text, "x"))
+def test_an_incomplete_or_invalid_placeholder_is_rejected(text: str) -> None:
+    error = check_invalid_template(template(text, "x"))
 
     assert error.param == "template.instructions"
     assert "does not begin a placeholder" in str(error)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_variable_may_have_any_name_of_letters_and_digits(name: str) -> None:
-    assert expanded(f"{{{{{name}}}}}", **{name: "V"}) == "V"
+def test_a_variable_name_may_contain_letters_digits_hyphens_and_underscores(name: str) -> None:
+    assert expand(f"{{{{{name}}}}}", **{name: "V"}) == "V"
 
 
 @pytest.mark.parametrize("value", ["{{x}}", "{{y}}", r"\{{x}}", "{{", "}}", "\0", "", "$1 \\1 %s {0}", "a" * 100_000])
-def test_a_value_is_never_looked_at_again(value: str) -> None:
-    assert expanded("{{x}}|{{y}}", x=value, y="Y") == f"{value}|Y"
+def test_placeholders_in_a_value_are_not_expanded(value: str) -> None:
+    assert expand("{{x}}|{{y}}", x=value, y="Y") == f"{value}|Y"
 
 
 @given(st.text(alphabet="{}\\x a", max_size=40))
-def test_any_text_can_be_written_with_backslashes(text: str) -> None:
-    written, rest = "", text
-    while rest:
-        taken = 2 if rest.startswith("{{") else 1
-        if taken == 2:
+def test_any_text_can_be_escaped_with_backslashes(text: str) -> None:
+    escaped_text, remaining_text = "", text
+    while remaining_text:
+        step = 2 if remaining_text.startswith("{{") else 1
+        if step == 2:
             # Escape two braces with a backslash, and double the backslashes before them.
-            written += "\\" * (len(written) - len(written.rstrip("\\")) + 1)
-        written, rest = written + rest[:taken], rest[taken:]
+            escaped_text += "\\" * (len(escaped_text) - len(escaped_text.rstrip("\\")) + 1)
+        escaped_text, remaining_text = escaped_text + remaining_text[:step], remaining_text[step:]
 
-    assert expanded(written) == text
+    assert expand(escaped_text) == text
 
 
 @pytest.mark.parametrize(
-    ("made", "param"),
+    ("prompt_template", "param"),
     [
         ({"instructions": "{{x}}"}, "template.instructions"),
         ({"input": "{{x}}"}, "template.input"),
@@ -146,12 +146,14 @@ def test_any_text_can_be_written_with_backslashes(text: str) -> None:
         ({"instructions": "{{x}}" * 1_001, "variables": {"x": {}}}, "template"),
     ],
 )
-def test_a_template_that_cannot_be_used_is_refused_by_its_place(made: dict[str, Any], param: str) -> None:
-    assert refusal(Template.model_validate(made)).param == param
+def test_an_invalid_template_is_rejected_with_the_location_of_the_error(
+    prompt_template: dict[str, Any], param: str
+) -> None:
+    assert check_invalid_template(Template.model_validate(prompt_template)).param == param
 
 
-def test_placeholders_stand_in_instructions_and_in_the_texts_of_messages_of_every_role() -> None:
-    made = Template.model_validate(
+def test_placeholders_are_expanded_in_instructions_and_messages_of_every_role() -> None:
+    prompt_template = Template.model_validate(
         {
             "instructions": "i{{x}}",
             "input": [
@@ -162,42 +164,42 @@ def test_placeholders_stand_in_instructions_and_in_the_texts_of_messages_of_ever
             "variables": {"x": {"default": "V"}},
         }
     )
-    templates.check(made)
+    templates.check_template(prompt_template)
 
-    instructions, messages = templates.expand(made, templates.values(made, {}))
+    instructions, messages = templates.expand(prompt_template, templates.values(prompt_template, {}))
 
     assert instructions == "iV"
     assert messages[0].content == "dV"
     assert [part.text for message in messages[1:] for part in message.content] == ["uV", "aV"]  # type: ignore[union-attr]
 
 
-def test_ten_thousand_placeholders_are_refused_and_a_thousand_with_huge_values_cost_nothing() -> None:
-    assert "10000 placeholders" in str(refusal(template("{{x}}" * 10_000, "x")))
-    made = template("{{x}}" * 1_000, "x")
-    templates.check(made)
-    values = templates.values(made, {"x": "v" * TEXT_LIMIT})
+def test_10_000_placeholders_and_too_long_values_are_rejected_without_large_allocations() -> None:
+    assert "10000 placeholders" in str(check_invalid_template(template("{{x}}" * 10_000, "x")))
+    prompt_template = template("{{x}}" * 1_000, "x")
+    templates.check_template(prompt_template)
+    values = templates.values(prompt_template, {"x": "v" * TEXT_LIMIT})
 
     tracemalloc.start()
     try:
-        with pytest.raises(errors.InvalidRequest) as refused:
-            templates.expand(made, values)
+        with pytest.raises(errors.InvalidRequest) as raised:
+            templates.expand(prompt_template, values)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
-    assert refused.value.param == "prompt.variables"
+    assert raised.value.param == "prompt.variables"
     assert peak < 2_000_000
 
 
 @pytest.mark.parametrize(
     "text", ["\\" * 1_000_000, "\\{{" * 300_000, "{ " * 500_000, "{{" + " " * 1_000_000, "}" * 10**6]
 )
-def test_a_text_of_a_million_braces_is_read_once(text: str) -> None:
-    made = template(text)
-    began = time.process_time()
+def test_a_text_of_a_million_braces_is_parsed_in_linear_time(text: str) -> None:
+    prompt_template = template(text)
+    start = time.process_time()
     try:
-        templates.check(made)
+        templates.check_template(prompt_template)
     except errors.InvalidRequest as error:
         assert error.param == "template.instructions"
 
-    assert time.process_time() - began < 5
+    assert time.process_time() - start < 5
