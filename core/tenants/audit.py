@@ -1,4 +1,4 @@
-"""Audit log: which actor changed which project, key, prompt or response, and when."""
+"""The audit log, which records the actor and the time of each change to a project, key, prompt or response."""
 
 import os
 import pwd
@@ -11,7 +11,7 @@ __all__ = ["Act", "Actor", "Audit", "Entry", "key", "operator"]
 
 
 def operator() -> Actor:
-    """Return the operator that runs this process, with the name of the OS user."""
+    """Return the operator who runs this process as an actor, with the name of the OS user."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # the UID has no passwd entry, as in some containers
@@ -20,7 +20,7 @@ def operator() -> Actor:
 
 
 def key(key_id: str, request_id: str | None) -> Actor:
-    """Return an API key in the context of a request as an actor."""
+    """Return an API key as an actor, with the ID of its request."""
     return Actor(key_id, request_id=request_id)
 
 
@@ -31,7 +31,7 @@ class Audit:
         self._database = database
 
     def newest(self, *, project: str | None = None, since_s: float | None = None, limit: int) -> list[Entry]:
-        """Return the newest entries, in ascending order of time.
+        """Return the newest entries, oldest first.
 
         Args:
             project: only entries of the project with this name.

@@ -11,8 +11,7 @@ from cachetools import TTLCache
 
 from core import errors, ids
 from core.database import Connection, Database
-from core.tenants import audit, keys_sql, projects_sql, rights
-from core.tenants import audit_sql as log
+from core.tenants import audit, audit_sql, keys_sql, projects_sql, rights
 from core.tenants.audit import Act, Actor
 from core.tenants.keys_sql import Caller, Listed
 
@@ -21,17 +20,17 @@ __all__ = ["Caller", "Keys", "Listed"]
 PREFIX = "sk-bb-"
 DEFAULT_PROJECT = "default"
 NAME_LIMIT = 128
-_CACHED = 10_000
-_HINT = 4  # characters
-_NOWHERE: Mapping[str, str] = {}
+_MAX_CACHED_KEYS = 10_000
+_HINT_LENGTH = 4
+_NO_PROJECTS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
-class _Known:
-    """An authenticated key: the caller for its own project, and a caller for each of its projects by ID and by name."""
+class _KeyCallers:
+    """The callers of an authenticated key: one for its own project, and one for each project by ID and by name."""
 
-    own: Caller
-    by_name: Mapping[str, Caller]
+    default: Caller
+    by_project: Mapping[str, Caller]
 
 
 class Keys:
@@ -42,95 +41,96 @@ class Keys:
 
     def __init__(self, database: Database, *, cache_s: float) -> None:
         self._database = database
-        self._cache: TTLCache[bytes, _Known] = TTLCache(_CACHED, cache_s)
+        self._cache: TTLCache[bytes, _KeyCallers] = TTLCache(_MAX_CACHED_KEYS, cache_s)
         self._lock = threading.Lock()
 
-    def caller(self, secret: str, asked: Mapping[str, str] = _NOWHERE) -> Caller:
+    def caller(self, secret: str, projects: Mapping[str, str] = _NO_PROJECTS) -> Caller:
         """Authenticate a key and return the caller, with the project in which it acts.
 
         Args:
             secret: the API key.
-            asked: the requested project by ID or name, under the name of each request parameter that selects it; if
+            projects: the requested project by ID or name, under the name of each request parameter that selects it; if
                 empty, the key's own project is used.
 
         Raises:
             errors.InvalidKey: the key is unknown or revoked.
-            errors.NotFound: the project does not exist, or the key has no access to it; the two cannot be
-                distinguished.
+            errors.NotFound: the project does not exist, or the key has no access to it; clients cannot distinguish the
+                two.
             errors.InvalidRequest: two parameters name different projects.
             errors.StoreUnavailable: Postgres is unavailable.
         """
-        hashed = _hash(secret)
+        key_hash = _hash(secret)
         with self._lock:
-            known = self._cache.get(hashed)
-        if known is None:
-            known = self._find(hashed)
-        if not asked:
-            return known.own
-        if any(project not in known.by_name for project in asked.values()):
-            known = self._find(hashed)  # access to the project may have been granted after the key was cached
-        return _chosen(known, asked)
+            callers = self._cache.get(key_hash)
+        if callers is None:
+            callers = self._find_callers(key_hash)
+        if not projects:
+            return callers.default
+        if any(project not in callers.by_project for project in projects.values()):
+            callers = self._find_callers(key_hash)  # access may have been granted after the key was cached
+        return _choose_caller(callers, projects)
 
-    def _find(self, hashed: bytes) -> _Known:
-        def find() -> keys_sql.Holder | None:
+    def _find_callers(self, key_hash: bytes) -> _KeyCallers:
+        def find_holder() -> keys_sql.Holder | None:
             with self._database.connection() as connection:
-                return keys_sql.find_holder(connection, hashed)
+                return keys_sql.find_holder(connection, key_hash)
 
-        holder = self._database.again(find)
+        holder = self._database.again(find_holder)
         # The lookup is by hash, so its duration reveals nothing about a key. Only an exactly equal hash is a match.
-        if holder is None or not hmac.compare_digest(holder.hash, hashed):
+        if holder is None or not hmac.compare_digest(holder.hash, key_hash):
             raise errors.InvalidKey("Incorrect API key provided.")
-        known = _known(holder)
+        callers = _key_callers(holder)
         with self._lock:
-            self._cache[hashed] = known
-        return known
+            self._cache[key_hash] = callers
+        return callers
 
     def create(
         self,
-        given: Collection[str] = (),
+        requested_rights: Collection[str] = (),
         project: str = DEFAULT_PROJECT,
         *,
         also: Collection[str] = (),
         name: str | None = None,
-        by: Actor | None = None,
+        actor: Actor | None = None,
     ) -> str:
         """Create a key for a project, and the project itself if it does not exist.
 
         Args:
-            given: the rights of the key; if empty, or `no-limit` alone, the default rights are added.
+            requested_rights: the rights of the key; if empty or only `no-limit`, the default rights are added.
             project: the name of the key's own project.
-            also: names of further projects to which the key has access.
+            also: names of additional projects to which the key has access.
             name: the name of the key in lists.
-            by: the author of the change; the operator if None.
+            actor: the author of the change; the operator if None.
 
         Returns:
             The key. It is not stored and cannot be shown again.
 
         Raises:
-            errors.NotFound: a further project does not exist. Nothing is written.
+            errors.NotFound: an additional project does not exist. Nothing is written.
             errors.InvalidRequest: the name of the project or of the key is invalid. Nothing is written.
         """
         secret = new_secret()
         with self._database.transaction() as connection:
-            by = by or audit.operator()
-            own = _ensure_project(connection, project, by)
-            others = [_project(connection, other).id for other in also]
-            make(
-                connection, secret, own, rights.complete(given), by=by, name=name, also=[o for o in others if o != own]
-            )
+            actor = actor or audit.operator()
+            own_id = _ensure_project(connection, project, actor)
+            project_ids = [_project(connection, project_name).id for project_name in also]
+            additional_ids = [project_id for project_id in project_ids if project_id != own_id]
+            key_rights = rights.complete_rights(requested_rights)
+            insert_key(connection, secret, own_id, key_rights, actor=actor, name=name, also=additional_ids)
         return secret
 
-    def register(self, secret: str, given: Collection[str] = (), project: str = DEFAULT_PROJECT) -> None:
-        """Store `secret` as a key of a project. If it exists, set its rights; a revoked key remains revoked."""
-        by = audit.operator()
-        wanted = rights.complete(given)
+    def register(self, secret: str, requested_rights: Collection[str] = (), project: str = DEFAULT_PROJECT) -> None:
+        """Store `secret` as a key of a project. If the key exists, set its rights; a revoked key remains revoked."""
+        actor = audit.operator()
+        key_rights = rights.complete_rights(requested_rights)
         with self._database.transaction() as connection:
-            found = keys_sql.find_by_hash(connection, _hash(secret))
-            if found is None:
-                make(connection, secret, _ensure_project(connection, project, by), wanted, by=by)
-            elif frozenset(found.rights) != wanted:
-                keys_sql.set_rights(connection, found.id, wanted)
-                log.insert(connection, Act(by, "key.changed", found.id, {"rights": sorted(wanted)}), found.project_id)
+            row = keys_sql.find_by_hash(connection, _hash(secret))
+            if row is None:
+                insert_key(connection, secret, _ensure_project(connection, project, actor), key_rights, actor=actor)
+            elif frozenset(row.rights) != key_rights:
+                keys_sql.set_rights(connection, row.id, key_rights)
+                act = Act(actor, "key.changed", row.id, {"rights": sorted(key_rights)})
+                audit_sql.insert(connection, act, row.project_id)
 
     def project(self, name: str) -> str:
         """Return the ID of the project called `name`.
@@ -141,8 +141,8 @@ class Keys:
         with self._database.connection() as connection:
             return _project(connection, name).id
 
-    def listed(self, project: str | None = None) -> list[Listed]:
-        """Return all keys, or those of the project with this name, without their secrets.
+    def list_keys(self, project: str | None = None) -> list[Listed]:
+        """Return all keys, or the keys of the project with this name, without their secrets.
 
         Raises:
             errors.NotFound: there is no such project.
@@ -150,7 +150,7 @@ class Keys:
         with self._database.connection() as connection:
             return keys_sql.listed(connection, None if project is None else _project(connection, project).id)
 
-    def rotate(self, key_id: str, *, by: Actor | None = None) -> str:
+    def rotate(self, key_id: str, *, actor: Actor | None = None) -> str:
         """Replace the secret of a key; its ID, projects and rights stay the same.
 
         Every process rejects the old secret once its cached keys have expired.
@@ -165,15 +165,15 @@ class Keys:
         secret = new_secret()
         with self._database.transaction() as connection:
             keys_sql.lock(connection, key_id)
-            found = keys_sql.find(connection, key_id)
-            if found is None:
+            row = keys_sql.find(connection, key_id)
+            if row is None:
                 raise errors.NotFound(f"There is no key '{key_id}'.")
-            if found.revoked_at is not None:
+            if row.revoked_at is not None:
                 raise errors.InvalidRequest(f"The key '{key_id}' is revoked: create a new one.")
-            replace(connection, found, secret, by=by or audit.operator())
+            replace_secret(connection, row, secret, actor=actor or audit.operator())
         return secret
 
-    def revoke(self, key_id: str, *, by: Actor | None = None) -> None:
+    def revoke(self, key_id: str, *, actor: Actor | None = None) -> None:
         """Revoke a key permanently; do nothing if it is already revoked.
 
         Raises:
@@ -181,11 +181,11 @@ class Keys:
         """
         with self._database.transaction() as connection:
             keys_sql.lock(connection, key_id)
-            found = keys_sql.find(connection, key_id)
-            if found is None:
+            row = keys_sql.find(connection, key_id)
+            if row is None:
                 raise errors.NotFound(f"There is no key '{key_id}'.")
-            if found.revoked_at is None:
-                withdraw(connection, found, by=by or audit.operator())
+            if row.revoked_at is None:
+                revoke_key(connection, row, actor=actor or audit.operator())
 
 
 def new_secret() -> str:
@@ -193,21 +193,21 @@ def new_secret() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def make(
+def insert_key(
     connection: Connection,
     secret: str,
     project_id: str,
-    given: Collection[str],
+    key_rights: Collection[str],
     *,
-    by: Actor,
+    actor: Actor,
     name: str | None = None,
     also: Collection[str] = (),
 ) -> str:
     """Store a key and its audit log entry, in the caller's transaction.
 
     Args:
-        given: the complete rights of the key.
-        also: IDs of further projects to which the key has access.
+        key_rights: the complete rights of the key.
+        also: IDs of additional projects to which the key has access.
 
     Returns:
         The ID of the key.
@@ -219,36 +219,43 @@ def make(
         raise errors.InvalidRequest(f"A key name must have 1 to {NAME_LIMIT} printable characters.", param="name")
     key_id = ids.new("key")
     keys_sql.insert(
-        connection, key_id, project_id, hashed=_hash(secret), hint=secret[-_HINT:], rights=given, name=name, also=also
+        connection,
+        key_id,
+        project_id,
+        hashed=_hash(secret),
+        hint=secret[-_HINT_LENGTH:],
+        rights=key_rights,
+        name=name,
+        also=also,
     )
-    details = {"rights": sorted(given)} | ({"also": sorted(also)} if also else {})
-    log.insert(connection, Act(by, "key.created", key_id, details), project_id)
+    details = {"rights": sorted(key_rights)} | ({"also": sorted(also)} if also else {})
+    audit_sql.insert(connection, Act(actor, "key.created", key_id, details), project_id)
     return key_id
 
 
-def replace(connection: Connection, found: Listed, secret: str, *, by: Actor) -> None:
-    """Replace the secret of a key whose row is locked, and make the old secret permanently invalid."""
-    hashed = keys_sql.rotate(connection, found.id, hashed=_hash(secret), hint=secret[-_HINT:])
-    # Keep the old hash as a revoked key: `register`, which `backburner up` calls with a secret, would otherwise create
-    # a valid key from the old secret again.
-    old = ids.new("key")
+def replace_secret(connection: Connection, row: Listed, secret: str, *, actor: Actor) -> None:
+    """Replace the secret of a key permanently. The caller must have locked the row of the key."""
+    old_hash = keys_sql.rotate(connection, row.id, hashed=_hash(secret), hint=secret[-_HINT_LENGTH:])
+    # Store the old hash as a revoked key. Otherwise `register`, which `backburner up` calls with a secret, would create
+    # a valid key from the old secret.
+    old_key_id = ids.new("key")
     keys_sql.insert(
         connection,
-        old,
-        found.project_id,
-        hashed=hashed,
-        hint=found.hint,
-        rights=found.rights,
-        name=f"replaced by {found.id}",
+        old_key_id,
+        row.project_id,
+        hashed=old_hash,
+        hint=row.hint,
+        rights=row.rights,
+        name=f"replaced by {row.id}",
     )
-    keys_sql.revoke(connection, old)
-    log.insert(connection, Act(by, "key.rotated", found.id), found.project_id)
+    keys_sql.revoke(connection, old_key_id)
+    audit_sql.insert(connection, Act(actor, "key.rotated", row.id), row.project_id)
 
 
-def withdraw(connection: Connection, found: Listed, *, by: Actor) -> None:
-    """Revoke a key whose row is locked."""
-    keys_sql.revoke(connection, found.id)
-    log.insert(connection, Act(by, "key.revoked", found.id), found.project_id)
+def revoke_key(connection: Connection, row: Listed, *, actor: Actor) -> None:
+    """Revoke a key. The caller must have locked its row."""
+    keys_sql.revoke(connection, row.id)
+    audit_sql.insert(connection, Act(actor, "key.revoked", row.id), row.project_id)
 
 
 def check_name(name: str) -> None:
@@ -264,7 +271,7 @@ def check_name(name: str) -> None:
         )
 
 
-def add_project(connection: Connection, name: str, *, by: Actor) -> str:
+def add_project(connection: Connection, name: str, *, actor: Actor) -> str:
     """Store a project and its audit log entry, in the caller's transaction; return the ID of the project.
 
     Raises:
@@ -276,47 +283,47 @@ def add_project(connection: Connection, name: str, *, by: Actor) -> str:
         raise errors.InvalidRequest(
             f"A project named '{name}' already exists.", param="name", code="project_name_taken"
         )
-    log.insert(connection, Act(by, "project.created", project_id), project_id)
+    audit_sql.insert(connection, Act(actor, "project.created", project_id), project_id)
     return project_id
 
 
-def _ensure_project(connection: Connection, name: str, by: Actor) -> str:
-    found = projects_sql.find_by_name(connection, name)
-    if found is not None:
-        return found.id
+def _ensure_project(connection: Connection, name: str, actor: Actor) -> str:
+    row = projects_sql.find_by_name(connection, name)
+    if row is not None:
+        return row.id
     check_name(name)
     project_id = ids.new("proj")
     if projects_sql.insert(connection, project_id, name):
-        log.insert(connection, Act(by, "project.created", project_id), project_id)
+        audit_sql.insert(connection, Act(actor, "project.created", project_id), project_id)
         return project_id
     return _project(connection, name).id  # created concurrently by another transaction
 
 
 def _project(connection: Connection, name: str) -> projects_sql.Project:
-    found = projects_sql.find_by_name(connection, name)
-    if found is None:
+    row = projects_sql.find_by_name(connection, name)
+    if row is None:
         raise errors.NotFound(f"There is no project '{name}'.")
-    return found
+    return row
 
 
-def _known(holder: keys_sql.Holder) -> _Known:
+def _key_callers(holder: keys_sql.Holder) -> _KeyCallers:
     pairs = list(zip(holder.project_ids, holder.project_names, strict=True))
     callers = [
         Caller(holder.key_id, project_id, name, frozenset(holder.rights), tuple(holder.project_ids))
         for project_id, name in pairs
     ]
-    # Names and IDs cannot collide: `check_name` rejects names that look like IDs.
-    named = {caller.project: caller for caller in callers} | {caller.project_id: caller for caller in callers}
-    return _Known(callers[0], named)
+    # Names and IDs cannot collide, because `check_name` rejects names that look like IDs.
+    by_project = {caller.project: caller for caller in callers} | {caller.project_id: caller for caller in callers}
+    return _KeyCallers(callers[0], by_project)
 
 
-def _chosen(known: _Known, asked: Mapping[str, str]) -> Caller:
-    callers = [known.by_name.get(project) for project in asked.values()]
-    first, param = callers[0], next(iter(asked))
-    if any(caller is not first for caller in callers) or (first is None and len(set(asked.values())) > 1):
-        raise errors.InvalidRequest(f"{' and '.join(asked)} name different projects.", param=param)
+def _choose_caller(key_callers: _KeyCallers, projects: Mapping[str, str]) -> Caller:
+    callers = [key_callers.by_project.get(project) for project in projects.values()]
+    first, param = callers[0], next(iter(projects))
+    if any(caller is not first for caller in callers) or (first is None and len(set(projects.values())) > 1):
+        raise errors.InvalidRequest(f"{' and '.join(projects)} name different projects.", param=param)
     if first is None:
-        raise errors.NotFound(f"Project '{asked[param][:200]}' not found.", param=param, code="project_not_found")
+        raise errors.NotFound(f"Project '{projects[param][:200]}' not found.", param=param, code="project_not_found")
     return first
 
 

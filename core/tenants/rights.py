@@ -19,10 +19,10 @@ USUAL = frozenset({Right.READ, Right.WRITE, Right.CANCEL})
 ALL = frozenset(Right)
 
 
-def complete(rights: Collection[str]) -> frozenset[str]:
+def complete_rights(rights: Collection[str]) -> frozenset[str]:
     """Return the complete rights of a new key.
 
-    The default rights are added if no right is named, or only `no-limit`, which is useless on its own.
+    The default rights are added if `rights` is empty or contains only `no-limit`, which is useless without them.
     """
-    named = frozenset(str(right) for right in rights)
-    return named | USUAL if named <= {Right.NO_LIMIT} else named
+    requested_rights = frozenset(str(right) for right in rights)
+    return requested_rights | USUAL if requested_rights <= {Right.NO_LIMIT} else requested_rights

@@ -1,4 +1,4 @@
-"""Only this server can open a seal, and only for the project it was made for."""
+"""Only this server can open a seal, and only for the project of the seal."""
 
 import base64
 
@@ -9,62 +9,62 @@ from hypothesis import strategies as st
 from core import errors
 from core.tenants.seals import Seals
 
-OLD, NEW = "old-" + "k" * 40, "new-" + "k" * 40
-SEALS = Seals(NEW)
+OLD_KEY, NEW_KEY = "old-" + "k" * 40, "new-" + "k" * 40
+SEALS = Seals(NEW_KEY)
 
 
 @given(st.binary(max_size=500), st.text(max_size=20))
-def test_what_is_sealed_is_opened_again_for_its_project_and_no_other(content: bytes, project_id: str) -> None:
-    sealed = SEALS.seal(content, project_id=project_id)
+def test_a_seal_can_be_opened_only_for_its_own_project(content: bytes, project_id: str) -> None:
+    seal = SEALS.seal(content, project_id=project_id)
 
-    assert SEALS.open(sealed, project_id=project_id) == content
+    assert SEALS.open(seal, project_id=project_id) == content
     with pytest.raises(errors.NotSealed, match="another project"):
-        SEALS.open(sealed, project_id=project_id + "x")
+        SEALS.open(seal, project_id=project_id + "x")
 
 
-def test_nothing_of_the_content_shows_and_no_two_seals_are_the_same() -> None:
+def test_seals_of_the_same_content_differ_and_do_not_reveal_it() -> None:
     first, second = (SEALS.seal(b"a secret thought", project_id="p") for _ in range(2))
 
     assert first != second
     assert b"secret" not in base64.urlsafe_b64decode(first)
 
 
-def test_a_new_key_opens_what_the_old_one_sealed_as_long_as_the_old_one_is_kept() -> None:
-    sealed = Seals(OLD).seal(b"a", project_id="p")
+def test_a_seal_of_an_old_key_can_be_opened_while_that_key_is_configured() -> None:
+    seal = Seals(OLD_KEY).seal(b"a", project_id="p")
 
-    for both in (f"{NEW},{OLD}", f" {NEW} {OLD} ", f"{NEW},\n{OLD},"):
-        assert Seals(both).open(sealed, project_id="p") == b"a"
-        SEALS.open(Seals(both).seal(b"b", project_id="p"), project_id="p")  # the first key seals
+    for keys in (f"{NEW_KEY},{OLD_KEY}", f" {NEW_KEY} {OLD_KEY} ", f"{NEW_KEY},\n{OLD_KEY},"):
+        assert Seals(keys).open(seal, project_id="p") == b"a"
+        SEALS.open(Seals(keys).seal(b"b", project_id="p"), project_id="p")  # the first key encrypts
     with pytest.raises(errors.NotSealed, match="key that this server does not have"):
-        SEALS.open(sealed, project_id="p")
+        SEALS.open(seal, project_id="p")
 
 
 @given(st.integers(0), st.integers(1, 255))
-def test_a_seal_that_was_changed_anywhere_is_not_opened(place: int, change: int) -> None:
-    raw = bytearray(base64.urlsafe_b64decode(SEALS.seal(b"a thought", project_id="p")))
-    raw[place % len(raw)] ^= change
+def test_a_modified_seal_cannot_be_opened(position: int, change: int) -> None:
+    seal = bytearray(base64.urlsafe_b64decode(SEALS.seal(b"a thought", project_id="p")))
+    seal[position % len(seal)] ^= change
 
     with pytest.raises(errors.NotSealed):
-        SEALS.open(base64.urlsafe_b64encode(raw).decode(), project_id="p")
+        SEALS.open(base64.urlsafe_b64encode(seal).decode(), project_id="p")
 
 
-@pytest.mark.parametrize("cut", [1, 4, 20, 40])
-def test_a_seal_that_was_cut_is_not_opened(cut: int) -> None:
+@pytest.mark.parametrize("cut_length", [1, 4, 20, 40])
+def test_a_truncated_seal_cannot_be_opened(cut_length: int) -> None:
     with pytest.raises(errors.NotSealed):
-        SEALS.open(SEALS.seal(b"a thought", project_id="p")[:-cut], project_id="p")
+        SEALS.open(SEALS.seal(b"a thought", project_id="p")[:-cut_length], project_id="p")
 
 
 @given(st.text())
-def test_what_is_no_seal_is_not_opened(text: str) -> None:
+def test_arbitrary_text_cannot_be_opened_as_a_seal(text: str) -> None:
     with pytest.raises(errors.NotSealed):
         SEALS.open(text, project_id="p")
 
 
 @pytest.mark.parametrize("secret", [None, "", " , "])
-def test_without_a_key_nothing_is_sealed(secret: str | None) -> None:
+def test_without_a_key_no_seal_can_be_created_or_opened(secret: str | None) -> None:
     seals = Seals(secret)
 
-    assert not seals.usable
+    assert not seals.has_key
     with pytest.raises(errors.BadSettings):
         seals.seal(b"a", project_id="p")
     with pytest.raises(errors.NotSealed):
