@@ -36,7 +36,7 @@ class PartKind:
     @property
     def index(self) -> str:
         """The event field that holds the part's position in the list."""
-        return f"{self.listed}_index"
+        return self.listed + "_index"
 
 
 PARTS = {
@@ -93,7 +93,7 @@ def open_item(item: Item, output_index: int) -> Event:
 
 
 def open_part(path: PartPath) -> Event:
-    """The event that adds an initial_fields part to an item."""
+    """The event that adds an empty part to an item."""
     kind = PARTS[path.part]
     part = {"type": path.part} | deepcopy(kind.initial_fields)
     return {"type": f"response.{kind.part}.added", **path.fields(), "part": part}
