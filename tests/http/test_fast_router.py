@@ -51,7 +51,7 @@ def status_and_headers(answer: TestResponse) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize("status", ALL_STATUSES)
-def test_a_plain_poll_is_answered_as_its_route_would(api: Api, status: str) -> None:
+def test_a_plain_poll_gets_the_same_answer_as_through_flask(api: Api, status: str) -> None:
     response_id = api.create_response()["id"]
     move_to_status(api, status, response_id)
     counter = RouteCounter(api.app)
@@ -66,7 +66,7 @@ def test_a_plain_poll_is_answered_as_its_route_would(api: Api, status: str) -> N
     assert visible_reply(direct_answer) == visible_reply(routed_answer)
 
 
-def test_a_plain_create_is_answered_as_its_route_would(api: Api) -> None:
+def test_a_plain_create_request_gets_the_same_answer_as_through_flask(api: Api) -> None:
     counter = RouteCounter(api.app)
 
     direct_answer = api.post_response(metadata={"a": "ü"}, input="\N{SNOWMAN}" * 100)
@@ -113,7 +113,7 @@ def test_a_plain_create_is_answered_as_its_route_would(api: Api) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_plain_request_is_answered_as_its_route_would(
+def test_an_invalid_request_gets_the_same_answer_as_through_flask(
     api: Api, method: str, path: str, options: dict[str, Any]
 ) -> None:
     keys = {"reads": api.core.keys.create({rights.Right.READ}), "writes": api.core.keys.create({rights.Right.WRITE})}
@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_plain_request_is_answered_as_its_route_would(
         ("PUT", POLL_PATH, 405),
     ],
 )
-def test_what_is_no_plain_request_is_left_to_the_routes(api: Api, method: str, path: str, status: int) -> None:
+def test_flask_routes_all_other_paths_and_methods(api: Api, method: str, path: str, status: int) -> None:
     response_id = api.create_response()["id"]
     counter = RouteCounter(api.app)
 
@@ -164,7 +164,7 @@ def test_what_is_no_plain_request_is_left_to_the_routes(api: Api, method: str, p
     ],
     ids=str,
 )
-def test_a_poll_with_a_query_or_headers_is_answered_as_its_route_would(
+def test_a_poll_with_a_query_or_headers_gets_the_same_answer_as_through_flask(
     api: Api, query: str, headers: dict[str, str], status: int
 ) -> None:
     response_id = api.create_response()["id"]
@@ -179,7 +179,7 @@ def test_a_poll_with_a_query_or_headers_is_answered_as_its_route_would(
     assert status_and_headers(direct_answer) == status_and_headers(routed_answer)
 
 
-def test_a_create_with_a_key_is_answered_once_whichever_way_it_is_routed(api: Api) -> None:
+def test_an_idempotent_request_gets_the_same_answer_as_through_flask(api: Api) -> None:
     counter = RouteCounter(api.app)
     headers = {"Idempotency-Key": "a key", "Origin": "https://pages.test"}
 
@@ -195,14 +195,14 @@ def test_a_create_with_a_key_is_answered_once_whichever_way_it_is_routed(api: Ap
 @pytest.mark.parametrize(
     "changes", [{"background": False, "stream": True}, {"background": True, "stream": True}], ids=str
 )
-def test_a_stream_is_left_to_the_routes_with_its_whole_body(api: Api, changes: dict[str, Any]) -> None:
+def test_a_request_for_a_stream_is_answered_with_a_stream(api: Api, changes: dict[str, Any]) -> None:
     answer = api.post_response(**changes)
 
     assert answer.mimetype == "text/event-stream"
     answer.close()
 
 
-def test_a_body_that_ends_too_soon_is_refused_and_creates_nothing(api: Api) -> None:
+def test_a_truncated_body_is_rejected_and_nothing_is_stored(api: Api) -> None:
     row_counts = api.count_rows()
 
     answer = api.post_body(b'{"model": "scripted"', environ_overrides={"CONTENT_LENGTH": "500"})

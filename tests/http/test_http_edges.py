@@ -52,7 +52,7 @@ def proxied_client(api: Api) -> Iterator[Client]:
     yield from client_with_settings(api, trusted_proxies=1)
 
 
-def test_a_body_packed_with_gzip_is_as_good_as_a_plain_one(api: Api) -> None:
+def test_a_gzip_body_is_accepted(api: Api) -> None:
     assert post_compressed(api, COMPRESSED_BODY).get_json()["status"] == "queued"
 
 
@@ -69,14 +69,14 @@ def test_a_body_packed_with_gzip_is_as_good_as_a_plain_one(api: Api) -> None:
     ],
     ids=["empty", "not compressed", "truncated", "two streams", "trailing data", "zlib", "wrong checksum"],
 )
-def test_what_is_not_one_whole_stream_of_gzip_is_refused_and_nothing_is_stored(api: Api, body: bytes) -> None:
+def test_an_invalid_gzip_body_is_rejected_and_nothing_is_stored(api: Api, body: bytes) -> None:
     row_counts = api.count_rows()
 
     check_error(post_compressed(api, body), 400, "invalid_value")
     assert api.count_rows() == row_counts
 
 
-def test_a_bomb_is_refused_at_the_limit_of_bodies_and_not_unpacked(api: Api) -> None:
+def test_a_decompression_bomb_is_rejected_at_the_body_limit(api: Api) -> None:
     limit = api.core.settings.body_limit_bytes
     bomb = compress_repetition(b'{"model":"scripted","input":"', b"a" * limit, 30)
     assert len(bomb) < limit // 20
@@ -86,7 +86,7 @@ def test_a_bomb_is_refused_at_the_limit_of_bodies_and_not_unpacked(api: Api) -> 
     assert api.count_rows() == row_counts
 
 
-def test_no_browser_of_another_origin_is_let_in_where_no_origin_is_named(api: Api) -> None:
+def test_cross_origin_requests_are_rejected_without_configured_origins(api: Api) -> None:
     preflight = api.client.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT)
     answer = api.send_request("GET", "/v1/models", headers={"Origin": ORIGIN})
 
@@ -95,7 +95,7 @@ def test_no_browser_of_another_origin_is_let_in_where_no_origin_is_named(api: Ap
         assert not [name for name, _ in reply.headers if name.startswith("Access-Control")]
 
 
-def test_an_answer_to_nobodys_page_may_not_be_kept_for_one_that_is_allowed(api: Api, cors_client: Client) -> None:
+def test_an_answer_without_an_origin_varies_by_origin_in_caches(api: Api, cors_client: Client) -> None:
     poll = cors_client.get(
         f"/v1/responses/{api.create_response()['id']}", headers={"Authorization": f"Bearer {api.key}"}
     )
@@ -104,7 +104,7 @@ def test_an_answer_to_nobodys_page_may_not_be_kept_for_one_that_is_allowed(api: 
     assert "Origin" in poll.vary
 
 
-def test_a_browser_of_a_named_origin_asks_first_without_a_key_and_then_with_one(api: Api, cors_client: Client) -> None:
+def test_a_preflight_of_a_configured_origin_needs_no_key_but_its_request_does(api: Api, cors_client: Client) -> None:
     preflight = cors_client.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT)
     key = {"Authorization": f"Bearer {api.key}"}
 
@@ -125,7 +125,7 @@ def test_a_browser_of_a_named_origin_asks_first_without_a_key_and_then_with_one(
 @pytest.mark.parametrize(
     "origin", ["https://ui.example.evil", "http://ui.example", "null", "https://ui.example:444", "*"]
 )
-def test_a_browser_of_an_origin_that_is_not_named_is_told_nothing(cors_client: Client, origin: str) -> None:
+def test_a_preflight_of_another_origin_is_rejected(cors_client: Client, origin: str) -> None:
     preflight = cors_client.open("/v1/responses", method="OPTIONS", headers=PREFLIGHT | {"Origin": origin})
 
     assert preflight.status_code == 401
@@ -135,14 +135,12 @@ def test_a_browser_of_an_origin_that_is_not_named_is_told_nothing(cors_client: C
 
 
 @pytest.mark.parametrize("origins", ["ui.example", "https://ui.example/", "https://a.example,ftp://b"])
-def test_what_is_no_origin_is_refused_when_the_settings_are_read(origins: str) -> None:
+def test_an_invalid_origin_in_the_settings_is_rejected(origins: str) -> None:
     with pytest.raises(ValidationError, match="is not an origin"):
         Settings(cors_origins=origins)
 
 
-def test_what_a_client_says_of_proxies_is_believed_only_as_far_as_there_are_trusted_ones(
-    api: Api, proxied_client: Client
-) -> None:
+def test_forwarded_headers_are_used_only_from_trusted_proxies(api: Api, proxied_client: Client) -> None:
     headers = {"X-Forwarded-Prefix": "/evil, /good", "X-Forwarded-Host": "evil, good", "X-Forwarded-For": "9.9.9.9"}
 
     answer = api.client.get("/docs", headers=headers)
@@ -152,7 +150,7 @@ def test_what_a_client_says_of_proxies_is_believed_only_as_far_as_there_are_trus
     assert "evil" not in proxied_client.get("/docs", headers=headers).text
 
 
-def test_the_image_runs_as_a_user_who_is_not_root() -> None:
+def test_the_image_does_not_run_as_root() -> None:
     lines = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text().splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
 

@@ -37,9 +37,7 @@ STARTUP_AND_WORKER_ERRORS = {
 
 
 @pytest.mark.parametrize("error_class", list(subclasses_of(errors.Error)), ids=lambda error_class: error_class.__name__)
-def test_every_domain_error_has_a_status_and_leaves_in_the_envelope(
-    core_app: Api, error_class: type[errors.Error]
-) -> None:
+def test_every_domain_error_has_a_status_and_the_error_format(core_app: Api, error_class: type[errors.Error]) -> None:
     mapped_classes = [parent for parent in error_class.__mro__ if parent in STATUS and parent is not errors.Error]
     assert mapped_classes or STARTUP_AND_WORKER_ERRORS & set(error_class.__mro__), (
         f"{error_class.__name__} needs a status in app/errors.py"
@@ -86,7 +84,7 @@ def test_a_bug_is_a_500_that_tells_the_client_nothing_and_the_log_all(
     assert record.request == answer.headers["x-request-id"]
 
 
-def test_a_500_of_flasks_own_is_the_servers_error(core_app: Api) -> None:
+def test_an_error_in_flask_is_a_500(core_app: Api) -> None:
     core_app.app.add_url_rule("/nothing", view_func=lambda: None)  # Flask refuses a view that returns None
 
     check_error(core_app.send_request("GET", "/nothing"), 500, None, error_type="server_error")
@@ -202,7 +200,7 @@ def test_without_postgres_everything_says_503_and_when_to_come_back_and_names_no
         assert not [word for word in ("127.0.0.1", "somebody", "nothing", "hidden") if word in answer.text]
 
 
-def test_without_valkey_a_response_is_taken_all_the_same_and_readiness_says_so(settings: Settings) -> None:
+def test_a_response_is_accepted_without_valkey(settings: Settings) -> None:
     unreachable_url = SecretStr(f"redis://127.0.0.1:{ports.free()}/0")
     with open_core(settings.model_copy(update={"redis_url": unreachable_url}), connections=4) as core:
         api = Api(core)

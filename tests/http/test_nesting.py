@@ -24,5 +24,5 @@ DEEP = b"[" * 3000
         (b"", None),
     ],
 )
-def test_the_parameter_that_is_too_deep_is_found(text: bytes, param: str | None) -> None:
+def test_the_parameter_with_excessive_nesting_is_found(text: bytes, param: str | None) -> None:
     assert deep_param(text, 200) == param

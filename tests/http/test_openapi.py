@@ -27,7 +27,7 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
     validate(document, cls=OpenAPIV31SpecValidator)
 
 
-def test_the_document_names_exactly_the_routes_that_there_are(api: Api, document: dict[str, Any]) -> None:
+def test_the_document_contains_exactly_the_existing_routes(api: Api, document: dict[str, Any]) -> None:
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in api.app.url_map.iter_rules()
@@ -37,26 +37,26 @@ def test_the_document_names_exactly_the_routes_that_there_are(api: Api, document
     assert {(path, method) for path, methods in document["paths"].items() for method in methods} == routes
 
 
-def test_the_document_asks_for_a_key_where_the_server_does(api: Api, document: dict[str, Any]) -> None:
+def test_the_document_requires_a_key_for_the_same_routes_as_the_server(api: Api, document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             answer = api.client.open(path, method=method.upper())
             assert (answer.status_code == 401) == ("security" not in operation), path
 
 
-def test_no_words_of_ours_show_in_the_document(document: dict[str, Any]) -> None:
+def test_the_document_contains_no_internal_names(document: dict[str, Any]) -> None:
     text = json.dumps(document)
 
     assert not re.search(r"<\w+>|core__|pydantic|Source:|\\\\z", text)
 
 
-def test_every_schema_of_the_document_is_used_and_there(document: dict[str, Any]) -> None:
+def test_the_document_contains_exactly_the_referenced_schemas(document: dict[str, Any]) -> None:
     referenced_names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
 
     assert referenced_names == document["components"]["schemas"].keys()
 
 
-def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_said_to_be(
+def test_the_document_describes_supported_and_unsupported_parameters(
     document: dict[str, Any],
 ) -> None:
     schema = document["components"]["schemas"]["CreateResponse"]
@@ -70,7 +70,7 @@ def test_the_document_has_every_parameter_of_a_create_and_what_is_refused_is_sai
     assert unsupported_names == UNSUPPORTED
 
 
-def test_the_documented_response_always_has_what_open_responses_requires(document: dict[str, Any]) -> None:
+def test_the_documented_response_requires_all_fields_of_open_responses(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["Response"]
     required = {name for name, part in ResponseResource.model_fields.items() if part.is_required()}
 
@@ -78,7 +78,7 @@ def test_the_documented_response_always_has_what_open_responses_requires(documen
     assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options", "prompt"}
 
 
-def test_a_created_response_has_no_key_that_is_not_documented(api: Api, document: dict[str, Any]) -> None:
+def test_a_response_contains_only_documented_keys(api: Api, document: dict[str, Any]) -> None:
     template = {"input": "Say hello.", "model": "scripted"}
     prompt = api.send_request("POST", "/v1/prompts", json={"name": "documented", "template": template}).get_json()
     response = api.create_response(prompt_cache_options={"mode": "implicit"}, prompt={"id": prompt["id"]})
@@ -88,7 +88,7 @@ def test_a_created_response_has_no_key_that_is_not_documented(api: Api, document
     assert prompt.keys() == schemas["Prompt"]["properties"].keys()
 
 
-def test_the_document_says_where_events_are_streamed(document: dict[str, Any]) -> None:
+def test_the_document_marks_the_operations_that_stream_events(document: dict[str, Any]) -> None:
     streaming_operations = {
         (path, method)
         for path, methods in document["paths"].items()
@@ -107,7 +107,7 @@ def test_the_document_says_where_events_are_streamed(document: dict[str, Any]) -
     ]
 
 
-def test_the_docs_page_loads_the_document_and_nothing_from_elsewhere(api: Api) -> None:
+def test_the_docs_page_loads_nothing_from_other_servers(api: Api) -> None:
     page = api.client.get("/docs")
     script = api.client.get(f"/docs/{docs_page.START}")
 
@@ -121,7 +121,7 @@ def test_the_docs_page_loads_the_document_and_nothing_from_elsewhere(api: Api) -
     assert "@import" not in style
 
 
-def test_everything_the_docs_page_refers_to_is_served_with_its_type_and_may_be_kept(api: Api) -> None:
+def test_all_files_of_the_docs_page_are_served_with_their_types(api: Api) -> None:
     page = api.client.get("/docs").text
     paths = re.findall(r'(?:src|href)="([^"]+)"', page)
 
@@ -137,14 +137,14 @@ def test_everything_the_docs_page_refers_to_is_served_with_its_type_and_may_be_k
 
 
 @pytest.mark.parametrize("name", ["../auth.py", "..%2fflask_swagger_ui.py", "LICENSE", "swagger-ui.js", "%00"])
-def test_no_other_file_is_served(api: Api, name: str) -> None:
+def test_other_files_of_the_package_are_not_served(api: Api, name: str) -> None:
     answer = api.client.get(f"/docs/{name}")
 
     assert answer.status_code == 404
     assert answer.get_json().keys() == {"error"}
 
 
-def test_the_document_is_made_for_this_version() -> None:
+def test_the_document_contains_the_current_version() -> None:
     from core import VERSION
 
     assert openapi.document()["info"]["version"] == VERSION

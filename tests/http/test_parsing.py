@@ -34,7 +34,7 @@ def parse_invalid_request(strict: bool = False, **changes: Any) -> errors.Invali
     return error.value
 
 
-def test_every_parameter_of_the_published_apis_is_served_refused_by_name_or_known_to_be_harmless() -> None:
+def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() -> None:
     openai_parameters = set(typing.get_type_hints(response_create_params.ResponseCreateParamsBase)) | {"stream"}
     published_parameters = openai_parameters | set(CreateResponseBody.model_fields)
 
@@ -43,7 +43,7 @@ def test_every_parameter_of_the_published_apis_is_served_refused_by_name_or_know
     assert not set(UNSUPPORTED) & set(CreateResponse.model_fields)
 
 
-def test_every_parameter_has_its_row_in_the_tables_of_the_contract() -> None:
+def test_the_tables_of_the_contract_contain_every_parameter_once() -> None:
     rows = [(parameter.name, parameter.about) for parameter in contract.PARAMETERS]
 
     assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED | {
@@ -59,7 +59,7 @@ UNSUPPORTED_EXAMPLES: dict[str, Any] = {
 }
 
 
-def test_there_is_an_example_of_every_parameter_that_is_not_served() -> None:
+def test_every_unsupported_parameter_has_an_example() -> None:
     assert UNSUPPORTED_EXAMPLES.keys() == UNSUPPORTED
 
 
@@ -75,11 +75,11 @@ def test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_lef
 
 
 @pytest.mark.parametrize(("name", "value"), [("top_logprobs", False), ("truncation", "Disabled")])
-def test_a_value_that_only_looks_like_the_default_is_refused(name: str, value: Any) -> None:
+def test_a_value_that_resembles_the_default_is_rejected(name: str, value: Any) -> None:
     assert parse_invalid_request(**{name: value}).param == name
 
 
-def test_what_is_not_served_is_told_before_what_is_missing_without_it() -> None:
+def test_an_unsupported_parameter_is_reported_before_a_missing_parameter() -> None:
     assert parse_invalid_request(model=None, input=None, moderation={"model": "m"}).param == "moderation"
     assert parse_invalid_request(input=None, conversation="conv_1").param == "conversation"
     assert parse_invalid_request(input=[{"type": "function_call_output"}], moderation={}).param == "moderation"
@@ -88,7 +88,7 @@ def test_what_is_not_served_is_told_before_what_is_missing_without_it() -> None:
 @pytest.mark.parametrize(
     "name", ["unheard_of", "Model", "max_tokens", "messages", "n", "", "<input>", "a.b", "x" * 5000]
 )
-def test_a_parameter_that_the_api_does_not_have_is_ignored_unless_parameters_are_strict(name: str) -> None:
+def test_an_unknown_parameter_is_rejected_only_in_strict_mode(name: str) -> None:
     assert parse_request(**{name: 1}) == parse_request()
 
     error = parse_invalid_request(strict=True, **{name: 1})
@@ -104,7 +104,7 @@ def test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_
     assert parse_request(strict=True, **{name: value}) == parse_request()
 
 
-def test_strictness_is_about_parameters_and_not_about_what_is_in_them() -> None:
+def test_strict_mode_accepts_unknown_fields_inside_parameters() -> None:
     message = [{"role": "user", "content": "hi", "unheard_of": 1}]
 
     assert parse_request(strict=True, input=message, tools=[{"type": "function", "name": "f", "unheard_of": 1}])
@@ -123,7 +123,7 @@ REPETITIVE_VALUES: list[tuple[str, Callable[[], Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "create_value"), REPETITIVE_VALUES, ids=range(6))
-def test_a_body_that_is_wrong_many_times_over_costs_no_more_memory_than_one_that_is_wrong_once(
+def test_the_rejection_of_a_body_with_many_errors_needs_little_memory(
     name: str, create_value: Callable[[], Any]
 ) -> None:
     body_text = json.dumps(GOOD | {name: create_value()})
@@ -144,7 +144,7 @@ def test_a_body_that_is_wrong_many_times_over_costs_no_more_memory_than_one_that
     assert peak_growth < 1_000_000
 
 
-def test_a_stored_request_is_read_back_as_it_was_taken() -> None:
+def test_a_stored_request_is_read_unchanged() -> None:
     original_request = parse_request(
         input=[{"role": "user", "content": "a\0\u2028"}, {"type": "mcp_call", "x": None}],
         metadata={"a": "b"},

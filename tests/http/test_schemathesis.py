@@ -50,7 +50,7 @@ def create_key(api: Api) -> tuple[str, str]:
     return project_id, str(answer.get_json()["id"])
 
 
-def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api) -> None:
+def test_random_requests_get_documented_answers_and_never_5xx(api: Api) -> None:
     schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app, config=fuzz.config(api.admin, examples=EXAMPLES))
     targets = fuzz.Targets(
         partial(create_response_with_status, api),
@@ -76,5 +76,5 @@ def test_whatever_is_sent_is_answered_as_documented_and_never_with_5xx(api: Api)
         ("input", [{"role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}], 200),
     ],
 )
-def test_what_was_found_so_stays_mended(api: Api, parameter: str, value: Any, status: int) -> None:
+def test_earlier_findings_are_fixed(api: Api, parameter: str, value: Any, status: int) -> None:
     assert api.post_response(**{parameter: value}).status_code == status

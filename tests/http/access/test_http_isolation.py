@@ -145,12 +145,12 @@ def table_checksums(api: Api) -> list[Any]:
     return [api.sql(f"select md5(string_agg(t::text, '' order by t::text)) from {table} t") for table in tables]
 
 
-def test_every_route_under_v1_has_a_row_in_the_table_of_this_test(api: Api) -> None:
+def test_the_probes_cover_every_route_under_v1(api: Api) -> None:
     assert PROBES.keys() == REQUIRED_RIGHTS.keys()  # another test compares REQUIRED_RIGHTS with the existing routes
 
 
 @pytest.mark.parametrize("route", [route for route, probes in PROBES.items() if probes], ids=" ".join)
-def test_a_foreign_id_is_answered_exactly_as_one_that_never_was(
+def test_a_foreign_id_gets_the_same_answer_as_an_unknown_id(
     tenants: tuple[Tenant, Tenant], route: tuple[str, str]
 ) -> None:
     caller, stranger = tenants
@@ -175,14 +175,14 @@ def test_a_foreign_id_is_answered_exactly_as_one_that_never_was(
     assert table_checksums(caller.api) == checksums
 
 
-def test_lists_have_nothing_of_other_projects(tenants: tuple[Tenant, Tenant]) -> None:
+def test_lists_contain_no_objects_of_other_projects(tenants: tuple[Tenant, Tenant]) -> None:
     caller, stranger = tenants
     for path in ("/v1/responses", "/v1/prompts", "/v1/projects", KEYS_PATH.format(**caller.ids)):
         text = caller.send_request("GET", path, query_string={"limit": 100}).text
         assert not [object_id for object_id in stranger.ids.values() if object_id in text]
 
 
-def test_the_same_idempotency_key_in_two_projects_makes_two_responses(tenants: tuple[Tenant, Tenant]) -> None:
+def test_the_same_idempotency_key_in_two_projects_creates_two_responses(tenants: tuple[Tenant, Tenant]) -> None:
     headers = {"Idempotency-Key": "the same"}
     response_ids = {
         tenant.send_request("POST", "/v1/responses", json=VALID_REQUEST, headers=headers).get_json()["id"]
@@ -197,7 +197,7 @@ def test_the_same_idempotency_key_in_two_projects_makes_two_responses(tenants: t
     assert repeated_ids == response_ids
 
 
-def test_an_etag_of_another_projects_response_opens_nothing(tenants: tuple[Tenant, Tenant]) -> None:
+def test_the_etag_of_a_foreign_response_gives_no_access_to_it(tenants: tuple[Tenant, Tenant]) -> None:
     caller, stranger = tenants
     path = RESPONSE_PATH.format(**stranger.ids)
     etag = stranger.send_request("GET", path).headers["ETag"]
@@ -206,7 +206,7 @@ def test_an_etag_of_another_projects_response_opens_nothing(tenants: tuple[Tenan
     assert caller.send_request("GET", path, headers={"If-None-Match": etag}).status_code == 404
 
 
-def test_a_key_is_looked_up_by_its_hash_and_compared_whole(tenants: tuple[Tenant, Tenant]) -> None:
+def test_a_key_is_valid_only_if_it_matches_completely(tenants: tuple[Tenant, Tenant]) -> None:
     key = tenants[0].key
     for wrong_key in (key[:-1], key + "A", key[:-1] + ("A" if key[-1] != "A" else "B"), key.swapcase()):
         assert tenants[0].api.get_response("x", key=wrong_key).status_code == 401

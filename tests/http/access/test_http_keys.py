@@ -43,7 +43,7 @@ def test_every_route_under_v1_refuses_without_a_key(api: Api) -> None:
     assert api.count_rows() == row_counts
 
 
-def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: Api) -> None:
+def test_the_contract_lists_exactly_the_endpoints_under_v1(api: Api) -> None:
     served = {
         f"{method} {re.sub('<[^>]*>', '{id}', rule.rule)}"
         for rule in api.app.url_map.iter_rules()
@@ -58,7 +58,7 @@ def test_the_page_of_the_contract_has_every_endpoint_under_v1_and_no_other(api: 
     "path",
     ["/v1", "/v1/", "/v1/nope", "/v1/responses/", "//v1/models", "/v1//models", "/v1/models/", "/v1/responses/a/b/c"],
 )
-def test_no_spelling_of_a_path_gets_past_the_key(api: Api, path: str) -> None:
+def test_every_spelling_of_a_path_under_v1_requires_a_key(api: Api, path: str) -> None:
     # Pass the path separately, because the test client interprets a leading `//` as a host name.
     check_error(api.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "invalid_api_key")
 
@@ -66,12 +66,12 @@ def test_no_spelling_of_a_path_gets_past_the_key(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/./v1/models", "/V1/models", "/v1models", "/v1;x/models", "/x/../v1/models", "/ /v1/models"]
 )
-def test_what_only_looks_like_v1_leads_nowhere(api: Api, path: str) -> None:
+def test_a_path_that_resembles_v1_is_not_found(api: Api, path: str) -> None:
     check_error(api.client.get("/", environ_overrides={"PATH_INFO": path}), 404, None)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_needs_no_key(api: Api, path: str) -> None:
+def test_health_checks_need_no_key(api: Api, path: str) -> None:
     answer = api.client.get(path)
 
     assert answer.status_code == 200
@@ -102,7 +102,7 @@ def test_health_needs_no_key(api: Api, path: str) -> None:
         "Bearer {KEY}",
     ],
 )
-def test_a_key_that_is_bad_or_badly_sent_is_refused(api: Api, header: str) -> None:
+def test_an_invalid_key_or_header_is_rejected(api: Api, header: str) -> None:
     row_counts = api.count_rows()
     authorization = header.replace("{key}", api.key).replace("{KEY}", api.key.upper())
 
@@ -123,7 +123,7 @@ def test_a_good_key_is_known_however_its_scheme_is_written(api: Api, header: str
     assert api.client.get("/v1/models", headers={"Authorization": authorization}).status_code == 200
 
 
-def test_a_revoked_key_is_refused_at_its_next_request(api: Api) -> None:
+def test_a_revoked_key_is_rejected_at_its_next_request(api: Api) -> None:
     key = api.core.keys.create()
     assert api.post_response(key=key).status_code == 200
     (key_row,) = [row for row in api.core.keys.listed() if row.hint == key[-4:]]
@@ -135,7 +135,7 @@ def test_a_revoked_key_is_refused_at_its_next_request(api: Api) -> None:
     assert api.count_rows() == row_counts
 
 
-def test_keys_of_one_project_share_its_responses(api: Api) -> None:
+def test_keys_of_the_same_project_share_its_responses(api: Api) -> None:
     response = api.create_response()
 
     assert api.get_response(response["id"], key=api.core.keys.create()).get_json() == response
@@ -175,7 +175,7 @@ def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(a
         "x" * 5000,
     ],
 )
-def test_an_id_that_cannot_be_one_is_not_found(api: Api, response_id: str) -> None:
+def test_a_malformed_id_is_not_found(api: Api, response_id: str) -> None:
     for request_by_id in (api.get_response, api.cancel_response, api.delete_response, api.list_input_items):
         message = check_error(request_by_id(response_id), 404, None, "response_id")
         assert message.startswith("Response with id '")

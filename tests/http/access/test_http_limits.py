@@ -132,7 +132,7 @@ def test_auto_is_over_limit_while_there_is_capacity_to_spare_and_then_refused(
     assert '"service_tier":"over-limit"' in events[0][0].split("\n")[0]
 
 
-def test_without_a_worker_there_is_nothing_to_spare(limited_api: Api) -> None:
+def test_there_is_no_spare_capacity_without_a_worker(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     for _ in range(3):
         limited_api.post_response(key=few_key)
@@ -140,7 +140,7 @@ def test_without_a_worker_there_is_nothing_to_spare(limited_api: Api) -> None:
     check_rejection(limited_api.post_response(key=few_key), "requests")
 
 
-def test_a_model_that_is_nearly_full_has_nothing_to_spare(limited_api: Api) -> None:
+def test_a_nearly_full_model_has_no_spare_capacity(limited_api: Api) -> None:
     worker(limited_api.core, slots=100)
     few_key = create_key(limited_api, "few")
     for _ in range(4):
@@ -169,7 +169,7 @@ def test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue(limited_api: 
     assert limited_api.count_rows() == row_counts
 
 
-def test_a_queue_takes_what_its_limit_says_of_many_creators_at_once_and_takes_more_when_there_is_room(
+def test_a_queue_limit_is_exact_for_concurrent_requests_and_applies_until_a_cancellation(
     limited_api: Api,
 ) -> None:
     rated_key, busy_key = create_key(limited_api, "rated"), create_key(limited_api, "busy")
@@ -187,7 +187,7 @@ def test_a_queue_takes_what_its_limit_says_of_many_creators_at_once_and_takes_mo
     assert limited_api.post_response(key=rated_key).status_code == 200
 
 
-def test_of_many_creates_at_once_with_one_key_only_one_takes_credits(limited_api: Api) -> None:
+def test_concurrent_requests_with_one_idempotency_key_take_credits_once(limited_api: Api) -> None:
     dozens_key = create_key(limited_api, "dozens")
     headers = {"Idempotency-Key": "a"}
     with ThreadPoolExecutor(8) as threads:
@@ -201,7 +201,7 @@ def test_of_many_creates_at_once_with_one_key_only_one_takes_credits(limited_api
     assert limited_api.post_response(key=dozens_key).headers["x-ratelimit-remaining-requests"] == "28"
 
 
-def test_a_create_that_postgres_does_not_answer_gives_its_credits_back(limited_api: Api) -> None:
+def test_a_request_returns_its_credits_if_postgres_does_not_answer(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     assert limited_api.post_response(key=few_key).headers["x-ratelimit-remaining-requests"] == "2"
     assert limited_api.core.settings.database_url is not None
@@ -212,7 +212,7 @@ def test_a_create_that_postgres_does_not_answer_gives_its_credits_back(limited_a
     assert limited_api.post_response(key=few_key).headers["x-ratelimit-remaining-requests"] == "1"
 
 
-def test_what_does_not_wait_is_not_in_the_queue(limited_api: Api) -> None:
+def test_a_dispatched_response_is_not_counted_in_the_queue(limited_api: Api) -> None:
     worker(limited_api.core, slots=10)
     short_key = create_key(limited_api, "short")
 
@@ -245,7 +245,7 @@ def test_tokens_are_reserved_by_estimate(limited_api: Api) -> None:
     assert limited_api.post_response(key=small_key, input="x" * 400, max_output_tokens=50).status_code == 200
 
 
-def test_an_answer_of_open_length_is_never_the_reason_why_a_request_does_not_fit(limited_api: Api) -> None:
+def test_a_request_without_max_output_tokens_reserves_at_most_the_limit(limited_api: Api) -> None:
     small_key = create_key(limited_api, "small")
 
     assert limited_api.post_response(key=small_key, input="x" * 400).status_code == 200
@@ -265,7 +265,7 @@ def test_what_never_fits_is_refused_for_good(limited_api: Api, tier: str) -> Non
     assert limited_api.count_rows()[:3] == row_counts[:3]
 
 
-def test_what_never_fits_may_be_over_limit(limited_api: Api) -> None:
+def test_a_request_above_the_total_limit_may_be_over_limit(limited_api: Api) -> None:
     worker(limited_api.core, slots=10)
 
     answer = limited_api.post_response(key=create_key(limited_api, "small"), max_output_tokens=1000)
@@ -281,7 +281,7 @@ def test_a_project_and_a_model_without_limits_have_no_headers(limited_api: Api) 
         assert client.keys("backburner:credits:*") == []
 
 
-def test_a_repeated_create_takes_nothing_twice_and_is_answered_over_the_limit_too(limited_api: Api) -> None:
+def test_a_repeated_request_takes_no_credits_and_is_answered_over_the_limit(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     headers = {"Idempotency-Key": "a"}
     first_id = limited_api.post_response(key=few_key, headers=headers).get_json()["id"]
@@ -294,7 +294,7 @@ def test_a_repeated_create_takes_nothing_twice_and_is_answered_over_the_limit_to
     assert limited_api.post_response(key=few_key, headers=headers).get_json()["id"] == first_id
 
 
-def test_a_create_that_is_refused_after_its_credits_were_taken_gives_them_back(limited_api: Api) -> None:
+def test_an_invalid_request_returns_its_credits(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     for _ in range(5):
         assert limited_api.post_response(key=few_key, previous_response_id="resp_" + "0" * 48).status_code == 400
@@ -302,7 +302,7 @@ def test_a_create_that_is_refused_after_its_credits_were_taken_gives_them_back(l
     assert limited_api.post_response(key=few_key).headers["x-ratelimit-remaining-requests"] == "2"
 
 
-def test_a_model_that_a_prompt_brings_counts_against_its_limits(limited_api: Api) -> None:
+def test_the_limit_of_a_model_applies_if_a_prompt_provides_the_model(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     prompt_answer = limited_api.send_request(
         "POST",
@@ -318,7 +318,7 @@ def test_a_model_that_a_prompt_brings_counts_against_its_limits(limited_api: Api
     assert answers[0].headers["x-ratelimit-remaining-requests"] == "2"
 
 
-def test_a_stream_carries_the_headers_too(limited_api: Api) -> None:
+def test_a_stream_has_the_headers_of_the_limits(limited_api: Api) -> None:
     rated_key = create_key(limited_api, "rated")
 
     answer = limited_api.post_response(key=rated_key, stream=True)
@@ -328,7 +328,7 @@ def test_a_stream_carries_the_headers_too(limited_api: Api) -> None:
     answer.close()
 
 
-def test_a_foreground_answer_carries_the_headers_too(limited_api: Api) -> None:
+def test_a_foreground_answer_has_the_headers_of_the_limits(limited_api: Api) -> None:
     worker(limited_api.core)
     rated_key = create_key(limited_api, "rated")
     with ThreadPoolExecutor(1) as threads:

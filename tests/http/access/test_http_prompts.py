@@ -57,7 +57,7 @@ def test_versions_are_numbered_from_1_and_never_change(api: Api) -> None:
     assert get_prompt(api, f"/{prompt['id']}/versions/2").get_json() == second_version
 
 
-def test_versions_that_are_added_at_once_get_consecutive_numbers(api: Api) -> None:
+def test_concurrently_added_versions_get_consecutive_numbers(api: Api) -> None:
     prompt = create_prompt(api)
 
     def add(number: int) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_pages_of_prompts_add_up_to_all_of_them(api: Api, order: str) -> None:
     ("query", "param"),
     [({"limit": 0}, "limit"), ({"limit": "x"}, "limit"), ({"order": "up"}, "order"), ({"after": "\0"}, "after")],
 )
-def test_a_wrong_query_of_a_list_of_prompts_is_refused(api: Api, query: dict[str, Any], param: str) -> None:
+def test_an_invalid_query_of_a_prompt_list_is_rejected(api: Api, query: dict[str, Any], param: str) -> None:
     check_error(get_prompt(api, "", **query), 400, "invalid_value", param)
 
 
@@ -245,7 +245,7 @@ def test_a_template_that_cannot_be_used_is_refused_by_the_place_in_it(
 
 
 @pytest.mark.parametrize("name", ["", "n" * 129, "a\0b", 5, None])
-def test_a_wrong_name_is_refused(api: Api, name: Any) -> None:
+def test_an_invalid_prompt_name_is_rejected(api: Api, name: Any) -> None:
     row_counts = count_prompt_rows(api)
 
     answer = post_prompt(api, {"name": name, "template": TEMPLATE})

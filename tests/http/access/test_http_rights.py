@@ -39,7 +39,7 @@ def project_names(api: Api) -> Iterator[tuple[str, str]]:
     yield names
 
 
-def test_every_route_under_v1_has_a_right_and_no_other_has(api: Api) -> None:
+def test_exactly_the_routes_under_v1_require_a_right(api: Api) -> None:
     served = {
         (method, rule.rule)
         for rule in api.app.url_map.iter_rules()
@@ -78,7 +78,7 @@ def test_a_key_without_the_right_for_a_route_is_told_which_and_changes_nothing(
 @pytest.mark.parametrize(
     ("requested_rights", "expected_rights"), [((), USUAL), (("no-limit",), USUAL | {"no-limit"}), (("read",), {"read"})]
 )
-def test_a_key_that_is_given_no_rights_has_the_usual_ones(
+def test_a_key_without_explicit_rights_has_the_default_rights(
     api: Api, requested_rights: tuple[str, ...], expected_rights: set[str]
 ) -> None:
     key = api.core.keys.create(requested_rights)
@@ -158,9 +158,7 @@ def test_two_projects_at_once_are_refused_by_the_name_of_the_parameter(
     assert api.count_rows() == row_counts
 
 
-def test_a_key_may_use_a_further_project_in_the_next_request_though_it_is_cached(
-    api: Api, project_names: tuple[str, str]
-) -> None:
+def test_a_cached_key_can_use_an_added_project_immediately(api: Api, project_names: tuple[str, str]) -> None:
     from core.tenants.keys import Keys
 
     cached_keys = Keys(api.core.keys._database, cache_s=5)
@@ -177,7 +175,7 @@ def test_a_key_may_use_a_further_project_in_the_next_request_though_it_is_cached
     assert cached_keys.caller(key, {"ai_project_id": additional}).project == additional
 
 
-def test_a_route_that_the_table_does_not_have_serves_nobody(api: Api) -> None:
+def test_a_route_outside_the_table_of_endpoints_fails(api: Api) -> None:
     extended_api = Api(api.core)
     extended_api.app.add_url_rule("/v1/new", view_func=lambda: "served")
 

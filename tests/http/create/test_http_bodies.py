@@ -101,7 +101,7 @@ def test_json_that_is_no_object_is_refused(api: Api, body: bytes) -> None:
         (', "conversation": {deep}', "unsupported_parameter", "conversation"),
     ],
 )
-def test_a_deep_value_is_no_harm_anywhere(
+def test_a_deeply_nested_value_is_handled_in_every_parameter(
     api: Api, depth: int, template: str, code: str | None, param: str | None
 ) -> None:
     brackets = "[" * depth + "]" * depth
@@ -148,7 +148,7 @@ def test_what_is_nested_too_deeply_to_be_written_again_is_refused(
 
 
 @pytest.mark.parametrize(("body", "param"), [(b"[" * EXCESSIVE_DEPTH, None), (b'{"a":' * EXCESSIVE_DEPTH, "a")])
-def test_what_is_nested_without_end_is_refused(api: Api, body: bytes, param: str | None) -> None:
+def test_a_body_of_endless_nesting_is_rejected(api: Api, body: bytes, param: str | None) -> None:
     assert check_error(api.post_body(body), 400, "invalid_value", param) == "The body is nested too deeply."
 
 
@@ -159,9 +159,7 @@ def test_what_is_nested_without_end_is_refused(api: Api, body: bytes, param: str
         ({"text": of_schema(schema=nested(200))}, "text.format.schema"),
     ],
 )
-def test_a_schema_that_is_nested_too_deeply_to_be_used_is_refused(
-    api: Api, changes: dict[str, Any], param: str
-) -> None:
+def test_a_schema_with_excessive_nesting_is_rejected(api: Api, changes: dict[str, Any], param: str) -> None:
     row_counts = api.count_rows()
 
     message = check_error(api.post_response(**changes), 400, "invalid_value", param)
@@ -181,7 +179,7 @@ def test_a_schema_that_is_nested_too_deeply_to_be_used_is_refused(
         "garbage",
     ],
 )
-def test_a_body_of_another_content_type_is_refused(api: Api, content_type: str) -> None:
+def test_a_body_of_another_content_type_is_rejected(api: Api, content_type: str) -> None:
     row_counts = api.count_rows()
 
     message = check_error(api.post_body(BODY, content_type=content_type), 400, "invalid_value")
@@ -191,7 +189,7 @@ def test_a_body_of_another_content_type_is_refused(api: Api, content_type: str) 
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", None])
-def test_json_may_be_announced_in_any_spelling_or_not_at_all(api: Api, content_type: str | None) -> None:
+def test_the_content_type_of_json_may_have_any_spelling_or_be_absent(api: Api, content_type: str | None) -> None:
     assert api.post_body(BODY, content_type=content_type).status_code == 200
 
 
@@ -238,7 +236,7 @@ def test_a_body_over_the_limit_is_refused_and_one_that_just_fits_is_not(small_ap
     assert small_api.count_rows() == row_counts
 
 
-def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(small_api: Api) -> None:
+def test_the_size_limit_applies_to_a_body_without_content_length(small_api: Api) -> None:
     row_counts = small_api.count_rows()
     chunked = {"headers": {"Transfer-Encoding": "chunked"}, "environ_overrides": {"wsgi.input_terminated": True}}
 
@@ -249,7 +247,7 @@ def test_a_body_that_does_not_say_its_length_is_counted_as_it_comes(small_api: A
     assert small_api.post_body(None, input_stream=io.BytesIO(BODY), **chunked).status_code == 200
 
 
-def test_a_body_that_ends_before_its_length_is_refused(small_api: Api) -> None:
+def test_a_body_shorter_than_its_content_length_is_rejected(small_api: Api) -> None:
     row_counts = small_api.count_rows()
 
     answer = small_api.post_body(
@@ -262,7 +260,7 @@ def test_a_body_that_ends_before_its_length_is_refused(small_api: Api) -> None:
     assert small_api.count_rows() == row_counts
 
 
-def test_the_real_server_refuses_large_chunked_and_broken_requests_and_stores_nothing(stack: Stack) -> None:
+def test_the_server_rejects_oversized_and_malformed_requests_and_stores_nothing(stack: Stack) -> None:
     stack.up("valkey", "api", BODY_LIMIT_BYTES="100000")
     headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json"}
 

@@ -58,7 +58,7 @@ def api(settings: Settings, tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.mark.parametrize(("changes", "param"), FEATURES.values(), ids=FEATURES)
-def test_what_a_model_lacks_is_refused_by_name_and_nothing_is_stored(
+def test_a_feature_that_the_model_lacks_is_rejected_with_the_parameter(
     api: Api, changes: dict[str, Any], param: str
 ) -> None:
     row_counts = api.count_rows()
@@ -74,11 +74,13 @@ def test_what_a_model_lacks_is_refused_by_name_and_nothing_is_stored(
 
 @pytest.mark.parametrize("model", ["able", "scripted"])
 @pytest.mark.parametrize("changes", [changes for changes, _ in FEATURES.values()], ids=FEATURES)
-def test_a_model_that_can_or_of_which_nothing_is_said_takes_it(api: Api, model: str, changes: dict[str, Any]) -> None:
+def test_a_model_with_all_or_with_unknown_capabilities_accepts_every_feature(
+    api: Api, model: str, changes: dict[str, Any]
+) -> None:
     assert api.post_response(model=model, **changes).status_code == 200
 
 
-def test_what_is_no_image_is_told_before_that_the_model_sees_none(api: Api) -> None:
+def test_an_invalid_image_is_reported_before_a_missing_capability(api: Api) -> None:
     invalid_image = IMAGE | {"image_url": "data:image/png;base64,AAAA"}
 
     check_error(
@@ -90,11 +92,11 @@ def test_what_is_no_image_is_told_before_that_the_model_sees_none(api: Api) -> N
 
 
 @pytest.mark.parametrize("changes", REQUESTS_WITHOUT_FEATURES.values(), ids=REQUESTS_WITHOUT_FEATURES)
-def test_what_the_model_is_not_asked_for_it_need_not_support(api: Api, changes: dict[str, Any]) -> None:
+def test_a_request_that_uses_no_feature_is_accepted_by_every_model(api: Api, changes: dict[str, Any]) -> None:
     assert api.post_response(model="plain", **changes).status_code == 200
 
 
-def test_an_unknown_capability_is_refused_when_the_file_is_read(tmp_path: Path) -> None:
+def test_an_unknown_capability_in_the_configuration_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text('[models.a]\nbase_url = "http://127.0.0.1:9/v1"\nsupports = ["tools", "magic"]\n')
 
@@ -102,7 +104,7 @@ def test_an_unknown_capability_is_refused_when_the_file_is_read(tmp_path: Path) 
         catalog.load(path)
 
 
-def test_a_model_without_eyes_is_not_shown_the_images_of_earlier_turns(api: Api) -> None:
+def test_a_model_without_image_support_rejects_a_context_with_images(api: Api) -> None:
     worker(api.core)
     first_response = api.create_ended_response(model="able", input=[{"role": "user", "content": [IMAGE]}])
     row_counts = api.count_rows()

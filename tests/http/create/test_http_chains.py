@@ -39,7 +39,7 @@ def test_a_chain_is_the_parents_input_its_output_and_the_new_input_all_the_way_d
     ]
 
 
-def test_a_chain_shows_the_model_each_item_under_the_id_it_always_had(worker_api: Api) -> None:
+def test_items_have_the_same_ids_in_all_responses_of_a_chain(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response(None, CALL, input="one", tools=[WEATHER])
     second_response = worker_api.create_response(previous_response_id=first_response["id"], input=[OUTPUT])
 
@@ -58,7 +58,7 @@ def test_two_forks_of_one_parent_know_nothing_of_each_other(worker_api: Api) -> 
     assert list_messages(worker_api, right_child["id"]) == [("user", "root"), ("assistant", "0"), ("user", "right")]
 
 
-def test_a_chain_needs_no_new_input(worker_api: Api) -> None:
+def test_a_response_with_a_parent_needs_no_input(worker_api: Api) -> None:
     parent = worker_api.create_ended_response("1", input="one")
 
     child = worker_api.create_response(input=None, previous_response_id=parent["id"])
@@ -76,7 +76,7 @@ def test_instructions_are_not_inherited(worker_api: Api) -> None:
     assert "Be brief." not in request_text
 
 
-def test_nothing_but_the_items_is_inherited(worker_api: Api) -> None:
+def test_only_items_are_inherited(worker_api: Api) -> None:
     changes = {"temperature": 0.5, "metadata": {"a": "b"}, "tools": [WEATHER], "reasoning": {"effort": "low"}}
     parent = worker_api.create_ended_response(**changes)
 
@@ -87,7 +87,7 @@ def test_nothing_but_the_items_is_inherited(worker_api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "incomplete", "cancelled"])
-def test_of_a_parent_that_did_not_complete_the_finished_items_are_context(worker_api: Api, status: str) -> None:
+def test_the_context_of_an_uncompleted_parent_contains_only_finished_items(worker_api: Api, status: str) -> None:
     parent = worker_api.create_response(input="one")["id"]
     move_to_status(worker_api, status, parent)
     assert [item["status"] for item in worker_api.get_response(parent).get_json()["output"]] in ([], ["incomplete"])
@@ -137,7 +137,7 @@ def test_an_item_of_any_stored_response_may_be_referred_to(worker_api: Api) -> N
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_an_input_item_of_a_response_that_has_not_ended_may_be_referred_to(worker_api: Api, status: str) -> None:
+def test_an_input_item_of_an_unfinished_response_can_be_referenced(worker_api: Api, status: str) -> None:
     first_response = worker_api.create_response()["id"]
     move_to_status(worker_api, status, first_response)
     (item,) = worker_api.list_input_items(first_response).get_json()["data"]
@@ -159,7 +159,7 @@ def test_an_item_of_another_project_is_as_unknown_as_one_that_never_was(worker_a
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_client_that_sends_its_history_along_with_the_parent_means_each_item_once(worker_api: Api) -> None:
+def test_items_that_the_parent_already_contains_are_not_repeated(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response("1", input=[{"id": "u1", "role": "user", "content": "one"}])
     history = [
         {"id": "u1", "role": "user", "content": "one"},
@@ -190,7 +190,7 @@ def test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_ca
         assert types[-2:] == [call_type, f"{call_type}_output"]
 
 
-def test_the_output_of_a_call_that_nobody_made_is_refused(worker_api: Api) -> None:
+def test_an_output_without_a_call_is_rejected(worker_api: Api) -> None:
     parent = worker_api.create_ended_response()["id"]
     row_counts = worker_api.count_rows()
 
@@ -201,7 +201,7 @@ def test_the_output_of_a_call_that_nobody_made_is_refused(worker_api: Api) -> No
     assert worker_api.count_rows() == row_counts
 
 
-def test_the_worker_is_given_the_whole_chain(worker_api: Api) -> None:
+def test_the_worker_receives_the_context_of_the_complete_chain(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response(
         "Let me see.", CALL, input="How is it?", instructions="Be brief.", tools=[WEATHER]
     )
@@ -228,7 +228,7 @@ def create_children(worker_api: Api, parent: dict[str, Any]) -> list[str]:
     ]
 
 
-def test_what_was_built_on_a_response_outlives_it(worker_api: Api) -> None:
+def test_descendants_of_a_deleted_response_still_have_its_context(worker_api: Api) -> None:
     parent = worker_api.create_ended_response("1", input="one")
     queued_id, ended_id = create_children(worker_api, parent)
     assert worker_api.delete_response(parent["id"]).status_code == 200
@@ -249,7 +249,7 @@ def test_what_was_built_on_a_response_outlives_it(worker_api: Api) -> None:
     check_error(answer, 400, "previous_response_not_found", "previous_response_id")
 
 
-def test_an_item_outlives_a_response_that_only_referred_to_it(worker_api: Api) -> None:
+def test_an_item_exists_after_the_deletion_of_a_response_that_referenced_it(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response("1", input=[{"id": "kept", "role": "user", "content": "one"}])
     second_response = worker_api.create_ended_response(
         input=[{"id": "kept"}, {"id": first_response["output"][0]["id"]}]
@@ -261,7 +261,7 @@ def test_an_item_outlives_a_response_that_only_referred_to_it(worker_api: Api) -
     assert list_messages(worker_api, third_response["id"]) == [("user", "one"), ("assistant", "1")]
 
 
-def test_an_item_of_a_deleted_response_is_gone(worker_api: Api) -> None:
+def test_an_item_of_a_deleted_response_does_not_exist(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response(input=[{"id": "gone", "role": "user", "content": "one"}])
     (output,) = first_response["output"]
     worker_api.delete_response(first_response["id"])
@@ -270,7 +270,7 @@ def test_an_item_of_a_deleted_response_is_gone(worker_api: Api) -> None:
         check_error(worker_api.post_response(input=[{"id": item_id}]), 400, "invalid_value", "input[0].id")
 
 
-def test_what_a_client_names_again_of_the_parents_history_stays_where_it_was(worker_api: Api) -> None:
+def test_repeated_items_of_the_history_do_not_change_its_order(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response(None, CALL, input="one", tools=[WEATHER])
     second_response = worker_api.create_ended_response("2", previous_response_id=first_response["id"], input=[OUTPUT])
     history = worker_api.list_input_items(second_response["id"]).get_json()["data"]
@@ -286,7 +286,7 @@ def test_what_a_client_names_again_of_the_parents_history_stays_where_it_was(wor
         assert list_messages(worker_api, third_response["id"])[-1] == ("user", "three")
 
 
-def test_two_items_under_one_id_are_both_shown_to_the_model(worker_api: Api) -> None:
+def test_two_items_with_the_same_id_are_both_in_the_context(worker_api: Api) -> None:
     call = {"type": "function_call", "id": "mine", "call_id": "call_1", "name": "weather", "arguments": "{}"}
     first_response = worker_api.create_ended_response(
         "1", input=[call, OUTPUT | {"id": "mine"}, {"id": "m", "role": "user", "content": "a"}]
@@ -302,7 +302,7 @@ def test_two_items_under_one_id_are_both_shown_to_the_model(worker_api: Api) -> 
     assert len({item["id"] for item in items}) == len(items)
 
 
-def test_an_item_is_the_one_of_the_newest_response_that_has_it(worker_api: Api) -> None:
+def test_a_reference_means_the_item_of_the_newest_response(worker_api: Api) -> None:
     old_item = {"id": "same", "type": "message", "role": "user", "content": "old"}
     worker_api.create_response(input=[old_item])
     newer_response = worker_api.create_response(
@@ -316,7 +316,7 @@ def test_an_item_is_the_one_of_the_newest_response_that_has_it(worker_api: Api) 
     assert newer_response["status"] == "queued"
 
 
-def test_items_of_too_many_responses_at_once_are_refused(worker_api: Api) -> None:
+def test_references_to_items_of_too_many_responses_are_rejected(worker_api: Api) -> None:
     item_ids = [f"item_{number}" for number in range(101)]
     for item_id in item_ids:
         worker_api.create_response(input=[{"id": item_id, "role": "user", "content": "a"}])

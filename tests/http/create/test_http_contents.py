@@ -43,7 +43,7 @@ def image_urls(api: Api, response_id: str, **query: Any) -> list[str | None]:
     return [part["image_url"] for item in items for part in context_parts.parts(item) if part["type"] == "input_image"]
 
 
-def test_what_is_large_is_kept_apart_from_the_row_and_what_is_small_in_it(worker_api: Api) -> None:
+def test_large_contents_are_stored_outside_the_row_and_small_ones_inside(worker_api: Api) -> None:
     large_id, small_id = (
         worker_api.create_response(input=image(LARGE_URL))["id"],
         worker_api.create_response(input=image(SMALL_URL))["id"],
@@ -55,7 +55,7 @@ def test_what_is_large_is_kept_apart_from_the_row_and_what_is_small_in_it(worker
     assert SMALL_URL in request_text(worker_api, small_id)
 
 
-def test_the_same_content_is_kept_once_a_default_project_id(worker_api: Api, other_key: str) -> None:
+def test_the_same_content_is_stored_once_per_project(worker_api: Api, other_key: str) -> None:
     for _ in range(3):
         worker_api.create_response(input=image(LARGE_URL) + image(LARGE_URL))
     worker_api.create_response(input=image(LARGE_URL), key=other_key)
@@ -64,7 +64,7 @@ def test_the_same_content_is_kept_once_a_default_project_id(worker_api: Api, oth
     assert len(worker_api.sql("select distinct project_id from contents")) == 2
 
 
-def test_a_chain_inherits_references_and_no_copies(worker_api: Api) -> None:
+def test_a_chain_shares_the_contents_of_its_ancestors(worker_api: Api) -> None:
     first_id = worker_api.create_ended_response(input=image(LARGE_URL))["id"]
     second_id = worker_api.create_ended_response(previous_response_id=first_id, input="and?")["id"]
     item_id = worker_api.list_input_items(first_id).get_json()["data"][0]["id"]
@@ -79,7 +79,7 @@ def test_a_chain_inherits_references_and_no_copies(worker_api: Api) -> None:
     )
 
 
-def test_what_a_worker_claims_can_be_put_together_again(worker_api: Api) -> None:
+def test_a_worker_can_restore_the_contents_of_a_request(worker_api: Api) -> None:
     text = documents.data_url("text/plain", b"word " * 2000)
     response_id = worker_api.create_response(input=image(LARGE_URL) + image(OTHER_URL) + file(text, "a.txt"))["id"]
 
@@ -102,7 +102,7 @@ def test_items_list_images_in_data_urls_only_where_they_are_asked_for(worker_api
     assert image_urls(worker_api, response_id, **INCLUDE_IMAGES) == [LARGE_URL, SMALL_URL, url]
 
 
-def test_a_computers_screen_is_listed_only_where_it_is_asked_for(worker_api: Api) -> None:
+def test_a_computer_screenshot_is_listed_only_on_request(worker_api: Api) -> None:
     screen = {"type": "computer_screenshot", "image_url": SMALL_URL}
     item = {"type": "computer_call_output", "id": "cuo_1", "call_id": "call_1", "output": screen}
     response_id = worker_api.create_response(input=[item])["id"]
@@ -115,7 +115,7 @@ def test_a_computers_screen_is_listed_only_where_it_is_asked_for(worker_api: Api
     assert list_screen(include="computer_call_output.output.image_url") == SMALL_URL
 
 
-def test_files_are_listed_as_they_were_sent(worker_api: Api) -> None:
+def test_files_are_listed_unchanged(worker_api: Api) -> None:
     text = documents.data_url("text/plain", b"word " * 2000)
     response_id = worker_api.create_response(input=file(text, "a.txt", detail="low"))["id"]
 
@@ -123,7 +123,7 @@ def test_files_are_listed_as_they_were_sent(worker_api: Api) -> None:
     assert item["content"] == [{"type": "input_file", "file_data": text, "filename": "a.txt", "detail": "low"}]
 
 
-def test_a_page_of_large_items_is_short_and_the_next_one_goes_on(worker_api: Api) -> None:
+def test_a_page_of_large_items_is_short_and_the_next_page_continues(worker_api: Api) -> None:
     file_url = documents.data_url("text/plain", b"a" * 900_000)
     items = [{**item, "id": f"n{number}"} for number, item in enumerate(file(file_url, "a.txt") * 40)]
     first_id = worker_api.create_ended_response(input=items[:20])["id"]
@@ -141,7 +141,7 @@ def test_a_page_of_large_items_is_short_and_the_next_one_goes_on(worker_api: Api
     assert page_count == 2
 
 
-def test_a_reference_of_ours_in_an_item_we_do_not_know_means_nothing(worker_api: Api, other_key: str) -> None:
+def test_a_forged_content_reference_in_an_unknown_item_has_no_effect(worker_api: Api, other_key: str) -> None:
     worker_api.create_response(input=image(LARGE_URL), key=other_key)
     (content_id,) = worker_api.sql("select id from contents")[0]
     forged_reference = {"$content": content_id}
@@ -158,7 +158,7 @@ def test_a_reference_of_ours_in_an_item_we_do_not_know_means_nothing(worker_api:
     assert worker_api.core.attempts.contents(attempt) == {}
 
 
-def test_another_projects_content_is_not_found_by_its_hash(worker_api: Api, other_key: str) -> None:
+def test_a_foreign_content_is_not_found_by_its_hash(worker_api: Api, other_key: str) -> None:
     worker_api.create_response(input=image(LARGE_URL), key=other_key)
     (content_id,) = worker_api.sql("select id from contents")[0]
     response_id = worker_api.create_response(input=image(SMALL_URL))["id"]
@@ -171,7 +171,7 @@ def test_another_projects_content_is_not_found_by_its_hash(worker_api: Api, othe
     assert worker_api.core.attempts.contents(attempt) == {}
 
 
-def test_a_content_goes_with_the_last_response_that_needs_it(worker_api: Api) -> None:
+def test_a_content_is_deleted_with_the_last_response_that_needs_it(worker_api: Api) -> None:
     first_id = worker_api.create_ended_response(input=image(LARGE_URL))["id"]
     second_id = worker_api.create_ended_response(previous_response_id=first_id, input=image(OTHER_URL))["id"]
 
@@ -186,7 +186,7 @@ def test_a_content_goes_with_the_last_response_that_needs_it(worker_api: Api) ->
     assert worker_api.sql("select count(*) from released_contents") == [(0,)]
 
 
-def test_contents_of_responses_that_are_not_stored_go_with_them(worker_api: Api) -> None:
+def test_contents_of_unstored_responses_are_deleted_with_them(worker_api: Api) -> None:
     response_id = worker_api.create_response(input=image(LARGE_URL))["id"]
     worker_api.run_response(response_id)
     worker_api.sql("update responses set stored = false where id = %s", response_id)
@@ -198,7 +198,7 @@ def test_contents_of_responses_that_are_not_stored_go_with_them(worker_api: Api)
     assert list_contents(worker_api) == []
 
 
-def test_what_a_create_is_just_making_use_of_is_not_swept_away(worker_api: Api) -> None:
+def test_a_content_that_a_concurrent_request_uses_is_not_deleted(worker_api: Api) -> None:
     worker_api.delete_response(worker_api.create_ended_response(input=image(LARGE_URL))["id"])
     response_id = worker_api.create_response(input="hi")["id"]
     (content_id,) = worker_api.sql("select id from contents")[0]
@@ -212,7 +212,7 @@ def test_what_a_create_is_just_making_use_of_is_not_swept_away(worker_api: Api) 
     assert list_contents(worker_api) == []
 
 
-def test_a_create_whose_content_is_swept_away_meanwhile_writes_it_again(worker_api: Api) -> None:
+def test_a_request_stores_its_content_again_if_the_sweeper_deletes_it(worker_api: Api) -> None:
     worker_api.delete_response(worker_api.create_ended_response(input=image(LARGE_URL))["id"])
     project_id = _default_project_id(worker_api)
     with psycopg.connect(worker_api._url) as sweep_connection:
@@ -235,7 +235,7 @@ def _default_project_id(api: Api) -> str:
     return str(api.sql("select id from projects where name = 'default'")[0][0])
 
 
-def test_more_than_a_model_can_be_sent_is_refused_also_along_a_chain(worker_api: Api) -> None:
+def test_a_context_above_the_input_limit_is_rejected(worker_api: Api) -> None:
     settings = worker_api.core.settings.model_copy(update={"input_limit_bytes": 20_000})
     with open_core(Settings.model_validate(settings), connections=2) as core:
         small_api = Api(core)
@@ -252,7 +252,7 @@ def test_more_than_a_model_can_be_sent_is_refused_also_along_a_chain(worker_api:
         assert small_api.post_response(input="and?", previous_response_id=first_id).status_code == 200
 
 
-def test_a_clients_item_that_is_repeated_with_its_image_counts_once(worker_api: Api) -> None:
+def test_a_repeated_item_with_an_image_is_in_the_context_once(worker_api: Api) -> None:
     items = [{**image(LARGE_URL)[0], "id": "m1"}]
     first_id = worker_api.create_ended_response(input=items)["id"]
     second_id = worker_api.create_response(

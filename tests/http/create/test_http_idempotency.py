@@ -24,7 +24,7 @@ def test_a_create_that_is_repeated_answers_with_the_response_it_made(worker_api:
     assert worker_api.count_rows()[0] == row_counts[0]
 
 
-def test_the_order_of_a_bodys_keys_is_not_another_body(worker_api: Api) -> None:
+def test_bodies_with_a_different_key_order_are_equal(worker_api: Api) -> None:
     reordered_body = json.dumps(dict(reversed(VALID_REQUEST.items())), indent=2).encode()
 
     first_response = worker_api.post_response(headers={KEY_HEADER: "turned"}).get_json()
@@ -44,7 +44,7 @@ def test_a_key_that_is_used_for_another_body_is_refused(worker_api: Api, changes
     assert worker_api.count_rows() == row_counts
 
 
-def test_the_same_key_in_another_project_is_another_key(worker_api: Api, other_key: str) -> None:
+def test_the_same_key_in_another_project_is_independent(worker_api: Api, other_key: str) -> None:
     first_response = worker_api.post_response(headers={KEY_HEADER: "shared"}).get_json()
 
     foreign_answer = worker_api.post_response(headers={KEY_HEADER: "shared"}, key=other_key, input="ho")
@@ -53,7 +53,7 @@ def test_the_same_key_in_another_project_is_another_key(worker_api: Api, other_k
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "a\0b", "a\tb", "\x7f"])
-def test_a_key_that_is_empty_too_long_or_not_printable_is_refused(worker_api: Api, key: str) -> None:
+def test_an_empty_long_or_unprintable_key_is_rejected(worker_api: Api, key: str) -> None:
     row_counts = worker_api.count_rows()
 
     message = check_error(worker_api.post_response(headers={KEY_HEADER: key}), 400, "invalid_value")
@@ -78,7 +78,7 @@ def test_a_key_may_be_any_printable_text(worker_api: Api, key: str) -> None:
         ({"service_tier": "no-limit"}, 403),
     ],
 )
-def test_a_create_that_is_refused_does_not_use_up_its_key(worker_api: Api, changes: dict, status: int) -> None:
+def test_the_key_of_a_rejected_request_can_be_used_again(worker_api: Api, changes: dict, status: int) -> None:
     row_counts = worker_api.count_rows()
     key = f"refused {sorted(changes)}"
     assert worker_api.post_response(headers={KEY_HEADER: key}, **changes).status_code == status
@@ -87,7 +87,7 @@ def test_a_create_that_is_refused_does_not_use_up_its_key(worker_api: Api, chang
     assert worker_api.post_response(headers={KEY_HEADER: key}).status_code == 200
 
 
-def test_of_many_creates_at_once_with_one_key_one_makes_the_response(worker_api: Api) -> None:
+def test_concurrent_requests_with_one_key_create_one_response(worker_api: Api) -> None:
     row_counts = worker_api.count_rows()[0]
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: worker_api.post_response(headers={KEY_HEADER: "race"}), range(24)))
@@ -96,7 +96,7 @@ def test_of_many_creates_at_once_with_one_key_one_makes_the_response(worker_api:
     assert worker_api.count_rows()[0] == row_counts + 1
 
 
-def test_a_foreground_create_that_is_repeated_waits_for_the_same_response(worker_api: Api) -> None:
+def test_a_repeated_foreground_request_waits_for_the_same_response(worker_api: Api) -> None:
     with (
         waiting_request(worker_api, headers={KEY_HEADER: "foreground"}) as (response_id, first_future),
         ThreadPoolExecutor(1) as threads,
@@ -114,7 +114,7 @@ def test_a_foreground_create_that_is_repeated_waits_for_the_same_response(worker
     )
 
 
-def test_a_key_is_forgotten_after_a_day(worker_api: Api) -> None:
+def test_a_key_expires_after_a_day(worker_api: Api) -> None:
     first_response = worker_api.post_response(headers={KEY_HEADER: "old"}).get_json()
     worker_api.sql("update idempotency_keys set created_at = now() - interval '25 hours' where key = 'old'")
 
@@ -135,7 +135,7 @@ def test_a_key_whose_response_was_deleted_says_so_rather_than_make_another(worke
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_foreground_create_that_is_not_stored_answers_its_repeats_until_it_is_forgotten(worker_api: Api) -> None:
+def test_an_unstored_foreground_response_is_returned_to_repeated_requests_until_its_deletion(worker_api: Api) -> None:
     with waiting_request(worker_api, store=False, headers={KEY_HEADER: "forgotten"}) as (response_id, first_future):
         worker_api.run_response(response_id)
     check_document(first_future.result(), "completed")

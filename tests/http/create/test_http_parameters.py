@@ -46,7 +46,7 @@ def test_every_good_value_is_taken_echoed_and_found_again(api: Api, name: str, g
 
 
 @pytest.mark.parametrize(("name", "good"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name: str, good: Good) -> None:
+def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, good: Good) -> None:
     changes = {**good.beside, name: good.value}
     response = api.create_response(**changes)
 
@@ -111,11 +111,11 @@ def test_every_good_value_survives_in_the_request_a_worker_reads(api: Api, name:
         ),
     ],
 )
-def test_a_refusal_says_what_was_wrong_in_plain_words(api: Api, changes: dict[str, Any], message: str) -> None:
+def test_a_rejection_explains_the_error(api: Api, changes: dict[str, Any], message: str) -> None:
     assert api.post_response(**changes).get_json()["error"]["message"] == message
 
 
-def test_every_parameter_may_be_null_but_the_model_and_the_input(api: Api) -> None:
+def test_every_parameter_except_the_model_and_the_input_may_be_null(api: Api) -> None:
     names = {parameter.name for parameter in contract.PARAMETERS} - {"model", "input", "background"}
 
     response = check_document(api.post_response(**dict.fromkeys(names)), "queued")
@@ -126,7 +126,7 @@ def test_every_parameter_may_be_null_but_the_model_and_the_input(api: Api) -> No
     }
 
 
-def test_of_a_parameter_given_twice_the_last_counts(api: Api) -> None:
+def test_the_last_value_of_a_repeated_parameter_is_used(api: Api) -> None:
     answer = api.post_body(
         b'{"model":"nope","temperature":9,"background":true,"input":"hi","model":"scripted","temperature":2}'
     )
@@ -135,7 +135,7 @@ def test_of_a_parameter_given_twice_the_last_counts(api: Api) -> None:
     assert answer.get_json()["temperature"] == 2
 
 
-def test_a_wrong_tier_is_told_before_a_right_is_missed(api: Api) -> None:
+def test_an_invalid_value_is_reported_before_a_missing_right(api: Api) -> None:
     check_error(
         api.post_response(service_tier="no-limit", temperature=9), 400, "decimal_above_max_value", "temperature"
     )

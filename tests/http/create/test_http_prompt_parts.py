@@ -26,7 +26,7 @@ def request_with_prompt(prompt: dict[str, Any], **variables: Any) -> dict[str, A
     return {"prompt": {"id": prompt["id"], "variables": values}, "input": None, "model": None}
 
 
-def test_an_image_and_a_file_take_the_place_of_their_placeholders(worker_api: Api) -> None:
+def test_placeholders_are_replaced_by_images_and_files(worker_api: Api) -> None:
     response = check_document(
         worker_api.post_response(**request_with_prompt(create_prompt(worker_api, TEMPLATE))), "queued"
     )
@@ -45,7 +45,7 @@ def test_an_image_and_a_file_take_the_place_of_their_placeholders(worker_api: Ap
     }
 
 
-def test_a_large_image_that_a_variable_stands_for_is_kept_apart(worker_api: Api) -> None:
+def test_a_large_image_of_a_variable_is_stored_separately(worker_api: Api) -> None:
     large_url = documents.data_url("image/png", documents.noise(64))
 
     response = worker_api.post_response(
@@ -57,7 +57,7 @@ def test_a_large_image_that_a_variable_stands_for_is_kept_apart(worker_api: Api)
     assert large_url[-100:] not in request + document
 
 
-def test_an_image_is_not_echoed_however_its_data_url_is_written(worker_api: Api) -> None:
+def test_a_data_url_in_upper_case_is_not_echoed(worker_api: Api) -> None:
     upper_case_image = {"type": "input_image", "image_url": PNG.replace("data:", "DATA:")}
 
     response = check_document(
@@ -92,7 +92,9 @@ def test_the_url_of_an_image_is_echoed(worker_api: Api) -> None:
         ),
     ],
 )
-def test_an_image_that_is_none_is_named_by_its_variable(worker_api: Api, value: Any, code: str, param: str) -> None:
+def test_an_invalid_image_is_rejected_with_the_name_of_its_variable(
+    worker_api: Api, value: Any, code: str, param: str
+) -> None:
     prompt = create_prompt(worker_api, TEMPLATE)
     row_counts = worker_api.count_rows()
 
@@ -101,7 +103,7 @@ def test_an_image_that_is_none_is_named_by_its_variable(worker_api: Api, value: 
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_template_may_have_images_of_its_own_which_are_checked_when_it_is_made(worker_api: Api) -> None:
+def test_the_images_of_a_template_are_checked_when_it_is_created(worker_api: Api) -> None:
     def template(url: str) -> dict[str, Any]:
         part = {"type": "input_image", "image_url": url}
         return {

@@ -71,7 +71,7 @@ def test_a_prompt_becomes_instructions_and_messages_before_the_input(worker_api:
     assert response["text"]["format"] == {"type": "json_object"}
 
 
-def test_a_template_that_was_taken_can_be_used_however_deep_it_is(worker_api: Api) -> None:
+def test_a_deeply_nested_template_can_be_used(worker_api: Api) -> None:
     value: Any = "deep"
     for _ in range(220):
         value = [value]
@@ -82,7 +82,7 @@ def test_a_template_that_was_taken_can_be_used_however_deep_it_is(worker_api: Ap
     assert response["tools"] == [{"type": "mcp", "nested": value}]
 
 
-def test_a_worker_is_given_what_the_prompt_became_and_the_response_says_it_at_every_status(worker_api: Api) -> None:
+def test_a_worker_receives_the_resolved_prompt_and_the_document_contains_it(worker_api: Api) -> None:
     response = create_with_prompt(worker_api, create_prompt(worker_api, FULL_TEMPLATE))
 
     attempt = worker_api.run_response(response["id"])
@@ -139,7 +139,7 @@ def test_a_response_keeps_what_it_has_of_a_prompt_that_changes_or_goes(worker_ap
     check_error(worker_api.post_response(**body), 400, "prompt_not_found", "prompt.id")
 
 
-def test_a_key_that_is_used_for_other_variables_is_refused(worker_api: Api) -> None:
+def test_a_key_with_different_variables_is_rejected(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"input": "{{x}}", "variables": {"x": {}}})
     headers = {"Idempotency-Key": f"variables {prompt['id']}"}
     worker_api.post_response(prompt={"id": prompt["id"], "variables": {"x": "a"}}, headers=headers)
@@ -149,9 +149,7 @@ def test_a_key_that_is_used_for_other_variables_is_refused(worker_api: Api) -> N
     check_error(repeated_answer, 400, "idempotency_key_reuse")
 
 
-def test_a_prompt_of_another_project_is_as_unknown_to_a_create_as_one_that_never_was(
-    worker_api: Api, other_key: str
-) -> None:
+def test_a_request_with_a_foreign_prompt_gets_the_answer_for_an_unknown_prompt(worker_api: Api, other_key: str) -> None:
     prompt = create_prompt(worker_api, {"input": "Hi."})
     row_counts = worker_api.count_rows()
 
@@ -195,7 +193,7 @@ def test_a_variable_that_is_missing_unknown_or_of_another_type_is_named(
 
 
 @pytest.mark.parametrize("variable_type", ["image", "file"])
-def test_a_text_for_an_image_or_a_file_is_refused(worker_api: Api, variable_type: str) -> None:
+def test_a_text_for_an_image_or_file_variable_is_rejected(worker_api: Api, variable_type: str) -> None:
     prompt = create_prompt(worker_api, {"input": "{{x}}", "variables": {"x": {"type": variable_type}}})
 
     for value in ("a text", {"type": "input_text", "text": "a text"}):
@@ -203,7 +201,7 @@ def test_a_text_for_an_image_or_a_file_is_refused(worker_api: Api, variable_type
         check_error(answer, 400, "invalid_type", "prompt.variables.x")
 
 
-def test_a_text_may_be_given_as_a_part(worker_api: Api) -> None:
+def test_the_value_of_a_text_variable_may_be_a_text_part(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"input": "{{x}}!", "variables": {"x": {}}})
     part = {"type": "input_text", "text": "Hi"}
 
@@ -214,7 +212,7 @@ def test_a_text_may_be_given_as_a_part(worker_api: Api) -> None:
 
 
 @pytest.mark.parametrize("value", ["{{role}} {{name}}", r"\{{", "a\0\u2028\U0001f600", "", '"}],{"', "%s"])
-def test_a_value_is_put_in_as_it_is(worker_api: Api, value: str) -> None:
+def test_a_value_is_inserted_unchanged(worker_api: Api, value: str) -> None:
     response = create_with_prompt(
         worker_api, create_prompt(worker_api, FULL_TEMPLATE), variables=VARIABLES | {"mood": value}
     )
@@ -241,7 +239,7 @@ def test_values_that_would_make_the_prompt_too_long_are_refused_before_anything_
     assert len(list_texts(worker_api, short_response["id"])[0][1]) == 1_000_000
 
 
-def test_without_a_model_in_either_the_create_is_refused(worker_api: Api) -> None:
+def test_a_request_without_a_model_in_it_or_its_prompt_is_rejected(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"input": "Hi."})
     prompt_with_unknown_model = create_prompt(worker_api, {"input": "Hi.", "model": "absent"})
     row_counts = worker_api.count_rows()
@@ -257,7 +255,7 @@ def test_without_a_model_in_either_the_create_is_refused(worker_api: Api) -> Non
     assert worker_api.count_rows() == row_counts
 
 
-def test_what_does_not_go_with_the_prompt_is_refused_by_its_place_in_the_request(worker_api: Api) -> None:
+def test_a_parameter_that_conflicts_with_the_prompt_is_rejected_with_its_location(worker_api: Api) -> None:
     prompt = {"prompt": {"id": create_prompt(worker_api, FULL_TEMPLATE)["id"], "variables": VARIABLES}}
     row_counts = worker_api.count_rows()
 
@@ -270,7 +268,7 @@ def test_what_does_not_go_with_the_prompt_is_refused_by_its_place_in_the_request
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_prompt_goes_on_behind_an_earlier_response_and_is_not_inherited(worker_api: Api) -> None:
+def test_a_prompt_follows_the_inherited_context_and_is_not_inherited(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"instructions": "As {{x}}.", "input": "{{x}}?", "variables": {"x": {}}})
     first_response = worker_api.create_ended_response(
         "One.", prompt={"id": prompt["id"], "variables": {"x": "a"}}, input=None
@@ -297,7 +295,7 @@ def test_a_prompt_goes_on_behind_an_earlier_response_and_is_not_inherited(worker
     assert (third_response["instructions"], "prompt" in third_response) == (None, False)
 
 
-def test_messages_of_a_prompt_are_each_responses_own_items(worker_api: Api) -> None:
+def test_the_messages_of_a_prompt_have_different_ids_in_each_response(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"input": [{"role": "user", "content": "Hi."}]})
 
     first_id, second_id = (
@@ -312,7 +310,7 @@ def test_messages_of_a_prompt_are_each_responses_own_items(worker_api: Api) -> N
     assert list_texts(worker_api, referring_response["id"]) == [("user", "Hi.")]
 
 
-def test_what_variables_say_is_in_no_log_line(worker_api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_values_of_variables_are_not_logged(worker_api: Api, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
     secret = "hunter2hunter2"
@@ -327,7 +325,7 @@ def test_what_variables_say_is_in_no_log_line(worker_api: Api, caplog: pytest.Lo
     assert secret not in caplog.text
 
 
-def test_a_prompt_says_the_same_to_everyone_who_reads_it_back(worker_api: Api) -> None:
+def test_a_template_can_be_copied_to_another_prompt(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
     template = get_prompt(worker_api, f"/{prompt['id']}/versions/1").get_json()["template"]
 

@@ -82,14 +82,14 @@ def test_an_item_is_encrypted_when_it_is_done_and_in_the_object(api: Api) -> Non
     assert "own blob" not in str(response)
 
 
-def test_reasoning_that_is_the_end_of_an_answer_is_encrypted_too(api: Api) -> None:
+def test_reasoning_at_the_end_of_an_output_is_encrypted(api: Api) -> None:
     response = create_ended_response(api, ReasoningDelta("hm"), **INCLUDE)
 
     assert [(item["type"], item["status"]) for item in response["output"]] == [("reasoning", "completed")]
     assert response["output"][0]["encrypted_content"]
 
 
-def test_nothing_is_encrypted_that_was_not_asked_for(api: Api) -> None:
+def test_reasoning_is_encrypted_only_on_request(api: Api) -> None:
     assert "encrypted_content" not in create_ended_response(api, *REASONING_OUTPUTS, TextDelta("42"))["output"][0]
 
 
@@ -106,7 +106,7 @@ def test_the_model_gets_its_reasoning_back_from_an_item_stripped_of_it(api: Api,
     assert context[1]["encrypted_content"] == "own blob"
 
 
-def test_another_model_gets_the_words_and_not_what_only_the_first_can_read(api: Api) -> None:
+def test_another_model_receives_the_text_but_not_the_data_of_the_first_model(api: Api) -> None:
     context = create_and_read_context(
         api, **request_with_item(create_reasoning_item(api), content=None), model="narrow"
     )
@@ -115,7 +115,7 @@ def test_another_model_gets_the_words_and_not_what_only_the_first_can_read(api: 
     assert "encrypted_content" not in context[1]
 
 
-def test_a_chain_gives_the_reasoning_back_as_well(api: Api) -> None:
+def test_a_model_receives_its_reasoning_from_a_chain(api: Api) -> None:
     parent = create_ended_response(api, *REASONING_OUTPUTS, TextDelta("42"), **INCLUDE)
 
     context = create_and_read_context(api, previous_response_id=parent["id"])
@@ -124,7 +124,7 @@ def test_a_chain_gives_the_reasoning_back_as_well(api: Api) -> None:
     assert context[1]["content"] == [{"type": "reasoning_text", "text": "six times seven"}]
 
 
-def test_what_is_stored_and_listed_is_what_was_sent(api: Api) -> None:
+def test_encrypted_content_is_stored_and_listed_unchanged(api: Api) -> None:
     item = create_reasoning_item(api)
 
     response = api.create_response(**request_with_item(item, content=None))
@@ -151,7 +151,7 @@ def test_an_encrypted_content_that_is_none_of_ours_is_refused(api: Api, content:
     assert api.count_rows() == row_counts
 
 
-def test_one_that_was_changed_is_refused(api: Api) -> None:
+def test_a_modified_encrypted_content_is_rejected(api: Api) -> None:
     item = create_reasoning_item(api)
     encrypted_content = item["encrypted_content"]
     modified_content = encrypted_content[:50] + ("A" if encrypted_content[50] != "A" else "B") + encrypted_content[51:]
@@ -164,7 +164,7 @@ def test_one_that_was_changed_is_refused(api: Api) -> None:
     )
 
 
-def test_one_of_another_project_is_refused(api: Api) -> None:
+def test_an_encrypted_content_of_another_project_is_rejected(api: Api) -> None:
     item = create_reasoning_item(api)
     other_key = api.core.keys.create(project="other")
 
@@ -178,7 +178,7 @@ def test_one_of_another_project_is_refused(api: Api) -> None:
     assert "another project" in message
 
 
-def test_a_rotated_key_still_opens_and_one_that_was_taken_away_does_not(api: Api, settings: Settings) -> None:
+def test_content_can_be_decrypted_with_an_old_key_until_the_key_is_removed(api: Api, settings: Settings) -> None:
     item = create_reasoning_item(api)
     new_key = "key-two-" + "n" * 32
 
@@ -204,7 +204,7 @@ def test_a_rotated_key_still_opens_and_one_that_was_taken_away_does_not(api: Api
         assert "a key that this server does not have" in message
 
 
-def test_a_chain_whose_key_was_taken_away_goes_on_with_what_its_client_sees(api: Api, settings: Settings) -> None:
+def test_a_chain_without_its_encryption_key_continues_with_the_visible_reasoning(api: Api, settings: Settings) -> None:
     parent = create_ended_response(api, *REASONING_OUTPUTS, TextDelta("42"), **INCLUDE)
 
     with open_core(settings.model_copy(update={"secret_key": secret_key("another-key")})) as core:

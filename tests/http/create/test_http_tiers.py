@@ -42,7 +42,7 @@ def test_no_limit_is_for_keys_with_the_right_and_403_for_others(api: Api, privil
     assert api.create_response(service_tier="no-limit", key=privileged_key)["service_tier"] == "no-limit"
 
 
-def test_a_right_counts_from_the_next_request_on(api: Api) -> None:
+def test_a_granted_right_applies_to_the_next_request(api: Api) -> None:
     key = api.core.keys.create()
     assert api.post_response(service_tier="no-limit", key=key).status_code == 403
 
@@ -76,7 +76,7 @@ def test_a_completion_window_makes_it_flex_with_that_deadline(
 
 
 @pytest.mark.parametrize("window", [None, "soonest"])
-def test_without_a_completion_window_a_response_waits_as_long_as_the_server_says(api: Api, window: str | None) -> None:
+def test_the_queue_timeout_applies_without_a_completion_window(api: Api, window: str | None) -> None:
     response = api.create_response(background_options={"completion_window": window, "continuation_id": "a"})
 
     assert response["service_tier"] == "default"

@@ -51,9 +51,7 @@ def test_a_response_has_every_key_and_the_right_values_at_every_status(api: Api,
     ("status", "item_status", "text"),
     [("in_progress", "in_progress", "Hel"), ("completed", "completed", "Hello"), ("incomplete", "incomplete", "Hello")],
 )
-def test_the_output_of_a_response_is_one_message_of_the_committed_text(
-    api: Api, status: str, item_status: str, text: str
-) -> None:
+def test_the_output_is_one_message_with_the_committed_text(api: Api, status: str, item_status: str, text: str) -> None:
     response_id = api.create_response()["id"]
     move_to_status(api, status, response_id)
 
@@ -63,7 +61,7 @@ def test_the_output_of_a_response_is_one_message_of_the_committed_text(
     assert item["content"] == [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
 
 
-def test_how_a_response_ended_is_told_in_the_contracts_words(api: Api) -> None:
+def test_the_fields_about_the_end_of_a_response_follow_the_contract(api: Api) -> None:
     ids = {status: api.create_response()["id"] for status in TERMINAL_STATUSES}
     for status, response_id in ids.items():
         move_to_status(api, status, response_id)
@@ -85,7 +83,7 @@ def test_how_a_response_ended_is_told_in_the_contracts_words(api: Api) -> None:
     assert bodies["cancelled"]["output"] == []
 
 
-def test_a_more_precise_code_than_the_contracts_list_has_is_the_errors_type(api: Api) -> None:
+def test_an_error_code_outside_the_contract_is_the_type_of_the_error(api: Api) -> None:
     response_id = api.create_response()["id"]
     attempt = claim(api.core, response_id)
     outcome = failed("invalid_prompt", "It is too long.", kind="context_length_exceeded")
@@ -114,7 +112,7 @@ def test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults(
     assert api.core.attempts.claim(body["id"], "w1") is not None
 
 
-def test_ids_are_unguessable_and_never_the_same(api: Api) -> None:
+def test_the_ids_of_responses_are_long_and_unique(api: Api) -> None:
     ids = [api.create_response()["id"] for _ in range(50)]
 
     assert len(set(ids)) == 50
@@ -122,7 +120,7 @@ def test_ids_are_unguessable_and_never_the_same(api: Api) -> None:
     assert len({response_id[-36:] for response_id in ids}) == 50
 
 
-def test_a_clients_own_object_may_be_sent_back_as_a_request(api: Api) -> None:
+def test_a_document_is_accepted_as_a_request(api: Api) -> None:
     first_document = api.create_response(metadata={"a": "b"}, max_output_tokens=99)
 
     second_answer = api.post_body(json.dumps({**first_document, "input": "hi"}).encode())
@@ -133,7 +131,7 @@ def test_a_clients_own_object_may_be_sent_back_as_a_request(api: Api) -> None:
     }
 
 
-def test_a_get_of_a_running_response_shows_each_committed_text_and_none_that_is_not(api: Api) -> None:
+def test_a_poll_of_a_running_response_returns_exactly_the_committed_text(api: Api) -> None:
     response_id = api.create_response()["id"]
     attempt = claim(api.core, response_id)
     assert check_document(api.get_response(response_id), "in_progress")["output"] == []
@@ -152,14 +150,14 @@ def test_a_get_of_a_running_response_shows_each_committed_text_and_none_that_is_
     assert read_text() == "One two three"
 
 
-def test_a_response_a_worker_gave_back_is_queued_again_as_if_never_taken(api: Api) -> None:
+def test_a_response_that_a_worker_hands_back_is_queued_unchanged(api: Api) -> None:
     new_document = api.create_response()
     assert api.core.attempts.hand_back(claim(api.core, new_document["id"]), HandBack("The worker is stopping."))
 
     assert check_document(api.get_response(new_document["id"]), "queued") == new_document
 
 
-def test_a_queued_response_is_cancelled_at_once_and_never_runs(api: Api) -> None:
+def test_a_queued_response_is_cancelled_immediately_and_never_runs(api: Api) -> None:
     response_id = api.create_response()["id"]
 
     body = check_document(api.cancel_response(response_id), "cancelled")
@@ -169,7 +167,7 @@ def test_a_queued_response_is_cancelled_at_once_and_never_runs(api: Api) -> None
     assert api.core.attempts.claim(response_id, "w1") is None
 
 
-def test_a_running_response_is_cancelled_at_once_with_its_partial_text_and_its_worker_writes_no_more(api: Api) -> None:
+def test_a_cancelled_response_has_its_partial_text_and_rejects_later_writes(api: Api) -> None:
     response_id = api.create_response()["id"]
     attempt = claim(api.core, response_id)
     first_batch = opening(attempt, "Hel")
@@ -201,11 +199,11 @@ def test_a_cancel_of_what_has_ended_answers_200_and_changes_nothing_however_ofte
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null", b"{", b"\xff", b'{"id": "resp_"}'])
-def test_a_cancel_does_not_look_at_its_body(api: Api, body: bytes) -> None:
+def test_the_body_of_a_cancel_request_is_ignored(api: Api, body: bytes) -> None:
     check_document(api.cancel_response(api.create_response()["id"], data=body), "cancelled")
 
 
-def test_a_cancel_of_an_unknown_response_is_404(api: Api) -> None:
+def test_a_cancel_request_for_an_unknown_response_is_404(api: Api) -> None:
     unknown_id = "resp_" + "0" * 48
 
     message = check_error(api.cancel_response(unknown_id), 404, None, "response_id")
@@ -214,7 +212,7 @@ def test_a_cancel_of_an_unknown_response_is_404(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", ALL_STATUSES)
-def test_a_head_of_a_response_says_what_a_get_would(api: Api, status: str) -> None:
+def test_a_head_request_has_the_headers_of_a_get_request(api: Api, status: str) -> None:
     response_id = api.create_response()["id"]
     move_to_status(api, status, response_id)
 

@@ -32,7 +32,7 @@ def test_a_foreground_create_waits_and_answers_with_the_ended_response(
 
 
 @pytest.mark.parametrize("background", [None, False])
-def test_without_background_a_create_waits(worker_api: Api, background: bool | None) -> None:
+def test_a_request_without_background_waits(worker_api: Api, background: bool | None) -> None:
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(worker_api.post_response, background=background, user="foreground")
         query = "select id from responses where document::json ->> 'user' = 'foreground' and finished_at is null"
@@ -42,7 +42,7 @@ def test_without_background_a_create_waits(worker_api: Api, background: bool | N
     assert check_document(future.result(), "completed")["background"] is False
 
 
-def test_a_foreground_answer_may_be_a_tools_call(worker_api: Api) -> None:
+def test_a_foreground_answer_may_contain_tool_calls(worker_api: Api) -> None:
     with waiting_request(worker_api, tools=[{"type": "function", "name": "weather"}]) as (response_id, future):
         worker_api.run_response(
             response_id, None, ToolCall("call_1", "weather", "{}"), ToolCall("call_2", "weather", "[]")
@@ -87,7 +87,7 @@ def test_a_foreground_response_is_not_cancelled_by_its_id(worker_api: Api) -> No
     check_error(worker_api.cancel_response(response_id), 400, "invalid_value", "response_id")
 
 
-def test_an_answer_that_takes_long_begins_with_blanks_and_is_json_all_the_same(worker_api: Api) -> None:
+def test_a_slow_answer_begins_with_blanks_and_is_valid_json(worker_api: Api) -> None:
     with waiting_request(worker_api) as (response_id, future):
         answer = until(lambda: future.done() and future.result(), within_s=5)  # the reply has begun
         worker_api.run_response(response_id)
@@ -129,7 +129,7 @@ def test_a_response_that_is_not_stored_is_answered_once_and_then_known_to_nobody
         check_error(worker_api.post_response(**changes), 400, code, param)
 
 
-def test_a_response_that_is_not_stored_may_build_on_one_that_is(worker_api: Api) -> None:
+def test_an_unstored_response_may_have_a_stored_parent(worker_api: Api) -> None:
     parent = worker_api.create_ended_response("1", input="one")
     with waiting_request(worker_api, store=False, previous_response_id=parent["id"]) as (response_id, future):
         attempt = worker_api.run_response(response_id)
@@ -138,7 +138,7 @@ def test_a_response_that_is_not_stored_may_build_on_one_that_is(worker_api: Api)
     assert check_document(future.result(), "completed")["previous_response_id"] == parent["id"]
 
 
-def test_an_invalid_foreground_create_does_not_wait(worker_api: Api) -> None:
+def test_an_invalid_foreground_request_does_not_wait(worker_api: Api) -> None:
     row_counts = worker_api.count_rows()
     for changes, code, param in (
         ({"temperature": 3}, "decimal_above_max_value", "temperature"),

@@ -55,7 +55,7 @@ def test_every_kind_of_item_is_listed_with_an_id_and_a_status(
         ResponseItemList.model_validate_json(answer.data, strict=True)
 
 
-def test_outputs_of_tools_are_listed_as_they_were_sent(worker_api: Api) -> None:
+def test_tool_outputs_are_listed_unchanged(worker_api: Api) -> None:
     items = [inputs.CALL, inputs.OUTPUT, inputs.CUSTOM_CALL, inputs.CUSTOM_OUTPUT | {"output": [inputs.TEXT]}]
     answer = worker_api.list_input_items(worker_api.create_response(input=items)["id"])
 
@@ -94,7 +94,7 @@ def create_with_numbered_items(worker_api: Api, count: int) -> str:
     return worker_api.create_response(input=items)["id"]
 
 
-def test_the_newest_items_come_first_and_twenty_of_them(worker_api: Api) -> None:
+def test_the_default_page_contains_the_newest_twenty_items(worker_api: Api) -> None:
     response_id = create_with_numbered_items(worker_api, 25)
 
     body = worker_api.send_request("GET", f"/v1/responses/{response_id}/input_items").get_json()
@@ -126,7 +126,7 @@ def test_pages_of_items_add_up_to_all_of_them(worker_api: Api, order: str, limit
     assert item_ids == [f"n{number}" for number in (range(12) if order == "asc" else range(11, -1, -1))]
 
 
-def test_behind_the_last_item_is_an_empty_page(worker_api: Api) -> None:
+def test_the_page_after_the_last_item_is_empty(worker_api: Api) -> None:
     response_id = create_with_numbered_items(worker_api, 3)
 
     body = worker_api.list_input_items(response_id, after="n2").get_json()
@@ -135,7 +135,7 @@ def test_behind_the_last_item_is_an_empty_page(worker_api: Api) -> None:
 
 
 @pytest.mark.parametrize("after", ["nobody", "", "\0", "x" * 3000])
-def test_a_page_of_items_behind_one_that_is_not_there_is_refused(worker_api: Api, after: str) -> None:
+def test_a_page_after_an_unknown_item_is_rejected(worker_api: Api, after: str) -> None:
     check_error(
         worker_api.list_input_items(create_with_numbered_items(worker_api, 2), after=after),
         400,
@@ -144,7 +144,7 @@ def test_a_page_of_items_behind_one_that_is_not_there_is_refused(worker_api: Api
     )
 
 
-def test_input_items_of_a_response_that_is_not_stored_are_unknown(worker_api: Api) -> None:
+def test_input_items_of_an_unstored_response_are_404(worker_api: Api) -> None:
     response_id = worker_api.create_response()["id"]
     worker_api.sql("update responses set stored = false where id = %s", response_id)
 

@@ -45,7 +45,7 @@ def test_a_list_has_what_polls_would_say_newest_first(worker_api: Api, project_k
     assert list_ids(worker_api, project_key, order="asc") == ids
 
 
-def test_an_empty_list_has_no_ids(worker_api: Api, project_key: str) -> None:
+def test_an_empty_list_has_no_first_and_last_id(worker_api: Api, project_key: str) -> None:
     body = worker_api.list_responses(key=project_key).get_json()
 
     assert body == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
@@ -96,7 +96,7 @@ def test_a_list_may_be_asked_for_by_status_model_and_metadata(worker_api: Api, p
     assert list_ids(worker_api, project_key, status="queued", after=other_model_id) == [plain_id]
 
 
-def test_a_list_is_of_one_project_and_of_what_is_stored(worker_api: Api, project_key: str) -> None:
+def test_a_list_contains_the_stored_responses_of_one_project(worker_api: Api, project_key: str) -> None:
     foreign_id, stored_id, unstored_id = (
         worker_api.create_response()["id"],
         worker_api.create_response(key=project_key)["id"],
@@ -148,7 +148,7 @@ def test_a_wrong_filter_is_refused_rather_than_left_out(worker_api: Api, query: 
     "query",
     ["metadata[a]=%ff", "metadata[%ed%a0%80]=x", "metadata[a]=x&metadata[a]=y", "metadata[[]]=x", "x=1", "model="],
 )
-def test_an_odd_filter_finds_what_has_it_which_is_nothing(worker_api: Api, project_key: str, query: str) -> None:
+def test_an_unusual_filter_returns_only_matching_responses(worker_api: Api, project_key: str, query: str) -> None:
     worker_api.create_response(key=project_key)
 
     answer = worker_api.send_request("GET", f"/v1/responses?{query}", key=project_key)
@@ -207,7 +207,7 @@ def test_a_response_that_has_not_ended_is_not_deleted(worker_api: Api, status: s
     check_document(worker_api.get_response(response_id), status)
 
 
-def test_the_response_of_another_project_is_not_deleted(worker_api: Api, other_key: str) -> None:
+def test_a_foreign_response_cannot_be_deleted(worker_api: Api, other_key: str) -> None:
     response = worker_api.create_ended_response()
 
     check_error(worker_api.delete_response(response["id"], key=other_key), 404, None, "response_id")

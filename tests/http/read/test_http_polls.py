@@ -22,7 +22,7 @@ def test_a_poll_of_what_did_not_change_is_304_without_a_body(worker_api: Api, st
         assert ("openai-poll-after-ms" in answer.headers) == (status not in TERMINAL_STATUSES)
 
 
-def test_a_poll_of_what_changed_is_answered_in_full(worker_api: Api) -> None:
+def test_a_poll_of_a_changed_response_returns_the_document(worker_api: Api) -> None:
     response_id = worker_api.create_response()["id"]
     etags = [worker_api.get_response(response_id).headers["ETag"]]
     for status in ("in_progress", "cancelled"):
@@ -50,13 +50,13 @@ def test_a_poll_of_what_changed_is_answered_in_full(worker_api: Api) -> None:
     ],
     ids=str,
 )
-def test_a_condition_that_says_nothing_here_is_no_condition(worker_api: Api, header: dict[str, str]) -> None:
+def test_an_invalid_or_unsupported_condition_is_ignored(worker_api: Api, header: dict[str, str]) -> None:
     document = worker_api.create_response()
 
     assert check_document(worker_api.get_response(document["id"], headers=header), "queued") == document
 
 
-def test_a_condition_does_not_tell_of_another_projects_response(worker_api: Api, other_key: str) -> None:
+def test_a_conditional_poll_of_a_foreign_response_is_404(worker_api: Api, other_key: str) -> None:
     response_id = worker_api.create_response()["id"]
     etag = worker_api.get_response(response_id).headers["ETag"]
 
@@ -83,7 +83,7 @@ def test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_e
 
 
 @pytest.mark.parametrize("status", TERMINAL_STATUSES)
-def test_a_poll_of_what_has_ended_never_waits(worker_api: Api, status: str) -> None:
+def test_a_poll_of_an_ended_response_does_not_wait(worker_api: Api, status: str) -> None:
     response_id = worker_api.create_response()["id"]
     move_to_status(worker_api, status, response_id)
     started_at = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_poll_of_what_has_ended_never_waits(worker_api: Api, status: str) -> N
         "wait=" + "9" * 5000,
     ],
 )
-def test_a_preference_that_makes_no_sense_is_no_preference(worker_api: Api, preference: str) -> None:
+def test_an_invalid_preference_is_ignored(worker_api: Api, preference: str) -> None:
     document = worker_api.create_response()
     started_at = time.monotonic()
 
@@ -125,7 +125,7 @@ def test_a_preference_that_makes_no_sense_is_no_preference(worker_api: Api, pref
 
 
 @pytest.mark.parametrize("preference", ["wait=1", "respond-async, Wait = 1", "wait=1; q=x, wait=1"])
-def test_a_poll_waits_no_longer_than_it_would_like_to(worker_api: Api, preference: str) -> None:
+def test_a_poll_waits_at_most_the_preferred_time(worker_api: Api, preference: str) -> None:
     document = worker_api.create_response()
     started_at = time.monotonic()
 
@@ -136,7 +136,7 @@ def test_a_poll_waits_no_longer_than_it_would_like_to(worker_api: Api, preferenc
     assert answer.headers["Preference-Applied"] == "wait=1"
 
 
-def test_a_poll_that_waits_for_what_is_deleted_meanwhile_is_told_so(worker_api: Api) -> None:
+def test_a_waiting_poll_is_answered_when_the_response_is_deleted(worker_api: Api) -> None:
     response_id = worker_api.create_response()["id"]
 
     def cancel_and_delete() -> None:
@@ -153,7 +153,7 @@ def test_a_poll_that_waits_for_what_is_deleted_meanwhile_is_told_so(worker_api: 
         check_document(answer, "cancelled")
 
 
-def test_a_preference_does_not_make_an_unknown_response_known(worker_api: Api) -> None:
+def test_a_poll_of_an_unknown_response_does_not_wait(worker_api: Api) -> None:
     started_at = time.monotonic()
 
     check_error(worker_api.get_response("resp_" + "0" * 48, headers={"Prefer": "wait=30"}), 404, None, "response_id")

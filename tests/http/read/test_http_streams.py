@@ -19,7 +19,7 @@ def parse_stream(frames: bytes) -> tuple[list[dict[str, Any]], bool]:
 
 
 @pytest.mark.parametrize("starting_after", ["abc", "1.5", "", "0x1", "1 2"])
-def test_a_starting_after_that_is_no_integer_is_refused(worker_api: Api, starting_after: str) -> None:
+def test_a_starting_after_that_is_not_an_integer_is_rejected(worker_api: Api, starting_after: str) -> None:
     body = worker_api.create_ended_response()
 
     answer = worker_api.get_response(body["id"], query_string={"stream": "true", "starting_after": starting_after})
@@ -27,7 +27,7 @@ def test_a_starting_after_that_is_no_integer_is_refused(worker_api: Api, startin
     check_error(answer, 400, "invalid_value", "starting_after")
 
 
-def test_a_finished_response_is_streamed_again_from_any_event(worker_api: Api) -> None:
+def test_the_stream_of_an_ended_response_can_start_at_any_event(worker_api: Api) -> None:
     body = worker_api.create_ended_response("Hello")
     answer = worker_api.get_response(body["id"], query_string={"stream": "true"})
     events, is_complete = parse_stream(answer.data)
@@ -42,7 +42,7 @@ def test_a_finished_response_is_streamed_again_from_any_event(worker_api: Api) -
         assert parse_stream(resumed_answer.data) == (events[max(after, -1) + 1 :], True)
 
 
-def test_a_stream_of_an_unknown_a_deleted_or_a_foreign_response_is_404(worker_api: Api, other_key: str) -> None:
+def test_the_stream_of_an_unknown_deleted_or_foreign_response_is_404(worker_api: Api, other_key: str) -> None:
     deleted_id, foreign_id = (
         worker_api.create_ended_response()["id"],
         worker_api.create_ended_response(key=other_key)["id"],
@@ -55,7 +55,7 @@ def test_a_stream_of_an_unknown_a_deleted_or_a_foreign_response_is_404(worker_ap
         assert message == worker_api.get_response(response_id).get_json()["error"]["message"]
 
 
-def test_stream_options_without_a_stream_are_refused_and_ask_for_no_padding(worker_api: Api) -> None:
+def test_stream_options_require_a_stream_and_have_no_effect(worker_api: Api) -> None:
     check_error(
         worker_api.post_response(stream_options={"include_obfuscation": True}), 400, "invalid_value", "stream_options"
     )
@@ -69,7 +69,7 @@ def test_stream_options_without_a_stream_are_refused_and_ask_for_no_padding(work
     assert b"obfuscation" not in worker_api.get_response(response_id, query_string={"stream": "true"}).data
 
 
-def test_an_invalid_create_with_stream_is_a_plain_http_error(worker_api: Api) -> None:
+def test_an_invalid_request_for_a_stream_is_an_http_error(worker_api: Api) -> None:
     row_counts = worker_api.count_rows()
     check_error(worker_api.post_response(stream=True, temperature=3), 400, "decimal_above_max_value", "temperature")
     assert worker_api.count_rows() == row_counts
