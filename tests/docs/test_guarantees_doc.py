@@ -1,4 +1,4 @@
-"""Every proof named on the guarantees page is an existing test."""
+"""Every guarantee on the page docs/guarantees.md is proved by existing tests."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ PAGE = TESTS.parent / "docs" / "guarantees.md"
 
 
 def test_every_test_that_proves_a_guarantee_exists_once() -> None:
-    named = set(re.findall(r"`(test_\w+)`", PAGE.read_text()))
+    named_tests = set(re.findall(r"`(test_\w+)`", PAGE.read_text()))
     defined = [
         node.name
         for path in TESTS.rglob("test_*.py")
@@ -17,11 +17,11 @@ def test_every_test_that_proves_a_guarantee_exists_once() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
-    assert len(named) > 20
-    assert [name for name in sorted(named) if defined.count(name) != 1] == []
+    assert len(named_tests) > 20
+    assert [name for name in sorted(named_tests) if defined.count(name) != 1] == []
 
 
-def test_every_guarantee_names_its_proof() -> None:
+def test_every_guarantee_names_a_test() -> None:
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
 
     assert rows

@@ -1,4 +1,4 @@
-"""The page on model servers contains the tables that the tests run."""
+"""The page docs/model-servers.md contains the tables of features and of misbehaving servers."""
 
 import ast
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.matrix.features import FEATURES
 TESTS = Path(__file__).resolve().parents[1]
 
 
-def test_the_tables_are_current() -> None:
+def test_the_tables_of_model_servers_are_up_to_date() -> None:
     text = page.PAGE.read_text()
 
     assert text == page.page(text), "run `python -m tests.matrix.page`"
@@ -17,8 +17,8 @@ def test_the_tables_are_current() -> None:
     assert page.corpus() in text
 
 
-def test_every_feature_of_the_packaged_model_has_its_test() -> None:
+def test_every_test_of_the_packaged_model_exists() -> None:
     tree = ast.parse((TESTS / "local/test_model_features.py").read_text())
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
-    assert {one.packaged for one in FEATURES if one.packaged} <= defined
+    assert {feature.packaged for feature in FEATURES if feature.packaged} <= defined

@@ -1,4 +1,4 @@
-"""The page on security agrees with the program and names existing tests."""
+"""The page docs/security.md lists the right of every endpoint and names existing tests."""
 
 import ast
 import re
@@ -6,21 +6,21 @@ from pathlib import Path
 
 from app.endpoints.table import TABLE
 
-NEEDS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
-
+REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs/security.md").read_text()
 
 
-def test_the_page_lists_every_route_under_v1_with_the_right_it_needs() -> None:
+def test_the_security_page_lists_every_endpoint_with_its_required_right() -> None:
     rows = re.findall(r"^\| `([A-Z]+) (/v1\S*)` \| `([\w-]+)` \|$", PAGE, re.MULTILINE)
 
     assert rows == [
-        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule), right) for (method, rule), right in NEEDS.items()
+        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule), right)
+        for (method, rule), right in REQUIRED_RIGHTS.items()
     ]
 
 
-def test_every_test_that_the_page_names_exists() -> None:
+def test_every_test_on_the_security_page_exists() -> None:
     defined = {
         node.name
         for path in TESTS.rglob("test_*.py")
