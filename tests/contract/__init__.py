@@ -1,14 +1,14 @@
-"""The contract as tables: what every parameter takes, what it refuses and with which words, and which test proves it.
+"""The contract as tables: the accepted values, refusals and effect of every parameter, and the tests that prove them.
 
-Tests are parametrised by these tables, and `python -m tests.contract.page` writes docs/contract.md from them.
+Tests are parametrized with these tables, and `python -m tests.contract.page` writes docs/contract.md from them.
 """
 
 from collections.abc import Iterator
 
 from tests.contract import endpoints, inputs, plain, projects, prompts, refusals, shapes, tools
-from tests.contract.rows import SENT, UNSAID, Good, Parameter, Wrong
-
-__all__ = ["ENDPOINTS", "PARAMETERS", "SENT", "UNSAID", "Good", "Parameter", "Wrong", "good", "wrong"]
+from tests.contract.rows import SENT as SENT
+from tests.contract.rows import UNSAID as UNSAID
+from tests.contract.rows import Good, Parameter, Wrong
 
 # In the order of the page.
 PARAMETERS: tuple[Parameter, ...] = (
@@ -24,14 +24,14 @@ ENDPOINTS = (*endpoints.ENDPOINTS, *prompts.ENDPOINTS, *projects.ENDPOINTS)
 
 
 def wrong() -> Iterator[tuple[str, str, Wrong]]:
-    """Every wrong value with its parameter and an ID for the test."""
+    """Yield for every wrong value: an ID for its test, the name of its parameter, the value."""
     for parameter in PARAMETERS:
-        for one in parameter.wrong:
-            yield f"{parameter.name}: {one.what}", parameter.name, one
+        for value in parameter.wrong_values:
+            yield f"{parameter.name}: {value.description}", parameter.name, value
 
 
 def good() -> Iterator[tuple[str, str, Good]]:
-    """Every good value with its parameter and an ID for the test."""
+    """Yield for every accepted value: an ID for its test, the name of its parameter, the value."""
     for parameter in PARAMETERS:
-        for number, one in enumerate(parameter.good):
-            yield f"{parameter.name} {parameter.about}-{number}", parameter.name, one
+        for number, value in enumerate(parameter.accepted_values):
+            yield f"{parameter.name} {parameter.part}-{number}", parameter.name, value

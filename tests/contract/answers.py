@@ -1,53 +1,59 @@
-"""Headers that answers to creates carry."""
+"""Headers of replies to create requests."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Told:
-    """A header of an answer."""
+class ResponseHeader:
+    """A header of a reply.
+
+    Args:
+        occurrence: the replies that have the header.
+        value: a description of its value.
+        proof: the name of its test.
+    """
 
     name: str
-    where: str
-    says: str
+    occurrence: str
+    value: str
     proof: str
 
 
-_METERED = "test_default_stays_inside_the_limit_and_then_is_refused_with_nothing_stored"
-TOLD = (
-    Told(
+_LIMIT_TEST = "test_default_stays_inside_the_limit_and_then_is_refused_with_nothing_stored"
+RESPONSE_HEADERS = (
+    ResponseHeader(
         "x-ratelimit-limit-requests, x-ratelimit-limit-tokens",
-        "a create, if its project is limited",
+        "create requests of a project with limits",
         "the limit per minute, which is also the burst after a minute without use",
-        _METERED,
+        _LIMIT_TEST,
     ),
-    Told(
+    ResponseHeader(
         "x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens",
         "the same, including refusals and streams",
-        "the rest, after this create",
-        _METERED,
+        "the remainder after this request",
+        _LIMIT_TEST,
     ),
-    Told(
+    ResponseHeader(
         "x-ratelimit-reset-requests, x-ratelimit-reset-tokens",
         "the same",
         "the time until the bucket is full again, such as `20s`",
-        _METERED,
+        _LIMIT_TEST,
     ),
-    Told(
+    ResponseHeader(
         "x-ratelimit-over-limit",
-        "a create over the limit",
+        "a create request over the limit",
         "`yes`: its tier is `over-limit`",
         "test_auto_is_over_limit_while_there_is_capacity_to_spare_and_then_refused",
     ),
-    Told(
+    ResponseHeader(
         "Retry-After, retry-after-ms",
         "429 for lack of credits, or a full queue",
         "seconds, at least 1, and milliseconds until the credits are available; 5 s for a queue",
         "test_credits_come_back_with_time_as_it_was_told",
     ),
-    Told(
+    ResponseHeader(
         "x-should-retry",
-        "429 for a create larger than the whole limit",
+        "429 for a create request larger than the limit",
         "`false`",
         "test_what_never_fits_is_refused_for_good",
     ),

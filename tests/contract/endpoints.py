@@ -1,4 +1,4 @@
-"""The endpoints: what each answers, how each refuses, and the headers and query parameters they share."""
+"""The endpoints with their replies and errors, and the headers and query parameters of requests."""
 
 from dataclasses import dataclass
 
@@ -8,45 +8,62 @@ class Refusal:
     """An error of an endpoint.
 
     Args:
-        code: the error's `code`; None where it is null.
+        code: the error's `code`, which may be null.
+        condition: a description of the cause.
+        proof: the name of its test.
     """
 
     status: int
     code: str | None
-    when: str
+    condition: str
     proof: str
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A method and a path, and what a good request is answered with."""
+    """An endpoint with its reply to a valid request.
+
+    Args:
+        name: its method and path.
+        request: a description of the request.
+        reply: a description of the reply.
+        proof: the name of its test.
+    """
 
     name: str
-    takes: str
-    answers: str
+    request: str
+    reply: str
     proof: str
     refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A header or a query parameter."""
+class RequestOption:
+    """A header or a query parameter.
+
+    Args:
+        location: the requests or replies that may have it, and whether it is a header or in the query.
+        values: a description of the accepted values.
+        proof: the name of its test.
+    """
 
     name: str
-    where: str
-    takes: str
+    location: str
+    values: str
     effect: str
     proof: str
 
 
-UNKNOWN = Refusal(
+UNKNOWN_RESPONSE = Refusal(
     404,
     None,
     "no such response is stored in the key's project; `param` is `response_id`",
     "test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was",
 )
-PAGES = (Refusal(400, "invalid_value", "wrong `limit`, `order` or `after`", "test_a_wrong_query_of_a_list_is_refused"),)
-INCLUDE = Refusal(
+WRONG_PAGE = (
+    Refusal(400, "invalid_value", "wrong `limit`, `order` or `after`", "test_a_wrong_query_of_a_list_is_refused"),
+)
+UNKNOWN_INCLUDE = Refusal(
     400, "invalid_value", "unknown `include`", "test_an_unknown_include_is_refused_and_a_known_one_changes_nothing"
 )
 
@@ -138,8 +155,8 @@ ENDPOINTS = (
                 "test_a_key_whose_response_was_deleted_says_so_rather_than_make_another",
             ),
             *(
-                Refusal(429, code, f"{when}; type `{kind}`", proof)
-                for code, kind, when, proof in (
+                Refusal(429, code, f"{condition}; type `{kind}`", proof)
+                for code, kind, condition, proof in (
                     (
                         "rate_limit_exceeded",
                         "requests",
@@ -155,7 +172,7 @@ ENDPOINTS = (
                     (
                         "rate_limit_exceeded",
                         "tokens",
-                        "larger than the whole limit; with `x-should-retry: false`",
+                        "a request larger than the limit; with `x-should-retry: false`",
                         "test_what_never_fits_is_refused_for_good",
                     ),
                     (
@@ -176,10 +193,10 @@ ENDPOINTS = (
                 Refusal(
                     status,
                     code,
-                    f"in the foreground: {when} within 3 s",
+                    f"in the foreground: {condition} within 3 s",
                     "test_a_foreground_response_that_fails_before_its_answer_began_is_an_http_error",
                 )
-                for status, code, when in (
+                for status, code, condition in (
                     (400, "invalid_prompt", "the model server refused the prompt, or a file could not be read"),
                     (400, "failed_to_download_image", "an image could not be fetched (this or another image code)"),
                     (429, "rate_limit_exceeded", "the model server stayed at capacity"),
@@ -200,8 +217,8 @@ ENDPOINTS = (
         "the response; with `stream=true` its events, as they are written",
         "test_a_response_has_every_key_and_the_right_values_at_every_status",
         (
-            UNKNOWN,
-            INCLUDE,
+            UNKNOWN_RESPONSE,
+            UNKNOWN_INCLUDE,
             Refusal(
                 400,
                 "invalid_value",
@@ -222,7 +239,7 @@ ENDPOINTS = (
         "`{id, object, deleted}`",
         "test_a_deleted_response_is_gone_with_all_that_hangs_on_it",
         (
-            UNKNOWN,
+            UNKNOWN_RESPONSE,
             Refusal(400, "invalid_value", "it has not ended", "test_a_response_that_has_not_ended_is_not_deleted"),
         ),
     ),
@@ -232,7 +249,7 @@ ENDPOINTS = (
         "the response, `cancelled`, or unchanged if it had ended",
         "test_a_cancel_of_what_has_ended_answers_200_and_changes_nothing_however_often",
         (
-            UNKNOWN,
+            UNKNOWN_RESPONSE,
             Refusal(
                 400,
                 "invalid_value",
@@ -246,7 +263,7 @@ ENDPOINTS = (
         "`limit`, `order`, `after`, `include[]`",
         "a list: the context the response was created with, then its own input; a page over 32 MB ends early",
         "test_pages_of_items_add_up_to_all_of_them",
-        (UNKNOWN, INCLUDE, *PAGES),
+        (UNKNOWN_RESPONSE, UNKNOWN_INCLUDE, *WRONG_PAGE),
     ),
     Endpoint(
         "GET /v1/responses",
@@ -254,7 +271,7 @@ ENDPOINTS = (
         "a list of the project's stored responses, newest first",
         "test_a_list_has_what_polls_would_say_newest_first",
         (
-            *PAGES,
+            *WRONG_PAGE,
             Refusal(
                 400,
                 "invalid_value",
@@ -278,96 +295,97 @@ ENDPOINTS = (
     ),
 )
 
-ASKED = (
-    Asked(
+REQUEST_OPTIONS = (
+    RequestOption(
         "Authorization",
         "header",
         "`Bearer <key>`",
         "determines the project and the rights",
         "test_a_good_key_is_known_however_its_scheme_is_written",
     ),
-    Asked(
+    RequestOption(
         "ai_project_id, OpenAI-Project",
         "query, header",
         "the ID or name of a project that the key may use; an empty value is ignored",
         "selects the project; default: the key's own",
         "test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_header",
     ),
-    Asked(
+    RequestOption(
         "Idempotency-Key",
-        "header of a create",
+        "header of create requests",
         "1 to 255 printable characters",
         "for 24 hours, the same body with the same key returns the same response",
         "test_a_create_that_is_repeated_answers_with_the_response_it_made",
     ),
-    Asked(
+    RequestOption(
         "Prefer",
-        "header of a poll",
+        "header of polls",
         "`wait=<seconds>`, at most 60; any other value is ignored",
-        "waits until the response has ended, at most this long",
+        "waits for the end of the response, at most this long",
         "test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_ended",
     ),
-    Asked(
+    RequestOption(
         "If-None-Match",
-        "header of a poll",
+        "header of polls",
         "an `ETag`; any other value is ignored",
         "304 without a body if nothing changed",
         "test_a_poll_of_what_did_not_change_is_304_without_a_body",
     ),
-    Asked(
+    RequestOption(
         "limit",
         "query of lists",
         "1 to 100, default 20",
         "maximum number of objects",
         "test_pages_add_up_to_all_even_of_responses_of_the_same_instant",
     ),
-    Asked(
+    RequestOption(
         "order",
         "query of lists",
         "`asc` or `desc` (default)",
         "order by creation time",
         "test_a_list_has_what_polls_would_say_newest_first",
     ),
-    Asked(
+    RequestOption(
         "after", "query of lists", "an ID of the list", "starts after it", "test_pages_of_items_add_up_to_all_of_them"
     ),
-    Asked(
+    RequestOption(
         "status",
         "query of responses",
         "a status",
         "only responses with this status",
         "test_a_list_may_be_asked_for_by_status_model_and_metadata",
     ),
-    Asked(
+    RequestOption(
         "model",
         "query of responses",
         "a name",
         "only responses of this model",
         "test_a_list_may_be_asked_for_by_status_model_and_metadata",
     ),
-    Asked(
+    RequestOption(
         "metadata[key]",
         "query of responses",
         "a value; may be repeated",
         "only responses with all of the pairs",
         "test_a_list_may_be_asked_for_by_status_model_and_metadata",
     ),
-    Asked(
+    RequestOption(
         "include, include[]",
         "query of polls and input items",
         "the values of `include` below",
-        "input items have images in data URLs with `message.input_image.image_url`, those of computers with "
-        "`computer_call_output.output.image_url`, otherwise null; all else is as `include` of the create requested",
+        "input items contain data URLs of images only with `message.input_image.image_url`, and those of screenshots "
+        "only with `computer_call_output.output.image_url`, otherwise null; all other contents depend on `include` of "
+        "the create request",
         "test_items_list_images_in_data_urls_only_where_they_are_asked_for",
     ),
-    Asked(
+    RequestOption(
         "x-request-id",
-        "header of every answer",
+        "header of every reply",
         "",
         "identifies the request in the server's log",
         "test_every_answer_has_a_request_id_of_its_own",
     ),
-    Asked(
+    RequestOption(
         "openai-poll-after-ms",
         "header of polls",
         "",

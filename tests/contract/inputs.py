@@ -1,11 +1,11 @@
-"""`model`, `input` and what comes in it: messages, parts, tool calls and their outputs, references."""
+"""`model` and `input` with its items: messages, parts, tool calls and their outputs, references."""
 
 from typing import Any
 
 from tests.contract.media import INPUT_FILES, INPUT_IMAGES
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, types_except
 
-LONG = 10_485_761
+TOO_LONG = 10_485_761  # characters
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
 TEXT = {"type": "input_text", "text": "hi"}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
@@ -16,40 +16,51 @@ REASONING = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "
 
 
 def message(**changes: Any) -> list[dict[str, Any]]:
-    """Two messages, of which the second has these changes."""
+    """Two messages, of which the second is changed."""
     return [{"role": "user", "content": "hi"}, {"role": "user", "content": "hi"} | changes]
 
 
-def parts(*last: Any) -> list[dict[str, Any]]:
-    """A message of a good part and these."""
-    return [{"role": "user", "content": [TEXT, *last]}]
+def parts(*added: Any) -> list[dict[str, Any]]:
+    """A message of a text part and these parts."""
+    return [{"role": "user", "content": [TEXT, *added]}]
 
 
-def without(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def without_field(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """An input of this item without one of its fields."""
     return [{key: value for key, value in item.items() if key != name}]
 
 
-def missing(item: dict[str, Any], *names: str) -> tuple[Wrong, ...]:
-    """An item without each of these fields."""
+def missing_fields(item: dict[str, Any], *names: str) -> tuple[Wrong, ...]:
+    """For each of these fields: the item without it."""
     return tuple(
-        Wrong(f"{item['type']} without {name}", without(item, name), "missing_required_parameter", f"input[0].{name}")
+        Wrong(
+            f"{item['type']} without {name}",
+            without_field(item, name),
+            "missing_required_parameter",
+            f"input[0].{name}",
+        )
         for name in names
     )
 
 
-def wrong_field(item: dict[str, Any], name: str, what: str, value: Any, code: str, under: str = "") -> Wrong:
-    """An item whose field has this value."""
-    return Wrong(f"{item['type']} with {what} for {name}", [item | {name: value}], code, f"input[0].{name}{under}")
+def wrong_field(item: dict[str, Any], name: str, description: str, value: Any, code: str, suffix: str = "") -> Wrong:
+    """An item with a wrong value of one field.
+
+    Args:
+        suffix: the end of the error's `param`, after the name of the field.
+    """
+    param = f"input[0].{name}{suffix}"
+    return Wrong(f"{item['type']} with {description} for {name}", [item | {name: value}], code, param)
 
 
 MODEL = Parameter(
     "model",
     "the name of a configured model",
     "selects the model; required, here or by `prompt`",
-    good=(Good("scripted"), Good("meta/llama-3")),
-    wrong=(
+    accepted_values=(Good("scripted"), Good("meta/llama-3")),
+    wrong_values=(
         Wrong("null", None, "missing_required_parameter"),
-        *not_of("a string"),
+        *types_except("a string"),
         Wrong("an unknown name", "gpt-99", "model_not_found"),
         Wrong("an empty name", "", "model_not_found"),
         Wrong("a name in different case", "Scripted", "model_not_found"),
@@ -70,7 +81,7 @@ MESSAGES = (
     Wrong("a number for content", message(content=5), "invalid_type", "input[1].content"),
     Wrong("a boolean for content", message(content=True), "invalid_type", "input[1].content"),
     Wrong("a single part for content", message(content=TEXT), "invalid_type", "input[1].content"),
-    Wrong("too long content", message(content="x" * LONG), "string_above_max_length", "input[1].content"),
+    Wrong("content over the limit", message(content="x" * TOO_LONG), "string_above_max_length", "input[1].content"),
     Wrong("an unknown status", message(status="done"), "invalid_value", "input[1].status"),
     Wrong("an unknown phase", message(phase="late"), "invalid_value", "input[1].phase"),
     Wrong("a number for phase", message(phase=1), "invalid_type", "input[1].phase"),
@@ -96,8 +107,8 @@ PARTS = (
     Wrong("a number for text", parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
     Wrong("null for text", parts(TEXT | {"text": None}), "missing_required_parameter", "input[0].content[1].text"),
     Wrong(
-        "a part with too long text",
-        parts(TEXT | {"text": "x" * LONG}),
+        "a part with a text over the limit",
+        parts(TEXT | {"text": "x" * TOO_LONG}),
         "string_above_max_length",
         "input[0].content[1].text",
     ),
@@ -117,45 +128,47 @@ PARTS = (
 
 
 def calls_and_outputs() -> tuple[Wrong, ...]:
-    """What can be wrong with a tool's call, and with its output."""
-    found: list[Wrong] = []
+    """Wrong tool calls and wrong outputs of tools."""
+    values: list[Wrong] = []
     for call, text in ((CALL, "arguments"), (CUSTOM_CALL, "input")):
-        found += [
-            *missing(call, "call_id", "name", text),
+        values += [
+            *missing_fields(call, "call_id", "name", text),
             wrong_field(call, "call_id", "a number", 5, "invalid_type"),
             wrong_field(call, "call_id", "an empty string", "", "string_below_min_length"),
             wrong_field(call, "call_id", "65 characters", "c" * 65, "string_above_max_length"),
             wrong_field(call, "name", "a space", "a b", "invalid_value"),
             wrong_field(call, "name", "129 characters", "n" * 129, "string_above_max_length"),
             wrong_field(call, text, "an object", {}, "invalid_type"),
-            wrong_field(call, text, "too much", "x" * LONG, "string_above_max_length"),
-            wrong_field(call, "status", "an unknown word", "done", "invalid_value"),
+            wrong_field(call, text, "a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
+            wrong_field(call, "status", "an unknown value", "done", "invalid_value"),
             wrong_field(call, "id", "a boolean", True, "invalid_type"),
         ]
     for output, call in ((OUTPUT, CALL), (CUSTOM_OUTPUT, CUSTOM_CALL)):
-        found += [
-            *missing(output, "call_id", "output"),
+        values += [
+            *missing_fields(output, "call_id", "output"),
             wrong_field(output, "call_id", "65 characters", "c" * 65, "string_above_max_length"),
             wrong_field(output, "output", "an object", {"a": 1}, "invalid_type"),
             wrong_field(output, "output", "a number", 5, "invalid_type"),
-            wrong_field(output, "output", "too much", "x" * LONG, "string_above_max_length"),
+            wrong_field(output, "output", "a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
             wrong_field(output, "output", "audio", [TEXT, AUDIO], "invalid_value", "[1].type"),
-            wrong_field(output, "output", "an output's text", [{"type": "output_text"}], "invalid_value", "[0].type"),
-            wrong_field(output, "output", "a string part", ["x"], "invalid_type", "[0]"),
+            wrong_field(
+                output, "output", "an `output_text` part", [{"type": "output_text"}], "invalid_value", "[0].type"
+            ),
+            wrong_field(output, "output", "a string as a part", ["x"], "invalid_type", "[0]"),
             Wrong(f"{output['type']} without its call", [output], "invalid_value", "input"),
             Wrong(f"{output['type']} before its call", [output, call], "invalid_value", "input"),
             Wrong(
                 f"{output['type']} of another call_id", [call, output | {"call_id": "call_9"}], "invalid_value", "input"
             ),
         ]
-    found.append(Wrong("function_call_output of a custom call", [CUSTOM_CALL, OUTPUT], "invalid_value", "input"))
-    return tuple(found)
+    values.append(Wrong("function_call_output of a custom call", [CUSTOM_CALL, OUTPUT], "invalid_value", "input"))
+    return tuple(values)
 
 
-OTHERS = (
+OTHER_ITEMS = (
     wrong_field(REASONING, "summary", "a string", "so", "invalid_type"),
-    wrong_field(REASONING, "summary", "another part", [TEXT], "invalid_value", "[0].type"),
-    wrong_field(REASONING, "content", "another part", [TEXT], "invalid_value", "[0].type"),
+    wrong_field(REASONING, "summary", "a part of another type", [TEXT], "invalid_value", "[0].type"),
+    wrong_field(REASONING, "content", "a part of another type", [TEXT], "invalid_value", "[0].type"),
     wrong_field(REASONING, "encrypted_content", "a number", 5, "invalid_type"),
     Wrong("item_reference without id", [{"type": "item_reference"}], "missing_required_parameter", "input[0].id"),
     Wrong("item_reference with a number for id", [{"type": "item_reference", "id": 5}], "invalid_type", "input[0].id"),
@@ -177,22 +190,25 @@ OTHERS = (
 )
 
 
-def row(about: str, takes: str, effect: str, good: tuple[Any, ...], wrong: tuple[Wrong, ...], *proof: str) -> Parameter:
-    """A part of what `input` takes; responses say nothing of it."""
-    return Parameter("input", takes, effect, tuple(Good(value, UNSAID) for value in good), wrong, proof, about)
+def input_row(
+    part: str, values: str, effect: str, accepted_values: tuple[Any, ...], wrong_values: tuple[Wrong, ...], *proof: str
+) -> Parameter:
+    """A part of the parameter `input`, which responses do not contain."""
+    echo_free_values = tuple(Good(value, UNSAID) for value in accepted_values)
+    return Parameter("input", values, effect, echo_free_values, wrong_values, proof, part)
 
 
-INPUT = row(
+INPUT = input_row(
     "",
     "a text of up to 10,485,760 characters, or 1 to 10,000 items",
     "the input of the model; required unless there is a `previous_response_id`",
-    ("", "x" * (LONG - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
+    ("", "x" * (TOO_LONG - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
     (
         Wrong("null", None, "missing_required_parameter"),
-        *not_of("a string", "an array"),
+        *types_except("a string", "an array"),
         Wrong("an empty array", [], "array_below_min_length"),
         Wrong("10,001 items", message() * 5000 + message()[:1], "array_above_max_length"),
-        Wrong("too long a text", "x" * LONG, "string_above_max_length"),
+        Wrong("a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
         Wrong("strings", ["hi"], "invalid_type", "input[0]"),
         Wrong("arrays", [[]], "invalid_type", "input[0]"),
         Wrong("nulls", [None], "invalid_type", "input[0]"),
@@ -201,7 +217,7 @@ INPUT = row(
     "test_a_text_is_listed_as_one_message_of_the_user",
     "test_instructions_become_the_first_system_message",
 )
-INPUT_MESSAGES = row(
+INPUT_MESSAGES = input_row(
     "messages",
     "role `user`, `assistant`, `system`, `developer`; content is a text or parts; `id`, `status`, `phase`; `type` may "
     "be omitted",
@@ -218,7 +234,7 @@ INPUT_MESSAGES = row(
     "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
     "test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once",
 )
-INPUT_PARTS = row(
+INPUT_PARTS = input_row(
     "parts of messages",
     "`input_text`, `output_text`, `refusal`; `input_image` and `input_file`: see below",
     "joined to one text; audio is refused",
@@ -231,7 +247,7 @@ INPUT_PARTS = row(
     "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
     "test_a_refusal_becomes_the_content_of_an_assistant_message",
 )
-INPUT_CALLS = row(
+INPUT_CALLS = input_row(
     "tool calls and their outputs",
     "`function_call`, `custom_tool_call` and their `…_output`: a text, or parts that are text, images and files; each "
     "output after its call, here or earlier in the chain",
@@ -244,7 +260,7 @@ INPUT_CALLS = row(
     "test_a_call_and_its_output_become_an_assistant_message_and_a_tool_message",
     "test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call",
 )
-INPUT_OTHERS = row(
+INPUT_OTHER_ITEMS = input_row(
     "other items",
     "`reasoning`, with an `encrypted_content` of this project or none; `item_reference`; hosted tools' items",
     "a reference is replaced by an item of a stored response of the project; the others are stored and listed, but not "
@@ -254,7 +270,7 @@ INPUT_OTHERS = row(
         [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}],
         [{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}],
     ),
-    OTHERS,
+    OTHER_ITEMS,
     "test_an_item_of_any_stored_response_may_be_referred_to",
     "test_an_item_of_another_project_is_as_unknown_as_one_that_never_was",
     "test_an_item_of_a_hosted_tool_is_kept_as_it_is",
@@ -263,4 +279,4 @@ INPUT_OTHERS = row(
     "test_an_encrypted_content_that_is_none_of_ours_is_refused",
 )
 
-PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_IMAGES, INPUT_FILES, INPUT_CALLS, INPUT_OTHERS)
+PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_IMAGES, INPUT_FILES, INPUT_CALLS, INPUT_OTHER_ITEMS)

@@ -1,19 +1,19 @@
-"""Images and files in `input`: what is taken, and every way in which one is refused before anything is stored."""
+"""Images and files in `input`: accepted values, and values that are refused before anything is stored."""
 
 import base64
 from typing import Any
 
-from tests import documents as made
+from tests import documents
 from tests.contract.rows import UNSAID, Good, Parameter, Wrong
 
 URL = "https://example.com/a.png"
-PNG = made.data_url("image/png", made.image())
-PDF = made.data_url("application/pdf", made.pdf("Hello"))
+PNG = documents.data_url("image/png", documents.image())
+PDF = documents.data_url("application/pdf", documents.pdf("Hello"))
 IMAGE = {"type": "input_image", "image_url": URL, "detail": "auto"}
 FILE = {"type": "input_file", "filename": "a.pdf", "file_data": PDF}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
-PART = "input[0].content[0]"
-# Hosts that no request from outside may have this server open.
+PART_PARAM = "input[0].content[0]"
+# URLs of hosts that a request from outside must not make this server open.
 PRIVATE = (
     "http://127.0.0.1/a.png",
     "http://localhost/a.png",
@@ -45,6 +45,7 @@ PRIVATE = (
     "http://[fd00:ec2::254]/latest/meta-data/",
     "http://[ff02::1]/a.png",
 )
+# Descriptions and URLs that are invalid for other reasons.
 NOT_OPENED = (
     ("another scheme", "file:///etc/passwd"),
     ("ftp", "ftp://example.com/a.png"),
@@ -59,16 +60,18 @@ NOT_OPENED = (
 
 
 def shown(*parts: Any, role: str = "user") -> list[dict[str, Any]]:
-    """A message of these parts."""
+    """An input of one message with these parts."""
     return [{"role": role, "content": list(parts)}]
 
 
-def image(url: Any, **more: Any) -> list[dict[str, Any]]:
-    return shown(IMAGE | {"image_url": url} | more)
+def image(url: Any, **fields: Any) -> list[dict[str, Any]]:
+    """An input of one message with an image."""
+    return shown(IMAGE | {"image_url": url} | fields)
 
 
-def file(data: Any, name: str | None = "a.pdf", **more: Any) -> list[dict[str, Any]]:
-    return shown({"type": "input_file", "file_data": data, "filename": name, **more})
+def file(data: Any, name: str | None = "a.pdf", **fields: Any) -> list[dict[str, Any]]:
+    """An input of one message with a file."""
+    return shown({"type": "input_file", "file_data": data, "filename": name, **fields})
 
 
 def encoded(content: bytes) -> str:
@@ -76,10 +79,11 @@ def encoded(content: bytes) -> str:
 
 
 def wrong_images() -> tuple[Wrong, ...]:
-    at = f"{PART}.image_url"
-    url = made.data_url
-    refused = [(f"`{one}`", one, "invalid_image_url") for one in PRIVATE] + [
-        (what, one, "invalid_image_url") for what, one in NOT_OPENED
+    """Images that are refused before anything is stored."""
+    param = f"{PART_PARAM}.image_url"
+    data_url = documents.data_url
+    urls = [(f"`{url}`", url, "invalid_image_url") for url in PRIVATE] + [
+        (description, url, "invalid_image_url") for description, url in NOT_OPENED
     ]
     data = [
         ("a data URL that is not base64", "data:image/png;base64,!!!!", "invalid_base64_image"),
@@ -88,35 +92,45 @@ def wrong_images() -> tuple[Wrong, ...]:
         ("base64 with letters outside its alphabet", "data:image/png;base64,ÄÖÜß", "invalid_base64_image"),
         ("a data URL without base64", "data:image/png,abc", "invalid_base64_image"),
         ("a data URL without a comma", "data:image/png;base64", "invalid_base64_image"),
-        ("an SVG", url("image/svg+xml", b"<svg/>"), "unsupported_image_media_type"),
-        ("a declared HTML page", url("text/html", b"<h1>"), "unsupported_image_media_type"),
-        ("no media type", url("", made.image()), "unsupported_image_media_type"),
-        ("an empty image", url("image/png", b""), "empty_image_file"),
-        ("HTML declared as PNG", url("image/png", b"<html>"), "invalid_image_format"),
-        ("a JPEG declared as PNG", url("image/png", made.image("JPEG")), "invalid_image_format"),
-        ("a PDF declared as PNG", url("image/png", made.pdf("x")), "invalid_image_format"),
-        ("a truncated PNG", url("image/png", made.image()[:20]), "image_parse_error"),
-        ("an empty JPEG", url("image/jpeg", b"\xff\xd8\xff" + bytes(50)), "image_parse_error"),
-        ("an empty GIF", url("image/gif", b"GIF89a"), "image_parse_error"),
-        ("an empty WebP", url("image/webp", b"RIFF" + bytes(20)), "image_parse_error"),
-        ("a PNG that declares 10^9 pixels", url("image/png", made.png_that_says(40_000, 25_000)), "image_too_large"),
+        ("an SVG", data_url("image/svg+xml", b"<svg/>"), "unsupported_image_media_type"),
+        ("a page declared as HTML", data_url("text/html", b"<h1>"), "unsupported_image_media_type"),
+        ("no media type", data_url("", documents.image()), "unsupported_image_media_type"),
+        ("an empty image", data_url("image/png", b""), "empty_image_file"),
+        ("HTML declared as PNG", data_url("image/png", b"<html>"), "invalid_image_format"),
+        ("a JPEG declared as PNG", data_url("image/png", documents.image("JPEG")), "invalid_image_format"),
+        ("a PDF declared as PNG", data_url("image/png", documents.pdf("x")), "invalid_image_format"),
+        ("a truncated PNG", data_url("image/png", documents.image()[:20]), "image_parse_error"),
+        ("an empty JPEG", data_url("image/jpeg", b"\xff\xd8\xff" + bytes(50)), "image_parse_error"),
+        ("an empty GIF", data_url("image/gif", b"GIF89a"), "image_parse_error"),
+        ("an empty WebP", data_url("image/webp", b"RIFF" + bytes(20)), "image_parse_error"),
         (
-            "a PNG that declares 2^62 pixels",
-            url("image/png", made.png_that_says(2**31 - 1, 2**31 - 1)),
+            "a PNG that declares 10^9 pixels",
+            data_url("image/png", documents.png_that_says(40_000, 25_000)),
             "image_too_large",
         ),
-        ("a WebP that declares 2^28 pixels", url("image/webp", made.webp_that_says(2**14, 2**14)), "image_too_large"),
+        (
+            "a PNG that declares 2^62 pixels",
+            data_url("image/png", documents.png_that_says(2**31 - 1, 2**31 - 1)),
+            "image_too_large",
+        ),
+        (
+            "a WebP that declares 2^28 pixels",
+            data_url("image/webp", documents.webp_that_says(2**14, 2**14)),
+            "image_too_large",
+        ),
     ]
     return (
-        *(Wrong(what, image(value), code, at) for what, value, code in refused + data),
-        Wrong("no source", shown({"type": "input_image"}), "missing_required_parameter", at),
-        Wrong("null as source", image(None), "missing_required_parameter", at),
-        Wrong("a number as image", image(5), "invalid_type", at),
-        Wrong("an internal reference", image({"$content": "0" * 64}), "invalid_type", at),
-        Wrong("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART}.detail"),
-        Wrong("an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART}.file_id"),
-        Wrong("an image in an assistant message", shown(IMAGE, role="assistant"), "invalid_value", f"{PART}.type"),
-        Wrong("an image in a system message", shown(IMAGE, role="system"), "invalid_value", f"{PART}.type"),
+        *(Wrong(description, image(value), code, param) for description, value, code in urls + data),
+        Wrong("no source", shown({"type": "input_image"}), "missing_required_parameter", param),
+        Wrong("null as source", image(None), "missing_required_parameter", param),
+        Wrong("a number as image", image(5), "invalid_type", param),
+        Wrong("an internal reference", image({"$content": "0" * 64}), "invalid_type", param),
+        Wrong("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART_PARAM}.detail"),
+        Wrong("an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"),
+        Wrong(
+            "an image in an assistant message", shown(IMAGE, role="assistant"), "invalid_value", f"{PART_PARAM}.type"
+        ),
+        Wrong("an image in a system message", shown(IMAGE, role="system"), "invalid_value", f"{PART_PARAM}.type"),
         Wrong("501 images", shown(*[IMAGE] * 501), "array_above_max_length", "input"),
         Wrong(
             "a refused image in a tool's output",
@@ -131,46 +145,54 @@ def wrong_images() -> tuple[Wrong, ...]:
 
 
 def wrong_files() -> tuple[Wrong, ...]:
-    at = f"{PART}.file_data"
-    url = made.data_url
-    word = made.docx("Hello")
+    """Files that are refused before anything is stored."""
+    param = f"{PART_PARAM}.file_data"
+    data_url = documents.data_url
+    word_document = documents.docx("Hello")
     data = [
         ("not base64", "!!!!", "a.pdf"),
         ("a truncated file", PDF[:-3], "a.pdf"),
         ("a file in a data URL without base64", "data:application/pdf,abc", "a.pdf"),
         ("an empty file", "", "a.pdf"),
-        ("an empty data URL", url("application/pdf", b""), "a.pdf"),
+        ("an empty data URL", data_url("application/pdf", b""), "a.pdf"),
         ("HTML named as PDF", encoded(b"<html>"), "a.pdf"),
-        ("a PDF named as Word", encoded(made.pdf("x")), "a.docx"),
-        ("a Word document declared as PDF", url("application/pdf", word), "a.pdf"),
+        ("a PDF named as Word", encoded(documents.pdf("x")), "a.docx"),
+        ("a Word document declared as PDF", data_url("application/pdf", word_document), "a.pdf"),
         ("an executable", encoded(b"MZ\x90\x00"), "a.exe"),
-        ("an unsupported type", url("video/mp4", b"abc"), "a.pdf"),
-        ("an archive without a name", encoded(word), None),
-        ("an archive", encoded(word), "a.zip"),
+        ("an unsupported type", data_url("video/mp4", b"abc"), "a.pdf"),
+        ("an archive without a name", encoded(word_document), None),
+        ("an archive", encoded(word_document), "a.zip"),
         ("binary data named as text", encoded(b"\xff\xfe\x00a"), "a.txt"),
         ("a text with NUL", encoded(b"a\0b"), "a.csv"),
-        ("too long a text", encoded(b"a" * 1_000_001), "a.txt"),
+        ("a text over the limit", encoded(b"a" * 1_000_001), "a.txt"),
     ]
     return (
-        *(Wrong(what, file(value, name), "invalid_value", at) for what, value, name in data),
+        *(Wrong(description, file(value, name), "invalid_value", param) for description, value, name in data),
         *(
             Wrong(
-                f"a file URL: {what}",
-                shown({"type": "input_file", "file_url": one}),
+                f"a file URL: {description}",
+                shown({"type": "input_file", "file_url": url}),
                 "invalid_value",
-                f"{PART}.file_url",
+                f"{PART_PARAM}.file_url",
             )
-            for what, one in (("a private address", PRIVATE[0]), *NOT_OPENED)
+            for description, url in (("a private address", PRIVATE[0]), *NOT_OPENED)
         ),
-        Wrong("a file without a source", shown({"type": "input_file"}), "missing_required_parameter", at),
-        Wrong("a number as file", file(5), "invalid_type", at),
-        Wrong("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART}.file_id"),
-        Wrong("a file with two sources", file(PDF, file_url=URL), "mutually_exclusive_parameters", f"{PART}.file_url"),
-        Wrong("an unknown detail of a file", file(PDF, detail="original"), "invalid_value", f"{PART}.detail"),
-        Wrong("an empty filename", file(PDF, ""), "string_below_min_length", f"{PART}.filename"),
-        Wrong("a filename with a newline", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART}.filename"),
-        Wrong("a filename over 255 characters", file(PDF, "a" * 256), "string_above_max_length", f"{PART}.filename"),
-        Wrong("a file in an assistant message", shown(FILE, role="assistant"), "invalid_value", f"{PART}.type"),
+        Wrong("a file without a source", shown({"type": "input_file"}), "missing_required_parameter", param),
+        Wrong("a number as file", file(5), "invalid_type", param),
+        Wrong("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"),
+        Wrong(
+            "a file with two sources",
+            file(PDF, file_url=URL),
+            "mutually_exclusive_parameters",
+            f"{PART_PARAM}.file_url",
+        ),
+        Wrong("an unknown detail of a file", file(PDF, detail="original"), "invalid_value", f"{PART_PARAM}.detail"),
+        Wrong("an empty filename", file(PDF, ""), "string_below_min_length", f"{PART_PARAM}.filename"),
+        Wrong("a filename with a newline", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART_PARAM}.filename"),
+        Wrong(
+            "a filename over 255 characters", file(PDF, "a" * 256), "string_above_max_length", f"{PART_PARAM}.filename"
+        ),
+        Wrong("a file in an assistant message", shown(FILE, role="assistant"), "invalid_value", f"{PART_PARAM}.type"),
         Wrong("51 files", shown(*[FILE] * 51), "array_above_max_length", "input"),
     )
 
@@ -179,15 +201,16 @@ INPUT_IMAGES = Parameter(
     "input",
     "`input_image` parts of users' messages and tools' outputs: `image_url` an http(s) URL, or a data URL in base64 of a"
     " PNG, JPEG, WebP or GIF; `detail` `auto`, `low`, `high`, `original`",
-    "sent to the model; `image_urls` of the model says who opens a URL. Tools' images are sent in a user message",
+    "sent to the model; the model's setting `image_urls` decides whether the worker or the model server opens URLs. "
+    "Tools' images are sent in a user message",
     (
         Good(image(PNG), UNSAID),
         *(Good(image(URL, detail=detail), UNSAID) for detail in ("auto", "low", "high", "original")),
         *(
-            Good(image(made.data_url(f"image/{kind.lower()}", made.image(kind))), UNSAID)
+            Good(image(documents.data_url(f"image/{kind.lower()}", documents.image(kind))), UNSAID)
             for kind in ("JPEG", "WEBP", "GIF")
         ),
-        Good(image(made.data_url("image/jpg", made.image("JPEG")), detail=None), UNSAID),
+        Good(image(documents.data_url("image/jpg", documents.image("JPEG")), detail=None), UNSAID),
         Good(image("http://93.184.216.34/a.png?x=1#y"), UNSAID),
         Good(image("https://[2606:2800:220:1:248:1893:25c8:1946]/a.png"), UNSAID),
         Good([CALL, {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE]}], UNSAID),
@@ -205,11 +228,11 @@ INPUT_FILES = Parameter(
     "`input_file` parts of users' messages and tools' outputs: `file_data` in base64 or a data URL, or `file_url`;"
     " `filename`; `detail` `auto`, `low`, `high`. PDF, Word, Excel, PowerPoint (2007 and newer), OpenDocument text,"
     " RTF, HTML, and texts in UTF-8",
-    "its text is sent to the model under its name; a file that cannot be read fails with `invalid_prompt`",
+    "its text is sent to the model with its name; a file that cannot be read fails with `invalid_prompt`",
     (
         Good(file(PDF), UNSAID),
-        Good(file(encoded(made.pdf("x")), None, detail="low"), UNSAID),
-        Good(file(encoded(made.docx("x")), "a.DOCX"), UNSAID),
+        Good(file(encoded(documents.pdf("x")), None, detail="low"), UNSAID),
+        Good(file(encoded(documents.docx("x")), "a.DOCX"), UNSAID),
         Good(file(encoded("ä;ö".encode()), "a.csv"), UNSAID),
         Good(file(encoded(b"plain"), None), UNSAID),
         Good(shown({"type": "input_file", "file_url": "https://example.com/a.pdf"}), UNSAID),

@@ -4,128 +4,154 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.contract import ENDPOINTS, PARAMETERS, Parameter
-from tests.contract.answers import TOLD
-from tests.contract.endpoints import ASKED, EVERYWHERE, Refusal
+from tests.contract.answers import RESPONSE_HEADERS
+from tests.contract.endpoints import EVERYWHERE, REQUEST_OPTIONS, Refusal
 from tests.contract.rows import SAMPLES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/contract.md"
-EVERY_WRONG = "test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored"
-EVERY_GOOD = "test_every_good_value_is_taken_echoed_and_found_again"
+WRONG_VALUES_TEST = "test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored"
+ACCEPTED_VALUES_TEST = "test_every_good_value_is_taken_echoed_and_found_again"
 
-TOP = """# The API, as it is tested
+INTRODUCTION = """# The tested contract of the API
 
-Every endpoint, header and parameter, with the test that proves the statement in brackets. The page is generated from
-the tables in `tests/contract/` by `python -m tests.contract.page`, and a test fails if it is out of date.
+Every endpoint, header and parameter, each with the name of the test that proves it. `python -m tests.contract.page`
+generates this page from the tables in `tests/contract/`, and a test fails if the page is out of date.
 
 Every error is `{"error": {"message", "type", "param", "code"}}`, and all four fields are always present. The type is
 `invalid_request_error` unless stated otherwise; `param` names the place, such as `input[0].content[1].type`. A request
-refused with 400, 403 or 413, or with 429 for a limit of the project, leaves no row. Types are not coerced: `"1"` is not
-a number, and `1` is not a boolean; null is the same as omitting the parameter.
+refused with 400, 403 or 413, or with 429 for a limit of the project, is not stored. Types are not converted: `"1"` is
+not a number, and `1` is not a boolean; null is the same as omitting the parameter.
 """
-MIDDLE = f"""
-## Parameters of a create
+PARAMETERS_INTRODUCTION = f"""
+## Parameters of create requests
 
-`{EVERY_GOOD}` tests the accepted values, including all bounds and words, and
-validates every answer with the published types of OpenAI and, where they exist, of Open Responses. Each refusal is a
-case of `{EVERY_WRONG}`: its code, and its `param` if that is not the
-parameter itself.
+`{ACCEPTED_VALUES_TEST}` tests the accepted values, including all limits and names,
+and validates every response with the published types of OpenAI and, where they exist, of Open Responses. Each refused
+value is a case of `{WRONG_VALUES_TEST}`; it is listed by the error's code,
+and by the error's `param` if that is not the parameter itself.
 """
 
 
-def cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
 def row(*cells: str) -> str:
-    return f"| {' | '.join(map(cell, cells))} |"
+    return f"| {' | '.join(map(escape_cell, cells))} |"
 
 
-def table(*head: str, rows: Iterable[str]) -> Iterator[str]:
-    yield row(*head)
-    yield f"|{'|'.join('---' for _ in head)}|"
+def table(*headers: str, rows: Iterable[str]) -> Iterator[str]:
+    """The lines of a table."""
+    yield row(*headers)
+    yield f"|{'|'.join('---' for _ in headers)}|"
     yield from rows
 
 
-def tests(*names: str) -> str:
+def code_list(*names: str) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def refusal(one: Refusal) -> str:
-    code = f"{one.status} `{one.code}`" if one.code else f"{one.status}"
-    return f"{code}: {one.when} [`{one.proof}`]"
+def describe_refusal(refusal: Refusal) -> str:
+    """A refusal as part of a table cell: status, code, condition and test."""
+    code = f"{refusal.status} `{refusal.code}`" if refusal.code else f"{refusal.status}"
+    return f"{code}: {refusal.condition} [`{refusal.proof}`]"
 
 
-def called(parameter: Parameter) -> str:
-    return f"`{parameter.name}`" + (f", {parameter.about}" if parameter.about else "")
+def parameter_label(parameter: Parameter) -> str:
+    """The name of a parameter, and the part that its row describes."""
+    return f"`{parameter.name}`" + (f", {parameter.part}" if parameter.part else "")
 
 
-def refuses(parameter: Parameter) -> str:
-    """The wrong values by code, and by place if that is not the whole parameter."""
+def describe_wrong_values(parameter: Parameter) -> str:
+    """The wrong values of a parameter, grouped by error code and by the place that the error names."""
     codes: dict[str, dict[str, list[str]]] = {}
-    for wrong in parameter.wrong:
-        place = "" if wrong.param in {None, parameter.name} else f"at `{wrong.param}` "
-        what = "any other type" if wrong.what in SAMPLES else wrong.what
-        found = codes.setdefault(wrong.code, {}).setdefault(place, [])
-        if what not in found:
-            found.append(what)
-    said = {
-        code: ", ".join(at + ", ".join(found) for at, found in sorted(places.items())) for code, places in codes.items()
+    for value in parameter.wrong_values:
+        place = "" if value.param in {None, parameter.name} else f"at `{value.param}` "
+        description = "any other type" if value.description in SAMPLES else value.description
+        descriptions = codes.setdefault(value.code, {}).setdefault(place, [])
+        if description not in descriptions:
+            descriptions.append(description)
+    texts = {
+        code: ", ".join(place + ", ".join(descriptions) for place, descriptions in sorted(places.items()))
+        for code, places in codes.items()
     }
-    return "<br>".join(f"`{code}`: {places}" for code, places in said.items()) or "nothing"
+    return "<br>".join(f"`{code}`: {text}" for code, text in texts.items()) or "nothing"
 
 
 def page() -> str:
-    """The page, generated from the tables."""
-    lines = [TOP, "## Endpoints", ""]
+    """The content of docs/contract.md."""
+    lines = [INTRODUCTION, "## Endpoints", ""]
     lines += table(
         "endpoint",
         "takes",
-        "answers with",
+        "reply",
         "errors",
         rows=(
             row(
-                f"`{one.name}`",
-                one.takes or "nothing",
-                f"{one.answers} [`{one.proof}`]",
-                "<br>".join(map(refusal, one.refusals)) or "see below",
+                f"`{endpoint.name}`",
+                endpoint.request or "nothing",
+                f"{endpoint.reply} [`{endpoint.proof}`]",
+                "<br>".join(map(describe_refusal, endpoint.refusals)) or "see below",
             )
-            for one in ENDPOINTS
+            for endpoint in ENDPOINTS
         ),
     )
-    lines += ["", f"Every endpoint: {'; '.join(map(refusal, EVERYWHERE))}.", "", "## Headers and query parameters", ""]
+    lines += [
+        "",
+        f"Every endpoint: {'; '.join(map(describe_refusal, EVERYWHERE))}.",
+        "",
+        "## Headers and query parameters",
+        "",
+    ]
     lines += table(
         "name",
         "where",
         "takes",
         "effect",
         "test",
-        rows=(row(f"`{one.name}`", one.where, one.takes or "-", one.effect, tests(one.proof)) for one in ASKED),
+        rows=(
+            row(f"`{option.name}`", option.location, option.values or "-", option.effect, code_list(option.proof))
+            for option in REQUEST_OPTIONS
+        ),
     )
-    lines += ["", "## Headers of answers to creates", ""]
+    lines += ["", "## Headers of replies to create requests", ""]
     lines += table(
         "name",
         "where",
         "value",
         "test",
-        rows=(row(f"`{one.name}`", one.where, one.says, tests(one.proof)) for one in TOLD),
+        rows=(
+            row(f"`{header.name}`", header.occurrence, header.value, code_list(header.proof))
+            for header in RESPONSE_HEADERS
+        ),
     )
-    lines.append(MIDDLE)
+    lines.append(PARAMETERS_INTRODUCTION)
     lines += table(
         "parameter",
         "takes",
         "effect",
         "refuses",
         "tests of the effect",
-        rows=(row(called(one), one.takes, one.effect, refuses(one), tests(*one.proof)) for one in PARAMETERS),
+        rows=(
+            row(
+                parameter_label(parameter),
+                parameter.values,
+                parameter.effect,
+                describe_wrong_values(parameter),
+                code_list(*parameter.proof),
+            )
+            for parameter in PARAMETERS
+        ),
     )
     return "\n".join(lines) + "\n"
 
 
-def named() -> set[str]:
+def proof_names() -> set[str]:
     """The names of all tests on the page."""
-    endpoints = [proof for one in ENDPOINTS for proof in (one.proof, *(refused.proof for refused in one.refusals))]
-    asked = [one.proof for one in (*ASKED, *EVERYWHERE, *TOLD)]
-    return {EVERY_GOOD, EVERY_WRONG, *endpoints, *asked, *(proof for one in PARAMETERS for proof in one.proof)}
+    refusals = [*EVERYWHERE, *(refusal for endpoint in ENDPOINTS for refusal in endpoint.refusals)]
+    entries = (*ENDPOINTS, *refusals, *REQUEST_OPTIONS, *RESPONSE_HEADERS)
+    effects = (proof for parameter in PARAMETERS for proof in parameter.proof)
+    return {ACCEPTED_VALUES_TEST, WRONG_VALUES_TEST, *(entry.proof for entry in entries), *effects}
 
 
 if __name__ == "__main__":

@@ -1,41 +1,41 @@
-"""Parameters that are one value: flags, numbers, words and texts."""
+"""Parameters with a single value: flags, numbers, names and texts."""
 
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, types_except
 
-LONG = 10_485_761
+TOO_LONG = 10_485_761  # characters
 
 
-def number(name: str, least: float, most: float, effect: str, proof: str) -> Parameter:
-    """A decimal between two bounds."""
+def number(name: str, minimum: float, maximum: float, effect: str, proof: str) -> Parameter:
+    """A parameter that is a number between two bounds."""
     return Parameter(
         name,
-        f"a number from {least} to {most}",
+        f"a number from {minimum} to {maximum}",
         effect,
-        good=tuple(Good(value) for value in (least, most, (least + most) / 3, 0.25)),
-        wrong=(
-            *not_of("an integer", "a decimal"),
+        accepted_values=tuple(Good(value) for value in (minimum, maximum, (minimum + maximum) / 3, 0.25)),
+        wrong_values=(
+            *types_except("an integer", "a decimal"),
             Wrong("a number as a string", "1", "invalid_type"),
-            Wrong(f"{least - 0.01:g}", least - 0.01, "decimal_below_min_value"),
-            Wrong(f"{least - 1:g}", least - 1, "decimal_below_min_value"),
-            Wrong(f"{most + 0.01:g}", most + 0.01, "decimal_above_max_value"),
+            Wrong(f"{minimum - 0.01:g}", minimum - 0.01, "decimal_below_min_value"),
+            Wrong(f"{minimum - 1:g}", minimum - 1, "decimal_below_min_value"),
+            Wrong(f"{maximum + 0.01:g}", maximum + 0.01, "decimal_above_max_value"),
             Wrong("10^300", 1e300, "decimal_above_max_value"),
         ),
         proof=(proof,),
     )
 
 
-def integer(name: str, least: int, effect: str, proof: str) -> Parameter:
-    """A whole number from `least` on."""
+def integer(name: str, minimum: int, effect: str, proof: str) -> Parameter:
+    """A parameter that is an integer of at least `minimum`."""
     return Parameter(
         name,
-        f"an integer from {least} to 2,147,483,647",
+        f"an integer from {minimum} to 2,147,483,647",
         effect,
-        good=(Good(least), Good(100), Good(2**31 - 1)),
-        wrong=(
-            *not_of("an integer"),
+        accepted_values=(Good(minimum), Good(100), Good(2**31 - 1)),
+        wrong_values=(
+            *types_except("an integer"),
             Wrong("an integral decimal", 100.0, "invalid_type"),
             Wrong("a number as a string", "100", "invalid_type"),
-            Wrong(f"{least - 1}", least - 1, "integer_below_min_value"),
+            Wrong(f"{minimum - 1}", minimum - 1, "integer_below_min_value"),
             Wrong("-2^63", -(2**63), "integer_below_min_value"),
             Wrong("2^31", 2**31, "integer_above_max_value"),
             Wrong("2^64-1", 2**64 - 1, "integer_above_max_value"),
@@ -45,42 +45,52 @@ def integer(name: str, least: int, effect: str, proof: str) -> Parameter:
     )
 
 
-def flag(name: str, effect: str, *proof: str, wrong: tuple[Wrong, ...] = (), good: tuple[Good, ...] = ()) -> Parameter:
-    """True or false."""
-    wrong = (
-        *not_of("a boolean"),
+def flag(
+    name: str,
+    effect: str,
+    *proof: str,
+    wrong_values: tuple[Wrong, ...] = (),
+    accepted_values: tuple[Good, ...] = (),
+) -> Parameter:
+    """A parameter that is true or false."""
+    wrong_values = (
+        *types_except("a boolean"),
         Wrong("true as a string", "true", "invalid_type"),
         Wrong("0", 0, "invalid_type"),
-        *wrong,
+        *wrong_values,
     )
-    return Parameter(name, "true or false", effect, good=(Good(True), *good), wrong=wrong, proof=proof)
+    accepted_values = (Good(True), *accepted_values)
+    return Parameter(name, "true or false", effect, accepted_values, wrong_values, proof)
 
 
-def text(name: str, most: int, effect: str, *proof: str, good: tuple[Good, ...] = ()) -> Parameter:
-    """A text of limited length."""
+def text(name: str, maximum: int, effect: str, *proof: str) -> Parameter:
+    """A parameter that is a text of at most `maximum` characters."""
     return Parameter(
         name,
-        f"a text of up to {most:,} characters",
+        f"a text of up to {maximum:,} characters",
         effect,
-        good=(Good(""), Good("é\0" + "x" * (min(most, 1000) - 2)), Good("x" * most), *good),
-        wrong=(*not_of("a string"), Wrong(f"{most + 1:,} characters", "x" * (most + 1), "string_above_max_length")),
+        accepted_values=(Good(""), Good("é\0" + "x" * (min(maximum, 1000) - 2)), Good("x" * maximum)),
+        wrong_values=(
+            *types_except("a string"),
+            Wrong(f"{maximum + 1:,} characters", "x" * (maximum + 1), "string_above_max_length"),
+        ),
         proof=proof,
     )
 
 
 BACKGROUND = flag(
     "background",
-    "true: answers `queued` immediately, to be polled; false (default): answers with the ended response",
+    "true: replies immediately with status `queued`; false (default): replies with the ended response",
     "test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults",
     "test_a_foreground_create_waits_and_answers_with_the_ended_response",
 )
 STORE = flag(
     "store",
-    "false: the response is deleted after it was answered; it cannot be retrieved, listed, chained or referenced. "
+    "false: the response is deleted after the reply; it cannot be retrieved, listed, chained or referenced. "
     "Default: true",
     "test_a_response_that_is_not_stored_is_answered_once_and_then_known_to_nobody",
-    good=(Good(None, True),),
-    wrong=(Wrong("false with `background`", False, "unsupported_parameter", "background"),),
+    accepted_values=(Good(None, True),),
+    wrong_values=(Wrong("false with `background`", False, "unsupported_parameter", "background"),),
 )
 
 LOGPROBS = Parameter(
@@ -88,9 +98,9 @@ LOGPROBS = Parameter(
     "an integer from 0 to 20",
     "the number of alternatives to each token of the text, with log probabilities; values from 1 imply `include` of "
     "`message.output_text.logprobs`",
-    good=(Good(0), Good(1), Good(20), Good(None, 0)),
-    wrong=(
-        *not_of("an integer"),
+    accepted_values=(Good(0), Good(1), Good(20), Good(None, 0)),
+    wrong_values=(
+        *types_except("an integer"),
         Wrong("-1", -1, "integer_below_min_value"),
         Wrong("21", 21, "integer_above_max_value"),
         Wrong("an integral decimal", 5.0, "invalid_type"),
@@ -102,8 +112,8 @@ TRUNCATION = Parameter(
     "`disabled` or `auto`",
     "`auto`: a context too long for the model is retried without the oldest turns; `disabled` (default): it fails with "
     "`context_length_exceeded`",
-    good=(Good("auto"), Good("disabled"), Good(None, "disabled")),
-    wrong=(*not_of("a string"), Wrong("an unknown word", "oldest", "invalid_value")),
+    accepted_values=(Good("auto"), Good("disabled"), Good(None, "disabled")),
+    wrong_values=(*types_except("a string"), Wrong("an unknown value", "oldest", "invalid_value")),
     proof=(
         "test_auto_drops_the_oldest_turns_and_records_them",
         "test_a_context_that_cannot_fit_fails_with_context_length_exceeded",
@@ -126,13 +136,13 @@ PARALLEL = Parameter(
     "parallel_tool_calls",
     "true or false",
     "sent if there are tools; default true",
-    good=(Good(True), Good(False)),
-    wrong=(*not_of("a boolean"), Wrong("1", 1, "invalid_type")),
+    accepted_values=(Good(True), Good(False)),
+    wrong_values=(*types_except("a boolean"), Wrong("1", 1, "invalid_type")),
     proof=("test_function_tools_and_custom_tools_are_offered_but_hosted_tools_are_not",),
 )
 INSTRUCTIONS = text(
     "instructions",
-    LONG - 1,
+    TOO_LONG - 1,
     "the first message to the model, with role `system`; not inherited along a chain",
     "test_instructions_become_the_first_system_message",
     "test_instructions_are_not_inherited",
@@ -144,8 +154,8 @@ PARENT = Parameter(
     "previous_response_id",
     "the ID of an ended, stored response of the project",
     "the parent's context and its finished output come before the input",
-    wrong=(
-        *not_of("a string"),
+    wrong_values=(
+        *types_except("a string"),
         Wrong("an unknown ID", "resp_" + "0" * 48, "previous_response_not_found"),
         Wrong("a malformed ID", "x", "previous_response_not_found"),
         Wrong("an empty ID", "", "previous_response_not_found"),
@@ -163,18 +173,18 @@ PARENT = Parameter(
 TIER = Parameter(
     "service_tier",
     "`auto`, `default`, `flex`, `no-limit`; OpenAI's `priority`, `scale`, `fast`, `ultrafast`",
-    "the priority in dispatch; the response has the tier it got. Over the project's limits `auto` gets `over-limit` if "
-    "there is spare capacity, else 429, like `default`; `flex` takes no credits. `no-limit` requires a key with the "
-    "right, else 403; `over-limit` occurs in responses only",
-    good=(
+    "the priority in dispatch; the response contains the granted tier. Over the project's limits, `default` is refused "
+    "with 429, and so is `auto`, unless spare capacity allows `over-limit`; `flex` uses no credits. `no-limit` requires "
+    "a key with that right, otherwise 403; `over-limit` occurs only in responses",
+    accepted_values=(
         Good(None, "default"),
         Good("auto", "default"),
         Good("default"),
         Good("flex"),
         *(Good(name, "default") for name in ("priority", "scale", "fast", "ultrafast")),
     ),
-    wrong=(
-        *not_of("a string"),
+    wrong_values=(
+        *types_except("a string"),
         Wrong("an empty name", "", "invalid_value"),
         Wrong("an unknown name", "gold", "invalid_value"),
         Wrong("a name in different case", "Auto", "invalid_value"),
@@ -194,22 +204,22 @@ RETENTION = Parameter(
     "prompt_cache_retention",
     "`in_memory`, `24h`",
     "echoed; the model server decides about caching",
-    good=(Good("in_memory"), Good("24h")),
-    wrong=(*not_of("a string"), Wrong("an unknown value", "48h", "invalid_value")),
+    accepted_values=(Good("in_memory"), Good("24h")),
+    wrong_values=(*types_except("a string"), Wrong("an unknown value", "48h", "invalid_value")),
     proof=("test_every_good_value_is_taken_echoed_and_found_again",),
 )
 CACHE_OPTIONS = Parameter(
     "prompt_cache_options",
     "`{mode, ttl, comparison_response_id, prewarm}`: mode `implicit`, `explicit`; ttl `30m`, `12h`; prewarm false",
     "echoed; the model server decides about caching",
-    good=(
+    accepted_values=(
         Good(None, UNSAID),
         Good({}, {"mode": "implicit", "ttl": "30m"}),
         Good({"mode": "explicit", "prewarm": False}, {"mode": "explicit", "ttl": "30m"}),
         Good({"mode": "explicit", "ttl": "12h", "comparison_response_id": "resp_1"}),
     ),
-    wrong=(
-        *not_of("an object"),
+    wrong_values=(
+        *types_except("an object"),
         Wrong("an unknown mode", {"mode": "off"}, "invalid_value", "prompt_cache_options.mode"),
         Wrong("a number for ttl", {"ttl": 30}, "invalid_type", "prompt_cache_options.ttl"),
         Wrong("an unknown ttl", {"ttl": "1h"}, "invalid_value", "prompt_cache_options.ttl"),

@@ -1,26 +1,27 @@
-"""What the tables of the contract are made of."""
+"""The types of the tables of the contract, and values for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# A response says nothing of this parameter.
+# The parameter does not appear in the response.
 UNSAID = object()
-# A response says of this parameter what was sent.
+# The response contains the value that was sent.
 SENT = object()
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """A value that is refused with 400 and leaves no row.
+    """A value that is refused with 400, so that nothing is stored.
 
     Args:
-        what: the value, in words for the page.
-        param: where the error points, if not at the parameter as a whole.
-        beside: what else the body says.
+        description: a description of the value for the page.
+        code: the error's `code`.
+        param: the error's `param`; None for the name of the parameter.
+        other_fields: other parameters of the request.
     """
 
-    what: str
+    description: str
     value: Any
     code: str
     param: str | None = None
@@ -29,7 +30,12 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Good:
-    """A value that is taken, and what the response then says of the parameter."""
+    """A value that is accepted.
+
+    Args:
+        echo: the value in the response.
+        other_fields: other parameters of the request.
+    """
 
     value: Any
     echo: Any = SENT
@@ -38,24 +44,25 @@ class Good:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a create.
+    """A parameter of a create request, as one row of the page.
 
     Args:
-        about: the part of the parameter that this row is about, where one row would be too long.
-        takes: the values it takes, in words.
-        effect: what it does, in words.
-        proof: the tests, beyond those of this table, that prove the effect.
+        values: a description of the accepted values.
+        effect: a description of the effect.
+        proof: the names of the tests of the effect.
+        part: the part of the parameter that this row describes, if the parameter has several rows.
     """
 
     name: str
-    takes: str
+    values: str
     effect: str
-    good: tuple[Good, ...] = ()
-    wrong: tuple[Wrong, ...] = ()
+    accepted_values: tuple[Good, ...] = ()
+    wrong_values: tuple[Wrong, ...] = ()
     proof: tuple[str, ...] = ()
-    about: str = ""
+    part: str = ""
 
 
+# A value of every JSON type except null, by the name of the type.
 SAMPLES: dict[str, Any] = {
     "a string": "x",
     "an integer": 5,
@@ -66,12 +73,16 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def not_of(*kinds: str, param: str | None = None) -> tuple[Wrong, ...]:
-    """A wrong value of every type of JSON that is not one of `kinds`."""
-    return tuple(Wrong(kind, value, "invalid_type", param) for kind, value in SAMPLES.items() if kind not in kinds)
+def types_except(*types: str, param: str | None = None) -> tuple[Wrong, ...]:
+    """A wrong value of every JSON type except these."""
+    return tuple(Wrong(name, value, "invalid_type", param) for name, value in SAMPLES.items() if name not in types)
 
 
-def refused(*values: tuple[str, Any]) -> tuple[Wrong, ...]:
-    """Values of a parameter that is not served."""
-    samples = (*values, *((kind, value) for kind, value in SAMPLES.items()))
-    return tuple(Wrong(what, value, "unsupported_parameter") for what, value in samples)
+def unsupported_values(*values: tuple[str, Any]) -> tuple[Wrong, ...]:
+    """These values and one of every JSON type, for a parameter that is not supported.
+
+    Args:
+        values: descriptions and values.
+    """
+    samples = (*values, *SAMPLES.items())
+    return tuple(Wrong(description, value, "unsupported_parameter") for description, value in samples)

@@ -1,49 +1,50 @@
-"""Parameters that are objects or lists: metadata, text, reasoning, include and the options of background and streams."""
+"""Parameters that are objects or lists: metadata, text, reasoning, include, and options of background and streams."""
 
 from typing import Any
 
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, not_of
+from tests.contract.rows import UNSAID, Good, Parameter, Wrong, types_except
 
-FREE = {"format": {"type": "text"}, "verbosity": "medium"}
+DEFAULT_TEXT = {"format": {"type": "text"}, "verbosity": "medium"}
 SCHEMA = {"type": "json_schema", "name": "answer", "schema": {"type": "object", "properties": {"a": {"type": "null"}}}}
 
 
 def nested(depth: int) -> Any:
-    """An object of so many objects, each in the other."""
-    found: dict[str, Any] = {}
+    """An object with `depth` levels of nested objects."""
+    value: dict[str, Any] = {}
     for _ in range(depth):
-        found = {"a": found}
-    return found
+        value = {"a": value}
+    return value
 
 
-def of_format(value: Any) -> dict[str, Any]:
+def with_format(value: Any) -> dict[str, Any]:
+    """The parameter `text` with this format."""
     return {"format": value}
 
 
 def of_schema(**changes: Any) -> dict[str, Any]:
-    """A JSON schema's format with these changes; None leaves out."""
-    return of_format({key: value for key, value in (SCHEMA | changes).items() if value is not None})
+    """The parameter `text` with a JSON schema and these changes; None removes a field."""
+    return with_format({key: value for key, value in (SCHEMA | changes).items() if value is not None})
 
 
 METADATA = Parameter(
     "metadata",
     "up to 16 pairs; keys of up to 64 characters, values of up to 512; no NUL",
     "echoed; a filter of lists",
-    good=(
+    accepted_values=(
         Good({}),
         Good(None, {}),
         Good({"k" * 64: "v" * 512, "": "", "text": "a", "<text>": "b", "a.b[0]": "é"}),
         Good({str(n): "" for n in range(16)}),
     ),
-    wrong=(
-        *not_of("an object"),
+    wrong_values=(
+        *types_except("an object"),
         Wrong("pairs in arrays", [["a", "b"]], "invalid_type"),
         Wrong("17 pairs", {str(n): "" for n in range(17)}, "object_above_max_properties"),
         Wrong("200,000 pairs", {str(n): n for n in range(200_000)}, "object_above_max_properties"),
-        Wrong("a number in it", {"team": "a", "foo": 5}, "invalid_type", "metadata.foo"),
-        Wrong("a boolean in it", {"foo": True}, "invalid_type", "metadata.foo"),
-        Wrong("null in it", {"foo": None}, "invalid_type", "metadata.foo"),
-        Wrong("an object in it", {"foo": {"bar": "baz"}}, "invalid_type", "metadata.foo"),
+        Wrong("a number as a value", {"team": "a", "foo": 5}, "invalid_type", "metadata.foo"),
+        Wrong("a boolean as a value", {"foo": True}, "invalid_type", "metadata.foo"),
+        Wrong("null as a value", {"foo": None}, "invalid_type", "metadata.foo"),
+        Wrong("an object as a value", {"foo": {"bar": "baz"}}, "invalid_type", "metadata.foo"),
         Wrong("a number under text", {"text": 5}, "invalid_type", "metadata.text"),
         Wrong("a number under <list>", {"<list>": 5}, "invalid_type", "metadata.<list>"),
         Wrong("a number under [key]", {"[key]": 5}, "invalid_type", "metadata.[key]"),
@@ -60,29 +61,29 @@ TEXT = Parameter(
     "text",
     "`{format, verbosity}`: format `text`, `json_object` or `json_schema` with `name` (64 letters, digits, `_`, `-`), "
     "`schema`, `strict`, `description`; verbosity `low`, `medium`, `high`",
-    "the format is sent as `response_format`, after its schema was checked; the verbosity is echoed",
-    good=(
-        Good(None, FREE),
-        Good({}, FREE),
-        Good({"format": None, "verbosity": None}, FREE),
-        Good({"verbosity": "low"}, FREE | {"verbosity": "low"}),
+    "the format is sent as `response_format` if its schema is valid; the verbosity is echoed",
+    accepted_values=(
+        Good(None, DEFAULT_TEXT),
+        Good({}, DEFAULT_TEXT),
+        Good({"format": None, "verbosity": None}, DEFAULT_TEXT),
+        Good({"verbosity": "low"}, DEFAULT_TEXT | {"verbosity": "low"}),
         Good({"format": {"type": "json_object"}}, {"format": {"type": "json_object"}, "verbosity": "medium"}),
-        Good(of_schema(), of_format(SCHEMA | {"strict": False, "description": None}) | {"verbosity": "medium"}),
+        Good(of_schema(), with_format(SCHEMA | {"strict": False, "description": None}) | {"verbosity": "medium"}),
         Good(
             of_schema(name="n" * 64, strict=True, description="d", schema=nested(100)),
-            of_format(SCHEMA | {"name": "n" * 64, "strict": True, "description": "d", "schema": nested(100)})
+            with_format(SCHEMA | {"name": "n" * 64, "strict": True, "description": "d", "schema": nested(100)})
             | {"verbosity": "medium"},
         ),
     ),
-    wrong=(
-        *not_of("an object"),
+    wrong_values=(
+        *types_except("an object"),
         Wrong("an unknown verbosity", {"verbosity": "loud"}, "invalid_value", "text.verbosity"),
         Wrong("a number for verbosity", {"verbosity": 1}, "invalid_type", "text.verbosity"),
-        Wrong("a string for format", of_format("json_object"), "invalid_type", "text.format"),
-        Wrong("an array for format", of_format([]), "invalid_type", "text.format"),
-        Wrong("a format without a type", of_format({}), "missing_required_parameter", "text.format.type"),
-        Wrong("an unknown format", of_format({"type": "xml"}), "invalid_value", "text.format.type"),
-        Wrong("a number for type", of_format({"type": 5}), "invalid_type", "text.format.type"),
+        Wrong("a string for format", with_format("json_object"), "invalid_type", "text.format"),
+        Wrong("an array for format", with_format([]), "invalid_type", "text.format"),
+        Wrong("a format without a type", with_format({}), "missing_required_parameter", "text.format.type"),
+        Wrong("an unknown format", with_format({"type": "xml"}), "invalid_value", "text.format.type"),
+        Wrong("a number for type", with_format({"type": 5}), "invalid_type", "text.format.type"),
         Wrong("`json_schema` without a name", of_schema(name=None), "missing_required_parameter", "text.format.name"),
         Wrong("an empty name", of_schema(name=""), "string_below_min_length", "text.format.name"),
         Wrong("a name with a space", of_schema(name="a b"), "invalid_value", "text.format.name"),
@@ -120,15 +121,15 @@ REASONING = Parameter(
     + "; summary, or by its "
     "older name `generate_summary`: `auto`, `concise`, `detailed`",
     "the effort is sent as `reasoning_effort`; both are echoed",
-    good=(
+    accepted_values=(
         Good(None, {"effort": None, "summary": None}),
         Good({}, {"effort": None, "summary": None}),
         *(Good({"effort": effort}, {"effort": effort, "summary": None}) for effort in EFFORTS),
         Good({"generate_summary": "detailed"}, {"effort": None, "summary": "detailed"}),
         Good({"effort": "low", "summary": "concise", "mode": "pro"}, {"effort": "low", "summary": "concise"}),
     ),
-    wrong=(
-        *not_of("an object"),
+    wrong_values=(
+        *types_except("an object"),
         Wrong("an unknown effort", {"effort": "extreme"}, "invalid_value", "reasoning.effort"),
         Wrong("a number for effort", {"effort": 5}, "invalid_type", "reasoning.effort"),
         Wrong("an object for effort", {"effort": {}}, "invalid_type", "reasoning.effort"),
@@ -154,15 +155,20 @@ INCLUDE = Parameter(
     "include",
     "up to 20 of " + ", ".join(f"`{name}`" for name in INCLUDES),
     "`message.output_text.logprobs`: the text has the log probabilities of its tokens; "
-    "`reasoning.encrypted_content`: reasoning items have the encrypted content that returns them to the model; the "
-    "others: none, since no such output is created",
-    good=(Good(None, UNSAID), Good([], UNSAID), Good(list(INCLUDES), UNSAID), Good([INCLUDES[4]] * 20, UNSAID)),
-    wrong=(
-        *not_of("an array"),
+    "`reasoning.encrypted_content`: reasoning items contain `encrypted_content`, with which a later request returns "
+    "them to the model; the others have no effect, because no such output is created",
+    accepted_values=(
+        Good(None, UNSAID),
+        Good([], UNSAID),
+        Good(list(INCLUDES), UNSAID),
+        Good([INCLUDES[4]] * 20, UNSAID),
+    ),
+    wrong_values=(
+        *types_except("an array"),
         Wrong("an unknown name", [INCLUDES[0], "everything"], "invalid_value", "include[1]"),
-        Wrong("a number in it", [5], "invalid_type", "include[0]"),
-        Wrong("null in it", [None], "invalid_type", "include[0]"),
-        Wrong("an array in it", [[INCLUDES[0]]], "invalid_type", "include[0]"),
+        Wrong("a number as a name", [5], "invalid_type", "include[0]"),
+        Wrong("null as a name", [None], "invalid_type", "include[0]"),
+        Wrong("an array as a name", [[INCLUDES[0]]], "invalid_type", "include[0]"),
         Wrong("21 names", [INCLUDES[0]] * 21, "array_above_max_length"),
     ),
     proof=(
@@ -171,38 +177,42 @@ INCLUDE = Parameter(
         "test_a_server_without_a_key_refuses_both_to_encrypt_and_to_open",
     ),
 )
-WINDOW = "background_options.completion_window"
+WINDOW_PARAM = "background_options.completion_window"
 BACKGROUND_OPTIONS = Parameter(
     "background_options",
     "`{completion_window, continuation_id}`: window `soonest`, `2h`, `8h`; an ID of up to 256 characters",
-    "`2h` and `8h`: tier `flex`, and the response fails if it cannot be run in time; only with `background` and the "
+    "`2h` and `8h`: tier `flex`, and a deadline after which the response fails; only with `background` and the "
     "tiers `auto`, `default`, `flex`. The ID has no effect yet",
-    good=(
+    accepted_values=(
         Good({}, UNSAID),
         Good({"completion_window": None, "continuation_id": None}, UNSAID),
         Good({"completion_window": "soonest"}, UNSAID, {"service_tier": "default"}),
         Good({"completion_window": "8h", "continuation_id": "c" * 256}, UNSAID),
         Good({"completion_window": "2h"}, UNSAID, {"service_tier": "flex"}),
     ),
-    wrong=(
-        *not_of("an object"),
-        Wrong("an unknown window", {"completion_window": "24h"}, "invalid_value", WINDOW),
-        Wrong("a number for window", {"completion_window": 2}, "invalid_type", WINDOW),
+    wrong_values=(
+        *types_except("an object"),
+        Wrong("an unknown window", {"completion_window": "24h"}, "invalid_value", WINDOW_PARAM),
+        Wrong("a number for window", {"completion_window": 2}, "invalid_type", WINDOW_PARAM),
         Wrong(
-            "a window in the foreground", {"completion_window": "2h"}, "invalid_value", WINDOW, {"background": False}
+            "a window in the foreground",
+            {"completion_window": "2h"},
+            "invalid_value",
+            WINDOW_PARAM,
+            {"background": False},
         ),
         Wrong(
             "a window and `no-limit`",
             {"completion_window": "8h"},
             "invalid_value",
-            WINDOW,
+            WINDOW_PARAM,
             {"service_tier": "no-limit"},
         ),
         Wrong(
             "a window and `priority`",
             {"completion_window": "8h"},
             "invalid_value",
-            WINDOW,
+            WINDOW_PARAM,
             {"service_tier": "priority"},
         ),
         Wrong("a number for ID", {"continuation_id": 5}, "invalid_type", "background_options.continuation_id"),
@@ -218,10 +228,10 @@ BACKGROUND_OPTIONS = Parameter(
 STREAM = Parameter(
     "stream",
     "a boolean",
-    "the answer is the response's events as they are committed; a reader that disconnects cancels a foreground "
-    "response, and does not affect a background response",
-    good=(Good(False, UNSAID), Good(None, UNSAID)),
-    wrong=not_of("a boolean"),
+    "the reply is the stream of the response's events; a client that disconnects cancels a foreground response, but "
+    "not a background response",
+    accepted_values=(Good(False, UNSAID), Good(None, UNSAID)),
+    wrong_values=types_except("a boolean"),
     proof=(
         "test_a_create_with_stream_receives_its_events_as_they_are_written",
         "test_a_background_response_completes_after_its_reader_disconnects",
@@ -232,12 +242,17 @@ STREAM_OPTIONS = Parameter(
     "stream_options",
     "`include_obfuscation`, with `stream`",
     "none: events are not padded",
-    good=(Good(None, UNSAID),),
-    wrong=(
-        *not_of("an object"),
+    accepted_values=(Good(None, UNSAID),),
+    wrong_values=(
+        *types_except("an object"),
         Wrong("an empty object without a stream", {}, "invalid_value"),
         Wrong("options without a stream", {"include_obfuscation": False}, "invalid_value"),
-        Wrong("a string in it", {"include_obfuscation": "no"}, "invalid_type", "stream_options.include_obfuscation"),
+        Wrong(
+            "a string for include_obfuscation",
+            {"include_obfuscation": "no"},
+            "invalid_type",
+            "stream_options.include_obfuscation",
+        ),
     ),
     proof=("test_stream_options_are_accepted_and_add_no_obfuscation",),
 )

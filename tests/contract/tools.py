@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.contract.rows import Good, Parameter, Wrong, not_of
+from tests.contract.rows import Good, Parameter, Wrong, types_except
 from tests.contract.shapes import nested
 
 FUNCTION = {"type": "function", "name": "f"}
@@ -10,7 +10,7 @@ CUSTOM = {"type": "custom", "name": "c"}
 SEARCH = {"type": "web_search", "search_context_size": "low"}
 SHELL = {"type": "local_shell"}
 MCP = {"type": "mcp", "server_label": "deep", "server_url": "https://example.com/mcp"}
-WHOLE = {
+FUNCTION_WITH_ALL_FIELDS = {
     "type": "function",
     "name": "weather-2_x",
     "description": "The weather.",
@@ -21,13 +21,13 @@ PREVIEW = {"type": "web_search_preview"}
 OFFERED = {"tools": [FUNCTION, CUSTOM, PREVIEW, MCP]}
 
 
-def filled(**tool: Any) -> dict[str, Any]:
-    """A function as the response has it: every key."""
+def echoed_function(**tool: Any) -> dict[str, Any]:
+    """A function as the response contains it, with every key."""
     return {"type": "function", "name": "f", "description": None, "parameters": None, "strict": True} | tool
 
 
-def one(**changes: Any) -> list[dict[str, Any]]:
-    """A good tool, then a function with these changes; None leaves out."""
+def tools_with(**changes: Any) -> list[dict[str, Any]]:
+    """A list of tools, of which the second is a function with these changes; None removes a field."""
     return [SEARCH, {key: value for key, value in (FUNCTION | changes).items() if value is not None}]
 
 
@@ -35,53 +35,56 @@ TOOLS = Parameter(
     "tools",
     "up to 128 tools: functions and custom tools with unique names (128 letters, digits, `_`, `-`), and hosted tools",
     "functions and custom tools are offered to the model; hosted ones are echoed, but neither offered nor run",
-    good=(
+    accepted_values=(
         Good([]),
         Good(None, []),
-        Good([FUNCTION], [filled()]),
-        Good([FUNCTION | {"strict": None, "description": None, "unknown": 1}], [filled()]),
-        Good([WHOLE]),
-        Good([FUNCTION | {"parameters": nested(120)}], [filled(parameters=nested(120))]),
+        Good([FUNCTION], [echoed_function()]),
+        Good([FUNCTION | {"strict": None, "description": None, "unknown": 1}], [echoed_function()]),
+        Good([FUNCTION_WITH_ALL_FIELDS]),
+        Good([FUNCTION | {"parameters": nested(120)}], [echoed_function(parameters=nested(120))]),
         Good([CUSTOM]),
         Good([CUSTOM | {"format": {"type": "grammar", "syntax": "regex", "definition": "a+"}, "description": "d"}]),
         Good([SEARCH, SHELL, MCP]),
-        Good([SEARCH, SEARCH, FUNCTION], [SEARCH, SEARCH, filled()]),
+        Good([SEARCH, SEARCH, FUNCTION], [SEARCH, SEARCH, echoed_function()]),
         Good(
             [FUNCTION | {"name": f"f{n}"} for n in range(127)] + [FUNCTION | {"name": "n" * 128}],
-            [filled(name=f"f{n}") for n in range(127)] + [filled(name="n" * 128)],
+            [echoed_function(name=f"f{n}") for n in range(127)] + [echoed_function(name="n" * 128)],
         ),
         Good([{"type": "namespace", "name": "n", "description": "d", "tools": [FUNCTION]}]),
     ),
-    wrong=(
-        *not_of("an array"),
-        Wrong("an invalid JSON schema", one(parameters={"type": 5}), "invalid_value", "tools[1].parameters"),
+    wrong_values=(
+        *types_except("an array"),
+        Wrong("an invalid JSON schema", tools_with(parameters={"type": 5}), "invalid_value", "tools[1].parameters"),
         Wrong(
-            "a schema with a dangling reference", one(parameters={"$ref": "x"}), "invalid_value", "tools[1].parameters"
+            "a schema with a dangling reference",
+            tools_with(parameters={"$ref": "x"}),
+            "invalid_value",
+            "tools[1].parameters",
         ),
         Wrong("strings", ["f"], "invalid_type", "tools[0]"),
         Wrong("nulls", [None], "invalid_type", "tools[0]"),
         Wrong("129 tools", [FUNCTION | {"name": f"f{n}"} for n in range(129)], "array_above_max_length"),
-        Wrong("a tool without a type", one(type=None), "missing_required_parameter", "tools[1].type"),
-        Wrong("an unknown type", one(type="telepathy"), "invalid_value", "tools[1].type"),
-        Wrong("a number for type", one(type=5), "invalid_type", "tools[1].type"),
-        Wrong("an array for type", one(type=["function"]), "invalid_type", "tools[1].type"),
+        Wrong("a tool without a type", tools_with(type=None), "missing_required_parameter", "tools[1].type"),
+        Wrong("an unknown type", tools_with(type="telepathy"), "invalid_value", "tools[1].type"),
+        Wrong("a number for type", tools_with(type=5), "invalid_type", "tools[1].type"),
+        Wrong("an array for type", tools_with(type=["function"]), "invalid_type", "tools[1].type"),
         Wrong(
             "the nested form of Chat Completions",
             [{"type": "function", "function": FUNCTION}],
             *("missing_required_parameter", "tools[0].name"),
         ),
-        Wrong("a function without a name", one(name=None), "missing_required_parameter", "tools[1].name"),
-        Wrong("a number for name", one(name=5), "invalid_type", "tools[1].name"),
-        Wrong("an empty name", one(name=""), "string_below_min_length", "tools[1].name"),
-        Wrong("a name with a space", one(name="a b"), "invalid_value", "tools[1].name"),
-        Wrong("a name with an accent", one(name="é"), "invalid_value", "tools[1].name"),
-        Wrong("a name with a newline", one(name="f\n"), "invalid_value", "tools[1].name"),
-        Wrong("a name of 129 characters", one(name="n" * 129), "string_above_max_length", "tools[1].name"),
-        Wrong("a string for parameters", one(parameters="{}"), "invalid_type", "tools[1].parameters"),
-        Wrong("an array for parameters", one(parameters=[]), "invalid_type", "tools[1].parameters"),
-        Wrong("a number for description", one(description=5), "invalid_type", "tools[1].description"),
-        Wrong("a string for strict", one(strict="true"), "invalid_type", "tools[1].strict"),
-        Wrong("a number for strict", one(strict=1), "invalid_type", "tools[1].strict"),
+        Wrong("a function without a name", tools_with(name=None), "missing_required_parameter", "tools[1].name"),
+        Wrong("a number for name", tools_with(name=5), "invalid_type", "tools[1].name"),
+        Wrong("an empty name", tools_with(name=""), "string_below_min_length", "tools[1].name"),
+        Wrong("a name with a space", tools_with(name="a b"), "invalid_value", "tools[1].name"),
+        Wrong("a name with an accent", tools_with(name="é"), "invalid_value", "tools[1].name"),
+        Wrong("a name with a newline", tools_with(name="f\n"), "invalid_value", "tools[1].name"),
+        Wrong("a name of 129 characters", tools_with(name="n" * 129), "string_above_max_length", "tools[1].name"),
+        Wrong("a string for parameters", tools_with(parameters="{}"), "invalid_type", "tools[1].parameters"),
+        Wrong("an array for parameters", tools_with(parameters=[]), "invalid_type", "tools[1].parameters"),
+        Wrong("a number for description", tools_with(description=5), "invalid_type", "tools[1].description"),
+        Wrong("a string for strict", tools_with(strict="true"), "invalid_type", "tools[1].strict"),
+        Wrong("a number for strict", tools_with(strict=1), "invalid_type", "tools[1].strict"),
         Wrong("a custom tool without a name", [{"type": "custom"}], "missing_required_parameter", "tools[0].name"),
         Wrong("a custom tool's format as a string", [CUSTOM | {"format": "text"}], "invalid_type", "tools[0].format"),
         Wrong("two functions with the same name", [FUNCTION, SEARCH, FUNCTION], "invalid_value", "tools"),
@@ -100,20 +103,26 @@ TOOLS = Parameter(
 )
 
 
-def allowed(*tools: Any, **changes: Any) -> dict[str, Any]:
+def allowed_tools(*tools: Any, **changes: Any) -> dict[str, Any]:
+    """A tool choice between these tools."""
     return {"type": "allowed_tools", "mode": "auto", "tools": list(tools)} | changes
 
 
-def choice(what: str, value: Any, code: str = "invalid_value", under: str = "") -> Wrong:
-    return Wrong(what, value, code, f"tool_choice{under}", OFFERED)
+def wrong_choice(description: str, value: Any, code: str = "invalid_value", suffix: str = "") -> Wrong:
+    """A wrong tool choice in a request with tools.
+
+    Args:
+        suffix: the end of the error's `param`, after `tool_choice`.
+    """
+    return Wrong(description, value, code, f"tool_choice{suffix}", OFFERED)
 
 
 TOOL_CHOICE = Parameter(
     "tool_choice",
     "`none`, `auto`, `required`; `{type, name}` of a function or custom tool; `{type}` of a hosted tool; "
     "`{type: allowed_tools, mode, tools}`",
-    "sent if there are tools; tools not in `allowed_tools` are not offered. A hosted tool leaves the choice to the model",
-    good=(
+    "sent if there are tools; only `allowed_tools`, if given, are offered. A hosted tool leaves the choice to the model",
+    accepted_values=(
         *(Good(word, beside=OFFERED) for word in ("none", "auto", "required")),
         Good(None, "auto"),
         Good("none"),
@@ -121,53 +130,55 @@ TOOL_CHOICE = Parameter(
         Good({"type": "custom", "name": "c"}, beside=OFFERED),
         Good(PREVIEW, beside=OFFERED),
         Good({"type": "mcp", "server_label": "deep", "name": "ask"}, beside=OFFERED),
-        Good(allowed(FUNCTION, CUSTOM, PREVIEW), beside=OFFERED),
-        Good(allowed(FUNCTION, mode="required"), beside=OFFERED),
+        Good(allowed_tools(FUNCTION, CUSTOM, PREVIEW), beside=OFFERED),
+        Good(allowed_tools(FUNCTION, mode="required"), beside=OFFERED),
     ),
-    wrong=(
-        *not_of("a string", "an object"),
-        choice("an unknown word", "any"),
-        choice("an object without a type", {"name": "f"}, "missing_required_parameter", ".type"),
-        choice("an unknown type", {"type": "telepathy"}, under=".type"),
-        choice("a number for type", {"type": 5}, "invalid_type", ".type"),
-        choice("an object for type", {"type": {}}, "invalid_type", ".type"),
-        choice("a function without a name", {"type": "function"}, "missing_required_parameter", ".name"),
-        choice(
+    wrong_values=(
+        *types_except("a string", "an object"),
+        wrong_choice("an unknown value", "any"),
+        wrong_choice("an object without a type", {"name": "f"}, "missing_required_parameter", ".type"),
+        wrong_choice("an unknown type", {"type": "telepathy"}, suffix=".type"),
+        wrong_choice("a number for type", {"type": 5}, "invalid_type", ".type"),
+        wrong_choice("an object for type", {"type": {}}, "invalid_type", ".type"),
+        wrong_choice("a function without a name", {"type": "function"}, "missing_required_parameter", ".name"),
+        wrong_choice(
             "the nested form of Chat Completions",
             {"type": "function", "function": {"name": "f"}},
             *("missing_required_parameter", ".name"),
         ),
-        choice("a number for name", {"type": "custom", "name": 5}, "invalid_type", ".name"),
-        choice("an unknown function", {"type": "function", "name": "g"}),
-        choice("a custom tool as a function", {"type": "function", "name": "c"}),
-        choice("an unknown hosted tool", {"type": "code_interpreter"}),
+        wrong_choice("a number for name", {"type": "custom", "name": 5}, "invalid_type", ".name"),
+        wrong_choice("an unknown function", {"type": "function", "name": "g"}),
+        wrong_choice("a custom tool as a function", {"type": "function", "name": "c"}),
+        wrong_choice("an unknown hosted tool", {"type": "code_interpreter"}),
         Wrong("a function without tools", FUNCTION, "invalid_value"),
         Wrong("`required` without tools", "required", "invalid_value"),
-        Wrong("allowed tools without tools", allowed(FUNCTION), "invalid_value"),
-        choice("an empty list of allowed tools", allowed(), "array_below_min_length", ".tools"),
-        choice("129 allowed tools", allowed(*[FUNCTION] * 129), "array_above_max_length", ".tools"),
-        choice("strings as allowed tools", allowed("f"), "invalid_type", ".tools[0]"),
-        choice(
+        Wrong("allowed tools without tools", allowed_tools(FUNCTION), "invalid_value"),
+        wrong_choice("an empty list of allowed tools", allowed_tools(), "array_below_min_length", ".tools"),
+        wrong_choice("129 allowed tools", allowed_tools(*[FUNCTION] * 129), "array_above_max_length", ".tools"),
+        wrong_choice("strings as allowed tools", allowed_tools("f"), "invalid_type", ".tools[0]"),
+        wrong_choice(
             "an allowed tool without a type",
-            allowed(FUNCTION, {"name": "f"}),
+            allowed_tools(FUNCTION, {"name": "f"}),
             *("missing_required_parameter", ".tools[1].type"),
         ),
-        choice(
+        wrong_choice(
             "an allowed tool with an array for type",
-            allowed({"type": [], "name": "f"}),
+            allowed_tools({"type": [], "name": "f"}),
             "invalid_type",
             ".tools[0].type",
         ),
-        choice(
+        wrong_choice(
             "an allowed tool with a number for name",
-            allowed({"type": "function", "name": 5}),
+            allowed_tools({"type": "function", "name": 5}),
             "invalid_type",
             ".tools[0].name",
         ),
-        choice("an unknown allowed tool", allowed(FUNCTION, {"type": "function", "name": "g"})),
-        choice("an unknown allowed hosted tool", allowed({"type": "file_search"})),
-        choice("an unknown mode", allowed(FUNCTION, mode="none"), under=".mode"),
-        choice("allowed tools without a mode", allowed(FUNCTION, mode=None), "missing_required_parameter", ".mode"),
+        wrong_choice("an unknown allowed tool", allowed_tools(FUNCTION, {"type": "function", "name": "g"})),
+        wrong_choice("an unknown allowed hosted tool", allowed_tools({"type": "file_search"})),
+        wrong_choice("an unknown mode", allowed_tools(FUNCTION, mode="none"), suffix=".mode"),
+        wrong_choice(
+            "allowed tools without a mode", allowed_tools(FUNCTION, mode=None), "missing_required_parameter", ".mode"
+        ),
     ),
     proof=(
         "test_a_tool_choice_is_sent_in_the_format_of_chat_completions",
