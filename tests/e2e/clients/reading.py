@@ -36,21 +36,21 @@ def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, 
     print(f"seed {seed}")
     generator = random.Random(seed)
     events: list[stream_checker.Event] = []
-    raw = b""
+    raw_events = b""
     with reading(
         up.port, up.key, RESPONSES_PATH, asked(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
-    ) as undisturbed:
-        response_id = undisturbed.read(1)[0]["response"]["id"]
+    ) as undisturbed_reader:
+        response_id = undisturbed_reader.read(1)[0]["response"]["id"]
         connections = 0
         while not events or events[-1]["type"] not in stream_checker.TERMINAL:
-            after = events[-1]["sequence_number"] if events else -1
-            path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={after}"
-            with reading(generator.choice((up.port, up.port_2)), up.key, path, after=after) as stream:
+            last_number = events[-1]["sequence_number"] if events else -1
+            path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={last_number}"
+            with reading(generator.choice((up.port, up.port_2)), up.key, path, after=last_number) as stream:
                 events += stream.read(generator.randrange(1, 4) if connections < disconnects else None)
-                raw += stream.raw
+                raw_events += stream.raw
             connections += 1
-        all_events = undisturbed.read()
+        all_events = undisturbed_reader.read()
     assert connections > disconnects
-    assert raw == undisturbed.raw
+    assert raw_events == undisturbed_reader.raw
     assert events == all_events == up.log_of(response_id)
     stream_checker.check(events, stored_document(up, response_id))

@@ -346,18 +346,18 @@ def test_a_cancel_at_any_point_of_a_response_is_immediate_and_final(
             reader = StreamReader(stack, scene.id)
             until(lambda: point.is_reached(scene))
             with point.after_reached(scene):
-                cancelled = client.responses.cancel(scene.id)
+                cancelled_response = client.responses.cancel(scene.id)
 
                 # The response has ended simultaneously for every observer.
-                assert cancelled.status in point.final_statuses
+                assert cancelled_response.status in point.final_statuses
                 events = reader.wait_for_end().events
-                assert events[-1]["response"]["status"] == cancelled.status
-                assert client.responses.retrieve(scene.id) == cancelled
+                assert events[-1]["response"]["status"] == cancelled_response.status
+                assert client.responses.retrieve(scene.id) == cancelled_response
         until(lambda: all(run["ended"] for run in scene.runs()))
         until(lambda: not stack.sql("select 1 from attempts where response_id = %s and ended_at is null", scene.id))
 
         # The end is final: after its worker has noticed the end, nothing more has been written.
-        assert client.responses.retrieve(scene.id) == client.responses.cancel(scene.id) == cancelled
+        assert client.responses.retrieve(scene.id) == client.responses.cancel(scene.id) == cancelled_response
     assert StreamReader(stack, scene.id).wait_for_end().raw == reader.raw
     if point.final_statuses == {"cancelled"}:
         # A model server may send an error status before it notices that the client has disconnected.
@@ -366,9 +366,9 @@ def test_a_cancel_at_any_point_of_a_response_is_immediate_and_final(
             *(["errored"] if "status" in point.script else []),
         }
         assert bool(scene.runs()) == point.reaches_server
-        assert cancelled.error is None
+        assert cancelled_response.error is None
         if point.output is not None:
-            assert [(item.type, item.status) for item in cancelled.output] == point.output
+            assert [(item.type, item.status) for item in cancelled_response.output] == point.output
 
 
 def test_a_cancel_of_a_foreground_response_is_rejected_and_the_response_completes(stack: Stack) -> None:
@@ -387,12 +387,12 @@ def test_a_cancel_of_a_foreground_response_is_rejected_and_the_response_complete
 
 def test_concurrent_cancels_return_the_same_response(stack: Stack) -> None:
     with stack.client() as client, ThreadPoolExecutor(8) as threads:
-        created = client.responses.create(
+        response = client.responses.create(
             model="scripted", input=ModelServer.script(tag="many", **LONG_SCRIPT), background=True
         )
-        until(lambda: client.responses.retrieve(created.id).output_text)
+        until(lambda: client.responses.retrieve(response.id).output_text)
 
-        responses = list(threads.map(client.responses.cancel, [created.id] * 8))
+        responses = list(threads.map(client.responses.cancel, [response.id] * 8))
 
         assert all(response == responses[0] for response in responses)
         assert responses[0].status == "cancelled"

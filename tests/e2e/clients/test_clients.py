@@ -28,41 +28,44 @@ def test_a_chain_sends_the_entire_conversation_to_the_model_and_forks_are_separa
     calm: Stack, models: ModelServer
 ) -> None:
     with calm.client() as client:
-        first = client.responses.create(model="scripted", input="one", instructions="Be brief.")
-        second = client.responses.create(model="scripted", input="two", previous_response_id=first.id)
-        fork = client.responses.create(
-            model="scripted", input=models.script(tag="fork", tokens=1), previous_response_id=first.id
+        first_response = client.responses.create(model="scripted", input="one", instructions="Be brief.")
+        second_response = client.responses.create(model="scripted", input="two", previous_response_id=first_response.id)
+        fork_response = client.responses.create(
+            model="scripted", input=models.script(tag="fork", tokens=1), previous_response_id=first_response.id
         )
-        third = client.responses.create(
-            model="scripted", input=models.script(tag="third", tokens=1), previous_response_id=second.id
+        third_response = client.responses.create(
+            model="scripted", input=models.script(tag="third", tokens=1), previous_response_id=second_response.id
         )
 
     conversation = [(message["role"], message["content"]) for message in messages(models, "third")]
     assert conversation[:-1] == [
         ("user", "one"),
-        ("assistant", first.output_text),
+        ("assistant", first_response.output_text),
         ("user", "two"),
-        ("assistant", second.output_text),
+        ("assistant", second_response.output_text),
     ]
     assert len(messages(models, "fork")) == 3
-    assert (fork.previous_response_id, third.previous_response_id) == (first.id, second.id)
+    assert (fork_response.previous_response_id, third_response.previous_response_id) == (
+        first_response.id,
+        second_response.id,
+    )
 
 
 def test_a_tool_output_follows_its_call_from_the_chain(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
-        first = client.responses.create(
+        first_response = client.responses.create(
             model="scripted",
             input=models.script(tag="call", tool_calls=[{"name": "weather", "arguments": '{"town": "Bern"}'}]),
             tools=[WEATHER],
             background=True,
         )
-        first = ended(client, first.id)
-        (call,) = first.output
+        first_response = ended(client, first_response.id)
+        (call,) = first_response.output
         assert (call.type, call.name, call.arguments) == ("function_call", "weather", '{"town": "Bern"}')
 
-        final = client.responses.create(
+        final_response = client.responses.create(
             model="scripted",
-            previous_response_id=first.id,
+            previous_response_id=first_response.id,
             tools=[WEATHER],
             input=[
                 {"type": "function_call_output", "call_id": call.call_id, "output": "rain"},
@@ -70,7 +73,7 @@ def test_a_tool_output_follows_its_call_from_the_chain(calm: Stack, models: Mode
             ],
         )
 
-    assert final.output_text == "tok0 tok1 "
+    assert final_response.output_text == "tok0 tok1 "
     sent_messages = messages(models, "output")
     assert sent_messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"town": "Bern"}'}
     assert sent_messages[2] == {"role": "tool", "tool_call_id": call.call_id, "content": "rain"}
@@ -101,27 +104,27 @@ def test_concurrent_creates_with_one_idempotency_key_create_one_response(calm: S
 
 def test_a_long_poll_returns_as_soon_as_the_response_has_ended(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
-        created = client.responses.create(
+        response = client.responses.create(
             model="scripted", input=models.script(tokens=10, delay_s=0.1), background=True
         )
         polled_at = time.monotonic()
-        raw = client.responses.with_raw_response.retrieve(created.id, extra_headers={"Prefer": "wait=30"})
+        raw_reply = client.responses.with_raw_response.retrieve(response.id, extra_headers={"Prefer": "wait=30"})
 
-        assert raw.parse().status == "completed"
-        assert raw.headers["preference-applied"] == "wait=30"
+        assert raw_reply.parse().status == "completed"
+        assert raw_reply.headers["preference-applied"] == "wait=30"
         query = "select extract(epoch from finished_at - created_at)::float from responses where id = %s"
-        ((duration_s,),) = calm.sql(query, created.id)
+        ((duration_s,),) = calm.sql(query, response.id)
         assert time.monotonic() - polled_at < duration_s + 0.5
 
 
 def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         script = models.script(first_delay_s=60)
-        created = client.responses.create(model="scripted", input=script, background=True)
+        response = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: models.stats()["open"] == 1)
         polled_at = time.monotonic()
-        response = client.responses.retrieve(created.id, extra_headers={"Prefer": "wait=1"})
-        client.responses.cancel(created.id)
+        response = client.responses.retrieve(response.id, extra_headers={"Prefer": "wait=1"})
+        client.responses.cancel(response.id)
 
     assert response.status == "in_progress"
     assert 1 <= time.monotonic() - polled_at < 3
@@ -129,11 +132,11 @@ def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(calm: Stack
 
 def test_a_poll_of_an_unchanged_response_returns_304_without_a_body(calm: Stack) -> None:
     with calm.client() as client:
-        created = client.responses.create(model="scripted", input="hello", background=True)
-        ended(client, created.id)
-        raw = client.responses.with_raw_response.retrieve(created.id)
+        response = client.responses.create(model="scripted", input="hello", background=True)
+        ended(client, response.id)
+        raw_reply = client.responses.with_raw_response.retrieve(response.id)
         with pytest.raises(openai.APIStatusError) as caught:
-            client.responses.retrieve(created.id, extra_headers={"If-None-Match": raw.headers["etag"]})
+            client.responses.retrieve(response.id, extra_headers={"If-None-Match": raw_reply.headers["etag"]})
 
     assert caught.value.status_code == 304
     assert caught.value.response.content == b""

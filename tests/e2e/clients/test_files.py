@@ -112,8 +112,8 @@ def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching_stack:
     with fetching_stack.client() as client:
         tool_items: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
         question = {"role": "user", "content": [text("question")]}
-        created = client.responses.create(model="scripted", input=[*tool_items, question], background=True)
-        assert ended(client, created.id).status == "completed"
+        response = client.responses.create(model="scripted", input=[*tool_items, question], background=True)
+        assert ended(client, response.id).status == "completed"
 
     chat_messages = messages(fetching_stack, "question")
     assert [message["role"] for message in chat_messages] == ["assistant", "tool", "tool", "user", "user"]
@@ -162,8 +162,8 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
             url = {"type": "input_file", "file_url": f"{files.url}/{name}"}
             response_ids[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url)
         for response_id in response_ids.values():
-            final = ended(client, response_id, within_s=60)
-            assert final.status == "completed", final.error
+            final_response = ended(client, response_id, within_s=60)
+            assert final_response.status == "completed", final_response.error
 
     for tag in response_ids:
         name = tag.removeprefix("by URL ")
@@ -243,14 +243,14 @@ def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetch
             description: submit(client, file(content, name)) for description, (content, name, _) in files.items()
         }
         for description, response_id in response_ids.items():
-            final = ended(client, response_id, within_s=90)
+            final_response = ended(client, response_id, within_s=90)
             _, name, phrase = files[description]
-            assert (description, final.status) == (description, "failed")
-            assert final.error is not None
-            assert (description, final.error.code) == (description, "invalid_prompt")
-            assert f"The file '{name}' " in final.error.message
-            assert phrase in final.error.message, (description, final.error.message)
-            assert final.output == []
+            assert (description, final_response.status) == (description, "failed")
+            assert final_response.error is not None
+            assert (description, final_response.error.code) == (description, "invalid_prompt")
+            assert f"The file '{name}' " in final_response.error.message
+            assert phrase in final_response.error.message, (description, final_response.error.message)
+            assert final_response.output == []
         assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
         # The worker still reads files, and no reader process remains.
         assert ended(client, submit(client, text("later"), file(documents.pdf("x"), "a.pdf"))).status == "completed"
@@ -265,9 +265,9 @@ def test_an_external_entity_does_not_read_a_file_of_the_worker(fetching_stack: S
     entity = '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
     with fetching_stack.client() as client:
         document = word_document("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
-        final = ended(client, submit(client, text("one"), file(document, "a.docx")))
+        final_response = ended(client, submit(client, text("one"), file(document, "a.docx")))
 
-    assert final.status == "completed"
+    assert final_response.status == "completed"
     assert "root:" not in str(fetching_stack.models.stats()["by_tag"])
 
 

@@ -30,10 +30,10 @@ def test_a_foreground_create_returns_the_ended_response(calm: Stack, models: Mod
 def test_a_slow_foreground_reply_is_complete_and_begins_with_whitespace(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
         script = models.script(tokens=100, delay_s=0.06)
-        raw = client.responses.with_raw_response.create(model="scripted", input=script)
+        raw_reply = client.responses.with_raw_response.create(model="scripted", input=script)
 
-        assert raw.content.startswith(b" ")
-        assert raw.parse().output_text.split() == [f"tok{number}" for number in range(100)]
+        assert raw_reply.content.startswith(b" ")
+        assert raw_reply.parse().output_text.split() == [f"tok{number}" for number in range(100)]
 
 
 def test_the_async_client_receives_many_foreground_replies_concurrently(calm: Stack, models: ModelServer) -> None:

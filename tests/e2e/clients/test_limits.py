@@ -72,10 +72,10 @@ def test_64_clients_of_two_processes_get_exactly_a_burst_and_then_the_rate(
             return seconds + microseconds / 1e6
 
         def create_until(number: int, deadline: float) -> int:
-            admitted = 0
+            admitted_count = 0
             while time.monotonic() < deadline:
-                admitted += create(project_clients[number % 2]) is None
-            return admitted
+                admitted_count += create(project_clients[number % 2]) is None
+            return admitted_count
 
         before_first_s = now_s()
         assert create(project_clients[0]) is None
@@ -84,12 +84,12 @@ def test_64_clients_of_two_processes_get_exactly_a_burst_and_then_the_rate(
         loops = [threads.submit(create_until, number, deadline) for number in range(CLIENT_COUNT)]
         until(lambda: time.monotonic() >= deadline)
         before_last_s = now_s()
-        admitted = 1 + sum(loop.result() for loop in loops)
+        admitted_count = 1 + sum(loop.result() for loop in loops)
         after_last_s = now_s()
 
     min_duration_s, max_duration_s = before_last_s - after_first_s, after_last_s - before_first_s
-    assert 100 + min_duration_s * 100 / 60 - 1 <= admitted <= 100 + max_duration_s * 100 / 60
-    assert stack.sql("select count(*), sum(reserved_requests) from responses") == [(admitted, admitted)]
+    assert 100 + min_duration_s * 100 / 60 - 1 <= admitted_count <= 100 + max_duration_s * 100 / 60
+    assert stack.sql("select count(*), sum(reserved_requests) from responses") == [(admitted_count, admitted_count)]
 
 
 def test_without_redis_creates_are_admitted_by_the_usage_of_the_last_minute(

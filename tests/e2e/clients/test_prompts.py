@@ -102,13 +102,17 @@ def test_the_official_client_uses_a_prompt_of_the_command_line_and_no_log_has_it
     secret = "hunter2hunter2"
 
     with stack.client() as client:
-        created = client.responses.create(prompt={"id": prompt_id, "variables": {"text": secret}}, background=True)
-        until(lambda: client.responses.retrieve(created.id).status == "completed")
-        final = client.responses.retrieve(created.id)
+        response = client.responses.create(prompt={"id": prompt_id, "variables": {"text": secret}}, background=True)
+        until(lambda: client.responses.retrieve(response.id).status == "completed")
+        final_response = client.responses.retrieve(response.id)
 
-    assert final.instructions == "You translate into French."
-    assert final.prompt is not None
-    assert (final.prompt.id, final.prompt.version, final.prompt.variables) == (prompt_id, "1", {"text": secret})
+    assert final_response.instructions == "You translate into French."
+    assert final_response.prompt is not None
+    assert (final_response.prompt.id, final_response.prompt.version, final_response.prompt.variables) == (
+        prompt_id,
+        "1",
+        {"text": secret},
+    )
     ((run,),) = models.stats()["by_tag"].values()
     assert [message["content"] for message in run["body"]["messages"]] == [
         "You translate into French.",

@@ -73,7 +73,7 @@ def is_closed_by_server(stack: Stack, connection: socket.socket) -> bool:
 
 def test_readers_that_read_nothing_are_disconnected_and_can_reconnect(stack: Stack, long_response_id: str) -> None:
     path = f"/v1/responses/{long_response_id}?stream=true"
-    with open_unread_stream(stack, path) as first, open_unread_stream(stack, path) as second:
+    with open_unread_stream(stack, path) as first_connection, open_unread_stream(stack, path) as second_connection:
         headers = busy_headers(stack, path)
         assert headers is not None
         assert int(headers["Retry-After"]) >= 1
@@ -81,7 +81,7 @@ def test_readers_that_read_nothing_are_disconnected_and_can_reconnect(stack: Sta
             assert client.responses.retrieve(long_response_id).status == "completed"  # polls have separate threads
 
         until(
-            lambda: is_closed_by_server(stack, first) and is_closed_by_server(stack, second),
+            lambda: is_closed_by_server(stack, first_connection) and is_closed_by_server(stack, second_connection),
             within_s=STALL_S * 3,
             every_s=0.2,
         )
@@ -131,15 +131,17 @@ def has_keepalive(connection: socket.socket) -> bool:
 def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Stack) -> None:
     stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), STALL_S=str(STALL_S))
     with contextlib.ExitStack() as exit_stack, stack.client() as client:
-        created = client.responses.create(model="scripted", input="hi", background=True)
+        response = client.responses.create(model="scripted", input="hi", background=True)
         connections = [exit_stack.enter_context(open_incomplete_request(stack)) for _ in range(2 * THREADS_FOR_POLLS)]
-        rejected = [connection for connection in connections if select.select([connection], [], [], 0.05)[0]]
-        until(lambda: client.responses.retrieve(created.id).status == "completed", within_s=10)
-        assert all(connection.recv(12) == b"HTTP/1.1 503" for connection in rejected)
-        waiting = [connection for connection in connections if connection not in rejected]
-        assert len(waiting) == THREADS_FOR_POLLS // 2 + 1
+        rejected_connections = [
+            connection for connection in connections if select.select([connection], [], [], 0.05)[0]
+        ]
+        until(lambda: client.responses.retrieve(response.id).status == "completed", within_s=10)
+        assert all(connection.recv(12) == b"HTTP/1.1 503" for connection in rejected_connections)
+        waiting_connections = [connection for connection in connections if connection not in rejected_connections]
+        assert len(waiting_connections) == THREADS_FOR_POLLS // 2 + 1
         if sys.platform == "linux":
-            assert all(map(has_keepalive, waiting))
+            assert all(map(has_keepalive, waiting_connections))
 
     with stack.client() as client:
         until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", within_s=5)

@@ -36,10 +36,10 @@ def test_a_background_response_completes_after_its_reader_disconnects(calm: Stac
     with reading(calm.port, calm.key, RESPONSES_PATH, asked(models)) as stream:
         response_id = stream.read(8)[0]["response"]["id"]
     with calm.client() as client:
-        final = ended(client, response_id)
+        final_response = ended(client, response_id)
 
-    assert final.status == "completed"
-    assert final.output_text == "".join(f"tok{number} " for number in range(40))
+    assert final_response.status == "completed"
+    assert final_response.output_text == "".join(f"tok{number} " for number in range(40))
 
 
 def test_a_foreground_response_is_cancelled_after_its_reader_disconnects(calm: Stack, models: ModelServer) -> None:
@@ -60,16 +60,18 @@ def test_stream_options_are_accepted_and_add_no_obfuscation(calm: Stack, models:
 
 def test_a_response_created_without_stream_can_be_streamed_from_any_number(calm: Stack, models: ModelServer) -> None:
     with calm.client() as client:
-        created = client.responses.create(**asked(models, tokens=10) | {"stream": False})
-        ended(client, created.id)
-    log = calm.log_of(created.id)
-    path = f"{RESPONSES_PATH}/{created.id}?stream=true"
-    for after in (-5, -1, 0, 3, len(log) - 2):
-        with reading(calm.port_2, calm.key, f"{path}&starting_after={after}", after=max(after, -1)) as stream:
-            assert stream.read() == log[max(after, -1) + 1 :]
+        response = client.responses.create(**asked(models, tokens=10) | {"stream": False})
+        ended(client, response.id)
+    log = calm.log_of(response.id)
+    path = f"{RESPONSES_PATH}/{response.id}?stream=true"
+    for starting_after in (-5, -1, 0, 3, len(log) - 2):
+        with reading(
+            calm.port_2, calm.key, f"{path}&starting_after={starting_after}", after=max(starting_after, -1)
+        ) as stream:
+            assert stream.read() == log[max(starting_after, -1) + 1 :]
             assert stream.done
-    for after in (len(log) - 1, len(log) + 5, 10**30):
-        with reading(calm.port, calm.key, f"{path}&starting_after={after}", after=after) as stream:
+    for starting_after in (len(log) - 1, len(log) + 5, 10**30):
+        with reading(calm.port, calm.key, f"{path}&starting_after={starting_after}", after=starting_after) as stream:
             assert stream.read() == []
             assert stream.done
 
@@ -88,9 +90,9 @@ def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
                 up.start("worker")
             tail = stream.read()[len(head) :]
     if part == "api":
-        response_id, after = head[0]["response"]["id"], head[-1]["sequence_number"]
-        path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={after}"
-        with reading(up.port_2, up.key, path, after=after) as stream:
+        response_id, starting_after = head[0]["response"]["id"], head[-1]["sequence_number"]
+        path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
+        with reading(up.port_2, up.key, path, after=starting_after) as stream:
             tail = stream.read()
     events = head + tail
 
@@ -131,10 +133,10 @@ def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(up: S
 
         assert stream.error is not None
         assert not stream.done
-    response_id, after = head[0]["response"]["id"], stream.error["sequence_number"]
-    assert after == head[-1]["sequence_number"]
-    path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={after}"
-    with reading(up.port_2, up.key, path, after=after) as stream:
+    response_id, starting_after = head[0]["response"]["id"], stream.error["sequence_number"]
+    assert starting_after == head[-1]["sequence_number"]
+    path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
+    with reading(up.port_2, up.key, path, after=starting_after) as stream:
         events = head + stream.read()
     stream_checker.check(events)
     assert events[-1]["response"]["status"] == "completed"
@@ -164,11 +166,11 @@ def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
     calm: Stack, models: ModelServer
 ) -> None:
     with calm.client() as client:
-        created = client.responses.create(**asked(models, tokens=3) | {"stream": False})
-        ended(client, created.id)
-        foreground = client.responses.create(model="scripted", input="hello")
+        response = client.responses.create(**asked(models, tokens=3) | {"stream": False})
+        ended(client, response.id)
+        foreground_response = client.responses.create(model="scripted", input="hello")
         with pytest.raises(openai.BadRequestError, match="not created with background=true") as caught:
-            client.responses.retrieve(foreground.id, stream=True)
+            client.responses.retrieve(foreground_response.id, stream=True)
         assert caught.value.param == "stream"
         unknown_id = "resp_" + "0" * 32
         with pytest.raises(openai.NotFoundError) as unknown_id_error:
@@ -179,9 +181,9 @@ def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
         openai.OpenAI(base_url=f"http://127.0.0.1:{calm.port}/v1", api_key=key, max_retries=0) as other_client,
         pytest.raises(openai.NotFoundError) as other_project_error,
     ):
-        other_client.responses.retrieve(created.id, stream=True)
+        other_client.responses.retrieve(response.id, stream=True)
     message = other_project_error.value.body["message"]  # type: ignore[index]
-    assert message.replace(created.id, unknown_id) == unknown_id_error.value.body["message"]  # type: ignore[index]
+    assert message.replace(response.id, unknown_id) == unknown_id_error.value.body["message"]  # type: ignore[index]
 
 
 def test_a_reader_with_fifty_disconnects_gets_the_events_of_an_undisturbed_reader(
@@ -196,26 +198,28 @@ def test_every_helper_of_the_client_returns_the_same_final_text(calm: Stack, mod
     with calm.client() as client:
         with client.responses.stream(**body) as stream:
             events = list(stream)
-            final = stream.get_final_response()
-        assert client.responses.retrieve(final.id).output_text == final.output_text
-        tail = list(client.responses.retrieve(final.id, stream=True, starting_after=4))
-        assert [event.sequence_number for event in tail] == list(range(5, len(calm.log_of(final.id))))
-        assert tail[-1].response.output_text == final.output_text  # type: ignore[union-attr]
-        with client.responses.stream(response_id=final.id, starting_after=4) as resumed_stream:
-            assert resumed_stream.get_final_response().output_text == final.output_text
+            final_response = stream.get_final_response()
+        assert client.responses.retrieve(final_response.id).output_text == final_response.output_text
+        tail = list(client.responses.retrieve(final_response.id, stream=True, starting_after=4))
+        assert [event.sequence_number for event in tail] == list(range(5, len(calm.log_of(final_response.id))))
+        assert tail[-1].response.output_text == final_response.output_text  # type: ignore[union-attr]
+        with client.responses.stream(response_id=final_response.id, starting_after=4) as resumed_stream:
+            assert resumed_stream.get_final_response().output_text == final_response.output_text
     assert events[-1].type == "response.completed"
-    assert final.output_text == "".join(f"tok{number} " for number in range(20))
+    assert final_response.output_text == "".join(f"tok{number} " for number in range(20))
 
 
 async def _final_texts(up: Stack, body: dict) -> list[str]:
     """The text that each helper of the asynchronous client returns at the end of a stream."""
     async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{up.port_2}/v1", api_key=up.key, max_retries=0) as client:
         async with client.responses.stream(**body) as stream:
-            final = await stream.get_final_response()
-        tail = [event async for event in await client.responses.retrieve(final.id, stream=True, starting_after=4)]
-        async with client.responses.stream(response_id=final.id, starting_after=4) as resumed_stream:
+            final_response = await stream.get_final_response()
+        tail = [
+            event async for event in await client.responses.retrieve(final_response.id, stream=True, starting_after=4)
+        ]
+        async with client.responses.stream(response_id=final_response.id, starting_after=4) as resumed_stream:
             resumed_final = await resumed_stream.get_final_response()
-        return [final.output_text, tail[-1].response.output_text, resumed_final.output_text]
+        return [final_response.output_text, tail[-1].response.output_text, resumed_final.output_text]
 
 
 def test_the_async_client_returns_the_same_final_text(calm: Stack, models: ModelServer) -> None:

@@ -11,7 +11,7 @@ def everything_killed(stack: Stack, models: ModelServer, *, running: int, waitin
     invariants.watch_ends(stack)
     stack.up(WORKER_SLOTS=str(running))
     with stack.client(max_retries=3) as client:
-        accepted = {
+        response_ids = {
             client.responses.create(
                 model="scripted",
                 input=models.script(tag=f"r{number}", tokens=60, delay_s=0.05, first_delay_s=number % 3),
@@ -29,9 +29,9 @@ def everything_killed(stack: Stack, models: ModelServer, *, running: int, waitin
         stack.start("worker", WORKER_SLOTS=str(running))
 
         until(stack.all_ended, within_s=60)
-        for response_id in accepted:
+        for response_id in response_ids:
             response = client.responses.retrieve(response_id)
             assert response.status == "completed", response.error
             assert response.output_text == "".join(f"tok{number} " for number in range(60))
     until(lambda: models.stats()["open"] == 0, within_s=5)
-    return invariants.check(stack, accepted)
+    return invariants.check(stack, response_ids)

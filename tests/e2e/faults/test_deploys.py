@@ -116,20 +116,20 @@ def test_several_sweepers_and_workers_end_each_response_once(stack: Stack, model
         stack.start(name, WORKER_SLOTS="10")
     with stack.client(max_retries=3) as client, ThreadPoolExecutor(8) as threads:
         scripts = [models.script(tag=f"r{number}", tokens=10, delay_s=0.02 * (number % 4)) for number in range(120)]
-        accepted = {
+        response_ids = {
             response.id
             for response in threads.map(
                 lambda script: client.responses.create(model="scripted", input=script, background=True), scripts
             )
         }
-        cancelled = {client.responses.cancel(response_id).id for response_id in sorted(accepted)[::10]}
+        cancelled_ids = {client.responses.cancel(response_id).id for response_id in sorted(response_ids)[::10]}
         stack.kill("worker-3")
         stack.kill("sweeper-2")
         stack.stop("worker-2")
         until(stack.all_ended, within_s=60)
 
-        assert all(ended(client, response_id).status in {"cancelled", "completed"} for response_id in cancelled)
-    invariants.check(stack, accepted)
+        assert all(ended(client, response_id).status in {"cancelled", "completed"} for response_id in cancelled_ids)
+    invariants.check(stack, response_ids)
     assert stack.sql(deadlocks_query) == deadlocks
     for name in ("sweeper", "sweeper-3"):
         assert "Traceback" not in stack.log(name)

@@ -102,7 +102,7 @@ def create_responses(stack: Stack, models: ModelServer) -> Iterator[str]:
     }
     for script in (models.script(tokens=3), models.script(status=400)):
         with stack.client() as client:
-            created = client.responses.create(
+            response = client.responses.create(
                 model="scripted",
                 input=[{"role": "user", "content": [text, file]}, {"role": "user", "content": script}],  # type: ignore[list-item]
                 instructions=SECRETS["the instructions"],
@@ -110,8 +110,8 @@ def create_responses(stack: Stack, models: ModelServer) -> Iterator[str]:
                 user=SECRETS["the user"],
                 background=True,
             )
-            until(lambda: client.responses.retrieve(created.id).status in {"completed", "failed"})
-            yield created.id
+            until(lambda: client.responses.retrieve(response.id).status in {"completed", "failed"})
+            yield response.id
 
 
 def test_every_process_works_over_tls_with_a_redis_acl_user(exposed_deployment: Any) -> None:

@@ -27,32 +27,32 @@ def test_a_response_without_output_is_run_again_when_its_worker_is_killed(stack:
     stack.up()
     with stack.client() as client:
         script = models.script(tag="slow", first_delay_s=2, tokens=3)
-        created = client.responses.create(model="scripted", input=script, background=True)
+        response = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: models.stats()["open"] == 1)
         stack.kill("worker")
         stack.start("worker")
-        final = ended(client, created.id, within_s=20)
+        final_response = ended(client, response.id, within_s=20)
 
-    assert final.status == "completed"
-    assert final.output_text == "tok0 tok1 tok2 "
+    assert final_response.status == "completed"
+    assert final_response.output_text == "tok0 tok1 tok2 "
     assert stack.sql("select attempt, outcome from attempts order by attempt") == [(1, "lost"), (2, "completed")]
-    invariants.check(stack, {created.id})
+    invariants.check(stack, {response.id})
 
 
 def test_a_response_that_kills_its_workers_fails_after_three_attempts(stack: Stack, models: ModelServer) -> None:
     stack.up()
     with stack.client() as client:
         script = models.script(tag="poison", first_delay_s=30)
-        created = client.responses.create(model="scripted", input=script, background=True)
+        response = client.responses.create(model="scripted", input=script, background=True)
         for attempt in range(1, 4):
             until(lambda attempt=attempt: stack.sql("select attempt from responses") == [(attempt,)], within_s=30)
             stack.kill("worker")
             stack.start("worker")
-        final = ended(client, created.id, within_s=20)
+        final_response = ended(client, response.id, within_s=20)
 
-    assert final.status == "failed"
-    assert final.error is not None
-    assert "lost 3 times" in final.error.message
+    assert final_response.status == "failed"
+    assert final_response.error is not None
+    assert "lost 3 times" in final_response.error.message
 
 
 def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack, models: ModelServer) -> None:
@@ -60,21 +60,21 @@ def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack,
     stack.up()
     with stack.client() as client:
         script = models.script(tag="frozen", tokens=200, delay_s=0.05)
-        created = client.responses.create(model="scripted", input=script, background=True)
-        until(lambda: client.responses.retrieve(created.id).output_text)
+        response = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(response.id).output_text)
         os.kill(stack.children["worker"].pid, signal.SIGSTOP)
         stack.start("worker-2")
-        final = ended(client, created.id, within_s=40)
+        final_response = ended(client, response.id, within_s=40)
         os.kill(stack.children["worker"].pid, signal.SIGCONT)
 
         until(lambda: models.stats()["open"] == 0, within_s=5)
-        assert client.responses.retrieve(created.id) == final
+        assert client.responses.retrieve(response.id) == final_response
         later_response = client.responses.create(model="scripted", input="hello", background=True)
         assert ended(client, later_response.id).status == "completed"
 
-    assert final.status == "completed"
-    assert final.output_text == "".join(f"tok{number} " for number in range(200))
-    invariants.check(stack, {created.id, later_response.id})
+    assert final_response.status == "completed"
+    assert final_response.output_text == "".join(f"tok{number} " for number in range(200))
+    invariants.check(stack, {response.id, later_response.id})
 
 
 def test_a_stopped_worker_hands_back_a_response_without_output(stack: Stack, models: ModelServer) -> None:
@@ -82,16 +82,16 @@ def test_a_stopped_worker_hands_back_a_response_without_output(stack: Stack, mod
     stack.up()
     with stack.client() as client:
         script = models.script(tag="early", first_delay_s=12, tokens=3)
-        created = client.responses.create(model="scripted", input=script, background=True)
+        response = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: models.stats()["open"] == 1)
         stack.start("worker-2")
         stack.stop("worker")
-        final = ended(client, created.id, within_s=20)
+        final_response = ended(client, response.id, within_s=20)
 
-    assert final.status == "completed"
+    assert final_response.status == "completed"
     assert stack.sql("select outcome from attempts order by attempt") == [("handed_back",), ("completed",)]
     assert stack.sql("select failures from responses") == [(0,)]
-    invariants.check(stack, {created.id})
+    invariants.check(stack, {response.id})
 
 
 def test_a_stopped_worker_finishes_a_response_that_ends_within_the_grace_time(
@@ -100,11 +100,11 @@ def test_a_stopped_worker_finishes_a_response_that_ends_within_the_grace_time(
     stack.up()
     with stack.client() as client:
         script = models.script(tokens=20, delay_s=0.05)
-        created = client.responses.create(model="scripted", input=script, background=True)
-        until(lambda: client.responses.retrieve(created.id).output_text)
+        response = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(response.id).output_text)
         stack.stop("worker")
 
-        assert client.responses.retrieve(created.id).status == "completed"
+        assert client.responses.retrieve(response.id).status == "completed"
     assert stack.sql("select count(*) from workers") == [(0,)]
 
 
@@ -112,23 +112,23 @@ def test_a_response_created_while_redis_is_down_runs_after_redis_returns(stack: 
     stack.up()
     stack.kill("valkey")
     with stack.client() as client:
-        created = client.responses.create(model="scripted", input="hello", background=True)
-        assert created.status == "queued"
-        assert client.responses.retrieve(created.id).status == "queued"
+        response = client.responses.create(model="scripted", input="hello", background=True)
+        assert response.status == "queued"
+        assert client.responses.retrieve(response.id).status == "queued"
         stack.start("valkey")
 
-        assert ended(client, created.id, within_s=20).status == "completed"
+        assert ended(client, response.id, within_s=20).status == "completed"
 
 
 def test_cancel_works_while_redis_is_down(stack: Stack, models: ModelServer) -> None:
     stack.up()
     with stack.client() as client:
         script = models.script(tag="offline", tokens=1000, delay_s=0.05)
-        created = client.responses.create(model="scripted", input=script, background=True)
-        until(lambda: client.responses.retrieve(created.id).output_text)
+        response = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(response.id).output_text)
         stack.kill("valkey")
 
-        assert client.responses.cancel(created.id).status == "cancelled"
+        assert client.responses.cancel(response.id).status == "cancelled"
         until(lambda: models.stats()["open"] == 0, within_s=2)
 
 
@@ -169,9 +169,9 @@ def test_flower_shows_a_response_under_its_id_and_rejects_revocations(stack: Sta
     stack.up()
     stack.start("flower")
     with stack.client() as client:
-        created = client.responses.create(model="scripted", input="hello", background=True)
-        ended(client, created.id)
-    page = f"http://127.0.0.1:{stack.flower_port}/task/{created.id}"
+        response = client.responses.create(model="scripted", input="hello", background=True)
+        ended(client, response.id)
+    page = f"http://127.0.0.1:{stack.flower_port}/task/{response.id}"
 
     def successful_task_page() -> str | None:
         try:
@@ -181,9 +181,9 @@ def test_flower_shows_a_response_under_its_id_and_rejects_revocations(stack: Sta
             return None
         return html if "SUCCESS" in html else None
 
-    assert created.id in until(successful_task_page)
+    assert response.id in until(successful_task_page)
     revocation = urllib.request.Request(
-        f"http://127.0.0.1:{stack.flower_port}/api/task/revoke/{created.id}", method="POST", data=b""
+        f"http://127.0.0.1:{stack.flower_port}/api/task/revoke/{response.id}", method="POST", data=b""
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(revocation, timeout=5)
@@ -198,22 +198,22 @@ def test_a_doorbell_lost_with_all_data_of_redis_is_sent_again(stack: Stack, mode
             "insert into workers (id, hostname, pid, lanes, slots, seen_at)"
             " values ('ghost', 'h', 0, '{default}', 5, now() + interval '5 s')"
         )
-        created = client.responses.create(model="scripted", input="hello", background=True)
+        response = client.responses.create(model="scripted", input="hello", background=True)
         assert stack.sql("select dispatched_at is not null from responses") == [(True,)]
         stack.kill("valkey")
         stack.up("valkey", "worker", "sweeper")
 
         started_at = time.monotonic()
-        assert ended(client, created.id, within_s=20).status == "completed"
+        assert ended(client, response.id, within_s=20).status == "completed"
         assert time.monotonic() - started_at < 10
 
 
 def test_logs_contain_response_and_attempt_as_keys_and_values(stack: Stack) -> None:
     stack.up()
     with stack.client() as client:
-        created = client.responses.create(model="scripted", input="hello", background=True)
-        ended(client, created.id)
-    until(lambda: f"msg=ended response={created.id} attempt=1 status=completed" in stack.log("worker"))
+        response = client.responses.create(model="scripted", input="hello", background=True)
+        ended(client, response.id)
+    until(lambda: f"msg=ended response={response.id} attempt=1 status=completed" in stack.log("worker"))
     assert json.dumps("hello") not in stack.log("worker")
 
 
@@ -223,7 +223,7 @@ def test_runs_continue_with_complete_logs_when_postgres_repeatedly_drops_every_c
     invariants.watch_ends(stack)
     stack.up()
     with stack.client(max_retries=5) as client:
-        accepted = {
+        response_ids = {
             client.responses.create(
                 model="scripted", input=models.script(tag=f"p{number}", tokens=100, delay_s=0.04), background=True
             ).id
@@ -242,10 +242,10 @@ def test_runs_continue_with_complete_logs_when_postgres_repeatedly_drops_every_c
         until(stack.all_ended, within_s=30)
 
         assert drop_count >= 5
-        assert {client.responses.retrieve(response_id).output_text for response_id in accepted} == {
+        assert {client.responses.retrieve(response_id).output_text for response_id in response_ids} == {
             "".join(f"tok{number} " for number in range(100))
         }
-    assert invariants.check(stack, accepted) == {"completed": 10}
+    assert invariants.check(stack, response_ids) == {"completed": 10}
 
 
 def has_progressed(models: ModelServer, tokens: int) -> bool:

@@ -26,7 +26,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack
             "worker", REDIS_URL=proxy.url, WORKER_HEALTH_PORT=str(port), DRAIN_S="30", DEAF_AFTER_S=str(STALLED_AFTER_S)
         )
         with stack.client() as client:
-            running = client.responses.create(
+            running_response = client.responses.create(
                 model="scripted", input=models.script(tag="long", tokens=300, delay_s=0.05), background=True
             )
             until(lambda: models.stats()["open"] == 1)
@@ -34,7 +34,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack
             proxy.blackhole(from_request=b"BRPOP")
             blackholed_at = time.monotonic()
             until(lambda: proxy.swallowed)
-            waiting = client.responses.create(model="scripted", input="hello", background=True)
+            waiting_response = client.responses.create(model="scripted", input="hello", background=True)
 
             until(stack.children["worker"].ended, within_s=STALLED_AFTER_S + 25)
             elapsed_s = time.monotonic() - blackholed_at
@@ -42,13 +42,13 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack
             assert stack.children["worker"].ended() == f"status {os.EX_TEMPFAIL}"
             assert 'msg="consumer stalled"' in stack.log("worker")
             assert elapsed_s >= STALLED_AFTER_S
-            assert client.responses.retrieve(running.id).status == "completed"
-            assert client.responses.retrieve(waiting.id).status == "queued"
+            assert client.responses.retrieve(running_response.id).status == "completed"
+            assert client.responses.retrieve(waiting_response.id).status == "queued"
 
             stack.children.pop("worker")
             stack.start("worker")
-            assert ended(client, waiting.id).status == "completed"
-    invariants.check(stack, {running.id, waiting.id})
+            assert ended(client, waiting_response.id).status == "completed"
+    invariants.check(stack, {running_response.id, waiting_response.id})
 
 
 def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models: ModelServer) -> None:
@@ -66,13 +66,13 @@ def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models
             assert all(0 < ttl <= 60 for ttl in probe_ttls.values())
 
         # A full worker consumes nothing.
-        running = client.responses.create(
+        running_response = client.responses.create(
             model="scripted", input=models.script(tag="hold", first_delay_s=600), background=True
         )
         until(lambda: models.stats("hold")["open"] == 1)
         until(lambda: health(port)[1]["heard_s_ago"] > silent_s, within_s=2 * silent_s)
         assert health(port)[0] == 200
-        client.responses.cancel(running.id)
+        client.responses.cancel(running_response.id)
         until(lambda: health(port)[1]["running"] == 0)
         # Without Redis, no worker receives anything.
         os.kill(stack.children["valkey"].pid, signal.SIGSTOP)
@@ -90,7 +90,7 @@ def test_a_worker_consumes_again_within_seconds_after_redis_was_killed(stack: St
     invariants.watch_ends(stack)
     worker = stack.up().children["worker"]
     with stack.client() as client:
-        running = [
+        running_ids = [
             client.responses.create(
                 model="scripted", input=models.script(tag=f"r{number}", tokens=300, delay_s=0.05), background=True
             ).id
@@ -108,8 +108,8 @@ def test_a_worker_consumes_again_within_seconds_after_redis_was_killed(stack: St
         assert time.monotonic() - restarted_at < 10
         assert models.stats()["open"] == 3, "a running response was interrupted"
         text = "".join(f"tok{number} " for number in range(300))
-        assert {ended(client, response_id, within_s=30).output_text for response_id in running} == {text}
+        assert {ended(client, response_id, within_s=30).output_text for response_id in running_ids} == {text}
     assert worker.ended() is None
     assert stack.children["worker"] is worker
     assert stack.sql("select max(attempt) from responses") == [(1,)]
-    invariants.check(stack, {*running, later_response.id})
+    invariants.check(stack, {*running_ids, later_response.id})

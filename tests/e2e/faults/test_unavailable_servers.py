@@ -187,8 +187,8 @@ def test_a_response_that_expires_behind_an_open_circuit_reports_the_unavailable_
         ids = submit(client, 6, model="single")
         finals = [ended(client, response_id, within_s=15) for response_id in ids]
 
-    assert {final.status for final in finals} == {"failed"}
-    messages = [final.error.message for final in finals if final.error]
+    assert {final_response.status for final_response in finals} == {"failed"}
+    messages = [final_response.error.message for final_response in finals if final_response.error]
     assert all("The model server cannot be reached" in message for message in messages)
     assert any("because its model server was unavailable" in message for message in messages)
     assert any("the last attempt" in message for message in messages)
@@ -248,8 +248,8 @@ def test_a_probe_that_gets_400_closes_the_circuit(stack: Stack) -> None:
     stack.sql("insert into circuits (model, open_until, cause) values ('single', now(), 'It was unavailable.')")
     with stack.client() as client:
         (response_id,) = submit(client, 1, model="single", status=400, message="No.")
-        final = ended(client, response_id)
+        final_response = ended(client, response_id)
 
-    assert final.error is not None
-    assert final.error.code == "invalid_prompt"
+    assert final_response.error is not None
+    assert final_response.error.code == "invalid_prompt"
     assert stack.sql("select count(*) from circuits") == [(0,)]

@@ -86,7 +86,7 @@ def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, 
     generator = random.Random(seed)
     texts = {number: "".join(f"tok{n} " for n in range(20 + number)) for number in range(40)}
     with running_stack.client() as client:
-        accepted = {
+        numbers_by_id = {
             client.responses.create(
                 model="scripted",
                 input=models.script(tag=f"r{number}", tokens=20 + number, delay_s=0.1),
@@ -107,14 +107,14 @@ def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, 
             running_stack.kill("worker")
             running_stack.start("worker")
         until(running_stack.all_ended, within_s=60)
-        for response_id, number in accepted.items():
-            final = client.responses.retrieve(response_id)
-            assert final.status == "completed", final.error
-            assert final.output_text == texts[number]
-            assert final.usage is not None
-            assert final.usage.output_tokens == 20 + number
+        for response_id, number in numbers_by_id.items():
+            final_response = client.responses.retrieve(response_id)
+            assert final_response.status == "completed", final_response.error
+            assert final_response.output_text == texts[number]
+            assert final_response.usage is not None
+            assert final_response.usage.output_tokens == 20 + number
 
-    assert invariants.check(running_stack, set(accepted)) == {"completed": 40}
+    assert invariants.check(running_stack, set(numbers_by_id)) == {"completed": 40}
     until(lambda: models.stats()["open"] == 0, within_s=5)
 
 
@@ -122,7 +122,7 @@ def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
     running_stack: Stack, models: ModelServer
 ) -> None:
     with running_stack.client() as client:
-        accepted = {
+        response_ids = {
             client.responses.create(
                 model="scripted", input=models.script(tag=f"d{number}", tokens=150, delay_s=0.06), background=True
             ).id
@@ -134,45 +134,45 @@ def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
         running_stack.start("worker-2")
         running_stack.stop("worker")
         until(running_stack.all_ended, within_s=60)
-        texts = {client.responses.retrieve(response_id).output_text for response_id in accepted}
+        texts = {client.responses.retrieve(response_id).output_text for response_id in response_ids}
 
     assert texts == {"".join(f"tok{number} " for number in range(150))}
-    assert invariants.check(running_stack, accepted) == {"completed": 20}
+    assert invariants.check(running_stack, response_ids) == {"completed": 20}
     assert running_stack.sql("select distinct outcome from attempts where attempt = 1") == [("handed_back",)]
     assert running_stack.sql("select max(failures) from responses") == [(0,)]
 
 
 def test_the_output_limit_includes_the_tokens_of_the_lost_attempt(finals: dict[str, Response]) -> None:
-    final = finals["token limit"]
+    final_response = finals["token limit"]
 
-    assert final.status == "incomplete"
-    assert final.output_text == "".join(f"tok{number} " for number in range(20))
-    assert final.usage is not None
-    assert final.usage.output_tokens == 20
+    assert final_response.status == "incomplete"
+    assert final_response.output_text == "".join(f"tok{number} " for number in range(20))
+    assert final_response.usage is not None
+    assert final_response.usage.output_tokens == 20
 
 
 def test_a_json_text_is_valid_if_the_server_repeats_its_beginning(finals: dict[str, Response]) -> None:
-    final = finals["json"]
+    final_response = finals["json"]
 
-    assert final.status == "completed"
-    assert final.output_text == DOCUMENT
+    assert final_response.status == "completed"
+    assert final_response.output_text == DOCUMENT
 
 
 def test_a_tool_call_interrupted_by_a_killed_worker_is_made_once(finals: dict[str, Response]) -> None:
-    final = finals["tool call"]
+    final_response = finals["tool call"]
 
-    assert final.status == "completed"
-    assert [item.type for item in final.output] == ["message", "function_call"]
-    assert final.output_text == "Let me look at it now, please."
+    assert final_response.status == "completed"
+    assert [item.type for item in final_response.output] == ["message", "function_call"]
+    assert final_response.output_text == "Let me look at it now, please."
 
 
 def test_a_response_fails_if_its_server_does_not_continue_the_text(finals: dict[str, Response]) -> None:
-    final = finals["refusal"]
+    final_response = finals["refusal"]
 
-    assert final.status == "failed"
-    assert final.error is not None
-    assert "does not continue it" in final.error.message
-    assert TEXT.startswith(final.output_text)
+    assert final_response.status == "failed"
+    assert final_response.error is not None
+    assert "does not continue it" in final_response.error.message
+    assert TEXT.startswith(final_response.output_text)
 
 
 def test_a_model_configured_to_continue_completes_its_text(finals: dict[str, Response]) -> None:
@@ -184,19 +184,19 @@ def test_a_model_configured_to_continue_completes_its_text(finals: dict[str, Res
 def test_a_response_that_must_not_be_continued_fails_with_its_partial_output(
     finals: dict[str, Response], model: str
 ) -> None:
-    final = finals[model]
+    final_response = finals[model]
 
-    assert final.status == "failed"
-    assert final.error is not None
-    assert "lost after output had been shown" in final.error.message
-    assert TEXT.startswith(final.output_text)
-    assert final.output_text
-    assert final.output[-1].status == "incomplete"
+    assert final_response.status == "failed"
+    assert final_response.error is not None
+    assert "lost after output had been shown" in final_response.error.message
+    assert TEXT.startswith(final_response.output_text)
+    assert final_response.output_text
+    assert final_response.output[-1].status == "incomplete"
 
 
 def test_a_model_configured_to_restart_begins_a_new_item(finals: dict[str, Response]) -> None:
-    final = finals["restarting"]
+    final_response = finals["restarting"]
 
-    assert final.status == "completed"
-    assert [item.status for item in final.output] == ["incomplete", "completed"]
-    assert final.output[-1].content[0].text == TEXT
+    assert final_response.status == "completed"
+    assert [item.status for item in final_response.output] == ["incomplete", "completed"]
+    assert final_response.output[-1].content[0].text == TEXT

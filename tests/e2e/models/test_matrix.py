@@ -40,13 +40,13 @@ def test_a_feature_is_mapped_in_requests_and_responses(stack: Stack, feature: Fe
     tag = f"{feature.name} {api}"
     script = ModelServer.script(tag=tag, **feature.script)
     with stack.client() as client:
-        created = client.responses.create(
+        created_response = client.responses.create(
             model=f"{feature.model}-{api}",
             input=[*feature.earlier_items, {"role": "user", "content": script}],
             background=True,
             **feature.request,
         )
-        response = ended(client, created.id)
+        response = ended(client, created_response.id)
 
     body = stack.models.stats(tag)["by_tag"][tag][0]["body"]
     expected_body = feature.chat_body if api == "chat_completions" else feature.responses_body
@@ -91,13 +91,13 @@ def test_earlier_items_become_messages_of_chat_completions(
     tag = f"earlier items {name}"
     with stack.client() as client:
         script = ModelServer.script(tag=tag, **feature.script)
-        created = client.responses.create(
+        created_response = client.responses.create(
             model=f"{feature.model}-chat_completions",
             input=[*feature.earlier_items, {"role": "user", "content": script}],
             background=True,
             **feature.request,
         )
-        assert ended(client, created.id).status == "completed"
+        assert ended(client, created_response.id).status == "completed"
 
     (run,) = stack.models.stats(tag)["by_tag"][tag]
     assert run["body"]["messages"] == [*messages, {"role": "user", "content": script}]
@@ -107,12 +107,12 @@ def test_a_responses_server_receives_items_without_our_ids(stack: Stack) -> None
     tag = "items"
     with stack.client() as client:
         script = ModelServer.script(tag=tag, reasoning="Hm.", text="Yes")
-        first = client.responses.create(model="thinks-responses", input=script, background=True)
-        assert ended(client, first.id).status == "completed"
-        second = client.responses.create(
-            model="thinks-responses", input=script, previous_response_id=first.id, background=True
+        first_response = client.responses.create(model="thinks-responses", input=script, background=True)
+        assert ended(client, first_response.id).status == "completed"
+        second_response = client.responses.create(
+            model="thinks-responses", input=script, previous_response_id=first_response.id, background=True
         )
-        assert ended(client, second.id).status == "completed"
+        assert ended(client, second_response.id).status == "completed"
 
     _, run = stack.models.stats(tag)["by_tag"][tag]
     user = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": script}]}
@@ -136,11 +136,11 @@ def test_encrypted_reasoning_returns_to_its_server(stack: Stack, visible: dict[s
     request: dict[str, Any] = {"model": "thinks-responses", "include": ["reasoning.encrypted_content"], "store": False}
     user = {"role": "user", "content": script}
     with stack.client() as client:
-        first = client.responses.create(input=[user], **request)
-        client.responses.create(input=[user, *(item.model_dump() for item in first.output), user], **request)
+        first_response = client.responses.create(input=[user], **request)
+        client.responses.create(input=[user, *(item.model_dump() for item in first_response.output), user], **request)
 
-    assert [item.type for item in first.output] == ["reasoning", "message"]
-    assert "opaque" not in first.model_dump_json()
+    assert [item.type for item in first_response.output] == ["reasoning", "message"]
+    assert "opaque" not in first_response.model_dump_json()
     _, run = stack.models.stats(tag)["by_tag"][tag]
     (reasoning,) = [item for item in run["body"]["input"] if item["type"] == "reasoning"]
     assert reasoning["encrypted_content"] == "opaque"

@@ -19,16 +19,16 @@ from tests.model_server import ModelServer
 def start_runs(stack: Stack, client: openai.OpenAI, count: int, **script: object) -> set[str]:
     """Create `count` responses, and wait until all are running; return their IDs."""
     text = stack.models.script(**({"tokens": 60, "delay_s": 0.1} | script))
-    accepted = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(count)}
+    response_ids = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(count)}
     until(lambda: stack.models.stats("none")["open"] == count)
-    return accepted
+    return response_ids
 
 
 def test_runs_continue_through_a_redis_failover(stack: Stack) -> None:
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
-        accepted = start_runs(stack, client, 5)
+        response_ids = start_runs(stack, client, 5)
         valkey.replicaof("127.0.0.1", "9")
         until(lambda: "Connection to broker lost" in stack.log("worker"), within_s=5)
         valkey.replicaof("NO", "ONE")
@@ -37,7 +37,7 @@ def test_runs_continue_through_a_redis_failover(stack: Stack) -> None:
         assert stack.children["worker"].ended() is None
         later_response = client.responses.create(model="scripted", input="hello", background=True)
         assert ended(client, later_response.id).status == "completed"
-    assert invariants.check(stack, accepted | {later_response.id}) == {"completed": 6}
+    assert invariants.check(stack, response_ids | {later_response.id}) == {"completed": 6}
 
 
 def test_every_process_survives_a_read_only_postgres_and_continues_afterwards(stack: Stack) -> None:
@@ -90,12 +90,12 @@ def test_an_unusual_error_of_the_model_server_is_not_retried(
     stack.up()
     with stack.client() as client:
         text = models.script(tag="error", **script)
-        final = ended(client, client.responses.create(model="scripted", input=text, background=True).id)
+        final_response = ended(client, client.responses.create(model="scripted", input=text, background=True).id)
 
-    assert final.status == "failed"
-    assert final.error is not None
-    assert final.error.code == code
-    assert cause in final.error.message
+    assert final_response.status == "failed"
+    assert final_response.error is not None
+    assert final_response.error.code == code
+    assert cause in final_response.error.message
     assert len(models.stats("error")["by_tag"]["error"]) == 1
 
 
@@ -107,12 +107,12 @@ def test_a_waiting_response_revoked_through_celery_is_cancelled_and_blocks_no_ot
     celery = celery_app(stack.valkey.url)
     with stack.client() as client:
         start_runs(stack, client, 1, tokens=20)
-        waiting = client.responses.create(model="scripted", input="hello", background=True)
-        celery.control.revoke(waiting.id)
-        final = ended(client, waiting.id)
+        waiting_response = client.responses.create(model="scripted", input="hello", background=True)
+        celery.control.revoke(waiting_response.id)
+        final_response = ended(client, waiting_response.id)
         later_response = client.responses.create(model="scripted", input="hello", background=True)
 
-        assert final.status == "cancelled"
+        assert final_response.status == "cancelled"
         assert ended(client, later_response.id).status == "completed"
     celery.close()
 
@@ -121,10 +121,10 @@ def test_a_running_response_revoked_through_celery_is_cancelled(stack: Stack, mo
     stack.up()
     celery = celery_app(stack.valkey.url)
     with stack.client() as client:
-        (running,) = start_runs(stack, client, 1)
-        celery.control.revoke(running, terminate=True)
+        (running_id,) = start_runs(stack, client, 1)
+        celery.control.revoke(running_id, terminate=True)
 
-        assert ended(client, running).status == "cancelled"
+        assert ended(client, running_id).status == "cancelled"
         until(lambda: models.stats()["open"] == 0, within_s=2)
     celery.close()
 
@@ -133,7 +133,7 @@ def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stac
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
-        accepted = start_runs(stack, client, 5, first_delay_s=30, tokens=2)
+        response_ids = start_runs(stack, client, 5, first_delay_s=30, tokens=2)
         pid = valkey.info("server")["process_id"]
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -144,10 +144,10 @@ def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stac
             assert time.monotonic() - stopped_at < 20
         finally:
             os.kill(pid, signal.SIGCONT)
-        for response_id in accepted:
+        for response_id in response_ids:
             client.responses.cancel(response_id)
     assert stack.sql("select distinct outcome from attempts") == [("handed_back",)]
-    assert invariants.check(stack, accepted) == {"cancelled": 5}
+    assert invariants.check(stack, response_ids) == {"cancelled": 5}
 
 
 def test_creates_return_within_seconds_while_redis_hangs(stack: Stack) -> None:

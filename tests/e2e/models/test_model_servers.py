@@ -58,11 +58,11 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
         invariants.watch_ends(stack)
         stack.up(QUEUE_TIMEOUT_S="10")
         with stack.client() as client:
-            accepted = {
+            response_ids = {
                 name: client.responses.create(model=name, input="hi", background=True).id for name, _, _ in cases()
             }
             until(stack.all_ended, within_s=DEADLINE_S, every_s=0.2)
-            responses = {name: client.responses.retrieve(response_id) for name, response_id in accepted.items()}
+            responses = {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
         mismatches = {
             f"{api.name} that {case.does}": mismatch
             for name, case, api in cases()
@@ -75,7 +75,7 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
         open_cases = [CORPUS[int(name.partition("-")[2])].does for name in raw_server.open()]
         assert (open_cases, connections_to(pid, raw_server.port)) == ([], [])
         assert stack.children["worker"].ended() is None
-        invariants.check(stack, set(accepted.values()))
+        invariants.check(stack, set(response_ids.values()))
 
     wrong_counts = {
         name: raw_server.asked[name]

@@ -48,11 +48,11 @@ def test_auto_drops_the_oldest_turns_and_records_them(
     stack.up()  # a new worker, because a worker caches how its servers count tokens
     script = models.script(tag="cut", text="Yes.", context=200, **server)
     with stack.client() as client:
-        created = client.responses.create(
+        created_response = client.responses.create(
             model="scripted", input=history(script), truncation="auto", background=True, max_output_tokens=16
         )
-        response = ended(client, created.id)
-        input_items = list(client.responses.input_items.list(created.id, limit=100, order="asc"))
+        response = ended(client, created_response.id)
+        input_items = list(client.responses.input_items.list(created_response.id, limit=100, order="asc"))
 
     assert (response.status, response.truncation, response.output_text) == ("completed", "auto", "Yes.")
     assert len(input_items) == 42  # all items of the request, although some were dropped
@@ -70,7 +70,7 @@ def test_auto_drops_the_oldest_turns_and_records_them(
         # The maximum that fits besides the script, two words of instructions and 16 tokens of output: 41 words a turn.
         assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
         assert len(models.stats("cut")["by_tag"]["cut"]) == 2
-    ((dropped_ids,),) = stack.sql("select dropped from attempts where response_id = %s", created.id)
+    ((dropped_ids,),) = stack.sql("select dropped from attempts where response_id = %s", created_response.id)
     assert dropped_ids == [item.id for item in input_items[1 : 1 + 40 - 4 * len(calls)]]
     assert turn_message_count == 4 * len(calls)
 
