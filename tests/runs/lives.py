@@ -29,7 +29,7 @@ class Lifecycle:
     attempt: int = 0
     failures: int = 0
     waits: int = 0
-    dispatched: bool = False
+    is_dispatched: bool = False
     log_length: int = 0  # without the events that end the response
     outcomes: list[str | None] = field(default_factory=list)  # one for each attempt
     lease_s: float = 0
@@ -48,7 +48,7 @@ class Lifecycle:
             setattr(self, clock, getattr(self, clock) - CLOCK_STEP_S)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.status in TERMINAL
 
     def copy(self) -> "Lifecycle":
@@ -58,12 +58,12 @@ class Lifecycle:
         return self.status == "in_progress" and self.attempt == number
 
     def dispatch(self) -> None:
-        self.dispatched, self.claim_s = True, CLAIM_S
+        self.is_dispatched, self.claim_s = True, CLAIM_S
 
     def claim(self) -> bool:
-        if self.status != "queued" or not self.dispatched or self.queue_s < 0:
+        if self.status != "queued" or not self.is_dispatched or self.queue_s < 0:
             return False
-        self.status, self.attempt, self.dispatched = "in_progress", self.attempt + 1, False
+        self.status, self.attempt, self.is_dispatched = "in_progress", self.attempt + 1, False
         self.lease_s, self.run_s = LEASE_S, min(self.total_s, RUN_S)
         self.outcomes.append(None)
         return True
@@ -85,7 +85,7 @@ class Lifecycle:
     def requeue(self, number: int, outcome: str) -> bool:
         if not self.is_leased_by(number):
             return False
-        self.status, self.dispatched = "queued", False
+        self.status, self.is_dispatched = "queued", False
         self.failures += outcome == "lost"
         self.waits += outcome == "waited"
         if outcome != "waited":
@@ -94,11 +94,11 @@ class Lifecycle:
         return True
 
     def end(self, status: str, number: int | None = None, event_count: int = 0) -> bool:
-        if self.ended or (number is not None and not self.is_leased_by(number)):
+        if self.has_ended or (number is not None and not self.is_leased_by(number)):
             return False
         if self.status == "in_progress":
             self.outcomes[-1] = status
-        self.status, self.dispatched = status, False
+        self.status, self.is_dispatched = status, False
         self.log_length += event_count
         return True
 
@@ -116,7 +116,7 @@ class Lifecycle:
     def sweep(self) -> None:
         """Apply one round of the sweeper, without its dispatch."""
         self.expire()
-        self.dispatched = self.dispatched and self.claim_s > 0
+        self.is_dispatched = self.is_dispatched and self.claim_s > 0
         if not self.background and self.follow_s < 0:
             self.end("cancelled")
 
@@ -190,7 +190,7 @@ class Witness:
             " array(select outcome from attempts where response_id = r.id order by attempt) from responses r"
         ):
             lifecycle = lifecycles[response_id] = Lifecycle(background, *columns)
-            if lifecycle.ended:
+            if lifecycle.has_ended:
                 lifecycle.log_length = 0
         return lifecycles
 
@@ -201,7 +201,7 @@ class Witness:
         return [line for row in rows for line in row[0].split("\n")]
 
     def check(self, lifecycles: dict[str, Lifecycle]) -> None:
-        """Assert that the database agrees with the model and that its history contains no illegal transition or write."""
+        """Assert that the database agrees with the model and that its history is legal."""
         rows = {
             row[0]: row[1:]
             for row in self._connection.execute(
@@ -226,9 +226,9 @@ class Witness:
         self._check_history()
 
     def _check_response(self, response_id: str, lifecycle: Lifecycle, row: tuple) -> None:
-        status, attempt, failures, waits, dispatched, has_worker, attempts, _, _, document = row
-        expected = (lifecycle.status, lifecycle.attempt, lifecycle.failures, lifecycle.waits, lifecycle.dispatched)
-        assert (status, attempt, failures, waits, dispatched) == expected, response_id
+        status, attempt, failures, waits, is_dispatched, has_worker, attempts, _, _, document = row
+        expected = (lifecycle.status, lifecycle.attempt, lifecycle.failures, lifecycle.waits, lifecycle.is_dispatched)
+        assert (status, attempt, failures, waits, is_dispatched) == expected, response_id
         assert failures < MAX_FAILURES  # the failure that would reach the limit ends the response
         expected_attempts = [
             f"({number},{outcome or ''},{'f' if outcome else 't'})"
@@ -248,7 +248,7 @@ class Witness:
         in_order = all(first[2] <= second[2] for first, second in pairwise(batches))
         assert in_order, f"{response_id}: an older attempt wrote later"
         events: list[dict[str, Any]] = [json.loads(line) for batch in batches for line in batch[3].split("\n")]
-        if lifecycle.ended:
+        if lifecycle.has_ended:
             assert len(events) > lifecycle.log_length
             stream_checker.check(events, json.loads(document))
             assert events[-1]["response"]["status"] == lifecycle.status

@@ -81,7 +81,7 @@ class Scene:
         core = self.world.workers[0]
         if step == "q":
             self.world.witness.recall(response_id)
-            lifecycle.dispatched = False
+            lifecycle.is_dispatched = False
         elif step == "r":
             self.world.witness.mark_dispatched(response_id)
             lifecycle.dispatch()
@@ -174,12 +174,12 @@ class Scene:
 
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
             new_state = lifecycle and lifecycle.copy()
-            ended = bool(
+            has_ended = bool(
                 new_state
                 and response_id in attempts
                 and new_state.end("completed", attempts[response_id].attempt.number)
             )
-            return [(ended, new_state)]
+            return [(has_ended, new_state)]
 
         return Call("end", execute, [predict])
 
@@ -213,12 +213,12 @@ class Scene:
 
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
             new_state = lifecycle and lifecycle.copy()
-            requeued = bool(
+            is_requeued = bool(
                 new_state
                 and response_id in attempts
                 and new_state.requeue(attempts[response_id].attempt.number, "waited")
             )
-            return [(requeued, new_state)]
+            return [(is_requeued, new_state)]
 
         def execute(core: Core) -> dict[str, bool]:
             return {
@@ -278,7 +278,7 @@ class Scene:
                 return [(None, lifecycle)]
             if lifecycle is None:
                 return [("not found", None), ("deleted", None)]
-            return [("deleted", None)] if lifecycle.ended else [("refused", lifecycle)]
+            return [("deleted", None)] if lifecycle.has_ended else [("refused", lifecycle)]
 
         def execute(core: Core) -> dict[str, str]:
             try:
@@ -314,7 +314,7 @@ class Scene:
 
 def _predict_dispatch(_: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
     """Predict a dispatch, which may choose any waiting response."""
-    if lifecycle is None or lifecycle.status != "queued" or lifecycle.dispatched:
+    if lifecycle is None or lifecycle.status != "queued" or lifecycle.is_dispatched:
         return [(None, lifecycle)]
     new_state = lifecycle.copy()
     new_state.dispatch()
@@ -334,17 +334,17 @@ Program = list[tuple[Callable[[str, Lifecycle | None], PossibleOutcomes], Any]]
 
 
 def is_serializable(
-    response_id: str, lifecycle: Lifecycle | None, programs: list[Program], final: Lifecycle | None
+    response_id: str, lifecycle: Lifecycle | None, programs: list[Program], final_lifecycle: Lifecycle | None
 ) -> bool:
     """Whether the transactions, in any serial order, produce the recorded results and the final state."""
     if not any(programs):
-        return _comparable_state(lifecycle) == _comparable_state(final)
+        return _comparable_state(lifecycle) == _comparable_state(final_lifecycle)
     for index, program in enumerate(programs):
         if program:
             (transaction, expected), *later_transactions = program
             remaining = [*programs[:index], later_transactions, *programs[index + 1 :]]
             outcomes = [new_state for result, new_state in transaction(response_id, lifecycle) if result == expected]
-            if any(is_serializable(response_id, new_state, remaining, final) for new_state in outcomes):
+            if any(is_serializable(response_id, new_state, remaining, final_lifecycle) for new_state in outcomes):
                 return True
     return False
 
@@ -355,9 +355,9 @@ def _comparable_state(lifecycle: Lifecycle | None) -> Any:
         lifecycle.attempt,
         lifecycle.failures,
         lifecycle.waits,
-        lifecycle.dispatched,
+        lifecycle.is_dispatched,
         lifecycle.outcomes,
-        lifecycle.ended or lifecycle.log_length,
+        lifecycle.has_ended or lifecycle.log_length,
     )
 
 
@@ -389,8 +389,8 @@ def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]
             for program, session in zip(calls, sessions, strict=True)
         ]
         results = [session.results for session in sessions]
-        final = final_lifecycles.get(response_id)
-        assert is_serializable(response_id, lifecycle, history, final), (lifecycle, final, results)
+        final_lifecycle = final_lifecycles.get(response_id)
+        assert is_serializable(response_id, lifecycle, history, final_lifecycle), (lifecycle, final_lifecycle, results)
     world.witness.check(final_lifecycles)
 
 

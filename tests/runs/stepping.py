@@ -107,7 +107,7 @@ def interleave(sessions: Sequence[Session], schedule: Sequence[int], monitor: ps
         wait_for_all()
         if all(session.done for session in sessions):
             return
-        # If there are none, the sessions are in a deadlock: Postgres aborts one of them, and its call returns the error.
+        # Without one, the sessions are in a deadlock: Postgres aborts one of them, and its call returns the error.
         if ready_sessions := [session for session in sessions if session.ready]:
             choice = schedule[step] if step < len(schedule) else step
             ready_sessions[choice % len(ready_sessions)].step()

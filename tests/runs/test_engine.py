@@ -41,13 +41,13 @@ def test_a_simultaneous_cancel_and_end_store_one_terminal_event_and_one_document
         attempt = claim(core, submit(core, owner))
         tail = opening(attempt)
 
-        cancelled_document, ended = at_once(
+        cancelled_document, has_ended = at_once(
             lambda: json.loads(core.responses.cancel(owner, attempt.response_id)),
             lambda: core.attempts.end(attempt, COMPLETED, tail),
         )
 
         document = json.loads(core.responses.get(owner, attempt.response_id)[0])
-        assert document["status"] == ("completed" if ended else "cancelled")
+        assert document["status"] == ("completed" if has_ended else "cancelled")
         assert cancelled_document == document
         terminal_events = sql(
             settings,
@@ -63,12 +63,12 @@ def test_a_cancelled_response_keeps_its_partial_output_as_incomplete(core: Core)
     attempt = claim(core, submit(core, owner))
     core.attempts.record([opening(attempt, "Once upon")])
 
-    final = json.loads(core.responses.cancel(owner, attempt.response_id))
+    final_document = json.loads(core.responses.cancel(owner, attempt.response_id))
 
-    assert final["status"] == "cancelled"
-    assert final["output"][0]["status"] == "incomplete"
-    assert final["output"][0]["content"][0]["text"] == "Once upon"
-    assert final["error"] is None
+    assert final_document["status"] == "cancelled"
+    assert final_document["output"][0]["status"] == "incomplete"
+    assert final_document["output"][0]["content"][0]["text"] == "Once upon"
+    assert final_document["error"] is None
 
 
 def test_a_worker_cannot_write_to_a_cancelled_response(core: Core, settings: Settings) -> None:
@@ -186,10 +186,10 @@ def test_the_sweeper_fails_an_overdue_run_and_keeps_its_partial_output(core: Cor
 
     core.sweep.run()
 
-    final = json.loads(core.responses.get(owner, attempt.response_id)[0])
-    assert final["status"] == "failed"
-    assert final["error"]["code"] == "server_error"
-    assert final["output"][0]["content"][0]["text"] == "Half"
+    final_document = json.loads(core.responses.get(owner, attempt.response_id)[0])
+    assert final_document["status"] == "failed"
+    assert final_document["error"]["code"] == "server_error"
+    assert final_document["output"][0]["content"][0]["text"] == "Half"
 
 
 def test_the_sweeper_fails_a_response_that_waited_past_its_deadline(core: Core, settings: Settings) -> None:
@@ -199,9 +199,9 @@ def test_the_sweeper_fails_a_response_that_waited_past_its_deadline(core: Core, 
 
     core.sweep.run()
 
-    final = json.loads(core.responses.get(owner, response_id)[0])
-    assert final["status"] == "failed"
-    assert "No worker was free" in final["error"]["message"]
+    final_document = json.loads(core.responses.get(owner, response_id)[0])
+    assert final_document["status"] == "failed"
+    assert "No worker was free" in final_document["error"]["message"]
 
 
 def test_a_response_that_gets_only_429_until_its_deadline_fails_as_rate_limited(core: Core, settings: Settings) -> None:
@@ -215,9 +215,9 @@ def test_a_response_that_gets_only_429_until_its_deadline_fails_as_rate_limited(
 
     core.sweep.run()
 
-    final = json.loads(core.responses.get(owner, attempt.response_id)[0])
-    assert final["error"]["code"] == "rate_limit_exceeded"
-    assert "429" in final["error"]["message"]
+    final_document = json.loads(core.responses.get(owner, attempt.response_id)[0])
+    assert final_document["error"]["code"] == "rate_limit_exceeded"
+    assert "429" in final_document["error"]["message"]
 
 
 def test_the_sweeper_continues_after_a_row_that_it_cannot_end(core: Core, settings: Settings) -> None:

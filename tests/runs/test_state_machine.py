@@ -102,8 +102,8 @@ class ResponseMachine(RuleBasedStateMachine):
         for response_id in dispatched_ids:
             assert self.lifecycles[response_id].status == "queued"
         for response_id, lifecycle in self.lifecycles.items():
-            assert response_id in dispatched_ids or not lifecycle.dispatched, "a response was recalled too early"
-            if response_id in dispatched_ids and not lifecycle.dispatched:
+            assert response_id in dispatched_ids or not lifecycle.is_dispatched, "a response was recalled too early"
+            if response_id in dispatched_ids and not lifecycle.is_dispatched:
                 lifecycle.dispatch()
 
     def claim(self, pick: int, variant: int) -> None:
@@ -217,7 +217,7 @@ class ResponseMachine(RuleBasedStateMachine):
         response_id = self.pick_response(pick)
         if response_id is None:
             return
-        if self.lifecycles[response_id].ended:
+        if self.lifecycles[response_id].has_ended:
             self.world.api.responses.delete(self.caller, response_id)
             del self.lifecycles[response_id]
         else:
@@ -259,7 +259,7 @@ class ResponseMachine(RuleBasedStateMachine):
         active_ids = [
             response_id
             for response_id, lifecycle in self.lifecycles.items()
-            if lifecycle.status == "in_progress" or lifecycle.dispatched
+            if lifecycle.status == "in_progress" or lifecycle.is_dispatched
         ]
         assert len(active_ids) <= SLOTS
         narrow_ids = [response_id for response_id in active_ids if self.models[response_id] == "narrow"]
