@@ -34,10 +34,10 @@ class Behavior:
 
     def test_a_response_is_created_and_completes(self, stack: StockStack) -> None:
         with stack.client() as client:
-            created = client.responses.create(model="narrow", input="Hello.", background=True)
-            until(lambda: client.responses.retrieve(created.id).status == "completed")
+            response = client.responses.create(model="narrow", input="Hello.", background=True)
+            until(lambda: client.responses.retrieve(response.id).status == "completed")
 
-            assert client.responses.retrieve(created.id).output_text == "You said: Hello."
+            assert client.responses.retrieve(response.id).output_text == "You said: Hello."
 
     def test_dispatch_with_limits_fills_every_limit_under_load(self, stack: StockStack, servers: Servers) -> None:
         ((started_at,),) = stack.sql("select now()")
@@ -45,10 +45,10 @@ class Behavior:
         outcome = load.run(stack, LOAD_S, completions=COMPLETIONS)
 
         assert outcome.errors == {}
-        assert outcome.completed >= COMPLETIONS
+        assert outcome.completed_count >= COMPLETIONS
         until(stack.is_idle, within_s=20, every_s=0.1)
         query = "select status, count(*) from responses where created_at >= %s group by status"
-        assert stack.sql(query, started_at) == [("completed", outcome.created)]
+        assert stack.sql(query, started_at) == [("completed", outcome.created_count)]
         assert max_concurrent_attempts(stack, "narrow", started_at) == CONCURRENCY
         assert max_concurrent_attempts(stack, "scripted", started_at) == RUNNING_LIMIT
         assert servers.errors(stack.database)[earlier_errors:] == []

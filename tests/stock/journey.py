@@ -18,7 +18,7 @@ from tests.stock.deployment import StockStack
 
 TEMPLATE = {"model": "scripted", "instructions": "Be {{manner}}.", "input": "Hello.", "variables": {"manner": {}}}
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
-# More than the first candidate query of a dispatch returns, so that the dispatch sends a second one.
+# More than the first candidate query of a dispatch returns, so that the dispatch sends a second query.
 BACKLOG_SIZE = 40
 TERMINAL_STATUSES = {"completed", "failed", "incomplete", "cancelled"}
 
@@ -98,24 +98,26 @@ class Journey:
         self.call("POST", "/responses", json={"model": "scripted", "input": "Hello.", "store": False})
 
     def use_lists_and_context(self) -> None:
-        first = self.create(input=[{"role": "user", "content": [{"type": "input_image", "image_url": LARGE_IMAGE}]}])
-        self.wait_for_end(first["id"])
-        second = self.create(previous_response_id=first["id"])
-        self.wait_for_end(second["id"])
-        output = self.call("GET", f"/responses/{second['id']}")["output"]
-        third = self.create(
+        first_response = self.create(
+            input=[{"role": "user", "content": [{"type": "input_image", "image_url": LARGE_IMAGE}]}]
+        )
+        self.wait_for_end(first_response["id"])
+        second_response = self.create(previous_response_id=first_response["id"])
+        self.wait_for_end(second_response["id"])
+        output = self.call("GET", f"/responses/{second_response['id']}")["output"]
+        third_response = self.create(
             input=[{"type": "item_reference", "id": output[0]["id"]}, {"role": "user", "content": "Go on."}]
         )
-        self.wait_for_end(third["id"])
-        self.call("GET", f"/responses/{second['id']}/input_items")
+        self.wait_for_end(third_response["id"])
+        self.call("GET", f"/responses/{second_response['id']}/input_items")
         for query in (
             "",
             "?limit=1&order=asc",
             "?status=completed&model=scripted&metadata[color]=red",
-            f"?after={second['id']}",
+            f"?after={second_response['id']}",
         ):
             self.call("GET", f"/responses{query}")
-        for response in (third, second, first):
+        for response in (third_response, second_response, first_response):
             self.call("DELETE", f"/responses/{response['id']}")
 
     def use_prompts(self) -> None:
@@ -150,8 +152,8 @@ class Journey:
             "GET", f"/responses/{response['id']}?stream=true&starting_after=2", headers=headers
         ) as reply:
             assert "response.completed" in reply.read().decode()
-        polled = self.create(input=self.stack.models.script(tokens=10, delay_s=0.05))
-        self.call("GET", f"/responses/{polled['id']}", headers={"Prefer": "wait=10"})
+        polled_response = self.create(input=self.stack.models.script(tokens=10, delay_s=0.05))
+        self.call("GET", f"/responses/{polled_response['id']}", headers={"Prefer": "wait=10"})
 
     def cancel_and_truncate(self) -> None:
         response = self.create(input=self.stack.models.script(tokens=200, delay_s=0.05))
@@ -159,10 +161,10 @@ class Journey:
         self.call("POST", f"/responses/{response['id']}/cancel")
         turns: list[dict[str, Any]] = [{"role": "user", "content": f"{number} " * 20} for number in range(10)]
         script = self.stack.models.script(text="Yes.", context=100, context_error="vllm")
-        truncated = self.create(
+        truncated_response = self.create(
             input=[*turns, {"role": "user", "content": script}], truncation="auto", max_output_tokens=16
         )
-        self.wait_for_end(truncated["id"])
+        self.wait_for_end(truncated_response["id"])
 
     def lose_a_worker(self) -> None:
         response = self.create(input=self.stack.models.script(tokens=12, delay_s=0.1))

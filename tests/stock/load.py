@@ -27,8 +27,8 @@ class Outcome:
         errors: number of error replies, by call and status.
     """
 
-    created: int = 0
-    completed: int = 0
+    created_count: int = 0
+    completed_count: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
 
@@ -42,7 +42,7 @@ def run(stack: StockStack, duration_s: float, *, completions: int = 0) -> Outcom
 
     def is_over() -> bool:
         elapsed_s = time.monotonic() - began_at
-        completed = sum(outcome.completed for outcome in outcomes)
+        completed = sum(outcome.completed_count for outcome in outcomes)
         return elapsed_s > duration_s and (completed >= completions or elapsed_s > MAX_DURATION_S)
 
     with stack.client() as client, ThreadPoolExecutor(len(CLIENT_MODELS)) as threads:
@@ -53,8 +53,8 @@ def run(stack: StockStack, duration_s: float, *, completions: int = 0) -> Outcom
     for loop in loops:
         loop.result()
     return Outcome(
-        sum(outcome.created for outcome in outcomes),
-        sum(outcome.completed for outcome in outcomes),
+        sum(outcome.created_count for outcome in outcomes),
+        sum(outcome.completed_count for outcome in outcomes),
         sum((outcome.errors for outcome in outcomes), Counter()),
     )
 
@@ -70,14 +70,14 @@ def _run_client(
         except openai.APIStatusError as error:
             outcome.errors[f"poll {error.status_code}"] += 1
             return False
-        outcome.completed += status == "completed"
+        outcome.completed_count += status == "completed"
         return status not in {"queued", "in_progress"} or is_over()
 
     while not is_over():
         try:
-            created = client.responses.create(model=model, input=script, background=True)
+            response = client.responses.create(model=model, input=script, background=True)
         except openai.APIStatusError as error:
             outcome.errors[f"create {error.status_code}"] += 1
             continue
-        outcome.created += 1
-        until(lambda: should_stop_polling(created.id), within_s=60, every_s=POLL_INTERVAL_S)
+        outcome.created_count += 1
+        until(lambda: should_stop_polling(response.id), within_s=60, every_s=POLL_INTERVAL_S)

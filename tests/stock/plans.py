@@ -54,7 +54,7 @@ class Recording:
         self._log_offset = 0
 
     def read_new_plans(self) -> dict[str, Plan]:
-        """Return the statements logged since the last call, each with its costliest plan, in descending order of cost."""
+        """Return the statements logged since the last call with their costliest plans, in descending order of cost."""
         with self._log.open() as log:
             log.seek(self._log_offset)
             text = log.read()

@@ -80,5 +80,5 @@ def test_no_hot_statement_is_expensive_on_a_large_database_without_statistics(
 
     outcome = load.run(recorded_stack, LOAD_S)
 
-    assert outcome.completed > 0
+    assert outcome.completed_count > 0
     assert recording.expensive_statements(recording.read_new_plans()) == []
