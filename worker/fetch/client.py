@@ -154,8 +154,8 @@ class PinnedAddresses:
             OSError: the address or the port was not checked.
         """
         family, socket_type, protocol, _, target = address
-        checked = {ip_address(text) for text in self.addresses}  # IPv6 addresses have several spellings
-        if ip_address(target[0]) not in checked or target[1] != self.port:
+        checked_addresses = {ip_address(text) for text in self.addresses}  # IPv6 addresses have several spellings
+        if ip_address(target[0]) not in checked_addresses or target[1] != self.port:
             raise OSError(f"{target[0]} is not an address that was checked")
         return socket.socket(family=family, type=socket_type, proto=protocol)
 

@@ -74,12 +74,12 @@ class _Reader:
         self._document = document
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._killed = False
+        self._is_killed = False
 
     def kill(self) -> None:
         """Kill the process, or prevent it from being started. Thread-safe; may be called repeatedly."""
         with self._lock:
-            self._killed = True
+            self._is_killed = True
             if self._process is not None:
                 self._process.kill()
 
@@ -87,7 +87,7 @@ class _Reader:
         """Start the process and return the text; see `Documents.extract_text`."""
         with tempfile.TemporaryDirectory() as folder:
             with self._lock:
-                if self._killed:
+                if self._is_killed:
                     raise errors.Refused("was not read.")
                 # Pass none of our environment variables: a process that reads a hostile document must have no secrets.
                 self._process = subprocess.Popen(

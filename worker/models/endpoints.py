@@ -56,17 +56,19 @@ class Endpoint:
             len(self._refused_response_ids) >= DOWN_THRESHOLD and not self._accepted_requests
         )
 
-    def available_at(self, now: float, *, alone: bool) -> float:
+    def available_at(self, now: float, *, others_down: bool) -> float:
         """Return the earliest known time for a request (monotonic clock).
 
         Args:
-            alone: whether all other endpoints are down.
+            others_down: whether all other endpoints are down.
         """
         if not self.is_down:
             return now
         if self._is_probed:
             return now + _PROBE_CHECK_INTERVAL_S
-        backoff_until = min(self._backoff_until, self.failed_at + _MAX_LONE_BACKOFF_S) if alone else self._backoff_until
+        backoff_until = (
+            min(self._backoff_until, self.failed_at + _MAX_LONE_BACKOFF_S) if others_down else self._backoff_until
+        )
         return max(backoff_until, self.retry_after_until)
 
     def rank(self, now: float) -> int:
@@ -193,13 +195,13 @@ class Endpoints:
     def _available_at(
         self, endpoint: Endpoint, not_before: Mapping[Endpoint, float], now: float, *, include_all: bool
     ) -> float:
-        alone = all(other.is_down for other in self._endpoints if other is not endpoint)
-        available_at = now if include_all else endpoint.available_at(now, alone=alone)
+        others_down = all(other.is_down for other in self._endpoints if other is not endpoint)
+        available_at = now if include_all else endpoint.available_at(now, others_down=others_down)
         return max(available_at, not_before.get(endpoint, -math.inf))
 
-    def is_down_since(self, moment: float) -> bool:
-        """Return whether all endpoints are down and each has failed since `moment` (monotonic clock)."""
-        return all(endpoint.is_down and endpoint.failed_at >= moment for endpoint in self._endpoints)
+    def is_down_since(self, start: float) -> bool:
+        """Return whether all endpoints are down and each has failed since `start` (monotonic clock)."""
+        return all(endpoint.is_down and endpoint.failed_at >= start for endpoint in self._endpoints)
 
     def requested_backoff_s(self, retry_after_until: Mapping[Endpoint, float]) -> float:
         """Return the remaining backoff in seconds that all endpoints have requested; 0 if any has not.
@@ -237,18 +239,18 @@ class Endpoints:
         self.has_open_circuit = True
         self._wake_callers()
 
-    def has_given_up_since(self, moment: float) -> bool:
-        """Return whether this process has opened the circuit since `moment`, without an accepted request after that."""
-        return self._given_up_at >= moment
+    def has_given_up_since(self, start: float) -> bool:
+        """Return whether this process has opened the circuit since `start`, without an accepted request after that."""
+        return self._given_up_at >= start
 
     def _wake_callers(self) -> None:
         self._state_changed.set()
         self._state_changed.clear()
 
-    async def wait_until(self, until: float) -> None:
+    async def wait_until(self, deadline: float) -> None:
         """Wait until a time (monotonic clock), or until the state of an endpoint or of the circuit changes."""
         try:
-            async with asyncio.timeout(until - time.monotonic()):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 await self._state_changed.wait()
         except TimeoutError:
             return

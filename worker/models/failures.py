@@ -36,7 +36,7 @@ _SHARED_CODES = frozenset(Code) - {
 }
 
 
-def answer_error(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
+def answer_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
     """Return the exception for an answer with a status other than 200."""
     prefix = f"The model server answered {status}"
     if 300 <= status < 400:
@@ -44,10 +44,10 @@ def answer_error(status: int, raw: bytes, headers: Mapping[str, str]) -> errors.
     if status in _CONFIGURATION_ERRORS:
         return errors.Refused(f"{prefix}: it {_CONFIGURATION_ERRORS[status]}.")
     try:
-        value = orjson.loads(raw)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        value = raw[:_MAX_MESSAGE_CHARS].decode(errors="replace")
-    return _error(f"{prefix}: {_error_message(value)}", status, value, headers)
+        value = body[:_MAX_MESSAGE_CHARS].decode(errors="replace")
+    return _create_error(f"{prefix}: {_error_message(value)}", status, value, headers)
 
 
 def event_error(value: Any) -> errors.ModelServerFailed:
@@ -61,10 +61,10 @@ def event_error(value: Any) -> errors.ModelServerFailed:
     kind = f"{code} {_error_object(value).get('type')}".lower()
     if not status:
         status = next((status for word, status in _STATUS_BY_KIND.items() if word in kind), 500)
-    return _error(f"The model server failed: {_error_message(value)}", status, value, {})
+    return _create_error(f"The model server failed: {_error_message(value)}", status, value, {})
 
 
-def _error(text: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerFailed:
+def _create_error(text: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerFailed:
     if status in _UNAVAILABLE_STATUSES:
         rate_limit_code = Code.RATE_LIMIT_EXCEEDED if status == 429 else None
         return errors.Unavailable(text, code=rate_limit_code, retry_after_s=retry_after_s(headers))

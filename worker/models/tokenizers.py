@@ -59,7 +59,7 @@ class Tokenizers:
 
 async def _count_on_vllm(session: aiohttp.ClientSession, body: dict[str, Any]) -> tuple[int, int | None] | None:
     request_fields = {name: body[name] for name in ("model", "messages", "tools") if name in body}
-    result = await _post(session, "tokenize", request_fields | {"add_generation_prompt": True})
+    result = await _post_json(session, "tokenize", request_fields | {"add_generation_prompt": True})
     if result is None or not isinstance(result.get("count"), int):
         return None
     window = result.get("max_model_len")
@@ -68,11 +68,11 @@ async def _count_on_vllm(session: aiohttp.ClientSession, body: dict[str, Any]) -
 
 async def _count_on_llama(session: aiohttp.ClientSession, body: dict[str, Any]) -> tuple[int, int | None] | None:
     request_fields: dict[str, Any] = {name: body[name] for name in ("messages", "tools") if name in body}
-    template_result = await _post(session, "apply-template", request_fields)
+    template_result = await _post_json(session, "apply-template", request_fields)
     if template_result is None or not isinstance(template_result.get("prompt"), str):
         return None
     text = {"content": template_result["prompt"], "add_special": True, "parse_special": True}
-    result = await _post(session, "tokenize", text)
+    result = await _post_json(session, "tokenize", text)
     if result is None or not isinstance(result.get("tokens"), list):
         return None
     async with session.get("props") as answer:
@@ -82,7 +82,7 @@ async def _count_on_llama(session: aiohttp.ClientSession, body: dict[str, Any]) 
     return len(result["tokens"]), window if isinstance(window, int) and window > 0 else None
 
 
-async def _post(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+async def _post_json(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """Return the JSON object of the answer, or None if the server rejects the request or does not know the path."""
     async with session.post(path, json=body) as answer:
         if answer.status >= 500:

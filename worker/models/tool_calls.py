@@ -41,7 +41,7 @@ class ToolCallAssembler:
         """
         function = piece.get("function") or {}
         name = function.get("name")
-        call = self._call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
+        call = self._find_call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
         if name:
             call.names.append(str(name))
         arguments = function.get("arguments")
@@ -68,7 +68,7 @@ class ToolCallAssembler:
             ids.add(call.id)
         return tool_calls
 
-    def _call(self, index: Any, call_id: str, *, has_name: bool) -> _PartialCall:
+    def _find_call(self, index: Any, call_id: str, *, has_name: bool) -> _PartialCall:
         """Return the call to which a piece belongs.
 
         If a server sends no index, a new ID starts a new call, and a piece without an ID continues the last call. If a

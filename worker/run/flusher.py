@@ -99,7 +99,7 @@ class EventFlusher:
         self._first_output_pending.clear()
         started_at = time.monotonic()
         async with self._flush_lock:
-            all_written = await self._flush_runs([run for run in self._runs.active() if is_selected(run)])
+            all_written = await self._flush_runs([run for run in self._runs.list_active() if is_selected(run)])
         return all_written, time.monotonic() - started_at
 
     async def _flush_runs(self, runs: Sequence[Run]) -> bool:

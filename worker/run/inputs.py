@@ -30,7 +30,7 @@ _IMAGE_CODES = {
 }
 
 
-def reads_files(model: ModelConfig) -> bool:
+def can_read_files(model: ModelConfig) -> bool:
     """Return whether the model server reads files itself."""
     return str(model.api) == "responses" and "files" in model.supports
 
@@ -95,7 +95,7 @@ class Inputs:
         if part["type"] == "input_image":
             image = inputs.filled(part, cache.contents)
             return image | {"image_url": await self._prepare_image(image["image_url"], model, cache)}
-        if reads_files(model):
+        if can_read_files(model):
             return inputs.filled(part, cache.contents)
         source = inputs.reference(part) or part.get("file_data") or part["file_url"]
         key = source, part.get("filename")

@@ -44,7 +44,7 @@ class LeaseKeeper:
         while True:
             self.last_renewal_at = time.monotonic()
             await asyncio.sleep(self._settings.renew_every_s)
-            runs = self._runs.active()
+            runs = self._runs.list_active()
             if not runs:
                 continue
             requested_at = time.monotonic()
@@ -64,7 +64,7 @@ class LeaseKeeper:
         """Stop runs whose lease may have expired, because Postgres was unavailable or this process was frozen."""
         while True:
             await asyncio.sleep(self._settings.lease_s / 30)
-            for run in self._runs.active():
+            for run in self._runs.list_active():
                 if run.has_expired:
                     log.warning(
                         "gave up a lease that could not be renewed",

@@ -23,7 +23,7 @@ class LiveRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def active(self) -> list[Run]:
+    def list_active(self) -> list[Run]:
         """Return the runs that are not stopped."""
         return [run for run in self._runs.values() if run.stop_reason is None]
 

@@ -93,7 +93,7 @@ class OutputWriter:
             self._splice = Splice(self._continued_text, grammar=self._attempt.request.text.format.type != "text")
 
     def set_attempt(self, attempt: Attempt) -> None:
-        """Set the attempt with a shorter context that the next request to the model server has."""
+        """Replace the attempt after its context was shortened for the next request to the model server."""
         self._attempt = attempt
 
     def add(self, output: Output) -> None:
@@ -245,16 +245,16 @@ class OutputWriter:
             self._open_part("output_text")  # a response without any output is an empty message
         if reason is None:
             self._close_item()
-        spent = self.spent()
-        token_usage = self._token_usage or TokenUsage(spent.input_tokens, spent.output_tokens)
+        attempt_usage = self.attempt_usage()
+        token_usage = self._token_usage or TokenUsage(attempt_usage.input_tokens, attempt_usage.output_tokens)
         return Outcome(
             Status.INCOMPLETE if reason else Status.COMPLETED,
             incomplete_reason=reason,
             usage=usage.response_usage(self._attempt, token_usage),
-            spent=spent,
+            spent=attempt_usage,
         )
 
-    def spent(self) -> Spent:
+    def attempt_usage(self) -> Spent:
         """Return the token usage of the attempt up to now: counted by the model server, or estimated."""
         if self._token_usage is not None:
             return Spent(

@@ -49,10 +49,10 @@ def _final_outcome(attempt: Attempt, model: ModelConfig) -> Outcome | None:
         return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}.")
     if not partial_output.open and partial_output.output[-1]["type"] in _CALL_TYPES:
         # The worker writes tool calls only after the model server has ended its turn, so they are complete.
-        return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_usage(attempt))
+        return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_response_usage(attempt))
     limit = attempt.request.max_output_tokens
     if limit is not None and attempt.tokens >= limit:
-        return Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=_usage(attempt))
+        return Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=_response_usage(attempt))
     return None
 
 
@@ -87,14 +87,14 @@ def _item_text(item: Item) -> str:
 
 
 def _remaining_attempt(attempt: Attempt) -> Attempt:
-    finished = [
+    finished_items = [
         item for index, item in enumerate(attempt.partial_output.output) if index not in attempt.partial_output.open
     ]
     request = attempt.request
     if request.max_output_tokens is not None:
         request = request.model_copy(update={"max_output_tokens": request.max_output_tokens - attempt.tokens})
-    return replace(attempt, request=request, context=[*attempt.context, *finished])
+    return replace(attempt, request=request, context=[*attempt.context, *finished_items])
 
 
-def _usage(attempt: Attempt) -> dict[str, Any]:
+def _response_usage(attempt: Attempt) -> dict[str, Any]:
     return usage.response_usage(attempt, TokenUsage(usage.estimated_input_tokens(attempt), 0))

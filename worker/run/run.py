@@ -119,8 +119,8 @@ class Run:
     def freeze(self) -> Batch:
         """Return all pending events as one batch and remove them from the run."""
         self._join_text()
-        numbered = transcript.number(self._events, self._next_seq)
-        lines = tuple(jsonio.dumps(event) for event in numbered)
+        numbered_events = transcript.number(self._events, self._next_seq)
+        lines = tuple(jsonio.dumps(event) for event in numbered_events)
         batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines, self._tokens)
         self._events.clear()
         self._tokens = 0

@@ -1,4 +1,4 @@
-"""Runs responses, independently of Celery: claims one, calls the model server, writes events and the end."""
+"""Runs responses, independently of Celery: claims them, calls the model server, and writes their events and ends."""
 
 import asyncio
 import logging
@@ -82,7 +82,7 @@ class Runner:
             catalog,
             circuits,
             settings,
-            call=self._call,
+            call=self._run_in_thread,
             signal_free_slot=signal_free_slot,
             note_dropped=attempts.note_dropped,
         )
@@ -105,7 +105,9 @@ class Runner:
 
     async def _run(self, response_id: str, interruption: "Interruption") -> str:
         try:
-            claim = await self._claim_batcher.submit(response_id) or await self._call(lambda: self._claim(response_id))
+            claim = await self._claim_batcher.submit(response_id) or await self._run_in_thread(
+                lambda: self._claim(response_id)
+            )
         except errors.StoreUnavailable as error:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
             return "not claimed: Postgres is unavailable"
@@ -159,8 +161,8 @@ class Runner:
         writer.continue_from(plan)
         try:
             async with asyncio.timeout(attempt.left_s) as clock:
-                prepared = await self._inputs.prepare(plan.attempt, model)
-                return await self._client.request_outcome(prepared, model, writer)
+                prepared_attempt = await self._inputs.prepare(plan.attempt, model)
+                return await self._client.request_outcome(prepared_attempt, model, writer)
         except errors.Refused as error:  # an image or a file of the request
             # The message contains a URL or a file name of the client, which must not be logged.
             code = error.code or Code.SERVER_ERROR
@@ -177,11 +179,11 @@ class Runner:
         """Write the end of the run, with retries while the lease is valid; return the result as text."""
         attempt = run.attempt
         if isinstance(end, Outcome) and end.spent is None:
-            end = replace(end, spent=writer.spent())
+            end = replace(end, spent=writer.attempt_usage())
         last_batch = await self._supervisor.take_last_batch(run)
         while run.stop_reason is None:
             try:
-                written = await self._try_write_end(run, end, last_batch)
+                is_written = await self._try_write_end(run, end, last_batch)
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**log_fields(attempt), "cause": str(error)})
                 await asyncio.sleep(_RETRY_INTERVAL_S)
@@ -191,7 +193,7 @@ class Runner:
                     break
                 end, last_batch = _UNWRITABLE, replace(last_batch, lines=())
             else:
-                if written:
+                if is_written:
                     return f"handed back: {end.cause}" if isinstance(end, HandBack) else str(end.status)
                 break
         await self._record_usage(run, writer)
@@ -202,9 +204,9 @@ class Runner:
         if isinstance(end, Outcome):
             if not run.is_large and await self._end_batcher.submit((attempt, end, last_batch)):
                 return True
-            return await self._call(lambda: self._attempts.end(attempt, end, last_batch))
+            return await self._run_in_thread(lambda: self._attempts.end(attempt, end, last_batch))
         # Drop the last batch: no client has received it, and the next attempt continues from the committed events.
-        is_handed_back = await self._call(lambda: self._attempts.hand_back(attempt, end))
+        is_handed_back = await self._run_in_thread(lambda: self._attempts.hand_back(attempt, end))
         if is_handed_back:
             log.info("handed back", extra={**log_fields(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return is_handed_back
@@ -222,11 +224,11 @@ class Runner:
     async def _record_usage(self, run: Run, writer: OutputWriter) -> None:
         """Record the usage of the attempt in its history."""
         try:
-            await self._call(lambda: self._attempts.note_usage(run.attempt, writer.spent()))
+            await self._run_in_thread(lambda: self._attempts.note_usage(run.attempt, writer.attempt_usage()))
         except errors.Error as error:
             log.warning("cannot record usage", extra={**log_fields(run.attempt), "cause": str(error)})
 
-    async def _call(self, function: Callable[[], ResultT]) -> ResultT:
+    async def _run_in_thread(self, function: Callable[[], ResultT]) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._io, function)
 
 

@@ -18,13 +18,13 @@ class Splice:
     Source: the behavior of llama.cpp, vLLM and SGLang, measured with the packaged model.
 
     Args:
-        shown: the text to continue.
+        text: the text to continue.
         grammar: whether the output format constrains the text. If so, even a short echo is removed.
     """
 
-    def __init__(self, shown: str, *, grammar: bool) -> None:
-        self.prefix = shown.rstrip()
-        self._white_space = shown[len(self.prefix) :]
+    def __init__(self, text: str, *, grammar: bool) -> None:
+        self.prefix = text.rstrip()
+        self._white_space = text[len(self.prefix) :]
         self._echo = self.prefix if grammar or len(self.prefix) >= _MIN_ECHO_LENGTH else ""
         self._pending: list[TextDelta] = []  # deltas that may be an echo
         self._is_open = True

@@ -67,13 +67,13 @@ class ContextTrimmer:
         first, last = self._cut_index + 1, len(self._cuts)
         while first < last:
             middle = (first + last) // 2
-            fits = await self._fits(middle, error, base_url)
+            fits = await self._fits_context(middle, error, base_url)
             if fits is None:
                 return None
             first, last = (first, middle) if fits else (middle + 1, last)
         return first
 
-    async def _fits(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
+    async def _fits_context(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
         attempt = self.attempt
         context, _ = truncation.cut(self._context, self._cuts[cut_index])
         name = self._model.upstream_model or attempt.model

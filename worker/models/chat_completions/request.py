@@ -30,7 +30,7 @@ def request_body(
         "temperature": request.temperature,
         "top_p": request.top_p,
     }
-    optional = {
+    optional_fields = {
         model.max_tokens_field: request.max_output_tokens,
         "presence_penalty": request.presence_penalty or None,
         "frequency_penalty": request.frequency_penalty or None,
@@ -46,10 +46,10 @@ def request_body(
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.wants_logprobs:
         # With 0, llama.cpp would send no log probabilities. Without the field it sends unrequested alternatives.
-        optional |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
+        optional_fields |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
     return (
         body
-        | {name: value for name, value in optional.items() if value is not None}
+        | {name: value for name, value in optional_fields.items() if value is not None}
         | tools.tool_parameters(request, _convert_tool, _convert_choice)
     )
 
@@ -66,7 +66,7 @@ def messages(instructions: str | None, context: list[Item], *, with_reasoning: b
     images: list[dict[str, Any]] = []  # images of the tool outputs of the current turn
     if instructions is not None:
         conversation.append({"role": "system", "content": instructions})
-    thought = ""
+    reasoning = ""
     for item in context:
         match item["type"]:
             case "message":
@@ -78,13 +78,13 @@ def messages(instructions: str | None, context: list[Item], *, with_reasoning: b
             case "function_call_output" | "custom_tool_call_output":
                 images += _add_output(conversation, item)
             case "reasoning" if with_reasoning:
-                thought += _text(item.get("content") or [])
+                reasoning += _text(item.get("content") or [])
                 continue
             case _:
                 continue
-        if thought and conversation[-1]["role"] == "assistant":
-            conversation[-1]["reasoning_content"] = conversation[-1].get("reasoning_content", "") + thought
-        thought = ""
+        if reasoning and conversation[-1]["role"] == "assistant":
+            conversation[-1]["reasoning_content"] = conversation[-1].get("reasoning_content", "") + reasoning
+        reasoning = ""
     _add_images(conversation, images)
     return conversation
 

@@ -9,9 +9,9 @@ _CLOSING_TAG = "</think>"
 
 
 class _State(Enum):
-    BEFORE = auto()  # only white space and possibly the beginning of a tag have arrived
+    START = auto()  # only white space and possibly the beginning of a tag have arrived
     REASONING = auto()
-    BETWEEN = auto()  # the reasoning has ended, and only white space has followed
+    AFTER_REASONING = auto()  # the reasoning has ended, and only white space has followed
     OUTPUT_TEXT = auto()
 
 
@@ -26,7 +26,7 @@ class ThinkTags:
 
     def __init__(self, *, open: bool) -> None:
         self._starts_open = open
-        self._state = _State.BEFORE
+        self._state = _State.START
         self._pending = ""  # the possible beginning of a tag, or white space around a tag
         self._has_reasoning = False
 
@@ -36,13 +36,13 @@ class ThinkTags:
             return [TextDelta(text)]
         text, self._pending = self._pending + text, ""
         outputs: list[TextDelta | ReasoningDelta] = []
-        if self._state is _State.BEFORE:
+        if self._state is _State.START:
             text = self._skip_opening_tag(text)
         if self._state is _State.REASONING:
             text = self._take_reasoning(text, outputs)
-        if self._state is _State.BETWEEN:
+        if self._state is _State.AFTER_REASONING:
             text = text.lstrip()
-            self._state = _State.OUTPUT_TEXT if text else _State.BETWEEN
+            self._state = _State.OUTPUT_TEXT if text else _State.AFTER_REASONING
         if text:
             outputs.append(TextDelta(text))
         return outputs
@@ -69,7 +69,7 @@ class ThinkTags:
         """Append the reasoning at the beginning of the text to the outputs; return the text after the closing tag."""
         reasoning, closing_tag, remainder = text.partition(_CLOSING_TAG)
         if closing_tag:
-            self._state = _State.BETWEEN
+            self._state = _State.AFTER_REASONING
             reasoning = reasoning.rstrip()
         else:
             length = _complete_length(reasoning)

@@ -29,7 +29,7 @@ def request_body(model: ModelConfig, model_name: str, request: CreateResponse, c
         "stream": True,
         "store": False,
     }
-    optional = {
+    optional_fields = {
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,
         "presence_penalty": request.presence_penalty or None,
@@ -45,10 +45,10 @@ def request_body(model: ModelConfig, model_name: str, request: CreateResponse, c
     # Reasoning models of hosted APIs reject these parameters, even if they have the default value.
     for parameter in ("temperature", "top_p"):
         value = getattr(request, parameter)
-        optional[parameter] = None if with_reasoning and value == 1 else value
+        optional_fields[parameter] = None if with_reasoning and value == 1 else value
     return (
         body
-        | {name: value for name, value in optional.items() if value is not None}
+        | {name: value for name, value in optional_fields.items() if value is not None}
         | tools.tool_parameters(request, _convert_tool, NamedChoice.model_dump)
     )
 
