@@ -10,7 +10,7 @@ from aiohttp import web
 from tests.model_server.script import split_words, token_logprobs
 from tests.model_server.server import Answer, sse_event
 
-INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter", "abort": "abort"}
+INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter", "abort": "abort"}
 Events = Iterator[dict[str, Any]]
 
 
@@ -43,17 +43,19 @@ class NativeAnswer(Answer):
             output.append(item)
             await self.send_event(response, {"type": "response.output_item.done", **location, "item": item})
         await self.play_fault(self.record.tokens_sent, response, last=True)
-        final = self.document(output)
+        final_response = self.document(output)
         self.stats.end(self.record, "finished")
         if self.finish:
-            await self.send_event(response, {"type": f"response.{final['status']}", "response": final})
+            await self.send_event(
+                response, {"type": f"response.{final_response['status']}", "response": final_response}
+            )
         return response
 
     async def send_event(self, response: web.StreamResponse, payload: dict[str, Any]) -> None:
         await response.write(f"event: {payload['type']}\n".encode() + sse_event(payload))
 
     def document(self, output: list[dict[str, Any]]) -> dict[str, Any]:
-        reason = INCOMPLETE.get(self.finish or "")
+        reason = INCOMPLETE_REASONS.get(self.finish or "")
         return {
             "id": self.id,
             "object": "response",

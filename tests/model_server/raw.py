@@ -37,7 +37,7 @@ class RawServer:
         self.asked: Counter[str] = Counter()
         self._scripts = scripts
         self._lock = threading.Lock()
-        self._open: list[str] = []
+        self._open_scripts: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
 
@@ -52,7 +52,7 @@ class RawServer:
     def open(self) -> list[str]:
         """Return the names of the scripts with connections that are open at both ends."""
         with self._lock:
-            return list(self._open)
+            return list(self._open_scripts)
 
     def _listen(self) -> None:
         while True:
@@ -65,7 +65,7 @@ class RawServer:
     def _serve(self, connection: socket.socket) -> None:
         name = "unread"
         with self._lock:
-            self._open.append(name)
+            self._open_scripts.append(name)
         with connection:
             try:
                 connection.settimeout(CONNECTION_TIMEOUT_S)
@@ -76,12 +76,12 @@ class RawServer:
             except OSError:
                 pass
         with self._lock:
-            self._open.remove(name)
+            self._open_scripts.remove(name)
 
     def _count_request(self, path: str) -> str:
         name = path.strip("/").partition("/")[0]
         with self._lock:
-            self._open[self._open.index("unread")] = name
+            self._open_scripts[self._open_scripts.index("unread")] = name
             self.asked[name] += 1
         return name
 

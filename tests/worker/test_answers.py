@@ -51,13 +51,13 @@ def run_with_outputs(core: Core, *outputs: Output, **request_fields: Any) -> tup
         log = [jsonio.loads(line) for line in events_sql.read(connection, attempt.response_id)]
     for event in log:
         EVENT_ADAPTER.validate_python(event)
-    folded = transcript.fold(log)
-    assert not folded.open
-    assert folded.output == log[-1]["response"]["output"]
+    folded_transcript = transcript.fold(log)
+    assert not folded_transcript.open
+    assert folded_transcript.output == log[-1]["response"]["output"]
     event_types = [event["type"].removeprefix("response.") for event in log]
     assert event_types[:3] == ["created", "queued", "in_progress"]
     assert event_types[-1] == "completed"
-    return folded.output, event_types[3:-1]
+    return folded_transcript.output, event_types[3:-1]
 
 
 def test_reasoning_becomes_a_separate_item_before_the_text(core: Core) -> None:

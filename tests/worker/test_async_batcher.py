@@ -18,8 +18,8 @@ from worker.async_batcher import AsyncBatcher
 def test_a_batch_of_ends_writes_the_same_rows_as_separate_ends(core: Core, settings: Settings) -> None:
     worker(core)
     owner = caller(core)
-    single, *attempts = [claim(core, submit(core, owner)) for _ in range(4)]
-    assert core.attempts.end(single, COMPLETED, opening(single))
+    separate_attempt, *attempts = [claim(core, submit(core, owner)) for _ in range(4)]
+    assert core.attempts.end(separate_attempt, COMPLETED, opening(separate_attempt))
 
     fences = core.attempts.end_batch([(attempt, COMPLETED, opening(attempt)) for attempt in attempts])
 
@@ -61,15 +61,18 @@ def test_a_locked_response_does_not_delay_the_other_ends_of_a_batch(core: Core, 
 def test_a_batch_with_an_invalid_end_writes_nothing(core: Core, settings: Settings) -> None:
     worker(core)
     owner = caller(core)
-    valid, invalid = [claim(core, submit(core, owner)) for _ in range(2)]
-    gap = batch(invalid, [], first_seq=invalid.next_seq + 1)
+    valid_attempt, invalid_attempt = [claim(core, submit(core, owner)) for _ in range(2)]
+    gap = batch(invalid_attempt, [], first_seq=invalid_attempt.next_seq + 1)
     with pytest.raises(errors.StoreRefused):
         core.attempts.end_batch(
-            [(valid, COMPLETED, opening(valid)), (invalid, COMPLETED, replace(gap, lines=opening(invalid).lines))]
+            [
+                (valid_attempt, COMPLETED, opening(valid_attempt)),
+                (invalid_attempt, COMPLETED, replace(gap, lines=opening(invalid_attempt).lines)),
+            ]
         )
 
     assert sql(settings, "select status from responses") == [("in_progress",), ("in_progress",)]
-    assert core.attempts.end(valid, COMPLETED, opening(valid))
+    assert core.attempts.end(valid_attempt, COMPLETED, opening(valid_attempt))
 
 
 def test_a_batch_of_claims_skips_locked_ended_and_undispatched_responses(core: Core, settings: Settings) -> None:

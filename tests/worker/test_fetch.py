@@ -81,9 +81,9 @@ sys.addaudithook(_record_connection)
 @pytest.fixture
 def connections() -> Iterator[list[Any]]:
     """The list of all (address, port) pairs to which this process connects a socket during the test."""
-    connected: list[Any] = []
-    _connection_lists.append(connected)
-    yield connected
+    addresses_seen: list[Any] = []
+    _connection_lists.append(addresses_seen)
+    yield addresses_seen
     _connection_lists.clear()
 
 

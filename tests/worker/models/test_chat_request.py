@@ -80,12 +80,12 @@ def test_a_text_format_is_sent_as_the_response_format() -> None:
 
     assert "response_format" not in request_body(text={"format": {"type": "text"}, "verbosity": "low"})
     assert request_body(text={"format": {"type": "json_object"}})["response_format"] == {"type": "json_object"}
-    named = {"type": "json_schema", "name": "n", "schema": schema}
-    assert request_body(text={"format": named})["response_format"] == {
+    schema_format = {"type": "json_schema", "name": "n", "schema": schema}
+    assert request_body(text={"format": schema_format})["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "n", "schema": schema, "strict": False},
     }
-    assert request_body(text={"format": named | {"strict": True, "description": "d"}})["response_format"] == {
+    assert request_body(text={"format": schema_format | {"strict": True, "description": "d"}})["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "n", "schema": schema, "strict": True, "description": "d"},
     }

@@ -95,13 +95,13 @@ def is_context_error(status: int, raw: bytes) -> bool:
 
 @pytest.mark.parametrize(("message", "fields", "token_counts"), TOO_LONG_ERRORS.values(), ids=TOO_LONG_ERRORS)
 @pytest.mark.parametrize("status", [400, 500])
-@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("is_nested", [True, False])
 def test_errors_for_too_long_requests_are_recognized_with_their_token_counts(
-    message: str, fields: dict[str, object], token_counts: tuple[int | None, int | None], status: int, nested: bool
+    message: str, fields: dict[str, object], token_counts: tuple[int | None, int | None], status: int, is_nested: bool
 ) -> None:
     error = {"message": message} | fields
 
-    exceeded = failures.answer_error(status, json.dumps({"error": error} if nested else error).encode(), {})
+    exceeded = failures.answer_error(status, json.dumps({"error": error} if is_nested else error).encode(), {})
 
     assert isinstance(exceeded, ContextExceeded)
     assert (exceeded.tokens, exceeded.limit) == token_counts

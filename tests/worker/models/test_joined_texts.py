@@ -10,14 +10,14 @@ from worker.models.protocol import AnswerEnd, HiddenProgress, Output, ReasoningD
 
 
 def test_consecutive_texts_are_merged_without_a_change_of_order() -> None:
-    with_logprobs = TextDelta("d", ({"token": "d"},))
+    text_with_logprobs = TextDelta("d", ({"token": "d"},))
     outputs: list[Output] = [
         TextDelta("a"),
         TextDelta("b"),
         ReasoningDelta("thought"),
         ReasoningDelta("more"),
         TextDelta("c"),
-        with_logprobs,
+        text_with_logprobs,
         HiddenProgress(),
         TextDelta("e"),
         AnswerEnd("stop"),
@@ -30,7 +30,7 @@ def test_consecutive_texts_are_merged_without_a_change_of_order() -> None:
         ReasoningDelta("thought"),
         ReasoningDelta("more"),
         TextDelta("c"),
-        with_logprobs,
+        text_with_logprobs,
         HiddenProgress(),
         TextDelta("e"),
         AnswerEnd("stop"),
@@ -44,9 +44,9 @@ def test_text_before_a_failure_is_not_lost() -> None:
         yield TextDelta("b")
         raise errors.Erred("It broke.")
 
-    received = []
+    received_outputs = []
     with pytest.raises(errors.Erred):
         for output in merge_texts(outputs()):
-            received.append(output)  # noqa: PERF402  # a list comprehension would lose the output with the error
+            received_outputs.append(output)  # noqa: PERF402  # a list comprehension would lose the output with the error
 
-    assert received == [TextDelta("ab", deltas=2)]
+    assert received_outputs == [TextDelta("ab", deltas=2)]

@@ -15,8 +15,8 @@ BODY = 'data: {"a":"é\\n"}\n\ndata: {"b":[1,2]}\n\ndata: [DONE]\n\n'
 
 def read_events(body: bytes, size: int) -> list[object]:
     parser = EventParser()
-    parsed = [event for start in range(0, len(body), size) for event in parser.feed(body[start : start + size])]
-    return [*parsed, *parser.close()]
+    events = [event for start in range(0, len(body), size) for event in parser.feed(body[start : start + size])]
+    return [*events, *parser.close()]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
