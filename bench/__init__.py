@@ -1,6 +1,8 @@
 """Benchmarks: measures each path of the product next to a floor on the same machine and reports the ratio.
 
-Terms: a *floor* is the minimal program that does the same kind of work, such as a bare Flask GET for a poll. A *row*
-is the benchmark row of one target: its measurements, and their floor if it has one. A *measure* is a function that
-adds rows or additional figures.
+Terms:
+- path: an operation of the product, such as a poll or a submit (a background create request);
+- floor: the minimal program that does the same kind of work, such as a bare Flask GET for a poll;
+- row: the measurements for one target, and their floor if there is one;
+- measure: a function that adds rows or additional figures.
 """

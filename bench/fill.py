@@ -13,14 +13,14 @@ from bench.deployment import Deployment, background
 # Their outputs have several lengths and are stored as one batch of events or as several.
 TEMPLATE_MODELS = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
 _BATCH_ROWS = 50_000
-_SPREAD = "90 days"
+_AGE_SPREAD = "90 days"
 # The numbers of the copies of waiting responses start here, and the copies are younger than every deadline.
-_WAITING_FROM = 10_000_000
-_WAITING_SPREAD = "10 minutes"
+_FIRST_WAITING_NUMBER = 10_000_000
+_WAITING_AGE_SPREAD = "10 minutes"
 _PROJECTS = 4
 _TIERS = ("no-limit", "default", "flex")
 # SQL expression for the IDs of the copies: 48 hex digits as in real IDs, the first 12 of them a timestamp.
-_HEX = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || substr(md5('more' || n), 1, 4)"
+_ID_EXPRESSION = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || substr(md5('more' || n), 1, 4)"
 
 
 class ResponseDatabase(Protocol):
@@ -39,48 +39,50 @@ def create_templates(deployment: Deployment) -> None:
     deployment.stop("worker")
 
 
-def fill(deployment: Deployment, stored: int) -> None:
-    """Add copies until `stored` responses exist, with their events, attempts and items."""
+def fill(deployment: Deployment, total: int) -> None:
+    """Add copies until `total` responses exist, with their events, attempts and items."""
     existing_count = deployment.count_ended()
-    newest = deployment.sql("select id from responses order by created_at desc, id desc limit %s", len(TEMPLATE_MODELS))
-    add_copies(deployment, [str(row[0]) for row in newest][::-1], existing_count, stored, _SPREAD)
+    newest_rows = deployment.sql(
+        "select id from responses order by created_at desc, id desc limit %s", len(TEMPLATE_MODELS)
+    )
+    add_copies(deployment, [str(row[0]) for row in newest_rows][::-1], existing_count, total, _AGE_SPREAD)
 
 
 def add_waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMPLATE_MODELS) -> None:
     """Add `count` waiting responses of several projects, tiers and models. No worker may be running."""
     with deployment.core() as core:
         keys = [core.keys.create({"no-limit"}, f"project-{n}") for n in range(_PROJECTS)]
-    originals = []
+    original_ids = []
     for key in keys:
         with Client(deployment.port, key) as client:
             for tier in _TIERS:
                 for model in sorted({*models}):
                     body = background(model, "Say something about the weather. " * 20) | {"service_tier": tier}
-                    originals.append(str(client.post("/responses", body)["id"]))
-    end = _WAITING_FROM + count - len(originals)
-    add_copies(deployment, originals, _WAITING_FROM, end, _WAITING_SPREAD)
+                    original_ids.append(str(client.post("/responses", body)["id"]))
+    end = _FIRST_WAITING_NUMBER + count - len(original_ids)
+    add_copies(deployment, original_ids, _FIRST_WAITING_NUMBER, end, _WAITING_AGE_SPREAD)
 
 
-def add_copies(deployment: ResponseDatabase, originals: Sequence[str], first: int, end: int, spread: str) -> None:
+def add_copies(deployment: ResponseDatabase, original_ids: Sequence[str], first: int, end: int, spread: str) -> None:
     """Add copies of responses with their events, attempts and items, numbered from `first` to `end - 1`.
 
     Two connections fill, vacuum and analyze the tables. One of them has only the events, which are most of the data.
 
     Args:
-        originals: IDs of the responses to copy, in turn.
+        original_ids: IDs of the responses to copy, in turn.
         spread: maximum time by which a copy is older than its original, as a Postgres interval.
     """
     table_groups = (("response_events",), ("responses", "attempts", "items"))
     with ThreadPoolExecutor(len(table_groups)) as threads:
         futures = [
-            threads.submit(_copy_rows, deployment, tables, originals, first, end, spread) for tables in table_groups
+            threads.submit(_copy_rows, deployment, tables, original_ids, first, end, spread) for tables in table_groups
         ]
         for future in futures:
             future.result()
 
 
 def _copy_rows(
-    deployment: ResponseDatabase, tables: Sequence[str], originals: Sequence[str], first: int, end: int, spread: str
+    deployment: ResponseDatabase, tables: Sequence[str], original_ids: Sequence[str], first: int, end: int, spread: str
 ) -> None:
     """Copy rows of tables. Triggers and foreign key checks are off, because the originals have already passed them."""
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
@@ -88,8 +90,8 @@ def _copy_rows(
         for start in range(first, end, _BATCH_ROWS):
             last = min(end, start + _BATCH_ROWS) - 1
             parameters = {
-                "originals": list(originals),
-                "kinds": len(originals),
+                "originals": list(original_ids),
+                "kinds": len(original_ids),
                 "first": start,
                 "last": last,
                 "spread": spread,
@@ -104,7 +106,8 @@ def random_ids(deployment: Deployment, count: int) -> list[str]:
     """IDs of `count` copies, chosen at random from the entire table."""
     last_number = deployment.count_ended() - 1
     rows = deployment.sql(
-        f"select 'resp_' || {_HEX} from (select %s + (random() * %s)::bigint as n from generate_series(1, %s)) chosen",  # noqa: S608
+        f"select 'resp_' || {_ID_EXPRESSION} from"  # noqa: S608
+        " (select %s + (random() * %s)::bigint as n from generate_series(1, %s)) chosen",
         len(TEMPLATE_MODELS),
         last_number - len(TEMPLATE_MODELS),
         count,
@@ -129,7 +132,7 @@ def _copy_statement(connection: psycopg.Connection, table: str) -> sql.Composed:
         " insert into {table} ({columns}) select {values} from fresh"
         " join chosen on chosen.place = fresh.n %% %(kinds)s join {table} t on t.{key} = chosen.id"
     ).format(
-        hex=sql.SQL(_HEX),
+        hex=sql.SQL(_ID_EXPRESSION),
         table=sql.Identifier(table),
         key=sql.Identifier(key),
         columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),

@@ -69,10 +69,10 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._received = b""
+        self._buffer = b""
         self._shape: Shape | None = None
         self._stream: Stream | None = None
-        self._sent = 0
+        self._sent_pieces = 0
         self._began_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,14 +80,14 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        head_end = self._received.find(b"\r\n\r\n")
+        self._buffer += data
+        head_end = self._buffer.find(b"\r\n\r\n")
         if head_end < 0:
             return
-        length = _LENGTH.search(self._received, 0, head_end + 2)
-        if len(self._received) < head_end + 4 + (int(length[1]) if length else 0):
+        length = _LENGTH.search(self._buffer, 0, head_end + 2)
+        if len(self._buffer) < head_end + 4 + (int(length[1]) if length else 0):
             return
-        request, self._received = self._received, b""
+        request, self._buffer = self._buffer, b""
         if request.startswith(b"POST"):
             self._start_stream(request)
         elif request.startswith(b"GET /reset"):
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
             self._send_reply(b"404 Not Found", b'{"error": {"message": "Unknown shape."}}')
             return
         self._shape = shape
-        self._sent = 0
+        self._sent_pieces = 0
         self._began_at = self._loop.time()
         tag = _TAG.search(request)
         if tag is not None:
@@ -126,16 +126,18 @@ class Connection(asyncio.Protocol):
         due_count = len(shape.pieces)
         if shape.interval_s:
             due_count = min(due_count, 1 + int((self._loop.time() - self._began_at) / shape.interval_s + 1e-3))
-        data = b"".join(shape.pieces[self._sent : due_count])
-        if self._sent == 0:
+        data = b"".join(shape.pieces[self._sent_pieces : due_count])
+        if self._sent_pieces == 0:
             data = shape.head + data
-        self._sent = max(due_count, self._sent)
-        if self._sent < len(shape.pieces):
+        self._sent_pieces = max(due_count, self._sent_pieces)
+        if self._sent_pieces < len(shape.pieces):
             transport.write(data)
-            self._timer = self._loop.call_at(self._began_at + self._sent * shape.interval_s, self._write_due_pieces)
+            self._timer = self._loop.call_at(
+                self._began_at + self._sent_pieces * shape.interval_s, self._write_due_pieces
+            )
             return
         transport.write(data + shape.tail)
-        if not shape.hangs:
+        if not shape.is_endless:
             self._server.completed += 1
             self._finish_stream()
 

@@ -65,7 +65,7 @@ def show(report: dict[str, Any], console: Console) -> None:
         table.add_column(heading)
     for row in report["rows"]:
         target = TARGETS[row["name"]]
-        aim = f"{'>=' if target.at_least else '<='} {target.limit:g}"
+        aim = f"{'>=' if target.is_minimum else '<='} {target.limit:g}"
         floor = "" if row["floor"] is None else f"{row['floor']:g} {target.floor_unit}"
         low, high = row["spread"]
         verdict = "[green]met[/]" if row["met"] else "[red]missed[/]"

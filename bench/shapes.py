@@ -32,7 +32,7 @@ class Shape:
     interval_s: float
 
     @property
-    def hangs(self) -> bool:
+    def is_endless(self) -> bool:
         return not self.tail
 
 
@@ -41,13 +41,13 @@ def find_shape(name: str) -> Shape | None:
     match = _NAME.match(name)
     if match is None:
         return None
-    count, interval_ms, hangs = int(match[1]), int(match[2] or 0), bool(match[3])
+    count, interval_ms, is_endless = int(match[1]), int(match[2] or 0), bool(match[3])
     tokens = [_delta(name, {"content": _TOKEN_TEXTS[n % len(_TOKEN_TEXTS)]}) for n in range(count)]
     return Shape(
         tokens=count,
         pieces=tuple(tokens) if interval_ms else (b"".join(tokens),),
         head=_HEAD + _delta(name, {"role": "assistant"}),
-        tail=b"" if hangs else _final_chunks(name, count),
+        tail=b"" if is_endless else _final_chunks(name, count),
         interval_s=interval_ms / 1000,
     )
 

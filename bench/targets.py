@@ -13,49 +13,49 @@ class Target:
     """The target value of one figure.
 
     Args:
-        limit: the lower bound of the figure if `at_least`, otherwise its upper bound.
+        limit: the minimum of the figure if `is_minimum`, otherwise its maximum.
         unit: unit of the figure.
         floor_unit: unit of the floor that is measured next to it; empty if there is none.
     """
 
     limit: float
-    at_least: bool
+    is_minimum: bool
     unit: str
     floor_unit: str = ""
 
     def is_met_by(self, figure: float) -> bool:
-        return figure >= self.limit if self.at_least else figure <= self.limit
+        return figure >= self.limit if self.is_minimum else figure <= self.limit
 
 
-def _at_least(limit: float, unit: str, floor_unit: str = "") -> Target:
-    return Target(limit, at_least=True, unit=unit, floor_unit=floor_unit)
+def _min_target(limit: float, unit: str, floor_unit: str = "") -> Target:
+    return Target(limit, is_minimum=True, unit=unit, floor_unit=floor_unit)
 
 
-def _at_most(limit: float, unit: str, floor_unit: str = "") -> Target:
-    return Target(limit, at_least=False, unit=unit, floor_unit=floor_unit)
+def _max_target(limit: float, unit: str, floor_unit: str = "") -> Target:
+    return Target(limit, is_minimum=False, unit=unit, floor_unit=floor_unit)
 
 
 TARGETS = {
-    "poll": _at_least(0.6, "x a bare Flask GET's requests/s", "requests/s"),
-    "poll p50, 1 client": _at_most(2, "x a bare Flask GET's p50", "ms"),
-    "submit": _at_least(0.35, "x a bare, parsing Flask POST's requests/s", "requests/s"),
-    "submit p99": _at_most(5, "p99 / p50 at 64 clients", "ms, p50"),
-    "submit p50, 1 client": _at_most(4, "x a bare, parsing Flask POST's p50", "ms"),
-    "completions": _at_least(0.25, "x a Celery no-op's tasks/s", "tasks/s"),
-    "pickup": _at_most(2, "x a Celery no-op's round trip, p50", "ms, p50"),
-    "many at once: together": _at_least(1, "share in progress at one moment"),
-    "many at once: wall": _at_most(1.2, "x read straight from the model server", "s"),
-    "many at once: memory": _at_most(150, "MB of the worker over idle", "MB, idle"),
-    "first token": _at_most(15, "ms more than straight, p50", "ms, p50"),
-    "relay": _at_least(0.5, "x a bare relay's tokens/s, event log on", "tokens/s"),
-    "cancel p50": _at_most(20, "ms to the model server's closed connection"),
-    "cancel p99": _at_most(250, "ms to the model server's closed connection"),
-    "growth: submit": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
-    "growth: poll": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
-    "growth: claim": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
-    "growth: dispatch": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
-    "growth: list": _at_most(1.2, "x p50 with few stored responses", "ms, p50"),
-    "faults": _at_most(0, "accepted responses without one true end"),
+    "poll": _min_target(0.6, "x a bare Flask GET's requests/s", "requests/s"),
+    "poll p50, 1 client": _max_target(2, "x a bare Flask GET's p50", "ms"),
+    "submit": _min_target(0.35, "x a bare, parsing Flask POST's requests/s", "requests/s"),
+    "submit p99": _max_target(5, "p99 / p50 at 64 clients", "ms, p50"),
+    "submit p50, 1 client": _max_target(4, "x a bare, parsing Flask POST's p50", "ms"),
+    "completions": _min_target(0.25, "x a Celery no-op's tasks/s", "tasks/s"),
+    "pickup": _max_target(2, "x a Celery no-op's round trip, p50", "ms, p50"),
+    "many at once: together": _min_target(1, "share in progress at one moment"),
+    "many at once: wall": _max_target(1.2, "x read straight from the model server", "s"),
+    "many at once: memory": _max_target(150, "MB of the worker over idle", "MB, idle"),
+    "first token": _max_target(15, "ms more than straight, p50", "ms, p50"),
+    "relay": _min_target(0.5, "x a bare relay's tokens/s, event log on", "tokens/s"),
+    "cancel p50": _max_target(20, "ms to the model server's closed connection"),
+    "cancel p99": _max_target(250, "ms to the model server's closed connection"),
+    "growth: submit": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: poll": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: claim": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: dispatch": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
+    "growth: list": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
+    "faults": _max_target(0, "accepted responses without one true end"),
 }
 TARGETS |= {aim.name: Target(*aim[1:]) for aim in whole.AIMS}
 
@@ -112,7 +112,7 @@ class Row:
             "raw": _round_figure(median(self.measured)),
             "raw_spread": [_round_figure(min(self.measured)), _round_figure(max(self.measured))],
             "raw_unit": self.measured_unit,
-            "higher_is_better": self.target.at_least,
+            "higher_is_better": self.target.is_minimum,
         }
 
 

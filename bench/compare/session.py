@@ -67,7 +67,7 @@ def _figures(run: Run) -> Iterator[Figure]:
             name=row.name,
             value=median(row.measured),
             unit=row.measured_unit,
-            higher_is_better=row.target.at_least,
+            higher_is_better=row.target.is_minimum,
             ratio=row.figure,
             floor=median(row.floors) if row.floors else None,
         )

@@ -122,17 +122,17 @@ class MixRunner:
         self._record_latency("cancel", sent_at)
 
     async def _follow_stream(self, connection: Connection, payload: bytes, began_at: float) -> None:
-        received = bytearray()
+        response_data = bytearray()
         tokens = 0
         async for piece in connection.stream_pieces(payload):
-            if not received:
+            if not response_data:
                 self._record_latency("first event", began_at)
             piece_tokens = piece.count(self._marker)
             if piece_tokens and not tokens:
                 self._record_latency("first token", began_at)
             tokens += piece_tokens
-            received += piece
-        if b"event: response.completed\n" not in received:
+            response_data += piece
+        if b"event: response.completed\n" not in response_data:
             raise UnexpectedResponseError("a stream without `response.completed`")
         self._record_latency("stream", began_at)
         self._tokens += tokens

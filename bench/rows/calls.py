@@ -1,5 +1,6 @@
 """Measures the latency of single calls of clients, dispatch and workers on a deployment with existing responses."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -42,20 +43,18 @@ def _measure_dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, f
         for _ in range(max(5, run.sizes.trips // 5)):
             for _ in range(_DISPATCH_BATCH):
                 deployment.call("POST", "/responses", background(MODEL))
-            ((dispatched,),) = deployment.sql(
+            ((dispatched_count,),) = deployment.sql(
                 "select count(*) from responses where status = 'queued' and dispatched_at is not null"
             )
             # Responses from earlier rounds are still dispatched and occupy slots.
-            core.workers.stamp("bench", hostname="bench", pid=0, slots=dispatched + _DISPATCH_BATCH)
+            core.workers.stamp("bench", hostname="bench", pid=0, slots=dispatched_count + _DISPATCH_BATCH)
             dispatch_latencies.append(_measure_ms(core.dispatch.dispatch))
             core.workers.leave("bench")
         dispatched_ids = deployment.sql(
             "select id from responses where status = 'queued' and dispatched_at is not null"
         )
         for (response_id,) in dispatched_ids[: 2 * run.sizes.trips]:
-            claim_latencies.append(
-                _measure_ms(lambda response_id=response_id: core.attempts.claim(response_id, "bench"))
-            )  # type: ignore[misc]
+            claim_latencies.append(_measure_ms(functools.partial(core.attempts.claim, response_id, "bench")))
     return {"dispatch": percentile(sorted(dispatch_latencies), 0.5), "claim": percentile(sorted(claim_latencies), 0.5)}
 
 

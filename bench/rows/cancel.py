@@ -1,4 +1,4 @@
-"""Measures the time from a cancel until the connection to the model server is closed."""
+"""Measures the time from a cancel request until the connection to the model server is closed."""
 
 import time
 from itertools import count
@@ -34,6 +34,7 @@ def _measure_cancels(run: Run) -> list[float]:
 
 
 def _measure_cancel(run: Run, client: Client, tag: str) -> float:
+    """Run a response and cancel it; return the latency of the cancel in milliseconds."""
     response_id = client.post("/responses", background(_MODEL, tag))["id"]
     _wait_for_time(run, tag, "asked_at")
     time.sleep(_SETTLE_TIME_S)  # until the first token has been written and the system is idle

@@ -52,10 +52,10 @@ def drain_duration_s(deployment: Deployment, count: int) -> float:
     Raises:
         load.Failed: the number of completed responses is not `count`.
     """
-    ((seconds, completed),) = deployment.sql(
+    ((seconds, completed_count),) = deployment.sql(
         "select extract(epoch from max(finished_at) - min(started_at))::float,"
         " count(*) filter (where status = 'completed') from responses"
     )
-    if completed != count:
-        raise load.Failed(f"Only {completed} of {count} responses completed.")
+    if completed_count != count:
+        raise load.Failed(f"Only {completed_count} of {count} responses completed.")
     return float(seconds)

@@ -12,7 +12,7 @@ from bench.rows.submit import submits
 from bench.run import Run
 from bench.targets import ratios
 
-_UNFINISHED = "status in ('queued', 'in_progress')"
+_UNFINISHED_CONDITION = "status in ('queued', 'in_progress')"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _measure_with_empty_queue(run: Run, deployment: Deployment) -> dict[str, flo
     p50s = measure_p50s(
         run, deployment, lambda payloads, seconds: submits(run, deployment, payloads, 1, seconds=seconds)[0].p50_ms
     )
-    deployment.forget(_UNFINISHED)
+    deployment.forget(_UNFINISHED_CONDITION)
     return p50s
 
 
@@ -89,7 +89,7 @@ def _measure_queue(run: Run, deployment: Deployment) -> None:
             lambda payloads, seconds: run.requests(deployment.port, payloads, 1, {}, seconds=seconds)[0].p50_ms,
         )
         _add_point(curve, count, p50s)
-        deployment.forget(_UNFINISHED)
+        deployment.forget(_UNFINISHED_CONDITION)
     run.curves["queue"] = curve
     for name, ((_, empty_ms), (waiting_count, long_ms)) in curve.items():
         run.extra_figures[f"growth: {name} with {waiting_count:,.0f} waiting, x p50 without"] = (

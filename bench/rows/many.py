@@ -62,9 +62,9 @@ def _run_responses(run: Run) -> tuple[float, ...]:
     with _MemorySampler(deployment.pids["worker"]) as memory:
         load.run(load.Requests(deployment.port, [payload], connections=64, count=count))
         deployment.wait_until_ended(count)
-    ((first_start, last_end, completed, max_running),) = deployment.sql(_RESULT_QUERY)
-    if completed != count:
-        raise load.Failed(f"Only {completed} of {count} responses completed.")
+    ((first_start, last_end, completed_count, max_running),) = deployment.sql(_RESULT_QUERY)
+    if completed_count != count:
+        raise load.Failed(f"Only {completed_count} of {count} responses completed.")
     added_mb = memory.peak_mb - memory.idle_mb
     return max_running / count, last_end - began_at, last_end - first_start, memory.idle_mb, added_mb
 

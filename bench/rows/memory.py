@@ -126,12 +126,12 @@ def _open_streams(deployment: Deployment, ids: list[str]) -> Iterator[None]:
         for stream, response_id in zip(streams, ids, strict=True):
             stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", deployment.key).encode())
         for stream in streams:
-            received = b""
-            while b"event: response.output_text.delta" not in received:
+            response_data = b""
+            while b"event: response.output_text.delta" not in response_data:
                 data = stream.recv(65_536)
                 if not data:
-                    raise load.Failed(f"A stream ended: {received[:200]!r}")
-                received += data
+                    raise load.Failed(f"A stream ended: {response_data[:200]!r}")
+                response_data += data
         yield
 
 

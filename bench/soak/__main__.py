@@ -90,7 +90,7 @@ def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_
             for name, pid in pids.items():
                 samples[name].append((round(time_s, 1), measure_footprint(pid)))
             time.sleep(min(interval_s, max(0, seconds - time_s)))
-    ((stored, size),) = deployment.sql(
+    ((stored_count, size),) = deployment.sql(
         "select (select count(*) from responses), pg_database_size(current_database()) / 1e6"
     )
     return {
@@ -99,7 +99,7 @@ def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_
         "machine": report.describe_machine(),
         "done": dict(mixed_load.completions),
         "errors": dict(mixed_load.errors),
-        "stored": stored,
+        "stored": stored_count,
         "database_mb": round(float(size), 1),
         "cores": {name: round(cpu_s / seconds, 3) for name, cpu_s in cpu_time.seconds.items()},
         "processes": {name: asdict(judge_growth(series)) for name, series in samples.items()},

@@ -106,10 +106,10 @@ class MixedLoad:
 
     def _stream(self, client: Client) -> None:
         body = {"model": SLOW_MODEL, "input": "Say something.", "stream": True}
-        received = client.stream("/responses", body)
-        if b"event: response.completed" not in received:
-            raise RuntimeError(f"A stream ended with {received[-200:]!r}.")
-        match = _ID.search(received)
+        stream_data = client.stream("/responses", body)
+        if b"event: response.completed" not in stream_data:
+            raise RuntimeError(f"A stream ended with {stream_data[-200:]!r}.")
+        match = _ID.search(stream_data)
         if match is not None:
             self._add_stored(client, match[0].decode())
 

@@ -20,29 +20,29 @@ _IDLE_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
-class Side:
+class Project:
     """A project and the public names of its models; each model is a shape of the scripted model server."""
 
-    project: str
+    name: str
 
     @property
     def model(self) -> str:
         """The model that sends 20 tokens in one piece."""
-        return f"{self.project}-model"
+        return f"{self.name}-model"
 
     @property
     def hanging(self) -> str:
         """The model that sends 20 tokens in one piece and never ends its response."""
-        return f"{self.project}-hanging"
+        return f"{self.name}-hanging"
 
     @property
     def paced(self) -> str:
         """The model that sends one token every 2 ms."""
-        return f"{self.project}-paced"
+        return f"{self.name}-paced"
 
 
-LIMITED = Side("limited")
-UNLIMITED = Side("unlimited")
+LIMITED = Project("limited")
+UNLIMITED = Project("unlimited")
 
 
 def paced_shape(sizes: Sizes) -> str:
@@ -59,10 +59,10 @@ def config_text(base_url: str, paced: str) -> str:
     """
     return _LIMITS + "".join(
         f'[models."{name}"]\nbase_url = "{base_url}"\nupstream_model = "{shape}"\n{options}'
-        for side in (LIMITED, UNLIMITED)
+        for project in (LIMITED, UNLIMITED)
         for name, shape, options in (
-            (side.model, SHAPE, f"concurrency = {_CONCURRENCY}\n" if side is LIMITED else ""),
-            (side.hanging, f"{SHAPE}-then-hang", f"timeouts = {{ idle = {_IDLE_TIMEOUT_S} }}\n"),
-            (side.paced, paced, ""),
+            (project.model, SHAPE, f"concurrency = {_CONCURRENCY}\n" if project is LIMITED else ""),
+            (project.hanging, f"{SHAPE}-then-hang", f"timeouts = {{ idle = {_IDLE_TIMEOUT_S} }}\n"),
+            (project.paced, paced, ""),
         )
     )

@@ -52,14 +52,14 @@ def _start_stream(stream: socket.socket, system: System, response_id: str) -> st
         load.Failed: the stream ended although its response is running.
         TimeoutError: the server sent nothing for `_TIMEOUT_S` seconds.
     """
-    stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", system.keys[UNLIMITED.project]).encode())
-    received = b""
-    while _TEXT_EVENT not in received:
+    stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", system.keys[UNLIMITED.name]).encode())
+    response_data = b""
+    while _TEXT_EVENT not in response_data:
         data = stream.recv(_CHUNK_BYTES)
         if not data:
-            raise load.Failed(f"A stream ended: {received[:200]!r}")
-        received += data
-        line = received.partition(b"\r\n")[0]
-        if b"\r\n" in received and b" 200 " not in line:
+            raise load.Failed(f"A stream ended: {response_data[:200]!r}")
+        response_data += data
+        line = response_data.partition(b"\r\n")[0]
+        if b"\r\n" in response_data and b" 200 " not in line:
             return line.decode("latin-1")
     return ""

@@ -31,9 +31,9 @@ def _start_system(run: Run) -> System:
     """
     home = Home.at(run.machine.home.path / "whole")
     system = run.machine.enter(System(home, run.machine.models, config.paced_shape(run.sizes)))
-    for side in (LIMITED, UNLIMITED):
-        Load(run, system, side, ["background"]).run_closed(1)
+    for project in (LIMITED, UNLIMITED):
+        Load(run, system, project, ["background"]).run_closed(1)
     ids = [str(row[0]) for row in system.sql("select id from responses where status = 'completed' order by id")]
     fill.add_copies(system, ids, 0, run.sizes.whole_stored, _AGE_SPREAD)
-    system.keep()
+    system.preserve_responses()
     return system

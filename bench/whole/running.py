@@ -23,7 +23,7 @@ def start_running(system: System, count: int) -> list[str]:
     """
     total = system.count_responses("in_progress") + count
     body = {"model": UNLIMITED.hanging, "input": _TEXT, "background": True}
-    payload = wire.post("/v1/responses", body, system.keys[UNLIMITED.project])
+    payload = wire.post("/v1/responses", body, system.keys[UNLIMITED.name])
     load.run(Requests(system.port, [payload], _CONNECTIONS, seconds=_TIMEOUT_S, count=count))
     wait_until(lambda: _count_with_text(system) >= total, f"{total} responses in progress", _TIMEOUT_S)
     return [str(row[0]) for row in system.sql("select id from responses where status = 'in_progress'")]

@@ -8,7 +8,7 @@ from bench import cpu, shapes
 from bench.load import mixes, wire
 from bench.load.mixes import Kind, Mix, MixFigures, Turn
 from bench.run import Run
-from bench.whole.config import Side
+from bench.whole.config import Project
 from bench.whole.system import System
 
 _TEXT = "Say something about the weather in a few words. " * 8
@@ -56,15 +56,15 @@ class Load:
         kinds: kinds of responses that the clients create, in turn.
     """
 
-    def __init__(self, run: Run, system: System, side: Side, kinds: Sequence[Kind] = MIXED) -> None:
+    def __init__(self, run: Run, system: System, project: Project, kinds: Sequence[Kind] = MIXED) -> None:
         self._run = run
         self._system = system
-        self._key = system.keys[side.project]
-        self._turns = [Turn(kind, self._create_request(side, kind)) for kind in kinds]
+        self._key = system.keys[project.name]
+        self._turns = [Turn(kind, self._create_request(project, kind)) for kind in kinds]
 
-    def _create_request(self, side: Side, kind: Kind) -> str:
+    def _create_request(self, project: Project, kind: Kind) -> str:
         body = {
-            "model": side.hanging if kind == "cancel" else side.model,
+            "model": project.hanging if kind == "cancel" else project.model,
             "input": _TEXT,
             "background": kind in {"background", "cancel"},
             "stream": kind == "stream",

@@ -66,7 +66,7 @@ class System:
         self._parts: dict[str, Part] = {part.name: part for part in parts}
         self._children: dict[str, Child] = {}
         self._postgres: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._keep_until = datetime.min.replace(tzinfo=UTC)
+        self._preserved_until = datetime.min.replace(tzinfo=UTC)
 
     def _environment(self) -> dict[str, str]:
         overrides = {"HOME": self.home.path, "WORKER_SLOTS": SLOTS, "DRAIN_S": self._settings.drain_s}
@@ -91,7 +91,7 @@ class System:
             self.start(*SERVERS)
             self._migrate()
             with open_core(self._settings, connections=4) as core:
-                self.keys = {side.project: core.keys.create((), side.project) for side in (LIMITED, UNLIMITED)}
+                self.keys = {project.name: core.keys.create((), project.name) for project in (LIMITED, UNLIMITED)}
             self.start(*EDGES)
         except BaseException:
             self.__exit__()
@@ -151,14 +151,14 @@ class System:
         """Count the responses with this status."""
         return int(self.sql("select count(*) from responses where status = %s", status)[0][0])
 
-    def keep(self) -> None:
+    def preserve_responses(self) -> None:
         """Exclude all existing responses from deletion by `forget`."""
-        ((self._keep_until,),) = self.sql("select now()")
+        ((self._preserved_until,),) = self.sql("select now()")
         self._vacuum_tables()
 
     def forget(self) -> None:
-        """Delete all responses created since `keep`; a worker aborts their runs at its next lease renewal."""
-        self.sql("delete from responses where created_at > %s", self._keep_until)
+        """Delete all responses since `preserve_responses`; a worker aborts their runs at its next lease renewal."""
+        self.sql("delete from responses where created_at > %s", self._preserved_until)
         self.sql("delete from usage_ledger")
         self._vacuum_tables()
         wait_until(lambda: not self._models.report()["open"], "end of the requests of deleted responses")

@@ -120,9 +120,8 @@ def test_processor_time_includes_running_and_terminated_children() -> None:
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         with cpu.measure_cpu_time({"parent": parent.pid}) as cpu_time:
             until(lambda: cpu._cpu_seconds(parent.pid) >= 0.3, within_s=20)
-            until(
-                lambda: not psutil.Process(parent.pid).children(), within_s=20
-            )  # the parent has its processor time now
+            # The processor time of a terminated child belongs to its parent.
+            until(lambda: not psutil.Process(parent.pid).children(), within_s=20)
         parent.kill()
 
     assert cpu_time.seconds["parent"] >= 0.25

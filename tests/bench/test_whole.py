@@ -93,10 +93,10 @@ def test_a_closed_mix_completes_full_rounds_of_responses(run: Run, system: Syste
 
 
 def test_only_the_limited_project_has_limits(run: Run, system: System) -> None:
-    for side in (LIMITED, UNLIMITED):
-        Load(run, system, side, ["background"]).run_closed(1)
+    for project in (LIMITED, UNLIMITED):
+        Load(run, system, project, ["background"]).run_closed(1)
 
-    headers = {side.project: create_headers(system, side.project, side.model) for side in (LIMITED, UNLIMITED)}
+    headers = {project.name: create_headers(system, project.name, project.model) for project in (LIMITED, UNLIMITED)}
     assert "x-ratelimit-remaining-tokens" in headers["limited"]
     assert "x-ratelimit-remaining-tokens" not in headers["unlimited"]
 

@@ -39,6 +39,6 @@ def _measure_level(run: Run, system: System, running_ids: list[str], ended_ids: 
 
 
 def _polls_per_s(system: System, ids: list[str], clients: int) -> float:
-    key = system.keys[UNLIMITED.project]
+    key = system.keys[UNLIMITED.name]
     payloads = [wire.get(f"/v1/responses/{response_id}", key) for response_id in ids[:_POLLED_RESPONSES]]
     return load.run(Requests(system.port, payloads, clients, seconds=_SLICE_S, warm_s=_WARM_UP_S)).per_s

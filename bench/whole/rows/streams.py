@@ -76,7 +76,7 @@ def _measure_tokens_per_s(run: Run, system: System) -> None:
 
 def _read_paced(system: System) -> Figures:
     body = {"model": LIMITED.paced, "input": "Say something.", "stream": True}
-    payload = wire.post("/v1/responses", body, system.keys[LIMITED.project])
+    payload = wire.post("/v1/responses", body, system.keys[LIMITED.name])
     return load.run(
         Streams(system.port, [payload] * _RELAYED_STREAMS, _RELAYED_STREAMS, marker=shapes.MARK, end="[DONE]")
     )
