@@ -35,12 +35,12 @@ def count_code_lines(repository: Repository, commit: Commit) -> int:
     fields = repository.run_git("show", "-z", "-M", "--numstat", "--format=", commit.id).split("\0")
     lines = 0
     while fields:
-        added, deleted, path = (fields.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
+        additions, deletions, path = (fields.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
         if not path:  # a rename: the old and the new path are the next two fields
             path = fields[1]
             del fields[:2]
-        if added != "-" and is_code(path):
-            lines += int(added) + int(deleted)
+        if additions != "-" and is_code(path):
+            lines += int(additions) + int(deletions)
     return lines
 
 

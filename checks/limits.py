@@ -37,7 +37,7 @@ def write_limits(repository: Repository, limits: Limits) -> None:
 
 def limits_from_values(measures: Iterable[Measure]) -> Limits:
     """The current values of the measures, as limits."""
-    return {measure.key: measure.value for measure in measures if measure.limited and measure.value is not None}
+    return {measure.key: measure.value for measure in measures if measure.is_limited and measure.value is not None}
 
 
 def lower_limits(measures: Iterable[Measure], limits: Limits) -> Limits:
@@ -97,7 +97,7 @@ def find_raised(limits: Limits, base_limits: Limits) -> list[str]:
 
 def find_unmatched(measures: Iterable[Measure], limits: Limits) -> list[str]:
     """Return one message for each measure without a limit or a value, and for each limit without a measure."""
-    limited_measures = {measure.key: measure for measure in measures if measure.limited}
+    limited_measures = {measure.key: measure for measure in measures if measure.is_limited}
     return [
         *(
             f"{key} ({measure.title}) can no longer be computed. Adapt the measure to the code."

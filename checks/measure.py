@@ -22,7 +22,7 @@ class Measure:
     """A row of the table; smaller values are better.
 
     `value` is None if the tree does not contain the measured code. A value up to `goal` needs no further improvement.
-    Measures that are not `limited` appear in the table, but are not checked.
+    Measures with `is_limited=False` appear in the table, but are not checked.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Measure:
     value: int | None
     goal: int | None = None
     places: tuple[Place, ...] = ()
-    limited: bool = True
+    is_limited: bool = True
 
     def meets_goal(self) -> bool:
         """Whether there is a value, and it does not exceed the goal."""

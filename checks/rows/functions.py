@@ -72,11 +72,11 @@ def _is_docstring(statement: ast.stmt) -> bool:
 def _measure_types(tree: Tree) -> list[Measure]:
     any_types = [place for source in tree.product for place in _find_any(source)]
     any_dicts = [place for source in tree.product for place in _find_any_dicts(source)]
-    unannotated = [place for source in tree.product for place in _find_unannotated(source)]
+    unannotated_functions = [place for source in tree.product for place in _find_unannotated(source)]
     return [
         count_places("any_types", "`Any` in annotations, aliases and casts", 0, any_types),
         count_places("any_dicts", "of which `dict[str, Any]`", 0, any_dicts),
-        count_places("unannotated_functions", "functions without complete annotations", 0, unannotated),
+        count_places("unannotated_functions", "functions without complete annotations", 0, unannotated_functions),
     ]
 
 
@@ -103,9 +103,9 @@ def _find_unannotated(source: Source) -> Iterator[Place]:
     methods = {id(node) for class_ in source.classes for node in class_.body if is_function(node)}
     for function in source.functions:
         arguments = function.args
-        positional = arguments.posonlyargs + arguments.args
+        positional_arguments = arguments.posonlyargs + arguments.args
         has_self = id(function) in methods and not _is_static(function)
-        checked_arguments = positional[1:] if has_self else positional
+        checked_arguments = positional_arguments[1:] if has_self else positional_arguments
         checked_arguments = [
             *checked_arguments,
             *arguments.kwonlyargs,

@@ -13,8 +13,8 @@ def measure_history(repository: Repository, commit: str) -> list[Measure]:
     long_subjects = sum(len(entry.subject) > MAX_SUBJECT_LENGTH for entry in commits)
     title = f"commits whose subject is longer than {MAX_SUBJECT_LENGTH} characters, %"
     return [
-        Measure("empty_bodies", "commits without a body, %", _percent(empty_bodies, len(commits)), limited=False),
-        Measure("long_subjects", title, _percent(long_subjects, len(commits)), limited=False),
+        Measure("empty_bodies", "commits without a body, %", _percent(empty_bodies, len(commits)), is_limited=False),
+        Measure("long_subjects", title, _percent(long_subjects, len(commits)), is_limited=False),
     ]
 
 

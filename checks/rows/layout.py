@@ -18,16 +18,18 @@ def measure_layout(tree: Tree) -> list[Measure]:
     return [*_measure_layers(tree), *_measure_cycles(tree), *_measure_folders(tree), *_measure_file_lines(tree)]
 
 
-def _contracts(tree: Tree) -> list[Mapping[str, object]]:
+def _import_contracts(tree: Tree) -> list[Mapping[str, object]]:
     contracts = tree.import_linter.get("contracts", [])
     return [contract for contract in contracts if isinstance(contract, dict)] if isinstance(contracts, list) else []
 
 
 def _measure_layers(tree: Tree) -> list[Measure]:
-    layer_lists = [contract.get("layers") for contract in _contracts(tree) if contract.get("containers") == ["core"]]
+    layer_lists = [
+        contract.get("layers") for contract in _import_contracts(tree) if contract.get("containers") == ["core"]
+    ]
     rows = [str(row) for layers in layer_lists if isinstance(layers, list) for row in layers]
     names = [name for row in rows for name in row.replace(":", "|").split("|") if name.strip()]
-    import_lists = [contract.get("ignore_imports", []) for contract in _contracts(tree)]
+    import_lists = [contract.get("ignore_imports", []) for contract in _import_contracts(tree)]
     ignored_imports = [
         Place("pyproject.toml", 1, f"ignores {line}")
         for imports in import_lists
@@ -57,23 +59,32 @@ def _measure_folders(tree: Tree) -> list[Measure]:
     counts = Counter(str(PurePosixPath(path).parent) for path in tree.python_files)
     source_counts = {folder: n for folder, n in counts.items() if PurePosixPath(folder).parts[:1] != ("tests",)}
     test_counts = {folder: n for folder, n in counts.items() if folder not in source_counts}
-    crowded = {folder: n for folder, n in counts.items() if n > MAX_MODULES_PER_FOLDER}
-    excess = sum(n - MAX_MODULES_PER_FOLDER for n in crowded.values())
+    crowded_folders = {folder: n for folder, n in counts.items() if n > MAX_MODULES_PER_FOLDER}
+    excess = sum(n - MAX_MODULES_PER_FOLDER for n in crowded_folders.values())
     return [
         _measure_largest("folder_modules", "modules in the largest folder", source_counts),
         _measure_largest("test_folder_modules", "modules in the largest test folder", test_counts),
         count_places(
-            "crowded_folders", f"folders with more than {MAX_MODULES_PER_FOLDER} modules", 0, _places(crowded)
+            "crowded_folders",
+            f"folders with more than {MAX_MODULES_PER_FOLDER} modules",
+            0,
+            _folder_places(crowded_folders),
         ),
-        Measure("crowding", f"modules beyond {MAX_MODULES_PER_FOLDER} in these folders", excess, 0, _places(crowded)),
+        Measure(
+            "crowding",
+            f"modules beyond {MAX_MODULES_PER_FOLDER} in these folders",
+            excess,
+            0,
+            _folder_places(crowded_folders),
+        ),
     ]
 
 
 def _measure_largest(key: str, title: str, counts: dict[str, int]) -> Measure:
-    return Measure(key, title, max(counts.values(), default=None), MAX_MODULES_PER_FOLDER, _places(counts))
+    return Measure(key, title, max(counts.values(), default=None), MAX_MODULES_PER_FOLDER, _folder_places(counts))
 
 
-def _places(counts: dict[str, int]) -> tuple[Place, ...]:
+def _folder_places(counts: dict[str, int]) -> tuple[Place, ...]:
     return tuple(Place(folder, 1, f"{n} modules", n) for folder, n in counts.items())
 
 
