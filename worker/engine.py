@@ -143,7 +143,7 @@ class Engine:
                 )
             )
             tasks.create_task(self._watchdog.beat_for_ever())
-            tasks.create_task(self.consumer_probe.run())
+            tasks.create_task(self.consumer_probe.monitor_consumer())
 
 
 def _exit_unless_cancelled(background_task: asyncio.Task[None]) -> None:

@@ -56,7 +56,7 @@ class ConsumerProbe:
         self.last_message_at = time.monotonic()
         self._unanswered_checks = 0
 
-    async def run(self) -> None:
+    async def monitor_consumer(self) -> None:
         """Check the consumer every second until this coroutine is cancelled or the consumer is stalled."""
         client = redis_clients.async_client(self._redis_url, BACKGROUND, retry=False)
         async with client:

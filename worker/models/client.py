@@ -108,7 +108,7 @@ class ModelClient:
         """Shorten the context if it is too long according to the error; return whether to send the request again."""
         if not isinstance(error, errors.ContextExceeded) or writer.has_output:
             return False
-        dropped_ids = await trimmer.drop_turns(error, endpoint.base_url)
+        dropped_ids = await trimmer.trim_context(error, endpoint.base_url)
         if dropped_ids is None:
             return False
         attempt = trimmer.attempt

@@ -28,7 +28,7 @@ class ContextTrimmer:
         self._cut_index = 0  # of the current cut
         self._attempt_count = 0
 
-    async def drop_turns(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
+    async def trim_context(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
         """Drop more turns after a model server has rejected the context as too long.
 
         Args:
@@ -45,7 +45,7 @@ class ContextTrimmer:
             sizes = [*accumulate(len(jsonio.dumps(item)) for item in reversed(self._context))][::-1]
             self._sizes = [sizes[cut] for cut in self._cuts]
         self._attempt_count += 1
-        cut_index = await self._find_fitting_cut(error, base_url)
+        cut_index = await self._find_sufficient_cut(error, base_url)
         if cut_index is None:
             limit = error.limit or self._model.context_window
             cut_index = truncation.next_cut(
@@ -58,7 +58,7 @@ class ContextTrimmer:
         self.attempt = replace(self.attempt, context=context)
         return dropped_ids
 
-    async def _find_fitting_cut(self, error: errors.ContextExceeded, base_url: str) -> int | None:
+    async def _find_sufficient_cut(self, error: errors.ContextExceeded, base_url: str) -> int | None:
         """Find the first cut with a context that fits, by binary search with the server's tokenizer.
 
         Returns:
