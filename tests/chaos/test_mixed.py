@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.rig import faults
-from tests.chaos.rig.faults import Fault, freeze, network, restart, valkey
+from tests.chaos.rig.faults import Fault, freeze, network_fault, restart, valkey_command
 from tests.chaos.rig.load import Load, generate_requests
 from tests.chaos.rig.rig import Rig
 from tests.chaos.rig.scenario_run import inspect_run
@@ -33,17 +33,17 @@ FAULTS: tuple[tuple[int, str, Fault], ...] = (
     (2, "both APIs killed", restart("api", "api-2")),
     (2, "both sweepers killed", restart("sweeper", "sweeper-2")),
     (2, "Valkey killed", restart("valkey")),
-    (2, "Valkey flushed", valkey("FLUSHALL")),
+    (2, "Valkey flushed", valkey_command("FLUSHALL")),
     (2, "Valkey frozen", freeze("valkey", 3)),
-    (2, "Valkey unreachable", network("valkey", "blackhole", 3)),
+    (2, "Valkey unreachable", network_fault("valkey", "blackhole", 3)),
     (2, "Postgres crashed", faults.crash_postgres),
     (3, "Postgres dropped all connections", lambda rig, _: rig.terminate_backends()),
-    (2, "Postgres unreachable", network("postgres", "blackhole", 2)),
-    (2, "Postgres connections held", network("postgres", "hold", 2)),
-    (2, "Postgres connections reset", network("postgres", "reset")),
-    (2, "the model server delayed", network("models", "delay", 3, by_s=0.5)),
-    (2, "the model server unavailable", network("models", "refuse", 2)),
-    (1, "the model server's connections reset", network("models", "reset")),
+    (2, "Postgres unreachable", network_fault("postgres", "blackhole", 2)),
+    (2, "Postgres connections held", network_fault("postgres", "hold", 2)),
+    (2, "Postgres connections reset", network_fault("postgres", "reset")),
+    (2, "the model server delayed", network_fault("models", "delay", 3, by_s=0.5)),
+    (2, "the model server unavailable", network_fault("models", "refuse", 2)),
+    (1, "the model server's connections reset", network_fault("models", "reset")),
 )
 
 
@@ -73,8 +73,8 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
         The number of running responses at each fault, the number of faults by name, and the load.
     """
     rig.models.reset()
-    rig.run = f"mixed-{SEED}"
-    requests = generate_requests(random.Random(SEED), rig.run, delay_s=0.6)
+    rig.run_id = f"mixed-{SEED}"
+    requests = generate_requests(random.Random(SEED), rig.run_id, delay_s=0.6)
     load = Load(rig.stack, requests, clients=CLIENTS, poll_s=2)
     running_counts: list[int] = []
     fault_counts: dict[str, int] = {}
@@ -87,7 +87,7 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
             _, name, fault = rng.choices(FAULTS, [weight for weight, _, _ in FAULTS])[0]
             fault_counts[name] = fault_counts.get(name, 0) + 1
             fault(rig, rng)
-            rig.heal()
+            rig.repair()
         load.stop_new_requests()
         load.wait(within_s=180)
         until(rig.stack.all_ended, within_s=60)

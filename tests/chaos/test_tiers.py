@@ -20,7 +20,7 @@ from tests.model_server import ModelServer
 # The sum of the weights of the three tiers with a backlog.
 SLOTS = 8 + 4 + 1
 BURST = 60  # requests that a project may send immediately, and the credits that are refilled per minute
-LIMITED = f"""
+LIMITS_CONFIG = f"""
 [projects.alpha.limits."*"]
 requests_per_minute = {BURST}
 [projects.beta.limits."*"]
@@ -39,7 +39,7 @@ Demand = tuple[str, str]  # a project and the requested tier
 @pytest.fixture
 def config(config: Path) -> Path:
     """The usual models, and three projects with limits."""
-    config.write_text(config.read_text() + LIMITED)
+    config.write_text(config.read_text() + LIMITS_CONFIG)
     return config
 
 
@@ -114,7 +114,7 @@ def format_percentiles(seconds: Iterable[float]) -> str:
     return f"{statistics.median(values):.2f} / {values[int(len(values) * 0.95)]:.2f}"
 
 
-def table(stack: Stack, arrivals: Arrivals) -> str:
+def outcome_table(stack: Stack, arrivals: Arrivals) -> str:
     """A table of outcomes by project, requested tier and granted tier."""
     lines = [f"{'project':8} {'requested':9} {'granted':11} {'n':>5} {'refused':>8}   wait p50 / p95 in s"]
     for project in PROJECTS:
@@ -137,7 +137,7 @@ def table(stack: Stack, arrivals: Arrivals) -> str:
 def check_ledger(stack: Stack) -> str:
     """Assert that the ledger has one row per response and the tokens of all attempts; return a summary."""
     until(stack.all_ended, within_s=60)
-    # After a cancel of a running response, its worker still adds the usage.
+    # The workers of cancelled responses still have to report their usage.
     until(lambda: stack.sql("select 1 from attempts where output_tokens is null") == [], within_s=20)
     sums = "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens)"
     ((*ledger,),) = stack.sql(f"select {sums} from usage_ledger")
@@ -194,7 +194,7 @@ def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_
     ledger_summary = check_ledger(stack)
 
     with capsys.disabled():
-        print(f"\n{table(stack, arrivals)}")
+        print(f"\n{outcome_table(stack, arrivals)}")
         print(f"starts in the 20 s before Valkey was lost: {starts_before}, after its restart: {starts_after}")
         print(f"charged in {recovered_s:.0f} s after the restart: {charged_after}")
         print(f"charged in all {total_s:.0f} s: {charged_total}; {ledger_summary}")

@@ -49,7 +49,7 @@ class TcpProxy:
         self.accepted = 0  # number of connections accepted
         self.swallowed = 0  # number of reads discarded
         self.delay_s = 0.0
-        # If set, each connection discards all data after the first request that contains these bytes.
+        # If set, each connection discards all data from the first request with these bytes onward; if empty, all data.
         self.discard_trigger: bytes | None = None
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()

@@ -22,7 +22,7 @@ from tests.harness.waiting import until
 Fault = Callable[[Rig, random.Random], object]
 
 LEASE_S = float(CLOCKS["LEASE_S"])
-FAKETIME = packages.folder("libfaketime") / "vendor/libfaketime/src/libfaketime.so.1"
+FAKETIME_LIBRARY = packages.folder("libfaketime") / "vendor/libfaketime/src/libfaketime.so.1"
 
 
 def restart(*names: str) -> Fault:
@@ -31,7 +31,7 @@ def restart(*names: str) -> Fault:
     def fault(rig: Rig, rng: random.Random) -> None:
         for name in names:
             rig.stack.kill(name)
-        rig.heal()
+        rig.repair()
 
     return fault
 
@@ -41,7 +41,7 @@ def kill_workers(rig: Rig, rng: random.Random) -> None:
     for name in rng.sample(rig.workers, 2):
         rig.wait_for_tokens(rng.randrange(40))
         rig.stack.kill(name)
-    rig.heal()
+    rig.repair()
 
 
 def freeze_past_lease(rig: Rig, rng: random.Random) -> tuple[dict[str, int], float]:
@@ -95,7 +95,7 @@ def kill_api_before_it_enqueues(rig: Rig, rng: random.Random) -> None:
         for name in ("api", "api-2"):
             rig.stack.kill(name)
         assert all(future.result() is None for future in creates)
-    rig.heal()
+    rig.repair()
 
 
 def _create_response(rig: Rig, port: int) -> str | None:
@@ -103,13 +103,16 @@ def _create_response(rig: Rig, port: int) -> str | None:
     with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=rig.stack.key, max_retries=0) as client:
         try:
             return client.responses.create(
-                model="scripted", input="hello", background=True, metadata={"run": rig.run, "number": f"extra {port}"}
+                model="scripted",
+                input="hello",
+                background=True,
+                metadata={"run": rig.run_id, "number": f"extra {port}"},
             ).id
         except openai.APIConnectionError:
             return None
 
 
-def valkey(*command: str | int, then: tuple[str | int, ...] = (), for_s: float = 0) -> Fault:
+def valkey_command(*command: str | int, then: tuple[str | int, ...] = (), for_s: float = 0) -> Fault:
     """Send Valkey a command as an operator might, and optionally another one `for_s` seconds later."""
 
     def fault(rig: Rig, rng: random.Random) -> None:
@@ -147,7 +150,7 @@ def drop_connections(rig: Rig, rng: random.Random) -> None:
         rig.wait_for_tokens(20)
 
 
-def read_only(rig: Rig, rng: random.Random) -> None:
+def make_postgres_read_only(rig: Rig, rng: random.Random) -> None:
     """Make Postgres read-only for a few seconds, like a standby or a server without disk space."""
     _set_read_only(rig, "on")
     rig.pause(2 + rng.random() * LEASE_S)
@@ -161,7 +164,7 @@ def _set_read_only(rig: Rig, state: str) -> None:
     rig.terminate_backends()
 
 
-def full_disk(rig: Rig, rng: random.Random) -> None:
+def fill_disk(rig: Rig, rng: random.Random) -> None:
     """Leave Postgres without any disk space, until it has reported that at least once."""
     message = "No space left on device"
     reports_before = rig.postgres_log().count(message)
@@ -176,7 +179,7 @@ def _use_up_wal(rig: Rig) -> None:
         admin.execute("select pg_logical_emit_message(false, 'fill', repeat('x', 8000000)), pg_switch_wal()")
 
 
-def network(server: str, method: str, for_s: float = 0, **arguments: float) -> Fault:
+def network_fault(server: str, method: str, for_s: float = 0, **arguments: float) -> Fault:
     """Inject a fault between a server and its clients for `for_s` seconds.
 
     Args:
@@ -201,7 +204,7 @@ def full_disk_obstacle(rig: Rig) -> str | None:
 
 def _clock_variables(offset: str) -> dict[str, str]:
     """Environment variables that shift a program's wall clock, but not the monotonic clock of its timeouts."""
-    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": str(FAKETIME_LIBRARY), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def skewed_clocks_obstacle(rig: Rig) -> str | None:
@@ -210,7 +213,7 @@ def skewed_clocks_obstacle(rig: Rig) -> str | None:
     return None if int(date.stdout) > time.time() + 3000 else "libfaketime contains no library for this machine"
 
 
-def skewed_clocks(rig: Rig, rng: random.Random) -> None:
+def skew_clocks(rig: Rig, rng: random.Random) -> None:
     """Restart a worker with its clock an hour ahead, and an API with its clock an hour behind."""
     children = []
     for name, offset in ((rng.choice(rig.workers), "+1h"), ("api", "-1h")):
@@ -222,7 +225,7 @@ def skewed_clocks(rig: Rig, rng: random.Random) -> None:
         "select id from responses where metadata->>'run' = %s"
         " and (document::json->>'created_at')::float < extract(epoch from created_at) - 3500"
     )
-    until(lambda: _create_response(rig, rig.stack.port) and rig.stack.sql(dated_back, rig.run))
+    until(lambda: _create_response(rig, rig.stack.port) and rig.stack.sql(dated_back, rig.run_id))
 
 
 def repeat_doorbells(rig: Rig, rng: random.Random) -> None:
@@ -233,29 +236,29 @@ def repeat_doorbells(rig: Rig, rng: random.Random) -> None:
     with open_core(rig.stack.settings) as core:
         all_ids = "select id from responses where metadata->>'run' = %s"
         for _ in range(5):
-            ids = [row[0] for row in rig.stack.sql(all_ids, rig.run)]
+            ids = [row[0] for row in rig.stack.sql(all_ids, rig.run_id)]
             assert core.doorbell.enqueue(ids, tiers.LANE) == []
             rig.wait_for_tokens(10)
         until(rig.stack.all_ended, within_s=30)
         attempt_count = "select count(*) from attempts"
         attempts_before = rig.stack.sql(attempt_count)
-        ids = [row[0] for row in rig.stack.sql(all_ids, rig.run)]
+        ids = [row[0] for row in rig.stack.sql(all_ids, rig.run_id)]
         assert core.doorbell.enqueue(ids, tiers.LANE) == []
         with redis.Redis.from_url(rig.stack.valkey.url) as client:
             until(lambda: client.llen(f"backburner:responses.{tiers.LANE}") == 0)
         assert rig.stack.sql(attempt_count) == attempts_before
     repeated_tags = [
-        tag for tag, runs in rig.models.stats()["by_tag"].items() if tag.startswith(rig.run) and len(runs) > 1
+        tag for tag, runs in rig.models.stats()["by_tag"].items() if tag.startswith(rig.run_id) and len(runs) > 1
     ]
     assert repeated_tags == []
 
 
-def poison(rig: Rig, rng: random.Random) -> None:
+def kill_workers_of_one_response(rig: Rig, rng: random.Random) -> None:
     """Kill each worker that runs one particular response, until that response fails."""
     with rig.stack.client(timeout=5) as client:
-        script = rig.models.script(tag=f"{rig.run}-poison", first_delay_s=60)
+        script = rig.models.script(tag=f"{rig.run_id}-poison", first_delay_s=60)
         poison_id = client.responses.create(
-            model="scripted", input=script, background=True, metadata={"run": rig.run, "number": "poison"}
+            model="scripted", input=script, background=True, metadata={"run": rig.run_id, "number": "poison"}
         ).id
     runs = "select worker_id, attempt from responses where id = %s and status = 'in_progress'"
     for attempt in range(1, rig.stack.settings.max_failures + 1):
@@ -264,7 +267,7 @@ def poison(rig: Rig, rng: random.Random) -> None:
         )
         rig.pause(2.2)
         rig.stack.kill(next(name for name in rig.workers if rig.worker_id(name) == worker_id))
-        rig.heal()
+        rig.repair()
     state = "select status, failures from responses where id = %s"
     until(lambda: rig.stack.sql(state, poison_id)[0][0] == "failed", within_s=15)
 
@@ -276,7 +279,7 @@ def deploy(rig: Rig, rng: random.Random) -> None:
         rig.stack.children[name].ask_to_stop()
     for name in names:
         rig.stack.stop(name)
-    rig.heal()
+    rig.repair()
 
 
 def no_fault(rig: Rig, rng: random.Random) -> None:

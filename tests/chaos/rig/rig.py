@@ -60,15 +60,15 @@ class Rig:
         invariants.watch_ends(self.stack)
         # One proxy for each worker, so that a fault can cut a single worker off from Postgres.
         self.worker_proxies = {name: TcpProxy(self._postgres.url) for name in self.workers}
-        self.run = ""  # prefix of the current scenario's tags
-        self.runs = 0
+        self.run_id = ""  # of the current run; the prefix of its tags
+        self.run_count = 0
         self.crashes: list[str] = []  # processes that ended without a request to stop, with their exit status
         self.broken = False  # whether a run has left the deployment in an unknown state
         self._modified: set[str] = set()  # processes that run in a modified environment
         self._sweeper_starts: dict[str, int] = {}  # by name, as counted in the log
         self._never = threading.Event()  # for waits that only the timeout ends
         try:
-            self.heal()
+            self.repair()
         except BaseException:
             self.close()
             raise
@@ -98,7 +98,7 @@ class Rig:
         """The proxies in front of one server."""
         return [self.stack.proxies[server], *(self.worker_proxies.values() if server == "postgres" else ())]
 
-    def heal(self) -> None:
+    def repair(self) -> None:
         """Repair the deployment as supervisors and operators do: restart ended processes, and end network faults."""
         for proxy in self._all_proxies():
             proxy.pass_on()
@@ -140,7 +140,7 @@ class Rig:
         for name in self._modified:
             self.stack.kill(name)
         self._modified.clear()
-        self.heal()
+        self.repair()
 
     def pause(self, for_s: float) -> None:
         """Wait while a fault lasts."""
@@ -192,16 +192,16 @@ class Rig:
             "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
             " where r.metadata->>'run' = %s"
         )
-        goal = self.stack.sql(token_sum, self.run)[0][0] + count
+        goal = self.stack.sql(token_sum, self.run_id)[0][0] + count
         until(
-            lambda: self.stack.sql(token_sum, self.run)[0][0] >= goal or self.open_count() == 0,
+            lambda: self.stack.sql(token_sum, self.run_id)[0][0] >= goal or self.open_count() == 0,
             within_s=within_s,
         )
 
     def open_count(self) -> int:
         """The number of responses of this run that have not ended."""
         return self.stack.sql(
-            "select count(*) from responses where finished_at is null and metadata->>'run' = %s", self.run
+            "select count(*) from responses where finished_at is null and metadata->>'run' = %s", self.run_id
         )[0][0]
 
     def running_count(self) -> int:
@@ -216,7 +216,7 @@ class Rig:
     def running_tags(self, name: str) -> list[str]:
         """The tags, as sent to the model server, of the responses that a worker runs."""
         runs = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
-        return [f"{self.run}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
+        return [f"{self.run_id}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
 
     def model_requests(self, tag: str) -> list[dict[str, Any]]:
         """The requests that the model server has received with this tag, oldest first."""

@@ -58,9 +58,9 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     rng = random.Random(seed)
     rig.models.reset()
     rig.crashes.clear()
-    rig.run = f"{seed}-{rig.runs}"
-    rig.runs += 1
-    requests = list(itertools.islice(generate_requests(rng, rig.run, **scenario.script), scenario.count))
+    rig.run_id = f"{seed}-{rig.run_count}"
+    rig.run_count += 1
+    requests = list(itertools.islice(generate_requests(rng, rig.run_id, **scenario.script), scenario.count))
     load = Load(rig.stack, requests, clients=len(requests))
     try:
         until(lambda: rig.open_count() > scenario.count * 3 / 4, within_s=20)
@@ -70,13 +70,13 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     except BaseException:
         load.stop()
         raise
-    rig.heal()
+    rig.repair()
     repaired_at = time.monotonic()
     load.wait(RECOVERY_TIMEOUT_S)
     until(rig.stack.all_ended, within_s=RECOVERY_TIMEOUT_S)
     recovery_s = time.monotonic() - repaired_at
     figures = inspect_run(rig, requests, scenario.ends)
-    ((attempts,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run)
+    ((attempts,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run_id)
     rig.restore()
     return ScenarioResult(scenario.name, seed, figures, open_count, attempts, recovery_s, time.monotonic() - start)
 
@@ -89,7 +89,7 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
     """
     responses: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # IDs and documents, by the number of the request
     for number, response_id, document in rig.stack.sql(
-        "select metadata->>'number', id, document from responses where metadata->>'run' = %s", rig.run
+        "select metadata->>'number', id, document from responses where metadata->>'run' = %s", rig.run_id
     ):
         responses.setdefault(number, []).append((response_id, json.loads(document)))
     stored_ids = {response_id for copies in responses.values() for response_id, _ in copies}
@@ -106,7 +106,7 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
         for _, document in copies:
             for statement in false_statements(request, document, set(allowed_ends)):
                 figures.add("false_statements", statement)
-    rig.heal()
+    rig.repair()
     for crash in rig.crashes:
         figures.add("crashes", crash)
     try:

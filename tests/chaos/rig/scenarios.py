@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.rig import faults
-from tests.chaos.rig.faults import Fault, freeze, network, restart, valkey
+from tests.chaos.rig.faults import Fault, freeze, network_fault, restart, valkey_command
 from tests.chaos.rig.rig import Rig
 
 COMPLETED_ONLY = frozenset({"completed"})
@@ -46,28 +46,28 @@ SCENARIOS = (
     Scenario(
         "all killed simultaneously", restart("valkey", "api", "api-2", "sweeper", "worker", "worker-2", "worker-3")
     ),
-    Scenario("Valkey: FLUSHALL", valkey("FLUSHALL")),
+    Scenario("Valkey: FLUSHALL", valkey_command("FLUSHALL")),
     Scenario("Valkey: killed, restarted empty", restart("valkey"), short=True),
     Scenario("Valkey: frozen for 10 s", freeze("valkey", 10)),
-    Scenario("Valkey: CLIENT PAUSE", valkey("CLIENT", "PAUSE", 6000, "ALL")),
+    Scenario("Valkey: CLIENT PAUSE", valkey_command("CLIENT", "PAUSE", 6000, "ALL")),
     Scenario(
         "Valkey: no memory left",
-        valkey("CONFIG", "SET", "maxmemory", "1", then=("CONFIG", "SET", "maxmemory", "0"), for_s=5),
+        valkey_command("CONFIG", "SET", "maxmemory", "1", then=("CONFIG", "SET", "maxmemory", "0"), for_s=5),
     ),
-    Scenario("Valkey: unreachable", network("valkey", "blackhole", 5)),
+    Scenario("Valkey: unreachable", network_fault("valkey", "blackhole", 5)),
     Scenario("Postgres: immediate restart", faults.crash_postgres),
     Scenario("Postgres: all connections dropped", faults.drop_connections, short=True),
-    Scenario("Postgres: unreachable", network("postgres", "blackhole", faults.LEASE_S + 3)),
-    Scenario("Postgres: all connections reset", network("postgres", "reset")),
-    Scenario("Postgres: round trips of 100 ms", network("postgres", "delay", 4, by_s=0.05)),
-    Scenario("Postgres: read-only", faults.read_only),
-    Scenario("Postgres: disk full", faults.full_disk, skip_reason=faults.full_disk_obstacle),
-    Scenario("clocks an hour off", faults.skewed_clocks, skip_reason=faults.skewed_clocks_obstacle),
-    Scenario("model server: slow", network("models", "delay", 4, by_s=0.6)),
-    Scenario("model server: hung", network("models", "blackhole", 4), BROKEN_OFF),
-    Scenario("model server: connections reset", network("models", "reset"), BROKEN_OFF),
-    Scenario("model server: half closed", network("models", "half_close"), BROKEN_OFF),
-    Scenario("model server: refuses connections", network("models", "refuse", 3)),
+    Scenario("Postgres: unreachable", network_fault("postgres", "blackhole", faults.LEASE_S + 3)),
+    Scenario("Postgres: all connections reset", network_fault("postgres", "reset")),
+    Scenario("Postgres: round trips of 100 ms", network_fault("postgres", "delay", 4, by_s=0.05)),
+    Scenario("Postgres: read-only", faults.make_postgres_read_only),
+    Scenario("Postgres: disk full", faults.fill_disk, skip_reason=faults.full_disk_obstacle),
+    Scenario("clocks an hour off", faults.skew_clocks, skip_reason=faults.skewed_clocks_obstacle),
+    Scenario("model server: slow", network_fault("models", "delay", 4, by_s=0.6)),
+    Scenario("model server: hung", network_fault("models", "blackhole", 4), BROKEN_OFF),
+    Scenario("model server: connections reset", network_fault("models", "reset"), BROKEN_OFF),
+    Scenario("model server: half closed", network_fault("models", "half_close"), BROKEN_OFF),
+    Scenario("model server: refuses connections", network_fault("models", "refuse", 3)),
     Scenario(
         "model server: 429 with Retry-After", faults.no_fault, script={"status": 429, "retry_after": 1, "fail_times": 1}
     ),
@@ -80,6 +80,6 @@ SCENARIOS = (
         script={"drop_after": 12, "drop_how": "reset", "fail_times": 1},
     ),
     Scenario("doorbells repeated and replayed", faults.repeat_doorbells),
-    Scenario("a response that kills its workers", faults.poison, script={"tokens": 20}),
+    Scenario("a response that kills its workers", faults.kill_workers_of_one_response, script={"tokens": 20}),
     Scenario("deploy with a short drain", faults.deploy),
 )
