@@ -9,184 +9,181 @@ import redis
 
 from core import errors, jsonio
 from core.bootstrap import Core
-from core.notify.bus import SENT_BYTES, Notice, events_channel
+from core.notify.bus import MAX_SENT_BYTES, Notice, events_channel
 from core.runs.attempts import Attempt, Batch
 from core.settings import Settings
-from core.streams import broadcaster as hubs
-from core.streams.broadcaster import Subscription
+from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Subscription
 from core.wire import item_events
 from core.wire.item_events import PartPath
 from tests.harness.engine import COMPLETED, batch, caller, claim, opening, sql, submit, worker
 from tests.harness.waiting import until
 
-PLACE = PartPath("msg_1", 0, "output_text", 0)
-BEAT_S = 60
+PART = PartPath("msg_1", 0, "output_text", 0)
+HEARTBEAT_S = 60
 
 
-class Reading(threading.Thread):
-    """Reads a response's events in a thread of its own and keeps them."""
+class StreamReader(threading.Thread):
+    """A thread that reads and stores a response's events."""
 
     def __init__(self, core: Core, response_id: str, after: int = -1) -> None:
         super().__init__(daemon=True)
         self.lines: list[bytes] = []
-        self.cut: errors.Error | None = None
-        self._read = core.streams.read(response_id, after=after, beat_s=BEAT_S)
+        self.error: errors.Error | None = None
+        self._stream = core.streams.read(response_id, after=after, beat_s=HEARTBEAT_S)
         self.start()
 
     def run(self) -> None:
         try:
-            for some in self._read:
-                self.lines += some
+            for lines in self._stream:
+                self.lines += lines
         except errors.Error as error:
-            self.cut = error
+            self.error = error
 
     def numbers(self) -> list[int]:
         return [jsonio.loads(line)["sequence_number"] for line in self.lines]
 
-    def until(self, next_seq: int, within_s: float = 5) -> None:
+    def wait_for_events(self, next_seq: int, within_s: float = 5) -> None:
         """Wait until all events below this number have arrived, each once and in order."""
         until(lambda: len(self.lines) >= next_seq, within_s=within_s, every_s=0.005)
         assert self.numbers() == list(range(next_seq))
 
 
 @pytest.fixture
-def running(core: Core) -> Attempt:
-    """A response that has output `Hello`: six events."""
+def attempt(core: Core) -> Attempt:
+    """A running response with the output `Hello`, which is six events."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     core.attempts.record([opening(attempt)])
     return attempt
 
 
-def more(attempt: Attempt, first_seq: int, text: str = " more") -> Batch:
-    return batch(attempt, [item_events.delta(PLACE, text)], first_seq)
+def delta_batch(attempt: Attempt, first_seq: int, text: str = " more") -> Batch:
+    return batch(attempt, [item_events.delta(PART, text)], first_seq)
 
 
-def heard(valkey_url: str, response_id: str) -> None:
+def wait_for_subscription(valkey_url: str, response_id: str) -> None:
     """Wait until a broadcaster is subscribed to this response's channel."""
     with redis.Redis.from_url(valkey_url) as client:
         until(lambda: client.pubsub_numsub(events_channel(response_id))[0][1] == 1)
 
 
-def test_what_is_announced_arrives_at_once_and_once(core: Core, valkey_url: str, running: Attempt) -> None:
-    first, second = Reading(core, running.response_id), Reading(core, running.response_id)
-    heard(valkey_url, running.response_id)
+def test_a_published_batch_arrives_immediately_and_exactly_once(core: Core, valkey_url: str, attempt: Attempt) -> None:
+    readers = [StreamReader(core, attempt.response_id) for _ in range(2)]
+    wait_for_subscription(valkey_url, attempt.response_id)
     for number in range(6, 30):
-        one = more(running, number)
-        core.attempts.record([one])
-        announced = time.monotonic()
-        core.bus.committed([one])
-        core.bus.committed([one])  # as after a commit whose reply was lost
-        first.until(number + 1, within_s=hubs.CHECK_S / 2)
-        assert time.monotonic() - announced < hubs.CHECK_S / 2
-    core.attempts.end(running, COMPLETED, batch(running, [], 30))
+        event_batch = delta_batch(attempt, number)
+        core.attempts.record([event_batch])
+        published_at = time.monotonic()
+        core.bus.committed([event_batch])
+        core.bus.committed([event_batch])  # as after a commit with a lost reply
+        readers[0].wait_for_events(number + 1, within_s=POLL_INTERVAL_S / 2)
+        assert time.monotonic() - published_at < POLL_INTERVAL_S / 2
+    core.attempts.end(attempt, COMPLETED, batch(attempt, [], 30))
 
-    first.join(timeout=2)
-    second.join(timeout=2)
-    assert first.lines == second.lines
-    assert jsonio.loads(first.lines[-1])["type"] == "response.completed"
-    assert first.numbers() == list(range(len(first.lines)))
-
-
-def test_what_nobody_announced_arrives_within_a_second_or_so(core: Core, running: Attempt) -> None:
-    reading = Reading(core, running.response_id)
-    reading.until(6)
-    core.attempts.record([more(running, 6)])
-
-    reading.until(7, within_s=2 * hubs.CHECK_S)
+    for reader in readers:
+        reader.join(timeout=2)
+    assert readers[0].lines == readers[1].lines
+    assert jsonio.loads(readers[0].lines[-1])["type"] == "response.completed"
+    assert readers[0].numbers() == list(range(len(readers[0].lines)))
 
 
-def test_what_is_missing_before_an_announced_batch_is_read_from_postgres(
-    core: Core, valkey_url: str, running: Attempt
+def test_an_unpublished_batch_arrives_within_two_polls(core: Core, attempt: Attempt) -> None:
+    reader = StreamReader(core, attempt.response_id)
+    reader.wait_for_events(6)
+    core.attempts.record([delta_batch(attempt, 6)])
+
+    reader.wait_for_events(7, within_s=2 * POLL_INTERVAL_S)
+
+
+def test_events_missing_before_a_published_batch_are_read_from_postgres(
+    core: Core, valkey_url: str, attempt: Attempt
 ) -> None:
-    reading = Reading(core, running.response_id)
-    heard(valkey_url, running.response_id)
-    reading.until(6)
-    core.attempts.record([more(running, 6)])
-    core.attempts.record([more(running, 7)])
-    core.bus.committed([more(running, 7)])
+    reader = StreamReader(core, attempt.response_id)
+    wait_for_subscription(valkey_url, attempt.response_id)
+    reader.wait_for_events(6)
+    core.attempts.record([delta_batch(attempt, 6)])
+    core.attempts.record([delta_batch(attempt, 7)])
+    core.bus.committed([delta_batch(attempt, 7)])
 
-    reading.until(8, within_s=hubs.CHECK_S / 2)
+    reader.wait_for_events(8, within_s=POLL_INTERVAL_S / 2)
 
 
-def test_a_batch_too_large_to_be_sent_is_announced_and_read_from_postgres(
-    core: Core, valkey_url: str, running: Attempt
+def test_a_large_batch_is_published_without_events_and_read_from_postgres(
+    core: Core, valkey_url: str, attempt: Attempt
 ) -> None:
-    reading = Reading(core, running.response_id)
-    heard(valkey_url, running.response_id)
-    reading.until(6)
-    large = more(running, 6, "x" * (SENT_BYTES + 1))
-    with redis.Redis.from_url(valkey_url) as client, client.pubsub(ignore_subscribe_messages=True) as listening:
-        listening.subscribe(events_channel(running.response_id))
-        listening.get_message(timeout=1)
-        core.attempts.record([large])
-        core.bus.committed([large])
-        message = until(lambda: listening.get_message(timeout=1))
+    reader = StreamReader(core, attempt.response_id)
+    wait_for_subscription(valkey_url, attempt.response_id)
+    reader.wait_for_events(6)
+    large_batch = delta_batch(attempt, 6, "x" * (MAX_SENT_BYTES + 1))
+    with redis.Redis.from_url(valkey_url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(events_channel(attempt.response_id))
+        pubsub.get_message(timeout=1)
+        core.attempts.record([large_batch])
+        core.bus.committed([large_batch])
+        message = until(lambda: pubsub.get_message(timeout=1))
 
     assert len(message["data"]) < 200
-    reading.until(7, within_s=hubs.CHECK_S / 2)
+    reader.wait_for_events(7, within_s=POLL_INTERVAL_S / 2)
 
 
-def test_a_reader_behind_the_log_of_a_running_response_gets_its_rest_only(core: Core, running: Attempt) -> None:
-    reading = Reading(core, running.response_id, after=7)
-    core.attempts.record([more(running, 6)])
-    core.attempts.record([more(running, 7)])
-    core.attempts.record([more(running, 8)])
-    until(lambda: reading.numbers() == [8], within_s=3)
-    beyond = Reading(core, running.response_id, after=10**6)
-    core.attempts.end(running, COMPLETED, batch(running, [], 9))
+def test_a_reader_gets_only_events_after_its_starting_position(core: Core, attempt: Attempt) -> None:
+    reader = StreamReader(core, attempt.response_id, after=7)
+    core.attempts.record([delta_batch(attempt, 6)])
+    core.attempts.record([delta_batch(attempt, 7)])
+    core.attempts.record([delta_batch(attempt, 8)])
+    until(lambda: reader.numbers() == [8], within_s=3)
+    reader_beyond_end = StreamReader(core, attempt.response_id, after=10**6)
+    core.attempts.end(attempt, COMPLETED, batch(attempt, [], 9))
 
-    reading.join(timeout=3)
-    beyond.join(timeout=3)
-    assert reading.numbers() == list(range(8, 8 + len(reading.lines)))
-    assert not beyond.is_alive()
-    assert beyond.lines == []
+    reader.join(timeout=3)
+    reader_beyond_end.join(timeout=3)
+    assert reader.numbers() == list(range(8, 8 + len(reader.lines)))
+    assert not reader_beyond_end.is_alive()
+    assert reader_beyond_end.lines == []
 
 
-def test_a_response_that_is_deleted_ends_its_readers(core: Core, running: Attempt) -> None:
-    core.attempts.end(running, COMPLETED, batch(running, [], 6))
-    reading = core.streams.read(running.response_id, after=10**6, beat_s=BEAT_S)
-    core.waiting.forget(running.response_id)
+def test_the_deletion_of_a_response_ends_its_streams(core: Core, attempt: Attempt) -> None:
+    core.attempts.end(attempt, COMPLETED, batch(attempt, [], 6))
+    stream = core.streams.read(attempt.response_id, after=10**6, beat_s=HEARTBEAT_S)
+    core.waiting.forget(attempt.response_id)
 
     with pytest.raises(errors.NotFound):
-        list(reading)
+        list(stream)
 
 
-def test_a_response_that_is_being_written_at_each_look_still_counts_as_waited_for(
-    core: Core, settings: Settings
-) -> None:
+def test_followed_until_is_renewed_even_if_the_row_is_locked_at_every_poll(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core), background=False)
-    ((before,),) = sql(settings, "select followed_until from responses")
-    place = core.waiting.place()
-    with psycopg.connect(settings.database_url.get_secret_value()) as writing:
-        writing.execute("select 1 from responses where id = %s for no key update", (response_id,))
-        assert not place.wait(response_id, 0, follow=True)
-        queued = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        until(lambda: sql(settings, queued), within_s=settings.follow_s)
-        writing.commit()
-    until(lambda: sql(settings, "select followed_until from responses") > [(before,)])
-    place.leave()
+    ((followed_until,),) = sql(settings, "select followed_until from responses")
+    slot = core.waiting.place()
+    with psycopg.connect(settings.database_url.get_secret_value()) as writer:
+        writer.execute("select 1 from responses where id = %s for no key update", (response_id,))
+        assert not slot.wait(response_id, 0, follow=True)
+        lock_waits = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        until(lambda: sql(settings, lock_waits), within_s=settings.follow_s)
+        writer.commit()
+    until(lambda: sql(settings, "select followed_until from responses") > [(followed_until,)])
+    slot.leave()
 
 
-def test_a_hub_that_drains_tells_its_readers_and_takes_no_more(core: Core, running: Attempt) -> None:
-    reading = Reading(core, running.response_id)
-    reading.until(6)
+def test_a_draining_broadcaster_ends_its_streams_and_accepts_no_more_waits(core: Core, attempt: Attempt) -> None:
+    reader = StreamReader(core, attempt.response_id)
+    reader.wait_for_events(6)
     core.broadcaster.drain()
 
-    reading.join(timeout=2)
-    assert isinstance(reading.cut, errors.Stopping)
+    reader.join(timeout=2)
+    assert isinstance(reader.error, errors.Stopping)
     with pytest.raises(errors.Stopping):
         core.waiting.place()
 
 
-def test_what_piles_up_for_a_follower_is_bounded_and_left_in_postgres() -> None:
-    subscription = Subscription("resp_1", reads=True, keeps=False)
-    assert subscription.must_look()
+def test_the_buffer_of_a_subscription_is_bounded_and_its_excess_is_read_from_postgres() -> None:
+    subscription = Subscription("resp_1", with_events=True, keeps_alive=False)
+    assert subscription.take_read_request()
     line = b"x" * 1000
     for number in range(5000):
-        subscription.push(Notice("resp_1", number, 1, line))
-        assert subscription._bytes <= hubs.BUFFER_BYTES
+        subscription.push_notice(Notice("resp_1", number, 1, line))
+        assert subscription._bytes <= BUFFER_BYTES
 
-    assert subscription.must_look()
-    taken = subscription.take()
-    assert len(taken) * len(line) <= hubs.BUFFER_BYTES
+    assert subscription.take_read_request()
+    lines = subscription.take_events()
+    assert len(lines) * len(line) <= BUFFER_BYTES
