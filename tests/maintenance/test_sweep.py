@@ -1,4 +1,4 @@
-"""Sweeper rounds: no failing row or step prevents the others from running."""
+"""Sweeper rounds: a failing row or chore does not prevent the others from running."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,58 +17,58 @@ from tests.harness.engine import COMPLETED, caller, claim, opening, sql, submit,
 from tests.harness.waiting import until
 
 
-def test_more_broken_rows_than_a_batch_do_not_keep_the_others_from_their_end(core: Core, settings: Settings) -> None:
-    who = caller(core)
+def test_invalid_rows_beyond_a_batch_do_not_block_the_end_of_other_responses(core: Core, settings: Settings) -> None:
+    client = caller(core)
     for _ in range(BATCH + 5):
-        submit(core, who)
+        submit(core, client)
     sql(settings, "update responses set document = 'not json', queued_until = now() - interval '2 s'")
-    good = submit(core, who)
-    sql(settings, "update responses set queued_until = now() - interval '1 s' where id = %s", good)
+    valid_id = submit(core, client)
+    sql(settings, "update responses set queued_until = now() - interval '1 s' where id = %s", valid_id)
 
     core.sweep.run()
 
-    assert json.loads(core.responses.get(who, good)[0])["status"] == "failed"
+    assert json.loads(core.responses.get(client, valid_id)[0])["status"] == "failed"
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(BATCH + 5,)]
 
 
-def test_a_table_that_is_locked_holds_up_its_own_cleaning_only(core: Core, settings: Settings) -> None:
-    who = caller(core)
-    overdue = submit(core, who)
+def test_a_locked_table_delays_only_the_deletion_of_its_own_rows(core: Core, settings: Settings) -> None:
+    client = caller(core)
+    overdue_id = submit(core, client)
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
-    with psycopg.connect(settings.database_url.get_secret_value()) as other:
-        other.execute("lock table workers in share mode")  # as a stuck migration or dump would
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        connection.execute("lock table workers in share mode")  # as a stuck migration or dump would
         with ThreadPoolExecutor(1) as thread:
-            round_ = thread.submit(core.sweep.run)
-            until(lambda: core.responses.get(who, overdue)[1])
-            other.rollback()
-            round_.result()
+            future = thread.submit(core.sweep.run)
+            until(lambda: core.responses.get(client, overdue_id)[1])
+            connection.rollback()
+            future.result()
 
 
-def test_cleaning_takes_a_few_at_a_time_until_all_is_clean(core: Core, settings: Settings) -> None:
+def test_unstored_responses_are_deleted_in_batches_until_none_remains(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
+    client = caller(core)
     for _ in range(7):
-        attempt = claim(core, submit(core, who, store=False, background=False))
+        attempt = claim(core, submit(core, client, store=False, background=False))
         core.attempts.end(attempt, COMPLETED, opening(attempt))
 
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         assert [responses_sql.delete_unstored(connection, 0, 3) for _ in range(4)] == [3, 3, 1, 0]
 
 
-def test_a_response_somebody_came_back_for_in_time_is_not_cancelled(core: Core, settings: Settings) -> None:
+def test_a_response_with_a_renewed_followed_until_is_not_cancelled(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core), background=False)
     sql(settings, "update responses set followed_until = now() - interval '1 s'")
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        assert followers_sql.left(connection, 10) == [response_id]
+        assert followers_sql.select_orphans(connection, 10) == [response_id]
         followers_sql.renew(connection, [response_id], 15)
 
-        # The sweeper checks again under the row lock.
+        # The sweeper reads the row again under its lock.
         row = ends_sql.lock(connection, response_id)
     assert row is not None
-    assert not row.left
+    assert not row.is_orphan
 
 
-def test_a_foreground_response_nobody_follows_is_cancelled(core: Core, settings: Settings) -> None:
+def test_a_foreground_response_without_a_client_is_cancelled(core: Core, settings: Settings) -> None:
     submit(core, caller(core), background=False)
     sql(settings, "update responses set followed_until = now() - interval '1 s'")
 
@@ -77,7 +77,7 @@ def test_a_foreground_response_nobody_follows_is_cancelled(core: Core, settings:
     assert sql(settings, "select status from responses") == [("cancelled",)]
 
 
-def test_what_was_lost_may_wait_until_the_end_of_the_whole(core: Core, settings: Settings) -> None:
+def test_a_lost_response_may_wait_until_its_final_deadline(core: Core, settings: Settings) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s', queued_until = now() + interval '1 s'")
@@ -89,19 +89,19 @@ def test_what_was_lost_may_wait_until_the_end_of_the_whole(core: Core, settings:
     assert attempt.number == 1
 
 
-def test_what_waits_for_its_model_server_keeps_the_clock_of_the_queue(core: Core, settings: Settings) -> None:
+def test_a_wait_for_the_model_server_does_not_change_the_queue_deadline(core: Core, settings: Settings) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    (before,) = sql(settings, "select queued_until from responses")
+    ((queued_until,),) = sql(settings, "select queued_until from responses")
 
     core.attempts.hand_back(attempt, HandBack("away", waited=True, delay_s=5))
 
     assert sql(settings, "select queued_until, available_at > now() + interval '4 s' from responses") == [
-        (*before, True)
+        (queued_until, True)
     ]
 
 
-def test_a_run_ends_with_the_whole_if_that_is_earlier(core: Core, settings: Settings) -> None:
+def test_a_run_ends_at_the_final_deadline_if_that_is_earlier(core: Core, settings: Settings) -> None:
     worker(core)
     response_id = submit(core, caller(core))
     sql(settings, "update responses set ends_by = now() + interval '7 s'")
@@ -112,19 +112,19 @@ def test_a_run_ends_with_the_whole_if_that_is_earlier(core: Core, settings: Sett
     assert sql(settings, "select run_until = ends_by from responses") == [(True,)]
 
 
-@pytest.mark.parametrize(("failures", "least_s", "most_s"), [(0, 0.5, 1), (1, 1, 2)])
-def test_each_lost_lease_doubles_the_wait_and_jitter_spreads_it(
-    core: Core, settings: Settings, failures: int, least_s: float, most_s: float
+@pytest.mark.parametrize(("failures", "min_s", "max_s"), [(0, 0.5, 1), (1, 1, 2)])
+def test_each_lost_lease_doubles_the_delay_with_jitter(
+    core: Core, settings: Settings, failures: int, min_s: float, max_s: float
 ) -> None:
     worker(core)
-    who = caller(core)
+    client = caller(core)
     for _ in range(12):
-        claim(core, submit(core, who))
+        claim(core, submit(core, client))
     sql(settings, "update responses set failures = %s, lease_until = now() - interval '1 s'", failures)
 
     core.sweep.run()
 
-    waits = [
+    delays_s = [
         row[0]
         for row in sql(
             settings,
@@ -132,33 +132,33 @@ def test_each_lost_lease_doubles_the_wait_and_jitter_spreads_it(
             " join attempts a on a.response_id = r.id",
         )
     ]
-    assert len(waits) == 12
-    assert all(least_s <= wait <= most_s for wait in waits)
-    assert len(set(waits)) > 6
+    assert len(delays_s) == 12
+    assert all(min_s <= delay_s <= max_s for delay_s in delays_s)
+    assert len(set(delays_s)) > 6
 
 
-def test_a_budget_that_is_spent_ends_the_response(core: Core, settings: Settings) -> None:
+def test_a_response_fails_after_the_maximum_number_of_lost_leases(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    attempt = claim(core, submit(core, who))
+    client = caller(core)
+    attempt = claim(core, submit(core, client))
     sql(settings, "update responses set failures = %s, lease_until = now() - interval '1 s'", settings.max_failures - 1)
 
     core.sweep.run()
 
-    final = json.loads(core.responses.get(who, attempt.response_id)[0])
-    assert final["status"] == "failed"
-    assert final["error"]["message"] == "The worker running this response was lost 3 times."
+    document = json.loads(core.responses.get(client, attempt.response_id)[0])
+    assert document["status"] == "failed"
+    assert document["error"]["message"] == "The worker running this response was lost 3 times."
     assert sql(settings, "select outcome from attempts") == [("failed",)]
 
 
-def test_sweepers_that_clean_the_same_rows_at_once_never_deadlock(core: Core, settings: Settings) -> None:
+def test_concurrent_sweepers_that_delete_the_same_rows_do_not_deadlock(core: Core, settings: Settings) -> None:
     sql(
         settings,
         "insert into workers (id, hostname, pid, lanes, slots, seen_at) select 'w' || n, 'h', n, '{default}', 1,"
         " now() - interval '1 hour' from generate_series(1, 300) n",
     )
     with ThreadPoolExecutor(4) as threads:
-        for round_ in [threads.submit(core.sweep.run) for _ in range(8)]:
-            round_.result()
+        for future in [threads.submit(core.sweep.run) for _ in range(8)]:
+            future.result()
 
     assert sql(settings, "select count(*) from workers") == [(0,)]
