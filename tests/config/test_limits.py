@@ -4,36 +4,36 @@ import pytest
 
 from core.config.limits import UNLIMITED, Limits, ProjectLimits
 
-OWN = Limits(requests_per_minute=1)
-OWN_ANY = Limits(requests_per_minute=2)
-ANYS = Limits(requests_per_minute=3)
-ANYS_ANY = Limits(requests_per_minute=4, queued=5)
+PROJECT_MODEL = Limits(requests_per_minute=1)
+PROJECT_ANY = Limits(requests_per_minute=2)
+ANY_MODEL = Limits(requests_per_minute=3)
+ANY_ANY = Limits(requests_per_minute=4, queued=5)
 
 
 @pytest.mark.parametrize(
-    ("project", "model", "meant"),
+    ("project", "model", "expected_limits"),
     [
-        ("a", "m", OWN),
-        ("a", "other", OWN_ANY),
-        ("b", "m", ANYS),
-        ("b", "other", ANYS_ANY),
-        ("empty", "other", ANYS_ANY),
+        ("a", "m", PROJECT_MODEL),
+        ("a", "other", PROJECT_ANY),
+        ("b", "m", ANY_MODEL),
+        ("b", "other", ANY_ANY),
+        ("empty", "other", ANY_ANY),
     ],
 )
-def test_the_most_precise_table_holds(project: str, model: str, meant: Limits) -> None:
-    tables = {"a": {"*": OWN_ANY, "m": OWN}, "*": {"*": ANYS_ANY, "m": ANYS}, "empty": {}}
+def test_the_most_specific_table_applies(project: str, model: str, expected_limits: Limits) -> None:
+    tables = {"a": {"*": PROJECT_ANY, "m": PROJECT_MODEL}, "*": {"*": ANY_ANY, "m": ANY_MODEL}, "empty": {}}
 
-    assert ProjectLimits(tables).limits_for(project, model) == meant
+    assert ProjectLimits(tables).limits_for(project, model) == expected_limits
 
 
-def test_a_table_lifts_what_it_does_not_set() -> None:
+def test_a_limit_that_the_matching_table_does_not_set_is_unlimited() -> None:
     limits = ProjectLimits({"a": {"m": Limits(running=1), "*": Limits(queued=1)}})
 
     assert limits.limits_for("a", "m").queued is None
 
 
-def test_where_no_table_is_meant_nothing_is_limited() -> None:
-    limits = ProjectLimits({"a": {"m": OWN}})
+def test_a_project_without_a_matching_table_is_unlimited() -> None:
+    limits = ProjectLimits({"a": {"m": PROJECT_MODEL}})
 
     assert limits.limits_for("a", "other") == UNLIMITED
     assert limits.limits_for("b", "m") == UNLIMITED
