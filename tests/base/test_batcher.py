@@ -12,114 +12,114 @@ from core.batcher import Batcher
 from tests.harness.waiting import until
 
 
-class Work:
-    """Doubles numbers; can be blocked, raises on zero, and returns an error for negative numbers."""
+class DoublingWork:
+    """Doubles numbers; raises on zero, returns an error for a negative number, and waits while `may_run` is not set."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
-        self.go = threading.Event()
-        self.go.set()
+        self.may_run = threading.Event()
+        self.may_run.set()
 
     def __call__(self, items: Sequence[int]) -> list[int | Exception]:
         self.batches.append(list(items))
-        assert self.go.wait(10)
+        assert self.may_run.wait(10)
         if 0 in items:
             raise ZeroDivisionError
         return [2 * item if item > 0 else ValueError(item) for item in items]
 
 
-def waiting(together: Batcher) -> int:
-    """The number of items in the next batch."""
-    batch = together._next
+def count_waiting(batcher: Batcher) -> int:
+    """Return the number of items in the next batch."""
+    batch = batcher._next_batch
     return 0 if batch is None else len(batch.items)
 
 
-def test_what_is_asked_for_while_work_is_under_way_is_done_in_one_go_after_it() -> None:
-    work = Work()
-    together = Batcher(work, most=100, turn_s=10)
-    work.go.clear()
+def test_calls_during_a_batch_form_the_next_batch() -> None:
+    work = DoublingWork()
+    batcher = Batcher(work, most=100, turn_timeout_s=10)
+    work.may_run.clear()
     with ThreadPoolExecutor(20) as threads:
-        first = threads.submit(together.do, 1)
+        first_call = threads.submit(batcher.do, 1)
         until(lambda: work.batches)
-        others = [threads.submit(together.do, n) for n in range(2, 21)]
-        until(lambda: waiting(together) == 19)
-        work.go.set()
+        later_calls = [threads.submit(batcher.do, n) for n in range(2, 21)]
+        until(lambda: count_waiting(batcher) == 19)
+        work.may_run.set()
 
-        assert first.result() == 2
-        assert [one.result() for one in others] == [2 * n for n in range(2, 21)]
+        assert first_call.result() == 2
+        assert [call.result() for call in later_calls] == [2 * n for n in range(2, 21)]
     assert work.batches[0] == [1]
     assert sorted(work.batches[1]) == list(range(2, 21))
     assert len(work.batches) == 2
 
 
-def test_no_more_than_so_many_are_done_at_once_and_all_are_done() -> None:
-    work = Work()
-    together = Batcher(work, most=3, turn_s=10)
-    work.go.clear()
+def test_a_batch_has_at_most_the_maximum_number_of_items() -> None:
+    work = DoublingWork()
+    batcher = Batcher(work, most=3, turn_timeout_s=10)
+    work.may_run.clear()
     with ThreadPoolExecutor(20) as threads:
-        asked = [threads.submit(together.do, n) for n in range(1, 21)]
-        until(lambda: waiting(together) == 1)
-        work.go.set()
+        calls = [threads.submit(batcher.do, n) for n in range(1, 21)]
+        until(lambda: count_waiting(batcher) == 1)
+        work.may_run.set()
 
-        assert [one.result() for one in asked] == [2 * n for n in range(1, 21)]
+        assert [call.result() for call in calls] == [2 * n for n in range(1, 21)]
     assert max(map(len, work.batches)) == 3
     assert sorted(functools.reduce(operator.iadd, work.batches, [])) == list(range(1, 21))
 
 
-def test_an_item_that_fails_is_an_error_only_where_it_was_asked_for() -> None:
-    work = Work()
-    together = Batcher(work, most=100, turn_s=10)
-    work.go.clear()
+def test_the_error_of_an_item_is_raised_only_in_its_caller() -> None:
+    work = DoublingWork()
+    batcher = Batcher(work, most=100, turn_timeout_s=10)
+    work.may_run.clear()
     with ThreadPoolExecutor(3) as threads:
-        first = threads.submit(together.do, 1)
+        first_call = threads.submit(batcher.do, 1)
         until(lambda: work.batches)
-        bad, good = threads.submit(together.do, -1), threads.submit(together.do, 2)
-        until(lambda: waiting(together) == 2)
-        work.go.set()
+        failing_call, other_call = threads.submit(batcher.do, -1), threads.submit(batcher.do, 2)
+        until(lambda: count_waiting(batcher) == 2)
+        work.may_run.set()
 
-        assert (first.result(), good.result()) == (2, 4)
+        assert (first_call.result(), other_call.result()) == (2, 4)
         with pytest.raises(ValueError, match="-1"):
-            bad.result()
+            failing_call.result()
 
 
-def test_work_that_breaks_leaves_nobody_asleep_and_can_be_asked_for_again() -> None:
-    work = Work()
-    together = Batcher(work, most=100, turn_s=10)
-    work.go.clear()
+def test_an_error_of_the_work_is_raised_in_every_caller_and_later_calls_succeed() -> None:
+    work = DoublingWork()
+    batcher = Batcher(work, most=100, turn_timeout_s=10)
+    work.may_run.clear()
     with ThreadPoolExecutor(3) as threads:
-        first = threads.submit(together.do, 1)
+        first_call = threads.submit(batcher.do, 1)
         until(lambda: work.batches)
-        broken = [threads.submit(together.do, n) for n in (0, 5)]
-        until(lambda: waiting(together) == 2)
-        work.go.set()
+        failing_calls = [threads.submit(batcher.do, n) for n in (0, 5)]
+        until(lambda: count_waiting(batcher) == 2)
+        work.may_run.set()
 
-        assert first.result() == 2
-        for one in broken:
+        assert first_call.result() == 2
+        for call in failing_calls:
             with pytest.raises(ZeroDivisionError):
-                one.result()
-    assert together.do(7) == 14
+                call.result()
+    assert batcher.do(7) == 14
 
 
-def test_work_that_hangs_holds_up_nobody_else() -> None:
-    work = Work()
-    together = Batcher(work, most=100, turn_s=0.01)
-    work.go.clear()
+def test_a_hanging_batch_does_not_block_the_next_one() -> None:
+    work = DoublingWork()
+    batcher = Batcher(work, most=100, turn_timeout_s=0.01)
+    work.may_run.clear()
     with ThreadPoolExecutor(2) as threads:
-        threads.submit(together.do, 1)
+        threads.submit(batcher.do, 1)
         until(lambda: work.batches)
-        threads.submit(together.do, 2)
+        threads.submit(batcher.do, 2)
 
         until(lambda: [2] in work.batches)
-        work.go.set()
+        work.may_run.set()
 
 
-def test_many_threads_that_ask_again_and_again_all_get_their_own_answers() -> None:
-    work = Work()
-    together = Batcher(work, most=8)
+def test_concurrent_threads_get_the_outcomes_of_their_own_items() -> None:
+    work = DoublingWork()
+    batcher = Batcher(work, most=8)
 
-    def ask(thread: int) -> bool:
-        return all(together.do(n) == 2 * n for n in range(1000 * thread + 1, 1000 * thread + 300))
+    def call_repeatedly(thread: int) -> bool:
+        return all(batcher.do(n) == 2 * n for n in range(1000 * thread + 1, 1000 * thread + 300))
 
     with ThreadPoolExecutor(16) as threads:
-        assert all(threads.map(ask, range(16)))
+        assert all(threads.map(call_repeatedly, range(16)))
     assert sum(map(len, work.batches)) == 16 * 299

@@ -1,4 +1,4 @@
-"""A Redis that hangs while its kernel still accepts data costs little time, and one caller at a time."""
+"""A frozen Redis, of which the kernel still accepts data, delays few calls, and each only for a short time."""
 
 import asyncio
 import contextlib
@@ -26,8 +26,8 @@ from worker.liveness import registration
 
 
 @pytest.fixture
-def hanging(settings: Settings) -> Iterator[None]:
-    """Freeze Valkey for the test; requested after connections exist."""
+def frozen_valkey(settings: Settings) -> Iterator[None]:
+    """Freezes Valkey until the end of the test. Tests request this fixture after they have opened connections."""
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         pid = client.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
@@ -37,121 +37,122 @@ def hanging(settings: Settings) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def timed(call) -> float:
-    started = time.monotonic()
+def measure_s(call) -> float:
+    started_at = time.monotonic()
     call()
-    return time.monotonic() - started
+    return time.monotonic() - started_at
 
 
-def test_creates_and_cancels_stay_quick_while_redis_hangs(core: Core, request: pytest.FixtureRequest) -> None:
+def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, request: pytest.FixtureRequest) -> None:
     worker(core, slots=1000)
-    who = caller(core)
-    submit(core, who)
-    request.getfixturevalue("hanging")
+    client = caller(core)
+    submit(core, client)
+    request.getfixturevalue("frozen_valkey")
 
-    first = timed(lambda: core.responses.cancel(who, submit(core, who)))
-    took_s: list[float] = []
-    until_s = time.monotonic() + 3 * REST_S
+    first_s = measure_s(lambda: core.responses.cancel(client, submit(core, client)))
+    durations_s: list[float] = []
+    deadline = time.monotonic() + 3 * REST_S
     with ThreadPoolExecutor(8) as threads:
 
-        def ask(_: int) -> None:
-            while time.monotonic() < until_s:
-                took_s.append(timed(lambda: core.responses.cancel(who, submit(core, who))))
+        def call_until_deadline(_: int) -> None:
+            while time.monotonic() < deadline:
+                durations_s.append(measure_s(lambda: core.responses.cancel(client, submit(core, client))))
 
-        list(threads.map(ask, range(8)))
+        list(threads.map(call_until_deadline, range(8)))
 
-    assert first < 2.5, "one timeout of the message and one of the notification"
-    slow = [took for took in took_s if took > 0.45]
-    assert len(slow) <= 2 * 4, "one message and one notification per second, for all callers"
-    assert max(took_s) < 1.6
-    assert len(took_s) > 50
+    assert first_s < 2.5, "one timeout of the message and one of the notification"
+    slow_calls = [duration_s for duration_s in durations_s if duration_s > 0.45]
+    assert len(slow_calls) <= 2 * 4, "one message and one notification per second, for all callers"
+    assert max(durations_s) < 1.6
+    assert len(durations_s) > 50
 
 
-def test_one_at_a_time_tries_what_failed_until_it_works() -> None:
-    patience = Breaker()
+def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> None:
+    breaker = Breaker()
 
-    def attempt(fails: bool, meanwhile=lambda: None) -> bool:
+    def is_allowed(fails: bool, during_call=lambda: None) -> bool:
+        """Call through the breaker; return whether it allowed the call."""
         try:
-            with patience.trying(ValueError) as may_try:
+            with breaker.trying(ValueError) as may_try:
                 if may_try:
-                    meanwhile()
+                    during_call()
                     if fails:
                         int("no number")
                 return may_try
         except ValueError:
             return True
 
-    assert attempt(fails=True)
-    assert not patience.rested
-    assert not attempt(fails=False)
-    until(lambda: patience.rested, within_s=2 * REST_S)
-    others: list[bool] = []
-    assert attempt(fails=False, meanwhile=lambda: others.append(attempt(fails=False)))
-    assert others == [False]
-    assert attempt(fails=False)
-    assert attempt(fails=False)
+    assert is_allowed(fails=True)
+    assert not breaker.rested
+    assert not is_allowed(fails=False)
+    until(lambda: breaker.rested, within_s=2 * REST_S)
+    concurrent_calls: list[bool] = []
+    assert is_allowed(fails=False, during_call=lambda: concurrent_calls.append(is_allowed(fails=False)))
+    assert concurrent_calls == [False]
+    assert is_allowed(fails=False)
+    assert is_allowed(fails=False)
 
 
-def test_a_worker_hears_stops_again_after_its_connection_died_without_a_word(core: Core, settings: Settings) -> None:
+def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(core: Core, settings: Settings) -> None:
     worker(core)
-    who = caller(core)
-    attempt = claim(core, submit(core, who))
+    client = caller(core)
+    attempt = claim(core, submit(core, client))
     url = settings.redis_url.get_secret_value()
     stopped = threading.Event()
 
-    async def hear(proxied: str) -> None:
-        consumer_probe = registration.hear_stops_for_ever(proxied, "w1", lambda _: stopped.set(), answer_s=0.5)
-        listening = asyncio.create_task(consumer_probe)
-        await asyncio.to_thread(until, lambda: subscribers(url) == 1)
+    async def listen(proxy_url: str) -> None:
+        coroutine = registration.hear_stops_for_ever(proxy_url, "w1", lambda _: stopped.set(), answer_s=0.5)
+        listener = asyncio.create_task(coroutine)
+        await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
         proxy.blackhole()
         await asyncio.to_thread(until, lambda: proxy.swallowed)
         proxy.pass_on()  # for new connections; the old one stays dead
         await asyncio.to_thread(until, lambda: proxy.accepted > 1)
-        await asyncio.to_thread(until, lambda: subscribers(url) >= 1)
+        await asyncio.to_thread(until, lambda: count_subscribers(url) >= 1)
         for _ in range(100):
-            await asyncio.to_thread(Bus.stop, core.bus, "w1", attempt.response_id)
+            await asyncio.to_thread(Bus.publish_stop, core.bus, "w1", attempt.response_id)
             if await asyncio.to_thread(stopped.wait, 0.1):
                 break
-        listening.cancel()
-        await asyncio.wait({listening})
+        listener.cancel()
+        await asyncio.wait({listener})
 
     with tcp_proxy.running(url) as proxy:
-        asyncio.run(hear(proxy.url))
+        asyncio.run(listen(proxy.url))
     assert stopped.is_set()
 
 
-def test_a_worker_outlives_a_redis_that_drops_every_connection_as_it_is_made() -> None:
-    dropped = 0
+def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:
+    reset_count = 0
 
-    def drop(listening: socket.socket) -> None:
-        nonlocal dropped
+    def reset_connections(server: socket.socket) -> None:
+        nonlocal reset_count
         with contextlib.suppress(OSError):  # the socket was closed
             while True:
-                connection, _ = listening.accept()
+                connection, _ = server.accept()
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by reset
                 connection.close()
-                dropped += 1
+                reset_count += 1
 
-    async def hear(port: int) -> None:
-        consumer_probe = asyncio.create_task(
+    async def listen(port: int) -> None:
+        listener = asyncio.create_task(
             registration.hear_stops_for_ever(
                 f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0
             )
         )
         # One in ten connections breaks during a write, which raises a different error.
-        await asyncio.to_thread(until, lambda: dropped > 300 or consumer_probe.done(), within_s=30)
-        assert not consumer_probe.done()
-        consumer_probe.cancel()
-        await asyncio.wait({consumer_probe})
+        await asyncio.to_thread(until, lambda: reset_count > 300 or listener.done(), within_s=30)
+        assert not listener.done()
+        listener.cancel()
+        await asyncio.wait({listener})
 
-    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as thread:
-        thread.submit(drop, listening)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        thread.submit(reset_connections, server)
         try:
-            uvloop.run(hear(listening.getsockname()[1]))
+            uvloop.run(listen(server.getsockname()[1]))
         finally:
-            listening.shutdown(socket.SHUT_RDWR)
+            server.shutdown(socket.SHUT_RDWR)
 
 
-def subscribers(url: str) -> int:
+def count_subscribers(url: str) -> int:
     with redis.Redis.from_url(url) as client:
         return int(client.pubsub_numsub("backburner:stop:w1")[0][1])

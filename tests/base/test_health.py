@@ -1,4 +1,4 @@
-"""Health of worker and sweeper: unhealthy only where a restart helps."""
+"""The health of the worker and the sweeper: unhealthy only if a restart helps."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ from worker.liveness.watchdog import Watchdog
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings under which a worker that is not seen soon counts as gone."""
+    """Settings with a short `worker_seen_s`, after which a worker is no longer considered live."""
     return settings.model_copy(update={"worker_seen_s": 2})
 
 
@@ -33,7 +33,7 @@ def settings(settings: Settings) -> Settings:
         (Health(["it is unhealthy"], False, {}), 503, 503, "unhealthy"),
     ],
 )
-def test_illness_and_readiness_are_two_answers(health: Health, healthz: int, readyz: int, status: str) -> None:
+def test_health_and_readiness_are_separate_endpoints(health: Health, healthz: int, readyz: int, status: str) -> None:
     port = ports.free()
     with served("127.0.0.1", port, lambda: health, variable="X"):
         assert health_of(port, "/healthz")[0] == healthz
@@ -44,100 +44,100 @@ def test_illness_and_readiness_are_two_answers(health: Health, healthz: int, rea
         assert health_of(port, "/")[0] == 404
 
 
-def test_a_port_that_is_taken_is_named_and_none_is_served_by_default() -> None:
+def test_a_used_port_is_reported_and_port_0_disables_the_server() -> None:
     port = ports.free()
-    well = Health([], True, {})
-    with served("127.0.0.1", port, lambda: well, variable="BACKBURNER_WORKER_HEALTH_PORT"):
+    healthy = Health([], True, {})
+    with served("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"):
         with (
             pytest.raises(errors.BadSettings, match=f"BACKBURNER_WORKER_HEALTH_PORT: cannot listen on port {port}"),
-            served("127.0.0.1", port, lambda: well, variable="BACKBURNER_WORKER_HEALTH_PORT"),
+            served("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"),
         ):
             pass
         assert health_of(port, "/healthz")[0] == 200
-    with served("127.0.0.1", 0, lambda: well, variable="X"):
+    with served("127.0.0.1", 0, lambda: healthy, variable="X"):
         assert not [thread for thread in threading.enumerate() if thread.name == "health"]
 
 
-def of(found: Watchdog, **changes: Any) -> Health:
+def read_health(watchdog: Watchdog, **changes: Any) -> Health:
     now = time.monotonic()
-    return found.health(**({"running": 0, "tried_at": now, "heard_at": now, "stalled": False} | changes))
+    return watchdog.health(**({"running": 0, "tried_at": now, "heard_at": now, "stalled": False} | changes))
 
 
-def test_a_worker_says_what_ails_it(settings: Settings) -> None:
-    found = Watchdog("w1", settings, stuck=lambda: None)
+def test_a_worker_reports_its_problems(settings: Settings) -> None:
+    watchdog = Watchdog("w1", settings, stuck=lambda: None)
     long_ago = time.monotonic() - 31
 
-    assert of(found).problems == []
-    assert of(found, stalled=True).problems == ["consumer is stalled: no messages are received"]
-    assert of(found, running=1, tried_at=long_ago).problems == ["no lease renewal attempted for 31 s"]
-    assert of(found, running=0, tried_at=long_ago).problems == []
+    assert read_health(watchdog).problems == []
+    assert read_health(watchdog, stalled=True).problems == ["consumer is stalled: no messages are received"]
+    assert read_health(watchdog, running=1, tried_at=long_ago).problems == ["no lease renewal attempted for 31 s"]
+    assert read_health(watchdog, running=0, tried_at=long_ago).problems == []
 
 
-def test_a_worker_is_ready_while_postgres_knows_it_and_it_stays(settings: Settings) -> None:
-    found = Watchdog("w1", settings, stuck=lambda: None)
-    assert not of(found).ready
-    assert found.seen()
-    assert not found.seen()
-    assert of(found).ready
-    until(lambda: not of(found).ready, within_s=settings.worker_seen_s + 1)
-    assert of(found).problems == []
-    assert of(found).details["postgres"] == "unreachable"
-    found.seen()
-    found.leaving = True
-    assert not of(found).ready
+def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Settings) -> None:
+    watchdog = Watchdog("w1", settings, stuck=lambda: None)
+    assert not read_health(watchdog).ready
+    assert watchdog.seen()
+    assert not watchdog.seen()
+    assert read_health(watchdog).ready
+    until(lambda: not read_health(watchdog).ready, within_s=settings.worker_seen_s + 1)
+    assert read_health(watchdog).problems == []
+    assert read_health(watchdog).details["postgres"] == "unreachable"
+    watchdog.seen()
+    watchdog.leaving = True
+    assert not read_health(watchdog).ready
 
 
-def test_a_loop_that_stands_still_is_ill_and_then_left(settings: Settings) -> None:
-    left = threading.Event()
-    found = Watchdog("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=left.set, late_s=0.5, renewing_s=1.0)
-    seen: list[list[str]] = []
+def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Settings) -> None:
+    stuck = threading.Event()
+    watchdog = Watchdog("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=stuck.set, late_s=0.5, renewing_s=1.0)
+    problems: list[list[str]] = []
 
-    async def live() -> None:
-        beat = asyncio.create_task(found.beat_for_ever())
+    async def block_loop() -> None:
+        beat = asyncio.create_task(watchdog.beat_for_ever())
         await asyncio.sleep(0)  # lets the task start: since Python 3.14, `to_thread` need not yield to the loop
-        await asyncio.to_thread(until, lambda: not of(found).problems)
-        watcher = threading.Thread(target=lambda: seen.append(until(lambda: of(found).problems)))
+        await asyncio.to_thread(until, lambda: not read_health(watchdog).problems)
+        watcher = threading.Thread(target=lambda: problems.append(until(lambda: read_health(watchdog).problems)))
         watcher.start()
-        assert left.wait(10), "with the loop blocked"
+        assert stuck.wait(10), "with the loop blocked"
         watcher.join()
         beat.cancel()
 
-    asyncio.run(live())
-    assert "event loop is" in seen[0][0]
+    asyncio.run(block_loop())
+    assert "event loop is" in problems[0][0]
 
 
-def test_a_sweeper_without_postgres_is_not_ready_and_not_ill(core: Core, settings: Settings) -> None:
-    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), unhealthy_after_s=0.5)
-    assert not made.health().ready
+def test_a_sweeper_without_postgres_is_not_ready_but_healthy(core: Core, settings: Settings) -> None:
+    sweeper = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), unhealthy_after_s=0.5)
+    assert not sweeper.health().ready
     stop = threading.Event()
-    thread = threading.Thread(target=made.run, args=(stop,))
+    thread = threading.Thread(target=sweeper.run, args=(stop,))
     thread.start()
     try:
-        until(lambda: made.health().ready)
+        until(lambda: sweeper.health().ready)
         url = settings.database_url.get_secret_value()
         name = url.split("?")[0].rpartition("/")[2]
-        with psycopg.connect(url.replace(f"/{name}?", "/postgres?"), autocommit=True) as other:
-            other.execute(f"alter database {name} allow_connections false")  # type: ignore[arg-type]
-            other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
-            until(lambda: not made.health().ready)
-            until(lambda: made.health().details["postgres"] == "unreachable")
-            other.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
-        until(lambda: made.health().ready, within_s=20)
-        assert made.health().problems == []
+        with psycopg.connect(url.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections false")  # type: ignore[arg-type]
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            until(lambda: not sweeper.health().ready)
+            until(lambda: sweeper.health().details["postgres"] == "unreachable")
+            connection.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
+        until(lambda: sweeper.health().ready, within_s=20)
+        assert sweeper.health().problems == []
     finally:
         stop.set()
         thread.join()
 
 
-def test_a_sweeper_whose_every_round_fails_is_ill(core: Core, settings: Settings) -> None:
-    made = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), unhealthy_after_s=0.5)
-    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as other:
-        other.execute("alter table responses rename column followed_until to gone")
+def test_a_sweeper_with_only_failed_rounds_is_unhealthy(core: Core, settings: Settings) -> None:
+    sweeper = Sweeper(core.sweep, settings.model_copy(update={"sweep_every_s": 0.05}), unhealthy_after_s=0.5)
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute("alter table responses rename column followed_until to gone")
     stop = threading.Event()
-    thread = threading.Thread(target=made.run, args=(stop,))
+    thread = threading.Thread(target=sweeper.run, args=(stop,))
     thread.start()
     try:
-        until(lambda: made.health().problems)
+        until(lambda: sweeper.health().problems)
     finally:
         stop.set()
         thread.join()

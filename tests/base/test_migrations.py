@@ -1,4 +1,4 @@
-"""The migrated schema matches the models, upgrades and downgrades, and an unknown schema is refused."""
+"""Migrations: the schema equals the table definitions, can be upgraded and downgraded, and is checked at startup."""
 
 import subprocess
 import sys
@@ -20,8 +20,8 @@ from tests.conftest import new_database
 PARTS = ("api", "worker", "sweeper")
 
 
-def schema(url: str) -> list[tuple]:
-    """Everything that migrations create, as text: columns, constraints, indexes, functions and triggers."""
+def describe_schema(url: str) -> list[tuple]:
+    """Return the columns, constraints, indexes, functions and triggers of a database, as text."""
     with psycopg.connect(url) as connection:
         return connection.execute("""
             select 'column', table_name::text, column_name::text, data_type || is_nullable || coalesce(column_default, '')
@@ -37,7 +37,7 @@ def schema(url: str) -> list[tuple]:
             order by 1, 2, 3""").fetchall()
 
 
-def test_the_migrated_schema_is_what_the_models_say(database_url: str) -> None:
+def test_the_migrated_schema_equals_the_table_definitions(database_url: str) -> None:
     engine = sa.create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -47,28 +47,28 @@ def test_the_migrated_schema_is_what_the_models_say(database_url: str) -> None:
     assert differences == []
 
 
-def test_upgrade_downgrade_and_upgrade_again_give_the_same_schema(postgres_url: str) -> None:
+def test_a_downgrade_and_another_upgrade_restore_the_same_schema(postgres_url: str) -> None:
     url = new_database(postgres_url)
     migrations.upgrade(url)
-    first = schema(url)
+    first_schema = describe_schema(url)
     migrations.downgrade(url, "base")
-    bare = [row for row in schema(url) if "alembic_version" not in row[1]]
+    remaining_rows = [row for row in describe_schema(url) if "alembic_version" not in row[1]]
     migrations.upgrade(url)
 
-    assert len(first) > 50
-    assert bare == []
-    assert schema(url) == first
+    assert len(first_schema) > 50
+    assert remaining_rows == []
+    assert describe_schema(url) == first_schema
 
 
 def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
-    before = schema(database_url)
+    before = describe_schema(database_url)
 
     migrations.upgrade(database_url)
 
-    assert schema(database_url) == before
+    assert describe_schema(database_url) == before
 
 
-def test_the_program_knows_every_migration_and_needs_the_last(postgres_url: str) -> None:
+def test_the_program_lists_every_migration_and_requires_the_last_one(postgres_url: str) -> None:
     script = ScriptDirectory.from_config(migrations.config(postgres_url))
 
     assert tuple(revision.revision for revision in script.walk_revisions())[::-1] == schema_version.KNOWN
@@ -76,11 +76,11 @@ def test_the_program_knows_every_migration_and_needs_the_last(postgres_url: str)
 
 
 @pytest.mark.parametrize(
-    ("revision", "says"),
+    ("revision", "message"),
     [(None, "older"), ("9999", "newer")],
 )
-def test_a_schema_that_is_not_this_programs_is_refused_in_one_line(
-    postgres_url: str, template: str, revision: str | None, says: str
+def test_an_incompatible_schema_is_rejected_with_a_message_of_one_line(
+    postgres_url: str, template: str, revision: str | None, message: str
 ) -> None:
     url = new_database(postgres_url, template if revision else "template0")
     if revision:
@@ -89,19 +89,19 @@ def test_a_schema_that_is_not_this_programs_is_refused_in_one_line(
     database = Database(url, connections=1)
     database.open()
     try:
-        with pytest.raises(errors.SchemaMismatch, match=says) as caught:
+        with pytest.raises(errors.SchemaMismatch, match=message) as exception:
             schema_version.check(database)
     finally:
         database.close()
 
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(exception.value)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_no_part_starts_on_a_schema_that_is_not_its_own(
+def test_no_process_starts_on_an_incompatible_schema(
     postgres_url: str, valkey_url: str, config: Path, tmp_path: Path, part: str
 ) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "cli.main", part],
         env={
             "BACKBURNER_HOME": str(tmp_path),
@@ -115,6 +115,6 @@ def test_no_part_starts_on_a_schema_that_is_not_its_own(
         check=False,
     )
 
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("Error: The database schema is older (empty)")
-    assert "Traceback" not in done.stderr
+    assert process.returncode == 1
+    assert process.stderr.strip().splitlines()[-1].startswith("Error: The database schema is older (empty)")
+    assert "Traceback" not in process.stderr

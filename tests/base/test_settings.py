@@ -1,4 +1,4 @@
-"""Settings and the configuration file: each error is named in one line."""
+"""Settings and the configuration file: each error is reported in one line."""
 
 from pathlib import Path
 
@@ -8,42 +8,46 @@ from core import errors, settings
 from core.config import catalog
 
 
-def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> settings.Settings:
+def load_settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> settings.Settings:
     for name, value in variables.items():
         monkeypatch.setenv(f"BACKBURNER_{name}", value)
     return settings.load()
 
 
-def test_a_wrong_setting_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_reported_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.BadSettings, match="BACKBURNER_PORT"):
-        load(monkeypatch, PORT="none")
+        load_settings(monkeypatch, PORT="none")
 
 
-def test_a_lease_that_two_missed_renewals_would_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_shorter_than_two_renewal_intervals_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.BadSettings, match="twice"):
-        load(monkeypatch, LEASE_S="5", RENEW_EVERY_S="4")
+        load_settings(monkeypatch, LEASE_S="5", RENEW_EVERY_S="4")
 
 
-def test_the_environment_goes_before_what_a_running_stack_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence_over_the_file_of_a_running_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/stack.env").write_text(
         "BACKBURNER_DATABASE_URL=postgresql://stack\nBACKBURNER_REDIS_URL=redis://s\n"
     )
 
-    found = load(monkeypatch, HOME=str(tmp_path), DATABASE_URL="postgresql://mine")
+    loaded_settings = load_settings(monkeypatch, HOME=str(tmp_path), DATABASE_URL="postgresql://mine")
 
-    assert found.database_url is not None
-    assert found.redis_url is not None
-    assert found.database_url.get_secret_value() == "postgresql://mine"
-    assert found.redis_url.get_secret_value() == "redis://s"
+    assert loaded_settings.database_url is not None
+    assert loaded_settings.redis_url is not None
+    assert loaded_settings.database_url.get_secret_value() == "postgresql://mine"
+    assert loaded_settings.redis_url.get_secret_value() == "redis://s"
 
 
-def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "hidden" not in repr(load(monkeypatch, DATABASE_URL="postgresql://u:hidden@h/d", API_KEY="sk-hidden"))
+def test_printed_settings_do_not_contain_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hidden" not in repr(
+        load_settings(monkeypatch, DATABASE_URL="postgresql://u:hidden@h/d", API_KEY="sk-hidden")
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "message"),
     [
         ("[models", "not TOML"),
         ("[models.a]\n", "models.a: exactly one of base_url and base_urls"),
@@ -64,21 +68,21 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
         ("[projects.p]\nlimit = 1\n", "projects.p.limit: Extra"),
     ],
 )
-def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, names: str) -> None:
+def test_an_invalid_configuration_is_reported_with_its_key(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "backburner.toml"
     path.write_text(text)
 
-    with pytest.raises(errors.BadSettings, match=names) as caught:
+    with pytest.raises(errors.BadSettings, match=message) as exception:
         catalog.load(path)
-    assert "\n" not in str(caught.value).strip()
+    assert "\n" not in str(exception.value).strip()
 
 
-def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_configuration_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(errors.BadSettings, match="cannot be read"):
         catalog.load(tmp_path / "none.toml")
 
 
-def test_a_model_servers_key_comes_from_the_variable_the_configuration_names(
+def test_the_key_of_a_model_server_is_read_from_the_configured_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "backburner.toml"
@@ -88,18 +92,18 @@ def test_a_model_servers_key_comes_from_the_variable_the_configuration_names(
     assert catalog.load(path).get("a").api_key() == "s3cret"
 
 
-def test_a_models_servers_are_read_the_same_way_from_either_name(tmp_path: Path) -> None:
+def test_base_url_and_base_urls_are_read_in_the_same_way(tmp_path: Path) -> None:
     path = tmp_path / "backburner.toml"
     path.write_text("[models.a]\nbase_url = 'http://h/v1/'\n[models.b]\nbase_urls = ['http://h/v1', 'https://i/v1/']\n")
 
-    found = catalog.load(path)
+    models = catalog.load(path)
 
-    assert found.get("a").endpoints == ("http://h/v1",)
-    assert found.get("b").endpoints == ("http://h/v1", "https://i/v1")
+    assert models.get("a").endpoints == ("http://h/v1",)
+    assert models.get("b").endpoints == ("http://h/v1", "https://i/v1")
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b'[models."\xe9"]\nbase_url = "http://x"', "is not TOML: .*can't decode byte 0xe9"),
         (b"x = " + b"[" * 3000, "is not TOML: .*recursion"),
@@ -111,18 +115,20 @@ def test_a_models_servers_are_read_the_same_way_from_either_name(tmp_path: Path)
         (b'[models.a]\nbase_url = "http://x"\ntimeouts = {idle = nan}', "models.a.timeouts.idle: "),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+def test_an_unusable_configuration_is_rejected_with_a_message_of_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     file = tmp_path / "backburner.toml"
     file.write_bytes(content)
 
-    with pytest.raises(errors.BadSettings, match=says) as caught:
+    with pytest.raises(errors.BadSettings, match=message) as exception:
         catalog.load(file)
 
-    assert "\n" not in str(caught.value)
-    assert "hidden" not in str(caught.value)
+    assert "\n" not in str(exception.value)
+    assert "hidden" not in str(exception.value)
 
 
 @pytest.mark.parametrize("value", ["inf", "1e300", "1e10"])
-def test_a_duration_that_no_clock_can_count_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_duration_beyond_the_maximum_is_rejected(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     with pytest.raises(errors.BadSettings, match="BACKBURNER_QUEUE_TIMEOUT_S: must be at most 1000000000 seconds"):
-        load(monkeypatch, QUEUE_TIMEOUT_S=value)
+        load_settings(monkeypatch, QUEUE_TIMEOUT_S=value)
