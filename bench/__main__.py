@@ -21,7 +21,7 @@ from local import ports
 from local.servers import packages
 
 # Measures that `--quick` skips.
-LONG = {"scale"}
+LONG_MEASURES = {"scale"}
 FOLDER = packages.ROOT / ".bench"
 
 MEASURES: dict[str, Callable[[Run], None]] = {
@@ -73,7 +73,7 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
 
 def _default_measures(*, quick: bool) -> tuple[str, ...]:
     """The names of the measures that run if none is selected."""
-    return tuple(name for name in MEASURES if not quick or name not in LONG)
+    return tuple(name for name in MEASURES if not quick or name not in LONG_MEASURES)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Server:
         self.most_open = self.open
         self.completed = 0
         self.aborted = 0
-        self.tagged: dict[str, Stream] = {}
+        self.streams: dict[str, Stream] = {}
 
     def shape(self, model: bytes) -> Shape | None:
         """The shape of a model; built once and cached."""
@@ -57,7 +57,7 @@ class Server:
                 "most_open": self.most_open,
                 "whole": self.completed,
                 "aborted": self.aborted,
-                "streams": {tag: asdict(stream) for tag, stream in self.tagged.items()},
+                "streams": {tag: asdict(stream) for tag, stream in self.streams.items()},
             }
         )
 
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._began_at = self._loop.time()
         tag = _TAG.search(request)
         if tag is not None:
-            self._stream = self._server.tagged[tag[0].decode()] = Stream(time.monotonic())
+            self._stream = self._server.streams[tag[0].decode()] = Stream(time.monotonic())
         self._server.open += 1
         self._server.most_open = max(self._server.most_open, self._server.open)
         self._write_due_pieces()

@@ -110,8 +110,8 @@ class Comparison:
             outcome.failures["session"] = str(error)
         repeated_samples = {} if repetition is rounds else {row.name: row.samples for row in repetition.compare_rows()}
         outcome.verdicts = [_judge_row(row, repeated_samples.get(row.name)) for row in rounds.compare_rows()]
-        outcome.only_in_base += rounds.only_in(BASE)
-        outcome.only_in_head += rounds.only_in(HEAD)
+        outcome.only_in_base += rounds.rows_only_in(BASE)
+        outcome.only_in_head += rounds.rows_only_in(HEAD)
         outcome.failures |= rounds.errors() | ({} if repetition is rounds else repetition.errors())
         return outcome
 

@@ -80,12 +80,12 @@ class Rounds:
         ]
         names = dict.fromkeys(name for pair in rounds for name in pair[BASE] if name in pair[HEAD])
         for name in names:
-            complete = [pair for pair in rounds if name in pair[BASE] and name in pair[HEAD]]
-            base, head = (tuple(pair[tree][name].value for pair in complete) for tree in (BASE, HEAD))
-            figure = complete[0][HEAD][name]
+            complete_pairs = [pair for pair in rounds if name in pair[BASE] and name in pair[HEAD]]
+            base, head = (tuple(pair[tree][name].value for pair in complete_pairs) for tree in (BASE, HEAD))
+            figure = complete_pairs[0][HEAD][name]
             yield RowComparison(measure, name, figure.unit, Samples(base, head, figure.higher_is_better))
 
-    def only_in(self, tree: str) -> list[str]:
+    def rows_only_in(self, tree: str) -> list[str]:
         """Rows of measures that succeeded at least once in both trees, but produced the row only in this tree."""
         other_tree = BASE if tree == HEAD else HEAD
         names: dict[str, None] = {}

@@ -14,7 +14,7 @@ SIZES: dict[str, Sizes] = {"quick": QUICK, "full": FULL}
 
 _NO_ROW = "no row"
 _NOT_MEASURED = "reports the result of `make chaos`"
-_LONG = "not measured with --quick"
+_TOO_LONG = "not measured with --quick"
 # Measures that would not fit into ten minutes together with the others.
 _FULL_ONLY = (
     *("growth", "many"),
@@ -24,5 +24,5 @@ _FULL_ONLY = (
 
 def omission_reasons(size: str) -> dict[str, str]:
     """The measures of the benchmark that a session omits, with the reason."""
-    always = dict.fromkeys(("levels", "statements", "memory", "scale"), _NO_ROW) | {"faults": _NOT_MEASURED}
-    return always | dict.fromkeys(_FULL_ONLY, _LONG) if size == "quick" else always
+    reasons = dict.fromkeys(("levels", "statements", "memory", "scale"), _NO_ROW) | {"faults": _NOT_MEASURED}
+    return reasons | dict.fromkeys(_FULL_ONLY, _TOO_LONG) if size == "quick" else reasons

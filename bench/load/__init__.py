@@ -95,13 +95,13 @@ def run(spec: Requests | Streams) -> Figures:
     Raises:
         Failed: a response was an error, there was no response, or the generator itself failed.
     """
-    figures = Figures(**generate(asdict(spec), spec.seconds))
+    figures = Figures(**run_in_generator(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
         raise Failed(f"{figures.count} successful responses; errors: {figures.errors}")
     return figures
 
 
-def generate(spec: Mapping[str, object], seconds: float) -> dict[str, Any]:
+def run_in_generator(spec: Mapping[str, object], seconds: float) -> dict[str, Any]:
     """Run a load in the load generator process; return its figures by the names of the fields of their dataclass.
 
     Raises:

@@ -97,7 +97,7 @@ def run(mix: Mix) -> MixFigures:
     Raises:
         load.Failed: a turn failed, there was no turn, or the generator itself failed.
     """
-    figures = MixFigures(**load.generate(asdict(mix), mix.seconds))
+    figures = MixFigures(**load.run_in_generator(asdict(mix), mix.seconds))
     if figures.errors or not figures.responses:
         raise load.Failed(f"{figures.responses} responses ended as expected; errors: {figures.errors}")
     return figures

@@ -19,7 +19,7 @@ class StreamRunner:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: Counter[str] = Counter()
         self._payloads = payloads[::-1]
-        self._unopened = self.connections
+        self._unopened_connections = self.connections
         self._remaining = len(payloads)
         self._first_token_latencies_s: list[float] = []
         self._tokens = 0
@@ -29,8 +29,8 @@ class StreamRunner:
         asyncio.get_running_loop().call_later(seconds, self._report_timeout)
 
     def connection(self) -> "Connection":
-        """One of the first `connections` connections; their replacements are opened by `record_end`."""
-        self._unopened -= 1
+        """Create one of the first `connections` connections; `record_end` opens the later ones."""
+        self._unopened_connections -= 1
         return Connection(self, self._payloads.pop())
 
     def record_end(self, first_token_s: float | None, tokens: int) -> None:
@@ -42,7 +42,7 @@ class StreamRunner:
             self._first_token_latencies_s.append(first_token_s)
             self._tokens += tokens
             self._ended_at = time.perf_counter()
-        if len(self._payloads) > self._unopened:
+        if len(self._payloads) > self._unopened_connections:
             loop = asyncio.get_running_loop()
             connection = Connection(self, self._payloads.pop())
             task = loop.create_task(loop.create_connection(lambda: connection, "127.0.0.1", self.port))

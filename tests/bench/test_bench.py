@@ -115,8 +115,8 @@ def test_a_token_that_is_split_across_two_reads_is_counted_once() -> None:
 
 
 def test_processor_time_includes_running_and_terminated_children() -> None:
-    burn = "import time\nwhile time.process_time() < 0.3: pass"
-    program = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {burn!r}]); time.sleep(30)"
+    child_program = "import time\nwhile time.process_time() < 0.3: pass"
+    program = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {child_program!r}]); time.sleep(30)"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         with cpu.measure_cpu_time({"parent": parent.pid}) as cpu_time:
             until(lambda: cpu._cpu_seconds(parent.pid) >= 0.3, within_s=20)

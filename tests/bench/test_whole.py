@@ -220,8 +220,12 @@ def test_memory_of_a_process_includes_its_children() -> None:
 
 
 def test_processor_time_is_exact_to_a_few_milliseconds() -> None:
-    burn = "import time\nwhile time.process_time() < 0.0532: pass\nprint(time.process_time(), flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    child_program = (
+        "import time\nwhile time.process_time() < 0.0532: pass\nprint(time.process_time(), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", child_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         reported_s = float(process.stdout.readline())
         measured_s = cpu._cpu_seconds(process.pid)
