@@ -119,7 +119,7 @@ def full_concurrency(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def stalled_input_file(scene: Scene) -> Iterator[None]:
-    """The worker fetches a file of the input, whose last byte does not arrive."""
+    """The worker waits for the last byte of an input file."""
     file = {"type": "input_file", "file_url": f"{scene.files.url}/notes.txt"}
     scene.files.paths["/notes.txt"] = Given(b"some notes", "text/plain", stalls=True)
     script = {"type": "input_text", "text": ModelServer.script(tag=scene.point.label)}
@@ -356,7 +356,7 @@ def test_a_cancel_at_any_point_of_a_response_is_immediate_and_final(
         until(lambda: all(run["ended"] for run in scene.runs()))
         until(lambda: not stack.sql("select 1 from attempts where response_id = %s and ended_at is null", scene.id))
 
-        # The end is final: after its worker has noticed the end, nothing more has been written.
+        # The end is final: the worker has noticed it and has written nothing more.
         assert client.responses.retrieve(scene.id) == client.responses.cancel(scene.id) == cancelled_response
     assert StreamReader(stack, scene.id).wait_for_end().raw == reader.raw
     if point.final_statuses == {"cancelled"}:

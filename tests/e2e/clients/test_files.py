@@ -20,7 +20,7 @@ from tests.model_server import ModelServer
 PNG = documents.image("PNG", (32, 32))
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
 MEGABYTE = 1024 * 1024
-# One model whose server opens URLs itself, and one for which the worker fetches them.
+# One model with a server that opens image URLs, and one for which the worker fetches the images.
 CONFIG = """
 [models.scripted]
 base_url = "{url}"

@@ -1,4 +1,4 @@
-"""Foreground responses on real processes, which one reply returns after their end."""
+"""Foreground responses on real processes: the reply to a create request is the ended response."""
 
 import asyncio
 import http.client
@@ -51,13 +51,13 @@ def test_the_async_client_receives_many_foreground_replies_concurrently(calm: St
     assert [len(text.split()) for text in asyncio.run(create_responses())] == list(range(1, 21))
 
 
-def create_and_disconnect(stack: Stack, script: str, after_s: float, **extra_headers: str) -> None:
-    """Send a foreground create request, and disconnect after `after_s` seconds, before the reply is complete."""
-    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=after_s)
+def create_and_disconnect(stack: Stack, script: str, duration_s: float, **extra_headers: str) -> None:
+    """Send a foreground create request, and disconnect after `duration_s` seconds, before the reply is complete."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=duration_s)
     body = json.dumps({"model": "scripted", "input": script})
     headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json", **extra_headers}
     connection.request("POST", "/v1/responses", body, headers)
-    deadline = time.monotonic() + after_s
+    deadline = time.monotonic() + duration_s
     try:
         reply = connection.getresponse()
         while time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def create_and_disconnect(stack: Stack, script: str, after_s: float, **extra_hea
 def test_a_client_that_disconnects_cancels_its_foreground_response(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     stack.up()
-    create_and_disconnect(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), after_s=4)
+    create_and_disconnect(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), duration_s=4)
 
     (run,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], within_s=4)
     assert run["how"] == "client_closed"
@@ -92,7 +92,7 @@ def test_a_foreground_response_is_cancelled_when_its_api_process_is_killed(stack
 
 
 def create_without_reply(stack: Stack, script: str) -> None:
-    """Send a foreground create request whose reply never arrives."""
+    """Send a foreground create request that never gets a reply."""
     with stack.client() as client, pytest.raises(openai.APIConnectionError):
         client.responses.create(model="scripted", input=script)
 
@@ -159,11 +159,13 @@ def test_a_foreground_reply_arrives_although_redis_is_killed(stack: Stack, model
     assert len(texts[0].split()) == 20
 
 
-def test_a_client_that_repeats_its_request_by_its_key_gets_the_same_response(stack: Stack, models: ModelServer) -> None:
+def test_a_client_that_repeats_its_request_with_its_key_gets_the_same_response(
+    stack: Stack, models: ModelServer
+) -> None:
     stack.up(FOLLOW_S="6")
     script = models.script(tag="again", tokens=80, delay_s=0.1)
     key = {"Idempotency-Key": "once"}
-    create_and_disconnect(stack, script, after_s=4, **key)
+    create_and_disconnect(stack, script, duration_s=4, **key)
     with stack.client() as client:
         response = client.responses.create(model="scripted", input=script, extra_headers=key)
 

@@ -118,5 +118,5 @@ def test_the_official_client_uses_a_prompt_of_the_command_line_and_no_log_has_it
         "You translate into French.",
         f"Translate: {secret}",
     ]
-    for part in ("api", "worker", "sweeper"):
-        assert secret not in stack.log(part)
+    for process_name in ("api", "worker", "sweeper"):
+        assert secret not in stack.log(process_name)

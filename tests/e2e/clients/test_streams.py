@@ -76,20 +76,20 @@ def test_a_response_created_without_stream_can_be_streamed_from_any_number(calm:
             assert stream.done
 
 
-@pytest.mark.parametrize("part", ["valkey", "api", "worker"])
+@pytest.mark.parametrize("process", ["valkey", "api", "worker"])
 def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
-    up: Stack, models: ModelServer, part: str
+    up: Stack, models: ModelServer, process: str
 ) -> None:
     with reading(up.port, up.key, RESPONSES_PATH, asked(models, tokens=60, delay_s=0.1)) as stream:
         head = list(stream.read(12))
-        up.kill(part)
-        if part == "api":
+        up.kill(process)
+        if process == "api":
             tail: list = []
         else:
-            if part == "worker":
+            if process == "worker":
                 up.start("worker")
             tail = stream.read()[len(head) :]
-    if part == "api":
+    if process == "api":
         response_id, starting_after = head[0]["response"]["id"], head[-1]["sequence_number"]
         path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
         with reading(up.port_2, up.key, path, after=starting_after) as stream:

@@ -1,4 +1,4 @@
-"""A fault test that kills every part of a deployment."""
+"""A fault test that kills worker, Valkey and sweeper."""
 
 from tests import invariants
 from tests.harness.stack import Stack
@@ -22,8 +22,8 @@ def everything_killed(stack: Stack, models: ModelServer, *, running: int, waitin
         until(lambda: stack.sql("select count(*) from responses where status = 'in_progress'") == [(running,)])
         until(lambda: models.stats()["open"] == running)
 
-        for part in ("worker", "valkey", "sweeper"):
-            stack.kill(part)
+        for name in ("worker", "valkey", "sweeper"):
+            stack.kill(name)
         until(lambda: models.stats()["open"] == 0, within_s=5)
         stack.up("valkey", "sweeper")
         stack.start("worker", WORKER_SLOTS=str(running))

@@ -53,7 +53,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack
 
 def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models: ModelServer) -> None:
     port = ports.free()
-    silent_s = STALLED_AFTER_S * 1.5 + 1
+    silence_s = STALLED_AFTER_S * 1.5 + 1
     stack.up("valkey", "api", "sweeper")
     worker = stack.start("worker", WORKER_SLOTS="1", WORKER_HEALTH_PORT=str(port), DEAF_AFTER_S=str(STALLED_AFTER_S))
     with stack.client() as client:
@@ -70,13 +70,13 @@ def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models
             model="scripted", input=models.script(tag="hold", first_delay_s=600), background=True
         )
         until(lambda: models.stats("hold")["open"] == 1)
-        until(lambda: health(port)[1]["heard_s_ago"] > silent_s, within_s=2 * silent_s)
+        until(lambda: health(port)[1]["heard_s_ago"] > silence_s, within_s=2 * silence_s)
         assert health(port)[0] == 200
         client.responses.cancel(running_response.id)
         until(lambda: health(port)[1]["running"] == 0)
         # Without Redis, no worker receives anything.
         os.kill(stack.children["valkey"].pid, signal.SIGSTOP)
-        until(lambda: health(port)[1]["heard_s_ago"] > silent_s, within_s=3 * silent_s)
+        until(lambda: health(port)[1]["heard_s_ago"] > silence_s, within_s=3 * silence_s)
         assert health(port)[0] == 200
         os.kill(stack.children["valkey"].pid, signal.SIGCONT)
 

@@ -75,7 +75,7 @@ def finals(
 
 @pytest.fixture
 def running_stack(stack: Stack) -> Stack:
-    """A running stack whose database records every end."""
+    """A running stack that records every end in its database."""
     invariants.watch_ends(stack)
     return stack.up()
 

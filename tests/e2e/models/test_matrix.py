@@ -1,4 +1,4 @@
-"""Every feature through each API of model servers: what the server receives, and what the client's object contains."""
+"""The requests to model servers and the responses to clients, for every feature and each API of model servers."""
 
 import json
 from collections.abc import Iterator

@@ -67,7 +67,7 @@ def test_auto_drops_the_oldest_turns_and_records_them(
         assert calls == [f"call_{number}" for number in range(10 - len(calls), 10)]
         assert 1 <= len(calls) <= 4
     if "tokenizer" in server:
-        # The maximum that fits besides the script, two words of instructions and 16 tokens of output: 41 words a turn.
+        # The maximum number of turns of 41 words, with two words of instructions, the script, and 16 tokens of output.
         assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
         assert len(models.stats("cut")["by_tag"]["cut"]) == 2
     ((dropped_ids,),) = stack.sql("select dropped from attempts where response_id = %s", created_response.id)
