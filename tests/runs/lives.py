@@ -21,7 +21,7 @@ MAX_FAILURES = 3
 class Lifecycle:
     """The expected state of one response under the rules of docs/lifecycle.md.
 
-    Each operation returns what the engine must return for it. The attributes that end in `_s` are remaining times.
+    Each operation returns the result that the engine must return. Attributes that end in `_s` are remaining times.
     """
 
     background: bool
@@ -162,7 +162,7 @@ class Witness:
         self._connection.execute(DELETE_ROWS)
 
     def advance_clocks(self, id_pattern: str = "%") -> None:
-        """Move the timestamps of all responses, or of those whose ID matches, CLOCK_STEP_S seconds into the past."""
+        """Move the timestamps of all responses, or of those with a matching ID, CLOCK_STEP_S seconds into the past."""
         self._connection.execute(ADVANCE_CLOCKS, {"by": CLOCK_STEP_S, "id_pattern": id_pattern})
         self._connection.execute("update circuits set open_until = open_until - %s * interval '1 s'", (CLOCK_STEP_S,))
 

@@ -362,7 +362,7 @@ def _comparable_state(lifecycle: Lifecycle | None) -> Any:
 
 
 def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]], schedule: list[int]) -> None:
-    """Run a program of calls in each session, and assert that some serial order explains what they return and store."""
+    """Run a program of calls in each session; assert that a serial order explains all results and the final state."""
     scene = Scene(world, initial_states)
     calls = [[scene.call(*call) for call in program] for program in programs]
     cores = (*world.workers, world.api)

@@ -1,4 +1,4 @@
-"""Sessions of one Postgres whose transactions run statement by statement, in an order chosen by the test."""
+"""Sessions of one Postgres with transactions that run statement by statement, in an order chosen by the test."""
 
 import threading
 import time

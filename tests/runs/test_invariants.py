@@ -28,7 +28,7 @@ VIOLATIONS = (
 
 @pytest.fixture
 def audited_stack(core: Core, stack: Stack) -> Iterator[Stack]:
-    """A database that records violations, and whose trigger that prevents them is disabled."""
+    """A stack that records violations in its database, without the trigger that would prevent them."""
     invariants.watch_ends(stack)
     worker(core)
     stack.sql("alter table responses disable trigger responses_guard")

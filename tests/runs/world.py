@@ -68,7 +68,7 @@ class WorldStack(ExitStack):
 
 
 class WorkerAttempt:
-    """An attempt from the view of its worker, which may have lost the lease without noticing."""
+    """A worker's copy of its attempt; another worker may have taken over the response since."""
 
     def __init__(self, attempt: Attempt, core: Core) -> None:
         self.attempt = attempt
