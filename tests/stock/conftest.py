@@ -65,7 +65,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def migrated_database(servers: Servers) -> str:
-    """The name of a migrated, empty database, of which only the tests analyse the tables.
+    """The name of a migrated, empty database; only the tests analyse its tables.
 
     Autovacuum ignores these tables, so that no test passes only because autovacuum ran before it.
     """
@@ -134,7 +134,7 @@ def recorded_stack(
     _model_server: ModelServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StockStack]:
-    """API, worker and sweeper on the database whose plans are recorded."""
+    """API, worker and sweeper on the database with recorded plans."""
     name = request.module.DATABASE
     home = tmp_path_factory.mktemp(name) / "home"
     with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server) as stack:

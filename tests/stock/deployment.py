@@ -11,7 +11,8 @@ from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 from tests.stock.servers import ADMIN, ROLE, Redis
 
-# Timeouts that let recovery complete within seconds. The others keep their defaults, which a slow machine may need.
+# Short timeouts, so that recovery completes within seconds. All others keep their defaults, which a slow machine may
+# need.
 CLOCKS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
@@ -53,7 +54,7 @@ requests_per_minute = 2
 
 
 class StockStack(Stack):
-    """A `Stack` with Debian's Redis, whose processes reach PostgreSQL through PgBouncer if `pooled_url` is given.
+    """A `Stack` with Debian's Redis, and with PgBouncer in front of PostgreSQL if `pooled_url` is given.
 
     The tests' own statements go directly to PostgreSQL, with their own role.
     """

@@ -12,7 +12,7 @@ ENDED_COUNT = 100_000
 WAITING_COUNT = 5_000
 # Columns that are equal in all copies of a row; in other text columns, the response's ID is replaced.
 _COPIED_COLUMNS = {"project_id", "model", "lane", "tier", "status", "worker_id"}
-# An SQL expression for 48 hexadecimal digits, of which, as in the product's IDs, the first twelve are a time.
+# An SQL expression for the 48 hexadecimal digits of an ID, which begin with a time of twelve digits, as in the product.
 _ID_DIGITS = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n || %(salt)s::text) || substr(md5('more' || n), 1, 4)"
 
 

@@ -66,7 +66,7 @@ class Journey:
         return result.stdout
 
     def run(self) -> None:
-        """Run every part of the journey in order."""
+        """Run all steps of the journey in order."""
         for step in (
             self.use_responses,
             self.use_lists_and_context,

@@ -84,7 +84,7 @@ class Postgres:
         return f"postgresql://{role}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> Part:
-        """Create the cluster; return the part that runs it."""
+        """Create the cluster; return the `Part` that runs it."""
         data = _create_owned_folder(self._home.path / "data", self._owner)
         _create_owned_folder(self._sockets, self._owner)
         _create_owned_folder(self._configuration, self._owner)
@@ -162,7 +162,7 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def prepare(self) -> Part:
-        """Create its folder; return the part that runs it."""
+        """Create its folder; return the `Part` that runs it."""
         folder = _create_owned_folder(self._folder, "redis")
         configuration = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
         options = {"port": str(self.port), "dir": str(folder), "pidfile": str(folder / "redis.pid"), "logfile": '""'}
@@ -193,7 +193,7 @@ class PgBouncer:
         return self._postgres.url(database).replace(f":{self._postgres.port}/", f":{self.port}/")
 
     def prepare(self) -> Part:
-        """Write its configuration; return the part that runs it."""
+        """Write its configuration; return the `Part` that runs it."""
         folder = _create_owned_folder(self._home.path / "pgbouncer", "postgres")
         users = folder / "userlist.txt"
         users.write_text(f'"{ROLE}" "{self._postgres.password}"\n')

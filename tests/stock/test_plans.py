@@ -50,8 +50,8 @@ def journey(recorded_stack: StockStack, recording: Recording) -> Mapping[str, Pl
     """The plans of all statements sent during a journey through all features."""
     with Journey(recorded_stack) as journey:
         journey.run()
-    unsettled = "select 1 from usage_ledger where charged_tokens <> input_tokens + output_tokens limit 1"
-    until(lambda: not recorded_stack.sql(unsettled), within_s=20)
+    unsettled_query = "select 1 from usage_ledger where charged_tokens <> input_tokens + output_tokens limit 1"
+    until(lambda: not recorded_stack.sql(unsettled_query), within_s=20)
     return recording.read_new_plans()
 
 
