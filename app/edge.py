@@ -60,20 +60,20 @@ class Edge:
             endpoint, values = route
             answer = respond(endpoint, Exchange(environ, self._core, values, request_id))
             _log_request(environ, str(answer.status), began_at)
-            return _send(answer, common_headers, start_response)
+            return _send_answer(answer, common_headers, start_response)
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        def start_flask_answer(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             _log_request(environ, status[:3], began_at)
             return start_response(status, [*headers, *common_headers], exc_info)
 
         preflight_headers = self._cors.preflight_headers(environ)
         if preflight_headers is None:
-            return self._flask(environ, start)
-        start(_STATUS_LINES[204], preflight_headers)
+            return self._flask(environ, start_flask_answer)
+        start_flask_answer(_STATUS_LINES[204], preflight_headers)
         return []
 
 
-def _send(answer: Answer, common_headers: Headers, start_response: "StartResponse") -> Iterable[bytes]:
+def _send_answer(answer: Answer, common_headers: Headers, start_response: "StartResponse") -> Iterable[bytes]:
     body, status, headers, content_type = answer
     if status == 304:
         start_response(_STATUS_LINES[status], [*headers, *common_headers])

@@ -251,8 +251,8 @@ def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
     if error_type == "literal_error" and not isinstance(value, str):
         error_type = "string_type"
     if error_type in _TYPE_ERRORS:
-        expected = _ALTERNATIVE_TYPES.get(str(detail["loc"][-1]), _TYPE_ERRORS[error_type])
-        message = f"Invalid type for '{param}': expected {expected}, but got {_json_type(value)}."
+        expected_type = _ALTERNATIVE_TYPES.get(str(detail["loc"][-1]), _TYPE_ERRORS[error_type])
+        message = f"Invalid type for '{param}': expected {expected_type}, but got {_json_type(value)}."
         raise errors.InvalidRequest(message, param=param, code="invalid_type")
     code, message = _VALUE_ERRORS.get(error_type, ("invalid_value", "Invalid value for '{param}'."))
     bound = limits.get("ge", limits.get("le"))

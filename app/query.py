@@ -15,13 +15,13 @@ _METADATA = re.compile(r"metadata\[(.+)\]\Z", re.DOTALL)
 _INCLUDES = frozenset(get_args(Include))
 
 
-def stream(exchange: Exchange) -> bool:
+def is_stream_requested(exchange: Exchange) -> bool:
     """Whether the client requests the response's events instead of the response.
 
     Raises:
         errors.InvalidRequest: the parameter is neither true nor false.
     """
-    return _flag(exchange, "stream")
+    return _parse_flag(exchange, "stream")
 
 
 def check_obfuscation(exchange: Exchange) -> None:
@@ -30,10 +30,10 @@ def check_obfuscation(exchange: Exchange) -> None:
     Raises:
         errors.InvalidRequest: the parameter is neither true nor false.
     """
-    _flag(exchange, "include_obfuscation")
+    _parse_flag(exchange, "include_obfuscation")
 
 
-def _flag(exchange: Exchange, name: str) -> bool:
+def _parse_flag(exchange: Exchange, name: str) -> bool:
     value = exchange.arguments.get(name, "false").lower()
     if value not in {"true", "1", "false", "0", ""}:
         raise errors.InvalidRequest(f"Invalid value for '{name}': it must be true or false.", param=name)
@@ -118,7 +118,7 @@ def paging(exchange: Exchange) -> Paging:
     return {"limit": page_limit(exchange), "descending": is_descending(exchange), "after": after_id(exchange)}
 
 
-def status(exchange: Exchange) -> str | None:
+def status_filter(exchange: Exchange) -> str | None:
     """The status by which to filter; None for all.
 
     Raises:
@@ -130,7 +130,7 @@ def status(exchange: Exchange) -> str | None:
     return value
 
 
-def metadata(exchange: Exchange) -> dict[str, str]:
+def metadata_filter(exchange: Exchange) -> dict[str, str]:
     """The metadata pairs by which to filter, from parameters such as `metadata[key]=value`.
 
     Raises:
@@ -149,7 +149,7 @@ def metadata(exchange: Exchange) -> dict[str, str]:
     return pairs
 
 
-def text(exchange: Exchange, name: str) -> str | None:
+def text_argument(exchange: Exchange, name: str) -> str | None:
     """A text parameter; None if it is absent.
 
     Raises:
@@ -161,7 +161,7 @@ def text(exchange: Exchange, name: str) -> str | None:
     return value
 
 
-def wait_s(exchange: Exchange) -> int | None:
+def preferred_wait_s(exchange: Exchange) -> int | None:
     """The seconds that the client prefers to wait for the end instead of polling again (`Prefer: wait=10`).
 
     At most 60. None without such a preference; an invalid preference is ignored.

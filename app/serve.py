@@ -21,7 +21,7 @@ HEADERS_MS = 10_000
 HEADERS_BYTES = 64 * 1024
 
 
-def run(settings: Settings) -> None:
+def serve_api(settings: Settings) -> None:
     """Serve the API until SIGTERM or SIGINT.
 
     Raises:

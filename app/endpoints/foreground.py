@@ -22,7 +22,7 @@ FIRST_BYTE_TIMEOUT_S = 3.0
 KEEP_ALIVE_INTERVAL_S = 1.0
 
 
-def create(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
+def create_and_wait(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
     """Create a response and answer with its final object; if the client disconnects, the response is cancelled.
 
     Args:
@@ -37,23 +37,25 @@ def create(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -
         slot.leave()
         raise
     exchange.allowance = new_response.allowance
-    return _answer(wait_slots, slot, new_response, stored=request.store, repeatable=repeat is not None)
+    return _answer(wait_slots, slot, new_response, is_stored=request.store, is_repeatable=repeat is not None)
 
 
-def _answer(wait_slots: WaitSlots, slot: WaitSlot, new_response: Created, *, stored: bool, repeatable: bool) -> Answer:
+def _answer(
+    wait_slots: WaitSlots, slot: WaitSlot, new_response: Created, *, is_stored: bool, is_repeatable: bool
+) -> Answer:
     try:
         has_ended = slot.wait(new_response.id, FIRST_BYTE_TIMEOUT_S, follow=True)
         document = wait_slots.document(new_response.id) if has_ended else None
     except errors.StoreUnavailable:
         has_ended = False
     if not has_ended:
-        body = _keep_alive_body(wait_slots, slot, new_response.id, stored=stored, repeatable=repeatable)
+        body = _keep_alive_body(wait_slots, slot, new_response.id, is_stored=is_stored, is_repeatable=is_repeatable)
         # If the client disconnects before the first byte, the generator never starts, and its `finally` does not run.
         return Answer(ClosingIterator(body, [slot.leave]))
     slot.leave()
     if document is None:
         raise errors.NotFound(_deletion_message(new_response.id), param="response_id")
-    if not stored and not repeatable:
+    if not is_stored and not is_repeatable:
         wait_slots.forget(new_response.id)
     return _final_answer(document)
 
@@ -74,7 +76,7 @@ def _final_answer(text: str) -> Answer:
 
 
 def _keep_alive_body(
-    wait_slots: WaitSlots, slot: WaitSlot, response_id: str, *, stored: bool, repeatable: bool
+    wait_slots: WaitSlots, slot: WaitSlot, response_id: str, *, is_stored: bool, is_repeatable: bool
 ) -> Iterator[bytes]:
     try:
         yield b" "
@@ -95,12 +97,12 @@ def _keep_alive_body(
         )
     except GeneratorExit:
         # The client has disconnected. With an idempotency key, it may repeat the request.
-        if not repeatable:
+        if not is_repeatable:
             wait_slots.cancel_orphan(response_id)
         raise
     finally:
         slot.leave()
-    if not stored and not repeatable:
+    if not is_stored and not is_repeatable:
         wait_slots.forget(response_id)
 
 

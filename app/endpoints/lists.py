@@ -7,8 +7,8 @@ from app.http import Answer, Exchange
 
 def list_responses(exchange: Exchange) -> Answer:
     """A page of the project's responses."""
-    status, model = query.status(exchange), query.text(exchange, "model")
-    metadata, paging = query.metadata(exchange), query.paging(exchange)
+    status, model = query.status_filter(exchange), query.text_argument(exchange, "model")
+    metadata, paging = query.metadata_filter(exchange), query.paging(exchange)
     responses = exchange.core.responses
     return render_page(responses.listed(exchange.caller, status=status, model=model, metadata=metadata, **paging))
 

@@ -17,8 +17,8 @@ def create_response(exchange: Exchange) -> Answer:
     request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
     repeat = parsing.idempotency_key(exchange, body)
     if request.stream:
-        return streaming.create(exchange, request, repeat)
-    return (_create_in_background if request.background else foreground.create)(exchange, request, repeat)
+        return streaming.create_stream(exchange, request, repeat)
+    return (_create_in_background if request.background else foreground.create_and_wait)(exchange, request, repeat)
 
 
 def _create_in_background(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
@@ -35,7 +35,7 @@ def get_response(exchange: Exchange) -> Answer:
     query.include_values(exchange)
     query.check_obfuscation(exchange)
     after = query.starting_after(exchange)
-    return streaming.read(exchange, after) if query.stream(exchange) else _poll(exchange)
+    return streaming.stream_response(exchange, after) if query.is_stream_requested(exchange) else _poll(exchange)
 
 
 def delete_response(exchange: Exchange) -> Answer:
@@ -54,7 +54,7 @@ def cancel_response(exchange: Exchange) -> Answer:
 def _poll(exchange: Exchange) -> Answer:
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
     document, has_ended = responses.get(exchange.caller, response_id)
-    wait_s = None if has_ended else query.wait_s(exchange)
+    wait_s = None if has_ended else query.preferred_wait_s(exchange)
     has_waited = wait_s is not None and _wait_for_end(exchange, response_id, wait_s)
     if has_waited:
         document, has_ended = responses.get(exchange.caller, response_id)

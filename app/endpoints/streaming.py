@@ -14,7 +14,7 @@ from core.wire.request import CreateResponse
 FOREGROUND_PING_INTERVAL_S = 2.0
 
 
-def create(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
+def create_stream(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
     """Create a response and stream its events.
 
     A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
@@ -35,7 +35,7 @@ def create(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -
     return sse.answer(_prepend(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
 
 
-def read(exchange: Exchange, after: int) -> Answer:
+def stream_response(exchange: Exchange, after: int) -> Answer:
     """Stream the events of a background response with sequence numbers above `after`."""
     core, response_id = exchange.core, exchange.values["response_id"]
     core.streams.check(exchange.caller, response_id)

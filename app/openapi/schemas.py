@@ -85,7 +85,7 @@ def components() -> dict[str, Schema]:
         _SCHEMA_NAMES.get(name, name): schema for name, schema in definitions["$defs"].items()
     }
     schemas |= {name: model_schemas[name, "validation"] for name in _UNIONS}
-    schemas = {name: _clean(schema, schemas) for name, schema in schemas.items()}
+    schemas = {name: _clean_schema(schema, schemas) for name, schema in schemas.items()}
     for name, types in _HOSTED_TYPES.items():
         schemas[name]["properties"]["type"]["enum"] = list(types)
     create_properties = schemas["CreateResponse"]["properties"]
@@ -101,13 +101,13 @@ def components() -> dict[str, Schema]:
     return dict(sorted(schemas.items()))
 
 
-def _clean(node: Any, schemas: dict[str, Schema]) -> Any:
+def _clean_schema(node: Any, schemas: dict[str, Schema]) -> Any:
     """Clean a generated schema: refer to named unions, convert patterns to JSON Schema, remove `Source:` sections."""
     if isinstance(node, list):
-        return [_clean(part, schemas) for part in node]
+        return [_clean_schema(part, schemas) for part in node]
     if not isinstance(node, dict):
         return node.replace(r"\z", "$").partition("\n\nSource: ")[0] if isinstance(node, str) else node
-    result = {_clean(name, schemas): _clean(part, schemas) for name, part in node.items()}
+    result = {_clean_schema(name, schemas): _clean_schema(part, schemas) for name, part in node.items()}
     if "$ref" in result:
         name = result["$ref"].removeprefix(REF)
         result["$ref"] = REF + _SCHEMA_NAMES.get(name, name)
