@@ -89,9 +89,9 @@ def doctor() -> None:
 @main.command()
 def api() -> None:
     """Serve the API."""
-    from app.serve import run
+    from app.serve import serve_api
 
-    run(settings.load())
+    serve_api(settings.load())
 
 
 @main.command()
@@ -107,9 +107,9 @@ def worker(lanes: str | None) -> None:
 @main.command()
 def sweeper() -> None:
     """Run the sweeper, which dispatches waiting responses and recovers those of lost workers."""
-    from cli.sweeper import run
+    from cli.sweeper import run_sweeper
 
-    run(settings.load())
+    run_sweeper(settings.load())
 
 
 @main.command()

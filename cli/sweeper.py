@@ -65,7 +65,7 @@ class Sweeper:
             self._healthy_at = self._swept_at = time.monotonic()
 
 
-def run(settings: Settings) -> None:
+def run_sweeper(settings: Settings) -> None:
     """Sweep until SIGTERM or SIGINT.
 
     Raises:

@@ -56,9 +56,9 @@ def _watch_load(core: Core, as_json: bool, interval_s: float, rows: int) -> None
         while True:
             _print_load(core, as_json, rows)
             time.sleep(interval_s)
-    with Live(screen=True, auto_refresh=False) as live:
+    with Live(screen=True, auto_refresh=False) as display:
         while True:
-            live.update(_load_tables(core.operations.load(), rows), refresh=True)
+            display.update(_load_tables(core.operations.load(), rows), refresh=True)
             time.sleep(interval_s)
 
 
@@ -87,9 +87,9 @@ def _load_tables(load: Load, rows: int) -> Group:
     for name in ("waiting", "dispatched", "running", "oldest"):
         groups.add_column(name, justify="right")
     for group in load.groups[:rows]:
-        waiting = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
+        waiting_text = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
         names = (group.lane, group.tier, group.project, group.model)
-        groups.add_row(*names, waiting, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
+        groups.add_row(*names, waiting_text, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
     if len(load.groups) > rows:
         groups.caption = f"{len(load.groups) - rows} more"
     workers = Table()
@@ -100,8 +100,8 @@ def _load_tables(load: Load, rows: int) -> Group:
         workers.add_row(
             worker.hostname, str(worker.pid), ", ".join(worker.lanes), f"{worker.running} of {worker.slots}"
         )
-    unserved = [f"No worker serves lane {lane}." for lane in sorted(load.unserved)]
-    return Group(groups, workers, *unserved)
+    warnings = [f"No worker serves lane {lane}." for lane in sorted(load.unserved)]
+    return Group(groups, workers, *warnings)
 
 
 def _format_age(seconds: float | None) -> str:
