@@ -48,10 +48,10 @@ class Demo:
             WentWrong: a response had an unexpected status, or a request failed.
         """
         self._print(f"\nA background response of {self.model}: “{QUESTION}”")
-        final_response = self._poll_until(self._submit(QUESTION), until="completed")
+        final_response = self._poll_until(self._submit(QUESTION), target_status="completed")
         self._print(_output_text(final_response), style="green")
         self._print(f"\nAnother one, cancelled while it runs: “{LONG_PROMPT}”")
-        running_response = self._poll_until(self._submit(LONG_PROMPT), until="in_progress")
+        running_response = self._poll_until(self._submit(LONG_PROMPT), target_status="in_progress")
         cancelled_response = self._send_request("POST", f"/{running_response['id']}/cancel")
         _expect_status(cancelled_response, {"cancelled"})
         self._print("cancel → cancelled")
@@ -61,22 +61,22 @@ class Demo:
     def _submit(self, prompt: str) -> dict[str, Any]:
         return self._send_request("POST", "", {"model": self.model, "input": prompt, "background": True})
 
-    def _poll_until(self, response: dict[str, Any], *, until: str) -> dict[str, Any]:
-        """Poll a response and show its status changes until it has the status `until`."""
+    def _poll_until(self, response: dict[str, Any], *, target_status: str) -> dict[str, Any]:
+        """Poll a response and show its status changes until it has the target status."""
         self._print(response["id"])
         started_at = time.monotonic()
         statuses = [response["status"]]
-        with Live(console=self.console, auto_refresh=False, transient=True) as line:
+        with Live(console=self.console, auto_refresh=False, transient=True) as display:
             while True:
                 elapsed_s = time.monotonic() - started_at
                 progress = f"{' → '.join(statuses)}  {elapsed_s:.1f} s"
-                line.update(Text(progress), refresh=True)
-                _expect_status(response, {"queued", "in_progress", until})
-                if response["status"] == until:
+                display.update(Text(progress), refresh=True)
+                _expect_status(response, {"queued", "in_progress", target_status})
+                if response["status"] == target_status:
                     break
                 if elapsed_s > RESPONSE_TIMEOUT_S:
                     raise DemoError(f"{response['id']} is still {response['status']} after {elapsed_s:.0f} s.")
-                self._wait()
+                self._wait_for_poll()
                 response = self._send_request("GET", f"/{response['id']}")
                 if response["status"] != statuses[-1]:
                     statuses.append(response["status"])
@@ -90,9 +90,9 @@ class Demo:
         ends_at = time.monotonic() + OBSERVATION_TIME_S
         while time.monotonic() < ends_at:
             _expect_status(self._send_request("GET", f"/{response_id}"), {"cancelled"})
-            self._wait()
+            self._wait_for_poll()
 
-    def _wait(self) -> None:
+    def _wait_for_poll(self) -> None:
         self.tick()
         time.sleep(POLL_INTERVAL_S)
 
@@ -145,9 +145,11 @@ def _run_on_existing_stack(interrupts: Interrupts, console: Console) -> None:
             break
         if time.monotonic() > deadline:
             raise DemoError(f"The running stack did not answer within {STARTUP_TIMEOUT_S:.0f} s.")
-        interrupts.check()
+        interrupts.raise_if_signalled()
         time.sleep(POLL_INTERVAL_S)
-    _create_demo(stack_settings, sorted(catalog.load(stack_settings.config).models), interrupts.check, console).run()
+    _create_demo(
+        stack_settings, sorted(catalog.load(stack_settings.config).models), interrupts.raise_if_signalled, console
+    ).run()
 
 
 def _create_demo(stack_settings: Settings, models: list[str], tick: Callable[[], None], console: Console) -> Demo:

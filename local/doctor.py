@@ -148,12 +148,12 @@ def _check_schema_and_workers(database: Database, seen_s: float) -> Iterator[Fin
     with database.connection() as connection:
         live_workers = workers_sql.live(connection, seen_s)
         open_circuits = circuits_sql.all_open(connection)
-        unserved = lanes_sql.unserved(connection, seen_s)
+        unserved_lanes = lanes_sql.unserved(connection, seen_s)
     if live_workers:
         yield Finding("workers", "; ".join(map(_describe_worker, live_workers)))
     else:
         yield Finding("workers", f"none seen for {seen_s:g} s", "Start one: backburner worker")
-    for lane in unserved if live_workers else ():
+    for lane in unserved_lanes if live_workers else ():
         solution = f"Start one: backburner worker -Q {lane}. Otherwise the responses fail at their deadlines."
         yield Finding("lane", f"{lane}: responses are waiting, and no worker serves it", solution)
     for circuit in open_circuits:

@@ -62,7 +62,7 @@ def running(
     if part_names := leftovers.stop_leftovers(home):
         print_line(f"Stopped processes of an earlier run: {', '.join(part_names)}.")
     _check_ports(settings)
-    supervisor = Supervisor(home, print_line=print_line, check=interrupts.check)
+    supervisor = Supervisor(home, print_line=print_line, check=interrupts.raise_if_signalled)
     try:
         servers, settings = _prepare_servers(settings, home)
         print_line(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")

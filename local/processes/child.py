@@ -107,7 +107,7 @@ class Child:
         return self._exit_reason
 
     def wait_until_ready(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Wait until the part is ready, calling `meanwhile` repeatedly.
+        """Wait until the part is ready, calling `on_wait` repeatedly.
 
         Raises:
             PartFailed: the part ended, or was not ready within `ready_within_s`; in the latter case it still runs.
@@ -123,7 +123,7 @@ class Child:
             time.sleep(0.05)
 
     def wait_until_done(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Wait until the program has ended, calling `meanwhile` repeatedly.
+        """Wait until the program has ended, calling `on_wait` repeatedly.
 
         Raises:
             PartFailed: the program ended with a status other than 0.

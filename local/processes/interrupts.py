@@ -16,7 +16,7 @@ class Interrupts:
         self._count = 0
         self._previous_handlers: dict[signal.Signals, object] = {}
 
-    def check(self) -> None:
+    def raise_if_signalled(self) -> None:
         """Raise `Interruption` if a signal has arrived."""
         if self._count:
             raise Interruption
