@@ -238,14 +238,14 @@ def test_the_list_command_filters_by_project_status_and_model(core: Core, run_co
     first_id = create_failed_response(core, caller(core))
     second_id = submit(core, caller(core, "other"), model="narrow")
 
-    def ids(*arguments: str) -> list[str]:
+    def list_ids(*arguments: str) -> list[str]:
         return [line.split()[0] for line in run_command("responses", "list", *arguments).stdout.splitlines()]
 
-    assert ids() == [second_id, first_id]
-    assert ids("--project", "other") == [second_id]
-    assert ids("--status", "failed") == [first_id]
-    assert ids("--model", "narrow") == [second_id]
-    assert ids("--limit", "1") == [second_id]
+    assert list_ids() == [second_id, first_id]
+    assert list_ids("--project", "other") == [second_id]
+    assert list_ids("--status", "failed") == [first_id]
+    assert list_ids("--model", "narrow") == [second_id]
+    assert list_ids("--limit", "1") == [second_id]
 
 
 def test_control_characters_of_a_model_server_are_escaped_in_the_output(core: Core, run_command) -> None:

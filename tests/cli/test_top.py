@@ -25,7 +25,7 @@ def env(settings: Settings) -> dict[str, str]:
     }
 
 
-def top(env: dict[str, str], *options: str) -> Result:
+def run_top(env: dict[str, str], *options: str) -> Result:
     return CliRunner().invoke(main, ["top", *options], env=env)
 
 
@@ -45,7 +45,7 @@ def workload(core: Core, settings: Settings) -> None:
 
 
 def test_the_json_counts_waiting_dispatched_and_running_responses_by_group(workload: None, env: dict[str, str]) -> None:
-    report = json.loads(top(env, "--json").stdout)
+    report = json.loads(run_top(env, "--json").stdout)
 
     counts = {
         (group["project"], group["tier"], group["model"]): (
@@ -71,7 +71,7 @@ def test_the_json_counts_waiting_dispatched_and_running_responses_by_group(workl
 
 
 def test_the_table_shows_the_totals_and_the_largest_groups(workload: None, env: dict[str, str]) -> None:
-    table = top(env, "--rows", "2").stdout
+    table = run_top(env, "--rows", "2").stdout
 
     assert "42 waiting, 1 dispatched, 1 running; 2 slots" in table
     assert "1 of 2" in table
@@ -80,11 +80,11 @@ def test_the_table_shows_the_totals_and_the_largest_groups(workload: None, env: 
 
 
 def test_top_succeeds_without_responses(core: Core, env: dict[str, str]) -> None:
-    result = top(env, "--json")
+    result = run_top(env, "--json")
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)["groups"] == []
-    assert top(env).exit_code == 0
+    assert run_top(env).exit_code == 0
 
 
 def test_a_lane_without_a_worker_is_reported(core: Core, settings: Settings, env: dict[str, str]) -> None:
@@ -92,8 +92,8 @@ def test_a_lane_without_a_worker_is_reported(core: Core, settings: Settings, env
     submit(core, caller(core))
     sql(settings, "update responses set lane = 'gone', dispatched_at = null")
 
-    assert json.loads(top(env, "--json").stdout)["unserved_lanes"] == ["gone"]
-    assert "No worker serves lane gone." in top(env).stdout
+    assert json.loads(run_top(env, "--json").stdout)["unserved_lanes"] == ["gone"]
+    assert "No worker serves lane gone." in run_top(env).stdout
     doctor = CliRunner().invoke(main, ["doctor"], env=env).stdout
     assert "gone: responses are waiting, and no worker serves it" in doctor
     assert "backburner worker -Q gone" in doctor

@@ -29,10 +29,10 @@ def run_usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
     for name in ("database_url", "redis_url"):
         monkeypatch.setenv(f"BACKBURNER_{name.upper()}", getattr(settings, name).get_secret_value())
 
-    def run(*arguments: str) -> Result:
+    def run_command(*arguments: str) -> Result:
         return CliRunner().invoke(main, ["projects", "usage", *arguments])
 
-    return run
+    return run_command
 
 
 def test_usage_is_printed_as_a_table_by_project_and_model(run_usage) -> None:

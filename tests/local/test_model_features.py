@@ -76,6 +76,6 @@ def test_the_packaged_model_gives_log_probabilities(client: openai.OpenAI) -> No
     response = wait_for_answer(client, "Say hello.", include=["message.output_text.logprobs"], max_output_tokens=16)
 
     tokens = response.model_dump()["output"][0]["content"][0]["logprobs"]
-    joined = b"".join(bytes(token["bytes"]) for token in tokens).decode()
-    assert joined.startswith(response.output_text)
+    joined_text = b"".join(bytes(token["bytes"]) for token in tokens).decode()
+    assert joined_text.startswith(response.output_text)
     assert all(math.isfinite(token["logprob"]) and token["logprob"] <= 0 for token in tokens)

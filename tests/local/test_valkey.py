@@ -45,7 +45,7 @@ def test_a_killed_server_is_restarted_at_the_same_address(home):
         first_pid = int(home.pid_file("valkey").read_text())
         os.kill(first_pid, signal.SIGKILL)
 
-        def server_pid():
+        def read_server_pid():
             supervisor.tick()
             with redis.Redis.from_url(server.url, retry=valkey.NO_RETRY) as client:
                 try:
@@ -53,6 +53,6 @@ def test_a_killed_server_is_restarted_at_the_same_address(home):
                 except redis.ConnectionError:
                     return None
 
-        assert until(lambda: server_pid() not in {None, first_pid}, within_s=10)
+        assert until(lambda: read_server_pid() not in {None, first_pid}, within_s=10)
     finally:
         supervisor.stop()

@@ -14,7 +14,7 @@ from local.home import Home
 from tests.harness.waiting import until
 from tests.local.command_line import CommandLine
 
-PARTS = {"postgres", "valkey", "model", "api", "worker", "worker-2", "sweeper", "flower"}
+PART_NAMES = {"postgres", "valkey", "model", "api", "worker", "worker-2", "sweeper", "flower"}
 
 
 class RunningUp:
@@ -73,12 +73,12 @@ def up(tmp_path_factory) -> Iterator[RunningUp]:
 
 def test_the_stack_works_again_after_all_parts_were_killed(up):
     old_pids = up.pids()
-    assert old_pids.keys() == PARTS
+    assert old_pids.keys() == PART_NAMES
 
     for pid in old_pids.values():
         os.kill(pid, signal.SIGKILL)
 
-    until(lambda: up.pids().keys() == PARTS and not set(up.pids().values()) & set(old_pids.values()), within_s=30)
+    until(lambda: up.pids().keys() == PART_NAMES and not set(up.pids().values()) & set(old_pids.values()), within_s=30)
     until(lambda: up.backburner.run("doctor").returncode == 0, within_s=30, every_s=0.5)
     assert up.wait_for_answer("Say hello.")["status"] == "completed"
 
