@@ -4,20 +4,20 @@ import pytest
 
 from app.nesting import deep_param
 
-DEEP = b"[" * 3000
+DEEP_JSON = b"[" * 3000
 
 
 @pytest.mark.parametrize(
     ("text", "param"),
     [
-        (b'{"model": "m", "text": {"verbosity": "low", "format": {"schema": {"a": ' + DEEP, "text.format.schema"),
-        (b'{"tools": [{"name": "[{"}, {"parameters": {"x": [1, ' + DEEP, "tools[1].parameters"),
-        (b'{"tools": [{"name": {"x": [1, ' + DEEP, "tools"),
-        (b'{"metadata": {"k": ' + DEEP, "metadata"),
-        (b'{"a": {"text": 1}, "input": ' + DEEP, "input"),
-        (b'{"\\"]": ' + DEEP, '\\"]'),
+        (b'{"model": "m", "text": {"verbosity": "low", "format": {"schema": {"a": ' + DEEP_JSON, "text.format.schema"),
+        (b'{"tools": [{"name": "[{"}, {"parameters": {"x": [1, ' + DEEP_JSON, "tools[1].parameters"),
+        (b'{"tools": [{"name": {"x": [1, ' + DEEP_JSON, "tools"),
+        (b'{"metadata": {"k": ' + DEEP_JSON, "metadata"),
+        (b'{"a": {"text": 1}, "input": ' + DEEP_JSON, "input"),
+        (b'{"\\"]": ' + DEEP_JSON, '\\"]'),
         (b'{"a": {}, "b": [[1, 2], {"c": 3}]}', None),
-        (DEEP, None),
+        (DEEP_JSON, None),
         (b"]" * 3000, None),
         (b'"' * 3001, None),
         (b"\xff\xfe", None),

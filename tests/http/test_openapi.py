@@ -72,9 +72,9 @@ def test_the_document_describes_supported_and_unsupported_parameters(
 
 def test_the_documented_response_requires_all_fields_of_open_responses(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["Response"]
-    required = {name for name, part in ResponseResource.model_fields.items() if part.is_required()}
+    required_names = {name for name, part in ResponseResource.model_fields.items() if part.is_required()}
 
-    assert required - set(schema["required"]) == set()
+    assert required_names - set(schema["required"]) == set()
     assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options", "prompt"}
 
 

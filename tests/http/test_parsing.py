@@ -19,13 +19,13 @@ from core.wire.items import normal
 from core.wire.request import UNSUPPORTED, CreateResponse
 from tests import contract
 
-GOOD = {"model": "scripted", "input": "hi", "background": True}
+VALID_REQUEST = {"model": "scripted", "input": "hi", "background": True}
 # Parameters in OpenAI's API that concern the servers of one vendor and affect no reply.
-IGNORED = {"access_programs", "image"}
+IGNORED_PARAMETERS = {"access_programs", "image"}
 
 
 def parse_request(strict: bool = False, **changes: Any) -> CreateResponse:
-    return parsing.create_response(GOOD | changes, strict=strict)
+    return parsing.create_response(VALID_REQUEST | changes, strict=strict)
 
 
 def parse_invalid_request(strict: bool = False, **changes: Any) -> errors.InvalidRequest:
@@ -38,7 +38,7 @@ def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() ->
     openai_parameters = set(typing.get_type_hints(response_create_params.ResponseCreateParamsBase)) | {"stream"}
     published_parameters = openai_parameters | set(CreateResponseBody.model_fields)
 
-    assert published_parameters - set(CreateResponse.model_fields) - set(UNSUPPORTED) == IGNORED
+    assert published_parameters - set(CreateResponse.model_fields) - set(UNSUPPORTED) == IGNORED_PARAMETERS
     assert set(UNSUPPORTED) <= published_parameters
     assert not set(UNSUPPORTED) & set(CreateResponse.model_fields)
 
@@ -46,7 +46,7 @@ def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() ->
 def test_the_tables_of_the_contract_contain_every_parameter_once() -> None:
     rows = [(parameter.name, parameter.about) for parameter in contract.PARAMETERS]
 
-    assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED | {
+    assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED_PARAMETERS | {
         "client_metadata"
     }
     assert len(rows) == len(set(rows))
@@ -126,7 +126,7 @@ REPETITIVE_VALUES: list[tuple[str, Callable[[], Any]]] = [
 def test_the_rejection_of_a_body_with_many_errors_needs_little_memory(
     name: str, create_value: Callable[[], Any]
 ) -> None:
-    body_text = json.dumps(GOOD | {name: create_value()})
+    body_text = json.dumps(VALID_REQUEST | {name: create_value()})
     environ = EnvironBuilder(
         "/v1/responses", method="POST", data=body_text, content_type="application/json"
     ).get_environ()

@@ -13,7 +13,7 @@ from tests import fuzz
 from tests.harness.engine import COMPLETED, claim, opening, worker
 from tests.http.http_api import Api
 
-EXAMPLES = 10
+EXAMPLES_PER_OPERATION = 10
 OUTCOMES = {
     "completed": COMPLETED,
     "incomplete": Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens"),
@@ -51,7 +51,9 @@ def create_key(api: Api) -> tuple[str, str]:
 
 
 def test_random_requests_get_documented_answers_and_never_5xx(api: Api) -> None:
-    schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app, config=fuzz.config(api.admin, examples=EXAMPLES))
+    schema = schemathesis.openapi.from_wsgi(
+        "/openapi.json", api.app, config=fuzz.config(api.admin, examples=EXAMPLES_PER_OPERATION)
+    )
     targets = fuzz.Targets(
         partial(create_response_with_status, api),
         partial(create_prompt, api),

@@ -49,7 +49,7 @@ class Tenant:
 Probe = tuple[str, Callable[[Tenant, Mapping[str, str]], TestResponse]]
 
 
-def send_with_id(method: str, path: str, *kinds: str, **request: Any) -> list[Probe]:
+def path_probes(method: str, path: str, *kinds: str, **request: Any) -> list[Probe]:
     """Probes that send a request to a path with placeholders for IDs; one probe for each kind of ID."""
     return [
         (kind, lambda caller, ids: caller.send_request(method, path.format(**caller.ids | ids), **request))
@@ -57,14 +57,14 @@ def send_with_id(method: str, path: str, *kinds: str, **request: Any) -> list[Pr
     ]
 
 
-def create_with_id(kind: str, body: Callable[[str], dict[str, Any]]) -> Probe:
+def create_probe(kind: str, body: Callable[[str], dict[str, Any]]) -> Probe:
     """A probe that creates a response with a reference to an ID."""
     return kind, lambda caller, ids: caller.send_request(
         "POST", "/v1/responses", json=VALID_REQUEST | body((caller.ids | ids)[kind])
     )
 
 
-def list_after_id(path: str, kind: str) -> Probe:
+def page_probe(path: str, kind: str) -> Probe:
     """A probe that lists the page after an ID."""
     return kind, lambda caller, ids: caller.send_request(
         "GET", path.format(**caller.ids), query_string={"after": (caller.ids | ids)[kind]}
@@ -80,55 +80,55 @@ NO_PROBES: list[Probe] = []
 # For each route, a probe for every part of a request that may contain another project's ID.
 PROBES: dict[tuple[str, str], list[Probe]] = {
     ("POST", "/v1/responses"): [
-        create_with_id("response", lambda object_id: {"previous_response_id": object_id}),
-        create_with_id("item", lambda object_id: {"input": [{"type": "item_reference", "id": object_id}]}),
-        create_with_id("prompt", lambda object_id: {"prompt": {"id": object_id}}),
-        create_with_id("prompt", lambda object_id: {"prompt": {"id": object_id, "version": "1"}}),
+        create_probe("response", lambda object_id: {"previous_response_id": object_id}),
+        create_probe("item", lambda object_id: {"input": [{"type": "item_reference", "id": object_id}]}),
+        create_probe("prompt", lambda object_id: {"prompt": {"id": object_id}}),
+        create_probe("prompt", lambda object_id: {"prompt": {"id": object_id, "version": "1"}}),
     ],
-    ("GET", "/v1/responses"): [list_after_id("/v1/responses", "response")],
+    ("GET", "/v1/responses"): [page_probe("/v1/responses", "response")],
     ("GET", "/v1/responses/<response_id>"): [
-        *send_with_id("GET", RESPONSE_PATH, "response"),
-        *send_with_id("GET", RESPONSE_PATH, "response", headers={"Prefer": "wait=30"}),
-        *send_with_id("GET", RESPONSE_PATH, "response", headers={"If-None-Match": "*"}),
-        *send_with_id("GET", RESPONSE_PATH + "?stream=true", "response"),
-        *send_with_id("GET", RESPONSE_PATH + "?stream=true&starting_after=1", "response"),
-        *send_with_id("HEAD", RESPONSE_PATH, "response"),
+        *path_probes("GET", RESPONSE_PATH, "response"),
+        *path_probes("GET", RESPONSE_PATH, "response", headers={"Prefer": "wait=30"}),
+        *path_probes("GET", RESPONSE_PATH, "response", headers={"If-None-Match": "*"}),
+        *path_probes("GET", RESPONSE_PATH + "?stream=true", "response"),
+        *path_probes("GET", RESPONSE_PATH + "?stream=true&starting_after=1", "response"),
+        *path_probes("HEAD", RESPONSE_PATH, "response"),
     ],
-    ("DELETE", "/v1/responses/<response_id>"): send_with_id("DELETE", RESPONSE_PATH, "response"),
-    ("POST", "/v1/responses/<response_id>/cancel"): send_with_id("POST", RESPONSE_PATH + "/cancel", "response"),
+    ("DELETE", "/v1/responses/<response_id>"): path_probes("DELETE", RESPONSE_PATH, "response"),
+    ("POST", "/v1/responses/<response_id>/cancel"): path_probes("POST", RESPONSE_PATH + "/cancel", "response"),
     ("GET", "/v1/responses/<response_id>/input_items"): [
-        *send_with_id("GET", RESPONSE_PATH + "/input_items", "response"),
-        list_after_id(RESPONSE_PATH + "/input_items", "item"),
+        *path_probes("GET", RESPONSE_PATH + "/input_items", "response"),
+        page_probe(RESPONSE_PATH + "/input_items", "item"),
     ],
-    ("GET", "/v1/prompts"): [list_after_id("/v1/prompts", "prompt")],
+    ("GET", "/v1/prompts"): [page_probe("/v1/prompts", "prompt")],
     ("POST", "/v1/prompts"): NO_PROBES,
-    ("GET", "/v1/prompts/<prompt_id>"): send_with_id("GET", PROMPT_PATH, "prompt"),
+    ("GET", "/v1/prompts/<prompt_id>"): path_probes("GET", PROMPT_PATH, "prompt"),
     ("POST", "/v1/prompts/<prompt_id>"): [
-        *send_with_id("POST", PROMPT_PATH, "prompt", json={"name": "mine"}),
-        *send_with_id("POST", PROMPT_PATH, "prompt", json={"default_version": "7"}),
+        *path_probes("POST", PROMPT_PATH, "prompt", json={"name": "mine"}),
+        *path_probes("POST", PROMPT_PATH, "prompt", json={"default_version": "7"}),
     ],
-    ("DELETE", "/v1/prompts/<prompt_id>"): send_with_id("DELETE", PROMPT_PATH, "prompt"),
-    ("POST", "/v1/prompts/<prompt_id>/versions"): send_with_id(
+    ("DELETE", "/v1/prompts/<prompt_id>"): path_probes("DELETE", PROMPT_PATH, "prompt"),
+    ("POST", "/v1/prompts/<prompt_id>/versions"): path_probes(
         "POST", PROMPT_PATH + "/versions", "prompt", json={"template": TEMPLATE}
     ),
     ("GET", "/v1/prompts/<prompt_id>/versions/<version>"): [
-        *send_with_id("GET", PROMPT_PATH + "/versions/1", "prompt"),
+        *path_probes("GET", PROMPT_PATH + "/versions/1", "prompt"),
     ],
     ("GET", "/v1/models"): NO_PROBES,
     ("GET", "/v1/models/<path:name>"): NO_PROBES,
-    ("GET", "/v1/projects"): [list_after_id("/v1/projects", "project")],
+    ("GET", "/v1/projects"): [page_probe("/v1/projects", "project")],
     ("POST", "/v1/projects"): NO_PROBES,
-    ("GET", "/v1/projects/<project_id>"): send_with_id("GET", "/v1/projects/{project}", "project"),
+    ("GET", "/v1/projects/<project_id>"): path_probes("GET", "/v1/projects/{project}", "project"),
     ("GET", "/v1/projects/<project_id>/api_keys"): [
-        *send_with_id("GET", KEYS_PATH, "project"),
-        list_after_id(KEYS_PATH, "key"),
+        *path_probes("GET", KEYS_PATH, "project"),
+        page_probe(KEYS_PATH, "key"),
     ],
-    ("POST", "/v1/projects/<project_id>/api_keys"): send_with_id("POST", KEYS_PATH, "project", json={}),
-    ("GET", "/v1/projects/<project_id>/api_keys/<key_id>"): send_with_id("GET", KEYS_PATH + "/{key}", "project", "key"),
-    ("DELETE", "/v1/projects/<project_id>/api_keys/<key_id>"): send_with_id(
+    ("POST", "/v1/projects/<project_id>/api_keys"): path_probes("POST", KEYS_PATH, "project", json={}),
+    ("GET", "/v1/projects/<project_id>/api_keys/<key_id>"): path_probes("GET", KEYS_PATH + "/{key}", "project", "key"),
+    ("DELETE", "/v1/projects/<project_id>/api_keys/<key_id>"): path_probes(
         "DELETE", KEYS_PATH + "/{key}", "project", "key"
     ),
-    ("POST", "/v1/projects/<project_id>/api_keys/<key_id>/rotate"): send_with_id(
+    ("POST", "/v1/projects/<project_id>/api_keys/<key_id>/rotate"): path_probes(
         "POST", KEYS_PATH + "/{key}/rotate", "project", "key"
     ),
 }

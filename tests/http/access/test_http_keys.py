@@ -44,14 +44,14 @@ def test_every_route_under_v1_refuses_without_a_key(api: Api) -> None:
 
 
 def test_the_contract_lists_exactly_the_endpoints_under_v1(api: Api) -> None:
-    served = {
+    endpoint_names = {
         f"{method} {re.sub('<[^>]*>', '{id}', rule.rule)}"
         for rule in api.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/v1")
     }
 
-    assert served == {endpoint.name for endpoint in ENDPOINTS}
+    assert endpoint_names == {endpoint.name for endpoint in ENDPOINTS}
 
 
 @pytest.mark.parametrize(

@@ -63,20 +63,20 @@ def test_only_keys_of_the_first_project_make_projects(api: Api, admin_key: str) 
 
 
 def test_an_admin_sees_the_projects_its_key_may_use_and_no_other(api: Api) -> None:
-    own, additional, foreign = (f"see {next(_numbers)}" for _ in range(3))
-    for name in (additional, foreign):
+    own_name, additional_name, foreign_name = (f"see {next(_numbers)}" for _ in range(3))
+    for name in (additional_name, foreign_name):
         api.core.keys.create(project=name)
-    key = api.core.keys.create({"admin"}, own, also=[additional])
+    key = api.core.keys.create({"admin"}, own_name, also=[additional_name])
 
     page = get_projects(api, "", key=key, order="asc").get_json()
-    assert {entry["name"] for entry in page["data"]} == {own, additional}
+    assert {entry["name"] for entry in page["data"]} == {own_name, additional_name}
     first_page = get_projects(api, "", key=key, limit=1).get_json()
     second_page = get_projects(api, "", key=key, limit=1, after=first_page["last_id"]).get_json()
     assert (first_page["has_more"], second_page["has_more"]) == (True, False)
-    assert {entry["name"] for entry in first_page["data"] + second_page["data"]} == {own, additional}
+    assert {entry["name"] for entry in first_page["data"] + second_page["data"]} == {own_name, additional_name}
     for entry in page["data"]:
         assert get_projects(api, f"/{entry['id']}", key=key).get_json() == entry
-    check_error(get_projects(api, f"/{api.core.keys.project(foreign)}", key=key), 404, None, "project_id")
+    check_error(get_projects(api, f"/{api.core.keys.project(foreign_name)}", key=key), 404, None, "project_id")
 
 
 def test_a_key_made_over_http_works_is_shown_once_and_is_found_without_its_secret(api: Api) -> None:
@@ -129,15 +129,15 @@ def test_a_rotated_key_keeps_its_id_and_rights_and_the_old_secret_is_refused_for
 
 
 def test_an_admin_gives_no_more_than_it_has(api: Api) -> None:
-    own, foreign = f"own {next(_numbers)}", f"foreign {next(_numbers)}"
-    api.core.keys.create(project=foreign)
-    admin_key = api.core.keys.create({"admin"}, own)
-    project_id = api.core.keys.project(own)
+    own_name, foreign_name = f"own {next(_numbers)}", f"foreign {next(_numbers)}"
+    api.core.keys.create(project=foreign_name)
+    admin_key = api.core.keys.create({"admin"}, own_name)
+    project_id = api.core.keys.project(own_name)
     strong_key, wide_key = (
-        api.core.keys.create({"read", "no-limit"}, own),
-        api.core.keys.create(project=own, also=[foreign]),
+        api.core.keys.create({"read", "no-limit"}, own_name),
+        api.core.keys.create(project=own_name, also=[foreign_name]),
     )
-    key_ids = {key.hint: key.id for key in api.core.keys.listed(own)}
+    key_ids = {key.hint: key.id for key in api.core.keys.listed(own_name)}
     row_counts = api.count_rows()
 
     for path, body in (
@@ -172,13 +172,13 @@ def test_projects_and_keys_of_others_are_exactly_as_unknown_as_those_that_never_
     own_id = get_projects(api, "", key=admin_key).get_json()["data"][0]["id"]
     row_counts = api.count_rows()
 
-    foreign_and_unknown = [
+    path_pairs = [
         *zip(key_routes(project_id, key["id"]), key_routes(UNKNOWN_ID, UNKNOWN_KEY_ID), strict=True),
         *zip(list(key_routes(own_id, key["id"]))[3:], list(key_routes(own_id, UNKNOWN_KEY_ID))[3:], strict=True),
     ]
-    for (method, foreign), (_, unknown) in foreign_and_unknown:
-        answers = [api.send_request(method, path, json={}, key=admin_key) for path in (foreign, unknown)]
-        assert answers[0].status_code == answers[1].status_code == 404, foreign
+    for (method, foreign_path), (_, unknown_path) in path_pairs:
+        answers = [api.send_request(method, path, json={}, key=admin_key) for path in (foreign_path, unknown_path)]
+        assert answers[0].status_code == answers[1].status_code == 404, foreign_path
         message = answers[0].text.replace(project_id, UNKNOWN_ID).replace(key["id"], UNKNOWN_KEY_ID)
         assert message == answers[1].text
     assert api.count_rows() == row_counts

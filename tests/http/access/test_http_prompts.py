@@ -60,11 +60,11 @@ def test_versions_are_numbered_from_1_and_never_change(api: Api) -> None:
 def test_concurrently_added_versions_get_consecutive_numbers(api: Api) -> None:
     prompt = create_prompt(api)
 
-    def add(number: int) -> dict[str, Any]:
+    def add_version(number: int) -> dict[str, Any]:
         return post_prompt(api, {"template": {"input": f"n{number}"}}, f"/{prompt['id']}/versions").get_json()
 
     with ThreadPoolExecutor(8) as threads:
-        versions = list(threads.map(add, range(40)))
+        versions = list(threads.map(add_version, range(40)))
 
     assert sorted(int(version["version"]) for version in versions) == list(range(2, 42))
     assert get_prompt(api, f"/{prompt['id']}").get_json()["versions"] == [str(number) for number in range(1, 42)]

@@ -40,14 +40,14 @@ def project_names(api: Api) -> Iterator[tuple[str, str]]:
 
 
 def test_exactly_the_routes_under_v1_require_a_right(api: Api) -> None:
-    served = {
+    routes = {
         (method, rule.rule)
         for rule in api.app.url_map.iter_rules()
         if rule.rule.startswith("/v1")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
-    assert served == REQUIRED_RIGHTS.keys()
+    assert routes == REQUIRED_RIGHTS.keys()
 
 
 @pytest.mark.parametrize(("method", "rule"), sorted(REQUIRED_RIGHTS), ids=lambda part: part)
@@ -98,41 +98,41 @@ def create_in_project(api: Api, key: str, *, query: str | None = None, header: s
 def test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_header(
     api: Api, project_names: tuple[str, str]
 ) -> None:
-    own, additional = project_names
-    key = api.core.keys.create(project=own, also=[additional])
+    own_name, additional_name = project_names
+    key = api.core.keys.create(project=own_name, also=[additional_name])
     ids = {name: api.core.keys.project(name) for name in project_names}
 
     for project, designation in (
-        (own, {}),
-        (own, {"query": "", "header": ""}),
-        (own, {"query": own}),
-        (own, {"header": ids[own]}),
-        (additional, {"query": additional}),
-        (additional, {"query": ids[additional]}),
-        (additional, {"header": additional}),
-        (additional, {"header": ids[additional], "query": additional}),
+        (own_name, {}),
+        (own_name, {"query": "", "header": ""}),
+        (own_name, {"query": own_name}),
+        (own_name, {"header": ids[own_name]}),
+        (additional_name, {"query": additional_name}),
+        (additional_name, {"query": ids[additional_name]}),
+        (additional_name, {"header": additional_name}),
+        (additional_name, {"header": ids[additional_name], "query": additional_name}),
     ):
         response_id = create_in_project(api, key, **designation).get_json()["id"]
         assert api.sql("select project_id from responses where id = %s", response_id) == [(ids[project],)], designation
         query_string = {"ai_project_id": project}
         assert api.get_response(response_id, key=key, query_string=query_string).status_code == 200
-        other_query = {"ai_project_id": additional if project == own else own}
+        other_query = {"ai_project_id": additional_name if project == own_name else own_name}
         check_error(api.get_response(response_id, key=key, query_string=other_query), 404, None, "response_id")
 
 
 def test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_never_was(
     api: Api, project_names: tuple[str, str]
 ) -> None:
-    own, foreign = project_names
-    key = api.core.keys.create(set(Right), own)
+    own_name, foreign_name = project_names
+    key = api.core.keys.create(set(Right), own_name)
     row_counts = api.count_rows()
 
-    for name, unknown in ((foreign, "nobody"), (api.core.keys.project(foreign), "proj_" + "0" * 48)):
+    for name, unknown_name in ((foreign_name, "nobody"), (api.core.keys.project(foreign_name), "proj_" + "0" * 48)):
         for designation, param in (("query", "ai_project_id"), ("header", "OpenAI-Project")):
-            answers = [create_in_project(api, key, **{designation: text}) for text in (name, unknown)]
+            answers = [create_in_project(api, key, **{designation: text}) for text in (name, unknown_name)]
             for answer in answers:
                 check_error(answer, 404, "project_not_found", param)
-            assert answers[0].text.replace(name, unknown) == answers[1].text
+            assert answers[0].text.replace(name, unknown_name) == answers[1].text
             assert set(answers[0].headers.keys()) == set(answers[1].headers.keys())
     assert api.count_rows() == row_counts
 
@@ -140,19 +140,19 @@ def test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_ne
 def test_two_projects_at_once_are_refused_by_the_name_of_the_parameter(
     api: Api, project_names: tuple[str, str]
 ) -> None:
-    own, additional = project_names
-    key = api.core.keys.create(project=own, also=[additional])
+    own_name, additional_name = project_names
+    key = api.core.keys.create(project=own_name, also=[additional_name])
     row_counts = api.count_rows()
 
     for designation in (
-        {"query": own, "header": additional},
-        {"query": additional, "header": own},
-        {"query": own, "header": "nobody"},
-        {"query": "default", "header": own},
+        {"query": own_name, "header": additional_name},
+        {"query": additional_name, "header": own_name},
+        {"query": own_name, "header": "nobody"},
+        {"query": "default", "header": own_name},
     ):
         check_error(create_in_project(api, key, **designation), 400, "invalid_value", "ai_project_id")
     answer = api.send_request(
-        "POST", f"/v1/responses?ai_project_id={own}&ai_project_id={additional}", key=key, json=VALID_REQUEST
+        "POST", f"/v1/responses?ai_project_id={own_name}&ai_project_id={additional_name}", key=key, json=VALID_REQUEST
     )
     check_error(answer, 400, "invalid_value", "ai_project_id")
     assert api.count_rows() == row_counts
@@ -162,17 +162,17 @@ def test_a_cached_key_can_use_an_added_project_immediately(api: Api, project_nam
     from core.tenants.keys import Keys
 
     cached_keys = Keys(api.core.keys._database, cache_s=5)
-    own, additional = project_names
-    key = api.core.keys.create(project=own)
+    own_name, additional_name = project_names
+    key = api.core.keys.create(project=own_name)
     caller = cached_keys.caller(key)
 
     api.sql(
         "insert into api_key_projects (key_id, project_id) values (%s, %s)",
         caller.key_id,
-        api.core.keys.project(additional),
+        api.core.keys.project(additional_name),
     )
 
-    assert cached_keys.caller(key, {"ai_project_id": additional}).project == additional
+    assert cached_keys.caller(key, {"ai_project_id": additional_name}).project == additional_name
 
 
 def test_a_route_outside_the_table_of_endpoints_fails(api: Api) -> None:

@@ -11,15 +11,20 @@ from tests import contract
 from tests.contract import SENT, UNSAID, Good, Wrong
 from tests.http.http_api import DOCUMENT_KEYS, VALID_REQUEST, Api, check_document, check_error
 
-WRONG_CASES = {case: (name, wrong) for case, name, wrong in contract.wrong()}
-GOOD_CASES = {case: (name, good) for case, name, good in contract.good()}
+WRONG_CASES = {case: (name, wrong_case) for case, name, wrong_case in contract.wrong()}
+GOOD_CASES = {case: (name, good_case) for case, name, good_case in contract.good()}
 
 
-@pytest.mark.parametrize(("name", "wrong"), WRONG_CASES.values(), ids=WRONG_CASES)
-def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(api: Api, name: str, wrong: Wrong) -> None:
+@pytest.mark.parametrize(("name", "wrong_case"), WRONG_CASES.values(), ids=WRONG_CASES)
+def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(api: Api, name: str, wrong_case: Wrong) -> None:
     row_counts = api.count_rows()
 
-    check_error(api.post_response(**wrong.beside, **{name: wrong.value}), 400, wrong.code, wrong.param or name)
+    check_error(
+        api.post_response(**wrong_case.beside, **{name: wrong_case.value}),
+        400,
+        wrong_case.code,
+        wrong_case.param or name,
+    )
 
     assert api.count_rows() == row_counts
 
@@ -33,21 +38,21 @@ def has_open_responses_types(body: dict[str, Any]) -> bool:
     return {tool["type"] for tool in body["tools"] + choices} <= {"function", "allowed_tools"}
 
 
-@pytest.mark.parametrize(("name", "good"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_every_good_value_is_taken_echoed_and_found_again(api: Api, name: str, good: Good) -> None:
-    answer = api.post_response(**good.beside, **{name: good.value})
+@pytest.mark.parametrize(("name", "good_case"), GOOD_CASES.values(), ids=GOOD_CASES)
+def test_every_good_value_is_taken_echoed_and_found_again(api: Api, name: str, good_case: Good) -> None:
+    answer = api.post_response(**good_case.beside, **{name: good_case.value})
 
     response = check_document(answer, "queued", open_responses=has_open_responses_types(answer.get_json()))
-    if good.echo is UNSAID:
+    if good_case.echo is UNSAID:
         assert name not in response
     else:
-        assert response[name] == (good.value if good.echo is SENT else good.echo)
+        assert response[name] == (good_case.value if good_case.echo is SENT else good_case.echo)
     assert api.get_response(response["id"]).get_json() == response
 
 
-@pytest.mark.parametrize(("name", "good"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, good: Good) -> None:
-    changes = {**good.beside, name: good.value}
+@pytest.mark.parametrize(("name", "good_case"), GOOD_CASES.values(), ids=GOOD_CASES)
+def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, good_case: Good) -> None:
+    changes = {**good_case.beside, name: good_case.value}
     response = api.create_response(**changes)
 
     ((request_text,),) = api.sql("select request from responses where id = %s", response["id"])

@@ -329,10 +329,10 @@ def test_a_template_can_be_copied_to_another_prompt(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
     template = get_prompt(worker_api, f"/{prompt['id']}/versions/1").get_json()["template"]
 
-    copy = create_prompt(worker_api, template)
+    copied_prompt = create_prompt(worker_api, template)
 
-    assert get_prompt(worker_api, f"/{copy['id']}/versions/1").get_json()["template"] == template
-    copied_response = create_with_prompt(worker_api, copy)
+    assert get_prompt(worker_api, f"/{copied_prompt['id']}/versions/1").get_json()["template"] == template
+    copied_response = create_with_prompt(worker_api, copied_prompt)
     assert {name: copied_response[name] for name in ("instructions", "tools")} == {
         name: create_with_prompt(worker_api, prompt)[name] for name in ("instructions", "tools")
     }
