@@ -28,14 +28,14 @@ _IMAGE_SIGNATURES = {
 }
 _PILLOW_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF"}
 _TYPE_ALIASES = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf", "text/rtf": "application/rtf"}
-_OFFICE = "application/vnd.openxmlformats-officedocument."
+_OFFICE_TYPE_PREFIX = "application/vnd.openxmlformats-officedocument."
 PDF = "application/pdf"
 HTML = "text/html"
 PLAIN = "text/plain"
 _ZIP_TYPES = {
-    ".docx": _OFFICE + "wordprocessingml.document",
-    ".xlsx": _OFFICE + "spreadsheetml.sheet",
-    ".pptx": _OFFICE + "presentationml.presentation",
+    ".docx": _OFFICE_TYPE_PREFIX + "wordprocessingml.document",
+    ".xlsx": _OFFICE_TYPE_PREFIX + "spreadsheetml.sheet",
+    ".pptx": _OFFICE_TYPE_PREFIX + "presentationml.presentation",
     ".odt": "application/vnd.oasis.opendocument.text",
 }
 # The first bytes of the documents whose text a separate process extracts, by media type.

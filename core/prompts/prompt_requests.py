@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Tag
 
-from core.wire.base import NO_NUL, Closed, Text, text_or_list_discriminator
+from core.wire.base import NUL_FREE_PATTERN, Closed, Text, text_or_list_discriminator
 from core.wire.parts import Parts
 from core.wire.request import (
     MaxOutputTokens,
@@ -34,8 +34,8 @@ DEFAULTS = (
     "max_output_tokens",
 )
 
-PromptName = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
-Description = Annotated[str, Field(max_length=2_000, pattern=NO_NUL)]
+PromptName = Annotated[str, Field(min_length=1, max_length=128, pattern=NUL_FREE_PATTERN)]
+Description = Annotated[str, Field(max_length=2_000, pattern=NUL_FREE_PATTERN)]
 
 
 class Variable(Closed):

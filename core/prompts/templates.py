@@ -176,9 +176,10 @@ def _convert_value(variable: Variable, value: Any, param: str) -> Any:
         return value
     expected_type, value_type = _PART_TYPES[variable.type], "string" if isinstance(value, str) else value.type
     if value_type != expected_type:
-        or_text = "a string or " if variable.type == "text" else ""
+        or_string = "a string or " if variable.type == "text" else ""
         raise errors.InvalidRequest(
-            f"Invalid type for '{param}': expected {or_text}a part of type '{expected_type}', but got '{value_type}'.",
+            f"Invalid type for '{param}': expected {or_string}a part of type '{expected_type}',"
+            f" but got '{value_type}'.",
             param=param,
             code="invalid_type",
         )
@@ -224,16 +225,16 @@ def _split_text(text: str, location: str) -> list[str | _Placeholder]:
     pieces: list[str | _Placeholder] = []
     start = 0
     while (opening := text.find("{{", start)) >= 0:
-        backslashes = opening
-        while backslashes > start and text[backslashes - 1] == "\\":
-            backslashes -= 1
-        literal = text[start:backslashes] + "\\" * ((opening - backslashes) // 2)
-        if (opening - backslashes) % 2:
-            pieces.append(literal + "{{")
+        backslash_start = opening
+        while backslash_start > start and text[backslash_start - 1] == "\\":
+            backslash_start -= 1
+        literal_text = text[start:backslash_start] + "\\" * ((opening - backslash_start) // 2)
+        if (opening - backslash_start) % 2:
+            pieces.append(literal_text + "{{")
             start = opening + 2
             continue
         if text.startswith("{", opening + 2):
-            literal += "{"
+            literal_text += "{"
             opening += 1
         name = _PLACEHOLDER_NAME.match(text, opening + 2)
         if name is None:
@@ -242,7 +243,7 @@ def _split_text(text: str, location: str) -> list[str | _Placeholder]:
                 r" for a literal '{{' write '\{{'.",
                 param=location,
             )
-        pieces += [literal, _Placeholder(name[1])] if literal else [_Placeholder(name[1])]
+        pieces += [literal_text, _Placeholder(name[1])] if literal_text else [_Placeholder(name[1])]
         start = name.end()
     return [*pieces, text[start:]] if start < len(text) else pieces
 

@@ -100,12 +100,12 @@ class Admission:
         reservation = replace(
             reservation,
             allowance=None if result is None else result.allowance,
-            has_credits=needs_credits and result is not None and result.short_of is None,
+            has_credits=needs_credits and result is not None and result.exhausted_limit is None,
             needs_count=needs_credits and result is None,
         )
         if not can_fit:
             reservation = replace(reservation, refusal=_size_error(reservation, model, requested_tier))
-        elif result is not None and result.short_of is not None:
+        elif result is not None and result.exhausted_limit is not None:
             reservation = replace(reservation, refusal=_limit_error(reservation, model, result))
         if reservation.refusal is not None and not requested_tier.may_overflow:
             raise reservation.refusal
@@ -197,7 +197,7 @@ class Admission:
 
 
 def _limit_error(reservation: Reservation, model: str, result: TakeResult) -> errors.RateLimited:
-    kind = result.short_of or "requests"
+    kind = result.exhausted_limit or "requests"
     limit, cost = (
         (reservation.limits.requests_per_minute, reservation.cost.requests)
         if kind == "requests"

@@ -26,7 +26,7 @@ def count_waiting(connection: Connection, project_id: str, model: str, limit: in
 
 # All unfinished responses use capacity, because waiting responses will need it too. The LIMIT clauses stop the count of
 # waiting responses once there are too many.
-_SPARE = """
+_HAS_SPARE_CAPACITY = """
 with {capacity}, lane (capacity) as (
     select coalesce((select n - reserve from lane_capacity where lane = %(lane)s), 0)
 ), model (capacity) as (
@@ -41,13 +41,13 @@ select not exists (select from circuits where model = %(model)s)
         select from responses where model = %(model)s and status = 'queued' and dispatched_at is null
         limit greatest(0, ceil((select capacity from model)))::int) waiting))
 """
-_SPARE = _SPARE.format(capacity=CAPACITY)
+_HAS_SPARE_CAPACITY = _HAS_SPARE_CAPACITY.format(capacity=CAPACITY)
 
 
 def has_spare_capacity(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:
     """Whether one more response would leave the reserves of the lane's slots and the model's concurrency free."""
     row = connection.execute(
-        _SPARE, {"lane": lane, "model": model, "concurrency": concurrency, **rules.parameters}
+        _HAS_SPARE_CAPACITY, {"lane": lane, "model": model, "concurrency": concurrency, **rules.parameters}
     ).fetchone()
     assert row is not None
     return bool(row[0])

@@ -28,55 +28,55 @@ _BUCKET_TTL_MS = 3_600_000
 _CORRECTION_TTL_S = 600
 
 # The scripts use only the clock of Redis, so the clocks of the processes may differ.
-_BUCKET = """
+_BUCKET_FUNCTIONS = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local bucket = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
 local updated_at = tonumber(bucket[3])
 local rate = {tonumber(ARGV[1]), tonumber(ARGV[2])}
 local amount = {tonumber(ARGV[3]), tonumber(ARGV[4])}
-local function level(i, top)
-    local filled = (tonumber(bucket[i]) or rate[i]) + math.max(0, now - (updated_at or now)) * rate[i] / 60000000
-    return math.min(rate[i], filled, top or rate[i])
+local function level(i, upper_bound)
+    local refilled = (tonumber(bucket[i]) or rate[i]) + math.max(0, now - (updated_at or now)) * rate[i] / 60000000
+    return math.min(rate[i], refilled, upper_bound or rate[i])
 end
 local function write_levels(levels)
-    local full = 0
+    local full_after_ms = 0
     for i, name in ipairs({'requests', 'tokens'}) do
         if rate[i] > 0 then
             redis.call('HSET', KEYS[1], name, string.format('%.6f', levels[i]))
-            full = math.max(full, (rate[i] - levels[i]) / rate[i] * 60000)
+            full_after_ms = math.max(full_after_ms, (rate[i] - levels[i]) / rate[i] * 60000)
         end
     end
     redis.call('HSET', KEYS[1], 'at', string.format('%.0f', now))
-    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[5]), full + 60000)))
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[5]), full_after_ms + 60000)))
 end
 """
 # Take from both levels or from neither of them. ARGV 6 and 7: upper bounds of the levels, if Redis may be out of date.
-_TAKE = (
-    _BUCKET
+_TAKE_SCRIPT = (
+    _BUCKET_FUNCTIONS
     + """
-local top = {tonumber(ARGV[6]), tonumber(ARGV[7])}
-if not updated_at and not top[1] then return {'unknown'} end
-local levels, wait, short = {0, 0}, 0, 0
+local upper_bounds = {tonumber(ARGV[6]), tonumber(ARGV[7])}
+if not updated_at and not upper_bounds[1] then return {'unknown'} end
+local levels, wait_ms, exhausted = {0, 0}, 0, 0
 for i = 1, 2 do
     if rate[i] > 0 then
-        levels[i] = level(i, top[i])
+        levels[i] = level(i, upper_bounds[i])
         local missing = amount[i] - levels[i]
-        if amount[i] > 0 and missing > 0.000001 and missing / rate[i] * 60000 > wait then
-            wait, short = missing / rate[i] * 60000, i
+        if amount[i] > 0 and missing > 0.000001 and missing / rate[i] * 60000 > wait_ms then
+            wait_ms, exhausted = missing / rate[i] * 60000, i
         end
     end
 end
-if short == 0 then
+if exhausted == 0 then
     levels = {levels[1] - amount[1], levels[2] - amount[2]}
 end
-if top[1] or (short == 0 and amount[1] > 0) then write_levels(levels) end
-return {short == 0 and 'taken' or 'short', tostring(levels[1]), tostring(levels[2]), math.ceil(wait), short}
+if upper_bounds[1] or (exhausted == 0 and amount[1] > 0) then write_levels(levels) end
+return {exhausted == 0 and 'taken' or 'short', tostring(levels[1]), tostring(levels[2]), math.ceil(wait_ms), exhausted}
 """
 )
 # Add to both levels. A missing bucket is not created, because it will be rebuilt from Postgres with this change.
-_ADD = (
-    _BUCKET
+_ADD_SCRIPT = (
+    _BUCKET_FUNCTIONS
     + """
 if updated_at then
     local levels = {0, 0}
@@ -90,13 +90,13 @@ end
 # Return the tokens that a response was charged in excess, or take the missing ones. KEYS 2: the last charge that was
 # applied for the response, which takes precedence over the charge that the caller has read (ARGV 6). ARGV 7: the new
 # charge. ARGV 8: time to live of KEYS 2, in seconds.
-_SETTLE = (
-    _BUCKET
+_SETTLE_SCRIPT = (
+    _BUCKET_FUNCTIONS
     + """
-local applied = tonumber(redis.call('GET', KEYS[2]) or ARGV[6])
+local applied_charge = tonumber(redis.call('GET', KEYS[2]) or ARGV[6])
 redis.call('SET', KEYS[2], ARGV[7], 'EX', ARGV[8])
 if updated_at and rate[2] > 0 then
-    write_levels({level(1), math.min(rate[2], level(2) + applied - tonumber(ARGV[7]))})
+    write_levels({level(1), math.min(rate[2], level(2) + applied_charge - tonumber(ARGV[7]))})
 end
 """
 )
@@ -109,12 +109,12 @@ class TakeResult:
     Args:
         allowance: the remaining credits.
         wait_s: seconds until the bucket has enough credits; 0 if the credits were taken.
-        short_of: `requests` or `tokens` if the bucket had too few; None if the credits were taken.
+        exhausted_limit: `requests` or `tokens` if the bucket had too few; None if the credits were taken.
     """
 
     allowance: Allowance
     wait_s: float = 0
-    short_of: str | None = None
+    exhausted_limit: str | None = None
 
 
 class Credits:
@@ -123,9 +123,9 @@ class Credits:
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_clients.command_client(redis_url, retry_lost=True, decode=True)
         self._breaker = Breaker()
-        self._take_script = self._redis.register_script(_TAKE)
-        self._add_script = self._redis.register_script(_ADD)
-        self._settle_script = self._redis.register_script(_SETTLE)
+        self._take_script = self._redis.register_script(_TAKE_SCRIPT)
+        self._add_script = self._redis.register_script(_ADD_SCRIPT)
+        self._settle_script = self._redis.register_script(_SETTLE_SCRIPT)
         self._lock = threading.Lock()
         self._failure_count = 0
         # By bucket: `_failure_count` when the bucket was last compared with Postgres.
@@ -146,8 +146,8 @@ class Credits:
         key = _bucket_key(project_id, model)
         failure_count = self._failure_count
         may_be_stale = self._checked_at_failure.get(key, 0) < failure_count
-        bound = recent_cost() if may_be_stale and self._breaker.rested else None
-        reply = self._run_take(key, limits, cost, bound)
+        cost_bound = recent_cost() if may_be_stale and self._breaker.rested else None
+        reply = self._run_take(key, limits, cost, cost_bound)
         if reply is not None and reply[0] == "unknown":
             reply = self._run_take(key, limits, cost, recent_cost())
         if reply is None:
@@ -185,7 +185,7 @@ class Credits:
             False if Redis is unavailable; it is then unknown which corrections were applied.
         """
 
-        def apply() -> bool:
+        def apply_settlements() -> bool:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for settlement, limits in settlements:
                     bucket_key = _bucket_key(settlement.project_id, settlement.model)
@@ -196,7 +196,7 @@ class Credits:
                 pipeline.execute()
             return True
 
-        return bool(self._run(apply))
+        return bool(self._run(apply_settlements))
 
     def _run(self, call: Callable[[], Any]) -> Any:
         """Call Redis and return its reply; None if Redis is unavailable."""
@@ -235,4 +235,6 @@ def build_allowance(limits: Limits, requests: float, tokens: float) -> Allowance
 
 
 def _meter(limit: int | None, remaining: float) -> Meter | None:
-    return None if limit is None else Meter(limit, remaining, math.ceil((limit - remaining) / limit * 60_000) / 1000)
+    if limit is None:
+        return None
+    return Meter(limit, remaining, math.ceil((limit - remaining) / limit * 60_000) / 1000)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from core.database import Connection
 
-TTL_S = 24 * 3600
+KEY_TTL_S = 24 * 3600
 
 _CLAIM = """
 insert into idempotency_keys (project_id, key, request_hash, response_id)
@@ -27,9 +27,10 @@ class KeyOwner:
 def claim_key(
     connection: Connection, project_id: str, key: str, *, request_hash: bytes, response_id: str
 ) -> KeyOwner | None:
-    """Claim a key for a response that the caller is about to insert, unless the key was claimed within `TTL_S` seconds.
+    """Claim a key for a response that the caller is about to insert.
 
-    Waits for a concurrent transaction that claims the same key.
+    A key that was claimed in the last `KEY_TTL_S` seconds cannot be claimed again. Waits for a concurrent transaction
+    that claims the same key.
 
     Returns:
         None if the caller's response now owns the key, otherwise the current owner.
@@ -39,7 +40,7 @@ def claim_key(
         "key": key,
         "request_hash": request_hash,
         "response_id": response_id,
-        "ttl_s": TTL_S,
+        "ttl_s": KEY_TTL_S,
     }
     if connection.execute(_CLAIM, values).fetchone() is not None:
         return None
@@ -51,20 +52,20 @@ def claim_key(
 
 
 def find_owner(connection: Connection, project_id: str, key: str) -> KeyOwner | None:
-    """The owner of a key that was claimed in the last `TTL_S` seconds, or None."""
+    """The owner of a key that was claimed in the last `KEY_TTL_S` seconds, or None."""
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
         " and created_at >= now() - %s * interval '1 s'",
-        (project_id, key, TTL_S),
+        (project_id, key, KEY_TTL_S),
     ).fetchone()
     return None if row is None else KeyOwner(bytes(row[0]), str(row[1]))
 
 
 def delete_old(connection: Connection, limit: int) -> None:
-    """Delete at most `limit` keys that are older than `TTL_S` seconds; skips locked rows."""
+    """Delete at most `limit` keys that are older than `KEY_TTL_S` seconds; skips locked rows."""
     connection.execute(
         "delete from idempotency_keys where (project_id, key) in ("
         "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"
         " order by created_at limit %s for update skip locked)",
-        (TTL_S, limit),
+        (KEY_TTL_S, limit),
     )

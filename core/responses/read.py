@@ -85,11 +85,11 @@ class Responses:
         if not row.background:
             raise errors.InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
 
-        def end() -> str | None:
+        def end_response() -> str | None:
             act = Act(audit.key(caller.key_id, request_id), "response.cancelled", response_id)
             return self._endings.end(response_id, cancelled("cancelled by a client"), lambda _: True, act=act)
 
-        return self._database.again(end) or self.get(caller, response_id)[0]
+        return self._database.again(end_response) or self.get(caller, response_id)[0]
 
     def delete(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> None:
         """Delete an ended response and its events. Responses that continue it have their own copy of its context.

@@ -116,7 +116,7 @@ class Keys:
             project_ids = [_project(connection, project_name).id for project_name in also]
             additional_ids = [project_id for project_id in project_ids if project_id != own_id]
             key_rights = rights.complete_rights(requested_rights)
-            insert_key(connection, secret, own_id, key_rights, actor=actor, name=name, also=additional_ids)
+            insert_key(connection, secret, own_id, key_rights, actor=actor, name=name, additional_ids=additional_ids)
         return secret
 
     def register(self, secret: str, requested_rights: Collection[str] = (), project: str = DEFAULT_PROJECT) -> None:
@@ -201,13 +201,13 @@ def insert_key(
     *,
     actor: Actor,
     name: str | None = None,
-    also: Collection[str] = (),
+    additional_ids: Collection[str] = (),
 ) -> str:
     """Store a key and its audit log entry, in the caller's transaction.
 
     Args:
         key_rights: the complete rights of the key.
-        also: IDs of additional projects to which the key has access.
+        additional_ids: IDs of additional projects to which the key has access.
 
     Returns:
         The ID of the key.
@@ -226,9 +226,9 @@ def insert_key(
         hint=secret[-_HINT_LENGTH:],
         rights=key_rights,
         name=name,
-        also=also,
+        also=additional_ids,
     )
-    details = {"rights": sorted(key_rights)} | ({"also": sorted(also)} if also else {})
+    details = {"rights": sorted(key_rights)} | ({"also": sorted(additional_ids)} if additional_ids else {})
     audit_sql.insert(connection, Act(actor, "key.created", key_id, details), project_id)
     return key_id
 
@@ -319,12 +319,14 @@ def _key_callers(holder: keys_sql.Holder) -> _KeyCallers:
 
 def _choose_caller(key_callers: _KeyCallers, projects: Mapping[str, str]) -> Caller:
     callers = [key_callers.by_project.get(project) for project in projects.values()]
-    first, param = callers[0], next(iter(projects))
-    if any(caller is not first for caller in callers) or (first is None and len(set(projects.values())) > 1):
+    first_caller, param = callers[0], next(iter(projects))
+    if any(caller is not first_caller for caller in callers) or (
+        first_caller is None and len(set(projects.values())) > 1
+    ):
         raise errors.InvalidRequest(f"{' and '.join(projects)} name different projects.", param=param)
-    if first is None:
+    if first_caller is None:
         raise errors.NotFound(f"Project '{projects[param][:200]}' not found.", param=param, code="project_not_found")
-    return first
+    return first_caller
 
 
 def _hash(secret: str) -> bytes:

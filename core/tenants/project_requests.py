@@ -4,19 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.wire.base import NO_NUL, Closed
+from core.wire.base import NUL_FREE_PATTERN, Closed
 
 
 class CreateProject(Closed):
     """A project to create; its name cannot be changed later."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=NUL_FREE_PATTERN)]
 
 
 class CreateKey(Closed):
     """An API key to create; without `rights` it may read, write and cancel."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=NUL_FREE_PATTERN)] | None = None
     rights: (
         Annotated[
             list[Literal["read", "write", "cancel", "no-limit", "admin"]],

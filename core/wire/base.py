@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 TEXT_LIMIT = 10_485_760  # characters of one string
-NO_NUL = r"^[^\x00]*\z"  # for values in SQL queries: Postgres's type `text` cannot contain NUL
+NUL_FREE_PATTERN = r"^[^\x00]*\z"  # for values in SQL queries: Postgres's type `text` cannot contain NUL
 
 Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 CallId = Annotated[str, Field(min_length=1, max_length=64)]
-ItemId = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
+ItemId = Annotated[str, Field(min_length=1, max_length=256, pattern=NUL_FREE_PATTERN)]
 
 
 class Strict(BaseModel):

@@ -118,10 +118,10 @@ def annotation(path: PartPath, annotation_index: int, value: dict[str, Any]) -> 
 def close_part(path: PartPath, part: Part) -> list[Event]:
     """The events that close an open part. `part` must hold its complete text."""
     kind = PARTS[path.part]
-    text_done = {"type": f"response.{kind.deltas}.done", **path.fields(), kind.text: part[kind.text]}
+    text_done_event = {"type": f"response.{kind.deltas}.done", **path.fields(), kind.text: part[kind.text]}
     if path.part == "output_text":
-        text_done["logprobs"] = deepcopy(part["logprobs"])
-    return [text_done, {"type": f"response.{kind.part}.done", **path.fields(), "part": deepcopy(part)}]
+        text_done_event["logprobs"] = deepcopy(part["logprobs"])
+    return [text_done_event, {"type": f"response.{kind.part}.done", **path.fields(), "part": deepcopy(part)}]
 
 
 def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], status: str) -> list[Event]:

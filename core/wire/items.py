@@ -39,7 +39,7 @@ HOSTED = (
     "program_output",
 )
 
-_PREFIXES = {
+_ID_PREFIXES = {
     "message": "msg",
     "function_call": "fc",
     "function_call_output": "fco",
@@ -158,7 +158,7 @@ def normal(item: InputItem) -> Item:
         if isinstance(content, str):
             content = [_text_part(item.role, content)]
         return _message(item.role, [_add_default_logprobs(part) for part in content], fields)
-    fields.setdefault("id", ids.new(_PREFIXES.get(item.type, "item")))
+    fields.setdefault("id", ids.new(_ID_PREFIXES.get(item.type, "item")))
     if not isinstance(item, HostedItem):
         fields.setdefault("status", "completed")
     return fields
@@ -166,7 +166,7 @@ def normal(item: InputItem) -> Item:
 
 def copy_with_new_id(item: Item) -> Item:
     """Copy an item whose ID already belongs to a different item, and give the copy a new ID."""
-    return item | {"id": ids.new(_PREFIXES.get(item["type"], "item"))}
+    return item | {"id": ids.new(_ID_PREFIXES.get(item["type"], "item"))}
 
 
 def _message(role: str, content: list[dict[str, Any]], fields: Item) -> Item:

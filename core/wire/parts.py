@@ -9,7 +9,7 @@ from core.wire.base import Strict, Text, read_type, tag
 
 IMAGE_URL_LIMIT = 20_971_520  # characters
 FILE_DATA_LIMIT = 73_400_320  # characters
-_ONE_LINE = r"^[^\x00-\x1f\x7f]+\z"
+_ONE_LINE_PATTERN = r"^[^\x00-\x1f\x7f]+\z"
 
 
 def _reject_value(_value: Any) -> Any:
@@ -41,7 +41,7 @@ class InputFile(Strict):
     file_data: Annotated[str, Field(max_length=FILE_DATA_LIMIT)] | None = None
     file_url: Annotated[str, Field(max_length=IMAGE_URL_LIMIT)] | None = None
     file_id: _FileId = None
-    filename: Annotated[str, Field(min_length=1, max_length=255, pattern=_ONE_LINE)] | None = None
+    filename: Annotated[str, Field(min_length=1, max_length=255, pattern=_ONE_LINE_PATTERN)] | None = None
     detail: Literal["auto", "low", "high"] | None = None
 
 

@@ -8,34 +8,36 @@ from core.wire import item_events, transcript
 from core.wire.item_events import PARTS, Event, Item, Part, PartPath
 
 _Document = dict[str, Any]
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_OPENING = frozenset({"response.created", "response.queued", "response.in_progress"})
+_CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
+_OPENING_TYPES = frozenset({"response.created", "response.queued", "response.in_progress"})
 
 
-def rebuild(first: _Document, final: _Document, event_count: int) -> list[Event]:
+def rebuild(first_document: _Document, final_document: _Document, event_count: int) -> list[Event]:
     """Build a valid event log that folds to the final output and is as long as the original log.
 
     The deltas contain the text of the final object, split so that the log has `event_count` events if there is text to
     split. The event that ends the response then has its original sequence number.
 
     Args:
-        first: the object at the creation of the response.
-        final: the object at its end.
+        first_document: the object at the creation of the response.
+        final_document: the object at its end.
         event_count: number of events in the original log.
     """
-    events = _opening_events(first, final, event_count)
-    lengths = [len(_text(part)) for index, item in enumerate(final["output"]) for _, part in _item_parts(item, index)]
-    item_event_count = sum(len(_item_events(item, index, [])) for index, item in enumerate(final["output"]))
+    events = _opening_events(first_document, final_document, event_count)
+    lengths = [
+        len(_text(part)) for index, item in enumerate(final_document["output"]) for _, part in _item_parts(item, index)
+    ]
+    item_event_count = sum(len(_item_events(item, index, [])) for index, item in enumerate(final_document["output"]))
     fixed_count = len(events) + 1 + item_event_count
     delta_counts = iter(_delta_counts(lengths, event_count - fixed_count))
-    for index, item in enumerate(final["output"]):
+    for index, item in enumerate(final_document["output"]):
         counts = [next(delta_counts) for _ in _item_parts(item, index)]
         events += _item_events(item, index, counts)
-    return transcript.number([*events, transcript.lifecycle(final)], 0)
+    return transcript.number([*events, transcript.lifecycle(final_document)], 0)
 
 
-def resumed(events: Sequence[Event], event_count: int, after: int) -> list[Event]:
-    """The part of a rebuilt log for a client that has the original log up to sequence number `after`.
+def resumed(events: Sequence[Event], event_count: int, last_received_seq: int) -> list[Event]:
+    """The part of a rebuilt log for a client that has the original log up to `last_received_seq`.
 
     Both logs are the same up to the first item. After that, rebuilt deltas could repeat or skip text of the original
     deltas, so the client gets only the event that ends the response, with the last sequence number. That event contains
@@ -44,34 +46,35 @@ def resumed(events: Sequence[Event], event_count: int, after: int) -> list[Event
     Args:
         events: the rebuilt log.
         event_count: number of events in the original log.
+        last_received_seq: the last sequence number that the client received; -1 if it received none.
     """
-    if after >= event_count - 1:
+    if last_received_seq >= event_count - 1:
         return []
-    opening_count = sum(event["type"] in _OPENING for event in events[:3])
-    if after < opening_count:
-        return list(events[max(after + 1, 0) :])
-    return [events[-1] | {"sequence_number": max(event_count - 1, after + 1)}]
+    opening_count = sum(event["type"] in _OPENING_TYPES for event in events[:3])
+    if last_received_seq < opening_count:
+        return list(events[max(last_received_seq + 1, 0) :])
+    return [events[-1] | {"sequence_number": max(event_count - 1, last_received_seq + 1)}]
 
 
-def _opening_events(first: _Document, final: _Document, event_count: int) -> list[Event]:
-    events: list[Event] = [{"type": "response.created", "response": first}]
-    if final["background"]:
-        events.append(transcript.lifecycle(first))
+def _opening_events(first_document: _Document, final_document: _Document, event_count: int) -> list[Event]:
+    events: list[Event] = [{"type": "response.created", "response": first_document}]
+    if final_document["background"]:
+        events.append(transcript.lifecycle(first_document))
     # If the response never ran, the event that ends it follows immediately.
-    if final["output"] or event_count > len(events) + 1:
-        events.append(transcript.lifecycle(first | {"status": "in_progress"}))
+    if final_document["output"] or event_count > len(events) + 1:
+        events.append(transcript.lifecycle(first_document | {"status": "in_progress"}))
     return events
 
 
 def _delta_counts(lengths: Sequence[int], delta_count: int) -> list[int]:
     """The number of deltas for each text: in proportion to its length, and at least one unless it is empty."""
     minimums = [int(length > 0) for length in lengths]
-    extra, total_length = max(0, delta_count - sum(minimums)), sum(lengths)
+    extra_count, total_length = max(0, delta_count - sum(minimums)), sum(lengths)
     if not total_length:
-        return [extra if index == 0 else 0 for index in range(len(lengths))]
+        return [extra_count if index == 0 else 0 for index in range(len(lengths))]
     counts, offset = [], 0
     for length, minimum in zip(lengths, minimums, strict=True):
-        share = extra * (offset + length) // total_length - extra * offset // total_length
+        share = extra_count * (offset + length) // total_length - extra_count * offset // total_length
         counts.append(minimum + share)
         offset += length
     return counts
@@ -96,15 +99,15 @@ def _item_events(item: Item, index: int, delta_counts: Sequence[int]) -> list[Ev
     Args:
         index: position of the item in the output.
     """
-    if item["type"] in _CALLS:
+    if item["type"] in _CALL_TYPES:
         return item_events.tool_call(item, index)
     empty_item = item | {name: [] for name in ("content", "summary") if name in item} | {"status": "in_progress"}
     empty_item.pop("encrypted_content", None)
     events = [item_events.open_item(empty_item, index)]
     for position, (path, part) in enumerate(_item_parts(item, index)):
         events += _part_events(path, part, delta_counts[position] if delta_counts else 0)
-    item_done = {"type": "response.output_item.done", "output_index": index, "item": deepcopy(item)}
-    return [*events, item_done]
+    item_done_event = {"type": "response.output_item.done", "output_index": index, "item": deepcopy(item)}
+    return [*events, item_done_event]
 
 
 def _part_events(path: PartPath, part: Part, delta_count: int) -> list[Event]:

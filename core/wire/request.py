@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from core.wire.base import NO_NUL, Open, Strict, Text, read_type, tag, text_or_list_discriminator
+from core.wire.base import NUL_FREE_PATTERN, Open, Strict, Text, read_type, tag, text_or_list_discriminator
 from core.wire.items import InputItem
 from core.wire.parts import Part
 from core.wire.tools import Tool, ToolChoice
@@ -193,8 +193,8 @@ class CreateResponse(Strict):
     truncation: Literal["auto", "disabled"] = "disabled"
     metadata: Annotated[
         dict[
-            Annotated[str, Field(max_length=64, pattern=NO_NUL)],
-            Annotated[str, Field(max_length=512, pattern=NO_NUL)],
+            Annotated[str, Field(max_length=64, pattern=NUL_FREE_PATTERN)],
+            Annotated[str, Field(max_length=512, pattern=NUL_FREE_PATTERN)],
         ],
         BeforeValidator(_limit_pairs),
     ] = Field(default_factory=dict)

@@ -169,8 +169,8 @@ class Response(BaseModel):
 # The keys of every response object, in order.
 KEYS = tuple(name for name, field in Response.model_fields.items() if field.is_required())
 # Keys that a request has too, but with a value in another form.
-_CONVERTED = frozenset({"reasoning", "service_tier", "text", "tool_choice", "tools"})
-_ECHOED = tuple(name for name in KEYS if name in CreateResponse.model_fields and name not in _CONVERTED)
+_CONVERTED_KEYS = frozenset({"reasoning", "service_tier", "text", "tool_choice", "tools"})
+_ECHOED_KEYS = tuple(name for name in KEYS if name in CreateResponse.model_fields and name not in _CONVERTED_KEYS)
 
 
 def new_document(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
@@ -202,7 +202,7 @@ def new_document(response_id: str, request: CreateResponse, tier: Tier, created_
         "usage": None,
     }
     document = dict.fromkeys(KEYS) | values
-    for name in _ECHOED:
+    for name in _ECHOED_KEYS:
         document[name] = getattr(request, name)
     if request.prompt is not None:
         document["prompt"] = _echo_prompt(request.prompt)

@@ -9,9 +9,9 @@ from core.wire import item_events
 from core.wire.item_events import PARTS, Event, Item, PartPath
 
 _PART_BY_DELTA = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
-_PART_ADDED = frozenset(f"response.{kind.part}.added" for kind in PARTS.values())
-_PART_DONE = frozenset(f"response.{kind.part}.done" for kind in PARTS.values())
-_TOOL_DELTAS = {
+_PART_ADDED_TYPES = frozenset(f"response.{kind.part}.added" for kind in PARTS.values())
+_PART_DONE_TYPES = frozenset(f"response.{kind.part}.done" for kind in PARTS.values())
+_TOOL_FIELD_BY_DELTA = {
     "response.function_call_arguments.delta": "arguments",
     "response.custom_tool_call_input.delta": "input",
 }
@@ -44,13 +44,13 @@ class Fold:
         if kind in _PART_BY_DELTA:
             path = _part_path(event, _PART_BY_DELTA[kind])
             self.grow(path, event["delta"], event.get("logprobs", ()))
-        elif kind in _TOOL_DELTAS:
-            self._transcript.output[event["output_index"]][_TOOL_DELTAS[kind]] += event["delta"]
-        elif kind in _PART_ADDED:
+        elif kind in _TOOL_FIELD_BY_DELTA:
+            self._transcript.output[event["output_index"]][_TOOL_FIELD_BY_DELTA[kind]] += event["delta"]
+        elif kind in _PART_ADDED_TYPES:
             path = _part_path(event, event["part"]["type"])
             self._parts(path).append(deepcopy(event["part"]))
             self._transcript.open[path.output_index].append(path)
-        elif kind in _PART_DONE:
+        elif kind in _PART_DONE_TYPES:
             path = _part_path(event, event["part"]["type"])
             self._parts(path)[path.index] = deepcopy(event["part"])
             self._transcript.open[path.output_index].remove(path)

@@ -28,9 +28,9 @@ def expand(instructions: str, **values: str) -> str | None:
 
 
 def check_invalid_template(prompt_template: Template) -> errors.InvalidRequest:
-    with pytest.raises(errors.InvalidRequest) as raised:
+    with pytest.raises(errors.InvalidRequest) as error_info:
         templates.check_template(prompt_template)
-    return raised.value
+    return error_info.value
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,13 @@ def test_10_000_placeholders_and_too_long_values_are_rejected_without_large_allo
 
     tracemalloc.start()
     try:
-        with pytest.raises(errors.InvalidRequest) as raised:
+        with pytest.raises(errors.InvalidRequest) as error_info:
             templates.expand(prompt_template, values)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
-    assert raised.value.param == "prompt.variables"
+    assert error_info.value.param == "prompt.variables"
     assert peak < 2_000_000
 
 

@@ -41,9 +41,9 @@ def valkey(settings: Settings):
 
 
 def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimited:
-    with pytest.raises(errors.RateLimited) as raised:
+    with pytest.raises(errors.RateLimited) as error_info:
         submit(core, client, service_tier="default", **fields)
-    return raised.value
+    return error_info.value
 
 
 def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, valkey: redis.Redis) -> None:
@@ -133,7 +133,7 @@ def test_a_bucket_holds_at_most_the_credits_of_a_minute_and_refills_evenly(
     assert remaining_requests() == 600
     result = project_credits.take("p", "m", limits, Cost(600, 0), recent_cost=lambda: no_cost)
     assert result is not None
-    assert result.short_of is None
+    assert result.exhausted_limit is None
     start_s, start_us = valkey.time()
     until(lambda: remaining_requests() >= 5)
     now_s, now_us = valkey.time()

@@ -72,13 +72,13 @@ def test_every_ended_response_has_one_row_whichever_process_ends_it(core: Core, 
         "select response_id, status, attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, tier,"
         " model, key_id, project_id, usage_estimated, day from usage_ledger order by ended_at"
     )
-    common = ("default", "scripted", client.key_id, client.project_id, False, datetime.now(UTC).date())
+    common_values = ("default", "scripted", client.key_id, client.project_id, False, datetime.now(UTC).date())
     assert rows == [
-        (completed_id, "completed", 1, 10, 20, 4, 5, *common),
-        (client_cancelled_id, "cancelled", 0, 0, 0, 0, 0, *common),
-        (operator_cancelled_id, "cancelled", 0, 0, 0, 0, 0, *common),
-        (deleted_id, "cancelled", 0, 0, 0, 0, 0, *common),
-        (expired_id, "failed", 0, 0, 0, 0, 0, *common),
+        (completed_id, "completed", 1, 10, 20, 4, 5, *common_values),
+        (client_cancelled_id, "cancelled", 0, 0, 0, 0, 0, *common_values),
+        (operator_cancelled_id, "cancelled", 0, 0, 0, 0, 0, *common_values),
+        (deleted_id, "cancelled", 0, 0, 0, 0, 0, *common_values),
+        (expired_id, "failed", 0, 0, 0, 0, 0, *common_values),
     ]
 
 
@@ -143,21 +143,21 @@ def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql)
 
 
 @pytest.mark.parametrize(
-    ("spent", "remaining_tokens"), [(Spent(10, 20, estimated=False), 9970), (Spent(5000, 6000, estimated=False), -1000)]
+    ("usage", "remaining_tokens"), [(Spent(10, 20, estimated=False), 9970), (Spent(5000, 6000, estimated=False), -1000)]
 )
 def test_credits_are_corrected_by_the_actual_usage(
-    core: Core, valkey, sql, spent: Spent, remaining_tokens: int
+    core: Core, valkey, sql, usage: Spent, remaining_tokens: int
 ) -> None:
     worker(core)
     response_id = submit(core, caller(core, "limited"), max_output_tokens=4999)
     assert stored_tokens(valkey) == pytest.approx(5000)
-    end_response(core, response_id, spent)
+    end_response(core, response_id, usage)
 
     core.sweep.run()
 
     assert stored_tokens(valkey) == pytest.approx(remaining_tokens, abs=150)
     assert sql("select reserved_requests, reserved_tokens, charged_tokens from usage_ledger") == [
-        (1, 5000, spent.input_tokens + spent.output_tokens)
+        (1, 5000, usage.input_tokens + usage.output_tokens)
     ]
 
 

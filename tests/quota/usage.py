@@ -7,8 +7,8 @@ from core.wire.status import Status
 from tests.harness.engine import claim, opening
 
 
-def end_response(core: Core, response_id: str, spent: Spent) -> None:
-    """Claim a response and complete it with the usage `spent`."""
+def end_response(core: Core, response_id: str, usage: Spent) -> None:
+    """Claim a response and complete it with the given usage."""
     attempt = claim(core, response_id)
-    outcome = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=spent)
+    outcome = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=usage)
     assert core.attempts.end(attempt, outcome, opening(attempt))

@@ -104,11 +104,13 @@ def test_concurrent_over_limit_responses_leave_the_reserve_free(
 def test_each_large_create_is_written_in_a_separate_transaction(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
-    small = [rows[0]._replace(id=f"resp_{n:048}") for n in range(12)]
-    large = [rows[0]._replace(id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
+    small_rows = [rows[0]._replace(id=f"resp_{n:048}") for n in range(12)]
+    large_rows = [rows[0]._replace(id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
     accepting = core.creation._accepting
 
-    at_once(*[lambda row=row: accepting.accept(row) for pair in zip(small, large, strict=True) for row in pair])
+    at_once(
+        *[lambda row=row: accepting.accept(row) for pair in zip(small_rows, large_rows, strict=True) for row in pair]
+    )
 
     batches_query = "select array_agg(length(request) > 100000) from responses group by xmin::text"
     batches = [sizes for (sizes,) in sql(settings, batches_query)]

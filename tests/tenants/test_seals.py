@@ -23,10 +23,10 @@ def test_a_seal_can_be_opened_only_for_its_own_project(content: bytes, project_i
 
 
 def test_seals_of_the_same_content_differ_and_do_not_reveal_it() -> None:
-    first, second = (SEALS.seal(b"a secret thought", project_id="p") for _ in range(2))
+    first_seal, second_seal = (SEALS.seal(b"a secret thought", project_id="p") for _ in range(2))
 
-    assert first != second
-    assert b"secret" not in base64.urlsafe_b64decode(first)
+    assert first_seal != second_seal
+    assert b"secret" not in base64.urlsafe_b64decode(first_seal)
 
 
 def test_a_seal_of_an_old_key_can_be_opened_while_that_key_is_configured() -> None:

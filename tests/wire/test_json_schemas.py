@@ -122,12 +122,12 @@ def test_an_invalid_schema_is_rejected_with_its_location(
     schema: dict[str, Any] | Callable[[], dict[str, Any]], message: str
 ) -> None:
     request_schema = schema() if callable(schema) else schema
-    with pytest.raises(errors.InvalidRequest) as raised:
+    with pytest.raises(errors.InvalidRequest) as error_info:
         json_schema.check_schemas({"tools[0].parameters": {}, PARAM: request_schema})
 
-    assert raised.value.param == PARAM
-    assert message in str(raised.value)
-    assert len(str(raised.value)) < 400
+    assert error_info.value.param == PARAM
+    assert message in str(error_info.value)
+    assert len(str(error_info.value)) < 400
 
 
 @pytest.mark.parametrize("schema", LARGEST_SCHEMAS.values(), ids=LARGEST_SCHEMAS)
@@ -146,10 +146,10 @@ def test_validation_of_the_largest_schemas_takes_less_than_200_ms(schema: dict[s
 def test_the_limits_apply_to_the_sum_of_all_schemas_of_a_request() -> None:
     schemas = {f"tools[{n}].parameters": repeat_property({}, 2_000) for n in range(11)}
 
-    with pytest.raises(errors.InvalidRequest) as raised:
+    with pytest.raises(errors.InvalidRequest) as error_info:
         json_schema.check_schemas(schemas)
 
-    assert raised.value.param == "tools[9].parameters"
+    assert error_info.value.param == "tools[9].parameters"
 
 
 _values = st.one_of(

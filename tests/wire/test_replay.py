@@ -22,10 +22,10 @@ def document(status: str, output: list[dict], *, background: bool = True) -> dic
     return {"id": "resp_1", "object": "response", "status": status, "background": background, "output": output}
 
 
-def tool_call_events(text: str, *, custom: bool) -> list[dict]:
-    key = "input" if custom else "arguments"
+def tool_call_events(text: str, *, is_custom: bool) -> list[dict]:
+    key = "input" if is_custom else "arguments"
     item = {
-        "type": "custom_tool_call" if custom else "function_call",
+        "type": "custom_tool_call" if is_custom else "function_call",
         "id": "call_1",
         "call_id": "call_1",
         "name": "f",
@@ -36,7 +36,7 @@ def tool_call_events(text: str, *, custom: bool) -> list[dict]:
 
 
 parts = st.tuples(st.sampled_from(sorted(PARTS)), deltas, st.integers(0, 2), st.booleans())
-tool_calls = st.builds(lambda text, custom: tool_call_events(text, custom=custom), texts, st.booleans())
+tool_calls = st.builds(lambda text, is_custom: tool_call_events(text, is_custom=is_custom), texts, st.booleans())
 
 
 @st.composite
@@ -67,14 +67,14 @@ def logs(draw: st.DrawFn) -> list[dict]:
     for index, item in enumerate(draw(st.lists(st.one_of(item_logs(), tool_calls), max_size=4))):
         events += [event | {"output_index": index} for event in item]
     status, background = draw(st.sampled_from(TERMINAL_STATUSES)), draw(st.booleans())
-    first = document("queued", [], background=background)
-    opening_events = [{"type": "response.created", "response": first}]
+    first_document = document("queued", [], background=background)
+    opening_events = [{"type": "response.created", "response": first_document}]
     if background:
-        opening_events.append(transcript.lifecycle(first))
+        opening_events.append(transcript.lifecycle(first_document))
     if events or draw(st.booleans()):
-        opening_events.append(transcript.lifecycle(first | {"status": "in_progress"}))
-    final = first | {"status": status, "output": transcript.fold(events).output}
-    return transcript.number([*opening_events, *events, transcript.lifecycle(final)], 0)
+        opening_events.append(transcript.lifecycle(first_document | {"status": "in_progress"}))
+    final_document = first_document | {"status": status, "output": transcript.fold(events).output}
+    return transcript.number([*opening_events, *events, transcript.lifecycle(final_document)], 0)
 
 
 def rebuild_log(log: list[dict]) -> list[dict]:
@@ -125,15 +125,17 @@ def test_the_deltas_of_a_rebuilt_log_contain_each_text_and_logprob_once(log: lis
 
 
 @given(logs(), st.integers(-1, 80))
-def test_a_client_that_resumes_after_the_opening_gets_only_the_last_event(log: list[dict], after: int) -> None:
+def test_a_client_that_resumes_after_the_opening_gets_only_the_last_event(
+    log: list[dict], last_received_seq: int
+) -> None:
     opening_count = sum("response" in event for event in log) - 1
 
-    events = replay.resumed(rebuild_log(log), len(log), after)
+    events = replay.resumed(rebuild_log(log), len(log), last_received_seq)
 
-    if after >= len(log) - 1:
+    if last_received_seq >= len(log) - 1:
         assert events == []
-    elif after < opening_count:
-        assert events == rebuild_log(log)[after + 1 :]
+    elif last_received_seq < opening_count:
+        assert events == rebuild_log(log)[last_received_seq + 1 :]
     else:
         assert events == [log[-1]]
 
@@ -147,7 +149,7 @@ def test_every_rebuilt_event_is_valid_for_the_official_client() -> None:
     ]
     log_transcript = transcript.fold(events)
     transcript.close_items(log_transcript, "incomplete")
-    output = [*log_transcript.output, transcript.fold(tool_call_events("{}", custom=False)).output[0]]
+    output = [*log_transcript.output, transcript.fold(tool_call_events("{}", is_custom=False)).output[0]]
 
     rebuilt_log = replay.rebuild(document("queued", []), document("failed", output), 20)
 

@@ -155,10 +155,10 @@ def test_a_closed_item_is_not_closed_again() -> None:
 
 
 def test_two_messages_have_separate_texts() -> None:
-    first, second = message_events(["a", "b"]), message_events(["c"], index=1)
-    closing = transcript.close_items(transcript.fold(first), "completed")
+    first_message, second_message = message_events(["a", "b"]), message_events(["c"], index=1)
+    closing = transcript.close_items(transcript.fold(first_message), "completed")
 
-    log_transcript = transcript.fold([*first, *closing, *second])
+    log_transcript = transcript.fold([*first_message, *closing, *second_message])
 
     assert [item["content"][0]["text"] for item in log_transcript.output] == ["ab", "c"]
     assert list(log_transcript.open) == [1]
@@ -166,11 +166,11 @@ def test_two_messages_have_separate_texts() -> None:
 
 def test_a_fold_does_not_change_its_events() -> None:
     events = message_events(["a", "b"])
-    before = json.dumps(events)
+    serialized_events = json.dumps(events)
 
     transcript.close_items(transcript.fold(events), "completed")
 
-    assert json.dumps(events) == before
+    assert json.dumps(events) == serialized_events
 
 
 def test_sequence_numbers_start_at_the_given_number() -> None:
