@@ -95,7 +95,7 @@ def encrypted_pdf() -> bytes:
 
 
 def pdf_bomb(megabytes: int) -> bytes:
-    """A one-page PDF whose content, compressed twice, expands to `megabytes`."""
+    """A one-page PDF with content that is compressed twice and expands to `megabytes`."""
     compressor = zlib.compressobj()
     spaces = b"".join(compressor.compress(b" " * 1024 * 1024) for _ in range(megabytes)) + compressor.flush()
     return pdf("x", content=zlib.compress(spaces, 9), filters="/Filter[/FlateDecode/FlateDecode]")

@@ -57,6 +57,7 @@ class Report:
 
     @property
     def total(self) -> int:
+        """The number of requests."""
         return sum(statuses.total() for statuses in self.cases.values())
 
     def __str__(self) -> str:
@@ -87,7 +88,7 @@ class Targets:
     """Replaces generated IDs by the IDs of existing objects, among them two responses of every status.
 
     Args:
-        make: creates a response with the given status; returns its ID.
+        make_response: creates a response with the given status; returns its ID.
         make_prompt: creates a prompt without variables and without a model; returns its ID.
         make_key: creates a key; returns the ID of its project and its own ID.
         foreground: whether create requests may wait for the end of their response.
@@ -95,19 +96,19 @@ class Targets:
 
     def __init__(
         self,
-        make: Callable[[str], str],
+        make_response: Callable[[str], str],
         make_prompt: Callable[[], str],
         make_key: Callable[[], tuple[str, str]],
         *,
         foreground: bool,
     ) -> None:
-        self._make = make
+        self._make_response = make_response
         self._make_key = make_key
         self._project, self._key = make_key()
         self._make_prompt = make_prompt
         self._prompt = make_prompt()
         self._foreground = foreground
-        self._responses = [(status, make(status)) for status in [*Status, *Status]]
+        self._responses = [(status, make_response(status)) for status in [*Status, *Status]]
 
     def insert_ids(self, case: Any) -> None:
         """Replace the IDs in a case; equal cases get the same IDs."""
@@ -134,9 +135,8 @@ class Targets:
                 response_id for status, response_id in self._responses if is_terminal(status)
             )
         if "Prefer" in case.headers:
-            case.headers["Prefer"] = case.headers["Prefer"].replace(
-                "wait=10", "wait=1"
-            )  # shortens the example in the document
+            # The document's example would wait too long.
+            case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")
         if case.operation.label == CREATE and isinstance(case.body, dict):
             should_be_valid = case.meta is not None and case.meta.generation.mode.is_positive
             self._complete_create(case.body, should_be_valid=should_be_valid)
@@ -177,7 +177,7 @@ class Targets:
         deleted_id = case.path_parameters["response_id"]
         for index, (status, response_id) in enumerate(self._responses):
             if response_id == deleted_id:
-                self._responses[index] = (status, self._make(status))
+                self._responses[index] = (status, self._make_response(status))
 
 
 def _is_true(value: Any) -> bool:

@@ -13,13 +13,13 @@ from tests.harness.stack import Stack
 
 TERMINAL = {"completed", "incomplete", "failed", "cancelled"}
 TERMINAL_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
-# Number of event logs that are also validated against the schema of the official client, which takes most of the time.
+# Number of event logs that are also validated against the schema of the official client, which is slow.
 FULLY_CHECKED_LOGS = 200
 _BATCH_SIZE = 500
 
 
 def watch_ends(stack: Stack) -> None:
-    """Record in the database each transition to a terminal status and each write to a response that had ended."""
+    """Create triggers that record each transition to a terminal status and each change of an ended response."""
     stack.sql("""
         create table ends (id text);
         create function note_end() returns trigger language plpgsql as $$ begin
@@ -112,13 +112,14 @@ def look(
                 figures.findings.append(f"{response_id} is {status}")
                 continue
             figures.terminal += 1
-            final, log = json.loads(document), logs.get(response_id, [])
+            final_document, log = json.loads(document), logs.get(response_id, [])
             if pruned_events is None:
-                _check_log(figures, response_id, log, final, attempt, fully=figures.terminal <= FULLY_CHECKED_LOGS)
+                fully = figures.terminal <= FULLY_CHECKED_LOGS
+                _check_log(figures, response_id, log, final_document, attempt, fully=fully)
             if failures > stack.settings.max_failures:
                 figures.add("over_budget", f"{response_id} was lost {failures} times")
             if streams and response_id in streams:
-                _check_stream(figures, response_id, streams[response_id], log, final)
+                _check_stream(figures, response_id, streams[response_id], log, final_document)
     _check_audit(stack, figures, ids)
     return figures
 
@@ -167,9 +168,9 @@ def _check_log(
         assert events[-1]["response"] == document
         if fully:
             stream_checker.check(events, document)
-        folded = transcript.fold(events)
-        assert not folded.open
-        assert folded.output == document["output"]
+        fold = transcript.fold(events)
+        assert not fold.open
+        assert fold.output == document["output"]
     except (AssertionError, IndexError) as error:
         figures.add("gaps", f"{response_id}: {error!r}"[:2000])
 

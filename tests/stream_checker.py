@@ -27,24 +27,24 @@ def check(events: list[Event], document: Event | None = None) -> None:
     """Assert that these are all events of an ended response, and that they add up to its document."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
     check_begun(events)
-    final = events[-1]["response"]
-    folded = transcript.fold(events)
-    assert not folded.open
-    assert folded.output == final["output"]
+    final_document = events[-1]["response"]
+    fold = transcript.fold(events)
+    assert not fold.open
+    assert fold.output == final_document["output"]
     # Two checks that do not use our own fold: the items of the `done` events, and the official client's accumulator.
     done_items = {
         event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"
     }
-    assert [done_items[index] for index in sorted(done_items)] == final["output"]
-    accumulated: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
+    assert [done_items[index] for index in sorted(done_items)] == final_document["output"]
+    accumulator: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
     for event in events:
-        accumulated.handle_event(_EVENT.validate_python(_with_known_tier(event)))
+        accumulator.handle_event(_EVENT.validate_python(_with_known_tier(event)))
     if document is not None:
-        assert final == document
+        assert final_document == document
 
 
 def check_begun(events: list[Event]) -> None:
-    """Assert that these are the first events of a response, one or more."""
+    """Assert that these are one or more events from the beginning of a response."""
     check_continuation(events, after=-1)
     kinds = [event["type"] for event in events]
     assert kinds[0] == "response.created"
@@ -77,8 +77,8 @@ def _with_known_tier(event: Event) -> Event:
 def _check_items(events: list[Event]) -> None:
     """Assert that each item and part opens before its deltas, closes once with their sum, and keeps its ID."""
     ids: dict[int, str] = {}
-    done: set[int] = set()
-    texts: dict[tuple[int, str, int], str] = {}  # the text of each part, from the deltas so far
+    closed_items: set[int] = set()
+    texts: dict[tuple[int, str, int], str] = {}  # by part, from the deltas that have arrived
     open_parts: set[tuple[int, str, int]] = set()
     for event in events:
         kind = event["type"]
@@ -90,12 +90,12 @@ def _check_items(events: list[Event]) -> None:
             ids[index] = event["item"]["id"]
             continue
         assert index in ids
-        assert index not in done
+        assert index not in closed_items
         assert event.get("item_id", ids[index]) == ids[index]
         if kind == "response.output_item.done":
             assert event["item"]["id"] == ids[index]
             assert not {path for path in open_parts if path[0] == index}
-            done.add(index)
+            closed_items.add(index)
         elif kind in {"response.content_part.added", "response.reasoning_summary_part.added"}:
             path = _part_path(event, event["part"]["type"])
             assert path not in texts
@@ -160,7 +160,7 @@ class Reader:
                 continue
             data_line, last_line = self._reply.readline(), self._reply.readline()
             if last_line != b"\n":
-                return  # cut off in the middle of a frame
+                return  # the connection ended within a frame
             event = json.loads(data_line.removeprefix(b"data: "))
             assert first_line == f"event: {event['type']}\n".encode()
             assert not self.done

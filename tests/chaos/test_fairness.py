@@ -79,13 +79,13 @@ def count_tiers(stack: Stack, models: ModelServer, slots: int, starts: int) -> C
     stack.up("valkey", "api")
     with stack.client() as client:
         for tier in ("flex", "default", "no-limit"):
-            created = client.responses.create(
+            response = client.responses.create(
                 model="scripted",
                 input=models.script(tag=tier, tokens=3, delay_s=0.01),
                 background=True,
                 service_tier=tier,  # type: ignore[arg-type]
             )
-            insert_copies(stack, created.id, starts)
+            insert_copies(stack, response.id, starts)
         stack.start("worker", WORKER_SLOTS=str(slots))
         stack.start("sweeper")
         until(

@@ -36,11 +36,11 @@ def test_real_processes_answer_every_request_as_documented_and_never_with_5xx(
     with stack.client() as client:
 
         def create_response(status: str) -> str:
-            created = client.responses.create(**scripts(models)[status], background=True)
+            response = client.responses.create(**scripts(models)[status], background=True)
             if status == "cancelled":
-                client.responses.cancel(created.id)
-            until(lambda: _has_status(client, created.id, status))
-            return created.id
+                client.responses.cancel(response.id)
+            until(lambda: _has_status(client, response.id, status))
+            return response.id
 
         def create_prompt() -> str:
             body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}

@@ -48,7 +48,7 @@ def commands(path: Path) -> list[str]:
 
 
 def table(path: Path, first_header: str) -> list[list[str]]:
-    """The cells, row by row, of the table whose first column has this header."""
+    """The cells, row by row, of the table with this header in its first column."""
     rows = re.search(rf"^\| {re.escape(first_header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", path.read_text(), re.MULTILINE)
     assert rows is not None
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]

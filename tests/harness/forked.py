@@ -62,7 +62,7 @@ class Process:
         return self._exit_status
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Return the exit status; None if the process has not ended within `timeout` seconds."""
+        """Wait for the end of the process; return its exit status, or None after `timeout` seconds."""
         if self._exit_status is None:
             select.select([self._status_pipe], [], [], timeout)
         return self.poll()
@@ -230,7 +230,7 @@ def prepare_process(arguments: list[str], env: dict[str, str], folder: str, stop
 
 
 def _stop_with_parent(stop_signal: int) -> None:
-    """Have the kernel send `stop_signal` to this process when its parent ends; exit if it has ended already."""
+    """Register `stop_signal` for the end of the parent process; exit if the parent has already ended."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop_signal)

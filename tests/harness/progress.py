@@ -37,7 +37,7 @@ class Progress:
 
     def _line(self, now: float) -> str:
         failed = len(self._reporter.stats.get("failed", [])) + len(self._reporter.stats.get("error", []))
-        line = f"{now - self._started_at:.0f} s: {self._finished} of {self._total} tests done, {failed} failed"
+        line = f"{now - self._started_at:.0f} s: {self._finished} of {self._total} tests finished, {failed} failed"
         if self._running:
             nodeid, started_at = next(iter(self._running.items()))
             line += f"; {len(self._running)} running, longest ({now - started_at:.0f} s): {nodeid}"

@@ -49,33 +49,35 @@ class Request:
     connections: int = 0  # of a streamed request
 
 
-def generate_requests(rng: random.Random, run: str, kinds: tuple[str, ...] = KINDS, **script: Any) -> Iterator[Request]:
+def generate_requests(
+    rng: random.Random, run_id: str, kinds: tuple[str, ...] = KINDS, **script: Any
+) -> Iterator[Request]:
     """Generate an endless sequence of requests of these kinds.
 
     Args:
-        run: prefix of the tags, which the model server uses to identify requests.
+        run_id: prefix of the tags, which the model server uses to identify requests.
         script: fields to add to all scripts; `tokens` and `delay_s` replace the default values.
     """
     for number in itertools.count():
         kind = kinds[number % len(kinds)]
-        output = {"tag": f"{run}-{number}", "delay_s": 0.08} | script
+        script_fields = {"tag": f"{run_id}-{number}", "delay_s": 0.08} | script
         fields: dict[str, Any] = {"background": kind != "foreground"}
-        tokens = output.pop("tokens", None) or rng.randrange(25, 55)
+        tokens = script_fields.pop("tokens", None) or rng.randrange(25, 55)
         text = "".join(f"tok{index} " for index in range(tokens))
         if kind == "json":
             text, fields["text"] = json.dumps({"words": ["w " * 3] * (tokens // 4)}), SCHEMA
-            output |= {"text": text}
+            script_fields |= {"text": text}
         elif kind == "tools":
             text, fields["tools"] = "Let me look. " * (tokens // 4), [TOOL]
-            output |= {"text": text, "tool_calls": [{"name": "f", "arguments": ARGUMENTS}]}
+            script_fields |= {"text": text, "tool_calls": [{"name": "f", "arguments": ARGUMENTS}]}
         else:
-            output |= {"tokens": tokens}
+            script_fields |= {"tokens": tokens}
         body = {
             "model": "scripted",
-            "input": ModelServer.script(**output),
-            "metadata": {"run": run, "number": str(number)},
+            "input": ModelServer.script(**script_fields),
+            "metadata": {"run": run_id, "number": str(number)},
         } | fields
-        yield Request(number, kind, body, text, key=f"{run}-{number}", seed=rng.randrange(2**32))
+        yield Request(number, kind, body, text, key=f"{run_id}-{number}", seed=rng.randrange(2**32))
 
 
 class Load:
@@ -153,11 +155,11 @@ class Load:
         self._poll_to_the_end(request, rng)
 
     def _create(self, request: Request, rng: random.Random) -> None:
-        created = self._call_with_retries(
+        response = self._call_with_retries(
             rng, lambda client: client.responses.create(**request.body, extra_headers={"Idempotency-Key": request.key})
         )
-        request.id = created.id
-        request.document = created.model_dump(mode="json")
+        request.id = response.id
+        request.document = response.model_dump(mode="json")
 
     def _poll_to_the_end(self, request: Request, rng: random.Random) -> None:
         while request.document is None or request.document["status"] not in ENDED:
