@@ -38,7 +38,7 @@ _ZIP_TYPES = {
     ".pptx": _OFFICE_TYPE_PREFIX + "presentationml.presentation",
     ".odt": "application/vnd.oasis.opendocument.text",
 }
-# The first bytes of the documents whose text a separate process extracts, by media type.
+# The first bytes of the documents from which a separate process extracts the text, by media type.
 _DOCUMENT_SIGNATURES = {PDF: b"%PDF-", "application/rtf": b"{\\rtf", HTML: b""} | dict.fromkeys(
     _ZIP_TYPES.values(), b"PK\x03\x04"
 )

@@ -16,7 +16,7 @@ def sealed(item: Item, seals: Seals, *, project_id: str, model: str, own: str | 
 
     Args:
         model: public name of the model that produced the reasoning.
-        own: the model server's `encrypted_content`, which only that server can decrypt.
+        server_content: the model server's `encrypted_content`, which only that server can decrypt.
     """
     content: dict[str, Any] = {name: item[name] for name in _SEALED_FIELDS if name in item}
     if own is not None:

@@ -54,7 +54,7 @@ class Ledger:
         """Return the usage of ended responses, grouped by `columns`.
 
         Args:
-            columns: names from `BY`.
+            columns: names from `GROUP_COLUMNS`.
             project: only usage of the project with this name.
             since: the first day (UTC).
             until: the last day (UTC), inclusive.

@@ -58,7 +58,7 @@ def wait_for_credits_s(connection: Connection, project_id: str, model: str, shor
 
 
 def list_unsettled(connection: Connection, limit: int) -> list[Settlement]:
-    """List up to `limit` ended responses whose charged tokens differ from the used tokens."""
+    """List up to `limit` ended responses that were charged another number of tokens than they used."""
     with connection.cursor(row_factory=class_row(Settlement)) as cursor:
         cursor.execute(
             "select l.response_id, l.project_id, coalesce(p.name, '') as project, l.model, l.charged_tokens as charged,"
@@ -111,7 +111,7 @@ def usage(
     """Return the usage grouped and ordered by `columns`, one dict per group.
 
     Args:
-        columns: names from `BY`.
+        columns: names from `GROUP_COLUMNS`.
         project: only usage of the project with this name.
         since: the first day (UTC) on which responses ended.
         until: the last day, inclusive.

@@ -34,11 +34,11 @@ class Responses:
         self._polls: Batcher[ResponseKey, responses_sql.Found | None] = Batcher(self._find_all, most=MAX_POLLS)
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
-        """The document of a response, with its committed output so far, and whether the response has ended.
+        """The document of a response with its committed output, and whether the response has ended.
 
         Raises:
             errors.NotFound: the project has no such response.
-            errors.StoreUnavailable: Postgres is not available.
+            errors.StoreUnavailable: Postgres is unavailable.
         """
         if not ids.is_response_id(response_id):
             raise unknown(response_id)
@@ -64,8 +64,8 @@ class Responses:
     def _current_document(self, connection: Connection, row: responses_sql.Found) -> str:
         if row.status != Status.IN_PROGRESS:
             return row.document
-        log = transcript.fold(jsonio.loads(line) for line in events_sql.read(connection, row.id))
-        return jsonio.dumps(response.running(jsonio.loads(row.document), log.output))
+        events = (jsonio.loads(line) for line in events_sql.read(connection, row.id))
+        return jsonio.dumps(response.running(jsonio.loads(row.document), transcript.fold(events).output))
 
     def cancel(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> str:
         """Cancel a background response and return its document; an ended response does not change.

@@ -19,7 +19,7 @@ class PartKind:
 
     Args:
         item: type of the item that contains the part.
-        listed: field of the item that contains the list of these parts.
+        list_field: field of the item that contains the list of these parts.
         text: field of the part to which delta events append.
         deltas: name in the types of its delta and done events.
         part: name in the types of the events that open and close it.

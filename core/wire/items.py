@@ -165,7 +165,7 @@ def normal(item: InputItem) -> Item:
 
 
 def copy_with_new_id(item: Item) -> Item:
-    """Copy an item whose ID already belongs to a different item, and give the copy a new ID."""
+    """Copy an item and give the copy a new ID, because a different item already has its ID."""
     return item | {"id": ids.new(_ID_PREFIXES.get(item["type"], "item"))}
 
 
