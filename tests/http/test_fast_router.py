@@ -29,7 +29,7 @@ class RouteCounter:
 
     def __init__(self, app: flask.Flask) -> None:
         self.count = 0
-        flask.request_started.connect(self._note, app)
+        flask.request_started.connect(self._count_request, app)
 
     def _count_request(self, _: flask.Flask, **__: Any) -> None:
         self.count += 1
