@@ -159,8 +159,8 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
         for name, (content, _) in READABLE_FILES.items():
             response_ids[name] = submit(client, text(name), file(content, name))
             files.paths[f"/{name}"] = Given(content)
-            url = {"type": "input_file", "file_url": f"{files.url}/{name}"}
-            response_ids[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url)
+            url_part = {"type": "input_file", "file_url": f"{files.url}/{name}"}
+            response_ids[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url_part)
         for response_id in response_ids.values():
             final_response = ended(client, response_id, within_s=60)
             assert final_response.status == "completed", final_response.error
