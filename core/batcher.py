@@ -47,7 +47,7 @@ class Batcher(Generic[T, R]):
         after: Callable[[Sequence[T], Sequence[R | Exception]], None] = lambda _, __: None,
     ) -> None:
         self._work = work
-        self._most = most
+        self._max_items = most
         self._turn_timeout_s = turn_timeout_s
         self._on_batch_end = after
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class Batcher(Generic[T, R]):
         """Process an item, in this thread or as part of another thread's batch, and return its outcome."""
         with self._lock:
             batch = self._next_batch
-            is_leader = batch is None or len(batch.items) >= self._most
+            is_leader = batch is None or len(batch.items) >= self._max_items
             if batch is None or is_leader:
                 batch = self._next_batch = _Batch()
             index = len(batch.items)

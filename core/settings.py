@@ -129,6 +129,6 @@ def load() -> Settings:
     try:
         return Settings(_env_file=home / STACK_ENV)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise errors.BadSettings(f"{name.rstrip('_')}: {first['msg'].removeprefix('Value error, ')}") from error
+        first_error = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first_error["loc"]).upper()
+        raise errors.BadSettings(f"{name.rstrip('_')}: {first_error['msg'].removeprefix('Value error, ')}") from error

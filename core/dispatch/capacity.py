@@ -15,12 +15,12 @@ class Pool:
     Args:
         lanes: the lanes that the workers serve.
         slots: the total number of responses that the workers can run simultaneously.
-        free: the number of idle slots; at least 0.
+        idle_slots: the number of idle slots; at least 0.
     """
 
     lanes: frozenset[str]
     slots: int
-    free: int
+    idle_slots: int
 
 
 class _Step(NamedTuple):
@@ -42,19 +42,19 @@ class Capacity:
 
     Args:
         pools: the pools; each set of lanes occurs once.
-        dispatched: the number of dispatched responses, by lane, that no worker has claimed yet.
+        dispatched_counts: the number of dispatched responses, by lane, that no worker has claimed yet.
 
     Attributes:
         excess: the number of dispatched responses without a free slot.
     """
 
-    def __init__(self, pools: Iterable[Pool], dispatched: Mapping[str, int]) -> None:
+    def __init__(self, pools: Iterable[Pool], dispatched_counts: Mapping[str, int]) -> None:
         self._pools = list(pools)
-        self._free = [pool.free for pool in self._pools]
+        self._idle_slots = [pool.idle_slots for pool in self._pools]
         # Slots of each pool that are provisionally assigned to each lane.
-        self._assigned: list[Counter[str]] = [Counter() for _ in self._pools]
+        self._assignments: list[Counter[str]] = [Counter() for _ in self._pools]
         # If a lane has more dispatched responses than slots, the excess does not reduce the capacity of other lanes.
-        self.excess = sum(count - self._take_slots(lane, count) for lane, count in sorted(dispatched.items()))
+        self.excess = sum(count - self._take_slots(lane, count) for lane, count in sorted(dispatched_counts.items()))
 
     @property
     def slots(self) -> int:
@@ -76,9 +76,9 @@ class Capacity:
     def free_slots(self, lane: str) -> int:
         """Return the number of responses that the lane could take if no other lane took any."""
         trial = Capacity(self._pools, {})
-        trial._free = list(self._free)
-        trial._assigned = [Counter(counts) for counts in self._assigned]
-        return trial._take_slots(lane, sum(self._free))
+        trial._idle_slots = list(self._idle_slots)
+        trial._assignments = [Counter(counts) for counts in self._assignments]
+        return trial._take_slots(lane, sum(self._idle_slots))
 
     def take_slot(self, lane: str) -> bool:
         """Take a slot for one response of a lane; if there is none, return False and change nothing."""
@@ -95,13 +95,13 @@ class Capacity:
         """Assign up to `max_slots` slots to the lane at the start of the path; return their number."""
         last_pool = path[-1].pool
         moves = list(pairwise(path))
-        movable_slots = (self._assigned[source.pool][step.lane] for source, step in moves)
-        slots = min(max_slots, self._free[last_pool], *movable_slots)
+        movable_slots = (self._assignments[source.pool][step.lane] for source, step in moves)
+        slots = min(max_slots, self._idle_slots[last_pool], *movable_slots)
         for step in path:
-            self._assigned[step.pool][step.lane] += slots
+            self._assignments[step.pool][step.lane] += slots
         for source, step in moves:
-            self._assigned[source.pool][step.lane] -= slots
-        self._free[last_pool] -= slots
+            self._assignments[source.pool][step.lane] -= slots
+        self._idle_slots[last_pool] -= slots
         return slots
 
     def _find_path(self, lane: str) -> list[_Step] | None:
@@ -110,9 +110,9 @@ class Capacity:
         reached_pools = {path[0].pool for path in paths}
         for path in paths:  # breadth-first search: the list grows during the iteration
             last_pool = path[-1].pool
-            if self._free[last_pool] > 0:
+            if self._idle_slots[last_pool] > 0:
                 return path
-            for other_lane, count in self._assigned[last_pool].items():
+            for other_lane, count in self._assignments[last_pool].items():
                 for index, pool in enumerate(self._pools):
                     if count > 0 and index not in reached_pools and other_lane in pool.lanes:
                         reached_pools.add(index)

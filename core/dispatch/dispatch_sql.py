@@ -132,7 +132,7 @@ def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Se
         occupancies=[Occupancy(CandidateGroup(*group), worker_id, n) for *group, worker_id, n in occupancies or ()],
         workers=[LiveWorker(worker_id, frozenset(lanes), slots) for worker_id, lanes, slots in workers or ()],
         service_records={
-            (tier, project_id): ServiceRecord(charged, at) for tier, project_id, charged, at in records or ()
+            (tier, project_id): ServiceRecord(charge, at) for tier, project_id, charge, at in records or ()
         },
         circuits=dict(circuits or ()),
         recent_ends={(tier, project_id) for tier, project_id in ends or ()},

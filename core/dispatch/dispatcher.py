@@ -149,4 +149,4 @@ def _charges_without_choice(snapshot: Snapshot) -> dict[tuple[str, str], float]:
 
 def _charges_of_choices(choices: Sequence[Choice]) -> dict[tuple[str, str], float]:
     """Return the charge of the tier after the last turn of each project, by tier and project."""
-    return {(choice.group.tier, choice.group.project_id): choice.charged for choice in choices}
+    return {(choice.group.tier, choice.group.project_id): choice.tier_charge for choice in choices}

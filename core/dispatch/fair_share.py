@@ -112,7 +112,7 @@ def _build_tier_queues(
             tier,
             projects,
             weight=weights[tier],
-            charged=charges[tier],
+            charge=charges[tier],
             running_count=running_counts[tier],
             slot_share=ceil(capacity.slots * weights[tier] / total_weight),
         )
@@ -124,7 +124,7 @@ def _tier_charges(situation: Situation) -> dict[str, float]:
     """Return the charge of each tier; the credit of a tier without waiting responses is limited to one turn."""
     charges: dict[str, float] = {}
     for (tier, _), record in situation.service_records.items():
-        charges[tier] = max(charges.get(tier, 0.0), record.charged)
+        charges[tier] = max(charges.get(tier, 0.0), record.tier_charge)
     weights = situation.weights
     # The highest charge of any tier before its latest turn.
     highest_charge = max((charges[tier] - 1 / weights[tier] for tier in charges if tier in weights), default=0.0)

@@ -47,27 +47,27 @@ class TierQueue:
         projects: Mapping[str, ProjectQueue],
         *,
         weight: float,
-        charged: float,
+        charge: float,
         running_count: int,
         slot_share: int,
     ) -> None:
         self._tier = tier
         self._projects = projects
         self._weight = weight
-        self._charged = charged
+        self._charge = charge
         self._running_count = running_count
         self._slot_share = slot_share
         self._heap = [((0, False, float("-inf"), Candidate(False, 0, "")), project_id) for project_id in projects]
 
     def sort_key(self) -> tuple[bool, float, float, str]:
         """Return the sort key of the tier; the smallest is next."""
-        return self._running_count + 1 > self._slot_share, self._charged + 1 / self._weight, -self._weight, self._tier
+        return self._running_count + 1 > self._slot_share, self._charge + 1 / self._weight, -self._weight, self._tier
 
     def charge_turn(self) -> float:
         """Charge the tier for one turn and return the new charge."""
         self._running_count += 1
-        self._charged += 1 / self._weight
-        return self._charged
+        self._charge += 1 / self._weight
+        return self._charge
 
     def pop_candidate(
         self, running_counts: Mapping[str, int], may_run: Callable[[CandidateGroup], bool]

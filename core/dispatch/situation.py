@@ -32,11 +32,11 @@ class ServiceRecord:
     """The time of a project's last turn in a tier, and the charge of the tier after that turn.
 
     Args:
-        charged: the sum of 1 / weight over all turns of the tier.
+        tier_charge: the sum of 1 / weight over all turns of the tier.
         at: seconds on an arbitrary monotonic clock.
     """
 
-    charged: float
+    tier_charge: float
     at: float
 
 
@@ -67,9 +67,9 @@ class Choice(NamedTuple):
     """A response to dispatch.
 
     Args:
-        charged: the charge of the response's tier after this turn.
+        tier_charge: the charge of the response's tier after this turn.
     """
 
     group: CandidateGroup
     id: str
-    charged: float
+    tier_charge: float

@@ -50,15 +50,15 @@ class Snapshot:
 def compute_capacity(snapshot: Snapshot) -> Capacity:
     """Return the free slots of live workers, less the responses that are dispatched but not claimed yet."""
     running_counts: Counter[str] = Counter()  # by worker ID
-    unclaimed: Counter[str] = Counter()  # by lane
+    unclaimed_counts: Counter[str] = Counter()  # by lane
     for occupancy in snapshot.occupancies:
         if occupancy.worker_id is None:
-            unclaimed[occupancy.group.lane] += occupancy.count
+            unclaimed_counts[occupancy.group.lane] += occupancy.count
         else:
             running_counts[occupancy.worker_id] += occupancy.count
     slots: Counter[frozenset[str]] = Counter()
-    free: Counter[frozenset[str]] = Counter()
+    idle_slots: Counter[frozenset[str]] = Counter()
     for worker in snapshot.workers:
         slots[worker.lanes] += worker.slots
-        free[worker.lanes] += max(0, worker.slots - running_counts[worker.id])
-    return Capacity([Pool(lanes, slots[lanes], free[lanes]) for lanes in slots], unclaimed)
+        idle_slots[worker.lanes] += max(0, worker.slots - running_counts[worker.id])
+    return Capacity([Pool(lanes, slots[lanes], idle_slots[lanes]) for lanes in slots], unclaimed_counts)

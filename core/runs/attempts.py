@@ -120,8 +120,8 @@ class BatchResult:
 
 
 def _batch_result(connection: Connection, fences: Sequence[Fence], succeeded_ids: set[str]) -> BatchResult:
-    missing = [fence for fence in fences if fence[0] not in succeeded_ids]
-    return BatchResult(succeeded_ids, runs_sql.select_leased(connection, missing) if missing else set())
+    missing_fences = [fence for fence in fences if fence[0] not in succeeded_ids]
+    return BatchResult(succeeded_ids, runs_sql.select_leased(connection, missing_fences) if missing_fences else set())
 
 
 class Attempts:

@@ -105,8 +105,8 @@ class WaitSlots:
 class WaitSlot:
     """The wait slot of one request, for one response."""
 
-    def __init__(self, waiting: WaitSlots, broadcaster: Broadcaster, release: Callable[[], None]) -> None:
-        self._waiting = waiting
+    def __init__(self, wait_slots: WaitSlots, broadcaster: Broadcaster, release: Callable[[], None]) -> None:
+        self._wait_slots = wait_slots
         self._broadcaster = broadcaster
         self._release: Callable[[], None] | None = release
         self._subscription: Subscription | None = None
@@ -132,7 +132,7 @@ class WaitSlot:
             self._subscription = self._broadcaster.subscribe(response_id, keeps_alive=follow)
             try:
                 # The response may have ended before the subscription began.
-                if self._waiting.document(response_id) is not None:
+                if self._wait_slots.document(response_id) is not None:
                     return True
             except errors.StoreUnavailable as error:
                 log.warning("cannot check for the end", extra={"response": response_id, "cause": str(error)})

@@ -98,10 +98,10 @@ def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(co
     client = caller(core)
     attempt = claim(core, submit(core, client))
     url = settings.redis_url.get_secret_value()
-    stopped = threading.Event()
+    stop_received = threading.Event()
 
     async def listen(proxy_url: str) -> None:
-        coroutine = registration.hear_stops_for_ever(proxy_url, "w1", lambda _: stopped.set(), answer_s=0.5)
+        coroutine = registration.hear_stops_for_ever(proxy_url, "w1", lambda _: stop_received.set(), answer_s=0.5)
         listener = asyncio.create_task(coroutine)
         await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
         proxy.blackhole()
@@ -111,14 +111,14 @@ def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(co
         await asyncio.to_thread(until, lambda: count_subscribers(url) >= 1)
         for _ in range(100):
             await asyncio.to_thread(Bus.publish_stop, core.bus, "w1", attempt.response_id)
-            if await asyncio.to_thread(stopped.wait, 0.1):
+            if await asyncio.to_thread(stop_received.wait, 0.1):
                 break
         listener.cancel()
         await asyncio.wait({listener})
 
     with tcp_proxy.running(url) as proxy:
         asyncio.run(listen(proxy.url))
-    assert stopped.is_set()
+    assert stop_received.is_set()
 
 
 def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:

@@ -88,8 +88,10 @@ def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Set
 
 
 def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Settings) -> None:
-    stuck = threading.Event()
-    watchdog = Watchdog("w1", settings.model_copy(update={"lease_s": 1.0}), stuck=stuck.set, late_s=0.5, renewing_s=1.0)
+    stuck_event = threading.Event()
+    watchdog = Watchdog(
+        "w1", settings.model_copy(update={"lease_s": 1.0}), stuck=stuck_event.set, late_s=0.5, renewing_s=1.0
+    )
     problems: list[list[str]] = []
 
     async def block_loop() -> None:
@@ -98,7 +100,7 @@ def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Se
         await asyncio.to_thread(until, lambda: not read_health(watchdog).problems)
         watcher = threading.Thread(target=lambda: problems.append(until(lambda: read_health(watchdog).problems)))
         watcher.start()
-        assert stuck.wait(10), "with the loop blocked"
+        assert stuck_event.wait(10), "with the loop blocked"
         watcher.join()
         beat.cancel()
 

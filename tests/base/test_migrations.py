@@ -61,11 +61,11 @@ def test_a_downgrade_and_another_upgrade_restore_the_same_schema(postgres_url: s
 
 
 def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
-    before = describe_schema(database_url)
+    schema_before = describe_schema(database_url)
 
     migrations.upgrade(database_url)
 
-    assert describe_schema(database_url) == before
+    assert describe_schema(database_url) == schema_before
 
 
 def test_the_program_lists_every_migration_and_requires_the_last_one(postgres_url: str) -> None:

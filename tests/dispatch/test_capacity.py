@@ -15,7 +15,7 @@ LANES = ("default", "fast", "slow", "bulk")
 def pools() -> st.SearchStrategy[list[Pool]]:
     lanes = st.frozensets(st.sampled_from(LANES), min_size=1)
     pool = st.builds(
-        lambda lanes, free, busy: Pool(lanes, free + busy, free), lanes, st.integers(0, 6), st.integers(0, 3)
+        lambda lanes, idle, busy: Pool(lanes, idle + busy, idle), lanes, st.integers(0, 6), st.integers(0, 3)
     )
     return st.lists(pool, max_size=5, unique_by=lambda pool: pool.lanes)
 
@@ -24,7 +24,8 @@ def can_assign(pools: Iterable[Pool], requests: Mapping[str, int]) -> bool:
     """Hall's condition: no set of lanes requests more slots than are free on the workers that serve any of them."""
     pools = list(pools)
     return all(
-        sum(requests.get(lane, 0) for lane in lanes) <= sum(pool.free for pool in pools if pool.lanes & set(lanes))
+        sum(requests.get(lane, 0) for lane in lanes)
+        <= sum(pool.idle_slots for pool in pools if pool.lanes & set(lanes))
         for size in range(1, len(LANES) + 1)
         for lanes in combinations(LANES, size)
     )
@@ -51,9 +52,9 @@ def test_a_lane_gets_a_slot_only_if_all_assignments_still_fit_the_workers(
 @settings(deadline=None)
 @given(pools(), lane_sequences(), st.sampled_from(LANES))
 def test_free_slots_is_the_number_of_slots_that_a_lane_can_take(
-    pools: list[Pool], dispatched: Sequence[str], lane: str
+    pools: list[Pool], dispatched_lanes: Sequence[str], lane: str
 ) -> None:
-    capacity = Capacity(pools, Counter(dispatched))
+    capacity = Capacity(pools, Counter(dispatched_lanes))
     free_slots = capacity.free_slots(lane)
 
     slots = 0
@@ -66,12 +67,12 @@ def test_free_slots_is_the_number_of_slots_that_a_lane_can_take(
 
 @settings(deadline=None)
 @given(pools(), lane_sequences())
-def test_reading_the_free_slots_does_not_change_them(pools: list[Pool], dispatched: Sequence[str]) -> None:
-    capacity = Capacity(pools, Counter(dispatched))
-    before = {lane: capacity.free_slots(lane) for lane in LANES}
+def test_reading_the_free_slots_does_not_change_them(pools: list[Pool], dispatched_lanes: Sequence[str]) -> None:
+    capacity = Capacity(pools, Counter(dispatched_lanes))
+    free_slots = {lane: capacity.free_slots(lane) for lane in LANES}
 
-    assert {lane: capacity.free_slots(lane) for lane in LANES} == before
-    assert capacity.open_lanes() == sorted(lane for lane, slots in before.items() if slots > 0)
+    assert {lane: capacity.free_slots(lane) for lane in LANES} == free_slots
+    assert capacity.open_lanes() == sorted(lane for lane, slots in free_slots.items() if slots > 0)
 
 
 def test_an_excess_of_dispatched_responses_uses_no_slots_of_other_lanes() -> None:

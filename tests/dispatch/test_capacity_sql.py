@@ -45,12 +45,14 @@ def connection(postgres_url: str, template: str) -> Iterator[psycopg.Connection]
 @given(workers, st.dictionaries(st.sampled_from(LANES), st.integers(0, 6)))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_capacity_in_sql_equals_that_of_dispatch(
-    connection: psycopg.Connection, worker_rows: list[tuple[frozenset[str], int, int]], dispatched: dict[str, int]
+    connection: psycopg.Connection,
+    worker_rows: list[tuple[frozenset[str], int, int]],
+    dispatched_counts: dict[str, int],
 ) -> None:
     responses = [
         (min(lanes), f"w{number}") for number, (lanes, _, running) in enumerate(worker_rows) for _ in range(running)
     ]
-    responses += [(lane, None) for lane, count in dispatched.items() for _ in range(count)]
+    responses += [(lane, None) for lane, count in dispatched_counts.items() for _ in range(count)]
     with connection.transaction(force_rollback=True):
         for number, (lanes, slots, _) in enumerate(worker_rows):
             connection.execute(

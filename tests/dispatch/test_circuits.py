@@ -1,4 +1,4 @@
-"""Circuits: while a model's servers are unavailable, only a single response at a time is dispatched, as a probe."""
+"""Circuits: while a model's servers are unavailable, dispatch allows a single response at a time, the probe."""
 
 import json
 
@@ -49,8 +49,8 @@ def test_an_open_circuit_stops_dispatch_for_its_model_and_no_other(core: Core, s
     core.sweep.run()
 
     assert dispatched(settings) == [other_id]
-    waiting = "select count(*) from responses where dispatched_at is null and id = any (%s)"
-    assert sql(settings, waiting, blocked_ids) == [(3,)]
+    waiting_count = "select count(*) from responses where dispatched_at is null and id = any (%s)"
+    assert sql(settings, waiting_count, blocked_ids) == [(3,)]
 
 
 def test_a_half_open_circuit_allows_exactly_one_response_under_concurrent_dispatches(
@@ -144,12 +144,12 @@ def test_simultaneous_failures_of_many_responses_open_the_circuit_once(core: Cor
 
 def test_a_response_that_ran_when_the_circuit_opened_does_not_extend_it(core: Core, settings: Settings) -> None:
     worker(core)
-    running = claim(core, submit(core, caller(core)))
+    running_attempt = claim(core, submit(core, caller(core)))
     open_circuit(core, settings)
     failures = read_circuit(settings)[0][0]
 
     attempt = claim_probe(core, settings)
-    assert core.attempts.hand_back(running, AWAY)
+    assert core.attempts.hand_back(running_attempt, AWAY)
 
     assert read_circuit(settings)[0][0] == failures
     assert read_circuit(settings)[0][2] == attempt.response_id

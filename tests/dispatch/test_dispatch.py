@@ -11,11 +11,11 @@ from tests.harness.engine import COMPLETED, at_once, batch, caller, claim, dispa
 
 
 def dispatch_to_new_worker(core: Core, settings: Settings, slots: int) -> list[str]:
-    """Register a worker with this number of slots, and dispatch; return the IDs of the dispatched responses."""
-    before = set(dispatched(settings))
+    """Register a worker with this number of slots, and dispatch; return the IDs of the responses that it enqueued."""
+    earlier_ids = set(dispatched(settings))
     worker(core, f"w{slots}", slots)
     core.dispatch.dispatch()
-    return [response_id for response_id in dispatched(settings) if response_id not in before]
+    return [response_id for response_id in dispatched(settings) if response_id not in earlier_ids]
 
 
 def test_a_response_is_dispatched_at_its_creation_if_a_slot_is_free(core: Core, settings: Settings) -> None:
@@ -163,8 +163,8 @@ def test_responses_are_recalled_while_the_broker_is_unavailable(settings: Settin
     assert dispatched(settings) == []
 
 
-@pytest.mark.parametrize("waiting", [0, 3000])
-def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting: int) -> None:
+@pytest.mark.parametrize("waiting_count", [0, 3000])
+def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count: int) -> None:
     client = caller(core)
     response_id = submit(core, client)
     columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, request, document"
@@ -179,7 +179,7 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting: int)
         settings,
         f"insert into responses (id, {columns}) select 'wait' || i, {columns}"
         " from responses, generate_series(1, %s) i where id = %s",
-        waiting,
+        waiting_count,
         response_id,
     )
     sql(
@@ -191,7 +191,9 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting: int)
     sql(settings, "analyze responses")
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         connection.execute("set enable_seqscan = on")
-        before = connection.execute("select seq_scan from pg_stat_user_tables where relname = 'responses'").fetchone()
+        scans_before = connection.execute(
+            "select seq_scan from pg_stat_user_tables where relname = 'responses'"
+        ).fetchone()
     worker(core, slots=10)
 
     core.dispatch.dispatch()
@@ -199,6 +201,8 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting: int)
 
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         connection.execute("select pg_stat_force_next_flush()")
-        after = connection.execute("select seq_scan from pg_stat_user_tables where relname = 'responses'").fetchone()
-    assert len(dispatched(settings)) == min(10, 1 + waiting)
-    assert before == after
+        scans_after = connection.execute(
+            "select seq_scan from pg_stat_user_tables where relname = 'responses'"
+        ).fetchone()
+    assert len(dispatched(settings)) == min(10, 1 + waiting_count)
+    assert scans_before == scans_after

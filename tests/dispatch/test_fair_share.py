@@ -97,8 +97,8 @@ def test_the_choices_never_exceed_slots_limits_or_the_batch_and_are_unique(
     assert len({choice.id for choice in choices}) == len(choices) <= limit
     assert all(models[model] <= max(0, capacity) for model, capacity in situation.model_capacity.items())
     assert all(projects[pair] <= max(0, capacity) for pair, capacity in situation.project_capacity.items())
-    unused = Capacity(pools, {})
-    assert all(unused.take_slot(lane) for lane in lanes.elements())
+    unused_capacity = Capacity(pools, {})
+    assert all(unused_capacity.take_slot(lane) for lane in lanes.elements())
 
 
 @settings(deadline=None)
@@ -127,12 +127,12 @@ def test_no_slot_remains_free_while_a_response_may_use_it(
 def test_the_choice_does_not_depend_on_the_order_of_the_candidates(
     situation: Situation, pools: list[Pool], candidates: Candidates, random: object
 ) -> None:
-    shuffled = list(candidates.items())
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    shuffled_candidates = list(candidates.items())
+    random.shuffle(shuffled_candidates)  # type: ignore[attr-defined]
 
     choices = fair_share(situation, Capacity(pools, {}), candidates, 20)
 
-    assert fair_share(situation, Capacity(pools, {}), dict(shuffled), 20) == choices
+    assert fair_share(situation, Capacity(pools, {}), dict(shuffled_candidates), 20) == choices
 
 
 @settings(deadline=None)
@@ -140,8 +140,8 @@ def test_the_choice_does_not_depend_on_the_order_of_the_candidates(
 def test_a_project_runs_foreground_before_background_and_then_by_age_or_deadline(
     situation: Situation, candidates: Candidates, limit: int
 ) -> None:
-    unlimited = replace(situation, model_capacity={}, project_capacity={})
-    choices = fair_share(unlimited, ample_capacity(), candidates, limit)
+    unlimited_situation = replace(situation, model_capacity={}, project_capacity={})
+    choices = fair_share(unlimited_situation, ample_capacity(), candidates, limit)
 
     for tier in TIERS:
         for project in PROJECTS:
@@ -173,41 +173,47 @@ def test_tiers_get_turns_in_proportion_to_their_weights(tiers: set[str], turns: 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(PROJECTS), st.integers(0, 9), min_size=1), st.integers(1, 60))
-def test_slots_go_to_the_projects_with_the_fewest_running_responses(running: dict[str, int], turns: int) -> None:
+def test_slots_go_to_the_projects_with_the_fewest_running_responses(running_counts: dict[str, int], turns: int) -> None:
     candidates: Candidates = {}
-    for project in running:
+    for project in running_counts:
         candidates |= backlog("default", project, 100)
     situation = Situation(
-        TIER_WEIGHTS, running_counts={("default", project): count for project, count in running.items()}
+        TIER_WEIGHTS, running_counts={("default", project): count for project, count in running_counts.items()}
     )
 
     choices = fair_share(situation, ample_capacity(), candidates, turns)
 
     slots = Counter(choice.group.project_id for choice in choices)
-    after = {project: running[project] + slots[project] for project in running}
+    new_counts = {project: running_counts[project] + slots[project] for project in running_counts}
     # No project got a slot while another project had at least two fewer running responses.
-    assert all(after[project] <= max(running[project], min(after.values()) + 1) for project in running)
+    assert all(
+        new_counts[project] <= max(running_counts[project], min(new_counts.values()) + 1) for project in running_counts
+    )
 
 
 class Simulation:
     """A single slot that becomes free repeatedly: each chosen response runs and ends before the next choice."""
 
     def __init__(self, candidates: Candidates) -> None:
-        self.waiting = {group: list(group_candidates) for group, group_candidates in candidates.items()}
+        self.waiting_candidates = {group: list(group_candidates) for group, group_candidates in candidates.items()}
         self.records: dict[tuple[str, str], ServiceRecord] = {}
         self.now = 0
 
     def run_next(self) -> Choice | None:
         self.now += 1
-        choices = fair_share(Situation(TIER_WEIGHTS, service_records=self.records), ample_capacity(1), self.waiting, 1)
+        choices = fair_share(
+            Situation(TIER_WEIGHTS, service_records=self.records), ample_capacity(1), self.waiting_candidates, 1
+        )
         if not choices:
             return None
         (choice,) = choices
         group = choice.group
-        self.waiting[group] = [candidate for candidate in self.waiting[group] if candidate.id != choice.id]
+        self.waiting_candidates[group] = [
+            candidate for candidate in self.waiting_candidates[group] if candidate.id != choice.id
+        ]
         record = self.records.get((group.tier, group.project_id), ServiceRecord(0, 0))
-        charged = max(record.charged, choice.charged)
-        self.records[group.tier, group.project_id] = ServiceRecord(charged, self.now)
+        tier_charge = max(record.tier_charge, choice.tier_charge)
+        self.records[group.tier, group.project_id] = ServiceRecord(tier_charge, self.now)
         return choice
 
 
@@ -220,26 +226,26 @@ class Simulation:
         max_size=6,
     )
 )
-def test_with_one_slot_no_waiting_project_starves(waiting: Mapping[tuple[str, str], int]) -> None:
+def test_with_one_slot_no_waiting_project_starves(waiting_counts: Mapping[tuple[str, str], int]) -> None:
     candidates: Candidates = {}
-    for (tier, project), count in waiting.items():
+    for (tier, project), count in waiting_counts.items():
         candidates |= backlog(tier, project, count)
     simulation = Simulation(candidates)
     wait_turns: Counter[tuple[str, str]] = Counter()
-    project_counts = Counter(tier for tier, _ in waiting)
+    project_counts = Counter(tier for tier, _ in waiting_counts)
     total_weight = sum(TIER_WEIGHTS[tier] for tier in project_counts)
 
     while (choice := simulation.run_next()) is not None:
         served_pair = choice.group.tier, choice.group.project_id
         wait_turns[served_pair] = 0
-        for group, remaining in simulation.waiting.items():
+        for group, candidates_of_group in simulation.waiting_candidates.items():
             pair = group.tier, group.project_id
-            if remaining and pair != served_pair:
+            if candidates_of_group and pair != served_pair:
                 wait_turns[pair] += 1
                 # One turn for each project of the tier, and between them the turns of other tiers by their weights.
                 max_turns = project_counts[group.tier] * ceil(total_weight / TIER_WEIGHTS[group.tier] + 1)
                 assert wait_turns[pair] <= max_turns
-    assert not any(simulation.waiting.values())
+    assert not any(simulation.waiting_candidates.values())
 
 
 @settings(deadline=None)
@@ -251,7 +257,7 @@ def test_a_tier_without_waiting_responses_saves_at_most_one_turn(
     for _ in range(turns_before):
         simulation.run_next()
     if idle_tier != busy_tier:
-        simulation.waiting |= backlog(idle_tier, "p2", 400)
+        simulation.waiting_candidates |= backlog(idle_tier, "p2", 400)
         turns = [choice.group.tier for choice in (simulation.run_next() for _ in range(100)) if choice]
 
         share = 100 * TIER_WEIGHTS[idle_tier] / (TIER_WEIGHTS[idle_tier] + TIER_WEIGHTS[busy_tier])
@@ -293,4 +299,4 @@ def test_a_response_that_exceeds_a_limit_does_not_charge_its_tier() -> None:
     choices = fair_share(situation, ample_capacity(), candidates, 11)
 
     assert Counter(choice.group.tier for choice in choices) == {"no-limit": 1, "default": 8, "flex": 2}
-    assert max(choice.charged for choice in choices if choice.group.tier == "default") == 8 / 4
+    assert max(choice.tier_charge for choice in choices if choice.group.tier == "default") == 8 / 4

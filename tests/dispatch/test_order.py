@@ -1,4 +1,4 @@
-"""Fair share with few slots that become free one at a time: which response is dispatched next."""
+"""Fair share with few slots that become free one at a time: the order in which responses get them."""
 
 from collections import Counter
 

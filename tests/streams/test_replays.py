@@ -50,22 +50,22 @@ def move_end_to_past(settings: Settings, response_id: str) -> None:
 def test_a_deleted_log_is_rebuilt_with_the_same_length_and_end(core: Core, settings: Settings) -> None:
     worker(core)
     response_id = create_old_response(core, settings, [f"word{n} " for n in range(50)])
-    before = read_events(core, response_id)
+    events_before = read_events(core, response_id)
 
     core.sweep.run()
 
     assert sql(settings, "select count(*) from response_events") == [(0,)]
-    assert sql(settings, "select events_n from responses") == [(len(before),)]
-    after = read_events(core, response_id)
-    assert [event["sequence_number"] for event in after] == list(range(len(before)))
-    stream_checker.check(after, json.loads(sql(settings, "select document from responses")[0][0]))
-    assert after[-1] == before[-1]
-    assert after[:3] == before[:3]
-    assert transcript.fold(after).output == before[-1]["response"]["output"]
-    assert read_events(core, response_id, len(before) - 1) == []
+    assert sql(settings, "select events_n from responses") == [(len(events_before),)]
+    events_after = read_events(core, response_id)
+    assert [event["sequence_number"] for event in events_after] == list(range(len(events_before)))
+    stream_checker.check(events_after, json.loads(sql(settings, "select document from responses")[0][0]))
+    assert events_after[-1] == events_before[-1]
+    assert events_after[:3] == events_before[:3]
+    assert transcript.fold(events_after).output == events_before[-1]["response"]["output"]
+    assert read_events(core, response_id, len(events_before) - 1) == []
     assert read_events(core, response_id, 10**6) == []
-    assert read_events(core, response_id, 20) == [before[-1]]
-    assert read_events(core, response_id, 1) == after[2:]
+    assert read_events(core, response_id, 20) == [events_before[-1]]
+    assert read_events(core, response_id, 1) == events_after[2:]
 
 
 def test_logs_are_not_deleted_before_the_retention_time_or_while_responses_run(core: Core, settings: Settings) -> None:
@@ -87,13 +87,13 @@ def test_the_rebuilt_log_of_a_response_that_never_ran_has_no_in_progress_event(c
     client = caller(core)
     response_id = submit(core, client)
     core.responses.cancel(client, response_id)
-    before = read_events(core, response_id)
+    events_before = read_events(core, response_id)
     move_end_to_past(settings, response_id)
 
     core.sweep.run()
 
-    assert [event["type"] for event in before] == ["response.created", "response.queued", "response.failed"]
-    assert read_events(core, response_id) == before
+    assert [event["type"] for event in events_before] == ["response.created", "response.queued", "response.failed"]
+    assert read_events(core, response_id) == events_before
 
 
 @pytest.fixture
