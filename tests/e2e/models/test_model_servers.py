@@ -87,7 +87,7 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
 
 
 def mismatch_of(case: Case, response: object) -> str:
-    """How a response differs from the expected end; empty if it does not."""
+    """The difference between a response and the expected end; empty if there is none."""
     end = (response.status, response.output_text, response.error and response.error.code)
     if end != (case.end.status, case.end.text, case.end.code):
         return f"{str(end)[:200]} {response.error and response.error.message}"
