@@ -22,22 +22,22 @@ FIRST_BYTE_TIMEOUT_S = 3.0
 KEEP_ALIVE_INTERVAL_S = 1.0
 
 
-def create_and_wait(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
+def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
     """Create a response and answer with its final object; if the client disconnects, the response is cancelled.
 
     Args:
-        repeat: the idempotency key, if any. With a key, the client may repeat the request, so its response is not
+        idempotency_key: the key of the request, if any. With a key, the client may repeat the request, so its response is not
             cancelled immediately, but only after no client has waited for it for some time.
     """
     wait_slots = exchange.core.waiting
     slot = wait_slots.place()
     try:
-        new_response = exchange.core.creation.create(exchange.caller, request, repeat)
+        new_response = exchange.core.creation.create(exchange.caller, request, idempotency_key)
     except BaseException:
         slot.leave()
         raise
     exchange.allowance = new_response.allowance
-    return _answer(wait_slots, slot, new_response, is_stored=request.store, is_repeatable=repeat is not None)
+    return _answer(wait_slots, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None)
 
 
 def _answer(

@@ -15,14 +15,16 @@ def create_response(exchange: Exchange) -> Answer:
     """Create a response, and answer with its initial object, its event stream or its final object."""
     body = parsing.json_body(exchange)
     request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
-    repeat = parsing.idempotency_key(exchange, body)
+    idempotency_key = parsing.idempotency_key(exchange, body)
     if request.stream:
-        return streaming.create_stream(exchange, request, repeat)
-    return (_create_in_background if request.background else foreground.create_and_wait)(exchange, request, repeat)
+        return streaming.create_stream(exchange, request, idempotency_key)
+    return (_create_in_background if request.background else foreground.create_and_wait)(
+        exchange, request, idempotency_key
+    )
 
 
-def _create_in_background(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
-    new_response = exchange.core.creation.create(exchange.caller, request, repeat)
+def _create_in_background(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
+    new_response = exchange.core.creation.create(exchange.caller, request, idempotency_key)
     exchange.allowance = new_response.allowance
     return json_text(new_response.document or exchange.core.responses.get(exchange.caller, new_response.id)[0])
 

@@ -14,7 +14,7 @@ from core.wire.request import CreateResponse
 FOREGROUND_PING_INTERVAL_S = 2.0
 
 
-def create_stream(exchange: Exchange, request: CreateResponse, repeat: Repeat | None) -> Answer:
+def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
     """Create a response and stream its events.
 
     A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
@@ -22,7 +22,7 @@ def create_stream(exchange: Exchange, request: CreateResponse, repeat: Repeat | 
     core = exchange.core
     slot = core.waiting.place()
     try:
-        new_response = core.creation.create(exchange.caller, request, repeat)
+        new_response = core.creation.create(exchange.caller, request, idempotency_key)
         exchange.allowance = new_response.allowance
         beat_s = core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
         batches = core.streams.read(new_response.id, keeps=not request.background, beat_s=beat_s)
@@ -31,7 +31,11 @@ def create_stream(exchange: Exchange, request: CreateResponse, repeat: Repeat | 
     except BaseException:
         slot.leave()
         raise
-    on_close = _slot_release(slot) if request.background else _foreground_end(core, slot, new_response, request, repeat)
+    on_close = (
+        _slot_release(slot)
+        if request.background
+        else _foreground_end(core, slot, new_response, request, idempotency_key)
+    )
     return sse.answer(_prepend(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
 
 
@@ -58,11 +62,11 @@ def _slot_release(slot: WaitSlot) -> Callable[[StreamEnd], None]:
 
 
 def _foreground_end(
-    core: Core, slot: WaitSlot, new_response: Created, request: CreateResponse, repeat: Repeat | None
+    core: Core, slot: WaitSlot, new_response: Created, request: CreateResponse, idempotency_key: Repeat | None
 ) -> Callable[[StreamEnd], None]:
     def on_close(stream_end: StreamEnd) -> None:
         slot.leave()
-        if repeat is not None:
+        if idempotency_key is not None:
             return  # the client may repeat the request with this key to get the response
         if stream_end == StreamEnd.DISCONNECTED:
             core.waiting.cancel_orphan(new_response.id)
