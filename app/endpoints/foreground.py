@@ -26,8 +26,8 @@ def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key
     """Create a response and answer with its final object; if the client disconnects, the response is cancelled.
 
     Args:
-        idempotency_key: the key of the request, if any. With a key, the client may repeat the request, so its response is not
-            cancelled immediately, but only after no client has waited for it for some time.
+        idempotency_key: the key of the request, if any. With a key, the client may repeat the request, so the response
+            is not cancelled immediately, but only after no client has waited for it for some time.
     """
     wait_slots = exchange.core.waiting
     slot = wait_slots.place()

@@ -15,12 +15,10 @@ def create_response(exchange: Exchange) -> Answer:
     """Create a response, and answer with its initial object, its event stream or its final object."""
     body = parsing.json_body(exchange)
     request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
-    idempotency_key = parsing.idempotency_key(exchange, body)
+    key = parsing.idempotency_key(exchange, body)
     if request.stream:
-        return streaming.create_stream(exchange, request, idempotency_key)
-    return (_create_in_background if request.background else foreground.create_and_wait)(
-        exchange, request, idempotency_key
-    )
+        return streaming.create_stream(exchange, request, key)
+    return (_create_in_background if request.background else foreground.create_and_wait)(exchange, request, key)
 
 
 def _create_in_background(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
