@@ -19,17 +19,17 @@ SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 @pytest.fixture(scope="module")
 def rigs(_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Rig]]:
     """A function that returns the running deployment, or a new one if the last run left it broken."""
-    running: list[Rig] = []
+    open_rigs: list[Rig] = []
 
     def working_rig() -> Rig:
-        if running and running[-1].broken:
-            running.pop().close()
-        if not running:
-            running.append(Rig(tmp_path_factory.mktemp("rig"), _model_server))
-        return running[-1]
+        if open_rigs and open_rigs[-1].broken:
+            open_rigs.pop().close()
+        if not open_rigs:
+            open_rigs.append(Rig(tmp_path_factory.mktemp("rig"), _model_server))
+        return open_rigs[-1]
 
     yield working_rig
-    for rig in running:
+    for rig in open_rigs:
         rig.close()
 
 

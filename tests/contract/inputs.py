@@ -15,13 +15,13 @@ CUSTOM_OUTPUT = {"type": "custom_tool_call_output", "call_id": "call_2", "output
 REASONING = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "so"}]}
 
 
-def message(**changes: Any) -> list[dict[str, Any]]:
-    """Two messages, of which the second is changed."""
+def two_messages(**changes: Any) -> list[dict[str, Any]]:
+    """An input of two messages, of which the second has these changes."""
     return [{"role": "user", "content": "hi"}, {"role": "user", "content": "hi"} | changes]
 
 
-def parts(*added: Any) -> list[dict[str, Any]]:
-    """A message of a text part and these parts."""
+def message_with_parts(*added: Any) -> list[dict[str, Any]]:
+    """An input of one message with a text part and these parts."""
     return [{"role": "user", "content": [TEXT, *added]}]
 
 
@@ -31,7 +31,7 @@ def without_field(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def missing_fields(item: dict[str, Any], *names: str) -> tuple[Wrong, ...]:
-    """For each of these fields: the item without it."""
+    """The item without each of these fields in turn."""
     return tuple(
         Wrong(
             f"{item['type']} without {name}",
@@ -73,54 +73,66 @@ MODEL = Parameter(
 MESSAGES = (
     Wrong("a message without a role", [{"content": "hi"}], "missing_required_parameter", "input[0].role"),
     Wrong("an empty message", [{}], "missing_required_parameter", "input[0].role"),
-    Wrong("a message with an unknown role", message(role="nobody"), "invalid_value", "input[1].role"),
-    Wrong("a message with role `tool`", message(role="tool"), "invalid_value", "input[1].role"),
-    Wrong("an array for role", message(role=["user"]), "invalid_type", "input[1].role"),
+    Wrong("a message with an unknown role", two_messages(role="nobody"), "invalid_value", "input[1].role"),
+    Wrong("a message with role `tool`", two_messages(role="tool"), "invalid_value", "input[1].role"),
+    Wrong("an array for role", two_messages(role=["user"]), "invalid_type", "input[1].role"),
     Wrong("a message without content", [{"role": "user"}], "missing_required_parameter", "input[0].content"),
-    Wrong("null for content", message(content=None), "missing_required_parameter", "input[1].content"),
-    Wrong("a number for content", message(content=5), "invalid_type", "input[1].content"),
-    Wrong("a boolean for content", message(content=True), "invalid_type", "input[1].content"),
-    Wrong("a single part for content", message(content=TEXT), "invalid_type", "input[1].content"),
-    Wrong("content over the limit", message(content="x" * TOO_LONG), "string_above_max_length", "input[1].content"),
-    Wrong("an unknown status", message(status="done"), "invalid_value", "input[1].status"),
-    Wrong("an unknown phase", message(phase="late"), "invalid_value", "input[1].phase"),
-    Wrong("a number for phase", message(phase=1), "invalid_type", "input[1].phase"),
-    Wrong("a number for id", message(id=5), "invalid_type", "input[1].id"),
-    Wrong("an empty id", message(id=""), "string_below_min_length", "input[1].id"),
-    Wrong("an id over 256 characters", message(id="i" * 257), "string_above_max_length", "input[1].id"),
-    Wrong("an id with NUL", message(id="a\0"), "invalid_value", "input[1].id"),
+    Wrong("null for content", two_messages(content=None), "missing_required_parameter", "input[1].content"),
+    Wrong("a number for content", two_messages(content=5), "invalid_type", "input[1].content"),
+    Wrong("a boolean for content", two_messages(content=True), "invalid_type", "input[1].content"),
+    Wrong("a single part for content", two_messages(content=TEXT), "invalid_type", "input[1].content"),
+    Wrong(
+        "content over the limit", two_messages(content="x" * TOO_LONG), "string_above_max_length", "input[1].content"
+    ),
+    Wrong("an unknown status", two_messages(status="done"), "invalid_value", "input[1].status"),
+    Wrong("an unknown phase", two_messages(phase="late"), "invalid_value", "input[1].phase"),
+    Wrong("a number for phase", two_messages(phase=1), "invalid_type", "input[1].phase"),
+    Wrong("a number for id", two_messages(id=5), "invalid_type", "input[1].id"),
+    Wrong("an empty id", two_messages(id=""), "string_below_min_length", "input[1].id"),
+    Wrong("an id over 256 characters", two_messages(id="i" * 257), "string_above_max_length", "input[1].id"),
+    Wrong("an id with NUL", two_messages(id="a\0"), "invalid_value", "input[1].id"),
 )
 PARTS = (
-    Wrong("a string for a part", parts("hi"), "invalid_type", "input[0].content[1]"),
-    Wrong("null for a part", parts(None), "invalid_type", "input[0].content[1]"),
-    Wrong("a part without a type", parts({"text": "a"}), "missing_required_parameter", "input[0].content[1].type"),
-    Wrong("a number for a part's type", parts({"type": 5}), "invalid_type", "input[0].content[1].type"),
-    Wrong("an array for a part's type", parts({"type": []}), "invalid_type", "input[0].content[1].type"),
-    Wrong("an unknown part", parts({"type": "song"}), "invalid_value", "input[0].content[1].type"),
-    Wrong("audio", parts(AUDIO), "invalid_value", "input[0].content[1].type"),
+    Wrong("a string for a part", message_with_parts("hi"), "invalid_type", "input[0].content[1]"),
+    Wrong("null for a part", message_with_parts(None), "invalid_type", "input[0].content[1]"),
+    Wrong(
+        "a part without a type",
+        message_with_parts({"text": "a"}),
+        "missing_required_parameter",
+        "input[0].content[1].type",
+    ),
+    Wrong("a number for a part's type", message_with_parts({"type": 5}), "invalid_type", "input[0].content[1].type"),
+    Wrong("an array for a part's type", message_with_parts({"type": []}), "invalid_type", "input[0].content[1].type"),
+    Wrong("an unknown part", message_with_parts({"type": "song"}), "invalid_value", "input[0].content[1].type"),
+    Wrong("audio", message_with_parts(AUDIO), "invalid_value", "input[0].content[1].type"),
     Wrong(
         "a part without text",
-        parts({"type": "input_text"}),
+        message_with_parts({"type": "input_text"}),
         "missing_required_parameter",
         "input[0].content[1].text",
     ),
-    Wrong("a number for text", parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
-    Wrong("null for text", parts(TEXT | {"text": None}), "missing_required_parameter", "input[0].content[1].text"),
+    Wrong("a number for text", message_with_parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
+    Wrong(
+        "null for text",
+        message_with_parts(TEXT | {"text": None}),
+        "missing_required_parameter",
+        "input[0].content[1].text",
+    ),
     Wrong(
         "a part with a text over the limit",
-        parts(TEXT | {"text": "x" * TOO_LONG}),
+        message_with_parts(TEXT | {"text": "x" * TOO_LONG}),
         "string_above_max_length",
         "input[0].content[1].text",
     ),
     Wrong(
         "an object for annotations",
-        parts({"type": "output_text", "text": "", "annotations": {}}),
+        message_with_parts({"type": "output_text", "text": "", "annotations": {}}),
         "invalid_type",
         "input[0].content[1].annotations",
     ),
     Wrong(
         "a refusal without text",
-        parts({"type": "refusal"}),
+        message_with_parts({"type": "refusal"}),
         "missing_required_parameter",
         "input[0].content[1].refusal",
     ),
@@ -179,13 +191,16 @@ OTHER_ITEMS = (
         "input[0].id",
     ),
     Wrong(
-        "item_reference without a type to an unknown item", [*message(), {"id": "m"}], "invalid_value", "input[2].id"
+        "item_reference without a type to an unknown item",
+        [*two_messages(), {"id": "m"}],
+        "invalid_value",
+        "input[2].id",
     ),
     Wrong("item_reference with NUL", [{"id": "m\0"}], "invalid_value", "input[0].id"),
     Wrong("an unknown item", [{"type": "telepathy"}], "invalid_value", "input[0].type"),
-    Wrong("an unknown item with a message's fields", message(type="note"), "invalid_value", "input[1].type"),
-    Wrong("an item with a number for type", message(type=5), "invalid_type", "input[1].type"),
-    Wrong("an item with an object for type", message(type={}), "invalid_type", "input[1].type"),
+    Wrong("an unknown item with a message's fields", two_messages(type="note"), "invalid_value", "input[1].type"),
+    Wrong("an item with a number for type", two_messages(type=5), "invalid_type", "input[1].type"),
+    Wrong("an item with an object for type", two_messages(type={}), "invalid_type", "input[1].type"),
     Wrong("a hosted tool's item with a number for id", [{"type": "mcp_call", "id": 5}], "invalid_type", "input[0].id"),
 )
 
@@ -207,7 +222,7 @@ INPUT = input_row(
         Wrong("null", None, "missing_required_parameter"),
         *types_except("a string", "an array"),
         Wrong("an empty array", [], "array_below_min_length"),
-        Wrong("10,001 items", message() * 5000 + message()[:1], "array_above_max_length"),
+        Wrong("10,001 items", two_messages() * 5000 + two_messages()[:1], "array_above_max_length"),
         Wrong("a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
         Wrong("strings", ["hi"], "invalid_type", "input[0]"),
         Wrong("arrays", [[]], "invalid_type", "input[0]"),

@@ -174,8 +174,8 @@ TIER = Parameter(
     "service_tier",
     "`auto`, `default`, `flex`, `no-limit`; OpenAI's `priority`, `scale`, `fast`, `ultrafast`",
     "the priority in dispatch; the response contains the granted tier. Over the project's limits, `default` is refused "
-    "with 429, and so is `auto`, unless spare capacity allows `over-limit`; `flex` uses no credits. `no-limit` requires "
-    "a key with that right, otherwise 403; `over-limit` occurs only in responses",
+    "with 429, and so is `auto`, unless spare capacity allows `over-limit`; `flex` uses no credits. `no-limit` "
+    "requires a key with that right, otherwise 403; `over-limit` occurs only in responses",
     accepted_values=(
         Good(None, "default"),
         Good("auto", "default"),

@@ -121,7 +121,8 @@ TOOL_CHOICE = Parameter(
     "tool_choice",
     "`none`, `auto`, `required`; `{type, name}` of a function or custom tool; `{type}` of a hosted tool; "
     "`{type: allowed_tools, mode, tools}`",
-    "sent if there are tools; only `allowed_tools`, if given, are offered. A hosted tool leaves the choice to the model",
+    "sent if there are tools; only `allowed_tools`, if given, are offered. A hosted tool leaves the choice to the "
+    "model",
     accepted_values=(
         *(Good(word, beside=OFFERED) for word in ("none", "auto", "required")),
         Good(None, "auto"),

@@ -37,7 +37,10 @@ def backlog(settings: Settings, response_id: str, copies: int) -> None:
 
 def copy_waiting(connection: psycopg.Connection, response_id: str, copies: int) -> None:
     """Insert copies of a waiting response and of its event log over an open connection."""
-    columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, available_at, metadata, request"
+    columns = (
+        "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, available_at, metadata,"
+        " request"
+    )
     new_id = "'resp_' || left(encode(sha256((id || '/' || i)::bytea), 'hex'), 48)"
     connection.execute(
         f"with copies as (insert into responses (id, {columns}, document)"

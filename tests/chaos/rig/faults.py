@@ -160,7 +160,8 @@ def make_postgres_read_only(rig: Rig, rng: random.Random) -> None:
 def _set_read_only(rig: Rig, state: str) -> None:
     with psycopg.connect(rig.stack.database_url, autocommit=True) as admin:
         admin.execute("set default_transaction_read_only = off")
-        admin.execute(f"alter database backburner set default_transaction_read_only = {state}")  # type: ignore[arg-type]
+        statement = f"alter database backburner set default_transaction_read_only = {state}"
+        admin.execute(statement)  # type: ignore[arg-type]
     rig.terminate_backends()
 
 

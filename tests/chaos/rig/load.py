@@ -165,15 +165,19 @@ class Load:
         while request.document is None or request.document["status"] not in ENDED:
             if self._stopped.wait(self._poll_s):
                 return
-            raw = self._call_with_retries(
+            content = self._call_with_retries(
                 rng,
-                lambda client: client.responses.with_raw_response.retrieve(request.id).content,  # type: ignore[arg-type]
+                lambda client: (
+                    client.responses.with_raw_response.retrieve(
+                        request.id  # type: ignore[arg-type]
+                    ).content
+                ),
             )
-            request.document = json.loads(raw)
+            request.document = json.loads(content)
 
     def _create_in_foreground(self, request: Request, rng: random.Random) -> None:
         try:
-            raw = self._call_with_retries(
+            content = self._call_with_retries(
                 rng,
                 lambda client: (
                     client.responses.with_raw_response.create(
@@ -185,7 +189,7 @@ class Load:
             # The response failed before the reply began. The client receives the error without the ID.
             request.error_code = str(error.code)
             return
-        request.document = json.loads(raw)
+        request.document = json.loads(content)
         request.id = request.document["id"]
 
     def _read_stream(self, request: Request, rng: random.Random) -> None:
