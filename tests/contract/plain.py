@@ -93,7 +93,7 @@ STORE = flag(
     wrong_values=(Wrong("false with `background`", False, "unsupported_parameter", "background"),),
 )
 
-LOGPROBS = Parameter(
+TOP_LOGPROBS = Parameter(
     "top_logprobs",
     "an integer from 0 to 20",
     "the number of alternatives to each token of the text, with log probabilities; values from 1 imply `include` of "
@@ -119,20 +119,20 @@ TRUNCATION = Parameter(
         "test_a_context_that_cannot_fit_fails_with_context_length_exceeded",
     ),
 )
-MAX_TOKENS = integer(
+MAX_OUTPUT_TOKENS = integer(
     "max_output_tokens",
     16,
     "sent as `max_tokens`; a response that reaches it is `incomplete`",
     "test_numbers_are_sent_in_the_fields_of_chat_completions",
 )
-MAX_CALLS = integer(
+MAX_TOOL_CALLS = integer(
     "max_tool_calls", 0, "echoed; no built-in tools are run", "test_every_good_value_is_taken_echoed_and_found_again"
 )
 TEMPERATURE = number("temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
 TOP_P = number("top_p", 0, 1, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
-PRESENCE = number("presence_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
-FREQUENCY = number("frequency_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
-PARALLEL = Parameter(
+PRESENCE_PENALTY = number("presence_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
+FREQUENCY_PENALTY = number("frequency_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
+PARALLEL_TOOL_CALLS = Parameter(
     "parallel_tool_calls",
     "true or false",
     "sent if there are tools; default true",
@@ -147,10 +147,10 @@ INSTRUCTIONS = text(
     "test_instructions_become_the_first_system_message",
     "test_instructions_are_not_inherited",
 )
-SAFETY = text("safety_identifier", 128, "sent and echoed", "test_identifiers_are_passed_on")
+SAFETY_IDENTIFIER = text("safety_identifier", 128, "sent and echoed", "test_identifiers_are_passed_on")
 CACHE_KEY = text("prompt_cache_key", 64, "sent and echoed", "test_identifiers_are_passed_on")
 USER = text("user", 512, "sent and echoed", "test_identifiers_are_passed_on")
-PARENT = Parameter(
+PREVIOUS_RESPONSE = Parameter(
     "previous_response_id",
     "the ID of an ended, stored response of the project",
     "the parent's context and its finished output come before the input",
@@ -170,7 +170,7 @@ PARENT = Parameter(
         "test_a_parent_of_another_project_is_as_unknown_as_one_that_never_was",
     ),
 )
-TIER = Parameter(
+SERVICE_TIER = Parameter(
     "service_tier",
     "`auto`, `default`, `flex`, `no-limit`; OpenAI's `priority`, `scale`, `fast`, `ultrafast`",
     "the priority in dispatch; the response contains the granted tier. Over the project's limits, `default` is refused "
@@ -200,7 +200,7 @@ TIER = Parameter(
         "test_over_limit_is_never_asked_for_even_with_every_right",
     ),
 )
-RETENTION = Parameter(
+CACHE_RETENTION = Parameter(
     "prompt_cache_retention",
     "`in_memory`, `24h`",
     "echoed; the model server decides about caching",
@@ -231,22 +231,22 @@ CACHE_OPTIONS = Parameter(
 
 PARAMETERS = (
     INSTRUCTIONS,
-    PARENT,
+    PREVIOUS_RESPONSE,
     BACKGROUND,
     STORE,
-    MAX_TOKENS,
-    MAX_CALLS,
+    MAX_OUTPUT_TOKENS,
+    MAX_TOOL_CALLS,
     TEMPERATURE,
     TOP_P,
-    LOGPROBS,
-    PRESENCE,
-    FREQUENCY,
-    PARALLEL,
+    TOP_LOGPROBS,
+    PRESENCE_PENALTY,
+    FREQUENCY_PENALTY,
+    PARALLEL_TOOL_CALLS,
     TRUNCATION,
-    TIER,
-    SAFETY,
+    SERVICE_TIER,
+    SAFETY_IDENTIFIER,
     CACHE_KEY,
-    RETENTION,
+    CACHE_RETENTION,
     CACHE_OPTIONS,
     USER,
 )
