@@ -33,7 +33,7 @@ def create_app(core: Core) -> Flask:
 
 def _flask_view(core: Core, endpoint: Endpoint) -> Callable[..., flask.Response]:
     def view(**values: str) -> flask.Response:
-        return _response(respond(endpoint, _exchange(core, values)))
+        return _flask_response(respond(endpoint, _current_exchange(core, values)))
 
     return view
 
@@ -46,7 +46,7 @@ def _handle_unmatched_requests(app: Flask, core: Core) -> None:
     def authenticate_unmatched_request() -> None:
         in_v1 = request.path == "/v1" or request.path.startswith("/v1/")
         if in_v1 and (request.url_rule is None or request.method == "OPTIONS"):
-            authenticate(_exchange(core, {}))
+            authenticate(_current_exchange(core, {}))
         elif in_v1 and request.url_rule is not None and request.url_rule.rule not in rules:
             raise LookupError(
                 f"{request.url_rule.rule} is not in the table of endpoints, so its right is never checked"
@@ -54,12 +54,12 @@ def _handle_unmatched_requests(app: Flask, core: Core) -> None:
 
     @app.errorhandler(Exception)
     def answer_exception(error: Exception) -> flask.Response:
-        return _response(answer_error(error, _exchange(core, {})))
+        return _flask_response(answer_error(error, _current_exchange(core, {})))
 
 
-def _exchange(core: Core, values: dict[str, str]) -> Exchange:
+def _current_exchange(core: Core, values: dict[str, str]) -> Exchange:
     return Exchange(request.environ, core, values, request.environ[REQUEST_ID])
 
 
-def _response(answer: Answer) -> flask.Response:
+def _flask_response(answer: Answer) -> flask.Response:
     return flask.Response(answer.body, answer.status, answer.headers, content_type=answer.content_type)

@@ -73,10 +73,10 @@ def _http_answer(error: HTTPException, exchange: Exchange) -> Answer:
     status = error.code or 500
     error_type = ErrorType.SERVER if status >= 500 else ErrorType.INVALID_REQUEST
     headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
-    return envelope(status, error_type, _sentence(error, exchange)).with_headers(headers)
+    return envelope(status, error_type, _http_message(error, exchange)).with_headers(headers)
 
 
-def _sentence(error: HTTPException, exchange: Exchange) -> str:
+def _http_message(error: HTTPException, exchange: Exchange) -> str:
     path = exchange.request.path[:200]
     match error.code:
         case 404:

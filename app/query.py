@@ -1,4 +1,4 @@
-"""Reads and validates query parameters and request headers; errors name the parameter."""
+"""Reads and validates query parameters and request headers; errors contain the name of the parameter."""
 
 import re
 from typing import TypedDict, get_args
@@ -12,7 +12,7 @@ PAGE_LIMIT = 100
 PAGE_DEFAULT = 20
 WAIT_LIMIT_S = 60
 _METADATA = re.compile(r"metadata\[(.+)\]\Z", re.DOTALL)
-_INCLUDES = frozenset(get_args(Include))
+_INCLUDE_VALUES = frozenset(get_args(Include))
 
 
 def is_stream_requested(exchange: Exchange) -> bool:
@@ -65,7 +65,7 @@ def include_values(exchange: Exchange) -> frozenset[str]:
     """
     values = exchange.arguments.getlist("include[]") + exchange.arguments.getlist("include")
     for value in values:
-        if value not in _INCLUDES:
+        if value not in _INCLUDE_VALUES:
             raise errors.InvalidRequest(f"Invalid value for 'include': '{value[:100]}'.", param="include")
     return frozenset(values)
 

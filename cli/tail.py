@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-_DELTAS = {
+_LABELS_BY_EVENT_TYPE = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
     "response.reasoning_text.delta": "reasoning",
@@ -14,7 +14,7 @@ _DELTAS = {
     "response.custom_tool_call_input.delta": "custom tool call",
 }
 # Control characters are replaced: model output must not send escape sequences to the operator's terminal.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Printer:
@@ -35,7 +35,7 @@ class Printer:
         kind = event["type"]
         if kind == "response.output_item.added":
             self._names[event["output_index"]] = event["item"].get("name", "")
-        elif kind in _DELTAS:
+        elif kind in _LABELS_BY_EVENT_TYPE:
             self._print_delta(event)
         elif kind in {"response.completed", "response.incomplete", "response.failed"}:
             self._print_end(event["response"])
@@ -46,7 +46,7 @@ class Printer:
         if part != self._current_part:
             self._current_part = part
             self._start_new_line()
-            label = _DELTAS[event["type"]]
+            label = _LABELS_BY_EVENT_TYPE[event["type"]]
             if label != "text":
                 self._write(f"[{' '.join(filter(None, (label, self._names.get(index))))}] ")
         self._write(event["delta"])
@@ -65,5 +65,5 @@ class Printer:
 
     def _write(self, text: str) -> None:
         if text:
-            click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text), nl=False)
+            click.echo(_CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text), nl=False)
             self._at_line_start = text.endswith("\n")

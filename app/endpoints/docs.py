@@ -29,7 +29,7 @@ def get_page(exchange: Exchange) -> Answer:
         base=exchange.url("/docs/index.css"),
         style=exchange.url("/docs/swagger-ui.css"),
         bundle=exchange.url("/docs/swagger-ui-bundle.js"),
-        start=exchange.url(f"/docs/{docs_page.START}"),
+        start=exchange.url(f"/docs/{docs_page.SCRIPT_NAME}"),
         document=exchange.url("/openapi.json"),
     )
     headers = (("Content-Security-Policy", docs_page.POLICY),)

@@ -37,10 +37,12 @@ def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key
         slot.leave()
         raise
     exchange.allowance = new_response.allowance
-    return _answer(wait_slots, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None)
+    return _answer_when_ended(
+        wait_slots, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None
+    )
 
 
-def _answer(
+def _answer_when_ended(
     wait_slots: WaitSlots, slot: WaitSlot, new_response: Created, *, is_stored: bool, is_repeatable: bool
 ) -> Answer:
     try:

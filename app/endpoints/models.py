@@ -11,7 +11,7 @@ _STARTED_AT = int(time.time())  # the configuration has no creation dates
 
 def list_models(exchange: Exchange) -> Answer:
     """All configured models."""
-    return json_object({"object": "list", "data": [_model(name) for name in exchange.core.catalog.models]})
+    return json_object({"object": "list", "data": [_model_object(name) for name in exchange.core.catalog.models]})
 
 
 def get_model(exchange: Exchange) -> Answer:
@@ -19,8 +19,8 @@ def get_model(exchange: Exchange) -> Answer:
     name = exchange.values["name"]
     if name not in exchange.core.catalog.models:
         raise errors.NotFound(f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
-    return json_object(_model(name))
+    return json_object(_model_object(name))
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model_object(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _STARTED_AT, "owned_by": "backburner"}

@@ -31,11 +31,13 @@ def get_response(exchange: Exchange) -> Answer:
     """Answer with the current response, after a wait if the client prefers one, or with its event stream."""
     # Most polls have no query string: looking for five absent parameters would double their cost.
     if not exchange.has_query:
-        return _poll(exchange)
+        return _poll_response(exchange)
     query.include_values(exchange)
     query.check_obfuscation(exchange)
     after = query.starting_after(exchange)
-    return streaming.stream_response(exchange, after) if query.is_stream_requested(exchange) else _poll(exchange)
+    return (
+        streaming.stream_response(exchange, after) if query.is_stream_requested(exchange) else _poll_response(exchange)
+    )
 
 
 def delete_response(exchange: Exchange) -> Answer:
@@ -51,7 +53,7 @@ def cancel_response(exchange: Exchange) -> Answer:
     return json_text(exchange.core.responses.cancel(exchange.caller, response_id, request_id=exchange.request_id))
 
 
-def _poll(exchange: Exchange) -> Answer:
+def _poll_response(exchange: Exchange) -> Answer:
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
     document, has_ended = responses.get(exchange.caller, response_id)
     wait_s = None if has_ended else query.preferred_wait_s(exchange)

@@ -4,16 +4,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # The files of Swagger UI that the page loads, and our own script, which starts it.
-START = "start.js"
+SCRIPT_NAME = "start.js"
 ASSETS = {
     "favicon-32x32.png": "image/png",
     "index.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
-    START: "text/javascript",
+    SCRIPT_NAME: "text/javascript",
 }
 # By default, Swagger UI sends the document to a validation server on the Internet; a null `validatorUrl` prevents this.
-SCRIPT = """\
+SCRIPT_TEXT = """\
 const container = document.getElementById("swagger-ui");
 SwaggerUIBundle({domNode: container, url: container.dataset.document, deepLinking: true, validatorUrl: null});
 """
@@ -44,8 +44,8 @@ POLICY = (
 
 def read_asset(name: str) -> bytes:
     """Read a file of the page; the package that contains Swagger UI is not imported."""
-    if name == START:
-        return SCRIPT.encode()
+    if name == SCRIPT_NAME:
+        return SCRIPT_TEXT.encode()
     spec = find_spec("flask_swagger_ui")
     assert spec is not None, "flask_swagger_ui is in requirements/runtime.txt"
     assert spec.origin is not None

@@ -109,7 +109,7 @@ def test_the_document_marks_the_operations_that_stream_events(document: dict[str
 
 def test_the_docs_page_loads_nothing_from_other_servers(api: Api) -> None:
     page = api.client.get("/docs")
-    script = api.client.get(f"/docs/{docs_page.START}")
+    script = api.client.get(f"/docs/{docs_page.SCRIPT_NAME}")
 
     assert page.status_code == 200
     assert page.mimetype == "text/html"
