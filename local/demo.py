@@ -48,17 +48,17 @@ class Demo:
             WentWrong: a response had an unexpected status, or a request failed.
         """
         self._print(f"\nA background response of {self.model}: “{QUESTION}”")
-        final_response = self._poll_until(self._submit(QUESTION), target_status="completed")
+        final_response = self._poll_until(self._submit_prompt(QUESTION), target_status="completed")
         self._print(_output_text(final_response), style="green")
         self._print(f"\nAnother one, cancelled while it runs: “{LONG_PROMPT}”")
-        running_response = self._poll_until(self._submit(LONG_PROMPT), target_status="in_progress")
+        running_response = self._poll_until(self._submit_prompt(LONG_PROMPT), target_status="in_progress")
         cancelled_response = self._send_request("POST", f"/{running_response['id']}/cancel")
         _expect_status(cancelled_response, {"cancelled"})
         self._print("cancel → cancelled")
         self._check_still_cancelled(cancelled_response["id"])
         self._print(f"still cancelled {OBSERVATION_TIME_S:g} s later\n")
 
-    def _submit(self, prompt: str) -> dict[str, Any]:
+    def _submit_prompt(self, prompt: str) -> dict[str, Any]:
         return self._send_request("POST", "", {"model": self.model, "input": prompt, "background": True})
 
     def _poll_until(self, response: dict[str, Any], *, target_status: str) -> dict[str, Any]:

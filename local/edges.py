@@ -31,7 +31,7 @@ class Edges:
 
     def migration(self) -> Part:
         """The process that upgrades the schema and then exits."""
-        return self._part("migrate", lambda _pid: True)
+        return self._build_part("migrate", lambda _pid: True)
 
     def parts(self, *, workers: int) -> list[Part]:
         """The processes that run until the stack stops, with the given number of workers."""
@@ -40,16 +40,16 @@ class Edges:
         flower = web.origin(settings.host, settings.flower_port)
         names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
         return [
-            self._part("api", lambda _pid: web.status(healthz) == 200, grace_s=settings.drain_s + 10),
+            self._build_part("api", lambda _pid: web.status(healthz) == 200, grace_s=settings.drain_s + 10),
             *(
-                self._add_health_port(self._part(name, self._is_registered, grace_s=settings.drain_s + 20))
+                self._add_health_port(self._build_part(name, self._is_registered, grace_s=settings.drain_s + 20))
                 for name in names
             ),
-            self._add_health_port(self._part("sweeper", _uptime_condition(MIN_UPTIME_S))),
-            self._part("flower", lambda _pid: web.status(flower) is not None),
+            self._add_health_port(self._build_part("sweeper", _uptime_condition(MIN_UPTIME_S))),
+            self._build_part("flower", lambda _pid: web.status(flower) is not None),
         ]
 
-    def _part(self, name: str, ready: Callable[[int], bool], *, grace_s: float = 15) -> Part:
+    def _build_part(self, name: str, ready: Callable[[int], bool], *, grace_s: float = 15) -> Part:
         return Part(
             name=name,
             argv=[sys.executable, "-m", "cli.main", name.partition("-")[0]],

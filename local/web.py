@@ -18,7 +18,7 @@ def origin(host: str, port: int) -> str:
 def status(url: str, *, key: str | None = None) -> int | None:
     """The HTTP status of a GET request; None if there is no response within 2 s."""
     try:
-        with _OPENER.open(_request(url, key), timeout=2) as answer:
+        with _OPENER.open(_build_request(url, key), timeout=2) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -34,7 +34,7 @@ def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None)
         OSError: the server cannot be reached or does not answer within 30 s.
         ValueError: the body is not JSON.
     """
-    request = _request(url, key, method)
+    request = _build_request(url, key, method)
     if body is not None:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
@@ -47,7 +47,7 @@ def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None)
     return document
 
 
-def _request(url: str, key: str | None, method: str = "GET") -> urllib.request.Request:
+def _build_request(url: str, key: str | None, method: str = "GET") -> urllib.request.Request:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     # The URL is a constant, or the catalog has checked that its scheme is HTTP(S).
     return urllib.request.Request(url, headers=headers, method=method)  # noqa: S310

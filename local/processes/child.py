@@ -29,7 +29,7 @@ class PartFailure(errors.Error):
 
 @dataclass(frozen=True)
 class Part:
-    """A program that runs as long as the stack.
+    """A program of a local stack, which runs as a child process.
 
     Args:
         name: base name of its PID file and log.
@@ -110,7 +110,7 @@ class Child:
         """Wait until the part is ready, calling `on_wait` repeatedly.
 
         Raises:
-            PartFailed: the part ended, or was not ready within `ready_within_s`; in the latter case it still runs.
+            PartFailed: the part ended, or was not ready before its timeout; in the latter case it still runs.
         """
         deadline = time.monotonic() + self.part.ready_within_s
         while not self.part.ready(self.pid):
@@ -140,7 +140,7 @@ class Child:
             self._process.send_signal(self.part.stop_signal)
 
     def wait_until_stopped(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the process has ended; send SIGKILL after `grace_s`, or after 1 s once `hurry` is true."""
+        """Wait until the process has ended; send SIGKILL after its grace period, or after 1 s in a hurry."""
         stop_sent_at = time.monotonic()
         while self.ended() is None:
             grace_s = min(self.part.grace_s, HURRIED_GRACE_S) if hurry() else self.part.grace_s

@@ -54,7 +54,7 @@ class Supervisor:
                 self._restart(part, now)
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop all parts stage by stage, in reverse order of start; `hurry` shortens the grace periods."""
+        """Stop all parts stage by stage, in reverse order of start, with short grace periods in a hurry."""
         children = [part.child for part in reversed(self._parts)]
         for stage in sorted({child.part.stage for child in children}, reverse=True):
             stage_children = [child for child in children if child.part.stage == stage]
