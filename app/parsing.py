@@ -98,7 +98,7 @@ def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
     """The idempotency key of a request, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
-        errors.InvalidRequest: the key is empty, longer than `KEY_LIMIT` or not printable.
+        errors.InvalidRequest: the key is empty, longer than `MAX_KEY_LENGTH` or not printable.
     """
     header = exchange.header("Idempotency-Key")
     if header is None:

@@ -45,7 +45,7 @@ class Demo:
         """Run one response to completion, and cancel another one.
 
         Raises:
-            WentWrong: a response had an unexpected status, or a request failed.
+            DemoError: a response had an unexpected status, or a request failed.
         """
         self._print(f"\nA background response of {self.model}: “{QUESTION}”")
         final_response = self._poll_until(self._submit_prompt(QUESTION), target_status="completed")

@@ -110,7 +110,7 @@ class Child:
         """Wait until the part is ready, calling `on_wait` repeatedly.
 
         Raises:
-            PartFailed: the part ended, or was not ready before its timeout; in the latter case it still runs.
+            PartFailure: the part ended, or was not ready before its timeout; in the latter case it still runs.
         """
         deadline = time.monotonic() + self.part.ready_within_s
         while not self.part.ready(self.pid):
@@ -126,7 +126,7 @@ class Child:
         """Wait until the program has ended, calling `on_wait` repeatedly.
 
         Raises:
-            PartFailed: the program ended with a status other than 0.
+            PartFailure: the program ended with a status other than 0.
         """
         while (exit_reason := self.ended()) is None:
             on_wait()

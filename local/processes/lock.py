@@ -18,7 +18,7 @@ def lock_folder(home: Home) -> Iterator[None]:
     """Hold the lock of the folder; the kernel releases it even if this process is killed.
 
     Raises:
-        AlreadyRuns: another process holds the lock; the message contains its PID.
+        StackAlreadyRunningError: another process holds the lock; the message contains its PID.
     """
     with (home.run / "up.lock").open("a+", encoding="utf-8") as file:
         try:
