@@ -32,8 +32,8 @@ class Batcher(Generic[T, R]):
             exception is raised in the caller that submitted the item. An exception raised by `work` itself is raised
             in every caller of the batch.
         most: maximum number of items per batch.
-        after: called with the items and outcomes, in the thread that ran the batch, after all other callers of the
-            batch have been released.
+        after: called with the items and outcomes, in the thread that ran the batch, after all other callers have
+            been released.
         turn_timeout_s: seconds that the next batch waits for the current one. After that it runs concurrently, so that
             a hanging call does not block all the others.
     """

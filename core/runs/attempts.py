@@ -218,8 +218,8 @@ class Attempts:
         """Append events, at most one batch per response.
 
         Raises:
-            errors.StoreUnavailable: it is unknown which batches were written; call `recorded`, then write the others
-                again, unchanged.
+            errors.StoreUnavailable: it is unknown which batches were written; call `recorded`, then write the
+                others again, unchanged.
             errors.StoreRefused: Postgres rejects one of the batches. Nothing was written.
         """
         try:
