@@ -69,7 +69,7 @@ class Batcher(Generic[T, R]):
                 own_lock.acquire()
                 batch.waiter_locks.append(own_lock)
         if is_leader:
-            self._run(batch)
+            self._run_batch(batch)
         else:
             own_lock.acquire()
         outcome = batch.outcomes[index]
@@ -78,7 +78,7 @@ class Batcher(Generic[T, R]):
             raise copy.copy(outcome) from outcome.__cause__
         return outcome
 
-    def _run(self, batch: _Batch[T, R]) -> None:
+    def _run_batch(self, batch: _Batch[T, R]) -> None:
         has_turn = self._turn_lock.acquire(timeout=self._turn_timeout_s)
         try:
             with self._lock:

@@ -107,7 +107,7 @@ Fence = tuple[str, int]
 
 @dataclass(frozen=True)
 class BatchResult:
-    """The result of one statement for several responses; a response in neither set is lost to the attempt.
+    """The result of one statement for several responses. Those in neither set have ended or have another attempt.
 
     Args:
         done: IDs of the responses for which the statement succeeded.

@@ -40,9 +40,9 @@ class Subscription:
         self.with_events = with_events
         self.keeps_alive = keeps_alive
         self.next_seq = 0  # sequence number of the next event to read
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self._notices: deque[Notice] = deque()
-        self._bytes = 0
+        self._buffered_bytes = 0
         self._must_read = True
         self._ended = False
         self._closed = False
@@ -62,61 +62,61 @@ class Subscription:
 
         If the notice has no events, or the buffer is full, the reader must read Postgres instead.
         """
-        with self._changed:
+        with self._condition:
             size = len(notice.data or b"")
-            if notice.data is None or self._bytes + size > BUFFER_BYTES:
+            if notice.data is None or self._buffered_bytes + size > BUFFER_BYTES:
                 self._discard_notices()
             elif not self._must_read:
-                # If the reader must read Postgres anyway, it will find these events there.
+                # Otherwise the reader will find these events in Postgres.
                 self._notices.append(notice)
-                self._bytes += size
-            self._changed.notify_all()
+                self._buffered_bytes += size
+            self._condition.notify_all()
 
     def _discard_notices(self) -> None:
         self._notices.clear()
-        self._bytes = 0
+        self._buffered_bytes = 0
         self._must_read = True
 
     def request_read(self) -> None:
         """Make the reader read Postgres."""
-        with self._changed:
+        with self._condition:
             self._must_read = True
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def end(self) -> None:
         """Mark the response as ended or deleted, and make the reader read Postgres."""
-        with self._changed:
+        with self._condition:
             self._ended = self._must_read = True
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Mark the subscription as closed: no more notices follow."""
-        with self._changed:
+        with self._condition:
             self._closed = True
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def wait_for_end(self, timeout_s: float) -> bool:
         """Wait until the response ends or the subscription is closed; return whether the response has ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._closed, timeout_s)
+        with self._condition:
+            self._condition.wait_for(lambda: self._ended or self._closed, timeout_s)
             return self._ended
 
-    def wait_for_news(self, timeout_s: float) -> bool:
+    def wait_for_activity(self, timeout_s: float) -> bool:
         """Wait until the reader has something to read or the subscription is closed; return False on timeout."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._must_read or bool(self._notices) or self._closed, timeout_s)
+        with self._condition:
+            return self._condition.wait_for(lambda: self._must_read or bool(self._notices) or self._closed, timeout_s)
 
     def wait_for_close(self, timeout_s: float) -> None:
-        """Wait until the subscription is closed, but at most `timeout_s`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed, timeout_s)
+        """Wait until the subscription is closed, but at most `timeout_s` seconds."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed, timeout_s)
 
     def take_read_request(self) -> bool:
         """Return whether the reader must read Postgres, and clear the request.
 
         Call this before each read, so that an event committed during the read causes another read.
         """
-        with self._changed:
+        with self._condition:
             must_read, self._must_read = self._must_read, False
             return must_read
 
@@ -126,11 +126,11 @@ class Subscription:
         If events are missing before a notice, the buffer is discarded and the reader must read Postgres.
         """
         lines: list[bytes] = []
-        with self._changed:
+        with self._condition:
             while self._notices:
                 notice = self._notices.popleft()
                 assert notice.data is not None
-                self._bytes -= len(notice.data)
+                self._buffered_bytes -= len(notice.data)
                 if notice.first_seq > self.next_seq:
                     self._discard_notices()
                     break
@@ -144,7 +144,7 @@ class Broadcaster:
     """Notifies subscriptions of committed events: immediately through Redis, or within a second by polling Postgres.
 
     Args:
-        follow_s: seconds after the last renewal of its `followed_until` after which a foreground response is cancelled.
+        follow_s: seconds by which each renewal extends the `followed_until` of a foreground response.
     """
 
     def __init__(self, database: Database, bus: Bus, *, follow_s: float) -> None:

@@ -107,7 +107,7 @@ class Streams:
                 beat_at = time.monotonic() + beat_s
             if is_end:
                 return
-            subscription.wait_for_news(max(0.0, beat_at - time.monotonic()))
+            subscription.wait_for_activity(max(0.0, beat_at - time.monotonic()))
 
     def _read_log(self, subscription: Subscription) -> tuple[list[bytes], bool]:
         """Read the next events from Postgres; return them, and whether they are the last events of the log."""

@@ -1,4 +1,4 @@
-"""A frozen Redis, of which the kernel still accepts data, delays few calls, and each only for a short time."""
+"""While Redis is frozen, but its kernel still accepts data, few calls are delayed, and each only for a short time."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def frozen_valkey(settings: Settings) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def measure_s(call) -> float:
+def measure_duration_s(call) -> float:
     started_at = time.monotonic()
     call()
     return time.monotonic() - started_at
@@ -49,14 +49,14 @@ def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, reque
     submit(core, client)
     request.getfixturevalue("frozen_valkey")
 
-    first_s = measure_s(lambda: core.responses.cancel(client, submit(core, client)))
+    first_s = measure_duration_s(lambda: core.responses.cancel(client, submit(core, client)))
     durations_s: list[float] = []
     deadline = time.monotonic() + 3 * REST_S
     with ThreadPoolExecutor(8) as threads:
 
         def call_until_deadline(_: int) -> None:
             while time.monotonic() < deadline:
-                durations_s.append(measure_s(lambda: core.responses.cancel(client, submit(core, client))))
+                durations_s.append(measure_duration_s(lambda: core.responses.cancel(client, submit(core, client))))
 
         list(threads.map(call_until_deadline, range(8)))
 
@@ -70,7 +70,7 @@ def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, reque
 def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> None:
     breaker = Breaker()
 
-    def is_allowed(fails: bool, during_call=lambda: None) -> bool:
+    def try_call(fails: bool, during_call=lambda: None) -> bool:
         """Call through the breaker; return whether it allowed the call."""
         try:
             with breaker.trying(ValueError) as may_try:
@@ -82,15 +82,15 @@ def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> 
         except ValueError:
             return True
 
-    assert is_allowed(fails=True)
+    assert try_call(fails=True)
     assert not breaker.rested
-    assert not is_allowed(fails=False)
+    assert not try_call(fails=False)
     until(lambda: breaker.rested, within_s=2 * REST_S)
     concurrent_calls: list[bool] = []
-    assert is_allowed(fails=False, during_call=lambda: concurrent_calls.append(is_allowed(fails=False)))
+    assert try_call(fails=False, during_call=lambda: concurrent_calls.append(try_call(fails=False)))
     assert concurrent_calls == [False]
-    assert is_allowed(fails=False)
-    assert is_allowed(fails=False)
+    assert try_call(fails=False)
+    assert try_call(fails=False)
 
 
 def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(core: Core, settings: Settings) -> None:

@@ -86,8 +86,8 @@ def test_a_dispatch_of_many_responses_takes_the_oldest_of_a_group(core: Core, se
         worker(core, slots=90)
         core.dispatch.dispatch()
         counts = connection.execute(
-            "select count(*), count(*) filter (where position <= 90) from ("
-            " select dispatched_at, row_number() over (order by available_at) as position from responses) ordered"
+            "select count(*), count(*) filter (where age_rank <= 90) from ("
+            " select dispatched_at, row_number() over (order by available_at) as age_rank from responses) ordered"
             " where dispatched_at is not null"
         ).fetchone()
 

@@ -49,8 +49,8 @@ def test_an_open_circuit_stops_dispatch_for_its_model_and_no_other(core: Core, s
     core.sweep.run()
 
     assert dispatched(settings) == [other_id]
-    waiting_count = "select count(*) from responses where dispatched_at is null and id = any (%s)"
-    assert sql(settings, waiting_count, blocked_ids) == [(3,)]
+    waiting_query = "select count(*) from responses where dispatched_at is null and id = any (%s)"
+    assert sql(settings, waiting_query, blocked_ids) == [(3,)]
 
 
 def test_a_half_open_circuit_allows_exactly_one_response_under_concurrent_dispatches(
@@ -163,14 +163,14 @@ def test_a_probe_without_a_result_is_replaced_by_another_response(core: Core, se
     expire_circuits(settings)
     core.dispatch.dispatch()
     (response_id,) = dispatched(settings)
-    update = "update responses set {} where id = %s"
+    update_query = "update responses set {} where id = %s"
     if end == "never claimed":
-        unclaimed = "dispatched_at = now() - interval '1 h', available_at = now() + interval '1 h'"
-        sql(settings, update.format(unclaimed), response_id)
+        unclaimed_values = "dispatched_at = now() - interval '1 h', available_at = now() + interval '1 h'"
+        sql(settings, update_query.format(unclaimed_values), response_id)
     else:
         attempt = claim(core, response_id)
         if end == "lost":
-            sql(settings, update.format("lease_until = now() - interval '1 s'"), response_id)
+            sql(settings, update_query.format("lease_until = now() - interval '1 s'"), response_id)
         elif end == "cancelled":
             core.responses.cancel(caller(core), response_id)
         else:

@@ -103,7 +103,7 @@ def test_workers_of_one_lane_and_of_several_lanes_are_all_fully_used(core: Core,
 
 
 def test_one_dispatch_fills_the_lanes_of_separate_workers(core: Core, settings: Settings) -> None:
-    worker(core, "usual", 6, ["default"])
+    worker(core, "default", 6, ["default"])
     worker(core, "batch", 5, ["slow"])
     fill_lanes(core, settings)
 
@@ -114,7 +114,7 @@ def test_one_dispatch_fills_the_lanes_of_separate_workers(core: Core, settings: 
 
 def test_an_excess_of_dispatched_responses_delays_only_its_own_lane(core: Core, settings: Settings) -> None:
     fill_lanes(core, settings)
-    worker(core, "usual", 6, ["default"])
+    worker(core, "default", 6, ["default"])
     core.dispatch.dispatch()
     sql(settings, "update workers set slots = 2")
 
@@ -187,7 +187,7 @@ def test_an_unserved_lane_is_reported_once_and_its_responses_fail_at_their_deadl
     assert "No worker was free before the response's deadline." in document
 
 
-def test_workers_that_serve_a_lane_of_an_earlier_configuration_empty_it(core: Core, settings: Settings) -> None:
+def test_workers_empty_a_lane_of_an_earlier_configuration(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core), service_tier="flex")
     config_without_lanes = settings.config.with_name("plain.toml")
     config_without_lanes.write_text(settings.config.read_text().partition("[lanes]")[0])

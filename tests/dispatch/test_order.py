@@ -53,8 +53,8 @@ def test_a_tier_without_responses_saves_at_most_one_turn(core: Core, settings: S
 
 
 def test_with_one_slot_projects_take_turns_regardless_of_their_backlogs(core: Core, settings: Settings) -> None:
-    for project, n in (("large", 500), ("middle", 50), ("small", 2)):
-        backlog(settings, submit(core, caller(core, project)), n)
+    for project, count in (("large", 500), ("middle", 50), ("small", 2)):
+        backlog(settings, submit(core, caller(core, project)), count)
     worker(core, slots=1)
 
     order = read_column(
@@ -157,8 +157,8 @@ def test_over_limit_responses_neither_use_nor_block_the_reserved_slots(core: Cor
     sql(settings, "update responses set tier = 'over-limit', available_at = now() - interval '1 h'")
     within_limit_ids = [submit(core, client) for _ in range(3)]
     worker(core, slots=10)
-    for name in range(8):
-        worker(core, f"full{name}", slots=0)
+    for number in range(8):
+        worker(core, f"full{number}", slots=0)
 
     core.dispatch.dispatch()
 

@@ -182,7 +182,7 @@ def test_the_buffer_of_a_subscription_is_bounded_and_its_excess_is_read_from_pos
     line = b"x" * 1000
     for number in range(5000):
         subscription.push_notice(Notice("resp_1", number, 1, line))
-        assert subscription._bytes <= BUFFER_BYTES
+        assert subscription._buffered_bytes <= BUFFER_BYTES
 
     assert subscription.take_read_request()
     lines = subscription.take_events()
