@@ -83,12 +83,12 @@ class Circuits:
         return circuit.remaining_s + self._probe_turn_s if circuit is not None and was_probe else 0.0
 
     def probe_failed(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
-        """Reopen a circuit whose probe reached a server but failed."""
+        """Reopen a circuit after its probe reached a server but failed."""
         with self._database.transaction() as connection:
             self.open(connection, model, response_id, cause=cause, error_code=error_code, asked_s=0)
 
     def close(self, model: str) -> bool:
-        """Close the circuit of a model whose servers answer; return whether it was open."""
+        """Close the circuit of a model after a server has answered; return whether it was open."""
         with self._database.connection() as connection:
             was_open = circuits_sql.close(connection, model)
         if was_open:

@@ -1,4 +1,4 @@
-"""SQL of circuits: one row per model whose circuit is open. Dispatch reads them in core/dispatch/dispatch_sql.py."""
+"""SQL of circuits: one row per model with an open circuit. Dispatch reads them in core/dispatch/dispatch_sql.py."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ def open(  # noqa: A001  # the standard term for a circuit
     asked_s: float,
     jitter: float,
 ) -> Circuit | None:
-    """Open the circuit of a model whose servers a response found unavailable.
+    """Open the circuit of a model after a response found the servers unavailable.
 
     Args:
         response_id: if this response is the circuit's probe, the circuit is reopened for twice as long.

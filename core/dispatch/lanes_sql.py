@@ -32,7 +32,7 @@ select id from recalled
 
 
 def recall(connection: Connection, response_ids: Sequence[str]) -> int:
-    """Recall dispatched responses, which could not be enqueued; return the number of recalled responses."""
+    """Recall dispatched responses that could not be enqueued; return their number."""
     return connection.execute(_RECALL.format(condition="id = any (%s)"), (list(response_ids),)).rowcount
 
 

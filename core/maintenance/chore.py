@@ -23,7 +23,7 @@ class Chore(Protocol):
         """Do the work of one round.
 
         Raises:
-            errors.StoreUnavailable: the remaining work is left to the next round.
+            errors.StoreUnavailable: the next round does the remaining work.
         """
 
 

@@ -1,4 +1,4 @@
-"""Chore: end or requeue responses whose lease, run or wait has expired."""
+"""Chore: end or requeue responses with an expired lease, run or wait."""
 
 import logging
 import random
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Expire:
-    """Ends responses past a deadline, and requeues those whose worker was lost."""
+    """Ends responses past a deadline, and requeues responses of lost workers."""
 
     name = "expire"
 

@@ -1,4 +1,4 @@
-"""Chore: recall responses whose Celery message no worker has claimed."""
+"""Chore: recall dispatched responses that no worker has claimed."""
 
 import logging
 

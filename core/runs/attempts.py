@@ -147,7 +147,7 @@ class Attempts:
         return None if row is None else self._attempt(row)
 
     def claim_batch(self, response_ids: Sequence[str], worker_id: str) -> dict[str, Attempt]:
-        """Claim those of the responses that `claim` would claim and whose rows are not locked.
+        """Claim several responses as `claim` does, but skip locked rows.
 
         Raises:
             errors.StoreUnavailable: it is unknown which responses were claimed; their leases expire unused.
@@ -288,7 +288,7 @@ class Attempts:
         return max(back.asked_s, self._circuits.retry_delay_s(circuit, was_probe=attempt.probe))
 
     def revoke(self, response_id: str) -> None:
-        """Cancel a response whose Celery task was revoked before it started."""
+        """Cancel a response after its Celery task was revoked before the start."""
         self._endings.end(response_id, cancelled("revoked through Celery"), lambda _: True)
 
     def note_dropped(self, attempt: Attempt, item_ids: Sequence[str]) -> None:

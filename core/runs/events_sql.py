@@ -44,7 +44,7 @@ select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(
 
 
 def insert(connection: Connection, batches: Sequence[Batch]) -> None:
-    """Write batches of responses whose rows the caller has locked."""
+    """Write batches of responses that the caller has locked."""
     connection.execute(_INSERT, _columns(batches))
 
 
@@ -120,7 +120,7 @@ def read_section(connection: Connection, response_id: str, first_seq: int, batch
 
 
 # One statement, so that every reader sees either the log or `events_n`, which replaces it.
-_PRUNE = """
+_DELETE_LOGS = """
 with old as (
     select id from responses
     where finished_at is not null and events_n is null and finished_at < now() - %s * interval '1 s'
@@ -141,9 +141,9 @@ def delete_logs(connection: Connection, after_s: float, limit: int) -> int:
     The number of deleted events is stored in `events_n`. Rows that another transaction has locked are skipped.
 
     Returns:
-        The number of responses whose logs were deleted.
+        The number of deleted logs.
     """
-    return connection.execute(_PRUNE, (after_s, limit)).rowcount
+    return connection.execute(_DELETE_LOGS, (after_s, limit)).rowcount
 
 
 def read_next_seqs(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:

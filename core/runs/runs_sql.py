@@ -77,13 +77,13 @@ def _claim(
 
 
 _RENEW = """
-with held as (
+with leased as (
     select r.id from responses r
     join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
     where r.status = 'in_progress' and r.run_until > now()
     order by r.id for no key update of r skip locked
 )
-update responses set lease_until = now() + %(lease_s)s * interval '1 s' from held where responses.id = held.id
+update responses set lease_until = now() + %(lease_s)s * interval '1 s' from leased where responses.id = leased.id
 returning responses.id
 """
 
@@ -176,7 +176,7 @@ def note_dropped(connection: Connection, response_id: str, attempt: int, item_id
 
 @dataclass(frozen=True)
 class ExpiredResponse:
-    """A response whose lease has expired or whose deadline has passed."""
+    """A response with an expired lease, or past its deadline."""
 
     id: str
     attempt: int
@@ -212,7 +212,7 @@ cross join lateral (select c.model is not null and last.outcome is distinct from
 
 
 def select_expired(connection: Connection, limit: int, *, excluded_ids: Collection[str] = ()) -> list[ExpiredResponse]:
-    """Return the responses whose lease has expired or whose deadline has passed; locked rows are skipped.
+    """Return responses with an expired lease, or past their deadline; locked rows are skipped.
 
     Args:
         limit: maximum number of running and, separately, of queued responses.

@@ -49,7 +49,7 @@ class Subscription:
 
     @property
     def ended(self) -> bool:
-        """Whether the response is known to have ended or to be deleted."""
+        """Whether the broadcaster has noticed that the response ended or was deleted."""
         return self._ended
 
     @property
@@ -206,7 +206,7 @@ class Broadcaster:
         self.drain()
         self._closed.set()
 
-    def kept_alive_ids(self) -> list[str]:
+    def foreground_ids(self) -> list[str]:
         """Return the IDs of the foreground responses that subscriptions of this process keep alive."""
         with self._lock:
             return [response_id for response_id, group in self._subscriptions.items() if _any_keeps_alive(group)]

@@ -50,7 +50,7 @@ def read_states(connection: Connection, response_ids: Collection[str]) -> dict[s
 
 
 def select_orphans(connection: Connection, limit: int) -> list[str]:
-    """Return the IDs of at most `limit` orphans, whose `followed_until` has passed; locked rows are skipped."""
+    """Return the IDs of at most `limit` orphans, which are past `followed_until`; locked rows are skipped."""
     rows = connection.execute(
         "select id from responses where followed_until < now() and finished_at is null"
         " order by followed_until limit %s for no key update skip locked",

@@ -70,7 +70,7 @@ class WaitSlots:
         return self._database.again(read)
 
     def cancel_orphan(self, response_id: str) -> None:
-        """Cancel a foreground response whose client has disconnected."""
+        """Cancel a foreground response after its client has disconnected."""
         try:
             self._endings.end(response_id, cancelled("its client disconnected"), lambda row: not row.background)
         except errors.StoreUnavailable as error:
@@ -82,7 +82,7 @@ class WaitSlots:
 
         Call this if the process must exit before they have ended; otherwise the sweeper would cancel them.
         """
-        response_ids = self._broadcaster.kept_alive_ids()
+        response_ids = self._broadcaster.foreground_ids()
         if not response_ids:
             return
         try:

@@ -96,7 +96,7 @@ def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Se
 
     async def block_loop() -> None:
         beat = asyncio.create_task(watchdog.beat_for_ever())
-        await asyncio.sleep(0)  # lets the task start: since Python 3.14, `to_thread` need not yield to the loop
+        await asyncio.sleep(0)  # starts the task: since Python 3.14, `to_thread` need not yield to the loop
         await asyncio.to_thread(until, lambda: not read_health(watchdog).problems)
         watcher = threading.Thread(target=lambda: problems.append(until(lambda: read_health(watchdog).problems)))
         watcher.start()

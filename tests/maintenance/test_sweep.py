@@ -94,7 +94,7 @@ def test_a_wait_for_the_model_server_does_not_change_the_queue_deadline(core: Co
     attempt = claim(core, submit(core, caller(core)))
     ((queued_until,),) = sql(settings, "select queued_until from responses")
 
-    core.attempts.hand_back(attempt, HandBack("away", waited=True, delay_s=5))
+    core.attempts.hand_back(attempt, HandBack("The server is busy.", waited=True, delay_s=5))
 
     assert sql(settings, "select queued_until, available_at > now() + interval '4 s' from responses") == [
         (queued_until, True)
