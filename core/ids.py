@@ -6,9 +6,9 @@ import secrets
 import time
 from collections import deque
 
-_RESPONSE = re.compile(r"resp_[0-9a-f]{48}\Z")
-_PROMPT = re.compile(r"pmpt_[0-9a-f]{48}\Z")
-_KEY = re.compile(r"key_[0-9a-f]{48}\Z")
+_RESPONSE_ID = re.compile(r"resp_[0-9a-f]{48}\Z")
+_PROMPT_ID = re.compile(r"pmpt_[0-9a-f]{48}\Z")
+_KEY_ID = re.compile(r"key_[0-9a-f]{48}\Z")
 
 _ID_BYTES = 18  # random bytes per ID
 _FETCHED_IDS = 64
@@ -37,14 +37,14 @@ def _take_random_bytes() -> bytes:
 
 def is_response_id(text: str) -> bool:
     """Whether `text` has the form of a response ID; anything else can be rejected without a query."""
-    return _RESPONSE.match(text) is not None
+    return _RESPONSE_ID.match(text) is not None
 
 
 def is_prompt_id(text: str) -> bool:
     """Whether `text` has the form of a prompt ID."""
-    return _PROMPT.match(text) is not None
+    return _PROMPT_ID.match(text) is not None
 
 
 def is_key_id(text: str) -> bool:
     """Whether `text` has the form of an API key ID."""
-    return _KEY.match(text) is not None
+    return _KEY_ID.match(text) is not None
