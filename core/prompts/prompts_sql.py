@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from psycopg import sql
-from psycopg.rows import class_row
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from core.database import Connection
+from core.tables.projects import prompt_versions as versions
+from core.tables.projects import prompts
+from core.tables.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,67 @@ class FoundVersion:
     created_at: datetime
 
 
-_FOUND = sql.SQL(
-    "select p.id, p.name, p.description, p.default_version, p.created_at,"
-    " array(select v.version from prompt_versions v where v.prompt_id = p.id order by v.version) as versions"
-    " from prompts p where p.project_id = %(project_id)s and {} {}"
+_INSERT = Statement(sa.insert(prompts).values(default_version=1).inline(), "id", "project_id", "name", "description")
+_one = (prompts.c.id == sa.bindparam("prompt_id")) & (prompts.c.project_id == sa.bindparam("project"))
+_LOCK = Statement(sa.select(sa.literal_column("1")).where(_one).with_for_update(key_share=True))
+_ADD_VERSION = Statement(
+    sa.insert(versions)
+    .from_select(
+        ["prompt_id", "version", "template"],
+        sa.select(
+            sa.bindparam("prompt", type_=sa.Text),
+            sa.func.coalesce(sa.func.max(versions.c.version), 0) + 1,
+            sa.bindparam("text", type_=sa.Text),
+        ).where(versions.c.prompt_id == sa.bindparam("prompt", type_=sa.Text)),
+    )
+    .returning(versions.c.version)
 )
+_UPDATE = Statement(
+    sa.update(prompts)
+    .where(prompts.c.id == sa.bindparam("prompt_id"))
+    .values(
+        name=sa.func.coalesce(sa.bindparam("new_name", type_=sa.Text), prompts.c.name),
+        description=sa.func.coalesce(sa.bindparam("new_description", type_=sa.Text), prompts.c.description),
+        default_version=sa.func.coalesce(sa.bindparam("new_default", type_=sa.Integer), prompts.c.default_version),
+    )
+)
+_PROMPTS = sa.select(
+    prompts.c.id,
+    prompts.c.name,
+    prompts.c.description,
+    prompts.c.default_version,
+    prompts.c.created_at,
+    sa.func.array(
+        sa.select(versions.c.version)
+        .where(versions.c.prompt_id == prompts.c.id)
+        .order_by(versions.c.version)
+        .scalar_subquery(),
+        type_=ARRAY(sa.Integer),
+    ).label("versions"),
+).where(prompts.c.project_id == sa.bindparam("project"))
+_FIND = Statement(_PROMPTS.where(prompts.c.id == sa.bindparam("prompt_id")))
+_FIND_VERSION = Statement(
+    sa.select(versions.c.version, versions.c.template, versions.c.created_at)
+    .join_from(prompts, versions, versions.c.prompt_id == prompts.c.id)
+    .where(
+        _one,
+        versions.c.version == sa.func.coalesce(sa.bindparam("version", type_=sa.Integer), prompts.c.default_version),
+    )
+)
+_DELETE = Statement(sa.delete(prompts).where(_one))
+
+
+@cache
+def _page_statement(*, descending: bool, after: bool) -> Statement:
+    """The statement that reads one page of prompts, the first one or the one after a prompt."""
+    order = (prompts.c.created_at, prompts.c.id)
+    page = _PROMPTS.order_by(*(column.desc() if descending else column for column in order))
+    if after:
+        last = prompts.alias("last")
+        position = sa.select(last.c.created_at, last.c.id).where(last.c.id == sa.bindparam("after")).scalar_subquery()
+        place = sa.tuple_(*order)
+        page = page.where(place < position if descending else place > position)
+    return Statement(page.limit(sa.bindparam("limit", type_=sa.BigInteger)))
 
 
 def insert(connection: Connection, project_id: str, prompt_id: str, *, name: str, description: str | None) -> None:
@@ -43,26 +103,17 @@ def insert(connection: Connection, project_id: str, prompt_id: str, *, name: str
     Raises:
         psycopg.errors.UniqueViolation: the ID exists, or the project has a prompt with this name.
     """
-    connection.execute(
-        "insert into prompts (id, project_id, name, description, default_version) values (%s, %s, %s, %s, 1)",
-        (prompt_id, project_id, name, description),
-    )
+    _INSERT.execute(connection, id=prompt_id, project_id=project_id, name=name, description=description)
 
 
 def lock(connection: Connection, project_id: str, prompt_id: str) -> bool:
     """Lock a prompt against concurrent changes and new versions; return False if the project has no such prompt."""
-    query = "select from prompts where id = %s and project_id = %s for no key update"
-    return connection.execute(query, (prompt_id, project_id)).rowcount == 1
+    return _LOCK.execute(connection, prompt_id=prompt_id, project=project_id) == 1
 
 
 def add_version(connection: Connection, prompt_id: str, template: str) -> int:
     """Insert the next version of a prompt that this transaction has locked or inserted; return its number."""
-    row = connection.execute(
-        "insert into prompt_versions (prompt_id, version, template)"
-        " select %(id)s, coalesce(max(version), 0) + 1, %(template)s from prompt_versions where prompt_id = %(id)s"
-        " returning version",
-        {"id": prompt_id, "template": template},
-    ).fetchone()
+    row = _ADD_VERSION.fetch_row(connection, prompt=prompt_id, text=template)
     assert row is not None
     return int(row[0])
 
@@ -75,47 +126,27 @@ def update(
     Raises:
         psycopg.errors.UniqueViolation: the project has another prompt with this name.
     """
-    connection.execute(
-        "update prompts set name = coalesce(%s, name), description = coalesce(%s, description),"
-        " default_version = coalesce(%s, default_version) where id = %s",
-        (name, description, default_version, prompt_id),
+    _UPDATE.execute(
+        connection, prompt_id=prompt_id, new_name=name, new_description=description, new_default=default_version
     )
 
 
 def find(connection: Connection, project_id: str, prompt_id: str) -> Found | None:
-    """A prompt of the project, or None."""
-    query = _FOUND.format(sql.SQL("p.id = %(id)s"), sql.SQL(""))
-    with connection.cursor(row_factory=class_row(Found)) as cursor:
-        cursor.execute(query, {"project_id": project_id, "id": prompt_id})
-        return cursor.fetchone()
+    """Return a prompt of the project; None if there is none."""
+    return _FIND.fetch_one(connection, Found, project=project_id, prompt_id=prompt_id)
 
 
 def page(connection: Connection, project_id: str, *, limit: int, descending: bool, after: str | None) -> list[Found]:
-    """Up to `limit` of a project's prompts in the order of their creation, starting after the prompt `after`."""
-    behind: sql.Composable = sql.SQL("true")
-    if after is not None:
-        behind = sql.SQL("(p.created_at, p.id) {} (select created_at, id from prompts where id = %(after)s)").format(
-            sql.SQL("<" if descending else ">")
-        )
-    order = sql.SQL("desc" if descending else "asc")
-    ordered = sql.SQL("order by p.created_at {order}, p.id {order} limit %(limit)s").format(order=order)
-    with connection.cursor(row_factory=class_row(Found)) as cursor:
-        cursor.execute(_FOUND.format(behind, ordered), {"project_id": project_id, "after": after, "limit": limit})
-        return cursor.fetchall()
+    """Return up to `limit` of a project's prompts in the order of their creation, starting after the prompt `after`."""
+    statement = _page_statement(descending=descending, after=after is not None)
+    return statement.fetch_all(connection, Found, project=project_id, after=after, limit=limit)
 
 
 def find_version(connection: Connection, project_id: str, prompt_id: str, version: int | None) -> FoundVersion | None:
-    """A version of a prompt, or its default version if `version` is None; None if there is no such version."""
-    with connection.cursor(row_factory=class_row(FoundVersion)) as cursor:
-        cursor.execute(
-            "select v.version, v.template, v.created_at from prompts p join prompt_versions v on v.prompt_id = p.id"
-            " where p.id = %s and p.project_id = %s and v.version = coalesce(%s, p.default_version)",
-            (prompt_id, project_id, version),
-        )
-        return cursor.fetchone()
+    """Return a version of a prompt, or its default version if `version` is None; None if there is no such version."""
+    return _FIND_VERSION.fetch_one(connection, FoundVersion, prompt_id=prompt_id, project=project_id, version=version)
 
 
 def delete(connection: Connection, project_id: str, prompt_id: str) -> bool:
     """Delete a prompt with its versions; return False if the project has no such prompt."""
-    query = "delete from prompts where id = %s and project_id = %s"
-    return connection.execute(query, (prompt_id, project_id)).rowcount == 1
+    return _DELETE.execute(connection, prompt_id=prompt_id, project=project_id) == 1

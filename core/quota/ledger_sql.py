@@ -1,14 +1,19 @@
 """SQL of the usage ledger: one row per ended response, inserted when it ends and not deleted with the response."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, LiteralString
+from functools import cache
+from typing import Any
 
-from psycopg import sql
-from psycopg.rows import class_row, dict_row
+import sqlalchemy as sa
+from psycopg.rows import class_row
 
 from core.allowance import Cost, Settlement
 from core.database import Connection
+from core.tables.projects import projects, usage_ledger
+from core.tables.statement import Statement
+
+_SUMS = ("attempts", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 # The credits taken in the last minute: the credits reserved by unfinished responses, plus the credits that ended
 # responses have been charged.
@@ -84,31 +89,46 @@ def mark_settled(connection: Connection, settlements: Sequence[Settlement]) -> N
     )
 
 
-_COLUMNS: dict[str, LiteralString] = {
-    "project": "coalesce(p.name, l.project_id)",
-    "key": "coalesce(l.key_id, '')",
-    "model": "l.model",
-    "tier": "l.tier",
-    "day": "l.day",
+_GROUPS: Mapping[str, sa.ColumnElement[Any]] = {
+    "project": sa.func.coalesce(projects.c.name, usage_ledger.c.project_id),
+    "key": sa.func.coalesce(usage_ledger.c.key_id, sa.literal_column("''")),
+    "model": usage_ledger.c.model,
+    "tier": usage_ledger.c.tier,
+    "day": usage_ledger.c.day,
 }
-BY = tuple(_COLUMNS)
+GROUP_COLUMNS = tuple(_GROUPS)
 
-_USAGE: LiteralString = """
-select {columns} count(*) as requests, sum(l.attempts)::bigint as attempts,
-    sum(l.input_tokens)::bigint as input_tokens, sum(l.cached_tokens)::bigint as cached_tokens,
-    sum(l.output_tokens)::bigint as output_tokens, sum(l.reasoning_tokens)::bigint as reasoning_tokens,
-    count(*) filter (where l.usage_estimated) as estimated
-from usage_ledger l left join projects p on p.id = l.project_id
-where (%(project)s::text is null or p.name = %(project)s)
-    and (%(since)s::date is null or l.day >= %(since)s) and (%(until)s::date is null or l.day <= %(until)s)
-{groups}
-"""
+
+def _total(column: sa.Column[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.sum(column), sa.BigInteger).label(column.name)
+
+
+@cache
+def _usage_statement(columns: tuple[str, ...], filters: frozenset[str]) -> Statement:
+    """The statement that sums usage by the columns `columns`, of the rows that match `filters`."""
+    conditions = {
+        "project": projects.c.name == sa.bindparam("project"),
+        "since": usage_ledger.c.day >= sa.bindparam("since"),
+        "until": usage_ledger.c.day <= sa.bindparam("until"),
+    }
+    groups = [_GROUPS[name] for name in columns]
+    usage = (
+        sa.select(
+            *(group.label(name) for name, group in zip(columns, groups, strict=True)),
+            sa.func.count().label("requests"),
+            *(_total(usage_ledger.c[name]) for name in _SUMS),
+            sa.func.count().filter(usage_ledger.c.usage_estimated).label("estimated"),
+        )
+        .join_from(usage_ledger, projects, projects.c.id == usage_ledger.c.project_id, isouter=True)
+        .where(*(conditions[name] for name in sorted(filters)))
+    )
+    return Statement(usage.group_by(*groups).order_by(*groups) if columns else usage.having(sa.func.count() > 0))
 
 
 def usage(
     connection: Connection, columns: Sequence[str], *, project: str | None, since: date | None, until: date | None
 ) -> list[dict[str, Any]]:
-    """Return the usage grouped and ordered by `columns`, one dict per group.
+    """Return the usage grouped and ordered by the columns `columns`, one dict per group.
 
     Args:
         columns: names from `GROUP_COLUMNS`.
@@ -116,14 +136,7 @@ def usage(
         since: the first day (UTC) on which responses ended.
         until: the last day, inclusive.
     """
-    named_columns = [sql.SQL("{} as {}").format(sql.SQL(_COLUMNS[name]), sql.Identifier(name)) for name in columns]
-    group_expressions = sql.SQL(", ").join(sql.SQL(_COLUMNS[name]) for name in columns)
-    query = sql.SQL(_USAGE).format(
-        columns=sql.SQL("").join(column + sql.SQL(", ") for column in named_columns),
-        groups=sql.SQL("group by {0} order by {0}").format(group_expressions)
-        if columns
-        else sql.SQL("having count(*) > 0"),
-    )
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(query, {"project": project, "since": since, "until": until})
-        return cursor.fetchall()
+    values = {"project": project, "since": since, "until": until}
+    filters = {name: value for name, value in values.items() if value is not None}
+    statement = _usage_statement(tuple(columns), frozenset(filters))
+    return statement.fetch_all(connection, dict[str, Any], **filters)

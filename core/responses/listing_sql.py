@@ -1,13 +1,40 @@
 """SQL that lists a project's responses, one page at a time."""
 
 from collections.abc import Mapping
+from functools import cache
 
-from psycopg import sql
-from psycopg.rows import class_row
+import sqlalchemy as sa
 
 from core import jsonio
 from core.database import Connection
 from core.responses.responses_sql import Found
+from core.tables.responses import responses
+from core.tables.statement import Statement
+
+
+@cache
+def _page_statement(*, descending: bool, filters: frozenset[str]) -> Statement:
+    """The statement that reads one page, restricted by `filters`: names among after, status, model, metadata."""
+    order = (responses.c.created_at, responses.c.id)
+    place = sa.tuple_(*order)
+    last = responses.alias("last")
+    position = sa.select(last.c.created_at, last.c.id).where(last.c.id == sa.bindparam("after")).scalar_subquery()
+    conditions = {
+        "after": place < position if descending else place > position,
+        "status": responses.c.status == sa.bindparam("status"),
+        "model": responses.c.model == sa.bindparam("model"),
+        "metadata": responses.c.metadata.contains(sa.bindparam("metadata", type_=responses.c.metadata.type)),
+    }
+    return Statement(
+        sa.select(responses.c.id, responses.c.status, responses.c.background, responses.c.document)
+        .where(
+            responses.c.project_id == sa.bindparam("project_id"),
+            responses.c.stored,
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(*(column.desc() if descending else column for column in order))
+        .limit(sa.bindparam("limit", type_=sa.BigInteger))
+    )
 
 
 def page(
@@ -21,35 +48,11 @@ def page(
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> list[Found]:
-    """Up to `limit` of a project's stored responses by creation time, starting after the response `after`."""
-    clauses: list[sql.Composable] = [sql.SQL("project_id = %(project_id)s and stored")]
-    if status is not None:
-        clauses.append(sql.SQL("status = %(status)s"))
-    if model is not None:
-        clauses.append(sql.SQL("model = %(model)s"))
+    """Return up to `limit` of a project's stored responses by creation time, starting after the response `after`."""
+    filters: dict[str, str] = {
+        name: value for name, value in {"after": after, "status": status, "model": model}.items() if value is not None
+    }
     if metadata:
-        clauses.append(sql.SQL("metadata @> %(metadata)s::jsonb"))
-    if after is not None:
-        clauses.append(
-            sql.SQL("(created_at, id) {} (select created_at, id from responses where id = %(after)s)").format(
-                sql.SQL("<" if descending else ">")
-            )
-        )
-    order = sql.SQL("desc" if descending else "asc")
-    query = sql.SQL(
-        "select id, status, background, document from responses where {clauses}"
-        " order by created_at {order}, id {order} limit %(limit)s"
-    ).format(clauses=sql.SQL(" and ").join(clauses), order=order)
-    with connection.cursor(row_factory=class_row(Found)) as cursor:
-        cursor.execute(
-            query,
-            {
-                "project_id": project_id,
-                "status": status,
-                "model": model,
-                "metadata": jsonio.dumps(dict(metadata or {})),
-                "after": after,
-                "limit": limit,
-            },
-        )
-        return cursor.fetchall()
+        filters["metadata"] = jsonio.dumps(dict(metadata))
+    statement = _page_statement(descending=descending, filters=frozenset(filters))
+    return statement.fetch_all(connection, Found, project_id=project_id, limit=limit, **filters)

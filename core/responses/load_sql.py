@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 
-from psycopg.rows import class_row
+import sqlalchemy as sa
 
 from core.database import Connection
+from core.tables.conditions import status_literal
+from core.tables.projects import projects
+from core.tables.responses import responses
+from core.tables.running import workers
+from core.tables.statement import Statement
+from core.wire.status import Status
 
 
 @dataclass(frozen=True)
@@ -29,32 +35,6 @@ class ResponseGroup:
     oldest_s: float | None
 
 
-_LIST_GROUPS = """
-select counted.lane, counted.tier, p.name as project, counted.model, counted.waiting, counted.later, counted.dispatched,
-    counted.running, counted.oldest_s
-from (
-    select lane, tier, project_id, model,
-        count(*) filter (where status = 'queued' and dispatched_at is null) as waiting,
-        count(*) filter (where status = 'queued' and dispatched_at is null and available_at > now()) as later,
-        count(*) filter (where status = 'queued' and dispatched_at is not null) as dispatched,
-        count(*) filter (where status = 'in_progress') as running,
-        extract(epoch from now() - min(created_at) filter (where status = 'queued'))::double precision as oldest_s
-    from responses
-    where (status = 'queued' and dispatched_at is null)
-        or (status = 'in_progress' or (status = 'queued' and dispatched_at is not null))
-    group by lane, tier, project_id, model
-) counted join projects p on p.id = counted.project_id
-order by counted.waiting desc, counted.running + counted.dispatched desc, 1, 2, 3, 4
-"""
-
-
-def list_groups(connection: Connection) -> list[ResponseGroup]:
-    """List all groups of responses that have not ended; the groups with the most waiting responses come first."""
-    with connection.cursor(row_factory=class_row(ResponseGroup)) as cursor:
-        cursor.execute(_LIST_GROUPS)
-        return cursor.fetchall()
-
-
 @dataclass(frozen=True)
 class LiveWorker:
     """A live worker with its lanes, its number of slots and the number of responses that it runs."""
@@ -67,13 +47,78 @@ class LiveWorker:
     running: int
 
 
+def _count(condition: sa.ColumnElement[bool]) -> sa.FunctionFilter[int]:
+    return sa.func.count().filter(condition)
+
+
+_queued = responses.c.status == status_literal(Status.QUEUED)
+_waiting = _queued & responses.c.dispatched_at.is_(None)
+_dispatched = _queued & responses.c.dispatched_at.is_not(None)
+_running = responses.c.status == status_literal(Status.IN_PROGRESS)
+_age = sa.func.now() - sa.func.min(responses.c.created_at).filter(_queued)
+_keys = (responses.c.lane, responses.c.tier, responses.c.project_id, responses.c.model)
+_counts = (
+    sa.select(
+        *_keys,
+        _count(_waiting).label("waiting"),
+        _count(_waiting & (responses.c.available_at > sa.func.now())).label("later"),
+        _count(_dispatched).label("dispatched"),
+        _count(_running).label("running"),
+        sa.cast(sa.extract("epoch", _age), sa.Double).label("oldest_s"),
+    )
+    # The conditions of the partial indexes of waiting and busy responses.
+    .where(_waiting | _running | _dispatched)
+    .group_by(*_keys)
+    .subquery("counts")
+)
+_LIST_GROUPS = Statement(
+    sa.select(
+        _counts.c.lane,
+        _counts.c.tier,
+        projects.c.name.label("project"),
+        _counts.c.model,
+        _counts.c.waiting,
+        _counts.c.later,
+        _counts.c.dispatched,
+        _counts.c.running,
+        _counts.c.oldest_s,
+    )
+    .join_from(_counts, projects, projects.c.id == _counts.c.project_id)
+    .order_by(
+        _counts.c.waiting.desc(),
+        (_counts.c.running + _counts.c.dispatched).desc(),
+        _counts.c.lane,
+        _counts.c.tier,
+        projects.c.name,
+        _counts.c.model,
+    )
+)
+_LIST_WORKERS = Statement(
+    sa.select(
+        workers.c.id,
+        workers.c.hostname,
+        workers.c.pid,
+        workers.c.lanes,
+        workers.c.slots,
+        sa.select(sa.func.count())
+        .select_from(responses)
+        .where(_running, responses.c.worker_id == workers.c.id)
+        .scalar_subquery()
+        .label("running"),
+    )
+    .where(
+        workers.c.seen_at
+        > sa.func.now() - sa.bindparam("seen_s", type_=sa.Double) * sa.literal_column("interval '1 s'")
+    )
+    .order_by(workers.c.hostname, workers.c.id)
+)
+
+
+def list_groups(connection: Connection) -> list[ResponseGroup]:
+    """List all groups of responses that have not ended; the groups with the most waiting responses come first."""
+    return _LIST_GROUPS.fetch_all(connection, ResponseGroup)
+
+
 def list_workers(connection: Connection, seen_s: float) -> list[LiveWorker]:
     """List the workers that registered a heartbeat in the last `seen_s` seconds."""
-    with connection.cursor(row_factory=class_row(LiveWorker)) as cursor:
-        cursor.execute(
-            "select w.id, w.hostname, w.pid, w.lanes, w.slots,"
-            " (select count(*) from responses r where r.status = 'in_progress' and r.worker_id = w.id) as running"
-            " from workers w where w.seen_at > now() - %s * interval '1 s' order by w.hostname, w.id",
-            (seen_s,),
-        )
-        return cursor.fetchall()
+    return _LIST_WORKERS.fetch_all(connection, LiveWorker, seen_s=seen_s)

@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from psycopg.rows import class_row
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from core.database import Connection
+from core.tables.conditions import status_literal
+from core.tables.projects import projects
+from core.tables.responses import attempts, responses
+from core.tables.statement import Statement
+from core.wire.status import Status
 
 
 @dataclass(frozen=True)
@@ -35,39 +42,6 @@ class Shown:
     ends_by: datetime
 
 
-_SELECT = """
-select r.id, p.name as project, r.status, r.background, r.model, r.tier, r.attempt, r.failures, r.waits, r.worker_id,
-    case when r.status = 'failed' then r.document::json #>> '{error,code}' || ': '
-        || (r.document::json #>> '{error,message}') end as error,
-    r.requeued_from, array(select id from responses where requeued_from = r.id order by created_at) as requeued_as,
-    r.dispatched_at is not null as dispatched, r.created_at, r.started_at, r.finished_at, r.available_at,
-    r.queued_until, r.run_until, r.ends_by
-from responses r join projects p on p.id = r.project_id
-"""
-
-
-def show(connection: Connection, response_id: str) -> Shown | None:
-    """Find a response of any project; None if it does not exist."""
-    with connection.cursor(row_factory=class_row(Shown)) as cursor:
-        cursor.execute(_SELECT + "where r.id = %s", (response_id,))
-        return cursor.fetchone()
-
-
-def newest(
-    connection: Connection, *, project: str | None, status: str | None, model: str | None, limit: int
-) -> list[Shown]:
-    """List at most `limit` responses, newest first."""
-    with connection.cursor(row_factory=class_row(Shown)) as cursor:
-        cursor.execute(
-            _SELECT + "where (%(project)s::text is null or p.name = %(project)s)"
-            " and (%(status)s::text is null or r.status = %(status)s)"
-            " and (%(model)s::text is null or r.model = %(model)s)"
-            " order by r.created_at desc, r.id desc limit %(limit)s",
-            {"project": project, "status": status, "model": model, "limit": limit},
-        )
-        return cursor.fetchall()
-
-
 @dataclass(frozen=True)
 class Run:
     """One attempt to run a response."""
@@ -81,17 +55,6 @@ class Run:
     input_tokens: int | None
     output_tokens: int | None
     dropped: list[str] | None  # IDs of the items that truncation dropped, oldest first
-
-
-def list_attempts(connection: Connection, response_id: str) -> list[Run]:
-    """List all attempts to run a response, in order."""
-    with connection.cursor(row_factory=class_row(Run)) as cursor:
-        cursor.execute(
-            "select attempt, worker_id, started_at, ended_at, outcome, cause, input_tokens, output_tokens, dropped"
-            " from attempts where response_id = %s order by attempt",
-            (response_id,),
-        )
-        return cursor.fetchall()
 
 
 @dataclass(frozen=True)
@@ -113,17 +76,119 @@ class Source:
     requeued_ids: list[str]  # IDs of its requeued copies that are queued, in progress or completed
 
 
+_copies = responses.alias("copies")
+_copy_ids = sa.select(_copies.c.id).where(_copies.c.requeued_from == responses.c.id)
+_error = sa.cast(responses.c.document, sa.JSON)["error"]
+_SELECT = sa.select(
+    responses.c.id,
+    projects.c.name.label("project"),
+    responses.c.status,
+    responses.c.background,
+    responses.c.model,
+    responses.c.tier,
+    responses.c.attempt,
+    responses.c.failures,
+    responses.c.waits,
+    responses.c.worker_id,
+    sa.case(
+        (
+            responses.c.status == status_literal(Status.FAILED),
+            _error["code"].as_string() + ": " + _error["message"].as_string(),
+        ),
+    ).label("error"),
+    responses.c.requeued_from,
+    sa.func.array(_copy_ids.order_by(_copies.c.created_at).scalar_subquery(), type_=ARRAY(sa.Text)).label(
+        "requeued_as"
+    ),
+    responses.c.dispatched_at.is_not(None).label("dispatched"),
+    responses.c.created_at,
+    responses.c.started_at,
+    responses.c.finished_at,
+    responses.c.available_at,
+    responses.c.queued_until,
+    responses.c.run_until,
+    responses.c.ends_by,
+).join_from(responses, projects, projects.c.id == responses.c.project_id)
+_by_id = responses.c.id == sa.bindparam("id")
+_SHOW = Statement(_SELECT.where(_by_id))
+_LOCK = Statement(
+    sa.select(sa.literal_column("1")).select_from(responses).where(_by_id).with_for_update(key_share=True)
+)
+_LIST_ATTEMPTS = Statement(
+    sa.select(
+        attempts.c.attempt,
+        attempts.c.worker_id,
+        attempts.c.started_at,
+        attempts.c.ended_at,
+        attempts.c.outcome,
+        attempts.c.cause,
+        attempts.c.input_tokens,
+        attempts.c.output_tokens,
+        attempts.c.dropped,
+    )
+    .where(attempts.c.response_id == sa.bindparam("id"))
+    .order_by(attempts.c.attempt)
+)
+_not_failed = _copies.c.status.in_(
+    [status_literal(status) for status in (Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED)]
+)
+_SOURCE = Statement(
+    sa.select(
+        responses.c.id,
+        projects.c.name.label("project"),
+        responses.c.project_id,
+        responses.c.key_id,
+        responses.c.status,
+        responses.c.model,
+        responses.c.lane,
+        responses.c.tier,
+        responses.c.stored,
+        responses.c.metadata,
+        responses.c.request,
+        responses.c.document,
+        sa.func.array(_copy_ids.where(_not_failed).scalar_subquery(), type_=ARRAY(sa.Text)).label("requeued_ids"),
+    )
+    .join_from(responses, projects, projects.c.id == responses.c.project_id)
+    .where(_by_id)
+)
+
+
+@cache
+def _newest_statement(filters: frozenset[str]) -> Statement:
+    """The statement that lists the newest responses that match `filters`."""
+    conditions = {
+        "project": projects.c.name == sa.bindparam("project"),
+        "status": responses.c.status == sa.bindparam("status"),
+        "model": responses.c.model == sa.bindparam("model"),
+    }
+    return Statement(
+        _SELECT.where(*(conditions[name] for name in sorted(filters)))
+        .order_by(responses.c.created_at.desc(), responses.c.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.BigInteger))
+    )
+
+
+def show(connection: Connection, response_id: str) -> Shown | None:
+    """Find a response of any project; None if it does not exist."""
+    return _SHOW.fetch_one(connection, Shown, id=response_id)
+
+
+def newest(
+    connection: Connection, *, project: str | None, status: str | None, model: str | None, limit: int
+) -> list[Shown]:
+    """List at most `limit` responses, newest first."""
+    values = {"project": project, "status": status, "model": model}
+    filters = {name: value for name, value in values.items() if value is not None}
+    return _newest_statement(frozenset(filters)).fetch_all(connection, Shown, limit=limit, **filters)
+
+
+def list_attempts(connection: Connection, response_id: str) -> list[Run]:
+    """List all attempts to run a response, in order."""
+    return _LIST_ATTEMPTS.fetch_all(connection, Run, id=response_id)
+
+
 def lock_source(connection: Connection, response_id: str) -> Source | None:
     """Lock a response to requeue until the transaction ends; None if it does not exist."""
-    connection.execute("select 1 from responses where id = %s for no key update", (response_id,))
+    _LOCK.execute(connection, id=response_id)
     # A separate statement, because its snapshot must include a response inserted by the previous holder of the lock.
-    with connection.cursor(row_factory=class_row(Source)) as cursor:
-        cursor.execute(
-            "select r.id, p.name as project, r.project_id, r.key_id, r.status, r.model, r.lane, r.tier, r.stored,"
-            " r.metadata, r.request, r.document,"
-            " array(select id from responses where requeued_from = r.id"
-            "     and status in ('queued', 'in_progress', 'completed')) as requeued_ids"
-            " from responses r join projects p on p.id = r.project_id where r.id = %s",
-            (response_id,),
-        )
-        return cursor.fetchone()
+    return _SOURCE.fetch_one(connection, Source, id=response_id)

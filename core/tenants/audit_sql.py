@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from psycopg.rows import class_row
+import sqlalchemy as sa
 
 from core import jsonio
 from core.database import Connection
+from core.tables.projects import audit_log, projects
+from core.tables.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,6 @@ class Act:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def insert(connection: Connection, act: Act, project_id: str | None) -> None:
-    """Record an action, in the same transaction as the action itself."""
-    connection.execute(
-        "insert into audit_log (actor, os_user, action, object_id, project_id, request_id, details)"
-        " values (%s, %s, %s, %s, %s, %s, %s)",
-        (
-            act.by.name,
-            act.by.os_user,
-            act.action,
-            act.object_id,
-            project_id,
-            act.by.request_id,
-            jsonio.dumps(act.details),
-        ),
-    )
-
-
 @dataclass(frozen=True)
 class Entry:
     """An entry of the audit log."""
@@ -74,15 +60,53 @@ class Entry:
     details: dict[str, Any]
 
 
+_INSERT = Statement(
+    sa.insert(audit_log).inline(), "actor", "os_user", "action", "object_id", "project_id", "request_id", "details"
+)
+
+
+def insert(connection: Connection, act: Act, project_id: str | None) -> None:
+    """Record an action, in the same transaction as the action itself."""
+    _INSERT.execute(
+        connection,
+        actor=act.by.name,
+        os_user=act.by.os_user,
+        action=act.action,
+        object_id=act.object_id,
+        project_id=project_id,
+        request_id=act.by.request_id,
+        details=jsonio.dumps(act.details),
+    )
+
+
+@cache
+def _list_statement(*, of_project: bool, since: bool) -> Statement:
+    """The statement that lists the newest entries, of one project and of the last seconds if so chosen."""
+    entries = (
+        sa.select(
+            audit_log.c.id,
+            audit_log.c.at,
+            audit_log.c.actor,
+            audit_log.c.os_user,
+            audit_log.c.action,
+            audit_log.c.object_id,
+            projects.c.name.label("project"),
+            audit_log.c.request_id,
+            audit_log.c.details,
+        )
+        .join_from(audit_log, projects, projects.c.id == audit_log.c.project_id, isouter=True)
+        .order_by(audit_log.c.at.desc(), audit_log.c.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.BigInteger))
+    )
+    if of_project:
+        entries = entries.where(projects.c.name == sa.bindparam("project"))
+    if since:
+        age = sa.bindparam("since_s", type_=sa.Double) * sa.literal_column("interval '1 s'")
+        entries = entries.where(audit_log.c.at >= sa.func.now() - age)
+    return Statement(entries)
+
+
 def listed(connection: Connection, *, project: str | None, since_s: float | None, limit: int) -> list[Entry]:
     """Return the `limit` newest entries that match, oldest first."""
-    with connection.cursor(row_factory=class_row(Entry)) as cursor:
-        cursor.execute(
-            "select a.id, a.at, a.actor, a.os_user, a.action, a.object_id, p.name as project, a.request_id, a.details"
-            " from audit_log a left join projects p on p.id = a.project_id"
-            " where (%(project)s::text is null or p.name = %(project)s)"
-            " and (%(since_s)s::float8 is null or a.at >= now() - %(since_s)s * interval '1 s')"
-            " order by a.at desc, a.id desc limit %(limit)s",
-            {"project": project, "since_s": since_s, "limit": limit},
-        )
-        return cursor.fetchall()[::-1]
+    statement = _list_statement(of_project=project is not None, since=since_s is not None)
+    return statement.fetch_all(connection, Entry, project=project, since_s=since_s, limit=limit)[::-1]

@@ -3,11 +3,15 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
 
-from psycopg.rows import class_row
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as insert_into
 
 from core.database import Connection
+from core.tables.projects import api_key_projects as accesses
+from core.tables.projects import api_keys, projects
+from core.tables.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,87 @@ class Holder:
     project_names: list[str]
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A key as shown to operators and admins, without the secret, which is not stored."""
+
+    id: str
+    project_id: str
+    project: str
+    name: str | None
+    hint: str
+    rights: list[str]
+    also: list[str]  # names of further projects to which the key has access
+    also_ids: list[str]
+    created_at: datetime
+    rotated_at: datetime | None
+    revoked_at: datetime | None
+
+
+# The key's own project first.
+_HOLDER_ORDER = (projects.c.id != api_keys.c.project_id, projects.c.id)
+_FIND_HOLDER = Statement(
+    sa.select(
+        api_keys.c.id.label("key_id"),
+        api_keys.c.hash,
+        api_keys.c.rights,
+        sa.func.array_agg(aggregate_order_by(projects.c.id, *_HOLDER_ORDER)).label("project_ids"),
+        sa.func.array_agg(aggregate_order_by(projects.c.name, *_HOLDER_ORDER)).label("project_names"),
+    )
+    .join_from(
+        api_keys,
+        projects,
+        (projects.c.id == api_keys.c.project_id)
+        | projects.c.id.in_(sa.select(accesses.c.project_id).where(accesses.c.key_id == api_keys.c.id)),
+    )
+    .where(api_keys.c.hash == sa.bindparam("hash"), api_keys.c.revoked_at.is_(None))
+    .group_by(api_keys.c.id)
+)
+_INSERT = Statement(sa.insert(api_keys).inline(), "id", "project_id", "hash", "hint", "rights", "name")
+_ALLOW = Statement(insert_into(accesses).on_conflict_do_nothing().inline(), "key_id", "project_id")
+_further = projects.alias("further")
+_KEYS = sa.select(
+    api_keys.c.id,
+    api_keys.c.project_id,
+    projects.c.name.label("project"),
+    api_keys.c.name,
+    api_keys.c.hint,
+    api_keys.c.rights,
+    api_keys.c.created_at,
+    api_keys.c.rotated_at,
+    api_keys.c.revoked_at,
+    sa.func.array(
+        sa.select(_further.c.name)
+        .join_from(accesses, _further, _further.c.id == accesses.c.project_id)
+        .where(accesses.c.key_id == api_keys.c.id)
+        .order_by(_further.c.id)
+        .scalar_subquery(),
+        type_=ARRAY(sa.Text),
+    ).label("also"),
+    sa.func.array(
+        sa.select(accesses.c.project_id)
+        .where(accesses.c.key_id == api_keys.c.id)
+        .order_by(accesses.c.project_id)
+        .scalar_subquery(),
+        type_=ARRAY(sa.Text),
+    ).label("also_ids"),
+).join_from(api_keys, projects, projects.c.id == api_keys.c.project_id)
+_OLDEST_FIRST = _KEYS.order_by(api_keys.c.created_at, api_keys.c.id)
+_LIST_ALL = Statement(_OLDEST_FIRST)
+_LIST = Statement(_OLDEST_FIRST.where(api_keys.c.project_id == sa.bindparam("project_id")))
+_FIND = Statement(_KEYS.where(api_keys.c.id == sa.bindparam("id")))
+_FIND_BY_HASH = Statement(_KEYS.where(api_keys.c.hash == sa.bindparam("hash")))
+_by_id = api_keys.c.id == sa.bindparam("key_id")
+_LOCK = Statement(sa.select(sa.literal_column("1")).where(_by_id).with_for_update(key_share=True))
+_SET_RIGHTS = Statement(sa.update(api_keys).where(_by_id), "rights")
+_HASH = Statement(sa.select(api_keys.c.hash).where(_by_id))
+_ROTATE = Statement(sa.update(api_keys).where(_by_id).values(rotated_at=sa.func.now()), "hash", "hint")
+_REVOKE = Statement(sa.update(api_keys).where(_by_id).values(revoked_at=sa.func.now()))
+
+
 def find_holder(connection: Connection, hashed: bytes) -> Holder | None:
     """Return the key with this hash; None if it is unknown or revoked."""
-    with connection.cursor(row_factory=class_row(Holder)) as cursor:
-        cursor.execute(
-            "select k.id as key_id, k.hash, k.rights,"
-            " array_agg(p.id order by p.id <> k.project_id, p.id) as project_ids,"
-            " array_agg(p.name order by p.id <> k.project_id, p.id) as project_names"
-            " from api_keys k join projects p on p.id = k.project_id"
-            "     or p.id in (select project_id from api_key_projects where key_id = k.id)"
-            " where k.hash = %s and k.revoked_at is null group by k.id",
-            (hashed,),
-        )
-        return cursor.fetchone()
+    return _FIND_HOLDER.fetch_one(connection, Holder, hash=hashed)
 
 
 def insert(
@@ -65,89 +137,52 @@ def insert(
         hint: the last characters of the key, for lists.
         also: IDs of further projects to which the key has access.
     """
-    connection.execute(
-        "insert into api_keys (id, project_id, hash, hint, rights, name) values (%s, %s, %s, %s, %s, %s)",
-        (key_id, project_id, hashed, hint, sorted(rights), name),
+    _INSERT.execute(
+        connection, id=key_id, project_id=project_id, hash=hashed, hint=hint, rights=sorted(rights), name=name
     )
-    for other in also:
-        allow(connection, key_id, other)
+    for further in also:
+        allow(connection, key_id, further)
 
 
 def allow(connection: Connection, key_id: str, project_id: str) -> None:
     """Grant a key access to a further project."""
-    connection.execute(
-        "insert into api_key_projects (key_id, project_id) values (%s, %s) on conflict do nothing",
-        (key_id, project_id),
-    )
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A key as shown to operators and admins, without the secret, which is not stored."""
-
-    id: str
-    project_id: str
-    project: str
-    name: str | None
-    hint: str
-    rights: list[str]
-    also: list[str]  # names of further projects to which the key has access
-    also_ids: list[str]
-    created_at: datetime
-    rotated_at: datetime | None
-    revoked_at: datetime | None
-
-
-_LISTED: LiteralString = """
-select k.id, k.project_id, p.name as project, k.name, k.hint, k.rights, k.created_at, k.rotated_at, k.revoked_at,
-    array(select o.name from api_key_projects a join projects o on o.id = a.project_id where a.key_id = k.id
-          order by o.id) as also,
-    array(select a.project_id from api_key_projects a where a.key_id = k.id order by a.project_id) as also_ids
-from api_keys k join projects p on p.id = k.project_id
-"""
+    _ALLOW.execute(connection, key_id=key_id, project_id=project_id)
 
 
 def listed(connection: Connection, project_id: str | None = None) -> list[Listed]:
     """Return all keys, or those whose own project has this ID, oldest first."""
-    with connection.cursor(row_factory=class_row(Listed)) as cursor:
-        cursor.execute(
-            _LISTED + "where %(id)s::text is null or k.project_id = %(id)s order by k.created_at, k.id",
-            {"id": project_id},
-        )
-        return cursor.fetchall()
+    if project_id is None:
+        return _LIST_ALL.fetch_all(connection, Listed)
+    return _LIST.fetch_all(connection, Listed, project_id=project_id)
 
 
 def find(connection: Connection, key_id: str) -> Listed | None:
     """Return the key with this ID, revoked or not; None if there is none."""
-    with connection.cursor(row_factory=class_row(Listed)) as cursor:
-        return cursor.execute(_LISTED + "where k.id = %s", (key_id,)).fetchone()
+    return _FIND.fetch_one(connection, Listed, id=key_id)
 
 
 def find_by_hash(connection: Connection, hashed: bytes) -> Listed | None:
     """Return the key with this hash, revoked or not; None if there is none."""
-    with connection.cursor(row_factory=class_row(Listed)) as cursor:
-        return cursor.execute(_LISTED + "where k.hash = %s", (hashed,)).fetchone()
+    return _FIND_BY_HASH.fetch_one(connection, Listed, hash=hashed)
 
 
 def lock(connection: Connection, key_id: str) -> None:
     """Lock a key against changes until the end of the transaction."""
-    connection.execute("select 1 from api_keys where id = %s for no key update", (key_id,))
+    _LOCK.execute(connection, key_id=key_id)
 
 
 def set_rights(connection: Connection, key_id: str, rights: Iterable[str]) -> None:
-    connection.execute("update api_keys set rights = %s where id = %s", (sorted(rights), key_id))
+    _SET_RIGHTS.execute(connection, key_id=key_id, rights=sorted(rights))
 
 
 def rotate(connection: Connection, key_id: str, *, hashed: bytes, hint: str) -> bytes:
     """Replace the hash of a key and return the old hash."""
-    row = connection.execute("select hash from api_keys where id = %s", (key_id,)).fetchone()
+    row = _HASH.fetch_row(connection, key_id=key_id)
     assert row is not None
-    connection.execute(
-        "update api_keys set hash = %s, hint = %s, rotated_at = now() where id = %s", (hashed, hint, key_id)
-    )
+    _ROTATE.execute(connection, key_id=key_id, hash=hashed, hint=hint)
     return bytes(row[0])
 
 
 def revoke(connection: Connection, key_id: str) -> None:
     """Revoke a key permanently."""
-    connection.execute("update api_keys set revoked_at = now() where id = %s", (key_id,))
+    _REVOKE.execute(connection, key_id=key_id)

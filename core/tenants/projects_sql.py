@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
 
-from psycopg.rows import class_row
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as insert_into
 
 from core.database import Connection
+from core.tables.projects import projects
+from core.tables.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -18,31 +21,32 @@ class Project:
     created_at: datetime
 
 
-_FOUND: LiteralString = "select id, name, created_at from projects "
+_INSERT = Statement(insert_into(projects).on_conflict_do_nothing(index_elements=["name"]).inline(), "id", "name")
+_PROJECTS = sa.select(projects.c.id, projects.c.name, projects.c.created_at)
+_FIND = Statement(_PROJECTS.where(projects.c.id == sa.bindparam("id")))
+_FIND_BY_NAME = Statement(_PROJECTS.where(projects.c.name == sa.bindparam("name")))
+_OLDEST_FIRST = _PROJECTS.order_by(projects.c.created_at, projects.c.id)
+_LIST_ALL = Statement(_OLDEST_FIRST)
+_LIST = Statement(_OLDEST_FIRST.where(projects.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Text)))))
 
 
 def insert(connection: Connection, project_id: str, name: str) -> bool:
     """Insert a project; return False, without writing, if another project has this name."""
-    query = "insert into projects (id, name) values (%s, %s) on conflict (name) do nothing"
-    return connection.execute(query, (project_id, name)).rowcount == 1
+    return _INSERT.execute(connection, id=project_id, name=name) == 1
 
 
 def find(connection: Connection, project_id: str) -> Project | None:
     """Return the project with this ID; None if there is none."""
-    with connection.cursor(row_factory=class_row(Project)) as cursor:
-        return cursor.execute(_FOUND + "where id = %s", (project_id,)).fetchone()
+    return _FIND.fetch_one(connection, Project, id=project_id)
 
 
 def find_by_name(connection: Connection, name: str) -> Project | None:
     """Return the project called `name`; None if there is none."""
-    with connection.cursor(row_factory=class_row(Project)) as cursor:
-        return cursor.execute(_FOUND + "where name = %s", (name,)).fetchone()
+    return _FIND_BY_NAME.fetch_one(connection, Project, name=name)
 
 
 def listed(connection: Connection, ids: list[str] | None = None) -> list[Project]:
     """Return all projects, or those with these IDs, oldest first."""
-    with connection.cursor(row_factory=class_row(Project)) as cursor:
-        cursor.execute(
-            _FOUND + "where %(ids)s::text[] is null or id = any (%(ids)s) order by created_at, id", {"ids": ids}
-        )
-        return cursor.fetchall()
+    if ids is None:
+        return _LIST_ALL.fetch_all(connection, Project)
+    return _LIST.fetch_all(connection, Project, ids=ids)

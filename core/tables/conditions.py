@@ -1,0 +1,48 @@
+"""SQL conditions on the status of a response, generated from the statuses and their transitions.
+
+A status is a literal in SQL, never a parameter: Postgres uses a partial index only if it can prove the condition of the
+index when it plans the statement.
+"""
+
+import sqlalchemy as sa
+
+from core.wire.status import Status, may_move
+
+
+def status_literal(status: Status) -> sa.ColumnElement[str]:
+    """Return a status as a literal of SQLAlchemy."""
+    return sa.literal_column(f"'{status}'", sa.Text)
+
+
+def has_status(*statuses: Status, row: str = "") -> str:
+    """Return the condition that a response has one of these statuses.
+
+    Args:
+        row: the table name or alias of the response; may be omitted if no other table of the statement has statuses.
+    """
+    literals = [f"'{status}'" for status in statuses]
+    return f"{_prefix(row)}status " + (f"= {literals[0]}" if len(literals) == 1 else f"in ({', '.join(literals)})")
+
+
+def may_become(status: Status, row: str = "") -> str:
+    """Return the condition that a response may move to this status."""
+    return has_status(*(source for source in Status if may_move(source, status)), row=row)
+
+
+def is_waiting(row: str = "") -> str:
+    """Return the condition that a response waits in Postgres for dispatch."""
+    return f"{has_status(Status.QUEUED, row=row)} and {_prefix(row)}dispatched_at is null"
+
+
+def is_dispatched(row: str = "") -> str:
+    """Return the condition that a response was dispatched and is not claimed yet."""
+    return f"{has_status(Status.QUEUED, row=row)} and {_prefix(row)}dispatched_at is not null"
+
+
+def is_busy(row: str = "") -> str:
+    """Return the condition that a response occupies a slot, or is about to."""
+    return f"({has_status(Status.IN_PROGRESS, row=row)} or ({is_dispatched(row)}))"
+
+
+def _prefix(row: str) -> str:
+    return f"{row}." if row else ""
