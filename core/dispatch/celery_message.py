@@ -1,7 +1,6 @@
-"""Celery messages on the wire, built without Celery and kombu.
+"""Celery messages with one response ID each, copied from a message that Celery itself has written.
 
-Celery needs about a millisecond of processor time per message, most of it for values that never change. The format is
-that of Celery and kombu; a test compares every field with their messages.
+Celery needs about a millisecond of processor time per message, most of it to compute values that never change.
 """
 
 import base64
@@ -12,10 +11,11 @@ import uuid
 from typing import Any
 
 import orjson
-from celery.utils.nodenames import anon_nodename
-from celery.utils.time import utcoffset
+from kombu import Exchange, Queue
 
-from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, queue_name
+from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app, queue_name
+
+_EVENTS = "celeryev"
 
 
 def queue_key(lane: str) -> str:
@@ -25,84 +25,67 @@ def queue_key(lane: str) -> str:
 
 def sent_channel(database: int) -> str:
     """Return the channel on which Flower receives `task-sent` events of the Redis database with this number."""
-    return f"{KEY_PREFIX}/{database}.celeryev/task.sent"
+    return f"{KEY_PREFIX}/{database}.{_EVENTS}/task.sent"
 
 
 class MessageTemplate:
-    """Builds the messages of one process, in the format of `celery.app.amqp` and `kombu.transport.virtual` 5.7."""
+    """Builds the messages of one process: those that Celery sends for a first task, with the values of another task."""
 
     def __init__(self) -> None:
-        self._origin = anon_nodename()
-        self._pid = os.getpid()
+        self._task, self._sent = _capture_messages()
+        self._body = orjson.loads(base64.b64decode(self._task["body"]))
+        self._event = orjson.loads(base64.b64decode(self._sent["body"]))
 
     def task_message(self, response_id: str, lane: str) -> bytes:
         """Return the task message that enqueues a response."""
-        headers: dict[str, Any] = {
-            "lang": "py",
-            "task": RUN_RESPONSE,
-            "id": response_id,
-            "shadow": None,
-            "eta": None,
-            "expires": None,
-            "group": None,
-            "group_index": None,
-            "retries": 0,
-            "timelimit": [None, None],
-            "root_id": response_id,
-            "parent_id": None,
-            "argsrepr": repr((response_id,)),
-            "kwargsrepr": "{}",
-            "origin": self._origin,
-            "ignore_result": None,
-            "replaced_task_nesting": 0,
-            "stamped_headers": None,
-            "stamps": {},
+        headers = {"id": response_id, "root_id": response_id, "argsrepr": repr((response_id,))}
+        # No result is sent back.
+        properties = {
+            "correlation_id": response_id,
+            "reply_to": "",
+            "delivery_info": {"exchange": "", "routing_key": queue_name(lane)},
         }
-        body = [[response_id], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
-        return _encode_message(body, headers, "", queue_name(lane), 2, correlation_id=response_id, reply_to="")
+        return _encode(self._task, [[response_id], *self._body[1:]], headers, properties)
 
     def sent_event(self, response_id: str, lane: str) -> bytes:
         """Return the `task-sent` event for Flower."""
-        event = {
-            "hostname": self._origin,
-            "utcoffset": utcoffset(),
-            "pid": self._pid,
-            "clock": 1,
+        own = {
             "uuid": response_id,
             "root_id": response_id,
-            "parent_id": None,
-            "name": RUN_RESPONSE,
             "args": repr((response_id,)),
-            "kwargs": "{}",
-            "retries": 0,
-            "eta": None,
-            "expires": None,
             "queue": queue_name(lane),
-            "exchange": "",
             "routing_key": queue_name(lane),
             "timestamp": time.time(),
-            "type": "task-sent",
         }
-        return _encode_message(event, {"hostname": self._origin}, "celeryev", "task.sent", 1)
+        return _encode(self._sent, self._event | own, {}, {})
 
 
-def _encode_message(
-    body: Any, headers: dict[str, Any], exchange: str, routing_key: str, delivery_mode: int, **properties: str
-) -> bytes:
+def _capture_messages() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let Celery send one task to a queue in memory; return the task message and the `task-sent` event."""
+    virtual_host = f"template-{os.getpid()}-{uuid.uuid4().hex}"
+    events, lane = f"events-{virtual_host}", f"lane-{virtual_host}"
+    app = celery_app("memory://")
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        Queue(events, Exchange(_EVENTS, type="topic"), routing_key="#", channel=channel).declare()
+        with app.amqp.Producer(connection) as producer:
+            app.send_task(RUN_RESPONSE, args=("",), queue=Queue(lane), producer=producer, retry=False)
+        captured = channel._get(lane), channel._get(events)  # noqa: SLF001  # a consumer would decode them
+        channel.queue_delete(lane)
+        channel.queue_delete(events)
+    app.close()
+    return captured
+
+
+def _encode(message: dict[str, Any], body: Any, headers: dict[str, Any], properties: dict[str, Any]) -> bytes:
+    """Return a message like `message`, with another body, and with other values of some headers and properties."""
+    # A UUID from `random`: `uuid4` calls `urandom`, which releases the GIL each time.
+    delivery_tag = str(uuid.UUID(int=random.getrandbits(128), version=4))
     return orjson.dumps(
-        {
+        message
+        | {
             "body": base64.b64encode(orjson.dumps(body)).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": headers,
-            "properties": properties
-            | {
-                "delivery_mode": delivery_mode,
-                "delivery_info": {"exchange": exchange, "routing_key": routing_key},
-                "priority": 0,
-                "body_encoding": "base64",
-                # A UUID from `random`: `uuid4` calls `urandom`, which releases the GIL each time.
-                "delivery_tag": str(uuid.UUID(int=random.getrandbits(128), version=4)),
-            },
+            "headers": message["headers"] | headers,
+            "properties": message["properties"] | properties | {"delivery_tag": delivery_tag},
         }
     )
