@@ -4,14 +4,18 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
 from threading import Thread
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from core import errors, jsonio
 
 log = logging.getLogger(__name__)
 
 _READ_TIMEOUT_S = 5
+_METHODS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Health:
     """The health of a process.
 
     Args:
-        problems: the reasons to restart the process, one sentence each; conditions that a restart does not fix are not
-            included.
+        problems: sentences that say why the process should be restarted; a condition that a restart does not fix is
+            not a problem.
         ready: whether the process is doing its work now.
         details: further fields of the JSON body.
     """
@@ -47,9 +51,9 @@ def served(host: str, port: int, get_health: Callable[[], Health], *, variable: 
         return
     try:
         server = _Server((host, port), _Handler)
+        server.set_app(_health_app(get_health))
     except OSError as error:
         raise errors.BadSettings(f"{variable}: cannot listen on port {port} of {host}: {error.strerror}.") from error
-    server.get_health = get_health
     Thread(target=server.serve_forever, name="health", daemon=True).start()
     log.info("serving health", extra={"host": host, "port": port})
     try:
@@ -59,35 +63,42 @@ def served(host: str, port: int, get_health: Callable[[], Health], *, variable: 
         server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
-    get_health: Callable[[], Health]
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _Handler(WSGIRequestHandler):
     timeout = _READ_TIMEOUT_S
-
-    def do_GET(self) -> None:
-        health = self.server.get_health()
-        is_ok = {"/healthz": not health.problems, "/readyz": health.ready}.get(self.path.partition("?")[0])
-        if is_ok is None:
-            self._send_answer(404, {"error": "Not found. The endpoints are /healthz and /readyz."})
-            return
-        status = "ok" if is_ok else "unhealthy" if health.problems else "not ready"
-        self._send_answer(200 if is_ok else 503, {"status": status, "problems": health.problems, **health.details})
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def _send_answer(self, status: int, content: dict[str, object]) -> None:
-        body = jsonio.dumps(content).encode() + b"\n"
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.send_header("cache-control", "no-store")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: supervisors poll these endpoints continuously."""
+
+
+def _health_app(get_health: Callable[[], Health]) -> WSGIApplication:
+    """Return the WSGI application that serves the health endpoints."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        health = get_health()
+        is_ok = {"/healthz": not health.problems, "/readyz": health.ready}.get(environ["PATH_INFO"])
+        content: dict[str, object]
+        if environ["REQUEST_METHOD"] not in _METHODS:
+            status, content = (
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                {"error": "Method not allowed. The methods are GET and HEAD."},
+            )
+        elif is_ok is None:
+            status, content = HTTPStatus.NOT_FOUND, {"error": "Not found. The endpoints are /healthz and /readyz."}
+        else:
+            text = "ok" if is_ok else "unhealthy" if health.problems else "not ready"
+            status = HTTPStatus.OK if is_ok else HTTPStatus.SERVICE_UNAVAILABLE
+            content = {"status": text, "problems": health.problems, **health.details}
+        body = jsonio.dumps(content).encode() + b"\n"
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("cache-control", "no-store"),
+        ]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return app
