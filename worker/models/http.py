@@ -10,6 +10,7 @@ import aiohttp
 from core import errors
 from core.config.catalog import ModelConfig
 from worker.models import failures
+from worker.models.apis import authorization
 from worker.models.protocol import HiddenProgress, Output, TextDelta
 from worker.models.sse import DONE, EventParser
 
@@ -65,10 +66,7 @@ async def stream_outputs(
         errors.ModelServerFailed: see `ModelServer.stream`.
     """
     state = _AnswerState(reader, model.timeouts.idle)
-    key = model.api_key()
-    headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
+    headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **authorization(model)}
     with _convert_errors(state):
         async with asyncio.timeout(model.timeouts.first_token) as state.clock:
             async with session.post(

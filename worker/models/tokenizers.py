@@ -5,6 +5,9 @@ from typing import Any
 import aiohttp
 
 from core.config.catalog import ModelConfig
+from core.runs.attempts import Attempt
+from worker.models.apis import authorization
+from worker.models.chat_completions.request import request_body
 
 _TEMPORARY_ERRORS = (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError)
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
@@ -17,12 +20,13 @@ class Tokenizers:
     def __init__(self) -> None:
         self._server_kinds: dict[str, str | None] = {}
 
-    async def count(self, model: ModelConfig, base_url: str, body: dict[str, Any]) -> tuple[int, int | None] | None:
-        """Count the tokens of a prompt.
+    async def count(self, model: ModelConfig, base_url: str, attempt: Attempt) -> tuple[int, int | None] | None:
+        """Count the tokens of an attempt's prompt.
+
+        The endpoints take Chat Completions messages, whichever API the model is configured with.
 
         Args:
             base_url: URL of the server, without a trailing slash.
-            body: body of a Chat Completions request.
 
         Returns:
             The number of tokens, and the size of the model's context or None if it is unknown; only None if the server
@@ -30,11 +34,11 @@ class Tokenizers:
         """
         if base_url in self._server_kinds and self._server_kinds[base_url] is None:
             return None
-        key = model.api_key()
-        headers = {"Authorization": f"Bearer {key}"} if key else None
+        name = model.upstream_model or attempt.model
+        body = request_body(model, name, attempt.request, attempt.context, attempt.prefix)
         root = base_url.removesuffix("/v1")
         try:
-            async with aiohttp.ClientSession(root + "/", headers=headers, timeout=_TIMEOUT) as session:
+            async with aiohttp.ClientSession(root + "/", headers=authorization(model), timeout=_TIMEOUT) as session:
                 result = await self._count(session, base_url, body)
         except _TEMPORARY_ERRORS:
             return None  # the failure may be temporary, so do not cache it

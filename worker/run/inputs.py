@@ -16,6 +16,7 @@ from core.settings import Settings
 from core.wire.items import Item
 from worker.fetch.client import Download, DownloadError, Fetcher
 from worker.fetch.documents import Documents
+from worker.models.apis import can_read_files
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,6 @@ _IMAGE_CODES = {
     "type": Code.UNSUPPORTED_IMAGE_MEDIA_TYPE,
     "failed": Code.FAILED_TO_DOWNLOAD_IMAGE,
 }
-
-
-def can_read_files(model: ModelConfig) -> bool:
-    """Return whether the model server reads files itself."""
-    return str(model.api) == "responses" and "files" in model.supports
 
 
 @dataclass

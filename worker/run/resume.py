@@ -9,6 +9,7 @@ from core.runs.attempts import Attempt
 from core.runs.ends import Outcome, failed
 from core.wire.items import Item
 from core.wire.status import Status
+from worker.models.apis import can_continue_text
 from worker.models.protocol import TokenUsage
 from worker.run import usage
 
@@ -77,9 +78,7 @@ def continuation_failure(text: str) -> Outcome:
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:
-    if model.api != "chat_completions" or model.lacks("continue"):
-        return False
-    return all(part["type"] == "output_text" for part in item["content"])
+    return can_continue_text(model) and all(part["type"] == "output_text" for part in item["content"])
 
 
 def _item_text(item: Item) -> str:

@@ -7,7 +7,6 @@ from core import errors, jsonio
 from core.config.catalog import ModelConfig
 from core.context import truncation
 from core.runs.attempts import Attempt
-from worker.models.chat_completions import request
 from worker.models.tokenizers import Tokenizers
 
 
@@ -76,9 +75,7 @@ class ContextTrimmer:
     async def _fits_context(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
         attempt = self.attempt
         context, _ = truncation.cut(self._context, self._cuts[cut_index])
-        name = self._model.upstream_model or attempt.model
-        body = request.request_body(self._model, name, attempt.request, context, attempt.prefix)
-        count = await self._tokenizers.count(self._model, base_url, body)
+        count = await self._tokenizers.count(self._model, base_url, replace(attempt, context=context))
         if count is None:
             return None
         tokens, window = count
