@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import load, machine, plots, report
 from bench.curves import levels, scale, statements
 from bench.deployment import Deployment
-from bench.rows import cancel, completions, faults, growth, many, memory, pickup, poll, relay, submit
+from bench.rows import cancel, completions, faults, growth, headers, many, memory, pickup, poll, relay, submit
 from bench.run import FULL, QUICK, Run, Sizes
 from bench.whole import measures as whole
 from local import ports
@@ -27,6 +27,7 @@ FOLDER = packages.ROOT / ".bench"
 MEASURES: dict[str, Callable[[Run], None]] = {
     "poll": poll.measure,
     "submit": submit.measure,
+    "headers": headers.measure,
     "levels": levels.measure,
     "statements": statements.measure,
     "completions": completions.measure,

@@ -38,6 +38,11 @@ def _max_target(limit: float, unit: str, floor_unit: str = "") -> Target:
 TARGETS = {
     "poll": _min_target(0.6, "x a bare Flask GET's requests/s", "requests/s"),
     "poll p50, 1 client": _max_target(2, "x a bare Flask GET's p50", "ms"),
+    "poll with Prefer": _min_target(0.83, "x polls/s without the header", "requests/s"),
+    "poll with Origin": _min_target(0.83, "x polls/s without the header", "requests/s"),
+    "poll with proxy": _min_target(0.83, "x polls/s without the headers", "requests/s"),
+    "poll with If-None-Match": _min_target(0.83, "x polls/s without the header", "requests/s"),
+    "submit with Idempotency-Key": _min_target(0.83, "x submits/s without the header", "requests/s"),
     "submit": _min_target(0.35, "x a bare, parsing Flask POST's requests/s", "requests/s"),
     "submit p99": _max_target(5, "p99 / p50 at 64 clients", "ms, p50"),
     "submit p50, 1 client": _max_target(4, "x a bare, parsing Flask POST's p50", "ms"),

@@ -15,7 +15,8 @@ class Requests:
     """Non-streamed requests over persistent connections, each of which sends the next request after a response.
 
     Args:
-        payloads: complete HTTP requests, which are sent in turn and repeatedly.
+        payloads: complete HTTP requests, which are sent in turn and repeatedly. `{unique}` in a header is
+            replaced by text that differs in every request.
         connections: number of concurrent connections.
         seconds: duration of the measurement.
         count: number of requests after which the measurement ends early; 0 for no limit.
@@ -57,7 +58,7 @@ class Figures:
     """The result of a run.
 
     Args:
-        count: number of complete responses with status 200.
+        count: number of complete responses with status 200 or 304.
         errors: number of other responses, by kind of error.
         seconds: duration from the start of the measurement to the last response.
         latencies_ms: sorted latencies; for streams, the time to the first token.

@@ -1,6 +1,7 @@
 """Requests with complete, non-streamed responses over persistent connections."""
 
 import asyncio
+import os
 import re
 import time
 from collections import Counter
@@ -10,6 +11,11 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 # A request that is unanswered this long after the end of the run is an error.
 _LATE_S = 30
 _HEAD_END = b"\r\n\r\n"
+# In a payload, the position of text that differs in every request, such as an idempotency key.
+_UNIQUE = b"{unique}"
+# A poll with If-None-Match whose response has not changed has no body.
+_NOT_MODIFIED = b"304"
+_SUCCESSES = frozenset({b"200", _NOT_MODIFIED})
 
 
 class Loop:
@@ -23,6 +29,7 @@ class Loop:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: Counter[str] = Counter()
         self._payloads = payloads
+        self._prefix = os.urandom(8).hex()
         self._next = 0
         self._left = connections
         self._latencies: list[float] = []
@@ -40,7 +47,8 @@ class Loop:
         if now >= self._until or (self._count and self._next >= self._count):
             return None
         self._next += 1
-        return self._payloads[(self._next - 1) % len(self._payloads)]
+        payload = self._payloads[(self._next - 1) % len(self._payloads)]
+        return payload.replace(_UNIQUE, b"%b-%d" % (self._prefix.encode(), self._next))
 
     def answered(self, sent_at: float, now: float) -> None:
         """Record a successful response."""
@@ -105,10 +113,13 @@ class Connection(asyncio.Protocol):
             self._head = b""
             self._status = data[9:12]
             length = _LENGTH.search(data, 0, split + 2)
-            if length is None:
+            if self._status == _NOT_MODIFIED:
+                self._missing = split + 4 - len(data)
+            elif length is None:
                 self._fail("no Content-Length")
                 return
-            self._missing = int(length[1]) - (len(data) - split - 4)
+            else:
+                self._missing = int(length[1]) - (len(data) - split - 4)
         else:
             self._missing -= len(data)
         if self._missing == 0:
@@ -119,7 +130,7 @@ class Connection(asyncio.Protocol):
     def _answered(self) -> None:
         now = time.perf_counter()
         self._missing = None
-        if self._status == b"200":
+        if self._status in _SUCCESSES:
             self._loop.answered(self._sent_at, now)
         else:
             self._loop.errors[f"status {self._status.decode()}"] += 1
