@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from core.database import Connection
+from core.tables.conditions import has_status
+from core.wire.status import Status
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def delete_old(connection: Connection, after_s: float) -> None:
     """
     connection.execute(
         "delete from circuits c where open_until < now() - %s * interval '1 s' and not exists"
-        " (select from responses r where r.id = c.probe and r.status = 'in_progress')",
+        f" (select from responses r where r.id = c.probe and {has_status(Status.IN_PROGRESS, row='r')})",
         (after_s,),
     )
 

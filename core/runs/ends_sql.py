@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from core.database import Connection
+from core.tables.conditions import deadline
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class LockedResponse:
     now: int  # Unix time in seconds, by the database's clock
 
 
-_LOCK = """
+_LOCK = f"""
 select id, project_id, status, background, stored, attempt, worker_id, document,
     coalesce(lease_until < clock_timestamp(), false) as lease_lost,
-    coalesce(case status when 'queued' then queued_until else run_until end < clock_timestamp(), false) as overdue,
+    coalesce({deadline()} < clock_timestamp(), false) as overdue,
     coalesce(followed_until < clock_timestamp(), false) as is_orphan,
     extract(epoch from clock_timestamp())::bigint as now
 from responses where id = any (%s) order by id for no key update

@@ -6,18 +6,20 @@ from typing import Any
 
 from core.database import Connection
 from core.notify.batch import Batch
+from core.tables.conditions import has_status
+from core.wire.status import Status
 
 # The texts are binary parameters (%b): a text array would be escaped and parsed character by character.
 # FOR NO KEY UPDATE prevents a batch and the end of the same response from being written concurrently: the end waits for
 # the batch's transaction, and a batch skips a row that is being ended. Rows are locked in ID order, so that writers
 # cannot deadlock.
-_APPEND = """
+_APPEND = f"""
 with batch as (
     select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(ns)s::int[], %(data)b::text[],
         %(tokens)s::int[]) as b (response_id, attempt, first_seq, n, data, tokens)
 ), own as (
     select r.id from responses r join batch b on b.response_id = r.id
-    where r.status = 'in_progress' and r.attempt = b.attempt
+    where {has_status(Status.IN_PROGRESS, row="r")} and r.attempt = b.attempt
     order by r.id for no key update of r skip locked
 )
 insert into response_events (response_id, attempt, first_seq, n, data, tokens)

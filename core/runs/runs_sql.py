@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from core.database import Connection
+from core.tables.conditions import deadline, has_status, is_dispatched, literal, may_become
+from core.wire.status import Status
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,15 @@ class ClaimedResponse:
 # `available_at <= now()` also rejects a claim that started before the requeue and waited for the row's lock while
 # another attempt ran: its snapshot of the log is older, so `next_seq` would be wrong. This requires `now()`, the
 # start of the transaction, instead of `clock_timestamp()`.
-_CLAIM = """
+_CLAIM = f"""
 with free as (
     select id from responses
-    where id = any (%(ids)s) and status = 'queued' and dispatched_at is not null
+    where id = any (%(ids)s) and {is_dispatched()}
         and available_at <= now() and (queued_until > now()) is true
-    order by id for no key update {lock_mode}
+    order by id for no key update {{lock_mode}}
 ), claimed as (
     update responses r
-    set status = 'in_progress', attempt = attempt + 1, worker_id = %(worker_id)s, dispatched_at = null,
+    set status = {literal(Status.IN_PROGRESS)}, attempt = attempt + 1, worker_id = %(worker_id)s, dispatched_at = null,
         lease_until = now() + %(lease_s)s * interval '1 s', started_at = coalesce(started_at, now()),
         run_until = least(ends_by, now() + run_s * interval '1 s')
     from free where r.id = free.id
@@ -76,11 +78,11 @@ def _claim(
         return cursor.fetchall()
 
 
-_RENEW = """
+_RENEW = f"""
 with leased as (
     select r.id from responses r
     join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
-    where r.status = 'in_progress' and r.run_until > now()
+    where {has_status(Status.IN_PROGRESS, row="r")} and r.run_until > now()
     order by r.id for no key update of r skip locked
 )
 update responses set lease_until = now() + %(lease_s)s * interval '1 s' from leased where responses.id = leased.id
@@ -101,10 +103,10 @@ def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: fl
     return {str(row[0]) for row in rows}
 
 
-_SELECT_LEASED = """
+_SELECT_LEASED = f"""
 select r.id from responses r
 join unnest(%(ids)s::text[], %(attempts)s::int[]) as h (id, attempt) on h.id = r.id and h.attempt = r.attempt
-where r.status = 'in_progress' and r.run_until > now()
+where {has_status(Status.IN_PROGRESS, row="r")} and r.run_until > now()
 """
 
 
@@ -118,15 +120,15 @@ def select_leased(connection: Connection, fences: Sequence[tuple[str, int]]) -> 
 
 # After a response has run, only `ends_by` limits its time in the queue. One that waits for its model server has not
 # run; its `queued_until` does not change, because the wait for the model server must not extend it.
-_REQUEUE = """
+_REQUEUE = f"""
 with requeued as (
     update responses
-    set status = 'queued', worker_id = null, lease_until = null, run_until = null, dispatched_at = null,
+    set status = {literal(Status.QUEUED)}, worker_id = null, lease_until = null, run_until = null, dispatched_at = null,
         available_at = now() + %(delay_s)s * interval '1 s',
         failures = failures + (%(outcome)s = 'lost')::int, waits = waits + (%(outcome)s = 'waited')::int,
         queued_until = case when %(outcome)s = 'waited' then queued_until
             else ends_by end
-    where id = %(id)s and attempt = %(attempt)s and status = 'in_progress'
+    where id = %(id)s and attempt = %(attempt)s and {may_become(Status.QUEUED)}
         and (%(outcome)s <> 'lost' or lease_until < clock_timestamp())
     returning id, attempt
 ), ended_attempts as (
@@ -188,20 +190,20 @@ class ExpiredResponse:
     unavailable: bool  # `cause` comes from the model's circuit, not from the last attempt
 
 
-_SELECT_EXPIRED = """
+_SELECT_EXPIRED = f"""
 with lost as (
-    select id from responses where status = 'in_progress' and (lease_until < now() or run_until < now())
+    select id from responses where {has_status(Status.IN_PROGRESS)} and (lease_until < now() or run_until < now())
         and id <> all (%(excluded_ids)s)
     limit %(limit)s for no key update skip locked
 ), late as (
-    select id from responses where status = 'queued' and queued_until > '-infinity' and queued_until < now()
+    select id from responses where {has_status(Status.QUEUED)} and queued_until > '-infinity' and queued_until < now()
         and id <> all (%(excluded_ids)s)
     order by queued_until limit %(limit)s for no key update skip locked
 ), candidates as (
     select id from lost union all select id from late
 )
 select r.id, r.attempt, r.status, r.failures,
-    (case r.status when 'queued' then r.queued_until else r.run_until end) < now() as overdue,
+    ({deadline("r")}) < now() as overdue,
     case when unavailable then c.cause else last.cause end as cause,
     case when unavailable then c.error_code else last.error_code end as error_code, unavailable
 from candidates join responses r using (id)

@@ -9,9 +9,14 @@ import sqlalchemy as sa
 from core.wire.status import Status, may_move
 
 
+def literal(status: Status) -> str:
+    """Return a status as a literal of SQL."""
+    return f"'{status}'"
+
+
 def status_literal(status: Status) -> sa.ColumnElement[str]:
-    """Return a status as a literal of SQLAlchemy."""
-    return sa.literal_column(f"'{status}'", sa.Text)
+    """Return a status as a literal in an expression of SQLAlchemy."""
+    return sa.literal_column(literal(status), sa.Text)
 
 
 def has_status(*statuses: Status, row: str = "") -> str:
@@ -20,7 +25,7 @@ def has_status(*statuses: Status, row: str = "") -> str:
     Args:
         row: the table name or alias of the response; may be omitted if no other table of the statement has statuses.
     """
-    literals = [f"'{status}'" for status in statuses]
+    literals = [literal(status) for status in statuses]
     return f"{_prefix(row)}status " + (f"= {literals[0]}" if len(literals) == 1 else f"in ({', '.join(literals)})")
 
 
@@ -42,6 +47,13 @@ def is_dispatched(row: str = "") -> str:
 def is_busy(row: str = "") -> str:
     """Return the condition that a response occupies a slot, or is about to."""
     return f"({has_status(Status.IN_PROGRESS, row=row)} or ({is_dispatched(row)}))"
+
+
+def deadline(row: str = "") -> str:
+    """Return the expression for the time at which a response must end: the limit of its wait, or of its run."""
+    prefix = _prefix(row)
+    queued = literal(Status.QUEUED)
+    return f"case {prefix}status when {queued} then {prefix}queued_until else {prefix}run_until end"
 
 
 def _prefix(row: str) -> str:
