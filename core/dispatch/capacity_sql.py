@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from core.config.tiers import LANE, Tier
+from core.tables.conditions import is_busy
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ class Rules:
 #               of a single lane fully
 #   lane_capacity   number of responses that may be dispatched to a lane, and the slots of the lane that over-limit
 #               responses must leave free
-CAPACITY = """
+CAPACITY = f"""
 limits (project, model, cap) as (
     select * from unnest(%(limit_projects)s::text[], %(limit_models)s::text[], %(limit_caps)s::int[])
 ), occupied as materialized (
     select lane, tier, project_id, model, worker_id, count(*) as n from responses
-    where status = 'in_progress' or (status = 'queued' and dispatched_at is not null)
+    where {is_busy()}
     group by lane, tier, project_id, model, worker_id
 ), pools as materialized (
     select array(select distinct case when lane = any (%(lanes)s) then lane else '' end from unnest(w.lanes) lane)

@@ -14,11 +14,12 @@ from psycopg.rows import TupleRow
 from core.database import Connection
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, ServiceRecord
 from core.dispatch.snapshot import LiveWorker, Occupancy, Snapshot
+from core.tables.conditions import is_busy, is_waiting
 
 # Hot: every dispatch runs these statements under the single dispatch lock. The conditions match the partial indexes.
 _CONDITIONS = {
-    "waiting": "r.status = 'queued' and r.dispatched_at is null",
-    "occupying": "(r.status = 'in_progress' or (r.status = 'queued' and r.dispatched_at is not null))",
+    "waiting": is_waiting("r"),
+    "occupying": is_busy("r"),
 }
 
 _HAS_WAITING = "select 1 from responses r where {waiting} limit 1"

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from core.database import Connection
+from core.tables.conditions import is_dispatched, is_waiting
 
 
 def lock(connection: Connection) -> None:
@@ -15,10 +16,10 @@ def lock(connection: Connection) -> None:
 
 
 # The project's record in `fair_shares` is deleted with the recall, as if the project had not been served.
-_RECALL = """
+_RECALL = f"""
 with recalled as (
     update responses set dispatched_at = null where id in (
-        select id from responses where status = 'queued' and dispatched_at is not null and {condition}
+        select id from responses where {is_dispatched()} and {{condition}}
         order by id for no key update skip locked)
     returning id, tier, project_id
 ), deleted_shares as (
@@ -42,12 +43,12 @@ def recall_unclaimed(connection: Connection, claim_within_s: float) -> int:
     return connection.execute(_RECALL.format(condition=condition), (claim_within_s,)).rowcount
 
 
-_UNSERVED = """
+_UNSERVED = f"""
 with recursive waiting as (
-    (select lane from responses where status = 'queued' and dispatched_at is null order by lane limit 1)
+    (select lane from responses where {is_waiting()} order by lane limit 1)
     union all
     select next.lane from waiting w cross join lateral (
-        select r.lane from responses r where r.status = 'queued' and r.dispatched_at is null and r.lane > w.lane
+        select r.lane from responses r where {is_waiting("r")} and r.lane > w.lane
         order by r.lane limit 1) next
 )
 select lane from waiting where not exists (
