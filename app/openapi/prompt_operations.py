@@ -1,0 +1,101 @@
+"""The operations on prompts in the OpenAPI document."""
+
+from typing import Any
+
+from app.openapi.parts import (
+    AFTER,
+    LIMIT,
+    ORDER,
+    authenticated_operation,
+    json_success,
+    parameter,
+    request_body,
+    string_schema,
+)
+
+_TEMPLATE_EXAMPLE = {"instructions": "Answer in {{language}}.", "variables": {"language": {"default": "French"}}}
+
+
+def paths() -> dict[str, Any]:
+    """All operations on prompts by path and method."""
+    return _prompt_operations() | _prompt_version_operations()
+
+
+def _prompt_operations() -> dict[str, Any]:
+    prompt_id = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
+    return {
+        "/v1/prompts": {
+            "post": authenticated_operation(
+                "createPrompt",
+                "Prompts",
+                "Create a prompt",
+                requestBody=request_body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE_EXAMPLE}),
+                successes=json_success("Prompt", "Prompt created, with version 1 as the default version."),
+                error_statuses=(400, 413),
+            ),
+            "get": authenticated_operation(
+                "listPrompts",
+                "Prompts",
+                "List the project's prompts",
+                *(LIMIT, ORDER, AFTER),
+                successes=json_success("PromptList", "A page of prompts."),
+                error_statuses=(400,),
+            ),
+        },
+        "/v1/prompts/{prompt_id}": {
+            "get": authenticated_operation(
+                "getPrompt",
+                "Prompts",
+                "Get a prompt",
+                prompt_id,
+                successes=json_success("Prompt", "The prompt."),
+                error_statuses=(404,),
+            ),
+            "post": authenticated_operation(
+                "updatePrompt",
+                "Prompts",
+                "Update a prompt's name, description or default version",
+                prompt_id,
+                requestBody=request_body("UpdatePrompt", {"default_version": "1"}),
+                successes=json_success("Prompt", "Prompt updated."),
+                error_statuses=(400, 404, 413),
+            ),
+            "delete": authenticated_operation(
+                "deletePrompt",
+                "Prompts",
+                "Delete a prompt and its versions",
+                prompt_id,
+                description="Responses that were created with the prompt do not change.",
+                successes=json_success("DeletedPrompt", "Prompt deleted."),
+                error_statuses=(404,),
+            ),
+        },
+    }
+
+
+def _prompt_version_operations() -> dict[str, Any]:
+    prompt_id = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
+    version = parameter("path", "version", "The version's number.", string_schema(), required=True)
+    return {
+        "/v1/prompts/{prompt_id}/versions": {
+            "post": authenticated_operation(
+                "createPromptVersion",
+                "Prompts",
+                "Add a version to a prompt",
+                prompt_id,
+                requestBody=request_body("CreatePromptVersion", {"template": _TEMPLATE_EXAMPLE}),
+                successes=json_success("PromptVersion", "Version created. Versions are numbered consecutively."),
+                error_statuses=(400, 404, 413),
+            ),
+        },
+        "/v1/prompts/{prompt_id}/versions/{version}": {
+            "get": authenticated_operation(
+                "getPromptVersion",
+                "Prompts",
+                "Get a version of a prompt",
+                *(prompt_id, version),
+                successes=json_success("PromptVersion", "The version and its template, which never change."),
+                error_statuses=(404,),
+            ),
+        },
+    }
