@@ -1,7 +1,7 @@
 """Composition root: builds the object graph from the settings."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from core import errors, schema_version
@@ -110,56 +110,62 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
         errors.BadSettings: a required setting is missing, or the configuration file is invalid.
     """
     models = catalog.load(settings.config)
-    database = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
-    bus = Bus(redis_url(settings))
-    doorbell = Doorbell(redis_url(settings))
+    with ExitStack() as stack:
+        bus = stack.enter_context(closing(Bus(redis_url(settings))))
+        project_credits = stack.enter_context(closing(Credits(redis_url(settings))))
+        doorbell = stack.enter_context(closing(Doorbell(redis_url(settings))))
+        pool = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
+        database = stack.enter_context(closing(pool))
+        broadcaster = stack.enter_context(closing(Broadcaster(database, bus, follow_s=settings.follow_s)))
+        database.open()
+        yield _build_core(settings, models, database, bus, doorbell, project_credits, broadcaster)
+
+
+def _build_core(
+    settings: Settings,
+    models: Catalog,
+    database: Database,
+    bus: Bus,
+    doorbell: Doorbell,
+    project_credits: Credits,
+    broadcaster: Broadcaster,
+) -> Core:
     seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)
-    project_credits = Credits(redis_url(settings))
     ledger = Ledger(database, project_credits, models)
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, probe_turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
+    accepting = Accepting(database, doorbell, dispatch)
+    admission = Admission(database, models, project_credits, dispatch.rules)
+    return Core(
+        settings=settings,
+        catalog=models,
+        schema=Schema(database),
+        keys=Keys(database, cache_s=settings.key_cache_s),
+        projects=Projects(database),
+        audit=Audit(database),
+        prompts=Prompts(database, settings),
+        ledger=ledger,
+        creation=Creation(database, accepting, admission, models, seals, settings),
+        responses=Responses(database, endings),
+        operations=Operations(database, dispatch, endings, models, settings),
+        broadcaster=broadcaster,
+        waiting=_build_wait_slots(settings, database, endings, broadcaster),
+        streams=Streams(database, broadcaster),
+        attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
+        circuits=circuits,
+        workers=Workers(database, seen_s=settings.worker_seen_s),
+        doorbell=doorbell,
+        dispatch=dispatch,
+        sweep=Sweep(database, dispatch, endings, ledger, settings),
+        bus=bus,
+        seals=seals,
+    )
+
+
+def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:
     # Waiting requests occupy threads. Reserve THREADS_FOR_POLLS threads for polls. Slow uploads of request bodies may
     # occupy at most half of these.
     wait_slots = max(1, settings.api_threads - THREADS_FOR_POLLS)
     upload_slots = max(1, (settings.api_threads - wait_slots) // 2)
-    broadcaster = Broadcaster(database, bus, follow_s=settings.follow_s)
-    database.open()
-    try:
-        yield Core(
-            settings=settings,
-            catalog=models,
-            schema=Schema(database),
-            keys=Keys(database, cache_s=settings.key_cache_s),
-            projects=Projects(database),
-            audit=Audit(database),
-            prompts=Prompts(database, settings),
-            ledger=ledger,
-            creation=Creation(
-                database,
-                Accepting(database, doorbell, dispatch),
-                Admission(database, models, project_credits, dispatch.rules),
-                models,
-                seals,
-                settings,
-            ),
-            responses=Responses(database, endings),
-            operations=Operations(database, dispatch, endings, models, settings),
-            broadcaster=broadcaster,
-            waiting=WaitSlots(database, endings, broadcaster, wait_slots=wait_slots, upload_slots=upload_slots),
-            streams=Streams(database, broadcaster),
-            attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
-            circuits=circuits,
-            workers=Workers(database, seen_s=settings.worker_seen_s),
-            doorbell=doorbell,
-            dispatch=dispatch,
-            sweep=Sweep(database, dispatch, endings, ledger, settings),
-            bus=bus,
-            seals=seals,
-        )
-    finally:
-        broadcaster.close()
-        database.close()
-        doorbell.close()
-        project_credits.close()
-        bus.close()
+    return WaitSlots(database, endings, broadcaster, wait_slots=wait_slots, upload_slots=upload_slots)

@@ -15,14 +15,15 @@ from app.openapi.parts import (
 
 _TEMPLATE_EXAMPLE = {"instructions": "Answer in {{language}}.", "variables": {"language": {"default": "French"}}}
 
+_PROMPT_ID = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
+
 
 def paths() -> dict[str, Any]:
     """All operations on prompts by path and method."""
-    return _prompt_operations() | _prompt_version_operations()
+    return _prompt_operations() | _single_prompt_operations() | _prompt_version_operations()
 
 
 def _prompt_operations() -> dict[str, Any]:
-    prompt_id = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
     return {
         "/v1/prompts": {
             "post": authenticated_operation(
@@ -42,12 +43,17 @@ def _prompt_operations() -> dict[str, Any]:
                 error_statuses=(400,),
             ),
         },
+    }
+
+
+def _single_prompt_operations() -> dict[str, Any]:
+    return {
         "/v1/prompts/{prompt_id}": {
             "get": authenticated_operation(
                 "getPrompt",
                 "Prompts",
                 "Get a prompt",
-                prompt_id,
+                _PROMPT_ID,
                 successes=json_success("Prompt", "The prompt."),
                 error_statuses=(404,),
             ),
@@ -55,7 +61,7 @@ def _prompt_operations() -> dict[str, Any]:
                 "updatePrompt",
                 "Prompts",
                 "Update a prompt's name, description or default version",
-                prompt_id,
+                _PROMPT_ID,
                 requestBody=request_body("UpdatePrompt", {"default_version": "1"}),
                 successes=json_success("Prompt", "Prompt updated."),
                 error_statuses=(400, 404, 413),
@@ -64,7 +70,7 @@ def _prompt_operations() -> dict[str, Any]:
                 "deletePrompt",
                 "Prompts",
                 "Delete a prompt and its versions",
-                prompt_id,
+                _PROMPT_ID,
                 description="Responses that were created with the prompt do not change.",
                 successes=json_success("DeletedPrompt", "Prompt deleted."),
                 error_statuses=(404,),
@@ -74,7 +80,6 @@ def _prompt_operations() -> dict[str, Any]:
 
 
 def _prompt_version_operations() -> dict[str, Any]:
-    prompt_id = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
     version = parameter("path", "version", "The version's number.", string_schema(), required=True)
     return {
         "/v1/prompts/{prompt_id}/versions": {
@@ -82,7 +87,7 @@ def _prompt_version_operations() -> dict[str, Any]:
                 "createPromptVersion",
                 "Prompts",
                 "Add a version to a prompt",
-                prompt_id,
+                _PROMPT_ID,
                 requestBody=request_body("CreatePromptVersion", {"template": _TEMPLATE_EXAMPLE}),
                 successes=json_success("PromptVersion", "Version created. Versions are numbered consecutively."),
                 error_statuses=(400, 404, 413),
@@ -93,7 +98,7 @@ def _prompt_version_operations() -> dict[str, Any]:
                 "getPromptVersion",
                 "Prompts",
                 "Get a version of a prompt",
-                *(prompt_id, version),
+                *(_PROMPT_ID, version),
                 successes=json_success("PromptVersion", "The version and its template, which never change."),
                 error_statuses=(404,),
             ),

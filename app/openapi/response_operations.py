@@ -73,7 +73,7 @@ _METADATA = parameter(
 
 def paths() -> dict[str, Any]:
     """All operations on responses by path and method."""
-    return _response_operations() | _single_response_operations()
+    return _response_operations() | _single_response_operations() | _subordinate_operations()
 
 
 def _response_operations() -> dict[str, Any]:
@@ -136,6 +136,11 @@ def _single_response_operations() -> dict[str, Any]:
                 error_statuses=(400, 404),
             ),
         },
+    }
+
+
+def _subordinate_operations() -> dict[str, Any]:
+    return {
         "/v1/responses/{response_id}/cancel": {
             "post": authenticated_operation(
                 "cancelResponse",

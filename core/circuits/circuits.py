@@ -66,16 +66,8 @@ class Circuits:
             jitter=random.uniform(0.5, 1),  # noqa: S311
         )
         if circuit is not None:
-            log.warning(
-                "circuit opened",
-                extra={
-                    "model": model,
-                    "response": response_id,
-                    "failures": circuit.failures,
-                    "open_s": round(circuit.remaining_s, 1),
-                    "cause": cause,
-                },
-            )
+            fields = {"failures": circuit.failures, "open_s": round(circuit.remaining_s, 1), "cause": cause}
+            log.warning("circuit opened", extra={"model": model, "response": response_id, **fields})
         return circuit
 
     def retry_delay_s(self, circuit: Circuit | None, *, was_probe: bool) -> float:

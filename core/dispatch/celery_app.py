@@ -14,6 +14,40 @@ KEY_PREFIX = "backburner:"
 # Seconds after which an unconsumed ping expires, and so does the queue of a dead worker.
 PING_TTL_S = 60.0
 
+_TRANSPORT_OPTIONS = {
+    "ack_emulation": False,
+    "global_keyprefix": KEY_PREFIX,
+    "socket_timeout": 15,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    # After twice this time, redis-py closes a connection that broke without a notification.
+    "health_check_interval": 5,
+    "priority_steps": [0],
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+}
+_CONFIGURATION: dict[str, object] = {
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_pool_limit": 16,
+    "task_acks_late": False,
+    "worker_disable_prefetch": True,
+    "worker_prefetch_multiplier": 1,
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_store_errors_even_if_ignored": False,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_publish_retry": False,
+    "task_create_missing_queues": False,
+    "worker_send_task_events": True,
+    "task_send_sent_event": True,
+    "worker_enable_remote_control": True,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "enable_utc": True,
+}
+
 
 def queue_name(lane: str) -> str:
     """Return the name of the Celery queue of a lane."""
@@ -44,38 +78,9 @@ def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
     """
     app = Celery("backburner", broker=redis_url, set_as_current=False)
     app.conf.update(
-        broker_transport_options={
-            "ack_emulation": False,
-            "global_keyprefix": KEY_PREFIX,
-            "socket_timeout": 15,
-            "socket_connect_timeout": 2,
-            "socket_keepalive": True,
-            # After twice this time, redis-py closes a connection that broke without a notification.
-            "health_check_interval": 5,
-            "priority_steps": [0],
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0,
-        },
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_pool_limit=16,
-        task_acks_late=False,
-        worker_disable_prefetch=True,
-        worker_prefetch_multiplier=1,
-        task_ignore_result=True,
-        result_backend=None,
-        task_store_errors_even_if_ignored=False,
-        task_serializer="json",
-        accept_content=["json"],
-        task_publish_retry=False,
+        _CONFIGURATION,
+        broker_transport_options=dict(_TRANSPORT_OPTIONS),
         task_queues=[lane_queue(lane) for lane in lanes],
         task_default_queue=queue_name(lanes[0]),
-        task_create_missing_queues=False,
-        worker_send_task_events=True,
-        task_send_sent_event=True,
-        worker_enable_remote_control=True,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        enable_utc=True,
     )
     return app
