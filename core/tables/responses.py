@@ -4,9 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from core.tables.base import INSTANT, NOW, metadata
-from core.wire.status import Status
-
-_statuses = ", ".join(f"'{status}'" for status in Status)
+from core.tables.conditions import has_status, is_busy, is_dispatched, is_waiting
+from core.wire.status import TERMINAL, Status
 
 responses = sa.Table(
     "responses",
@@ -45,13 +44,13 @@ responses = sa.Table(
     sa.Column("reserved_requests", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("requeued_from", sa.Text),  # the ended response that an operator requeued, which may be deleted
-    sa.CheckConstraint(f"status in ({_statuses})", name="status"),
+    sa.CheckConstraint(has_status(*Status), name="status"),
     sa.CheckConstraint(
-        "(finished_at is not null) = (status in ('completed', 'incomplete', 'failed', 'cancelled'))",
+        f"(finished_at is not null) = ({has_status(*sorted(TERMINAL))})",
         name="finished",
     ),
     sa.CheckConstraint(
-        "(status = 'in_progress') = (lease_until is not null)"
+        f"({has_status(Status.IN_PROGRESS)}) = (lease_until is not null)"
         " and (lease_until is null) = (run_until is null) and (lease_until is null) = (worker_id is null)",
         name="leased",
     ),
@@ -64,7 +63,7 @@ responses = sa.Table(
         "model",
         "background",
         "available_at",
-        postgresql_where=sa.text("status = 'queued' and dispatched_at is null"),
+        postgresql_where=sa.text(is_waiting()),
     ),
     # Running and dispatched responses, which occupy slots; dispatch counts them.
     sa.Index(
@@ -74,7 +73,7 @@ responses = sa.Table(
         "project_id",
         "model",
         postgresql_include=["worker_id"],
-        postgresql_where=sa.text("status = 'in_progress' or (status = 'queued' and dispatched_at is not null)"),
+        postgresql_where=sa.text(is_busy()),
     ),
     # For tier `flex`, dispatch takes the earliest deadline first.
     sa.Index(
@@ -84,20 +83,18 @@ responses = sa.Table(
         "model",
         "background",
         "queued_until",
-        postgresql_where=sa.text("status = 'queued' and dispatched_at is null and tier = 'flex'"),
+        postgresql_where=sa.text(f"{is_waiting()} and tier = 'flex'"),
     ),
     # No index contains the value of lease_until or dispatched_at, so that renewals remain heap-only (HOT) updates.
-    sa.Index("responses_running_idx", "id", postgresql_where=sa.text("status = 'in_progress'")),
-    sa.Index(
-        "responses_dispatched_idx", "id", postgresql_where=sa.text("status = 'queued' and dispatched_at is not null")
-    ),
+    sa.Index("responses_running_idx", "id", postgresql_where=sa.text(has_status(Status.IN_PROGRESS))),
+    sa.Index("responses_dispatched_idx", "id", postgresql_where=sa.text(is_dispatched())),
     # The condition on queued_until is always true. It reserves this index for the query for expired waits, which has
     # the same condition: with statistics from an idle period all partial indexes appear equally empty, and the planner
     # might choose this one, the slowest for dispatch.
     sa.Index(
         "responses_queued_until_idx",
         "queued_until",
-        postgresql_where=sa.text("status = 'queued' and queued_until > '-infinity'"),
+        postgresql_where=sa.text(f"{has_status(Status.QUEUED)} and queued_until > '-infinity'"),
     ),
     sa.Index(
         "responses_followed_until_idx",
