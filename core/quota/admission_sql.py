@@ -2,6 +2,7 @@
 
 from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, Rules
+from core.tables.conditions import is_waiting
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -17,7 +18,7 @@ def count_waiting(connection: Connection, project_id: str, model: str, limit: in
     """Count the responses of a project and a model that wait for a worker, up to `limit`."""
     row = connection.execute(
         "select count(*) from (select from responses where project_id = %s and model = %s and finished_at is null"
-        " and status = 'queued' and dispatched_at is null limit %s) waiting",
+        f" and {is_waiting()} limit %s) waiting",
         (project_id, model, limit),
     ).fetchone()
     assert row is not None
@@ -35,13 +36,13 @@ with {capacity}, lane (capacity) as (
 )
 select not exists (select from circuits where model = %(model)s)
     and (select capacity from lane) > (select count(*) from (
-        select from responses where lane = %(lane)s and status = 'queued' and dispatched_at is null
+        select from responses where lane = %(lane)s and {waiting}
         limit greatest(0, (select capacity from lane))) waiting)
     and (%(concurrency)s::int is null or (select capacity from model) > (select count(*) from (
-        select from responses where model = %(model)s and status = 'queued' and dispatched_at is null
+        select from responses where model = %(model)s and {waiting}
         limit greatest(0, ceil((select capacity from model)))::int) waiting))
 """
-_HAS_SPARE_CAPACITY = _HAS_SPARE_CAPACITY.format(capacity=CAPACITY)
+_HAS_SPARE_CAPACITY = _HAS_SPARE_CAPACITY.format(capacity=CAPACITY, waiting=is_waiting())
 
 
 def has_spare_capacity(connection: Connection, rules: Rules, lane: str, model: str, concurrency: int | None) -> bool:

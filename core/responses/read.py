@@ -7,6 +7,7 @@ from core.batcher import Batcher
 from core.context import contents_sql, parts
 from core.database import Connection, Database
 from core.responses import listing_sql, responses_sql
+from core.responses.lookup import find_or_raise, find_own, unknown_response
 from core.runs import events_sql
 from core.runs.ends import Endings, cancelled
 from core.tenants import audit, audit_sql
@@ -41,12 +42,12 @@ class Responses:
             errors.StoreUnavailable: Postgres is unavailable.
         """
         if not ids.is_response_id(response_id):
-            raise unknown(response_id)
+            raise unknown_response(response_id)
         key = (caller.project_id, response_id)
         # The retry reads a single response: its query may succeed where the query of a batch failed.
         row = self._database.again(lambda: self._polls.do(key), lambda: self._find_all([key])[0])
         if row is None:
-            raise unknown(response_id)
+            raise unknown_response(response_id)
         if row.status != Status.IN_PROGRESS:
             return row.document, is_terminal(Status(row.status))
 
@@ -81,7 +82,7 @@ class Responses:
             errors.StoreUnavailable: whether it was cancelled is unknown; a retry is safe.
         """
         with self._database.connection() as connection:
-            row = _find(connection, caller, response_id)
+            row = find_or_raise(connection, caller, response_id)
         if not row.background:
             raise errors.InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
 
@@ -103,7 +104,7 @@ class Responses:
             errors.StoreUnavailable: whether it was deleted is unknown; a retry is safe.
         """
         with self._database.transaction() as connection:
-            row = _find(connection, caller, response_id)
+            row = find_or_raise(connection, caller, response_id)
             if not is_terminal(Status(row.status)):
                 advice = "; cancel it first" if row.background else ""
                 raise errors.InvalidRequest(
@@ -137,10 +138,10 @@ class Responses:
             errors.InvalidRequest: `after` is not the ID of one of its items.
         """
         with self._database.connection() as connection:
-            _find(connection, caller, response_id)
+            find_or_raise(connection, caller, response_id)
             packed_request = responses_sql.request(connection, caller.project_id, response_id)
             if packed_request is None:
-                raise unknown(response_id)
+                raise unknown_response(response_id)
             items = _items_after(jsonio.loads(packed_request)["context"], after, descending=descending)
             page: list[tuple[str, str]] = []
             size = 0
@@ -202,23 +203,6 @@ def _render_item(connection: Connection, response_id: str, item: Item, include: 
     if content_ids:
         contents = contents_sql.read(connection, response_id, content_ids)
         if contents.keys() != content_ids:
-            raise unknown(response_id)  # deleted concurrently
+            raise unknown_response(response_id)  # deleted concurrently
         item = parts.map_media(item, lambda part: parts.filled(part, contents))
     return jsonio.dumps(item)
-
-
-def find_own(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found | None:
-    """Find a response of the caller's project; None if it does not exist or belongs to another project."""
-    return responses_sql.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
-
-
-def _find(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found:
-    row = find_own(connection, caller, response_id)
-    if row is None:
-        raise unknown(response_id)
-    return row
-
-
-def unknown(response_id: str) -> errors.NotFound:
-    """The error for a response that does not exist or belongs to another project, which look the same to clients."""
-    return errors.NotFound(f"Response with id '{response_id[:200]}' not found.", param="response_id")

@@ -10,6 +10,8 @@ from core.config.tiers import Tier
 from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, LIMIT
 from core.responses.draft import Draft
+from core.tables.conditions import is_waiting, literal
+from core.wire.status import Status
 
 _SHORT_COLUMNS = tuple(name for name in Draft._fields if name not in {"request", "document", "events"})
 # A new response is dispatched immediately if its model's circuit is closed, its lane, model and project have capacity,
@@ -43,12 +45,12 @@ with request_rows as (
     where exists (
         with recursive heads as (
             (select r.tier, r.project_id from responses r
-             where r.lane = pair.lane and r.status = 'queued' and r.dispatched_at is null
+             where r.lane = pair.lane and {waiting}
              order by r.lane, r.tier, r.project_id limit 1)
             union all
             select next.* from heads h cross join lateral (
                 select r.tier, r.project_id from responses r
-                where r.lane = pair.lane and r.status = 'queued' and r.dispatched_at is null
+                where r.lane = pair.lane and {waiting}
                     and (r.tier, r.project_id) > (h.tier, h.project_id)
                 order by r.tier, r.project_id limit 1) next
         )
@@ -57,7 +59,7 @@ with request_rows as (
             and not exists (select from used_up u where u.project_id = h.project_id and u.model = pair.model)
             and exists (select from responses r
                 where r.lane = pair.lane and r.tier = h.tier and r.project_id = h.project_id and r.model = pair.model
-                    and r.status = 'queued' and r.dispatched_at is null and r.available_at <= now()))
+                    and {waiting} and r.available_at <= now()))
 ), eligible as materialized (
     select a.id, a.lane, a.ordinal, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as capacity, case
             when not %(dispatchable)s or l.lane is null then false
@@ -79,7 +81,7 @@ with request_rows as (
     insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by,
                            stored, followed_until, metadata, request, document, key_id, reserved_requests,
                            reserved_tokens, requeued_from, dispatched_at)
-    select id, project_id, 'queued', background, model, lane, tier, run_s,
+    select id, project_id, {queued}, background, model, lane, tier, run_s,
         now() + least(queue_s, total_s) * interval '1 s', now() + total_s * interval '1 s',
         stored, now() + follow_s * interval '1 s', metadata, request, document,
         key_id, reserved_requests, reserved_tokens, requeued_from, case when dispatched.id is not null then now() end
@@ -109,7 +111,9 @@ def _insert_statement(pair_count: int) -> str:
     values = ", ".join(
         f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pair_count)
     )
-    return _INSERT.format(capacity=CAPACITY, limit=LIMIT, pairs=values)
+    return _INSERT.format(
+        capacity=CAPACITY, limit=LIMIT, pairs=values, waiting=is_waiting("r"), queued=literal(Status.QUEUED)
+    )
 
 
 def insert(connection: Connection, rows: Sequence[Draft], rules: Mapping[str, Any]) -> set[str]:

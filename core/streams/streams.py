@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from core import errors, jsonio
 from core.database import Database
-from core.responses.read import find_own, unknown
+from core.responses.lookup import find_own, unknown_response
 from core.runs import events_sql
 from core.streams.broadcaster import Broadcaster, Subscription
 from core.tenants.keys import Caller
@@ -50,7 +50,7 @@ class Streams:
             with self._database.connection() as connection:
                 row = find_own(connection, caller, response_id)
             if row is None:
-                raise unknown(response_id)
+                raise unknown_response(response_id)
             if not row.background:
                 raise errors.InvalidRequest(
                     "This response cannot be streamed because it was not created with background=true.",

@@ -1,0 +1,24 @@
+"""Finds responses on behalf of a caller, who sees only those of its project."""
+
+from core import errors, ids
+from core.database import Connection
+from core.responses import responses_sql
+from core.tenants.keys import Caller
+
+
+def find_own(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found | None:
+    """Find a response of the caller's project; None if it does not exist or belongs to another project."""
+    return responses_sql.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
+
+
+def find_or_raise(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found:
+    """Find a response as `find_own` does; raise the error of `unknown_response` instead of returning None."""
+    row = find_own(connection, caller, response_id)
+    if row is None:
+        raise unknown_response(response_id)
+    return row
+
+
+def unknown_response(response_id: str) -> errors.NotFound:
+    """The error for a response that does not exist or belongs to another project, which look the same to clients."""
+    return errors.NotFound(f"Response with id '{response_id[:200]}' not found.", param="response_id")
