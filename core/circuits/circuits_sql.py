@@ -1,4 +1,7 @@
-"""SQL of circuits: one row per model with an open circuit. Dispatch reads them in core/dispatch/dispatch_sql.py."""
+"""SQL of circuits: one row per model with an open circuit. Dispatch reads them in core/dispatch/dispatch_sql.py.
+
+Hand-written, because workers run it while a model's servers fail, next to dispatch.
+"""
 
 from dataclasses import dataclass
 
@@ -53,7 +56,7 @@ def open(  # noqa: A001  # the standard term for a circuit
     asked_s: float,
     jitter: float,
 ) -> Circuit | None:
-    """Open the circuit of a model after a response found the servers unavailable.
+    """Open the circuit of a model whose servers a response found unavailable.
 
     Args:
         response_id: if this response is the circuit's probe, the circuit is reopened for twice as long.

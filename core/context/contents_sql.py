@@ -1,4 +1,7 @@
-"""SQL of contents: large images and files, each stored once per project while a response refers to it."""
+"""SQL of contents: large images and files, each stored once per project while a response refers to it.
+
+Hand-written, because every request with images or files runs it.
+"""
 
 from collections.abc import Collection, Mapping
 

@@ -1,4 +1,7 @@
-"""SQL of the table that finds the response of an item."""
+"""SQL of the table that finds the response of an item.
+
+Hand-written, because every end and every request with item references runs it.
+"""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,7 @@
-"""SQL that finds the parent of a new response."""
+"""SQL that finds the parent of a new response.
+
+Hand-written, because every request with `previous_response_id` runs it.
+"""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,7 @@
 
 Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creation and admission decide about a
 single lane within one statement and therefore use this SQL form. A test compares both.
+It is hand-written, because every create request runs it.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 Every statement must be cheap to plan and to run even without statistics. A new database has no statistics
 until the first run of autovacuum. If the estimated cost is then too high (`jit_above_cost`), Postgres JIT-compiles the
-statement, which takes longer than the statement timeout.
+statement, which takes longer than the statement timeout. They are hand-written for the same reason.
 """
 
 from collections import defaultdict

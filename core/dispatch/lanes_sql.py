@@ -1,4 +1,7 @@
-"""SQL for the dispatch lock, the recall of dispatched responses, and lanes that no worker serves."""
+"""SQL for the dispatch lock, the recall of dispatched responses, and lanes that no worker serves.
+
+Hand-written, because it runs under the single dispatch lock.
+"""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,7 @@
-"""SQL of admission: counts waiting responses and finds spare capacity."""
+"""SQL of admission: counts waiting responses and finds spare capacity.
+
+Hand-written, because every create request of a project with limits runs it under a lock.
+"""
 
 from core.database import Connection
 from core.dispatch.capacity_sql import CAPACITY, Rules

@@ -1,4 +1,7 @@
-"""SQL of the usage ledger: one row per ended response, inserted when it ends and not deleted with the response."""
+"""SQL of the usage ledger: one row per ended response, inserted when it ends and not deleted with the response.
+
+The statements for credits are hand-written, because create requests run them; the usage report is not.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date

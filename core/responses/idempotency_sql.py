@@ -1,4 +1,7 @@
-"""SQL of idempotency keys, which map a repeated create request to the response of the first request."""
+"""SQL of idempotency keys, which map a repeated create request to the response of the first request.
+
+Hand-written, because every create request with an `Idempotency-Key` runs it.
+"""
 
 from dataclasses import dataclass
 

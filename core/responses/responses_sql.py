@@ -1,4 +1,7 @@
-"""SQL of a response from the client's side: insert, poll, delete."""
+"""SQL of a response from the client's side: insert, poll, delete.
+
+Hand-written, because every create request and every poll runs it.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""SQL that ends responses: lock their rows, then write responses, attempts and usage ledger."""
+"""SQL that ends responses: lock their rows, then write responses, attempts and usage ledger.
+
+Hand-written, because every response runs it once, in batches.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

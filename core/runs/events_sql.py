@@ -1,4 +1,7 @@
-"""SQL of the event log: batches of events, numbered without gaps, one JSON object per line."""
+"""SQL of the event log: batches of events, numbered without gaps, one JSON object per line.
+
+Hand-written, because workers append events several times a second, in batches.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""SQL that changes the state of responses before their end: claim, renew and requeue them, and select expired ones."""
+"""SQL that changes the state of responses before their end: claim, renew and requeue them, and select expired ones.
+
+Hand-written, because every attempt runs it, and renewals run every few seconds.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""SQL of the table `workers`: live workers, their lanes and their slots."""
+"""SQL of the table `workers`: live workers, their lanes and their slots.
+
+Hand-written, because every worker runs it every few seconds.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

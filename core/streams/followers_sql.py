@@ -1,4 +1,7 @@
-"""SQL of subscriptions: `followed_until`, which keeps foreground responses alive, and the state of responses."""
+"""SQL of subscriptions: `followed_until`, which keeps foreground responses alive, and the state of responses.
+
+Hand-written, because every API process runs it once a second for all its subscriptions.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
