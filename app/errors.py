@@ -17,10 +17,10 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.InvalidKey: (401, ErrorType.INVALID_REQUEST),
     errors.Forbidden: (403, ErrorType.PERMISSION),
     errors.NotFound: (404, ErrorType.INVALID_REQUEST),
-    errors.TooLarge: (413, ErrorType.INVALID_REQUEST),
-    errors.RateLimited: (429, "requests"),
-    errors.Busy: (503, ErrorType.SERVER),
-    errors.Stopping: (503, ErrorType.SERVER),
+    errors.RequestTooLarge: (413, ErrorType.INVALID_REQUEST),
+    errors.RateLimitExceeded: (429, "requests"),
+    errors.ServerBusy: (503, ErrorType.SERVER),
+    errors.ServerStopping: (503, ErrorType.SERVER),
     errors.StoreUnavailable: (503, ErrorType.SERVER),
     errors.Error: (500, ErrorType.SERVER),
 }
@@ -41,9 +41,9 @@ def envelope(
 
 def answer_error(error: Exception, exchange: Exchange) -> Answer:
     """The answer to a failed request. Errors that the client did not cause are also logged."""
-    if isinstance(error, errors.RateLimited):
+    if isinstance(error, errors.RateLimitExceeded):
         exchange.allowance = error.allowance
-        status, _ = STATUS[errors.RateLimited]
+        status, _ = STATUS[errors.RateLimitExceeded]
         answer = envelope(status, error.kind, str(error), param=error.param, code=error.code)
         return answer.with_headers(rate_limits.retry_headers(error))
     if isinstance(error, errors.Error):
@@ -59,7 +59,7 @@ def _domain_answer(error: errors.Error, exchange: Exchange) -> Answer:
     if status >= 500:
         log.warning("unavailable", extra={"request": exchange.request_id, "cause": str(error)})
     # Clients learn that the server is busy or stopping, but not which internal dependency failed.
-    is_public = status < 500 or isinstance(error, errors.Busy | errors.Stopping)
+    is_public = status < 500 or isinstance(error, errors.ServerBusy | errors.ServerStopping)
     message = str(error) if is_public else _PUBLIC_MESSAGES[status]
     answer = envelope(status, error_type, message, param=error.param, code=error.code)
     if status == 503:

@@ -14,8 +14,8 @@ from werkzeug.wrappers import Request
 from app import nesting
 from app.http import Exchange
 from core import errors, jsonio
-from core.responses.create import Repeat
-from core.wire.request import UNSUPPORTED, CreateResponse
+from core.responses.create import IdempotencyKey
+from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -66,7 +66,7 @@ _VALUE_ERRORS = {
 _DISCRIMINATOR_ERRORS = frozenset({"unknown_item", "unknown_part", "unknown_tool", "unknown_choice", "unknown_format"})
 # Parameters of other vendors' servers. They have no effect here, and strict mode accepts them.
 _IGNORED_PARAMETERS = frozenset({"access_programs", "image", "client_metadata"})
-_KNOWN_PARAMETERS = frozenset(CreateResponse.model_fields) | UNSUPPORTED | _IGNORED_PARAMETERS
+_KNOWN_PARAMETERS = frozenset(CreateResponse.model_fields) | UNSUPPORTED_PARAMETERS | _IGNORED_PARAMETERS
 MAX_KEY_LENGTH = 255
 _DEPTH_ERROR_MESSAGE = "depth limit exceeded"  # orjson's message
 _NESTING_LIMIT = 200  # below orjson's limits, so a body that orjson rejects always exceeds it
@@ -84,7 +84,7 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
     """
     if strict:
         _reject_unknown_parameters(body)
-    for name in sorted(UNSUPPORTED):
+    for name in sorted(UNSUPPORTED_PARAMETERS):
         if body.get(name) is not None:
             raise errors.InvalidRequest(f"'{name}' is not supported.", param=name, code="unsupported_parameter")
     if body.get("service_tier") == "over-limit":
@@ -94,7 +94,7 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
     return validate(CreateResponse, body)
 
 
-def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
+def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> IdempotencyKey | None:
     """The idempotency key of a request, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
@@ -107,7 +107,7 @@ def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> Repeat | None:
     if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
         raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable characters.")
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    return Repeat(key, hashlib.sha256(canonical).digest())
+    return IdempotencyKey(key, hashlib.sha256(canonical).digest())
 
 
 def _reject_unknown_parameters(body: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ def json_body(exchange: Exchange) -> dict[str, Any]:
         errors.Busy: no thread is available to wait for the body.
     """
     limit = exchange.core.settings.body_limit_bytes
-    return read_json(exchange.environ, limit, exchange.core.waiting.upload())
+    return read_json(exchange.environ, limit, exchange.core.wait_slots.upload())
 
 
 def read_json(environ: "WSGIEnvironment", limit: int, upload: AbstractContextManager[object]) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _depth_error(body_bytes: bytes) -> errors.InvalidRequest:
     return errors.InvalidRequest("The body is nested too deeply.", param=nesting.deep_param(body_bytes, _NESTING_LIMIT))
 
 
-def _size_error(limit: int) -> errors.TooLarge:
-    return errors.TooLarge(f"The request body exceeds this server's limit of {limit} bytes.")
+def _size_error(limit: int) -> errors.RequestTooLarge:
+    return errors.RequestTooLarge(f"The request body exceeds this server's limit of {limit} bytes.")
 
 
 def _decompress(compressed: bytes, limit: int) -> bytes:

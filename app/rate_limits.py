@@ -12,7 +12,7 @@ def limit_headers(allowance: Allowance) -> dict[str, str]:
     for name, meter in (("requests", allowance.requests), ("tokens", allowance.tokens)):
         if meter is not None:
             headers |= _meter_headers(name, meter)
-    if allowance.over:
+    if allowance.over_limit:
         headers["x-ratelimit-over-limit"] = "yes"
     return headers
 
@@ -21,12 +21,12 @@ def _meter_headers(name: str, meter: Meter) -> dict[str, str]:
     return {
         f"x-ratelimit-limit-{name}": str(meter.limit),
         # Round down, but allow for floating-point errors: a value up to a millionth below an integer is that integer.
-        f"x-ratelimit-remaining-{name}": str(max(0, math.floor(meter.left + 1e-6))),
-        f"x-ratelimit-reset-{name}": f"{math.ceil(meter.full_s)}s",
+        f"x-ratelimit-remaining-{name}": str(max(0, math.floor(meter.remaining + 1e-6))),
+        f"x-ratelimit-reset-{name}": f"{math.ceil(meter.refill_s)}s",
     }
 
 
-def retry_headers(error: errors.RateLimited) -> dict[str, str]:
+def retry_headers(error: errors.RateLimitExceeded) -> dict[str, str]:
     """The headers that tell client libraries when to retry a rejected request."""
     if error.retry_after_s is None:
         return {"x-should-retry": "false"}

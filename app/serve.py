@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 _EXIT_GRACE_S = 5
 # Limits for the time in which the headers of a request must arrive, and for their size. A request occupies a thread
 # only after its headers have arrived.
-HEADERS_MS = 10_000
-HEADERS_BYTES = 64 * 1024
+HEADER_TIMEOUT_MS = 10_000
+MAX_HEADER_BYTES = 64 * 1024
 
 
 def serve_api(settings: Settings) -> None:
@@ -47,5 +47,5 @@ def serve_api(settings: Settings) -> None:
         workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _EXIT_GRACE_S),
         log_enabled=False,
         websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADERS_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
     ).serve()

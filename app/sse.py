@@ -8,7 +8,7 @@ from enum import StrEnum
 from app.http import Answer
 from core import errors, jsonio
 from core.codes import Code, ErrorType
-from core.streams.streams import kind
+from core.streams.streams import event_type
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def answer(batches: Generator[list[bytes]], last_number: int, on_close: OnClose,
 
 def frame(event_json: bytes) -> bytes:
     """One event as a server-sent event."""
-    return b"event: " + kind(event_json).encode() + b"\ndata: " + event_json + b"\n\n"
+    return b"event: " + event_type(event_json).encode() + b"\ndata: " + event_json + b"\n\n"
 
 
 def _joined_frames(events: Iterable[bytes]) -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def _stop_on_signal(signal_socket: socket.socket) -> None:
         pass
     _core.broadcaster.drain()
     threading.Event().wait(_settings.drain_s)
-    _core.waiting.release()
+    _core.wait_slots.release()
     os._exit(0)
 
 

@@ -81,7 +81,7 @@ def _default_measures(*, quick: bool) -> tuple[str, ...]:
 def open_run(folder: Path, sizes: Sizes, print_line: Callable[[str], None]) -> Iterator[Run]:
     """Start servers, floors, API and sweeper, and yield a run that uses them; all data is stored in the folder."""
     with machine.running_machine(folder) as servers:
-        web_port, relay_port = ports.free(), ports.free()
+        web_port, relay_port = ports.free_port(), ports.free_port()
         servers.start_program("floor-web", "bench.floors.web", str(web_port), port=web_port)
         servers.start_program(
             "floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port
@@ -100,7 +100,7 @@ def _run_measures(run: Run, *, quick: bool, names: tuple[str, ...]) -> None:
         measure_began_at = time.monotonic()
         try:
             MEASURES[name](run)
-        except (load.Failed, TimeoutError) as error:  # the other measures may still succeed
+        except (load.LoadError, TimeoutError) as error:  # the other measures may still succeed
             run.print_line(f"  {error}")
             run.failed_measures.append(name)
         run.durations_s[name] = round(time.monotonic() - measure_began_at)

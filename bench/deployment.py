@@ -39,7 +39,7 @@ class Deployment:
         self._name = name
         self.database_url = machine.create_database(name)
         self.redis_url = machine.empty_redis_database(number)
-        self.port = ports.free()
+        self.port = ports.free_port()
         self._config = self._write_config(machine.home.run / f"{name}.toml", models)
         self.settings = Settings(
             home=machine.home.path,
@@ -91,7 +91,7 @@ class Deployment:
         """Stop the named parts that are running."""
         children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
-            child.ask_to_stop()
+            child.send_stop_signal()
         for child in children:
             child.wait_until_stopped()
 
@@ -170,7 +170,7 @@ class Deployment:
                 raise TimeoutError(f"Not all of {count} responses ended within {timeout_s:.0f} s.")
             time.sleep(poll_interval_s)
 
-    def forget(self, condition: str = "true") -> None:
+    def delete_responses(self, condition: str = "true") -> None:
         """Delete the responses that meet an SQL condition and all queued Celery messages, and vacuum the tables."""
         self.sql(f"delete from responses where {condition}")  # noqa: S608  the condition comes from our own code
         self.vacuum_tables()

@@ -32,7 +32,7 @@ class Machine:
         self.pids: dict[str, int] = {}
         self.start(self._postgres.prepare())
         self.start(self._valkey.prepare())
-        self.models = ModelServer(ports.free())
+        self.models = ModelServer(ports.free_port())
         self.start(self.models.part())
 
     def start(self, part: Part) -> Child:

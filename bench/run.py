@@ -210,7 +210,7 @@ class Run:
             return measure
         return lambda: self.prepare_once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))
 
-    def interleaved(self, *, times: int | None = None, **measures: Callable[[], T]) -> dict[str, list[T]]:
+    def interleave(self, *, times: int | None = None, **measures: Callable[[], T]) -> dict[str, list[T]]:
         """Call the measures in turn, repeat this `times` times (default: `repetitions`), and return all results."""
         results: dict[str, list[T]] = {name: [] for name in measures}
         for _ in range(times or self.sizes.repetitions):

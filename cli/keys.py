@@ -10,7 +10,7 @@ import click
 
 from cli.opening import open_checked_core
 from cli.usage import usage
-from core.tenants.keys import DEFAULT_PROJECT, Listed
+from core.tenants.keys import DEFAULT_PROJECT, KeyDetails
 from core.tenants.rights import Right
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -83,7 +83,7 @@ def list_keys(project: str | None) -> None:
     The keys themselves are not shown.
     """
     with open_checked_core() as core:
-        for key in core.keys.listed(project):
+        for key in core.keys.list_keys(project):
             rights = ",".join(key.rights) or "-"
             click.echo(
                 f"{key.id}  {'+'.join([key.project, *key.also])}  …{key.hint}  {rights}"
@@ -148,7 +148,7 @@ def show_project(project: str) -> None:
     with open_checked_core() as core:
         row = core.projects.find(project)
         click.echo(f"id      {row.id}\nname    {row.name}\ncreated {row.created_at:%Y-%m-%d %H:%M}")
-        for key in core.keys.listed(row.name):
+        for key in core.keys.list_keys(row.name):
             click.echo(f"key     {key.id}  …{key.hint}  {','.join(key.rights) or '-'}  {_key_state(key)}")
 
 
@@ -166,7 +166,7 @@ def show_project(project: str) -> None:
 def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bool) -> None:
     """Print the audit log of keys and operators, oldest entry first."""
     with open_checked_core() as core:
-        for entry in core.audit.newest(project=project, since_s=since_s, limit=limit):
+        for entry in core.audit.list_newest(project=project, since_s=since_s, limit=limit):
             if as_json:
                 click.echo(json.dumps(asdict(entry) | {"at": entry.at.isoformat()}))
                 continue
@@ -178,5 +178,5 @@ def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bo
             )
 
 
-def _key_state(key: Listed) -> str:
+def _key_state(key: KeyDetails) -> str:
     return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "active"

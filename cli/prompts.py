@@ -11,7 +11,7 @@ from app import parsing
 from cli.opening import open_checked_core
 from core import errors, jsonio
 from core.bootstrap import Core
-from core.log import printable
+from core.log import escape_unprintable
 from core.prompts.prompt_requests import CreatePrompt, CreatePromptVersion, UpdatePrompt
 from core.tenants import audit
 from core.tenants.keys import DEFAULT_PROJECT
@@ -49,10 +49,10 @@ def list_prompts(project: str) -> None:
     with open_checked_core() as core:
         project_id, after, has_more = _find_project_id(core, project), None, True
         while has_more:
-            page = core.prompts.listed(project_id, limit=_PAGE_SIZE, descending=False, after=after)
+            page = core.prompts.list_prompts(project_id, limit=_PAGE_SIZE, descending=False, after=after)
             for prompt in map(jsonio.loads, page.data):
                 versions = f"{prompt['default_version']} of {len(prompt['versions'])}"
-                click.echo(f"{prompt['id']}  {versions}  {printable(prompt['name'])}")
+                click.echo(f"{prompt['id']}  {versions}  {escape_unprintable(prompt['name'])}")
             after, has_more = page.last_id, page.has_more
 
 
@@ -145,4 +145,4 @@ def _parse_finite_float(text: str) -> float:
 
 
 def _print_document(document: str) -> None:
-    click.echo(jsonio.pretty(document))
+    click.echo(jsonio.indent_json(document))

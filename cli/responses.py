@@ -10,8 +10,8 @@ import click
 from cli.opening import open_checked_core
 from cli.tail import Printer
 from core import errors, jsonio
-from core.log import printable
-from core.responses.operations import Run, Shown
+from core.log import escape_unprintable
+from core.responses.operations import ResponseDetails, Run
 from core.wire.status import Status
 
 
@@ -30,12 +30,12 @@ def responses() -> None:
 def list_responses(project: str | None, status: str | None, model: str | None, limit: int) -> None:
     """List responses, newest first."""
     with open_checked_core() as core:
-        for response in core.operations.newest(project=project, status=status, model=model, limit=limit):
+        for response in core.operations.list_newest(project=project, status=status, model=model, limit=limit):
             location = f"attempt {response.attempt}" + (f" on {response.worker_id}" if response.worker_id else "")
             notes = [location] + ([response.error] if response.error else [])
             click.echo(
                 f"{response.id}  {response.project}  {response.model}  {response.tier}  {response.status}"
-                f"  {_format_time(response.created_at)}  {printable('; '.join(notes))}"
+                f"  {_format_time(response.created_at)}  {escape_unprintable('; '.join(notes))}"
             )
 
 
@@ -50,9 +50,9 @@ def show_response(response_id: str, as_json: bool) -> None:
         click.echo(json.dumps({**asdict(response), "attempts": [asdict(run) for run in runs]}, default=str))
         return
     for name, value in _response_fields(response).items():
-        click.echo(f"{name:<14}{printable(str(value))}")
+        click.echo(f"{name:<14}{escape_unprintable(str(value))}")
     for run in runs:
-        click.echo(f"{f'attempt {run.attempt}':<14}{printable(_describe_attempt(run))}")
+        click.echo(f"{f'attempt {run.attempt}':<14}{escape_unprintable(_describe_attempt(run))}")
 
 
 @responses.command("tail")
@@ -66,7 +66,7 @@ def tail_response(response_id: str) -> None:
         core.operations.show(response_id)
         printer = Printer()
         try:
-            for events in core.streams.read(response_id, beat_s=core.settings.ping_s):
+            for events in core.streams.read(response_id, heartbeat_s=core.settings.ping_s):
                 for event in events:
                     printer.print_event(jsonio.loads(event))
         except KeyboardInterrupt:
@@ -121,7 +121,7 @@ def _print_error(error: errors.Error) -> None:
     click.echo(f"Error: {error}", err=True)
 
 
-def _response_fields(response: Shown) -> dict[str, Any]:
+def _response_fields(response: ResponseDetails) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "id": response.id,
         "project": response.project,

@@ -7,7 +7,7 @@ import time
 
 from core import errors, log
 from core.bootstrap import open_core
-from core.health import Health, served
+from core.health import Health, serve_health
 from core.maintenance.sweep import Sweep
 from core.settings import PREFIX, Settings
 
@@ -81,7 +81,7 @@ def run_sweeper(settings: Settings) -> None:
         core.schema.check()
         sweeper = Sweeper(core.sweep, settings)
         variable = f"{PREFIX}SWEEPER_HEALTH_PORT"
-        with served(settings.host, settings.sweeper_health_port, sweeper.health, variable=variable):
+        with serve_health(settings.host, settings.sweeper_health_port, sweeper.health, variable=variable):
             logger.info("sweeping", extra={"every_s": settings.sweep_every_s})
             sweeper.run(stop)
     logger.info("stopped")

@@ -9,7 +9,7 @@ import click
 
 from cli.opening import open_checked_core
 from core import jsonio
-from core.quota.ledger import BY
+from core.quota.ledger import GROUP_COLUMNS
 
 _DAY_TYPE = click.DateTime(["%Y-%m-%d"])
 
@@ -21,9 +21,9 @@ class _ColumnsType(click.ParamType[tuple[str, ...]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-        unknown_names = [name for name in names if name not in BY]
+        unknown_names = [name for name in names if name not in GROUP_COLUMNS]
         if unknown_names:
-            self.fail(f"'{unknown_names[0]}' is not one of {', '.join(BY)}.", param, ctx)
+            self.fail(f"'{unknown_names[0]}' is not one of {', '.join(GROUP_COLUMNS)}.", param, ctx)
         return names
 
 
@@ -36,7 +36,7 @@ class _ColumnsType(click.ParamType[tuple[str, ...]]):
     type=_ColumnsType(),
     default="project,model",
     show_default=True,
-    help=f"Comma-separated columns to group by: {', '.join(BY)}.",
+    help=f"Comma-separated columns to group by: {', '.join(GROUP_COLUMNS)}.",
 )
 @click.option(
     "--format",

@@ -11,7 +11,7 @@ class Cost:
     tokens: int
 
 
-NOTHING = Cost(0, 0)
+NO_COST = Cost(0, 0)
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Meter:
     """
 
     limit: int
-    left: float
-    full_s: float
+    remaining: float
+    refill_s: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Allowance:
 
     requests: Meter | None = None
     tokens: Meter | None = None
-    over: bool = False
+    over_limit: bool = False
 
 
 @dataclass(frozen=True)

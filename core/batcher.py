@@ -32,7 +32,7 @@ class Batcher(Generic[T, R]):
             exception is raised in the caller that submitted the item. An exception raised by `work` itself is raised
             in every caller of the batch.
         most: maximum number of items per batch.
-        after: called with the items and outcomes, in the thread that ran the batch, after all other callers have
+        on_batch_end: called with the items and outcomes, in the thread that ran the batch, after all other callers have
             been released.
         turn_timeout_s: seconds that the next batch waits for the current one. After that it runs concurrently, so that
             a hanging call does not block all the others.
@@ -42,19 +42,19 @@ class Batcher(Generic[T, R]):
         self,
         work: Callable[[Sequence[T]], Sequence[R | Exception]],
         *,
-        most: int,
+        max_items: int,
         turn_timeout_s: float = 0.05,
-        after: Callable[[Sequence[T], Sequence[R | Exception]], None] = lambda _, __: None,
+        on_batch_end: Callable[[Sequence[T], Sequence[R | Exception]], None] = lambda _, __: None,
     ) -> None:
         self._work = work
-        self._max_items = most
+        self._max_items = max_items
         self._turn_timeout_s = turn_timeout_s
-        self._on_batch_end = after
+        self._on_batch_end = on_batch_end
         self._lock = threading.Lock()
         self._turn_lock = threading.Lock()
         self._next_batch: _Batch[T, R] | None = None
 
-    def do(self, item: T) -> R:
+    def process(self, item: T) -> R:
         """Process an item, in this thread or as part of another thread's batch, and return its outcome."""
         with self._lock:
             batch = self._next_batch

@@ -17,7 +17,7 @@ from core.prompts.prompts import Prompts
 from core.quota.admission import Admission
 from core.quota.ledger import Ledger
 from core.quota.token_bucket import Credits
-from core.responses.accept import Accepting
+from core.responses.accept import ResponseAcceptor
 from core.responses.create import Creation
 from core.responses.operations import Operations
 from core.responses.read import Responses
@@ -32,7 +32,7 @@ from core.tenants.keys import Keys
 from core.tenants.projects import Projects
 from core.tenants.seals import Seals
 
-THREADS_FOR_POLLS = 64
+POLL_THREADS = 64
 
 
 class Schema:
@@ -67,7 +67,7 @@ class Core:
     responses: Responses
     operations: Operations
     broadcaster: Broadcaster
-    waiting: WaitSlots
+    wait_slots: WaitSlots
     streams: Streams
     attempts: Attempts
     circuits: Circuits
@@ -135,7 +135,7 @@ def _build_core(
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, probe_turn_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
-    accepting = Accepting(database, doorbell, dispatch)
+    accepting = ResponseAcceptor(database, doorbell, dispatch)
     admission = Admission(database, models, project_credits, dispatch.rules)
     return Core(
         settings=settings,
@@ -166,6 +166,6 @@ def _build_core(
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:
     # Waiting requests occupy threads. Reserve THREADS_FOR_POLLS threads for polls. Slow uploads of request bodies may
     # occupy at most half of these.
-    wait_slots = max(1, settings.api_threads - THREADS_FOR_POLLS)
+    wait_slots = max(1, settings.api_threads - POLL_THREADS)
     upload_slots = max(1, (settings.api_threads - wait_slots) // 2)
     return WaitSlots(database, endings, broadcaster, wait_slots=wait_slots, upload_slots=upload_slots)

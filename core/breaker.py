@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-REST_S = 1.0
+PROBE_INTERVAL_S = 1.0
 
 
 class Breaker:
@@ -21,12 +21,12 @@ class Breaker:
         self._next_probe_at = 0.0
 
     @property
-    def rested(self) -> bool:
+    def allows_call(self) -> bool:
         """Whether a call is allowed now: the breaker is closed, or the next probe is due."""
         return self._is_closed or time.monotonic() >= self._next_probe_at
 
     @contextmanager
-    def trying(self, *failure_types: type[Exception]) -> Iterator[bool]:
+    def guard_call(self, *failure_types: type[Exception]) -> Iterator[bool]:
         """Yield whether the caller may use the dependency; close the breaker if the block succeeds.
 
         An exception of one of the `failure_types` opens the breaker and is re-raised.
@@ -39,7 +39,7 @@ class Breaker:
         except failure_types:
             with self._lock:
                 self._is_closed = False
-                self._next_probe_at = time.monotonic() + REST_S
+                self._next_probe_at = time.monotonic() + PROBE_INTERVAL_S
             raise
         with self._lock:
             self._is_closed = True
@@ -51,5 +51,5 @@ class Breaker:
             now = time.monotonic()
             if now < self._next_probe_at:
                 return False
-            self._next_probe_at = now + REST_S
+            self._next_probe_at = now + PROBE_INTERVAL_S
             return True

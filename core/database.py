@@ -20,7 +20,7 @@ ForeignKeyViolation = psycopg.errors.ForeignKeyViolation
 UndefinedTable = psycopg.errors.UndefinedTable
 UniqueViolation = psycopg.errors.UniqueViolation
 T = TypeVar("T")
-RV = TypeVar("RV")
+ExchangeResult = TypeVar("ExchangeResult")
 
 # Every wait has a timeout, so a Postgres server that hangs is handled like one that is unreachable. Our statements are
 # too short to benefit from JIT compilation. No statement may depend on `jit=off`: a pooler does not forward options.
@@ -58,7 +58,7 @@ class BoundedConnection(Connection):
     help while the server's kernel still answers.
     """
 
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+    def wait(self, gen: PQGen[ExchangeResult], interval: float = 0.1, timeout: float | None = None) -> ExchangeResult:
         """Complete one exchange with Postgres; raise `psycopg.OperationalError` after the timeout."""
         try:
             return super().wait(gen, interval, ANSWER_TIMEOUT_S if timeout is None else timeout)
@@ -135,7 +135,7 @@ class Database:
         with self.connection() as connection, connection.transaction():
             yield connection
 
-    def again(self, work: Callable[[], T], retry_work: Callable[[], T] | None = None) -> T:
+    def run_with_retry(self, work: Callable[[], T], retry_work: Callable[[], T] | None = None) -> T:
         """Call `work`, which must be idempotent, and retry it once if Postgres is unavailable.
 
         The retry covers stale connections in the pool, which the first failure has caused to be replaced.

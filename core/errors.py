@@ -76,13 +76,13 @@ class NotFound(Error):
     """The object does not exist in the caller's project."""
 
 
-class TooLarge(Error):
+class RequestTooLarge(Error):
     """The request body exceeds the size limit."""
 
     code = "request_too_large"
 
 
-class RateLimited(Error):
+class RateLimitExceeded(Error):
     """A limit of the project is exceeded; nothing was stored.
 
     Args:
@@ -108,13 +108,13 @@ class RateLimited(Error):
         self.allowance = allowance
 
 
-class Busy(Error):
+class ServerBusy(Error):
     """All slots of the process for waiting requests, or for uploads, are in use."""
 
     code = "server_busy"
 
 
-class Stopping(Error):
+class ServerStopping(Error):
     """The process is shutting down and accepts no more requests; another process can serve the request."""
 
     code = "server_shutting_down"
@@ -130,15 +130,15 @@ class StoreBusy(StoreUnavailable):
     """Postgres is reachable, but a statement or its wait for a lock exceeded the timeout."""
 
 
-class StoreRefused(Error):
+class StoreDataError(Error):
     """Postgres rejected the data; nothing was written."""
 
 
-class NotSealed(Error):
+class SealError(Error):
     """Encrypted content cannot be opened: another server or project sealed it, or it was modified."""
 
 
-class ModelServerFailed(Error):
+class ModelServerError(Error):
     """The model server did not produce an answer; `code` is from the closed list of terminal error codes.
 
     Attributes:
@@ -149,7 +149,7 @@ class ModelServerFailed(Error):
     kind: str | None = None
 
 
-class Unavailable(ModelServerFailed):
+class ModelServerUnavailable(ModelServerError):
     """The model server cannot accept the request now; no output was read.
 
     Args:
@@ -161,23 +161,23 @@ class Unavailable(ModelServerFailed):
         self.retry_after_s = retry_after_s
 
 
-class Unreachable(Unavailable):
+class ModelServerUnreachable(ModelServerUnavailable):
     """No connection to the model server could be opened, so that no request can succeed now."""
 
 
-class Erred(ModelServerFailed):
+class TransientError(ModelServerError):
     """The model server failed on this request before any output; a retry may or may not succeed."""
 
 
-class Refused(ModelServerFailed):
+class PermanentError(ModelServerError):
     """The model server rejected this request, or did not complete its answer."""
 
 
-class Silent(Refused):
+class AnswerTimeout(PermanentError):
     """The model server accepted the connection, and possibly the request, but sent nothing within the timeout."""
 
 
-class ContextExceeded(Refused):
+class ContextExceeded(PermanentError):
     """The request, or the request plus its answer, exceeds the model's context window.
 
     Args:

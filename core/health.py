@@ -35,7 +35,7 @@ class Health:
 
 
 @contextmanager
-def served(host: str, port: int, get_health: Callable[[], Health], *, variable: str) -> Iterator[None]:
+def serve_health(host: str, port: int, get_health: Callable[[], Health], *, variable: str) -> Iterator[None]:
     """Serve `/healthz` and `/readyz` from a background thread for the duration of the block.
 
     Args:

@@ -17,7 +17,7 @@ _random_pool: deque[bytes] = deque()
 os.register_at_fork(after_in_child=_random_pool.clear)
 
 
-def new(prefix: str) -> str:
+def new_id(prefix: str) -> str:
     """Return a new ID such as `resp_…`: 48 hex digits, 12 for the time in milliseconds and 36 for 144 random bits.
 
     The leading timestamp gives new rows adjacent index entries; nothing relies on it for ordering.

@@ -15,6 +15,6 @@ def loads(text: str | bytes) -> Any:
     return orjson.loads(text)
 
 
-def pretty(text: str) -> str:
+def indent_json(text: str) -> str:
     """Reformat JSON text that Backburner has written, with indentation for human readers."""
     return orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2).decode()

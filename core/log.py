@@ -6,7 +6,7 @@ import sys
 from logfmter import Logfmter
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Escape every character that could move a terminal's cursor or end a line."""
     if text.isprintable():
         return text
@@ -17,7 +17,7 @@ class _OneLineFormatter(Logfmter):
     """Formats each record as one line without control characters, so that client input cannot inject lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return escape_unprintable(super().format(record))
 
 
 def configure(level: str) -> None:

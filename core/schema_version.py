@@ -4,8 +4,8 @@ from core import errors
 from core.database import Connection, Database, UndefinedTable
 
 # All revisions up to the one that this program requires, oldest first.
-KNOWN = ("0001",)
-HEAD = KNOWN[-1]
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]
 
 
 def find_revision(connection: Connection) -> str | None:
@@ -28,7 +28,7 @@ def check(database: Database) -> None:
         revision = find_revision(connection)
     if revision == HEAD:
         return
-    if revision is None or revision in KNOWN:
+    if revision is None or revision in REVISIONS:
         raise errors.SchemaMismatch(
             f"The database schema is older ({revision or 'empty'}) than this program requires ({HEAD}):"
             " run `backburner migrate`."

@@ -45,7 +45,9 @@ def running_stack() -> Iterator[tuple[Settings, list[str]]]:
                 raise errors.StoreUnavailable("The running stack is not ready yet.") from error
             yield stack_settings, sorted(catalog.load(stack_settings.config).models)
             return
-        new_settings = load_fresh_settings(home).model_copy(update={"port": ports.free(), "flower_port": ports.free()})
+        new_settings = load_fresh_settings(home).model_copy(
+            update={"port": ports.free_port(), "flower_port": ports.free_port()}
+        )
         new_stack = stack.running(new_settings, home, workers=1, print_line=print, interrupts=interrupts)
         running = resources.enter_context(new_stack)
         yield running.settings, running.models
@@ -56,12 +58,12 @@ def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
     variables = {
         "OPENAI_BASE_URL": web.origin(stack_settings.host, stack_settings.port) + "/v1",
         "OPENAI_API_KEY": stack.api_key(stack_settings),
-        "MODEL": environment.inherited().get("MODEL") or model,
+        "MODEL": environment.process_variables().get("MODEL") or model,
     }
     try:
         result = subprocess.run(
             [sys.executable, str(example)],
-            env=environment.inherited() | variables,
+            env=environment.process_variables() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

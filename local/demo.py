@@ -119,7 +119,7 @@ def demo() -> None:
         try:
             with lock.lock_folder(home):
                 # Use free ports, so that the demo cannot conflict with another server on this machine.
-                port_settings = {"port": ports.free(), "flower_port": ports.free()}
+                port_settings = {"port": ports.free_port(), "flower_port": ports.free_port()}
                 demo_settings = load_fresh_settings(home).model_copy(update=port_settings)
                 with stack.running(
                     demo_settings, home, workers=1, print_line=click.echo, interrupts=interrupts

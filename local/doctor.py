@@ -82,7 +82,7 @@ def _check_python() -> Finding:
 
 def _check_variables() -> Iterator[Finding]:
     setting_names = {PREFIX + name.upper() for name in Settings.model_fields}
-    environment_names = {name.upper() for name in environment.inherited() if name.upper().startswith(PREFIX)}
+    environment_names = {name.upper() for name in environment.process_variables() if name.upper().startswith(PREFIX)}
     for name in sorted(environment_names - setting_names):
         similar_names = difflib.get_close_matches(name, setting_names, n=1)
         hint = f"Did you mean {similar_names[0]}?" if similar_names else "Remove it."
@@ -146,7 +146,7 @@ def _check_schema_and_workers(database: Database, seen_s: float) -> Iterator[Fin
         return
     yield Finding("schema", f"version {schema_version.HEAD}, as this program requires")
     with database.connection() as connection:
-        live_workers = workers_sql.live(connection, seen_s)
+        live_workers = workers_sql.select_live(connection, seen_s)
         open_circuits = circuits_sql.all_open(connection)
         unserved_lanes = lanes_sql.unserved(connection, seen_s)
     if live_workers:

@@ -62,7 +62,7 @@ class Edges:
 
     def _add_health_port(self, part: Part) -> Part:
         """Return the part with a free port for its health endpoint."""
-        port = ports.free()
+        port = ports.free_port()
         variable = f"{PREFIX}{part.name.partition('-')[0].upper()}_HEALTH_PORT"
         return replace(
             part,
@@ -77,7 +77,9 @@ class Edges:
             with database.connect(
                 url.get_secret_value() if url else "", pooled=self.settings.database_pooled
             ) as connection:
-                return any(worker.pid == pid for worker in workers_sql.live(connection, self.settings.worker_seen_s))
+                return any(
+                    worker.pid == pid for worker in workers_sql.select_live(connection, self.settings.worker_seen_s)
+                )
         except ConnectionFailed:
             return False
 

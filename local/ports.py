@@ -11,7 +11,7 @@ _SERVER_PORTS = range(20_000, 32_768)
 _assigned_ports: set[int] = set()
 
 
-def free() -> int:
+def free_port() -> int:
     """A TCP port that is free on the loopback address; each call in a process returns a different port."""
     while True:
         port = random.choice(_SERVER_PORTS)  # noqa: S311  random, because other processes choose ports concurrently

@@ -67,21 +67,21 @@ def running(
         servers, settings = _prepare_servers(settings, home)
         print_line(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
         supervisor.start(*servers)
-        write_private(home.stack_env, format_env_file(exported(settings)))
-        edges = Edges(settings, {**exported(settings), PREFIX + "HOME": str(home.path)})
+        write_private(home.stack_env, format_env_file(environment_variables(settings)))
+        edges = Edges(settings, {**environment_variables(settings), PREFIX + "HOME": str(home.path)})
         _migrate(edges, home, supervisor)
         with open_core(settings) as core:
-            core.keys.register(api_key(settings), rights.ALL)
+            core.keys.register(api_key(settings), rights.ALL_RIGHTS)
             models = sorted(core.catalog.models)
         print_line("Starting api, worker, sweeper, flower ...")
         supervisor.start(*edges.parts(workers=workers))
         yield Stack(settings, models, supervisor)
     finally:
         home.stack_env.unlink(missing_ok=True)
-        supervisor.stop(hurry=interrupts.hurry)
+        supervisor.stop(should_hurry=interrupts.should_hurry)
 
 
-def exported(settings: Settings) -> dict[str, str]:
+def environment_variables(settings: Settings) -> dict[str, str]:
     """The environment variables with which other `backburner` commands connect to this stack."""
     values = {
         "HOST": settings.host,
@@ -137,7 +137,7 @@ def _prepare_servers(settings: Settings, home: Home) -> tuple[list[Part], Settin
         updates["redis_url"] = SecretStr(valkey.url)
     config = (settings.config or Path("backburner.toml")).expanduser().resolve()
     if settings.config is None and not config.exists():
-        port = ports.free()
+        port = ports.free_port()
         config = home.run / "backburner.toml"
         configuration = PACKAGED_MODEL.format(
             name=model.NAME, url=model.base_url(port), slots=model.SLOTS, context=model.CONTEXT_TOKENS
@@ -163,9 +163,9 @@ def _load_or_create_secret(configured_secret: SecretStr | None, file: Path, *, p
 def _migrate(edges: Edges, home: Home, supervisor: Supervisor) -> None:
     migration = Child(edges.migration(), home)
     try:
-        migration.wait_until_done(on_wait=supervisor.tick)
+        migration.wait_for_success(on_wait=supervisor.tick)
     finally:
-        migration.ask_to_stop()
+        migration.send_stop_signal()
         migration.wait_until_stopped()
 
 

@@ -119,7 +119,7 @@ def models(_model_server: ModelServer) -> ModelServer:
     return _model_server
 
 
-def scripted(models: ModelServer) -> str:
+def model_config(models: ModelServer) -> str:
     """The content of a configuration file with three models.
 
     `scripted` has no concurrency limit, `narrow` has a limit of 2, and the server of `absent` is unreachable.
@@ -140,7 +140,7 @@ base_url = "http://127.0.0.1:9/v1"
 def config(tmp_path: Path, models: ModelServer) -> Path:
     """The path of a configuration file with the models `scripted`, `narrow` and `absent`."""
     path = tmp_path / "backburner.toml"
-    path.write_text(scripted(models))
+    path.write_text(model_config(models))
     return path
 
 

@@ -37,7 +37,7 @@ def noise(size: int) -> bytes:
     return output.getvalue()
 
 
-def png_that_says(width: int, height: int) -> bytes:
+def png_with_declared_size(width: int, height: int) -> bytes:
     """A PNG of a few bytes that declares this size in its header."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
@@ -47,7 +47,7 @@ def png_that_says(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
-def webp_that_says(width: int, height: int) -> bytes:
+def webp_with_declared_size(width: int, height: int) -> bytes:
     """A WebP that declares this size in its header."""
     dimensions = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + dimensions
@@ -101,7 +101,7 @@ def pdf_bomb(megabytes: int) -> bytes:
     return pdf("x", content=zlib.compress(spaces, 9), filters="/Filter[/FlateDecode/FlateDecode]")
 
 
-def packed(parts: dict[str, str | bytes]) -> bytes:
+def zip_archive(parts: dict[str, str | bytes]) -> bytes:
     """A ZIP archive with these contents by file name."""
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -113,7 +113,7 @@ def packed(parts: dict[str, str | bytes]) -> bytes:
 def _office(main_part: str, kind: str, parts: dict[str, str | bytes]) -> bytes:
     """An Office document of these parts, with the index files that its format requires."""
     root = _RELS.format(_REL.format(id="r1", type="officeDocument", target=main_part))
-    return packed({"[Content_Types].xml": _TYPES.format(part=main_part, kind=kind), "_rels/.rels": root, **parts})
+    return zip_archive({"[Content_Types].xml": _TYPES.format(part=main_part, kind=kind), "_rels/.rels": root, **parts})
 
 
 def docx(text: str, **extra_parts: bytes) -> bytes:
@@ -125,7 +125,7 @@ def docx(text: str, **extra_parts: bytes) -> bytes:
     return _office("word/document.xml", "wordprocessingml.document", parts)
 
 
-def docx_of(document: str | bytes) -> bytes:
+def docx_from_xml(document: str | bytes) -> bytes:
     """A Word document with this XML as its main part."""
     return _office("word/document.xml", "wordprocessingml.document", {"word/document.xml": document})
 
@@ -178,7 +178,7 @@ ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 31
 ENTITY_BOMB = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY e0 "lol">{ENTITIES}]>'
 
 
-def pdf_of_forms(depth: int) -> bytes:
+def pdf_with_nested_forms(depth: int) -> bytes:
     """A one-page PDF of nested forms, each of which draws the next one twice: 2^depth texts."""
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",

@@ -63,7 +63,7 @@ class Figures:
     findings: list[str] = field(default_factory=list)
 
     @property
-    def holds(self) -> bool:
+    def has_no_violations(self) -> bool:
         """Whether every response ended exactly once and nothing was violated."""
         return self.accepted == self.terminal and not self.findings
 
@@ -75,17 +75,17 @@ class Figures:
 
 def check(stack: Stack, accepted: Iterable[str]) -> dict[str, int]:
     """Assert that every accepted response ended once with a complete, consistent log; return the count by status."""
-    figures = look(stack, accepted, everything=True)
-    assert figures.holds, figures
+    figures = inspect_responses(stack, accepted, exclusive=True)
+    assert figures.has_no_violations, figures
     return dict(figures.statuses)
 
 
-def look(
+def inspect_responses(
     stack: Stack,
     accepted: Iterable[str],
     streams: Mapping[str, list[stream_checker.Event]] | None = None,
     *,
-    everything: bool = False,
+    exclusive: bool = False,
 ) -> Figures:
     """Check responses that should all have ended; return the counts.
 
@@ -98,7 +98,7 @@ def look(
     rows = stack.sql(
         "select id, status, document, attempt, failures, events_n from responses where %s or id = any (%s)"
         " order by finished_at desc",
-        everything,
+        exclusive,
         list(ids),
     )
     if mismatched_ids := ids ^ {row[0] for row in rows}:

@@ -26,7 +26,7 @@ _DELTAS = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()
 def check(events: list[Event], document: Event | None = None) -> None:
     """Assert that these are all events of an ended response, and that they add up to its document."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
-    check_begun(events)
+    check_prefix(events)
     final_document = events[-1]["response"]
     fold = transcript.fold(events)
     assert not fold.open
@@ -43,7 +43,7 @@ def check(events: list[Event], document: Event | None = None) -> None:
         assert final_document == document
 
 
-def check_begun(events: list[Event]) -> None:
+def check_prefix(events: list[Event]) -> None:
     """Assert that these are one or more events from the beginning of a response."""
     check_continuation(events, after=-1)
     kinds = [event["type"] for event in events]
@@ -180,7 +180,7 @@ class Reader:
                     break
         check_continuation(self.events, self._after)
         if self._after == -1 and self.events:
-            check_begun(self.events)
+            check_prefix(self.events)
         if self.done and self._after == -1:
             check(self.events)
         return self.events

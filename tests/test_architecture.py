@@ -77,8 +77,8 @@ def test_the_outer_packages_import_no_sql_modules() -> None:
 
 def test_every_error_that_a_request_may_raise_has_a_status() -> None:
     """Without this test, a new error would be answered with 500 until someone notices."""
-    internal_errors = {errors.Error, errors.BadSettings, errors.SchemaMismatch, errors.NotSealed, errors.StoreRefused}
-    internal_errors |= class_tree(errors.ModelServerFailed)
+    internal_errors = {errors.Error, errors.BadSettings, errors.SchemaMismatch, errors.SealError, errors.StoreDataError}
+    internal_errors |= class_tree(errors.ModelServerError)
     all_errors = {error for error in class_tree(errors.Error) if error.__module__ == "core.errors"}
     request_errors = all_errors - internal_errors
     errors_with_status = set(http.STATUS) - {errors.Error}
@@ -89,7 +89,7 @@ def test_every_error_that_a_request_may_raise_has_a_status() -> None:
 
 def test_the_task_of_the_doorbell_is_registered() -> None:
     app = celery_app.celery_app("redis://127.0.0.1:9/0")
-    tasks.register(app, runner=None, heard=lambda: None)
+    tasks.register(app, runner=None, on_message=lambda: None)
     app.finalize()
 
     assert celery_app.RUN_RESPONSE in app.tasks

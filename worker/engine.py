@@ -41,7 +41,7 @@ class Engine:
         self._supervisor = RunSupervisor(core.attempts, core.bus, core.settings)
         self._free_slots = registration.FreeSlots()
         self._servers: dict[str, ModelServer] = {}
-        self._watchdog = Watchdog(worker_id, core.settings, stuck=_exit_when_stuck)
+        self._watchdog = Watchdog(worker_id, core.settings, on_stuck=_exit_when_stuck)
         self.consumer_probe = ConsumerProbe(
             core.doorbell,
             core.bus.redis_url,
@@ -78,7 +78,7 @@ class Engine:
         return self._pool is not None and self._pool.has_free_slot and not self._watchdog.leaving
 
     def _record_registration(self) -> None:
-        if self._watchdog.seen():
+        if self._watchdog.record_registration():
             self._free_slots.signal()
 
     async def start(self, pool: AioPool) -> None:
@@ -130,7 +130,7 @@ class Engine:
             tasks.create_task(self._supervisor.run())
             tasks.create_task(registration.dispatch_on_free_slots(self._core.dispatch, self._free_slots))
             tasks.create_task(
-                registration.hear_stops_for_ever(self._core.bus.redis_url, self._worker_id, self._supervisor.stop)
+                registration.receive_stop_notices(self._core.bus.redis_url, self._worker_id, self._supervisor.stop)
             )
             self._registration_task = tasks.create_task(
                 registration.keep_registered(
@@ -142,7 +142,7 @@ class Engine:
                     self._record_registration,
                 )
             )
-            tasks.create_task(self._watchdog.beat_for_ever())
+            tasks.create_task(self._watchdog.record_heartbeats())
             tasks.create_task(self.consumer_probe.monitor_consumer())
 
 

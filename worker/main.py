@@ -8,7 +8,7 @@ import sys
 
 from core import log
 from core.bootstrap import open_core
-from core.health import served
+from core.health import serve_health
 from core.settings import PREFIX, Settings
 from worker.consumer import program, signals, tasks
 from worker.engine import Engine
@@ -28,7 +28,7 @@ def run(settings: Settings) -> None:
     worker_id = f"worker-{secrets.token_hex(4)}@{socket.gethostname()}"
     with open_core(settings, connections=settings.worker_connections + 2) as core:
         core.schema.check()
-        lanes = core.catalog.lanes.chosen(settings.worker_lanes)
+        lanes = core.catalog.lanes.parse_names(settings.worker_lanes)
         app = program.worker_application(settings, worker_id, lanes)
         for name, model in core.catalog.models.items():
             if model.api_key_env and model.api_key() is None:
@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
         tasks.register(app, engine.runner, engine.consumer_probe.record_message)
         signals.connect(engine, settings)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
-        with served(settings.host, settings.worker_health_port, engine.health, variable=variable):
+        with serve_health(settings.host, settings.worker_health_port, engine.health, variable=variable):
             logger.info(
                 "worker started", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
             )

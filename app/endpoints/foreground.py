@@ -10,7 +10,7 @@ from app.errors import envelope
 from app.http import Answer, Exchange, json_text
 from core import errors, jsonio
 from core.codes import HTTP_ERRORS, Code, ErrorType
-from core.responses.create import Created, Repeat
+from core.responses.create import CreatedResponse, IdempotencyKey
 from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.request import CreateResponse
 from core.wire.status import Status
@@ -22,15 +22,15 @@ FIRST_BYTE_TIMEOUT_S = 3.0
 KEEP_ALIVE_INTERVAL_S = 1.0
 
 
-def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
+def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None) -> Answer:
     """Create a response and answer with its final object; if the client disconnects, the response is cancelled.
 
     Args:
         idempotency_key: the key of the request, if any. With a key, the client may repeat the request, so the response
             is not cancelled immediately, but only after no client has waited for it for some time.
     """
-    wait_slots = exchange.core.waiting
-    slot = wait_slots.place()
+    wait_slots = exchange.core.wait_slots
+    slot = wait_slots.take_slot()
     try:
         new_response = exchange.core.creation.create(exchange.caller, request, idempotency_key)
     except BaseException:
@@ -43,7 +43,7 @@ def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key
 
 
 def _answer_when_ended(
-    wait_slots: WaitSlots, slot: WaitSlot, new_response: Created, *, is_stored: bool, is_repeatable: bool
+    wait_slots: WaitSlots, slot: WaitSlot, new_response: CreatedResponse, *, is_stored: bool, is_repeatable: bool
 ) -> Answer:
     try:
         has_ended = slot.wait(new_response.id, FIRST_BYTE_TIMEOUT_S, follow=True)
@@ -58,7 +58,7 @@ def _answer_when_ended(
     if document is None:
         raise errors.NotFound(_deletion_message(new_response.id), param="response_id")
     if not is_stored and not is_repeatable:
-        wait_slots.forget(new_response.id)
+        wait_slots.delete_unstored(new_response.id)
     return _final_answer(document)
 
 
@@ -105,7 +105,7 @@ def _keep_alive_body(
     finally:
         slot.leave()
     if not is_stored and not is_repeatable:
-        wait_slots.forget(response_id)
+        wait_slots.delete_unstored(response_id)
 
 
 def _body_bytes(answer: Answer) -> bytes:

@@ -10,7 +10,9 @@ def list_responses(exchange: Exchange) -> Answer:
     status, model = query.status_filter(exchange), query.text_argument(exchange, "model")
     metadata, paging = query.metadata_filter(exchange), query.paging(exchange)
     responses = exchange.core.responses
-    return render_page(responses.listed(exchange.caller, status=status, model=model, metadata=metadata, **paging))
+    return render_page(
+        responses.list_responses(exchange.caller, status=status, model=model, metadata=metadata, **paging)
+    )
 
 
 def list_input_items(exchange: Exchange) -> Answer:

@@ -8,7 +8,7 @@ from core.tenants.project_requests import CreateKey, CreateProject
 
 def list_projects(exchange: Exchange) -> Answer:
     """A page of the projects to which the caller's key has access."""
-    return render_page(exchange.core.projects.listed(exchange.caller, **query.paging(exchange)))
+    return render_page(exchange.core.projects.list_projects(exchange.caller, **query.paging(exchange)))
 
 
 def create_project(exchange: Exchange) -> Answer:
@@ -25,7 +25,7 @@ def get_project(exchange: Exchange) -> Answer:
 def list_keys(exchange: Exchange) -> Answer:
     """A page of a project's keys, without their secrets."""
     project_id = exchange.values["project_id"]
-    return render_page(exchange.core.projects.listed_keys(exchange.caller, project_id, **query.paging(exchange)))
+    return render_page(exchange.core.projects.list_keys(exchange.caller, project_id, **query.paging(exchange)))
 
 
 def create_key(exchange: Exchange) -> Answer:

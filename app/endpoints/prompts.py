@@ -14,7 +14,7 @@ def create_prompt(exchange: Exchange) -> Answer:
 
 def list_prompts(exchange: Exchange) -> Answer:
     """A page of the project's prompts."""
-    return render_page(exchange.core.prompts.listed(exchange.caller.project_id, **query.paging(exchange)))
+    return render_page(exchange.core.prompts.list_prompts(exchange.caller.project_id, **query.paging(exchange)))
 
 
 def get_prompt(exchange: Exchange) -> Answer:

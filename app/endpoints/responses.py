@@ -4,7 +4,7 @@ from app import parsing, query
 from app.endpoints import foreground, streaming
 from app.http import Answer, Exchange, json_object, json_text, with_etag
 from core import errors
-from core.responses.create import Repeat
+from core.responses.create import IdempotencyKey
 from core.wire.request import CreateResponse
 
 # The delay between two polls that the server recommends in a header, which some SDKs honour.
@@ -21,7 +21,9 @@ def create_response(exchange: Exchange) -> Answer:
     return (_create_in_background if request.background else foreground.create_and_wait)(exchange, request, key)
 
 
-def _create_in_background(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
+def _create_in_background(
+    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None
+) -> Answer:
     new_response = exchange.core.creation.create(exchange.caller, request, idempotency_key)
     exchange.allowance = new_response.allowance
     return json_text(new_response.document or exchange.core.responses.get(exchange.caller, new_response.id)[0])
@@ -69,8 +71,8 @@ def _poll_response(exchange: Exchange) -> Answer:
 def _wait_for_end(exchange: Exchange, response_id: str, timeout_s: float) -> bool:
     """Wait for the end of a response; returns False if no wait slot is free, so that the client must poll again."""
     try:
-        slot = exchange.core.waiting.place()
-    except (errors.Busy, errors.Stopping):
+        slot = exchange.core.wait_slots.take_slot()
+    except (errors.ServerBusy, errors.ServerStopping):
         return False
     try:
         slot.wait(response_id, timeout_s)

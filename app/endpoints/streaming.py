@@ -6,7 +6,7 @@ from app import sse
 from app.http import Answer, Exchange
 from app.sse import StreamEnd
 from core.bootstrap import Core
-from core.responses.create import Created, Repeat
+from core.responses.create import CreatedResponse, IdempotencyKey
 from core.streams.wait_slots import WaitSlot
 from core.wire.request import CreateResponse
 
@@ -14,18 +14,20 @@ from core.wire.request import CreateResponse
 FOREGROUND_PING_INTERVAL_S = 2.0
 
 
-def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: Repeat | None) -> Answer:
+def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None) -> Answer:
     """Create a response and stream its events.
 
     A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
     """
     core = exchange.core
-    slot = core.waiting.place()
+    slot = core.wait_slots.take_slot()
     try:
         new_response = core.creation.create(exchange.caller, request, idempotency_key)
         exchange.allowance = new_response.allowance
-        beat_s = core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
-        batches = core.streams.read(new_response.id, keeps=not request.background, beat_s=beat_s)
+        heartbeat_s = (
+            core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
+        )
+        batches = core.streams.read(new_response.id, keeps_alive=not request.background, heartbeat_s=heartbeat_s)
         # A new response already has events. If it has been deleted, the client can still get an HTTP error.
         first_batch = next(batches)
     except BaseException:
@@ -43,8 +45,8 @@ def stream_response(exchange: Exchange, after: int) -> Answer:
     """Stream the events of a background response with sequence numbers above `after`."""
     core, response_id = exchange.core, exchange.values["response_id"]
     core.streams.check(exchange.caller, response_id)
-    slot = core.waiting.place()
-    batches = core.streams.read(response_id, after=after, beat_s=core.settings.ping_s)
+    slot = core.wait_slots.take_slot()
+    batches = core.streams.read(response_id, after=after, heartbeat_s=core.settings.ping_s)
     return sse.answer(batches, after, _slot_release(slot), stall_s=core.settings.stall_s)
 
 
@@ -62,15 +64,19 @@ def _slot_release(slot: WaitSlot) -> Callable[[StreamEnd], None]:
 
 
 def _foreground_end(
-    core: Core, slot: WaitSlot, new_response: Created, request: CreateResponse, idempotency_key: Repeat | None
+    core: Core,
+    slot: WaitSlot,
+    new_response: CreatedResponse,
+    request: CreateResponse,
+    idempotency_key: IdempotencyKey | None,
 ) -> Callable[[StreamEnd], None]:
     def on_close(stream_end: StreamEnd) -> None:
         slot.leave()
         if idempotency_key is not None:
             return  # the client may repeat the request with this key to get the response
         if stream_end == StreamEnd.DISCONNECTED:
-            core.waiting.cancel_orphan(new_response.id)
+            core.wait_slots.cancel_orphan(new_response.id)
         elif stream_end == StreamEnd.COMPLETE and not request.store:
-            core.waiting.forget(new_response.id)
+            core.wait_slots.delete_unstored(new_response.id)
 
     return on_close

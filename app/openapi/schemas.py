@@ -39,7 +39,7 @@ _UNIONS: dict[str, Any] = {
 }
 _VARIABLES = {"maxProperties": request.VARIABLES_LIMIT, "propertyNames": {"pattern": f"^{request.VARIABLE_NAME}$"}}
 # The allowed values of `type`. Pydantic cannot generate them, because our own validators check them.
-_HOSTED_TYPES = {"HostedItem": items.HOSTED, "HostedTool": tools.HOSTED, "HostedChoice": tools.HOSTED}
+_HOSTED_TYPES = {"HostedItem": items.HOSTED_TYPES, "HostedTool": tools.HOSTED_TYPES, "HostedChoice": tools.HOSTED_TYPES}
 
 
 class _Generator(GenerateJsonSchema):
@@ -96,7 +96,7 @@ def components() -> dict[str, Schema]:
     )
     for name in ("PromptReference", "Template"):
         schemas[name]["properties"]["variables"] |= _VARIABLES
-    create_properties |= dict.fromkeys(sorted(request.UNSUPPORTED), _UNSUPPORTED_PARAMETER)
+    create_properties |= dict.fromkeys(sorted(request.UNSUPPORTED_PARAMETERS), _UNSUPPORTED_PARAMETER)
     schemas["ItemList"] = _item_list(schemas["ResponseList"])
     return dict(sorted(schemas.items()))
 

@@ -42,7 +42,9 @@ class Tree:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {name: value for name, value in environment.inherited().items() if name not in _REMOVED_VARIABLES}
+        return {
+            name: value for name, value in environment.process_variables().items() if name not in _REMOVED_VARIABLES
+        }
 
 
 class Repository:

@@ -59,7 +59,7 @@ def _measure_api(run: Run) -> tuple[Cost, Cost]:
         _record(run, "polls", "API", count, poll.per_s, costs[-1][0])
         _record(run, "submits", "API", count, submit.per_s, costs[-1][1])
     deployment.restart_api()
-    deployment.forget()
+    deployment.delete_responses()
     return costs[0]
 
 
@@ -71,7 +71,7 @@ def _measure_workers(run: Run) -> Cost:
     for count in run.sizes.processes:
         names = ("worker", *(f"worker-{n}" for n in range(2, count + 1)))
         deployment.stop("worker")
-        deployment.forget()
+        deployment.delete_responses()
         with deployment.hold_dispatch(_MODEL):
             deployment.start(*names)
             load.run(load.Requests(deployment.port, [payload], connections=16, count=responses))
@@ -81,7 +81,7 @@ def _measure_workers(run: Run) -> Cost:
         costs.append(sum_by_kind(cpu_time.per_request_us(responses)))
         _record(run, "completions", "worker", count, per_s, costs[-1])
         deployment.stop(*names)
-    deployment.forget()
+    deployment.delete_responses()
     return costs[0]
 
 
@@ -94,7 +94,7 @@ def _measure_stream_cost(run: Run) -> Cost:
     with cpu.measure_cpu_time(deployment.pids) as cpu_time:
         read_product_streams(run, model(run.sizes), _STREAMS, _STREAMS)
     deployment.stop("worker")
-    deployment.forget()
+    deployment.delete_responses()
     return {name: seconds / (_STREAMS * shape.tokens * shape.interval_s) for name, seconds in cpu_time.seconds.items()}
 
 

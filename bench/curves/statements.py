@@ -10,7 +10,7 @@ def measure(run: Run) -> None:
     """Record single-row commits and selects by primary key per second."""
     statements = Statements(run.deployment.database_url)
     seconds = run.sizes.slice_s / 4
-    rates = run.interleaved(
+    rates = run.interleave(
         commits=lambda: statements.commits_per_s(seconds), selects=lambda: statements.selects_per_s(seconds)
     )
     statements.close()

@@ -86,7 +86,7 @@ class Figures:
         return percentile(self.latencies_ms, 0.99)
 
 
-class Failed(Exception):
+class LoadError(Exception):
     """A run had errors, so its figures are invalid."""
 
 
@@ -98,7 +98,7 @@ def run(spec: Requests | Streams) -> Figures:
     """
     figures = Figures(**run_in_generator(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
-        raise Failed(f"{figures.count} successful responses; errors: {figures.errors}")
+        raise LoadError(f"{figures.count} successful responses; errors: {figures.errors}")
     return figures
 
 
@@ -110,7 +110,7 @@ def run_in_generator(spec: Mapping[str, object], seconds: float) -> dict[str, An
     """
     figures = GENERATOR.run(spec, seconds + _GRACE_S)
     if figures is None:
-        raise Failed("The load generator exited unexpectedly.")
+        raise LoadError("The load generator exited unexpectedly.")
     return figures
 
 

@@ -87,7 +87,7 @@ class MixFigures:
             load.Failed: the mix has no such latency.
         """
         if not self.latencies_ms.get(latency):
-            raise load.Failed(f"The mix has no latency '{latency}'.")
+            raise load.LoadError(f"The mix has no latency '{latency}'.")
         return load.percentile(self.latencies_ms[latency], share)
 
 
@@ -99,5 +99,5 @@ def run(mix: Mix) -> MixFigures:
     """
     figures = MixFigures(**load.run_in_generator(asdict(mix), mix.seconds))
     if figures.errors or not figures.responses:
-        raise load.Failed(f"{figures.responses} responses ended as expected; errors: {figures.errors}")
+        raise load.LoadError(f"{figures.responses} responses ended as expected; errors: {figures.errors}")
     return figures

@@ -20,10 +20,10 @@ _tags = count()
 def measure(run: Run) -> None:
     """Add the rows `cancel p50` and `cancel p99`."""
     run.deployment.start("worker")
-    latencies = run.interleaved(path=lambda: _measure_cancels(run))["path"]
+    latencies = run.interleave(path=lambda: _measure_cancels(run))["path"]
     run.add(Row("cancel p50", [percentile(repetition, 0.5) for repetition in latencies]))
     run.add(Row("cancel p99", [percentile(repetition, 0.99) for repetition in latencies]))
-    run.deployment.forget()
+    run.deployment.delete_responses()
 
 
 def _measure_cancels(run: Run) -> list[float]:

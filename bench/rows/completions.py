@@ -12,7 +12,7 @@ _MODEL = "20-tokens-at-once"
 
 def measure(run: Run) -> None:
     """Add the row `completions`."""
-    results = run.interleaved(
+    results = run.interleave(
         times=run.sizes.long_repetitions,
         floor=run.floor("Celery tasks/s", lambda: _measure_tasks(run)),
         path=lambda: _measure_responses(run),
@@ -36,7 +36,7 @@ def _measure_tasks(run: Run) -> tuple[float, dict[str, float]]:
 def _measure_responses(run: Run) -> tuple[float, dict[str, float]]:
     deployment, count = run.deployment, run.sizes.completions
     deployment.stop("worker")
-    deployment.forget()
+    deployment.delete_responses()
     payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count))
     deployment.start("worker")
@@ -57,5 +57,5 @@ def drain_duration_s(deployment: Deployment, count: int) -> float:
         " count(*) filter (where status = 'completed') from responses"
     )
     if completed_count != count:
-        raise load.Failed(f"Only {completed_count} of {count} responses completed.")
+        raise load.LoadError(f"Only {completed_count} of {count} responses completed.")
     return float(seconds)

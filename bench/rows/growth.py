@@ -27,7 +27,7 @@ def measure(run: Run) -> None:
     """Add the rows `growth`; record the database size and, unless `sizes.waiting` is 0, the cost of a long queue."""
     pair = run.prepare_once("growth", lambda: _filled_deployments(run))
     small, large = pair.small, pair.large
-    results = run.interleaved(
+    results = run.interleave(
         small=run.floor("growth", lambda: _measure_with_empty_queue(run, small)),
         large=lambda: _measure_with_empty_queue(run, large),
         times=run.sizes.long_repetitions,
@@ -73,7 +73,7 @@ def _measure_with_empty_queue(run: Run, deployment: Deployment) -> dict[str, flo
     p50s = measure_p50s(
         run, deployment, lambda payloads, seconds: submits(run, deployment, payloads, 1, seconds=seconds)[0].p50_ms
     )
-    deployment.forget(_UNFINISHED_CONDITION)
+    deployment.delete_responses(_UNFINISHED_CONDITION)
     return p50s
 
 
@@ -89,7 +89,7 @@ def _measure_queue(run: Run, deployment: Deployment) -> None:
             lambda payloads, seconds: run.requests(deployment.port, payloads, 1, {}, seconds=seconds)[0].p50_ms,
         )
         _add_point(curve, count, p50s)
-        deployment.forget(_UNFINISHED_CONDITION)
+        deployment.delete_responses(_UNFINISHED_CONDITION)
     run.curves["queue"] = curve
     for name, ((_, empty_ms), (waiting_count, long_ms)) in curve.items():
         run.extra_figures[f"growth: {name} with {waiting_count:,.0f} waiting, x p50 without"] = (

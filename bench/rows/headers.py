@@ -37,7 +37,7 @@ def _measure_polls(run: Run) -> None:
     def poll(requests: list[str]) -> Slice:
         return run.requests(port, requests, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)
 
-    slices = run.interleaved(
+    slices = run.interleave(
         plain=lambda: poll(plain), **{name: lambda name=name: poll(payloads[name]) for name in payloads}
     )
     rates = {name: [figures.per_s for figures, _ in each] for name, each in slices.items()}
@@ -60,7 +60,7 @@ def _measure_submits(run: Run) -> None:
     def submit(requests: list[str]) -> Slice:
         return submits(run, deployment, requests, SUBMIT_CONNECTIONS, seconds=run.sizes.slice_s)
 
-    slices = run.interleaved(plain=lambda: submit(plain), keyed=lambda: submit(keyed))
+    slices = run.interleave(plain=lambda: submit(plain), keyed=lambda: submit(keyed))
     plain_rates, keyed_rates = ([figures.per_s for figures, _ in slices[name]] for name in ("plain", "keyed"))
     run.add(ratios("submit with Idempotency-Key", keyed_rates, plain_rates))
     run.note_cpu("submit with Idempotency-Key", [each for _, each in slices["keyed"]])

@@ -17,7 +17,7 @@ _SAMPLE_INTERVAL_S = 0.25
 
 def measure(run: Run) -> None:
     """Add the rows `many at once`."""
-    results = run.interleaved(
+    results = run.interleave(
         times=run.sizes.long_repetitions,
         floor=run.floor("many, straight", lambda: _read_directly(run)),
         path=lambda: _run_responses(run),
@@ -52,11 +52,11 @@ def _run_responses(run: Run) -> tuple[float, ...]:
     """
     deployment, count = run.deployment, run.sizes.many
     deployment.stop("worker")
-    deployment.forget()
+    deployment.delete_responses()
     deployment.start("worker")
     deployment.call("POST", "/responses", background("20-tokens-at-once"))
     deployment.wait_until_ended(1)
-    deployment.forget()
+    deployment.delete_responses()
     payload = wire.post("/v1/responses", background(model(run.sizes)), deployment.key)
     began_at = time.time()
     with _MemorySampler(deployment.pids["worker"]) as memory:
@@ -64,7 +64,7 @@ def _run_responses(run: Run) -> tuple[float, ...]:
         deployment.wait_until_ended(count)
     ((first_start, last_end, completed_count, max_running),) = deployment.sql(_RESULT_QUERY)
     if completed_count != count:
-        raise load.Failed(f"Only {completed_count} of {count} responses completed.")
+        raise load.LoadError(f"Only {completed_count} of {count} responses completed.")
     added_mb = memory.peak_mb - memory.idle_mb
     return max_running / count, last_end - began_at, last_end - first_start, memory.idle_mb, added_mb
 

@@ -29,7 +29,7 @@ def measure(run: Run) -> None:
     deployment.start("worker")
     _measure_running(run, deployment)
     deployment.stop("worker")
-    deployment.forget()
+    deployment.delete_responses()
 
 
 def _measure_waiting(run: Run, deployment: Deployment) -> None:
@@ -60,7 +60,7 @@ def _measure_messages(run: Run, deployment: Deployment) -> None:
         core.workers.leave("bench")
     messages = deployment.count_pending_messages()
     if not messages:
-        raise load.Failed("No submit was dispatched.")
+        raise load.LoadError("No submit was dispatched.")
     run.extra_figures["bytes of a ring in Valkey"] = round((_storage_bytes(deployment)[2] - valkey) / messages)
     _delete_all(deployment)  # a worker that starts later must not receive the messages
 
@@ -130,14 +130,14 @@ def _open_streams(deployment: Deployment, ids: list[str]) -> Iterator[None]:
             while b"event: response.output_text.delta" not in response_data:
                 data = stream.recv(65_536)
                 if not data:
-                    raise load.Failed(f"A stream ended: {response_data[:200]!r}")
+                    raise load.LoadError(f"A stream ended: {response_data[:200]!r}")
                 response_data += data
         yield
 
 
 def _delete_all(deployment: Deployment) -> None:
     """Delete all responses and truncate their tables."""
-    deployment.forget()
+    deployment.delete_responses()
     deployment.sql("truncate responses cascade")
 
 

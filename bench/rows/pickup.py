@@ -21,7 +21,7 @@ def measure(run: Run) -> None:
     run.deployment.start("worker")
     with contextlib.ExitStack() as contexts:
         open_sender = functools.cache(lambda: _open_sender(run, contexts))
-        latencies = run.interleaved(
+        latencies = run.interleave(
             floor=run.floor(
                 "Celery round trip",
                 lambda: median(open_sender().measure_round_trip_ms() for _ in range(run.sizes.trips)),
@@ -47,7 +47,7 @@ def _open_sender(run: Run, contexts: contextlib.ExitStack) -> tasks.Sender:
 def _measure_start_ms(run: Run) -> float:
     """Measure the median time from a submit to the transaction that sets the response to `in_progress`."""
     deployment = run.deployment
-    deployment.forget()
+    deployment.delete_responses()
     sent_at: dict[str, float] = {}
     with Client(deployment.port, deployment.key) as client:
         for trip in range(run.sizes.trips):

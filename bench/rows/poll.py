@@ -27,7 +27,7 @@ def _beside(run: Run, payloads: list[str], connections: int, seconds: float) -> 
     """Measure slices of polls alternately with slices of the bare GET."""
     web = {"api": run.machine.pids["floor-web"]}
     gets = [wire.get("/")]
-    return run.interleaved(
+    return run.interleave(
         floor=run.floor(
             f"bare GET, {connections}", lambda: run.requests(run.web_port, gets, connections, web, seconds=seconds)
         ),
@@ -37,7 +37,7 @@ def _beside(run: Run, payloads: list[str], connections: int, seconds: float) -> 
 
 def polls(deployment: Deployment, count: int) -> list[str]:
     """Poll requests for `count` newly completed responses; deletes all other responses and stops the worker."""
-    deployment.forget()
+    deployment.delete_responses()
     deployment.start("worker")
     payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=4, count=count))

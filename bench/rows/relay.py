@@ -19,7 +19,7 @@ def measure(run: Run) -> None:
     """Add the rows `first token` and `relay`."""
     run.deployment.start("worker")
     read_product_streams(run, _SLOW_MODEL, 3, 1)
-    latencies = run.interleaved(
+    latencies = run.interleave(
         floor=run.floor(
             "first token",
             lambda: _read_reference_streams(run.machine.models.port, _SLOW_MODEL, run.sizes.trips // 2, 1).p50_ms,
@@ -32,7 +32,7 @@ def measure(run: Run) -> None:
     fast_model = f"{run.sizes.stream_tokens}-tokens-every-{TOKEN_INTERVAL_MS}ms"
     count = run.sizes.streams
     costs: list[dict[str, float]] = []
-    rates = run.interleaved(
+    rates = run.interleave(
         floor=run.floor(
             "relay", lambda: _tokens_per_s(_read_reference_streams(run.relay_port, fast_model, count, count))
         ),
@@ -47,7 +47,7 @@ def measure(run: Run) -> None:
     run.add(ratios("relay", rates["path"], rates["floor"]))
     run.note_cpu("relayed token", costs)
     run.extra_figures["tokens/s straight from the model server"] = round(median(rates["straight"]))
-    run.deployment.forget()
+    run.deployment.delete_responses()
 
 
 def _record_costs(run: Run, costs: list[dict[str, float]], read_streams: Callable[[], Figures]) -> Figures:
@@ -81,5 +81,5 @@ def _read_streams(port: int, payloads: list[str], connections: int, model: str, 
     shape = shapes.find_shape(model)
     assert shape is not None
     if figures.tokens != times * shape.tokens * figures.count:
-        raise load.Failed(f"{figures.count} streams of {times} x {shape.tokens} tokens had {figures.tokens} tokens.")
+        raise load.LoadError(f"{figures.count} streams of {times} x {shape.tokens} tokens had {figures.tokens} tokens.")
     return replace(figures, tokens=figures.tokens // times)

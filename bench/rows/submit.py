@@ -35,7 +35,7 @@ def _beside(run: Run, connections: int, seconds: float) -> dict[str, list[Slice]
     body = background(_MODEL, "Say something about the weather in a few words. " * 8)
     web = {"api": run.machine.pids["floor-web"]}
     bare, posts = [wire.post("/", body)], [wire.post("/v1/responses", body, run.deployment.key)]
-    return run.interleaved(
+    return run.interleave(
         floor=run.floor(
             f"bare POST, {connections}", lambda: run.requests(run.web_port, bare, connections, web, seconds=seconds)
         ),
@@ -59,6 +59,6 @@ def submits(
         "select count(*), count(dispatched_at) from responses where status = 'queued'"
     )
     if dispatched < accepted:
-        raise load.Failed(f"Only {dispatched} of {accepted} submits were dispatched.")
-    deployment.forget("status = 'queued'")
+        raise load.LoadError(f"Only {dispatched} of {accepted} submits were dispatched.")
+    deployment.delete_responses("status = 'queued'")
     return found

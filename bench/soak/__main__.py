@@ -114,7 +114,7 @@ def _run_burst(deployment: Deployment) -> None:
     payload = wire.post("/v1/responses", background(MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST_RESPONSES))
     deployment.wait_until_ended(_BURST_RESPONSES)
-    deployment.forget()
+    deployment.delete_responses()
 
 
 def show(growth_report: dict[str, Any], console: Console) -> None:

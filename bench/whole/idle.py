@@ -41,7 +41,7 @@ def open_streams(system: System, ids: Sequence[str], max_streams: int) -> Iterat
                 break
             count += 1
         if not count:
-            raise load.Failed(limit_reason)
+            raise load.LoadError(limit_reason)
         yield OpenStreams(count, limit_reason)
 
 
@@ -57,7 +57,7 @@ def _start_stream(stream: socket.socket, system: System, response_id: str) -> st
     while _TEXT_EVENT not in response_data:
         data = stream.recv(_CHUNK_BYTES)
         if not data:
-            raise load.Failed(f"A stream ended: {response_data[:200]!r}")
+            raise load.LoadError(f"A stream ended: {response_data[:200]!r}")
         response_data += data
         line = response_data.partition(b"\r\n")[0]
         if b"\r\n" in response_data and b" 200 " not in line:

@@ -21,7 +21,7 @@ def use_system(run: Run) -> Iterator[System]:
     try:
         yield system
     finally:
-        system.forget()
+        system.delete_responses()
 
 
 def _start_system(run: Run) -> System:

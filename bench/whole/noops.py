@@ -74,7 +74,7 @@ def _running_floor(machine: Machine) -> Iterator[Noops]:
 
 
 def _flower_part(redis_url: str) -> Part:
-    port = ports.free()
+    port = ports.free_port()
     return Part(
         name="floor-flower",
         argv=[sys.executable, "-m", "cli.main", "flower"],

@@ -51,8 +51,8 @@ class System:
         config_file.write_text(config.config_text(models.base_url, paced), encoding="utf-8")
         self._settings = Settings(
             home=home.path,
-            port=ports.free(),
-            flower_port=ports.free(),
+            port=ports.free_port(),
+            flower_port=ports.free_port(),
             config=config_file,
             database_url=SecretStr(postgres.url),
             redis_url=SecretStr(valkey.url),
@@ -70,7 +70,9 @@ class System:
 
     def _environment(self) -> dict[str, str]:
         overrides = {"HOME": self.home.path, "WORKER_SLOTS": SLOTS, "DRAIN_S": self._settings.drain_s}
-        return stack.exported(self._settings) | {PREFIX + name: str(value) for name, value in overrides.items()}
+        return stack.environment_variables(self._settings) | {
+            PREFIX + name: str(value) for name, value in overrides.items()
+        }
 
     @property
     def port(self) -> int:
@@ -106,9 +108,9 @@ class System:
     def _migrate(self) -> None:
         migration = Child(self._edges.migration(), self.home)
         try:
-            migration.wait_until_done()
+            migration.wait_for_success()
         finally:
-            migration.ask_to_stop()
+            migration.send_stop_signal()
             migration.wait_until_stopped()
 
     def start(self, *names: str) -> None:
@@ -123,7 +125,7 @@ class System:
         """Stop the named parts that are running, concurrently."""
         children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
-            child.ask_to_stop()
+            child.send_stop_signal()
         for child in children:
             child.wait_until_stopped()
 
@@ -156,7 +158,7 @@ class System:
         ((self._preserved_until,),) = self.sql("select now()")
         self._vacuum_tables()
 
-    def forget(self) -> None:
+    def delete_responses(self) -> None:
         """Delete all responses since `preserve_responses`; a worker aborts their runs at its next lease renewal."""
         self.sql("delete from responses where created_at > %s", self._preserved_until)
         self.sql("delete from usage_ledger")

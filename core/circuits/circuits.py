@@ -43,7 +43,7 @@ class Circuits:
         *,
         cause: str,
         error_code: str | None,
-        asked_s: float,
+        requested_delay_s: float,
     ) -> Circuit | None:
         """Open a circuit in the caller's transaction.
 
@@ -62,7 +62,7 @@ class Circuits:
             error_code=error_code,
             first_open_s=_FIRST_OPEN_S,
             max_open_s=self._max_open_s,
-            asked_s=asked_s,
+            requested_delay_s=requested_delay_s,
             jitter=random.uniform(0.5, 1),  # noqa: S311
         )
         if circuit is not None:
@@ -77,7 +77,7 @@ class Circuits:
     def probe_failed(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
         """Reopen a circuit after its probe reached a server but failed."""
         with self._database.transaction() as connection:
-            self.open(connection, model, response_id, cause=cause, error_code=error_code, asked_s=0)
+            self.open(connection, model, response_id, cause=cause, error_code=error_code, requested_delay_s=0)
 
     def close(self, model: str) -> bool:
         """Close the circuit of a model after a server has answered; return whether it was open."""

@@ -53,7 +53,7 @@ def open(  # noqa: A001  # the standard term for a circuit
     error_code: str | None,
     first_open_s: float,
     max_open_s: float,
-    asked_s: float,
+    requested_delay_s: float,
     jitter: float,
 ) -> Circuit | None:
     """Open the circuit of a model whose servers a response found unavailable.
@@ -78,7 +78,7 @@ def open(  # noqa: A001  # the standard term for a circuit
                 "error_code": error_code,
                 "first_open_s": first_open_s,
                 "max_open_s": max_open_s,
-                "asked_s": asked_s,
+                "asked_s": requested_delay_s,
                 "jitter": jitter,
             },
         )

@@ -26,7 +26,7 @@ class Lanes:
         """Return the lane in which new responses of a tier wait."""
         return self._by_tier[tier]
 
-    def chosen(self, text: str) -> tuple[str, ...]:
+    def parse_names(self, text: str) -> tuple[str, ...]:
         """Parse a comma-separated list of lanes such as `default,flex`; an empty list selects all lanes.
 
         Raises:

@@ -33,7 +33,7 @@ class ProjectLimits:
     def __init__(self, tables: Mapping[str, Mapping[str, Limits]]) -> None:
         self.tables = tables
 
-    def limited(self, project: str) -> bool:
+    def has_limits(self, project: str) -> bool:
         """Whether a project has limits for any model."""
         return any(self.tables.get(key) for key in (project, ANY))
 

@@ -33,14 +33,14 @@ def _required_capabilities(request: CreateResponse) -> Iterator[tuple[str, Capab
         yield "text.format", "json_schema"
     if request.top_logprobs:
         yield "top_logprobs", "logprobs"
-    elif request.wants_logprobs:
+    elif request.includes_logprobs:
         yield "include", "logprobs"
     reasoning = request.reasoning
     if reasoning is not None and reasoning.effort not in {None, "none"}:
         yield "reasoning.effort", "reasoning"
     if reasoning is not None and reasoning.requested_summary is not None:
         yield "reasoning.summary", "reasoning"
-    if request.wants_sealed_reasoning:
+    if request.includes_sealed_reasoning:
         yield "include", "reasoning"
     yield from _image_capabilities(request)
 

@@ -20,7 +20,7 @@ def insert(connection: Connection, project_id: str, contents: Mapping[str, str])
         )
 
 
-def refer(connection: Connection, project_id: str, response_id: str, content_ids: Collection[str]) -> None:
+def insert_references(connection: Connection, project_id: str, response_id: str, content_ids: Collection[str]) -> None:
     """Record that a response refers to these contents.
 
     Raises:

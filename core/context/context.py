@@ -118,7 +118,7 @@ def _input_items(
     referenced_items = _find_items(connection, project_id, reference_ids)
     for position, item in enumerate(request.input):
         if not isinstance(item, ItemReference):
-            input_item = items.normal(item)
+            input_item = items.normalize_item(item)
             reasoning.check_item(input_item, seals, project_id=project_id, param=f"input[{position}]")
             yield input_item, False
         elif item.id in referenced_items:

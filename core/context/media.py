@@ -180,7 +180,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ValueError("contains no image")
 
 
-def file_of(text: str, name: str | None, settings: Settings) -> File:
+def decode_file(text: str, name: str | None, settings: Settings) -> File:
     """Decode the file in a base64 text or a data URL, and check it.
 
     Raises:

@@ -91,7 +91,7 @@ def _check_file(part: InputFile, param: str, settings: Settings) -> None:
             code="mutually_exclusive_parameters",
         )
     if base64_text is not None:
-        _run_check(f"{param}.file_data", lambda: media.file_of(base64_text, part.filename, settings))
+        _run_check(f"{param}.file_data", lambda: media.decode_file(base64_text, part.filename, settings))
     elif url is not None:
         allow_private = settings.fetch_allow_private
         _run_check(f"{param}.file_url", lambda: addresses.check_url(url, allow_private=allow_private))
@@ -168,7 +168,7 @@ def is_media(part: Part) -> bool:
     return part["type"] in _CONTENT_FIELDS
 
 
-def with_parts(item: Item, parts: list[Part]) -> Item:
+def replace_parts(item: Item, parts: list[Part]) -> Item:
     """A copy of an item with other parts."""
     return item | {_parts_field(item): parts}
 
@@ -178,7 +178,7 @@ def map_media(item: Item, function: Callable[[Part], Part]) -> Item:
     item_parts = parts(item)
     if not any(map(is_media, item_parts)):
         return item
-    return with_parts(item, [function(part) if is_media(part) else part for part in item_parts])
+    return replace_parts(item, [function(part) if is_media(part) else part for part in item_parts])
 
 
 def extract_contents(item: Item, contents: dict[str, str]) -> Item:
@@ -207,7 +207,7 @@ def reference(part: Part) -> str | None:
     return value[_REFERENCE_KEY] if isinstance(value, dict) else None
 
 
-def filled(part: Part, contents: Mapping[str, str]) -> Part:
+def insert_content(part: Part, contents: Mapping[str, str]) -> Part:
     """An image or a file with its content in place of the reference."""
     content_id = reference(part)
     return part if content_id is None else part | {_CONTENT_FIELDS[part["type"]]: contents[content_id]}

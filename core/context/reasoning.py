@@ -11,7 +11,7 @@ _SEALED_FIELDS = ("summary", "content")
 _ENCRYPTED_CONTENT = "encrypted_content"
 
 
-def sealed(item: Item, seals: Seals, *, project_id: str, model: str, own: str | None) -> Item:
+def seal_item(item: Item, seals: Seals, *, project_id: str, model: str, server_content: str | None) -> Item:
     """A copy of a reasoning item with `encrypted_content`, from which the complete item can be restored.
 
     Args:
@@ -19,8 +19,8 @@ def sealed(item: Item, seals: Seals, *, project_id: str, model: str, own: str | 
         server_content: the model server's `encrypted_content`, which only that server can decrypt.
     """
     content: dict[str, Any] = {name: item[name] for name in _SEALED_FIELDS if name in item}
-    if own is not None:
-        content |= {"model": model, _ENCRYPTED_CONTENT: own}
+    if server_content is not None:
+        content |= {"model": model, _ENCRYPTED_CONTENT: server_content}
     return item | {_ENCRYPTED_CONTENT: seals.seal(jsonio.dumps(content).encode(), project_id=project_id)}
 
 
@@ -39,7 +39,7 @@ def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None
         )
     try:
         _decrypt_content(item, seals, project_id)
-    except errors.NotSealed as error:
+    except errors.SealError as error:
         raise errors.InvalidRequest(
             f"The encrypted content of '{param}' could not be verified: {error}",
             param=param,
@@ -47,7 +47,7 @@ def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None
         ) from error
 
 
-def opened(items: list[Item], seals: Seals, *, project_id: str, model: str) -> list[Item]:
+def open_items(items: list[Item], seals: Seals, *, project_id: str, model: str) -> list[Item]:
     """A context with its reasoning items decrypted for a model.
 
     In the result, `encrypted_content` of an item is the model server's, and is present only if the same model produced
@@ -63,7 +63,7 @@ def _open_item(item: Item, seals: Seals, project_id: str, model: str) -> Item:
         return plain_item
     try:
         content = _decrypt_content(item, seals, project_id)
-    except errors.NotSealed:
+    except errors.SealError:
         return plain_item
     complete_item = plain_item | {name: content[name] for name in _SEALED_FIELDS if name in content}
     return complete_item | ({_ENCRYPTED_CONTENT: content[_ENCRYPTED_CONTENT]} if content.get("model") == model else {})

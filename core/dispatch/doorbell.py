@@ -41,14 +41,14 @@ class Doorbell:
     @property
     def can_enqueue(self) -> bool:
         """Whether the broker is considered available, or the next probe is due."""
-        return self._breaker.rested
+        return self._breaker.allows_call
 
     def enqueue(self, response_ids: Sequence[str], lane: str) -> list[str]:
         """Enqueue the responses in one round trip; return the IDs of those that could not be enqueued."""
         if not response_ids:
             return []
         try:
-            with self._breaker.trying(*_UNAVAILABLE_ERRORS) as may_try:
+            with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
                 if not may_try:
                     return list(response_ids)
                 with self._redis.pipeline(transaction=False) as pipeline:
@@ -65,7 +65,7 @@ class Doorbell:
     def ping(self, worker_id: str) -> bool:
         """Send a ping task, which a live consumer of the worker consumes; return whether it was sent."""
         try:
-            with self._breaker.trying(*_UNAVAILABLE_ERRORS) as may_try:
+            with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
                 if may_try:
                     with self._app.producer_pool.acquire(block=True, timeout=COMMAND.answer_s) as producer:
                         queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names

@@ -7,7 +7,7 @@ from core.codes import Code
 from core.database import Database
 from core.maintenance.chore import BATCH, try_to_recover
 from core.runs import runs_sql
-from core.runs.ends import Endings, Fence, LockedResponse, Outcome, failed
+from core.runs.ends import Endings, Fence, LockedResponse, Outcome, failed_outcome
 from core.runs.runs_sql import ExpiredResponse
 from core.settings import Settings
 from core.wire.status import Status
@@ -45,7 +45,7 @@ class Expire:
             return self._endings.end(response.id, _overdue_outcome(response), _is_overdue)
         if response.failures + 1 >= self._settings.max_failures:
             failures = response.failures + 1
-            outcome = failed(Code.SERVER_ERROR, f"The worker running this response was lost {failures} times.")
+            outcome = failed_outcome(Code.SERVER_ERROR, f"The worker running this response was lost {failures} times.")
             return self._endings.end(response.id, outcome, _lost_lease_fence(response.attempt))
         return self._requeue(response)
 
@@ -67,16 +67,16 @@ class Expire:
 
 def _overdue_outcome(response: ExpiredResponse) -> Outcome:
     if response.status == Status.IN_PROGRESS:
-        return failed(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
+        return failed_outcome(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
     if response.unavailable:
-        return failed(
+        return failed_outcome(
             Code(response.error_code or Code.SERVER_ERROR),
             "The response could not be run before its deadline, because its model server was unavailable:"
             f" {response.cause}",
         )
     if response.cause is None:
-        return failed(Code.SERVER_ERROR, "No worker was free before the response's deadline.")
-    return failed(
+        return failed_outcome(Code.SERVER_ERROR, "No worker was free before the response's deadline.")
+    return failed_outcome(
         Code(response.error_code or Code.SERVER_ERROR),
         f"The response could not be run before its deadline; the last attempt: {response.cause}",
     )

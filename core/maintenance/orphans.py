@@ -2,7 +2,7 @@
 
 from core.database import Database
 from core.maintenance.chore import BATCH, try_to_recover
-from core.runs.ends import Endings, LockedResponse, cancelled
+from core.runs.ends import Endings, LockedResponse, cancelled_outcome
 from core.streams import followers_sql
 
 
@@ -23,7 +23,7 @@ class CancelOrphans:
             self._cancel(response_id)
 
     def _cancel(self, response_id: str) -> None:
-        outcome = cancelled("no client waits for it any more")
+        outcome = cancelled_outcome("no client waits for it any more")
         try_to_recover(response_id, lambda: self._endings.end(response_id, outcome, _is_orphan))
 
 

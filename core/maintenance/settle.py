@@ -1,6 +1,6 @@
 """Chore: correct credits by the usage of ended responses."""
 
-from core.quota.ledger import BATCH, Ledger
+from core.quota.ledger import BATCH_SIZE, Ledger
 
 # Maximum number of batches of ended responses per round.
 MAX_BATCHES = 10
@@ -17,5 +17,5 @@ class Settle:
     def perform(self) -> None:
         """Settle until no unsettled response remains, at most `MAX_BATCHES` batches."""
         for _ in range(MAX_BATCHES):
-            if self._ledger.settle() < BATCH:
+            if self._ledger.settle() < BATCH_SIZE:
                 break

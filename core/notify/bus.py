@@ -87,7 +87,7 @@ class Bus:
         end_messages = [(ENDED_CHANNEL, batch.response_id.encode()) for batch in last_batches]
         self._publish([*_event_messages(last_batches), *end_messages])
 
-    def committed(self, batches: Sequence[Batch]) -> None:
+    def publish_events(self, batches: Sequence[Batch]) -> None:
         """Publish committed events to the subscribers of their responses, in one round trip."""
         self._publish(_event_messages(batches))
 
@@ -99,7 +99,7 @@ class Bus:
         if not messages:
             return
         try:
-            with self._breaker.trying(redis.RedisError) as may_try:
+            with self._breaker.guard_call(redis.RedisError) as may_try:
                 if may_try:
                     with self._redis.pipeline(transaction=False) as pipeline:
                         for channel, message in messages:

@@ -37,7 +37,7 @@ class Prompts:
             errors.StoreUnavailable: it is unknown whether the prompt was written; if so, its name is in use.
         """
         template = _check_template(new_prompt.template, self._settings)
-        prompt_id = ids.new("pmpt")
+        prompt_id = ids.new_id("pmpt")
         with _unique_name(new_prompt.name), self._database.transaction() as connection:
             prompts_sql.insert(
                 connection, project_id, prompt_id, name=new_prompt.name, description=new_prompt.description
@@ -93,7 +93,7 @@ class Prompts:
                 )
                 return _document(_require_prompt(connection, project_id, prompt_id))
 
-        return self._database.again(update_row)
+        return self._database.run_with_retry(update_row)
 
     def get(self, project_id: str, prompt_id: str) -> str:
         """A prompt's document, with the numbers of its versions.
@@ -107,7 +107,7 @@ class Prompts:
             with self._database.connection() as connection:
                 return _document(_require_prompt(connection, project_id, prompt_id))
 
-        return self._database.again(read_document)
+        return self._database.run_with_retry(read_document)
 
     def version(self, project_id: str, prompt_id: str, version: str) -> str:
         """A version's document, with its template.
@@ -124,9 +124,9 @@ class Prompts:
                     prompt_id, _require_version(connection, project_id, prompt_id, _parse_version(version), version)
                 )
 
-        return self._database.again(read_document)
+        return self._database.run_with_retry(read_document)
 
-    def listed(self, project_id: str, *, limit: int, descending: bool, after: str | None = None) -> Page:
+    def list_prompts(self, project_id: str, *, limit: int, descending: bool, after: str | None = None) -> Page:
         """A page of a project's prompts, in the order of their creation.
 
         Raises:
@@ -254,11 +254,11 @@ def _parse_version(version: str) -> int | None:
     return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
 
 
-def _find(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.Found | None:
+def _find(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.StoredPrompt | None:
     return prompts_sql.find(connection, project_id, prompt_id) if ids.is_prompt_id(prompt_id) else None
 
 
-def _require_prompt(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.Found:
+def _require_prompt(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.StoredPrompt:
     row = _find(connection, project_id, prompt_id)
     if row is None:
         raise _not_found_error(prompt_id)
@@ -267,7 +267,7 @@ def _require_prompt(connection: Connection, project_id: str, prompt_id: str) -> 
 
 def _require_version(
     connection: Connection, project_id: str, prompt_id: str, number: int | None, version: str = ""
-) -> prompts_sql.FoundVersion:
+) -> prompts_sql.StoredVersion:
     row = None if number is None else prompts_sql.find_version(connection, project_id, prompt_id, number)
     if row is None:
         raise errors.NotFound(f"Prompt with id '{prompt_id}' has no version '{version[:200]}'.", param="version")
@@ -284,7 +284,7 @@ def _not_found_error(prompt_id: str) -> errors.NotFound:
     return errors.NotFound(f"Prompt with id '{prompt_id[:200]}' not found.", param="prompt_id")
 
 
-def _document(row: prompts_sql.Found) -> str:
+def _document(row: prompts_sql.StoredPrompt) -> str:
     return jsonio.dumps(
         {
             "id": row.id,
@@ -298,7 +298,7 @@ def _document(row: prompts_sql.Found) -> str:
     )
 
 
-def _version_document(prompt_id: str, row: prompts_sql.FoundVersion) -> str:
+def _version_document(prompt_id: str, row: prompts_sql.StoredVersion) -> str:
     return jsonio.dumps(
         {
             "prompt_id": prompt_id,

@@ -14,7 +14,7 @@ from core.tables.statement import Statement
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredPrompt:
     """A prompt with the numbers of its versions, oldest first."""
 
     id: str
@@ -26,7 +26,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class FoundVersion:
+class StoredVersion:
     """A version of a prompt; `template` is JSON text."""
 
     version: int
@@ -131,20 +131,22 @@ def update(
     )
 
 
-def find(connection: Connection, project_id: str, prompt_id: str) -> Found | None:
+def find(connection: Connection, project_id: str, prompt_id: str) -> StoredPrompt | None:
     """Return a prompt of the project; None if there is none."""
-    return _FIND.fetch_one(connection, Found, project=project_id, prompt_id=prompt_id)
+    return _FIND.fetch_one(connection, StoredPrompt, project=project_id, prompt_id=prompt_id)
 
 
-def page(connection: Connection, project_id: str, *, limit: int, descending: bool, after: str | None) -> list[Found]:
+def page(
+    connection: Connection, project_id: str, *, limit: int, descending: bool, after: str | None
+) -> list[StoredPrompt]:
     """Return up to `limit` of a project's prompts in the order of their creation, starting after the prompt `after`."""
     statement = _page_statement(descending=descending, after=after is not None)
-    return statement.fetch_all(connection, Found, project=project_id, after=after, limit=limit)
+    return statement.fetch_all(connection, StoredPrompt, project=project_id, after=after, limit=limit)
 
 
-def find_version(connection: Connection, project_id: str, prompt_id: str, version: int | None) -> FoundVersion | None:
+def find_version(connection: Connection, project_id: str, prompt_id: str, version: int | None) -> StoredVersion | None:
     """Return a version of a prompt, or its default version if `version` is None; None if there is no such version."""
-    return _FIND_VERSION.fetch_one(connection, FoundVersion, prompt_id=prompt_id, project=project_id, version=version)
+    return _FIND_VERSION.fetch_one(connection, StoredVersion, prompt_id=prompt_id, project=project_id, version=version)
 
 
 def delete(connection: Connection, project_id: str, prompt_id: str) -> bool:

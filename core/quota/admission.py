@@ -7,7 +7,7 @@ Postgres are counted inside the transaction.
 from dataclasses import dataclass, replace
 
 from core import errors
-from core.allowance import NOTHING, Allowance, Cost
+from core.allowance import NO_COST, Allowance, Cost
 from core.config.catalog import Catalog
 from core.config.limits import UNLIMITED, Limits
 from core.config.tiers import Tier
@@ -40,11 +40,11 @@ class Reservation:
 
     tier: Tier
     limits: Limits = UNLIMITED
-    cost: Cost = NOTHING
+    cost: Cost = NO_COST
     has_credits: bool = False
     needs_count: bool = False
     allowance: Allowance | None = None
-    refusal: errors.RateLimited | None = None
+    refusal: errors.RateLimitExceeded | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Admission:
 
     def has_limits(self, caller: Caller) -> bool:
         """Whether the caller's project has limits for any model."""
-        return self._catalog.limits.limited(caller.project)
+        return self._catalog.limits.has_limits(caller.project)
 
     def reserve(self, caller: Caller, request: CreateResponse, requested_tier: TierRequest) -> Reservation:
         """Take the credits of a create request, if its tier requires any.
@@ -92,11 +92,11 @@ class Admission:
             reservation = replace(reservation, cost=Cost(1, tokens))
         cost = reservation.cost
         can_fit = token_limit is None or cost.tokens <= token_limit
-        charge = cost if can_fit else NOTHING
+        charge = cost if can_fit else NO_COST
         result = self._credits.take(
             caller.project_id, model, limits, charge, recent_cost=lambda: self._recent_cost(caller, model)
         )
-        needs_credits = can_fit and cost != NOTHING
+        needs_credits = can_fit and cost != NO_COST
         reservation = replace(
             reservation,
             allowance=None if result is None else result.allowance,
@@ -121,10 +121,10 @@ class Admission:
         """Decide the tier of a response that this transaction is about to insert; idempotent.
 
         Raises:
-            errors.RateLimited: the queue of the project is full, or a limit is exceeded and there is no spare capacity.
+            errors.RateLimited: the queue of the project is full, or a limit is exceeded and no capacity is free.
         """
         if reservation.limits == UNLIMITED:
-            return AdmissionResult(reservation.tier, NOTHING, None)
+            return AdmissionResult(reservation.tier, NO_COST, None)
         self._check_queue(connection, caller, model, reservation)
         if reservation.needs_count:
             reservation = self._count_credits(connection, caller, model, reservation)
@@ -132,15 +132,15 @@ class Admission:
             return AdmissionResult(reservation.tier, reservation.cost, reservation.allowance)
         if not requested_tier.may_overflow or not self._has_spare_capacity(connection, model):
             raise reservation.refusal
-        allowance = replace(reservation.allowance or Allowance(), over=True)
-        return AdmissionResult(Tier.OVER_LIMIT, NOTHING, allowance)
+        allowance = replace(reservation.allowance or Allowance(), over_limit=True)
+        return AdmissionResult(Tier.OVER_LIMIT, NO_COST, allowance)
 
     def _check_queue(self, connection: Connection, caller: Caller, model: str, reservation: Reservation) -> None:
         limit = reservation.limits.queued
         if limit is None:
             return
         if self._queue_depth.is_full(connection, caller.project_id, model, limit):
-            raise errors.RateLimited(
+            raise errors.RateLimitExceeded(
                 f"The queue of this project for '{model[:100]}' is full: {limit} responses are waiting for a worker.",
                 kind="requests",
                 code="resource_unavailable",
@@ -161,7 +161,7 @@ class Admission:
             max(0, cost.requests - requests) if limits.requests_per_minute else 0,
             max(0, cost.tokens - tokens) if limits.tokens_per_minute else 0,
         )
-        if shortfall == NOTHING:
+        if shortfall == NO_COST:
             return replace(
                 reservation,
                 allowance=build_allowance(limits, requests - cost.requests, tokens - cost.tokens),
@@ -196,14 +196,14 @@ class Admission:
             self._credits.give_back(caller.project_id, model, reservation.limits, reservation.cost)
 
 
-def _limit_error(reservation: Reservation, model: str, result: TakeResult) -> errors.RateLimited:
+def _limit_error(reservation: Reservation, model: str, result: TakeResult) -> errors.RateLimitExceeded:
     kind = result.exhausted_limit or "requests"
     limit, cost = (
         (reservation.limits.requests_per_minute, reservation.cost.requests)
         if kind == "requests"
         else (reservation.limits.tokens_per_minute, reservation.cost.tokens)
     )
-    return errors.RateLimited(
+    return errors.RateLimitExceeded(
         f"Rate limit reached for '{model[:100]}' on {kind} per minute: the limit is {limit}, and this request"
         f" needs {cost}. Try again in {max(0.001, result.wait_s):.3f} s.",
         kind=kind,
@@ -212,8 +212,8 @@ def _limit_error(reservation: Reservation, model: str, result: TakeResult) -> er
     )
 
 
-def _size_error(reservation: Reservation, model: str, requested_tier: TierRequest) -> errors.RateLimited:
-    return errors.RateLimited(
+def _size_error(reservation: Reservation, model: str, requested_tier: TierRequest) -> errors.RateLimitExceeded:
+    return errors.RateLimitExceeded(
         f"The request is too large for '{model[:100]}' on tokens per minute: the limit is"
         f" {reservation.limits.tokens_per_minute},"
         f" and input plus max_output_tokens is about {reservation.cost.tokens}.",

@@ -11,7 +11,7 @@ from core.quota.token_bucket import Credits
 
 # Maximum number of rows per round trip to Redis.
 BATCH_SIZE = 500
-BY = ledger_sql.BY
+GROUP_COLUMNS = ledger_sql.GROUP_COLUMNS
 
 
 class Ledger:

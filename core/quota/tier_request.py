@@ -20,7 +20,7 @@ class TierRequest:
     may_overflow: bool = False
 
 
-def requested(service_tier: str | None, rights: Collection[str]) -> TierRequest:
+def resolve_tier(service_tier: str | None, rights: Collection[str]) -> TierRequest:
     """Return the tier request for a `service_tier`.
 
     Args:

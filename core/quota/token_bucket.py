@@ -146,7 +146,7 @@ class Credits:
         key = _bucket_key(project_id, model)
         failure_count = self._failure_count
         may_be_stale = self._checked_at_failure.get(key, 0) < failure_count
-        cost_bound = recent_cost() if may_be_stale and self._breaker.rested else None
+        cost_bound = recent_cost() if may_be_stale and self._breaker.allows_call else None
         reply = self._run_take(key, limits, cost, cost_bound)
         if reply is not None and reply[0] == "unknown":
             reply = self._run_take(key, limits, cost, recent_cost())
@@ -201,7 +201,7 @@ class Credits:
     def _run(self, call: Callable[[], Any]) -> Any:
         """Call Redis and return its reply; None if Redis is unavailable."""
         try:
-            with self._breaker.trying(redis.RedisError) as may_try:
+            with self._breaker.guard_call(redis.RedisError) as may_try:
                 return call() if may_try else None
         except redis.RedisError as error:
             with self._lock:

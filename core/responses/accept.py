@@ -16,7 +16,7 @@ _MAX_ROWS = 64
 _LARGE_REQUEST = 64 * 1024
 
 
-class Accepting:
+class ResponseAcceptor:
     """Inserts rows of new responses, and enqueues those that may run now.
 
     A row is committed before it is enqueued, so a worker always finds it. The sweeper recalls a response whose Celery
@@ -27,7 +27,9 @@ class Accepting:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
-        self._batcher: Batcher[Draft, bool | None] = Batcher(self._write_all, most=_MAX_ROWS, after=self._enqueue_all)
+        self._batcher: Batcher[Draft, bool | None] = Batcher(
+            self._write_all, max_items=_MAX_ROWS, on_batch_end=self._enqueue_all
+        )
 
     def accept(self, row: Draft) -> bool:
         """Commit a row to which no exact limit applies, and enqueue it if it may run now.
@@ -40,7 +42,7 @@ class Accepting:
             PostgresError: Postgres rejects the row. Nothing was written.
         """
         if len(row.request) <= _LARGE_REQUEST:
-            return self._batcher.do(row) is not None
+            return self._batcher.process(row) is not None
         (outcome,) = outcomes = self._write_all([row])
         if isinstance(outcome, Exception):
             raise outcome
@@ -68,7 +70,7 @@ class Accepting:
                 return self.write(connection, rows)
 
         try:
-            dispatched_ids = self._database.again(write)
+            dispatched_ids = self._database.run_with_retry(write)
         except errors.StoreUnavailable as error:
             return [error] * len(rows)
         except PostgresError as error:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from core import errors, ids, jsonio
-from core.allowance import NOTHING, Allowance
+from core.allowance import NO_COST, Allowance
 from core.config.catalog import Catalog, ModelConfig
 from core.config.limits import UNLIMITED
 from core.config.tiers import Tier
@@ -16,7 +16,7 @@ from core.quota import tier_request
 from core.quota.admission import Admission, AdmissionResult, Reservation
 from core.quota.tier_request import TierRequest
 from core.responses import idempotency_sql
-from core.responses.accept import Accepting
+from core.responses.accept import ResponseAcceptor
 from core.responses.draft import Draft, first_events, time_limits_s
 from core.settings import Settings
 from core.tenants.keys import Caller
@@ -26,7 +26,7 @@ from core.wire.request import CreateResponse
 
 
 @dataclass(frozen=True)
-class Repeat:
+class IdempotencyKey:
     """An idempotency key, with which a client can repeat a create request without creating a second response.
 
     Args:
@@ -39,7 +39,7 @@ class Repeat:
 
 
 @dataclass(frozen=True)
-class Created:
+class CreatedResponse:
     """An accepted response.
 
     Args:
@@ -63,7 +63,7 @@ class _Order:
 
     caller: Caller
     request: CreateResponse
-    repeat: Repeat | None
+    repeat: IdempotencyKey | None
     requested_tier: TierRequest
     reservation: Reservation
     standalone_context: context.Context | None
@@ -77,7 +77,7 @@ class Creation:
     def __init__(
         self,
         database: Database,
-        accepting: Accepting,
+        accepting: ResponseAcceptor,
         admission: Admission,
         catalog: Catalog,
         seals: Seals,
@@ -90,7 +90,7 @@ class Creation:
         self._seals = seals
         self._settings = settings
 
-    def create(self, caller: Caller, request: CreateResponse, repeat: Repeat | None = None) -> Created:
+    def create(self, caller: Caller, request: CreateResponse, repeat: IdempotencyKey | None = None) -> CreatedResponse:
         """Insert a response as `queued` and, if it may run now, enqueue it.
 
         The row is committed before it is enqueued, so a worker always finds it. The sweeper recalls a response whose
@@ -109,8 +109,8 @@ class Creation:
         if earlier_response is not None:
             return earlier_response
         reservation = self._admission.reserve(caller, resolved_request, requested_tier)
-        response_id = ids.new("resp")
-        new_response: Created | None = None
+        response_id = ids.new_id("resp")
+        new_response: CreatedResponse | None = None
         try:
             new_context = self._standalone_context(caller, request) if repeat is None else None
             order = _Order(
@@ -119,9 +119,9 @@ class Creation:
             row = self._plain_row(order)
             if row is not None:
                 is_new = self._accepting.accept(row)
-                new_response, lane = Created(response_id, row.document if is_new else None), None
+                new_response, lane = CreatedResponse(response_id, row.document if is_new else None), None
             else:
-                new_response, lane = self._database.again(lambda: self._write_once(order))
+                new_response, lane = self._database.run_with_retry(lambda: self._write_once(order))
         finally:
             if new_response is None or new_response.id != response_id:
                 self._admission.give_back(caller, resolved_request.model or "", reservation)
@@ -130,8 +130,8 @@ class Creation:
         return new_response
 
     def _resolve(
-        self, caller: Caller, request: CreateResponse, repeat: Repeat | None
-    ) -> tuple[Created | None, CreateResponse]:
+        self, caller: Caller, request: CreateResponse, repeat: IdempotencyKey | None
+    ) -> tuple[CreatedResponse | None, CreateResponse]:
         """Find the response of an earlier request with the same key, and expand the prompt to estimate the credits.
 
         Queries Postgres only if limits apply to the project. Otherwise the transaction itself finds an earlier response
@@ -143,7 +143,7 @@ class Creation:
         if not self._admission.has_limits(caller) or (repeat is None and request.prompt is None):
             return None, request
 
-        def resolve() -> tuple[Created | None, CreateResponse]:
+        def resolve() -> tuple[CreatedResponse | None, CreateResponse]:
             with self._database.connection() as connection:
                 if repeat is not None:
                     owner = idempotency_sql.find_owner(connection, caller.project_id, repeat.key)
@@ -151,16 +151,16 @@ class Creation:
                         return _earlier_response(owner, repeat), request
                 return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
 
-        return self._database.again(resolve)
+        return self._database.run_with_retry(resolve)
 
-    def _write_once(self, order: _Order) -> tuple[Created, str | None]:
+    def _write_once(self, order: _Order) -> tuple[CreatedResponse, str | None]:
         """Write the response of an order in a transaction, unless an earlier attempt has committed it."""
         try:
             with self._database.transaction() as connection:
                 return self._write(connection, order)
         except UniqueViolation:
             # Only this process generates these IDs: a duplicate means that the first attempt was committed.
-            return Created(order.response_id, None), None
+            return CreatedResponse(order.response_id, None), None
         except ForeignKeyViolation as error:
             raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
@@ -184,7 +184,7 @@ class Creation:
             return None
         if self._catalog.get(model).concurrency is not None:
             return None
-        return self._draft(order, order.request, AdmissionResult(order.reservation.tier, NOTHING, None), new_context)
+        return self._draft(order, order.request, AdmissionResult(order.reservation.tier, NO_COST, None), new_context)
 
     def _check_request(self, request: CreateResponse) -> ModelConfig:
         """Check a request as far as possible without Postgres; return the configuration of its model."""
@@ -192,7 +192,7 @@ class Creation:
         model = self._catalog.get(request.model or "")
         parts.check_input(request, self._settings)
         capabilities.check_request(request, model)
-        if request.wants_sealed_reasoning and not self._seals.has_key:
+        if request.includes_sealed_reasoning and not self._seals.has_key:
             raise errors.InvalidRequest(
                 "'reasoning.encrypted_content' requires an encryption key on the server: set BACKBURNER_SECRET_KEY.",
                 param="include",
@@ -204,9 +204,9 @@ class Creation:
         options = request.background_options
         if options is not None and options.completion_window != "soonest":
             return TierRequest(Tier.FLEX)
-        return tier_request.requested(request.service_tier, caller.rights)
+        return tier_request.resolve_tier(request.service_tier, caller.rights)
 
-    def _write(self, connection: Connection, order: _Order) -> tuple[Created, str | None]:
+    def _write(self, connection: Connection, order: _Order) -> tuple[CreatedResponse, str | None]:
         """Insert the row, unless its idempotency key belongs to another response.
 
         Returns:
@@ -240,10 +240,10 @@ class Creation:
         dispatched_ids = self._accepting.write(connection, [row])
         content_ids = parts.references(new_context.items)
         if content_ids:
-            contents_sql.refer(connection, caller.project_id, response_id, content_ids)
+            contents_sql.insert_references(connection, caller.project_id, response_id, content_ids)
             parts.check_size(new_context.items, contents_sql.sizes(connection, response_id), self._settings)
         lane = self._catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
-        return Created(response_id, row.document, admission_result.allowance), lane
+        return CreatedResponse(response_id, row.document, admission_result.allowance), lane
 
     def _draft(
         self, order: _Order, request: CreateResponse, admission: AdmissionResult, new_context: context.Context
@@ -280,9 +280,9 @@ class Creation:
         )
 
 
-def _earlier_response(owner: idempotency_sql.KeyOwner, repeat: Repeat) -> Created:
+def _earlier_response(owner: idempotency_sql.KeyOwner, repeat: IdempotencyKey) -> CreatedResponse:
     if owner.request_hash != repeat.request_hash:
         raise errors.InvalidRequest(
             "This Idempotency-Key was used with another request body.", code="idempotency_key_reuse"
         )
-    return Created(owner.response_id, None)
+    return CreatedResponse(owner.response_id, None)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from core import jsonio
 from core.database import Connection
-from core.responses.responses_sql import Found
+from core.responses.responses_sql import StoredResponse
 from core.tables.responses import responses
 from core.tables.statement import Statement
 
@@ -47,7 +47,7 @@ def page(
     status: str | None = None,
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
-) -> list[Found]:
+) -> list[StoredResponse]:
     """Return up to `limit` of a project's stored responses by creation time, starting after the response `after`."""
     filters: dict[str, str] = {
         name: value for name, value in {"after": after, "status": status, "model": model}.items() if value is not None
@@ -55,4 +55,4 @@ def page(
     if metadata:
         filters["metadata"] = jsonio.dumps(dict(metadata))
     statement = _page_statement(descending=descending, filters=frozenset(filters))
-    return statement.fetch_all(connection, Found, project_id=project_id, limit=limit, **filters)
+    return statement.fetch_all(connection, StoredResponse, project_id=project_id, limit=limit, **filters)

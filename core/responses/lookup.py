@@ -6,14 +6,14 @@ from core.responses import responses_sql
 from core.tenants.keys import Caller
 
 
-def find_own(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found | None:
+def find_own_response(connection: Connection, caller: Caller, response_id: str) -> responses_sql.StoredResponse | None:
     """Find a response of the caller's project; None if it does not exist or belongs to another project."""
     return responses_sql.find(connection, caller.project_id, response_id) if ids.is_response_id(response_id) else None
 
 
-def find_or_raise(connection: Connection, caller: Caller, response_id: str) -> responses_sql.Found:
+def find_or_raise(connection: Connection, caller: Caller, response_id: str) -> responses_sql.StoredResponse:
     """Find a response as `find_own` does; raise the error of `unknown_response` instead of returning None."""
-    row = find_own(connection, caller, response_id)
+    row = find_own_response(connection, caller, response_id)
     if row is None:
         raise unknown_response(response_id)
     return row

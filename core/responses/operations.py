@@ -14,8 +14,8 @@ from core.dispatch import lanes_sql
 from core.dispatch.dispatcher import Dispatch
 from core.responses import load_sql, operations_sql, responses_sql
 from core.responses.draft import Draft, first_events, time_limits_s
-from core.responses.operations_sql import Run, Shown, Source
-from core.runs.ends import Endings, cancelled
+from core.responses.operations_sql import ResponseDetails, Run, Source
+from core.runs.ends import Endings, cancelled_outcome
 from core.settings import Settings
 from core.tenants import audit, audit_sql
 from core.tenants.audit import Act
@@ -23,7 +23,7 @@ from core.wire import response
 from core.wire.request import BackgroundOptions
 from core.wire.status import Status, is_terminal
 
-__all__ = ["Load", "Operations", "Run", "Shown"]
+__all__ = ["Load", "Operations", "ResponseDetails", "Run"]
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Operations:
         self._catalog = catalog
         self._settings = settings
 
-    def newest(
+    def list_newest(
         self, *, project: str | None = None, status: str | None = None, model: str | None = None, limit: int
-    ) -> list[Shown]:
+    ) -> list[ResponseDetails]:
         """List at most `limit` responses, newest first, including responses with `store` false."""
         with self._database.connection() as connection:
-            return operations_sql.newest(connection, project=project, status=status, model=model, limit=limit)
+            return operations_sql.list_newest(connection, project=project, status=status, model=model, limit=limit)
 
     def load(self) -> Load:
         """The current load."""
@@ -64,7 +64,7 @@ class Operations:
                 lanes_sql.unserved(connection, seen_s),
             )
 
-    def show(self, response_id: str) -> tuple[Shown, list[Run]]:
+    def show(self, response_id: str) -> tuple[ResponseDetails, list[Run]]:
         """A response and all its attempts.
 
         Raises:
@@ -83,10 +83,11 @@ class Operations:
             errors.NotFound: the response does not exist.
         """
         self.show(response_id)
-        outcome = cancelled("cancelled by an operator")
+        outcome = cancelled_outcome("cancelled by an operator")
         act = Act(audit.operator(), "response.cancelled", response_id)
         return (
-            self._database.again(lambda: self._endings.end(response_id, outcome, lambda _: True, act=act)) is not None
+            self._database.run_with_retry(lambda: self._endings.end(response_id, outcome, lambda _: True, act=act))
+            is not None
         )
 
     def requeue(self, response_id: str, *, project: str | None = None) -> str:
@@ -105,7 +106,7 @@ class Operations:
             errors.UnknownModel: its model is no longer configured.
             errors.StoreUnavailable: whether the new response was created is unknown; a retry is safe.
         """
-        new_id = ids.new("resp")
+        new_id = ids.new_id("resp")
         with self._database.transaction() as connection:
             source = operations_sql.lock_source(connection, response_id)
             if source is None or project not in {None, source.project}:

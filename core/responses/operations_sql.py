@@ -16,7 +16,7 @@ from core.wire.status import Status
 
 
 @dataclass(frozen=True)
-class Shown:
+class ResponseDetails:
     """A response in the form that operators see."""
 
     id: str
@@ -168,18 +168,18 @@ def _newest_statement(filters: frozenset[str]) -> Statement:
     )
 
 
-def show(connection: Connection, response_id: str) -> Shown | None:
+def show(connection: Connection, response_id: str) -> ResponseDetails | None:
     """Find a response of any project; None if it does not exist."""
-    return _SHOW.fetch_one(connection, Shown, id=response_id)
+    return _SHOW.fetch_one(connection, ResponseDetails, id=response_id)
 
 
-def newest(
+def list_newest(
     connection: Connection, *, project: str | None, status: str | None, model: str | None, limit: int
-) -> list[Shown]:
+) -> list[ResponseDetails]:
     """List at most `limit` responses, newest first."""
     values = {"project": project, "status": status, "model": model}
     filters = {name: value for name, value in values.items() if value is not None}
-    return _newest_statement(frozenset(filters)).fetch_all(connection, Shown, limit=limit, **filters)
+    return _newest_statement(frozenset(filters)).fetch_all(connection, ResponseDetails, limit=limit, **filters)
 
 
 def list_attempts(connection: Connection, response_id: str) -> list[Run]:

@@ -7,9 +7,9 @@ from core.batcher import Batcher
 from core.context import contents_sql, parts
 from core.database import Connection, Database
 from core.responses import listing_sql, responses_sql
-from core.responses.lookup import find_or_raise, find_own, unknown_response
+from core.responses.lookup import find_or_raise, find_own_response, unknown_response
 from core.runs import events_sql
-from core.runs.ends import Endings, cancelled
+from core.runs.ends import Endings, cancelled_outcome
 from core.tenants import audit, audit_sql
 from core.tenants.audit import Act
 from core.tenants.keys import Caller
@@ -32,7 +32,9 @@ class Responses:
     def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
         self._endings = endings
-        self._polls: Batcher[ResponseKey, responses_sql.Found | None] = Batcher(self._find_all, most=MAX_POLLS)
+        self._polls: Batcher[ResponseKey, responses_sql.StoredResponse | None] = Batcher(
+            self._find_all, max_items=MAX_POLLS
+        )
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
         """The document of a response with its committed output, and whether the response has ended.
@@ -45,7 +47,7 @@ class Responses:
             raise unknown_response(response_id)
         key = (caller.project_id, response_id)
         # The retry reads a single response: its query may succeed where the query of a batch failed.
-        row = self._database.again(lambda: self._polls.do(key), lambda: self._find_all([key])[0])
+        row = self._database.run_with_retry(lambda: self._polls.process(key), lambda: self._find_all([key])[0])
         if row is None:
             raise unknown_response(response_id)
         if row.status != Status.IN_PROGRESS:
@@ -55,18 +57,18 @@ class Responses:
             with self._database.connection() as connection:
                 return self._current_document(connection, row)
 
-        return self._database.again(read_document), False
+        return self._database.run_with_retry(read_document), False
 
-    def _find_all(self, keys: Sequence[ResponseKey]) -> list[responses_sql.Found | None]:
+    def _find_all(self, keys: Sequence[ResponseKey]) -> list[responses_sql.StoredResponse | None]:
         with self._database.connection() as connection:
             rows = responses_sql.find_each(connection, keys)
         return [rows.get(key) for key in keys]
 
-    def _current_document(self, connection: Connection, row: responses_sql.Found) -> str:
+    def _current_document(self, connection: Connection, row: responses_sql.StoredResponse) -> str:
         if row.status != Status.IN_PROGRESS:
             return row.document
-        events = (jsonio.loads(line) for line in events_sql.read(connection, row.id))
-        return jsonio.dumps(response.running(jsonio.loads(row.document), transcript.fold(events).output))
+        events = (jsonio.loads(line) for line in events_sql.read_log(connection, row.id))
+        return jsonio.dumps(response.running_document(jsonio.loads(row.document), transcript.fold(events).output))
 
     def cancel(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> str:
         """Cancel a background response and return its document; an ended response does not change.
@@ -88,9 +90,9 @@ class Responses:
 
         def end_response() -> str | None:
             act = Act(audit.key(caller.key_id, request_id), "response.cancelled", response_id)
-            return self._endings.end(response_id, cancelled("cancelled by a client"), lambda _: True, act=act)
+            return self._endings.end(response_id, cancelled_outcome("cancelled by a client"), lambda _: True, act=act)
 
-        return self._database.again(end_response) or self.get(caller, response_id)[0]
+        return self._database.run_with_retry(end_response) or self.get(caller, response_id)[0]
 
     def delete(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> None:
         """Delete an ended response and its events. Responses that continue it have their own copy of its context.
@@ -152,7 +154,7 @@ class Responses:
                     break
         return build_page(page, has_more=len(items) > len(page))
 
-    def listed(
+    def list_responses(
         self,
         caller: Caller,
         *,
@@ -169,7 +171,7 @@ class Responses:
             errors.InvalidRequest: `after` is not the ID of a response of the project.
         """
         with self._database.connection() as connection:
-            if after is not None and find_own(connection, caller, after) is None:
+            if after is not None and find_own_response(connection, caller, after) is None:
                 raise errors.InvalidRequest(f"Response with id '{after[:200]}' not found.", param="after")
             rows = listing_sql.page(
                 connection,
@@ -204,5 +206,5 @@ def _render_item(connection: Connection, response_id: str, item: Item, include: 
         contents = contents_sql.read(connection, response_id, content_ids)
         if contents.keys() != content_ids:
             raise unknown_response(response_id)  # deleted concurrently
-        item = parts.map_media(item, lambda part: parts.filled(part, contents))
+        item = parts.map_media(item, lambda part: parts.insert_content(part, contents))
     return jsonio.dumps(item)

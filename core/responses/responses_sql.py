@@ -153,7 +153,7 @@ def insert(connection: Connection, rows: Sequence[Draft], rules: Mapping[str, An
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredResponse:
     """The row of a stored response, which the clients of its project may read."""
 
     id: str
@@ -162,12 +162,12 @@ class Found:
     document: str
 
 
-def find(connection: Connection, project_id: str, response_id: str) -> Found | None:
+def find(connection: Connection, project_id: str, response_id: str) -> StoredResponse | None:
     """Find a response; None if the project has no stored response with this ID."""
     return find_each(connection, [(project_id, response_id)]).get((project_id, response_id))
 
 
-def find_each(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+def find_each(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], StoredResponse]:
     """Find responses by (project ID, response ID); responses that do not exist or are not stored are omitted."""
     # The IDs are joined to one text, because a list parameter costs psycopg as much as the rest of the statement. No ID
     # contains a comma.
@@ -176,7 +176,7 @@ def find_each(connection: Connection, keys: Collection[tuple[str, str]]) -> dict
         " where id = any(string_to_array(%s, ',')) and project_id = any(string_to_array(%s, ',')) and stored",
         (",".join([response_id for _, response_id in keys]), ",".join([project_id for project_id, _ in keys])),
     )
-    return {(row[0], row[1]): Found(*row[1:]) for row in rows.fetchall()}
+    return {(row[0], row[1]): StoredResponse(*row[1:]) for row in rows.fetchall()}
 
 
 def document(connection: Connection, response_id: str) -> str | None:

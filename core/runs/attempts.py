@@ -13,7 +13,7 @@ from core.context import context, parts, reasoning
 from core.database import Connection, Database, DataError, UniqueViolation
 from core.notify.batch import Batch
 from core.runs import ends_sql, events_sql, runs_sql, workers_sql
-from core.runs.ends import Ending, Endings, Outcome, Spent, attempt_fence, cancelled, failed
+from core.runs.ends import AttemptUsage, Ending, Endings, Outcome, attempt_fence, cancelled_outcome, failed_outcome
 from core.runs.workers_sql import Worker
 from core.tenants.seals import Seals
 from core.wire import transcript
@@ -52,9 +52,9 @@ class Attempt:
     request: CreateResponse
     context: list[Item]
     document: str
-    left_s: float
+    remaining_s: float
     next_seq: int
-    announced: bool
+    has_in_progress_event: bool
     partial_output: Transcript
     tokens: int
     waits: int
@@ -62,7 +62,7 @@ class Attempt:
     prefix: str = ""
 
     @property
-    def shown(self) -> bool:
+    def has_output(self) -> bool:
         """Whether an earlier attempt committed output."""
         return bool(self.partial_output.output)
 
@@ -73,7 +73,7 @@ class HandBack:
 
     Args:
         cause: a sentence for operators, and for the client if the response's deadline passes before another attempt.
-        waited: whether the response waits for its model server; otherwise the worker had to stop running it.
+        awaits_server: whether the response waits for its model server; otherwise the worker had to stop running it.
         delay_s: seconds before the response may be dispatched again; ignored if `unavailable`.
         error_code: the API's error code for `cause`.
         unavailable: whether the model server accepts no requests at all. If so, the model's circuit opens, which
@@ -82,11 +82,11 @@ class HandBack:
     """
 
     cause: str
-    waited: bool = False
+    awaits_server: bool = False
     delay_s: float = 0
     error_code: str | None = None
     unavailable: bool = False
-    asked_s: float = 0
+    requested_delay_s: float = 0
 
 
 def log_has_in_progress(background: bool, next_seq: int) -> bool:
@@ -110,13 +110,13 @@ class BatchResult:
     """The result of one statement for several responses. Those in neither set have ended or have another attempt.
 
     Args:
-        done: IDs of the responses for which the statement succeeded.
+        succeeded_ids: IDs of the responses for which the statement succeeded.
         still_leased: IDs of the responses that the statement skipped because another transaction had locked their
             rows. The attempts still have their leases: retry these.
     """
 
-    done: set[str]
-    still_leased: set[str]
+    succeeded_ids: set[str]
+    locked_ids: set[str]
 
 
 def _batch_result(connection: Connection, fences: Sequence[Fence], succeeded_ids: set[str]) -> BatchResult:
@@ -171,7 +171,9 @@ class Attempts:
             request, items = context.unpack(row.request)
         except ValueError:
             log.exception("cannot read the stored request of a response", extra={"response": row.id})
-            outcome = failed(Code.SERVER_ERROR, "This server version cannot run a response accepted by an older one.")
+            outcome = failed_outcome(
+                Code.SERVER_ERROR, "This server version cannot run a response accepted by an older one."
+            )
             self._endings.end(row.id, outcome, attempt_fence(row.attempt))
             return None
         return Attempt(
@@ -180,11 +182,11 @@ class Attempts:
             number=row.attempt,
             model=row.model,
             request=request,
-            context=reasoning.opened(items, self._seals, project_id=row.project_id, model=row.model),
+            context=reasoning.open_items(items, self._seals, project_id=row.project_id, model=row.model),
             document=row.document,
-            left_s=row.left_s,
+            remaining_s=row.remaining_s,
             next_seq=row.next_seq,
-            announced=log_has_in_progress(row.background, row.next_seq),
+            has_in_progress_event=log_has_in_progress(row.background, row.next_seq),
             partial_output=self._partial_output(row),
             tokens=row.tokens,
             waits=row.waits,
@@ -195,9 +197,9 @@ class Attempts:
         if not log_has_output(row.background, row.next_seq):
             return Transcript()
         with self._database.connection() as connection:
-            output = transcript.fold(jsonio.loads(line) for line in events_sql.read(connection, row.id))
+            output = transcript.fold(jsonio.loads(line) for line in events_sql.read_log(connection, row.id))
         # To continue after reasoning items, the model needs them decrypted.
-        output.output = reasoning.opened(output.output, self._seals, project_id=row.project_id, model=row.model)
+        output.output = reasoning.open_items(output.output, self._seals, project_id=row.project_id, model=row.model)
         return output
 
     def contents(self, attempt: Attempt) -> dict[str, str]:
@@ -214,11 +216,11 @@ class Attempts:
             renewed_ids = runs_sql.renew(connection, fences, self._lease_s)
             return _batch_result(connection, fences, renewed_ids)
 
-    def record(self, batches: Sequence[Batch]) -> BatchResult:
+    def append_events(self, batches: Sequence[Batch]) -> BatchResult:
         """Append events, at most one batch per response.
 
         Raises:
-            errors.StoreUnavailable: it is unknown which batches were written; call `recorded`, then write the
+            errors.StoreUnavailable: it is unknown which batches were written; call `find_written`, then write the
                 others again, unchanged.
             errors.StoreRefused: Postgres rejects one of the batches. Nothing was written.
         """
@@ -231,9 +233,9 @@ class Attempts:
             # An earlier write was committed, although its result never arrived.
             raise errors.StoreUnavailable("Some of these events were already written.") from error
         except DataError as error:
-            raise errors.StoreRefused(f"Postgres rejected these events: {error}") from error
+            raise errors.StoreDataError(f"Postgres rejected these events: {error}") from error
 
-    def recorded(self, batches: Sequence[Batch]) -> list[Batch]:
+    def find_written(self, batches: Sequence[Batch]) -> list[Batch]:
         """Return those of `batches` that the event logs already contain."""
         with self._database.connection() as connection:
             next_seqs = events_sql.read_next_seqs(connection, [batch.response_id for batch in batches])
@@ -266,7 +268,7 @@ class Attempts:
                 connection,
                 attempt.response_id,
                 attempt.number,
-                outcome="waited" if back.waited else "handed_back",
+                outcome="waited" if back.awaits_server else "handed_back",
                 cause=back.cause,
                 delay_s=delay_s,
                 error_code=back.error_code,
@@ -283,23 +285,23 @@ class Attempts:
             attempt.response_id,
             cause=back.cause,
             error_code=back.error_code,
-            asked_s=back.asked_s,
+            requested_delay_s=back.requested_delay_s,
         )
-        return max(back.asked_s, self._circuits.retry_delay_s(circuit, was_probe=attempt.probe))
+        return max(back.requested_delay_s, self._circuits.retry_delay_s(circuit, was_probe=attempt.probe))
 
     def revoke(self, response_id: str) -> None:
         """Cancel a response after its Celery task was revoked before the start."""
-        self._endings.end(response_id, cancelled("revoked through Celery"), lambda _: True)
+        self._endings.end(response_id, cancelled_outcome("revoked through Celery"), lambda _: True)
 
     def note_dropped(self, attempt: Attempt, item_ids: Sequence[str]) -> None:
         """Record the IDs of the context items that an attempt omits from its model call."""
         with self._database.connection() as connection:
             runs_sql.note_dropped(connection, attempt.response_id, attempt.number, item_ids)
 
-    def note_usage(self, attempt: Attempt, spent: Spent) -> None:
+    def note_usage(self, attempt: Attempt, attempt_usage: AttemptUsage) -> None:
         """Record the usage of an attempt that another process ended."""
         with self._database.transaction() as connection:
-            ends_sql.note_usage(connection, attempt.response_id, attempt.number, spent)
+            ends_sql.note_usage(connection, attempt.response_id, attempt.number, attempt_usage)
 
 
 class Workers:
@@ -324,4 +326,4 @@ class Workers:
     def live(self) -> list[Worker]:
         """Return the workers that refreshed their registration in the last `worker_seen_s` seconds."""
         with self._database.connection() as connection:
-            return workers_sql.live(connection, self._seen_s)
+            return workers_sql.select_live(connection, self._seen_s)

@@ -13,7 +13,7 @@ from core.database import Connection, Database
 from core.notify.batch import Batch
 from core.notify.bus import Bus
 from core.runs import ends_sql, events_sql
-from core.runs.ends_sql import LockedResponse, Spent
+from core.runs.ends_sql import AttemptUsage, LockedResponse
 from core.tenants import audit_sql
 from core.tenants.audit_sql import Act
 from core.wire import response as document
@@ -23,7 +23,17 @@ from core.wire.status import Status
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Ending", "Endings", "Fence", "LockedResponse", "Outcome", "Spent", "attempt_fence", "cancelled", "failed"]
+__all__ = [
+    "AttemptUsage",
+    "Ending",
+    "Endings",
+    "Fence",
+    "LockedResponse",
+    "Outcome",
+    "attempt_fence",
+    "cancelled_outcome",
+    "failed_outcome",
+]
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,16 @@ class Outcome:
     error: dict[str, str] | None = None
     incomplete_reason: str | None = None
     usage: dict[str, Any] | None = None
-    spent: Spent | None = None
+    attempt_usage: AttemptUsage | None = None
 
 
-def failed(
-    code: Code, message: str, *, kind: str | None = None, cause: str | None = None, spent: Spent | None = None
+def failed_outcome(
+    code: Code,
+    message: str,
+    *,
+    kind: str | None = None,
+    cause: str | None = None,
+    attempt_usage: AttemptUsage | None = None,
 ) -> Outcome:
     """Return the outcome of a failed response; `message` is a sentence for its client.
 
@@ -55,10 +70,10 @@ def failed(
         kind: a code that is more precise than those of the closed list; it becomes the error's `type`.
     """
     error = {"code": code, "message": message} | ({"type": kind} if kind else {})
-    return Outcome(Status.FAILED, cause=cause or message, error=error, spent=spent)
+    return Outcome(Status.FAILED, cause=cause or message, error=error, attempt_usage=attempt_usage)
 
 
-def cancelled(cause: str) -> Outcome:
+def cancelled_outcome(cause: str) -> Outcome:
     """Return the outcome of a cancelled response."""
     return Outcome(Status.CANCELLED, cause=cause)
 
@@ -125,7 +140,7 @@ class Endings:
             row = ends_sql.lock(connection, response_id)
             if row is None or not _may_end(row, ending):
                 return None
-            prepared_end = _prepare_end(row, ending, events_sql.read(connection, response_id))
+            prepared_end = _prepare_end(row, ending, events_sql.read_log(connection, response_id))
             _write_ends(connection, [prepared_end])
             if act is not None:
                 audit_sql.insert(connection, act, row.project_id)
@@ -187,7 +202,7 @@ def _prepare_end(row: LockedResponse, ending: Ending, lines: Sequence[str]) -> _
     outcome, tail = ending.outcome, ending.tail
     tail_lines = tail.lines if tail is not None else ()
     if tail is not None and tail_lines and tail.first_seq != len(lines):
-        raise errors.StoreRefused(f"These events do not start after the {len(lines)} events of the log.")
+        raise errors.StoreDataError(f"These events do not start after the {len(lines)} events of the log.")
     output = transcript.fold(jsonio.loads(line) for line in chain(lines, tail_lines))
     closing_events = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
     final_document = document.ended(
@@ -217,7 +232,7 @@ def _write_ends(connection: Connection, prepared_ends: Sequence[_PreparedEnd]) -
                 prepared_end.ending.outcome.status,
                 prepared_end.document,
                 prepared_end.ending.outcome.cause,
-                prepared_end.ending.outcome.spent,
+                prepared_end.ending.outcome.attempt_usage,
             )
             for prepared_end in prepared_ends
         ],

@@ -102,7 +102,7 @@ from ended e left join used u using (id)
 
 
 @dataclass(frozen=True)
-class Spent:
+class AttemptUsage:
     """The tokens that an attempt used, as reported by the model server or as estimated by the worker."""
 
     input_tokens: int
@@ -125,12 +125,12 @@ class End:
     status: str
     document: str
     cause: str | None
-    spent: Spent | None
+    attempt_usage: AttemptUsage | None
 
 
 def write_ends(connection: Connection, ends: Sequence[End]) -> None:
     """Write the ends of locked responses and of their current attempts, and one ledger row for each response."""
-    usages = [end.spent for end in ends]
+    usages = [end.attempt_usage for end in ends]
     connection.execute(
         _WRITE_ENDS,
         {
@@ -164,7 +164,7 @@ where response_id = %(id)s and (exists (select from noted) or not %(exists)s)
 """
 
 
-def note_usage(connection: Connection, response_id: str, attempt: int, spent: Spent) -> None:
+def note_usage(connection: Connection, response_id: str, attempt: int, attempt_usage: AttemptUsage) -> None:
     """Record the usage of an attempt that another process ended, and add it to the response's ledger row, if any.
 
     Must run in a transaction. It locks the response: usage recorded before the end is part of the sums that the end
@@ -177,10 +177,10 @@ def note_usage(connection: Connection, response_id: str, attempt: int, spent: Sp
             "id": response_id,
             "attempt": attempt,
             "exists": row is not None,  # if the response was deleted, only its ledger row remains
-            "input_tokens": spent.input_tokens,
-            "output_tokens": spent.output_tokens,
-            "cached_tokens": spent.cached_tokens,
-            "reasoning_tokens": spent.reasoning_tokens,
-            "estimated": spent.estimated,
+            "input_tokens": attempt_usage.input_tokens,
+            "output_tokens": attempt_usage.output_tokens,
+            "cached_tokens": attempt_usage.cached_tokens,
+            "reasoning_tokens": attempt_usage.reasoning_tokens,
+            "estimated": attempt_usage.estimated,
         },
     )

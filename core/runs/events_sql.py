@@ -64,7 +64,7 @@ def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
     }
 
 
-def read(connection: Connection, response_id: str) -> list[str]:
+def read_log(connection: Connection, response_id: str) -> list[str]:
     """Return the entire log of a response, in order."""
     return read_logs(connection, [response_id])[response_id]
 

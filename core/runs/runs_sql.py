@@ -26,7 +26,7 @@ class ClaimedResponse:
     document: str
     waits: int
     probe: bool  # whether it is the probe of its model's circuit
-    left_s: float  # seconds until `run_until`
+    remaining_s: float  # seconds until `run_until`
     next_seq: int
     tokens: int  # output tokens in the log
 

@@ -48,7 +48,7 @@ def delete_unseen(connection: Connection, unseen_s: float) -> None:
     )
 
 
-def live(connection: Connection, seen_s: float) -> list[Worker]:
+def select_live(connection: Connection, seen_s: float) -> list[Worker]:
     """Return the workers that were seen in the last `seen_s` seconds."""
     with connection.cursor(row_factory=class_row(Worker)) as cursor:
         cursor.execute(

@@ -293,8 +293,8 @@ class Broadcaster:
             ]
             try:
                 # A retry, because a connection of the pool may be stale and one missed renewal can cancel a response.
-                unrenewed_ids = self._database.again(partial(self._renew, renewal_ids))
-                states = self._database.again(partial(self._read_states, list(groups)))
+                unrenewed_ids = self._database.run_with_retry(partial(self._renew, renewal_ids))
+                states = self._database.run_with_retry(partial(self._read_states, list(groups)))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check subscribed responses", extra={"cause": str(error)})
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from core import errors, jsonio
 from core.database import Database
-from core.responses.lookup import find_own, unknown_response
+from core.responses.lookup import find_own_response, unknown_response
 from core.runs import events_sql
 from core.streams.broadcaster import Broadcaster, Subscription
 from core.tenants.keys import Caller
@@ -24,7 +24,7 @@ _TERMINAL_TYPES = frozenset({"response.completed", "response.incomplete", "respo
 _TYPE_PREFIX = b'{"type":"'
 
 
-def kind(line: bytes) -> str:
+def event_type(line: bytes) -> str:
     """Return the type of a stored event, which is always its first field."""
     assert line.startswith(_TYPE_PREFIX), line[:80]
     return line[len(_TYPE_PREFIX) : line.index(b'"', len(_TYPE_PREFIX))].decode()
@@ -48,7 +48,7 @@ class Streams:
 
         def check() -> None:
             with self._database.connection() as connection:
-                row = find_own(connection, caller, response_id)
+                row = find_own_response(connection, caller, response_id)
             if row is None:
                 raise unknown_response(response_id)
             if not row.background:
@@ -58,9 +58,11 @@ class Streams:
                     code="invalid_request_error",
                 )
 
-        self._database.again(check)
+        self._database.run_with_retry(check)
 
-    def read(self, response_id: str, *, after: int = -1, keeps: bool = False, beat_s: float) -> Generator[list[bytes]]:
+    def read(
+        self, response_id: str, *, after: int = -1, keeps_alive: bool = False, heartbeat_s: float
+    ) -> Generator[list[bytes]]:
         """Yield the events with sequence numbers above `after`, as they are committed, up to the terminal event.
 
         Yield an empty list whenever there was no event for `beat_s` seconds.
@@ -73,19 +75,19 @@ class Streams:
             errors.Stopping: this process is draining.
             errors.StoreUnavailable: Postgres was unavailable for `STORE_TIMEOUT_S` seconds.
         """
-        subscription = self._broadcaster.subscribe(response_id, with_events=True, keeps_alive=keeps)
+        subscription = self._broadcaster.subscribe(response_id, with_events=True, keeps_alive=keeps_alive)
         subscription.next_seq = after + 1
         try:
-            yield from self._read(subscription, beat_s)
+            yield from self._read(subscription, heartbeat_s)
         finally:
             self._broadcaster.unsubscribe(subscription)
 
-    def _read(self, subscription: Subscription, beat_s: float) -> Generator[list[bytes]]:
-        beat_at = time.monotonic() + beat_s
+    def _read(self, subscription: Subscription, heartbeat_s: float) -> Generator[list[bytes]]:
+        beat_at = time.monotonic() + heartbeat_s
         unavailable_since: float | None = None
         while True:
             if subscription.closed:
-                raise errors.Stopping("The server is shutting down; resume with `starting_after`.")
+                raise errors.ServerStopping("The server is shutting down; resume with `starting_after`.")
             lines: list[bytes] = []
             if subscription.take_read_request():
                 try:
@@ -101,10 +103,10 @@ class Streams:
             else:
                 lines = subscription.take_events()
                 is_end = False
-            is_end = is_end or (bool(lines) and kind(lines[-1]) in _TERMINAL_TYPES)
+            is_end = is_end or (bool(lines) and event_type(lines[-1]) in _TERMINAL_TYPES)
             if lines or (not is_end and time.monotonic() >= beat_at):
                 yield lines
-                beat_at = time.monotonic() + beat_s
+                beat_at = time.monotonic() + heartbeat_s
             if is_end:
                 return
             subscription.wait_for_activity(max(0.0, beat_at - time.monotonic()))
@@ -128,5 +130,5 @@ class Streams:
 def _rebuild_events(final_json: str, count: int, after: int) -> list[bytes]:
     """Return the events after `after` of a deleted log of `count` events, rebuilt from the final object."""
     document = jsonio.loads(final_json)
-    events = replay.rebuild(response.as_created(document), document, count)
-    return [jsonio.dumps(event).encode() for event in replay.resumed(events, count, after)]
+    events = replay.rebuild(response.document_at_creation(document), document, count)
+    return [jsonio.dumps(event).encode() for event in replay.remaining_events(events, count, after)]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from core import errors
 from core.database import Database
 from core.responses import responses_sql as store
-from core.runs.ends import Endings, cancelled
+from core.runs.ends import Endings, cancelled_outcome
 from core.streams import followers_sql
 from core.streams.broadcaster import Broadcaster, Subscription
 
@@ -32,7 +32,7 @@ class WaitSlots:
         self._wait_slots = threading.BoundedSemaphore(wait_slots)
         self._upload_slots = threading.BoundedSemaphore(upload_slots)
 
-    def place(self) -> "WaitSlot":
+    def take_slot(self) -> "WaitSlot":
         """Take a wait slot; the caller must call its `leave`.
 
         Raises:
@@ -40,9 +40,9 @@ class WaitSlots:
             errors.Stopping: the process is draining.
         """
         if self._broadcaster.is_draining:
-            raise errors.Stopping("The server is shutting down; try again.")
+            raise errors.ServerStopping("The server is shutting down; try again.")
         if not self._wait_slots.acquire(blocking=False):
-            raise errors.Busy("Too many requests are waiting for responses; poll instead, or try again.")
+            raise errors.ServerBusy("Too many requests are waiting for responses; poll instead, or try again.")
         return WaitSlot(self, self._broadcaster, self._wait_slots.release)
 
     @contextmanager
@@ -54,7 +54,7 @@ class WaitSlots:
         """
         slots = next((slots for slots in (self._wait_slots, self._upload_slots) if slots.acquire(blocking=False)), None)
         if slots is None:
-            raise errors.Busy("Too many requests are in progress; try again.")
+            raise errors.ServerBusy("Too many requests are in progress; try again.")
         try:
             yield
         finally:
@@ -67,12 +67,12 @@ class WaitSlots:
             with self._database.connection() as connection:
                 return store.document(connection, response_id)
 
-        return self._database.again(read)
+        return self._database.run_with_retry(read)
 
     def cancel_orphan(self, response_id: str) -> None:
         """Cancel a foreground response after its client has disconnected."""
         try:
-            self._endings.end(response_id, cancelled("its client disconnected"), lambda row: not row.background)
+            self._endings.end(response_id, cancelled_outcome("its client disconnected"), lambda row: not row.background)
         except errors.StoreUnavailable as error:
             # Its `followed_until` is no longer renewed, so the sweeper cancels it.
             log.warning("cannot cancel after a disconnect", extra={"response": response_id, "cause": str(error)})
@@ -93,7 +93,7 @@ class WaitSlots:
         else:
             log.warning("stopped while clients waited", extra={"responses": len(response_ids)})
 
-    def forget(self, response_id: str) -> None:
+    def delete_unstored(self, response_id: str) -> None:
         """Delete an unstored response after its delivery."""
         try:
             with self._database.connection() as connection:

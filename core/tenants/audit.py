@@ -30,7 +30,7 @@ class Audit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def newest(self, *, project: str | None = None, since_s: float | None = None, limit: int) -> list[Entry]:
+    def list_newest(self, *, project: str | None = None, since_s: float | None = None, limit: int) -> list[Entry]:
         """Return the newest entries, oldest first.
 
         Args:
@@ -39,4 +39,4 @@ class Audit:
             limit: maximum number of entries.
         """
         with self._database.connection() as connection:
-            return audit_sql.listed(connection, project=project, since_s=since_s, limit=limit)
+            return audit_sql.select_entries(connection, project=project, since_s=since_s, limit=limit)

@@ -106,7 +106,7 @@ def _list_statement(*, of_project: bool, since: bool) -> Statement:
     return Statement(entries)
 
 
-def listed(connection: Connection, *, project: str | None, since_s: float | None, limit: int) -> list[Entry]:
+def select_entries(connection: Connection, *, project: str | None, since_s: float | None, limit: int) -> list[Entry]:
     """Return the `limit` newest entries that match, oldest first."""
     statement = _list_statement(of_project=project is not None, since=since_s is not None)
     return statement.fetch_all(connection, Entry, project=project, since_s=since_s, limit=limit)[::-1]

@@ -13,9 +13,9 @@ from core import errors, ids
 from core.database import Connection, Database
 from core.tenants import audit, audit_sql, keys_sql, projects_sql, rights
 from core.tenants.audit import Act, Actor
-from core.tenants.keys_sql import Caller, Listed
+from core.tenants.keys_sql import Caller, KeyDetails
 
-__all__ = ["Caller", "Keys", "Listed"]
+__all__ = ["Caller", "KeyDetails", "Keys"]
 
 PREFIX = "sk-bb-"
 DEFAULT_PROJECT = "default"
@@ -75,7 +75,7 @@ class Keys:
             with self._database.connection() as connection:
                 return keys_sql.find_holder(connection, key_hash)
 
-        holder = self._database.again(find_holder)
+        holder = self._database.run_with_retry(find_holder)
         # The lookup is by hash, so its duration reveals nothing about a key. Only an exactly equal hash is a match.
         if holder is None or not hmac.compare_digest(holder.hash, key_hash):
             raise errors.InvalidKey("Incorrect API key provided.")
@@ -141,14 +141,14 @@ class Keys:
         with self._database.connection() as connection:
             return _project(connection, name).id
 
-    def list_keys(self, project: str | None = None) -> list[Listed]:
+    def list_keys(self, project: str | None = None) -> list[KeyDetails]:
         """Return all keys, or the keys of the project with this name, without their secrets.
 
         Raises:
             errors.NotFound: there is no such project.
         """
         with self._database.connection() as connection:
-            return keys_sql.listed(connection, None if project is None else _project(connection, project).id)
+            return keys_sql.select_keys(connection, None if project is None else _project(connection, project).id)
 
     def rotate(self, key_id: str, *, actor: Actor | None = None) -> str:
         """Replace the secret of a key; its ID, projects and rights stay the same.
@@ -217,7 +217,7 @@ def insert_key(
     """
     if name is not None and not (0 < len(name) <= NAME_LIMIT and name.isprintable()):
         raise errors.InvalidRequest(f"A key name must have 1 to {NAME_LIMIT} printable characters.", param="name")
-    key_id = ids.new("key")
+    key_id = ids.new_id("key")
     keys_sql.insert(
         connection,
         key_id,
@@ -233,12 +233,12 @@ def insert_key(
     return key_id
 
 
-def replace_secret(connection: Connection, row: Listed, secret: str, *, actor: Actor) -> None:
+def replace_secret(connection: Connection, row: KeyDetails, secret: str, *, actor: Actor) -> None:
     """Replace the secret of a key permanently. The caller must have locked the row of the key."""
     old_hash = keys_sql.rotate(connection, row.id, hashed=_hash(secret), hint=secret[-_HINT_LENGTH:])
     # Store the old hash as a revoked key. Otherwise `register`, which `backburner up` calls with a secret, would create
     # a valid key from the old secret.
-    old_key_id = ids.new("key")
+    old_key_id = ids.new_id("key")
     keys_sql.insert(
         connection,
         old_key_id,
@@ -252,7 +252,7 @@ def replace_secret(connection: Connection, row: Listed, secret: str, *, actor: A
     audit_sql.insert(connection, Act(actor, "key.rotated", row.id), row.project_id)
 
 
-def revoke_key(connection: Connection, row: Listed, *, actor: Actor) -> None:
+def revoke_key(connection: Connection, row: KeyDetails, *, actor: Actor) -> None:
     """Revoke a key. The caller must have locked its row."""
     keys_sql.revoke(connection, row.id)
     audit_sql.insert(connection, Act(actor, "key.revoked", row.id), row.project_id)
@@ -278,7 +278,7 @@ def add_project(connection: Connection, name: str, *, actor: Actor) -> str:
         errors.InvalidRequest: the name is invalid, or another project has it.
     """
     check_name(name)
-    project_id = ids.new("proj")
+    project_id = ids.new_id("proj")
     if not projects_sql.insert(connection, project_id, name):
         raise errors.InvalidRequest(
             f"A project named '{name}' already exists.", param="name", code="project_name_taken"
@@ -292,7 +292,7 @@ def _ensure_project(connection: Connection, name: str, actor: Actor) -> str:
     if row is not None:
         return row.id
     check_name(name)
-    project_id = ids.new("proj")
+    project_id = ids.new_id("proj")
     if projects_sql.insert(connection, project_id, name):
         audit_sql.insert(connection, Act(actor, "project.created", project_id), project_id)
         return project_id

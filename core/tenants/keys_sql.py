@@ -37,7 +37,7 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Listed:
+class KeyDetails:
     """A key as shown to operators and admins, without the secret, which is not stored."""
 
     id: str
@@ -149,21 +149,21 @@ def allow(connection: Connection, key_id: str, project_id: str) -> None:
     _ALLOW.execute(connection, key_id=key_id, project_id=project_id)
 
 
-def listed(connection: Connection, project_id: str | None = None) -> list[Listed]:
+def select_keys(connection: Connection, project_id: str | None = None) -> list[KeyDetails]:
     """Return all keys, or those whose own project has this ID, oldest first."""
     if project_id is None:
-        return _LIST_ALL.fetch_all(connection, Listed)
-    return _LIST.fetch_all(connection, Listed, project_id=project_id)
+        return _LIST_ALL.fetch_all(connection, KeyDetails)
+    return _LIST.fetch_all(connection, KeyDetails, project_id=project_id)
 
 
-def find(connection: Connection, key_id: str) -> Listed | None:
+def find(connection: Connection, key_id: str) -> KeyDetails | None:
     """Return the key with this ID, revoked or not; None if there is none."""
-    return _FIND.fetch_one(connection, Listed, id=key_id)
+    return _FIND.fetch_one(connection, KeyDetails, id=key_id)
 
 
-def find_by_hash(connection: Connection, hashed: bytes) -> Listed | None:
+def find_by_hash(connection: Connection, hashed: bytes) -> KeyDetails | None:
     """Return the key with this hash, revoked or not; None if there is none."""
-    return _FIND_BY_HASH.fetch_one(connection, Listed, hash=hashed)
+    return _FIND_BY_HASH.fetch_one(connection, KeyDetails, hash=hashed)
 
 
 def lock(connection: Connection, key_id: str) -> None:

@@ -10,7 +10,7 @@ from core.tenants.audit import Actor
 from core.tenants.keys import Caller
 from core.tenants.project_requests import CreateKey, CreateProject
 from core.tenants.projects_sql import Project
-from core.tenants.rights import USUAL, Right
+from core.tenants.rights import DEFAULT_RIGHTS, Right
 from core.wire.pages import Page, build_page
 
 __all__ = ["Project", "Projects"]
@@ -38,7 +38,7 @@ class Projects:
     def all(self) -> list[Project]:
         """Return all projects, oldest first."""
         with self._database.connection() as connection:
-            return projects_sql.listed(connection)
+            return projects_sql.select_projects(connection)
 
     def find(self, name_or_id: str) -> Project:
         """Return a project by its name or its ID.
@@ -75,7 +75,7 @@ class Projects:
             errors.InvalidRequest: `after` is not the ID of such a project.
         """
         with self._database.connection() as connection:
-            rows = [(row.id, _document(row)) for row in projects_sql.listed(connection, list(caller.projects))]
+            rows = [(row.id, _document(row)) for row in projects_sql.select_projects(connection, list(caller.projects))]
         return _build_page(rows, "Project", limit=limit, descending=descending, after=after)
 
     def get(self, caller: Caller, project_id: str) -> str:
@@ -97,7 +97,7 @@ class Projects:
             errors.StoreUnavailable: it is unknown whether the key was written; its secret is lost in either case.
         """
         _check_access(caller, project_id)
-        key_rights = frozenset(request.rights) if request.rights else USUAL
+        key_rights = frozenset(request.rights) if request.rights else DEFAULT_RIGHTS
         _check_grant(caller, key_rights)
         secret = keys.new_secret()
         with self._database.transaction() as connection:
@@ -115,7 +115,7 @@ class Projects:
         """
         _check_access(caller, project_id)
         with self._database.connection() as connection:
-            key_rows = [row for row in keys_sql.listed(connection, project_id) if row.revoked_at is None]
+            key_rows = [row for row in keys_sql.select_keys(connection, project_id) if row.revoked_at is None]
         rows = [(row.id, jsonio.dumps(_describe_key(row))) for row in key_rows]
         return _build_page(rows, "Key", limit=limit, descending=descending, after=after)
 
@@ -170,7 +170,7 @@ def _find_project(connection: Connection, project_id: str) -> Project:
     return row
 
 
-def _find_key(connection: Connection, caller: Caller, project_id: str, key_id: str) -> keys_sql.Listed:
+def _find_key(connection: Connection, caller: Caller, project_id: str, key_id: str) -> keys_sql.KeyDetails:
     _check_access(caller, project_id)
     row = keys_sql.find(connection, key_id) if ids.is_key_id(key_id) else None
     if row is None or row.project_id != project_id or row.revoked_at is not None:
@@ -178,7 +178,7 @@ def _find_key(connection: Connection, caller: Caller, project_id: str, key_id: s
     return row
 
 
-def _lock_key(connection: Connection, caller: Caller, project_id: str, key_id: str) -> keys_sql.Listed:
+def _lock_key(connection: Connection, caller: Caller, project_id: str, key_id: str) -> keys_sql.KeyDetails:
     row = _find_key(connection, caller, project_id, key_id)
     keys_sql.lock(connection, row.id)
     return _find_key(connection, caller, project_id, key_id)  # the row may have changed before the lock was granted
@@ -189,7 +189,7 @@ def _check_grant(caller: Caller, key_rights: Collection[str]) -> None:
 
     An admin key may grant read, write, cancel, admin, and other rights that it has itself.
     """
-    forbidden_rights = sorted(set(key_rights) - USUAL - {Right.ADMIN} - set(caller.rights))
+    forbidden_rights = sorted(set(key_rights) - DEFAULT_RIGHTS - {Right.ADMIN} - set(caller.rights))
     if forbidden_rights:
         raise errors.Forbidden(
             f"This key may not grant the right '{forbidden_rights[0]}', which it does not have.", param="rights"
@@ -213,7 +213,7 @@ def _document(row: Project) -> str:
     )
 
 
-def _describe_key(row: keys_sql.Listed) -> dict[str, Any]:
+def _describe_key(row: keys_sql.KeyDetails) -> dict[str, Any]:
     return {
         "id": row.id,
         "object": "project.api_key",
@@ -226,5 +226,5 @@ def _describe_key(row: keys_sql.Listed) -> dict[str, Any]:
     }
 
 
-def _document_with_secret(row: keys_sql.Listed, secret: str) -> str:
+def _document_with_secret(row: keys_sql.KeyDetails, secret: str) -> str:
     return jsonio.dumps(_describe_key(row) | {"key": secret})

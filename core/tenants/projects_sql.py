@@ -45,7 +45,7 @@ def find_by_name(connection: Connection, name: str) -> Project | None:
     return _FIND_BY_NAME.fetch_one(connection, Project, name=name)
 
 
-def listed(connection: Connection, ids: list[str] | None = None) -> list[Project]:
+def select_projects(connection: Connection, ids: list[str] | None = None) -> list[Project]:
     """Return all projects, or those with these IDs, oldest first."""
     if ids is None:
         return _LIST_ALL.fetch_all(connection, Project)

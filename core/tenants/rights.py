@@ -15,8 +15,8 @@ class Right(StrEnum):
 
 
 # The default rights of a key.
-USUAL = frozenset({Right.READ, Right.WRITE, Right.CANCEL})
-ALL = frozenset(Right)
+DEFAULT_RIGHTS = frozenset({Right.READ, Right.WRITE, Right.CANCEL})
+ALL_RIGHTS = frozenset(Right)
 
 
 def complete_rights(rights: Collection[str]) -> frozenset[str]:
@@ -25,4 +25,4 @@ def complete_rights(rights: Collection[str]) -> frozenset[str]:
     The default rights are added if `rights` is empty or contains only `no-limit`, which is useless without them.
     """
     requested_rights = frozenset(str(right) for right in rights)
-    return requested_rights | USUAL if requested_rights <= {Right.NO_LIMIT} else requested_rights
+    return requested_rights | DEFAULT_RIGHTS if requested_rights <= {Right.NO_LIMIT} else requested_rights

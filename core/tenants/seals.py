@@ -64,18 +64,18 @@ class Seals:
         try:
             seal_bytes = base64.b64decode(seal, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise errors.NotSealed("It was not encrypted by this server.") from error
+            raise errors.SealError("It was not encrypted by this server.") from error
         header, ciphertext = seal_bytes[:_HEADER_BYTES], seal_bytes[_HEADER_BYTES:]
         if len(seal_bytes) < _HEADER_BYTES or not header.startswith(_VERSION):
-            raise errors.NotSealed("It was not encrypted by this server.")
+            raise errors.SealError("It was not encrypted by this server.")
         key = self._keys.get(header[len(_VERSION) :][:_KEY_ID_BYTES])
         if key is None:
-            raise errors.NotSealed("It was encrypted with a key that this server does not have.")
+            raise errors.SealError("It was encrypted with a key that this server does not have.")
         cipher, nonce = _derive_cipher(key, header)
         try:
             return cipher.decrypt(nonce, ciphertext, _associated_data(header, project_id))
         except InvalidTag as error:
-            raise errors.NotSealed("It was modified, or encrypted for another project.") from error
+            raise errors.SealError("It was modified, or encrypted for another project.") from error
 
 
 def _derive_bytes(key: bytes, salt: bytes, purpose: bytes, length: int) -> bytes:

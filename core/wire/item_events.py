@@ -27,7 +27,7 @@ class PartKind:
     """
 
     item: str
-    listed: str
+    list_field: str
     text: str
     deltas: str
     part: str
@@ -36,7 +36,7 @@ class PartKind:
     @property
     def index(self) -> str:
         """The event field that holds the part's position in the list."""
-        return self.listed + "_index"
+        return self.list_field + "_index"
 
 
 PARTS = {
@@ -130,7 +130,7 @@ def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], st
     if item["type"] in _TOOL_CALLS:
         events.append(_tool_done_event(item, output_index))
     for path in open_parts:
-        events += close_part(path, item[PARTS[path.part].listed][path.index])
+        events += close_part(path, item[PARTS[path.part].list_field][path.index])
     item["status"] = status
     events.append({"type": "response.output_item.done", "output_index": output_index, "item": deepcopy(item)})
     return events

@@ -12,7 +12,7 @@ Item = dict[str, Any]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 # Types of the items of hosted tools. Such items are stored and listed, but not sent to the model.
-HOSTED = (
+HOSTED_TYPES = (
     "file_search_call",
     "web_search_call",
     "computer_call",
@@ -129,7 +129,7 @@ def _branch(value: Any) -> str:
     kind = read_type(value, "message")
     if kind is None:
         kind = "item_reference" if "id" in value and not value.keys() & {"role", "content"} else "message"
-    return tag("hosted" if kind in HOSTED else str(kind))
+    return tag("hosted" if kind in HOSTED_TYPES else str(kind))
 
 
 InputItem = Annotated[
@@ -150,7 +150,7 @@ def user_message(text: str) -> Item:
     return _message("user", [{"type": "input_text", "text": text}], {})
 
 
-def normal(item: InputItem) -> Item:
+def normalize_item(item: InputItem) -> Item:
     """The stored and listed form of an input item: with an ID, a status and its content as parts."""
     fields: dict[str, Any] = item.model_dump(exclude_none=True)
     if isinstance(item, Message):
@@ -158,7 +158,7 @@ def normal(item: InputItem) -> Item:
         if isinstance(content, str):
             content = [_text_part(item.role, content)]
         return _message(item.role, [_add_default_logprobs(part) for part in content], fields)
-    fields.setdefault("id", ids.new(_ID_PREFIXES.get(item.type, "item")))
+    fields.setdefault("id", ids.new_id(_ID_PREFIXES.get(item.type, "item")))
     if not isinstance(item, HostedItem):
         fields.setdefault("status", "completed")
     return fields
@@ -166,13 +166,13 @@ def normal(item: InputItem) -> Item:
 
 def copy_with_new_id(item: Item) -> Item:
     """Copy an item and give the copy a new ID, because a different item already has its ID."""
-    return item | {"id": ids.new(_ID_PREFIXES.get(item["type"], "item"))}
+    return item | {"id": ids.new_id(_ID_PREFIXES.get(item["type"], "item"))}
 
 
 def _message(role: str, content: list[dict[str, Any]], fields: Item) -> Item:
     message = {
         "type": "message",
-        "id": fields.get("id") or ids.new("msg"),
+        "id": fields.get("id") or ids.new_id("msg"),
         "status": fields.get("status") or "completed",
         "role": role,
         "content": content,

@@ -36,7 +36,7 @@ def rebuild(first_document: _Document, final_document: _Document, event_count: i
     return transcript.number([*events, transcript.lifecycle(final_document)], 0)
 
 
-def resumed(events: Sequence[Event], event_count: int, last_received_seq: int) -> list[Event]:
+def remaining_events(events: Sequence[Event], event_count: int, last_received_seq: int) -> list[Event]:
     """The part of a rebuilt log for a client that has the original log up to `last_received_seq`.
 
     Both logs are the same up to the first item. After that, rebuilt deltas could repeat or skip text of the original
@@ -84,7 +84,7 @@ def _item_parts(item: Item, index: int) -> Iterator[tuple[PartPath, Part]]:
     for field in ("content", "summary"):
         for position, part in enumerate(item.get(field) or ()):
             kind = PARTS.get(part["type"])
-            if kind is not None and (kind.item, kind.listed) == (item["type"], field):
+            if kind is not None and (kind.item, kind.list_field) == (item["type"], field):
                 yield PartPath(item["id"], index, part["type"], position), part
 
 

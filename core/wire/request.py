@@ -17,7 +17,7 @@ VARIABLE_NAME = r"[A-Za-z0-9_-]{1,64}"
 
 # API parameters that are not supported. They are rejected by name, because silently ignoring one would produce a
 # response to a different request.
-UNSUPPORTED = frozenset({"context_management", "conversation", "moderation"})
+UNSUPPORTED_PARAMETERS = frozenset({"context_management", "conversation", "moderation"})
 # Values of `include`. The values for hosted tools have no effect, because no hosted tool runs here.
 Include = Literal[
     "code_interpreter_call.outputs",
@@ -206,11 +206,11 @@ class CreateResponse(Strict):
     user: Annotated[str, Field(max_length=512)] | None = None
 
     @property
-    def wants_logprobs(self) -> bool:
+    def includes_logprobs(self) -> bool:
         """Whether the output text should include the log probabilities of its tokens."""
         return self.top_logprobs > 0 or "message.output_text.logprobs" in self.include
 
     @property
-    def wants_sealed_reasoning(self) -> bool:
+    def includes_sealed_reasoning(self) -> bool:
         """Whether reasoning items should include `encrypted_content`."""
         return "reasoning.encrypted_content" in self.include

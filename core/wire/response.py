@@ -229,10 +229,10 @@ def requeued_document(document: Document, response_id: str, created_at: int) -> 
     Args:
         created_at: Unix seconds.
     """
-    return as_created(document) | {"id": response_id, "created_at": created_at, "background": True}
+    return document_at_creation(document) | {"id": response_id, "created_at": created_at, "background": True}
 
 
-def as_created(document: Document) -> Document:
+def document_at_creation(document: Document) -> Document:
     """The object at the creation of the response, derived from any later state of the object."""
     return document | {
         "status": Status.QUEUED.value,
@@ -244,7 +244,7 @@ def as_created(document: Document) -> Document:
     }
 
 
-def running(document: Document, output: list[dict[str, Any]]) -> Document:
+def running_document(document: Document, output: list[dict[str, Any]]) -> Document:
     """The object of a running response, with its committed output."""
     return document | {"status": Status.IN_PROGRESS.value, "output": output}
 

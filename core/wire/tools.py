@@ -8,7 +8,7 @@ from core.wire.base import Name, Open, Strict, read_type, tag
 
 # Types of tools that OpenAI's hosted API runs itself. They are echoed, so that clients of that API continue to work,
 # but they are not offered to the model.
-HOSTED = (
+HOSTED_TYPES = (
     "file_search",
     "web_search",
     "web_search_2025_08_26",
@@ -63,7 +63,7 @@ class HostedTool(Open):
 
 def _tool_branch(value: Any) -> str:
     kind = read_type(value, "function")
-    return tag("hosted" if kind in HOSTED else str(kind))
+    return tag("hosted" if kind in HOSTED_TYPES else str(kind))
 
 
 Tool = Annotated[
@@ -104,7 +104,7 @@ def _choice_branch(value: Any) -> str:
     kind = read_type(value, "mode")
     if kind in ("function", "custom"):  # not a set: an unhashable value would raise
         return tag("named")
-    if kind in HOSTED:
+    if kind in HOSTED_TYPES:
         return tag("hosted")
     return tag(str(kind))
 

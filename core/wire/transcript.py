@@ -81,7 +81,7 @@ class Fold:
         return self._transcript
 
     def _parts(self, path: PartPath) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = self._transcript.output[path.output_index][PARTS[path.part].listed]
+        parts: list[dict[str, Any]] = self._transcript.output[path.output_index][PARTS[path.part].list_field]
         return parts
 
 

@@ -18,7 +18,7 @@ from local.processes import environment
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 LOG_TAIL_LINES = 12
-HURRIED_GRACE_S = 1.0
+SHORT_GRACE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -51,7 +51,7 @@ class Part:
     stage: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10
-    ready_within_s: float = 60
+    ready_timeout_s: float = 60
     health: str | None = None
 
 
@@ -91,7 +91,7 @@ class Child:
         )
 
     def _environment(self) -> dict[str, str]:
-        return {**environment.inherited(), "PYTHONUNBUFFERED": "1", **self.part.env}
+        return {**environment.process_variables(), "PYTHONUNBUFFERED": "1", **self.part.env}
 
     @property
     def pid(self) -> int:
@@ -112,17 +112,17 @@ class Child:
         Raises:
             PartFailure: the part ended, or was not ready before its timeout; in the latter case it still runs.
         """
-        deadline = time.monotonic() + self.part.ready_within_s
+        deadline = time.monotonic() + self.part.ready_timeout_s
         while not self.part.ready(self.pid):
             if (exit_reason := self.ended()) is not None:
                 raise PartFailure(f"{self.part.name} ended during startup ({exit_reason}).{self._log_tail()}")
             if time.monotonic() > deadline:
-                timeout_s = self.part.ready_within_s
+                timeout_s = self.part.ready_timeout_s
                 raise PartFailure(f"{self.part.name} was not ready within {timeout_s:.0f} s.{self._log_tail()}")
             on_wait()
             time.sleep(0.05)
 
-    def wait_until_done(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
+    def wait_for_success(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
         """Wait until the program has ended, calling `on_wait` repeatedly.
 
         Raises:
@@ -134,16 +134,16 @@ class Child:
         if exit_reason != "status 0":
             raise PartFailure(f"{self.part.name} failed ({exit_reason}).{self._log_tail()}")
 
-    def ask_to_stop(self) -> None:
+    def send_stop_signal(self) -> None:
         """Send the stop signal to the process, unless it has already ended."""
         if self._process.poll() is None:
             self._process.send_signal(self.part.stop_signal)
 
-    def wait_until_stopped(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+    def wait_until_stopped(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
         """Wait until the process has ended; send SIGKILL after its grace period, or after 1 s in a hurry."""
         stop_sent_at = time.monotonic()
         while self.ended() is None:
-            grace_s = min(self.part.grace_s, HURRIED_GRACE_S) if hurry() else self.part.grace_s
+            grace_s = min(self.part.grace_s, SHORT_GRACE_S) if should_hurry() else self.part.grace_s
             if time.monotonic() - stop_sent_at > grace_s:
                 self._kill_group()
                 self._process.wait()
@@ -168,7 +168,7 @@ def running(part: Part, home: Home) -> Iterator[Child]:
         child.wait_until_ready()
         yield child
     finally:
-        child.ask_to_stop()
+        child.send_stop_signal()
         child.wait_until_stopped()
 
 

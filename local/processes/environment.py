@@ -3,6 +3,6 @@
 import os
 
 
-def inherited() -> dict[str, str]:
+def process_variables() -> dict[str, str]:
     """A copy of all environment variables."""
     return dict(os.environ)  # noqa: TID251  settings are read in core.settings; this is for all other variables

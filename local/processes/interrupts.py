@@ -21,7 +21,7 @@ class Interrupts:
         if self._count:
             raise Interruption
 
-    def hurry(self) -> bool:
+    def should_hurry(self) -> bool:
         """Whether a second signal has arrived, which requests an immediate stop."""
         return self._count > 1
 

@@ -53,15 +53,15 @@ class Supervisor:
             elif part.restart_at <= now:
                 self._restart(part, now)
 
-    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+    def stop(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop all parts stage by stage, in reverse order of start, with short grace periods in a hurry."""
         children = [part.child for part in reversed(self._parts)]
         for stage in sorted({child.part.stage for child in children}, reverse=True):
             stage_children = [child for child in children if child.part.stage == stage]
             for child in stage_children:
-                child.ask_to_stop()
+                child.send_stop_signal()
             for child in stage_children:
-                child.wait_until_stopped(hurry=hurry)
+                child.wait_until_stopped(should_hurry=should_hurry)
         self._parts.clear()
 
     def _schedule_restart_if_ended(self, part: "_SupervisedPart", now: float) -> None:

@@ -31,7 +31,7 @@ class Valkey:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._port = ports.free()
+        self._port = ports.free_port()
         self._password = secrets.token_urlsafe(24)
 
     @property

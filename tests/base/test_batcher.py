@@ -36,12 +36,12 @@ def count_waiting(batcher: Batcher) -> int:
 
 def test_calls_during_a_batch_form_the_next_batch() -> None:
     work = DoublingWork()
-    batcher = Batcher(work, most=100, turn_timeout_s=10)
+    batcher = Batcher(work, max_items=100, turn_timeout_s=10)
     work.may_run.clear()
     with ThreadPoolExecutor(20) as threads:
-        first_call = threads.submit(batcher.do, 1)
+        first_call = threads.submit(batcher.process, 1)
         until(lambda: work.batches)
-        later_calls = [threads.submit(batcher.do, n) for n in range(2, 21)]
+        later_calls = [threads.submit(batcher.process, n) for n in range(2, 21)]
         until(lambda: count_waiting(batcher) == 19)
         work.may_run.set()
 
@@ -54,10 +54,10 @@ def test_calls_during_a_batch_form_the_next_batch() -> None:
 
 def test_a_batch_has_at_most_the_maximum_number_of_items() -> None:
     work = DoublingWork()
-    batcher = Batcher(work, most=3, turn_timeout_s=10)
+    batcher = Batcher(work, max_items=3, turn_timeout_s=10)
     work.may_run.clear()
     with ThreadPoolExecutor(20) as threads:
-        calls = [threads.submit(batcher.do, n) for n in range(1, 21)]
+        calls = [threads.submit(batcher.process, n) for n in range(1, 21)]
         until(lambda: count_waiting(batcher) == 1)
         work.may_run.set()
 
@@ -68,12 +68,12 @@ def test_a_batch_has_at_most_the_maximum_number_of_items() -> None:
 
 def test_the_error_of_an_item_is_raised_only_in_its_caller() -> None:
     work = DoublingWork()
-    batcher = Batcher(work, most=100, turn_timeout_s=10)
+    batcher = Batcher(work, max_items=100, turn_timeout_s=10)
     work.may_run.clear()
     with ThreadPoolExecutor(3) as threads:
-        first_call = threads.submit(batcher.do, 1)
+        first_call = threads.submit(batcher.process, 1)
         until(lambda: work.batches)
-        failing_call, other_call = threads.submit(batcher.do, -1), threads.submit(batcher.do, 2)
+        failing_call, other_call = threads.submit(batcher.process, -1), threads.submit(batcher.process, 2)
         until(lambda: count_waiting(batcher) == 2)
         work.may_run.set()
 
@@ -84,12 +84,12 @@ def test_the_error_of_an_item_is_raised_only_in_its_caller() -> None:
 
 def test_an_error_of_the_work_is_raised_in_every_caller_and_later_calls_succeed() -> None:
     work = DoublingWork()
-    batcher = Batcher(work, most=100, turn_timeout_s=10)
+    batcher = Batcher(work, max_items=100, turn_timeout_s=10)
     work.may_run.clear()
     with ThreadPoolExecutor(3) as threads:
-        first_call = threads.submit(batcher.do, 1)
+        first_call = threads.submit(batcher.process, 1)
         until(lambda: work.batches)
-        failing_calls = [threads.submit(batcher.do, n) for n in (0, 5)]
+        failing_calls = [threads.submit(batcher.process, n) for n in (0, 5)]
         until(lambda: count_waiting(batcher) == 2)
         work.may_run.set()
 
@@ -97,17 +97,17 @@ def test_an_error_of_the_work_is_raised_in_every_caller_and_later_calls_succeed(
         for call in failing_calls:
             with pytest.raises(ZeroDivisionError):
                 call.result()
-    assert batcher.do(7) == 14
+    assert batcher.process(7) == 14
 
 
 def test_a_hanging_batch_does_not_block_the_next_one() -> None:
     work = DoublingWork()
-    batcher = Batcher(work, most=100, turn_timeout_s=0.01)
+    batcher = Batcher(work, max_items=100, turn_timeout_s=0.01)
     work.may_run.clear()
     with ThreadPoolExecutor(2) as threads:
-        threads.submit(batcher.do, 1)
+        threads.submit(batcher.process, 1)
         until(lambda: work.batches)
-        threads.submit(batcher.do, 2)
+        threads.submit(batcher.process, 2)
 
         until(lambda: [2] in work.batches)
         work.may_run.set()
@@ -115,10 +115,10 @@ def test_a_hanging_batch_does_not_block_the_next_one() -> None:
 
 def test_concurrent_threads_get_the_outcomes_of_their_own_items() -> None:
     work = DoublingWork()
-    batcher = Batcher(work, most=8)
+    batcher = Batcher(work, max_items=8)
 
     def call_repeatedly(thread: int) -> bool:
-        return all(batcher.do(n) == 2 * n for n in range(1000 * thread + 1, 1000 * thread + 300))
+        return all(batcher.process(n) == 2 * n for n in range(1000 * thread + 1, 1000 * thread + 300))
 
     with ThreadPoolExecutor(16) as threads:
         assert all(threads.map(call_repeatedly, range(16)))

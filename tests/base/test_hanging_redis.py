@@ -16,7 +16,7 @@ import redis
 import uvloop
 
 from core.bootstrap import Core
-from core.breaker import REST_S, Breaker
+from core.breaker import PROBE_INTERVAL_S, Breaker
 from core.notify.bus import Bus
 from core.settings import Settings
 from tests.harness import tcp_proxy
@@ -51,7 +51,7 @@ def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, reque
 
     first_s = measure_duration_s(lambda: core.responses.cancel(client, submit(core, client)))
     durations_s: list[float] = []
-    deadline = time.monotonic() + 3 * REST_S
+    deadline = time.monotonic() + 3 * PROBE_INTERVAL_S
     with ThreadPoolExecutor(8) as threads:
 
         def call_until_deadline(_: int) -> None:
@@ -73,7 +73,7 @@ def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> 
     def try_call(fails: bool, during_call=lambda: None) -> bool:
         """Call through the breaker; return whether it allowed the call."""
         try:
-            with breaker.trying(ValueError) as may_try:
+            with breaker.guard_call(ValueError) as may_try:
                 if may_try:
                     during_call()
                     if fails:
@@ -83,9 +83,9 @@ def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> 
             return True
 
     assert try_call(fails=True)
-    assert not breaker.rested
+    assert not breaker.allows_call
     assert not try_call(fails=False)
-    until(lambda: breaker.rested, within_s=2 * REST_S)
+    until(lambda: breaker.allows_call, within_s=2 * PROBE_INTERVAL_S)
     concurrent_calls: list[bool] = []
     assert try_call(fails=False, during_call=lambda: concurrent_calls.append(try_call(fails=False)))
     assert concurrent_calls == [False]
@@ -101,13 +101,13 @@ def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(co
     stop_received = threading.Event()
 
     async def listen(proxy_url: str) -> None:
-        coroutine = registration.hear_stops_for_ever(proxy_url, "w1", lambda _: stop_received.set(), answer_s=0.5)
+        coroutine = registration.receive_stop_notices(proxy_url, "w1", lambda _: stop_received.set(), answer_s=0.5)
         listener = asyncio.create_task(coroutine)
         await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
         proxy.blackhole()
-        await asyncio.to_thread(until, lambda: proxy.swallowed)
+        await asyncio.to_thread(until, lambda: proxy.discarded_reads)
         proxy.pass_on()  # for new connections; the old one stays dead
-        await asyncio.to_thread(until, lambda: proxy.accepted > 1)
+        await asyncio.to_thread(until, lambda: proxy.accepted_connections > 1)
         await asyncio.to_thread(until, lambda: count_subscribers(url) >= 1)
         for _ in range(100):
             await asyncio.to_thread(Bus.publish_stop, core.bus, "w1", attempt.response_id)
@@ -135,8 +135,8 @@ def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:
 
     async def listen(port: int) -> None:
         listener = asyncio.create_task(
-            registration.hear_stops_for_ever(
-                f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, again_s=0
+            registration.receive_stop_notices(
+                f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, retry_interval_s=0
             )
         )
         # One in ten connections breaks during a write, which raises a different error.

@@ -11,7 +11,7 @@ import pytest
 from cli.sweeper import Sweeper
 from core import errors
 from core.bootstrap import Core
-from core.health import Health, served
+from core.health import Health, serve_health
 from core.settings import Settings
 from local import ports
 from tests.harness.health import health as health_of
@@ -34,8 +34,8 @@ def settings(settings: Settings) -> Settings:
     ],
 )
 def test_health_and_readiness_are_separate_endpoints(health: Health, healthz: int, readyz: int, status: str) -> None:
-    port = ports.free()
-    with served("127.0.0.1", port, lambda: health, variable="X"):
+    port = ports.free_port()
+    with serve_health("127.0.0.1", port, lambda: health, variable="X"):
         assert health_of(port, "/healthz")[0] == healthz
         assert health_of(port, "/readyz?verbose")[0] == readyz
         body = health_of(port, "/readyz")[1]
@@ -45,16 +45,16 @@ def test_health_and_readiness_are_separate_endpoints(health: Health, healthz: in
 
 
 def test_a_used_port_is_reported_and_port_0_disables_the_server() -> None:
-    port = ports.free()
+    port = ports.free_port()
     healthy = Health([], True, {})
-    with served("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"):
+    with serve_health("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"):
         with (
             pytest.raises(errors.BadSettings, match=f"BACKBURNER_WORKER_HEALTH_PORT: cannot listen on port {port}"),
-            served("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"),
+            serve_health("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"),
         ):
             pass
         assert health_of(port, "/healthz")[0] == 200
-    with served("127.0.0.1", 0, lambda: healthy, variable="X"):
+    with serve_health("127.0.0.1", 0, lambda: healthy, variable="X"):
         assert not [thread for thread in threading.enumerate() if thread.name == "health"]
 
 
@@ -64,7 +64,7 @@ def read_health(watchdog: Watchdog, **changes: Any) -> Health:
 
 
 def test_a_worker_reports_its_problems(settings: Settings) -> None:
-    watchdog = Watchdog("w1", settings, stuck=lambda: None)
+    watchdog = Watchdog("w1", settings, on_stuck=lambda: None)
     long_ago = time.monotonic() - 31
 
     assert read_health(watchdog).problems == []
@@ -74,15 +74,15 @@ def test_a_worker_reports_its_problems(settings: Settings) -> None:
 
 
 def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Settings) -> None:
-    watchdog = Watchdog("w1", settings, stuck=lambda: None)
+    watchdog = Watchdog("w1", settings, on_stuck=lambda: None)
     assert not read_health(watchdog).ready
-    assert watchdog.seen()
-    assert not watchdog.seen()
+    assert watchdog.record_registration()
+    assert not watchdog.record_registration()
     assert read_health(watchdog).ready
     until(lambda: not read_health(watchdog).ready, within_s=settings.worker_seen_s + 1)
     assert read_health(watchdog).problems == []
     assert read_health(watchdog).details["postgres"] == "unreachable"
-    watchdog.seen()
+    watchdog.record_registration()
     watchdog.leaving = True
     assert not read_health(watchdog).ready
 
@@ -90,12 +90,16 @@ def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Set
 def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Settings) -> None:
     stuck_event = threading.Event()
     watchdog = Watchdog(
-        "w1", settings.model_copy(update={"lease_s": 1.0}), stuck=stuck_event.set, late_s=0.5, renewing_s=1.0
+        "w1",
+        settings.model_copy(update={"lease_s": 1.0}),
+        on_stuck=stuck_event.set,
+        max_loop_delay_s=0.5,
+        max_renewal_s=1.0,
     )
     problems: list[list[str]] = []
 
     async def block_loop() -> None:
-        beat = asyncio.create_task(watchdog.beat_for_ever())
+        beat = asyncio.create_task(watchdog.record_heartbeats())
         await asyncio.sleep(0)  # starts the task: since Python 3.14, `to_thread` need not yield to the loop
         await asyncio.to_thread(until, lambda: not read_health(watchdog).problems)
         watcher = threading.Thread(target=lambda: problems.append(until(lambda: read_health(watchdog).problems)))

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    server = ModelServer(ports.free())
+    server = ModelServer(ports.free_port())
     with child.running(server.part(), Home.at(tmp_path_factory.mktemp("bench"))):
         yield server
 
@@ -64,7 +64,7 @@ def test_the_load_generator_stops_on_schedule_and_ignores_the_warm_up(models: Mo
 
 
 def test_an_unsuccessful_response_is_an_error_of_the_load(models: ModelServer) -> None:
-    with pytest.raises(load.Failed, match="status 404"):
+    with pytest.raises(load.LoadError, match="status 404"):
         load.run(Requests(models.port, [chat_payload("no-such-shape")], connections=1, count=3))
 
 
@@ -85,7 +85,7 @@ def test_the_model_server_sends_tokens_in_one_piece_or_at_intervals(models: Mode
 def test_the_model_server_reports_when_a_connection_was_closed(models: ModelServer) -> None:
     models.reset()
     payload = chat_payload("1-tokens-at-once-then-hang", "tag-7")
-    with pytest.raises(load.Failed, match="not ended in time"):
+    with pytest.raises(load.LoadError, match="not ended in time"):
         load.run(Streams(models.port, [payload], 1, marker=shapes.MARK, end="[DONE]", seconds=0.5))
 
     until(lambda: models.report()["aborted"] == 1, within_s=5)
@@ -96,7 +96,7 @@ def test_the_model_server_reports_when_a_connection_was_closed(models: ModelServ
 
 def test_a_token_that_is_split_across_two_reads_is_counted_once() -> None:
     pieces = "for piece in (b'HTTP/1.1 200 OK\\r\\n\\r\\nfi', b'rst fir', b'st first', b' [DO', b'NE]'): send(piece)"
-    port = ports.free()
+    port = ports.free_port()
     program = (
         "import socket, sys, time\n"
         f"listener = socket.create_server(('127.0.0.1', {port}))\n"
@@ -262,7 +262,7 @@ def test_waiting_responses_belong_to_several_projects_tiers_and_models(small_run
         " (select count(distinct response_id) from response_events) from responses"
     )
     assert rows == [(100, 4, 3, 3, 0, 100)]
-    small_run.deployment.forget()
+    small_run.deployment.delete_responses()
 
 
 def test_a_soak_report_contains_each_process_and_operation(small_run: Run) -> None:

@@ -46,7 +46,7 @@ SIZES = replace(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run with the smallest sizes. It has the model server and the bare relay, but no deployment."""
-    relay_port = ports.free()
+    relay_port = ports.free_port()
     with machine.running_machine(tmp_path_factory.mktemp("whole")) as servers:
         models_port = str(servers.models.port)
         servers.start_program("floor-relay", "bench.floors.relay", str(relay_port), models_port, port=relay_port)
@@ -172,7 +172,7 @@ def test_latency_with_open_arrival_is_measured_from_the_scheduled_time() -> None
     ],
 )
 def test_a_turn_that_does_not_end_as_expected_is_an_error(attributes: dict[str, object], error: str) -> None:
-    with running_server(**attributes) as port, pytest.raises(load.Failed, match=error):
+    with running_server(**attributes) as port, pytest.raises(load.LoadError, match=error):
         run_foreground(port, clients=1)
 
 
@@ -201,7 +201,10 @@ def test_streams_are_opened_until_one_is_rejected(system: System) -> None:
         assert (streams.count, streams.limit_reason) == (5, "all requested streams are open: 5")
     with idle.open_streams(system, [*ids, "resp_" + 48 * "0"], 5) as streams:
         assert (streams.count, streams.limit_reason) == (2, "stream 3 was rejected: HTTP/1.1 404 Not Found")
-    with pytest.raises(load.Failed, match="stream 1 was rejected"), idle.open_streams(system, ["resp_" + 48 * "0"], 5):
+    with (
+        pytest.raises(load.LoadError, match="stream 1 was rejected"),
+        idle.open_streams(system, ["resp_" + 48 * "0"], 5),
+    ):
         pass
 
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from core.bootstrap import open_core
-from tests.harness.engine import copy_waiting
+from tests.harness.engine import copy_waiting_response
 from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
@@ -22,7 +22,7 @@ def create_key(stack: Stack, project: str) -> str:
 def insert_copies(stack: Stack, response_id: str, count: int) -> None:
     """Insert copies of a waiting response, because creating them would take much longer."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
-        copy_waiting(connection, response_id, count)
+        copy_waiting_response(connection, response_id, count)
 
 
 def running_ids(stack: Stack) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.faults.killing import everything_killed
+from tests.e2e.faults.killing import kill_worker_valkey_and_sweeper
 from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 
@@ -11,7 +11,7 @@ from tests.model_server import ModelServer
 def test_120_responses_all_end_once_when_worker_valkey_and_sweeper_are_killed(
     stack: Stack, models: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    counts = everything_killed(stack, models, running=60, waiting=60)
+    counts = kill_worker_valkey_and_sweeper(stack, models, running=60, waiting=60)
 
     assert sum(counts.values()) == 120
     with capsys.disabled():

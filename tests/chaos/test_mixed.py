@@ -59,7 +59,7 @@ def test_hundreds_of_concurrent_responses_each_end_once_and_truthfully_under_rep
         figures = inspect_run(rig, load.started, BROKEN_OFF)
         with capsys.disabled():
             print(report(rig, figures, running_counts, fault_counts))
-        assert figures.holds, "\n".join(figures.findings[:20])
+        assert figures.has_no_violations, "\n".join(figures.findings[:20])
         assert sorted(running_counts)[len(running_counts) // 2] >= MIN_RUNNING
         assert figures.statuses["completed"] > figures.accepted / 2
     finally:

@@ -35,7 +35,7 @@ TOPICS = (
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration with the packaged model and a concurrency of 1, because batching would change its output."""
-    home, port = Home.at(tmp_path / "model"), ports.free()
+    home, port = Home.at(tmp_path / "model"), ports.free_port()
     path = tmp_path / "backburner.toml"
     path.write_text(
         f'[models.small]\nbase_url = "{model.base_url(port)}"\nupstream_model = "{model.NAME}"\n'

@@ -43,7 +43,7 @@ def test_real_processes_answer_every_request_as_documented_and_never_with_5xx(
             return response.id
 
         def create_prompt() -> str:
-            body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
+            body = {"name": ids.new_id("name"), "template": {"instructions": "Be brief."}}
             return str(client.post("/prompts", body=body, cast_to=dict[str, Any])["id"])
 
         def create_key() -> tuple[str, str]:

@@ -9,7 +9,7 @@ import time
 import httpx2
 import pytest
 
-from tests.e2e.clients.reading import asked, interrupted, up
+from tests.e2e.clients.reading import read_with_disconnects, stream_request, up
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
@@ -41,7 +41,7 @@ def open_stream(streams: contextlib.ExitStack, stack: Stack, path: str) -> bool:
 def test_twenty_streams_are_complete_despite_fifty_disconnects_each(up: Stack, models: ModelServer) -> None:
     first_seed = int(os.environ.get("SEED", random.randrange(2**32)))  # noqa: TID251
     for seed in range(first_seed, first_seed + SEEDS):
-        interrupted(up, models, seed, disconnects=50, tokens=250)
+        read_with_disconnects(up, models, seed, disconnects=50, tokens=250)
 
 
 @pytest.mark.long
@@ -52,7 +52,7 @@ def test_polls_keep_four_fifths_of_their_speed_beside_three_hundred_idle_streams
     with stack.client() as client:
         completed_id = client.responses.create(model="scripted", input="hello", background=True).id
         idle_id = client.responses.create(
-            **asked(models, tag="idle", tokens=1, first_delay_s=600) | {"stream": False}
+            **stream_request(models, tag="idle", tokens=1, first_delay_s=600) | {"stream": False}
         ).id
         path = f"/v1/responses/{idle_id}?stream=true"
     url = f"http://127.0.0.1:{stack.port}/v1/responses/{completed_id}"

@@ -10,10 +10,10 @@ from cli.main import main
 from core import errors
 from core.bootstrap import Core
 from core.runs.attempts import HandBack
-from core.runs.ends import failed
+from core.runs.ends import failed_outcome
 from core.settings import Settings
 from core.tenants.keys import Caller
-from tests.harness.engine import COMPLETED, caller, claim, opening, sql, submit, worker
+from tests.harness.engine import COMPLETED, caller, claim, opening_batch, sql, submit, worker
 
 INPUT = [{"role": "user", "content": "What is it?"}]
 
@@ -21,7 +21,9 @@ INPUT = [{"role": "user", "content": "What is it?"}]
 def create_failed_response(core: Core, project_caller: Caller, **fields: object) -> str:
     """Create a response that fails after some of its output was streamed; return its ID."""
     attempt = claim(core, submit(core, project_caller, **fields))
-    core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt, "Half"))
+    core.attempts.end(
+        attempt, failed_outcome("server_error", "It broke.", cause="a precise cause"), opening_batch(attempt, "Half")
+    )
     return attempt.response_id
 
 
@@ -74,7 +76,7 @@ def test_requeue_creates_a_response_with_the_same_request_and_a_link_to_the_old_
         attempt.context
         == json.loads(sql(settings, "select request from responses where id = %s", old_id)[0][0])["context"]
     )
-    core.attempts.end(attempt, COMPLETED, opening(attempt, "Whole"))
+    core.attempts.end(attempt, COMPLETED, opening_batch(attempt, "Whole"))
     assert json.loads(core.responses.get(project_caller, new_id)[0])["status"] == "completed"
 
     assert core.operations.show(new_id)[0].requeued_from == old_id
@@ -90,7 +92,7 @@ def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core,
 
     new_id = core.operations.requeue(child_id)
     attempt = claim(core, new_id)
-    core.attempts.end(attempt, COMPLETED, opening(attempt, "Whole"))
+    core.attempts.end(attempt, COMPLETED, opening_batch(attempt, "Whole"))
 
     events = [
         json.loads(line)
@@ -157,7 +159,7 @@ def test_an_invalid_requeue_is_rejected_with_the_reason_and_writes_nothing(core:
     project_caller = caller(core)
     running_attempt = claim(core, submit(core, project_caller))
     completed_attempt = claim(core, submit(core, project_caller))
-    core.attempts.end(completed_attempt, COMPLETED, opening(completed_attempt))
+    core.attempts.end(completed_attempt, COMPLETED, opening_batch(completed_attempt))
     unstored_id = create_failed_response(core, project_caller, store=False, background=False)
     unknown_model_id = create_failed_response(core, project_caller)
     sql(settings, "alter table responses disable trigger responses_guard")
@@ -189,7 +191,7 @@ def test_a_response_is_requeued_again_only_after_its_successor_failed(core: Core
     with pytest.raises(errors.InvalidRequest, match=f"already requeued as '{first_id}'"):
         core.operations.requeue(old_id)
     attempt = claim(core, first_id)
-    core.attempts.end(attempt, failed("server_error", "Again."), opening(attempt))
+    core.attempts.end(attempt, failed_outcome("server_error", "Again."), opening_batch(attempt))
 
     assert core.operations.requeue(old_id) != first_id
 
@@ -213,11 +215,13 @@ def test_the_show_command_prints_every_attempt_with_its_cause(core: Core, settin
     worker(core)
     project_caller = caller(core)
     response_id = submit(core, project_caller)
-    core.attempts.hand_back(claim(core, response_id), HandBack("The model server answered 503.", waited=True))
+    core.attempts.hand_back(claim(core, response_id), HandBack("The model server answered 503.", awaits_server=True))
     sql(settings, "update responses set dispatched_at = now()")
     attempt = claim(core, response_id, "w2")
     core.attempts.note_dropped(attempt, ["msg_1", "msg_2"])
-    core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt))
+    core.attempts.end(
+        attempt, failed_outcome("server_error", "It broke.", cause="a precise cause"), opening_batch(attempt)
+    )
     new_id = core.operations.requeue(response_id)
 
     output = run_command("responses", "show", response_id).stdout
@@ -251,7 +255,9 @@ def test_the_list_command_filters_by_project_status_and_model(core: Core, run_co
 def test_control_characters_of_a_model_server_are_escaped_in_the_output(core: Core, run_command) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    core.attempts.end(attempt, failed("server_error", "It said: \x1b[2J\nfake  \x9bline."), opening(attempt, "Half"))
+    core.attempts.end(
+        attempt, failed_outcome("server_error", "It said: \x1b[2J\nfake  \x9bline."), opening_batch(attempt, "Half")
+    )
 
     (line,) = run_command("responses", "list").stdout.splitlines()
     output = run_command("responses", "show", attempt.response_id).stdout

@@ -57,7 +57,7 @@ def test_the_create_and_rotate_commands_print_only_the_new_key(core: Core, run_c
 
 def test_an_invalid_command_reports_its_error_and_changes_nothing(core: Core, run_command) -> None:
     run_command("projects", "create", "team-a")
-    keys = core.keys.listed()
+    keys = core.keys.list_keys()
 
     for arguments, message in (
         (("projects", "create", "team-a"), "named 'team-a' already exists"),
@@ -72,7 +72,7 @@ def test_an_invalid_command_reports_its_error_and_changes_nothing(core: Core, ru
     ):
         assert message in run_command(*arguments, should_fail=True).output
 
-    assert core.keys.listed() == keys
+    assert core.keys.list_keys() == keys
     assert [project.name for project in core.projects.all()] == ["team-a"]
 
 

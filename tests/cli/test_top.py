@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import backlog, caller, claim, sql, submit, worker
+from tests.harness.engine import caller, claim, insert_backlog, sql, submit, worker
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def workload(core: Core, settings: Settings) -> None:
     claim(core, running_id)
     submit(core, second_project, model="narrow")
     sql(settings, "update workers set slots = 2")
-    backlog(settings, submit(core, first_project), 40)
+    insert_backlog(settings, submit(core, first_project), 40)
     later_id = submit(core, second_project, service_tier="flex")
     sql(settings, "update responses set available_at = now() + interval '1 h' where id = %s", later_id)
     sql(settings, "update responses set created_at = now() - interval '90 s' where id = %s", later_id)

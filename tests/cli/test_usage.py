@@ -7,10 +7,10 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from core.bootstrap import Core
-from core.runs.ends import Spent
+from core.runs.ends import AttemptUsage
 from core.settings import Settings
 from tests.harness.engine import caller, submit, worker
-from tests.quota.usage import end
+from tests.quota.usage import end_response
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def run_usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
     worker(core)
     first_caller, second_caller = caller(core, "first"), caller(core, "second")
     for project_caller, tier in ((first_caller, "default"), (first_caller, "flex"), (second_caller, "flex")):
-        end(
+        end_response(
             core,
             submit(core, project_caller, service_tier=tier),
-            Spent(10, 2000, estimated=tier == "flex", cached_tokens=1),
+            AttemptUsage(10, 2000, estimated=tier == "flex", cached_tokens=1),
         )
     for name in ("home", "config"):
         monkeypatch.setenv(f"BACKBURNER_{name.upper()}", str(getattr(settings, name)))

@@ -6,9 +6,9 @@ Tests are parametrized with these tables, and `python -m tests.contract.page` wr
 from collections.abc import Iterator
 
 from tests.contract import endpoints, inputs, plain, projects, prompts, refusals, shapes, tools
-from tests.contract.rows import SENT as SENT
-from tests.contract.rows import UNSAID as UNSAID
-from tests.contract.rows import Good, Parameter, Wrong
+from tests.contract.rows import ECHOED_UNCHANGED as ECHOED_UNCHANGED
+from tests.contract.rows import NOT_ECHOED as NOT_ECHOED
+from tests.contract.rows import AcceptedValue, Parameter, WrongValue
 
 # In the order of the page.
 PARAMETERS: tuple[Parameter, ...] = (
@@ -23,14 +23,14 @@ PARAMETERS: tuple[Parameter, ...] = (
 ENDPOINTS = (*endpoints.ENDPOINTS, *prompts.ENDPOINTS, *projects.ENDPOINTS)
 
 
-def wrong() -> Iterator[tuple[str, str, Wrong]]:
+def wrong() -> Iterator[tuple[str, str, WrongValue]]:
     """Yield for every wrong value: an ID for its test, the name of its parameter, the value."""
     for parameter in PARAMETERS:
         for value in parameter.wrong_values:
             yield f"{parameter.name}: {value.description}", parameter.name, value
 
 
-def good() -> Iterator[tuple[str, str, Good]]:
+def good() -> Iterator[tuple[str, str, AcceptedValue]]:
     """Yield for every accepted value: an ID for its test, the name of its parameter, the value."""
     for parameter in PARAMETERS:
         for number, value in enumerate(parameter.accepted_values):

@@ -19,7 +19,7 @@ class ResponseHeader:
     proof: str
 
 
-_LIMIT_TEST = "test_default_stays_inside_the_limit_and_then_is_refused_with_nothing_stored"
+_LIMIT_TEST = "test_a_default_request_over_the_limit_is_rejected_and_stores_nothing"
 RESPONSE_HEADERS = (
     ResponseHeader(
         "x-ratelimit-limit-requests, x-ratelimit-limit-tokens",
@@ -43,18 +43,18 @@ RESPONSE_HEADERS = (
         "x-ratelimit-over-limit",
         "a create request over the limit",
         "`yes`: its tier is `over-limit`",
-        "test_auto_is_over_limit_while_there_is_capacity_to_spare_and_then_refused",
+        "test_an_auto_request_is_over_limit_while_there_is_spare_capacity",
     ),
     ResponseHeader(
         "Retry-After, retry-after-ms",
         "429 for lack of credits, or a full queue",
         "seconds, at least 1, and milliseconds until the credits are available; 5 s for a queue",
-        "test_credits_come_back_with_time_as_it_was_told",
+        "test_a_request_is_accepted_after_the_announced_delay",
     ),
     ResponseHeader(
         "x-should-retry",
         "429 for a create request larger than the limit",
         "`false`",
-        "test_what_never_fits_is_refused_for_good",
+        "test_a_request_above_the_total_limit_is_rejected_permanently",
     ),
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.contract.media import INPUT_FILES, INPUT_IMAGES
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, types_except
+from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
 TOO_LONG = 10_485_761  # characters
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
@@ -30,10 +30,10 @@ def without_field(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in item.items() if key != name}]
 
 
-def missing_fields(item: dict[str, Any], *names: str) -> tuple[Wrong, ...]:
+def missing_fields(item: dict[str, Any], *names: str) -> tuple[WrongValue, ...]:
     """The item without each of these fields in turn."""
     return tuple(
-        Wrong(
+        WrongValue(
             f"{item['type']} without {name}",
             without_field(item, name),
             "missing_required_parameter",
@@ -43,94 +43,100 @@ def missing_fields(item: dict[str, Any], *names: str) -> tuple[Wrong, ...]:
     )
 
 
-def wrong_field(item: dict[str, Any], name: str, description: str, value: Any, code: str, suffix: str = "") -> Wrong:
+def wrong_field(
+    item: dict[str, Any], name: str, description: str, value: Any, code: str, suffix: str = ""
+) -> WrongValue:
     """An item with a wrong value of one field.
 
     Args:
         suffix: the end of the error's `param`, after the name of the field.
     """
     param = f"input[0].{name}{suffix}"
-    return Wrong(f"{item['type']} with {description} for {name}", [item | {name: value}], code, param)
+    return WrongValue(f"{item['type']} with {description} for {name}", [item | {name: value}], code, param)
 
 
 MODEL = Parameter(
     "model",
     "the name of a configured model",
     "selects the model; required, here or by `prompt`",
-    accepted_values=(Good("scripted"), Good("meta/llama-3")),
+    accepted_values=(AcceptedValue("scripted"), AcceptedValue("meta/llama-3")),
     wrong_values=(
-        Wrong("null", None, "missing_required_parameter"),
+        WrongValue("null", None, "missing_required_parameter"),
         *types_except("a string"),
-        Wrong("an unknown name", "gpt-99", "model_not_found"),
-        Wrong("an empty name", "", "model_not_found"),
-        Wrong("a name in different case", "Scripted", "model_not_found"),
-        Wrong("a name with NUL", "scripted\0", "model_not_found"),
-        Wrong("a name over 256 characters", "m" * 1_000_000, "string_above_max_length"),
+        WrongValue("an unknown name", "gpt-99", "model_not_found"),
+        WrongValue("an empty name", "", "model_not_found"),
+        WrongValue("a name in different case", "Scripted", "model_not_found"),
+        WrongValue("a name with NUL", "scripted\0", "model_not_found"),
+        WrongValue("a name over 256 characters", "m" * 1_000_000, "string_above_max_length"),
     ),
     proof=("test_a_response_has_every_key_and_the_right_values_at_every_status",),
 )
 
 MESSAGES = (
-    Wrong("a message without a role", [{"content": "hi"}], "missing_required_parameter", "input[0].role"),
-    Wrong("an empty message", [{}], "missing_required_parameter", "input[0].role"),
-    Wrong("a message with an unknown role", two_messages(role="nobody"), "invalid_value", "input[1].role"),
-    Wrong("a message with role `tool`", two_messages(role="tool"), "invalid_value", "input[1].role"),
-    Wrong("an array for role", two_messages(role=["user"]), "invalid_type", "input[1].role"),
-    Wrong("a message without content", [{"role": "user"}], "missing_required_parameter", "input[0].content"),
-    Wrong("null for content", two_messages(content=None), "missing_required_parameter", "input[1].content"),
-    Wrong("a number for content", two_messages(content=5), "invalid_type", "input[1].content"),
-    Wrong("a boolean for content", two_messages(content=True), "invalid_type", "input[1].content"),
-    Wrong("a single part for content", two_messages(content=TEXT), "invalid_type", "input[1].content"),
-    Wrong(
+    WrongValue("a message without a role", [{"content": "hi"}], "missing_required_parameter", "input[0].role"),
+    WrongValue("an empty message", [{}], "missing_required_parameter", "input[0].role"),
+    WrongValue("a message with an unknown role", two_messages(role="nobody"), "invalid_value", "input[1].role"),
+    WrongValue("a message with role `tool`", two_messages(role="tool"), "invalid_value", "input[1].role"),
+    WrongValue("an array for role", two_messages(role=["user"]), "invalid_type", "input[1].role"),
+    WrongValue("a message without content", [{"role": "user"}], "missing_required_parameter", "input[0].content"),
+    WrongValue("null for content", two_messages(content=None), "missing_required_parameter", "input[1].content"),
+    WrongValue("a number for content", two_messages(content=5), "invalid_type", "input[1].content"),
+    WrongValue("a boolean for content", two_messages(content=True), "invalid_type", "input[1].content"),
+    WrongValue("a single part for content", two_messages(content=TEXT), "invalid_type", "input[1].content"),
+    WrongValue(
         "content over the limit", two_messages(content="x" * TOO_LONG), "string_above_max_length", "input[1].content"
     ),
-    Wrong("an unknown status", two_messages(status="done"), "invalid_value", "input[1].status"),
-    Wrong("an unknown phase", two_messages(phase="late"), "invalid_value", "input[1].phase"),
-    Wrong("a number for phase", two_messages(phase=1), "invalid_type", "input[1].phase"),
-    Wrong("a number for id", two_messages(id=5), "invalid_type", "input[1].id"),
-    Wrong("an empty id", two_messages(id=""), "string_below_min_length", "input[1].id"),
-    Wrong("an id over 256 characters", two_messages(id="i" * 257), "string_above_max_length", "input[1].id"),
-    Wrong("an id with NUL", two_messages(id="a\0"), "invalid_value", "input[1].id"),
+    WrongValue("an unknown status", two_messages(status="done"), "invalid_value", "input[1].status"),
+    WrongValue("an unknown phase", two_messages(phase="late"), "invalid_value", "input[1].phase"),
+    WrongValue("a number for phase", two_messages(phase=1), "invalid_type", "input[1].phase"),
+    WrongValue("a number for id", two_messages(id=5), "invalid_type", "input[1].id"),
+    WrongValue("an empty id", two_messages(id=""), "string_below_min_length", "input[1].id"),
+    WrongValue("an id over 256 characters", two_messages(id="i" * 257), "string_above_max_length", "input[1].id"),
+    WrongValue("an id with NUL", two_messages(id="a\0"), "invalid_value", "input[1].id"),
 )
 PARTS = (
-    Wrong("a string for a part", message_with_parts("hi"), "invalid_type", "input[0].content[1]"),
-    Wrong("null for a part", message_with_parts(None), "invalid_type", "input[0].content[1]"),
-    Wrong(
+    WrongValue("a string for a part", message_with_parts("hi"), "invalid_type", "input[0].content[1]"),
+    WrongValue("null for a part", message_with_parts(None), "invalid_type", "input[0].content[1]"),
+    WrongValue(
         "a part without a type",
         message_with_parts({"text": "a"}),
         "missing_required_parameter",
         "input[0].content[1].type",
     ),
-    Wrong("a number for a part's type", message_with_parts({"type": 5}), "invalid_type", "input[0].content[1].type"),
-    Wrong("an array for a part's type", message_with_parts({"type": []}), "invalid_type", "input[0].content[1].type"),
-    Wrong("an unknown part", message_with_parts({"type": "song"}), "invalid_value", "input[0].content[1].type"),
-    Wrong("audio", message_with_parts(AUDIO), "invalid_value", "input[0].content[1].type"),
-    Wrong(
+    WrongValue(
+        "a number for a part's type", message_with_parts({"type": 5}), "invalid_type", "input[0].content[1].type"
+    ),
+    WrongValue(
+        "an array for a part's type", message_with_parts({"type": []}), "invalid_type", "input[0].content[1].type"
+    ),
+    WrongValue("an unknown part", message_with_parts({"type": "song"}), "invalid_value", "input[0].content[1].type"),
+    WrongValue("audio", message_with_parts(AUDIO), "invalid_value", "input[0].content[1].type"),
+    WrongValue(
         "a part without text",
         message_with_parts({"type": "input_text"}),
         "missing_required_parameter",
         "input[0].content[1].text",
     ),
-    Wrong("a number for text", message_with_parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
-    Wrong(
+    WrongValue("a number for text", message_with_parts(TEXT | {"text": 5}), "invalid_type", "input[0].content[1].text"),
+    WrongValue(
         "null for text",
         message_with_parts(TEXT | {"text": None}),
         "missing_required_parameter",
         "input[0].content[1].text",
     ),
-    Wrong(
+    WrongValue(
         "a part with a text over the limit",
         message_with_parts(TEXT | {"text": "x" * TOO_LONG}),
         "string_above_max_length",
         "input[0].content[1].text",
     ),
-    Wrong(
+    WrongValue(
         "an object for annotations",
         message_with_parts({"type": "output_text", "text": "", "annotations": {}}),
         "invalid_type",
         "input[0].content[1].annotations",
     ),
-    Wrong(
+    WrongValue(
         "a refusal without text",
         message_with_parts({"type": "refusal"}),
         "missing_required_parameter",
@@ -139,9 +145,9 @@ PARTS = (
 )
 
 
-def calls_and_outputs() -> tuple[Wrong, ...]:
+def calls_and_outputs() -> tuple[WrongValue, ...]:
     """Wrong tool calls and wrong outputs of tools."""
-    values: list[Wrong] = []
+    values: list[WrongValue] = []
     for call, text in ((CALL, "arguments"), (CUSTOM_CALL, "input")):
         values += [
             *missing_fields(call, "call_id", "name", text),
@@ -167,13 +173,13 @@ def calls_and_outputs() -> tuple[Wrong, ...]:
                 output, "output", "an `output_text` part", [{"type": "output_text"}], "invalid_value", "[0].type"
             ),
             wrong_field(output, "output", "a string as a part", ["x"], "invalid_type", "[0]"),
-            Wrong(f"{output['type']} without its call", [output], "invalid_value", "input"),
-            Wrong(f"{output['type']} before its call", [output, call], "invalid_value", "input"),
-            Wrong(
+            WrongValue(f"{output['type']} without its call", [output], "invalid_value", "input"),
+            WrongValue(f"{output['type']} before its call", [output, call], "invalid_value", "input"),
+            WrongValue(
                 f"{output['type']} of another call_id", [call, output | {"call_id": "call_9"}], "invalid_value", "input"
             ),
         ]
-    values.append(Wrong("function_call_output of a custom call", [CUSTOM_CALL, OUTPUT], "invalid_value", "input"))
+    values.append(WrongValue("function_call_output of a custom call", [CUSTOM_CALL, OUTPUT], "invalid_value", "input"))
     return tuple(values)
 
 
@@ -182,34 +188,43 @@ OTHER_ITEMS = (
     wrong_field(REASONING, "summary", "a part of another type", [TEXT], "invalid_value", "[0].type"),
     wrong_field(REASONING, "content", "a part of another type", [TEXT], "invalid_value", "[0].type"),
     wrong_field(REASONING, "encrypted_content", "a number", 5, "invalid_type"),
-    Wrong("item_reference without id", [{"type": "item_reference"}], "missing_required_parameter", "input[0].id"),
-    Wrong("item_reference with a number for id", [{"type": "item_reference", "id": 5}], "invalid_type", "input[0].id"),
-    Wrong(
+    WrongValue("item_reference without id", [{"type": "item_reference"}], "missing_required_parameter", "input[0].id"),
+    WrongValue(
+        "item_reference with a number for id", [{"type": "item_reference", "id": 5}], "invalid_type", "input[0].id"
+    ),
+    WrongValue(
         "item_reference to an unknown item",
         [TEXT | {"type": "item_reference", "id": "m"}],
         "invalid_value",
         "input[0].id",
     ),
-    Wrong(
+    WrongValue(
         "item_reference without a type to an unknown item",
         [*two_messages(), {"id": "m"}],
         "invalid_value",
         "input[2].id",
     ),
-    Wrong("item_reference with NUL", [{"id": "m\0"}], "invalid_value", "input[0].id"),
-    Wrong("an unknown item", [{"type": "telepathy"}], "invalid_value", "input[0].type"),
-    Wrong("an unknown item with a message's fields", two_messages(type="note"), "invalid_value", "input[1].type"),
-    Wrong("an item with a number for type", two_messages(type=5), "invalid_type", "input[1].type"),
-    Wrong("an item with an object for type", two_messages(type={}), "invalid_type", "input[1].type"),
-    Wrong("a hosted tool's item with a number for id", [{"type": "mcp_call", "id": 5}], "invalid_type", "input[0].id"),
+    WrongValue("item_reference with NUL", [{"id": "m\0"}], "invalid_value", "input[0].id"),
+    WrongValue("an unknown item", [{"type": "telepathy"}], "invalid_value", "input[0].type"),
+    WrongValue("an unknown item with a message's fields", two_messages(type="note"), "invalid_value", "input[1].type"),
+    WrongValue("an item with a number for type", two_messages(type=5), "invalid_type", "input[1].type"),
+    WrongValue("an item with an object for type", two_messages(type={}), "invalid_type", "input[1].type"),
+    WrongValue(
+        "a hosted tool's item with a number for id", [{"type": "mcp_call", "id": 5}], "invalid_type", "input[0].id"
+    ),
 )
 
 
 def input_row(
-    part: str, values: str, effect: str, accepted_values: tuple[Any, ...], wrong_values: tuple[Wrong, ...], *proof: str
+    part: str,
+    values: str,
+    effect: str,
+    accepted_values: tuple[Any, ...],
+    wrong_values: tuple[WrongValue, ...],
+    *proof: str,
 ) -> Parameter:
     """A part of the parameter `input`, which responses do not contain."""
-    echo_free_values = tuple(Good(value, UNSAID) for value in accepted_values)
+    echo_free_values = tuple(AcceptedValue(value, NOT_ECHOED) for value in accepted_values)
     return Parameter("input", values, effect, echo_free_values, wrong_values, proof, part)
 
 
@@ -219,17 +234,17 @@ INPUT = input_row(
     "the input of the model; required unless there is a `previous_response_id`",
     ("", "x" * (TOO_LONG - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
     (
-        Wrong("null", None, "missing_required_parameter"),
+        WrongValue("null", None, "missing_required_parameter"),
         *types_except("a string", "an array"),
-        Wrong("an empty array", [], "array_below_min_length"),
-        Wrong("10,001 items", two_messages() * 5000 + two_messages()[:1], "array_above_max_length"),
-        Wrong("a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
-        Wrong("strings", ["hi"], "invalid_type", "input[0]"),
-        Wrong("arrays", [[]], "invalid_type", "input[0]"),
-        Wrong("nulls", [None], "invalid_type", "input[0]"),
-        Wrong("1,000,000 numbers", [1] * 1_000_000, "invalid_type", "input[0]"),
+        WrongValue("an empty array", [], "array_below_min_length"),
+        WrongValue("10,001 items", two_messages() * 5000 + two_messages()[:1], "array_above_max_length"),
+        WrongValue("a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
+        WrongValue("strings", ["hi"], "invalid_type", "input[0]"),
+        WrongValue("arrays", [[]], "invalid_type", "input[0]"),
+        WrongValue("nulls", [None], "invalid_type", "input[0]"),
+        WrongValue("1,000,000 numbers", [1] * 1_000_000, "invalid_type", "input[0]"),
     ),
-    "test_a_text_is_listed_as_one_message_of_the_user",
+    "test_a_text_is_listed_as_one_user_message",
     "test_instructions_become_the_first_system_message",
 )
 INPUT_MESSAGES = input_row(
@@ -247,7 +262,7 @@ INPUT_MESSAGES = input_row(
     MESSAGES,
     "test_every_kind_of_item_is_listed_with_an_id_and_a_status",
     "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
-    "test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once",
+    "test_ids_from_the_client_are_listed_without_duplicates",
 )
 INPUT_PARTS = input_row(
     "parts of messages",
@@ -273,7 +288,7 @@ INPUT_CALLS = input_row(
     ),
     calls_and_outputs(),
     "test_a_call_and_its_output_become_an_assistant_message_and_a_tool_message",
-    "test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call",
+    "test_the_output_of_a_call_is_accepted_with_its_call_or_in_the_next_request",
 )
 INPUT_OTHER_ITEMS = input_row(
     "other items",
@@ -286,12 +301,12 @@ INPUT_OTHER_ITEMS = input_row(
         [{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}],
     ),
     OTHER_ITEMS,
-    "test_an_item_of_any_stored_response_may_be_referred_to",
-    "test_an_item_of_another_project_is_as_unknown_as_one_that_never_was",
-    "test_an_item_of_a_hosted_tool_is_kept_as_it_is",
+    "test_an_item_of_any_stored_response_can_be_referenced",
+    "test_a_foreign_item_gets_the_same_answer_as_an_unknown_item",
+    "test_an_item_of_a_hosted_tool_is_listed_unchanged",
     "test_reasoning_and_items_of_hosted_tools_are_not_sent",
-    "test_the_model_gets_its_reasoning_back_from_an_item_stripped_of_it",
-    "test_an_encrypted_content_that_is_none_of_ours_is_refused",
+    "test_a_model_receives_its_reasoning_from_an_item_without_text",
+    "test_an_encrypted_content_from_another_server_is_rejected",
 )
 
 PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_IMAGES, INPUT_FILES, INPUT_CALLS, INPUT_OTHER_ITEMS)

@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 from tests import documents
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong
+from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue
 
 URL = "https://example.com/a.png"
 PNG = documents.data_url("image/png", documents.image())
@@ -14,7 +14,7 @@ FILE = {"type": "input_file", "filename": "a.pdf", "file_data": PDF}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 PART_PARAM = "input[0].content[0]"
 # URLs of hosts that a request from outside must not make this server open.
-PRIVATE = (
+PRIVATE_URLS = (
     "http://127.0.0.1/a.png",
     "http://localhost/a.png",
     "http://a.localhost./a.png",
@@ -46,7 +46,7 @@ PRIVATE = (
     "http://[ff02::1]/a.png",
 )
 # Descriptions and URLs that are invalid for other reasons.
-NOT_OPENED = (
+INVALID_URLS = (
     ("another scheme", "file:///etc/passwd"),
     ("ftp", "ftp://example.com/a.png"),
     ("javascript", "javascript:alert(1)"),
@@ -59,31 +59,31 @@ NOT_OPENED = (
 )
 
 
-def shown(*parts: Any, role: str = "user") -> list[dict[str, Any]]:
+def message_with(*parts: Any, role: str = "user") -> list[dict[str, Any]]:
     """An input of one message with these parts."""
     return [{"role": role, "content": list(parts)}]
 
 
 def image(url: Any, **fields: Any) -> list[dict[str, Any]]:
     """An input of one message with an image."""
-    return shown(IMAGE | {"image_url": url} | fields)
+    return message_with(IMAGE | {"image_url": url} | fields)
 
 
 def file(data: Any, name: str | None = "a.pdf", **fields: Any) -> list[dict[str, Any]]:
     """An input of one message with a file."""
-    return shown({"type": "input_file", "file_data": data, "filename": name, **fields})
+    return message_with({"type": "input_file", "file_data": data, "filename": name, **fields})
 
 
-def encoded(content: bytes) -> str:
+def encode_base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def wrong_images() -> tuple[Wrong, ...]:
+def wrong_images() -> tuple[WrongValue, ...]:
     """Images that are refused before anything is stored."""
     param = f"{PART_PARAM}.image_url"
     data_url = documents.data_url
-    urls = [(f"`{url}`", url, "invalid_image_url") for url in PRIVATE] + [
-        (description, url, "invalid_image_url") for description, url in NOT_OPENED
+    urls = [(f"`{url}`", url, "invalid_image_url") for url in PRIVATE_URLS] + [
+        (description, url, "invalid_image_url") for description, url in INVALID_URLS
     ]
     data = [
         ("a data URL that is not base64", "data:image/png;base64,!!!!", "invalid_base64_image"),
@@ -105,38 +105,49 @@ def wrong_images() -> tuple[Wrong, ...]:
         ("an empty WebP", data_url("image/webp", b"RIFF" + bytes(20)), "image_parse_error"),
         (
             "a PNG that declares 10^9 pixels",
-            data_url("image/png", documents.png_that_says(40_000, 25_000)),
+            data_url("image/png", documents.png_with_declared_size(40_000, 25_000)),
             "image_too_large",
         ),
         (
             "a PNG that declares 2^62 pixels",
-            data_url("image/png", documents.png_that_says(2**31 - 1, 2**31 - 1)),
+            data_url("image/png", documents.png_with_declared_size(2**31 - 1, 2**31 - 1)),
             "image_too_large",
         ),
         (
             "a WebP that declares 2^28 pixels",
-            data_url("image/webp", documents.webp_that_says(2**14, 2**14)),
+            data_url("image/webp", documents.webp_with_declared_size(2**14, 2**14)),
             "image_too_large",
         ),
     ]
     return (
-        *(Wrong(description, image(value), code, param) for description, value, code in urls + data),
-        Wrong("no source", shown({"type": "input_image"}), "missing_required_parameter", param),
-        Wrong("null as source", image(None), "missing_required_parameter", param),
-        Wrong("a number as image", image(5), "invalid_type", param),
-        Wrong("an internal reference", image({"$content": "0" * 64}), "invalid_type", param),
-        Wrong("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART_PARAM}.detail"),
-        Wrong("an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"),
-        Wrong(
-            "an image in an assistant message", shown(IMAGE, role="assistant"), "invalid_value", f"{PART_PARAM}.type"
+        *(WrongValue(description, image(value), code, param) for description, value, code in urls + data),
+        WrongValue("no source", message_with({"type": "input_image"}), "missing_required_parameter", param),
+        WrongValue("null as source", image(None), "missing_required_parameter", param),
+        WrongValue("a number as image", image(5), "invalid_type", param),
+        WrongValue("an internal reference", image({"$content": "0" * 64}), "invalid_type", param),
+        WrongValue("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART_PARAM}.detail"),
+        WrongValue(
+            "an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"
         ),
-        Wrong("an image in a system message", shown(IMAGE, role="system"), "invalid_value", f"{PART_PARAM}.type"),
-        Wrong("501 images", shown(*[IMAGE] * 501), "array_above_max_length", "input"),
-        Wrong(
+        WrongValue(
+            "an image in an assistant message",
+            message_with(IMAGE, role="assistant"),
+            "invalid_value",
+            f"{PART_PARAM}.type",
+        ),
+        WrongValue(
+            "an image in a system message", message_with(IMAGE, role="system"), "invalid_value", f"{PART_PARAM}.type"
+        ),
+        WrongValue("501 images", message_with(*[IMAGE] * 501), "array_above_max_length", "input"),
+        WrongValue(
             "a refused image in a tool's output",
             [
                 CALL,
-                {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE | {"image_url": PRIVATE[0]}]},
+                {
+                    "type": "function_call_output",
+                    "call_id": "call_1",
+                    "output": [IMAGE | {"image_url": PRIVATE_URLS[0]}],
+                },
             ],
             "invalid_image_url",
             "input[1].output[0].image_url",
@@ -144,7 +155,7 @@ def wrong_images() -> tuple[Wrong, ...]:
     )
 
 
-def wrong_files() -> tuple[Wrong, ...]:
+def wrong_files() -> tuple[WrongValue, ...]:
     """Files that are refused before anything is stored."""
     param = f"{PART_PARAM}.file_data"
     data_url = documents.data_url
@@ -155,45 +166,54 @@ def wrong_files() -> tuple[Wrong, ...]:
         ("a file in a data URL without base64", "data:application/pdf,abc", "a.pdf"),
         ("an empty file", "", "a.pdf"),
         ("an empty data URL", data_url("application/pdf", b""), "a.pdf"),
-        ("HTML named as PDF", encoded(b"<html>"), "a.pdf"),
-        ("a PDF named as Word", encoded(documents.pdf("x")), "a.docx"),
+        ("HTML named as PDF", encode_base64(b"<html>"), "a.pdf"),
+        ("a PDF named as Word", encode_base64(documents.pdf("x")), "a.docx"),
         ("a Word document declared as PDF", data_url("application/pdf", word_document), "a.pdf"),
-        ("an executable", encoded(b"MZ\x90\x00"), "a.exe"),
+        ("an executable", encode_base64(b"MZ\x90\x00"), "a.exe"),
         ("an unsupported type", data_url("video/mp4", b"abc"), "a.pdf"),
-        ("an archive without a name", encoded(word_document), None),
-        ("an archive", encoded(word_document), "a.zip"),
-        ("binary data named as text", encoded(b"\xff\xfe\x00a"), "a.txt"),
-        ("a text with NUL", encoded(b"a\0b"), "a.csv"),
-        ("a text over the limit", encoded(b"a" * 1_000_001), "a.txt"),
+        ("an archive without a name", encode_base64(word_document), None),
+        ("an archive", encode_base64(word_document), "a.zip"),
+        ("binary data named as text", encode_base64(b"\xff\xfe\x00a"), "a.txt"),
+        ("a text with NUL", encode_base64(b"a\0b"), "a.csv"),
+        ("a text over the limit", encode_base64(b"a" * 1_000_001), "a.txt"),
     ]
     return (
-        *(Wrong(description, file(value, name), "invalid_value", param) for description, value, name in data),
+        *(WrongValue(description, file(value, name), "invalid_value", param) for description, value, name in data),
         *(
-            Wrong(
+            WrongValue(
                 f"a file URL: {description}",
-                shown({"type": "input_file", "file_url": url}),
+                message_with({"type": "input_file", "file_url": url}),
                 "invalid_value",
                 f"{PART_PARAM}.file_url",
             )
-            for description, url in (("a private address", PRIVATE[0]), *NOT_OPENED)
+            for description, url in (("a private address", PRIVATE_URLS[0]), *INVALID_URLS)
         ),
-        Wrong("a file without a source", shown({"type": "input_file"}), "missing_required_parameter", param),
-        Wrong("a number as file", file(5), "invalid_type", param),
-        Wrong("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"),
-        Wrong(
+        WrongValue(
+            "a file without a source", message_with({"type": "input_file"}), "missing_required_parameter", param
+        ),
+        WrongValue("a number as file", file(5), "invalid_type", param),
+        WrongValue("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"),
+        WrongValue(
             "a file with two sources",
             file(PDF, file_url=URL),
             "mutually_exclusive_parameters",
             f"{PART_PARAM}.file_url",
         ),
-        Wrong("an unknown detail of a file", file(PDF, detail="original"), "invalid_value", f"{PART_PARAM}.detail"),
-        Wrong("an empty filename", file(PDF, ""), "string_below_min_length", f"{PART_PARAM}.filename"),
-        Wrong("a filename with a newline", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART_PARAM}.filename"),
-        Wrong(
+        WrongValue(
+            "an unknown detail of a file", file(PDF, detail="original"), "invalid_value", f"{PART_PARAM}.detail"
+        ),
+        WrongValue("an empty filename", file(PDF, ""), "string_below_min_length", f"{PART_PARAM}.filename"),
+        WrongValue("a filename with a newline", file(PDF, "a\nb.pdf"), "invalid_value", f"{PART_PARAM}.filename"),
+        WrongValue(
             "a filename over 255 characters", file(PDF, "a" * 256), "string_above_max_length", f"{PART_PARAM}.filename"
         ),
-        Wrong("a file in an assistant message", shown(FILE, role="assistant"), "invalid_value", f"{PART_PARAM}.type"),
-        Wrong("51 files", shown(*[FILE] * 51), "array_above_max_length", "input"),
+        WrongValue(
+            "a file in an assistant message",
+            message_with(FILE, role="assistant"),
+            "invalid_value",
+            f"{PART_PARAM}.type",
+        ),
+        WrongValue("51 files", message_with(*[FILE] * 51), "array_above_max_length", "input"),
     )
 
 
@@ -204,16 +224,16 @@ INPUT_IMAGES = Parameter(
     "sent to the model; the model's setting `image_urls` decides whether the worker or the model server opens URLs. "
     "Tools' images are sent in a user message",
     (
-        Good(image(PNG), UNSAID),
-        *(Good(image(URL, detail=detail), UNSAID) for detail in ("auto", "low", "high", "original")),
+        AcceptedValue(image(PNG), NOT_ECHOED),
+        *(AcceptedValue(image(URL, detail=detail), NOT_ECHOED) for detail in ("auto", "low", "high", "original")),
         *(
-            Good(image(documents.data_url(f"image/{kind.lower()}", documents.image(kind))), UNSAID)
+            AcceptedValue(image(documents.data_url(f"image/{kind.lower()}", documents.image(kind))), NOT_ECHOED)
             for kind in ("JPEG", "WEBP", "GIF")
         ),
-        Good(image(documents.data_url("image/jpg", documents.image("JPEG")), detail=None), UNSAID),
-        Good(image("http://93.184.216.34/a.png?x=1#y"), UNSAID),
-        Good(image("https://[2606:2800:220:1:248:1893:25c8:1946]/a.png"), UNSAID),
-        Good([CALL, {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE]}], UNSAID),
+        AcceptedValue(image(documents.data_url("image/jpg", documents.image("JPEG")), detail=None), NOT_ECHOED),
+        AcceptedValue(image("http://93.184.216.34/a.png?x=1#y"), NOT_ECHOED),
+        AcceptedValue(image("https://[2606:2800:220:1:248:1893:25c8:1946]/a.png"), NOT_ECHOED),
+        AcceptedValue([CALL, {"type": "function_call_output", "call_id": "call_1", "output": [IMAGE]}], NOT_ECHOED),
     ),
     wrong_images(),
     (
@@ -230,12 +250,12 @@ INPUT_FILES = Parameter(
     " RTF, HTML, and texts in UTF-8",
     "its text is sent to the model with its name; a file that cannot be read fails with `invalid_prompt`",
     (
-        Good(file(PDF), UNSAID),
-        Good(file(encoded(documents.pdf("x")), None, detail="low"), UNSAID),
-        Good(file(encoded(documents.docx("x")), "a.DOCX"), UNSAID),
-        Good(file(encoded("ä;ö".encode()), "a.csv"), UNSAID),
-        Good(file(encoded(b"plain"), None), UNSAID),
-        Good(shown({"type": "input_file", "file_url": "https://example.com/a.pdf"}), UNSAID),
+        AcceptedValue(file(PDF), NOT_ECHOED),
+        AcceptedValue(file(encode_base64(documents.pdf("x")), None, detail="low"), NOT_ECHOED),
+        AcceptedValue(file(encode_base64(documents.docx("x")), "a.DOCX"), NOT_ECHOED),
+        AcceptedValue(file(encode_base64("ä;ö".encode()), "a.csv"), NOT_ECHOED),
+        AcceptedValue(file(encode_base64(b"plain"), None), NOT_ECHOED),
+        AcceptedValue(message_with({"type": "input_file", "file_url": "https://example.com/a.pdf"}), NOT_ECHOED),
     ),
     wrong_files(),
     (

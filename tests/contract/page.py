@@ -9,8 +9,8 @@ from tests.contract.endpoints import EVERYWHERE, REQUEST_OPTIONS, Refusal
 from tests.contract.rows import SAMPLES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/contract.md"
-WRONG_VALUES_TEST = "test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored"
-ACCEPTED_VALUES_TEST = "test_every_good_value_is_taken_echoed_and_found_again"
+WRONG_VALUES_TEST = "test_an_invalid_value_is_rejected_with_its_location_and_nothing_is_stored"
+ACCEPTED_VALUES_TEST = "test_every_valid_value_is_accepted_and_returned"
 
 INTRODUCTION = """# The tested contract of the API
 

@@ -1,7 +1,7 @@
 """`prompt` of a create, and the endpoints of stored prompts."""
 
 from tests.contract.endpoints import WRONG_PAGE, Endpoint, Refusal
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, types_except
+from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
 UNKNOWN_ID = {"id": "pmpt_" + "0" * 48}
 
@@ -12,31 +12,35 @@ PROMPT = Parameter(
     "the version's messages come before `input`, and its parameters apply unless the request sets them; later changes "
     "of the prompt do not affect the response; echoed with the version that was used, without the data of images and "
     "files",
-    accepted_values=(Good(None, UNSAID),),
+    accepted_values=(AcceptedValue(None, NOT_ECHOED),),
     wrong_values=(
         *types_except("an object"),
-        Wrong("no ID", {}, "missing_required_parameter", "prompt.id"),
-        Wrong("a number for the ID", {"id": 1}, "invalid_type", "prompt.id"),
-        Wrong("an ID over 256 characters", {"id": "p" * 257}, "string_above_max_length", "prompt.id"),
-        Wrong("an unknown ID", UNKNOWN_ID, "prompt_not_found", "prompt.id"),
-        Wrong("an ID with NUL", {"id": "\0"}, "prompt_not_found", "prompt.id"),
-        Wrong("an unknown ID with a version", UNKNOWN_ID | {"version": "1"}, "prompt_not_found", "prompt.id"),
-        Wrong("a decimal for the version", UNKNOWN_ID | {"version": 1.0}, "invalid_type", "prompt.version"),
-        Wrong("true for the version", UNKNOWN_ID | {"version": True}, "invalid_type", "prompt.version"),
-        Wrong("a long version", UNKNOWN_ID | {"version": "1" * 65}, "string_above_max_length", "prompt.version"),
-        Wrong("an array for variables", UNKNOWN_ID | {"variables": ["a"]}, "invalid_type", "prompt.variables"),
-        Wrong(
+        WrongValue("no ID", {}, "missing_required_parameter", "prompt.id"),
+        WrongValue("a number for the ID", {"id": 1}, "invalid_type", "prompt.id"),
+        WrongValue("an ID over 256 characters", {"id": "p" * 257}, "string_above_max_length", "prompt.id"),
+        WrongValue("an unknown ID", UNKNOWN_ID, "prompt_not_found", "prompt.id"),
+        WrongValue("an ID with NUL", {"id": "\0"}, "prompt_not_found", "prompt.id"),
+        WrongValue("an unknown ID with a version", UNKNOWN_ID | {"version": "1"}, "prompt_not_found", "prompt.id"),
+        WrongValue("a decimal for the version", UNKNOWN_ID | {"version": 1.0}, "invalid_type", "prompt.version"),
+        WrongValue("true for the version", UNKNOWN_ID | {"version": True}, "invalid_type", "prompt.version"),
+        WrongValue("a long version", UNKNOWN_ID | {"version": "1" * 65}, "string_above_max_length", "prompt.version"),
+        WrongValue("an array for variables", UNKNOWN_ID | {"variables": ["a"]}, "invalid_type", "prompt.variables"),
+        WrongValue(
             "65 variables",
             UNKNOWN_ID | {"variables": dict.fromkeys(map(str, range(65)), "")},
             "object_above_max_properties",
             "prompt.variables",
         ),
-        Wrong(
+        WrongValue(
             "a variable name with a space", UNKNOWN_ID | {"variables": {"a b": ""}}, "invalid_value", "prompt.variables"
         ),
-        Wrong("a number for a variable", UNKNOWN_ID | {"variables": {"a": 5}}, "invalid_type", "prompt.variables.a"),
-        Wrong("null for a variable", UNKNOWN_ID | {"variables": {"a": None}}, "invalid_type", "prompt.variables.a"),
-        Wrong(
+        WrongValue(
+            "a number for a variable", UNKNOWN_ID | {"variables": {"a": 5}}, "invalid_type", "prompt.variables.a"
+        ),
+        WrongValue(
+            "null for a variable", UNKNOWN_ID | {"variables": {"a": None}}, "invalid_type", "prompt.variables.a"
+        ),
+        WrongValue(
             "an unknown part for a variable",
             UNKNOWN_ID | {"variables": {"a": {"type": "output_video"}}},
             "invalid_value",
@@ -44,12 +48,12 @@ PROMPT = Parameter(
         ),
     ),
     proof=(
-        "test_a_prompt_becomes_instructions_and_messages_before_the_input",
-        "test_what_the_request_says_itself_goes_before_what_the_prompt_says",
-        "test_a_response_keeps_what_it_has_of_a_prompt_that_changes_or_goes",
-        "test_a_variable_that_is_missing_unknown_or_of_another_type_is_named",
-        "test_values_that_would_make_the_prompt_too_long_are_refused_before_anything_is_put_together",
-        "test_a_version_that_is_not_there_is_refused_by_its_place",
+        "test_a_prompt_provides_the_instructions_and_the_messages_before_the_input",
+        "test_parameters_of_the_request_override_those_of_the_prompt",
+        "test_a_response_does_not_change_with_its_prompt",
+        "test_a_missing_unknown_or_mistyped_variable_is_rejected_by_name",
+        "test_values_that_exceed_the_length_limit_are_rejected_before_they_are_inserted",
+        "test_an_unknown_version_is_rejected_with_the_parameter",
     ),
 )
 PARAMETERS = (PROMPT,)
@@ -58,48 +62,49 @@ UNKNOWN_PROMPT = Refusal(
     404,
     None,
     "the key's project has no such prompt; `param` is `prompt_id`",
-    "test_another_projects_prompt_is_exactly_as_unknown_as_one_that_never_was",
+    "test_a_foreign_prompt_gets_the_same_answer_as_an_unknown_prompt",
 )
 INVALID_TEMPLATE = Refusal(
     400,
     "invalid_value",
     "an invalid template; `param` is the place in it",
-    "test_a_template_that_cannot_be_used_is_refused_by_the_place_in_it",
+    "test_an_invalid_template_is_rejected_with_the_location",
 )
 NAME_TAKEN = Refusal(
-    400, "prompt_name_taken", "the project has a prompt with this name", "test_a_name_is_unique_in_its_project"
+    400,
+    "prompt_name_taken",
+    "the project has a prompt with this name",
+    "test_the_name_of_a_prompt_is_unique_in_its_project",
 )
-UNKNOWN_FIELD = Refusal(
-    400, "unknown_parameter", "an unknown field", "test_a_field_that_a_prompt_does_not_have_is_refused"
-)
+UNKNOWN_FIELD = Refusal(400, "unknown_parameter", "an unknown field", "test_an_unknown_field_of_a_prompt_is_rejected")
 
 ENDPOINTS = (
     Endpoint(
         "POST /v1/prompts",
         "JSON: `name`, `description`, `template` ([prompts.md](prompts.md)); not part of OpenAI's API",
         "the prompt: `{id, object, created_at, name, description, default_version, versions}`",
-        "test_a_prompt_is_made_with_version_1_and_found_again",
+        "test_a_new_prompt_has_version_1_and_can_be_read",
         (INVALID_TEMPLATE, NAME_TAKEN, UNKNOWN_FIELD),
     ),
     Endpoint(
         "GET /v1/prompts",
         "`limit`, `order`, `after`",
         "a list of the project's prompts, newest first",
-        "test_pages_of_prompts_add_up_to_all_of_them",
+        "test_the_pages_of_a_list_contain_all_prompts",
         WRONG_PAGE,
     ),
     Endpoint(
         "GET /v1/prompts/{id}",
         "",
         "the prompt",
-        "test_a_prompt_is_made_with_version_1_and_found_again",
+        "test_a_new_prompt_has_version_1_and_can_be_read",
         (UNKNOWN_PROMPT,),
     ),
     Endpoint(
         "POST /v1/prompts/{id}",
         "JSON: `name`, `description`, `default_version`; omitted fields are unchanged",
         "the prompt",
-        "test_a_prompt_may_get_another_name_and_another_default_version",
+        "test_the_name_and_the_default_version_of_a_prompt_can_be_changed",
         (
             UNKNOWN_PROMPT,
             NAME_TAKEN,
@@ -108,7 +113,7 @@ ENDPOINTS = (
                 400,
                 "invalid_value",
                 "an unknown `default_version`",
-                "test_a_version_that_is_not_there_is_refused_by_its_place",
+                "test_an_unknown_version_is_rejected_with_the_parameter",
             ),
         ),
     ),
@@ -116,7 +121,7 @@ ENDPOINTS = (
         "DELETE /v1/prompts/{id}",
         "",
         "`{id, object, deleted}`",
-        "test_a_deleted_prompt_is_gone_with_its_versions",
+        "test_the_deletion_of_a_prompt_deletes_its_versions",
         (UNKNOWN_PROMPT,),
     ),
     Endpoint(
@@ -137,7 +142,7 @@ ENDPOINTS = (
                 404,
                 None,
                 "unknown version; `param` is `version`",
-                "test_a_version_that_is_not_there_is_refused_by_its_place",
+                "test_an_unknown_version_is_rejected_with_the_parameter",
             ),
         ),
     ),

@@ -1,14 +1,16 @@
 """Parameters that are not supported, and parameters of other vendors' servers that are ignored."""
 
-from tests.contract.rows import UNSAID, Good, Parameter, unsupported_values
+from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, unsupported_values
 
-_UNSUPPORTED_TEST = "test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out"
-_IGNORED_TEST = "test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_are_strict"
+_UNSUPPORTED_TEST = "test_an_unsupported_parameter_is_rejected_by_name_unless_it_is_null"
+_IGNORED_TEST = "test_a_parameter_of_other_vendors_is_ignored_in_strict_mode"
 
 
 def unsupported(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
     """A parameter that must be null."""
-    return Parameter(name, "null", effect, (Good(None, UNSAID),), unsupported_values(*values), (_UNSUPPORTED_TEST,))
+    return Parameter(
+        name, "null", effect, (AcceptedValue(None, NOT_ECHOED),), unsupported_values(*values), (_UNSUPPORTED_TEST,)
+    )
 
 
 PARAMETERS = (
@@ -27,7 +29,7 @@ PARAMETERS = (
             name,
             "any value",
             "a parameter of another vendor's server; ignored",
-            (Good(value, UNSAID),),
+            (AcceptedValue(value, NOT_ECHOED),),
             (),
             (_IGNORED_TEST,),
         )

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # The parameter does not appear in the response.
-UNSAID = object()
+NOT_ECHOED = object()
 # The response contains the value that was sent.
-SENT = object()
+ECHOED_UNCHANGED = object()
 
 
 @dataclass(frozen=True)
-class Wrong:
+class WrongValue:
     """A value that is refused with 400, so that nothing is stored.
 
     Args:
@@ -25,11 +25,11 @@ class Wrong:
     value: Any
     code: str
     param: str | None = None
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    other_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Good:
+class AcceptedValue:
     """A value that is accepted.
 
     Args:
@@ -38,8 +38,8 @@ class Good:
     """
 
     value: Any
-    echo: Any = SENT
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    echo: Any = ECHOED_UNCHANGED
+    other_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Parameter:
     name: str
     values: str
     effect: str
-    accepted_values: tuple[Good, ...] = ()
-    wrong_values: tuple[Wrong, ...] = ()
+    accepted_values: tuple[AcceptedValue, ...] = ()
+    wrong_values: tuple[WrongValue, ...] = ()
     proof: tuple[str, ...] = ()
     part: str = ""
 
@@ -73,16 +73,16 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def types_except(*types: str, param: str | None = None) -> tuple[Wrong, ...]:
+def types_except(*types: str, param: str | None = None) -> tuple[WrongValue, ...]:
     """A wrong value of every JSON type except these."""
-    return tuple(Wrong(name, value, "invalid_type", param) for name, value in SAMPLES.items() if name not in types)
+    return tuple(WrongValue(name, value, "invalid_type", param) for name, value in SAMPLES.items() if name not in types)
 
 
-def unsupported_values(*values: tuple[str, Any]) -> tuple[Wrong, ...]:
+def unsupported_values(*values: tuple[str, Any]) -> tuple[WrongValue, ...]:
     """These values and one of every JSON type, for a parameter that is not supported.
 
     Args:
         values: descriptions and values.
     """
     samples = (*values, *SAMPLES.items())
-    return tuple(Wrong(description, value, "unsupported_parameter") for description, value in samples)
+    return tuple(WrongValue(description, value, "unsupported_parameter") for description, value in samples)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from tests.contract.rows import UNSAID, Good, Parameter, Wrong, types_except
+from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
 DEFAULT_TEXT = {"format": {"type": "text"}, "verbosity": "medium"}
 SCHEMA = {"type": "json_schema", "name": "answer", "schema": {"type": "object", "properties": {"a": {"type": "null"}}}}
 
 
-def nested(depth: int) -> Any:
+def nested_object(depth: int) -> Any:
     """An object with `depth` levels of nested objects."""
     value: dict[str, Any] = {}
     for _ in range(depth):
@@ -21,7 +21,7 @@ def with_format(value: Any) -> dict[str, Any]:
     return {"format": value}
 
 
-def of_schema(**changes: Any) -> dict[str, Any]:
+def with_schema(**changes: Any) -> dict[str, Any]:
     """The parameter `text` with a JSON schema and these changes; None removes a field."""
     return with_format({key: value for key, value in (SCHEMA | changes).items() if value is not None})
 
@@ -31,31 +31,31 @@ METADATA = Parameter(
     "up to 16 pairs; keys of up to 64 characters, values of up to 512; no NUL",
     "echoed; a filter of lists",
     accepted_values=(
-        Good({}),
-        Good(None, {}),
-        Good({"k" * 64: "v" * 512, "": "", "text": "a", "<text>": "b", "a.b[0]": "é"}),
-        Good({str(n): "" for n in range(16)}),
+        AcceptedValue({}),
+        AcceptedValue(None, {}),
+        AcceptedValue({"k" * 64: "v" * 512, "": "", "text": "a", "<text>": "b", "a.b[0]": "é"}),
+        AcceptedValue({str(n): "" for n in range(16)}),
     ),
     wrong_values=(
         *types_except("an object"),
-        Wrong("pairs in arrays", [["a", "b"]], "invalid_type"),
-        Wrong("17 pairs", {str(n): "" for n in range(17)}, "object_above_max_properties"),
-        Wrong("200,000 pairs", {str(n): n for n in range(200_000)}, "object_above_max_properties"),
-        Wrong("a number as a value", {"team": "a", "foo": 5}, "invalid_type", "metadata.foo"),
-        Wrong("a boolean as a value", {"foo": True}, "invalid_type", "metadata.foo"),
-        Wrong("null as a value", {"foo": None}, "invalid_type", "metadata.foo"),
-        Wrong("an object as a value", {"foo": {"bar": "baz"}}, "invalid_type", "metadata.foo"),
-        Wrong("a number under text", {"text": 5}, "invalid_type", "metadata.text"),
-        Wrong("a number under <list>", {"<list>": 5}, "invalid_type", "metadata.<list>"),
-        Wrong("a number under [key]", {"[key]": 5}, "invalid_type", "metadata.[key]"),
-        Wrong("a number under a.b", {"a.b": 5}, "invalid_type", "metadata.a.b"),
-        Wrong("a key of 65 characters", {"k" * 65: "a"}, "string_above_max_length"),
-        Wrong("a very long key", {"k" * 1_000_000: "a"}, "string_above_max_length"),
-        Wrong("a value of 513 characters", {"foo": "v" * 513}, "string_above_max_length", "metadata.foo"),
-        Wrong("a key with NUL", {"a\0": "b"}, "invalid_value"),
-        Wrong("a value with NUL", {"foo": "\0"}, "invalid_value", "metadata.foo"),
+        WrongValue("pairs in arrays", [["a", "b"]], "invalid_type"),
+        WrongValue("17 pairs", {str(n): "" for n in range(17)}, "object_above_max_properties"),
+        WrongValue("200,000 pairs", {str(n): n for n in range(200_000)}, "object_above_max_properties"),
+        WrongValue("a number as a value", {"team": "a", "foo": 5}, "invalid_type", "metadata.foo"),
+        WrongValue("a boolean as a value", {"foo": True}, "invalid_type", "metadata.foo"),
+        WrongValue("null as a value", {"foo": None}, "invalid_type", "metadata.foo"),
+        WrongValue("an object as a value", {"foo": {"bar": "baz"}}, "invalid_type", "metadata.foo"),
+        WrongValue("a number under text", {"text": 5}, "invalid_type", "metadata.text"),
+        WrongValue("a number under <list>", {"<list>": 5}, "invalid_type", "metadata.<list>"),
+        WrongValue("a number under [key]", {"[key]": 5}, "invalid_type", "metadata.[key]"),
+        WrongValue("a number under a.b", {"a.b": 5}, "invalid_type", "metadata.a.b"),
+        WrongValue("a key of 65 characters", {"k" * 65: "a"}, "string_above_max_length"),
+        WrongValue("a very long key", {"k" * 1_000_000: "a"}, "string_above_max_length"),
+        WrongValue("a value of 513 characters", {"foo": "v" * 513}, "string_above_max_length", "metadata.foo"),
+        WrongValue("a key with NUL", {"a\0": "b"}, "invalid_value"),
+        WrongValue("a value with NUL", {"foo": "\0"}, "invalid_value", "metadata.foo"),
     ),
-    proof=("test_a_list_may_be_asked_for_by_status_model_and_metadata",),
+    proof=("test_a_list_can_be_filtered_by_status_model_and_metadata",),
 )
 TEXT = Parameter(
     "text",
@@ -63,49 +63,63 @@ TEXT = Parameter(
     "`schema`, `strict`, `description`; verbosity `low`, `medium`, `high`",
     "the format is sent as `response_format` if its schema is valid; the verbosity is echoed",
     accepted_values=(
-        Good(None, DEFAULT_TEXT),
-        Good({}, DEFAULT_TEXT),
-        Good({"format": None, "verbosity": None}, DEFAULT_TEXT),
-        Good({"verbosity": "low"}, DEFAULT_TEXT | {"verbosity": "low"}),
-        Good({"format": {"type": "json_object"}}, {"format": {"type": "json_object"}, "verbosity": "medium"}),
-        Good(of_schema(), with_format(SCHEMA | {"strict": False, "description": None}) | {"verbosity": "medium"}),
-        Good(
-            of_schema(name="n" * 64, strict=True, description="d", schema=nested(100)),
-            with_format(SCHEMA | {"name": "n" * 64, "strict": True, "description": "d", "schema": nested(100)})
+        AcceptedValue(None, DEFAULT_TEXT),
+        AcceptedValue({}, DEFAULT_TEXT),
+        AcceptedValue({"format": None, "verbosity": None}, DEFAULT_TEXT),
+        AcceptedValue({"verbosity": "low"}, DEFAULT_TEXT | {"verbosity": "low"}),
+        AcceptedValue({"format": {"type": "json_object"}}, {"format": {"type": "json_object"}, "verbosity": "medium"}),
+        AcceptedValue(
+            with_schema(), with_format(SCHEMA | {"strict": False, "description": None}) | {"verbosity": "medium"}
+        ),
+        AcceptedValue(
+            with_schema(name="n" * 64, strict=True, description="d", schema=nested_object(100)),
+            with_format(SCHEMA | {"name": "n" * 64, "strict": True, "description": "d", "schema": nested_object(100)})
             | {"verbosity": "medium"},
         ),
     ),
     wrong_values=(
         *types_except("an object"),
-        Wrong("an unknown verbosity", {"verbosity": "loud"}, "invalid_value", "text.verbosity"),
-        Wrong("a number for verbosity", {"verbosity": 1}, "invalid_type", "text.verbosity"),
-        Wrong("a string for format", with_format("json_object"), "invalid_type", "text.format"),
-        Wrong("an array for format", with_format([]), "invalid_type", "text.format"),
-        Wrong("a format without a type", with_format({}), "missing_required_parameter", "text.format.type"),
-        Wrong("an unknown format", with_format({"type": "xml"}), "invalid_value", "text.format.type"),
-        Wrong("a number for type", with_format({"type": 5}), "invalid_type", "text.format.type"),
-        Wrong("`json_schema` without a name", of_schema(name=None), "missing_required_parameter", "text.format.name"),
-        Wrong("an empty name", of_schema(name=""), "string_below_min_length", "text.format.name"),
-        Wrong("a name with a space", of_schema(name="a b"), "invalid_value", "text.format.name"),
-        Wrong("a name with a newline", of_schema(name="ab\n"), "invalid_value", "text.format.name"),
-        Wrong("a name of 65 characters", of_schema(name="n" * 65), "string_above_max_length", "text.format.name"),
-        Wrong(
-            "`json_schema` without a schema", of_schema(schema=None), "missing_required_parameter", "text.format.schema"
+        WrongValue("an unknown verbosity", {"verbosity": "loud"}, "invalid_value", "text.verbosity"),
+        WrongValue("a number for verbosity", {"verbosity": 1}, "invalid_type", "text.verbosity"),
+        WrongValue("a string for format", with_format("json_object"), "invalid_type", "text.format"),
+        WrongValue("an array for format", with_format([]), "invalid_type", "text.format"),
+        WrongValue("a format without a type", with_format({}), "missing_required_parameter", "text.format.type"),
+        WrongValue("an unknown format", with_format({"type": "xml"}), "invalid_value", "text.format.type"),
+        WrongValue("a number for type", with_format({"type": 5}), "invalid_type", "text.format.type"),
+        WrongValue(
+            "`json_schema` without a name", with_schema(name=None), "missing_required_parameter", "text.format.name"
         ),
-        Wrong("a string for schema", of_schema(schema="{}"), "invalid_type", "text.format.schema"),
-        Wrong("a boolean for schema", of_schema(schema=True), "invalid_type", "text.format.schema"),
-        Wrong(
-            "a schema with an unknown type", of_schema(schema={"type": "strin"}), "invalid_value", "text.format.schema"
+        WrongValue("an empty name", with_schema(name=""), "string_below_min_length", "text.format.name"),
+        WrongValue("a name with a space", with_schema(name="a b"), "invalid_value", "text.format.name"),
+        WrongValue("a name with a newline", with_schema(name="ab\n"), "invalid_value", "text.format.name"),
+        WrongValue(
+            "a name of 65 characters", with_schema(name="n" * 65), "string_above_max_length", "text.format.name"
         ),
-        Wrong(
-            "a schema with a dangling reference",
-            of_schema(schema={"$ref": "#/no"}),
+        WrongValue(
+            "`json_schema` without a schema",
+            with_schema(schema=None),
+            "missing_required_parameter",
+            "text.format.schema",
+        ),
+        WrongValue("a string for schema", with_schema(schema="{}"), "invalid_type", "text.format.schema"),
+        WrongValue("a boolean for schema", with_schema(schema=True), "invalid_type", "text.format.schema"),
+        WrongValue(
+            "a schema with an unknown type",
+            with_schema(schema={"type": "strin"}),
             "invalid_value",
             "text.format.schema",
         ),
-        Wrong("a schema 200 levels deep", of_schema(schema=nested(200)), "invalid_value", "text.format.schema"),
-        Wrong("a string for strict", of_schema(strict="true"), "invalid_type", "text.format.strict"),
-        Wrong("a number for description", of_schema(description=5), "invalid_type", "text.format.description"),
+        WrongValue(
+            "a schema with a dangling reference",
+            with_schema(schema={"$ref": "#/no"}),
+            "invalid_value",
+            "text.format.schema",
+        ),
+        WrongValue(
+            "a schema 200 levels deep", with_schema(schema=nested_object(200)), "invalid_value", "text.format.schema"
+        ),
+        WrongValue("a string for strict", with_schema(strict="true"), "invalid_type", "text.format.strict"),
+        WrongValue("a number for description", with_schema(description=5), "invalid_type", "text.format.description"),
     ),
     proof=(
         "test_a_text_format_is_sent_as_the_response_format",
@@ -122,22 +136,22 @@ REASONING = Parameter(
     "older name `generate_summary`: `auto`, `concise`, `detailed`",
     "the effort is sent as `reasoning_effort`; both are echoed",
     accepted_values=(
-        Good(None, {"effort": None, "summary": None}),
-        Good({}, {"effort": None, "summary": None}),
-        *(Good({"effort": effort}, {"effort": effort, "summary": None}) for effort in EFFORTS),
-        Good({"generate_summary": "detailed"}, {"effort": None, "summary": "detailed"}),
-        Good({"effort": "low", "summary": "concise", "mode": "pro"}, {"effort": "low", "summary": "concise"}),
+        AcceptedValue(None, {"effort": None, "summary": None}),
+        AcceptedValue({}, {"effort": None, "summary": None}),
+        *(AcceptedValue({"effort": effort}, {"effort": effort, "summary": None}) for effort in EFFORTS),
+        AcceptedValue({"generate_summary": "detailed"}, {"effort": None, "summary": "detailed"}),
+        AcceptedValue({"effort": "low", "summary": "concise", "mode": "pro"}, {"effort": "low", "summary": "concise"}),
     ),
     wrong_values=(
         *types_except("an object"),
-        Wrong("an unknown effort", {"effort": "extreme"}, "invalid_value", "reasoning.effort"),
-        Wrong("a number for effort", {"effort": 5}, "invalid_type", "reasoning.effort"),
-        Wrong("an object for effort", {"effort": {}}, "invalid_type", "reasoning.effort"),
-        Wrong("an unknown summary", {"summary": "long"}, "invalid_value", "reasoning.summary"),
-        Wrong(
+        WrongValue("an unknown effort", {"effort": "extreme"}, "invalid_value", "reasoning.effort"),
+        WrongValue("a number for effort", {"effort": 5}, "invalid_type", "reasoning.effort"),
+        WrongValue("an object for effort", {"effort": {}}, "invalid_type", "reasoning.effort"),
+        WrongValue("an unknown summary", {"summary": "long"}, "invalid_value", "reasoning.summary"),
+        WrongValue(
             "an unknown generate_summary", {"generate_summary": "long"}, "invalid_value", "reasoning.generate_summary"
         ),
-        Wrong("a boolean for summary", {"summary": True}, "invalid_type", "reasoning.summary"),
+        WrongValue("a boolean for summary", {"summary": True}, "invalid_type", "reasoning.summary"),
     ),
     proof=("test_the_reasoning_effort_is_passed_on",),
 )
@@ -158,23 +172,23 @@ INCLUDE = Parameter(
     "`reasoning.encrypted_content`: reasoning items contain `encrypted_content`, with which a later request returns "
     "them to the model; the others have no effect, because no such output is created",
     accepted_values=(
-        Good(None, UNSAID),
-        Good([], UNSAID),
-        Good(list(INCLUDES), UNSAID),
-        Good([INCLUDES[4]] * 20, UNSAID),
+        AcceptedValue(None, NOT_ECHOED),
+        AcceptedValue([], NOT_ECHOED),
+        AcceptedValue(list(INCLUDES), NOT_ECHOED),
+        AcceptedValue([INCLUDES[4]] * 20, NOT_ECHOED),
     ),
     wrong_values=(
         *types_except("an array"),
-        Wrong("an unknown name", [INCLUDES[0], "everything"], "invalid_value", "include[1]"),
-        Wrong("a number as a name", [5], "invalid_type", "include[0]"),
-        Wrong("null as a name", [None], "invalid_type", "include[0]"),
-        Wrong("an array as a name", [[INCLUDES[0]]], "invalid_type", "include[0]"),
-        Wrong("21 names", [INCLUDES[0]] * 21, "array_above_max_length"),
+        WrongValue("an unknown name", [INCLUDES[0], "everything"], "invalid_value", "include[1]"),
+        WrongValue("a number as a name", [5], "invalid_type", "include[0]"),
+        WrongValue("null as a name", [None], "invalid_type", "include[0]"),
+        WrongValue("an array as a name", [[INCLUDES[0]]], "invalid_type", "include[0]"),
+        WrongValue("21 names", [INCLUDES[0]] * 21, "array_above_max_length"),
     ),
     proof=(
         "test_only_the_requested_log_probabilities_are_returned",
-        "test_an_item_is_encrypted_when_it_is_done_and_in_the_object",
-        "test_a_server_without_a_key_refuses_both_to_encrypt_and_to_open",
+        "test_a_finished_reasoning_item_is_encrypted",
+        "test_a_server_without_a_key_rejects_requests_to_encrypt_or_decrypt",
     ),
 )
 WINDOW_PARAM = "background_options.completion_window"
@@ -184,53 +198,53 @@ BACKGROUND_OPTIONS = Parameter(
     "`2h` and `8h`: tier `flex`, and a deadline after which the response fails; only with `background` and the "
     "tiers `auto`, `default`, `flex`. The ID has no effect yet",
     accepted_values=(
-        Good({}, UNSAID),
-        Good({"completion_window": None, "continuation_id": None}, UNSAID),
-        Good({"completion_window": "soonest"}, UNSAID, {"service_tier": "default"}),
-        Good({"completion_window": "8h", "continuation_id": "c" * 256}, UNSAID),
-        Good({"completion_window": "2h"}, UNSAID, {"service_tier": "flex"}),
+        AcceptedValue({}, NOT_ECHOED),
+        AcceptedValue({"completion_window": None, "continuation_id": None}, NOT_ECHOED),
+        AcceptedValue({"completion_window": "soonest"}, NOT_ECHOED, {"service_tier": "default"}),
+        AcceptedValue({"completion_window": "8h", "continuation_id": "c" * 256}, NOT_ECHOED),
+        AcceptedValue({"completion_window": "2h"}, NOT_ECHOED, {"service_tier": "flex"}),
     ),
     wrong_values=(
         *types_except("an object"),
-        Wrong("an unknown window", {"completion_window": "24h"}, "invalid_value", WINDOW_PARAM),
-        Wrong("a number for window", {"completion_window": 2}, "invalid_type", WINDOW_PARAM),
-        Wrong(
+        WrongValue("an unknown window", {"completion_window": "24h"}, "invalid_value", WINDOW_PARAM),
+        WrongValue("a number for window", {"completion_window": 2}, "invalid_type", WINDOW_PARAM),
+        WrongValue(
             "a window in the foreground",
             {"completion_window": "2h"},
             "invalid_value",
             WINDOW_PARAM,
             {"background": False},
         ),
-        Wrong(
+        WrongValue(
             "a window and `no-limit`",
             {"completion_window": "8h"},
             "invalid_value",
             WINDOW_PARAM,
             {"service_tier": "no-limit"},
         ),
-        Wrong(
+        WrongValue(
             "a window and `priority`",
             {"completion_window": "8h"},
             "invalid_value",
             WINDOW_PARAM,
             {"service_tier": "priority"},
         ),
-        Wrong("a number for ID", {"continuation_id": 5}, "invalid_type", "background_options.continuation_id"),
-        Wrong(
+        WrongValue("a number for ID", {"continuation_id": 5}, "invalid_type", "background_options.continuation_id"),
+        WrongValue(
             "an ID of 257 characters",
             {"continuation_id": "c" * 257},
             "string_above_max_length",
             "background_options.continuation_id",
         ),
     ),
-    proof=("test_a_completion_window_makes_it_flex_with_that_deadline",),
+    proof=("test_a_completion_window_sets_the_tier_flex_and_the_deadline",),
 )
 STREAM = Parameter(
     "stream",
     "a boolean",
     "the reply is the stream of the response's events; a client that disconnects cancels a foreground response, but "
     "not a background response",
-    accepted_values=(Good(False, UNSAID), Good(None, UNSAID)),
+    accepted_values=(AcceptedValue(False, NOT_ECHOED), AcceptedValue(None, NOT_ECHOED)),
     wrong_values=types_except("a boolean"),
     proof=(
         "test_a_create_with_stream_receives_its_events_as_they_are_written",
@@ -242,12 +256,12 @@ STREAM_OPTIONS = Parameter(
     "stream_options",
     "`include_obfuscation`, with `stream`",
     "none: events are not padded",
-    accepted_values=(Good(None, UNSAID),),
+    accepted_values=(AcceptedValue(None, NOT_ECHOED),),
     wrong_values=(
         *types_except("an object"),
-        Wrong("an empty object without a stream", {}, "invalid_value"),
-        Wrong("options without a stream", {"include_obfuscation": False}, "invalid_value"),
-        Wrong(
+        WrongValue("an empty object without a stream", {}, "invalid_value"),
+        WrongValue("options without a stream", {"include_obfuscation": False}, "invalid_value"),
+        WrongValue(
             "a string for include_obfuscation",
             {"include_obfuscation": "no"},
             "invalid_type",

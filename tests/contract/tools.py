@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.contract.rows import Good, Parameter, Wrong, types_except
-from tests.contract.shapes import nested
+from tests.contract.rows import AcceptedValue, Parameter, WrongValue, types_except
+from tests.contract.shapes import nested_object
 
 FUNCTION = {"type": "function", "name": "f"}
 CUSTOM = {"type": "custom", "name": "c"}
@@ -18,7 +18,7 @@ FUNCTION_WITH_ALL_FIELDS = {
     "strict": False,
 }
 PREVIEW = {"type": "web_search_preview"}
-OFFERED = {"tools": [FUNCTION, CUSTOM, PREVIEW, MCP]}
+TOOL_FIELDS = {"tools": [FUNCTION, CUSTOM, PREVIEW, MCP]}
 
 
 def echoed_function(**tool: Any) -> dict[str, Any]:
@@ -36,59 +36,67 @@ TOOLS = Parameter(
     "up to 128 tools: functions and custom tools with unique names (128 letters, digits, `_`, `-`), and hosted tools",
     "functions and custom tools are offered to the model; hosted ones are echoed, but neither offered nor run",
     accepted_values=(
-        Good([]),
-        Good(None, []),
-        Good([FUNCTION], [echoed_function()]),
-        Good([FUNCTION | {"strict": None, "description": None, "unknown": 1}], [echoed_function()]),
-        Good([FUNCTION_WITH_ALL_FIELDS]),
-        Good([FUNCTION | {"parameters": nested(120)}], [echoed_function(parameters=nested(120))]),
-        Good([CUSTOM]),
-        Good([CUSTOM | {"format": {"type": "grammar", "syntax": "regex", "definition": "a+"}, "description": "d"}]),
-        Good([SEARCH, SHELL, MCP]),
-        Good([SEARCH, SEARCH, FUNCTION], [SEARCH, SEARCH, echoed_function()]),
-        Good(
+        AcceptedValue([]),
+        AcceptedValue(None, []),
+        AcceptedValue([FUNCTION], [echoed_function()]),
+        AcceptedValue([FUNCTION | {"strict": None, "description": None, "unknown": 1}], [echoed_function()]),
+        AcceptedValue([FUNCTION_WITH_ALL_FIELDS]),
+        AcceptedValue(
+            [FUNCTION | {"parameters": nested_object(120)}], [echoed_function(parameters=nested_object(120))]
+        ),
+        AcceptedValue([CUSTOM]),
+        AcceptedValue(
+            [CUSTOM | {"format": {"type": "grammar", "syntax": "regex", "definition": "a+"}, "description": "d"}]
+        ),
+        AcceptedValue([SEARCH, SHELL, MCP]),
+        AcceptedValue([SEARCH, SEARCH, FUNCTION], [SEARCH, SEARCH, echoed_function()]),
+        AcceptedValue(
             [FUNCTION | {"name": f"f{n}"} for n in range(127)] + [FUNCTION | {"name": "n" * 128}],
             [echoed_function(name=f"f{n}") for n in range(127)] + [echoed_function(name="n" * 128)],
         ),
-        Good([{"type": "namespace", "name": "n", "description": "d", "tools": [FUNCTION]}]),
+        AcceptedValue([{"type": "namespace", "name": "n", "description": "d", "tools": [FUNCTION]}]),
     ),
     wrong_values=(
         *types_except("an array"),
-        Wrong("an invalid JSON schema", tools_with(parameters={"type": 5}), "invalid_value", "tools[1].parameters"),
-        Wrong(
+        WrongValue(
+            "an invalid JSON schema", tools_with(parameters={"type": 5}), "invalid_value", "tools[1].parameters"
+        ),
+        WrongValue(
             "a schema with a dangling reference",
             tools_with(parameters={"$ref": "x"}),
             "invalid_value",
             "tools[1].parameters",
         ),
-        Wrong("strings", ["f"], "invalid_type", "tools[0]"),
-        Wrong("nulls", [None], "invalid_type", "tools[0]"),
-        Wrong("129 tools", [FUNCTION | {"name": f"f{n}"} for n in range(129)], "array_above_max_length"),
-        Wrong("a tool without a type", tools_with(type=None), "missing_required_parameter", "tools[1].type"),
-        Wrong("an unknown type", tools_with(type="telepathy"), "invalid_value", "tools[1].type"),
-        Wrong("a number for type", tools_with(type=5), "invalid_type", "tools[1].type"),
-        Wrong("an array for type", tools_with(type=["function"]), "invalid_type", "tools[1].type"),
-        Wrong(
+        WrongValue("strings", ["f"], "invalid_type", "tools[0]"),
+        WrongValue("nulls", [None], "invalid_type", "tools[0]"),
+        WrongValue("129 tools", [FUNCTION | {"name": f"f{n}"} for n in range(129)], "array_above_max_length"),
+        WrongValue("a tool without a type", tools_with(type=None), "missing_required_parameter", "tools[1].type"),
+        WrongValue("an unknown type", tools_with(type="telepathy"), "invalid_value", "tools[1].type"),
+        WrongValue("a number for type", tools_with(type=5), "invalid_type", "tools[1].type"),
+        WrongValue("an array for type", tools_with(type=["function"]), "invalid_type", "tools[1].type"),
+        WrongValue(
             "the nested form of Chat Completions",
             [{"type": "function", "function": FUNCTION}],
             *("missing_required_parameter", "tools[0].name"),
         ),
-        Wrong("a function without a name", tools_with(name=None), "missing_required_parameter", "tools[1].name"),
-        Wrong("a number for name", tools_with(name=5), "invalid_type", "tools[1].name"),
-        Wrong("an empty name", tools_with(name=""), "string_below_min_length", "tools[1].name"),
-        Wrong("a name with a space", tools_with(name="a b"), "invalid_value", "tools[1].name"),
-        Wrong("a name with an accent", tools_with(name="é"), "invalid_value", "tools[1].name"),
-        Wrong("a name with a newline", tools_with(name="f\n"), "invalid_value", "tools[1].name"),
-        Wrong("a name of 129 characters", tools_with(name="n" * 129), "string_above_max_length", "tools[1].name"),
-        Wrong("a string for parameters", tools_with(parameters="{}"), "invalid_type", "tools[1].parameters"),
-        Wrong("an array for parameters", tools_with(parameters=[]), "invalid_type", "tools[1].parameters"),
-        Wrong("a number for description", tools_with(description=5), "invalid_type", "tools[1].description"),
-        Wrong("a string for strict", tools_with(strict="true"), "invalid_type", "tools[1].strict"),
-        Wrong("a number for strict", tools_with(strict=1), "invalid_type", "tools[1].strict"),
-        Wrong("a custom tool without a name", [{"type": "custom"}], "missing_required_parameter", "tools[0].name"),
-        Wrong("a custom tool's format as a string", [CUSTOM | {"format": "text"}], "invalid_type", "tools[0].format"),
-        Wrong("two functions with the same name", [FUNCTION, SEARCH, FUNCTION], "invalid_value", "tools"),
-        Wrong(
+        WrongValue("a function without a name", tools_with(name=None), "missing_required_parameter", "tools[1].name"),
+        WrongValue("a number for name", tools_with(name=5), "invalid_type", "tools[1].name"),
+        WrongValue("an empty name", tools_with(name=""), "string_below_min_length", "tools[1].name"),
+        WrongValue("a name with a space", tools_with(name="a b"), "invalid_value", "tools[1].name"),
+        WrongValue("a name with an accent", tools_with(name="é"), "invalid_value", "tools[1].name"),
+        WrongValue("a name with a newline", tools_with(name="f\n"), "invalid_value", "tools[1].name"),
+        WrongValue("a name of 129 characters", tools_with(name="n" * 129), "string_above_max_length", "tools[1].name"),
+        WrongValue("a string for parameters", tools_with(parameters="{}"), "invalid_type", "tools[1].parameters"),
+        WrongValue("an array for parameters", tools_with(parameters=[]), "invalid_type", "tools[1].parameters"),
+        WrongValue("a number for description", tools_with(description=5), "invalid_type", "tools[1].description"),
+        WrongValue("a string for strict", tools_with(strict="true"), "invalid_type", "tools[1].strict"),
+        WrongValue("a number for strict", tools_with(strict=1), "invalid_type", "tools[1].strict"),
+        WrongValue("a custom tool without a name", [{"type": "custom"}], "missing_required_parameter", "tools[0].name"),
+        WrongValue(
+            "a custom tool's format as a string", [CUSTOM | {"format": "text"}], "invalid_type", "tools[0].format"
+        ),
+        WrongValue("two functions with the same name", [FUNCTION, SEARCH, FUNCTION], "invalid_value", "tools"),
+        WrongValue(
             "a function and a custom tool with the same name",
             [FUNCTION, CUSTOM | {"name": "f"}],
             "invalid_value",
@@ -108,13 +116,13 @@ def allowed_tools(*tools: Any, **changes: Any) -> dict[str, Any]:
     return {"type": "allowed_tools", "mode": "auto", "tools": list(tools)} | changes
 
 
-def wrong_choice(description: str, value: Any, code: str = "invalid_value", suffix: str = "") -> Wrong:
+def wrong_choice(description: str, value: Any, code: str = "invalid_value", suffix: str = "") -> WrongValue:
     """A wrong tool choice in a request with tools.
 
     Args:
         suffix: the end of the error's `param`, after `tool_choice`.
     """
-    return Wrong(description, value, code, f"tool_choice{suffix}", OFFERED)
+    return WrongValue(description, value, code, f"tool_choice{suffix}", TOOL_FIELDS)
 
 
 TOOL_CHOICE = Parameter(
@@ -124,15 +132,15 @@ TOOL_CHOICE = Parameter(
     "sent if there are tools; only `allowed_tools`, if given, are offered. A hosted tool leaves the choice to the "
     "model",
     accepted_values=(
-        *(Good(word, beside=OFFERED) for word in ("none", "auto", "required")),
-        Good(None, "auto"),
-        Good("none"),
-        Good({"type": "function", "name": "f"}, beside=OFFERED),
-        Good({"type": "custom", "name": "c"}, beside=OFFERED),
-        Good(PREVIEW, beside=OFFERED),
-        Good({"type": "mcp", "server_label": "deep", "name": "ask"}, beside=OFFERED),
-        Good(allowed_tools(FUNCTION, CUSTOM, PREVIEW), beside=OFFERED),
-        Good(allowed_tools(FUNCTION, mode="required"), beside=OFFERED),
+        *(AcceptedValue(word, other_fields=TOOL_FIELDS) for word in ("none", "auto", "required")),
+        AcceptedValue(None, "auto"),
+        AcceptedValue("none"),
+        AcceptedValue({"type": "function", "name": "f"}, other_fields=TOOL_FIELDS),
+        AcceptedValue({"type": "custom", "name": "c"}, other_fields=TOOL_FIELDS),
+        AcceptedValue(PREVIEW, other_fields=TOOL_FIELDS),
+        AcceptedValue({"type": "mcp", "server_label": "deep", "name": "ask"}, other_fields=TOOL_FIELDS),
+        AcceptedValue(allowed_tools(FUNCTION, CUSTOM, PREVIEW), other_fields=TOOL_FIELDS),
+        AcceptedValue(allowed_tools(FUNCTION, mode="required"), other_fields=TOOL_FIELDS),
     ),
     wrong_values=(
         *types_except("a string", "an object"),
@@ -151,9 +159,9 @@ TOOL_CHOICE = Parameter(
         wrong_choice("an unknown function", {"type": "function", "name": "g"}),
         wrong_choice("a custom tool as a function", {"type": "function", "name": "c"}),
         wrong_choice("an unknown hosted tool", {"type": "code_interpreter"}),
-        Wrong("a function without tools", FUNCTION, "invalid_value"),
-        Wrong("`required` without tools", "required", "invalid_value"),
-        Wrong("allowed tools without tools", allowed_tools(FUNCTION), "invalid_value"),
+        WrongValue("a function without tools", FUNCTION, "invalid_value"),
+        WrongValue("`required` without tools", "required", "invalid_value"),
+        WrongValue("allowed tools without tools", allowed_tools(FUNCTION), "invalid_value"),
         wrong_choice("an empty list of allowed tools", allowed_tools(), "array_below_min_length", ".tools"),
         wrong_choice("129 allowed tools", allowed_tools(*[FUNCTION] * 129), "array_above_max_length", ".tools"),
         wrong_choice("strings as allowed tools", allowed_tools("f"), "invalid_type", ".tools[0]"),

@@ -13,7 +13,7 @@ from core.dispatch.capacity_sql import CAPACITY, Rules
 from core.dispatch.snapshot import compute_capacity
 from core.settings import Settings
 from tests.conftest import new_database
-from tests.harness.engine import backlog, caller, submit, worker
+from tests.harness.engine import caller, insert_backlog, submit, worker
 
 CONFIGURED_LANES = ("default", "fast", "slow")
 RULES = Rules(weights={}, model_caps={}, lanes=CONFIGURED_LANES, worker_seen_s=3600)
@@ -76,7 +76,7 @@ def test_the_capacity_in_sql_equals_that_of_dispatch(
 
 def test_a_dispatch_of_many_responses_takes_the_oldest_of_a_group(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core))
-    backlog(settings, response_id, 120)
+    insert_backlog(settings, response_id, 120)
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         connection.execute(
             "update responses set available_at = available_at - i * interval '1 s'"

@@ -7,14 +7,25 @@ import pytest
 from core.bootstrap import Core
 from core.runs.attempts import Attempt, HandBack
 from core.settings import Settings
-from tests.harness.engine import AWAY, COMPLETED, at_once, batch, caller, claim, dispatched, sql, submit, worker
+from tests.harness.engine import (
+    COMPLETED,
+    UNAVAILABLE,
+    batch,
+    caller,
+    claim,
+    dispatched_ids,
+    run_concurrently,
+    sql,
+    submit,
+    worker,
+)
 
 
 def open_circuit(core: Core, settings: Settings, model: str = "scripted", **fields: object) -> str:
     """Open a model's circuit; return the response that found the servers unavailable and now waits."""
     response_id = submit(core, caller(core), model=model)
     attempt = claim(core, response_id)
-    assert core.attempts.hand_back(attempt, HandBack(**{**vars(AWAY), **fields}))
+    assert core.attempts.hand_back(attempt, HandBack(**{**vars(UNAVAILABLE), **fields}))
     assert len(read_circuit(settings, model)) == 1
     return response_id
 
@@ -34,7 +45,7 @@ def claim_probe(core: Core, settings: Settings) -> Attempt:
     """Dispatch and claim the probe."""
     expire_circuits(settings)
     core.dispatch.dispatch()
-    (response_id,) = dispatched(settings)
+    (response_id,) = dispatched_ids(settings)
     return claim(core, response_id)
 
 
@@ -48,7 +59,7 @@ def test_an_open_circuit_stops_dispatch_for_its_model_and_no_other(core: Core, s
     core.dispatch.dispatch()
     core.sweep.run()
 
-    assert dispatched(settings) == [other_id]
+    assert dispatched_ids(settings) == [other_id]
     waiting_query = "select count(*) from responses where dispatched_at is null and id = any (%s)"
     assert sql(settings, waiting_query, blocked_ids) == [(3,)]
 
@@ -64,9 +75,9 @@ def test_a_half_open_circuit_allows_exactly_one_response_under_concurrent_dispat
 
     for _ in range(5):
         expire_circuits(settings)
-        at_once(*[core.dispatch.dispatch] * 4, lambda: submit(core, client), core.sweep.run)
+        run_concurrently(*[core.dispatch.dispatch] * 4, lambda: submit(core, client), core.sweep.run)
 
-        (response_id,) = dispatched(settings)
+        (response_id,) = dispatched_ids(settings)
         assert read_circuit(settings)[0][2] == response_id
         assert claim(core, response_id).probe
         assert core.dispatch.dispatch() == 0
@@ -93,7 +104,7 @@ def test_an_answer_to_the_probe_closes_the_circuit_and_dispatches_all_responses(
     core.dispatch.dispatch()
 
     assert attempt.response_id == first_id
-    assert sorted(dispatched(settings)) == sorted(blocked_ids)
+    assert sorted(dispatched_ids(settings)) == sorted(blocked_ids)
 
 
 def test_a_failed_probe_reopens_the_circuit_for_longer_and_another_response_probes_next(
@@ -106,7 +117,7 @@ def test_a_failed_probe_reopens_the_circuit_for_longer_and_another_response_prob
     assert failures == 1
     assert 0.4 < open_s <= 1
 
-    assert core.attempts.hand_back(claim_probe(core, settings), AWAY)
+    assert core.attempts.hand_back(claim_probe(core, settings), UNAVAILABLE)
     ((failures, open_s, probe_id),) = read_circuit(settings)
     assert (failures, probe_id) == (2, None)
     assert 0.9 < open_s <= 2
@@ -123,9 +134,9 @@ def test_a_circuit_is_open_up_to_the_maximum_or_as_long_as_the_server_requests(c
     worker(core)
     open_circuit(core, settings)
     sql(settings, "update circuits set failures = 40")
-    for asked_s, min_s, max_s in ((0, 7, 15), (120, 119, 120)):
+    for requested_delay_s, min_s, max_s in ((0, 7, 15), (120, 119, 120)):
         attempt = claim_probe(core, settings)
-        assert core.attempts.hand_back(attempt, HandBack(**{**vars(AWAY), "asked_s": asked_s}))
+        assert core.attempts.hand_back(attempt, HandBack(**{**vars(UNAVAILABLE), "asked_s": requested_delay_s}))
         ((_, open_s, _),) = read_circuit(settings)
         assert min_s < open_s <= max_s
         sql(settings, "update responses set available_at = now()")
@@ -136,7 +147,7 @@ def test_simultaneous_failures_of_many_responses_open_the_circuit_once(core: Cor
     client = caller(core)
     attempts = [claim(core, submit(core, client)) for _ in range(12)]
 
-    at_once(*[lambda attempt=attempt: core.attempts.hand_back(attempt, AWAY) for attempt in attempts])
+    run_concurrently(*[lambda attempt=attempt: core.attempts.hand_back(attempt, UNAVAILABLE) for attempt in attempts])
 
     assert read_circuit(settings)[0][0] == 1
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(12,)]
@@ -149,7 +160,7 @@ def test_a_response_that_ran_when_the_circuit_opened_does_not_extend_it(core: Co
     failures = read_circuit(settings)[0][0]
 
     attempt = claim_probe(core, settings)
-    assert core.attempts.hand_back(running_attempt, AWAY)
+    assert core.attempts.hand_back(running_attempt, UNAVAILABLE)
 
     assert read_circuit(settings)[0][0] == failures
     assert read_circuit(settings)[0][2] == attempt.response_id
@@ -162,7 +173,7 @@ def test_a_probe_without_a_result_is_replaced_by_another_response(core: Core, se
     second_id = submit(core, caller(core))
     expire_circuits(settings)
     core.dispatch.dispatch()
-    (response_id,) = dispatched(settings)
+    (response_id,) = dispatched_ids(settings)
     update_query = "update responses set {} where id = %s"
     if end == "never claimed":
         unclaimed_values = "dispatched_at = now() - interval '1 h', available_at = now() + interval '1 h'"
@@ -178,7 +189,7 @@ def test_a_probe_without_a_result_is_replaced_by_another_response(core: Core, se
 
     core.sweep.run()
 
-    assert dispatched(settings) == [second_id]
+    assert dispatched_ids(settings) == [second_id]
     assert read_circuit(settings)[0][2] == second_id
 
 

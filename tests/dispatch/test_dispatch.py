@@ -7,15 +7,15 @@ import redis
 from core.bootstrap import Core
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, at_once, batch, caller, claim, dispatched, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, dispatched_ids, run_concurrently, sql, submit, worker
 
 
 def dispatch_to_new_worker(core: Core, settings: Settings, slots: int) -> list[str]:
     """Register a worker with this number of slots, and dispatch; return the IDs of the responses that it enqueued."""
-    earlier_ids = set(dispatched(settings))
+    earlier_ids = set(dispatched_ids(settings))
     worker(core, f"w{slots}", slots)
     core.dispatch.dispatch()
-    return [response_id for response_id in dispatched(settings) if response_id not in earlier_ids]
+    return [response_id for response_id in dispatched_ids(settings) if response_id not in earlier_ids]
 
 
 def test_a_response_is_dispatched_at_its_creation_if_a_slot_is_free(core: Core, settings: Settings) -> None:
@@ -24,7 +24,7 @@ def test_a_response_is_dispatched_at_its_creation_if_a_slot_is_free(core: Core, 
 
     ids = [submit(core, client) for _ in range(3)]
 
-    assert sorted(dispatched(settings)) == sorted(ids[:2])
+    assert sorted(dispatched_ids(settings)) == sorted(ids[:2])
 
 
 def test_no_response_is_dispatched_to_workers_that_were_not_seen_recently(core: Core, settings: Settings) -> None:
@@ -34,7 +34,7 @@ def test_no_response_is_dispatched_to_workers_that_were_not_seen_recently(core: 
 
     core.dispatch.dispatch()
 
-    assert dispatched(settings) == []
+    assert dispatched_ids(settings) == []
 
 
 def test_dispatch_does_not_exceed_the_slots_of_the_workers(core: Core, settings: Settings) -> None:
@@ -44,7 +44,7 @@ def test_dispatch_does_not_exceed_the_slots_of_the_workers(core: Core, settings:
 
     assert len(dispatch_to_new_worker(core, settings, 7)) == 7
     core.dispatch.dispatch()
-    assert len(dispatched(settings)) == 7
+    assert len(dispatched_ids(settings)) == 7
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("default")) == 7
 
@@ -58,7 +58,7 @@ def test_a_freed_slot_goes_to_the_next_waiting_response(core: Core, settings: Se
 
     core.dispatch.dispatch()
 
-    assert dispatched(settings) == ids[1:2]
+    assert dispatched_ids(settings) == ids[1:2]
 
 
 def test_tiers_share_slots_by_their_weights_without_starvation(core: Core, settings: Settings) -> None:
@@ -116,9 +116,9 @@ def test_a_models_concurrency_is_exact_under_simultaneous_creates_and_dispatches
         for _ in range(10):
             submit(core, client, model="narrow")
 
-    at_once(*[create] * 6, *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2)
+    run_concurrently(*[create] * 6, *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2)
 
-    assert len(dispatched(settings)) == 2
+    assert len(dispatched_ids(settings)) == 2
 
 
 def test_simultaneous_dispatches_never_overbook_slots(core: Core, settings: Settings) -> None:
@@ -127,9 +127,9 @@ def test_simultaneous_dispatches_never_overbook_slots(core: Core, settings: Sett
         submit(core, client)
     worker(core, slots=20)
 
-    at_once(*[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 6)
+    run_concurrently(*[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 6)
 
-    assert len(dispatched(settings)) == 20
+    assert len(dispatched_ids(settings)) == 20
 
 
 def test_a_response_that_no_worker_claims_is_recalled_and_dispatched_again(core: Core, settings: Settings) -> None:
@@ -140,7 +140,7 @@ def test_a_response_that_no_worker_claims_is_recalled_and_dispatched_again(core:
 
     core.sweep.run()
 
-    assert dispatched(settings) == [response_id]
+    assert dispatched_ids(settings) == [response_id]
     assert sql(settings, "select dispatched_at from responses") > first_dispatch
 
 
@@ -160,7 +160,7 @@ def test_responses_are_recalled_while_the_broker_is_unavailable(settings: Settin
         submit(core, caller(core))
         core.dispatch.dispatch()
 
-    assert dispatched(settings) == []
+    assert dispatched_ids(settings) == []
 
 
 @pytest.mark.parametrize("waiting_count", [0, 3000])
@@ -204,5 +204,5 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count
         scans_after = connection.execute(
             "select seq_scan from pg_stat_user_tables where relname = 'responses'"
         ).fetchone()
-    assert len(dispatched(settings)) == min(10, 1 + waiting_count)
+    assert len(dispatched_ids(settings)) == min(10, 1 + waiting_count)
     assert scans_before == scans_after

@@ -14,7 +14,17 @@ from core.bootstrap import Core, open_core
 from core.config import catalog
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
-from tests.harness.engine import AWAY, at_once, backlog, caller, claim, dispatched, sql, submit, worker
+from tests.harness.engine import (
+    UNAVAILABLE,
+    caller,
+    claim,
+    dispatched_ids,
+    insert_backlog,
+    run_concurrently,
+    sql,
+    submit,
+    worker,
+)
 
 
 @pytest.fixture
@@ -30,7 +40,7 @@ def count_by_lane(settings: Settings) -> Counter:
 def fill_lanes(core: Core, settings: Settings, count: int = 40) -> None:
     client = core.keys.caller(core.keys.create({"no-limit"}))
     for tier in ("flex", "default", "no-limit"):
-        backlog(settings, submit(core, client, service_tier=tier), count)
+        insert_backlog(settings, submit(core, client, service_tier=tier), count)
 
 
 def test_a_response_waits_in_the_configured_lane_of_its_tier(core: Core, settings: Settings) -> None:
@@ -50,7 +60,7 @@ def test_a_response_is_enqueued_immediately_in_its_lane_if_a_slot_is_free(core: 
 
     response_ids = {submit(core, client, service_tier="flex"), submit(core, client)}
 
-    assert set(dispatched(settings)) == response_ids
+    assert set(dispatched_ids(settings)) == response_ids
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("slow")) == 1
         assert valkey.llen(KEY_PREFIX + queue_name("default")) == 1
@@ -61,12 +71,12 @@ def test_the_slots_of_a_worker_of_several_lanes_are_not_assigned_twice(core: Cor
     fill_lanes(core, settings)
     client = caller(core)
 
-    at_once(
+    run_concurrently(
         *[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 3,
         lambda: [submit(core, client, service_tier=tier) for tier in ("flex", "default") * 5],
     )
 
-    assert len(dispatched(settings)) == 10
+    assert len(dispatched_ids(settings)) == 10
 
 
 def test_lanes_on_the_same_workers_share_slots_by_the_weights_of_their_tiers(core: Core, settings: Settings) -> None:
@@ -134,7 +144,7 @@ def test_responses_of_a_stopped_worker_occupy_no_slots_of_live_workers(core: Cor
     core.dispatch.dispatch()
 
     assert len(attempts) == 3
-    assert sorted(dispatched(settings)) == sorted(waiting_ids)
+    assert sorted(dispatched_ids(settings)) == sorted(waiting_ids)
 
 
 def test_a_models_concurrency_limit_applies_over_all_lanes(core: Core, settings: Settings) -> None:
@@ -145,25 +155,25 @@ def test_a_models_concurrency_limit_applies_over_all_lanes(core: Core, settings:
         for _ in range(10):
             submit(core, client, model="narrow", service_tier=tier)
 
-    at_once(
+    run_concurrently(
         *[lambda: create("flex"), lambda: create("default")] * 2,
         *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2,
     )
 
-    assert len(dispatched(settings)) == 2
+    assert len(dispatched_ids(settings)) == 2
 
 
 def test_one_response_of_a_model_with_two_lanes_probes_its_servers(core: Core, settings: Settings) -> None:
     worker(core, slots=50, lanes=["default", "slow"])
     client = caller(core)
-    assert core.attempts.hand_back(claim(core, submit(core, client)), AWAY)
+    assert core.attempts.hand_back(claim(core, submit(core, client)), UNAVAILABLE)
     for tier in ("flex", "default") * 5:
         submit(core, client, service_tier=tier)
     for _ in range(3):
         sql(settings, "update circuits set open_until = now() - interval '1 ms'")
-        at_once(*[core.dispatch.dispatch] * 4)
+        run_concurrently(*[core.dispatch.dispatch] * 4)
 
-        (probe_id,) = dispatched(settings)
+        (probe_id,) = dispatched_ids(settings)
         core.responses.cancel(client, probe_id)
 
 
@@ -177,7 +187,7 @@ def test_an_unserved_lane_is_reported_once_and_its_responses_fail_at_their_deadl
         core.sweep.run()
     reported_lanes = [record.lane for record in caplog.records if record.message == "no worker serves lane"]
     assert reported_lanes == ["slow"]
-    assert dispatched(settings) == []
+    assert dispatched_ids(settings) == []
 
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
     core.sweep.run()
@@ -197,7 +207,7 @@ def test_workers_empty_a_lane_of_an_earlier_configuration(core: Core, settings: 
         assert new_core.catalog.lanes.names == ("default",)
         new_core.dispatch.dispatch()
 
-    assert dispatched(settings) == [response_id]
+    assert dispatched_ids(settings) == [response_id]
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
         assert valkey.llen(KEY_PREFIX + queue_name("slow")) == 1
 

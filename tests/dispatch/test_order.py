@@ -6,7 +6,7 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, backlog, batch, caller, claim, dispatched, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, dispatched_ids, insert_backlog, sql, submit, worker
 
 
 def run_in_turn(core: Core, settings: Settings, turns: int, worker_id: str = "w1") -> list[str]:
@@ -14,7 +14,7 @@ def run_in_turn(core: Core, settings: Settings, turns: int, worker_id: str = "w1
     order = []
     for _ in range(turns):
         core.dispatch.dispatch()
-        for response_id in dispatched(settings):
+        for response_id in dispatched_ids(settings):
             attempt = claim(core, response_id, worker_id)
             order.append(response_id)
         core.attempts.end(attempt, COMPLETED, batch(attempt, []))
@@ -30,7 +30,7 @@ def read_column(settings: Settings, ids: list[str], expression: str) -> list[str
 def test_with_one_slot_every_tier_gets_its_share_of_turns(core: Core, settings: Settings) -> None:
     client = core.keys.caller(core.keys.create({"no-limit"}))
     for tier in ("flex", "default", "no-limit"):
-        backlog(settings, submit(core, client, service_tier=tier), 60)
+        insert_backlog(settings, submit(core, client, service_tier=tier), 60)
     worker(core, slots=1)
 
     order = read_column(settings, run_in_turn(core, settings, 52), "tier")
@@ -42,10 +42,10 @@ def test_with_one_slot_every_tier_gets_its_share_of_turns(core: Core, settings: 
 
 def test_a_tier_without_responses_saves_at_most_one_turn(core: Core, settings: Settings) -> None:
     client = core.keys.caller(core.keys.create({"no-limit"}))
-    backlog(settings, submit(core, client, service_tier="flex"), 60)
+    insert_backlog(settings, submit(core, client, service_tier="flex"), 60)
     worker(core, slots=1)
     run_in_turn(core, settings, 20)
-    backlog(settings, submit(core, client), 60)
+    insert_backlog(settings, submit(core, client), 60)
 
     order = read_column(settings, run_in_turn(core, settings, 25), "tier")
 
@@ -54,7 +54,7 @@ def test_a_tier_without_responses_saves_at_most_one_turn(core: Core, settings: S
 
 def test_with_one_slot_projects_take_turns_regardless_of_their_backlogs(core: Core, settings: Settings) -> None:
     for project, count in (("large", 500), ("middle", 50), ("small", 2)):
-        backlog(settings, submit(core, caller(core, project)), count)
+        insert_backlog(settings, submit(core, caller(core, project)), count)
     worker(core, slots=1)
 
     order = read_column(
@@ -76,9 +76,9 @@ def test_a_response_that_started_without_a_wait_uses_its_projects_turn(
     worker(core, slots=1)
     busy_client = caller(core, "busy")
     first_id = submit(core, busy_client)
-    assert dispatched(settings) == [first_id]
+    assert dispatched_ids(settings) == [first_id]
     attempt = claim(core, first_id)
-    backlog(settings, submit(core, busy_client), 200)
+    insert_backlog(settings, submit(core, busy_client), 200)
     other_id = submit(core, caller(core, "other"))
     if recorded_by == "sweeper":
         core.sweep.run()
@@ -86,13 +86,13 @@ def test_a_response_that_started_without_a_wait_uses_its_projects_turn(
     core.attempts.end(attempt, COMPLETED, batch(attempt, []))
     core.dispatch.dispatch([first_id] if recorded_by == "worker" else [])
 
-    assert dispatched(settings) == [other_id]
+    assert dispatched_ids(settings) == [other_id]
 
 
 def test_a_tier_with_long_running_responses_gets_only_its_share_of_the_slots(core: Core, settings: Settings) -> None:
     client = caller(core)
-    backlog(settings, submit(core, client, service_tier="flex"), 60)
-    backlog(settings, submit(core, client), 200)
+    insert_backlog(settings, submit(core, client, service_tier="flex"), 60)
+    insert_backlog(settings, submit(core, client), 200)
     worker(core, slots=10)
     for _ in range(20):
         core.dispatch.dispatch()
@@ -114,12 +114,12 @@ def test_foreground_goes_before_background_in_the_same_project(core: Core, setti
 
     core.dispatch.dispatch()
 
-    assert dispatched(settings) == [foreground_id]
+    assert dispatched_ids(settings) == [foreground_id]
 
 
 def test_flex_responses_of_a_project_are_dispatched_by_deadline(core: Core, settings: Settings) -> None:
     client = caller(core)
-    backlog(settings, submit(core, client, service_tier="flex"), 300)
+    insert_backlog(settings, submit(core, client, service_tier="flex"), 300)
     late_id = submit(core, client, background_options={"completion_window": "8h"})
     early_id = submit(core, client, background_options={"completion_window": "2h"})
     worker(core, slots=1)
@@ -129,7 +129,7 @@ def test_flex_responses_of_a_project_are_dispatched_by_deadline(core: Core, sett
 
 def test_other_flex_projects_do_not_delay_a_response_with_an_early_deadline(core: Core, settings: Settings) -> None:
     for number in range(5):
-        backlog(settings, submit(core, caller(core, f"other{number}"), service_tier="flex"), 100)
+        insert_backlog(settings, submit(core, caller(core, f"other{number}"), service_tier="flex"), 100)
     due_id = submit(core, caller(core, "windowed"), background_options={"completion_window": "2h"})
     worker(core, slots=1)
 
@@ -138,22 +138,22 @@ def test_other_flex_projects_do_not_delay_a_response_with_an_early_deadline(core
 
 def test_over_limit_responses_leave_a_fifth_of_the_slots_free(core: Core, settings: Settings) -> None:
     client = caller(core)
-    backlog(settings, submit(core, client), 30)
+    insert_backlog(settings, submit(core, client), 30)
     sql(settings, "update responses set tier = 'over-limit'")
     worker(core, slots=10)
 
     core.dispatch.dispatch()
-    assert len(dispatched(settings)) == 8
+    assert len(dispatched_ids(settings)) == 8
     core.dispatch.dispatch()
-    assert len(dispatched(settings)) == 8
+    assert len(dispatched_ids(settings)) == 8
 
     within_limit_ids = [submit(core, client) for _ in range(3)]
-    assert len(set(within_limit_ids) & set(dispatched(settings))) == 2
+    assert len(set(within_limit_ids) & set(dispatched_ids(settings))) == 2
 
 
 def test_over_limit_responses_neither_use_nor_block_the_reserved_slots(core: Core, settings: Settings) -> None:
     client = caller(core)
-    backlog(settings, submit(core, client), 30)
+    insert_backlog(settings, submit(core, client), 30)
     sql(settings, "update responses set tier = 'over-limit', available_at = now() - interval '1 h'")
     within_limit_ids = [submit(core, client) for _ in range(3)]
     worker(core, slots=10)
@@ -162,7 +162,7 @@ def test_over_limit_responses_neither_use_nor_block_the_reserved_slots(core: Cor
 
     core.dispatch.dispatch()
 
-    tiers = Counter(read_column(settings, dispatched(settings), "tier"))
-    assert set(within_limit_ids) <= set(dispatched(settings))
+    tiers = Counter(read_column(settings, dispatched_ids(settings), "tier"))
+    assert set(within_limit_ids) <= set(dispatched_ids(settings))
     assert tiers["default"] == 3
     assert tiers["over-limit"] <= 7

@@ -7,7 +7,18 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, at_once, backlog, batch, caller, claim, dispatched, sql, submit, worker
+from tests.harness.engine import (
+    COMPLETED,
+    batch,
+    caller,
+    claim,
+    dispatched_ids,
+    insert_backlog,
+    run_concurrently,
+    sql,
+    submit,
+    worker,
+)
 
 
 @pytest.fixture
@@ -67,7 +78,7 @@ def test_a_running_limit_is_exact_under_simultaneous_creates_and_dispatches(core
         for _ in range(10):
             submit(core, client)
 
-    at_once(*[create] * 6, *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2)
+    run_concurrently(*[create] * 6, *[lambda: [core.dispatch.dispatch() for _ in range(10)]] * 2)
 
     assert count_by_project_and_model(settings) == {("tight", "scripted"): 3}
 
@@ -82,7 +93,7 @@ def test_a_running_limit_allows_the_next_response_after_each_end(core: Core, set
     core.attempts.end(attempts[0], COMPLETED, batch(attempts[0], []))
     core.dispatch.dispatch()
 
-    assert dispatched(settings) == [ids[3]]
+    assert dispatched_ids(settings) == [ids[3]]
 
 
 def test_responses_that_exceed_a_limit_do_not_delay_other_projects(core: Core, settings: Settings) -> None:
@@ -90,11 +101,11 @@ def test_responses_that_exceed_a_limit_do_not_delay_other_projects(core: Core, s
     client = caller(core, "tight")
     for _ in range(3):
         submit(core, client)
-    backlog(settings, submit(core, client), 200)
+    insert_backlog(settings, submit(core, client), 200)
 
     response_id = submit(core, caller(core, "free"))
 
-    assert response_id in dispatched(settings)
+    assert response_id in dispatched_ids(settings)
     assert core.dispatch.dispatch() == 0
 
 

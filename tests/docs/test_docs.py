@@ -12,7 +12,7 @@ from core.config import catalog
 from core.config.catalog import Timeouts
 from core.settings import PREFIX, Settings
 from core.wire import status
-from core.wire.request import UNSUPPORTED
+from core.wire.request import UNSUPPORTED_PARAMETERS
 from worker.consumer.pool import CLEANUP_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def test_the_readme_names_every_unsupported_parameter() -> None:
     text = (ROOT / "README.md").read_text()
     unsupported = text.partition("Refused with 400")[2].partition("Images")[0].partition(":")[2]
 
-    assert code_in(unsupported) == sorted(UNSUPPORTED)
+    assert code_in(unsupported) == sorted(UNSUPPORTED_PARAMETERS)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=relative_path)

@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import new_database, scripted
+from tests.conftest import model_config, new_database
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 
 @pytest.fixture(scope="package")
-def _calm(
+def _shared_stack(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("calm")
     config = folder / "backburner.toml"
-    config.write_text(scripted(_model_server))
+    config.write_text(model_config(_model_server))
     with Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack:
         stack.up(PING_S="1")
         stack.start("api-2", PING_S="1")
@@ -24,7 +24,7 @@ def _calm(
 
 
 @pytest.fixture
-def calm(_calm: Stack, models: ModelServer) -> Iterator[Stack]:
+def shared_stack(_shared_stack: Stack, models: ModelServer) -> Iterator[Stack]:
     """A running stack with two API processes, which tests must not stop; it still stores responses of earlier tests."""
-    yield _calm
-    until(_calm.all_ended)
+    yield _shared_stack
+    until(_shared_stack.all_ended)

@@ -9,7 +9,7 @@ import psycopg
 from core import jsonio
 from core.bootstrap import Core
 from core.runs.attempts import Attempt, Batch, HandBack
-from core.runs.ends import Outcome, Spent
+from core.runs.ends import AttemptUsage, Outcome
 from core.settings import Settings
 from core.tenants.keys import Caller
 from core.wire import item_events, response, transcript
@@ -29,13 +29,13 @@ def worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] 
     return name
 
 
-def backlog(settings: Settings, response_id: str, copies: int) -> None:
+def insert_backlog(settings: Settings, response_id: str, copies: int) -> None:
     """Insert copies of a waiting response and of its event log, because creating them would take much longer."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
-        copy_waiting(connection, response_id, copies)
+        copy_waiting_response(connection, response_id, copies)
 
 
-def copy_waiting(connection: psycopg.Connection, response_id: str, copies: int) -> None:
+def copy_waiting_response(connection: psycopg.Connection, response_id: str, copies: int) -> None:
     """Insert copies of a waiting response and of its event log over an open connection."""
     columns = (
         "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, available_at, metadata,"
@@ -73,13 +73,13 @@ def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None
     return Batch(attempt.response_id, attempt.number, start_seq, lines)
 
 
-def opening(attempt: Attempt, text: str = "Hello") -> Batch:
+def opening_batch(attempt: Attempt, text: str = "Hello") -> Batch:
     """The first events of a run, up to an unfinished message with this text."""
-    running = response.running(jsonio.loads(attempt.document), [])
-    return batch(attempt, [transcript.lifecycle(running), *said("msg_1", 0, [text])])
+    running_document = response.running_document(jsonio.loads(attempt.document), [])
+    return batch(attempt, [transcript.lifecycle(running_document), *message_events("msg_1", 0, [text])])
 
 
-def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
+def message_events(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
     """The events of an unfinished message with one text part."""
     path = PartPath(item_id, output_index, "output_text", 0)
     return [
@@ -89,7 +89,9 @@ def said(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
     ]
 
 
-COMPLETED = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), spent=Spent(1, 2, estimated=False))
+COMPLETED = Outcome(
+    Status.COMPLETED, usage=response.usage(1, 2, 0, 0), attempt_usage=AttemptUsage(1, 2, estimated=False)
+)
 
 
 def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
@@ -99,7 +101,7 @@ def sql(settings: Settings, query: str, *parameters: object) -> list[tuple]:
         return cursor.fetchall() if cursor.description else []
 
 
-def at_once(*calls) -> list:
+def run_concurrently(*calls) -> list:
     """Run the calls simultaneously, each in its own thread; return their results in order."""
     barrier = Barrier(len(calls))
 
@@ -111,7 +113,7 @@ def at_once(*calls) -> list:
         return [future.result() for future in [threads.submit(run, call) for call in calls]]
 
 
-def dispatched(settings: Settings) -> list[str]:
+def dispatched_ids(settings: Settings) -> list[str]:
     """The IDs of the responses that are dispatched but not claimed yet."""
     return [
         row[0]
@@ -120,4 +122,6 @@ def dispatched(settings: Settings) -> list[str]:
 
 
 # The outcome of an attempt that found the model server unreachable.
-AWAY = HandBack("The model server cannot be reached: no.", waited=True, unavailable=True, error_code="server_error")
+UNAVAILABLE = HandBack(
+    "The model server cannot be reached: no.", awaits_server=True, unavailable=True, error_code="server_error"
+)

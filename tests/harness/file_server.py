@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Given:
+class FileReply:
     """The reply to requests for one path.
 
     Args:
@@ -22,13 +22,13 @@ class Given:
     media_type: str | None = "application/octet-stream"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    says_length: bool = True
+    sends_length: bool = True
     stalls: bool = False
     repeat: int = 1
 
 
-def redirect(location: str, status: int = 302) -> Given:
-    return Given(status=status, headers={"Location": location})
+def redirect(location: str, status: int = 302) -> FileReply:
+    return FileReply(status=status, headers={"Location": location})
 
 
 class FileServer:
@@ -37,9 +37,9 @@ class FileServer:
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.port = server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.paths: dict[str, Given] = {}
-        self.asked: list[tuple[str, dict[str, str]]] = []  # (path, headers)
-        self.leaving = threading.Event()  # ends stalled replies
+        self.paths: dict[str, FileReply] = {}
+        self.request_log: list[tuple[str, dict[str, str]]] = []  # (path, headers)
+        self.closing = threading.Event()  # ends stalled replies
 
 
 @contextmanager
@@ -52,11 +52,11 @@ def running() -> Iterator[FileServer]:
 
         def do_GET(self) -> None:
             (files,) = servers
-            files.asked.append((self.path, dict(self.headers)))
-            reply = files.paths.get(self.path.partition("?")[0], Given(status=404))
+            files.request_log.append((self.path, dict(self.headers)))
+            reply = files.paths.get(self.path.partition("?")[0], FileReply(status=404))
             self.send_response(reply.status)
             headers = {**({"Content-Type": reply.media_type} if reply.media_type else {}), **reply.headers}
-            if reply.says_length:
+            if reply.sends_length:
                 headers = {"Content-Length": str(len(reply.body) * reply.repeat + reply.stalls)} | headers
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -68,7 +68,7 @@ def running() -> Iterator[FileServer]:
                     self.wfile.write(reply.body)
                 if reply.stalls:
                     self.wfile.flush()
-                    files.leaving.wait(60)
+                    files.closing.wait(60)
             except OSError:
                 pass  # the client closed the connection before the end of the body
 
@@ -84,7 +84,7 @@ def running() -> Iterator[FileServer]:
     try:
         yield files
     finally:
-        files.leaving.set()
+        files.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

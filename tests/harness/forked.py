@@ -99,7 +99,7 @@ class ForkedChild(Child):
 
 
 def run(
-    arguments: Sequence[str], env: Mapping[str, str], *, said: str = "", within_s: float = 60
+    arguments: Sequence[str], env: Mapping[str, str], *, stdin_text: str = "", within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m cli.main ARGUMENTS` without a new interpreter, and return the result as `subprocess.run` does.
 
@@ -114,7 +114,7 @@ def run(
         "stop_signal": int(signal.SIGTERM),
     }
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        stdin.write(said.encode())
+        stdin.write(stdin_text.encode())
         stdin.seek(0)
         process = _start(request, stdin, stdout, stderr)
         if process.wait(within_s) is None:
@@ -143,7 +143,7 @@ def _server() -> socket.socket:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.harness.forked"],
             cwd=ROOT,
-            env=environment.inherited() | {"PYTHONUNBUFFERED": "1"},
+            env=environment.process_variables() | {"PYTHONUNBUFFERED": "1"},
             stdin=server_end,
             start_new_session=True,
         )

@@ -18,7 +18,7 @@ from core.settings import Settings
 from core.tenants import rights
 from local import ports, web
 from local.home import Home
-from local.processes.child import HURRIED_GRACE_S, Child, Part
+from local.processes.child import SHORT_GRACE_S, Child, Part
 from local.servers.valkey import Valkey
 from tests import stream_checker
 from tests.harness.forked import ForkedChild
@@ -59,13 +59,13 @@ class Stack:
         self.home = Home.at(home)
         self.database_url = database_url
         self.models = models
-        self.port = ports.free()
-        self.port_2 = ports.free()  # for `api-2`
-        self.flower_port = ports.free()
+        self.port = ports.free_port()
+        self.port_2 = ports.free_port()  # for `api-2`
+        self.flower_port = ports.free_port()
         self.valkey = Valkey(self.home)
         self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
         with open_core(self.settings) as core:
-            self.key = core.keys.create(rights.ALL)
+            self.key = core.keys.create(rights.ALL_RIGHTS)
         self.children: dict[str, Child] = {}
         self._connection_lock = threading.Lock()
         # `sql` reuses one connection, because tests call it many times a second.
@@ -100,9 +100,9 @@ class Stack:
     def close(self) -> None:
         """Stop all processes simultaneously, and kill those that have not ended after `HURRIED_GRACE_S` seconds."""
         for child in self.children.values():
-            child.ask_to_stop()
+            child.send_stop_signal()
         with contextlib.suppress(AssertionError):
-            until(lambda: all(child.ended() for child in self.children.values()), within_s=HURRIED_GRACE_S)
+            until(lambda: all(child.ended() for child in self.children.values()), within_s=SHORT_GRACE_S)
         for child in self.children.values():
             if child.ended() is None:
                 child._kill_group()
@@ -119,9 +119,9 @@ class Stack:
             LOGS_CHECKED,
         ):
             if pruned_events is None:
-                stream_checker.check(self.log_of(response_id), json.loads(document))
+                stream_checker.check(self.event_log(response_id), json.loads(document))
 
-    def log_of(self, response_id: str) -> list[stream_checker.Event]:
+    def event_log(self, response_id: str) -> list[stream_checker.Event]:
         """All events of a response, from its log in Postgres."""
         rows = self.sql("select data from response_events where response_id = %s order by first_seq", response_id)
         return [json.loads(line) for row in rows for line in row[0].split("\n")]
@@ -175,7 +175,7 @@ class Stack:
             | dict(env),
             cwd=ROOT,
             grace_s=20,
-            ready_within_s=30,
+            ready_timeout_s=30,
         )
 
     def _port(self, name: str) -> int:
@@ -190,7 +190,7 @@ class Stack:
     def stop(self, name: str) -> None:
         """Stop a process as a supervisor does."""
         child = self.children.pop(name)
-        child.ask_to_stop()
+        child.send_stop_signal()
         child.wait_until_stopped()
 
     def freeze(self, name: str) -> None:

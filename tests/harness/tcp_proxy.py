@@ -46,8 +46,8 @@ class TcpProxy:
 
     def __init__(self, url: str) -> None:
         self._server_address = _server_address(url)
-        self.accepted = 0  # number of connections accepted
-        self.swallowed = 0  # number of reads discarded
+        self.accepted_connections = 0  # number of connections accepted
+        self.discarded_reads = 0  # number of reads discarded
         self.delay_s = 0.0
         # If set, each connection discards all data from the first request with these bytes onward; if empty, all data.
         self.discard_trigger: bytes | None = None
@@ -58,7 +58,7 @@ class TcpProxy:
         self.flowing = asyncio.Event()
         self.flowing.set()
         self._listener: asyncio.Server | None = None
-        self.port = ports.free()
+        self.port = ports.free_port()
         self._call(self._listen())
         self.url = _proxy_url(url, self.port)
 
@@ -141,7 +141,7 @@ class TcpProxy:
         await asyncio.gather(*other_tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
+        self.accepted_connections += 1
         link = _Link(self, reader, writer)
         self._links.add(link)
         try:
@@ -204,7 +204,7 @@ class _Link:
             may_trigger = proxy.discard_trigger is not None and (is_request or not proxy.discard_trigger)
             self._is_dead = self._is_dead or (may_trigger and (proxy.discard_trigger or b"") in data)
             if self._is_dead or target is None:
-                proxy.swallowed += 1
+                proxy.discarded_reads += 1
             elif not (self._is_half_closed and not is_request):
                 target.write(data)
                 await target.drain()

@@ -85,7 +85,7 @@ def test_a_blackhole_permanently_breaks_old_and_new_connections(
     with connect(proxy) as new_client:
         assert exchange(new_client, b"back") == b"back"
     assert echo.received == b"helloback"
-    assert proxy.swallowed == 4
+    assert proxy.discarded_reads == 4
 
 
 def test_a_blackhole_may_begin_with_a_given_request(proxy: TcpProxy, client: socket.socket) -> None:

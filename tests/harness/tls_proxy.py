@@ -62,7 +62,7 @@ class TlsProxy:
         self._context.load_cert_chain(*files)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        self.shaken = 0  # number of successful TLS handshakes
+        self.handshakes = 0  # number of successful TLS handshakes
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class TlsProxy:
                     return
                 client.sendall(b"S")
             with self._context.wrap_socket(client, server_side=True) as tls_client, self._connect() as server:
-                self.shaken += 1
+                self.handshakes += 1
                 self._forward(tls_client, server)
 
     @staticmethod

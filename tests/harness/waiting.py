@@ -10,7 +10,7 @@ T = TypeVar("T")
 LONGEST_PAUSE_S = 0.06
 
 
-def until(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 0.02) -> T:
+def until(condition: Callable[[], T], *, within_s: float = 10, first_pause_s: float = 0.02) -> T:
     """Return the first true value of the condition; fail if there is none within `within_s` seconds.
 
     Args:
@@ -18,12 +18,12 @@ def until(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 
             evaluation that queries a server takes processor time from the process under test.
     """
     deadline = time.monotonic() + within_s
-    pause_s = every_s
+    pause_s = first_pause_s
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s} s: {condition}")
         time.sleep(pause_s)
-        pause_s = max(every_s, min(1.2 * pause_s, LONGEST_PAUSE_S))
+        pause_s = max(first_pause_s, min(1.2 * pause_s, LONGEST_PAUSE_S))
     return value
 
 

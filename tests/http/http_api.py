@@ -51,7 +51,7 @@ class Api:
         self.app = create_app(core)
         self.client = self.app.test_client()
         self.key = core.keys.create()
-        self.admin = core.keys.create(rights.ALL)
+        self.admin = core.keys.create(rights.ALL_RIGHTS)
         assert core.settings.database_url is not None
         self._url = core.settings.database_url.get_secret_value()
 
@@ -99,7 +99,7 @@ class Api:
         attempt = claim(self.core, response_id)
         log = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
         answer = OutputWriter(log, self.core.seals)
-        log.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
+        log.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
         if text is not None:
             answer.add(TextDelta(text))
         for call in calls:

@@ -30,9 +30,9 @@ def subclasses_of(base_class: type[errors.Error]) -> Iterator[type[errors.Error]
 STARTUP_AND_WORKER_ERRORS = {
     errors.BadSettings,
     errors.SchemaMismatch,
-    errors.ModelServerFailed,
-    errors.NotSealed,
-    errors.StoreRefused,
+    errors.ModelServerError,
+    errors.SealError,
+    errors.StoreDataError,
 }
 
 
@@ -54,7 +54,7 @@ def test_every_domain_error_has_a_status_and_the_error_format(core_app: Api, err
 
     message = check_error(answer, status, "some_code", "place", error_type)
     # Internal details appear only in the log, but a busy or stopping server returns its reason.
-    assert ("10.0.0.1" in message) == (status < 500 or error_class in {errors.Busy, errors.Stopping})
+    assert ("10.0.0.1" in message) == (status < 500 or error_class in {errors.ServerBusy, errors.ServerStopping})
     assert ("Retry-After" in answer.headers) == (status in {429, 503})
 
 
@@ -64,7 +64,7 @@ def core_app(api: Api) -> Api:
     return Api(api.core)
 
 
-def test_a_bug_is_a_500_that_tells_the_client_nothing_and_the_log_all(
+def test_an_unexpected_error_is_a_500_with_details_only_in_the_log(
     core_app: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     def raise_bug() -> None:
@@ -94,7 +94,7 @@ def test_an_error_in_flask_is_a_500(core_app: Api) -> None:
     "path",
     ["/", "/nope", "/v1", "/v1/nope", "/v1/responses/a/b", "/v1/responses//cancel", "/%00/%ff", "/" + "x" * 5000],
 )
-def test_a_path_that_leads_nowhere_is_404_in_the_envelope(api: Api, path: str) -> None:
+def test_an_unknown_path_is_404_in_the_error_format(api: Api, path: str) -> None:
     assert check_error(api.send_request("GET", path), 404, None).startswith("Invalid URL (GET /")
 
 
@@ -114,7 +114,7 @@ def test_a_path_that_leads_nowhere_is_404_in_the_envelope(api: Api, path: str) -
         ("BREW", "/v1/responses", {"GET", "HEAD", "POST", "OPTIONS"}),
     ],
 )
-def test_a_method_that_is_not_allowed_is_405_and_says_which_are(
+def test_a_method_that_is_not_allowed_is_405_with_the_allowed_methods(
     api: Api, method: str, path: str, allowed_methods: set[str]
 ) -> None:
     answer = api.send_request(method, path)
@@ -123,7 +123,7 @@ def test_a_method_that_is_not_allowed_is_405_and_says_which_are(
     assert set(answer.headers["Allow"].split(", ")) == allowed_methods
 
 
-def test_every_answer_has_a_request_id_of_its_own(api: Api) -> None:
+def test_every_answer_has_a_unique_request_id(api: Api) -> None:
     response_id = api.create_response()["id"]
     answers = [
         api.post_response(),
@@ -147,7 +147,7 @@ def test_every_answer_has_a_request_id_of_its_own(api: Api) -> None:
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
-def test_a_query_that_makes_no_sense_is_refused_and_one_that_changes_nothing_is_not(api: Api) -> None:
+def test_an_invalid_query_is_rejected_and_an_unknown_parameter_is_ignored(api: Api) -> None:
     path = f"/v1/responses/{api.create_response()['id']}"
 
     check_error(api.send_request("GET", path, query_string={"stream": "maybe"}), 400, "invalid_value", "stream")
@@ -159,8 +159,8 @@ def test_a_query_that_makes_no_sense_is_refused_and_one_that_changes_nothing_is_
         assert api.send_request("GET", path, query_string=query).status_code == 200
 
 
-def test_without_postgres_everything_says_503_and_when_to_come_back_and_names_no_host(settings: Settings) -> None:
-    unreachable_url = SecretStr(f"postgresql://somebody:hidden@127.0.0.1:{ports.free()}/nothing")
+def test_every_request_without_postgres_is_503_with_retry_after(settings: Settings) -> None:
+    unreachable_url = SecretStr(f"postgresql://somebody:hidden@127.0.0.1:{ports.free_port()}/nothing")
     with (
         open_core(settings.model_copy(update={"database_url": unreachable_url}), connections=4) as core,
         ThreadPoolExecutor(10) as threads,
@@ -201,7 +201,7 @@ def test_without_postgres_everything_says_503_and_when_to_come_back_and_names_no
 
 
 def test_a_response_is_accepted_without_valkey(settings: Settings) -> None:
-    unreachable_url = SecretStr(f"redis://127.0.0.1:{ports.free()}/0")
+    unreachable_url = SecretStr(f"redis://127.0.0.1:{ports.free_port()}/0")
     with open_core(settings.model_copy(update={"redis_url": unreachable_url}), connections=4) as core:
         api = Api(core)
         core.workers.stamp("w1", hostname="here", pid=1, slots=10)

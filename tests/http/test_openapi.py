@@ -10,7 +10,7 @@ from openresponses_types.types import ResponseResource
 
 from app import openapi
 from app.openapi import docs_page
-from core.wire.request import UNSUPPORTED, CreateResponse
+from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 from tests.http.http_api import Api
 
 
@@ -61,13 +61,13 @@ def test_the_document_describes_supported_and_unsupported_parameters(
 ) -> None:
     schema = document["components"]["schemas"]["CreateResponse"]
 
-    assert schema["properties"].keys() == CreateResponse.model_fields.keys() | UNSUPPORTED
+    assert schema["properties"].keys() == CreateResponse.model_fields.keys() | UNSUPPORTED_PARAMETERS
     assert "required" not in schema
     assert "`prompt`" in schema["properties"]["model"]["description"]
     unsupported_names = {
         name for name, part in schema["properties"].items() if "Not supported" in part.get("description", "")
     }
-    assert unsupported_names == UNSUPPORTED
+    assert unsupported_names == UNSUPPORTED_PARAMETERS
 
 
 def test_the_documented_response_requires_all_fields_of_open_responses(document: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ from werkzeug.test import EnvironBuilder
 from app import parsing
 from core import errors
 from core.context import context
-from core.wire.items import normal
-from core.wire.request import UNSUPPORTED, CreateResponse
+from core.wire.items import normalize_item
+from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 from tests import contract
 
 VALID_REQUEST = {"model": "scripted", "input": "hi", "background": True}
@@ -38,17 +38,17 @@ def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() ->
     openai_parameters = set(typing.get_type_hints(response_create_params.ResponseCreateParamsBase)) | {"stream"}
     published_parameters = openai_parameters | set(CreateResponseBody.model_fields)
 
-    assert published_parameters - set(CreateResponse.model_fields) - set(UNSUPPORTED) == IGNORED_PARAMETERS
-    assert set(UNSUPPORTED) <= published_parameters
-    assert not set(UNSUPPORTED) & set(CreateResponse.model_fields)
+    assert published_parameters - set(CreateResponse.model_fields) - set(UNSUPPORTED_PARAMETERS) == IGNORED_PARAMETERS
+    assert set(UNSUPPORTED_PARAMETERS) <= published_parameters
+    assert not set(UNSUPPORTED_PARAMETERS) & set(CreateResponse.model_fields)
 
 
 def test_the_tables_of_the_contract_contain_every_parameter_once() -> None:
     rows = [(parameter.name, parameter.about) for parameter in contract.PARAMETERS]
 
-    assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(UNSUPPORTED) | IGNORED_PARAMETERS | {
-        "client_metadata"
-    }
+    assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(
+        UNSUPPORTED_PARAMETERS
+    ) | IGNORED_PARAMETERS | {"client_metadata"}
     assert len(rows) == len(set(rows))
 
 
@@ -60,12 +60,12 @@ UNSUPPORTED_EXAMPLES: dict[str, Any] = {
 
 
 def test_every_unsupported_parameter_has_an_example() -> None:
-    assert UNSUPPORTED_EXAMPLES.keys() == UNSUPPORTED
+    assert UNSUPPORTED_EXAMPLES.keys() == UNSUPPORTED_PARAMETERS
 
 
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", UNSUPPORTED_EXAMPLES)
-def test_a_parameter_that_is_not_served_is_refused_by_name_and_null_is_as_if_left_out(name: str, strict: bool) -> None:
+def test_an_unsupported_parameter_is_rejected_by_name_unless_it_is_null(name: str, strict: bool) -> None:
     for value in (UNSUPPORTED_EXAMPLES[name], "nonsense", 5, True, {"a": {}}, [[]]):
         error = parse_invalid_request(strict, **{name: value})
         assert (error.code, error.param) == ("unsupported_parameter", name)
@@ -98,9 +98,7 @@ def test_an_unknown_parameter_is_rejected_only_in_strict_mode(name: str) -> None
 
 @pytest.mark.parametrize("name", ["access_programs", "image", "client_metadata"])
 @pytest.mark.parametrize("value", [{"a": 1}, "x", None])
-def test_a_parameter_of_another_vendors_server_is_ignored_even_where_parameters_are_strict(
-    name: str, value: Any
-) -> None:
+def test_a_parameter_of_other_vendors_is_ignored_in_strict_mode(name: str, value: Any) -> None:
     assert parse_request(strict=True, **{name: value}) == parse_request()
 
 
@@ -154,10 +152,10 @@ def test_a_stored_request_is_read_unchanged() -> None:
         text={"format": {"type": "json_schema", "name": "n", "schema": {"a": None}}},
         reasoning={"effort": "low", "mode": "pro"},
     )
-    items = [normal(item) for item in original_request.input or ()]
+    items = [normalize_item(item) for item in original_request.input or ()]
 
     restored_request, restored_items = context.unpack(
-        context.pack(original_request, context.Context(items, own=2, new_ids=[]))
+        context.pack(original_request, context.Context(items, input_count=2, new_ids=[]))
     )
 
     assert restored_request == original_request.model_copy(update={"input": None})

@@ -7,17 +7,17 @@ import pytest
 import schemathesis
 
 from core import ids
-from core.runs.ends import Outcome, failed
+from core.runs.ends import Outcome, failed_outcome
 from core.wire.status import Status
 from tests import fuzz
-from tests.harness.engine import COMPLETED, claim, opening, worker
+from tests.harness.engine import COMPLETED, claim, opening_batch, worker
 from tests.http.http_api import Api
 
 EXAMPLES_PER_OPERATION = 10
 OUTCOMES = {
     "completed": COMPLETED,
     "incomplete": Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens"),
-    "failed": failed("server_error", "The model server was silent for too long."),
+    "failed": failed_outcome("server_error", "The model server was silent for too long."),
 }
 
 
@@ -30,16 +30,16 @@ def create_response_with_status(api: Api, status: str) -> str:
     elif status != "queued":
         attempt = claim(api.core, response_id)
         if status == "in_progress":
-            api.core.attempts.record([opening(attempt)])
+            api.core.attempts.append_events([opening_batch(attempt)])
         else:
-            api.core.attempts.end(attempt, OUTCOMES[status], opening(attempt))
+            api.core.attempts.end(attempt, OUTCOMES[status], opening_batch(attempt))
     assert api.get_response(response_id).get_json()["status"] == status
     return response_id
 
 
 def create_prompt(api: Api) -> str:
     """Create a prompt; return its ID."""
-    body = {"name": ids.new("name"), "template": {"instructions": "Be brief."}}
+    body = {"name": ids.new_id("name"), "template": {"instructions": "Be brief."}}
     return str(api.send_request("POST", "/v1/prompts", json=body).get_json()["id"])
 
 

@@ -23,8 +23,8 @@ class CommandLine:
         return forked.run(arguments, self._environment(variables), within_s=30)
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
-        inherited = environment.inherited().items()
-        unrelated_variables = {name: value for name, value in inherited if not name.startswith("BACKBURNER_")}
+        process_variables = environment.process_variables().items()
+        unrelated_variables = {name: value for name, value in process_variables if not name.startswith("BACKBURNER_")}
         return {**unrelated_variables, "BACKBURNER_HOME": str(self.home.path), **variables}
 
     def __call__(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:

@@ -32,7 +32,7 @@ def client(
 ) -> Iterator[openai.OpenAI]:
     """The official client of a stack with the packaged model."""
     folder: Path = tmp_path_factory.mktemp("packaged")
-    port = ports.free()
+    port = ports.free_port()
     config = folder / "backburner.toml"
     config.write_text(f'[models.small]\nbase_url = "{model.base_url(port)}"\nupstream_model = "{model.NAME}"\n')
     home = Home.at(folder / "model")

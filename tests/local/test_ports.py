@@ -16,11 +16,11 @@ EPHEMERAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 def test_server_ports_are_below_the_ports_of_outgoing_connections() -> None:
     first_ephemeral_port = int(EPHEMERAL_PORT_RANGE.read_text().split()[0])
 
-    assert [port for port in (ports.free() for _ in range(50)) if port >= first_ephemeral_port] == []
+    assert [port for port in (ports.free_port() for _ in range(50)) if port >= first_ephemeral_port] == []
 
 
 def test_each_port_is_assigned_once_and_can_be_listened_on() -> None:
-    server_ports = [ports.free() for _ in range(50)]
+    server_ports = [ports.free_port() for _ in range(50)]
 
     assert len(set(server_ports)) == 50
     for port in server_ports:

@@ -108,4 +108,4 @@ def test_a_second_server_on_the_same_data_fails_with_its_log(home):
     with postgres.running(home.path), pytest.raises(child.PartFailure, match="lock file"):
         part = Postgres(Home.at(home.path)).prepare()
         second_server = child.Child(part, home)
-        second_server.wait_until_done()
+        second_server.wait_for_success()

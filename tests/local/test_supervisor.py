@@ -29,7 +29,7 @@ class RecordingSupervisor(Supervisor):
 def supervisor(home: Home) -> Iterator[RecordingSupervisor]:
     recording_supervisor = RecordingSupervisor(home)
     yield recording_supervisor
-    recording_supervisor.stop(hurry=lambda: True)
+    recording_supervisor.stop(should_hurry=lambda: True)
 
 
 def sleeping_part(name: str, **changes) -> Part:
@@ -128,7 +128,7 @@ def test_a_part_that_ends_during_startup_is_reported_with_the_end_of_its_log(sup
 
 def test_a_part_that_is_never_ready_is_reported(supervisor):
     with pytest.raises(child.PartFailure, match=r"^api was not ready within 0 s\."):
-        supervisor.start(sleeping_part("api", ready=lambda _pid: False, ready_within_s=0.2))
+        supervisor.start(sleeping_part("api", ready=lambda _pid: False, ready_timeout_s=0.2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can stop children when their parent dies")
@@ -155,8 +155,8 @@ def test_parts_stop_when_their_supervisor_is_killed(home):
 
 
 def test_leftovers_of_a_killed_run_are_stopped_and_other_processes_are_not(home):
-    own_environment = {**environment.inherited(), "BACKBURNER_HOME": str(home.path)}
-    foreign_environment = {**environment.inherited(), "BACKBURNER_HOME": "/somewhere/else"}
+    own_environment = {**environment.process_variables(), "BACKBURNER_HOME": str(home.path)}
+    foreign_environment = {**environment.process_variables(), "BACKBURNER_HOME": "/somewhere/else"}
     with (
         subprocess.Popen(["sh", "-c", "sleep 1000; :"], env=own_environment, start_new_session=True) as leftover,
         subprocess.Popen(["sleep", "1000"], env=foreign_environment, start_new_session=True) as foreign_process,
@@ -177,7 +177,7 @@ def test_leftovers_of_a_killed_run_are_stopped_and_other_processes_are_not(home)
 
 def test_leftovers_without_their_first_process_are_also_stopped(home, tmp_path):
     inner_pid_file = tmp_path / "inner"
-    own_environment = {**environment.inherited(), "BACKBURNER_HOME": str(home.path)}
+    own_environment = {**environment.process_variables(), "BACKBURNER_HOME": str(home.path)}
     script = f"sleep 1000 & echo $! > {inner_pid_file}"
     with subprocess.Popen(["sh", "-c", script], env=own_environment, start_new_session=True) as leftover:
         pass

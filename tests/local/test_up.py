@@ -58,7 +58,7 @@ def test_other_commands_read_the_same_settings_from_the_environment_file(home, m
     original_settings = Settings(
         database_url=database_url, redis_url="redis://:a#b@h:1/0", port=9999, config="/a b/c.toml"
     )
-    env_file_text = stack.format_env_file(stack.exported(original_settings))
+    env_file_text = stack.format_env_file(stack.environment_variables(original_settings))
     write_private(home.stack_env, env_file_text)
 
     loaded_settings = Settings(_env_file=home.stack_env)

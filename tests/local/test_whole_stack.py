@@ -23,9 +23,9 @@ class RunningUp:
     def __init__(self, backburner: CommandLine) -> None:
         self.backburner = backburner
         self.home = backburner.home
-        self.port = ports.free()
+        self.port = ports.free_port()
         self.process = backburner(
-            "up", "--workers=2", BACKBURNER_PORT=str(self.port), BACKBURNER_FLOWER_PORT=str(ports.free())
+            "up", "--workers=2", BACKBURNER_PORT=str(self.port), BACKBURNER_FLOWER_PORT=str(ports.free_port())
         )
         assert self.process.stdout
         self.output_lines = []
@@ -79,7 +79,7 @@ def test_the_stack_works_again_after_all_parts_were_killed(up):
         os.kill(pid, signal.SIGKILL)
 
     until(lambda: up.pids().keys() == PART_NAMES and not set(up.pids().values()) & set(old_pids.values()), within_s=30)
-    until(lambda: up.backburner.run("doctor").returncode == 0, within_s=30, every_s=0.5)
+    until(lambda: up.backburner.run("doctor").returncode == 0, within_s=30, first_pause_s=0.5)
     assert up.wait_for_answer("Say hello.")["status"] == "completed"
 
 
@@ -128,7 +128,7 @@ def test_demo_starts_a_stack_and_stops_it_afterwards(backburner, home):
 def test_a_part_that_fails_to_start_is_reported_and_all_parts_are_stopped(backburner, home):
     status, _, error = wait_for_outcome(
         backburner(
-            "up", BACKBURNER_DATABASE_URL="postgresql://me:secret@127.0.0.1:1/x", BACKBURNER_PORT=str(ports.free())
+            "up", BACKBURNER_DATABASE_URL="postgresql://me:secret@127.0.0.1:1/x", BACKBURNER_PORT=str(ports.free_port())
         )
     )
 

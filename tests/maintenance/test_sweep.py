@@ -13,7 +13,7 @@ from core.runs import ends_sql
 from core.runs.attempts import HandBack
 from core.settings import Settings
 from core.streams import followers_sql
-from tests.harness.engine import COMPLETED, caller, claim, opening, sql, submit, worker
+from tests.harness.engine import COMPLETED, caller, claim, opening_batch, sql, submit, worker
 from tests.harness.waiting import until
 
 
@@ -49,7 +49,7 @@ def test_unstored_responses_are_deleted_in_batches_until_none_remains(core: Core
     client = caller(core)
     for _ in range(7):
         attempt = claim(core, submit(core, client, store=False, background=False))
-        core.attempts.end(attempt, COMPLETED, opening(attempt))
+        core.attempts.end(attempt, COMPLETED, opening_batch(attempt))
 
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         assert [responses_sql.delete_unstored(connection, 0, 3) for _ in range(4)] == [3, 3, 1, 0]
@@ -94,7 +94,7 @@ def test_a_wait_for_the_model_server_does_not_change_the_queue_deadline(core: Co
     attempt = claim(core, submit(core, caller(core)))
     ((queued_until,),) = sql(settings, "select queued_until from responses")
 
-    core.attempts.hand_back(attempt, HandBack("The server is busy.", waited=True, delay_s=5))
+    core.attempts.hand_back(attempt, HandBack("The server is busy.", awaits_server=True, delay_s=5))
 
     assert sql(settings, "select queued_until, available_at > now() + interval '4 s' from responses") == [
         (queued_until, True)
@@ -108,7 +108,7 @@ def test_a_run_ends_at_the_final_deadline_if_that_is_earlier(core: Core, setting
 
     attempt = claim(core, response_id)
 
-    assert 0 < attempt.left_s <= 7
+    assert 0 < attempt.remaining_s <= 7
     assert sql(settings, "select run_until = ends_by from responses") == [(True,)]
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.matrix.features import FEATURES
-from tests.model_server.misbehaving import FAILED, UNDERSTOOD
+from tests.model_server.misbehaving import FAILING_CASES, VALID_CASES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/model-servers.md"
 TABLE_MARKER = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -21,11 +21,11 @@ def features() -> str:
 
 def corpus() -> str:
     """The table of misbehaving model servers and their outcomes."""
-    behaviors = "; ".join(case.does for case in UNDERSTOOD)
+    behaviors = "; ".join(case.behavior for case in VALID_CASES)
     lines = ["| a server that | ends the response as |", "|---|---|", f"| {behaviors} | `completed` |"]
-    codes = sorted({case.end.code or "" for case in FAILED})
+    codes = sorted({case.end.code or "" for case in FAILING_CASES})
     for code in codes:
-        behaviors = "; ".join(case.does for case in FAILED if case.end.code == code)
+        behaviors = "; ".join(case.behavior for case in FAILING_CASES if case.end.code == code)
         lines.append(f"| {behaviors} | `failed`, `{code}` |")
     return "\n".join(lines)
 

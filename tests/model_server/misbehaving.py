@@ -39,7 +39,7 @@ class Case:
         base_url: the configured URL of the server; a template.
     """
 
-    does: str
+    behavior: str
     script: Callable[[Api], RawScript]
     end: ExpectedEnd
     apis: tuple[str, ...] = ("chat_completions", "responses")
@@ -58,8 +58,8 @@ def http_chunk(body: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(body), body)
 
 
-def chat_case(does: str, script: Callable[[Chat], RawScript], end: ExpectedEnd) -> Case:
-    return Case(does, script, end, ("chat_completions",))  # type: ignore[arg-type]
+def chat_case(behavior: str, script: Callable[[Chat], RawScript], end: ExpectedEnd) -> Case:
+    return Case(behavior, script, end, ("chat_completions",))  # type: ignore[arg-type]
 
 
 COMMENT = b": keep-alive\n\n"
@@ -68,7 +68,7 @@ UNSTORABLE_TEXT = b'"\\u0000\\ud83d"'
 DEEP_NESTING = b"data: " + b"[" * 100_000 + b"]" * 100_000 + b"\n\n"
 
 # Unusual but valid outputs.
-UNDERSTOOD = (
+VALID_CASES = (
     Case("ends without usage and without a terminator", lambda a: [SSE, hello_text(a), a.end(), CLOSE], success()),
     Case(
         "ends its answer and keeps the connection open",
@@ -184,11 +184,11 @@ UNDERSTOOD = (
 )
 
 # No output, or an incomplete one.
-FAILED = (
+FAILING_CASES = (
     Case(
         "answers 200 with an error",
         lambda _: [JSON, json.dumps({"error": {"message": "no GPU"}}).encode(), CLOSE],
-        failure("no GPU", asked=3),
+        failure("no GPU", requests=3),
     ),
     Case(
         "sends an error in the middle",
@@ -239,8 +239,10 @@ FAILED = (
         failure("something that is no", "Hello"),
     ),
     Case("sends deeply nested JSON", lambda a: [SSE, hello_text(a), DEEP_NESTING], failure("not JSON", "Hello")),
-    Case("closes the connection before its answer", lambda _: [CLOSE], failure("broke", asked=3)),
-    Case("closes the connection after its headers", lambda _: [SSE, CLOSE], failure("closed the connection", asked=3)),
+    Case("closes the connection before its answer", lambda _: [CLOSE], failure("broke", requests=3)),
+    Case(
+        "closes the connection after its headers", lambda _: [SSE, CLOSE], failure("closed the connection", requests=3)
+    ),
     Case(
         "closes the connection before the end",
         lambda a: [SSE, hello_text(a), CLOSE],
@@ -283,7 +285,7 @@ FAILED = (
     Case(
         "answers 500 with an HTML page",
         lambda _: [error_reply("500 Internal Server Error", HTML_PAGE)],
-        failure("500", asked=3),
+        failure("500", requests=3),
     ),
     Case(
         "rejects the request and does not end its answer",
@@ -297,34 +299,40 @@ FAILED = (
         ],
         failure("context length", code="invalid_prompt"),
     ),
-    Case("does not speak HTTP", lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"], failure("broke", asked=3)),
-    Case("sends endless headers", lambda _: [HEAD, b"X: " + b"x" * 100_000, Action.REPEAT], failure("broke", asked=3)),
+    Case("does not speak HTTP", lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"], failure("broke", requests=3)),
+    Case(
+        "sends endless headers", lambda _: [HEAD, b"X: " + b"x" * 100_000, Action.REPEAT], failure("broke", requests=3)
+    ),
     Case("sends an endless line", lambda _: [SSE, b"data: " + b"x" * 1_000_000, Action.REPEAT], failure("too long")),
-    Case("does not speak TLS", lambda _: [CLOSE], failure("TLS", asked=0), base_url="https://{raw}/{name}/v1"),
+    Case("does not speak TLS", lambda _: [CLOSE], failure("TLS", requests=0), base_url="https://{raw}/{name}/v1"),
     Case(
         "calls too many tools",
         lambda a: [SSE, b"".join(a.tool_call(n) for n in range(3000)), a.end()],
         failure("more tool calls"),
     ),
-    Case("refuses connections", lambda _: [], failure("cannot be reached", asked=0), base_url="http://127.0.0.1:9/v1"),
+    Case(
+        "refuses connections", lambda _: [], failure("cannot be reached", requests=0), base_url="http://127.0.0.1:9/v1"
+    ),
     Case(
         "has an unresolvable name",
         lambda _: [],
-        failure("cannot be reached", asked=0),
+        failure("cannot be reached", requests=0),
         base_url="http://nobody.invalid/v1",
     ),
-    Case("is never ready", lambda _: [error_reply("503 Service Unavailable", HTML_PAGE)], failure("503", asked=None)),
+    Case(
+        "is never ready", lambda _: [error_reply("503 Service Unavailable", HTML_PAGE)], failure("503", requests=None)
+    ),
     Case(
         "is always at capacity",
         lambda _: [error_reply("429 Too Many Requests", b"", "Retry-After: 1")],
-        failure("429", code="rate_limit_exceeded", asked=None),
+        failure("429", code="rate_limit_exceeded", requests=None),
     ),
     chat_case(
         "calls a tool without naming it",
         lambda a: [SSE, a.tool_call(0, None), a.end("tool_calls"), a.done],
         failure("without naming it"),
     ),
-    chat_case("ends the stream before any output", lambda a: [SSE, a.done], failure("closed", asked=3)),
+    chat_case("ends the stream before any output", lambda a: [SSE, a.done], failure("closed", requests=3)),
 )
 
-CORPUS = (*UNDERSTOOD, *FAILED)
+CORPUS = (*VALID_CASES, *FAILING_CASES)

@@ -34,7 +34,7 @@ class RawServer:
     """
 
     def __init__(self, scripts: Mapping[str, RawScript]) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self._scripts = scripts
         self._lock = threading.Lock()
         self._open_scripts: list[str] = []
@@ -49,7 +49,7 @@ class RawServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def open(self) -> list[str]:
+    def open_scripts(self) -> list[str]:
         """Return the names of the scripts with connections that are open at both ends."""
         with self._lock:
             return list(self._open_scripts)
@@ -82,7 +82,7 @@ class RawServer:
         name = path.strip("/").partition("/")[0]
         with self._lock:
             self._open_scripts[self._open_scripts.index("unread")] = name
-            self.asked[name] += 1
+            self.requests[name] += 1
         return name
 
     def _play(self, connection: socket.socket, script: RawScript) -> None:

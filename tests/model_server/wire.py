@@ -120,13 +120,13 @@ class ExpectedEnd:
     status: str
     text: str = ""
     code: str | None = None
-    says: str = ""
-    asked: int | None = 1
+    message: str = ""
+    requests: int | None = 1
 
 
 def success(text: str = "Hello") -> ExpectedEnd:
     return ExpectedEnd("completed", text)
 
 
-def failure(says: str, text: str = "", code: str = "server_error", asked: int | None = 1) -> ExpectedEnd:
-    return ExpectedEnd("failed", text, code, says, asked)
+def failure(message: str, text: str = "", code: str = "server_error", requests: int | None = 1) -> ExpectedEnd:
+    return ExpectedEnd("failed", text, code, message, requests)

@@ -12,7 +12,7 @@ import redis
 from core import errors
 from core.allowance import Cost
 from core.bootstrap import Core
-from core.breaker import REST_S
+from core.breaker import PROBE_INTERVAL_S
 from core.config.limits import Limits
 from core.quota.token_bucket import Credits
 from core.settings import Settings
@@ -40,8 +40,8 @@ def valkey(settings: Settings):
         yield client
 
 
-def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimited:
-    with pytest.raises(errors.RateLimited) as error_info:
+def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimitExceeded:
+    with pytest.raises(errors.RateLimitExceeded) as error_info:
         submit(core, client, service_tier="default", **fields)
     return error_info.value
 
@@ -66,7 +66,7 @@ def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, va
     assert 50 < error.retry_after_s <= 60
     assert error.allowance is not None
     assert error.allowance.requests is not None
-    assert error.allowance.requests.left == 0
+    assert error.allowance.requests.remaining == 0
 
 
 def test_creates_are_admitted_by_postgres_while_redis_rejects_writes(core: Core, valkey: redis.Redis) -> None:
@@ -109,9 +109,9 @@ def test_a_bucket_is_reduced_by_the_creates_admitted_while_redis_was_unavailable
     valkey.config_set("maxmemory", 0)
 
     def can_reach_redis() -> bool:
-        return core.creation._admission._credits._breaker.rested
+        return core.creation._admission._credits._breaker.allows_call
 
-    until(can_reach_redis, within_s=REST_S + 1)
+    until(can_reach_redis, within_s=PROBE_INTERVAL_S + 1)
     submit(core, client)
     submit_over_limit(core, client)
 
@@ -126,7 +126,7 @@ def test_a_bucket_holds_at_most_the_credits_of_a_minute_and_refills_evenly(
         result = project_credits.take("p", "m", limits, no_cost, recent_cost=lambda: no_cost)
         assert result is not None
         assert result.allowance.requests is not None
-        return result.allowance.requests.left
+        return result.allowance.requests.remaining
 
     assert remaining_requests() == 600
     project_credits.give_back("p", "m", limits, Cost(50, 0))

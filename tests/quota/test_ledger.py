@@ -10,7 +10,7 @@ import redis
 
 from core.bootstrap import Core
 from core.quota import ledger_sql
-from core.runs.ends import Spent
+from core.runs.ends import AttemptUsage
 from core.settings import Settings
 from tests.harness.engine import caller, claim, submit, worker
 from tests.quota.usage import end_response
@@ -60,7 +60,7 @@ def test_every_ended_response_has_one_row_whichever_process_ends_it(core: Core, 
     completed_id, client_cancelled_id, operator_cancelled_id, deleted_id, expired_id = [
         submit(core, client) for _ in range(5)
     ]
-    end_response(core, completed_id, Spent(10, 20, estimated=False, cached_tokens=4, reasoning_tokens=5))
+    end_response(core, completed_id, AttemptUsage(10, 20, estimated=False, cached_tokens=4, reasoning_tokens=5))
     core.responses.cancel(client, client_cancelled_id)
     core.operations.cancel(operator_cancelled_id)
     core.responses.cancel(client, deleted_id)
@@ -88,9 +88,9 @@ def test_the_row_of_a_response_includes_all_its_attempts(core: Core, sql) -> Non
     first_attempt = claim(core, response_id)
     sql("update responses set lease_until = now() - interval '1 s' where id = %s returning 1", response_id)
     core.sweep.run()
-    core.attempts.note_usage(first_attempt, Spent(7, 3, estimated=True))
+    core.attempts.note_usage(first_attempt, AttemptUsage(7, 3, estimated=True))
     sql("update responses set available_at = now(), dispatched_at = now() where id = %s returning 1", response_id)
-    end_response(core, response_id, Spent(10, 20, estimated=False))
+    end_response(core, response_id, AttemptUsage(10, 20, estimated=False))
 
     assert sql("select attempts, input_tokens, output_tokens, usage_estimated from usage_ledger") == [(2, 17, 23, True)]
     assert sum_usage(sql)[0] == sum_usage(sql)[1]
@@ -105,7 +105,7 @@ def test_usage_reported_after_a_cancel_is_added_once_and_settled_again(core: Cor
     assert core.ledger.settle() == 1
     assert stored_tokens(valkey) == pytest.approx(10_000)
     for _ in range(2):
-        core.attempts.note_usage(attempt, Spent(30, 40, estimated=True))
+        core.attempts.note_usage(attempt, AttemptUsage(30, 40, estimated=True))
 
     assert sql("select input_tokens, output_tokens, usage_estimated, charged_tokens from usage_ledger") == [
         (30, 40, True, 0)
@@ -123,7 +123,7 @@ def test_usage_reported_after_a_delete_is_counted(core: Core, sql) -> None:
     attempt = claim(core, response_id)
     core.responses.cancel(client, response_id)
     core.responses.delete(client, response_id)
-    core.attempts.note_usage(attempt, Spent(30, 40, estimated=True))
+    core.attempts.note_usage(attempt, AttemptUsage(30, 40, estimated=True))
 
     assert sql("select input_tokens, output_tokens from usage_ledger") == [(30, 40)]
 
@@ -135,7 +135,7 @@ def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql)
     attempts = [claim(core, response_id) for response_id in response_ids]
     with ThreadPoolExecutor(6) as threads:
         for attempt in attempts:
-            threads.submit(core.attempts.note_usage, attempt, Spent(3, 4, estimated=True))
+            threads.submit(core.attempts.note_usage, attempt, AttemptUsage(3, 4, estimated=True))
             threads.submit(core.responses.cancel, client, attempt.response_id)
 
     assert sql("select count(*), sum(input_tokens), sum(output_tokens) from usage_ledger") == [(20, 60, 80)]
@@ -143,10 +143,11 @@ def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql)
 
 
 @pytest.mark.parametrize(
-    ("usage", "remaining_tokens"), [(Spent(10, 20, estimated=False), 9970), (Spent(5000, 6000, estimated=False), -1000)]
+    ("usage", "remaining_tokens"),
+    [(AttemptUsage(10, 20, estimated=False), 9970), (AttemptUsage(5000, 6000, estimated=False), -1000)],
 )
 def test_credits_are_corrected_by_the_actual_usage(
-    core: Core, valkey, sql, usage: Spent, remaining_tokens: int
+    core: Core, valkey, sql, usage: AttemptUsage, remaining_tokens: int
 ) -> None:
     worker(core)
     response_id = submit(core, caller(core, "limited"), max_output_tokens=4999)
@@ -165,7 +166,7 @@ def test_concurrent_sweepers_settle_a_response_once_even_after_a_crash(core: Cor
     worker(core)
     client = caller(core, "limited")
     for _ in range(20):
-        end_response(core, submit(core, client, max_output_tokens=199), Spent(150, 150, estimated=False))
+        end_response(core, submit(core, client, max_output_tokens=199), AttemptUsage(150, 150, estimated=False))
     tokens_before = stored_tokens(valkey)
     with core.ledger._database.connection() as connection:
         settlements = ledger_sql.list_unsettled(connection, 100)
@@ -188,7 +189,7 @@ def test_a_lost_bucket_is_rebuilt_from_the_usage_of_the_last_minute(core: Core, 
     for number in range(10):
         response_id = submit(core, client, max_output_tokens=299)
         if number % 2:
-            end_response(core, response_id, Spent(50, 50, estimated=False))
+            end_response(core, response_id, AttemptUsage(50, 50, estimated=False))
     core.ledger.settle()
     sql(
         "update usage_ledger set created_at = created_at - interval '2 minutes' where response_id = %s returning 1",
@@ -207,7 +208,9 @@ def test_usage_is_grouped_by_the_requested_columns(core: Core) -> None:
     worker(core)
     first_client, second_client = caller(core, "first"), caller(core, "second")
     for client, tier in ((first_client, "default"), (first_client, "flex"), (second_client, "flex")):
-        end_response(core, submit(core, client, service_tier=tier), Spent(10, 20, estimated=False, cached_tokens=1))
+        end_response(
+            core, submit(core, client, service_tier=tier), AttemptUsage(10, 20, estimated=False, cached_tokens=1)
+        )
     today = datetime.now(UTC).date()
 
     assert core.ledger.usage(["project", "tier"]) == [

@@ -16,7 +16,7 @@ from core.responses.create import _Order
 from core.responses.draft import Draft
 from core.settings import Settings
 from core.wire.request import CreateResponse
-from tests.harness.engine import at_once, caller, claim, sql, submit, worker
+from tests.harness.engine import caller, claim, run_concurrently, sql, submit, worker
 
 SELECT_DISPATCHED = "select id from responses where dispatched_at is not null and status = 'queued'"
 
@@ -34,7 +34,7 @@ def rows(core: Core) -> list[Draft]:
             TierRequest(Tier.DEFAULT),
             Reservation(Tier.DEFAULT),
             context,
-            ids.new("resp"),
+            ids.new_id("resp"),
             int(time.time()),
         )
         for context in [core.creation._standalone_context(client, request) for _ in range(3)]
@@ -46,7 +46,7 @@ def test_concurrent_creates_dispatch_one_response_per_free_slot(core: Core, sett
     worker(core, slots=5)
     client = caller(core)
 
-    response_ids = at_once(*[lambda: submit(core, client)] * 32)
+    response_ids = run_concurrently(*[lambda: submit(core, client)] * 32)
 
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(32,)]
     dispatched_ids = {row[0] for row in sql(settings, SELECT_DISPATCHED)}
@@ -108,7 +108,7 @@ def test_each_large_create_is_written_in_a_separate_transaction(
     large_rows = [rows[0]._replace(id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
     accepting = core.creation._accepting
 
-    at_once(
+    run_concurrently(
         *[lambda row=row: accepting.accept(row) for pair in zip(small_rows, large_rows, strict=True) for row in pair]
     )
 

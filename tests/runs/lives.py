@@ -255,7 +255,7 @@ class Witness:
         else:
             assert len(events) == lifecycle.log_length, response_id
             assert not [event for event in events if event["type"] in stream_checker.TERMINAL]
-            stream_checker.check_begun(events)
+            stream_checker.check_prefix(events)
 
     def _check_history(self) -> None:
         moves = self._connection.execute(

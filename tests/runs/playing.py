@@ -92,7 +92,7 @@ class Scene:
             self.attempts[response_id].append(WorkerAttempt(attempt, core))
         elif step == "w":
             recorded_batch = self.attempts[response_id][-1].next_batch(1)
-            assert core.attempts.record([recorded_batch]).done
+            assert core.attempts.append_events([recorded_batch]).succeeded_ids
             self.attempts[response_id][-1].advance(recorded_batch)
             lifecycle.record(recorded_batch.attempt, recorded_batch.first_seq, len(recorded_batch.lines))
         elif step == "l":
@@ -129,7 +129,7 @@ class Scene:
 
         def execute(core: Core) -> dict[str, str]:
             try:
-                return _results_by_id(core.attempts.record(list(batches.values())), batches)
+                return _results_by_id(core.attempts.append_events(list(batches.values())), batches)
             except errors.StoreUnavailable as error:
                 assert "already written" in str(error)
                 return dict.fromkeys(batches, "unknown")
@@ -223,7 +223,7 @@ class Scene:
         def execute(core: Core) -> dict[str, bool]:
             return {
                 response_id: core.attempts.hand_back(
-                    worker_attempt.attempt, HandBack("unavailable", waited=True, unavailable=True)
+                    worker_attempt.attempt, HandBack("unavailable", awaits_server=True, unavailable=True)
                 )
                 for response_id, worker_attempt in attempts.items()
             }
@@ -323,9 +323,9 @@ def _predict_dispatch(_: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
 
 def _results_by_id(result: BatchResult, ids: Iterable[str]) -> dict[str, str]:
     def result_for(response_id: str) -> str:
-        if response_id in result.done:
+        if response_id in result.succeeded_ids:
             return "done"
-        return "locked" if response_id in result.still_leased else "lost"
+        return "locked" if response_id in result.locked_ids else "lost"
 
     return {response_id: result_for(response_id) for response_id in ids}
 

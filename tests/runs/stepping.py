@@ -8,7 +8,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.abc import PQGen
 
-from core.database import RV, BoundedConnection, Database
+from core.database import BoundedConnection, Database, ExchangeResult
 
 _thread_state = threading.local()
 _TIMEOUT_S = 20
@@ -17,7 +17,7 @@ _TIMEOUT_S = 20
 class SteppedConnection(BoundedConnection):
     """A connection that waits for its session's turn before each exchange with Postgres, also `begin` and `commit`."""
 
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+    def wait(self, gen: PQGen[ExchangeResult], interval: float = 0.1, timeout: float | None = None) -> ExchangeResult:
         session: Session | None = getattr(_thread_state, "session", None)
         if session is not None:
             session.wait_for_turn(self.info.backend_pid)

@@ -7,9 +7,9 @@ import pytest
 
 from core.bootstrap import Core
 from core.runs.attempts import Batch, BatchResult, HandBack
-from core.runs.ends import failed
+from core.runs.ends import failed_outcome
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, at_once, batch, caller, claim, opening, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, run_concurrently, sql, submit, worker
 
 WORKER_COUNT = 8
 EMPTY_RESULT = BatchResult(set(), set())
@@ -21,7 +21,7 @@ def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:
         worker(core)
         response_id = submit(core, owner)
 
-        claims = at_once(*[lambda n=n: core.attempts.claim(response_id, f"w{n}") for n in range(WORKER_COUNT)])
+        claims = run_concurrently(*[lambda n=n: core.attempts.claim(response_id, f"w{n}") for n in range(WORKER_COUNT)])
 
         assert sum(attempt is not None for attempt in claims) == 1
 
@@ -39,9 +39,9 @@ def test_a_simultaneous_cancel_and_end_store_one_terminal_event_and_one_document
     owner = caller(core)
     for _ in range(20):
         attempt = claim(core, submit(core, owner))
-        tail = opening(attempt)
+        tail = opening_batch(attempt)
 
-        cancelled_document, has_ended = at_once(
+        cancelled_document, has_ended = run_concurrently(
             lambda: json.loads(core.responses.cancel(owner, attempt.response_id)),
             lambda: core.attempts.end(attempt, COMPLETED, tail),
         )
@@ -61,7 +61,7 @@ def test_a_cancelled_response_keeps_its_partial_output_as_incomplete(core: Core)
     worker(core)
     owner = caller(core)
     attempt = claim(core, submit(core, owner))
-    core.attempts.record([opening(attempt, "Once upon")])
+    core.attempts.append_events([opening_batch(attempt, "Once upon")])
 
     final_document = json.loads(core.responses.cancel(owner, attempt.response_id))
 
@@ -78,9 +78,9 @@ def test_a_worker_cannot_write_to_a_cancelled_response(core: Core, settings: Set
     core.responses.cancel(owner, attempt.response_id)
     events = sql(settings, "select * from response_events order by first_seq")
 
-    assert core.attempts.record([opening(attempt)]) == EMPTY_RESULT
+    assert core.attempts.append_events([opening_batch(attempt)]) == EMPTY_RESULT
     assert core.attempts.renew([(attempt.response_id, attempt.number)]) == EMPTY_RESULT
-    assert not core.attempts.end(attempt, COMPLETED, opening(attempt))
+    assert not core.attempts.end(attempt, COMPLETED, opening_batch(attempt))
     assert not core.attempts.hand_back(attempt, HandBack("no"))
 
     assert sql(settings, "select * from response_events order by first_seq") == events
@@ -96,22 +96,22 @@ def test_an_older_attempt_cannot_write_after_a_newer_attempt_has_begun(core: Cor
     response_id = new_attempt.response_id
 
     assert new_attempt.number == 2
-    assert core.attempts.record([opening(old_attempt)]) == EMPTY_RESULT
+    assert core.attempts.append_events([opening_batch(old_attempt)]) == EMPTY_RESULT
     assert core.attempts.renew([(response_id, 1), (response_id, 2)]) == BatchResult({response_id}, set())
     assert not core.attempts.end(old_attempt, COMPLETED, batch(old_attempt, []))
-    assert core.attempts.record([opening(new_attempt)]).done == {response_id}
+    assert core.attempts.append_events([opening_batch(new_attempt)]).succeeded_ids == {response_id}
 
 
 def test_a_committed_batch_is_found_in_the_log(core: Core) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    written_batch = opening(attempt)
+    written_batch = opening_batch(attempt)
     unwritten_batch = Batch(attempt.response_id, attempt.number, written_batch.next_seq, written_batch.lines[:1])
 
-    core.attempts.record([written_batch])
+    core.attempts.append_events([written_batch])
 
-    assert core.attempts.recorded([written_batch]) == [written_batch]
-    assert core.attempts.recorded([unwritten_batch]) == []
+    assert core.attempts.find_written([written_batch]) == [written_batch]
+    assert core.attempts.find_written([unwritten_batch]) == []
 
 
 def test_a_batch_of_events_is_written_only_for_current_attempts(core: Core) -> None:
@@ -120,7 +120,7 @@ def test_a_batch_of_events_is_written_only_for_current_attempts(core: Core) -> N
     attempts = [claim(core, submit(core, owner)) for _ in range(10)]
     core.responses.cancel(owner, attempts[3].response_id)
 
-    written_ids = core.attempts.record([opening(attempt) for attempt in attempts]).done
+    written_ids = core.attempts.append_events([opening_batch(attempt) for attempt in attempts]).succeeded_ids
 
     assert written_ids == {attempt.response_id for attempt in attempts} - {attempts[3].response_id}
 
@@ -133,9 +133,9 @@ def test_renewals_flushes_sweeps_and_dispatches_never_deadlock(core: Core) -> No
 
     def record() -> None:
         for first_seq in range(2, 22):
-            core.attempts.record([batch(attempt, [{"type": "x"}], first_seq) for attempt in reversed(attempts)])
+            core.attempts.append_events([batch(attempt, [{"type": "x"}], first_seq) for attempt in reversed(attempts)])
 
-    at_once(
+    run_concurrently(
         record,
         lambda: [core.attempts.renew(fences) for _ in range(20)],
         lambda: [core.attempts.renew(fences[::-1]) for _ in range(20)],
@@ -181,7 +181,7 @@ def test_the_sweeper_fails_an_overdue_run_and_keeps_its_partial_output(core: Cor
     worker(core)
     owner = caller(core)
     attempt = claim(core, submit(core, owner))
-    core.attempts.record([opening(attempt, "Half")])
+    core.attempts.append_events([opening_batch(attempt, "Half")])
     sql(settings, "update responses set run_until = now() - interval '1 s'")
 
     core.sweep.run()
@@ -209,7 +209,8 @@ def test_a_response_that_gets_only_429_until_its_deadline_fails_as_rate_limited(
     owner = caller(core)
     attempt = claim(core, submit(core, owner))
     core.attempts.hand_back(
-        attempt, HandBack("The model server answered 429: slow down", waited=True, error_code="rate_limit_exceeded")
+        attempt,
+        HandBack("The model server answered 429: slow down", awaits_server=True, error_code="rate_limit_exceeded"),
     )
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
 
@@ -236,7 +237,7 @@ def test_concurrent_sweepers_end_each_response_once(core: Core, settings: Settin
     ids = [submit(core, owner) for _ in range(120)]
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
 
-    at_once(*[core.sweep.run] * 4)
+    run_concurrently(*[core.sweep.run] * 4)
 
     assert sql(settings, "select count(*) from responses where status = 'failed'") == [(len(ids),)]
     failures = sql(settings, "select response_id from response_events where data ~ 'response.failed' group by 1")
@@ -248,7 +249,7 @@ def test_waits_and_hand_backs_do_not_add_to_the_failures(core: Core, settings: S
     response_id = submit(core, caller(core))
     for waited in (True, False) * 5:
         attempt = claim(core, response_id)
-        assert core.attempts.hand_back(attempt, HandBack("not now", waited=waited))
+        assert core.attempts.hand_back(attempt, HandBack("not now", awaits_server=waited))
         sql(settings, "update responses set dispatched_at = now()")
 
     assert sql(settings, "select failures, waits, attempt from responses") == [(0, 5, 10)]
@@ -259,7 +260,9 @@ def test_a_failure_stores_its_code_in_the_document_and_its_cause_in_the_attempt(
     owner = caller(core)
     attempt = claim(core, submit(core, owner))
 
-    core.attempts.end(attempt, failed("server_error", "It broke.", cause="a precise cause"), opening(attempt))
+    core.attempts.end(
+        attempt, failed_outcome("server_error", "It broke.", cause="a precise cause"), opening_batch(attempt)
+    )
 
     assert json.loads(core.responses.get(owner, attempt.response_id)[0])["error"] == {
         "code": "server_error",

@@ -6,7 +6,7 @@ import pytest
 
 from core.bootstrap import Core
 from tests import invariants
-from tests.harness.engine import COMPLETED, caller, claim, opening, submit, worker
+from tests.harness.engine import COMPLETED, caller, claim, opening_batch, submit, worker
 from tests.harness.stack import Stack
 
 # Statements that violate an invariant of an ended response, and the count that must report it.
@@ -41,32 +41,34 @@ def create_ended_response(core: Core) -> str:
     # Register the worker again, because the check of the previous response may have taken longer than `worker_seen_s`.
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    assert core.attempts.end(attempt, COMPLETED, opening(attempt))
+    assert core.attempts.end(attempt, COMPLETED, opening_batch(attempt))
     return attempt.response_id
 
 
 def test_each_kind_of_violation_on_an_ended_response_is_counted(core: Core, audited_stack: Stack) -> None:
     for statement, count in VIOLATIONS:
         response_id = create_ended_response(core)
-        assert invariants.look(audited_stack, {response_id}, {response_id: audited_stack.log_of(response_id)}).holds
+        assert invariants.inspect_responses(
+            audited_stack, {response_id}, {response_id: audited_stack.event_log(response_id)}
+        ).has_no_violations
 
         audited_stack.sql(statement, response_id)
-        figures = invariants.look(audited_stack, {response_id})
+        figures = invariants.inspect_responses(audited_stack, {response_id})
 
         assert getattr(figures, count) > 0, statement
-        assert not figures.holds
+        assert not figures.has_no_violations
 
 
 def test_a_running_response_an_unknown_response_and_a_gap_in_a_stream_are_reported(
     core: Core, audited_stack: Stack
 ) -> None:
     ended_id, running_id = create_ended_response(core), submit(core, caller(core))
-    figures = invariants.look(audited_stack, {ended_id, "resp_unknown"}, everything=True)
+    figures = invariants.inspect_responses(audited_stack, {ended_id, "resp_unknown"}, exclusive=True)
 
     assert (figures.accepted, figures.terminal, figures.strangers) == (2, 1, 2)
     assert any(running_id in finding for finding in figures.findings)
     with pytest.raises(AssertionError):
         invariants.check(audited_stack, {ended_id, running_id})
-    log = audited_stack.log_of(ended_id)
+    log = audited_stack.event_log(ended_id)
     for stream in (log[1:], [*log, log[-1]], log[:-1]):
-        assert invariants.look(audited_stack, {ended_id}, {ended_id: stream}).streams_differ == 1
+        assert invariants.inspect_responses(audited_stack, {ended_id}, {ended_id: stream}).streams_differ == 1

@@ -9,7 +9,7 @@ import psycopg
 from core.bootstrap import Core
 from core.runs.attempts import HandBack
 from core.settings import Settings
-from tests.harness.engine import caller, claim, opening, sql, submit, worker
+from tests.harness.engine import caller, claim, opening_batch, sql, submit, worker
 from tests.harness.waiting import until
 
 
@@ -33,7 +33,7 @@ def test_a_claim_delayed_past_another_attempt_continues_from_the_current_log(cor
         try:
             blocker.rollback()
             first_attempt = claim(core, response_id)
-            core.attempts.record([opening(first_attempt)])
+            core.attempts.append_events([opening_batch(first_attempt)])
             core.attempts.hand_back(first_attempt, HandBack("stopped"))
             sql(settings, "update responses set dispatched_at = now()")
         finally:
@@ -41,4 +41,4 @@ def test_a_claim_delayed_past_another_attempt_continues_from_the_current_log(cor
 
         second_attempt = late_claim.result() or claim(core, response_id)
 
-    assert (second_attempt.number, second_attempt.next_seq) == (2, opening(first_attempt).next_seq)
+    assert (second_attempt.number, second_attempt.next_seq) == (2, opening_batch(first_attempt).next_seq)

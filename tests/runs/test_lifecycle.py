@@ -41,16 +41,16 @@ def test_a_response_is_never_completed_without_having_run() -> None:
 def test_a_request_gets_its_tier_if_the_key_has_the_right(
     requested_tier: str | None, rights: tuple[str, ...], expected_tier: Tier
 ) -> None:
-    assert tier_request.requested(requested_tier, rights).tier is expected_tier
+    assert tier_request.resolve_tier(requested_tier, rights).tier is expected_tier
 
 
 def test_no_limit_needs_its_right() -> None:
     with pytest.raises(errors.Forbidden):
-        tier_request.requested("no-limit", ())
+        tier_request.resolve_tier("no-limit", ())
 
 
 def test_ids_are_unique_and_recognized_as_response_ids() -> None:
-    new_ids = {ids.new("resp") for _ in range(1000)}
+    new_ids = {ids.new_id("resp") for _ in range(1000)}
 
     assert len(new_ids) == 1000
     assert all(ids.is_response_id(new_id) for new_id in new_ids)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core import errors
 from core.runs.attempts import Batch, HandBack
-from core.runs.ends import Outcome, failed
+from core.runs.ends import Outcome, failed_outcome
 from core.wire import response, transcript
 from core.wire.status import Status
 from tests.conftest import new_database
@@ -21,7 +21,7 @@ from tests.runs.world import NARROW_CONCURRENCY, SLOTS, WorkerAttempt, World, Wo
 OUTCOMES = (
     COMPLETED,
     Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=response.usage(1, 2, 0, 0)),
-    failed("server_error", "It broke."),
+    failed_outcome("server_error", "It broke."),
 )
 
 
@@ -131,11 +131,11 @@ class ResponseMachine(RuleBasedStateMachine):
         assert self._record(worker_attempt, events_batch) == self._expected_result(events_batch)
 
     def _record(self, worker_attempt: WorkerAttempt, events_batch: Batch) -> str:
-        result = worker_attempt.core.attempts.record([events_batch])
-        if result.done:
+        result = worker_attempt.core.attempts.append_events([events_batch])
+        if result.succeeded_ids:
             worker_attempt.advance(events_batch)
-        assert not result.still_leased
-        return "done" if result.done else "lost"
+        assert not result.locked_ids
+        return "done" if result.succeeded_ids else "lost"
 
     def _expected_result(self, events_batch: Batch) -> str:
         lifecycle = self.lifecycles.get(events_batch.response_id)
@@ -152,14 +152,14 @@ class ResponseMachine(RuleBasedStateMachine):
         expected = self._expected_result(events_batch)
         request_arrives = variant % 2 == 0
         if request_arrives:
-            worker_attempt.core.attempts.record([events_batch])
-        is_recorded = worker_attempt.core.attempts.recorded([events_batch]) == [events_batch]
+            worker_attempt.core.attempts.append_events([events_batch])
+        is_recorded = worker_attempt.core.attempts.find_written([events_batch]) == [events_batch]
         assert is_recorded == (request_arrives and expected == "done") or expected == "lost"
         if expected == "lost":
             assert self._record(worker_attempt, events_batch) == "lost"
         elif is_recorded:
             with pytest.raises(errors.StoreUnavailable, match="already written"):
-                worker_attempt.core.attempts.record([events_batch])
+                worker_attempt.core.attempts.append_events([events_batch])
             worker_attempt.advance(events_batch)
         else:
             assert self._record(worker_attempt, events_batch) == "done"
@@ -170,10 +170,10 @@ class ResponseMachine(RuleBasedStateMachine):
             return
         result = worker_attempt.core.attempts.renew([worker_attempt.fence])
         lifecycle = self.lifecycles.get(worker_attempt.fence[0])
-        assert ("done" if result.done else "lost") == (
+        assert ("done" if result.succeeded_ids else "lost") == (
             lifecycle.renew(worker_attempt.fence[1]) if lifecycle else "lost"
         )
-        assert not result.still_leased
+        assert not result.locked_ids
 
     def end(self, pick: int, variant: int) -> None:
         worker_attempt = self.pick_attempt(pick)
@@ -195,9 +195,9 @@ class ResponseMachine(RuleBasedStateMachine):
         worker_attempt = self.pick_attempt(pick)
         if worker_attempt is None:
             return
-        hand_back = HandBack("not now", waited=variant % 3 > 0, unavailable=variant % 3 > 1)
+        hand_back = HandBack("not now", awaits_server=variant % 3 > 0, unavailable=variant % 3 > 1)
         lifecycle = self.lifecycles.get(worker_attempt.fence[0])
-        outcome = "waited" if hand_back.waited else "handed_back"
+        outcome = "waited" if hand_back.awaits_server else "handed_back"
         expected = lifecycle.requeue(worker_attempt.fence[1], outcome) if lifecycle else False
         assert worker_attempt.core.attempts.hand_back(worker_attempt.attempt, hand_back) == expected
 

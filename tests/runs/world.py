@@ -11,7 +11,7 @@ from core.bootstrap import Core, open_core
 from core.runs.attempts import Attempt, Batch
 from core.settings import Settings
 from core.tenants.keys import Caller
-from tests.harness.engine import batch, caller, opening, said, worker
+from tests.harness.engine import batch, caller, message_events, opening_batch, worker
 from tests.runs import lives
 from tests.runs.lives import Witness
 
@@ -74,7 +74,7 @@ class WorkerAttempt:
         self.attempt = attempt
         self.core = core
         self.next_seq = attempt.next_seq
-        self.has_open_message = attempt.shown
+        self.has_open_message = attempt.has_output
 
     @property
     def fence(self) -> tuple[str, int]:
@@ -83,10 +83,10 @@ class WorkerAttempt:
     def next_batch(self, delta_count: int) -> Batch:
         """The next events to write."""
         if self.has_open_message:
-            events = said("msg_1", 0, ["more "] * delta_count)[2:]
+            events = message_events("msg_1", 0, ["more "] * delta_count)[2:]
             return batch(self.attempt, events, self.next_seq)
-        first_batch = opening(self.attempt)
-        if self.attempt.announced:
+        first_batch = opening_batch(self.attempt)
+        if self.attempt.has_in_progress_event:
             events = [json.loads(line) for line in first_batch.lines[1:]]
             return batch(self.attempt, events, self.next_seq)
         return first_batch

@@ -109,7 +109,7 @@ def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator
     if request.param == "analysed":
         running_stack.sql("analyze")
         # The tests on the new database may have left queued responses.
-        until(running_stack.is_idle, within_s=30, every_s=0.1)
+        until(running_stack.is_idle, within_s=30, first_pause_s=0.1)
     if request.param == "filled":
         filling.copy_ended(running_stack.admin_url, filling.create_completed(running_stack), filling.ENDED_COUNT)
     analysis_count = running_stack.analysis_count()

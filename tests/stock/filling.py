@@ -39,7 +39,7 @@ def copy_ended(url: str, originals: Sequence[str], count: int) -> None:
     _copy(url, ("responses",), originals, count, "90 days")
 
 
-def copy_waiting(url: str, originals: Sequence[str], count: int) -> None:
+def copy_waiting_response(url: str, originals: Sequence[str], count: int) -> None:
     """Add `count` copies of waiting responses with their event logs; see `copy_ended`."""
     _copy(url, ("responses", "response_events"), originals, count, "0 days")
 

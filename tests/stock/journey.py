@@ -56,7 +56,7 @@ class Journey:
 
     def wait_for_end(self, response_id: str, status: str = "completed") -> None:
         """Wait until the response has ended, and assert its status."""
-        until(lambda: self.status(response_id) in TERMINAL_STATUSES, within_s=30, every_s=0.1)
+        until(lambda: self.status(response_id) in TERMINAL_STATUSES, within_s=30, first_pause_s=0.1)
         assert self.status(response_id) == status
 
     def run_command(self, *arguments: str, expected_code: int = 0) -> str:
@@ -263,5 +263,5 @@ class Journey:
         secret = new_secret()
         with open_core(self.stack.settings) as core:
             core.keys.register(secret)
-            core.keys.register(secret, rights.ALL)
-            assert core.attempts.recorded([]) == []
+            core.keys.register(secret, rights.ALL_RIGHTS)
+            assert core.attempts.find_written([]) == []

@@ -78,7 +78,7 @@ class Postgres:
         self.password = secrets.token_hex(16)
         self._configuration = home.path / "etc"
         self._sockets = home.path / "sockets"
-        self.port = ports.free()
+        self.port = ports.free_port()
 
     def url(self, database: str, role: str = ROLE) -> str:
         return f"postgresql://{role}:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -94,7 +94,7 @@ class Postgres:
                 *("--socketdir", str(self._sockets), "--logfile", str(self._home.logs / "createcluster.log")),
                 *(str(POSTGRES_VERSION), CLUSTER),
             ],
-            env={**environment.inherited(), "PG_CLUSTER_CONF_ROOT": str(self._configuration)},
+            env={**environment.process_variables(), "PG_CLUSTER_CONF_ROOT": str(self._configuration)},
             check=True,
             capture_output=True,
         )
@@ -155,7 +155,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port = ports.free()
+        self.port = ports.free_port()
 
     @property
     def url(self) -> str:
@@ -187,7 +187,7 @@ class PgBouncer:
     def __init__(self, home: Home, postgres: Postgres) -> None:
         self._home = home
         self._postgres = postgres
-        self.port = ports.free()
+        self.port = ports.free_port()
 
     def url(self, database: str) -> str:
         return self._postgres.url(database).replace(f":{self._postgres.port}/", f":{self.port}/")

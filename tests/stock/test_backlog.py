@@ -18,7 +18,7 @@ def test_no_hot_statement_is_expensive_with_the_statistics_of_a_backlog(
     recorded_stack.stop("worker")
     with recorded_stack.client() as client:
         waiting_id = client.responses.create(model="narrow", input="Hello.", background=True).id
-        filling.copy_waiting(recorded_stack.admin_url, [waiting_id], filling.WAITING_COUNT)
+        filling.copy_waiting_response(recorded_stack.admin_url, [waiting_id], filling.WAITING_COUNT)
         recorded_stack.sql("analyze")
         recording.read_new_plans()
         recorded_stack.start("worker")

@@ -15,7 +15,7 @@ from core.settings import Settings
 from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Subscription
 from core.wire import item_events
 from core.wire.item_events import PartPath
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, sql, submit, worker
 from tests.harness.waiting import until
 
 PART = PartPath("msg_1", 0, "output_text", 0)
@@ -29,7 +29,7 @@ class StreamReader(threading.Thread):
         super().__init__(daemon=True)
         self.lines: list[bytes] = []
         self.error: errors.Error | None = None
-        self._stream = core.streams.read(response_id, after=after, beat_s=HEARTBEAT_S)
+        self._stream = core.streams.read(response_id, after=after, heartbeat_s=HEARTBEAT_S)
         self.start()
 
     def run(self) -> None:
@@ -44,7 +44,7 @@ class StreamReader(threading.Thread):
 
     def wait_for_events(self, next_seq: int, within_s: float = 5) -> None:
         """Wait until all events below this number have arrived, each once and in order."""
-        until(lambda: len(self.lines) >= next_seq, within_s=within_s, every_s=0.005)
+        until(lambda: len(self.lines) >= next_seq, within_s=within_s, first_pause_s=0.005)
         assert self.numbers() == list(range(next_seq))
 
 
@@ -53,7 +53,7 @@ def attempt(core: Core) -> Attempt:
     """A running response with the output `Hello`, which is six events."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    core.attempts.record([opening(attempt)])
+    core.attempts.append_events([opening_batch(attempt)])
     return attempt
 
 
@@ -72,10 +72,10 @@ def test_a_published_batch_arrives_immediately_and_exactly_once(core: Core, valk
     wait_for_subscription(valkey_url, attempt.response_id)
     for number in range(6, 30):
         event_batch = delta_batch(attempt, number)
-        core.attempts.record([event_batch])
+        core.attempts.append_events([event_batch])
         published_at = time.monotonic()
-        core.bus.committed([event_batch])
-        core.bus.committed([event_batch])  # as after a commit with a lost reply
+        core.bus.publish_events([event_batch])
+        core.bus.publish_events([event_batch])  # as after a commit with a lost reply
         readers[0].wait_for_events(number + 1, within_s=POLL_INTERVAL_S / 2)
         assert time.monotonic() - published_at < POLL_INTERVAL_S / 2
     core.attempts.end(attempt, COMPLETED, batch(attempt, [], 30))
@@ -90,7 +90,7 @@ def test_a_published_batch_arrives_immediately_and_exactly_once(core: Core, valk
 def test_an_unpublished_batch_arrives_within_two_polls(core: Core, attempt: Attempt) -> None:
     reader = StreamReader(core, attempt.response_id)
     reader.wait_for_events(6)
-    core.attempts.record([delta_batch(attempt, 6)])
+    core.attempts.append_events([delta_batch(attempt, 6)])
 
     reader.wait_for_events(7, within_s=2 * POLL_INTERVAL_S)
 
@@ -101,9 +101,9 @@ def test_events_missing_before_a_published_batch_are_read_from_postgres(
     reader = StreamReader(core, attempt.response_id)
     wait_for_subscription(valkey_url, attempt.response_id)
     reader.wait_for_events(6)
-    core.attempts.record([delta_batch(attempt, 6)])
-    core.attempts.record([delta_batch(attempt, 7)])
-    core.bus.committed([delta_batch(attempt, 7)])
+    core.attempts.append_events([delta_batch(attempt, 6)])
+    core.attempts.append_events([delta_batch(attempt, 7)])
+    core.bus.publish_events([delta_batch(attempt, 7)])
 
     reader.wait_for_events(8, within_s=POLL_INTERVAL_S / 2)
 
@@ -118,8 +118,8 @@ def test_a_large_batch_is_published_without_events_and_read_from_postgres(
     with redis.Redis.from_url(valkey_url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(events_channel(attempt.response_id))
         pubsub.get_message(timeout=1)
-        core.attempts.record([large_batch])
-        core.bus.committed([large_batch])
+        core.attempts.append_events([large_batch])
+        core.bus.publish_events([large_batch])
         message = until(lambda: pubsub.get_message(timeout=1))
 
     assert len(message["data"]) < 200
@@ -128,9 +128,9 @@ def test_a_large_batch_is_published_without_events_and_read_from_postgres(
 
 def test_a_reader_gets_only_events_after_its_starting_position(core: Core, attempt: Attempt) -> None:
     reader = StreamReader(core, attempt.response_id, after=7)
-    core.attempts.record([delta_batch(attempt, 6)])
-    core.attempts.record([delta_batch(attempt, 7)])
-    core.attempts.record([delta_batch(attempt, 8)])
+    core.attempts.append_events([delta_batch(attempt, 6)])
+    core.attempts.append_events([delta_batch(attempt, 7)])
+    core.attempts.append_events([delta_batch(attempt, 8)])
     until(lambda: reader.numbers() == [8], within_s=3)
     reader_beyond_end = StreamReader(core, attempt.response_id, after=10**6)
     core.attempts.end(attempt, COMPLETED, batch(attempt, [], 9))
@@ -144,8 +144,8 @@ def test_a_reader_gets_only_events_after_its_starting_position(core: Core, attem
 
 def test_the_deletion_of_a_response_ends_its_streams(core: Core, attempt: Attempt) -> None:
     core.attempts.end(attempt, COMPLETED, batch(attempt, [], 6))
-    stream = core.streams.read(attempt.response_id, after=10**6, beat_s=HEARTBEAT_S)
-    core.waiting.forget(attempt.response_id)
+    stream = core.streams.read(attempt.response_id, after=10**6, heartbeat_s=HEARTBEAT_S)
+    core.wait_slots.delete_unstored(attempt.response_id)
 
     with pytest.raises(errors.NotFound):
         list(stream)
@@ -154,7 +154,7 @@ def test_the_deletion_of_a_response_ends_its_streams(core: Core, attempt: Attemp
 def test_followed_until_is_renewed_even_if_the_row_is_locked_at_every_poll(core: Core, settings: Settings) -> None:
     response_id = submit(core, caller(core), background=False)
     ((followed_until,),) = sql(settings, "select followed_until from responses")
-    slot = core.waiting.place()
+    slot = core.wait_slots.take_slot()
     with psycopg.connect(settings.database_url.get_secret_value()) as writer:
         writer.execute("select 1 from responses where id = %s for no key update", (response_id,))
         assert not slot.wait(response_id, 0, follow=True)
@@ -171,9 +171,9 @@ def test_a_draining_broadcaster_ends_its_streams_and_accepts_no_more_waits(core:
     core.broadcaster.drain()
 
     reader.join(timeout=2)
-    assert isinstance(reader.error, errors.Stopping)
-    with pytest.raises(errors.Stopping):
-        core.waiting.place()
+    assert isinstance(reader.error, errors.ServerStopping)
+    with pytest.raises(errors.ServerStopping):
+        core.wait_slots.take_slot()
 
 
 def test_the_buffer_of_a_subscription_is_bounded_and_its_excess_is_read_from_postgres() -> None:

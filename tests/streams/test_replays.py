@@ -8,27 +8,27 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from core.bootstrap import Core
-from core.runs.ends import failed
+from core.runs.ends import failed_outcome
 from core.settings import Settings
 from core.wire import transcript
 from tests import stream_checker
 from tests.harness import tcp_proxy
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, said, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, message_events, opening_batch, sql, submit, worker
 from tests.harness.waiting import until
 
 WEEK_S = 604_800
 
 
 def read_events(core: Core, response_id: str, after: int = -1) -> list[dict]:
-    return [json.loads(line) for lines in core.streams.read(response_id, after=after, beat_s=15) for line in lines]
+    return [json.loads(line) for lines in core.streams.read(response_id, after=after, heartbeat_s=15) for line in lines]
 
 
 def create_old_response(core: Core, settings: Settings, texts: list[str]) -> str:
     """Create a response that completed more than a week ago; return its ID."""
     attempt = claim(core, submit(core, caller(core)))
-    first_batch = opening(attempt)
-    core.attempts.record([first_batch])
-    last_batch = batch(attempt, said("msg_2", 1, texts), first_batch.next_seq)
+    first_batch = opening_batch(attempt)
+    core.attempts.append_events([first_batch])
+    last_batch = batch(attempt, message_events("msg_2", 1, texts), first_batch.next_seq)
     core.attempts.end(attempt, COMPLETED, last_batch)
     move_end_to_past(settings, attempt.response_id)
     return attempt.response_id
@@ -72,9 +72,9 @@ def test_logs_are_not_deleted_before_the_retention_time_or_while_responses_run(c
     worker(core)
     client = caller(core)
     ended_attempt = claim(core, submit(core, client))
-    core.attempts.end(ended_attempt, COMPLETED, opening(ended_attempt))
+    core.attempts.end(ended_attempt, COMPLETED, opening_batch(ended_attempt))
     running_attempt = claim(core, submit(core, client))
-    core.attempts.record([opening(running_attempt)])
+    core.attempts.append_events([opening_batch(running_attempt)])
     sql(settings, "update responses set created_at = now() - interval '30 days'")
 
     core.sweep.run()
@@ -126,12 +126,14 @@ def test_tail_prints_the_text_and_the_status_of_a_response(core: Core, settings:
 def test_tail_waits_for_the_end_of_a_running_response_and_reports_its_failure(core: Core, tail) -> None:
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
-    first_batch = opening(attempt)
-    core.attempts.record([first_batch])
+    first_batch = opening_batch(attempt)
+    core.attempts.append_events([first_batch])
 
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(tail, attempt.response_id)
-        core.attempts.end(attempt, failed("server_error", "It broke."), batch(attempt, [], first_batch.next_seq))
+        core.attempts.end(
+            attempt, failed_outcome("server_error", "It broke."), batch(attempt, [], first_batch.next_seq)
+        )
         result = future.result(20)
 
     assert result.exit_code == 1
@@ -154,13 +156,13 @@ def test_a_listener_reconnects_after_redis_stops_answering(core: Core, settings:
         broadcaster = Broadcaster(core.streams._database, bus, follow_s=15)
         subscription = broadcaster.subscribe("resp_none", with_events=True)
         try:
-            until(lambda: proxy.accepted == 1)
+            until(lambda: proxy.accepted_connections == 1)
             until(subscription.take_read_request)
             proxy.blackhole()
-            until(lambda: proxy.swallowed >= 2, within_s=20)
+            until(lambda: proxy.discarded_reads >= 2, within_s=20)
             proxy.pass_on()
 
-            until(lambda: proxy.accepted >= 2, within_s=20)
+            until(lambda: proxy.accepted_connections >= 2, within_s=20)
         finally:
             broadcaster.unsubscribe(subscription)
             broadcaster.close()

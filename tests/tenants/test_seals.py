@@ -18,7 +18,7 @@ def test_a_seal_can_be_opened_only_for_its_own_project(content: bytes, project_i
     seal = SEALS.seal(content, project_id=project_id)
 
     assert SEALS.open(seal, project_id=project_id) == content
-    with pytest.raises(errors.NotSealed, match="another project"):
+    with pytest.raises(errors.SealError, match="another project"):
         SEALS.open(seal, project_id=project_id + "x")
 
 
@@ -35,7 +35,7 @@ def test_a_seal_of_an_old_key_can_be_opened_while_that_key_is_configured() -> No
     for keys in (f"{NEW_KEY},{OLD_KEY}", f" {NEW_KEY} {OLD_KEY} ", f"{NEW_KEY},\n{OLD_KEY},"):
         assert Seals(keys).open(seal, project_id="p") == b"a"
         SEALS.open(Seals(keys).seal(b"b", project_id="p"), project_id="p")  # the first key encrypts
-    with pytest.raises(errors.NotSealed, match="key that this server does not have"):
+    with pytest.raises(errors.SealError, match="key that this server does not have"):
         SEALS.open(seal, project_id="p")
 
 
@@ -44,19 +44,19 @@ def test_a_modified_seal_cannot_be_opened(position: int, change: int) -> None:
     seal = bytearray(base64.urlsafe_b64decode(SEALS.seal(b"a thought", project_id="p")))
     seal[position % len(seal)] ^= change
 
-    with pytest.raises(errors.NotSealed):
+    with pytest.raises(errors.SealError):
         SEALS.open(base64.urlsafe_b64encode(seal).decode(), project_id="p")
 
 
 @pytest.mark.parametrize("cut_length", [1, 4, 20, 40])
 def test_a_truncated_seal_cannot_be_opened(cut_length: int) -> None:
-    with pytest.raises(errors.NotSealed):
+    with pytest.raises(errors.SealError):
         SEALS.open(SEALS.seal(b"a thought", project_id="p")[:-cut_length], project_id="p")
 
 
 @given(st.text())
 def test_arbitrary_text_cannot_be_opened_as_a_seal(text: str) -> None:
-    with pytest.raises(errors.NotSealed):
+    with pytest.raises(errors.SealError):
         SEALS.open(text, project_id="p")
 
 
@@ -67,5 +67,5 @@ def test_without_a_key_no_seal_can_be_created_or_opened(secret: str | None) -> N
     assert not seals.has_key
     with pytest.raises(errors.BadSettings):
         seals.seal(b"a", project_id="p")
-    with pytest.raises(errors.NotSealed):
+    with pytest.raises(errors.SealError):
         seals.open(SEALS.seal(b"a", project_id="p"), project_id="p")

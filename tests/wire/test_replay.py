@@ -47,7 +47,7 @@ def item_logs(draw: st.DrawFn) -> list[dict]:
     for part, part_deltas, annotations, has_logprobs in draw(st.lists(parts, max_size=3)):
         if PARTS[part].item != kind:
             continue
-        list_name = PARTS[part].listed
+        list_name = PARTS[part].list_field
         path = PartPath("item_1", 0, part, len(transcript.fold(events).output[0][list_name]))
         events.append(item_events.open_part(path))
         for text in part_deltas:
@@ -130,7 +130,7 @@ def test_a_client_that_resumes_after_the_opening_gets_only_the_last_event(
 ) -> None:
     opening_count = sum("response" in event for event in log) - 1
 
-    events = replay.resumed(rebuild_log(log), len(log), last_received_seq)
+    events = replay.remaining_events(rebuild_log(log), len(log), last_received_seq)
 
     if last_received_seq >= len(log) - 1:
         assert events == []

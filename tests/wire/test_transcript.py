@@ -32,7 +32,7 @@ def test_the_text_of_an_open_part_is_its_deltas_joined(part: str, deltas: list[s
     log_transcript = transcript.fold(open_item_events(part, deltas))
 
     kind = PARTS[part]
-    assert log_transcript.output[0][kind.listed][0][kind.text] == "".join(deltas)
+    assert log_transcript.output[0][kind.list_field][0][kind.text] == "".join(deltas)
     assert log_transcript.output[0]["status"] == "in_progress"
     assert list(log_transcript.open) == [0]
 

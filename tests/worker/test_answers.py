@@ -17,7 +17,7 @@ from tests.harness import engine
 from tests.harness.engine import caller, claim, submit, worker
 from worker.models.protocol import (
     Annotation,
-    ItemDone,
+    ItemEnd,
     Output,
     PartEnd,
     ReasoningDelta,
@@ -42,13 +42,13 @@ def run_with_outputs(core: Core, *outputs: Output, **request_fields: Any) -> tup
     worker(core)
     attempt = claim(core, submit(core, caller(core), **request_fields))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    run.emit([transcript.lifecycle(response.running(jsonio.loads(attempt.document), []))])
+    run.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
     writer = OutputWriter(run, core.seals)
     for output in outputs:
         writer.add(output)
     assert core.attempts.end(attempt, writer.outcome(), run.freeze())
     with core.attempts._database.connection() as connection:
-        log = [jsonio.loads(line) for line in events_sql.read(connection, attempt.response_id)]
+        log = [jsonio.loads(line) for line in events_sql.read_log(connection, attempt.response_id)]
     for event in log:
         EVENT_ADAPTER.validate_python(event)
     folded_transcript = transcript.fold(log)
@@ -94,7 +94,7 @@ def test_a_refusal_becomes_a_part_of_the_message_that_it_interrupts(core: Core) 
 
 def test_each_summary_becomes_a_separate_part(core: Core) -> None:
     (reasoning, _), event_types = run_with_outputs(
-        core, SummaryDelta("One."), PartEnd(), SummaryDelta("Two."), ItemDone(), TextDelta("a")
+        core, SummaryDelta("One."), PartEnd(), SummaryDelta("Two."), ItemEnd(), TextDelta("a")
     )
 
     assert [part["text"] for part in reasoning["summary"]] == ["One.", "Two."]
@@ -102,7 +102,7 @@ def test_each_summary_becomes_a_separate_part(core: Core) -> None:
 
 
 def test_text_after_the_end_of_a_part_or_item_starts_a_new_one(core: Core) -> None:
-    items, _ = run_with_outputs(core, TextDelta("a"), ItemDone(), TextDelta("b"), PartEnd(), TextDelta("c"))
+    items, _ = run_with_outputs(core, TextDelta("a"), ItemEnd(), TextDelta("b"), PartEnd(), TextDelta("c"))
 
     assert [[part["text"] for part in item["content"]] for item in items] == [["a"], ["b", "c"]]
 
@@ -179,7 +179,7 @@ def deltas(run: Run) -> str:
 
 
 def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(core: Core) -> None:
-    writer, run = continued_run(core, *engine.said("msg_1", 0, [PARTIAL_TEXT]))
+    writer, run = continued_run(core, *engine.message_events("msg_1", 0, [PARTIAL_TEXT]))
 
     writer.add(TextDelta(PARTIAL_TEXT[:40]))  # then the connection breaks
     writer.prepare_request()
@@ -190,9 +190,9 @@ def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(c
 
 
 def test_reasoning_instead_of_a_continuation_is_refused(core: Core) -> None:
-    writer, run = continued_run(core, *engine.said("msg_1", 0, [PARTIAL_TEXT]))
+    writer, run = continued_run(core, *engine.message_events("msg_1", 0, [PARTIAL_TEXT]))
 
-    with pytest.raises(errors.Refused) as raised:
+    with pytest.raises(errors.PermanentError) as raised:
         writer.add(ReasoningDelta("a keeper."))
 
     assert raised.value.code == "invalid_prompt"

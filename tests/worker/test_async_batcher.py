@@ -11,7 +11,7 @@ import pytest
 from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, sql, submit, worker
 from worker.async_batcher import AsyncBatcher
 
 
@@ -19,9 +19,9 @@ def test_a_batch_of_ends_writes_the_same_rows_as_separate_ends(core: Core, setti
     worker(core)
     owner = caller(core)
     separate_attempt, *attempts = [claim(core, submit(core, owner)) for _ in range(4)]
-    assert core.attempts.end(separate_attempt, COMPLETED, opening(separate_attempt))
+    assert core.attempts.end(separate_attempt, COMPLETED, opening_batch(separate_attempt))
 
-    fences = core.attempts.end_batch([(attempt, COMPLETED, opening(attempt)) for attempt in attempts])
+    fences = core.attempts.end_batch([(attempt, COMPLETED, opening_batch(attempt)) for attempt in attempts])
 
     assert fences == {(attempt.response_id, 1) for attempt in attempts}
     for table, key in (
@@ -52,7 +52,7 @@ def test_a_locked_response_does_not_delay_the_other_ends_of_a_batch(core: Core, 
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         connection.execute("select 1 from responses where id = %s for update", (locked_id,))
 
-        fences = core.attempts.end_batch([(attempt, COMPLETED, opening(attempt)) for attempt in attempts])
+        fences = core.attempts.end_batch([(attempt, COMPLETED, opening_batch(attempt)) for attempt in attempts])
 
     assert {response_id for response_id, _ in fences} == {attempt.response_id for attempt in attempts} - {locked_id}
     assert sql(settings, "select status from responses where id = %s", locked_id) == [("in_progress",)]
@@ -63,16 +63,16 @@ def test_a_batch_with_an_invalid_end_writes_nothing(core: Core, settings: Settin
     owner = caller(core)
     valid_attempt, invalid_attempt = [claim(core, submit(core, owner)) for _ in range(2)]
     gap = batch(invalid_attempt, [], first_seq=invalid_attempt.next_seq + 1)
-    with pytest.raises(errors.StoreRefused):
+    with pytest.raises(errors.StoreDataError):
         core.attempts.end_batch(
             [
-                (valid_attempt, COMPLETED, opening(valid_attempt)),
-                (invalid_attempt, COMPLETED, replace(gap, lines=opening(invalid_attempt).lines)),
+                (valid_attempt, COMPLETED, opening_batch(valid_attempt)),
+                (invalid_attempt, COMPLETED, replace(gap, lines=opening_batch(invalid_attempt).lines)),
             ]
         )
 
     assert sql(settings, "select status from responses") == [("in_progress",), ("in_progress",)]
-    assert core.attempts.end(valid_attempt, COMPLETED, opening(valid_attempt))
+    assert core.attempts.end(valid_attempt, COMPLETED, opening_batch(valid_attempt))
 
 
 def test_a_batch_of_claims_skips_locked_ended_and_undispatched_responses(core: Core, settings: Settings) -> None:

@@ -11,9 +11,9 @@ from yarl import URL
 
 from core.context import addresses
 from core.settings import Settings
-from tests.contract.media import NOT_OPENED, PRIVATE
+from tests.contract.media import INVALID_URLS, PRIVATE_URLS
 from tests.harness import file_server
-from tests.harness.file_server import FileServer, Given, redirect
+from tests.harness.file_server import FileReply, FileServer, redirect
 from worker.fetch.client import Download, DownloadError, Fetcher, PinnedAddresses
 
 PRIVATE_ADDRESSES = [
@@ -134,15 +134,15 @@ def fetch_error(fetcher: Fetcher, url: str, **options: Any) -> str:
 
 
 def test_the_content_of_a_public_url_is_fetched(files: FileServer, connections: list[Any]) -> None:
-    files.paths["/a/b.png"] = Given(b"content", "Image/PNG; charset=x")
+    files.paths["/a/b.png"] = FileReply(b"content", "Image/PNG; charset=x")
 
     assert fetch(LocalFetcher(files), "http://outside.test/a/b.png?x=%2F") == Download(b"content", "image/png", "b.png")
     assert connections == [("127.0.0.1", files.port)]  # this also tests the audit hook
-    assert files.asked[0][0] == "/a/b.png?x=%2F"
+    assert files.request_log[0][0] == "/a/b.png?x=%2F"
 
 
 def test_any_host_and_port_is_fetched_if_private_addresses_are_allowed(files: FileServer) -> None:
-    files.paths["/a"] = Given(b"content")
+    files.paths["/a"] = FileReply(b"content")
 
     assert fetch(Fetcher(Settings(fetch_allow_private=True)), f"{files.url}/a").data == b"content"
 
@@ -152,7 +152,7 @@ def test_public_addresses_are_recognized(address: str) -> None:
     assert addresses.is_public(address)
 
 
-@pytest.mark.parametrize("url", [*PRIVATE, *(url for _, url in NOT_OPENED)])
+@pytest.mark.parametrize("url", [*PRIVATE_URLS, *(url for _, url in INVALID_URLS)])
 def test_the_fetcher_does_not_connect_to_a_refused_url(url: str, files: FileServer, connections: list[Any]) -> None:
     assert fetch_error(LocalFetcher(files, Dns(localhost=[["127.0.0.1"]])), url) == "refused"
     assert connections == []
@@ -168,7 +168,9 @@ def test_the_fetcher_does_not_connect_to_a_name_with_a_refused_address(
 
 
 @pytest.mark.parametrize("status", [302, 308])
-@pytest.mark.parametrize("url", [*PRIVATE, *(url for _, url in NOT_OPENED if "://" in url), "http://inner.test/"])
+@pytest.mark.parametrize(
+    "url", [*PRIVATE_URLS, *(url for _, url in INVALID_URLS if "://" in url), "http://inner.test/"]
+)
 def test_a_redirect_to_a_refused_url_is_not_followed(
     url: str, status: int, files: FileServer, connections: list[Any]
 ) -> None:
@@ -185,7 +187,7 @@ def test_a_redirect_to_a_refused_url_is_not_followed(
 def test_the_fetcher_connects_to_the_checked_address_even_if_the_dns_answer_changes(
     files: FileServer, connections: list[Any]
 ) -> None:
-    files.paths["/a"] = Given(b"content")
+    files.paths["/a"] = FileReply(b"content")
     dns = Dns(changing=[["127.0.0.1"], ["127.0.0.2"]])
     fetcher = Fetcher(Settings(fetch_allow_private=True), resolve=dns)
 
@@ -199,7 +201,7 @@ def test_a_name_that_becomes_private_between_two_redirects_is_refused(
 ) -> None:
     class ChangingFetcher(LocalFetcher):
         async def _check_addresses(self, url: URL) -> PinnedAddresses:
-            return await (super() if not files.asked else super(LocalFetcher, self))._check_addresses(url)
+            return await (super() if not files.request_log else super(LocalFetcher, self))._check_addresses(url)
 
     files.paths["/"] = redirect("http://outside.test/inside")
 
@@ -222,7 +224,7 @@ def test_no_socket_is_created_for_an_unchecked_address(address: str) -> None:
 def test_the_number_of_redirects_is_limited(files: FileServer) -> None:
     for hop in range(10):
         files.paths[f"/{hop}"] = redirect(f"/{hop + 1}")
-    files.paths["/10"] = Given(b"content")
+    files.paths["/10"] = FileReply(b"content")
 
     assert fetch(LocalFetcher(files), "http://outside.test/5").data == b"content"
     assert fetch_error(LocalFetcher(files), "http://outside.test/4") == "failed"
@@ -232,22 +234,22 @@ def test_the_number_of_redirects_is_limited(files: FileServer) -> None:
 
 REQUEST_HEADERS = {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
 INVALID_REPLIES = {
-    "a missing file": (Given(status=404), "failed"),
-    "an error": (Given(status=500), "failed"),
-    "no content": (Given(status=204, says_length=False), "failed"),
-    "a redirect to nowhere": (Given(status=302), "failed"),
+    "a missing file": (FileReply(status=404), "failed"),
+    "an error": (FileReply(status=500), "failed"),
+    "no content": (FileReply(status=204, sends_length=False), "failed"),
+    "a redirect to nowhere": (FileReply(status=302), "failed"),
     "a redirect to a broken URL": (redirect("http://[::1"), "failed"),
-    "too much content, declared": (Given(b"x" * 1001), "too_large"),
-    "too much content, without a length": (Given(b"x" * 1000, says_length=False, repeat=100_000), "too_large"),
-    "compressed content": (Given(b"x", headers={"Content-Encoding": "gzip"}), "failed"),
-    "too little content": (Given(b"x", headers={"Content-Length": "500"}), "failed"),
-    "an endless header": (Given(headers={"X": "x" * 100_000}), "failed"),
-    "a refused media type": (Given(b"x", "text/html"), "type"),
+    "too much content, declared": (FileReply(b"x" * 1001), "too_large"),
+    "too much content, without a length": (FileReply(b"x" * 1000, sends_length=False, repeat=100_000), "too_large"),
+    "compressed content": (FileReply(b"x", headers={"Content-Encoding": "gzip"}), "failed"),
+    "too little content": (FileReply(b"x", headers={"Content-Length": "500"}), "failed"),
+    "an endless header": (FileReply(headers={"X": "x" * 100_000}), "failed"),
+    "a refused media type": (FileReply(b"x", "text/html"), "type"),
 }
 
 
 @pytest.mark.parametrize(("reply", "kind"), INVALID_REPLIES.values(), ids=INVALID_REPLIES)
-def test_an_invalid_reply_raises_an_error(reply: Given, kind: str, files: FileServer) -> None:
+def test_an_invalid_reply_raises_an_error(reply: FileReply, kind: str, files: FileServer) -> None:
     files.paths["/a"] = reply
 
     assert (
@@ -257,7 +259,7 @@ def test_an_invalid_reply_raises_an_error(reply: Given, kind: str, files: FileSe
 
 
 def test_an_endless_reply_raises_an_error_after_the_timeout(files: FileServer) -> None:
-    files.paths["/a"] = Given(b"x" * 10, stalls=True)
+    files.paths["/a"] = FileReply(b"x" * 10, stalls=True)
     files.paths["/many"] = redirect("/a")
 
     assert fetch_error(LocalFetcher(files, fetch_timeout_s=0.3), "http://outside.test/many") == "failed"
@@ -270,18 +272,18 @@ def test_an_unknown_host_name_raises_an_error(files: FileServer, connections: li
 
 
 def test_requests_contain_no_cookies_and_no_other_headers(files: FileServer) -> None:
-    files.paths["/"] = Given(status=302, headers={"Location": "/a", "Set-Cookie": "a=b"})
-    files.paths["/a"] = Given(b"content")
+    files.paths["/"] = FileReply(status=302, headers={"Location": "/a", "Set-Cookie": "a=b"})
+    files.paths["/a"] = FileReply(b"content")
 
     fetch(LocalFetcher(files), "http://outside.test/")
 
-    assert [headers.keys() for _, headers in files.asked] == [REQUEST_HEADERS] * 2
+    assert [headers.keys() for _, headers in files.request_log] == [REQUEST_HEADERS] * 2
 
 
 def test_proxies_of_the_environment_are_not_used(
     files: FileServer, connections: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.paths["/a"] = Given(b"content")
+    files.paths["/a"] = FileReply(b"content")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 

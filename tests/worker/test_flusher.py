@@ -14,7 +14,7 @@ from core.runs.attempts import Attempt
 from core.settings import Settings
 from core.wire import item_events
 from core.wire.item_events import PartPath
-from tests.harness.engine import caller, claim, said, sql, submit, worker
+from tests.harness.engine import caller, claim, message_events, sql, submit, worker
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
 from worker.run.inputs import Inputs
@@ -124,11 +124,11 @@ def test_first_outputs_are_written_together_before_the_next_flush(core: Core, se
         now = time.monotonic()
         contexts = [supervisor.supervised_run(attempt, now) for attempt in attempts]
         first_run, *other_runs = [context.__enter__() for context in contexts]
-        first_run.emit(said("msg_1", 0, ["It"]))
+        first_run.emit(message_events("msg_1", 0, ["It"]))
         await wait_for(lambda: sql(settings, count_query) == [(1, 1)])
         for run in other_runs:
             run.add_running_event(running_event(run.attempt))
-            run.emit(said("msg_1", 0, ["It"]))
+            run.emit(message_events("msg_1", 0, ["It"]))
         await wait_for(lambda: not any(run.has_pending_events for run in other_runs))
         assert sql(settings, count_query) == [(20, 2)]
         # This delta is not a first output, so it waits for the next flush.
@@ -154,7 +154,7 @@ def test_the_end_of_the_last_item_is_written_only_with_the_end_of_the_response(c
             supervisor.supervised_run(attempts[0], now) as ending_run,
             supervisor.supervised_run(attempts[1], now) as other_run,
         ):
-            ending_run.emit(said("msg_1", 0, ["It"]))
+            ending_run.emit(message_events("msg_1", 0, ["It"]))
             await wait_for(lambda: not ending_run.has_pending_events)
             ending_run.is_ending = True
             ending_run.emit(
@@ -163,7 +163,7 @@ def test_the_end_of_the_last_item_is_written_only_with_the_end_of_the_response(c
                 )
             )
             for delta in ("One", "Two"):  # two flushes that could have included the end of the item
-                other_run.emit(said(f"msg_{delta}", 0, [delta]))
+                other_run.emit(message_events(f"msg_{delta}", 0, [delta]))
                 await wait_for(lambda: not other_run.has_pending_events)
             assert ending_run.has_pending_events
             assert ending_run.stop_reason is None

@@ -39,7 +39,7 @@ def create_documents(timeout_s: float = 30) -> Documents:
 
 
 def test_a_reader_that_exceeds_the_time_limit_is_killed() -> None:
-    with pytest.raises(errors.Refused, match="takes too long to read") as raised:
+    with pytest.raises(errors.PermanentError, match="takes too long to read") as raised:
         asyncio.run(create_documents(1).extract_text(SLOW_DOCUMENT, "text/html"))
 
     assert raised.value.code == "invalid_prompt"

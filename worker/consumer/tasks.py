@@ -8,15 +8,15 @@ from core.dispatch import celery_app
 from worker.run.runner import Runner
 
 
-def register(app: Celery, runner: Runner, heard: Callable[[], None]) -> None:
+def register(app: Celery, runner: Runner, on_message: Callable[[], None]) -> None:
     """Register the tasks with the application; `on_message` is called for each task that arrives."""
 
     @app.task(name=celery_app.RUN_RESPONSE, ignore_result=True, shared=False)
     async def run_response(response_id: str) -> str:
-        heard()
+        on_message()
         return await runner.run(response_id)
 
     # Send no task events: they would fill Flower's list with pings while the worker is idle.
     @app.task(name=celery_app.PING, ignore_result=True, shared=False, send_events=False)
     async def ping() -> None:
-        heard()
+        on_message()

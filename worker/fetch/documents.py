@@ -45,8 +45,8 @@ class Documents:
         """Extract the text of a document. Cancellation kills the process that reads it.
 
         Raises:
-            errors.Refused: the document cannot be read within the limits. The message is a predicate that follows the
-                name of the document in a sentence.
+            errors.Refused: the document cannot be read within the limits. The message is a predicate that
+                follows the name of the document in a sentence.
         """
         reader = _Reader(self._extraction_task(media_type), document)
         try:
@@ -88,7 +88,7 @@ class _Reader:
         with tempfile.TemporaryDirectory() as folder:
             with self._lock:
                 if self._is_killed:
-                    raise errors.Refused("was not read.")
+                    raise errors.PermanentError("was not read.")
                 # Pass none of our environment variables: a process that reads a hostile document must have no secrets.
                 self._process = subprocess.Popen(
                     [sys.executable, "-B", "-m", "worker.fetch.extract"],
@@ -130,5 +130,5 @@ def _parse_result(status: int, output: bytes) -> str:
     return str(result["text"])
 
 
-def _refusal(message: str) -> errors.Refused:
-    return errors.Refused(message, code=Code.INVALID_PROMPT)
+def _refusal(message: str) -> errors.PermanentError:
+    return errors.PermanentError(message, code=Code.INVALID_PROMPT)

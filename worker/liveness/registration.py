@@ -46,13 +46,13 @@ async def keep_registered(
         await asyncio.sleep(interval_s)
 
 
-async def hear_stops_for_ever(
+async def receive_stop_notices(
     redis_url: str,
     worker_id: str,
     stop: Callable[[str], None],
     *,
     answer_s: float = LISTENER.answer_s,
-    again_s: float = _RETRY_INTERVAL_S,
+    retry_interval_s: float = _RETRY_INTERVAL_S,
 ) -> None:
     """Call `stop` with the ID of each response that another process ended while this worker runs it.
 
@@ -68,7 +68,7 @@ async def hear_stops_for_ever(
             log.warning("cannot receive stop notices", extra={"cause": repr(error)})
         finally:
             await client.aclose()
-        await asyncio.sleep(again_s)
+        await asyncio.sleep(retry_interval_s)
 
 
 async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:

@@ -30,27 +30,27 @@ class Watchdog:
         worker_id: str,
         settings: Settings,
         *,
-        stuck: Callable[[], None],
-        late_s: float = _MAX_LOOP_DELAY_S,
-        renewing_s: float = _MAX_RENEWAL_S,
+        on_stuck: Callable[[], None],
+        max_loop_delay_s: float = _MAX_LOOP_DELAY_S,
+        max_renewal_s: float = _MAX_RENEWAL_S,
     ) -> None:
         self._worker_id = worker_id
         self._settings = settings
-        self._on_stuck = stuck
-        self._max_loop_delay_s = late_s
-        self._max_renewal_s = max(settings.lease_s, renewing_s)
+        self._on_stuck = on_stuck
+        self._max_loop_delay_s = max_loop_delay_s
+        self._max_renewal_s = max(settings.lease_s, max_renewal_s)
         self._heartbeat_at = time.monotonic()
         self._registered_at: float | None = None
         self._stopped = threading.Event()
         self.leaving = False
 
-    def seen(self) -> bool:
+    def record_registration(self) -> bool:
         """Record an update of the registration in Postgres; return whether it is the first."""
         is_first = self._registered_at is None
         self._registered_at = time.monotonic()
         return is_first
 
-    async def beat_for_ever(self) -> None:
+    async def record_heartbeats(self) -> None:
         """Record heartbeats until cancelled; a blocked event loop cannot record any."""
         threading.Thread(target=self._watch_event_loop, name="watchdog", daemon=True).start()
         try:

@@ -14,7 +14,7 @@ from core.circuits.circuits import Circuits
 from core.codes import Code
 from core.config.catalog import Catalog, ModelConfig
 from core.runs.attempts import Attempt, HandBack
-from core.runs.ends import Outcome, failed
+from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
 from worker.models.endpoints import Endpoint, Endpoints, Request, retry_after_s
 from worker.models.protocol import ModelServer
@@ -86,24 +86,24 @@ class ModelClient:
             try:
                 await self._read_answer(attempt, model, endpoints, endpoint, writer)
                 return writer.outcome()
-            except errors.ModelServerFailed as error:
+            except errors.ModelServerError as error:
                 if await self._shorten_context(trimmer, error, endpoint, writer):
                     attempt = trimmer.attempt
                     continue
                 budget.record_failure(endpoint, error)
                 if attempt.prefix and not writer.has_output and error.code == Code.INVALID_PROMPT:
                     return continuation_failure(str(error))
-                if writer.has_output or isinstance(error, errors.Refused) or budget.tries >= _MAX_TRIES:
-                    if attempt.probe and isinstance(error, errors.Erred | errors.Silent):
+                if writer.has_output or isinstance(error, errors.PermanentError) or budget.tries >= _MAX_TRIES:
+                    if attempt.probe and isinstance(error, errors.TransientError | errors.AnswerTimeout):
                         await self._update_circuit(partial(self._record_probe_failure, attempt, error))
-                    return failed(Code(error.code or Code.SERVER_ERROR), str(error), kind=error.kind)
+                    return failed_outcome(Code(error.code or Code.SERVER_ERROR), str(error), kind=error.kind)
                 log.info(
                     "model server not ready",
                     extra={**log_fields(attempt), "endpoint": endpoint.name, "cause": str(error)},
                 )
 
     async def _shorten_context(
-        self, trimmer: ContextTrimmer, error: errors.ModelServerFailed, endpoint: Endpoint, writer: OutputWriter
+        self, trimmer: ContextTrimmer, error: errors.ModelServerError, endpoint: Endpoint, writer: OutputWriter
     ) -> bool:
         """Shorten the context if it is too long according to the error; return whether to send the request again."""
         if not isinstance(error, errors.ContextExceeded) or writer.has_output:
@@ -133,8 +133,8 @@ class ModelClient:
                         if not request.is_accepted:
                             await self._record_acceptance(request, endpoints, attempt)
                         writer.add(output)
-            except errors.ModelServerFailed as error:
-                if not isinstance(error, errors.Refused) or isinstance(error, errors.Silent):
+            except errors.ModelServerError as error:
+                if not isinstance(error, errors.PermanentError) or isinstance(error, errors.AnswerTimeout):
                     request.record_failure(error)
                 elif not request.is_accepted:
                     await self._record_acceptance(request, endpoints, attempt)  # an endpoint that refuses is healthy
@@ -147,7 +147,7 @@ class ModelClient:
             endpoints.has_open_circuit = not await self._update_circuit(lambda: self._circuits.close(attempt.model))
             self._signal_free_slot()  # responses that waited for the circuit may now be dispatched
 
-    def _record_probe_failure(self, attempt: Attempt, error: errors.ModelServerFailed) -> None:
+    def _record_probe_failure(self, attempt: Attempt, error: errors.ModelServerError) -> None:
         self._circuits.probe_failed(attempt.model, attempt.response_id, str(error), error.code)
 
     async def _update_circuit(self, call: Callable[[], object]) -> bool:
@@ -169,11 +169,11 @@ class ModelClient:
         requested_backoff_s = endpoints.requested_backoff_s(budget.retry_after_until)
         return HandBack(
             str(error),
-            waited=True,
+            awaits_server=True,
             delay_s=max(backoff_s * random.uniform(0.5, 1), requested_backoff_s),  # noqa: S311  # jitter
             error_code=error.code,
             unavailable=is_unavailable,
-            asked_s=requested_backoff_s,
+            requested_delay_s=requested_backoff_s,
         )
 
 
@@ -187,23 +187,23 @@ class _RetryBudget:
         self.started_at = time.monotonic()
         self._waiting_since = self.started_at
         self.tries = 0
-        self.error: errors.ModelServerFailed | None = None
+        self.error: errors.ModelServerError | None = None
         self.not_before: dict[Endpoint, float] = {}
         self.retry_after_until: dict[Endpoint, float] = {}
 
     @property
     def deadline(self) -> float:
         """Time (monotonic clock) at which waiting ends. A probe does not wait, because it blocks all other dispatch."""
-        if self._attempt.probe and not isinstance(self.error, errors.Erred):
+        if self._attempt.probe and not isinstance(self.error, errors.TransientError):
             return self.started_at
         return self._waiting_since + self._wait_in_slot_s
 
-    def record_failure(self, endpoint: Endpoint, error: errors.ModelServerFailed) -> None:
+    def record_failure(self, endpoint: Endpoint, error: errors.ModelServerError) -> None:
         """Record a failure of an endpoint."""
         now = time.monotonic()
         pause_s = _FIRST_PAUSE_S * 2 ** self._failures[endpoint]
         self._failures[endpoint] += 1
-        if isinstance(error, errors.Erred):
+        if isinstance(error, errors.TransientError):
             # Make all tries in this run, because another run would restart the count. Therefore the time until a server
             # fails must not count as waiting time.
             self.tries += 1

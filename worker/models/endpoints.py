@@ -40,7 +40,7 @@ class Endpoint:
         self.name = url_parts.netloc.rpartition("@")[2] + url_parts.path  # without a password
         self.active_requests = 0
         self.failed_at = -math.inf
-        self.error: errors.ModelServerFailed | None = None  # the last error since the last accepted request
+        self.error: errors.ModelServerError | None = None  # the last error since the last accepted request
         self.last_request_at = -math.inf
         self._accepted_requests = 0  # number of active requests that the endpoint has accepted
         self._failures = 0  # consecutive failures
@@ -105,14 +105,14 @@ class Endpoint:
         self._backoff_until = self.retry_after_until = -math.inf
         self.error = None
 
-    def record_failure(self, response_id: str, error: errors.ModelServerFailed) -> None:
+    def record_failure(self, response_id: str, error: errors.ModelServerError) -> None:
         """Record that a request failed. Failures during a backoff do not extend it."""
         now = time.monotonic()
         self.failed_at = now
         self.error = error
-        if isinstance(error, errors.Unreachable):
+        if isinstance(error, errors.ModelServerUnreachable):
             self._is_unreachable = True
-        elif isinstance(error, errors.Unavailable):
+        elif isinstance(error, errors.ModelServerUnavailable):
             self._refused_response_ids.add(response_id)
             self.retry_after_until = max(self.retry_after_until, now + retry_after_s(error))
         if now >= self._backoff_until:
@@ -148,7 +148,7 @@ class Request:
         self.is_accepted = True
         self._endpoint.record_acceptance()
 
-    def record_failure(self, error: errors.ModelServerFailed) -> None:
+    def record_failure(self, error: errors.ModelServerError) -> None:
         """Record that the request failed at the endpoint."""
         self._endpoint.record_failure(self._response_id, error)
 
@@ -219,11 +219,11 @@ class Endpoints:
         return max(0.0, min(times) - time.monotonic())
 
     @property
-    def error(self) -> errors.ModelServerFailed:
+    def error(self) -> errors.ModelServerError:
         """The most recent error of the failed endpoints."""
         failed_endpoints = [endpoint for endpoint in self._endpoints if endpoint.error is not None]
         if not failed_endpoints:
-            return errors.Unavailable("No model server is ready.")
+            return errors.ModelServerUnavailable("No model server is ready.")
         error = max(failed_endpoints, key=lambda endpoint: endpoint.failed_at).error
         assert error is not None
         return error
@@ -256,6 +256,6 @@ class Endpoints:
             return
 
 
-def retry_after_s(error: errors.ModelServerFailed) -> float:
+def retry_after_s(error: errors.ModelServerError) -> float:
     """Return the backoff in seconds that the server requested, at most `RETRY_AFTER_LIMIT_S`; 0 if it did not."""
     return min(getattr(error, "retry_after_s", None) or 0.0, RETRY_AFTER_LIMIT_S)

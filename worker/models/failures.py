@@ -36,13 +36,13 @@ _SHARED_CODES = frozenset(Code) - {
 }
 
 
-def answer_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors.ModelServerFailed:
+def answer_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors.ModelServerError:
     """Return the exception for an answer with a status other than 200."""
     prefix = f"The model server answered {status}"
     if 300 <= status < 400:
-        return errors.Refused(f"{prefix}: it redirects, and redirects are not followed.")
+        return errors.PermanentError(f"{prefix}: it redirects, and redirects are not followed.")
     if status in _CONFIGURATION_ERRORS:
-        return errors.Refused(f"{prefix}: it {_CONFIGURATION_ERRORS[status]}.")
+        return errors.PermanentError(f"{prefix}: it {_CONFIGURATION_ERRORS[status]}.")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -50,7 +50,7 @@ def answer_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors
     return _create_error(f"{prefix}: {_error_message(value)}", status, value, headers)
 
 
-def event_error(value: Any) -> errors.ModelServerFailed:
+def event_error(value: Any) -> errors.ModelServerError:
     """Return the exception for an error in an event, or in an answer with status 200.
 
     Args:
@@ -64,19 +64,19 @@ def event_error(value: Any) -> errors.ModelServerFailed:
     return _create_error(f"The model server failed: {_error_message(value)}", status, value, {})
 
 
-def _create_error(text: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerFailed:
+def _create_error(text: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerError:
     if status in _UNAVAILABLE_STATUSES:
         rate_limit_code = Code.RATE_LIMIT_EXCEEDED if status == 429 else None
-        return errors.Unavailable(text, code=rate_limit_code, retry_after_s=retry_after_s(headers))
+        return errors.ModelServerUnavailable(text, code=rate_limit_code, retry_after_s=retry_after_s(headers))
     exceeded = context_errors.context_error(status, _error_object(value), _error_message(value), text)
     if exceeded is not None:
         return exceeded
     code = _error_object(value).get("code")
     if isinstance(code, str) and code in _SHARED_CODES:
-        return errors.Refused(text, code=code)
+        return errors.PermanentError(text, code=code)
     if status >= 500:
-        return errors.Erred(text)
-    return errors.Refused(text, code=Code.INVALID_PROMPT if status in _INVALID_REQUEST_STATUSES else None)
+        return errors.TransientError(text)
+    return errors.PermanentError(text, code=Code.INVALID_PROMPT if status in _INVALID_REQUEST_STATUSES else None)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -107,7 +107,7 @@ def merge_texts(outputs: Iterator[Output]) -> Iterator[Output]:
                 yield TextDelta("".join(texts), deltas=len(texts))
                 texts.clear()
             yield output
-    except errors.ModelServerFailed:
+    except errors.ModelServerError:
         if texts:
             yield TextDelta("".join(texts), deltas=len(texts))
         raise
@@ -122,18 +122,18 @@ def _convert_errors(state: "_AnswerState") -> Iterator[None]:
         yield
     except TimeoutError as error:
         if not state.clock.expired():
-            raise errors.Unreachable("Connecting to the model server timed out.") from error
+            raise errors.ModelServerUnreachable("Connecting to the model server timed out.") from error
         if not state.has_finish_reason:
-            raise errors.Silent("The model server was silent for too long.") from error
+            raise errors.AnswerTimeout("The model server was silent for too long.") from error
     except aiohttp.ClientSSLError as error:
         text = "The model server does not speak TLS although its base_url uses https, or its certificate is invalid."
-        raise errors.Erred(text) from error
+        raise errors.TransientError(text) from error
     except aiohttp.ClientConnectorError as error:
         reason = error.strerror or type(error.os_error).__name__
-        raise errors.Unreachable(f"The model server cannot be reached: {reason}.") from error
+        raise errors.ModelServerUnreachable(f"The model server cannot be reached: {reason}.") from error
     except aiohttp.ClientError as error:
         if not state.has_finish_reason:
-            raise errors.Erred(f"The connection to the model server broke: {type(error).__name__}.") from error
+            raise errors.TransientError(f"The connection to the model server broke: {type(error).__name__}.") from error
 
 
 class _AnswerState:

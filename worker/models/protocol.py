@@ -56,7 +56,7 @@ class PartEnd:
 
 
 @dataclass(frozen=True)
-class ItemDone:
+class ItemEnd:
     """The current item is complete; further output belongs to another item.
 
     Args:
@@ -114,7 +114,7 @@ Output = (
     | SummaryDelta
     | Annotation
     | PartEnd
-    | ItemDone
+    | ItemEnd
     | HiddenProgress
     | ToolCall
     | AnswerEnd

@@ -78,7 +78,7 @@ class EventParser:
         self._pieces.clear()
         self._size = 0
         if body_start.startswith(b"<"):
-            raise errors.Refused("The model server sent an HTML page instead of an answer.")
+            raise errors.PermanentError("The model server sent an HTML page instead of an answer.")
         self._has_started = bool(body_start)
         self._is_document = body_start.startswith((b"{", b"["))
         return body_start
@@ -88,7 +88,7 @@ class EventParser:
             self._pieces.append(piece)
             self._size += len(piece)
             if self._size > (BODY_LIMIT if self._is_document else LINE_LIMIT):
-                raise errors.Refused("The model server sent a line or a document that is too long.")
+                raise errors.PermanentError("The model server sent a line or a document that is too long.")
 
     def _parse_data(self, data: bytes) -> Any:
         """Parse the content of a `data:` line; return the event that it completes, or None."""
@@ -103,7 +103,7 @@ class EventParser:
                 return DONE
             try:
                 event = _parse_leniently(data)
-            except errors.Refused:
+            except errors.PermanentError:
                 if len(data) > LINE_LIMIT:
                     raise
                 self._partial_json = data
@@ -117,7 +117,7 @@ class EventParser:
         if not line:
             self._is_error_event = False
             if self._partial_json:
-                raise errors.Refused("The model server sent something that is not JSON.")
+                raise errors.PermanentError("The model server sent something that is not JSON.")
         elif line.startswith(b"event:"):
             self._is_error_event = line[6:].strip() == b"error"
         elif line.startswith(b"error:"):
@@ -138,11 +138,11 @@ def _parse_leniently(data: bytes) -> Any:
     try:
         value = json.loads(data.decode(errors="replace"), strict=False)
         if _is_nested_too_deeply(value):
-            raise errors.Refused("The model server sent JSON that is nested too deeply.")
+            raise errors.PermanentError("The model server sent JSON that is nested too deeply.")
         text = json.dumps(value, ensure_ascii=False)
         return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except (ValueError, RecursionError) as error:
-        raise errors.Refused("The model server sent something that is not JSON.") from error
+        raise errors.PermanentError("The model server sent something that is not JSON.") from error
 
 
 def _is_nested_too_deeply(value: object) -> bool:

@@ -51,7 +51,7 @@ class ToolCallAssembler:
             call.arguments.append(text)
             self._size += len(text)
         if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
-            raise errors.Refused("The model server made more tool calls than are supported.")
+            raise errors.PermanentError("The model server made more tool calls than are supported.")
 
     def complete_calls(self) -> list[ToolCall]:
         """Return all calls in order; an ID that was already used is replaced by an empty ID.
@@ -92,7 +92,7 @@ class ToolCallAssembler:
     def _tool_name(self, call: _PartialCall) -> str:
         """Return the tool name of a call, which servers repeat in every piece or split over several pieces."""
         if not call.names:
-            raise errors.Refused("The model server called a tool without naming it.")
+            raise errors.PermanentError("The model server called a tool without naming it.")
         joined_name = "".join(call.names)
         offered_name = next((name for name in (joined_name, *reversed(call.names)) if name in self._tool_names), None)
         return offered_name or (joined_name if len(set(call.names)) > 1 else call.names[0])

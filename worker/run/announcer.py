@@ -38,4 +38,4 @@ class Announcer:
                 self._is_publishing = bool(batches)
             if not batches:
                 return
-            self._bus.committed(batches)
+            self._bus.publish_events(batches)

@@ -113,7 +113,7 @@ class EventFlusher:
         except errors.StoreUnavailable as error:
             log.warning("cannot write events", extra={"responses": len(runs), "cause": str(error)})
             await self._drop_written(runs)
-        except errors.StoreRefused:
+        except errors.StoreDataError:
             # One of the batches is invalid: write each batch separately, so that only one run is stopped.
             for run in runs:
                 await self._write_one(run)
@@ -123,21 +123,21 @@ class EventFlusher:
         batches = [run.unwritten_batch for run in runs if run.unwritten_batch is not None]
         if not batches:
             return True
-        result = await self._runs.write(lambda: self._attempts.record(batches))
-        self._announcer.announce(batch for batch in batches if batch.response_id in result.done)
+        result = await self._runs.write(lambda: self._attempts.append_events(batches))
+        self._announcer.announce(batch for batch in batches if batch.response_id in result.succeeded_ids)
         for run in runs:
-            if run.attempt.response_id in result.done:
+            if run.attempt.response_id in result.succeeded_ids:
                 run.unwritten_batch = None
-            elif run.attempt.response_id not in result.still_leased:
+            elif run.attempt.response_id not in result.locked_ids:
                 run.stop(StopReason.LOST)
-        return not result.still_leased
+        return not result.locked_ids
 
     async def _write_one(self, run: Run) -> None:
         try:
             await self._write_all([run])
         except errors.StoreUnavailable:
             return  # the next flush writes it
-        except errors.StoreRefused as error:
+        except errors.StoreDataError as error:
             log.error("cannot write events", extra={"response": run.attempt.response_id, "cause": str(error)})  # noqa: TRY400
             run.stop(StopReason.LOST)
 
@@ -146,7 +146,7 @@ class EventFlusher:
         batches = [run.unwritten_batch for run in runs if run.unwritten_batch is not None]
         try:
             written_ids = {
-                batch.response_id for batch in await self._runs.write(lambda: self._attempts.recorded(batches))
+                batch.response_id for batch in await self._runs.write(lambda: self._attempts.find_written(batches))
             }
         except errors.StoreUnavailable:
             return  # the next flush writes them

@@ -73,7 +73,7 @@ class Inputs:
         if not any(map(inputs.is_media, parts)):
             return item
         new_parts = [await self._prepare_part(part, model, cache) if inputs.is_media(part) else part for part in parts]
-        return inputs.with_parts(item, new_parts)
+        return inputs.replace_parts(item, new_parts)
 
     async def _load_contents(self, attempt: Attempt) -> dict[str, str]:
         while True:
@@ -84,19 +84,19 @@ class Inputs:
                 await asyncio.sleep(_RETRY_INTERVAL_S)
                 continue
             if contents.keys() != inputs.references(attempt.context):
-                raise errors.Refused("An image or a file of this response is no longer stored.")
+                raise errors.PermanentError("An image or a file of this response is no longer stored.")
             return contents
 
     async def _prepare_part(self, part: Part, model: ModelConfig, cache: _InputCache) -> Part:
         if part["type"] == "input_image":
-            image = inputs.filled(part, cache.contents)
+            image = inputs.insert_content(part, cache.contents)
             return image | {"image_url": await self._prepare_image(image["image_url"], model, cache)}
         if can_read_files(model):
-            return inputs.filled(part, cache.contents)
+            return inputs.insert_content(part, cache.contents)
         source = inputs.reference(part) or part.get("file_data") or part["file_url"]
         key = source, part.get("filename")
         if key not in cache.texts:
-            cache.texts[key] = await self._extract_file(inputs.filled(part, cache.contents), cache)
+            cache.texts[key] = await self._extract_file(inputs.insert_content(part, cache.contents), cache)
         return cache.texts[key]
 
     async def _prepare_image(self, url: str, model: ModelConfig, cache: _InputCache) -> str:
@@ -113,9 +113,9 @@ class Inputs:
             download = await self._download(url, limit, media.is_image_type, cache)
             return await asyncio.to_thread(self._to_data_url, download.data)
         except DownloadError as error:
-            raise errors.Refused(f"{subject} {error}", code=_IMAGE_CODES[error.kind]) from error
+            raise errors.PermanentError(f"{subject} {error}", code=_IMAGE_CODES[error.kind]) from error
         except errors.InvalidRequest as error:
-            raise errors.Refused(f"{subject} {error}", code=error.code) from error
+            raise errors.PermanentError(f"{subject} {error}", code=error.code) from error
 
     def _to_data_url(self, data: bytes) -> str:
         return media.data_url(media.check_image(data, self._settings), data)
@@ -127,7 +127,7 @@ class Inputs:
         try:
             # Decode in a thread: a large file would block the event loop and therefore all other runs.
             if url is None:
-                file = await asyncio.to_thread(media.file_of, part["file_data"], name, self._settings)
+                file = await asyncio.to_thread(media.decode_file, part["file_data"], name, self._settings)
             else:
                 download = await self._download(url, self._settings.file_limit_bytes, lambda _: True, cache)
                 name = name or download.name
@@ -135,11 +135,13 @@ class Inputs:
                     media.check_file, download.data, download.media_type, name, self._settings
                 )
             text = await self._documents.extract_text(file.data, file.media_type) if file.text is None else file.text
-        except (DownloadError, errors.InvalidRequest, errors.Refused) as error:
-            raise errors.Refused(f"{subject} {error}", code=Code.INVALID_PROMPT) from error
+        except (DownloadError, errors.InvalidRequest, errors.PermanentError) as error:
+            raise errors.PermanentError(f"{subject} {error}", code=Code.INVALID_PROMPT) from error
         cache.remaining_bytes -= len(text)
         if cache.remaining_bytes < 0:
-            raise errors.Refused(f"{subject} and those before it contain too much text.", code=Code.INVALID_PROMPT)
+            raise errors.PermanentError(
+                f"{subject} and those before it contain too much text.", code=Code.INVALID_PROMPT
+            )
         return {"type": "input_file", "filename": name, "text": text}
 
     async def _download(

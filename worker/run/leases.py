@@ -55,9 +55,9 @@ class LeaseKeeper:
                 log.warning("cannot renew leases", extra={"responses": len(runs), "cause": str(error)})
                 continue
             for run in runs:
-                if run.attempt.response_id in result.done:
+                if run.attempt.response_id in result.succeeded_ids:
                     run.leased_until = self.give_up_time(requested_at)
-                elif run.attempt.response_id not in result.still_leased:
+                elif run.attempt.response_id not in result.locked_ids:
                     run.stop(StopReason.LOST)
 
     async def _stop_expired_runs(self) -> None:

@@ -9,7 +9,7 @@ from core import errors, ids, jsonio
 from core.codes import Code
 from core.context import reasoning
 from core.runs.attempts import Attempt
-from core.runs.ends import Outcome, Spent, failed
+from core.runs.ends import AttemptUsage, Outcome, failed_outcome
 from core.tenants.seals import Seals
 from core.wire import item_events
 from core.wire.item_events import PARTS, Event, PartPath
@@ -21,7 +21,7 @@ from worker.models.protocol import (
     Annotation,
     AnswerEnd,
     HiddenProgress,
-    ItemDone,
+    ItemEnd,
     Output,
     PartEnd,
     ReasoningDelta,
@@ -76,7 +76,7 @@ class OutputWriter:
         self._part_counts.update({list_name: len(item.get(list_name, ())) for list_name in ("content", "summary")})
         if open_parts:
             self._part_path = open_parts[-1]
-            part = item[PARTS[self._part_path.part].listed][self._part_path.index]
+            part = item[PARTS[self._part_path.part].list_field][self._part_path.index]
             self._annotation_count = len(part.get("annotations", ()))
 
     def continue_from(self, plan: Plan) -> None:
@@ -105,7 +105,7 @@ class OutputWriter:
         if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
             # The model starts to reason again in the middle of its text, or marks the continuation as reasoning.
             text = "The model server did not continue the text it was given."
-            raise errors.Refused(text, code=None if self.has_output else Code.INVALID_PROMPT)
+            raise errors.PermanentError(text, code=None if self.has_output else Code.INVALID_PROMPT)
         if self._splice is not None and not isinstance(output, TextDelta | HiddenProgress):
             self._end_splice()
         match output:
@@ -132,8 +132,8 @@ class OutputWriter:
         match output:
             case PartEnd():
                 self._close_part()
-            case ItemDone(encrypted_content):
-                if encrypted_content and self._attempt.request.wants_sealed_reasoning:
+            case ItemEnd(encrypted_content):
+                if encrypted_content and self._attempt.request.includes_sealed_reasoning:
                     self._open_item("reasoning")  # an item without visible content is not open yet
                 self._close_item(encrypted_content=encrypted_content)
 
@@ -152,7 +152,7 @@ class OutputWriter:
     def _requested_logprobs(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         """Return only the requested log probabilities; some model servers send more, or send them unrequested."""
         request = self._attempt.request
-        if not request.wants_logprobs:
+        if not request.includes_logprobs:
             return ()
         return tuple(
             logprob | {"top_logprobs": logprob["top_logprobs"][: request.top_logprobs]} for logprob in logprobs
@@ -169,8 +169,8 @@ class OutputWriter:
         part_type = PARTS[part]
         self._close_part()
         self._open_item(part_type.item)
-        self._part_path = PartPath(self._item_id, self._item_count - 1, part, self._part_counts[part_type.listed])
-        self._part_counts[part_type.listed] += 1
+        self._part_path = PartPath(self._item_id, self._item_count - 1, part, self._part_counts[part_type.list_field])
+        self._part_counts[part_type.list_field] += 1
         self._annotation_count = 0
         self._emit([item_events.open_part(self._part_path)])
         return self._part_path
@@ -179,7 +179,7 @@ class OutputWriter:
         """Close the open item and open a new one, unless the open item already has this type."""
         if self._item_type != item_type:
             self._close_item()
-            self._item_type, self._item_id = item_type, ids.new(_ID_PREFIXES[item_type])
+            self._item_type, self._item_id = item_type, ids.new_id(_ID_PREFIXES[item_type])
             self._emit([item_events.open_item(item_events.empty_item(item_type, self._item_id), self._item_count)])
             self._item_count += 1
 
@@ -187,7 +187,7 @@ class OutputWriter:
         part_path, self._part_path = self._part_path, None
         if part_path is not None:
             item = self._fold.transcript().output[part_path.output_index]
-            self._emit(item_events.close_part(part_path, item[PARTS[part_path.part].listed][part_path.index]))
+            self._emit(item_events.close_part(part_path, item[PARTS[part_path.part].list_field][part_path.index]))
 
     def _close_item(self, status: str = "completed", encrypted_content: str | None = None) -> None:
         """Close the open item, if any.
@@ -207,10 +207,10 @@ class OutputWriter:
 
     def _seal_reasoning(self, item: Item, encrypted_content: str | None) -> Item:
         attempt = self._attempt
-        if not attempt.request.wants_sealed_reasoning:
+        if not attempt.request.includes_sealed_reasoning:
             return item
-        return reasoning.sealed(
-            item, self._seals, project_id=attempt.project_id, model=attempt.model, own=encrypted_content
+        return reasoning.seal_item(
+            item, self._seals, project_id=attempt.project_id, model=attempt.model, server_content=encrypted_content
         )
 
     def _emit(self, events: list[Event]) -> None:
@@ -226,11 +226,16 @@ class OutputWriter:
         self._delta_count += 1
 
     def _tool_call_item(self, call: ToolCall) -> Item:
-        call_id = call.call_id if 0 < len(call.call_id) <= 64 else ids.new("call")[:64]
+        call_id = call.call_id if 0 < len(call.call_id) <= 64 else ids.new_id("call")[:64]
         common = {"call_id": call_id, "name": call.name, "status": "completed"}
         if call.name in self._custom_tools:
-            return {"type": "custom_tool_call", "id": ids.new("ctc"), **common, "input": _custom_input(call.arguments)}
-        return {"type": "function_call", "id": ids.new("fc"), **common, "arguments": call.arguments or "{}"}
+            return {
+                "type": "custom_tool_call",
+                "id": ids.new_id("ctc"),
+                **common,
+                "input": _custom_input(call.arguments),
+            }
+        return {"type": "function_call", "id": ids.new_id("fc"), **common, "arguments": call.arguments or "{}"}
 
     def outcome(self) -> Outcome:
         """End the output and return the outcome of the response; called when the model server has completed it."""
@@ -238,7 +243,7 @@ class OutputWriter:
         self._end_splice()
         reason = _INCOMPLETE_REASONS.get(self._finish_reason or "")
         if reason is None and self._attempt.prefix and not self._has_requested_format():
-            return failed(
+            return failed_outcome(
                 Code.SERVER_ERROR, "The model server continued a JSON text, but the result is not valid JSON."
             )
         if reason is None and self._item_count == 0:
@@ -251,20 +256,20 @@ class OutputWriter:
             Status.INCOMPLETE if reason else Status.COMPLETED,
             incomplete_reason=reason,
             usage=usage.response_usage(self._attempt, token_usage),
-            spent=attempt_usage,
+            attempt_usage=attempt_usage,
         )
 
-    def attempt_usage(self) -> Spent:
+    def attempt_usage(self) -> AttemptUsage:
         """Return the token usage of the attempt up to now: counted by the model server, or estimated."""
         if self._token_usage is not None:
-            return Spent(
+            return AttemptUsage(
                 self._token_usage.input_tokens,
                 self._token_usage.output_tokens,
                 estimated=False,
                 cached_tokens=self._token_usage.cached_tokens,
                 reasoning_tokens=self._token_usage.reasoning_tokens,
             )
-        return Spent(usage.estimated_input_tokens(self._attempt), self._delta_count, estimated=True)
+        return AttemptUsage(usage.estimated_input_tokens(self._attempt), self._delta_count, estimated=True)
 
     def _has_requested_format(self) -> bool:
         """Return whether a continued text is valid in the requested format."""

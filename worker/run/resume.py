@@ -6,7 +6,7 @@ from typing import Any
 from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.runs.attempts import Attempt
-from core.runs.ends import Outcome, failed
+from core.runs.ends import Outcome, failed_outcome
 from core.wire.items import Item
 from core.wire.status import Status
 from worker.models.apis import can_continue_text
@@ -47,7 +47,7 @@ def _final_outcome(attempt: Attempt, model: ModelConfig) -> Outcome | None:
     """Return the outcome of a response that needs no further request, or None."""
     partial_output = attempt.partial_output
     if model.on_worker_lost == "fail":
-        return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}.")
+        return failed_outcome(Code.SERVER_ERROR, f"{_LOST_MESSAGE}.")
     if not partial_output.open and partial_output.output[-1]["type"] in _CALL_TYPES:
         # The worker writes tool calls only after the model server has ended its turn, so they are complete.
         return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_response_usage(attempt))
@@ -65,7 +65,7 @@ def _plan_continuation(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     if is_open and _can_continue(model, last_item):
         text = _item_text(last_item)
         return Plan(replace(attempt, prefix=text.rstrip()), text)
-    return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the partial output cannot be continued.")
+    return failed_outcome(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the partial output cannot be continued.")
 
 
 def continuation_failure(text: str) -> Outcome:
@@ -74,7 +74,7 @@ def continuation_failure(text: str) -> Outcome:
     Args:
         text: the error message of the model server.
     """
-    return failed(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the model server does not continue it: {text}")
+    return failed_outcome(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the model server does not continue it: {text}")
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:

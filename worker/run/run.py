@@ -67,7 +67,7 @@ class Run:
     @property
     def is_large(self) -> bool:
         """Whether the end of the response takes so long to write that it must not delay others in a batch."""
-        return self.attempt.shown or self._size > _LARGE_SIZE
+        return self.attempt.has_output or self._size > _LARGE_SIZE
 
     @property
     def has_pending_events(self) -> bool:

@@ -13,7 +13,7 @@ from core.circuits.circuits import Circuits
 from core.codes import Code
 from core.config.catalog import Catalog
 from core.runs.attempts import Attempt, Attempts, Batch, HandBack
-from core.runs.ends import Outcome, cancelled, failed
+from core.runs.ends import Outcome, cancelled_outcome, failed_outcome
 from core.settings import Settings
 from core.tenants.seals import Seals
 from core.wire import response, transcript
@@ -151,35 +151,35 @@ class Runner:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
-            return failed(Code.SERVER_ERROR, f"The model '{attempt.model}' is no longer configured.")
+            return failed_outcome(Code.SERVER_ERROR, f"The model '{attempt.model}' is no longer configured.")
         plan = resume.plan_attempt(attempt, model)
         if isinstance(plan, Outcome):
             return plan
-        if not attempt.announced:
-            document = response.running(jsonio.loads(attempt.document), [])
+        if not attempt.has_in_progress_event:
+            document = response.running_document(jsonio.loads(attempt.document), [])
             run.add_running_event(transcript.lifecycle(document))
         writer.continue_from(plan)
         try:
-            async with asyncio.timeout(attempt.left_s) as clock:
+            async with asyncio.timeout(attempt.remaining_s) as clock:
                 prepared_attempt = await self._inputs.prepare(plan.attempt, model)
                 return await self._client.request_outcome(prepared_attempt, model, writer)
-        except errors.Refused as error:  # an image or a file of the request
+        except errors.PermanentError as error:  # an image or a file of the request
             # The message contains a URL or a file name of the client, which must not be logged.
             code = error.code or Code.SERVER_ERROR
-            return failed(code, str(error), cause=f"an image or a file of the input: {code}")
+            return failed_outcome(code, str(error), cause=f"an image or a file of the input: {code}")
         except TimeoutError:
             if not clock.expired():
                 raise
-            return failed(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
+            return failed_outcome(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
         except Exception:  # after a bug, end the response now and not when its lease expires
             log.exception("run failed", extra=log_fields(attempt))
-            return failed(Code.SERVER_ERROR, "The server had an error while running this response.")
+            return failed_outcome(Code.SERVER_ERROR, "The server had an error while running this response.")
 
     async def _write_end(self, run: Run, end: Outcome | HandBack, writer: OutputWriter) -> str:
         """Write the end of the run, with retries while the lease is valid; return the result as text."""
         attempt = run.attempt
-        if isinstance(end, Outcome) and end.spent is None:
-            end = replace(end, spent=writer.attempt_usage())
+        if isinstance(end, Outcome) and end.attempt_usage is None:
+            end = replace(end, attempt_usage=writer.attempt_usage())
         last_batch = await self._supervisor.take_last_batch(run)
         while run.stop_reason is None:
             try:
@@ -213,10 +213,10 @@ class Runner:
 
     def _interruption_outcome(self, run: Run, writer: OutputWriter, reason: str) -> Outcome | HandBack:
         if reason != SHUTDOWN:
-            return cancelled("revoked through Celery")
+            return cancelled_outcome("revoked through Celery")
         model = self._catalog.models.get(run.attempt.model)
-        if (writer.has_output or run.attempt.shown) and model is not None and model.on_worker_lost == "fail":
-            return failed(
+        if (writer.has_output or run.attempt.has_output) and model is not None and model.on_worker_lost == "fail":
+            return failed_outcome(
                 Code.SERVER_ERROR, "The worker running this response was shut down after output had been shown."
             )
         return HandBack("The worker was shut down.")
@@ -252,4 +252,4 @@ class Interruption:
             cancel_call()
 
 
-_UNWRITABLE = failed(Code.SERVER_ERROR, "The server had an error while ending this response.")
+_UNWRITABLE = failed_outcome(Code.SERVER_ERROR, "The server had an error while ending this response.")

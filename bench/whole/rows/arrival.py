@@ -13,7 +13,7 @@ def measure(run: Run) -> None:
     with use_system(run) as system:
         load = Load(run, system, LIMITED)
         load.run_closed(1)
-        slices = run.interleaved(
+        slices = run.interleave(
             times=run.sizes.whole_repetitions, path=lambda: load.run_open(per_s, run.sizes.whole_arrivals_s)
         )["path"]
         figures = [result.figures for result in slices]

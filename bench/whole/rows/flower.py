@@ -15,7 +15,7 @@ def measure(run: Run) -> None:
     with use_system(run) as system:
         load = Load(run, system, LIMITED)
         load.run_closed(_CLIENTS)
-        slices = run.interleaved(
+        slices = run.interleave(
             times=run.sizes.whole_repetitions,
             on=lambda: load.run_closed(_CLIENTS),
             off=lambda: _run_without_flower(system, load),

@@ -26,7 +26,7 @@ def measure(run: Run) -> None:
 
 def _measure_level(run: Run, foreground: Load, clients: int) -> None:
     seconds = 2 * run.sizes.whole_slice_s  # p99 needs many samples
-    latencies = run.interleaved(
+    latencies = run.interleave(
         times=run.sizes.whole_repetitions,
         path=lambda: foreground.run_closed(clients, seconds).figures.latencies_ms["foreground"],
         floor=lambda: (

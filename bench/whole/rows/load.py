@@ -58,7 +58,7 @@ def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> No
 
 def _measure_postgres(run: Run, system: System, load: Load) -> None:
     """Count the work of Postgres in separate slices, during which Postgres does no other work."""
-    counts = run.interleaved(times=run.sizes.whole_repetitions, writes=lambda: _count_writes(system, load))["writes"]
+    counts = run.interleave(times=run.sizes.whole_repetitions, writes=lambda: _count_writes(system, load))["writes"]
     run.add(Row("whole: commits", [writes.transactions / responses for writes, responses in counts]))
     run.add(Row("whole: WAL", [writes.wal_bytes / 1000 / responses for writes, responses in counts]))
     with counters.count_statements(system) as count:

@@ -30,7 +30,7 @@ def measure(run: Run) -> None:
 
 
 def _measure_level(run: Run, system: System, running_ids: list[str], ended_ids: list[str], clients: int) -> None:
-    rates = run.interleaved(
+    rates = run.interleave(
         times=run.sizes.whole_repetitions,
         path=lambda: _polls_per_s(system, running_ids, clients),
         floor=lambda: _polls_per_s(system, ended_ids, clients),

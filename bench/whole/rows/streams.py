@@ -33,7 +33,7 @@ def measure(run: Run) -> None:
 def _measure_latencies(run: Run, streams: Load, clients: int) -> None:
     """Add the rows for the first event and the first token, compared with the relay and the model server."""
     costs: list[dict[str, float]] = []
-    floors = run.interleaved(
+    floors = run.interleave(
         times=run.sizes.whole_repetitions,
         straight=lambda: (
             read_chat_streams(run.machine.models.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).p50_ms
@@ -66,7 +66,7 @@ def _read_relayed(run: Run, costs: list[dict[str, float]], shape: str, count: in
 def _measure_tokens_per_s(run: Run, system: System) -> None:
     """Add the row for tokens/s of many concurrent streams."""
     shape = paced_shape(run.sizes)
-    rates = run.interleaved(
+    rates = run.interleave(
         times=run.sizes.whole_repetitions,
         path=lambda: _tokens_per_s(_read_paced(system), _COPIES_PER_TOKEN, shape),
         floor=lambda: _tokens_per_s(_read_relayed(run, [], shape, _RELAYED_STREAMS, _RELAYED_STREAMS), 1, shape),
@@ -92,5 +92,7 @@ def _tokens_per_s(figures: Figures, copies: int, shape_name: str) -> float:
     assert shape is not None
     total = shape.tokens * figures.count
     if figures.tokens != copies * total:
-        raise load.Failed(f"{figures.count} streams of {copies} x {shape.tokens} tokens had {figures.tokens} tokens.")
+        raise load.LoadError(
+            f"{figures.count} streams of {copies} x {shape.tokens} tokens had {figures.tokens} tokens."
+        )
     return total / figures.seconds

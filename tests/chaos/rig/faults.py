@@ -277,7 +277,7 @@ def deploy(rig: Rig, rng: random.Random) -> None:
     """Stop all workers and an API with 2 s to drain; start their replacements after all have ended."""
     names = [*rig.workers, "api"]
     for name in names:
-        rig.stack.children[name].ask_to_stop()
+        rig.stack.children[name].send_stop_signal()
     for name in names:
         rig.stack.stop(name)
     rig.repair()

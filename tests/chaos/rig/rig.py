@@ -80,8 +80,8 @@ class Rig:
         self.stack.close()
         for proxy in self.worker_proxies.values():
             proxy.close()
-        self._server.ask_to_stop()
-        self._server.wait_until_stopped(hurry=lambda: True)
+        self._server.send_stop_signal()
+        self._server.wait_until_stopped(should_hurry=lambda: True)
         if self.has_disk:
             subprocess.run(["umount", "-l", str(self.disk)], check=False)
         shutil.rmtree(self.disk, ignore_errors=True)

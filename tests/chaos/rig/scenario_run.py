@@ -93,7 +93,7 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
     ):
         responses.setdefault(number, []).append((response_id, json.loads(document)))
     stored_ids = {response_id for copies in responses.values() for response_id, _ in copies}
-    figures = invariants.look(
+    figures = invariants.inspect_responses(
         rig.stack,
         stored_ids | {request.id for request in requests if request.id},
         {request.id: request.events for request in requests if request.events and request.id},

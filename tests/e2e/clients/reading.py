@@ -25,20 +25,20 @@ def stored_document(stack: Stack, response_id: str) -> stream_checker.Event:
     return json.loads(stack.sql("select document from responses where id = %s", response_id)[0][0])
 
 
-def asked(models: ModelServer, *, background: bool = True, **script: object) -> dict:
+def stream_request(models: ModelServer, *, background: bool = True, **script: object) -> dict:
     """The body of a create request with `stream`."""
     text = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
     return {"model": "scripted", "input": text, "stream": True, "background": background}
 
 
-def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
+def read_with_disconnects(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
     """Read one stream through `disconnects` disconnects over both APIs, in parallel with an undisturbed reader."""
     print(f"seed {seed}")
     generator = random.Random(seed)
     events: list[stream_checker.Event] = []
     raw_events = b""
     with reading(
-        up.port, up.key, RESPONSES_PATH, asked(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
+        up.port, up.key, RESPONSES_PATH, stream_request(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
     ) as undisturbed_reader:
         response_id = undisturbed_reader.read(1)[0]["response"]["id"]
         connections = 0
@@ -52,5 +52,5 @@ def interrupted(up: Stack, models: ModelServer, seed: int, *, disconnects: int, 
         all_events = undisturbed_reader.read()
     assert connections > disconnects
     assert raw_events == undisturbed_reader.raw
-    assert events == all_events == up.log_of(response_id)
+    assert events == all_events == up.event_log(response_id)
     stream_checker.check(events, stored_document(up, response_id))

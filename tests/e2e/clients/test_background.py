@@ -9,8 +9,10 @@ from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 
-def test_a_background_response_is_queued_then_completes_with_the_models_text(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_background_response_is_queued_then_completes_with_the_models_text(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         response = client.responses.create(
             model="scripted",
             input=models.script(tag="one", tokens=5),
@@ -34,8 +36,10 @@ def test_a_background_response_is_queued_then_completes_with_the_models_text(cal
     assert run["body"]["messages"][0] == {"role": "system", "content": "Count."}
 
 
-def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         response = client.responses.create(
             model="scripted", input=models.script(tokens=100), background=True, max_output_tokens=16
         )
@@ -62,9 +66,9 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(calm:
     ],
 )
 def test_a_model_servers_failure_ends_the_response_with_its_cause(
-    calm: Stack, models: ModelServer, script: dict, code: str, cause: str
+    shared_stack: Stack, models: ModelServer, script: dict, code: str, cause: str
 ) -> None:
-    with calm.client() as client:
+    with shared_stack.client() as client:
         response = client.responses.create(model="scripted", input=models.script(**script), background=True)
         final_response = ended(client, response.id)
 
@@ -75,8 +79,10 @@ def test_a_model_servers_failure_ends_the_response_with_its_cause(
     until(lambda: models.stats()["open"] == 0, within_s=2)
 
 
-def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         response = client.responses.create(
             model="scripted", input=models.script(tag="long", tokens=5000, delay_s=0.02), background=True
         )
@@ -94,7 +100,7 @@ def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(calm: S
         assert client.responses.cancel(response.id) == cancelled_response
         assert client.responses.retrieve(response.id) == cancelled_response
     query = "select output_tokens from attempts where response_id = %s and output_tokens is not null"
-    assert until(lambda: calm.sql(query, response.id))
+    assert until(lambda: shared_stack.sql(query, response.id))
 
 
 def test_a_response_cancelled_while_it_waits_never_reaches_the_model_server(stack: Stack, models: ModelServer) -> None:
@@ -141,8 +147,10 @@ def test_a_response_without_a_reachable_model_server_fails_at_its_deadline(stack
     assert "cannot be reached" in final_response.error.message
 
 
-def test_a_request_to_a_busy_model_server_is_retried_after_its_retry_after(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_request_to_a_busy_model_server_is_retried_after_its_retry_after(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         script = models.script(tag="busy", status=429, retry_after=0.5, fail_times=2, tokens=3)
         response = client.responses.create(model="scripted", input=script, background=True)
         final_response = ended(client, response.id)
@@ -154,12 +162,14 @@ def test_a_request_to_a_busy_model_server_is_retried_after_its_retry_after(calm:
     assert runs[1]["started"] - runs[0]["started"] >= 0.5
 
 
-def test_a_slowly_failing_model_server_is_tried_three_times_in_one_run(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_slowly_failing_model_server_is_tried_three_times_in_one_run(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         script = models.script(tag="slow", status=500, first_delay_s=1.5)
         response = client.responses.create(model="scripted", input=script, background=True)
         final_response = ended(client, response.id)
 
     assert final_response.status == "failed"
     assert len(models.stats("slow")["by_tag"]["slow"]) == 3
-    assert calm.sql("select outcome from attempts where response_id = %s", response.id) == [("failed",)]
+    assert shared_stack.sql("select outcome from attempts where response_id = %s", response.id) == [("failed",)]

@@ -17,7 +17,7 @@ import pytest
 from tests import invariants, stream_checker
 from tests.conftest import new_database
 from tests.harness import file_server
-from tests.harness.file_server import FileServer, Given
+from tests.harness.file_server import FileReply, FileServer
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
@@ -48,7 +48,7 @@ class Scene:
         return row
 
     def log(self) -> list[stream_checker.Event]:
-        return self.stack.log_of(self.id)
+        return self.stack.event_log(self.id)
 
     def has_event(self, type_prefix: str, attempt: int = 1) -> bool:
         """Whether this attempt or a later one has committed an event of a type with this prefix."""
@@ -121,11 +121,11 @@ def full_concurrency(scene: Scene) -> Iterator[None]:
 def stalled_input_file(scene: Scene) -> Iterator[None]:
     """The worker waits for the last byte of an input file."""
     file = {"type": "input_file", "file_url": f"{scene.files.url}/notes.txt"}
-    scene.files.paths["/notes.txt"] = Given(b"some notes", "text/plain", stalls=True)
+    scene.files.paths["/notes.txt"] = FileReply(b"some notes", "text/plain", stalls=True)
     script = {"type": "input_text", "text": ModelServer.script(tag=scene.point.label)}
     scene.point.fields["input"] = [{"role": "user", "content": [script, file]}]
     yield
-    scene.files.leaving.set()
+    scene.files.closing.set()
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def killed_redis(scene: Scene) -> Iterator[None]:
 def stopping_worker(scene: Scene) -> Iterator[None]:
     """The worker is stopping and finishes its runs."""
     worker = scene.stack.children["worker"]
-    worker.ask_to_stop()
+    worker.send_stop_signal()
     until(lambda: not scene.stack.sql("select 1 from workers"))
     assert worker.ended() is None
     yield
@@ -231,7 +231,7 @@ POINTS = [
           reaches_server=False,
           is_reached=lambda scene: scene.row("status, dispatched_at is null") == ("queued", False)),
     Point("claimed, while fetching a file", around=stalled_input_file, output=NO_OUTPUT, reaches_server=False,
-          is_reached=lambda scene: scene.files.asked),
+          is_reached=lambda scene: scene.files.request_log),
     Point("before the headers", {"status": 503, "first_delay_s": 30}, lambda scene: scene.runs(), output=NO_OUTPUT),
     Point("after the headers, before the first byte", LONG_SCRIPT | {"first_delay_s": 30},
           lambda scene: scene.runs() and is_running(scene), output=NO_OUTPUT),

@@ -25,9 +25,9 @@ def messages(models: ModelServer, tag: str) -> list[dict]:
 
 
 def test_a_chain_sends_the_entire_conversation_to_the_model_and_forks_are_separate(
-    calm: Stack, models: ModelServer
+    shared_stack: Stack, models: ModelServer
 ) -> None:
-    with calm.client() as client:
+    with shared_stack.client() as client:
         first_response = client.responses.create(model="scripted", input="one", instructions="Be brief.")
         second_response = client.responses.create(model="scripted", input="two", previous_response_id=first_response.id)
         fork_response = client.responses.create(
@@ -51,8 +51,8 @@ def test_a_chain_sends_the_entire_conversation_to_the_model_and_forks_are_separa
     )
 
 
-def test_a_tool_output_follows_its_call_from_the_chain(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_tool_output_follows_its_call_from_the_chain(shared_stack: Stack, models: ModelServer) -> None:
+    with shared_stack.client() as client:
         first_response = client.responses.create(
             model="scripted",
             input=models.script(tag="call", tool_calls=[{"name": "weather", "arguments": '{"town": "Bern"}'}]),
@@ -79,8 +79,10 @@ def test_a_tool_output_follows_its_call_from_the_chain(calm: Stack, models: Mode
     assert sent_messages[2] == {"role": "tool", "tool_call_id": call.call_id, "content": "rain"}
 
 
-def test_concurrent_creates_with_one_idempotency_key_create_one_response(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client, ThreadPoolExecutor(8) as threads:
+def test_concurrent_creates_with_one_idempotency_key_create_one_response(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client, ThreadPoolExecutor(8) as threads:
 
         def create(number: int) -> str:
             return client.responses.create(
@@ -90,11 +92,11 @@ def test_concurrent_creates_with_one_idempotency_key_create_one_response(calm: S
                 extra_headers={"Idempotency-Key": f"key-{number // 8}"},
             ).id
 
-        count = calm.sql("select count(*) from responses")[0][0]
+        count = shared_stack.sql("select count(*) from responses")[0][0]
         ids = list(threads.map(create, range(80)))
 
         assert len(set(ids)) == 10
-        assert calm.sql("select count(*) from responses") == [(count + 10,)]
+        assert shared_stack.sql("select count(*) from responses") == [(count + 10,)]
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.create(
                 model="scripted", input="another", background=True, extra_headers={"Idempotency-Key": "key-0"}
@@ -102,8 +104,8 @@ def test_concurrent_creates_with_one_idempotency_key_create_one_response(calm: S
     assert caught.value.code == "idempotency_key_reuse"
 
 
-def test_a_long_poll_returns_as_soon_as_the_response_has_ended(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_long_poll_returns_as_soon_as_the_response_has_ended(shared_stack: Stack, models: ModelServer) -> None:
+    with shared_stack.client() as client:
         response = client.responses.create(
             model="scripted", input=models.script(tokens=10, delay_s=0.1), background=True
         )
@@ -113,12 +115,12 @@ def test_a_long_poll_returns_as_soon_as_the_response_has_ended(calm: Stack, mode
         assert raw_reply.parse().status == "completed"
         assert raw_reply.headers["preference-applied"] == "wait=30"
         query = "select extract(epoch from finished_at - created_at)::float from responses where id = %s"
-        ((duration_s,),) = calm.sql(query, response.id)
+        ((duration_s,),) = shared_stack.sql(query, response.id)
         assert time.monotonic() - polled_at < duration_s + 0.5
 
 
-def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(shared_stack: Stack, models: ModelServer) -> None:
+    with shared_stack.client() as client:
         script = models.script(first_delay_s=60)
         response = client.responses.create(model="scripted", input=script, background=True)
         until(lambda: models.stats()["open"] == 1)
@@ -130,8 +132,8 @@ def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(calm: Stack
     assert 1 <= time.monotonic() - polled_at < 3
 
 
-def test_a_poll_of_an_unchanged_response_returns_304_without_a_body(calm: Stack) -> None:
-    with calm.client() as client:
+def test_a_poll_of_an_unchanged_response_returns_304_without_a_body(shared_stack: Stack) -> None:
+    with shared_stack.client() as client:
         response = client.responses.create(model="scripted", input="hello", background=True)
         ended(client, response.id)
         raw_reply = client.responses.with_raw_response.retrieve(response.id)

@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_every_example_passes_on_a_new_stack(tmp_path: Path) -> None:
     own_prefixes = ("BACKBURNER_", "OPENAI_", "MODEL")
-    variables = {name: value for name, value in environment.inherited().items() if not name.startswith(own_prefixes)}
+    variables = {
+        name: value for name, value in environment.process_variables().items() if not name.startswith(own_prefixes)
+    }
 
     process = subprocess.run(
         [sys.executable, "-m", "examples"],

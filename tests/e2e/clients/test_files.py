@@ -10,9 +10,9 @@ import pytest
 
 from tests import documents
 from tests.conftest import new_database
-from tests.contract.media import CALL, encoded
+from tests.contract.media import CALL, encode_base64
 from tests.harness import file_server
-from tests.harness.file_server import FileServer, Given
+from tests.harness.file_server import FileReply, FileServer
 from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
@@ -70,7 +70,7 @@ def image(url: str, detail: str = "auto") -> dict[str, Any]:
 
 
 def file(content: bytes, name: str) -> dict[str, Any]:
-    return {"type": "input_file", "file_data": encoded(content), "filename": name}
+    return {"type": "input_file", "file_data": encode_base64(content), "filename": name}
 
 
 def submit(client: openai.OpenAI, *parts: dict[str, Any], model: str = "scripted", **fields: Any) -> str:
@@ -124,8 +124,8 @@ def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching_stack:
 def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(
     fetching_stack: Stack, files: FileServer
 ) -> None:
-    files.paths["/a.png"] = Given(PNG, "image/png")
-    files.paths["/b"] = Given(documents.image("JPEG"), None)
+    files.paths["/a.png"] = FileReply(PNG, "image/png")
+    files.paths["/b"] = FileReply(documents.image("JPEG"), None)
     with fetching_stack.client() as client:
         parts = [image(f"{files.url}/a.png"), image(f"{files.url}/b", "low"), image(f"{files.url}/a.png")]
         assert ended(client, submit(client, text("one"), *parts, model="fetching")).status == "completed"
@@ -136,7 +136,7 @@ def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(
         chat_image(jpeg, "low"),
         chat_image(png),
     ]
-    assert [path for path, _ in files.asked] == ["/a.png", "/b"]
+    assert [path for path, _ in files.request_log] == ["/a.png", "/b"]
 
 
 READABLE_FILES = {
@@ -158,7 +158,7 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
         response_ids = {}
         for name, (content, _) in READABLE_FILES.items():
             response_ids[name] = submit(client, text(name), file(content, name))
-            files.paths[f"/{name}"] = Given(content)
+            files.paths[f"/{name}"] = FileReply(content)
             url_part = {"type": "input_file", "file_url": f"{files.url}/{name}"}
             response_ids[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url_part)
         for response_id in response_ids.values():
@@ -183,7 +183,7 @@ WORD_NAMESPACE = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/20
 
 
 def word_document(body: str, prolog: str = "") -> bytes:
-    return documents.docx_of(f"{prolog}<w:document {WORD_NAMESPACE}><w:body>{body}</w:body></w:document>")
+    return documents.docx_from_xml(f"{prolog}<w:document {WORD_NAMESPACE}><w:body>{body}</w:body></w:document>")
 
 
 def malicious_files() -> dict[str, tuple[bytes, str, str]]:
@@ -197,16 +197,16 @@ def malicious_files() -> dict[str, tuple[bytes, str, str]]:
         "a PDF of 501 pages": (documents.pdf(*map(str, range(501))), "a.pdf", "501 pages"),
         "a PDF that unpacks to 64 MB": (documents.pdf_bomb(64), "a.pdf", ""),
         "a PDF that unpacks to 600 MB": (documents.pdf_bomb(600), "a.pdf", "too much memory"),
-        "a PDF that draws 2^20 times": (documents.pdf_of_forms(20), "a.pdf", "too"),
-        "a PDF that draws 2^40 times": (documents.pdf_of_forms(40), "a.pdf", "too"),
+        "a PDF that draws 2^20 times": (documents.pdf_with_nested_forms(20), "a.pdf", "too"),
+        "a PDF that draws 2^40 times": (documents.pdf_with_nested_forms(40), "a.pdf", "too"),
         "a Word document of 200 MB": (
             documents.docx("x", **{"a.xml": b"\0" * (200 * MEGABYTE)}),
             "a.docx",
             "too large",
         ),
-        "an archive without a Word document": (documents.packed({"a": b""}), "a.docx", ""),
+        "an archive without a Word document": (documents.zip_archive({"a": b""}), "a.docx", ""),
         "a Word document of 20,000 files": (
-            documents.packed({str(n): b"" for n in range(20_000)}),
+            documents.zip_archive({str(n): b"" for n in range(20_000)}),
             "a.docx",
             "too large",
         ),
@@ -218,7 +218,7 @@ def malicious_files() -> dict[str, tuple[bytes, str, str]]:
         "a Word document of a million levels": (word_document("<w:p>" * 1_000_000), "a.docx", ""),
         "a Word document in a Word document": (
             documents.docx(
-                "", **{"a.zip": documents.packed({"b.zip": documents.packed({"c": b"\0" * (8 * MEGABYTE)})})}
+                "", **{"a.zip": documents.zip_archive({"b.zip": documents.zip_archive({"c": b"\0" * (8 * MEGABYTE)})})}
             ),
             "a.docx",
             "",
@@ -284,17 +284,17 @@ def child_pids(pid: int) -> list[str]:
 
 
 INVALID_IMAGES = {
-    "/gone": (Given(status=404), "failed_to_download_image"),
-    "/page": (Given(b"<html>", "text/html"), "unsupported_image_media_type"),
-    "/svg": (Given(b"<svg/>", "image/svg+xml"), "unsupported_image_media_type"),
-    "/lie": (Given(b"<html>", "image/png"), "invalid_image_format"),
-    "/empty": (Given(b"", "image/png"), "empty_image_file"),
-    "/cut": (Given(PNG[:20], "image/png"), "image_parse_error"),
-    "/bomb": (Given(documents.png_that_says(2**31 - 1, 2**31 - 1), "image/png"), "image_too_large"),
-    "/webp": (Given(documents.webp_that_says(2**14, 2**14), "image/webp"), "image_too_large"),
-    "/large": (Given(b"x" * MEGABYTE, "image/png", repeat=30), "image_file_too_large"),
-    "/endless": (Given(b"x" * MEGABYTE, "image/png", repeat=500, says_length=False), "image_file_too_large"),
-    "/stalls": (Given(PNG, "image/png", stalls=True), "failed_to_download_image"),
+    "/gone": (FileReply(status=404), "failed_to_download_image"),
+    "/page": (FileReply(b"<html>", "text/html"), "unsupported_image_media_type"),
+    "/svg": (FileReply(b"<svg/>", "image/svg+xml"), "unsupported_image_media_type"),
+    "/lie": (FileReply(b"<html>", "image/png"), "invalid_image_format"),
+    "/empty": (FileReply(b"", "image/png"), "empty_image_file"),
+    "/cut": (FileReply(PNG[:20], "image/png"), "image_parse_error"),
+    "/bomb": (FileReply(documents.png_with_declared_size(2**31 - 1, 2**31 - 1), "image/png"), "image_too_large"),
+    "/webp": (FileReply(documents.webp_with_declared_size(2**14, 2**14), "image/webp"), "image_too_large"),
+    "/large": (FileReply(b"x" * MEGABYTE, "image/png", repeat=30), "image_file_too_large"),
+    "/endless": (FileReply(b"x" * MEGABYTE, "image/png", repeat=500, sends_length=False), "image_file_too_large"),
+    "/stalls": (FileReply(PNG, "image/png", stalls=True), "failed_to_download_image"),
     "/loop": (file_server.redirect("/loop"), "failed_to_download_image"),
     "/ftp": (file_server.redirect("ftp://127.0.0.1/a"), "invalid_image_url"),
 }
@@ -332,4 +332,4 @@ def test_a_worker_does_not_fetch_urls_of_private_addresses(stack: Stack, files: 
             error = ended(client, submit(client, image(f"http://{host}/a.png"), model="fetching")).error
             assert error is not None
             assert error.code in {"invalid_image_url", "failed_to_download_image"}
-    assert files.asked == []
+    assert files.request_log == []

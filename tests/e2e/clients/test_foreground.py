@@ -15,8 +15,8 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 
-def test_a_foreground_create_returns_the_ended_response(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_foreground_create_returns_the_ended_response(shared_stack: Stack, models: ModelServer) -> None:
+    with shared_stack.client() as client:
         response = client.responses.create(model="scripted", input=models.script(tokens=4))
 
         assert response.status == "completed"
@@ -27,8 +27,10 @@ def test_a_foreground_create_returns_the_ended_response(calm: Stack, models: Mod
             client.responses.cancel(response.id)
 
 
-def test_a_slow_foreground_reply_is_complete_and_begins_with_whitespace(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_slow_foreground_reply_is_complete_and_begins_with_whitespace(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         script = models.script(tokens=100, delay_s=0.06)
         raw_reply = client.responses.with_raw_response.create(model="scripted", input=script)
 
@@ -36,11 +38,13 @@ def test_a_slow_foreground_reply_is_complete_and_begins_with_whitespace(calm: St
         assert raw_reply.parse().output_text.split() == [f"tok{number}" for number in range(100)]
 
 
-def test_the_async_client_receives_many_foreground_replies_concurrently(calm: Stack, models: ModelServer) -> None:
+def test_the_async_client_receives_many_foreground_replies_concurrently(
+    shared_stack: Stack, models: ModelServer
+) -> None:
 
     async def create_responses() -> list[str]:
         async with openai.AsyncOpenAI(
-            base_url=f"http://127.0.0.1:{calm.port}/v1", api_key=calm.key, max_retries=0
+            base_url=f"http://127.0.0.1:{shared_stack.port}/v1", api_key=shared_stack.key, max_retries=0
         ) as client:
             requests = [
                 client.responses.create(model="scripted", input=models.script(tokens=number + 1, delay_s=0.02))
@@ -97,8 +101,10 @@ def create_without_reply(stack: Stack, script: str) -> None:
         client.responses.create(model="scripted", input=script)
 
 
-def test_a_foreground_response_is_not_cancelled_while_its_client_waits(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
+def test_a_foreground_response_is_not_cancelled_while_its_client_waits(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
         # Three times `FOLLOW_S`, after which the sweeper cancels a response without a waiting client.
         response = client.responses.create(model="scripted", input=models.script(tokens=10, first_delay_s=9))
 
@@ -114,16 +120,16 @@ def test_a_foreground_response_is_not_cancelled_while_its_client_waits(calm: Sta
     ],
 )
 def test_an_early_failure_of_a_foreground_response_returns_an_http_error(
-    calm: Stack, models: ModelServer, script: dict, status: int, code: str
+    shared_stack: Stack, models: ModelServer, script: dict, status: int, code: str
 ) -> None:
     query = "select count(*) from responses"
-    ((count,),) = calm.sql(query)
-    with calm.client(max_retries=2) as client, pytest.raises(openai.APIStatusError) as caught:
+    ((count,),) = shared_stack.sql(query)
+    with shared_stack.client(max_retries=2) as client, pytest.raises(openai.APIStatusError) as caught:
         client.responses.create(model="scripted", input=models.script(tag="bad", **script))
 
     assert caught.value.status_code == status
     assert caught.value.code == code
-    assert calm.sql(query) == [(count + 1,)]  # the client did not retry
+    assert shared_stack.sql(query) == [(count + 1,)]  # the client did not retry
 
 
 def test_a_foreground_response_with_store_false_leaves_no_rows(stack: Stack, models: ModelServer) -> None:

@@ -30,12 +30,12 @@ class Prompts:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def __call__(self, *arguments: str, said: str = "", status: int = 0) -> str:
+    def __call__(self, *arguments: str, stdin_text: str = "", status: int = 0) -> str:
         """Run a command; return its output, or its error output if `status` is not 0."""
         variables = {
-            name: value for name, value in environment.inherited().items() if not name.startswith("BACKBURNER_")
+            name: value for name, value in environment.process_variables().items() if not name.startswith("BACKBURNER_")
         }
-        process = forked.run(["prompts", *arguments], variables | self._stack._env, said=said)
+        process = forked.run(["prompts", *arguments], variables | self._stack._env, stdin_text=stdin_text)
         assert process.returncode == status, process.stderr
         assert "Traceback" not in process.stderr
         return process.stderr if status else process.stdout
@@ -52,7 +52,7 @@ def test_the_command_line_creates_changes_and_deletes_prompts(prompts: Prompts, 
 
     prompt = json.loads(prompts("create", str(file)))
     second_version = json.loads(
-        prompts("revise", prompt["id"], "-", "--default", said='{"template": {"input": "Hi."}}')
+        prompts("revise", prompt["id"], "-", "--default", stdin_text='{"template": {"input": "Hi."}}')
     )
     changed_prompt = json.loads(prompts("change", prompt["id"], "--name", "greet", "--default-version", "1"))
 
@@ -68,25 +68,27 @@ def test_the_command_line_creates_changes_and_deletes_prompts(prompts: Prompts, 
 
 
 def test_the_command_line_reports_each_error_in_one_line(prompts: Prompts, tmp_path) -> None:
-    prompt_id = json.loads(prompts("create", "-", said=TOML))["id"]
+    prompt_id = json.loads(prompts("create", "-", stdin_text=TOML))["id"]
     unknown_id = "pmpt_" + "0" * 48
 
-    def error_of(*arguments: str, said: str = "") -> str:
-        line = prompts(*arguments, said=said, status=1)
+    def error_of(*arguments: str, stdin_text: str = "") -> str:
+        line = prompts(*arguments, stdin_text=stdin_text, status=1)
         assert line.startswith("Error: ")
         assert line.count("\n") == 1
         return line.removeprefix("Error: ").strip()
 
-    assert error_of("create", "-", said="{").startswith("<stdin> is neither JSON nor TOML: ")
+    assert error_of("create", "-", stdin_text="{").startswith("<stdin> is neither JSON nor TOML: ")
     binary_file = tmp_path / "binary"
     binary_file.write_bytes(b"\xff\x00")
     assert error_of("create", str(binary_file)).startswith(f"{binary_file} is neither JSON nor TOML: ")
-    assert error_of("create", "-", said='{"name": "n"}') == "Missing required parameter: 'template'."
-    assert error_of("create", "-", said='name = "n"\ntemplate = {}') == "A template needs 'instructions' or 'input'."
-    assert error_of("create", "-", said=TOML) == "The project already has a prompt named 'translate'."
-    assert error_of("create", "-", "--project", "none", said=TOML) == "There is no project 'none'."
+    assert error_of("create", "-", stdin_text='{"name": "n"}') == "Missing required parameter: 'template'."
+    assert (
+        error_of("create", "-", stdin_text='name = "n"\ntemplate = {}') == "A template needs 'instructions' or 'input'."
+    )
+    assert error_of("create", "-", stdin_text=TOML) == "The project already has a prompt named 'translate'."
+    assert error_of("create", "-", "--project", "none", stdin_text=TOML) == "There is no project 'none'."
     assert "does not begin a placeholder" in error_of(
-        "revise", prompt_id, "-", said='{"template": {"input": "{{#if}}"}}'
+        "revise", prompt_id, "-", stdin_text='{"template": {"input": "{{#if}}"}}'
     )
     assert error_of("show", unknown_id) == f"Prompt with id '{unknown_id}' not found."
     assert error_of("show", prompt_id, "--version", "7") == f"Prompt with id '{prompt_id}' has no version '7'."
@@ -98,7 +100,7 @@ def test_the_official_client_uses_a_prompt_of_the_command_line_and_no_log_has_it
     stack: Stack, models: ModelServer, prompts: Prompts
 ) -> None:
     stack.up()
-    prompt_id = json.loads(prompts("create", "-", said=TOML))["id"]
+    prompt_id = json.loads(prompts("create", "-", stdin_text=TOML))["id"]
     secret = "hunter2hunter2"
 
     with stack.client() as client:

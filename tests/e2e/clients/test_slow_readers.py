@@ -14,7 +14,7 @@ import openai
 import psutil
 import pytest
 
-from core.bootstrap import THREADS_FOR_POLLS
+from core.bootstrap import POLL_THREADS
 from tests import stream_checker
 from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
@@ -28,7 +28,7 @@ STALL_S = 6
 def long_response_id(stack: Stack, models: ModelServer) -> str:
     """The ID of a response with more events than all buffers hold, on an API with threads for two waiting requests."""
     # The flusher writes megabytes in one batch, which takes longer than the short lease of other tests.
-    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 2), STALL_S=str(STALL_S), LEASE_S="20")
+    stack.up(API_THREADS=str(POLL_THREADS + 2), STALL_S=str(STALL_S), LEASE_S="20")
     with stack.client() as client:
         script = models.script(text=("w" * 4000 + " ") * 1500)
         return ended(client, client.responses.create(model="scripted", input=script, background=True).id).id
@@ -83,7 +83,7 @@ def test_readers_that_read_nothing_are_disconnected_and_can_reconnect(stack: Sta
         until(
             lambda: is_closed_by_server(stack, first_connection) and is_closed_by_server(stack, second_connection),
             within_s=STALL_S * 3,
-            every_s=0.2,
+            first_pause_s=0.2,
         )
     until(lambda: busy_headers(stack, path) is None, within_s=5)
     with reading(stack.port, stack.key, path) as stream:
@@ -101,7 +101,7 @@ def test_a_slow_reader_receives_every_event(stack: Stack, long_response_id: str)
 
 
 def test_a_stream_frees_its_wait_slot_after_its_client_has_disconnected(stack: Stack, models: ModelServer) -> None:
-    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), PING_S="0.5")
+    stack.up(API_THREADS=str(POLL_THREADS + 1), PING_S="0.5")
     body = {"model": "scripted", "input": models.script(tokens=2000, delay_s=0.1), "stream": True, "background": True}
     with reading(stack.port, stack.key, "/v1/responses", body) as stream:
         response_id = stream.read(5)[0]["response"]["id"]
@@ -129,17 +129,17 @@ def has_keepalive(connection: socket.socket) -> bool:
 
 
 def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Stack) -> None:
-    stack.up(API_THREADS=str(THREADS_FOR_POLLS + 1), STALL_S=str(STALL_S))
+    stack.up(API_THREADS=str(POLL_THREADS + 1), STALL_S=str(STALL_S))
     with contextlib.ExitStack() as exit_stack, stack.client() as client:
         response = client.responses.create(model="scripted", input="hi", background=True)
-        connections = [exit_stack.enter_context(open_incomplete_request(stack)) for _ in range(2 * THREADS_FOR_POLLS)]
+        connections = [exit_stack.enter_context(open_incomplete_request(stack)) for _ in range(2 * POLL_THREADS)]
         rejected_connections = [
             connection for connection in connections if select.select([connection], [], [], 0.05)[0]
         ]
         until(lambda: client.responses.retrieve(response.id).status == "completed", within_s=10)
         assert all(connection.recv(12) == b"HTTP/1.1 503" for connection in rejected_connections)
         waiting_connections = [connection for connection in connections if connection not in rejected_connections]
-        assert len(waiting_connections) == THREADS_FOR_POLLS // 2 + 1
+        assert len(waiting_connections) == POLL_THREADS // 2 + 1
         if sys.platform == "linux":
             assert all(map(has_keepalive, waiting_connections))
 
@@ -147,9 +147,9 @@ def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Sta
         until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", within_s=5)
 
 
-def test_the_api_does_not_accept_http_2(calm: Stack) -> None:
+def test_the_api_does_not_accept_http_2(shared_stack: Stack) -> None:
     # The API could not disconnect a client that stops reading one stream of a working HTTP/2 connection.
-    with socket.create_connection(("127.0.0.1", calm.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", shared_stack.port), timeout=10) as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
         with connection.makefile("rb") as reply:
             assert not reply.readline().startswith(b"\x00")  # an HTTP/2 frame

@@ -8,7 +8,7 @@ import pytest
 
 from core.bootstrap import open_core
 from tests import stream_checker
-from tests.e2e.clients.reading import RESPONSES_PATH, asked, interrupted, up
+from tests.e2e.clients.reading import RESPONSES_PATH, read_with_disconnects, stream_request, up
 from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
@@ -19,59 +19,75 @@ __all__ = ["up"]
 
 @pytest.mark.parametrize("background", [True, False])
 def test_a_create_with_stream_receives_its_events_as_they_are_written(
-    calm: Stack, models: ModelServer, background: bool
+    shared_stack: Stack, models: ModelServer, background: bool
 ) -> None:
-    with reading(calm.port, calm.key, RESPONSES_PATH, asked(models, background=background, first_delay_s=2)) as stream:
+    with reading(
+        shared_stack.port,
+        shared_stack.key,
+        RESPONSES_PATH,
+        stream_request(models, background=background, first_delay_s=2),
+    ) as stream:
         first_events = stream.read(2)
         assert first_events[0]["type"] == "response.created"
         assert [run for run in models.stats("s")["by_tag"]["s"] if run["tokens_sent"]] == []
         events = stream.read()
         assert stream.done
         assert stream.pings > 0
-    assert events == calm.log_of(events[0]["response"]["id"])
+    assert events == shared_stack.event_log(events[0]["response"]["id"])
     assert sum(event["type"] == "response.output_text.delta" for event in events) > 5
 
 
-def test_a_background_response_completes_after_its_reader_disconnects(calm: Stack, models: ModelServer) -> None:
-    with reading(calm.port, calm.key, RESPONSES_PATH, asked(models)) as stream:
+def test_a_background_response_completes_after_its_reader_disconnects(shared_stack: Stack, models: ModelServer) -> None:
+    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models)) as stream:
         response_id = stream.read(8)[0]["response"]["id"]
-    with calm.client() as client:
+    with shared_stack.client() as client:
         final_response = ended(client, response_id)
 
     assert final_response.status == "completed"
     assert final_response.output_text == "".join(f"tok{number} " for number in range(40))
 
 
-def test_a_foreground_response_is_cancelled_after_its_reader_disconnects(calm: Stack, models: ModelServer) -> None:
-    with reading(calm.port, calm.key, RESPONSES_PATH, asked(models, background=False, tokens=400)) as stream:
+def test_a_foreground_response_is_cancelled_after_its_reader_disconnects(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with reading(
+        shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, background=False, tokens=400)
+    ) as stream:
         response_id = stream.read(8)[0]["response"]["id"]
     until(lambda: models.stats()["open"] == 0, within_s=5)
     query = "select status from responses where id = %s"
-    until(lambda: calm.sql(query, response_id) == [("cancelled",)], within_s=5)
+    until(lambda: shared_stack.sql(query, response_id) == [("cancelled",)], within_s=5)
 
 
-def test_stream_options_are_accepted_and_add_no_obfuscation(calm: Stack, models: ModelServer) -> None:
-    body = asked(models, tokens=5) | {"stream_options": {"include_obfuscation": True}}
-    with reading(calm.port, calm.key, RESPONSES_PATH, body) as stream:
+def test_stream_options_are_accepted_and_add_no_obfuscation(shared_stack: Stack, models: ModelServer) -> None:
+    body = stream_request(models, tokens=5) | {"stream_options": {"include_obfuscation": True}}
+    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, body) as stream:
         events = stream.read()
 
     assert not [event for event in events if "obfuscation" in event]
 
 
-def test_a_response_created_without_stream_can_be_streamed_from_any_number(calm: Stack, models: ModelServer) -> None:
-    with calm.client() as client:
-        response = client.responses.create(**asked(models, tokens=10) | {"stream": False})
+def test_a_response_created_without_stream_can_be_streamed_from_any_number(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with shared_stack.client() as client:
+        response = client.responses.create(**stream_request(models, tokens=10) | {"stream": False})
         ended(client, response.id)
-    log = calm.log_of(response.id)
+    log = shared_stack.event_log(response.id)
     path = f"{RESPONSES_PATH}/{response.id}?stream=true"
     for starting_after in (-5, -1, 0, 3, len(log) - 2):
         with reading(
-            calm.port_2, calm.key, f"{path}&starting_after={starting_after}", after=max(starting_after, -1)
+            shared_stack.port_2,
+            shared_stack.key,
+            f"{path}&starting_after={starting_after}",
+            after=max(starting_after, -1),
         ) as stream:
             assert stream.read() == log[max(starting_after, -1) + 1 :]
             assert stream.done
     for starting_after in (len(log) - 1, len(log) + 5, 10**30):
-        with reading(calm.port, calm.key, f"{path}&starting_after={starting_after}", after=starting_after) as stream:
+        with reading(
+            shared_stack.port, shared_stack.key, f"{path}&starting_after={starting_after}", after=starting_after
+        ) as stream:
             assert stream.read() == []
             assert stream.done
 
@@ -80,7 +96,7 @@ def test_a_response_created_without_stream_can_be_streamed_from_any_number(calm:
 def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
     up: Stack, models: ModelServer, process: str
 ) -> None:
-    with reading(up.port, up.key, RESPONSES_PATH, asked(models, tokens=60, delay_s=0.1)) as stream:
+    with reading(up.port, up.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)) as stream:
         head = list(stream.read(12))
         up.kill(process)
         if process == "api":
@@ -101,8 +117,11 @@ def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "".join(f"tok{n} " for n in range(60))
 
 
-def test_the_stream_of_a_cancelled_response_ends_with_a_failed_event(calm: Stack, models: ModelServer) -> None:
-    with reading(calm.port, calm.key, RESPONSES_PATH, asked(models, tokens=400)) as stream, calm.client() as client:
+def test_the_stream_of_a_cancelled_response_ends_with_a_failed_event(shared_stack: Stack, models: ModelServer) -> None:
+    with (
+        reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, tokens=400)) as stream,
+        shared_stack.client() as client,
+    ):
         response_id = stream.read(8)[0]["response"]["id"]
         client.responses.cancel(response_id)
         last_event = stream.read()[-1]
@@ -116,8 +135,10 @@ def test_the_stream_of_a_cancelled_response_ends_with_a_failed_event(calm: Stack
     )
 
 
-def test_a_failure_of_the_model_server_ends_the_stream_with_a_failed_event(calm: Stack, models: ModelServer) -> None:
-    with reading(calm.port, calm.key, RESPONSES_PATH, asked(models, drop_after=5)) as stream:
+def test_a_failure_of_the_model_server_ends_the_stream_with_a_failed_event(
+    shared_stack: Stack, models: ModelServer
+) -> None:
+    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, drop_after=5)) as stream:
         events = stream.read()
 
     assert events[-1]["type"] == "response.failed"
@@ -126,9 +147,9 @@ def test_a_failure_of_the_model_server_ends_the_stream_with_a_failed_event(calm:
 
 
 def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(up: Stack, models: ModelServer) -> None:
-    with reading(up.port, up.key, RESPONSES_PATH, asked(models, tokens=60, delay_s=0.1)) as stream:
+    with reading(up.port, up.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)) as stream:
         head = list(stream.read(8))
-        up.children["api"].ask_to_stop()
+        up.children["api"].send_stop_signal()
         head += stream.read()[8:]
 
         assert stream.error is not None
@@ -143,30 +164,32 @@ def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(up: S
 
 
 def test_a_deploy_cuts_a_foreground_stream_and_its_response_completes(up: Stack, models: ModelServer) -> None:
-    with reading(up.port, up.key, RESPONSES_PATH, asked(models, background=False, tokens=60, delay_s=0.1)) as stream:
+    with reading(
+        up.port, up.key, RESPONSES_PATH, stream_request(models, background=False, tokens=60, delay_s=0.1)
+    ) as stream:
         stream.read(8)
-        up.children["api"].ask_to_stop()
+        up.children["api"].send_stop_signal()
         stream.read()
 
         assert not stream.done
     until(lambda: up.sql("select status from responses") == [("completed",)], within_s=20)
 
 
-def test_a_stalled_reader_does_not_delay_another_reader(calm: Stack, models: ModelServer) -> None:
-    body = asked(models, tokens=60, delay_s=0.02)
-    with reading(calm.port, calm.key, RESPONSES_PATH, body) as stalled_reader:
+def test_a_stalled_reader_does_not_delay_another_reader(shared_stack: Stack, models: ModelServer) -> None:
+    body = stream_request(models, tokens=60, delay_s=0.02)
+    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, body) as stalled_reader:
         response_id = stalled_reader.read(1)[0]["response"]["id"]
         path = f"{RESPONSES_PATH}/{response_id}?stream=true"
-        with reading(calm.port, calm.key, path) as reader:
+        with reading(shared_stack.port, shared_stack.key, path) as reader:
             events = reader.read()
         assert stalled_reader.read() == events
 
 
 def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
-    calm: Stack, models: ModelServer
+    shared_stack: Stack, models: ModelServer
 ) -> None:
-    with calm.client() as client:
-        response = client.responses.create(**asked(models, tokens=3) | {"stream": False})
+    with shared_stack.client() as client:
+        response = client.responses.create(**stream_request(models, tokens=3) | {"stream": False})
         ended(client, response.id)
         foreground_response = client.responses.create(model="scripted", input="hello")
         with pytest.raises(openai.BadRequestError, match="not created with background=true") as caught:
@@ -175,10 +198,10 @@ def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
         unknown_id = "resp_" + "0" * 32
         with pytest.raises(openai.NotFoundError) as unknown_id_error:
             client.responses.retrieve(unknown_id, stream=True)
-    with open_core(calm.settings) as core:
+    with open_core(shared_stack.settings) as core:
         key = core.keys.create(project="other")
     with (
-        openai.OpenAI(base_url=f"http://127.0.0.1:{calm.port}/v1", api_key=key, max_retries=0) as other_client,
+        openai.OpenAI(base_url=f"http://127.0.0.1:{shared_stack.port}/v1", api_key=key, max_retries=0) as other_client,
         pytest.raises(openai.NotFoundError) as other_project_error,
     ):
         other_client.responses.retrieve(response.id, stream=True)
@@ -187,21 +210,23 @@ def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
 
 
 def test_a_reader_with_fifty_disconnects_gets_the_events_of_an_undisturbed_reader(
-    calm: Stack, models: ModelServer
+    shared_stack: Stack, models: ModelServer
 ) -> None:
-    interrupted(calm, models, random.randrange(2**32), disconnects=50, tokens=250)
+    read_with_disconnects(shared_stack, models, random.randrange(2**32), disconnects=50, tokens=250)
 
 
-def test_every_helper_of_the_client_returns_the_same_final_text(calm: Stack, models: ModelServer) -> None:
-    body = asked(models, tokens=20)
+def test_every_helper_of_the_client_returns_the_same_final_text(shared_stack: Stack, models: ModelServer) -> None:
+    body = stream_request(models, tokens=20)
     del body["stream"]
-    with calm.client() as client:
+    with shared_stack.client() as client:
         with client.responses.stream(**body) as stream:
             events = list(stream)
             final_response = stream.get_final_response()
         assert client.responses.retrieve(final_response.id).output_text == final_response.output_text
         tail = list(client.responses.retrieve(final_response.id, stream=True, starting_after=4))
-        assert [event.sequence_number for event in tail] == list(range(5, len(calm.log_of(final_response.id))))
+        assert [event.sequence_number for event in tail] == list(
+            range(5, len(shared_stack.event_log(final_response.id)))
+        )
         assert tail[-1].response.output_text == final_response.output_text  # type: ignore[union-attr]
         with client.responses.stream(response_id=final_response.id, starting_after=4) as resumed_stream:
             assert resumed_stream.get_final_response().output_text == final_response.output_text
@@ -222,9 +247,9 @@ async def _final_texts(up: Stack, body: dict) -> list[str]:
         return [final_response.output_text, tail[-1].response.output_text, resumed_final.output_text]
 
 
-def test_the_async_client_returns_the_same_final_text(calm: Stack, models: ModelServer) -> None:
-    body = asked(models, tokens=20)
+def test_the_async_client_returns_the_same_final_text(shared_stack: Stack, models: ModelServer) -> None:
+    body = stream_request(models, tokens=20)
     del body["stream"]
-    texts = asyncio.run(_final_texts(calm, body))
+    texts = asyncio.run(_final_texts(shared_stack, body))
 
     assert set(texts) == {"".join(f"tok{number} " for number in range(20))}

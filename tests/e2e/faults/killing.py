@@ -6,7 +6,7 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 
-def everything_killed(stack: Stack, models: ModelServer, *, running: int, waiting: int) -> dict[str, int]:
+def kill_worker_valkey_and_sweeper(stack: Stack, models: ModelServer, *, running: int, waiting: int) -> dict[str, int]:
     """Kill worker, Valkey and sweeper while responses run and wait; return the number of responses by final status."""
     invariants.watch_ends(stack)
     stack.up(WORKER_SLOTS=str(running))

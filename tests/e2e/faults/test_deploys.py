@@ -23,7 +23,7 @@ def test_a_stopping_api_finishes_its_requests_and_refuses_new_connections(stack:
             for tokens in (20, 50, 60)
         ]
         until(lambda: models.stats()["open"] == 3)
-        api.ask_to_stop()
+        api.send_stop_signal()
 
         until(lambda: refuses_connections(stack), within_s=3)
         assert api.ended() is None
@@ -59,7 +59,7 @@ def test_a_response_that_outlasts_its_stopped_api_completes_and_can_be_fetched(
     connection.request("POST", "/v1/responses", body, headers)
     until(lambda: models.stats()["open"] == 1)
     stopped_at = time.monotonic()
-    api.ask_to_stop()
+    api.send_stop_signal()
     with pytest.raises((http.client.HTTPException, OSError)):
         connection.getresponse().read()
     connection.close()
@@ -86,7 +86,7 @@ def test_a_response_without_a_returning_client_completes_after_a_deploy(stack: S
         script = models.script(tokens=200, delay_s=0.05)
         request = threads.submit(client.responses.create, model="scripted", input=script)
         until(lambda: models.stats()["open"] == 1)
-        api.ask_to_stop()
+        api.send_stop_signal()
         with pytest.raises(openai.APIConnectionError):
             request.result()
     # The response outlasts `FOLLOW_S`, after which the sweeper cancels a response without a waiting client.

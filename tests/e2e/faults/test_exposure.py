@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import redis
 
-from app.serve import HEADERS_MS
+from app.serve import HEADER_TIMEOUT_MS
 from local import web
 from tests.conftest import new_database
 from tests.harness.stack import Stack
@@ -119,7 +119,7 @@ def test_every_process_works_over_tls_with_a_redis_acl_user(exposed_deployment: 
     statuses = [exposed_deployment.stack.sql(query, response_id)[0][0] for response_id in exposed_deployment.ids]
 
     assert statuses == ["completed", "failed"]
-    assert all(proxy.shaken for proxy in exposed_deployment.proxies)
+    assert all(proxy.handshakes for proxy in exposed_deployment.proxies)
     readiness = json.loads(web_text(exposed_deployment.stack.port, "/readyz"))
     assert readiness == {"status": "ok", "postgres": "ok", "redis": "ok"}
 
@@ -253,7 +253,7 @@ def test_slow_senders_are_disconnected_and_delay_no_other_client(exposed_deploym
         assert time.monotonic() - started_at < 5
 
         for connection in head_senders:
-            connection.settimeout(HEADERS_MS / 1000 + 5)
+            connection.settimeout(HEADER_TIMEOUT_MS / 1000 + 5)
             with contextlib.suppress(ConnectionError):
                 while connection.recv(65536):
                     pass

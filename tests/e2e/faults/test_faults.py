@@ -12,14 +12,14 @@ import psycopg
 import pytest
 
 from tests import invariants
-from tests.e2e.faults.killing import everything_killed
+from tests.e2e.faults.killing import kill_worker_valkey_and_sweeper
 from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
 
 def test_every_response_ends_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, models: ModelServer) -> None:
-    everything_killed(stack, models, running=15, waiting=15)
+    kill_worker_valkey_and_sweeper(stack, models, running=15, waiting=15)
 
 
 def test_a_response_without_output_is_run_again_when_its_worker_is_killed(stack: Stack, models: ModelServer) -> None:

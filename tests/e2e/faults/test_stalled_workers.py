@@ -19,7 +19,7 @@ STALLED_AFTER_S = 6
 
 def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
-    port = ports.free()
+    port = ports.free_port()
     with tcp_proxy.running(stack.valkey.url) as proxy:
         stack.up("valkey", "api", "sweeper")
         stack.start(
@@ -33,7 +33,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack
             until(lambda: health(port)[1].get("running") == 1)
             proxy.blackhole(from_request=b"BRPOP")
             blackholed_at = time.monotonic()
-            until(lambda: proxy.swallowed)
+            until(lambda: proxy.discarded_reads)
             waiting_response = client.responses.create(model="scripted", input="hello", background=True)
 
             until(stack.children["worker"].ended, within_s=STALLED_AFTER_S + 25)
@@ -52,7 +52,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack
 
 
 def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models: ModelServer) -> None:
-    port = ports.free()
+    port = ports.free_port()
     silence_s = STALLED_AFTER_S * 1.5 + 1
     stack.up("valkey", "api", "sweeper")
     worker = stack.start("worker", WORKER_SLOTS="1", WORKER_HEALTH_PORT=str(port), DEAF_AFTER_S=str(STALLED_AFTER_S))

@@ -130,7 +130,7 @@ def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
         }
         until(lambda: models.stats()["open"] == 20)
         until(lambda: running_stack.sql("select count(*) from response_events where tokens > 0")[0][0] > 40)
-        running_stack.children["worker"].ask_to_stop()
+        running_stack.children["worker"].send_stop_signal()
         running_stack.start("worker-2")
         running_stack.stop("worker")
         until(running_stack.all_ended, within_s=60)

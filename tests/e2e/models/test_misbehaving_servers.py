@@ -137,7 +137,7 @@ def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stac
         pid = valkey.info("server")["process_id"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            stack.children["worker"].ask_to_stop()
+            stack.children["worker"].send_stop_signal()
             stopped_at = time.monotonic()
             until(lambda: stack.sql("select count(*) from responses where status = 'queued'") == [(5,)], within_s=8)
             until(stack.children["worker"].ended, within_s=20)

@@ -61,29 +61,29 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
             response_ids = {
                 name: client.responses.create(model=name, input="hi", background=True).id for name, _, _ in cases()
             }
-            until(stack.all_ended, within_s=DEADLINE_S, every_s=0.2)
+            until(stack.all_ended, within_s=DEADLINE_S, first_pause_s=0.2)
             responses = {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
         mismatches = {
-            f"{api.name} that {case.does}": mismatch
+            f"{api.name} that {case.behavior}": mismatch
             for name, case, api in cases()
             if (mismatch := mismatch_of(case, responses[name]))
         }
         assert not mismatches, "\n".join(f"{name}: {mismatch}" for name, mismatch in mismatches.items())
         pid = stack.children["worker"].pid
         with contextlib.suppress(AssertionError):
-            until(lambda: not (connections_to(pid, raw_server.port) or raw_server.open()), within_s=5)
-        open_cases = [CORPUS[int(name.partition("-")[2])].does for name in raw_server.open()]
+            until(lambda: not (connections_to(pid, raw_server.port) or raw_server.open_scripts()), within_s=5)
+        open_cases = [CORPUS[int(name.partition("-")[2])].behavior for name in raw_server.open_scripts()]
         assert (open_cases, connections_to(pid, raw_server.port)) == ([], [])
         assert stack.children["worker"].ended() is None
         invariants.check(stack, set(response_ids.values()))
 
     wrong_counts = {
-        name: raw_server.asked[name]
+        name: raw_server.requests[name]
         for name, case, _ in cases()
-        if case.end.asked not in {None, raw_server.asked[name]}
+        if case.end.requests not in {None, raw_server.requests[name]}
     }
     assert wrong_counts == {}
-    assert raw_server.asked["elsewhere"] == 0
+    assert raw_server.requests["elsewhere"] == 0
 
 
 def mismatch_of(case: Case, response: object) -> str:
@@ -92,7 +92,7 @@ def mismatch_of(case: Case, response: object) -> str:
     if end != (case.end.status, case.end.text, case.end.code):
         return f"{str(end)[:200]} {response.error and response.error.message}"
     message = response.error.message if response.error else ""
-    return "" if case.end.says in message and "sk-secret" not in message else message
+    return "" if case.end.message in message and "sk-secret" not in message else message
 
 
 def connections_to(pid: int, port: int) -> list[object]:
@@ -103,5 +103,5 @@ def connections_to(pid: int, port: int) -> list[object]:
 
 def test_the_corpus_has_enough_cases_for_each_api() -> None:
     assert len(CORPUS) >= 25
-    assert len({case.does for case in CORPUS}) == len(CORPUS)
+    assert len({case.behavior for case in CORPUS}) == len(CORPUS)
     assert all(sum(api.name in case.apis for case in CORPUS) >= 25 for api in APIS)

@@ -78,11 +78,11 @@ def test_auto_drops_the_oldest_turns_and_records_them(
 @pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("truncation", ["disabled", "auto"])
 def test_a_context_that_cannot_fit_fails_with_context_length_exceeded(
-    calm: Stack, models: ModelServer, background: bool, truncation: str
+    shared_stack: Stack, models: ModelServer, background: bool, truncation: str
 ) -> None:
     script = models.script(tag="long", text="Yes.", context=2, context_error="llama.cpp")
     request: dict[str, Any] = {"model": "scripted", "input": history(script), "truncation": truncation}
-    with calm.client() as client:
+    with shared_stack.client() as client:
         if background:
             response = ended(client, client.responses.create(**request, background=True).id)
             assert response.status == "failed"
@@ -98,8 +98,8 @@ def test_a_context_that_cannot_fit_fails_with_context_length_exceeded(
     assert request_count == 1 if truncation == "disabled" else 2 <= request_count <= 6
 
 
-def test_an_unknown_truncation_is_refused(calm: Stack) -> None:
-    with calm.client() as client, pytest.raises(openai.BadRequestError) as caught:
+def test_an_unknown_truncation_is_refused(shared_stack: Stack) -> None:
+    with shared_stack.client() as client, pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model="scripted", input="hi", truncation="oldest")  # type: ignore[arg-type]
 
     assert caught.value.param == "truncation"

@@ -30,7 +30,7 @@ class Tenant:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.key = api.core.keys.create(rights.ALL, f"tenant {next(_numbers)}")
+        self.key = api.core.keys.create(rights.ALL_RIGHTS, f"tenant {next(_numbers)}")
         key_holder = api.core.keys.caller(self.key)
         response = api.create_ended_response(key=self.key)
         body = {"name": "greeting", "template": TEMPLATE}

@@ -28,7 +28,7 @@ def _example(rule: Rule) -> str:
     return path
 
 
-def test_every_route_under_v1_refuses_without_a_key(api: Api) -> None:
+def test_every_route_under_v1_rejects_requests_without_a_key(api: Api) -> None:
     routes = list(list_routes(api))
     row_counts = api.count_rows()
 
@@ -117,7 +117,7 @@ def test_an_invalid_key_or_header_is_rejected(api: Api, header: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer {key}", "bearer {key}", "BEARER  {key} "])
-def test_a_good_key_is_known_however_its_scheme_is_written(api: Api, header: str) -> None:
+def test_a_valid_key_is_accepted_with_any_spelling_of_its_scheme(api: Api, header: str) -> None:
     authorization = header.replace("{key}", api.key)
 
     assert api.client.get("/v1/models", headers={"Authorization": authorization}).status_code == 200
@@ -126,7 +126,7 @@ def test_a_good_key_is_known_however_its_scheme_is_written(api: Api, header: str
 def test_a_revoked_key_is_rejected_at_its_next_request(api: Api) -> None:
     key = api.core.keys.create()
     assert api.post_response(key=key).status_code == 200
-    (key_row,) = [row for row in api.core.keys.listed() if row.hint == key[-4:]]
+    (key_row,) = [row for row in api.core.keys.list_keys() if row.hint == key[-4:]]
 
     api.core.keys.revoke(key_row.id)
 
@@ -141,7 +141,7 @@ def test_keys_of_the_same_project_share_its_responses(api: Api) -> None:
     assert api.get_response(response["id"], key=api.core.keys.create()).get_json() == response
 
 
-def test_another_projects_response_is_exactly_as_unknown_as_one_that_never_was(api: Api, other_key: str) -> None:
+def test_a_foreign_response_gets_the_same_answer_as_an_unknown_response(api: Api, other_key: str) -> None:
     response_id = api.create_response()["id"]
 
     for request_by_id in (api.get_response, api.cancel_response, api.delete_response, api.list_input_items):

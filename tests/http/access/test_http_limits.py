@@ -89,7 +89,7 @@ def list_reservations(api: Api) -> list[tuple[Any, ...]]:
     return api.sql("select tier, reserved_requests, reserved_tokens from responses order by created_at, id")
 
 
-def test_default_stays_inside_the_limit_and_then_is_refused_with_nothing_stored(limited_api: Api) -> None:
+def test_a_default_request_over_the_limit_is_rejected_and_stores_nothing(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     for remaining in ("2", "1", "0"):
         answer = limited_api.post_response(key=few_key, service_tier="default")
@@ -107,9 +107,7 @@ def test_default_stays_inside_the_limit_and_then_is_refused_with_nothing_stored(
 
 
 @pytest.mark.parametrize("tier", [None, "auto"])
-def test_auto_is_over_limit_while_there_is_capacity_to_spare_and_then_refused(
-    limited_api: Api, tier: str | None
-) -> None:
+def test_an_auto_request_is_over_limit_while_there_is_spare_capacity(limited_api: Api, tier: str | None) -> None:
     worker(limited_api.core, slots=5)
     few_key = create_key(limited_api, "few")
     tiers = [limited_api.post_response(key=few_key, service_tier=tier).get_json()["service_tier"] for _ in range(3)]
@@ -151,7 +149,7 @@ def test_a_nearly_full_model_has_no_spare_capacity(limited_api: Api) -> None:
     assert answer.get_json()["service_tier"] == "default"
 
 
-def test_flex_takes_no_credits_and_is_refused_only_by_a_full_queue(limited_api: Api) -> None:
+def test_a_flex_request_takes_no_credits_and_is_rejected_only_by_a_full_queue(limited_api: Api) -> None:
     few_key, short_key = create_key(limited_api, "few"), create_key(limited_api, "short")
     for _ in range(6):
         answer = limited_api.post_response(key=few_key, service_tier="flex")
@@ -253,7 +251,7 @@ def test_a_request_without_max_output_tokens_reserves_at_most_the_limit(limited_
 
 
 @pytest.mark.parametrize("tier", ["default", "priority"])
-def test_what_never_fits_is_refused_for_good(limited_api: Api, tier: str) -> None:
+def test_a_request_above_the_total_limit_is_rejected_permanently(limited_api: Api, tier: str) -> None:
     row_counts = limited_api.count_rows()
 
     answer = limited_api.post_response(key=create_key(limited_api, "small"), max_output_tokens=1000, service_tier=tier)
@@ -342,7 +340,7 @@ def test_a_foreground_answer_has_the_headers_of_the_limits(limited_api: Api) -> 
     assert meter_headers(answer, "tokens")[0] == "100000"
 
 
-def test_credits_come_back_with_time_as_it_was_told(limited_api: Api) -> None:
+def test_a_request_is_accepted_after_the_announced_delay(limited_api: Api) -> None:
     small_key = create_key(limited_api, "small")
     body = {"input": "x" * 40, "max_output_tokens": 590, "service_tier": "default"}
     assert limited_api.post_response(key=small_key, **body).status_code == 200

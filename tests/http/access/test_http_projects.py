@@ -38,7 +38,7 @@ def admin_key(api: Api) -> str:
     return api.core.keys.create({"admin"}, f"other {next(_numbers)}")
 
 
-def test_an_admin_of_the_first_project_makes_projects_and_may_use_them_at_once(api: Api) -> None:
+def test_an_admin_of_the_default_project_creates_projects_and_can_use_them(api: Api) -> None:
     name = f"team {next(_numbers)}"
     answer = api.send_request("POST", "/v1/projects", json={"name": name}, key=api.admin).get_json()
 
@@ -49,7 +49,7 @@ def test_an_admin_of_the_first_project_makes_projects_and_may_use_them_at_once(a
     assert api.sql("select count(*) from responses where project_id = %s", answer["id"]) == [(1,)]
 
 
-def test_only_keys_of_the_first_project_make_projects(api: Api, admin_key: str) -> None:
+def test_only_keys_of_the_default_project_can_create_projects(api: Api, admin_key: str) -> None:
     row_counts = api.count_rows()
 
     check_error(
@@ -62,7 +62,7 @@ def test_only_keys_of_the_first_project_make_projects(api: Api, admin_key: str) 
     assert api.count_rows() == row_counts
 
 
-def test_an_admin_sees_the_projects_its_key_may_use_and_no_other(api: Api) -> None:
+def test_an_admin_lists_only_the_projects_that_its_key_can_use(api: Api) -> None:
     own_name, additional_name, foreign_name = (f"see {next(_numbers)}" for _ in range(3))
     for name in (additional_name, foreign_name):
         api.core.keys.create(project=name)
@@ -79,7 +79,7 @@ def test_an_admin_sees_the_projects_its_key_may_use_and_no_other(api: Api) -> No
     check_error(get_projects(api, f"/{api.core.keys.project(foreign_name)}", key=key), 404, None, "project_id")
 
 
-def test_a_key_made_over_http_works_is_shown_once_and_is_found_without_its_secret(api: Api) -> None:
+def test_a_new_key_is_returned_once_and_then_listed_without_its_secret(api: Api) -> None:
     project_id = create_project(api)
     answer = create_key(api, project_id, name="batch", rights=["read", "write"])
     secret = answer.pop("key")
@@ -96,7 +96,7 @@ def test_a_key_made_over_http_works_is_shown_once_and_is_found_without_its_secre
     assert secret not in database_text
 
 
-def test_a_key_revoked_over_http_is_refused_and_gone_from_lists(api: Api) -> None:
+def test_a_revoked_key_is_rejected_and_not_listed(api: Api) -> None:
     project_id = create_project(api)
     key = create_key(api, project_id)
 
@@ -110,7 +110,7 @@ def test_a_key_revoked_over_http_is_refused_and_gone_from_lists(api: Api) -> Non
     check_error(api.send_request("DELETE", f"/v1/projects{path}", key=api.admin), 404, None, "key_id")
 
 
-def test_a_rotated_key_keeps_its_id_and_rights_and_the_old_secret_is_refused_for_good(api: Api) -> None:
+def test_a_rotated_key_has_the_same_id_and_rights_and_only_its_new_secret_works(api: Api) -> None:
     project_id = create_project(api)
     key = create_key(api, project_id, rights=["read"], name="reader")
 
@@ -128,7 +128,7 @@ def test_a_rotated_key_keeps_its_id_and_rights_and_the_old_secret_is_refused_for
     check_error(api.list_responses(key=key["key"]), 401, "invalid_api_key")
 
 
-def test_an_admin_gives_no_more_than_it_has(api: Api) -> None:
+def test_an_admin_cannot_grant_rights_or_projects_that_it_does_not_have(api: Api) -> None:
     own_name, foreign_name = f"own {next(_numbers)}", f"foreign {next(_numbers)}"
     api.core.keys.create(project=foreign_name)
     admin_key = api.core.keys.create({"admin"}, own_name)
@@ -137,7 +137,7 @@ def test_an_admin_gives_no_more_than_it_has(api: Api) -> None:
         api.core.keys.create({"read", "no-limit"}, own_name),
         api.core.keys.create(project=own_name, also=[foreign_name]),
     )
-    key_ids = {key.hint: key.id for key in api.core.keys.listed(own_name)}
+    key_ids = {key.hint: key.id for key in api.core.keys.list_keys(own_name)}
     row_counts = api.count_rows()
 
     for path, body in (
@@ -166,7 +166,7 @@ def key_routes(project_id: str, key_id: str) -> Iterator[tuple[str, str]]:
         yield method, f"/v1/projects/{project_id}{path}"
 
 
-def test_projects_and_keys_of_others_are_exactly_as_unknown_as_those_that_never_were(api: Api, admin_key: str) -> None:
+def test_foreign_projects_and_keys_get_the_same_answers_as_unknown_ones(api: Api, admin_key: str) -> None:
     project_id = create_project(api)
     key = create_key(api, project_id)
     own_id = get_projects(api, "", key=admin_key).get_json()["data"][0]["id"]
@@ -204,7 +204,7 @@ def test_projects_and_keys_of_others_are_exactly_as_unknown_as_those_that_never_
         ("/{}/api_keys", {"key": "mine"}, "unknown_parameter", "key"),
     ],
 )
-def test_a_wrong_body_of_a_project_or_key_is_refused_by_its_place(
+def test_an_invalid_project_or_key_is_rejected_with_the_parameter(
     api: Api, path: str, body: dict, code: str, param: str
 ) -> None:
     row_counts = api.count_rows()
@@ -215,8 +215,8 @@ def test_a_wrong_body_of_a_project_or_key_is_refused_by_its_place(
 
 
 def test_every_change_is_recorded_in_the_audit_log_with_its_request(api: Api) -> None:
-    admin_key = api.core.keys.create(rights.ALL)
-    admin_ids = [key.id for key in api.core.keys.listed() if key.hint == admin_key[-4:] and "admin" in key.rights]
+    admin_key = api.core.keys.create(rights.ALL_RIGHTS)
+    admin_ids = [key.id for key in api.core.keys.list_keys() if key.hint == admin_key[-4:] and "admin" in key.rights]
     admin_id = admin_ids[-1]
     expected_entries = []
 
@@ -243,7 +243,7 @@ def test_every_change_is_recorded_in_the_audit_log_with_its_request(api: Api) ->
     send_request("POST", f"/v1/responses/{response_id}/cancel", "response.cancelled")
     send_request("DELETE", f"/v1/responses/{response_id}", "response.deleted")
 
-    entries = api.core.audit.newest(limit=len(expected_entries))
+    entries = api.core.audit.list_newest(limit=len(expected_entries))
     assert [(entry.action, entry.object_id, entry.request_id) for entry in entries] == expected_entries
     assert {entry.actor for entry in entries} == {admin_id}
     assert {entry.os_user for entry in entries} == {None}

@@ -11,7 +11,7 @@ from tests.http.prompts import TEMPLATE, count_prompt_rows, create_prompt, get_p
 UNKNOWN_ID = "pmpt_" + "0" * 48
 
 
-def test_a_prompt_is_made_with_version_1_and_found_again(api: Api) -> None:
+def test_a_new_prompt_has_version_1_and_can_be_read(api: Api) -> None:
     prompt = create_prompt(api, name="é\u2028 name", description="What it is for.")
 
     assert prompt["id"].startswith("pmpt_")
@@ -73,7 +73,7 @@ def test_concurrently_added_versions_get_consecutive_numbers(api: Api) -> None:
         assert template["input"] == f"n{number}"
 
 
-def test_a_prompt_may_get_another_name_and_another_default_version(api: Api) -> None:
+def test_the_name_and_the_default_version_of_a_prompt_can_be_changed(api: Api) -> None:
     prompt = create_prompt(api, description="old")
     post_prompt(api, {"template": {"input": "Hi."}}, f"/{prompt['id']}/versions")
     name = f"renamed {prompt['name']}"
@@ -89,7 +89,7 @@ def test_a_prompt_may_get_another_name_and_another_default_version(api: Api) -> 
     assert post_prompt(api, {}, f"/{prompt['id']}").get_json() == get_prompt(api, f"/{prompt['id']}").get_json()
 
 
-def test_a_name_is_unique_in_its_project(api: Api, other_key: str) -> None:
+def test_the_name_of_a_prompt_is_unique_in_its_project(api: Api, other_key: str) -> None:
     prompt, second_prompt = create_prompt(api), create_prompt(api)
     row_counts = count_prompt_rows(api)
 
@@ -106,7 +106,7 @@ def test_a_name_is_unique_in_its_project(api: Api, other_key: str) -> None:
     assert sorted(answers) == [200] + [400] * 15
 
 
-def test_a_deleted_prompt_is_gone_with_its_versions(api: Api) -> None:
+def test_the_deletion_of_a_prompt_deletes_its_versions(api: Api) -> None:
     prompt = create_prompt(api)
     answer = api.send_request("DELETE", f"/v1/prompts/{prompt['id']}")
 
@@ -117,7 +117,7 @@ def test_a_deleted_prompt_is_gone_with_its_versions(api: Api) -> None:
     assert create_prompt(api, name=prompt["name"])["versions"] == ["1"]
 
 
-def test_another_projects_prompt_is_exactly_as_unknown_as_one_that_never_was(api: Api, other_key: str) -> None:
+def test_a_foreign_prompt_gets_the_same_answer_as_an_unknown_prompt(api: Api, other_key: str) -> None:
     prompt = create_prompt(api)
     requests = [
         ("GET", "", None),
@@ -140,7 +140,7 @@ def test_another_projects_prompt_is_exactly_as_unknown_as_one_that_never_was(api
 
 
 @pytest.mark.parametrize("version", ["2", "0", "-1", "01", "1.0", "\u0661", "latest", "9" * 30, "1 "])
-def test_a_version_that_is_not_there_is_refused_by_its_place(api: Api, version: str) -> None:
+def test_an_unknown_version_is_rejected_with_the_parameter(api: Api, version: str) -> None:
     prompt = create_prompt(api)
 
     check_error(get_prompt(api, f"/{prompt['id']}/versions/{version}"), 404, None, "version")
@@ -153,7 +153,7 @@ def test_a_version_that_is_not_there_is_refused_by_its_place(api: Api, version: 
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_pages_of_prompts_add_up_to_all_of_them(api: Api, order: str) -> None:
+def test_the_pages_of_a_list_contain_all_prompts(api: Api, order: str) -> None:
     key = api.core.keys.create(project=f"pages {order}")
     ids = [create_prompt(api, key=key)["id"] for _ in range(5)]
 
@@ -193,7 +193,7 @@ def test_an_invalid_query_of_a_prompt_list_is_rejected(api: Api, query: dict[str
         ),
     ],
 )
-def test_a_field_that_a_prompt_does_not_have_is_refused(api: Api, body: dict[str, Any], param: str) -> None:
+def test_an_unknown_field_of_a_prompt_is_rejected(api: Api, body: dict[str, Any], param: str) -> None:
     row_counts = count_prompt_rows(api)
 
     check_error(post_prompt(api, body), 400, "unknown_parameter", param)
@@ -232,7 +232,7 @@ def test_a_field_that_a_prompt_does_not_have_is_refused(api: Api, body: dict[str
         ({"input": "x" * 1_048_577}, "string_above_max_length", "template"),
     ],
 )
-def test_a_template_that_cannot_be_used_is_refused_by_the_place_in_it(
+def test_an_invalid_template_is_rejected_with_the_location(
     api: Api, changes: dict[str, Any], code: str, param: str
 ) -> None:
     prompt = create_prompt(api)

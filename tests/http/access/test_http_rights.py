@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.endpoints.table import TABLE
-from core.tenants.rights import USUAL, Right
+from core.tenants.rights import DEFAULT_RIGHTS, Right
 from tests.http.http_api import VALID_REQUEST, Api, check_error
 
 REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
@@ -51,9 +51,7 @@ def test_exactly_the_routes_under_v1_require_a_right(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("method", "rule"), sorted(REQUIRED_RIGHTS), ids=lambda part: part)
-def test_a_key_without_the_right_for_a_route_is_told_which_and_changes_nothing(
-    api: Api, method: str, rule: str
-) -> None:
+def test_a_key_without_the_required_right_is_rejected_with_its_name(api: Api, method: str, rule: str) -> None:
     required_right = REQUIRED_RIGHTS[method, rule]
     key_without_right, key_with_right = (
         api.core.keys.create(set(Right) - {required_right}),
@@ -76,7 +74,8 @@ def test_a_key_without_the_right_for_a_route_is_told_which_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("requested_rights", "expected_rights"), [((), USUAL), (("no-limit",), USUAL | {"no-limit"}), (("read",), {"read"})]
+    ("requested_rights", "expected_rights"),
+    [((), DEFAULT_RIGHTS), (("no-limit",), DEFAULT_RIGHTS | {"no-limit"}), (("read",), {"read"})],
 )
 def test_a_key_without_explicit_rights_has_the_default_rights(
     api: Api, requested_rights: tuple[str, ...], expected_rights: set[str]
@@ -95,7 +94,7 @@ def create_in_project(api: Api, key: str, *, query: str | None = None, header: s
     )
 
 
-def test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_header(
+def test_a_request_acts_in_the_project_that_its_query_or_header_designates(
     api: Api, project_names: tuple[str, str]
 ) -> None:
     own_name, additional_name = project_names
@@ -120,7 +119,7 @@ def test_a_key_speaks_for_the_project_that_is_named_by_id_or_name_in_query_or_he
         check_error(api.get_response(response_id, key=key, query_string=other_query), 404, None, "response_id")
 
 
-def test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_never_was(
+def test_a_forbidden_project_gets_the_same_answer_as_an_unknown_project(
     api: Api, project_names: tuple[str, str]
 ) -> None:
     own_name, foreign_name = project_names
@@ -137,9 +136,7 @@ def test_a_project_that_the_key_may_not_use_is_exactly_as_unknown_as_one_that_ne
     assert api.count_rows() == row_counts
 
 
-def test_two_projects_at_once_are_refused_by_the_name_of_the_parameter(
-    api: Api, project_names: tuple[str, str]
-) -> None:
+def test_a_request_with_two_projects_is_rejected_with_the_parameter(api: Api, project_names: tuple[str, str]) -> None:
     own_name, additional_name = project_names
     key = api.core.keys.create(project=own_name, also=[additional_name])
     row_counts = api.count_rows()

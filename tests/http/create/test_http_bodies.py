@@ -13,7 +13,7 @@ import pytest
 
 from core.bootstrap import open_core
 from core.settings import Settings
-from tests.contract.shapes import nested, of_schema
+from tests.contract.shapes import nested_object, with_schema
 from tests.harness.stack import Stack
 from tests.http.http_api import VALID_REQUEST, Api, check_error
 
@@ -60,7 +60,7 @@ INVALID_JSON = {
 
 
 @pytest.mark.parametrize("body", INVALID_JSON.values(), ids=INVALID_JSON)
-def test_what_is_not_json_is_refused_and_nothing_is_stored(api: Api, body: bytes) -> None:
+def test_invalid_json_is_rejected_and_nothing_is_stored(api: Api, body: bytes) -> None:
     row_counts = api.count_rows()
 
     message = check_error(api.post_body(body), 400, "invalid_value")
@@ -70,7 +70,7 @@ def test_what_is_not_json_is_refused_and_nothing_is_stored(api: Api, body: bytes
 
 
 @pytest.mark.parametrize("body", [b"null", b"true", b"5", b"1e5", b'"hi"', b"[]", b"[" + BODY + b"]"])
-def test_json_that_is_no_object_is_refused(api: Api, body: bytes) -> None:
+def test_json_that_is_not_an_object_is_rejected(api: Api, body: bytes) -> None:
     row_counts = api.count_rows()
 
     assert "must be a JSON object" in check_error(api.post_body(body), 400, "invalid_type")
@@ -133,9 +133,7 @@ def test_a_deeply_nested_value_is_handled_in_every_parameter(
         ),
     ],
 )
-def test_what_is_nested_too_deeply_to_be_written_again_is_refused(
-    api: Api, depth: int, template: str, param: str
-) -> None:
+def test_a_body_nested_too_deeply_to_serialize_is_rejected(api: Api, depth: int, template: str, param: str) -> None:
     row_counts = api.count_rows()
     brackets = "[" * depth + "]" * depth
 
@@ -155,8 +153,8 @@ def test_a_body_of_endless_nesting_is_rejected(api: Api, body: bytes, param: str
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"tools": [{"type": "function", "name": "f", "parameters": nested(200)}]}, "tools[0].parameters"),
-        ({"text": of_schema(schema=nested(200))}, "text.format.schema"),
+        ({"tools": [{"type": "function", "name": "f", "parameters": nested_object(200)}]}, "tools[0].parameters"),
+        ({"text": with_schema(schema=nested_object(200))}, "text.format.schema"),
     ],
 )
 def test_a_schema_with_excessive_nesting_is_rejected(api: Api, changes: dict[str, Any], param: str) -> None:
@@ -194,7 +192,7 @@ def test_the_content_type_of_json_may_have_any_spelling_or_be_absent(api: Api, c
 
 
 @pytest.mark.parametrize("encoding", ["deflate", "zstd", "br", "gzip, identity", "gzip, gzip"])
-def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(api: Api, encoding: str) -> None:
+def test_an_unsupported_content_encoding_is_rejected_by_name(api: Api, encoding: str) -> None:
     row_counts = api.count_rows()
 
     answer = api.post_body(gzip.compress(BODY), headers={"Content-Encoding": encoding})
@@ -204,7 +202,7 @@ def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(api: Api, enco
     assert api.post_body(BODY, headers={"Content-Encoding": "identity"}).status_code == 200
 
 
-def test_a_server_with_strict_parameters_refuses_what_the_api_does_not_have(settings: Settings) -> None:
+def test_a_server_with_strict_parameters_rejects_unknown_parameters(settings: Settings) -> None:
     with open_core(settings.model_copy(update={"strict_params": True}), connections=2) as core:
         api = Api(core)
         row_counts = api.count_rows()
@@ -227,7 +225,7 @@ def small_api(settings: Settings) -> Iterator[Api]:
         yield Api(core)
 
 
-def test_a_body_over_the_limit_is_refused_and_one_that_just_fits_is_not(small_api: Api) -> None:
+def test_only_a_body_above_the_size_limit_is_rejected(small_api: Api) -> None:
     assert small_api.post_body(padded_body(2048)).status_code == 200
     row_counts = small_api.count_rows()
 

@@ -10,7 +10,7 @@ from core import errors
 from core.bootstrap import open_core
 from core.config import catalog
 from core.settings import Settings
-from tests.contract.shapes import of_schema
+from tests.contract.shapes import with_schema
 from tests.harness.engine import worker
 from tests.http.http_api import Api, check_error
 
@@ -29,7 +29,7 @@ IMAGE = {"type": "input_image", "image_url": "https://example.com/a.png"}
 FEATURES: dict[str, tuple[dict[str, Any], str]] = {
     "functions": ({"tools": [FUNCTION]}, "tools"),
     "custom tools": ({"tools": [{"type": "custom", "name": "c"}]}, "tools"),
-    "a schema": ({"text": of_schema()}, "text.format"),
+    "a schema": ({"text": with_schema()}, "text.format"),
     "alternatives": ({"top_logprobs": 1}, "top_logprobs"),
     "log probabilities": ({"include": ["message.output_text.logprobs"]}, "include"),
     "an effort": ({"reasoning": {"effort": "low"}}, "reasoning.effort"),

@@ -20,7 +20,7 @@ def list_messages(api: Api, response_id: str) -> list[tuple[str, str]]:
     return [(item["role"], item["content"][0]["text"]) for item in items if item["type"] == "message"]
 
 
-def test_a_chain_is_the_parents_input_its_output_and_the_new_input_all_the_way_down(worker_api: Api) -> None:
+def test_a_context_contains_the_inputs_and_outputs_of_all_ancestors(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response("1", input="one")
     second_response = worker_api.create_ended_response("2", input="two", previous_response_id=first_response["id"])
     third_response = worker_api.create_response(
@@ -49,7 +49,7 @@ def test_items_have_the_same_ids_in_all_responses_of_a_chain(worker_api: Api) ->
     assert len({item["id"] for item in items}) == 3
 
 
-def test_two_forks_of_one_parent_know_nothing_of_each_other(worker_api: Api) -> None:
+def test_two_children_of_one_parent_are_independent(worker_api: Api) -> None:
     parent = worker_api.create_ended_response("0", input="root")
     left_child = worker_api.create_ended_response("l", input="left", previous_response_id=parent["id"])
     right_child = worker_api.create_response(input="right", previous_response_id=parent["id"])
@@ -98,7 +98,7 @@ def test_the_context_of_an_uncompleted_parent_contains_only_finished_items(worke
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_a_parent_that_has_not_ended_is_refused(worker_api: Api, status: str) -> None:
+def test_a_parent_that_has_not_ended_is_rejected(worker_api: Api, status: str) -> None:
     parent = worker_api.create_response()["id"]
     move_to_status(worker_api, status, parent)
     row_counts = worker_api.count_rows()
@@ -110,7 +110,7 @@ def test_a_parent_that_has_not_ended_is_refused(worker_api: Api, status: str) ->
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_parent_of_another_project_is_as_unknown_as_one_that_never_was(worker_api: Api, other_key: str) -> None:
+def test_a_foreign_parent_gets_the_same_answer_as_an_unknown_parent(worker_api: Api, other_key: str) -> None:
     parent = worker_api.create_ended_response()["id"]
     row_counts = worker_api.count_rows()
 
@@ -121,7 +121,7 @@ def test_a_parent_of_another_project_is_as_unknown_as_one_that_never_was(worker_
     assert worker_api.count_rows() == row_counts
 
 
-def test_an_item_of_any_stored_response_may_be_referred_to(worker_api: Api) -> None:
+def test_an_item_of_any_stored_response_can_be_referenced(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response(
         "1", CALL, input=[{"id": "mine", "role": "user", "content": "one"}]
     )
@@ -147,7 +147,7 @@ def test_an_input_item_of_an_unfinished_response_can_be_referenced(worker_api: A
     assert list_messages(worker_api, second_response["id"]) == [("user", "hi"), ("user", "go on")]
 
 
-def test_an_item_of_another_project_is_as_unknown_as_one_that_never_was(worker_api: Api, other_key: str) -> None:
+def test_a_foreign_item_gets_the_same_answer_as_an_unknown_item(worker_api: Api, other_key: str) -> None:
     (item,) = worker_api.create_ended_response()["output"]
     row_counts = worker_api.count_rows()
 
@@ -173,9 +173,7 @@ def test_items_that_the_parent_already_contains_are_not_repeated(worker_api: Api
 
 
 @pytest.mark.parametrize("tool_type", ["function", "custom"])
-def test_the_output_of_a_call_may_come_in_the_next_response_or_along_with_its_call(
-    worker_api: Api, tool_type: str
-) -> None:
+def test_the_output_of_a_call_is_accepted_with_its_call_or_in_the_next_request(worker_api: Api, tool_type: str) -> None:
     call_type = {"function": "function_call", "custom": "custom_tool_call"}[tool_type]
     call_text = {"function": {"arguments": "{}"}, "custom": {"input": "go"}}[tool_type]
     output = {"type": f"{call_type}_output", "call_id": "call_1", "output": "done"}

@@ -12,7 +12,7 @@ from core.context import contents_sql
 from core.context import parts as context_parts
 from core.settings import Settings
 from tests import documents
-from tests.contract.media import file, image, shown
+from tests.contract.media import file, image, message_with
 from tests.harness.waiting import until
 from tests.http.http_api import Api, check_error
 
@@ -86,15 +86,17 @@ def test_a_worker_can_restore_the_contents_of_a_request(worker_api: Api) -> None
     attempt = worker_api.run_response(response_id)
     contents = worker_api.core.attempts.contents(attempt)
 
-    parts = [context_parts.filled(part, contents) for item in attempt.context for part in context_parts.parts(item)]
+    parts = [
+        context_parts.insert_content(part, contents) for item in attempt.context for part in context_parts.parts(item)
+    ]
     assert [part.get("image_url", part.get("file_data")) for part in parts] == [LARGE_URL, OTHER_URL, text]
     assert LARGE_URL not in jsonio.dumps(attempt.context)
 
 
-def test_items_list_images_in_data_urls_only_where_they_are_asked_for(worker_api: Api) -> None:
+def test_data_urls_of_images_are_listed_only_on_request(worker_api: Api) -> None:
     url = "https://example.com/a.png"
     response_id = worker_api.create_response(
-        input=shown(*(image(image_url)[0]["content"][0] for image_url in (LARGE_URL, SMALL_URL, url)))
+        input=message_with(*(image(image_url)[0]["content"][0] for image_url in (LARGE_URL, SMALL_URL, url)))
     )["id"]
 
     assert image_urls(worker_api, response_id) == [None, None, url]
@@ -203,7 +205,7 @@ def test_a_content_that_a_concurrent_request_uses_is_not_deleted(worker_api: Api
     response_id = worker_api.create_response(input="hi")["id"]
     (content_id,) = worker_api.sql("select id from contents")[0]
     with psycopg.connect(worker_api._url) as create_connection:
-        contents_sql.refer(create_connection, _default_project_id(worker_api), response_id, [content_id])
+        contents_sql.insert_references(create_connection, _default_project_id(worker_api), response_id, [content_id])
         worker_api.core.sweep.run()
         assert list_contents(worker_api) == [LARGE_URL]
         create_connection.rollback()

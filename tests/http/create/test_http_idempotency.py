@@ -11,7 +11,7 @@ from tests.http.http_api import VALID_REQUEST, Api, check_document, check_error
 KEY_HEADER = "Idempotency-Key"
 
 
-def test_a_create_that_is_repeated_answers_with_the_response_it_made(worker_api: Api) -> None:
+def test_a_repeated_request_returns_the_existing_response(worker_api: Api) -> None:
     first_response = worker_api.post_response(headers={KEY_HEADER: "repeat"}).get_json()
     row_counts = worker_api.count_rows()
 
@@ -35,7 +35,7 @@ def test_bodies_with_a_different_key_order_are_equal(worker_api: Api) -> None:
 @pytest.mark.parametrize(
     "changes", [{"input": "ho"}, {"metadata": {}}, {"background": None}, {"store": True}, {"unheard_of": 1}]
 )
-def test_a_key_that_is_used_for_another_body_is_refused(worker_api: Api, changes: dict) -> None:
+def test_a_key_with_a_different_body_is_rejected(worker_api: Api, changes: dict) -> None:
     worker_api.post_response(headers={KEY_HEADER: "other body"})
     row_counts = worker_api.count_rows()
 
@@ -124,7 +124,7 @@ def test_a_key_expires_after_a_day(worker_api: Api) -> None:
     assert worker_api.post_response(headers={KEY_HEADER: "old"}, input="ho").get_json()["id"] == second_response["id"]
 
 
-def test_a_key_whose_response_was_deleted_says_so_rather_than_make_another(worker_api: Api) -> None:
+def test_a_repeated_request_after_the_deletion_of_its_response_is_404(worker_api: Api) -> None:
     response_id = worker_api.post_response(headers={KEY_HEADER: "deleted"}).get_json()["id"]
     worker_api.run_response(response_id)
     worker_api.delete_response(response_id)

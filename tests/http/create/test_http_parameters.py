@@ -8,7 +8,7 @@ import pytest
 from core.context import context
 from core.wire.request import CreateResponse
 from tests import contract
-from tests.contract import SENT, UNSAID, Good, Wrong
+from tests.contract import ECHOED_UNCHANGED, NOT_ECHOED, AcceptedValue, WrongValue
 from tests.http.http_api import DOCUMENT_KEYS, VALID_REQUEST, Api, check_document, check_error
 
 WRONG_CASES = {case: (name, wrong_case) for case, name, wrong_case in contract.wrong()}
@@ -16,11 +16,13 @@ GOOD_CASES = {case: (name, good_case) for case, name, good_case in contract.good
 
 
 @pytest.mark.parametrize(("name", "wrong_case"), WRONG_CASES.values(), ids=WRONG_CASES)
-def test_a_wrong_value_is_refused_by_its_place_and_nothing_is_stored(api: Api, name: str, wrong_case: Wrong) -> None:
+def test_an_invalid_value_is_rejected_with_its_location_and_nothing_is_stored(
+    api: Api, name: str, wrong_case: WrongValue
+) -> None:
     row_counts = api.count_rows()
 
     check_error(
-        api.post_response(**wrong_case.beside, **{name: wrong_case.value}),
+        api.post_response(**wrong_case.other_fields, **{name: wrong_case.value}),
         400,
         wrong_case.code,
         wrong_case.param or name,
@@ -39,20 +41,20 @@ def has_open_responses_types(body: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(("name", "good_case"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_every_good_value_is_taken_echoed_and_found_again(api: Api, name: str, good_case: Good) -> None:
-    answer = api.post_response(**good_case.beside, **{name: good_case.value})
+def test_every_valid_value_is_accepted_and_returned(api: Api, name: str, good_case: AcceptedValue) -> None:
+    answer = api.post_response(**good_case.other_fields, **{name: good_case.value})
 
     response = check_document(answer, "queued", open_responses=has_open_responses_types(answer.get_json()))
-    if good_case.echo is UNSAID:
+    if good_case.echo is NOT_ECHOED:
         assert name not in response
     else:
-        assert response[name] == (good_case.value if good_case.echo is SENT else good_case.echo)
+        assert response[name] == (good_case.value if good_case.echo is ECHOED_UNCHANGED else good_case.echo)
     assert api.get_response(response["id"]).get_json() == response
 
 
 @pytest.mark.parametrize(("name", "good_case"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, good_case: Good) -> None:
-    changes = {**good_case.beside, name: good_case.value}
+def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, good_case: AcceptedValue) -> None:
+    changes = {**good_case.other_fields, name: good_case.value}
     response = api.create_response(**changes)
 
     ((request_text,),) = api.sql("select request from responses where id = %s", response["id"])

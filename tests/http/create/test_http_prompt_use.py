@@ -46,7 +46,7 @@ def create_with_prompt(api: Api, prompt: dict[str, Any], **changes: Any) -> dict
     )
 
 
-def test_a_prompt_becomes_instructions_and_messages_before_the_input(worker_api: Api) -> None:
+def test_a_prompt_provides_the_instructions_and_the_messages_before_the_input(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
 
     response = create_with_prompt(worker_api, prompt, input="How are you?")
@@ -95,7 +95,7 @@ def test_a_worker_receives_the_resolved_prompt_and_the_document_contains_it(work
     assert ended_response["output"][0]["content"][0]["text"] == "Hello"
 
 
-def test_what_the_request_says_itself_goes_before_what_the_prompt_says(worker_api: Api) -> None:
+def test_parameters_of_the_request_override_those_of_the_prompt(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
     parameters = {
         "model": "meta/llama-3",
@@ -116,7 +116,7 @@ def test_what_the_request_says_itself_goes_before_what_the_prompt_says(worker_ap
     assert create_with_prompt(worker_api, prompt, temperature=None)["temperature"] == 0.5
 
 
-def test_a_response_keeps_what_it_has_of_a_prompt_that_changes_or_goes(worker_api: Api) -> None:
+def test_a_response_does_not_change_with_its_prompt(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
     body = {"prompt": {"id": prompt["id"], "variables": VARIABLES}, "input": None, "model": None}
     headers = {"Idempotency-Key": prompt["id"]}
@@ -178,7 +178,7 @@ def test_a_request_with_a_foreign_prompt_gets_the_answer_for_an_unknown_prompt(w
         (VARIABLES | {"mood": ["x"]}, "invalid_type", "mood"),
     ],
 )
-def test_a_variable_that_is_missing_unknown_or_of_another_type_is_named(
+def test_a_missing_unknown_or_mistyped_variable_is_rejected_by_name(
     worker_api: Api, variables: dict[str, Any], code: str, name: str
 ) -> None:
     prompt = create_prompt(worker_api, FULL_TEMPLATE)
@@ -220,7 +220,7 @@ def test_a_value_is_inserted_unchanged(worker_api: Api, value: str) -> None:
     assert list_texts(worker_api, response["id"])[0] == ("developer", f"Be {value}.")
 
 
-def test_values_that_would_make_the_prompt_too_long_are_refused_before_anything_is_put_together(
+def test_values_that_exceed_the_length_limit_are_rejected_before_they_are_inserted(
     worker_api: Api,
 ) -> None:
     prompt = create_prompt(worker_api, {"input": "{{x}}" * 1_000, "variables": {"x": {}}})

@@ -13,7 +13,7 @@ from core.wire import response as document
 from core.wire import transcript
 from tests.harness.engine import claim, worker
 from tests.http.http_api import Api, check_document, check_error
-from worker.models.protocol import ItemDone, Output, ReasoningDelta, SummaryDelta, TextDelta
+from worker.models.protocol import ItemEnd, Output, ReasoningDelta, SummaryDelta, TextDelta
 from worker.run.output import OutputWriter
 from worker.run.run import Run
 
@@ -22,7 +22,7 @@ INCLUDE = {"include": ["reasoning.encrypted_content"]}
 REASONING_OUTPUTS: tuple[Output, ...] = (
     ReasoningDelta("six times seven"),
     SummaryDelta("It multiplies."),
-    ItemDone("own blob"),
+    ItemEnd("own blob"),
 )
 
 
@@ -43,7 +43,7 @@ def create_ended_response(api: Api, *outputs: Output, **changes: Any) -> dict[st
     response_id = api.create_response(**changes)["id"]
     attempt = claim(api.core, response_id)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    run.emit([transcript.lifecycle(document.running(jsonio.loads(attempt.document), []))])
+    run.emit([transcript.lifecycle(document.running_document(jsonio.loads(attempt.document), []))])
     answer = OutputWriter(run, api.core.seals)
     for output in outputs:
         answer.add(output)
@@ -67,11 +67,11 @@ def request_with_item(item: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"input": [{"role": "user", "content": "6 * 7?"}, item, {"role": "user", "content": "And times 2?"}]}
 
 
-def test_an_item_is_encrypted_when_it_is_done_and_in_the_object(api: Api) -> None:
+def test_a_finished_reasoning_item_is_encrypted(api: Api) -> None:
     response = create_ended_response(api, *REASONING_OUTPUTS, TextDelta("42"), **INCLUDE)
 
     with api.core.attempts._database.connection() as connection:
-        events = [jsonio.loads(line) for line in events_sql.read(connection, response["id"])]
+        events = [jsonio.loads(line) for line in events_sql.read_log(connection, response["id"])]
     added_item, done_item = (
         next(event["item"] for event in events if event["type"] == f"response.output_item.{event_kind}")
         for event_kind in ("added", "done")
@@ -96,7 +96,7 @@ def test_reasoning_is_encrypted_only_on_request(api: Api) -> None:
 @pytest.mark.parametrize(
     "changes", [{}, {"content": None, "status": None}, {"content": None, "summary": None, "id": None}]
 )
-def test_the_model_gets_its_reasoning_back_from_an_item_stripped_of_it(api: Api, changes: dict[str, Any]) -> None:
+def test_a_model_receives_its_reasoning_from_an_item_without_text(api: Api, changes: dict[str, Any]) -> None:
     item = create_reasoning_item(api)
 
     context = create_and_read_context(api, **request_with_item(item, **changes))
@@ -137,7 +137,7 @@ def test_encrypted_content_is_stored_and_listed_unchanged(api: Api) -> None:
 
 
 @pytest.mark.parametrize("content", ["x", "gAAAAABoISQ24OyVRYbkYfukdJoqdzWT-3uiEr", "AQAB" * 30, "é", "A" * 10_000])
-def test_an_encrypted_content_that_is_none_of_ours_is_refused(api: Api, content: str) -> None:
+def test_an_encrypted_content_from_another_server_is_rejected(api: Api, content: str) -> None:
     row_counts = api.count_rows()
 
     message = check_error(
@@ -214,7 +214,7 @@ def test_a_chain_without_its_encryption_key_continues_with_the_visible_reasoning
     assert "encrypted_content" not in context[1]
 
 
-def test_a_server_without_a_key_refuses_both_to_encrypt_and_to_open(api: Api, settings: Settings) -> None:
+def test_a_server_without_a_key_rejects_requests_to_encrypt_or_decrypt(api: Api, settings: Settings) -> None:
     item = create_reasoning_item(api)
 
     with open_core(settings) as core:

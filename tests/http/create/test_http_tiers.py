@@ -23,7 +23,7 @@ def privileged_key(api: Api) -> str:
         *[(name, "default", "no-limit") for name in sorted(PRIORITY_NAMES)],
     ],
 )
-def test_a_response_says_from_the_start_which_tier_it_got(
+def test_a_new_response_contains_its_assigned_tier(
     api: Api, privileged_key: str, requested_tier: str | None, expected_tier: str, privileged_tier: str
 ) -> None:
     for key, tier in ((api.key, expected_tier), (privileged_key, privileged_tier)):
@@ -32,7 +32,7 @@ def test_a_response_says_from_the_start_which_tier_it_got(
         assert api.get_response(response["id"]).get_json()["service_tier"] == tier
 
 
-def test_no_limit_is_for_keys_with_the_right_and_403_for_others(api: Api, privileged_key: str) -> None:
+def test_the_tier_no_limit_requires_the_right(api: Api, privileged_key: str) -> None:
     row_counts = api.count_rows()
     answer = api.post_response(service_tier="no-limit")
     message = check_error(answer, 403, "permission_denied", "service_tier", "permission_error")
@@ -51,7 +51,7 @@ def test_a_granted_right_applies_to_the_next_request(api: Api) -> None:
     assert api.post_response(service_tier="no-limit", key=key).status_code == 200
 
 
-def test_over_limit_is_never_asked_for_even_with_every_right(api: Api, privileged_key: str) -> None:
+def test_the_tier_over_limit_cannot_be_requested(api: Api, privileged_key: str) -> None:
     row_counts = api.count_rows()
 
     message = check_error(
@@ -64,7 +64,7 @@ def test_over_limit_is_never_asked_for_even_with_every_right(api: Api, privilege
 
 @pytest.mark.parametrize(("window", "hours"), [("2h", 2), ("8h", 8)])
 @pytest.mark.parametrize("requested_tier", [None, "auto", "default", "flex"])
-def test_a_completion_window_makes_it_flex_with_that_deadline(
+def test_a_completion_window_sets_the_tier_flex_and_the_deadline(
     api: Api, window: str, hours: int, requested_tier: str | None
 ) -> None:
     response = api.create_response(background_options={"completion_window": window}, service_tier=requested_tier)
@@ -84,7 +84,7 @@ def test_the_queue_timeout_applies_without_a_completion_window(api: Api, window:
     assert api.sql(query, response["id"]) == [(api.core.settings.queue_timeout_s,)]
 
 
-def test_models_are_listed_and_found_by_name_slashes_and_all(api: Api) -> None:
+def test_models_are_listed_and_found_by_names_with_slashes(api: Api) -> None:
     models = api.send_request("GET", "/v1/models").get_json()
 
     assert models["object"] == "list"
@@ -96,7 +96,7 @@ def test_models_are_listed_and_found_by_name_slashes_and_all(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-99", "SCRIPTED", "%00", "%ff", "a//b", "scripted/", "x" * 5000])
-def test_a_model_that_is_not_there_is_404(api: Api, name: str) -> None:
+def test_an_unknown_model_is_404(api: Api, name: str) -> None:
     message = check_error(api.send_request("GET", f"/v1/models/{name}"), 404, "model_not_found", "model")
 
     assert message.startswith("The model '")

@@ -6,9 +6,9 @@ import pytest
 
 from core.bootstrap import Core
 from core.runs.attempts import HandBack
-from core.runs.ends import failed
+from core.runs.ends import failed_outcome
 from core.wire.item_events import PartPath, delta
-from tests.harness.engine import COMPLETED, batch, claim, opening, worker
+from tests.harness.engine import COMPLETED, batch, claim, opening_batch, worker
 from tests.http.http_api import DOCUMENT_KEYS, Api, check_document, check_error
 from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
@@ -86,15 +86,15 @@ def test_the_fields_about_the_end_of_a_response_follow_the_contract(api: Api) ->
 def test_an_error_code_outside_the_contract_is_the_type_of_the_error(api: Api) -> None:
     response_id = api.create_response()["id"]
     attempt = claim(api.core, response_id)
-    outcome = failed("invalid_prompt", "It is too long.", kind="context_length_exceeded")
+    outcome = failed_outcome("invalid_prompt", "It is too long.", kind="context_length_exceeded")
 
-    assert api.core.attempts.end(attempt, outcome, opening(attempt))
+    assert api.core.attempts.end(attempt, outcome, opening_batch(attempt))
 
     error = check_document(api.get_response(response_id), "failed")["error"]
     assert error == {"code": "invalid_prompt", "message": "It is too long.", "type": "context_length_exceeded"}
 
 
-def test_a_create_answers_queued_even_with_free_workers_and_states_the_defaults(api: Api) -> None:
+def test_a_new_response_is_queued_and_contains_the_defaults(api: Api) -> None:
     body = check_document(api.post_response(), "queued")
 
     assert body["object"] == "response"
@@ -140,13 +140,13 @@ def test_a_poll_of_a_running_response_returns_exactly_the_committed_text(api: Ap
         document = check_document(api.get_response(response_id), "in_progress")
         return document["output"][0]["content"][0]["text"]
 
-    first_batch = opening(attempt, "One")
-    assert api.core.attempts.record([first_batch]).done
+    first_batch = opening_batch(attempt, "One")
+    assert api.core.attempts.append_events([first_batch]).succeeded_ids
     assert read_text() == "One"
 
     second_batch = batch(attempt, [delta(TEXT_PATH, " two"), delta(TEXT_PATH, " three")], first_batch.next_seq)
     assert read_text() == "One"
-    assert api.core.attempts.record([second_batch]).done
+    assert api.core.attempts.append_events([second_batch]).succeeded_ids
     assert read_text() == "One two three"
 
 
@@ -170,21 +170,21 @@ def test_a_queued_response_is_cancelled_immediately_and_never_runs(api: Api) -> 
 def test_a_cancelled_response_has_its_partial_text_and_rejects_later_writes(api: Api) -> None:
     response_id = api.create_response()["id"]
     attempt = claim(api.core, response_id)
-    first_batch = opening(attempt, "Hel")
-    assert api.core.attempts.record([first_batch]).done
+    first_batch = opening_batch(attempt, "Hel")
+    assert api.core.attempts.append_events([first_batch]).succeeded_ids
 
     body = check_document(api.cancel_response(response_id), "cancelled")
 
     assert body["output"][0]["status"] == "incomplete"
     assert body["output"][0]["content"][0]["text"] == "Hel"
     late_batch = batch(attempt, [delta(TEXT_PATH, "lo")], first_batch.next_seq)
-    assert api.core.attempts.record([late_batch]).done == set()
+    assert api.core.attempts.append_events([late_batch]).succeeded_ids == set()
     assert not api.core.attempts.end(attempt, COMPLETED, late_batch)
     assert check_document(api.get_response(response_id), "cancelled") == body
 
 
 @pytest.mark.parametrize("status", TERMINAL_STATUSES)
-def test_a_cancel_of_what_has_ended_answers_200_and_changes_nothing_however_often(api: Api, status: str) -> None:
+def test_a_cancel_request_after_the_end_is_200_and_changes_nothing(api: Api, status: str) -> None:
     response_id = api.create_response()["id"]
     move_to_status(api, status, response_id)
     document, row_counts = check_document(api.get_response(response_id), status), api.count_rows()

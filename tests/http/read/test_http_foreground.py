@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.bootstrap import THREADS_FOR_POLLS, open_core
-from core.runs.ends import Outcome, failed
+from core.bootstrap import POLL_THREADS, open_core
+from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
 from tests.harness.engine import worker
 from tests.harness.waiting import until
@@ -17,7 +17,7 @@ from worker.models.protocol import ToolCall
 
 
 @pytest.mark.parametrize(("outcome", "status"), [(None, "completed"), (INCOMPLETE_OUTCOME, "incomplete")])
-def test_a_foreground_create_waits_and_answers_with_the_ended_response(
+def test_a_foreground_request_waits_and_returns_the_ended_response(
     worker_api: Api, outcome: Outcome | None, status: str
 ) -> None:
     with waiting_request(worker_api) as (response_id, future):
@@ -65,11 +65,11 @@ def test_a_foreground_answer_may_contain_tool_calls(worker_api: Api) -> None:
         ("invalid_image_url", 400, "invalid_request_error"),
     ],
 )
-def test_a_foreground_response_that_fails_before_its_answer_began_is_an_http_error(
+def test_a_failure_before_the_first_byte_is_an_http_error(
     worker_api: Api, code: str, status: int, error_type: str
 ) -> None:
     with waiting_request(worker_api) as (response_id, future):
-        worker_api.run_response(response_id, None, outcome=failed(code, "The model server said no."))
+        worker_api.run_response(response_id, None, outcome=failed_outcome(code, "The model server said no."))
 
     message = check_error(future.result(), status, code, error_type=error_type)
     assert message == "The model server said no."
@@ -77,7 +77,7 @@ def test_a_foreground_response_that_fails_before_its_answer_began_is_an_http_err
     check_document(worker_api.get_response(response_id), "failed")
 
 
-def test_a_foreground_response_is_not_cancelled_by_its_id(worker_api: Api) -> None:
+def test_a_foreground_response_cannot_be_cancelled_by_its_id(worker_api: Api) -> None:
     with waiting_request(worker_api) as (response_id, future):
         message = check_error(worker_api.cancel_response(response_id), 400, "invalid_value", "response_id")
         worker_api.run_response(response_id)
@@ -97,7 +97,7 @@ def test_a_slow_answer_begins_with_blanks_and_is_valid_json(worker_api: Api) -> 
     assert json.loads(answer.text)["status"] == "completed"
 
 
-def test_a_response_that_is_not_stored_is_answered_once_and_then_known_to_nobody(worker_api: Api) -> None:
+def test_an_unstored_response_is_returned_once_and_cannot_be_retrieved(worker_api: Api) -> None:
     row_counts = worker_api.count_rows()
     items = [{"id": "unstored", "role": "user", "content": "secret"}]
     with waiting_request(worker_api, store=False, input=items) as (response_id, future):
@@ -149,8 +149,8 @@ def test_an_invalid_foreground_request_does_not_wait(worker_api: Api) -> None:
     assert worker_api.count_rows() == row_counts
 
 
-def test_when_all_places_to_wait_in_are_taken_a_foreground_create_is_told_to_come_back(settings: Settings) -> None:
-    small_settings = settings.model_copy(update={"api_threads": THREADS_FOR_POLLS + 1})
+def test_a_foreground_request_without_a_free_wait_slot_is_503(settings: Settings) -> None:
+    small_settings = settings.model_copy(update={"api_threads": POLL_THREADS + 1})
     with open_core(small_settings, connections=4) as core:
         api = Api(core)
         worker(core)

@@ -8,7 +8,7 @@ from tests.http.http_api import Api, check_error
 from tests.http.statuses import move_to_status
 
 
-def test_a_text_is_listed_as_one_message_of_the_user(worker_api: Api) -> None:
+def test_a_text_is_listed_as_one_user_message(worker_api: Api) -> None:
     body = worker_api.list_input_items(worker_api.create_response(input="Say hello.")["id"]).get_json()
 
     (item,) = body["data"]
@@ -65,13 +65,13 @@ def test_tool_outputs_are_listed_unchanged(worker_api: Api) -> None:
     ResponseItemList.model_validate_json(answer.data, strict=True)
 
 
-def test_an_item_of_a_hosted_tool_is_kept_as_it_is(worker_api: Api) -> None:
+def test_an_item_of_a_hosted_tool_is_listed_unchanged(worker_api: Api) -> None:
     item = {"type": "mcp_call", "id": "mcp_1", "server_label": "a", "name": "n", "arguments": "{}", "x": {"y": None}}
 
     assert worker_api.list_input_items(worker_api.create_response(input=[item])["id"]).get_json()["data"] == [item]
 
 
-def test_a_clients_own_ids_are_kept_and_an_id_given_twice_counts_once(worker_api: Api) -> None:
+def test_ids_from_the_client_are_listed_without_duplicates(worker_api: Api) -> None:
     items = [{"id": item_id, "role": "user", "content": item_id} for item_id in ("a", "b/ü", "a")]
 
     listed_items = worker_api.list_input_items(worker_api.create_response(input=items)["id"]).get_json()["data"]
@@ -110,7 +110,7 @@ def test_the_default_page_contains_the_newest_twenty_items(worker_api: Api) -> N
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 4, 6, 7, 100])
-def test_pages_of_items_add_up_to_all_of_them(worker_api: Api, order: str, limit: int) -> None:
+def test_the_pages_of_a_list_contain_all_items(worker_api: Api, order: str, limit: int) -> None:
     response_id = create_with_numbered_items(worker_api, 12)
     item_ids: list[str] = []
     query = {"order": order, "limit": limit}

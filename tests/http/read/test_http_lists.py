@@ -25,7 +25,7 @@ def list_ids(worker_api: Api, key: str, **query: Any) -> list[str]:
     return [response["id"] for response in answer.get_json()["data"]]
 
 
-def test_a_list_has_what_polls_would_say_newest_first(worker_api: Api, project_key: str) -> None:
+def test_a_list_contains_the_documents_newest_first(worker_api: Api, project_key: str) -> None:
     ids = [worker_api.create_response(key=project_key, metadata={"status": status})["id"] for status in ALL_STATUSES]
     for status, response_id in zip(ALL_STATUSES, ids, strict=True):
         move_to_status(worker_api, status, response_id, key=project_key)
@@ -53,7 +53,7 @@ def test_an_empty_list_has_no_first_and_last_id(worker_api: Api, project_key: st
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_pages_add_up_to_all_even_of_responses_of_the_same_instant(
+def test_the_pages_of_a_list_contain_all_responses_of_the_same_time(
     worker_api: Api, project_key: str, order: str, limit: int
 ) -> None:
     ids = [worker_api.create_response(key=project_key)["id"] for _ in range(14)]
@@ -78,7 +78,7 @@ def test_pages_add_up_to_all_even_of_responses_of_the_same_instant(
     assert len(seen_ids) == len(set(seen_ids))
 
 
-def test_a_list_may_be_asked_for_by_status_model_and_metadata(worker_api: Api, project_key: str) -> None:
+def test_a_list_can_be_filtered_by_status_model_and_metadata(worker_api: Api, project_key: str) -> None:
     plain_id = worker_api.create_response(key=project_key)["id"]
     other_model_id = worker_api.create_response(key=project_key, model="meta/llama-3", metadata={"team": "a"})["id"]
     tagged_id = worker_api.create_response(key=project_key, metadata={"team": "a", "x y": "ü=&"})["id"]
@@ -120,7 +120,7 @@ WRONG_QUERIES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("query", "param"), WRONG_QUERIES)
-def test_a_wrong_query_of_a_list_is_refused(worker_api: Api, query: str, param: str) -> None:
+def test_an_invalid_query_of_a_list_is_rejected(worker_api: Api, query: str, param: str) -> None:
     items = f"/v1/responses/{worker_api.create_response()['id']}/input_items"
     for path in ("/v1/responses", items):
         message = check_error(worker_api.send_request("GET", f"{path}?{query}"), 400, "invalid_value", param)
@@ -140,7 +140,7 @@ def test_a_wrong_query_of_a_list_is_refused(worker_api: Api, query: str, param: 
         ("metadata[a]=%00", "metadata"),
     ],
 )
-def test_a_wrong_filter_is_refused_rather_than_left_out(worker_api: Api, query: str, param: str) -> None:
+def test_an_invalid_filter_is_rejected(worker_api: Api, query: str, param: str) -> None:
     check_error(worker_api.send_request("GET", f"/v1/responses?{query}"), 400, "invalid_value", param)
 
 
@@ -157,7 +157,7 @@ def test_an_unusual_filter_returns_only_matching_responses(worker_api: Api, proj
 
 
 @pytest.mark.parametrize("name", ["include", "include[]"])
-def test_an_unknown_include_is_refused_and_a_known_one_changes_nothing(worker_api: Api, name: str) -> None:
+def test_an_unknown_include_value_is_rejected_and_other_values_have_no_effect(worker_api: Api, name: str) -> None:
     response_id = worker_api.create_response()["id"]
     for path in (f"/v1/responses/{response_id}", f"/v1/responses/{response_id}/input_items"):
         document = worker_api.send_request("GET", path).get_json()
@@ -171,7 +171,7 @@ def test_an_unknown_include_is_refused_and_a_known_one_changes_nothing(worker_ap
 
 
 @pytest.mark.parametrize("status", TERMINAL_STATUSES)
-def test_a_deleted_response_is_gone_with_all_that_hangs_on_it(worker_api: Api, project_key: str, status: str) -> None:
+def test_the_deletion_of_a_response_deletes_all_of_its_rows(worker_api: Api, project_key: str, status: str) -> None:
     row_counts = worker_api.count_rows()
     response_id = worker_api.create_response(
         key=project_key, input=[{"id": f"deleted-{status}", "role": "user", "content": "a"}]
@@ -195,7 +195,7 @@ def test_a_deleted_response_is_gone_with_all_that_hangs_on_it(worker_api: Api, p
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_a_response_that_has_not_ended_is_not_deleted(worker_api: Api, status: str) -> None:
+def test_a_response_that_has_not_ended_cannot_be_deleted(worker_api: Api, status: str) -> None:
     response_id = worker_api.create_response()["id"]
     move_to_status(worker_api, status, response_id)
     row_counts = worker_api.count_rows()

@@ -10,7 +10,7 @@ from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
 
 @pytest.mark.parametrize("status", ALL_STATUSES)
-def test_a_poll_of_what_did_not_change_is_304_without_a_body(worker_api: Api, status: str) -> None:
+def test_a_poll_of_an_unchanged_response_is_304_without_a_body(worker_api: Api, status: str) -> None:
     response_id = worker_api.create_response()["id"]
     move_to_status(worker_api, status, response_id)
     etag = worker_api.get_response(response_id).headers["ETag"]
@@ -69,7 +69,7 @@ def test_a_conditional_poll_of_a_foreign_response_is_404(worker_api: Api, other_
         )
 
 
-def test_a_poll_that_would_rather_wait_is_answered_as_soon_as_the_response_has_ended(worker_api: Api) -> None:
+def test_a_waiting_poll_is_answered_when_the_response_ends(worker_api: Api) -> None:
     response_id = worker_api.create_response()["id"]
     threading.Timer(0.3, worker_api.run_response, [response_id]).start()
     started_at = time.monotonic()

@@ -27,7 +27,9 @@ LOGPROBS = {"include": ["message.output_text.logprobs"]}
 
 def chunk_reader(reasoning_format: str = "field", **fields: Any) -> ChunkReader:
     model = ModelConfig.model_validate({"base_url": "http://localhost/v1", "reasoning_format": reasoning_format})
-    return ChunkReader(model, CreateResponse.model_validate({"model": "m", "input": "hi", **tools.OFFERED, **fields}))
+    return ChunkReader(
+        model, CreateResponse.model_validate({"model": "m", "input": "hi", **tools.TOOL_FIELDS, **fields})
+    )
 
 
 def choice(finish_reason: str | None = None, logprobs: Any = None, **delta: Any) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def test_finish_reasons_of_all_servers_are_recognized(server_reason: str, reason
 
 @pytest.mark.parametrize("server_reason", ["abort", "error", "cancelled", "unknown"])
 def test_an_aborted_answer_raises_an_error(server_reason: str) -> None:
-    with pytest.raises(errors.Refused, match="aborted"):
+    with pytest.raises(errors.PermanentError, match="aborted"):
         read_outputs(choice(server_reason))
 
 
@@ -243,15 +245,15 @@ def test_think_tags_are_recognized_at_any_chunk_boundary(
 @pytest.mark.parametrize(
     ("event", "error_class"),
     [
-        ({"error": {"message": "x", "code": 429}}, errors.Unavailable),
-        ({"error": {"message": "x", "type": "overloaded_error"}}, errors.Unavailable),
-        ({"error": {"message": "x", "code": "invalid_prompt"}}, errors.Refused),
-        ({"error": "x"}, errors.Erred),
-        ({"object": "error", "message": "x", "code": 400}, errors.Refused),
-        ({"detail": "x"}, errors.Erred),
-        ({"choices": [5]}, errors.Refused),
-        ({"choices": [{"delta": {"content": 5}}]}, errors.Refused),
-        ({"choices": {"0": 1}}, errors.Refused),
+        ({"error": {"message": "x", "code": 429}}, errors.ModelServerUnavailable),
+        ({"error": {"message": "x", "type": "overloaded_error"}}, errors.ModelServerUnavailable),
+        ({"error": {"message": "x", "code": "invalid_prompt"}}, errors.PermanentError),
+        ({"error": "x"}, errors.TransientError),
+        ({"object": "error", "message": "x", "code": 400}, errors.PermanentError),
+        ({"detail": "x"}, errors.TransientError),
+        ({"choices": [5]}, errors.PermanentError),
+        ({"choices": [{"delta": {"content": 5}}]}, errors.PermanentError),
+        ({"choices": {"0": 1}}, errors.PermanentError),
     ],
 )
 def test_a_failure_raises_the_corresponding_error(event: dict[str, Any], error_class: type[Exception]) -> None:
@@ -269,7 +271,7 @@ def test_the_end_of_a_connection_completes_an_answer_only_after_a_finish_reason(
         if is_complete:
             assert reader.end(has_end_marker=False) == [AnswerEnd("stop")]
         else:
-            with pytest.raises(errors.Erred):
+            with pytest.raises(errors.TransientError):
                 reader.end(has_end_marker=False)
 
 

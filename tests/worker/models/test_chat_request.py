@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.config.catalog import ModelConfig
-from core.wire.items import normal
+from core.wire.items import normalize_item
 from core.wire.request import CreateResponse
 from tests.contract import inputs, tools
 from worker.models.chat_completions import request
@@ -31,7 +31,9 @@ def request_body(**fields: Any) -> dict[str, Any]:
 
 def messages(*items: dict[str, Any], instructions: str | None = None) -> list[dict[str, Any]]:
     """Return the messages for these items of a request."""
-    return request.messages(instructions, [normal(item) for item in create_request(input=list(items)).input or ()])
+    return request.messages(
+        instructions, [normalize_item(item) for item in create_request(input=list(items)).input or ()]
+    )
 
 
 def message(role: str, *texts: str) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def test_function_tools_and_custom_tools_are_offered_but_hosted_tools_are_not() 
     ],
 )
 def test_a_tool_choice_is_sent_in_the_format_of_chat_completions(choice: Any, expected_choice: Any) -> None:
-    body = request_body(**tools.OFFERED, tool_choice=choice)
+    body = request_body(**tools.TOOL_FIELDS, tool_choice=choice)
 
     assert body["tools"] == [FUNCTION_TOOL, CUSTOM_TOOL]
     assert body["tool_choice"] == expected_choice
@@ -133,7 +135,9 @@ def test_a_tool_choice_is_sent_in_the_format_of_chat_completions(choice: Any, ex
     ],
 )
 def test_only_allowed_tools_are_offered(mode: str, allowed_tools: list, offered_tools: list | None) -> None:
-    body = request_body(**tools.OFFERED, tool_choice={"type": "allowed_tools", "mode": mode, "tools": allowed_tools})
+    body = request_body(
+        **tools.TOOL_FIELDS, tool_choice={"type": "allowed_tools", "mode": mode, "tools": allowed_tools}
+    )
 
     assert body.get("tools") == offered_tools
     assert body.get("tool_choice") == (mode if offered_tools else None)

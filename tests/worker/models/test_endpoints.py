@@ -9,17 +9,15 @@ from core import errors
 from tests.harness.waiting import until
 from worker.models.endpoints import DOWN_THRESHOLD, Endpoint, Endpoints, retry_after_s
 
-UNREACHABLE = errors.Unreachable("The model server cannot be reached: no.")
-UNAVAILABLE = errors.Unavailable("The model server answered 503: full")
+UNREACHABLE = errors.ModelServerUnreachable("The model server cannot be reached: no.")
+UNAVAILABLE = errors.ModelServerUnavailable("The model server answered 503: full")
 
 
 def base_urls(number: int) -> list[str]:
     return [f"http://h{index}/v1" for index in range(number)]
 
 
-def fail_request(
-    endpoint: Endpoint, error: errors.ModelServerFailed = UNREACHABLE, response_id: str = "resp_1"
-) -> None:
+def fail_request(endpoint: Endpoint, error: errors.ModelServerError = UNREACHABLE, response_id: str = "resp_1") -> None:
     with endpoint.request(response_id) as request:
         request.record_failure(error)
 
@@ -121,9 +119,9 @@ def test_a_full_endpoint_that_answers_another_request_is_not_down() -> None:
     assert not endpoint.is_down  # the end of the request has freed capacity
 
 
-@pytest.mark.parametrize("error", [errors.Erred("It broke."), errors.Silent("It sent nothing.")])
+@pytest.mark.parametrize("error", [errors.TransientError("It broke."), errors.AnswerTimeout("It sent nothing.")])
 def test_errors_that_the_request_may_cause_only_lower_the_rank_of_the_endpoint(
-    error: errors.ModelServerFailed,
+    error: errors.ModelServerError,
 ) -> None:
     endpoints = Endpoints(base_urls(2))
     first, second = list_endpoints(endpoints)
@@ -139,7 +137,7 @@ def test_an_endpoint_that_is_down_is_avoided_for_the_time_that_it_requested() ->
     endpoints = Endpoints(base_urls(1))
     (endpoint,) = list_endpoints(endpoints)
     for number in range(DOWN_THRESHOLD):
-        fail_request(endpoint, errors.Unavailable("429", retry_after_s=60), f"resp_{number}")
+        fail_request(endpoint, errors.ModelServerUnavailable("429", retry_after_s=60), f"resp_{number}")
 
     assert 59 < endpoints.available_at({}) - time.monotonic() <= 60
     assert 59 < endpoints.requested_backoff_s({}) <= 60
@@ -148,7 +146,7 @@ def test_an_endpoint_that_is_down_is_avoided_for_the_time_that_it_requested() ->
 def test_a_requested_backoff_applies_only_to_the_endpoint_that_sent_it() -> None:
     endpoints = Endpoints(base_urls(2))
     first, second = list_endpoints(endpoints)
-    fail_request(first, errors.Unavailable("429", retry_after_s=60))
+    fail_request(first, errors.ModelServerUnavailable("429", retry_after_s=60))
     fail_request(second)
 
     assert endpoints.requested_backoff_s({first: time.monotonic() + 60}) == 0
@@ -156,8 +154,8 @@ def test_a_requested_backoff_applies_only_to_the_endpoint_that_sent_it() -> None
 
 
 def test_a_requested_backoff_is_limited() -> None:
-    assert retry_after_s(errors.Unavailable("429", retry_after_s=1e9)) == 300
-    assert retry_after_s(errors.Erred("500")) == 0
+    assert retry_after_s(errors.ModelServerUnavailable("429", retry_after_s=1e9)) == 300
+    assert retry_after_s(errors.TransientError("500")) == 0
 
 
 def test_the_last_error_is_reported_and_a_name_contains_no_password() -> None:

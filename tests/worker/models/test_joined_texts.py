@@ -42,10 +42,10 @@ def test_text_before_a_failure_is_not_lost() -> None:
     def outputs() -> Iterator[Output]:
         yield TextDelta("a")
         yield TextDelta("b")
-        raise errors.Erred("It broke.")
+        raise errors.TransientError("It broke.")
 
     received_outputs = []
-    with pytest.raises(errors.Erred):
+    with pytest.raises(errors.TransientError):
         for output in merge_texts(outputs()):
             received_outputs.append(output)  # noqa: PERF402  # a list comprehension would lose the output with the error
 

@@ -7,14 +7,14 @@ import pytest
 
 from core import errors
 from core.config.catalog import ModelConfig
-from core.wire.items import normal
+from core.wire.items import normalize_item
 from core.wire.request import CreateResponse
 from tests.contract import tools
 from worker.models.protocol import (
     Annotation,
     AnswerEnd,
     HiddenProgress,
-    ItemDone,
+    ItemEnd,
     Output,
     PartEnd,
     ReasoningDelta,
@@ -41,7 +41,7 @@ def create_request(**fields: Any) -> CreateResponse:
 
 def request_body(supports: tuple[str, ...] = (), context: tuple[Any, ...] = (), **fields: Any) -> dict[str, Any]:
     model = ModelConfig.model_validate({"base_url": "http://localhost/v1", "supports": supports})
-    items = [normal(item) for item in create_request(input=list(context)).input or ()] if context else []
+    items = [normalize_item(item) for item in create_request(input=list(context)).input or ()] if context else []
     return request.request_body(model, "theirs", create_request(**fields), items)
 
 
@@ -80,14 +80,14 @@ def test_a_reasoning_model_receives_only_requested_sampling_parameters() -> None
 
 
 def test_tools_and_the_tool_choice_are_passed_on_without_hosted_tools() -> None:
-    body = request_body(**tools.OFFERED, tool_choice={"type": "custom", "name": "c"})
+    body = request_body(**tools.TOOL_FIELDS, tool_choice={"type": "custom", "name": "c"})
 
     assert [tool["type"] for tool in body["tools"]] == ["function", "custom"]
     assert body["tool_choice"] == {"type": "custom", "name": "c"}
     tool_choice = {"type": "allowed_tools", "mode": "required", "tools": [tools.FUNCTION]}
-    body = request_body(**tools.OFFERED, tool_choice=tool_choice)
+    body = request_body(**tools.TOOL_FIELDS, tool_choice=tool_choice)
     assert ([tool["name"] for tool in body["tools"]], body["tool_choice"]) == (["f"], "required")
-    assert "tools" not in request_body(**tools.OFFERED, tool_choice="none")
+    assert "tools" not in request_body(**tools.TOOL_FIELDS, tool_choice="none")
 
 
 def test_items_are_sent_without_our_ids_and_reasoning_only_to_reasoning_models() -> None:
@@ -122,14 +122,14 @@ def test_deltas_are_converted_by_type_and_assigned_to_parts_by_index() -> None:
         SummaryDelta("So."),
         PartEnd(),
         SummaryDelta("Then."),
-        ItemDone("x"),
+        ItemEnd("x"),
         TextDelta("Ye"),
         TextDelta("s"),
         Annotation(CITATION),
         PartEnd(),
         PartEnd(),
         RefusalDelta("No."),
-        ItemDone(),
+        ItemEnd(),
         ReasoningDelta("Hm."),
         TokenUsage(3, 2, reasoning_tokens=1),
         AnswerEnd("stop"),
@@ -140,11 +140,11 @@ def test_an_item_without_deltas_is_read_from_its_last_event() -> None:
     expected_outputs = [
         SummaryDelta("So."),
         PartEnd(),
-        ItemDone("x"),
+        ItemEnd("x"),
         TextDelta("Yes"),
         Annotation(CITATION),
         PartEnd(),
-        ItemDone(),
+        ItemEnd(),
     ]
 
     assert read_outputs(item_done(REASONING), item_done(MESSAGE, 1), response_end())[:-1] == expected_outputs
@@ -160,7 +160,7 @@ def test_an_item_without_an_end_event_ends_when_the_next_begins() -> None:
         delta("output_text", "a", 0, content_index=0), delta("output_text", "b", 1, content_index=0), response_end()
     )
 
-    assert outputs == [TextDelta("a"), ItemDone(), TextDelta("b"), AnswerEnd("stop")]
+    assert outputs == [TextDelta("a"), ItemEnd(), TextDelta("b"), AnswerEnd("stop")]
 
 
 def test_tool_calls_are_read_once_and_custom_input_is_unchanged() -> None:
@@ -196,7 +196,7 @@ def test_tool_calls_are_returned_at_the_end_of_a_turn_unless_it_is_truncated() -
 def test_an_incomplete_response_has_a_finish_reason(incomplete_reason: str, finish_reason: str | None) -> None:
     event = response_end("incomplete", incomplete_details={"reason": incomplete_reason})
     if finish_reason is None:
-        with pytest.raises(errors.Refused, match="aborted"):
+        with pytest.raises(errors.PermanentError, match="aborted"):
             read_outputs(event)
     else:
         assert read_outputs(event) == [AnswerEnd(finish_reason)]
@@ -205,27 +205,35 @@ def test_an_incomplete_response_has_a_finish_reason(incomplete_reason: str, fini
 @pytest.mark.parametrize(
     ("event", "error_class", "code"),
     [
-        (response_end("failed", error={"code": "server_error", "message": "x"}), errors.Erred, "server_error"),
-        (response_end("failed", error={"code": "rate_limit_exceeded", "message": "x"}), errors.Unavailable, None),
-        (response_end("failed", error={"code": "invalid_image", "message": "x"}), errors.Refused, "invalid_image"),
-        (response_end("failed"), errors.Erred, "server_error"),
-        (response_end("cancelled"), errors.Refused, "server_error"),
-        ({"type": "error", "code": "x", "message": "y"}, errors.Erred, "server_error"),
+        (response_end("failed", error={"code": "server_error", "message": "x"}), errors.TransientError, "server_error"),
+        (
+            response_end("failed", error={"code": "rate_limit_exceeded", "message": "x"}),
+            errors.ModelServerUnavailable,
+            None,
+        ),
+        (
+            response_end("failed", error={"code": "invalid_image", "message": "x"}),
+            errors.PermanentError,
+            "invalid_image",
+        ),
+        (response_end("failed"), errors.TransientError, "server_error"),
+        (response_end("cancelled"), errors.PermanentError, "server_error"),
+        ({"type": "error", "code": "x", "message": "y"}, errors.TransientError, "server_error"),
         (
             {"type": "error", "message": "maximum context length", "code": 400},
             errors.ContextExceeded,
             "invalid_prompt",
         ),
-        ({"error": {"message": "x"}}, errors.Erred, "server_error"),
-        ({"type": "response.output_text.delta", "delta": 5}, errors.Refused, "server_error"),
-        ({"type": "response.output_item.done", "item": None}, errors.Refused, "server_error"),
-        ([], errors.Refused, "server_error"),
+        ({"error": {"message": "x"}}, errors.TransientError, "server_error"),
+        ({"type": "response.output_text.delta", "delta": 5}, errors.PermanentError, "server_error"),
+        ({"type": "response.output_item.done", "item": None}, errors.PermanentError, "server_error"),
+        ([], errors.PermanentError, "server_error"),
     ],
 )
 def test_a_failure_raises_the_corresponding_error(
-    event: Any, error_class: type[errors.ModelServerFailed], code: str | None
+    event: Any, error_class: type[errors.ModelServerError], code: str | None
 ) -> None:
-    with pytest.raises(errors.ModelServerFailed) as raised:
+    with pytest.raises(errors.ModelServerError) as raised:
         read_outputs(event)
 
     assert type(raised.value) is error_class
@@ -233,7 +241,7 @@ def test_a_failure_raises_the_corresponding_error(
 
 
 def test_a_stream_without_a_last_event_raises_an_error() -> None:
-    with pytest.raises(errors.Erred):
+    with pytest.raises(errors.TransientError):
         read_outputs(delta("output_text", "a", content_index=0))
 
 
@@ -246,5 +254,5 @@ def test_a_response_as_one_document_is_read_like_a_last_event() -> None:
     assert outputs[0] == TextDelta("Yes")
     assert reader.end(has_end_marker=False) == [AnswerEnd("stop")]
     for document in ({"error": {"message": "x"}}, {"hello": 1}, [1]):
-        with pytest.raises(errors.ModelServerFailed):
+        with pytest.raises(errors.ModelServerError):
             EventReader(create_request()).complete_outputs(document)

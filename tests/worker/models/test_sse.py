@@ -66,7 +66,7 @@ def test_slightly_invalid_json_is_accepted() -> None:
     ],
 )
 def test_an_invalid_body_raises_an_error(body: bytes) -> None:
-    with pytest.raises(errors.Refused):
+    with pytest.raises(errors.PermanentError):
         read_events(body, 65536)
 
 

@@ -23,7 +23,7 @@ SECOND_CALL = {"id": "call_2", "name": "c", "arguments": '{"input": "go"}'}
 
 def read_outputs(models: ModelServer, script: str, **fields: Any) -> list[Output]:
     """Return the outputs that a worker reads from the reply of the model server."""
-    request = CreateResponse.model_validate({"model": "scripted", "input": script, **tools.OFFERED, **fields})
+    request = CreateResponse.model_validate({"model": "scripted", "input": script, **tools.TOOL_FIELDS, **fields})
     attempt = Attempt(
         response_id="resp_1",
         project_id="proj_1",
@@ -32,9 +32,9 @@ def read_outputs(models: ModelServer, script: str, **fields: Any) -> list[Output
         request=request,
         context=[user_message(script)],
         document="{}",
-        left_s=10,
+        remaining_s=10,
         next_seq=0,
-        announced=False,
+        has_in_progress_event=False,
         partial_output=Transcript(),
         tokens=0,
         waits=0,
@@ -89,7 +89,7 @@ def test_a_tool_call_that_the_token_limit_truncates_is_dropped(models: ModelServ
 
 
 def test_a_broken_connection_during_a_tool_call_raises_an_error(models: ModelServer) -> None:
-    with pytest.raises(errors.ModelServerFailed):
+    with pytest.raises(errors.ModelServerError):
         read_outputs(models, models.script(tool_calls=[FIRST_CALL], drop_after=2))
 
 

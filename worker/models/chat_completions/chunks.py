@@ -44,7 +44,7 @@ class ChunkReader:
         self._has_text = False
         self._finish_reason: str | None = None
         self._calls = ToolCallAssembler(tool.name for tool in request.tools if hasattr(tool, "name"))
-        self._wants_logprobs = request.wants_logprobs
+        self._wants_logprobs = request.includes_logprobs
         self._top_logprobs = request.top_logprobs
         self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens without a text until now
         has_tags = model.reasoning_format != "field" and not continues
@@ -63,7 +63,7 @@ class ChunkReader:
     def end(self, *, has_end_marker: bool) -> list[Output]:
         """Return the outputs that the end of the answer completes. See `Reader.end`."""
         if not self.has_finish_reason and not (has_end_marker and self._has_started):
-            raise errors.Erred("The model server closed the connection before the end of its answer.")
+            raise errors.TransientError("The model server closed the connection before the end of its answer.")
         outputs: list[Output] = []
         if self._think_tags is not None:
             outputs += self._think_tags.end()
@@ -83,7 +83,7 @@ class ChunkReader:
                 self._has_started = True
                 self._read_choice(choice, choice.get(key) or choice.get("delta") or {}, outputs)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise errors.Refused("The model server sent something that is not a chat completion.") from error
+            raise errors.PermanentError("The model server sent something that is not a chat completion.") from error
         usage_value = event.get("usage")
         usage_output = usage.parse_usage(usage_value, "prompt_tokens", "completion_tokens") if usage_value else None
         return outputs if usage_output is None else [*outputs, usage_output]
@@ -156,7 +156,7 @@ class ChunkReader:
         if name in _NULL_REASONS:
             return
         if name not in _FINISH_REASONS:
-            raise errors.Refused(f"The model server aborted its answer: {reason[:_MAX_REASON_CHARS]!r}.")
+            raise errors.PermanentError(f"The model server aborted its answer: {reason[:_MAX_REASON_CHARS]!r}.")
         self._finish_reason = _FINISH_REASONS[name]
         self.has_finish_reason = True
 

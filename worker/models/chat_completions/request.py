@@ -44,7 +44,7 @@ def request_body(
         body["messages"].append({"role": "assistant", "content": prefix})
         # These are parameters of vLLM and SGLang. llama.cpp always continues a final assistant message.
         body |= {"continue_final_message": True, "add_generation_prompt": False}
-    if request.wants_logprobs:
+    if request.includes_logprobs:
         # With 0, llama.cpp would send no log probabilities. Without the field it sends unrequested alternatives.
         optional_fields |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
     return (

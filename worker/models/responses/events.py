@@ -10,7 +10,7 @@ from worker.models.protocol import (
     Annotation,
     AnswerEnd,
     HiddenProgress,
-    ItemDone,
+    ItemEnd,
     Output,
     PartEnd,
     ReasoningDelta,
@@ -38,7 +38,7 @@ class EventReader:
     def __init__(self, request: CreateResponse) -> None:
         self.has_finish_reason = False
         self.is_complete = False
-        self._wants_logprobs = request.wants_logprobs
+        self._wants_logprobs = request.includes_logprobs
         self._top_logprobs = request.top_logprobs
         self._part_indexes: tuple[Any, ...] | None = None  # the server's indexes of the current part
         self._item_count = 0  # number of complete and partial items
@@ -66,7 +66,7 @@ class EventReader:
         try:
             return self._read(event)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise errors.Refused("The model server sent something that is not a Responses API event.") from error
+            raise errors.PermanentError("The model server sent something that is not a Responses API event.") from error
 
     def complete_outputs(self, answer: Any) -> list[Output]:
         """Return the outputs of a response that is a single JSON document. See `Reader.complete_outputs`."""
@@ -74,12 +74,12 @@ class EventReader:
             return self.read({"type": f"response.{answer.get('status') or 'completed'}", "response": answer})
         if isinstance(answer, dict) and (answer.get("error") or answer.get("detail") or answer.get("message")):
             raise failures.event_error(answer)
-        raise errors.Refused("The model server sent something that is not a response.")
+        raise errors.PermanentError("The model server sent something that is not a response.")
 
     def end(self, *, has_end_marker: bool) -> list[Output]:
         """Return the outputs that the end of the answer completes. See `Reader.end`."""
         if not self.has_finish_reason and not (has_end_marker and self._item_count):
-            raise errors.Erred("The model server closed the connection before the end of its answer.")
+            raise errors.TransientError("The model server closed the connection before the end of its answer.")
         tool_calls = [] if self.has_finish_reason else self._complete_tool_calls()
         return [*tool_calls, AnswerEnd(self._finish_reason)]
 
@@ -124,7 +124,7 @@ class EventReader:
         if previous_indexes[0] == indexes[0]:
             return [PartEnd(), output]
         self._item_count += 1
-        return [ItemDone(), output]
+        return [ItemEnd(), output]
 
     def _end_item(self, event: dict[str, Any]) -> list[Output]:
         item = event["item"]
@@ -146,26 +146,26 @@ class EventReader:
                 # Use the format of a Chat Completions server, so that `OutputWriter` has to support only one format.
                 return self._add_tool_call(item, jsonio.dumps({CUSTOM_INPUT: _require_string(item.get("input") or "")}))
             case "message":
-                return [*(() if had_deltas else self._part_outputs(item.get("content"))), ItemDone()]
+                return [*(() if had_deltas else self._part_outputs(item.get("content"))), ItemEnd()]
             case "reasoning":
                 parts = (
                     ()
                     if had_deltas
                     else (*self._part_outputs(item.get("summary")), *self._part_outputs(item.get("content")))
                 )
-                return [*parts, ItemDone(item.get("encrypted_content") or None)]
+                return [*parts, ItemEnd(item.get("encrypted_content") or None)]
         return []
 
     def _add_tool_call(self, item: dict[str, Any], arguments: str) -> list[Output]:
         name = _require_string(item["name"])
         if not name:
-            raise errors.Refused("The model server called a tool without naming it.")
+            raise errors.PermanentError("The model server called a tool without naming it.")
         call_id = str(item.get("call_id") or item.get("id") or "")
         if call_id in self._tool_calls:
             return []
         self._tool_calls[call_id or f"the {len(self._tool_calls)}th"] = ToolCall(call_id, name, arguments)
         if len(self._tool_calls) > CALLS_LIMIT:
-            raise errors.Refused("The model server made more tool calls than are supported.")
+            raise errors.PermanentError("The model server made more tool calls than are supported.")
         return [HiddenProgress()]
 
     def _complete_tool_calls(self) -> list[Output]:
@@ -216,9 +216,9 @@ class EventReader:
             incomplete_reason = (response.get("incomplete_details") or {}).get("reason")
             if incomplete_reason in _INCOMPLETE_REASONS:
                 return _INCOMPLETE_REASONS[incomplete_reason]
-            raise errors.Refused(f"The model server aborted its answer: {str(incomplete_reason)[:100]!r}.")
+            raise errors.PermanentError(f"The model server aborted its answer: {str(incomplete_reason)[:100]!r}.")
         if event_type == "response.cancelled":
-            raise errors.Refused("The model server cancelled its answer.")
+            raise errors.PermanentError("The model server cancelled its answer.")
         raise failures.event_error(response.get("error") or "no reason given")
 
 

@@ -93,7 +93,7 @@ def _included_fields(request: CreateResponse, *, with_reasoning: bool) -> list[s
     fields = []
     if with_reasoning or "reasoning.encrypted_content" in request.include:
         fields.append("reasoning.encrypted_content")
-    if request.wants_logprobs:
+    if request.includes_logprobs:
         fields.append("message.output_text.logprobs")
     return fields
 
