@@ -150,7 +150,7 @@ def _build_core(
         responses=Responses(database, endings),
         operations=Operations(database, dispatch, endings, models, settings),
         broadcaster=broadcaster,
-        waiting=_build_wait_slots(settings, database, endings, broadcaster),
+        wait_slots=_build_wait_slots(settings, database, endings, broadcaster),
         streams=Streams(database, broadcaster),
         attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
         circuits=circuits,

@@ -2,6 +2,7 @@
 
 import http.client
 from contextlib import closing
+from functools import partial
 
 from bench.deployment import background
 from bench.load import wire
@@ -37,9 +38,8 @@ def _measure_polls(run: Run) -> None:
     def poll(requests: list[str]) -> Slice:
         return run.requests(port, requests, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)
 
-    slices = run.interleave(
-        plain=lambda: poll(plain), **{name: lambda name=name: poll(payloads[name]) for name in payloads}
-    )
+    polling = {name: partial(poll, requests) for name, requests in {"plain": plain, **payloads}.items()}
+    slices = run.interleave(times=None, **polling)
     rates = {name: [figures.per_s for figures, _ in each] for name, each in slices.items()}
     for name in payloads:
         run.add(ratios(f"poll with {name}", rates[name], rates["plain"]))

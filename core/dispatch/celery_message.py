@@ -66,10 +66,11 @@ def _capture_messages() -> tuple[dict[str, Any], dict[str, Any]]:
     events, lane = f"events-{virtual_host}", f"lane-{virtual_host}"
     app = celery_app("memory://")
     with app.connection_for_write() as connection:
-        channel = connection.default_channel
+        channel: Any = connection.default_channel  # the type stubs lack the methods of virtual transports
         Queue(events, Exchange(_EVENTS, type="topic"), routing_key="#", channel=channel).declare()
+        queue: Any = Queue(lane)  # the type stubs accept only queue names
         with app.amqp.Producer(connection) as producer:
-            app.send_task(RUN_RESPONSE, args=("",), queue=Queue(lane), producer=producer, retry=False)
+            app.send_task(RUN_RESPONSE, args=("",), queue=queue, producer=producer, retry=False)
         captured = channel._get(lane), channel._get(events)  # noqa: SLF001  # a consumer would decode them
         channel.queue_delete(lane)
         channel.queue_delete(events)

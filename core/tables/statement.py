@@ -10,7 +10,7 @@ from core.database import Connection
 
 Row = TypeVar("Row")
 
-_DIALECT = PGDialect_psycopg()
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
 class Statement:

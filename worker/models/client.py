@@ -33,7 +33,7 @@ _FIRST_PAUSE_S = 0.25
 class BlockingCaller(Protocol):
     """Runs a blocking call outside the event loop."""
 
-    async def __call__(self, call: Callable[[], ResultT]) -> ResultT: ...
+    async def __call__(self, function: Callable[[], ResultT]) -> ResultT: ...
 
 
 class ModelClient:
