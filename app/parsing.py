@@ -33,7 +33,7 @@ _TYPE_ERRORS = {
     "model_type": "an object",
 }
 # Unions of a plain and a structured form: pydantic reports an error in one branch, but both types are allowed.
-_ALTERNATIVE_TYPES = {"<list>": "a string or an array", "<word>": "a string or an object"}
+_ALTERNATIVE_TYPES = {"<list>": "a string or an array", "<mode>": "a string or an object"}
 # Pydantic's other error types, with the error code and the message.
 _VALUE_ERRORS = {
     "missing": ("missing_required_parameter", "Missing required parameter: '{param}'."),

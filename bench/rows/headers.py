@@ -16,9 +16,9 @@ SUBMIT_CONNECTIONS = 64
 _MODEL = "20-tokens-at-once"
 _PROMPT = "Say something about the weather in a few words. " * 8
 _POLL_HEADERS = {
-    "Prefer": {"Prefer": "wait=0"},
-    "Origin": {"Origin": "https://dashboard.example"},
-    "proxy": {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Request-ID": "dashboard-7"},
+    "poll with Prefer": {"Prefer": "wait=0"},
+    "poll with Origin": {"Origin": "https://dashboard.example"},
+    "poll with proxy": {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Request-ID": "dashboard-7"},
 }
 
 
@@ -33,7 +33,7 @@ def _measure_polls(run: Run) -> None:
     plain = polls(run.deployment, 100)
     paths = [payload.split(" ", 2)[1] for payload in plain]
     payloads = {name: [wire.get(path, key, headers) for path in paths] for name, headers in _POLL_HEADERS.items()}
-    payloads["If-None-Match"] = [wire.get(path, key, {"If-None-Match": _etag(port, path, key)}) for path in paths]
+    payloads["poll with If-None-Match"] = [wire.get(path, key, {"If-None-Match": _etag(port, path, key)}) for path in paths]
 
     def poll(requests: list[str]) -> Slice:
         return run.requests(port, requests, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)
@@ -42,7 +42,7 @@ def _measure_polls(run: Run) -> None:
     slices = run.interleave(times=None, **polling)
     rates = {name: [figures.per_s for figures, _ in each] for name, each in slices.items()}
     for name in payloads:
-        run.add(ratios(f"poll with {name}", rates[name], rates["plain"]))
+        run.add(ratios(name, rates[name], rates["plain"]))
 
 
 def _etag(port: int, path: str, key: str) -> str:

@@ -29,9 +29,10 @@ class Sender(tasks.Sender):
         The last task is a mark, which reports its execution.
         """
         began_at = time.monotonic()
-        for number in range(count - 1):
+        for number in range(count):
             time.sleep(max(0, began_at + number / per_s - time.monotonic()))
-            self._send(tasks.NOOP)
+            if number < count - 1:
+                self._send(tasks.NOOP)
         self.measure_round_trip_ms()
 
 

@@ -33,11 +33,11 @@ class Circuit:
 _OPEN = """
 insert into circuits as c (model, open_until, cause, error_code)
 values (%(model)s,
-        now() + greatest(%(asked_s)s, least(%(max_open_s)s, %(first_open_s)s) * %(jitter)s) * interval '1 s',
+        now() + greatest(%(requested_delay_s)s, least(%(max_open_s)s, %(first_open_s)s) * %(jitter)s) * interval '1 s',
         %(cause)s, %(error_code)s)
 on conflict (model) do update
 set failures = c.failures + 1, probe = null, cause = excluded.cause, error_code = excluded.error_code,
-    open_until = now() + greatest(%(asked_s)s, least(%(max_open_s)s,
+    open_until = now() + greatest(%(requested_delay_s)s, least(%(max_open_s)s,
         %(first_open_s)s * power(2, least(c.failures, 16))) * %(jitter)s) * interval '1 s'
 where c.probe = %(response_id)s
 returning model, failures, extract(epoch from open_until - now())::double precision as remaining_s, cause
@@ -61,8 +61,8 @@ def open(  # noqa: A001  # the standard term for a circuit
     Args:
         response_id: if this response is the circuit's probe, the circuit is reopened for twice as long.
         first_open_s: seconds for which a circuit is opened the first time.
-        max_open_s: maximum seconds for which a circuit is opened; `asked_s` may exceed it.
-        asked_s: minimum seconds for which a circuit is opened, as requested by the model server.
+        max_open_s: maximum seconds for which a circuit is opened; `requested_delay_s` may exceed it.
+        requested_delay_s: minimum seconds for which a circuit is opened, as requested by the model server.
         jitter: factor, greater than 0 and at most 1, by which the computed time is multiplied.
 
     Returns:
@@ -78,7 +78,7 @@ def open(  # noqa: A001  # the standard term for a circuit
                 "error_code": error_code,
                 "first_open_s": first_open_s,
                 "max_open_s": max_open_s,
-                "asked_s": requested_delay_s,
+                "requested_delay_s": requested_delay_s,
                 "jitter": jitter,
             },
         )

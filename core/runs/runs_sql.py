@@ -48,7 +48,7 @@ with free as (
         run_until = least(ends_by, now() + run_s * interval '1 s')
     from free where r.id = free.id
     returning r.id, project_id, attempt, model, background, request, document, waits,
-        extract(epoch from run_until - now())::double precision as left_s
+        extract(epoch from run_until - now())::double precision as remaining_s
 ), new_attempts as (
     insert into attempts (response_id, attempt, worker_id) select id, attempt, %(worker_id)s from claimed
 )

@@ -44,7 +44,7 @@ def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() ->
 
 
 def test_the_tables_of_the_contract_contain_every_parameter_once() -> None:
-    rows = [(parameter.name, parameter.about) for parameter in contract.PARAMETERS]
+    rows = [(parameter.name, parameter.part) for parameter in contract.PARAMETERS]
 
     assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(
         UNSUPPORTED_PARAMETERS

@@ -80,7 +80,7 @@ def test_json_that_is_not_an_object_is_rejected(api: Api, body: bytes) -> None:
 
 @pytest.mark.parametrize("depth", [100, 238])
 @pytest.mark.parametrize(
-    ("template", "code", "param"),
+    ("body_template", "code", "param"),
     [
         (', "unheard_of": {deep}', None, None),
         (', "input": {deep}', "invalid_type", "input[0]"),
@@ -102,11 +102,11 @@ def test_json_that_is_not_an_object_is_rejected(api: Api, body: bytes) -> None:
     ],
 )
 def test_a_deeply_nested_value_is_handled_in_every_parameter(
-    api: Api, depth: int, template: str, code: str | None, param: str | None
+    api: Api, depth: int, body_template: str, code: str | None, param: str | None
 ) -> None:
     brackets = "[" * depth + "]" * depth
 
-    answer = api.post_body(BODY[:-1] + template.replace("{deep}", brackets).encode() + b"}")
+    answer = api.post_body(BODY[:-1] + body_template.replace("{deep}", brackets).encode() + b"}")
 
     if code is not None:
         check_error(answer, 400, code, param)
@@ -120,7 +120,7 @@ def test_a_deeply_nested_value_is_handled_in_every_parameter(
 
 @pytest.mark.parametrize("depth", [250, 300, 1000, 10_000, EXCESSIVE_DEPTH])
 @pytest.mark.parametrize(
-    ("template", "param"),
+    ("body_template", "param"),
     [
         (', "unheard_of": {deep}', "unheard_of"),
         (', "model": {deep}', "model"),
@@ -133,12 +133,12 @@ def test_a_deeply_nested_value_is_handled_in_every_parameter(
         ),
     ],
 )
-def test_a_body_nested_too_deeply_to_serialize_is_rejected(api: Api, depth: int, template: str, param: str) -> None:
+def test_a_body_nested_too_deeply_to_serialize_is_rejected(api: Api, depth: int, body_template: str, param: str) -> None:
     row_counts = api.count_rows()
     brackets = "[" * depth + "]" * depth
 
     message = check_error(
-        api.post_body(BODY[:-1] + template.replace("{deep}", brackets).encode() + b"}"), 400, "invalid_value", param
+        api.post_body(BODY[:-1] + body_template.replace("{deep}", brackets).encode() + b"}"), 400, "invalid_value", param
     )
 
     assert message == "The body is nested too deeply."
