@@ -14,6 +14,7 @@ from werkzeug.wrappers import Request
 from app import nesting
 from app.http import Exchange
 from core import errors, jsonio
+from core.jsonio import JsonObject
 from core.responses.create import IdempotencyKey
 from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 
@@ -73,7 +74,7 @@ _NESTING_LIMIT = 200  # below orjson's limits, so a body that orjson rejects alw
 _QUOTE_LIMIT = 100  # maximum characters of a client's value quoted in an error message
 
 
-def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
+def create_response(body: JsonObject, *, strict: bool) -> CreateResponse:
     """Validate the body of a request that creates a response.
 
     Args:
@@ -94,7 +95,7 @@ def create_response(body: dict[str, Any], *, strict: bool) -> CreateResponse:
     return validate(CreateResponse, body)
 
 
-def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> IdempotencyKey | None:
+def idempotency_key(exchange: Exchange, body: JsonObject) -> IdempotencyKey | None:
     """The idempotency key of a request, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
@@ -110,7 +111,7 @@ def idempotency_key(exchange: Exchange, body: dict[str, Any]) -> IdempotencyKey 
     return IdempotencyKey(key, hashlib.sha256(canonical).digest())
 
 
-def _reject_unknown_parameters(body: dict[str, Any]) -> None:
+def _reject_unknown_parameters(body: JsonObject) -> None:
     for name in body:
         if name not in _KNOWN_PARAMETERS:
             raise errors.InvalidRequest(
@@ -118,7 +119,7 @@ def _reject_unknown_parameters(body: dict[str, Any]) -> None:
             )
 
 
-def json_body(exchange: Exchange) -> dict[str, Any]:
+def json_body(exchange: Exchange) -> JsonObject:
     """Read the request body as a JSON object.
 
     Raises:
@@ -130,7 +131,7 @@ def json_body(exchange: Exchange) -> dict[str, Any]:
     return read_json(exchange.environ, limit, exchange.core.wait_slots.upload())
 
 
-def read_json(environ: "WSGIEnvironment", limit: int, upload: AbstractContextManager[object]) -> dict[str, Any]:
+def read_json(environ: "WSGIEnvironment", limit: int, upload: AbstractContextManager[object]) -> JsonObject:
     """Read the body of a request as a JSON object.
 
     Args:
@@ -153,7 +154,7 @@ def read_json(environ: "WSGIEnvironment", limit: int, upload: AbstractContextMan
     return decode_body(_decompress(body_bytes, limit) if encoding.lower() == "gzip" else body_bytes)
 
 
-def decode_body(body_bytes: bytes) -> dict[str, Any]:
+def decode_body(body_bytes: bytes) -> JsonObject:
     """Decode bytes as a JSON object.
 
     Raises:
@@ -228,7 +229,7 @@ def _read_bytes_without_length(environ: "WSGIEnvironment", limit: int) -> bytes:
     return body
 
 
-def validate(schema: type[Schema], body: dict[str, Any]) -> Schema:
+def validate(schema: type[Schema], body: JsonObject) -> Schema:
     """Validate a body against a schema.
 
     Raises:

@@ -16,21 +16,16 @@ _INCLUDE_VALUES = frozenset(get_args(Include))
 
 
 def is_stream_requested(exchange: Exchange) -> bool:
-    """Whether the client requests the response's events instead of the response.
+    """Whether a poll requests the response's events instead of the response.
 
     Raises:
-        errors.InvalidRequest: the parameter is neither true nor false.
+        errors.InvalidRequest: a parameter of the poll is invalid, including those that have no effect here: events are
+            never padded, and no field of the response is optional.
     """
-    return _parse_flag(exchange, "stream")
-
-
-def check_obfuscation(exchange: Exchange) -> None:
-    """Validate `include_obfuscation`, which has no effect because events are never padded.
-
-    Raises:
-        errors.InvalidRequest: the parameter is neither true nor false.
-    """
+    include_values(exchange)
+    starting_after(exchange)
     _parse_flag(exchange, "include_obfuscation")
+    return _parse_flag(exchange, "stream")
 
 
 def _parse_flag(exchange: Exchange, name: str) -> bool:

@@ -3,13 +3,13 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 import click
 
 from cli.opening import open_checked_core
 from cli.tail import Printer
 from core import errors, jsonio
+from core.jsonio import JsonObject
 from core.log import escape_unprintable
 from core.responses.operations import ResponseDetails, Run
 from core.wire.status import Status
@@ -121,8 +121,8 @@ def _print_error(error: errors.Error) -> None:
     click.echo(f"Error: {error}", err=True)
 
 
-def _response_fields(response: ResponseDetails) -> dict[str, Any]:
-    fields: dict[str, Any] = {
+def _response_fields(response: ResponseDetails) -> JsonObject:
+    fields: JsonObject = {
         "id": response.id,
         "project": response.project,
         "status": response.status,

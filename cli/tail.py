@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from core.jsonio import JsonObject
+
 _LABELS_BY_EVENT_TYPE = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
@@ -30,7 +32,7 @@ class Printer:
         self._names: dict[int, str] = {}
         self._at_line_start = True
 
-    def print_event(self, event: dict[str, Any]) -> None:
+    def print_event(self, event: JsonObject) -> None:
         """Print the output in an event."""
         kind = event["type"]
         if kind == "response.output_item.added":
@@ -40,7 +42,7 @@ class Printer:
         elif kind in {"response.completed", "response.incomplete", "response.failed"}:
             self._print_end(event["response"])
 
-    def _print_delta(self, event: dict[str, Any]) -> None:
+    def _print_delta(self, event: JsonObject) -> None:
         index = event["output_index"]
         part = (event["type"], index, event.get("content_index"), event.get("summary_index"))
         if part != self._current_part:
@@ -51,7 +53,7 @@ class Printer:
                 self._write(f"[{' '.join(filter(None, (label, self._names.get(index))))}] ")
         self._write(event["delta"])
 
-    def _print_end(self, response: dict[str, Any]) -> None:
+    def _print_end(self, response: JsonObject) -> None:
         self.status = response["status"]
         self._start_new_line()
         cause = response["error"] or response["incomplete_details"] or {}

@@ -3,7 +3,6 @@
 import json
 import time
 from dataclasses import asdict
-from typing import Any
 
 import click
 from rich.console import Console, Group
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from cli.opening import open_checked_core
 from core.bootstrap import Core
+from core.jsonio import JsonObject
 from core.responses.operations import Load
 
 
@@ -62,7 +62,7 @@ def _watch_load(core: Core, as_json: bool, interval_s: float, rows: int) -> None
             time.sleep(interval_s)
 
 
-def load_summary(load: Load) -> dict[str, Any]:
+def load_summary(load: Load) -> JsonObject:
     """The object that `--json` prints."""
     return {
         "groups": [asdict(group) for group in load.groups],

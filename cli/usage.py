@@ -9,6 +9,7 @@ import click
 
 from cli.opening import open_checked_core
 from core import jsonio
+from core.jsonio import JsonObject
 from core.quota.ledger import GROUP_COLUMNS
 
 _DAY_TYPE = click.DateTime(["%Y-%m-%d"])
@@ -64,7 +65,7 @@ def usage(
     )
 
 
-def _format_csv(rows: list[dict[str, Any]]) -> str:
+def _format_csv(rows: list[JsonObject]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     if rows:
@@ -73,7 +74,7 @@ def _format_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _format_table(rows: list[dict[str, Any]]) -> str:
+def _format_table(rows: list[JsonObject]) -> str:
     if not rows:
         return "No usage."
     lines = [[name.replace("_", " ") for name in rows[0]], *[[str(cell) for cell in row.values()] for row in rows]]

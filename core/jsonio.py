@@ -4,6 +4,10 @@ from typing import Any
 
 import orjson
 
+# An object of JSON. Its fields are those of its schema, which is checked where it enters: objects of clients and model
+# servers by pydantic models and parsers, stored objects when they were written.
+JsonObject = dict[str, Any]
+
 
 def dumps(value: Any) -> str:
     """Serialize `value` to JSON text. Strings must be valid Unicode, which the validation of requests ensures."""

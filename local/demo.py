@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import click
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from core import errors, settings
 from core.config import catalog
+from core.jsonio import JsonObject
 from core.settings import Settings
 from local import ports, stack, web
 from local.home import Home
@@ -58,10 +58,10 @@ class Demo:
         self._check_still_cancelled(cancelled_response["id"])
         self._print(f"still cancelled {OBSERVATION_TIME_S:g} s later\n")
 
-    def _submit_prompt(self, prompt: str) -> dict[str, Any]:
+    def _submit_prompt(self, prompt: str) -> JsonObject:
         return self._send_request("POST", "", {"model": self.model, "input": prompt, "background": True})
 
-    def _poll_until(self, response: dict[str, Any], *, target_status: str) -> dict[str, Any]:
+    def _poll_until(self, response: JsonObject, *, target_status: str) -> JsonObject:
         """Poll a response and show its status changes until it has the target status."""
         self._print(response["id"])
         started_at = time.monotonic()
@@ -96,7 +96,7 @@ class Demo:
         self.tick()
         time.sleep(POLL_INTERVAL_S)
 
-    def _send_request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _send_request(self, method: str, path: str, body: JsonObject | None = None) -> JsonObject:
         url = f"{self.url}/v1/responses{path}"
         try:
             answer = web.call(method, url, key=self.key, body=body)
@@ -164,13 +164,13 @@ def _create_demo(stack_settings: Settings, models: list[str], tick: Callable[[],
     )
 
 
-def _expect_status(response: dict[str, Any], statuses: set[str]) -> None:
+def _expect_status(response: JsonObject, statuses: set[str]) -> None:
     if response["status"] not in statuses:
         details = response.get("error") or response.get("incomplete_details") or {}
         reason = details.get("message") or details.get("reason") or "no reason given"
         raise DemoError(f"{response['id']} is {response['status']}: {reason}")
 
 
-def _output_text(response: dict[str, Any]) -> str:
+def _output_text(response: JsonObject) -> str:
     parts = [part for item in response["output"] if item["type"] == "message" for part in item["content"]]
     return "".join(part.get("text", "") for part in parts)

@@ -3,7 +3,8 @@
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+
+from core.jsonio import JsonObject
 
 # Ignore the proxy variables in the environment, because they would also apply to 127.0.0.1.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -27,7 +28,7 @@ def status(url: str, *, key: str | None = None) -> int | None:
         return None
 
 
-def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(method: str, url: str, *, key: str, body: JsonObject | None = None) -> JsonObject:
     """Send a request and return the JSON object in the response body, also for an error status.
 
     Raises:
@@ -40,7 +41,7 @@ def call(method: str, url: str, *, key: str, body: dict[str, Any] | None = None)
         request.add_header("Content-Type", "application/json")
     try:
         with _OPENER.open(request, timeout=30) as answer:
-            document: dict[str, Any] = json.load(answer)
+            document: JsonObject = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
             document = json.load(error)

@@ -24,16 +24,8 @@ def get_document(_: Exchange) -> Answer:
 
 def get_page(exchange: Exchange) -> Answer:
     """The HTML page that starts Swagger UI."""
-    html = docs_page.PAGE.format(
-        icon=exchange.url("/docs/favicon-32x32.png"),
-        base=exchange.url("/docs/index.css"),
-        style=exchange.url("/docs/swagger-ui.css"),
-        bundle=exchange.url("/docs/swagger-ui-bundle.js"),
-        start=exchange.url(f"/docs/{docs_page.SCRIPT_NAME}"),
-        document=exchange.url("/openapi.json"),
-    )
     headers = (("Content-Security-Policy", docs_page.POLICY),)
-    return Answer(html.encode(), headers=headers, content_type="text/html; charset=utf-8")
+    return Answer(docs_page.render(exchange.url), headers=headers, content_type="text/html; charset=utf-8")
 
 
 def get_asset(exchange: Exchange) -> Answer:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from werkzeug.wsgi import ClosingIterator
 
@@ -10,6 +9,7 @@ from app.errors import envelope
 from app.http import Answer, Exchange, json_text
 from core import errors, jsonio
 from core.codes import HTTP_ERRORS, Code, ErrorType
+from core.jsonio import JsonObject
 from core.responses.create import CreatedResponse, IdempotencyKey
 from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.request import CreateResponse
@@ -67,7 +67,7 @@ def _deletion_message(response_id: str) -> str:
 
 
 def _final_answer(text: str) -> Answer:
-    document: dict[str, Any] = jsonio.loads(text)
+    document: JsonObject = jsonio.loads(text)
     if document["status"] != Status.FAILED:
         return json_text(text)
     error = document["error"]

@@ -4,6 +4,7 @@ import redis
 
 from app.http import Answer, Exchange, json_object
 from core import VERSION, errors
+from core.bootstrap import Core
 
 
 def get_health(_: Exchange) -> Answer:
@@ -13,15 +14,27 @@ def get_health(_: Exchange) -> Answer:
 
 def get_readiness(exchange: Exchange) -> Answer:
     """Report whether the process can accept requests."""
+    problem = _find_problem(exchange.core)
+    if problem:
+        return json_object({"status": "not ready", "reason": problem}, 503)
+    # Without Redis, responses are still accepted; they wait in Postgres.
+    redis_state = "ok" if _is_redis_reachable(exchange.core) else "unreachable"
+    return json_object({"status": "ok", "postgres": "ok", "redis": redis_state})
+
+
+def _find_problem(core: Core) -> str | None:
     try:
-        exchange.core.schema.check()
+        core.schema.check()
     except errors.StoreUnavailable:
-        return json_object({"status": "not ready", "reason": "Postgres cannot be reached."}, 503)
+        return "Postgres cannot be reached."
     except errors.SchemaMismatch as error:
-        return json_object({"status": "not ready", "reason": str(error)}, 503)
+        return str(error)
+    return None
+
+
+def _is_redis_reachable(core: Core) -> bool:
     try:
-        exchange.core.bus.ping()
+        core.bus.ping()
     except redis.RedisError:
-        # Responses are still accepted; they wait in Postgres.
-        return json_object({"status": "ok", "postgres": "ok", "redis": "unreachable"})
-    return json_object({"status": "ok", "postgres": "ok", "redis": "ok"})
+        return False
+    return True

@@ -1,10 +1,10 @@
 """Endpoints under /v1/models."""
 
 import time
-from typing import Any
 
 from app.http import Answer, Exchange, json_object
 from core import errors
+from core.jsonio import JsonObject
 
 _STARTED_AT = int(time.time())  # the configuration has no creation dates
 
@@ -22,5 +22,5 @@ def get_model(exchange: Exchange) -> Answer:
     return json_object(_model_object(name))
 
 
-def _model_object(name: str) -> dict[str, Any]:
+def _model_object(name: str) -> JsonObject:
     return {"id": name, "object": "model", "created": _STARTED_AT, "owned_by": "backburner"}

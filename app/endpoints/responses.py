@@ -32,14 +32,9 @@ def _create_in_background(
 def get_response(exchange: Exchange) -> Answer:
     """Answer with the current response, after a wait if the client prefers one, or with its event stream."""
     # Most polls have no query string: looking for five absent parameters would double their cost.
-    if not exchange.has_query:
-        return _poll_response(exchange)
-    query.include_values(exchange)
-    query.check_obfuscation(exchange)
-    after = query.starting_after(exchange)
-    return (
-        streaming.stream_response(exchange, after) if query.is_stream_requested(exchange) else _poll_response(exchange)
-    )
+    if exchange.has_query and query.is_stream_requested(exchange):
+        return streaming.stream_response(exchange, query.starting_after(exchange))
+    return _poll_response(exchange)
 
 
 def delete_response(exchange: Exchange) -> Answer:

@@ -1,9 +1,8 @@
 """The OpenAPI document of this server, generated from the models that validate its requests."""
 
-from typing import Any
-
 from app.openapi import answers, operations, schemas
 from core import VERSION
+from core.jsonio import JsonObject
 
 _DESCRIPTION = """\
 A self-hosted server for the Responses API. Create a response with `background: true`, then poll it, wait for it, stream
@@ -21,7 +20,7 @@ _TAG_DESCRIPTIONS = {
 }
 
 
-def document() -> dict[str, Any]:
+def document() -> JsonObject:
     """The OpenAPI 3.1 document, with every route, parameter, status and object of this server."""
     return {
         "openapi": "3.1.0",

@@ -1,8 +1,7 @@
 """The answers of operations in the OpenAPI document: headers, errors by status, and bodies."""
 
-from typing import Any
-
 from app.openapi.schemas import REF
+from core.jsonio import JsonObject
 
 _HEADERS = {
     "x-request-id": ("string", "Identifies the request in the server's log."),
@@ -49,7 +48,7 @@ _ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def header_components() -> dict[str, Any]:
+def header_components() -> JsonObject:
     """The component of each response header, by name."""
     return {
         name: {"description": description, "schema": {"type": json_type}}
@@ -57,7 +56,7 @@ def header_components() -> dict[str, Any]:
     }
 
 
-def error_components() -> dict[str, Any]:
+def error_components() -> JsonObject:
     """The component of each error answer, by name."""
     return {
         name: json_answer("ErrorEnvelope", description, *header_names)
@@ -65,22 +64,22 @@ def error_components() -> dict[str, Any]:
     }
 
 
-def error_references(*statuses: int) -> dict[str, Any]:
+def error_references(*statuses: int) -> JsonObject:
     """References to the error answers of an operation, by status."""
     return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status][0]}"} for status in statuses}
 
 
-def json_answer(schema: str, description: str, *header_names: str) -> dict[str, Any]:
+def json_answer(schema: str, description: str, *header_names: str) -> JsonObject:
     """An answer with a JSON body and the given headers, in addition to `x-request-id`."""
     return body_answer("application/json", {"$ref": REF + schema}, description, *header_names)
 
 
-def body_answer(media_type: str, schema: dict[str, Any], description: str, *header_names: str) -> dict[str, Any]:
+def body_answer(media_type: str, schema: JsonObject, description: str, *header_names: str) -> JsonObject:
     """An answer with a body of the given media type and the given headers, in addition to `x-request-id`."""
     return empty_answer(description, *header_names) | {"content": {media_type: {"schema": schema}}}
 
 
-def with_event_stream(answer: dict[str, Any]) -> dict[str, Any]:
+def with_event_stream(answer: JsonObject) -> JsonObject:
     """The answer, extended by the event stream that is returned if `stream` is true."""
     events = (
         "With `stream: true`, server-sent events. The name of each event is its `type`. `sequence_number` counts events"
@@ -90,7 +89,7 @@ def with_event_stream(answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"content": content}
 
 
-def empty_answer(description: str, *header_names: str) -> dict[str, Any]:
+def empty_answer(description: str, *header_names: str) -> JsonObject:
     """An answer without a body."""
     references = {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *header_names)}
     return {"description": description, "headers": references}

@@ -1,5 +1,6 @@
 """The page that displays the OpenAPI document: Swagger UI from a package, without files from other servers."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +41,23 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+def render(url: Callable[[str], str]) -> bytes:
+    """Return the HTML page.
+
+    Args:
+        url: returns the URL of a path of this server as the browser sees it.
+    """
+    html = PAGE.format(
+        icon=url("/docs/favicon-32x32.png"),
+        base=url("/docs/index.css"),
+        style=url("/docs/swagger-ui.css"),
+        bundle=url("/docs/swagger-ui-bundle.js"),
+        start=url(f"/docs/{SCRIPT_NAME}"),
+        document=url("/openapi.json"),
+    )
+    return html.encode()
 
 
 def read_asset(name: str) -> bytes:

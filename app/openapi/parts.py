@@ -5,17 +5,18 @@ from typing import Any
 from app import query
 from app.openapi import answers
 from app.openapi.schemas import REF
+from core.jsonio import JsonObject
 
-Parameter = dict[str, Any]
+Parameter = JsonObject
 # Error statuses that every operation with a key can return.
 COMMON_STATUSES = (400, 401, 403, 404, 500, 503)
 
 
-def parameter(location: str, name: str, description: str, schema: dict[str, Any], **attributes: Any) -> Parameter:
+def parameter(location: str, name: str, description: str, schema: JsonObject, **attributes: Any) -> Parameter:
     return {"name": name, "in": location, "description": description, "schema": schema, **attributes}
 
 
-def string_schema(**constraints: Any) -> dict[str, Any]:
+def string_schema(**constraints: Any) -> JsonObject:
     return {"type": "string", **constraints}
 
 
@@ -36,7 +37,7 @@ AFTER = parameter(
 )
 
 
-def operation(name: str, tag: str, summary: str, *parameters: Parameter, **parts: Any) -> dict[str, Any]:
+def operation(name: str, tag: str, summary: str, *parameters: Parameter, **parts: Any) -> JsonObject:
     fields = {"operationId": name, "tags": [tag], "summary": summary}
     return fields | ({"parameters": list(parameters)} if parameters else {}) | parts
 
@@ -46,26 +47,26 @@ def authenticated_operation(
     tag: str,
     summary: str,
     *parameters: Parameter,
-    successes: dict[str, Any],
+    successes: JsonObject,
     error_statuses: tuple[int, ...] = (),
     **parts: Any,
-) -> dict[str, Any]:
+) -> JsonObject:
     responses = successes | answers.error_references(*sorted({*error_statuses, *COMMON_STATUSES}))
     return operation(name, tag, summary, *parameters, responses=responses, **parts)
 
 
 def public_operation(
-    name: str, summary: str, *parameters: Parameter, successes: dict[str, Any], error_statuses: tuple[int, ...] = ()
-) -> dict[str, Any]:
+    name: str, summary: str, *parameters: Parameter, successes: JsonObject, error_statuses: tuple[int, ...] = ()
+) -> JsonObject:
     responses = successes | answers.error_references(*error_statuses)
     return operation(name, "Server", summary, *parameters, responses=responses, security=[])
 
 
-def json_success(schema: str, description: str, *header_names: str) -> dict[str, Any]:
+def json_success(schema: str, description: str, *header_names: str) -> JsonObject:
     return {"200": answers.json_answer(schema, description, *header_names)}
 
 
-def request_body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+def request_body(schema: str, example: JsonObject) -> JsonObject:
     return {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": REF + schema}, "example": example}},

@@ -1,7 +1,5 @@
 """The operations on projects and their API keys in the OpenAPI document."""
 
-from typing import Any
-
 from app.openapi.parts import (
     AFTER,
     LIMIT,
@@ -12,17 +10,18 @@ from app.openapi.parts import (
     request_body,
     string_schema,
 )
+from core.jsonio import JsonObject
 
 _PROJECT_ID = parameter("path", "project_id", "The project's `id`.", string_schema(), required=True)
 _KEY_ID = parameter("path", "key_id", "The key's `id`.", string_schema(), required=True)
 
 
-def paths() -> dict[str, Any]:
+def paths() -> JsonObject:
     """All operations on projects and their keys by path and method."""
     return _project_operations() | _key_collection_operations() | _single_key_operations()
 
 
-def _project_operations() -> dict[str, Any]:
+def _project_operations() -> JsonObject:
     return {
         "/v1/projects": {
             "post": authenticated_operation(
@@ -55,7 +54,7 @@ def _project_operations() -> dict[str, Any]:
     }
 
 
-def _key_collection_operations() -> dict[str, Any]:
+def _key_collection_operations() -> JsonObject:
     return {
         "/v1/projects/{project_id}/api_keys": {
             "post": authenticated_operation(
@@ -80,7 +79,7 @@ def _key_collection_operations() -> dict[str, Any]:
     }
 
 
-def _single_key_operations() -> dict[str, Any]:
+def _single_key_operations() -> JsonObject:
     return {
         "/v1/projects/{project_id}/api_keys/{key_id}": {
             "get": authenticated_operation(

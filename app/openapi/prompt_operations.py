@@ -1,7 +1,5 @@
 """The operations on prompts in the OpenAPI document."""
 
-from typing import Any
-
 from app.openapi.parts import (
     AFTER,
     LIMIT,
@@ -12,18 +10,19 @@ from app.openapi.parts import (
     request_body,
     string_schema,
 )
+from core.jsonio import JsonObject
 
 _TEMPLATE_EXAMPLE = {"instructions": "Answer in {{language}}.", "variables": {"language": {"default": "French"}}}
 
 _PROMPT_ID = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(), required=True)
 
 
-def paths() -> dict[str, Any]:
+def paths() -> JsonObject:
     """All operations on prompts by path and method."""
     return _prompt_operations() | _single_prompt_operations() | _prompt_version_operations()
 
 
-def _prompt_operations() -> dict[str, Any]:
+def _prompt_operations() -> JsonObject:
     return {
         "/v1/prompts": {
             "post": authenticated_operation(
@@ -46,7 +45,7 @@ def _prompt_operations() -> dict[str, Any]:
     }
 
 
-def _single_prompt_operations() -> dict[str, Any]:
+def _single_prompt_operations() -> JsonObject:
     return {
         "/v1/prompts/{prompt_id}": {
             "get": authenticated_operation(
@@ -79,7 +78,7 @@ def _single_prompt_operations() -> dict[str, Any]:
     }
 
 
-def _prompt_version_operations() -> dict[str, Any]:
+def _prompt_version_operations() -> JsonObject:
     version = parameter("path", "version", "The version's number.", string_schema(), required=True)
     return {
         "/v1/prompts/{prompt_id}/versions": {

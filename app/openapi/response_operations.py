@@ -1,6 +1,6 @@
 """The operations on responses in the OpenAPI document."""
 
-from typing import Any, get_args
+from typing import get_args
 
 from app import parsing, query
 from app.openapi import answers
@@ -14,6 +14,7 @@ from app.openapi.parts import (
     request_body,
     string_schema,
 )
+from core.jsonio import JsonObject
 from core.wire.request import Include
 from core.wire.status import Status
 
@@ -71,12 +72,12 @@ _METADATA = parameter(
 )
 
 
-def paths() -> dict[str, Any]:
+def paths() -> JsonObject:
     """All operations on responses by path and method."""
     return _response_operations() | _single_response_operations() | _subordinate_operations()
 
 
-def _response_operations() -> dict[str, Any]:
+def _response_operations() -> JsonObject:
     return {
         "/v1/responses": {
             "post": authenticated_operation(
@@ -108,7 +109,7 @@ def _response_operations() -> dict[str, Any]:
     }
 
 
-def _single_response_operations() -> dict[str, Any]:
+def _single_response_operations() -> JsonObject:
     not_modified = {
         "304": answers.empty_answer("Nothing has changed since the poll that returned this ETag.", *_POLL_HEADERS)
     }
@@ -139,7 +140,7 @@ def _single_response_operations() -> dict[str, Any]:
     }
 
 
-def _subordinate_operations() -> dict[str, Any]:
+def _subordinate_operations() -> JsonObject:
     return {
         "/v1/responses/{response_id}/cancel": {
             "post": authenticated_operation(

@@ -7,11 +7,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from app.openapi.objects import ANSWERS
+from core.jsonio import JsonObject
 from core.prompts import prompt_requests
 from core.tenants import project_requests
 from core.wire import items, parts, request, tools
 
-Schema = dict[str, Any]
+Schema = JsonObject
 
 REF = "#/components/schemas/"
 # Two classes have the same name; pydantic distinguishes them by their module names, which are internal.
@@ -29,7 +30,7 @@ _UNSUPPORTED_PARAMETER = {
     "enum": [None],
 }
 # Unions, which pydantic would repeat in every schema that uses them.
-_UNIONS: dict[str, Any] = {
+_UNIONS: JsonObject = {
     "InputItem": items.InputItem,
     "ContentPart": parts.Part,
     "ToolOutputPart": parts.ToolPart,

@@ -1,7 +1,5 @@
 """The operations on models and on the server itself in the OpenAPI document."""
 
-from typing import Any
-
 from app.openapi import answers
 from app.openapi.docs_page import ASSETS
 from app.openapi.parts import (
@@ -11,14 +9,15 @@ from app.openapi.parts import (
     public_operation,
     string_schema,
 )
+from core.jsonio import JsonObject
 
 
-def paths() -> dict[str, Any]:
+def paths() -> JsonObject:
     """All operations on models and on the server by path and method."""
     return _model_operations() | _server_operations() | _documentation_operations()
 
 
-def _model_operations() -> dict[str, Any]:
+def _model_operations() -> JsonObject:
     name = parameter(
         "path", "name", "The name of the model, which may contain slashes.", string_schema(), required=True
     )
@@ -45,7 +44,7 @@ def _model_operations() -> dict[str, Any]:
     }
 
 
-def _server_operations() -> dict[str, Any]:
+def _server_operations() -> JsonObject:
     return {
         "/healthz": {
             "get": public_operation(
@@ -65,7 +64,7 @@ def _server_operations() -> dict[str, Any]:
     }
 
 
-def _documentation_operations() -> dict[str, Any]:
+def _documentation_operations() -> JsonObject:
     asset = parameter("path", "name", "The name of the file.", string_schema(enum=sorted(ASSETS)), required=True)
     page = answers.body_answer("text/html", string_schema(), "The documentation page.")
     file = {

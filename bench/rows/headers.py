@@ -33,7 +33,9 @@ def _measure_polls(run: Run) -> None:
     plain = polls(run.deployment, 100)
     paths = [payload.split(" ", 2)[1] for payload in plain]
     payloads = {name: [wire.get(path, key, headers) for path in paths] for name, headers in _POLL_HEADERS.items()}
-    payloads["poll with If-None-Match"] = [wire.get(path, key, {"If-None-Match": _etag(port, path, key)}) for path in paths]
+    payloads["poll with If-None-Match"] = [
+        wire.get(path, key, {"If-None-Match": _etag(port, path, key)}) for path in paths
+    ]
 
     def poll(requests: list[str]) -> Slice:
         return run.requests(port, requests, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)

@@ -12,7 +12,7 @@ STATUSES = ("queued", "in_progress", "completed", "incomplete", "failed", "cance
 
 _STATUS = re.compile("'(?:" + "|".join(STATUSES) + ")'")
 _CREATE = re.compile(r"\binsert\s+into\s+responses\b", re.IGNORECASE)
-_CLAIM = re.compile(r"\bset\s+(?:[^;]*,\s*)?status\s*=\s*'in_progress'", re.IGNORECASE)
+_CLAIM = re.compile(r"\bset\s[^;]*?\battempt\s*=\s*attempt\s*\+\s*1\b", re.IGNORECASE)
 # An UPDATE of responses whose SET list, up to the next clause, sets the end of the response.
 _END = re.compile(r"\bupdate\s+responses\b(?:(?!\bwhere\b|\bupdate\b).)*?\bfinished_at\s*=", re.IGNORECASE | re.DOTALL)
 # Definitions of tables must contain literal statuses.
@@ -24,7 +24,7 @@ def measure_statements(tree: Tree) -> list[Measure]:
     literals = [place for source in tree.product for place in _find_status_literals(source)]
     return [
         _count_matches(tree, "create_statements", "ways to create: SQL statements that insert into responses", _CREATE),
-        _count_matches(tree, "claim_statements", "ways to claim: SQL statements that set in_progress", _CLAIM),
+        _count_matches(tree, "claim_statements", "ways to claim: SQL statements that raise the attempt", _CLAIM),
         _count_matches(tree, "end_statements", "ways to end: SQL statements that set finished_at", _END),
         count_places("status_literals", "literal statuses in SQL, except in table definitions", 0, literals),
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from core import errors
 from core.config.catalog import Capability, ModelConfig
-from core.wire.items import Item
+from core.wire import Item
 from core.wire.request import CreateResponse, SchemaFormat
 from core.wire.tools import CustomTool, FunctionTool
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from core import errors, ids, jsonio
 from core.context import items_sql, parents_sql, parts, reasoning
 from core.database import Connection
+from core.jsonio import JsonObject
 from core.tenants.seals import Seals
-from core.wire import items, rules
-from core.wire.items import Item, ItemReference
+from core.wire import Item, items, rules
+from core.wire.items import ItemReference
 from core.wire.request import CreateResponse
 from core.wire.status import Status, is_terminal
 
@@ -79,7 +79,7 @@ def pack(request: CreateResponse, context: Context) -> str:
 
 def unpack(text: str) -> tuple[CreateResponse, list[Item]]:
     """Parse the result of `pack`; return the request and the items of its context."""
-    packed_request: dict[str, Any] = jsonio.loads(text)
+    packed_request: JsonObject = jsonio.loads(text)
     return CreateResponse.model_validate(packed_request["request"]), packed_request["context"]
 
 

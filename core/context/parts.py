@@ -7,17 +7,15 @@ strings in that field.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from core import errors
 from core.codes import Code
 from core.context import addresses, media
 from core.settings import Settings
-from core.wire.items import CustomToolCallOutput, FunctionCallOutput, InputItem, Item, Message
+from core.wire import Item, Part
+from core.wire.items import CustomToolCallOutput, FunctionCallOutput, InputItem, Message
 from core.wire.parts import InputFile, InputImage
 from core.wire.request import CreateResponse
-
-Part = dict[str, Any]
 
 IMAGES_LIMIT = 500  # in the context of a model call
 FILES_LIMIT = 50  # in the context of a model call
@@ -233,3 +231,10 @@ def hide_images(item: Item, include: Collection[str]) -> Item:
 def _contains_image(url: object) -> bool:
     """Whether an image URL is a data URL or a reference to separately stored content."""
     return isinstance(url, dict) or (isinstance(url, str) and media.is_data_url(url))
+
+
+def part_text(part: Part) -> str:
+    """Return a part as plain text, for model servers that accept only text: a file as its name and extracted text."""
+    if part["type"] == "input_file":
+        return f"\n[File: {part.get('filename') or 'without a name'}]\n{part['text']}\n[End of the file]\n"
+    return str(part.get("text", part.get("refusal", "")))

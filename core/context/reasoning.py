@@ -1,10 +1,9 @@
 """Encryption of a model's reasoning in the items that clients send back with the next request."""
 
-from typing import Any
-
 from core import errors, jsonio
+from core.jsonio import JsonObject
 from core.tenants.seals import Seals
-from core.wire.items import Item
+from core.wire import Item
 
 # Fields of an item that `encrypted_content` includes; clients may omit them when they send the item back.
 _SEALED_FIELDS = ("summary", "content")
@@ -18,7 +17,7 @@ def seal_item(item: Item, seals: Seals, *, project_id: str, model: str, server_c
         model: public name of the model that produced the reasoning.
         server_content: the model server's `encrypted_content`, which only that server can decrypt.
     """
-    content: dict[str, Any] = {name: item[name] for name in _SEALED_FIELDS if name in item}
+    content: JsonObject = {name: item[name] for name in _SEALED_FIELDS if name in item}
     if server_content is not None:
         content |= {"model": model, _ENCRYPTED_CONTENT: server_content}
     return item | {_ENCRYPTED_CONTENT: seals.seal(jsonio.dumps(content).encode(), project_id=project_id)}
@@ -69,6 +68,6 @@ def _open_item(item: Item, seals: Seals, project_id: str, model: str) -> Item:
     return complete_item | ({_ENCRYPTED_CONTENT: content[_ENCRYPTED_CONTENT]} if content.get("model") == model else {})
 
 
-def _decrypt_content(item: Item, seals: Seals, project_id: str) -> dict[str, Any]:
-    content: dict[str, Any] = jsonio.loads(seals.open(item[_ENCRYPTED_CONTENT], project_id=project_id))
+def _decrypt_content(item: Item, seals: Seals, project_id: str) -> JsonObject:
+    content: JsonObject = jsonio.loads(seals.open(item[_ENCRYPTED_CONTENT], project_id=project_id))
     return content

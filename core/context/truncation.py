@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.wire.items import Item
+from core.wire import Item
 
 _CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
 _OUTPUT_TYPES = frozenset({"function_call_output", "custom_tool_call_output"})

@@ -14,6 +14,7 @@ import orjson
 from kombu import Exchange, Queue
 
 from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app, queue_name
+from core.jsonio import JsonObject
 
 _EVENTS = "celeryev"
 
@@ -60,7 +61,7 @@ class MessageTemplate:
         return _encode(self._sent, self._event | own, {}, {})
 
 
-def _capture_messages() -> tuple[dict[str, Any], dict[str, Any]]:
+def _capture_messages() -> tuple[JsonObject, JsonObject]:
     """Let Celery send one task to a queue in memory; return the task message and the `task-sent` event."""
     virtual_host = f"template-{os.getpid()}-{uuid.uuid4().hex}"
     events, lane = f"events-{virtual_host}", f"lane-{virtual_host}"
@@ -78,7 +79,7 @@ def _capture_messages() -> tuple[dict[str, Any], dict[str, Any]]:
     return captured
 
 
-def _encode(message: dict[str, Any], body: Any, headers: dict[str, Any], properties: dict[str, Any]) -> bytes:
+def _encode(message: JsonObject, body: Any, headers: JsonObject, properties: JsonObject) -> bytes:
     """Return a message like `message`, with another body, and with other values of some headers and properties."""
     # A UUID from `random`: `uuid4` calls `urandom`, which releases the GIL each time.
     delivery_tag = str(uuid.UUID(int=random.getrandbits(128), version=4))

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from core import errors, ids, jsonio
 from core.context import parts
 from core.database import Connection, Database, UniqueViolation
+from core.jsonio import JsonObject
 from core.prompts import prompts_sql, templates
 from core.prompts.prompt_requests import DEFAULTS, CreatePrompt, CreatePromptVersion, Template, UpdatePrompt
 from core.settings import Settings
@@ -206,7 +206,7 @@ def resolve(connection: Connection, project_id: str, request: CreateResponse, se
     for name, value in reference.variables.items():
         parts.check_part(value, f"prompt.variables.{name}", settings)
     instructions, messages = templates.expand(template, values)
-    defaults: dict[str, Any] = {name: getattr(template, name) for name in DEFAULTS} | {"instructions": instructions}
+    defaults: JsonObject = {name: getattr(template, name) for name in DEFAULTS} | {"instructions": instructions}
     changes = {
         name: value for name, value in defaults.items() if value is not None and name not in request.model_fields_set
     }

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 from core.config.catalog import Catalog
 from core.database import Database
+from core.jsonio import JsonObject
 from core.quota import ledger_sql
 from core.quota.token_bucket import Credits
 
@@ -50,7 +50,7 @@ class Ledger:
         project: str | None = None,
         since: date | None = None,
         until: date | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         """Return the usage of ended responses, grouped by `columns`.
 
         Args:

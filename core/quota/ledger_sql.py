@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from core.allowance import Cost, Settlement
 from core.database import Connection
+from core.jsonio import JsonObject
 from core.tables.projects import projects, usage_ledger
 from core.tables.statement import Statement
 
@@ -130,7 +131,7 @@ def _usage_statement(columns: tuple[str, ...], filters: frozenset[str]) -> State
 
 def usage(
     connection: Connection, columns: Sequence[str], *, project: str | None, since: date | None, until: date | None
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Return the usage grouped and ordered by the columns `columns`, one dict per group.
 
     Args:
@@ -142,4 +143,4 @@ def usage(
     values = {"project": project, "since": since, "until": until}
     filters = {name: value for name, value in values.items() if value is not None}
     statement = _usage_statement(tuple(columns), frozenset(filters))
-    return statement.fetch_all(connection, dict[str, Any], **filters)
+    return statement.fetch_all(connection, JsonObject, **filters)

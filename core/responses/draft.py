@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from core import jsonio
 from core.settings import Settings
-from core.wire import transcript
+from core.wire import Document, transcript
 from core.wire.request import BackgroundOptions
-from core.wire.response import Document
 
 _WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
 

@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from core import errors, ids, jsonio
 from core.config.catalog import Catalog
@@ -12,6 +11,7 @@ from core.context import contents_sql, items_sql
 from core.database import Connection, Database
 from core.dispatch import lanes_sql
 from core.dispatch.dispatcher import Dispatch
+from core.jsonio import JsonObject
 from core.responses import load_sql, operations_sql, responses_sql
 from core.responses.draft import Draft, first_events, time_limits_s
 from core.responses.operations_sql import ResponseDetails, Run, Source
@@ -126,7 +126,7 @@ class Operations:
         contents_sql.copy_references(connection, source.id, new_id)
 
     def _draft(self, source: Source, new_id: str, referable_ids: Collection[str]) -> Draft:
-        packed_request: dict[str, Any] = jsonio.loads(source.request)
+        packed_request: JsonObject = jsonio.loads(source.request)
         request, context = packed_request["request"], packed_request["context"]
         request["background"] = True
         options = request.get("background_options")

@@ -13,8 +13,7 @@ from core.runs.ends import Endings, cancelled_outcome
 from core.tenants import audit, audit_sql
 from core.tenants.audit import Act
 from core.tenants.keys import Caller
-from core.wire import response, transcript
-from core.wire.items import Item
+from core.wire import Item, response, transcript
 from core.wire.pages import Page, build_page
 from core.wire.status import Status, is_terminal
 

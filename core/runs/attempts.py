@@ -16,8 +16,7 @@ from core.runs import ends_sql, events_sql, runs_sql, workers_sql
 from core.runs.ends import AttemptUsage, Ending, Endings, Outcome, attempt_fence, cancelled_outcome, failed_outcome
 from core.runs.workers_sql import Worker
 from core.tenants.seals import Seals
-from core.wire import transcript
-from core.wire.items import Item
+from core.wire import Item, transcript
 from core.wire.request import CreateResponse
 from core.wire.transcript import Transcript
 

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from core import errors, jsonio
 from core.codes import Code
 from core.context import items_sql
 from core.database import Connection, Database
+from core.jsonio import JsonObject
 from core.notify.batch import Batch
 from core.notify.bus import Bus
 from core.runs import ends_sql, events_sql
@@ -52,7 +52,7 @@ class Outcome:
     cause: str | None = None
     error: dict[str, str] | None = None
     incomplete_reason: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: JsonObject | None = None
     attempt_usage: AttemptUsage | None = None
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 
 from core import jsonio
 from core.database import Connection
+from core.jsonio import JsonObject
 from core.tables.projects import audit_log, projects
 from core.tables.statement import Statement
 
@@ -42,7 +42,7 @@ class Act:
     by: Actor
     action: str
     object_id: str
-    details: dict[str, Any] = field(default_factory=dict)
+    details: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Entry:
     object_id: str
     project: str | None
     request_id: str | None
-    details: dict[str, Any]
+    details: JsonObject
 
 
 _INSERT = Statement(

@@ -1,10 +1,10 @@
 """Management of projects and their keys, by operators and over HTTP by keys with the right `admin`."""
 
 from collections.abc import Collection
-from typing import Any
 
 from core import errors, ids, jsonio
 from core.database import Connection, Database
+from core.jsonio import JsonObject
 from core.tenants import audit, keys, keys_sql, projects_sql
 from core.tenants.audit import Actor
 from core.tenants.keys import Caller
@@ -213,7 +213,7 @@ def _document(row: Project) -> str:
     )
 
 
-def _describe_key(row: keys_sql.KeyDetails) -> dict[str, Any]:
+def _describe_key(row: keys_sql.KeyDetails) -> JsonObject:
     return {
         "id": row.id,
         "object": "project.api_key",

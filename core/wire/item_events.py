@@ -6,11 +6,9 @@ Source: the order of openai-openapi's streaming reference; the event union of th
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
-Event = dict[str, Any]
-Item = dict[str, Any]
-Part = dict[str, Any]
+from core.jsonio import JsonObject
+from core.wire import Event, Item, Part
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ def open_part(path: PartPath) -> Event:
     return {"type": f"response.{kind.part}.added", **path.fields(), "part": part}
 
 
-def delta(path: PartPath, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
+def delta(path: PartPath, text: str, logprobs: Sequence[JsonObject] = ()) -> Event:
     """The event that appends `text` to a part."""
     event = {"type": f"response.{PARTS[path.part].deltas}.delta", **path.fields(), "delta": text}
     return event | {"logprobs": list(logprobs)} if path.part == "output_text" else event
 
 
-def annotation(path: PartPath, annotation_index: int, value: dict[str, Any]) -> Event:
+def annotation(path: PartPath, annotation_index: int, value: JsonObject) -> Event:
     """The event that adds an annotation to an output text."""
     return {
         "type": "response.output_text.annotation.added",

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from core import ids
+from core.jsonio import JsonObject
+from core.wire import Item, Part
 from core.wire.base import CallId, ItemId, Name, Open, Strict, Text, read_type, tag, text_or_list_discriminator
 from core.wire.parts import Parts, ReasoningText, SummaryText, ToolParts
 
-Item = dict[str, Any]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 # Types of the items of hosted tools. Such items are stored and listed, but not sent to the model.
@@ -152,7 +153,7 @@ def user_message(text: str) -> Item:
 
 def normalize_item(item: InputItem) -> Item:
     """The stored and listed form of an input item: with an ID, a status and its content as parts."""
-    fields: dict[str, Any] = item.model_dump(exclude_none=True)
+    fields: JsonObject = item.model_dump(exclude_none=True)
     if isinstance(item, Message):
         content = fields["content"]
         if isinstance(content, str):
@@ -169,7 +170,7 @@ def copy_with_new_id(item: Item) -> Item:
     return item | {"id": ids.new_id(_ID_PREFIXES.get(item["type"], "item"))}
 
 
-def _message(role: str, content: list[dict[str, Any]], fields: Item) -> Item:
+def _message(role: str, content: list[JsonObject], fields: Item) -> Item:
     message = {
         "type": "message",
         "id": fields.get("id") or ids.new_id("msg"),
@@ -180,11 +181,11 @@ def _message(role: str, content: list[dict[str, Any]], fields: Item) -> Item:
     return message | ({"phase": fields["phase"]} if "phase" in fields else {})
 
 
-def _text_part(role: str, text: str) -> dict[str, Any]:
+def _text_part(role: str, text: str) -> Part:
     if role == "assistant":
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
     return {"type": "input_text", "text": text}
 
 
-def _add_default_logprobs(part: dict[str, Any]) -> dict[str, Any]:
+def _add_default_logprobs(part: Part) -> Part:
     return part | {"logprobs": []} if part["type"] == "output_text" else part

@@ -27,6 +27,7 @@ from referencing.jsonschema import DRAFT202012, Schema, SchemaResource, UnknownD
 from typing_extensions import TypedDict
 
 from core import errors
+from core.jsonio import JsonObject
 
 DEPTH_LIMIT = 128  # levels of nesting
 VALUES_LIMIT = 20_000  # in all schemas of one request
@@ -37,7 +38,7 @@ _MAX_QUOTE_LENGTH = 100  # characters of a location or value in an error message
 _DRAFT_3 = "http://json-schema.org/draft-03/schema"  # not supported, because its keywords have other meanings
 
 
-def _convert_whole_float(value: Any) -> Any:
+def _convert_integral_float(value: Any) -> Any:
     # To JSON Schema, a number with a zero fractional part is an integer.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -71,7 +72,7 @@ def _validate_uniqueness(values: list[str]) -> list[str]:
 
 
 _Type = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
-_Count = Annotated[int, BeforeValidator(_convert_whole_float), Field(ge=0)]
+_Count = Annotated[int, BeforeValidator(_convert_integral_float), Field(ge=0)]
 _Number = int | float
 _Pattern = Annotated[str, AfterValidator(_validate_pattern)]
 _Names = Annotated[list[str], AfterValidator(_validate_uniqueness)]
@@ -150,7 +151,7 @@ _Keywords = TypedDict(
 _SCHEMA = TypeAdapter(with_config(ConfigDict(strict=True, extra="ignore"))(_Keywords))
 
 
-def check_schemas(schemas: dict[str, dict[str, Any]]) -> None:
+def check_schemas(schemas: dict[str, JsonObject]) -> None:
     """Check all JSON Schemas of a request.
 
     Args:
@@ -248,7 +249,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_QUOTE_LENGTH else f"{text[:_MAX_QUOTE_LENGTH]}…"
 
 
-def _check_references(param: str, schema: dict[str, Any]) -> None:
+def _check_references(param: str, schema: JsonObject) -> None:
     """Check that every reference points to a location in the same schema, and that no reference is circular.
 
     A cycle is an error only if it consists of references alone. A cycle through other keywords is a recursive schema.

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
+from core.jsonio import JsonObject
 from core.wire.base import Strict, Text, read_type, tag
 
 IMAGE_URL_LIMIT = 20_971_520  # characters
@@ -48,7 +49,7 @@ class InputFile(Strict):
 class OutputText(Strict):
     type: Literal["output_text"]
     text: Text
-    annotations: list[dict[str, Any]] = Field(default_factory=list)
+    annotations: list[JsonObject] = Field(default_factory=list)
 
 
 class Refusal(Strict):

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any
 
-from core.wire import item_events, transcript
-from core.wire.item_events import PARTS, Event, Item, Part, PartPath
+from core.jsonio import JsonObject
+from core.wire import Document, Event, Item, Part, item_events, transcript
+from core.wire.item_events import PARTS, PartPath
 
-_Document = dict[str, Any]
 _CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
 _OPENING_TYPES = frozenset({"response.created", "response.queued", "response.in_progress"})
 
 
-def rebuild(first_document: _Document, final_document: _Document, event_count: int) -> list[Event]:
+def rebuild(first_document: Document, final_document: Document, event_count: int) -> list[Event]:
     """Build a valid event log that folds to the final output and is as long as the original log.
 
     The deltas contain the text of the final object, split so that the log has `event_count` events if there is text to
@@ -56,7 +55,7 @@ def remaining_events(events: Sequence[Event], event_count: int, last_received_se
     return [events[-1] | {"sequence_number": max(event_count - 1, last_received_seq + 1)}]
 
 
-def _opening_events(first_document: _Document, final_document: _Document, event_count: int) -> list[Event]:
+def _opening_events(first_document: Document, final_document: Document, event_count: int) -> list[Event]:
     events: list[Event] = [{"type": "response.created", "response": first_document}]
     if final_document["background"]:
         events.append(transcript.lifecycle(first_document))
@@ -128,7 +127,7 @@ def _delta_events(path: PartPath, part: Part, delta_count: int) -> list[Event]:
     return [item_events.delta(path, piece, logprobs) for piece, logprobs in zip(pieces, piece_logprobs, strict=True)]
 
 
-def _split_logprobs(logprobs: Sequence[dict[str, Any]], ends: Sequence[int]) -> list[list[dict[str, Any]]]:
+def _split_logprobs(logprobs: Sequence[JsonObject], ends: Sequence[int]) -> list[list[JsonObject]]:
     """The log probabilities of each piece of a text: those of the tokens that begin in it.
 
     The last piece also gets the log probabilities of tokens that begin after the end of the text.
@@ -136,7 +135,7 @@ def _split_logprobs(logprobs: Sequence[dict[str, Any]], ends: Sequence[int]) -> 
     Args:
         ends: the offset at which each piece ends.
     """
-    piece_logprobs: list[list[dict[str, Any]]] = [[] for _ in ends]
+    piece_logprobs: list[list[JsonObject]] = [[] for _ in ends]
     piece = offset = 0
     for logprob in logprobs:
         while piece < len(ends) - 1 and offset >= ends[piece]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from core.jsonio import JsonObject
 from core.wire.base import NUL_FREE_PATTERN, Open, Strict, Text, read_type, tag, text_or_list_discriminator
 from core.wire.items import InputItem
 from core.wire.parts import Part
@@ -100,7 +101,7 @@ class ObjectFormat(Strict):
 class SchemaFormat(Strict):
     type: Literal["json_schema"]
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    schema_: Annotated[JsonObject, Field(alias="schema")]
     strict: bool = False
     description: str | None = None
 

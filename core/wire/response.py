@@ -3,11 +3,13 @@
 Stored and sent objects are plain dictionaries. The functions here build them, with every key in every status.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from core.config.tiers import Tier
+from core.jsonio import JsonObject
+from core.wire import Document, Item
 from core.wire.base import Open
 from core.wire.items import ItemStatus
 from core.wire.parts import ReasoningText, SummaryText
@@ -15,16 +17,14 @@ from core.wire.request import CreateResponse, PromptReference, TextConfig, Varia
 from core.wire.status import Status
 from core.wire.tools import Tool, ToolChoice
 
-Document = dict[str, Any]
-
 
 class AnswerText(BaseModel):
     """Text of the model, as a part of a message."""
 
     type: Literal["output_text"]
     text: str
-    annotations: list[dict[str, Any]]
-    logprobs: list[dict[str, Any]]
+    annotations: list[JsonObject]
+    logprobs: list[JsonObject]
 
 
 class AnswerRefusal(BaseModel):
@@ -212,7 +212,7 @@ def new_document(response_id: str, request: CreateResponse, tier: Tier, created_
     return document
 
 
-def _echo_prompt(prompt: PromptReference) -> dict[str, Any]:
+def _echo_prompt(prompt: PromptReference) -> JsonObject:
     """The prompt reference with its version, but without images and files, because every poll would repeat them."""
     variables = prompt.model_dump(exclude_none=True)["variables"]
     for value in variables.values():
@@ -244,12 +244,12 @@ def document_at_creation(document: Document) -> Document:
     }
 
 
-def running_document(document: Document, output: list[dict[str, Any]]) -> Document:
+def running_document(document: Document, output: list[Item]) -> Document:
     """The object of a running response, with its committed output."""
     return document | {"status": Status.IN_PROGRESS.value, "output": output}
 
 
-def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
+def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int) -> JsonObject:
     """The `usage` object of a response.
 
     Source: openai types ResponseUsage, where `cache_write_tokens` is required.
@@ -266,12 +266,12 @@ def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_t
 def ended(
     document: Document,
     status: Status,
-    output: list[dict[str, Any]],
+    output: list[Item],
     *,
     now: int,
     error: dict[str, str] | None,
     incomplete_reason: str | None,
-    usage: dict[str, Any] | None,
+    usage: JsonObject | None,
 ) -> Document:
     """The final object of a response.
 

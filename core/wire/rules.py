@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from core import errors
-from core.wire import json_schema
-from core.wire.items import Item
+from core.jsonio import JsonObject
+from core.wire import Item, json_schema
 from core.wire.request import CreateResponse, SchemaFormat
 from core.wire.tools import AllowedTools, FunctionTool, HostedChoice, NamedChoice
 
@@ -44,7 +44,7 @@ def check_parameters(request: CreateResponse) -> None:
     json_schema.check_schemas(_schemas(request))
 
 
-def _schemas(request: CreateResponse) -> dict[str, dict[str, Any]]:
+def _schemas(request: CreateResponse) -> dict[str, JsonObject]:
     """The JSON Schemas of a request, by parameter."""
     schemas = {
         f"tools[{position}].parameters": tool.parameters
@@ -88,7 +88,7 @@ def _check_tools(request: CreateResponse) -> None:
             _check_allowed_tool(allowed_tool.model_dump(), tools)
 
 
-def _check_allowed_tool(allowed_tool: dict[str, Any], tools: list[tuple[str, Any]]) -> None:
+def _check_allowed_tool(allowed_tool: JsonObject, tools: list[tuple[str, Any]]) -> None:
     kind, name = allowed_tool.get("type"), allowed_tool.get("name")
     has_name = kind in {"function", "custom"}
     if not ((kind, name) in tools if has_name else kind in {tool_kind for tool_kind, _ in tools}):

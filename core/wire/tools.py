@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from core.jsonio import JsonObject
 from core.wire.base import Name, Open, Strict, read_type, tag
 
 # Types of tools that OpenAI's hosted API runs itself. They are echoed, so that clients of that API continue to work,
@@ -32,10 +33,10 @@ class FunctionTool(Strict):
     type: Literal["function"]
     name: Name
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool = True
 
-    def echo(self) -> dict[str, Any]:
+    def echo(self) -> JsonObject:
         """The tool as the response object shows it: with every key."""
         return self.model_dump()
 
@@ -46,9 +47,9 @@ class CustomTool(Strict):
     type: Literal["custom"]
     name: Name
     description: str | None = None
-    format: dict[str, Any] | None = None
+    format: JsonObject | None = None
 
-    def echo(self) -> dict[str, Any]:
+    def echo(self) -> JsonObject:
         """The tool as the response object shows it: without keys that are null."""
         return self.model_dump(exclude_none=True)
 
@@ -56,7 +57,7 @@ class CustomTool(Strict):
 class HostedTool(Open):
     type: str
 
-    def echo(self) -> dict[str, Any]:
+    def echo(self) -> JsonObject:
         """The tool as the client sent it."""
         return self.model_dump()
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
 
-from core.wire import item_events
-from core.wire.item_events import PARTS, Event, Item, PartPath
+from core.jsonio import JsonObject
+from core.wire import Document, Event, Item, Part, item_events
+from core.wire.item_events import PARTS, PartPath
 
 _PART_BY_DELTA = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
 _PART_ADDED_TYPES = frozenset(f"response.{kind.part}.added" for kind in PARTS.values())
@@ -67,7 +67,7 @@ class Fold:
             for path in self._transcript.open.pop(index):
                 self._pieces.pop(path, None)
 
-    def grow(self, path: PartPath, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> None:
+    def grow(self, path: PartPath, text: str, logprobs: Iterable[JsonObject] = ()) -> None:
         """Append text to an open part, as a delta event does."""
         self._pieces.setdefault(path, []).append(text)
         if path.part == "output_text":
@@ -80,8 +80,8 @@ class Fold:
         self._pieces.clear()
         return self._transcript
 
-    def _parts(self, path: PartPath) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = self._transcript.output[path.output_index][PARTS[path.part].list_field]
+    def _parts(self, path: PartPath) -> list[Part]:
+        parts: list[Part] = self._transcript.output[path.output_index][PARTS[path.part].list_field]
         return parts
 
 
@@ -110,7 +110,7 @@ def close_items(transcript: Transcript, status: str) -> list[Event]:
     return events
 
 
-def lifecycle(document: dict[str, Any]) -> Event:
+def lifecycle(document: Document) -> Event:
     """The event that announces a document's status.
 
     The stream of a cancelled response ends with `response.failed`, which contains a response with the status

@@ -23,7 +23,7 @@ SOURCES = {
     "core/store.py": (
         "import redis\n\nCLIENT = redis.Redis()\n"
         "CREATE = \"insert into responses values ('queued')\"\n"
-        "CLAIM = \"update responses set status = 'in_progress'\"\n"
+        "CLAIM = \"update responses set attempt = attempt + 1, status = 'in_progress'\"\n"
         'END = "update responses set finished_at = now()"\n'
     ),
     "core/document.py": "FIELDS = '''" + (ROOT / "checks/rows/wire_names.py").read_text() + "'''\n",

@@ -38,7 +38,7 @@ SQL = '''
 CREATE = "with x as (select 1) INSERT  INTO responses (id) select 'queued'"
 AGAIN = f"insert into responses ({CREATE}) select 'queued', 'failed'"
 OTHER = "insert into response_events (id) values (1); select finished_at = now() from attempts"
-CLAIM = "update responses r set lane = 'a', status = 'in_progress' from held where finished_at = 1"
+CLAIM = "update responses r set lane = 'a', attempt = attempt + 1, status = 'in_progress' from held where finished_at = 1"
 END = "update responses set status = %s, finished_at = now() where id = 1"
 MOVED = "update attempts set finished_at = now()"
 '''

@@ -10,10 +10,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from core import errors
 from core.codes import Code
+from core.jsonio import JsonObject
 from core.settings import Settings
 from worker.fetch.extract import EXIT_NO_MEMORY, ExtractionTask
 
@@ -124,7 +124,7 @@ def _parse_result(status: int, output: bytes) -> str:
     if status != 0:
         # Refuse a document that crashes the reader instead of retrying: it would crash the next reader, too.
         raise _refusal(_EXIT_MESSAGES.get(status, "cannot be read: the reader failed."))
-    result: dict[str, Any] = json.loads(output)
+    result: JsonObject = json.loads(output)
     if "wrong" in result:
         raise _refusal(result["wrong"])
     return str(result["text"])

@@ -13,7 +13,8 @@ import signal
 import sys
 import zipfile
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from core.jsonio import JsonObject
 
 # Exit status after a MemoryError.
 EXIT_NO_MEMORY = 70
@@ -75,7 +76,7 @@ def _set_limits(task: ExtractionTask) -> None:
     signal.alarm(task.timeout_s + 1)
 
 
-def _read_document(task: ExtractionTask, document: bytes) -> dict[str, Any]:
+def _read_document(task: ExtractionTask, document: bytes) -> JsonObject:
     if document.startswith(b"PK"):
         problem = _zip_problem(document, task.unpacked_bytes)
         if problem is not None:

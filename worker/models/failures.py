@@ -10,6 +10,7 @@ import orjson
 
 from core import errors
 from core.codes import Code
+from core.jsonio import JsonObject
 from worker.models import context_errors
 
 # Maximum length of a server's error message that is passed on.
@@ -100,7 +101,7 @@ def _error_message(value: Any) -> str:
     return str(value)[:_MAX_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _error_object(value: Any) -> dict[str, Any]:
+def _error_object(value: Any) -> JsonObject:
     """Return the innermost object of an error, which contains its code."""
     if isinstance(value, dict) and isinstance(value.get("error"), dict):
         value = value["error"]

@@ -9,6 +9,7 @@ import aiohttp
 
 from core import errors
 from core.config.catalog import ModelConfig
+from core.jsonio import JsonObject
 from worker.models import failures
 from worker.models.apis import authorization
 from worker.models.protocol import HiddenProgress, Output, TextDelta
@@ -58,7 +59,7 @@ class Reader(Protocol):
 
 
 async def stream_outputs(
-    session: aiohttp.ClientSession, url: str, model: ModelConfig, body: dict[str, Any], reader: Reader
+    session: aiohttp.ClientSession, url: str, model: ModelConfig, body: JsonObject, reader: Reader
 ) -> AsyncGenerator[Output]:
     """Send a POST request and yield the outputs of the answer as they arrive.
 

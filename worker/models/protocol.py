@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from core.config.catalog import ModelConfig
+from core.jsonio import JsonObject
 from core.runs.attempts import Attempt
 
 
@@ -18,7 +19,7 @@ class TextDelta:
     """
 
     text: str
-    logprobs: tuple[dict[str, Any], ...] = ()
+    logprobs: tuple[JsonObject, ...] = ()
     deltas: int = 1
 
 
@@ -47,7 +48,7 @@ class SummaryDelta:
 class Annotation:
     """An annotation of the preceding text, such as a citation, in the wire format."""
 
-    annotation: dict[str, Any]
+    annotation: JsonObject
 
 
 @dataclass(frozen=True)

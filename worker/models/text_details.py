@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from core.jsonio import JsonObject
+
 # OpenAI's value for a negligible probability.
 _MIN_LOGPROB = -9999.0
 _INDEX_LIMIT = 2**53
@@ -21,7 +23,7 @@ _ANNOTATION_FIELDS: dict[str, dict[str, type]] = {
 }
 
 
-def convert_logprobs(value: Any, top: int) -> tuple[dict[str, Any], ...]:
+def convert_logprobs(value: Any, top: int) -> tuple[JsonObject, ...]:
     """Convert the log probabilities of a text's tokens to the wire format, without invalid values.
 
     Args:
@@ -35,11 +37,11 @@ def convert_logprobs(value: Any, top: int) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _select_objects(value: Any) -> list[dict[str, Any]]:
+def _select_objects(value: Any) -> list[JsonObject]:
     return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
 
 
-def _convert_token(fields: dict[str, Any]) -> dict[str, Any]:
+def _convert_token(fields: JsonObject) -> JsonObject:
     token = str(fields.get("token", ""))
     token_bytes = fields.get("bytes")
     if not isinstance(token_bytes, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in token_bytes):
@@ -50,7 +52,7 @@ def _convert_token(fields: dict[str, Any]) -> dict[str, Any]:
     return {"token": token, "bytes": token_bytes, "logprob": float(logprob)}
 
 
-def convert_annotation(value: Any) -> dict[str, Any] | None:
+def convert_annotation(value: Any) -> JsonObject | None:
     """Convert an annotation to the wire format; return None if its type is unknown or its first field is missing.
 
     Args:
@@ -59,11 +61,11 @@ def convert_annotation(value: Any) -> dict[str, Any] | None:
     if not isinstance(value, dict) or value.get("type") not in _ANNOTATION_FIELDS:
         return None
     annotation_type = value["type"]
-    fields: dict[str, Any] = value[annotation_type] if isinstance(value.get(annotation_type), dict) else value
+    fields: JsonObject = value[annotation_type] if isinstance(value.get(annotation_type), dict) else value
     required_name, *_ = _ANNOTATION_FIELDS[annotation_type]
     if not isinstance(fields.get(required_name), str):
         return None
-    annotation: dict[str, Any] = {"type": annotation_type}
+    annotation: JsonObject = {"type": annotation_type}
     for name, field_type in _ANNOTATION_FIELDS[annotation_type].items():
         field_value: Any = fields.get(name)
         if not isinstance(field_value, field_type) or (

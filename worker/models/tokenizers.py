@@ -1,10 +1,9 @@
 """Counts the tokens of a prompt on model servers that can tokenize it: vLLM and llama.cpp."""
 
-from typing import Any
-
 import aiohttp
 
 from core.config.catalog import ModelConfig
+from core.jsonio import JsonObject
 from core.runs.attempts import Attempt
 from worker.models.apis import authorization
 from worker.models.chat_completions.request import request_body
@@ -49,7 +48,7 @@ class Tokenizers:
         return tokens, window or model.context_window
 
     async def _count(
-        self, session: aiohttp.ClientSession, base_url: str, body: dict[str, Any]
+        self, session: aiohttp.ClientSession, base_url: str, body: JsonObject
     ) -> tuple[int, int | None] | None:
         kind = self._server_kinds.get(base_url)
         counters = {_VLLM: _count_on_vllm, _LLAMA: _count_on_llama}
@@ -61,7 +60,7 @@ class Tokenizers:
         return None
 
 
-async def _count_on_vllm(session: aiohttp.ClientSession, body: dict[str, Any]) -> tuple[int, int | None] | None:
+async def _count_on_vllm(session: aiohttp.ClientSession, body: JsonObject) -> tuple[int, int | None] | None:
     request_fields = {name: body[name] for name in ("model", "messages", "tools") if name in body}
     result = await _post_json(session, "tokenize", request_fields | {"add_generation_prompt": True})
     if result is None or not isinstance(result.get("count"), int):
@@ -70,8 +69,8 @@ async def _count_on_vllm(session: aiohttp.ClientSession, body: dict[str, Any]) -
     return result["count"], window if isinstance(window, int) else None
 
 
-async def _count_on_llama(session: aiohttp.ClientSession, body: dict[str, Any]) -> tuple[int, int | None] | None:
-    request_fields: dict[str, Any] = {name: body[name] for name in ("messages", "tools") if name in body}
+async def _count_on_llama(session: aiohttp.ClientSession, body: JsonObject) -> tuple[int, int | None] | None:
+    request_fields: JsonObject = {name: body[name] for name in ("messages", "tools") if name in body}
     template_result = await _post_json(session, "apply-template", request_fields)
     if template_result is None or not isinstance(template_result.get("prompt"), str):
         return None
@@ -86,7 +85,7 @@ async def _count_on_llama(session: aiohttp.ClientSession, body: dict[str, Any]) 
     return len(result["tokens"]), window if isinstance(window, int) and window > 0 else None
 
 
-async def _post_json(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+async def _post_json(session: aiohttp.ClientSession, path: str, body: JsonObject) -> JsonObject | None:
     """Return the JSON object of the answer, or None if the server rejects the request or does not know the path."""
     async with session.post(path, json=body) as answer:
         if answer.status >= 500:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import errors, jsonio
+from core.jsonio import JsonObject
 from core.wire.base import TEXT_LIMIT
 from worker.models.protocol import ToolCall
 
@@ -33,7 +34,7 @@ class ToolCallAssembler:
         self._latest: dict[int, _PartialCall] = {}  # by the server's index
         self._size = 0
 
-    def add(self, piece: dict[str, Any]) -> None:
+    def add(self, piece: JsonObject) -> None:
         """Add a piece of a tool call.
 
         Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from core.jsonio import JsonObject
 from core.wire.request import CreateResponse
 from core.wire.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 
@@ -14,9 +15,9 @@ CUSTOM_INPUT = "input"
 
 def tool_parameters(
     request: CreateResponse,
-    convert_tool: Callable[[OfferedTool], dict[str, Any]],
-    convert_choice: Callable[[NamedChoice], dict[str, Any]],
-) -> dict[str, Any]:
+    convert_tool: Callable[[OfferedTool], JsonObject],
+    convert_choice: Callable[[NamedChoice], JsonObject],
+) -> JsonObject:
     """Return the fields of a model server request that concern tools; empty if no tools are offered.
 
     Args:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from core.jsonio import JsonObject
 from worker.models.protocol import TokenUsage
 
 # Counts of this size or larger are errors of the server.
@@ -29,7 +30,7 @@ def parse_usage(value: Any, input_field: str, output_field: str) -> TokenUsage |
     )
 
 
-def _parse_detail(usage: dict[str, Any], field: str, name: str) -> int:
+def _parse_detail(usage: JsonObject, field: str, name: str) -> int:
     details = usage.get(f"{field}_details")
     return (_parse_count(details.get(name)) if isinstance(details, dict) else None) or 0
 

@@ -10,10 +10,9 @@ from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.context import media
 from core.context import parts as inputs
-from core.context.parts import Part
 from core.runs.attempts import Attempt, Attempts
 from core.settings import Settings
-from core.wire.items import Item
+from core.wire import Item, Part
 from worker.fetch.client import Download, DownloadError, Fetcher
 from worker.fetch.documents import Documents
 from worker.models.apis import can_read_files

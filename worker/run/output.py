@@ -3,17 +3,16 @@
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
 
 from core import errors, ids, jsonio
 from core.codes import Code
 from core.context import reasoning
+from core.jsonio import JsonObject
 from core.runs.attempts import Attempt
 from core.runs.ends import AttemptUsage, Outcome, failed_outcome
 from core.tenants.seals import Seals
-from core.wire import item_events
-from core.wire.item_events import PARTS, Event, PartPath
-from core.wire.items import Item
+from core.wire import Event, Item, item_events
+from core.wire.item_events import PARTS, PartPath
 from core.wire.status import Status
 from core.wire.tools import CustomTool
 from core.wire.transcript import Fold
@@ -142,14 +141,14 @@ class OutputWriter:
         for delta in splice.end() if splice is not None else ():
             self._append("output_text", delta.text, delta.logprobs, delta.deltas)
 
-    def _append(self, part: str, text: str, logprobs: tuple[dict[str, Any], ...] = (), deltas: int = 1) -> None:
+    def _append(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), deltas: int = 1) -> None:
         part_path = self._open_part(part)
         self._run.append_delta(part_path, text, logprobs, deltas)
         self._fold.grow(part_path, text, logprobs)
         self._delta_count += deltas
         self.has_output = True
 
-    def _requested_logprobs(self, logprobs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    def _requested_logprobs(self, logprobs: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
         """Return only the requested log probabilities; some model servers send more, or send them unrequested."""
         request = self._attempt.request
         if not request.includes_logprobs:
@@ -158,7 +157,7 @@ class OutputWriter:
             logprob | {"top_logprobs": logprob["top_logprobs"][: request.top_logprobs]} for logprob in logprobs
         )
 
-    def _annotate(self, annotation: dict[str, Any]) -> None:
+    def _annotate(self, annotation: JsonObject) -> None:
         self._emit([item_events.annotation(self._open_part("output_text"), self._annotation_count, annotation)])
         self._annotation_count += 1
 

@@ -1,13 +1,13 @@
 """Decides how an attempt continues the output that earlier attempts committed, or why it cannot."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from core.codes import Code
 from core.config.catalog import ModelConfig
+from core.jsonio import JsonObject
 from core.runs.attempts import Attempt
 from core.runs.ends import Outcome, failed_outcome
-from core.wire.items import Item
+from core.wire import Item
 from core.wire.status import Status
 from worker.models.apis import can_continue_text
 from worker.models.protocol import TokenUsage
@@ -95,5 +95,5 @@ def _remaining_attempt(attempt: Attempt) -> Attempt:
     return replace(attempt, request=request, context=[*attempt.context, *finished_items])
 
 
-def _response_usage(attempt: Attempt) -> dict[str, Any]:
+def _response_usage(attempt: Attempt) -> JsonObject:
     return usage.response_usage(attempt, TokenUsage(usage.estimated_input_tokens(attempt), 0))

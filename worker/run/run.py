@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Any
 
 from core import jsonio
+from core.jsonio import JsonObject
 from core.runs.attempts import Attempt, Batch
-from core.wire import item_events, transcript
+from core.wire import Event, item_events, transcript
 from core.wire.item_events import PartPath
 
 # The messages with which the pool cancels the coroutine of a run: the reason of the cancellation.
@@ -57,9 +57,9 @@ class Run:
         self._wake_later = wake_later
         self._has_no_output = True
         self._next_seq = attempt.next_seq
-        self._events: list[dict[str, Any]] = []
+        self._events: list[Event] = []
         self._text: list[str] = []
-        self._logprobs: list[dict[str, Any]] = []
+        self._logprobs: list[JsonObject] = []
         self._tokens = 0
         self._part_path: PartPath | None = None
         self._size = len(attempt.document)  # approximate number of characters that the end reads and writes
@@ -82,19 +82,19 @@ class Run:
     def has_expired(self) -> bool:
         return time.monotonic() >= self.leased_until
 
-    def add_running_event(self, event: dict[str, Any]) -> None:
+    def add_running_event(self, event: Event) -> None:
         """Add the event that the response is running; it is written together with the first output if that is soon."""
         self._events.append(event)
         self._wake_later()
 
-    def emit(self, events: Iterable[dict[str, Any]]) -> None:
+    def emit(self, events: Iterable[Event]) -> None:
         """Add output events to the next batch, which numbers them."""
         self._join_text()
         self._events.extend(events)
         self._announce_output()
 
     def append_delta(
-        self, part_path: PartPath, delta: str, logprobs: Iterable[dict[str, Any]] = (), tokens: int = 1
+        self, part_path: PartPath, delta: str, logprobs: Iterable[JsonObject] = (), tokens: int = 1
     ) -> None:
         """Append a delta of about `tokens` tokens to an open part; the deltas of one batch are merged."""
         if part_path != self._part_path:

@@ -1,8 +1,7 @@
 """The token usage of a response that is reported to the client, as if there had been only one attempt."""
 
-from typing import Any
-
 from core import jsonio
+from core.jsonio import JsonObject
 from core.runs.attempts import Attempt
 from core.wire import response
 from worker.models.protocol import TokenUsage
@@ -17,7 +16,7 @@ def estimated_input_tokens(attempt: Attempt) -> int:
     return characters // _CHARACTERS_PER_TOKEN
 
 
-def response_usage(attempt: Attempt, token_usage: TokenUsage) -> dict[str, Any]:
+def response_usage(attempt: Attempt, token_usage: TokenUsage) -> JsonObject:
     """Return the `usage` field of a response: the input tokens once, and the output tokens of all attempts.
 
     Output of earlier attempts is not counted as input, although it was part of the input of a later attempt.

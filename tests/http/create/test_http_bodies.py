@@ -133,12 +133,17 @@ def test_a_deeply_nested_value_is_handled_in_every_parameter(
         ),
     ],
 )
-def test_a_body_nested_too_deeply_to_serialize_is_rejected(api: Api, depth: int, body_template: str, param: str) -> None:
+def test_a_body_nested_too_deeply_to_serialize_is_rejected(
+    api: Api, depth: int, body_template: str, param: str
+) -> None:
     row_counts = api.count_rows()
     brackets = "[" * depth + "]" * depth
 
     message = check_error(
-        api.post_body(BODY[:-1] + body_template.replace("{deep}", brackets).encode() + b"}"), 400, "invalid_value", param
+        api.post_body(BODY[:-1] + body_template.replace("{deep}", brackets).encode() + b"}"),
+        400,
+        "invalid_value",
+        param,
     )
 
     assert message == "The body is nested too deeply."

@@ -4,6 +4,7 @@ from typing import Any
 
 from core import errors
 from core.config.catalog import ModelConfig
+from core.jsonio import JsonObject
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
 from worker.models.chat_completions.think_tags import ThinkTags
@@ -46,7 +47,7 @@ class ChunkReader:
         self._calls = ToolCallAssembler(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = request.includes_logprobs
         self._top_logprobs = request.top_logprobs
-        self._logprobs: tuple[dict[str, Any], ...] = ()  # of tokens without a text until now
+        self._logprobs: tuple[JsonObject, ...] = ()  # of tokens without a text until now
         has_tags = model.reasoning_format != "field" and not continues
         self._think_tags = ThinkTags(open=model.reasoning_format == "open_tag") if has_tags else None
 
@@ -88,7 +89,7 @@ class ChunkReader:
         usage_output = usage.parse_usage(usage_value, "prompt_tokens", "completion_tokens") if usage_value else None
         return outputs if usage_output is None else [*outputs, usage_output]
 
-    def _read_choice(self, choice: dict[str, Any], delta: dict[str, Any], outputs: list[Output]) -> None:
+    def _read_choice(self, choice: JsonObject, delta: JsonObject, outputs: list[Output]) -> None:
         logprobs = choice.get("logprobs") if self._wants_logprobs else None
         if logprobs:
             self._logprobs += text_details.convert_logprobs(logprobs.get("content"), self._top_logprobs)
@@ -136,7 +137,7 @@ class ChunkReader:
         if reasoning:
             outputs.append(ReasoningDelta(reasoning))
 
-    def _add_other_fields(self, delta: dict[str, Any], outputs: list[Output]) -> None:
+    def _add_other_fields(self, delta: JsonObject, outputs: list[Output]) -> None:
         """Add the refusal, annotations and tool calls of a delta, if any."""
         if delta.get("refusal"):
             outputs.append(RefusalDelta(str(delta["refusal"])))
@@ -161,5 +162,5 @@ class ChunkReader:
         self.has_finish_reason = True
 
 
-def _is_failure(event: dict[str, Any]) -> bool:
+def _is_failure(event: JsonObject) -> bool:
     return event.get("object") == "error" or "detail" in event or "message" in event

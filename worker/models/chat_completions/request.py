@@ -1,20 +1,19 @@
 """Converts the request of a response to a request in the Chat Completions API."""
 
-from typing import Any
-
 from core import jsonio
 from core.config.catalog import ModelConfig
-from core.wire.items import Item
+from core.context.parts import part_text
+from core.jsonio import JsonObject
+from core.wire import Item, Part
 from core.wire.request import CreateResponse, SchemaFormat, TextConfig
 from core.wire.tools import CustomTool, FunctionTool, NamedChoice
 from worker.models import tools
-from worker.models.parts import part_text
 from worker.models.tools import CUSTOM_INPUT
 
 
 def request_body(
     model: ModelConfig, model_name: str, request: CreateResponse, context: list[Item], prefix: str = ""
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the body of a Chat Completions request.
 
     Args:
@@ -22,7 +21,7 @@ def request_body(
         context: all items of the model's input.
         prefix: partial text of the answer, to be continued; empty if there is none.
     """
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "model": model_name,
         "messages": messages(request.instructions, context, with_reasoning="reasoning" in model.supports),
         "stream": True,
@@ -54,7 +53,7 @@ def request_body(
     )
 
 
-def messages(instructions: str | None, context: list[Item], *, with_reasoning: bool = False) -> list[dict[str, Any]]:
+def messages(instructions: str | None, context: list[Item], *, with_reasoning: bool = False) -> list[JsonObject]:
     """Return the messages of the conversation; items of hosted tools are omitted.
 
     Args:
@@ -62,8 +61,8 @@ def messages(instructions: str | None, context: list[Item], *, with_reasoning: b
         context: all items of the model's input.
         with_reasoning: whether to send reasoning back to the model, as `reasoning_content` of its turn.
     """
-    conversation: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []  # images of the tool outputs of the current turn
+    conversation: list[JsonObject] = []
+    images: list[JsonObject] = []  # images of the tool outputs of the current turn
     if instructions is not None:
         conversation.append({"role": "system", "content": instructions})
     reasoning = ""
@@ -89,28 +88,28 @@ def messages(instructions: str | None, context: list[Item], *, with_reasoning: b
     return conversation
 
 
-def _text(parts: list[dict[str, Any]]) -> str:
+def _text(parts: list[Part]) -> str:
     return "".join(part_text(part) for part in parts)
 
 
-def _content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def _content(parts: list[Part]) -> str | list[JsonObject]:
     """Return the content as a list of parts if it contains images, otherwise as a string, which all servers accept."""
     if all(part["type"] != "input_image" for part in parts):
         return _text(parts)
     return [_image_part(part) if part["type"] == "input_image" else _text_part(part_text(part)) for part in parts]
 
 
-def _text_part(text: str) -> dict[str, Any]:
+def _text_part(text: str) -> JsonObject:
     return {"type": "text", "text": text}
 
 
-def _image_part(part: dict[str, Any]) -> dict[str, Any]:
+def _image_part(part: Part) -> JsonObject:
     # Chat Completions does not have the value `original`.
     detail = "high" if part["detail"] == "original" else part["detail"]
     return {"type": "image_url", "image_url": {"url": part["image_url"], "detail": detail}}
 
 
-def _add_output(conversation: list[dict[str, Any]], item: Item) -> list[dict[str, Any]]:
+def _add_output(conversation: list[JsonObject], item: Item) -> list[JsonObject]:
     """Add a tool message with the text of an output; return the images, which a tool message cannot contain."""
     output = item["output"]
     parts = [{"type": "input_text", "text": output}] if isinstance(output, str) else output
@@ -120,14 +119,14 @@ def _add_output(conversation: list[dict[str, Any]], item: Item) -> list[dict[str
     return [_text_part(f"What the tool call {item['call_id']} showed:"), *images] if images else []
 
 
-def _add_images(conversation: list[dict[str, Any]], images: list[dict[str, Any]]) -> None:
+def _add_images(conversation: list[JsonObject], images: list[JsonObject]) -> None:
     """Add the images of tool outputs as a user message, which must follow all outputs of a turn."""
     if images:
         conversation.append({"role": "user", "content": list(images)})
         images.clear()
 
 
-def _add_message(conversation: list[dict[str, Any]], item: Item) -> None:
+def _add_message(conversation: list[JsonObject], item: Item) -> None:
     """Add a message; an assistant's text after tool calls becomes part of the turn with these calls."""
     # `developer` is OpenAI's newer name for the role `system`. Most chat templates support only `system`.
     role = "system" if item["role"] == "developer" else item["role"]
@@ -137,7 +136,7 @@ def _add_message(conversation: list[dict[str, Any]], item: Item) -> None:
         conversation.append({"role": role, "content": _content(item["content"])})
 
 
-def _add_call(conversation: list[dict[str, Any]], item: Item) -> None:
+def _add_call(conversation: list[JsonObject], item: Item) -> None:
     """Add a tool call to the assistant turn that it belongs to."""
     arguments = item.get("arguments")
     if arguments is None:
@@ -153,7 +152,7 @@ def _add_call(conversation: list[dict[str, Any]], item: Item) -> None:
         conversation.append({"role": "assistant", "content": None, "tool_calls": [call]})
 
 
-def _response_format(text: TextConfig) -> dict[str, Any] | None:
+def _response_format(text: TextConfig) -> JsonObject | None:
     text_format = text.format
     if isinstance(text_format, SchemaFormat):
         schema = text_format.model_dump(by_alias=True, exclude_none=True, exclude={"type"})
@@ -161,12 +160,12 @@ def _response_format(text: TextConfig) -> dict[str, Any] | None:
     return {"type": "json_object"} if text_format.type == "json_object" else None
 
 
-def _convert_choice(choice: NamedChoice) -> dict[str, Any]:
+def _convert_choice(choice: NamedChoice) -> JsonObject:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _convert_tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
+def _convert_tool(tool: FunctionTool | CustomTool) -> JsonObject:
+    function: JsonObject = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
     if isinstance(tool, CustomTool):

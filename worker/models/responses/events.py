@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core import errors, jsonio
+from core.jsonio import JsonObject
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
 from worker.models.protocol import (
@@ -44,7 +45,7 @@ class EventReader:
         self._item_count = 0  # number of complete and partial items
         self._tool_calls: dict[str, ToolCall] = {}  # by call ID
         self._finish_reason: str | None = None
-        self._handlers: dict[Any, Callable[[dict[str, Any]], list[Output]]] = {
+        self._handlers: dict[Any, Callable[[JsonObject], list[Output]]] = {
             "response.output_text.delta": self._read_text,
             **dict.fromkeys(_DELTA_TYPES, self._read_delta),
             "response.output_text.annotation.added": self._read_annotation,
@@ -92,29 +93,29 @@ class EventReader:
             raise failures.event_error(event)
         return []  # other events, such as `added`, `done` and keep-alives, are not needed
 
-    def _read_text(self, event: dict[str, Any]) -> list[Output]:
+    def _read_text(self, event: JsonObject) -> list[Output]:
         logprobs = (
             text_details.convert_logprobs(event.get("logprobs"), self._top_logprobs) if self._wants_logprobs else ()
         )
         return self._add_to_part(event, TextDelta(_require_string(event["delta"]), logprobs))
 
-    def _read_delta(self, event: dict[str, Any]) -> list[Output]:
+    def _read_delta(self, event: JsonObject) -> list[Output]:
         return self._add_to_part(event, _DELTA_TYPES[event["type"]](_require_string(event["delta"])))
 
-    def _read_annotation(self, event: dict[str, Any]) -> list[Output]:
+    def _read_annotation(self, event: JsonObject) -> list[Output]:
         annotation = text_details.convert_annotation(event["annotation"])
         return [] if annotation is None else self._add_to_part(event, Annotation(annotation))
 
-    def _end_part(self, _event: dict[str, Any]) -> list[Output]:
+    def _end_part(self, _event: JsonObject) -> list[Output]:
         return [PartEnd()]
 
-    def _report_progress(self, _event: dict[str, Any]) -> list[Output]:
+    def _report_progress(self, _event: JsonObject) -> list[Output]:
         return [HiddenProgress()]
 
-    def _raise_error(self, event: dict[str, Any]) -> list[Output]:
+    def _raise_error(self, event: JsonObject) -> list[Output]:
         raise failures.event_error(event)
 
-    def _add_to_part(self, event: dict[str, Any], output: Output) -> list[Output]:
+    def _add_to_part(self, event: JsonObject, output: Output) -> list[Output]:
         """Return the output, after the end of the previous part or item if the indexes have changed without one."""
         indexes = (event.get("output_index"), event.get("content_index"), event.get("summary_index"))
         previous_indexes, self._part_indexes = self._part_indexes, indexes
@@ -126,14 +127,14 @@ class EventReader:
         self._item_count += 1
         return [ItemEnd(), output]
 
-    def _end_item(self, event: dict[str, Any]) -> list[Output]:
+    def _end_item(self, event: JsonObject) -> list[Output]:
         item = event["item"]
         had_deltas = self._part_indexes is not None and self._part_indexes[0] == event.get("output_index")
         self._part_indexes = None
         self._item_count += not had_deltas
         return self._item_outputs(item, had_deltas=had_deltas)
 
-    def _item_outputs(self, item: dict[str, Any], *, had_deltas: bool) -> list[Output]:
+    def _item_outputs(self, item: JsonObject, *, had_deltas: bool) -> list[Output]:
         """Return the outputs of a complete item.
 
         Args:
@@ -156,7 +157,7 @@ class EventReader:
                 return [*parts, ItemEnd(item.get("encrypted_content") or None)]
         return []
 
-    def _add_tool_call(self, item: dict[str, Any], arguments: str) -> list[Output]:
+    def _add_tool_call(self, item: JsonObject, arguments: str) -> list[Output]:
         name = _require_string(item["name"])
         if not name:
             raise errors.PermanentError("The model server called a tool without naming it.")
@@ -196,7 +197,7 @@ class EventReader:
             outputs.append(PartEnd())
         return outputs
 
-    def _end(self, event: dict[str, Any]) -> list[Output]:
+    def _end(self, event: JsonObject) -> list[Output]:
         response = event["response"]
         self._finish_reason = self._end_reason(event["type"], response)
         # Some servers send only this event, or no events for tool calls.
@@ -208,7 +209,7 @@ class EventReader:
         usage_output = usage.parse_usage(response.get("usage"), "input_tokens", "output_tokens")
         return outputs if usage_output is None else [*outputs, usage_output]
 
-    def _end_reason(self, event_type: str, response: dict[str, Any]) -> str:
+    def _end_reason(self, event_type: str, response: JsonObject) -> str:
         """Return the reason for `AnswerEnd` from the last event; raise an error if the response failed."""
         if event_type == "response.completed":
             return "stop"

@@ -1,19 +1,18 @@
 """Converts the request of a response to a request to a model server with the Responses API."""
 
-from typing import Any
-
 from core.config.catalog import ModelConfig
-from core.wire.items import Item
+from core.context.parts import part_text
+from core.jsonio import JsonObject
+from core.wire import Item, Part
 from core.wire.request import CreateResponse, PlainFormat
 from core.wire.tools import CustomTool, FunctionTool, NamedChoice
 from worker.models import tools
-from worker.models.parts import part_text
 
 _CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
 _OUTPUT_TYPES = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
-def request_body(model: ModelConfig, model_name: str, request: CreateResponse, context: list[Item]) -> dict[str, Any]:
+def request_body(model: ModelConfig, model_name: str, request: CreateResponse, context: list[Item]) -> JsonObject:
     """Return the body of the request; most fields with the API's default value are omitted.
 
     Args:
@@ -23,7 +22,7 @@ def request_body(model: ModelConfig, model_name: str, request: CreateResponse, c
         context: all items of the model's input.
     """
     with_reasoning = "reasoning" in model.supports
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "model": model_name,
         "input": [_convert_item(item) for item in context if _should_send(item, with_reasoning=with_reasoning)],
         "stream": True,
@@ -69,15 +68,15 @@ def _convert_item(item: Item) -> Item:
     return fields
 
 
-def _convert_part(part: dict[str, Any]) -> dict[str, Any]:
+def _convert_part(part: Part) -> JsonObject:
     """Return a part in the format of requests; a file with an extracted text becomes a text part."""
     if part["type"] == "input_file" and "text" in part:
         return {"type": "input_text", "text": part_text(part)}
     return {name: value for name, value in part.items() if name != "logprobs"}
 
 
-def _text_options(request: CreateResponse) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+def _text_options(request: CreateResponse) -> JsonObject:
+    options: JsonObject = {}
     if not isinstance(request.text.format, PlainFormat):
         options["format"] = request.text.format.model_dump(by_alias=True, exclude_none=True)
     if request.text.verbosity != "medium":
@@ -98,7 +97,7 @@ def _included_fields(request: CreateResponse, *, with_reasoning: bool) -> list[s
     return fields
 
 
-def _convert_tool(tool: FunctionTool | CustomTool) -> dict[str, Any]:
+def _convert_tool(tool: FunctionTool | CustomTool) -> JsonObject:
     return tool.model_dump(exclude_none=True) | (
         {"parameters": tool.parameters or {"type": "object", "properties": {}}}
         if isinstance(tool, FunctionTool)
