@@ -21,8 +21,9 @@ from core.responses.accept import ResponseAcceptor
 from core.responses.create import Creation
 from core.responses.operations import Operations
 from core.responses.read import Responses
-from core.runs.attempts import Attempts, Workers
+from core.runs.attempts import Attempts
 from core.runs.ends import Endings
+from core.runs.workers import Workers
 from core.settings import Settings
 from core.streams.broadcaster import Broadcaster
 from core.streams.streams import Streams

@@ -22,7 +22,7 @@ EXAMPLE_TIMEOUT_S = 120
 
 def examples() -> list[Path]:
     """All example scripts in the order in which they are run."""
-    return sorted(path for path in FOLDER.glob("*.py") if path.name not in NOT_EXAMPLES)
+    return sorted(path for path in FOLDER.rglob("*.py") if path.name not in NOT_EXAMPLES)
 
 
 @contextlib.contextmanager
@@ -62,7 +62,8 @@ def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
     }
     try:
         result = subprocess.run(
-            [sys.executable, str(example)],
+            [sys.executable, "-m", ".".join(("examples", *example.relative_to(FOLDER).with_suffix("").parts))],
+            cwd=FOLDER.parent,
             env=environment.process_variables() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,7 +1,8 @@
 """Continue a conversation with `previous_response_id`, twice from the same response."""
 
-from connection import MODEL, connect
 from openai.types.responses import Response
+
+from examples.connection import MODEL, connect
 
 client = connect()
 

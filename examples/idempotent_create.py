@@ -4,7 +4,8 @@ import uuid
 from typing import Any
 
 import openai
-from connection import MODEL, connect
+
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 

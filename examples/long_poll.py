@@ -1,6 +1,6 @@
 """Wait for a response to end with one long poll instead of many polls: `Prefer: wait=…`."""
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -5,8 +5,9 @@ The packaged model produces no reasoning. To use a reasoning model from backburn
 
 from typing import Any
 
-from connection import MODEL, connect
 from openai import BadRequestError
+
+from examples.connection import MODEL, connect
 
 client = connect()
 

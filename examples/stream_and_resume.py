@@ -1,6 +1,6 @@
 """Stream a background response, disconnect, and resume the stream at the next event."""
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 from typing import Any
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 KEY = f"Authorization: Bearer {client.api_key}"

@@ -2,7 +2,7 @@
 
 import time
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 

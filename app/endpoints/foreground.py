@@ -10,7 +10,7 @@ from app.http import Answer, Exchange, json_text
 from core import errors, jsonio
 from core.codes import HTTP_ERRORS, Code, ErrorType
 from core.jsonio import JsonObject
-from core.responses.create import CreatedResponse, IdempotencyKey
+from core.responses.created import CreatedResponse, IdempotencyKey
 from core.streams.wait_slots import WaitSlot, WaitSlots
 from core.wire.request import CreateResponse
 from core.wire.status import Status

@@ -1,6 +1,6 @@
 """Endpoints under /v1/projects, for projects and their keys; they require a key with the right `admin`."""
 
-from app import parsing, query
+from app import bodies, parsing, query
 from app.endpoints.pages import render_page
 from app.http import Answer, Exchange, json_object, json_text
 from core.tenants.project_requests import CreateKey, CreateProject
@@ -13,7 +13,7 @@ def list_projects(exchange: Exchange) -> Answer:
 
 def create_project(exchange: Exchange) -> Answer:
     """Create a project."""
-    request = parsing.validate(CreateProject, parsing.json_body(exchange))
+    request = parsing.validate(CreateProject, bodies.json_body(exchange))
     return json_text(exchange.core.projects.create(exchange.caller, request, exchange.actor))
 
 
@@ -30,7 +30,7 @@ def list_keys(exchange: Exchange) -> Answer:
 
 def create_key(exchange: Exchange) -> Answer:
     """Create a key; only this answer contains its secret."""
-    request = parsing.validate(CreateKey, parsing.json_body(exchange))
+    request = parsing.validate(CreateKey, bodies.json_body(exchange))
     project_id = exchange.values["project_id"]
     return _uncached_answer(exchange.core.projects.create_key(exchange.caller, project_id, request, exchange.actor))
 

@@ -1,10 +1,10 @@
 """Endpoints under /v1/responses: create, poll, stream, delete and cancel."""
 
-from app import parsing, query
+from app import bodies, parsing, query
 from app.endpoints import foreground, streaming
 from app.http import Answer, Exchange, json_object, json_text, with_etag
 from core import errors
-from core.responses.create import IdempotencyKey
+from core.responses.created import IdempotencyKey
 from core.wire.request import CreateResponse
 
 # The delay between two polls that the server recommends in a header, which some SDKs honour.
@@ -13,7 +13,7 @@ POLL_AFTER_MS = "1000"
 
 def create_response(exchange: Exchange) -> Answer:
     """Create a response, and answer with its initial object, its event stream or its final object."""
-    body = parsing.json_body(exchange)
+    body = bodies.json_body(exchange)
     request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
     key = parsing.idempotency_key(exchange, body)
     if request.stream:

@@ -6,7 +6,7 @@ from app import sse
 from app.http import Answer, Exchange
 from app.sse import StreamEnd
 from core.bootstrap import Core
-from core.responses.create import CreatedResponse, IdempotencyKey
+from core.responses.created import CreatedResponse, IdempotencyKey
 from core.streams.wait_slots import WaitSlot
 from core.wire.request import CreateResponse
 

@@ -1,22 +1,18 @@
 """Stored prompts: creates, versions and lists them, and expands them in requests that refer to them."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from core import errors, ids, jsonio
 from core.context import parts
 from core.database import Connection, Database, UniqueViolation
-from core.jsonio import JsonObject
 from core.prompts import prompts_sql, templates
-from core.prompts.prompt_requests import DEFAULTS, CreatePrompt, CreatePromptVersion, Template, UpdatePrompt
+from core.prompts.prompt_requests import CreatePrompt, CreatePromptVersion, Template, UpdatePrompt
+from core.prompts.resolve import find_prompt, parse_version
 from core.settings import Settings
 from core.tenants import audit_sql
 from core.tenants.audit_sql import Act, Actor
-from core.wire.items import InputItem, Message
 from core.wire.pages import Page, build_page
-from core.wire.request import CreateResponse
 
 # Maximum size of a template as JSON text. A template is read for each request that refers to its prompt.
 TEMPLATE_LIMIT = 1_048_576  # characters
@@ -79,7 +75,7 @@ class Prompts:
                 _lock(connection, project_id, prompt_id)
                 version = None
                 if changes.default_version is not None:
-                    version = _parse_version(changes.default_version)
+                    version = parse_version(changes.default_version)
                     if version not in _require_prompt(connection, project_id, prompt_id).versions:
                         raise errors.InvalidRequest(
                             f"The prompt has no version '{changes.default_version}'.", param="default_version"
@@ -121,7 +117,7 @@ class Prompts:
             with self._database.connection() as connection:
                 _require_prompt(connection, project_id, prompt_id)
                 return _version_document(
-                    prompt_id, _require_version(connection, project_id, prompt_id, _parse_version(version), version)
+                    prompt_id, _require_version(connection, project_id, prompt_id, parse_version(version), version)
                 )
 
         return self._database.run_with_retry(read_document)
@@ -133,7 +129,7 @@ class Prompts:
             errors.InvalidRequest: `after` is not a prompt of the project.
         """
         with self._database.connection() as connection:
-            if after is not None and _find(connection, project_id, after) is None:
+            if after is not None and find_prompt(connection, project_id, after) is None:
                 raise errors.InvalidRequest(f"Prompt with id '{after[:200]}' not found.", param="after")
             rows = prompts_sql.page(connection, project_id, limit=limit + 1, descending=descending, after=after)
         return build_page([(row.id, _document(row)) for row in rows[:limit]], has_more=len(rows) > limit)
@@ -149,77 +145,6 @@ class Prompts:
             if not ids.is_prompt_id(prompt_id) or not prompts_sql.delete(connection, project_id, prompt_id):
                 raise _not_found_error(prompt_id)
             audit_sql.insert(connection, Act(actor, "prompt.deleted", prompt_id), project_id)
-
-
-@dataclass(frozen=True)
-class ResolvedRequest:
-    """A request with its prompt expanded.
-
-    Args:
-        request: the expanded request. Its input begins with the prompt's messages, and its `prompt` has the version.
-        prompt_items: number of items at the beginning of the input that come from the prompt.
-    """
-
-    request: CreateResponse
-    prompt_items: int
-
-    @contextmanager
-    def relocate_errors(self) -> Iterator[None]:
-        """Correct the parameter of errors: the position in the client's input, or `prompt` for items of the prompt."""
-        try:
-            yield
-        except errors.InvalidRequest as error:
-            match = re.match(r"input\[(\d+)\]", error.param or "")
-            if match is None or not self.prompt_items:
-                raise
-            position = int(match[1]) - self.prompt_items
-            param = "prompt" if position < 0 else f"input[{position}]{(error.param or '')[match.end() :]}"
-            raise errors.InvalidRequest(str(error), param=param, code=error.code) from error
-
-
-def resolve(connection: Connection, project_id: str, request: CreateResponse, settings: Settings) -> ResolvedRequest:
-    """Expand the prompt to which a request refers. The request's parameters take precedence over the prompt's.
-
-    Raises:
-        errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown or of the wrong type,
-            or the expanded texts are too long.
-    """
-    reference = request.prompt
-    if reference is None:
-        return ResolvedRequest(request, 0)
-    number = None if reference.version is None else _parse_version(reference.version)
-    row = None
-    if ids.is_prompt_id(reference.id) and (reference.version is None or number is not None):
-        row = prompts_sql.find_version(connection, project_id, reference.id, number)
-    if row is None:
-        if reference.version is not None and _find(connection, project_id, reference.id) is not None:
-            raise errors.InvalidRequest(
-                f"Prompt with id '{reference.id}' has no version '{reference.version}'.",
-                param="prompt.version",
-                code="prompt_version_not_found",
-            )
-        raise errors.InvalidRequest(
-            f"Prompt with id '{reference.id}' not found.", param="prompt.id", code="prompt_not_found"
-        )
-    template = Template.model_validate(jsonio.loads(row.template))
-    values = templates.values(template, reference.variables)
-    for name, value in reference.variables.items():
-        parts.check_part(value, f"prompt.variables.{name}", settings)
-    instructions, messages = templates.expand(template, values)
-    defaults: JsonObject = {name: getattr(template, name) for name in DEFAULTS} | {"instructions": instructions}
-    changes = {
-        name: value for name, value in defaults.items() if value is not None and name not in request.model_fields_set
-    }
-    changes["prompt"] = reference.model_copy(update={"version": str(row.version)})
-    if messages:
-        changes["input"] = [*messages, *_input_items(request)]
-    return ResolvedRequest(request.model_copy(update=changes), len(messages))
-
-
-def _input_items(request: CreateResponse) -> list[InputItem]:
-    if isinstance(request.input, str):
-        return [Message(role="user", content=request.input)]
-    return request.input or []
 
 
 def _check_template(template: Template, settings: Settings) -> str:
@@ -249,17 +174,8 @@ def _unique_name(name: str | None) -> Iterator[None]:
         ) from error
 
 
-def _parse_version(version: str) -> int | None:
-    """Parse a version number; None if the text is not one."""
-    return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
-
-
-def _find(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.StoredPrompt | None:
-    return prompts_sql.find(connection, project_id, prompt_id) if ids.is_prompt_id(prompt_id) else None
-
-
 def _require_prompt(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.StoredPrompt:
-    row = _find(connection, project_id, prompt_id)
+    row = find_prompt(connection, project_id, prompt_id)
     if row is None:
         raise _not_found_error(prompt_id)
     return row

@@ -4,53 +4,26 @@ import time
 from dataclasses import dataclass
 
 from core import errors, ids, jsonio
-from core.allowance import NO_COST, Allowance
+from core.allowance import NO_COST
 from core.config.catalog import Catalog, ModelConfig
 from core.config.limits import UNLIMITED
 from core.config.tiers import Tier
 from core.context import capabilities, contents_sql, context, parts
 from core.database import Connection, Database, ForeignKeyViolation, UniqueViolation
 from core.dispatch import lanes_sql
-from core.prompts import prompts
+from core.prompts.resolve import resolve_prompt
 from core.quota import tier_request
 from core.quota.admission import Admission, AdmissionResult, Reservation
 from core.quota.tier_request import TierRequest
 from core.responses import idempotency_sql
 from core.responses.accept import ResponseAcceptor
+from core.responses.created import CreatedResponse, IdempotencyKey
 from core.responses.draft import Draft, first_events, time_limits_s
 from core.settings import Settings
 from core.tenants.keys import Caller
 from core.tenants.seals import Seals
 from core.wire import response, rules
 from core.wire.request import CreateResponse
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """An idempotency key, with which a client can repeat a create request without creating a second response.
-
-    Args:
-        key: the client's key, unique in the project for 24 hours.
-        request_hash: hash of the request body, to detect reuse of the key with another body.
-    """
-
-    key: str
-    request_hash: bytes
-
-
-@dataclass(frozen=True)
-class CreatedResponse:
-    """An accepted response.
-
-    Args:
-        document: the response object as JSON text; None if the response already existed, from an earlier attempt or
-            from another request with the same key. It must then be read by its ID.
-        allowance: the remaining allowance of the project's limits, if there are any.
-    """
-
-    id: str
-    document: str | None
-    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +122,7 @@ class Creation:
                     owner = idempotency_sql.find_owner(connection, caller.project_id, repeat.key)
                     if owner is not None:
                         return _earlier_response(owner, repeat), request
-                return None, prompts.resolve(connection, caller.project_id, request, self._settings).request
+                return None, resolve_prompt(connection, caller.project_id, request, self._settings).request
 
         return self._database.run_with_retry(resolve)
 
@@ -219,7 +192,7 @@ class Creation:
             )
             if owner is not None and owner.response_id != response_id:
                 return _earlier_response(owner, repeat), None
-        resolved_request = prompts.resolve(connection, caller.project_id, request, self._settings)
+        resolved_request = resolve_prompt(connection, caller.project_id, request, self._settings)
         with resolved_request.relocate_errors():
             # A request without a prompt was checked before the transaction began, to keep the transaction short.
             is_checked, request = request.prompt is None, resolved_request.request

@@ -7,98 +7,20 @@ from dataclasses import dataclass
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
 from core.codes import Code
-from core.config import tiers
 from core.context import contents_sql as contents
 from core.context import context, parts, reasoning
 from core.database import Connection, Database, DataError, UniqueViolation
 from core.notify.batch import Batch
-from core.runs import ends_sql, events_sql, runs_sql, workers_sql
+from core.runs import ends_sql, events_sql, runs_sql
+from core.runs.attempt import Attempt, HandBack, log_has_in_progress, log_has_output
 from core.runs.ends import AttemptUsage, Ending, Endings, Outcome, attempt_fence, cancelled_outcome, failed_outcome
-from core.runs.workers_sql import Worker
 from core.tenants.seals import Seals
-from core.wire import Item, transcript
-from core.wire.request import CreateResponse
+from core.wire import transcript
 from core.wire.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Attempt", "Attempts", "Batch", "HandBack", "Worker", "Workers"]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt to run a response; it belongs to one worker until its lease expires.
-
-    Attributes:
-        number: the attempt number, which is the fence: every write of the attempt carries it.
-        context: all input items of the model call, in order. Large images and files are references, which `contents`
-            resolves; reasoning items are decrypted.
-        document: the response object as JSON text, as of its creation.
-        left_s: seconds until `run_until`.
-        next_seq: the first free sequence number of the event log.
-        announced: whether an earlier attempt wrote `response.in_progress`.
-        partial_output: the output that earlier attempts committed; reasoning items are decrypted.
-        tokens: approximate number of output tokens in `partial_output`.
-        waits: how often the response was put back in the queue because its model server could not take it.
-        probe: whether this attempt is the probe of its model's circuit.
-        prefix: the beginning of the text that the model server must continue.
-    """
-
-    response_id: str
-    project_id: str
-    number: int
-    model: str
-    request: CreateResponse
-    context: list[Item]
-    document: str
-    remaining_s: float
-    next_seq: int
-    has_in_progress_event: bool
-    partial_output: Transcript
-    tokens: int
-    waits: int
-    probe: bool = False
-    prefix: str = ""
-
-    @property
-    def has_output(self) -> bool:
-        """Whether an earlier attempt committed output."""
-        return bool(self.partial_output.output)
-
-
-@dataclass(frozen=True)
-class HandBack:
-    """A worker's request to put an unfinished response back in the queue.
-
-    Args:
-        cause: a sentence for operators, and for the client if the response's deadline passes before another attempt.
-        awaits_server: whether the response waits for its model server; otherwise the worker had to stop running it.
-        delay_s: seconds before the response may be dispatched again; ignored if `unavailable`.
-        error_code: the API's error code for `cause`.
-        unavailable: whether the model server accepts no requests at all. If so, the model's circuit opens, which
-            delays all responses of the model.
-        asked_s: seconds that the model server asked to wait before the next request.
-    """
-
-    cause: str
-    awaits_server: bool = False
-    delay_s: float = 0
-    error_code: str | None = None
-    unavailable: bool = False
-    requested_delay_s: float = 0
-
-
-def log_has_in_progress(background: bool, next_seq: int) -> bool:
-    """Whether a log of this length contains `response.in_progress`.
-
-    That event follows `response.created` and, if `background`, `response.queued`.
-    """
-    return next_seq > (2 if background else 1)
-
-
-def log_has_output(background: bool, next_seq: int) -> bool:
-    """Whether a log of this length contains output, which starts after `response.in_progress`."""
-    return next_seq > (3 if background else 2)
+__all__ = ["Attempt", "Attempts", "Batch", "HandBack"]
 
 
 Fence = tuple[str, int]
@@ -301,28 +223,3 @@ class Attempts:
         """Record the usage of an attempt that another process ended."""
         with self._database.transaction() as connection:
             ends_sql.note_usage(connection, attempt.response_id, attempt.number, attempt_usage)
-
-
-class Workers:
-    """The registry of live workers."""
-
-    def __init__(self, database: Database, *, seen_s: float) -> None:
-        self._database = database
-        self._seen_s = seen_s
-
-    def stamp(
-        self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
-    ) -> None:
-        """Register a worker or refresh its registration; must be repeated well within `worker_seen_s`."""
-        with self._database.connection() as connection:
-            workers_sql.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
-
-    def leave(self, worker_id: str) -> None:
-        """Delete the registration of a worker that accepts no more responses."""
-        with self._database.connection() as connection:
-            workers_sql.delete(connection, worker_id)
-
-    def live(self) -> list[Worker]:
-        """Return the workers that refreshed their registration in the last `worker_seen_s` seconds."""
-        with self._database.connection() as connection:
-            return workers_sql.select_live(connection, self._seen_s)

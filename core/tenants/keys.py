@@ -1,6 +1,5 @@
 """API keys: creation, authentication, rotation and revocation. Only hashes of the keys are stored."""
 
-import hashlib
 import hmac
 import secrets
 import threading
@@ -13,15 +12,14 @@ from core import errors, ids
 from core.database import Connection, Database
 from core.tenants import audit, audit_sql, keys_sql, projects_sql, rights
 from core.tenants.audit import Act, Actor
+from core.tenants.key_changes import check_name, hash_secret, insert_key, replace_secret, revoke_key
 from core.tenants.keys_sql import Caller, KeyDetails
 
 __all__ = ["Caller", "KeyDetails", "Keys"]
 
 PREFIX = "sk-bb-"
 DEFAULT_PROJECT = "default"
-NAME_LIMIT = 128
 _MAX_CACHED_KEYS = 10_000
-_HINT_LENGTH = 4
 _NO_PROJECTS: Mapping[str, str] = {}
 
 
@@ -59,7 +57,7 @@ class Keys:
             errors.InvalidRequest: two parameters name different projects.
             errors.StoreUnavailable: Postgres is unavailable.
         """
-        key_hash = _hash(secret)
+        key_hash = hash_secret(secret)
         with self._lock:
             callers = self._cache.get(key_hash)
         if callers is None:
@@ -124,7 +122,7 @@ class Keys:
         actor = audit.operator()
         key_rights = rights.complete_rights(requested_rights)
         with self._database.transaction() as connection:
-            row = keys_sql.find_by_hash(connection, _hash(secret))
+            row = keys_sql.find_by_hash(connection, hash_secret(secret))
             if row is None:
                 insert_key(connection, secret, _ensure_project(connection, project, actor), key_rights, actor=actor)
             elif frozenset(row.rights) != key_rights:
@@ -193,100 +191,6 @@ def new_secret() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def insert_key(
-    connection: Connection,
-    secret: str,
-    project_id: str,
-    key_rights: Collection[str],
-    *,
-    actor: Actor,
-    name: str | None = None,
-    additional_ids: Collection[str] = (),
-) -> str:
-    """Store a key and its audit log entry, in the caller's transaction.
-
-    Args:
-        key_rights: the complete rights of the key.
-        additional_ids: IDs of additional projects to which the key has access.
-
-    Returns:
-        The ID of the key.
-
-    Raises:
-        errors.InvalidRequest: the name is invalid.
-    """
-    if name is not None and not (0 < len(name) <= NAME_LIMIT and name.isprintable()):
-        raise errors.InvalidRequest(f"A key name must have 1 to {NAME_LIMIT} printable characters.", param="name")
-    key_id = ids.new_id("key")
-    keys_sql.insert(
-        connection,
-        key_id,
-        project_id,
-        hashed=_hash(secret),
-        hint=secret[-_HINT_LENGTH:],
-        rights=key_rights,
-        name=name,
-        also=additional_ids,
-    )
-    details = {"rights": sorted(key_rights)} | ({"also": sorted(additional_ids)} if additional_ids else {})
-    audit_sql.insert(connection, Act(actor, "key.created", key_id, details), project_id)
-    return key_id
-
-
-def replace_secret(connection: Connection, row: KeyDetails, secret: str, *, actor: Actor) -> None:
-    """Replace the secret of a key permanently. The caller must have locked the row of the key."""
-    old_hash = keys_sql.rotate(connection, row.id, hashed=_hash(secret), hint=secret[-_HINT_LENGTH:])
-    # Store the old hash as a revoked key. Otherwise `register`, which `backburner up` calls with a secret, would create
-    # a valid key from the old secret.
-    old_key_id = ids.new_id("key")
-    keys_sql.insert(
-        connection,
-        old_key_id,
-        row.project_id,
-        hashed=old_hash,
-        hint=row.hint,
-        rights=row.rights,
-        name=f"replaced by {row.id}",
-    )
-    keys_sql.revoke(connection, old_key_id)
-    audit_sql.insert(connection, Act(actor, "key.rotated", row.id), row.project_id)
-
-
-def revoke_key(connection: Connection, row: KeyDetails, *, actor: Actor) -> None:
-    """Revoke a key. The caller must have locked its row."""
-    keys_sql.revoke(connection, row.id)
-    audit_sql.insert(connection, Act(actor, "key.revoked", row.id), row.project_id)
-
-
-def check_name(name: str) -> None:
-    """Check that `name` is a valid project name.
-
-    Raises:
-        errors.InvalidRequest: the name is empty, too long or not printable, or looks like an ID.
-    """
-    if not 0 < len(name.strip()) <= len(name) <= NAME_LIMIT or not name.isprintable() or name.startswith("proj_"):
-        raise errors.InvalidRequest(
-            f"A project name must have 1 to {NAME_LIMIT} printable characters and must not begin with 'proj_'.",
-            param="name",
-        )
-
-
-def add_project(connection: Connection, name: str, *, actor: Actor) -> str:
-    """Store a project and its audit log entry, in the caller's transaction; return the ID of the project.
-
-    Raises:
-        errors.InvalidRequest: the name is invalid, or another project has it.
-    """
-    check_name(name)
-    project_id = ids.new_id("proj")
-    if not projects_sql.insert(connection, project_id, name):
-        raise errors.InvalidRequest(
-            f"A project named '{name}' already exists.", param="name", code="project_name_taken"
-        )
-    audit_sql.insert(connection, Act(actor, "project.created", project_id), project_id)
-    return project_id
-
-
 def _ensure_project(connection: Connection, name: str, actor: Actor) -> str:
     row = projects_sql.find_by_name(connection, name)
     if row is not None:
@@ -327,7 +231,3 @@ def _choose_caller(key_callers: _KeyCallers, projects: Mapping[str, str]) -> Cal
     if first_caller is None:
         raise errors.NotFound(f"Project '{projects[param][:200]}' not found.", param=param, code="project_not_found")
     return first_caller
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from core import errors, ids, jsonio
 from core.database import Connection, Database
 from core.jsonio import JsonObject
-from core.tenants import audit, keys, keys_sql, projects_sql
+from core.tenants import audit, key_changes, keys, keys_sql, projects_sql
 from core.tenants.audit import Actor
 from core.tenants.keys import Caller
 from core.tenants.project_requests import CreateKey, CreateProject
@@ -33,7 +33,7 @@ class Projects:
             errors.InvalidRequest: the name is invalid, or another project has it. Nothing is written.
         """
         with self._database.transaction() as connection:
-            return keys.add_project(connection, name, actor=audit.operator())
+            return key_changes.add_project(connection, name, actor=audit.operator())
 
     def all(self) -> list[Project]:
         """Return all projects, oldest first."""
@@ -64,7 +64,7 @@ class Projects:
             own_project = projects_sql.find(connection, caller.projects[0])
             if own_project is None or own_project.name != keys.DEFAULT_PROJECT:
                 raise errors.Forbidden(f"Only keys of the project '{keys.DEFAULT_PROJECT}' may create projects.")
-            project_id = keys.add_project(connection, request.name, actor=actor)
+            project_id = key_changes.add_project(connection, request.name, actor=actor)
             keys_sql.allow(connection, caller.key_id, project_id)
             return _document(_find_project(connection, project_id))
 
@@ -101,7 +101,7 @@ class Projects:
         _check_grant(caller, key_rights)
         secret = keys.new_secret()
         with self._database.transaction() as connection:
-            key_id = keys.insert_key(connection, secret, project_id, key_rights, actor=actor, name=request.name)
+            key_id = key_changes.insert_key(connection, secret, project_id, key_rights, actor=actor, name=request.name)
             return _document_with_secret(_find_key(connection, caller, project_id, key_id), secret)
 
     def list_keys(
@@ -145,7 +145,7 @@ class Projects:
                 raise errors.Forbidden(
                     "This key may not rotate a key that has access to projects which this key cannot access."
                 )
-            keys.replace_secret(connection, row, secret, actor=actor)
+            key_changes.replace_secret(connection, row, secret, actor=actor)
             return _document_with_secret(_find_key(connection, caller, project_id, key_id), secret)
 
     def revoke_key(self, caller: Caller, project_id: str, key_id: str, actor: Actor) -> None:
@@ -156,7 +156,7 @@ class Projects:
             errors.StoreUnavailable: it is unknown whether the key was revoked; a retry is safe.
         """
         with self._database.transaction() as connection:
-            keys.revoke_key(connection, _lock_key(connection, caller, project_id, key_id), actor=actor)
+            key_changes.revoke_key(connection, _lock_key(connection, caller, project_id, key_id), actor=actor)
 
 
 def _check_access(caller: Caller, project_id: str) -> None:

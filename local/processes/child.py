@@ -1,11 +1,9 @@
 """Starts, checks and stops one part of a stack as a child process."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +13,11 @@ from typing import BinaryIO
 from core import errors
 from local.home import Home, write_atomically
 from local.processes import environment
+from local.processes.parent_death import parent_death_hook
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 LOG_TAIL_LINES = 12
 SHORT_GRACE_S = 1.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class PartFailure(errors.Error):
@@ -87,7 +84,7 @@ class Child:
             user=part.user,
             group=part.user,
             extra_groups=None if part.user is None else [],
-            preexec_fn=_parent_death_hook(part.stop_signal),  # noqa: PLW1509  this process is single-threaded
+            preexec_fn=parent_death_hook(part.stop_signal),  # noqa: PLW1509  this process is single-threaded
         )
 
     def _environment(self) -> dict[str, str]:
@@ -170,24 +167,6 @@ def running(part: Part, home: Home) -> Iterator[Child]:
     finally:
         child.send_stop_signal()
         child.wait_until_stopped()
-
-
-def _parent_death_hook(stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """Build a function, called in the child before exec, that makes the kernel stop the child if we are killed (Linux).
-
-    `subprocess` changes the user before it calls the function. This order matters, because the kernel clears the
-    parent-death signal when the user changes.
-    """
-    if _LIBC is None:
-        return None
-    libc, parent_pid = _LIBC, os.getpid()
-
-    def request_parent_death_signal() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
-        if os.getppid() != parent_pid:
-            os._exit(1)
-
-    return request_parent_death_signal
 
 
 def _rotate_log_if_large(log: Path) -> None:

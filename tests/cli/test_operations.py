@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from core import errors
 from core.bootstrap import Core
-from core.runs.attempts import HandBack
+from core.runs.attempt import HandBack
 from core.runs.ends import failed_outcome
 from core.settings import Settings
 from core.tenants.keys import Caller

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.bootstrap import Core
-from core.runs.attempts import Attempt, HandBack
+from core.runs.attempt import Attempt, HandBack
 from core.settings import Settings
 from tests.harness.engine import (
     COMPLETED,

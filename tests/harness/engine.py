@@ -8,7 +8,8 @@ import psycopg
 
 from core import jsonio
 from core.bootstrap import Core
-from core.runs.attempts import Attempt, Batch, HandBack
+from core.runs.attempt import Attempt, HandBack
+from core.runs.attempts import Batch
 from core.runs.ends import AttemptUsage, Outcome
 from core.settings import Settings
 from core.tenants.keys import Caller

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from app import create_app
 from core import jsonio
 from core.bootstrap import Core
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from core.runs.ends import Outcome
 from core.tenants import rights
 from core.wire import response, transcript

@@ -12,7 +12,7 @@ from openai.types.responses import response_create_params
 from openresponses_types.types import CreateResponseBody
 from werkzeug.test import EnvironBuilder
 
-from app import parsing
+from app import bodies, parsing
 from core import errors
 from core.context import context
 from core.wire.items import normalize_item
@@ -130,7 +130,7 @@ def test_the_rejection_of_a_body_with_many_errors_needs_little_memory(
     ).get_environ()
     tracemalloc.start()
     try:
-        parsed_body = parsing.read_json(environ, 2**30, nullcontext())
+        parsed_body = bodies.read_json(environ, 2**30, nullcontext())
         initial_memory = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         with pytest.raises(errors.InvalidRequest):

@@ -10,7 +10,7 @@ from core.bootstrap import Core
 from core.maintenance.chore import BATCH
 from core.responses import responses_sql
 from core.runs import ends_sql
-from core.runs.attempts import HandBack
+from core.runs.attempt import HandBack
 from core.settings import Settings
 from core.streams import followers_sql
 from tests.harness.engine import COMPLETED, caller, claim, opening_batch, sql, submit, worker

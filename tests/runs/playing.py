@@ -10,7 +10,8 @@ import pytest
 from core import bootstrap, errors
 from core.bootstrap import Core
 from core.runs import runs_sql
-from core.runs.attempts import BatchResult, HandBack
+from core.runs.attempt import HandBack
+from core.runs.attempts import BatchResult
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
 from tests.runs.lives import Lifecycle

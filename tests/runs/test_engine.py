@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from core.bootstrap import Core
-from core.runs.attempts import Batch, BatchResult, HandBack
+from core.runs.attempt import HandBack
+from core.runs.attempts import Batch, BatchResult
 from core.runs.ends import failed_outcome
 from core.settings import Settings
 from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, run_concurrently, sql, submit, worker

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from core.bootstrap import Core
-from core.runs.attempts import HandBack
+from core.runs.attempt import HandBack
 from core.settings import Settings
 from tests.harness.engine import caller, claim, opening_batch, sql, submit, worker
 from tests.harness.waiting import until

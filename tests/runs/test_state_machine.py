@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from core import errors
-from core.runs.attempts import Batch, HandBack
+from core.runs.attempt import HandBack
+from core.runs.attempts import Batch
 from core.runs.ends import Outcome, failed_outcome
 from core.wire import response, transcript
 from core.wire.status import Status

@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 
 from core.bootstrap import Core, open_core
-from core.runs.attempts import Attempt, Batch
+from core.runs.attempt import Attempt
+from core.runs.attempts import Batch
 from core.settings import Settings
 from core.tenants.keys import Caller
 from tests.harness.engine import batch, caller, message_events, opening_batch, worker

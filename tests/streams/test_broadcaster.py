@@ -10,7 +10,8 @@ import redis
 from core import errors, jsonio
 from core.bootstrap import Core
 from core.notify.bus import MAX_SENT_BYTES, Notice, events_channel
-from core.runs.attempts import Attempt, Batch
+from core.runs.attempt import Attempt
+from core.runs.attempts import Batch
 from core.settings import Settings
 from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Subscription
 from core.wire import item_events

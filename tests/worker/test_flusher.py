@@ -10,7 +10,7 @@ import pytest
 
 from core import jsonio
 from core.bootstrap import Core
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from core.settings import Settings
 from core.wire import item_events
 from core.wire.item_events import PartPath

@@ -16,7 +16,7 @@ from core.dispatch.dispatcher import Dispatch
 from core.notify import redis_clients
 from core.notify.bus import stop_channel
 from core.notify.redis_clients import LISTENER
-from core.runs.attempts import Workers
+from core.runs.workers import Workers
 from worker.liveness.lost import CONNECTION_ERRORS
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from core import errors
 from core.circuits.circuits import Circuits
 from core.codes import Code
 from core.config.catalog import Catalog, ModelConfig
-from core.runs.attempts import Attempt, HandBack
+from core.runs.attempt import Attempt, HandBack
 from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
 from worker.models.endpoints import Endpoint, Endpoints, Request, retry_after_s

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from core.config.catalog import ModelConfig
 from core.jsonio import JsonObject
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 
 
 @dataclass(slots=True)  # not frozen: one is created per token, and freezing would double the cost

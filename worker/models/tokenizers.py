@@ -4,7 +4,7 @@ import aiohttp
 
 from core.config.catalog import ModelConfig
 from core.jsonio import JsonObject
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from worker.models.apis import authorization
 from worker.models.chat_completions.request import request_body
 

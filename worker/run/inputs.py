@@ -10,7 +10,8 @@ from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.context import media
 from core.context import parts as inputs
-from core.runs.attempts import Attempt, Attempts
+from core.runs.attempt import Attempt
+from core.runs.attempts import Attempts
 from core.settings import Settings
 from core.wire import Item, Part
 from worker.fetch.client import Download, DownloadError, Fetcher

@@ -8,7 +8,7 @@ from core import errors, ids, jsonio
 from core.codes import Code
 from core.context import reasoning
 from core.jsonio import JsonObject
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from core.runs.ends import AttemptUsage, Outcome, failed_outcome
 from core.tenants.seals import Seals
 from core.wire import Event, Item, item_events

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.jsonio import JsonObject
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from core.runs.ends import Outcome, failed_outcome
 from core.wire import Item
 from core.wire.status import Status

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from core import jsonio
 from core.jsonio import JsonObject
-from core.runs.attempts import Attempt, Batch
+from core.runs.attempt import Attempt
+from core.runs.attempts import Batch
 from core.wire import Event, item_events, transcript
 from core.wire.item_events import PartPath
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.notify.bus import Bus
-from core.runs.attempts import Attempt, Attempts, Batch
+from core.runs.attempt import Attempt
+from core.runs.attempts import Attempts, Batch
 from core.settings import Settings
 from worker.run.flusher import EventFlusher
 from worker.run.leases import LeaseKeeper

@@ -12,7 +12,8 @@ from core import errors, jsonio
 from core.circuits.circuits import Circuits
 from core.codes import Code
 from core.config.catalog import Catalog
-from core.runs.attempts import Attempt, Attempts, Batch, HandBack
+from core.runs.attempt import Attempt, HandBack
+from core.runs.attempts import Attempts, Batch
 from core.runs.ends import Outcome, cancelled_outcome, failed_outcome
 from core.settings import Settings
 from core.tenants.seals import Seals

@@ -6,7 +6,7 @@ from itertools import accumulate
 from core import errors, jsonio
 from core.config.catalog import ModelConfig
 from core.context import truncation
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from worker.models.tokenizers import Tokenizers
 
 

@@ -2,7 +2,7 @@
 
 from core import jsonio
 from core.jsonio import JsonObject
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from core.wire import response
 from worker.models.protocol import TokenUsage
 

@@ -27,6 +27,6 @@ def test_every_example_passes_on_a_new_stack(tmp_path: Path) -> None:
 
     assert process.returncode == 0, process.stdout + process.stderr
     results = [line for line in process.stdout.splitlines() if line.startswith(("PASS", "FAIL"))]
-    scripts = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__main__", "connection"}
+    scripts = {path.stem for path in (ROOT / "examples").rglob("*.py")} - {"__main__", "connection"}
     assert sorted(results) == [f"PASS {name}" for name in sorted(scripts)]
     assert not list((tmp_path / "home" / "run").glob("*.pid"))

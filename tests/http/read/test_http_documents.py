@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.bootstrap import Core
-from core.runs.attempts import HandBack
+from core.runs.attempt import HandBack
 from core.runs.ends import failed_outcome
 from core.wire.item_events import PartPath, delta
 from tests.harness.engine import COMPLETED, batch, claim, opening_batch, worker

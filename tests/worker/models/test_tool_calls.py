@@ -8,7 +8,7 @@ import pytest
 
 from core import errors
 from core.config.catalog import ModelConfig
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from core.wire.items import user_message
 from core.wire.request import CreateResponse
 from core.wire.transcript import Transcript

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import aiohttp
 
 from core.config.catalog import ModelConfig
-from core.runs.attempts import Attempt
+from core.runs.attempt import Attempt
 from worker.models import http
 from worker.models.protocol import Output
 from worker.models.responses import request

@@ -2,7 +2,7 @@
 
 import math
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from connection import MODEL, connect
 from openai import BadRequestError
+
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -5,7 +5,8 @@ import struct
 import zlib
 
 import openai
-from connection import MODEL, connect
+
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -2,7 +2,7 @@
 
 import base64
 
-from connection import MODEL, connect
+from examples.connection import MODEL, connect
 
 client = connect()
 

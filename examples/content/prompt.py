@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from connection import MODEL, connect
 from openai.types.responses import Response
+
+from examples.connection import MODEL, connect
 
 client = connect()
 

@@ -1,0 +1,98 @@
+"""Resolves the stored prompt of a request to the request that is run."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from core import errors, ids, jsonio
+from core.context import parts
+from core.database import Connection
+from core.jsonio import JsonObject
+from core.prompts import prompts_sql, templates
+from core.prompts.prompt_requests import DEFAULTS, Template
+from core.settings import Settings
+from core.wire.items import InputItem, Message
+from core.wire.request import CreateResponse
+
+
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """A request with its prompt expanded.
+
+    Args:
+        request: the expanded request. Its input begins with the prompt's messages, and its `prompt` has the version.
+        prompt_items: number of items at the beginning of the input that come from the prompt.
+    """
+
+    request: CreateResponse
+    prompt_items: int
+
+    @contextmanager
+    def relocate_errors(self) -> Iterator[None]:
+        """Correct the parameter of errors: the position in the client's input, or `prompt` for items of the prompt."""
+        try:
+            yield
+        except errors.InvalidRequest as error:
+            match = re.match(r"input\[(\d+)\]", error.param or "")
+            if match is None or not self.prompt_items:
+                raise
+            position = int(match[1]) - self.prompt_items
+            param = "prompt" if position < 0 else f"input[{position}]{(error.param or '')[match.end() :]}"
+            raise errors.InvalidRequest(str(error), param=param, code=error.code) from error
+
+
+def resolve_prompt(
+    connection: Connection, project_id: str, request: CreateResponse, settings: Settings
+) -> ResolvedRequest:
+    """Expand the prompt to which a request refers. The request's parameters take precedence over the prompt's.
+
+    Raises:
+        errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown or of the wrong type,
+            or the expanded texts are too long.
+    """
+    reference = request.prompt
+    if reference is None:
+        return ResolvedRequest(request, 0)
+    number = None if reference.version is None else parse_version(reference.version)
+    row = None
+    if ids.is_prompt_id(reference.id) and (reference.version is None or number is not None):
+        row = prompts_sql.find_version(connection, project_id, reference.id, number)
+    if row is None:
+        if reference.version is not None and find_prompt(connection, project_id, reference.id) is not None:
+            raise errors.InvalidRequest(
+                f"Prompt with id '{reference.id}' has no version '{reference.version}'.",
+                param="prompt.version",
+                code="prompt_version_not_found",
+            )
+        raise errors.InvalidRequest(
+            f"Prompt with id '{reference.id}' not found.", param="prompt.id", code="prompt_not_found"
+        )
+    template = Template.model_validate(jsonio.loads(row.template))
+    values = templates.values(template, reference.variables)
+    for name, value in reference.variables.items():
+        parts.check_part(value, f"prompt.variables.{name}", settings)
+    instructions, messages = templates.expand(template, values)
+    defaults: JsonObject = {name: getattr(template, name) for name in DEFAULTS} | {"instructions": instructions}
+    changes = {
+        name: value for name, value in defaults.items() if value is not None and name not in request.model_fields_set
+    }
+    changes["prompt"] = reference.model_copy(update={"version": str(row.version)})
+    if messages:
+        changes["input"] = [*messages, *_input_items(request)]
+    return ResolvedRequest(request.model_copy(update=changes), len(messages))
+
+
+def _input_items(request: CreateResponse) -> list[InputItem]:
+    if isinstance(request.input, str):
+        return [Message(role="user", content=request.input)]
+    return request.input or []
+
+
+def parse_version(version: str) -> int | None:
+    """Parse a version number; None if the text is not one."""
+    return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
+
+
+def find_prompt(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.StoredPrompt | None:
+    return prompts_sql.find(connection, project_id, prompt_id) if ids.is_prompt_id(prompt_id) else None

@@ -1,0 +1,33 @@
+"""The result of a create request, and the idempotency key under which it is repeated."""
+
+from dataclasses import dataclass
+
+from core.allowance import Allowance
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """An idempotency key, with which a client can repeat a create request without creating a second response.
+
+    Args:
+        key: the client's key, unique in the project for 24 hours.
+        request_hash: hash of the request body, to detect reuse of the key with another body.
+    """
+
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True)
+class CreatedResponse:
+    """An accepted response.
+
+    Args:
+        document: the response object as JSON text; None if the response already existed, from an earlier attempt or
+            from another request with the same key. It must then be read by its ID.
+        allowance: the remaining allowance of the project's limits, if there are any.
+    """
+
+    id: str
+    document: str | None
+    allowance: Allowance | None = None

@@ -1,0 +1,33 @@
+"""The registry of live workers."""
+
+from collections.abc import Sequence
+
+from core.config import tiers
+from core.database import Database
+from core.runs import workers_sql
+from core.runs.workers_sql import Worker
+
+
+class Workers:
+    """The registry of live workers."""
+
+    def __init__(self, database: Database, *, seen_s: float) -> None:
+        self._database = database
+        self._seen_s = seen_s
+
+    def stamp(
+        self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
+    ) -> None:
+        """Register a worker or refresh its registration; must be repeated well within `worker_seen_s`."""
+        with self._database.connection() as connection:
+            workers_sql.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
+
+    def leave(self, worker_id: str) -> None:
+        """Delete the registration of a worker that accepts no more responses."""
+        with self._database.connection() as connection:
+            workers_sql.delete(connection, worker_id)
+
+    def live(self) -> list[Worker]:
+        """Return the workers that refreshed their registration in the last `worker_seen_s` seconds."""
+        with self._database.connection() as connection:
+            return workers_sql.select_live(connection, self._seen_s)
