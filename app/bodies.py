@@ -30,8 +30,8 @@ def json_body(exchange: Exchange) -> JsonObject:
 
     Raises:
         errors.InvalidRequest: the body is not a JSON object.
-        errors.TooLarge: the body exceeds the size limit.
-        errors.Busy: no thread is available to wait for the body.
+        errors.RequestTooLarge: the body exceeds the size limit.
+        errors.ServerBusy: no thread is available to wait for the body.
     """
     limit = exchange.core.settings.body_limit_bytes
     return read_json(exchange.environ, limit, exchange.core.wait_slots.upload())
@@ -46,7 +46,7 @@ def read_json(environ: WSGIEnvironment, limit: int, upload: AbstractContextManag
 
     Raises:
         errors.InvalidRequest: the body is not a JSON object, or its content type or encoding is not supported.
-        errors.TooLarge: the body exceeds the size limit, before or after decompression.
+        errors.RequestTooLarge: the body exceeds the size limit, before or after decompression.
     """
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in {"application/json", ""}:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
@@ -85,7 +85,7 @@ def decode_body(body_bytes: bytes) -> JsonObject:
 
 
 def _depth_error(body_bytes: bytes) -> errors.InvalidRequest:
-    return errors.InvalidRequest("The body is nested too deeply.", param=_deep_param(body_bytes, _NESTING_LIMIT))
+    return errors.InvalidRequest("The body is nested too deeply.", param=deep_param(body_bytes, _NESTING_LIMIT))
 
 
 def _size_error(limit: int) -> errors.RequestTooLarge:
@@ -142,7 +142,7 @@ def _nest(body: Any) -> Any:
     return body
 
 
-def _deep_param(text: bytes, limit: int) -> str | None:
+def deep_param(text: bytes, limit: int) -> str | None:
     """Find the first parameter that is nested deeper than `limit` levels of objects and arrays; None if there is none.
 
     The search is not recursive: the depth is that of a client's body.

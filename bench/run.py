@@ -205,7 +205,7 @@ class Run:
         self._contexts.close()
 
     def floor(self, name: str, measure: Callable[[], T]) -> Callable[[], T]:
-        """A function for `interleaved` that measures a floor on every call, or only once if `reuse_floors` is set."""
+        """A function for `interleave` that measures a floor on every call, or only once if `reuse_floors` is set."""
         if not self.reuse_floors:
             return measure
         return lambda: self.prepare_once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))

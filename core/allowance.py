@@ -19,8 +19,8 @@ class Meter:
     """The state of one per-minute limit.
 
     Args:
-        left: the amount available now; negative if responses used more than was estimated.
-        full_s: seconds until the bucket is full again, if no more credits are taken from it.
+        remaining: the amount available now; negative if responses used more than was estimated.
+        refill_s: seconds until the bucket is full again, if no more credits are taken from it.
     """
 
     limit: int
@@ -33,7 +33,7 @@ class Allowance:
     """A project's limits for a model at the time of a create request; None for a limit that is not configured.
 
     Args:
-        over: whether the request exceeded the limits and was admitted to unused capacity.
+        over_limit: whether the request exceeded the limits and was admitted to unused capacity.
     """
 
     requests: Meter | None = None

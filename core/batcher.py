@@ -31,7 +31,7 @@ class Batcher(Generic[T, R]):
         work: processes a batch and returns one outcome per item, in the order of the items. An outcome that is an
             exception is raised in the caller that submitted the item. An exception raised by `work` itself is raised
             in every caller of the batch.
-        most: maximum number of items per batch.
+        max_items: maximum number of items per batch.
         on_batch_end: called with the items and outcomes, in the thread that ran the batch, after all other callers have
             been released.
         turn_timeout_s: seconds that the next batch waits for the current one. After that it runs concurrently, so that

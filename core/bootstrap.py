@@ -165,7 +165,7 @@ def _build_core(
 
 
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:
-    # Waiting requests occupy threads. Reserve THREADS_FOR_POLLS threads for polls. Slow uploads of request bodies may
+    # Waiting requests occupy threads. Reserve POLL_THREADS threads for polls. Slow uploads of request bodies may
     # occupy at most half of these.
     wait_slots = max(1, settings.api_threads - POLL_THREADS)
     upload_slots = max(1, (settings.api_threads - wait_slots) // 2)

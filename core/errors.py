@@ -8,20 +8,20 @@ Error:
 ├── InvalidKey: the API key is missing, unknown or revoked
 ├── Forbidden: the API key does not have the required right
 ├── NotFound: the object does not exist in the caller's project
-├── TooLarge: the request body exceeds the size limit
-├── RateLimited: a limit of the project is exceeded; nothing was stored
-├── Busy: all slots for waiting requests or for uploads are in use
-├── Stopping: the process is shutting down
+├── RequestTooLarge: the request body exceeds the size limit
+├── RateLimitExceeded: a limit of the project is exceeded; nothing was stored
+├── ServerBusy: all slots for waiting requests or for uploads are in use
+├── ServerStopping: the process is shutting down
 ├── StoreUnavailable: Postgres did not answer; whether the transaction was committed is unknown
 │   └── StoreBusy: a lock or a slow statement timed out
-├── StoreRefused: Postgres rejected the data
-├── NotSealed: encrypted content was not sealed by this server, or was modified
-└── ModelServerFailed: the model server did not produce an answer
-    ├── Unavailable: it cannot accept the request now; wait and retry
-    │   └── Unreachable: no connection could be opened
-    ├── Erred: it failed before any output; retry a few times
-    └── Refused: it rejected the request, or did not complete its answer; do not retry
-        ├── Silent: it sent nothing within the timeout
+├── StoreDataError: Postgres rejected the data
+├── SealError: encrypted content was not sealed by this server, or was modified
+└── ModelServerError: the model server did not produce an answer
+    ├── ModelServerUnavailable: it cannot accept the request now; wait and retry
+    │   └── ModelServerUnreachable: no connection could be opened
+    ├── TransientError: it failed before any output; retry a few times
+    └── PermanentError: it rejected the request, or did not complete its answer; do not retry
+        ├── AnswerTimeout: it sent nothing within the timeout
         └── ContextExceeded: the request exceeds the model's context window
 """
 

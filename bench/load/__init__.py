@@ -94,7 +94,7 @@ def run(spec: Requests | Streams) -> Figures:
     """Send the requests from the load generator process.
 
     Raises:
-        Failed: a response was an error, there was no response, or the generator itself failed.
+        LoadError: a response was an error, there was no response, or the generator itself failed.
     """
     figures = Figures(**run_in_generator(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
@@ -106,7 +106,7 @@ def run_in_generator(spec: Mapping[str, object], seconds: float) -> dict[str, An
     """Run a load in the load generator process; return its figures by the names of the fields of their dataclass.
 
     Raises:
-        Failed: the generator itself failed.
+        LoadError: the generator itself failed.
     """
     figures = GENERATOR.run(spec, seconds + _GRACE_S)
     if figures is None:

@@ -154,7 +154,7 @@ class System:
         return int(self.sql("select count(*) from responses where status = %s", status)[0][0])
 
     def preserve_responses(self) -> None:
-        """Exclude all existing responses from deletion by `forget`."""
+        """Exclude all existing responses from deletion by `delete_responses`."""
         ((self._preserved_until,),) = self.sql("select now()")
         self._vacuum_tables()
 

@@ -49,7 +49,7 @@ class Circuits:
 
         Args:
             response_id: the response that found the servers unavailable.
-            asked_s: minimum seconds for which the circuit is open, as requested by the model server.
+            requested_delay_s: minimum seconds for which the circuit is open, as requested by the model server.
 
         Returns:
             The circuit; None if nothing was written, because it was open and the response is not its probe.

@@ -31,7 +31,7 @@ class Reservation:
     Args:
         tier: the tier of the request within the limits.
         limits: the limits of the project for the model.
-        cost: the credits that the request costs; `NOTHING` if its tier requires none.
+        cost: the credits that the request costs; `NO_COST` if its tier requires none.
         has_credits: whether the credits were taken in Redis.
         needs_count: whether the credits must be counted in Postgres, because Redis is unavailable.
         allowance: the remaining credits, if known.
@@ -76,7 +76,7 @@ class Admission:
         The credits must be used for a response or returned with `give_back`.
 
         Raises:
-            errors.RateLimited: a limit is exceeded, and the request may not overflow. No credits were taken.
+            errors.RateLimitExceeded: a limit is exceeded, and the request may not overflow. No credits were taken.
             errors.StoreUnavailable: the usage of the last minute was needed, and Postgres is unavailable.
         """
         model = request.model or ""
@@ -121,7 +121,7 @@ class Admission:
         """Decide the tier of a response that this transaction is about to insert; idempotent.
 
         Raises:
-            errors.RateLimited: the queue of the project is full, or a limit is exceeded and no capacity is free.
+            errors.RateLimitExceeded: the queue of the project is full, or a limit is exceeded and no capacity is free.
         """
         if reservation.limits == UNLIMITED:
             return AdmissionResult(reservation.tier, NO_COST, None)

@@ -72,7 +72,7 @@ class Creation:
         Raises:
             errors.InvalidRequest: the request cannot be accepted. Nothing was written.
             errors.Forbidden: the key may not use the tier. Nothing was written.
-            errors.RateLimited: a limit of the project is reached. Nothing was written.
+            errors.RateLimitExceeded: a limit of the project is reached. Nothing was written.
             errors.StoreUnavailable: whether the response was written is unknown.
         """
         if request.prompt is None:  # reject invalid requests without a query where possible

@@ -12,7 +12,7 @@ def find_own_response(connection: Connection, caller: Caller, response_id: str) 
 
 
 def find_or_raise(connection: Connection, caller: Caller, response_id: str) -> responses_sql.StoredResponse:
-    """Find a response as `find_own` does; raise the error of `unknown_response` instead of returning None."""
+    """Find a response as `find_own_response` does, but raise `unknown_response` instead of returning None."""
     row = find_own_response(connection, caller, response_id)
     if row is None:
         raise unknown_response(response_id)

@@ -59,7 +59,7 @@ class HandBack:
         error_code: the API's error code for `cause`.
         unavailable: whether the model server accepts no requests at all. If so, the model's circuit opens, which
             delays all responses of the model.
-        asked_s: seconds that the model server asked to wait before the next request.
+        requested_delay_s: seconds that the model server asked to wait before the next request.
     """
 
     cause: str

@@ -32,7 +32,7 @@ class BatchResult:
 
     Args:
         succeeded_ids: IDs of the responses for which the statement succeeded.
-        still_leased: IDs of the responses that the statement skipped because another transaction had locked their
+        locked_ids: IDs of the responses that the statement skipped because another transaction had locked their
             rows. The attempts still have their leases: retry these.
     """
 
@@ -143,7 +143,7 @@ class Attempts:
         Raises:
             errors.StoreUnavailable: it is unknown which batches were written; call `find_written`, then write the
                 others again, unchanged.
-            errors.StoreRefused: Postgres rejects one of the batches. Nothing was written.
+            errors.StoreDataError: Postgres rejects one of the batches. Nothing was written.
         """
         try:
             with self._database.connection() as connection:

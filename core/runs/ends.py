@@ -45,7 +45,7 @@ class Outcome:
         error: `{"code", "message"}`, optionally with `type`, if the response failed; the code is from the closed list.
         incomplete_reason: set if the response is incomplete.
         usage: the API's usage object, if known.
-        spent: the tokens that the attempt used.
+        attempt_usage: the tokens that the attempt used.
     """
 
     status: Status

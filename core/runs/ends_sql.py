@@ -118,7 +118,7 @@ class End:
 
     Args:
         document: the final document as JSON text.
-        spent: the usage of the current attempt, if there is one.
+        attempt_usage: the usage of the current attempt, if there is one.
     """
 
     response_id: str

@@ -65,14 +65,14 @@ class Streams:
     ) -> Generator[list[bytes]]:
         """Yield the events with sequence numbers above `after`, as they are committed, up to the terminal event.
 
-        Yield an empty list whenever there was no event for `beat_s` seconds.
+        Yield an empty list whenever there was no event for `heartbeat_s` seconds.
 
         Args:
-            keeps: whether to keep a foreground response alive during the read.
+            keeps_alive: whether to keep a foreground response alive during the read.
 
         Raises:
             errors.NotFound: the response was deleted.
-            errors.Stopping: this process is draining.
+            errors.ServerStopping: this process is draining.
             errors.StoreUnavailable: Postgres was unavailable for `STORE_TIMEOUT_S` seconds.
         """
         subscription = self._broadcaster.subscribe(response_id, with_events=True, keeps_alive=keeps_alive)

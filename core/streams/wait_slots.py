@@ -36,8 +36,8 @@ class WaitSlots:
         """Take a wait slot; the caller must call its `leave`.
 
         Raises:
-            errors.Busy: all slots are in use.
-            errors.Stopping: the process is draining.
+            errors.ServerBusy: all slots are in use.
+            errors.ServerStopping: the process is draining.
         """
         if self._broadcaster.is_draining:
             raise errors.ServerStopping("The server is shutting down; try again.")
@@ -50,7 +50,7 @@ class WaitSlots:
         """Hold a slot while a request body is read, because a slow client can occupy the thread for any length of time.
 
         Raises:
-            errors.Busy: all slots are in use.
+            errors.ServerBusy: all slots are in use.
         """
         slots = next((slots for slots in (self._wait_slots, self._upload_slots) if slots.acquire(blocking=False)), None)
         if slots is None:

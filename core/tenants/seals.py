@@ -58,7 +58,7 @@ class Seals:
         """Decrypt text that `seal` returned for the same project.
 
         Raises:
-            errors.NotSealed: the text was not encrypted by this server, was encrypted with an unknown key or for
+            errors.SealError: the text was not encrypted by this server, was encrypted with an unknown key or for
                 another project, or was modified.
         """
         try:

@@ -136,7 +136,9 @@ def test_a_circuit_is_open_up_to_the_maximum_or_as_long_as_the_server_requests(c
     sql(settings, "update circuits set failures = 40")
     for requested_delay_s, min_s, max_s in ((0, 7, 15), (120, 119, 120)):
         attempt = claim_probe(core, settings)
-        assert core.attempts.hand_back(attempt, HandBack(**{**vars(UNAVAILABLE), "asked_s": requested_delay_s}))
+        assert core.attempts.hand_back(
+            attempt, HandBack(**{**vars(UNAVAILABLE), "requested_delay_s": requested_delay_s})
+        )
         ((_, open_s, _),) = read_circuit(settings)
         assert min_s < open_s <= max_s
         sql(settings, "update responses set available_at = now()")

@@ -14,7 +14,7 @@ from tests.model_server import ModelServer
 def _shared_stack(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("calm")
+    folder = tmp_path_factory.mktemp("shared_stack")
     config = folder / "backburner.toml"
     config.write_text(model_config(_model_server))
     with Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack:

@@ -24,15 +24,15 @@ LONGEST = (
 )
 # Tests in these folders start processes and spend most of their time waiting for them.
 SLOW_FOLDERS = ("tests/e2e/", "tests/chaos/", "tests/local/")
-SHARED_STACK = "the deployment of the fixture `calm`"
+SHARED_STACK = "the deployment of the fixture `shared_stack`"
 
 
 class Scheduling(LoadScopeScheduling):
     """`--dist loadscope` with other units of work, which start in collection order.
 
     One xdist worker runs all tests of a unit, one after the other. The units are: all tests that use the fixture
-    `calm`, so that its deployment starts once and not in every worker; the tests of a file that has a fixture shared by
-    several tests; any other test that starts processes; any other file.
+    `shared_stack`, so that its deployment starts once and not in every worker; the tests of a file that has a fixture
+    shared by several tests; any other test that starts processes; any other file.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -58,7 +58,7 @@ def unit(nodeid: str) -> str:
     path, _, test = nodeid.partition("::")
     if not path.startswith(SLOW_FOLDERS):
         return path
-    if test.partition("[")[0] in _functions_with_argument(path, "calm"):
+    if test.partition("[")[0] in _functions_with_argument(path, "shared_stack"):
         return SHARED_STACK
     return path if _has_shared_fixture(path) else nodeid
 

@@ -98,7 +98,7 @@ class Stack:
             self._disconnect()
 
     def close(self) -> None:
-        """Stop all processes simultaneously, and kill those that have not ended after `HURRIED_GRACE_S` seconds."""
+        """Stop all processes simultaneously, and kill those that have not ended after `SHORT_GRACE_S` seconds."""
         for child in self.children.values():
             child.send_stop_signal()
         with contextlib.suppress(AssertionError):

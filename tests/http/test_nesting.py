@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.nesting import deep_param
+from app.bodies import deep_param
 
 DEEP_JSON = b"[" * 3000
 

@@ -45,7 +45,7 @@ class Documents:
         """Extract the text of a document. Cancellation kills the process that reads it.
 
         Raises:
-            errors.Refused: the document cannot be read within the limits. The message is a predicate that
+            errors.PermanentError: the document cannot be read within the limits. The message is a predicate that
                 follows the name of the document in a sentence.
         """
         reader = _Reader(self._extraction_task(media_type), document)

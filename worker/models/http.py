@@ -38,7 +38,7 @@ class Reader(Protocol):
         """Return the outputs that one event completes.
 
         Raises:
-            errors.ModelServerFailed: the event reports a failure of the server, or is invalid.
+            errors.ModelServerError: the event reports a failure of the server, or is invalid.
         """
         ...
 
@@ -53,7 +53,7 @@ class Reader(Protocol):
             has_end_marker: whether the server sent an end marker before the end of the connection.
 
         Raises:
-            errors.Erred: the answer is incomplete.
+            errors.TransientError: the answer is incomplete.
         """
         ...
 
@@ -64,7 +64,7 @@ async def stream_outputs(
     """Send a POST request and yield the outputs of the answer as they arrive.
 
     Raises:
-        errors.ModelServerFailed: see `ModelServer.stream`.
+        errors.ModelServerError: see `ModelServer.stream`.
     """
     state = _AnswerState(reader, model.timeouts.idle)
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **authorization(model)}

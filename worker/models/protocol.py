@@ -136,10 +136,10 @@ class ModelServer(Protocol):
             base_url: one of `model.endpoints`.
 
         Raises:
-            errors.Unreachable: the connection cannot be established.
-            errors.Unavailable: the server cannot accept the request now; no part of an answer was read.
-            errors.Erred: the server failed; the request may be sent again if no output was read.
-            errors.Silent: the server sent no output for too long.
-            errors.Refused: the server rejected the request, or sent an invalid answer.
+            errors.ModelServerUnreachable: the connection cannot be established.
+            errors.ModelServerUnavailable: the server cannot accept the request now; no part of an answer was read.
+            errors.TransientError: the server failed; the request may be sent again if no output was read.
+            errors.AnswerTimeout: the server sent no output for too long.
+            errors.PermanentError: the server rejected the request, or sent an invalid answer.
         """
         ...

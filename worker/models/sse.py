@@ -42,7 +42,7 @@ class EventParser:
         """Process bytes of the body; yield the events that they complete: JSON values, and `DONE`.
 
         Raises:
-            errors.Refused: the body is an HTML page, is not JSON, or exceeds a length limit.
+            errors.PermanentError: the body is an HTML page, is not JSON, or exceeds a length limit.
         """
         if not self._has_started:
             chunk = self._start(chunk)
@@ -129,7 +129,7 @@ def _parse_leniently(data: bytes) -> Any:
     """Parse JSON, and tolerate NaN, lone surrogates, control characters and invalid UTF-8, which some servers send.
 
     Raises:
-        errors.Refused: the data is not JSON, or is nested too deeply.
+        errors.PermanentError: the data is not JSON, or is nested too deeply.
     """
     try:
         return orjson.loads(data)

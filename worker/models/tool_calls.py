@@ -38,7 +38,7 @@ class ToolCallAssembler:
         """Add a piece of a tool call.
 
         Raises:
-            errors.Refused: there are too many calls, or their arguments are too long in total.
+            errors.PermanentError: there are too many calls, or their arguments are too long in total.
         """
         function = piece.get("function") or {}
         name = function.get("name")
@@ -58,7 +58,7 @@ class ToolCallAssembler:
         """Return all calls in order; an ID that was already used is replaced by an empty ID.
 
         Raises:
-            errors.Refused: a call has no tool name.
+            errors.PermanentError: a call has no tool name.
         """
         ids: set[str] = set()
         tool_calls: list[ToolCall] = []

@@ -58,7 +58,7 @@ class Inputs:
         has a `text`, or, if the model server reads files itself, the content from the client.
 
         Raises:
-            errors.Refused: an image or a file cannot be loaded or read; it has an error code of the wire format.
+            errors.PermanentError: an image or a file cannot be loaded or read; it has an error code of the wire format.
         """
         if not any(inputs.is_media(part) for item in attempt.context for part in inputs.parts(item)):
             return attempt

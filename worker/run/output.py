@@ -99,7 +99,7 @@ class OutputWriter:
         """Process one output of the model server.
 
         Raises:
-            errors.Refused: the model server reasons instead of continuing the partial text.
+            errors.PermanentError: the model server reasons instead of continuing the partial text.
         """
         if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
             # The model starts to reason again in the middle of its text, or marks the continuation as reasoning.
