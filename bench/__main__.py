@@ -1,4 +1,4 @@
-"""`make bench`: measures floors and paths, prints a table, and writes `bench/report.json` and plots next to it."""
+"""`make bench`: measures the product and the floors, prints tables, and writes `bench/report.json` and plots."""
 
 import contextlib
 import shutil
@@ -49,7 +49,7 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "--only", multiple=True, type=click.Choice(list(MEASURES)), help="Run only this measure; can be repeated."
 )
 def main(*, quick: bool, only: tuple[str, ...]) -> None:
-    """Benchmark each path against the limits of this machine."""
+    """Benchmark the product against floors measured on this machine."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 150
@@ -79,7 +79,7 @@ def _default_measures(*, quick: bool) -> tuple[str, ...]:
 
 @contextmanager
 def open_run(folder: Path, sizes: Sizes, print_line: Callable[[str], None]) -> Iterator[Run]:
-    """Start servers, floors, API and sweeper, and yield a run that uses them; all data is stored in the folder."""
+    """Start the servers, floors, API and sweeper, and yield a run that uses them; all data is stored in the folder."""
     with machine.running_machine(folder) as servers:
         web_port, relay_port = ports.free_port(), ports.free_port()
         servers.start_program("floor-web", "bench.floors.web", str(web_port), port=web_port)

@@ -1,4 +1,4 @@
-"""A client that sends sequential requests over a persistent connection, so that the time of each can be measured."""
+"""A client that sends sequential requests over a persistent connection, so that each request can be timed."""
 
 import http.client
 from typing import Any, Self
@@ -32,15 +32,15 @@ class Client:
         return self._send_for_object("POST", path, body)
 
     def get(self, path: str) -> dict[str, Any]:
-        """Send a GET and return the object in the response; raises the same errors as `post`."""
+        """Send a GET and return the object in the response. Raises the same errors as `post`."""
         return self._send_for_object("GET", path)
 
     def delete(self, path: str) -> dict[str, Any]:
-        """Send a DELETE and return the object in the response; raises the same errors as `post`."""
+        """Send a DELETE and return the object in the response. Raises the same errors as `post`."""
         return self._send_for_object("DELETE", path)
 
     def stream(self, path: str, body: dict[str, Any]) -> bytes:
-        """Send a POST and return the complete response body; raises the same errors as `post`."""
+        """Send a POST and return the complete body of the stream. Raises the same errors as `post`."""
         return self._send("POST", path, body)
 
     def _send_for_object(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

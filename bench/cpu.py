@@ -14,7 +14,7 @@ class CpuTime:
         self.seconds: dict[str, float] = {}
 
     def per_request_us(self, count: int) -> dict[str, float]:
-        """Microseconds per request by process, if there were `count` requests; omits processes with less than 1 us."""
+        """Return the microseconds per request by process for `count` requests. Processes below 1 us are omitted."""
         if not count:
             return {}
         costs_us = {name: 1e6 * seconds / count for name, seconds in self.seconds.items()}
@@ -25,13 +25,13 @@ class CpuTime:
 def measure_cpu_time(pids: Mapping[str, int]) -> Iterator[CpuTime]:
     """Measure the processor time that the processes use inside the block."""
     cpu_time = CpuTime()
-    start_s = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+    start_seconds = {name: _cpu_seconds(pid) for name, pid in pids.items()}
     yield cpu_time
-    cpu_time.seconds = {name: _cpu_seconds(pid) - start_s[name] for name, pid in pids.items()}
+    cpu_time.seconds = {name: _cpu_seconds(pid) - start_seconds[name] for name, pid in pids.items()}
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Total processor time of a process, its terminated children and its live descendants."""
+    """Return the total processor time of a process, its terminated children and its live descendants."""
     try:
         process = psutil.Process(pid)
         processes = [process, *process.children(recursive=True)]
@@ -48,11 +48,10 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _own_seconds(pid: int) -> float:
-    """Processor time in seconds of the process itself, including terminated threads. Linux only.
+    """Return the processor time of the process itself in seconds, including terminated threads. Linux only.
 
     Reads the POSIX CPU-time clock of the process (see `clock_getcpuclockid`), which has nanosecond resolution. The
-    times in /proc are truncated to 10 ms per process, which is a large error for a short measurement of two dozen
-    processes.
+    times in /proc are truncated to 10 ms per process, a large error for a short measurement of two dozen processes.
 
     Raises:
         OSError: the process does not exist.
@@ -61,5 +60,5 @@ def _own_seconds(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """Unique set size (USS) of a process in MB."""
+    """Return the unique set size (USS) of a process in MB."""
     return float(psutil.Process(pid).memory_full_info().uss) / 1e6

@@ -26,12 +26,12 @@ SLOTS = 1000
 class Deployment:
     """API, workers and sweeper with their own Postgres database and Valkey database.
 
-    A part is named after the command that runs it; further workers are named `worker-2` and so on.
+    A part is named after its command; additional workers are named `worker-2` and so on.
 
     Args:
         name: name of the Postgres database.
         number: number of the Valkey database.
-        models: names of the models, each the name of a shape of `bench.shapes`.
+        models: names of the models. Each is also the name of a shape (see `bench.shapes`).
     """
 
     def __init__(self, machine: Machine, name: str, number: int, models: list[str]) -> None:
@@ -68,13 +68,13 @@ class Deployment:
 
     @contextmanager
     def core(self) -> Iterator[Core]:
-        """The deployment's `Core` object, in this process."""
+        """Open the `Core` object of the deployment in this process."""
         with open_core(self.settings, connections=4) as core:
             yield core
 
     @property
     def pids(self) -> dict[str, int]:
-        """PIDs by the name of the part, including Postgres and Valkey."""
+        """PIDs of the running parts by name, including Postgres and Valkey."""
         shared = {name: self.machine.pids[name] for name in ("postgres", "valkey")}
         return shared | {name: child.pid for name, child in self._children.items()}
 
@@ -102,7 +102,7 @@ class Deployment:
         self.start("api")
 
     def _wait_for_api_processes(self, pid: int) -> None:
-        """Wait until every API process accepts connections; one response proves only that one of them does."""
+        """Wait until every API process accepts connections. A response proves this only for one of them."""
         deadline = time.monotonic() + 30
         with contextlib.ExitStack() as connections:
             while len(self._find_connected_children(pid)) < self._api_processes:
@@ -113,7 +113,7 @@ class Deployment:
                 time.sleep(0.1)
 
     def _find_connected_children(self, pid: int) -> set[int]:
-        """PIDs of the child processes that have accepted a connection to the API's port."""
+        """Return the PIDs of the child processes that have accepted a connection to the API's port."""
         return {
             child.pid
             for child in psutil.Process(pid).children()
@@ -171,7 +171,7 @@ class Deployment:
             time.sleep(poll_interval_s)
 
     def delete_responses(self, condition: str = "true") -> None:
-        """Delete the responses that meet an SQL condition and all queued Celery messages, and vacuum the tables."""
+        """Delete the responses that meet an SQL condition, delete all queued Celery messages, and vacuum the tables."""
         self.sql(f"delete from responses where {condition}")  # noqa: S608  the condition comes from our own code
         self.vacuum_tables()
         with redis.Redis.from_url(self.redis_url) as client:
@@ -203,10 +203,10 @@ class Deployment:
 
 
 def part_kind(name: str) -> str:
-    """The kind of a part, which is its name without the number."""
+    """Return the kind of a part: its name without the number."""
     return name.partition("-")[0]
 
 
 def background(model: str, text: str = "Say something.") -> dict[str, Any]:
-    """The body of a background create request."""
+    """Build the body of a background create request."""
     return {"model": model, "input": text, "background": True}

@@ -1,4 +1,4 @@
-"""Fills a database with many responses by copying the rows that the product wrote for a few real ones."""
+"""Fills a database with many responses by copying the rows that the product wrote for a few real responses."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,12 @@ from psycopg import sql
 from bench.client import Client
 from bench.deployment import Deployment, background
 
-# Their outputs have several lengths and are stored as one batch of events or as several.
+# Models of the originals. Their outputs have different lengths and consist of one or several batches of events.
 TEMPLATE_MODELS = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
 _BATCH_ROWS = 50_000
 _AGE_SPREAD = "90 days"
-# The numbers of the copies of waiting responses start here, and the copies are younger than every deadline.
 _FIRST_WAITING_NUMBER = 10_000_000
+# Waiting copies must not be old enough to have passed a deadline.
 _WAITING_AGE_SPREAD = "10 minutes"
 _PROJECTS = 4
 _TIERS = ("no-limit", "default", "flex")
@@ -24,14 +24,14 @@ _ID_EXPRESSION = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n::text) || su
 
 
 class ResponseDatabase(Protocol):
-    """An object with its own database of responses."""
+    """A deployment or system with its own database of responses."""
 
     @property
     def database_url(self) -> str: ...
 
 
 def create_templates(deployment: Deployment) -> None:
-    """Create the responses that are copied, run them to their end, and stop the worker."""
+    """Create the responses to copy, wait until they have ended, and stop the worker."""
     deployment.start("worker")
     for model in TEMPLATE_MODELS:
         deployment.call("POST", "/responses", background(model, "Say something about the weather. " * 20))
@@ -66,11 +66,12 @@ def add_waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMP
 def add_copies(deployment: ResponseDatabase, original_ids: Sequence[str], first: int, end: int, spread: str) -> None:
     """Add copies of responses with their events, attempts and items, numbered from `first` to `end - 1`.
 
-    Two connections fill, vacuum and analyze the tables. One of them has only the events, which are most of the data.
+    Two connections fill, vacuum and analyze the tables. One of them fills only the table of events, which has most of
+    the data.
 
     Args:
         original_ids: IDs of the responses to copy, in turn.
-        spread: maximum time by which a copy is older than its original, as a Postgres interval.
+        spread: maximum age of a copy relative to its original, as a Postgres interval.
     """
     table_groups = (("response_events",), ("responses", "attempts", "items"))
     with ThreadPoolExecutor(len(table_groups)) as threads:
@@ -84,7 +85,7 @@ def add_copies(deployment: ResponseDatabase, original_ids: Sequence[str], first:
 def _copy_rows(
     deployment: ResponseDatabase, tables: Sequence[str], original_ids: Sequence[str], first: int, end: int, spread: str
 ) -> None:
-    """Copy rows of tables. Triggers and foreign key checks are off, because the originals have already passed them."""
+    """Copy rows of tables without triggers and foreign key checks, which the originals have already passed."""
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
         for start in range(first, end, _BATCH_ROWS):
@@ -103,7 +104,7 @@ def _copy_rows(
 
 
 def random_ids(deployment: Deployment, count: int) -> list[str]:
-    """IDs of `count` copies, chosen at random from the entire table."""
+    """Return the IDs of `count` copies, chosen at random from the entire table."""
     last_number = deployment.count_ended() - 1
     rows = deployment.sql(
         f"select 'resp_' || {_ID_EXPRESSION} from"  # noqa: S608
@@ -116,7 +117,7 @@ def random_ids(deployment: Deployment, count: int) -> list[str]:
 
 
 def _copy_statement(connection: psycopg.Connection, table: str) -> sql.Composed:
-    """The statement that copies rows of a table with new IDs and times, consistently across the tables."""
+    """Build the statement that copies rows of a table with new IDs and times that are the same in all tables."""
     columns = connection.execute(
         "select column_name, data_type from information_schema.columns"
         " where table_schema = 'public' and table_name = %s and is_identity = 'NO' and is_generated = 'NEVER'"
@@ -141,7 +142,7 @@ def _copy_statement(connection: psycopg.Connection, table: str) -> sql.Composed:
 
 
 def _column_expression(table: str, column: str, data_type: str) -> sql.Composable:
-    """The expression for the value of a column in a copy."""
+    """Build the expression for the value of a column in a copy."""
     name = sql.Identifier(column)
     if table == "items" and column == "id":
         return sql.SQL("split_part(t.id, '_', 1) || '_' || left(fresh.hex, 12) || md5(t.id || fresh.hex) || '0000'")

@@ -1,4 +1,4 @@
-"""Resource usage of a process and its descendants: memory, open files, threads. Linux only: it reads /proc."""
+"""Resource usage of a process and its descendants: memory, open files and threads. Linux only: reads /proc."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ class Footprint:
     """Resource usage of a process, including its descendants.
 
     Args:
-        own_bytes: memory that the processes allocated; shared pages count proportionally. It excludes program files and
-            the shared memory of Postgres, which are loaded once and do not indicate a leak.
-        rss_bytes: resident memory; shared pages count once for each process.
-        files: open file descriptors.
+        own_bytes: memory that the processes allocated; shared pages count proportionally. Program files and the shared
+            memory of Postgres are excluded, because they are loaded once and do not indicate a leak.
+        rss_bytes: resident memory; a shared page counts fully for each process.
+        files: number of open file descriptors.
     """
 
     own_bytes: int

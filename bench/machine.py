@@ -1,4 +1,4 @@
-"""The servers of a benchmark run: Postgres (with fsync on), Valkey, the scripted model server, and the floors."""
+"""The servers of a benchmark run: Postgres (with fsync on), Valkey, the scripted model server and the floors."""
 
 import contextlib
 import sys
@@ -58,7 +58,7 @@ class Machine:
         return url
 
     def empty_redis_database(self, number: int) -> str:
-        """Delete all keys of a numbered Valkey database, each of which has its own queues, and return its URL."""
+        """Delete all keys of the Valkey database with this number, which has its own queues; return its URL."""
         url = self._valkey.url.removesuffix("/0") + f"/{number}"
         with redis.Redis.from_url(url) as client:
             client.flushdb()
@@ -66,7 +66,7 @@ class Machine:
 
 
 class ModelServer:
-    """Handle of the scripted model server process."""
+    """A handle of the scripted model server process."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -76,16 +76,16 @@ class ModelServer:
         return program_part("models", "bench.model_server", str(self.port), port=self.port)
 
     def report(self) -> dict[str, Any]:
-        """Counts of responses (`open`, `most_open`, `whole` if complete, `aborted`), and times of `streams` by tag."""
+        """Return the counts `open`, `most_open`, `whole` (complete), `aborted`, and the times of `streams` by tag."""
         return web.call("GET", f"http://127.0.0.1:{self.port}/streams", key="")
 
     def reset(self) -> None:
-        """Reset the counts."""
+        """Reset the counts and the times."""
         web.call("GET", f"http://127.0.0.1:{self.port}/reset", key="")
 
 
 def program_part(name: str, module: str, *arguments: str, port: int, env: Mapping[str, str] | None = None) -> Part:
-    """The part that runs `python -m module ...`; it is ready when it responds to HTTP on `port`."""
+    """Build the part that runs `python -m module ...`; it is ready when it responds to HTTP on `port`."""
     return Part(
         name=name,
         argv=[sys.executable, "-m", module, *arguments],
@@ -97,6 +97,6 @@ def program_part(name: str, module: str, *arguments: str, port: int, env: Mappin
 
 @contextlib.contextmanager
 def running_machine(folder: Path) -> Iterator[Machine]:
-    """Run the servers inside the block. The folder for their data must be on a real disk for realistic commit times."""
+    """Run the servers inside the block. For realistic commit times, the data folder must be on a real disk."""
     with contextlib.ExitStack() as children:
         yield Machine(Home.at(folder), children)

@@ -1,7 +1,8 @@
-"""A scripted model server with negligible cost: it computes all bytes of its responses in advance.
+"""A scripted model server with negligible costs, because it computes all bytes of its responses in advance.
 
-Usage: `python -m bench.model_server PORT`. It accepts POST requests to any path whose `model` is a name of
-`bench.shapes`. GET /streams returns the counts of responses, and GET /reset sets them to zero.
+Usage: `python -m bench.model_server PORT`. It responds to POST requests to any path if their `model` is
+the name of a shape (see `bench.shapes`). GET /streams returns the counts of responses and the times of tagged ones;
+GET /reset resets them.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass
 class Stream:
-    """Times of a tagged response, from the monotonic clock, which all processes of a machine share."""
+    """Times of a tagged response by the monotonic clock, which all processes of a machine share."""
 
     asked_at: float
     closed_at: float | None = None
@@ -45,7 +46,7 @@ class Server:
         self.streams: dict[str, Stream] = {}
 
     def shape(self, model: bytes) -> Shape | None:
-        """The shape of a model; built once and cached."""
+        """Return the shape of a model; it is built once and cached."""
         if model not in self._shapes:
             self._shapes[model] = shapes.find_shape(model.decode())
         return self._shapes[model]
@@ -63,7 +64,7 @@ class Server:
 
 
 class Connection(asyncio.Protocol):
-    """A connection that reads requests, writes responses, and records the time of its end."""
+    """A connection that reads requests, writes responses, and records when it is closed."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -20,8 +20,8 @@ PATH = Path(__file__).with_name("report.json")
 def write(run: Run, *, quick: bool, seconds: float, path: Path = PATH) -> dict[str, Any]:
     """Write the report and return it.
 
-    `rows` has one entry for each measured target, in the order of the targets. The other keys describe the machine
-    and contain additional figures.
+    `rows` has one entry for each measured target, in the order of the targets. The other keys contain additional
+    figures and a description of the run and the machine.
     """
     rows = {row.name: row.as_json() for row in run.rows}
     report = {

@@ -13,7 +13,7 @@ from bench.machine import Machine
 from bench.targets import Row
 
 T = TypeVar("T")
-# The figures of a slice of requests, and the processor time per request in microseconds by process.
+# The figures of a slice of requests, and the processor time per request in microseconds, by process.
 Slice = tuple[load.Figures, dict[str, float]]
 
 
@@ -22,32 +22,32 @@ class Sizes:
     """The sizes of all measurements.
 
     Args:
-        repetitions: repetitions of each pair of floor and path; figures are medians.
+        repetitions: repetitions of each measurement and its floor; figures are medians.
         long_repetitions: repetitions of measurements that take long.
         slice_s: duration of one measurement of requests per second (a slice), in seconds.
         warm_s: duration of the unmeasured warm-up before each slice, in seconds.
         levels: numbers of concurrent connections for the curve `latency`.
-        tasks: no-op tasks that a worker runs in one measurement.
-        completions: responses that a worker runs in one measurement.
-        trips: round trips in one measurement of a latency.
-        many: concurrent responses of `many at once`.
+        tasks: number of no-op tasks that a worker runs in one measurement.
+        completions: number of responses that a worker runs in one measurement.
+        trips: number of round trips in one measurement of a latency.
+        many: number of concurrent responses of `many at once`.
         many_s: duration of each of these responses, in seconds.
-        streams: streams that are relayed concurrently.
-        stream_tokens: tokens of each of these streams.
+        streams: number of streams that are relayed concurrently.
+        stream_tokens: number of tokens in each of these streams.
         stored: numbers of stored responses at which growth is measured; the first one is the floor.
         waiting: number of responses in the long queue.
-        submitted: waiting responses of the memory measurement.
-        running: running responses of the memory measurement.
-        idle_streams: streams of running responses in the memory measurement.
+        submitted: number of waiting responses in the memory measurement.
+        running: number of running responses in the memory measurement.
+        idle_streams: number of streams of running responses in the memory measurement.
         processes: numbers of workers, or of API processes, for the curve `scale`.
         whole_clients: numbers of concurrent clients of the mixed load.
-        whole_repetitions: repetitions of each measurement of the complete system; its memory is measured once.
-        whole_stored: ended responses in the database of the complete system during all measurements.
-        whole_slice_s: seconds of one slice of mixed load on the complete system.
-        whole_per_s: responses per second with open arrival, which means that they begin at fixed times.
+        whole_repetitions: repetitions of each measurement of the complete system, except memory (measured once).
+        whole_stored: number of ended responses in the database of the complete system during all measurements.
+        whole_slice_s: duration of one slice of mixed load on the complete system, in seconds.
+        whole_per_s: responses per second with open arrival, where each response begins at a fixed time.
         whole_arrivals_s: duration of open arrival, in seconds.
-        whole_polled: running responses that clients poll.
-        whole_running: running responses of the memory measurement.
+        whole_polled: number of running responses that clients poll.
+        whole_running: number of running responses in the memory measurement of the complete system.
         whole_streams: maximum number of open streams.
     """
 
@@ -153,8 +153,8 @@ class Run:
         durations_s: duration of each measure in seconds, by name.
         failed_measures: names of the measures that failed.
         curves: points for the plots, by curve and series.
-        reuse_floors: whether each floor is measured only once and its figure reused.
-        preparation_s: seconds used until now for work that is done only once per run.
+        reuse_floors: whether each floor is measured only once, and its figure is reused.
+        preparation_s: seconds spent so far on work that is done only once per run.
     """
 
     sizes: Sizes
@@ -190,7 +190,7 @@ class Run:
     def prepare_once(self, name: str, create: Callable[[], contextlib.AbstractContextManager[T]]) -> T:
         """Enter a new context manager on the first call for a name; later calls return the same value until `close`.
 
-        It is used for expensive preparations.
+        Use it for expensive preparations.
         """
         if name not in self._shared_values:
             began_at = time.monotonic()
@@ -205,7 +205,7 @@ class Run:
         self._contexts.close()
 
     def floor(self, name: str, measure: Callable[[], T]) -> Callable[[], T]:
-        """A function for `interleave` that measures a floor on every call, or only once if `reuse_floors` is set."""
+        """Return a function that measures a floor on every call, or only once if `reuse_floors` is set."""
         if not self.reuse_floors:
             return measure
         return lambda: self.prepare_once(f"floor: {name}", lambda: contextlib.nullcontext(measure()))
@@ -227,6 +227,7 @@ class Run:
         with cpu.measure_cpu_time(pids) as cpu_time:
             figures = load.run(spec)
         # `count` excludes the requests of the warm-up, which also use processor time. Estimate their number.
-        total = figures.count * (1 + spec.warm_s / spec.seconds)
-        costs_us = cpu_time.per_request_us(round(total)) | {"load generator": round(1e6 * figures.cpu_s / total)}
+        total_count = figures.count * (1 + spec.warm_s / spec.seconds)
+        generator_us = round(1e6 * figures.cpu_s / total_count)
+        costs_us = cpu_time.per_request_us(round(total_count)) | {"load generator": generator_us}
         return figures, costs_us

@@ -1,4 +1,4 @@
-"""The scripted responses of the model server, which are defined by the name of the requested model."""
+"""The shapes of the model server's scripted responses. The name of the requested model selects the shape."""
 
 import re
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ class Shape:
     """The bytes and the timing of a response.
 
     Args:
-        pieces: the tokens, one by one or all in one piece; each piece is one write.
+        tokens: number of tokens.
+        pieces: the bytes of the tokens, one token per piece or all of them in one piece; each piece is one write.
         head: bytes written with the first piece.
         tail: bytes written with the last piece; empty if the response never ends.
-        interval_s: seconds between two pieces.
+        interval_s: seconds between two pieces; 0 if there is only one.
     """
 
     tokens: int
@@ -37,7 +38,11 @@ class Shape:
 
 
 def find_shape(name: str) -> Shape | None:
-    """Find the shape of a model, such as `20-tokens-at-once`, `50-tokens-every-200ms`, `1-tokens-at-once-then-hang`."""
+    """Build the shape for a name such as `20-tokens-at-once`, `50-tokens-every-200ms` or `1-tokens-at-once-then-hang`.
+
+    Returns:
+        None if it is not the name of a shape.
+    """
     match = _NAME.match(name)
     if match is None:
         return None
@@ -53,7 +58,7 @@ def find_shape(name: str) -> Shape | None:
 
 
 def chat_request(model: str, tag: str = "") -> dict[str, Any]:
-    """The body of the Chat Completions request that a worker would send to the model server."""
+    """Build the body of a Chat Completions request like those that a worker sends."""
     content = f"Say something. {tag}".rstrip()
     return {"model": model, "stream": True, "messages": [{"role": "user", "content": content}]}
 

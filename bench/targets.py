@@ -15,7 +15,7 @@ class Target:
     Args:
         limit: the minimum of the figure if `is_minimum`, otherwise its maximum.
         unit: unit of the figure.
-        floor_unit: unit of the floor that is measured next to it; empty if there is none.
+        floor_unit: unit of the floor that is measured with it; empty if there is none.
     """
 
     limit: float
@@ -49,12 +49,12 @@ TARGETS = {
     "completions": _min_target(0.25, "x a Celery no-op's tasks/s", "tasks/s"),
     "pickup": _max_target(2, "x a Celery no-op's round trip, p50", "ms, p50"),
     "many at once: together": _min_target(1, "share in progress at one moment"),
-    "many at once: wall": _max_target(1.2, "x read straight from the model server", "s"),
+    "many at once: wall": _max_target(1.2, "x reading directly from the model server", "s"),
     "many at once: memory": _max_target(150, "MB of the worker over idle", "MB, idle"),
-    "first token": _max_target(15, "ms more than straight, p50", "ms, p50"),
+    "first token": _max_target(15, "ms more than the model server, p50", "ms, p50"),
     "relay": _min_target(0.5, "x a bare relay's tokens/s, event log on", "tokens/s"),
-    "cancel p50": _max_target(20, "ms to the model server's closed connection"),
-    "cancel p99": _max_target(250, "ms to the model server's closed connection"),
+    "cancel p50": _max_target(20, "ms until the model server's connection is closed"),
+    "cancel p99": _max_target(250, "ms until the model server's connection is closed"),
     "growth: submit": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
     "growth: poll": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
     "growth: claim": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
@@ -70,10 +70,10 @@ class Row:
     """The measurements for one target.
 
     Args:
-        figures: the figure in each repetition.
-        floors: the floor in each repetition; empty if there is none.
-        raw: the measured quantity in each repetition if `figures` are derived from it, otherwise empty. Comparisons of
-            two commits use it. For both, either higher or lower values are better.
+        figures: the figure of each repetition.
+        floors: the floor of each repetition; empty if there is none.
+        raw: the measured quantity of each repetition if `figures` are derived from it, otherwise empty. It is used to
+            compare two commits. If higher figures are better, higher quantities are better too.
         raw_unit: unit of `raw`.
     """
 
@@ -97,7 +97,7 @@ class Row:
 
     @property
     def measured(self) -> Sequence[float]:
-        """The measured quantity in each repetition: `raw`, or `figures` if `raw` is empty."""
+        """The measured quantity of each repetition: `raw`, or `figures` if `raw` is empty."""
         return self.raw or self.figures
 
     @property
@@ -122,11 +122,11 @@ class Row:
 
 
 def ratios(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
-    """A row of ratios of measurements to floors; the measurements are its raw figures, in the floor's unit."""
+    """Build a row of ratios of measurements to floors. The measurements are its raw figures, in the floor's unit."""
     figures = [value / floor for value, floor in zip(measured, floors, strict=True)]
     return Row(name, figures, floors, raw=measured, raw_unit=TARGETS[name].floor_unit)
 
 
 def _round_figure(value: float) -> float:
-    """The value rounded to four significant digits."""
+    """Round a value to four significant digits."""
     return float(f"{value:.4g}")

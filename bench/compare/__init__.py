@@ -1,1 +1,1 @@
-"""`make compare`: benchmarks two commits alternately on one machine and reports benchmark rows that became worse."""
+"""`make compare`: benchmarks two commits alternately on one machine and reports the rows that became worse."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 # Maximum share of the time that the first round may use, so that further rounds are possible.
 FIRST_ROUND_SHARE = 0.35
-# Share of the time after the first round that is reserved for a second measurement of rows that look worse.
+# Share of the time remaining after the first round that is reserved for measuring rows that look worse again.
 RESERVE_SHARE = 0.25
 
 
@@ -28,7 +28,7 @@ class Budget:
 
 
 def select_affordable(costs: Mapping[str, float], rounds: int, seconds: float) -> list[str]:
-    """Select the measures that can be repeated `rounds` times in `seconds`; the most expensive ones are dropped first.
+    """Select measures that can be repeated `rounds` times in `seconds`; drop the most expensive ones first.
 
     Args:
         costs: seconds per round, by measure.

@@ -30,7 +30,7 @@ class Session:
 
     Args:
         size: name of the sizes of the measurements.
-        log: file for its standard error.
+        log: file for the standard error of the process.
 
     Raises:
         SessionError: the session did not start.
@@ -69,7 +69,7 @@ class Session:
             SessionError: the session exited, or did not respond within `timeout_s` and was killed.
         """
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the session has exited, which `_read_line` reports
+        with contextlib.suppress(BrokenPipeError):  # the session has exited; `_read_line` reports it
             self._process.stdin.write(name + "\n")
             self._process.stdin.flush()
         return self._read_line(_MEASUREMENT, timeout_s)
@@ -88,7 +88,7 @@ class Session:
         self._process.stdout.close()
 
     def _read_line(self, adapter: TypeAdapter[T], timeout_s: float) -> T:
-        """Read the next line. After `timeout_s` the session is killed, which ends the blocking read."""
+        """Read the next line. After `timeout_s` the session is killed, and the read ends."""
         assert self._process.stdout is not None
         timer = threading.Timer(timeout_s, self._process.kill)
         timer.start()
@@ -112,7 +112,7 @@ class Session:
 
 @contextlib.contextmanager
 def open_sessions(trees: Mapping[str, Tree], size: str, logs: Path) -> Iterator[dict[str, Session]]:
-    """Yield a session for each tree, by name. They start one after another, because each of them chooses free ports."""
+    """Yield a session for each tree, by name. They start one after another, because each session chooses free ports."""
     with contextlib.ExitStack() as contexts:
         yield {
             name: contexts.enter_context(contextlib.closing(Session(tree, size, logs / f"{name}.log")))

@@ -13,7 +13,7 @@ from bench.compare.trees import ComparisonError, Tree
 from bench.compare.verdict import Samples
 
 ROUNDS = 5
-# With fewer rounds, ranges are too often disjoint by coincidence.
+# With fewer rounds, ranges are disjoint by coincidence too often.
 MIN_ROUNDS = 3
 # Time that is reserved for stopping the servers and deleting the worktrees.
 SHUTDOWN_TIME_S = 20.0
@@ -34,7 +34,7 @@ class RowVerdict:
 
     Args:
         label: one of the constants from `WORSE` to `NOT_JUDGED`.
-        repetition: figures of the second measurement, if the row looked worse in the first one.
+        repetition: figures of the second measurement if there is one; it is made for rows that look worse.
     """
 
     row: RowComparison
@@ -47,9 +47,11 @@ class Outcome:
     """The result of a comparison.
 
     Attributes:
-        omissions: measures with fewer than five rounds, with the reason.
-        failures: measurements without figures, with the reason.
-        only_in_base, only_in_head: rows and measures that the other tree does not have.
+        omissions: reasons by measure that has fewer than five rounds.
+        failures: reasons by measurement that has no figures.
+        only_in_base: rows and measures that HEAD does not have.
+        only_in_head: rows and measures that BASE does not have.
+        notes: circumstances that affect the interpretation of the figures.
     """
 
     verdicts: list[RowVerdict] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Comparison:
     """Measures two trees alternately.
 
     Args:
-        size: name of the sizes that the sessions measure with.
+        size: name of the sizes of the measurements.
         budget: time budget of the entire comparison.
         logs: folder for the logs of the sessions.
         print_line: prints one line of progress.
@@ -83,10 +85,10 @@ class Comparison:
         self._budget = budget
         self._logs = logs
         self._print_line = print_line
-        self._start_s = 0.0
+        self._startup_s = 0.0
 
     def run(self, only: Sequence[str] = ()) -> Outcome:
-        """Measure as much as the time allows. If a session fails, measuring ends and the results so far are returned.
+        """Measure as much as the time allows. If a session fails, stop measuring and return the results so far.
 
         Args:
             only: names of the measures to run; empty for all.
@@ -119,9 +121,11 @@ class Comparison:
     def _open_sessions(self) -> Iterator[dict[str, Session]]:
         began_at = time.monotonic()
         with open_sessions(self._trees, self._size, self._logs) as sessions:
-            self._start_s = time.monotonic() - began_at
+            self._startup_s = time.monotonic() - began_at
             remaining_s = self._budget.remaining_s
-            self._print_line(f"Started the servers of both trees in {self._start_s:.0f} s; {remaining_s:.0f} s remain.")
+            self._print_line(
+                f"Started the servers of both trees in {self._startup_s:.0f} s; {remaining_s:.0f} s remain."
+            )
             yield sessions
 
     @property
@@ -160,18 +164,18 @@ class Comparison:
                 rounds.measure(name, self._remaining_s + _GRACE_S)
 
     def _measures_to_repeat(self, rounds: Rounds) -> list[str]:
-        """The measures with rows that look worse and that fit into the time, the worst first."""
+        """Return the measures that have rows that look worse and that fit into the time, the worst first."""
         factors: dict[str, float] = {}
         for row in rounds.compare_rows():
             if _has_enough_rounds(row.samples) and row.samples.is_worse:
                 factors[row.measure] = max(factors.get(row.measure, 0), row.samples.worsening_factor)
         costs = {name: rounds.preparation_s(name) + ROUNDS * rounds.next_round_s(name) for name in factors}
         order = sorted(factors, key=lambda name: factors[name], reverse=True)
-        return select_in_order(costs, order, self._remaining_s - self._start_s)
+        return select_in_order(costs, order, self._remaining_s - self._startup_s)
 
 
 def _common_measures(sessions: Mapping[str, Session], outcome: Outcome, only: Sequence[str]) -> list[str]:
-    """The measures that both sessions offer. Records other measures and differences of the sizes in `outcome`."""
+    """Return the measures of both sessions; record other measures and differences between sizes in `outcome`."""
     base, head = (sessions[name].greeting for name in (BASE, HEAD))
     outcome.omissions |= head.left_out
     outcome.only_in_base += [f"measure {name}" for name in base.measures if name not in head.measures]

@@ -12,7 +12,7 @@ class Greeting:
 
     Args:
         measures: names of the available measures, in the order of their execution.
-        left_out: measures of the benchmark that this session does not offer, with the reason.
+        left_out: reasons by measure of the benchmark that this session does not offer.
         sizes: sizes of the measurements; figures of two sessions are comparable only if these are equal.
     """
 
@@ -29,7 +29,7 @@ class Figure:
     Args:
         value: the measured quantity, not its ratio to a floor.
         ratio: the figure that `make bench` compares with the target; None if the row has no target.
-        floor: the floor of the ratio, measured once per session; None if there is none.
+        floor: the floor that the ratio refers to, measured once per session; None if there is none.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Measurement:
 
     Args:
         seconds: total duration.
-        once_s: part of the duration for preparations and floors that later repetitions reuse.
+        once_s: the part of `seconds` spent on preparations and floors that later repetitions reuse.
         error: the reason why there are no figures; empty on success.
     """
 

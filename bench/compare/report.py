@@ -1,4 +1,4 @@
-"""Writes the result of a comparison to `bench/compare.json` and prints it as a table."""
+"""Writes the result of a comparison to `bench/compare.json` and prints it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ class TreeFigures(TypedDict):
 
 
 class FigurePair(TypedDict):
-    """The figures of a row in both worktrees. `ratio` is the median of HEAD divided by the median of BASE."""
+    """The figures of a row in both worktrees; `ratio` is the median of HEAD divided by the median of BASE."""
 
     base: TreeFigures
     head: TreeFigures
@@ -36,7 +36,7 @@ class FigurePair(TypedDict):
 
 
 class Row(TypedDict):
-    """One row of the report. `again` is the second measurement of a row that looked worse."""
+    """A row of the report; `again` is the second measurement of a row that looked worse."""
 
     name: str
     measure: str
@@ -101,7 +101,7 @@ def _round_figure(value: float) -> float:
 
 
 def show(base: Tree, head: Tree, outcome: Outcome, console: Console) -> None:
-    """Print the report as tables."""
+    """Print the result as a table and lists."""
     for tree in (base, head):
         console.print(f"{tree.name}: {tree.commit[:10]} {tree.subject}", markup=False)
     table = Table(title="Medians and ranges", title_justify="left")

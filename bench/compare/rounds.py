@@ -1,4 +1,4 @@
-"""Rounds of measurements: each measure runs in one worktree and then in the other one, in alternating order."""
+"""Rounds of measurements: each measure runs in one worktree and then in the other one, and the order alternates."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Rounds:
         print_line: prints one line of progress.
 
     Attributes:
-        pairs: by measure, one measurement of each tree per round.
+        pairs: for each measure and round, one measurement of each tree.
     """
 
     sessions: Mapping[str, MeasureRunner]
@@ -63,15 +63,15 @@ class Rounds:
         self.print_line(f"  {name}: {durations}")
 
     def next_round_s(self, name: str) -> float:
-        """Estimated seconds of another round of a measure, from the last one."""
+        """Estimate the seconds of the next round of a measure from its last one."""
         return sum(measurement.repetition_s for measurement in self.pairs[name][-1].values())
 
     def preparation_s(self, name: str) -> float:
-        """Seconds of the preparations of a measure, which new sessions must repeat."""
+        """Return the seconds of a measure's preparations, which new sessions must repeat."""
         return sum(measurement.once_s for measurement in self.pairs[name][0].values())
 
     def compare_rows(self) -> list[RowComparison]:
-        """The rows that both trees have, with the figures of the rounds that measured the row in both trees."""
+        """Return the rows of both trees, with the figures of the rounds in which both trees measured the row."""
         return [row for name in self.pairs for row in self._compare_measure(name)]
 
     def _compare_measure(self, measure: str) -> Iterable[RowComparison]:
@@ -86,7 +86,7 @@ class Rounds:
             yield RowComparison(measure, name, figure.unit, Samples(base, head, figure.higher_is_better))
 
     def rows_only_in(self, tree: str) -> list[str]:
-        """Rows of measures that succeeded at least once in both trees, but produced the row only in this tree."""
+        """Return rows that only this tree has, of measures that succeeded at least once in both trees."""
         other_tree = BASE if tree == HEAD else HEAD
         names: dict[str, None] = {}
         for pairs in self.pairs.values():
@@ -99,7 +99,7 @@ class Rounds:
         return list(names)
 
     def errors(self) -> dict[str, str]:
-        """The last error of each failed measurement, by measure and tree."""
+        """Return the last error of each measure that failed, by measure and tree."""
         return {
             f"{name} ({tree})": f"failed in {len(errors)} of {len(pairs)} rounds: {errors[-1]}"
             for name, pairs in self.pairs.items()

@@ -1,7 +1,7 @@
 """`python -m bench.compare.session`: the benchmark of one worktree, as a process that runs measures on request.
 
-It reads the name of one measure per line from standard input. `protocol.py` describes the lines of standard output.
-All other output, including the output of the measures, goes to standard error. The session exits at end of file.
+It reads one name of a measure per line from standard input. `protocol.py` describes the lines of standard output.
+All other output, including that of the measures, goes to standard error. The session exits at end of file.
 """
 
 import os
@@ -22,15 +22,15 @@ from bench.compare.protocol import PROTOCOL, Figure, Greeting, Measurement
 from bench.compare.sizes import SIZES, omission_reasons
 from bench.run import Run
 
-# Costs of floors and processes of the benchmark itself, which are not processor time of the product.
-_FLOOR_COSTS = {"bare GET", "bare POST", "Celery no-op"}
+# Floors, and processes of the benchmark itself: their processor time is not that of the product.
+_FLOOR_NAMES = {"bare GET", "bare POST", "Celery no-op"}
 _BENCHMARK_PROCESSES = {"load generator", "models"}
 
 
 @click.command()
 @click.option("--sizes", "size", type=click.Choice(list(SIZES)), required=True)
 def main(size: str) -> None:
-    """Start the servers, send the greeting, and run the measure of each input line until end of file."""
+    """Start the servers, send the greeting, and run the measure named by each input line until end of file."""
     replies = _reserve_standard_output()
     shutil.rmtree(bench.FOLDER, ignore_errors=True)
     with bench.open_run(bench.FOLDER, SIZES[size], _log) as run:
@@ -45,7 +45,7 @@ def main(size: str) -> None:
 def run_measure(run: Run, name: str) -> Measurement:
     """Run a measure once.
 
-    Every exception becomes a result, because a measure that fails must not end the comparison.
+    Every exception is returned as an error, because a measure that fails must not end the comparison.
     """
     run.rows.clear()
     run.cpu_us.clear()
@@ -61,7 +61,7 @@ def run_measure(run: Run, name: str) -> Measurement:
 
 
 def _figures(run: Run) -> Iterator[Figure]:
-    """The rows of a measure, and the processor time per request in all processes of the product."""
+    """Yield the rows of a measure, and the processor time per request of all processes of the product together."""
     for row in run.rows:
         yield Figure(
             name=row.name,
@@ -72,13 +72,13 @@ def _figures(run: Run) -> Iterator[Figure]:
             floor=median(row.floors) if row.floors else None,
         )
     for name, costs_us in run.cpu_us.items():
-        if name not in _FLOOR_COSTS:
+        if name not in _FLOOR_NAMES:
             total_us = sum(cost_us for process, cost_us in costs_us.items() if process not in _BENCHMARK_PROCESSES)
             yield Figure(f"{name}: processor time", total_us, "us, all processes", higher_is_better=False)
 
 
 def _reserve_standard_output() -> TextIO:
-    """Reserve standard output for the protocol: redirect all other output, also of subprocesses, to standard error."""
+    """Reserve standard output for the protocol: redirect other output, including subprocesses', to standard error."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return replies

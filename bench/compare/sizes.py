@@ -1,19 +1,19 @@
-"""The sizes of a session's measurements: one repetition each, so that five rounds of two worktrees fit."""
+"""The sizes of a session's measurements: one repetition of each, so that five rounds of two worktrees fit the time."""
 
 from dataclasses import replace
 
 from bench import run
 from bench.run import Sizes
 
-# `waiting=0` skips the long queue of `growth`, because its result is not a benchmark row. The load of the complete
-# system has only 16 clients: a measurement with one client takes long, and the figures for 64 clients are similar.
+# `waiting=0` skips the long queue of `growth`, because its result is not a benchmark row. The complete system is
+# loaded only by 16 clients: a measurement with one client takes long, and the figures for 64 clients are similar.
 QUICK = replace(run.QUICK, repetitions=1, long_repetitions=1, waiting=0, whole_clients=(16,))
 # Creating a million stored responses would take longer than all rounds together.
 FULL = replace(run.FULL, repetitions=1, long_repetitions=1, waiting=0, stored=(1_000, 100_000))
 SIZES: dict[str, Sizes] = {"quick": QUICK, "full": FULL}
 
-_NO_ROW = "no row"
-_NOT_MEASURED = "reports the result of `make chaos`"
+_NO_BENCHMARK_ROW = "no row"
+_CHAOS_RESULT = "reports the result of `make chaos`"
 _TOO_LONG = "not measured with --quick"
 # Measures that would not fit into ten minutes together with the others.
 _FULL_ONLY = (
@@ -23,6 +23,6 @@ _FULL_ONLY = (
 
 
 def omission_reasons(size: str) -> dict[str, str]:
-    """The measures of the benchmark that a session omits, with the reason."""
-    reasons = dict.fromkeys(("levels", "statements", "memory", "scale"), _NO_ROW) | {"faults": _NOT_MEASURED}
+    """Return the measures of the benchmark that a session omits, with the reasons."""
+    reasons = dict.fromkeys(("levels", "statements", "memory", "scale"), _NO_BENCHMARK_ROW) | {"faults": _CHAOS_RESULT}
     return reasons | dict.fromkeys(_FULL_ONLY, _TOO_LONG) if size == "quick" else reasons

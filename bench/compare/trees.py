@@ -1,4 +1,4 @@
-"""The two trees: one Git worktree per commit, each with a virtual environment from that commit's own pins."""
+"""The two trees: a Git worktree for each commit, with a virtual environment built from the commit's own pins."""
 
 import contextlib
 import fcntl
@@ -13,12 +13,12 @@ from local.processes import environment
 
 SESSION = "bench/compare/session.py"
 _PIN_FILES = ("requirements/runtime.txt", "requirements/local.txt")
-# With these variables, the Python of a worktree would import packages of this checkout.
+# With these variables, Python in a worktree would import packages of this checkout.
 _REMOVED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 class ComparisonError(Exception):
-    """The comparison is not possible; the message contains the reason."""
+    """The comparison is not possible; the message states the reason."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Repository:
         return f"The first commit that has it is {first_commit}." if first_commit else "No ancestor of HEAD has it."
 
     def changed_paths(self, base: Tree, head: Tree, folder: str) -> list[str]:
-        """Paths of the files in a folder that differ between two commits."""
+        """Return the paths of the files in a folder that differ between the commits of the trees."""
         return self._git("diff", "--name-only", base.commit, head.commit, "--", folder).stdout.split()
 
     def has_uncommitted_changes(self) -> bool:
@@ -90,7 +90,7 @@ class Repository:
     @contextlib.contextmanager
     def open_worktrees(self, *trees: Tree) -> Iterator[None]:
         """Create the worktrees, and delete them with all of their files on exit."""
-        self._git("worktree", "prune")  # entries left by a killed comparison
+        self._git("worktree", "prune")  # remove entries left by a killed comparison
         try:
             for tree in trees:
                 self._git("worktree", "add", "--quiet", "--detach", str(tree.folder), tree.commit)
@@ -128,7 +128,7 @@ def lock_folder(folder: Path) -> Iterator[Path]:
 
 
 def install(tree: Tree) -> None:
-    """Create the virtual environment of a tree from its own pins; hashes are checked.
+    """Create the virtual environment of a tree from its own pins, with verified hashes.
 
     Raises:
         ComparisonError: a package cannot be installed.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-# Medians that differ by a smaller factor are not significant.
+# Differences between medians by a smaller factor are not significant.
 MIN_FACTOR = 1.1
 
 
@@ -23,14 +23,14 @@ class Samples:
 
     @property
     def is_better(self) -> bool:
-        """Whether HEAD is better: by the same criterion, BASE is worse than HEAD."""
+        """Whether BASE is worse than HEAD by the same criterion."""
         return Samples(self.head, self.base, self.higher_is_better).is_worse
 
     @property
     def worsening_factor(self) -> float:
-        """Factor by which the median of HEAD is worse than the median of BASE: below 1 if it is better.
+        """Factor by which the median of HEAD is worse than the median of BASE; below 1 if HEAD is better.
 
-        Without a ratio, because a median is not positive, it is infinity if HEAD is worse and 0 if HEAD is better.
+        If a median is not positive, the factor is infinity if HEAD is worse and 0 if HEAD is better.
         """
         base, head = median(self.base), median(self.head)
         if base == head:

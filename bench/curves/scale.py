@@ -12,9 +12,9 @@ from bench import cpu, load, shapes
 from bench.deployment import background, part_kind
 from bench.load import wire
 from bench.rows.completions import drain_duration_s
-from bench.rows.poll import polls
+from bench.rows.poll import completed_poll_requests
 from bench.rows.relay import read_product_streams
-from bench.rows.submit import submits
+from bench.rows.submit import run_submits
 from bench.run import Run, Sizes
 
 CONNECTIONS = 64
@@ -41,20 +41,20 @@ def measure(run: Run) -> None:
 
 
 def model(sizes: Sizes) -> str:
-    """The name of the model that generates tokens as slowly as a real model."""
+    """Return the name of the model that sends tokens as slowly as a real model."""
     return f"{sizes.stream_tokens}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
 
 
 def _measure_api(run: Run) -> tuple[Cost, Cost]:
-    """Measure with each number of API processes; return the costs of a poll and of a submit with the first number."""
+    """Measure each number of API processes; return the costs of a poll and of a submit with the first number."""
     deployment = run.deployment
-    poll_payloads = polls(deployment, _POLLED_RESPONSES)
-    submit_payloads = [wire.post("/v1/responses", background(_MODEL), deployment.key)]
+    poll_payloads = completed_poll_requests(deployment, _POLLED_RESPONSES)
+    submit_payloads = [wire.post_request("/v1/responses", background(_MODEL), deployment.key)]
     costs = []
     for count in run.sizes.processes:
         deployment.restart_api(count)
         poll, poll_us = run.requests(deployment.port, poll_payloads, CONNECTIONS, deployment.pids)
-        submit, submit_us = submits(run, deployment, submit_payloads, CONNECTIONS)
+        submit, submit_us = run_submits(run, deployment, submit_payloads, CONNECTIONS)
         costs.append((sum_by_kind(poll_us), sum_by_kind(submit_us)))
         _record(run, "polls", "API", count, poll.per_s, costs[-1][0])
         _record(run, "submits", "API", count, submit.per_s, costs[-1][1])
@@ -64,9 +64,9 @@ def _measure_api(run: Run) -> tuple[Cost, Cost]:
 
 
 def _measure_workers(run: Run) -> Cost:
-    """Measure with each number of workers; return the cost of a completion with the first number."""
+    """Measure each number of workers; return the cost of a completion with the first number."""
     deployment, responses = run.deployment, run.sizes.completions
-    payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background(_MODEL), deployment.key)
     costs = []
     for count in run.sizes.processes:
         names = ("worker", *(f"worker-{n}" for n in range(2, count + 1)))
@@ -86,7 +86,7 @@ def _measure_workers(run: Run) -> Cost:
 
 
 def _measure_stream_cost(run: Run) -> Cost:
-    """The number of cores that one running stream uses, by process, including its start and its end."""
+    """Measure the number of cores that one running stream uses, including its start and end, by process."""
     deployment = run.deployment
     deployment.start("worker")
     shape = shapes.find_shape(model(run.sizes))
@@ -116,14 +116,14 @@ def sum_by_kind(costs: Cost) -> dict[str, float]:
     return dict(sums)
 
 
-def describe_capacity(core: float, *costs: Cost) -> str:
+def describe_capacity(core_capacity: float, *costs: Cost) -> str:
     """Describe the capacity of one core that runs one kind of process, and of one core that runs all of them.
 
     Args:
-        core: processor time that one core provides, in the unit of the costs.
+        core_capacity: processor time that one core provides, in the unit of the costs.
         costs: costs by kind of process; costs of the same kind are added.
     """
     labels = {"api": "API", "worker": "worker", "postgres": "Postgres", "valkey": "Valkey", "sweeper": "sweeper"}
     sums = {label: sum(cost.get(kind, 0) for cost in costs) for kind, label in labels.items()}
-    capacities = [f"{label} {core / cost:,.0f}" for label, cost in sums.items() if cost > 0]
-    return ", ".join([*capacities, f"all {core / sum(sums.values()):,.0f}"])
+    capacities = [f"{label} {core_capacity / cost:,.0f}" for label, cost in sums.items() if cost > 0]
+    return ", ".join([*capacities, f"all {core_capacity / sum(sums.values()):,.0f}"])

@@ -11,18 +11,18 @@ import uvloop
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-# The response to the readiness check, which is a GET request.
+# The response to the readiness check, a GET request.
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Relay:
-    """Relays all requests to one model server."""
+    """Relays all requests to a model server."""
 
     def __init__(self, upstream_port: int) -> None:
         self._upstream_port = upstream_port
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, which carries one request."""
+        """Serve a connection with a single request."""
         try:
             request = await reader.readuntil(b"\r\n\r\n")
             length = _LENGTH.search(request)

@@ -8,7 +8,7 @@ import psycopg
 
 
 class Statements:
-    """A connection and the table that it creates."""
+    """A connection, and the table on which it executes the statements."""
 
     def __init__(self, database_url: str) -> None:
         self._connection = psycopg.connect(database_url, autocommit=True, prepare_threshold=1)

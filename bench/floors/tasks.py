@@ -1,4 +1,4 @@
-"""A Celery worker with no-op tasks, on our pool and with our settings: measures the cost of a Celery message.
+"""A Celery worker for no-op tasks with the product's pool and settings, to measure the cost of a Celery message.
 
 Usage: `python -m bench.floors.tasks REDIS_URL SLOTS`.
 """
@@ -19,56 +19,56 @@ from local.home import Home
 from local.processes.child import Part, running
 from local.servers import packages
 
-NOOP = "bench.noop"
-MARK = "bench.mark"
+NOOP_TASK = "bench.noop"
+MARK_TASK = "bench.mark"
 _LANE = "bench"
-_MARKS = "bench:marks"
+_MARK_LIST = "bench:marks"
 _TIMEOUT_S = 60
 
 
 def create_app(redis_url: str) -> Celery:
-    """Create the product's Celery application, with a separate lane; sender and worker use it."""
+    """Create the product's Celery application with a separate lane, for the sender or the worker."""
     return celery_app.celery_app(redis_url, [_LANE])
 
 
 class Sender:
-    """Sends no-op tasks and mark tasks, and receives the time at which each mark runs."""
+    """Sends no-op tasks and mark tasks. A mark task tells the sender when it runs."""
 
     def __init__(self, redis_url: str) -> None:
         self._app = create_app(redis_url)
         # BLPOP blocks for up to `_TIMEOUT_S`, which is longer than the default socket timeout of redis-py.
         self._client = redis.Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S + 5)
-        self._client.delete(_MARKS)
+        self._client.delete(_MARK_LIST)
         self._producers = self._app.producer_pool
 
     def close(self) -> None:
         self._app.close()
         self._client.close()
 
-    def fill(self, count: int) -> None:
-        """Enqueue `count` no-op tasks between two marks."""
-        self._send(MARK, *[NOOP] * count, MARK)
+    def enqueue_noops(self, count: int) -> None:
+        """Enqueue a mark task, `count` no-op tasks and another mark task."""
+        self._send(MARK_TASK, *[NOOP_TASK] * count, MARK_TASK)
 
-    def _send(self, *names: str) -> None:
+    def _send(self, *task_names: str) -> None:
         lane: Any = celery_app.lane_queue(_LANE)  # the type stubs accept names only
         with self._producers.acquire(block=True) as producer:
-            for name in names:
+            for name in task_names:
                 self._app.send_task(name, ("resp_" + 48 * "0",), queue=lane, producer=producer, retry=False)
 
-    def wait_for_marks_s(self) -> float:
-        """Wait until both marks of `fill` have run; return the seconds between them."""
+    def measure_noops_s(self) -> float:
+        """Wait until both mark tasks of `enqueue_noops` have run; return the seconds between them."""
         first_at, second_at = self._wait_for_mark(), self._wait_for_mark()
         return second_at - first_at
 
     def measure_round_trip_ms(self) -> float:
-        """Send a mark; return the milliseconds until the message from its worker arrives."""
+        """Send a mark task; return the milliseconds until its report arrives."""
         began_at = time.monotonic()
-        self._send(MARK)
+        self._send(MARK_TASK)
         self._wait_for_mark()
         return 1000 * (time.monotonic() - began_at)
 
     def _wait_for_mark(self) -> float:
-        mark_entry: Any = self._client.blpop([_MARKS], timeout=_TIMEOUT_S)
+        mark_entry: Any = self._client.blpop([_MARK_LIST], timeout=_TIMEOUT_S)
         if mark_entry is None:
             raise TimeoutError(f"No mark task ran within {_TIMEOUT_S} s.")
         return float(mark_entry[1])
@@ -113,13 +113,13 @@ def main(redis_url: str, settings: Settings) -> None:
     )
     client = redis.Redis.from_url(redis_url)
 
-    @app.task(name=NOOP, ignore_result=True, shared=False)
+    @app.task(name=NOOP_TASK, ignore_result=True, shared=False)
     async def noop(response_id: str) -> str:
         return response_id
 
-    @app.task(name=MARK, ignore_result=True, shared=False)
+    @app.task(name=MARK_TASK, ignore_result=True, shared=False)
     async def mark(_: str) -> None:
-        client.rpush(_MARKS, time.monotonic())
+        client.rpush(_MARK_LIST, time.monotonic())
 
     signals.setup_logging.connect(lambda **_: None, weak=False)
     queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]

@@ -6,17 +6,17 @@ from typing import Any
 
 from bench.load.generator import GENERATOR
 
-# The load generator is killed if it has not returned the figures this long after the scheduled end of a load.
+# The load generator is killed if it has not returned the figures of a load this long after its scheduled end.
 _GRACE_S = 120
 
 
 @dataclass(frozen=True)
 class Requests:
-    """Non-streamed requests over persistent connections, each of which sends the next request after a response.
+    """Non-streamed requests over persistent connections. A connection sends its next request after each response.
 
     Args:
-        payloads: complete HTTP requests, which are sent in turn and repeatedly. `{unique}` in a header is
-            replaced by text that differs in every request.
+        payloads: complete HTTP requests, sent in order and repeatedly. `{unique}` in a header is replaced by text
+            that differs in every request.
         connections: number of concurrent connections.
         seconds: duration of the measurement.
         count: number of requests after which the measurement ends early; 0 for no limit.
@@ -34,7 +34,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class Streams:
-    """Requests with streamed responses, each over its own connection. When one ends, the next one starts.
+    """Requests with streamed responses, each over its own connection. When a stream ends, the next one starts.
 
     Args:
         payloads: complete HTTP requests, each sent once.
@@ -55,7 +55,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Figures:
-    """The result of a run.
+    """The result of a load.
 
     Args:
         count: number of complete responses with status 200 or 304.
@@ -87,14 +87,14 @@ class Figures:
 
 
 class LoadError(Exception):
-    """A run had errors, so its figures are invalid."""
+    """A load had errors, so its figures are invalid."""
 
 
 def run(spec: Requests | Streams) -> Figures:
     """Send the requests from the load generator process.
 
     Raises:
-        LoadError: a response was an error, there was no response, or the generator itself failed.
+        LoadError: a response was an error, there was no response, or the load generator itself failed.
     """
     figures = Figures(**run_in_generator(asdict(spec), spec.seconds))
     if figures.errors or not figures.count:
@@ -103,10 +103,10 @@ def run(spec: Requests | Streams) -> Figures:
 
 
 def run_in_generator(spec: Mapping[str, object], seconds: float) -> dict[str, Any]:
-    """Run a load in the load generator process; return its figures by the names of the fields of their dataclass.
+    """Run a load in the load generator process; return the fields of its `Figures` or `MixFigures` as a dict.
 
     Raises:
-        LoadError: the generator itself failed.
+        LoadError: the load generator itself failed.
     """
     figures = GENERATOR.run(spec, seconds + _GRACE_S)
     if figures is None:
@@ -114,6 +114,6 @@ def run_in_generator(spec: Mapping[str, object], seconds: float) -> dict[str, An
     return figures
 
 
-def percentile(ordered: list[float], share: float) -> float:
-    """The nearest-rank quantile of sorted values, for a share between 0 and 1; 0.0 if there are none."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+def percentile(sorted_values: list[float], share: float) -> float:
+    """Return the nearest-rank quantile of sorted values for a share between 0 and 1, or 0.0 if there are no values."""
+    return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else 0.0

@@ -1,4 +1,4 @@
-"""The load generator process: reads loads from standard input and writes their results, both as JSON Lines."""
+"""The load generator process: reads loads from standard input and writes their figures, both as JSON Lines."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import orjson
 import uvloop
 
 from bench.load.mixing import MixRunner
-from bench.load.requests import Loop
+from bench.load.requests import RequestRunner
 from bench.load.streams import StreamRunner
 
 
@@ -22,14 +22,14 @@ async def _run_load(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _run_connections(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-    runners: dict[str, type[Loop | StreamRunner]] = {"requests": Loop, "streams": StreamRunner}
+    runners: dict[str, type[RequestRunner | StreamRunner]] = {"requests": RequestRunner, "streams": StreamRunner}
     spec["payloads"] = [payload.encode("latin-1") for payload in spec["payloads"]]
-    load = runners[kind](**spec)
+    runner = runners[kind](**spec)
     # Open the connections one by one: a server may reject connections if hundreds arrive simultaneously.
-    for _ in range(load.connections):
-        await asyncio.get_running_loop().create_connection(load.connection, "127.0.0.1", load.port)
-    await load.over
-    figures = load.figures()
+    for _ in range(runner.connections):
+        await asyncio.get_running_loop().create_connection(runner.create_connection, "127.0.0.1", runner.port)
+    await runner.finished
+    figures = runner.figures()
     figures["latencies_ms"].sort()
     return figures
 
@@ -38,7 +38,7 @@ def main() -> None:
     """Run one load after another until end of file on standard input."""
     for line in sys.stdin.buffer:
         figures = uvloop.run(_run_load(orjson.loads(line)))
-        # The event loop may have left the pipe in non-blocking mode, in which output beyond its capacity would be lost.
+        # The event loop may leave the pipe in non-blocking mode, in which output beyond its capacity would be lost.
         os.set_blocking(sys.stdout.fileno(), True)
         sys.stdout.buffer.write(orjson.dumps(figures) + b"\n")
         sys.stdout.buffer.flush()

@@ -10,7 +10,7 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 class UnexpectedResponseError(Exception):
-    """A response is not the expected one. Equal errors have equal messages, so that they can be counted."""
+    """A response differs from the expected one. Equal errors have equal messages, so that they can be counted."""
 
 
 class Connection:
@@ -28,7 +28,7 @@ class Connection:
         self._reader = self._writer = None
 
     async def request(self, payload: bytes) -> bytes:
-        """Send a complete HTTP request and return the response body; raises the same errors as `stream_pieces`."""
+        """Send a complete HTTP request and return the response body. Raises the same errors as `stream_pieces`."""
         return b"".join([piece async for piece in self.stream_pieces(payload)])
 
     async def stream_pieces(self, payload: bytes) -> AsyncIterator[bytes]:
@@ -62,9 +62,9 @@ class Connection:
 
 async def _read_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while True:
-        size = int(await reader.readuntil(b"\r\n"), 16)
-        chunk = await reader.readexactly(size + 2)
-        if not size:
+        chunk_size = int(await reader.readuntil(b"\r\n"), 16)
+        chunk = await reader.readexactly(chunk_size + 2)
+        if not chunk_size:
             return
         yield chunk[:-2]
 

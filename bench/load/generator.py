@@ -1,4 +1,4 @@
-"""The handle of the load generator process, which is reused because starting it takes as long as a short load."""
+"""A handle of the load generator process. It is reused, because its start takes as long as a short load."""
 
 import atexit
 import subprocess
@@ -19,7 +19,7 @@ class Generator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, spec: Mapping[str, object], timeout_s: float) -> dict[str, Any] | None:
-        """Run a load and return its figures. After `timeout_s` the process is killed; return None if it exits early."""
+        """Run a load and return its figures, or None if the process exits; it is killed after `timeout_s`."""
         process = self._ensure_process()
         assert process.stdin is not None
         assert process.stdout is not None

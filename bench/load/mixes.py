@@ -24,16 +24,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mix:
-    """A load of clients that execute the turns in order and repeatedly for `seconds`.
+    """A load by clients that execute the turns in order and repeatedly for `seconds`.
 
-    The last round of turns is always completed, so that every kind has its share even in a short load.
+    The last round of turns is always completed, so that even a short load has the same share of every kind.
 
     Either `clients` or `rate_per_s` is set. With `clients`, arrival is closed: each client has one turn in progress.
     With `rate_per_s`, arrival is open: turns begin at fixed times, regardless of the turns in progress, and latencies
     are measured from the scheduled time, so that they include a late start (no coordinated omission).
 
     Args:
-        key: API key for poll and cancel requests.
+        key: API key of the poll and cancel requests.
         marker: text that occurs once per token.
     """
 
@@ -52,14 +52,14 @@ class MixFigures:
     """The result of a mix.
 
     Args:
-        turns: number of responses that ended as expected, by kind.
+        turns: number of turns that ended as expected, by kind.
         polls: number of GET requests in all turns.
         errors: number of failed turns, by kind of error.
         seconds: duration from the first start to the last end.
         latencies_ms: sorted latencies by name. `background`: from the create request to the poll that returned the
-            end. `foreground` and `stream`: to the end of the HTTP response. `create`: to the HTTP response of a
-            background create request. `first event` and `first token`: of streams. `cancel`: from the cancel request to
-            its HTTP response.
+            completed response. `foreground` and `stream`: to the end of the HTTP response. `create`: to the HTTP
+            response of a background create request. `first event` and `first token`: to the first of a stream.
+            `cancel`: from the cancel request to its HTTP response.
         tokens: number of tokens in all streams.
         cpu_s: processor time of the load generator itself.
     """
@@ -81,10 +81,10 @@ class MixFigures:
         return self.responses / self.seconds if self.seconds else 0.0
 
     def latency_ms(self, latency: str, share: float) -> float:
-        """The quantile of a latency, for a share between 0 and 1.
+        """Return a quantile of a latency, for a share between 0 and 1.
 
         Raises:
-            load.Failed: the mix has no such latency.
+            load.LoadError: the mix has no such latency.
         """
         if not self.latencies_ms.get(latency):
             raise load.LoadError(f"The mix has no latency '{latency}'.")
@@ -92,10 +92,10 @@ class MixFigures:
 
 
 def run(mix: Mix) -> MixFigures:
-    """Run the mix in a load generator process.
+    """Run the mix in the load generator process.
 
     Raises:
-        load.Failed: a turn failed, there was no turn, or the generator itself failed.
+        load.LoadError: a turn failed, there was no turn, or the load generator itself failed.
     """
     figures = MixFigures(**load.run_in_generator(asdict(mix), mix.seconds))
     if figures.errors or not figures.responses:

@@ -55,7 +55,7 @@ class MixRunner:
         }
 
     async def run(self) -> dict[str, Any]:
-        """Run all turns to their ends and return their figures."""
+        """Run all turns to their end and return their figures."""
         began_at = time.perf_counter()
         await (self._run_closed(began_at) if self._clients else self._run_open(began_at))
         ended_at = time.perf_counter()
@@ -118,7 +118,9 @@ class MixRunner:
         path = f"/v1/responses/{created['id']}/cancel"
         _check_status(await self._poll_while(connection, created["id"], ("queued",)), "in_progress")
         sent_at = time.perf_counter()
-        _check_status(await _request_object(connection, wire.post(path, {}, self._key).encode("latin-1")), "cancelled")
+        _check_status(
+            await _request_object(connection, wire.post_request(path, {}, self._key).encode("latin-1")), "cancelled"
+        )
         self._record_latency("cancel", sent_at)
 
     async def _follow_stream(self, connection: Connection, payload: bytes, began_at: float) -> None:
@@ -139,7 +141,7 @@ class MixRunner:
 
     async def _poll_while(self, connection: Connection, response_id: str, statuses: tuple[str, ...]) -> dict[str, Any]:
         """Poll a response while it has one of `statuses`, and return it afterwards."""
-        payload = wire.get(f"/v1/responses/{response_id}", self._key).encode("latin-1")
+        payload = wire.get_request(f"/v1/responses/{response_id}", self._key).encode("latin-1")
         delay_s = _FIRST_POLL_DELAY_S
         while True:
             await asyncio.sleep(delay_s)
@@ -151,7 +153,7 @@ class MixRunner:
 
 
 def _round_up(count: float, factor: int) -> int:
-    """The smallest multiple of `factor` that is not less than `count`."""
+    """Return the smallest multiple of `factor` that is not less than `count`."""
     return factor * math.ceil(count / factor)
 
 

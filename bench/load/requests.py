@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any, cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-# A request that is unanswered this long after the end of the run is an error.
-_LATE_S = 30
+# A request without a response this long after the end of the run is an error.
+_GRACE_S = 30
 _HEAD_END = b"\r\n\r\n"
 # In a payload, the position of text that differs in every request, such as an idempotency key.
 _UNIQUE = b"{unique}"
@@ -18,7 +18,7 @@ _NOT_MODIFIED = b"304"
 _SUCCESSES = frozenset({b"200", _NOT_MODIFIED})
 
 
-class Loop:
+class RequestRunner:
     """State shared by the connections of one run. See `bench.load.Requests`."""
 
     def __init__(
@@ -26,46 +26,46 @@ class Loop:
     ) -> None:
         self.port = port
         self.connections = connections
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: Counter[str] = Counter()
         self._payloads = payloads
         self._prefix = os.urandom(8).hex()
-        self._next = 0
-        self._left = connections
+        self._sent_requests = 0
+        self._open_connections = connections
         self._latencies: list[float] = []
-        self._count = count
+        self._max_requests = count
         self._began_at = time.perf_counter() + warm_s
         self._ended_at = self._began_at
-        self._until = self._began_at + seconds
-        asyncio.get_running_loop().call_later(warm_s + seconds + _LATE_S, self._late)
+        self._ends_at = self._began_at + seconds
+        asyncio.get_running_loop().call_later(warm_s + seconds + _GRACE_S, self._record_timeout)
 
-    def connection(self) -> "Connection":
+    def create_connection(self) -> "Connection":
         return Connection(self)
 
-    def take(self, now: float) -> bytes | None:
-        """The next request; None at the end of the run."""
-        if now >= self._until or (self._count and self._next >= self._count):
+    def next_request(self, now: float) -> bytes | None:
+        """Return the next request, or None at the end of the run."""
+        if now >= self._ends_at or (self._max_requests and self._sent_requests >= self._max_requests):
             return None
-        self._next += 1
-        payload = self._payloads[(self._next - 1) % len(self._payloads)]
-        return payload.replace(_UNIQUE, b"%b-%d" % (self._prefix.encode(), self._next))
+        self._sent_requests += 1
+        payload = self._payloads[(self._sent_requests - 1) % len(self._payloads)]
+        return payload.replace(_UNIQUE, b"%b-%d" % (self._prefix.encode(), self._sent_requests))
 
-    def answered(self, sent_at: float, now: float) -> None:
+    def record_success(self, sent_at: float, now: float) -> None:
         """Record a successful response."""
         if sent_at >= self._began_at:
             self._latencies.append(now - sent_at)
             self._ended_at = now
 
-    def leave(self) -> None:
+    def record_close(self) -> None:
         """Record that a connection has closed."""
-        self._left -= 1
-        if not self._left and not self.over.done():
-            self.over.set_result(None)
+        self._open_connections -= 1
+        if not self._open_connections and not self.finished.done():
+            self.finished.set_result(None)
 
-    def _late(self) -> None:
-        if not self.over.done():
-            self.errors["no response"] += self._left
-            self.over.set_result(None)
+    def _record_timeout(self) -> None:
+        if not self.finished.done():
+            self.errors["no response"] += self._open_connections
+            self.finished.set_result(None)
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -80,14 +80,14 @@ class Loop:
 class Connection(asyncio.Protocol):
     """One persistent connection. Only the status and the length of each response are parsed."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, runner: RequestRunner) -> None:
+        self._runner = runner
         self._transport: asyncio.Transport | None = None
         self._head = b""
-        self._missing: int | None = None  # bytes of the body; None until the head is complete
+        self._missing_bytes: int | None = None  # of the body; None until the head is complete
         self._status = b""
         self._sent_at = 0.0
-        self._waits = False
+        self._is_waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
@@ -95,8 +95,8 @@ class Connection(asyncio.Protocol):
 
     def _send(self, now: float) -> None:
         assert self._transport is not None
-        request = self._loop.take(now)
-        self._waits = request is not None
+        request = self._runner.next_request(now)
+        self._is_waiting = request is not None
         if request is None:
             self._transport.close()
             return
@@ -104,45 +104,45 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        if self._missing is None:
+        if self._missing_bytes is None:
             data = self._head + data
-            split = data.find(_HEAD_END)
-            if split < 0:
+            head_end = data.find(_HEAD_END)
+            if head_end < 0:
                 self._head = data
                 return
             self._head = b""
             self._status = data[9:12]
-            length = _LENGTH.search(data, 0, split + 2)
+            length = _LENGTH.search(data, 0, head_end + 2)
             if self._status == _NOT_MODIFIED:
-                self._missing = split + 4 - len(data)
+                self._missing_bytes = head_end + 4 - len(data)
             elif length is None:
                 self._fail("no Content-Length")
                 return
             else:
-                self._missing = int(length[1]) - (len(data) - split - 4)
+                self._missing_bytes = int(length[1]) - (len(data) - head_end - 4)
         else:
-            self._missing -= len(data)
-        if self._missing == 0:
-            self._answered()
-        elif self._missing < 0:
+            self._missing_bytes -= len(data)
+        if self._missing_bytes == 0:
+            self._finish_response()
+        elif self._missing_bytes < 0:
             self._fail("longer than Content-Length")
 
-    def _answered(self) -> None:
+    def _finish_response(self) -> None:
         now = time.perf_counter()
-        self._missing = None
+        self._missing_bytes = None
         if self._status in _SUCCESSES:
-            self._loop.answered(self._sent_at, now)
+            self._runner.record_success(self._sent_at, now)
         else:
-            self._loop.errors[f"status {self._status.decode()}"] += 1
+            self._runner.errors[f"status {self._status.decode()}"] += 1
         self._send(now)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, reason: str) -> None:
         assert self._transport is not None
-        self._loop.errors[why] += 1
-        self._waits = False
+        self._runner.errors[reason] += 1
+        self._is_waiting = False
         self._transport.close()
 
     def connection_lost(self, _: Exception | None) -> None:
-        if self._waits:
-            self._loop.errors["closed"] += 1
-        self._loop.leave()
+        if self._is_waiting:
+            self._runner.errors["closed"] += 1
+        self._runner.record_close()

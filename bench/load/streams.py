@@ -16,7 +16,7 @@ class StreamRunner:
         self.connections = min(connections, len(payloads))
         self.marker = marker.encode()
         self.end = end.encode()
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: Counter[str] = Counter()
         self._payloads = payloads[::-1]
         self._unopened_connections = self.connections
@@ -26,15 +26,15 @@ class StreamRunner:
         self._began_at = time.perf_counter()
         self._ended_at = self._began_at
         self._opening_tasks: set[asyncio.Task[Any]] = set()
-        asyncio.get_running_loop().call_later(seconds, self._report_timeout)
+        asyncio.get_running_loop().call_later(seconds, self._record_timeout)
 
-    def connection(self) -> "Connection":
-        """Create one of the first `connections` connections; `record_end` opens the later ones."""
+    def create_connection(self) -> "Connection":
+        """Create one of the first `connections` connections. `record_end` opens the others."""
         self._unopened_connections -= 1
         return Connection(self, self._payloads.pop())
 
     def record_end(self, first_token_s: float | None, tokens: int) -> None:
-        """Record the end of a stream and open the next one; `first_token_s` is None if the stream failed."""
+        """Record the end of a stream and open the next one. `first_token_s` is None if the stream failed."""
         self._remaining -= 1
         if first_token_s is None:
             self.errors["broken"] += 1
@@ -48,13 +48,13 @@ class StreamRunner:
             task = loop.create_task(loop.create_connection(lambda: connection, "127.0.0.1", self.port))
             self._opening_tasks.add(task)
             task.add_done_callback(self._opening_tasks.discard)
-        elif not self._remaining and not self.over.done():
-            self.over.set_result(None)
+        elif not self._remaining and not self.finished.done():
+            self.finished.set_result(None)
 
-    def _report_timeout(self) -> None:
-        if not self.over.done():
+    def _record_timeout(self) -> None:
+        if not self.finished.done():
             self.errors["not ended in time"] += self._remaining
-            self.over.set_result(None)
+            self.finished.set_result(None)
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -67,7 +67,7 @@ class StreamRunner:
 
 
 class Connection(asyncio.Protocol):
-    """One stream. Markers are counted without parsing, also if they are split across two reads."""
+    """One stream. Markers are counted without parsing the stream, even if a marker is split across two reads."""
 
     def __init__(self, runner: StreamRunner, request: bytes) -> None:
         self._runner = runner
@@ -100,8 +100,8 @@ class Connection(asyncio.Protocol):
             self._first_token_s = time.perf_counter() - self._sent_at
         self._tokens += new_tokens
         end_data = self._end_tail + data
-        self._marker_tail = _split_tail(marker_data, self._runner.marker)
-        self._end_tail = _split_tail(end_data, self._runner.end)
+        self._marker_tail = _possible_beginning(marker_data, self._runner.marker)
+        self._end_tail = _possible_beginning(end_data, self._runner.end)
         if self._runner.end in end_data:
             self._is_complete = True
             self._transport.close()
@@ -110,6 +110,9 @@ class Connection(asyncio.Protocol):
         self._runner.record_end(self._first_token_s if self._is_complete else None, self._tokens)
 
 
-def _split_tail(data: bytes, text: bytes) -> bytes:
-    """The end of the data, which may be the first part of `text`; it is shorter, so that no text is counted twice."""
+def _possible_beginning(data: bytes, text: bytes) -> bytes:
+    """Return the last `len(text) - 1` bytes of the data, which may contain the beginning of another `text`.
+
+    They are too short to contain a complete `text`, so that none is counted twice.
+    """
     return data[max(0, len(data) - len(text) + 1) :]

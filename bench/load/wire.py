@@ -5,23 +5,23 @@ from typing import Any
 
 import orjson
 
-_NONE: Mapping[str, str] = {}
+_NO_HEADERS: Mapping[str, str] = {}
 
 
-def get(path: str, key: str = "", headers: Mapping[str, str] = _NONE) -> str:
-    """A GET request."""
-    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{_lines(key, headers)}\r\n"
+def get_request(path: str, key: str = "", headers: Mapping[str, str] = _NO_HEADERS) -> str:
+    """Build a GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{_header_lines(key, headers)}\r\n"
 
 
-def post(path: str, body: dict[str, Any], key: str = "", headers: Mapping[str, str] = _NONE) -> str:
-    """A POST request with a JSON body."""
-    text = orjson.dumps(body)
+def post_request(path: str, body: dict[str, Any], key: str = "", headers: Mapping[str, str] = _NO_HEADERS) -> str:
+    """Build a POST request with a JSON body."""
+    content = orjson.dumps(body)
     return (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{_lines(key, headers)}"
-        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-    ) + text.decode("latin-1")
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{_header_lines(key, headers)}"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    ) + content.decode("latin-1")
 
 
-def _lines(key: str, headers: Mapping[str, str]) -> str:
-    lines = {"Authorization": f"Bearer {key}", **headers} if key else headers
-    return "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+def _header_lines(key: str, headers: Mapping[str, str]) -> str:
+    all_headers = {"Authorization": f"Bearer {key}", **headers} if key else headers
+    return "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())

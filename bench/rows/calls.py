@@ -1,4 +1,4 @@
-"""Measures the latency of single calls of clients, dispatch and workers on a deployment with existing responses."""
+"""Measures the latency of single calls by clients, dispatch and workers on a deployment with stored responses."""
 
 import functools
 import time
@@ -19,13 +19,13 @@ MeasureSubmits = Callable[[list[str], float], float]
 
 
 def measure_p50s(run: Run, deployment: Deployment, measure_submits: MeasureSubmits) -> dict[str, float]:
-    """Measure the p50 of each call in milliseconds. The caller must delete the responses that this creates."""
+    """Measure the p50 of each call in milliseconds. The caller must delete the responses that this function creates."""
     poll_payloads = [
-        wire.get(f"/v1/responses/{response_id}", deployment.key)
+        wire.get_request(f"/v1/responses/{response_id}", deployment.key)
         for response_id in random_ids(deployment, _POLLED_RESPONSES)
     ]
-    list_payloads = [wire.get("/v1/responses?limit=20", deployment.key)]
-    submit_payloads = [wire.post("/v1/responses", background(MODEL), deployment.key)]
+    list_payloads = [wire.get_request("/v1/responses?limit=20", deployment.key)]
+    submit_payloads = [wire.post_request("/v1/responses", background(MODEL), deployment.key)]
     seconds = run.sizes.slice_s / 2
     return {
         "poll": run.requests(deployment.port, poll_payloads, 1, {}, seconds=seconds)[0].p50_ms,
@@ -36,7 +36,7 @@ def measure_p50s(run: Run, deployment: Deployment, measure_submits: MeasureSubmi
 
 
 def _measure_dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, float]:
-    """Measure dispatches with free capacity, and claims of the dispatched responses; this process makes both calls."""
+    """Measure dispatches with free capacity and claims of the dispatched responses, both called in this process."""
     dispatch_latencies: list[float] = []
     claim_latencies: list[float] = []
     with deployment.core() as core:

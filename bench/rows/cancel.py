@@ -20,7 +20,7 @@ _tags = count()
 def measure(run: Run) -> None:
     """Add the rows `cancel p50` and `cancel p99`."""
     run.deployment.start("worker")
-    latencies = run.interleave(path=lambda: _measure_cancels(run))["path"]
+    latencies = run.interleave(product=lambda: _measure_cancels(run))["product"]
     run.add(Row("cancel p50", [percentile(repetition, 0.5) for repetition in latencies]))
     run.add(Row("cancel p99", [percentile(repetition, 0.99) for repetition in latencies]))
     run.deployment.delete_responses()
@@ -43,12 +43,12 @@ def _measure_cancel(run: Run, client: Client, tag: str) -> float:
     return 1000 * (_wait_for_time(run, tag, "closed_at") - began_at)
 
 
-def _wait_for_time(run: Run, tag: str, name: str) -> float:
-    """Wait until the model server has recorded a time of a tagged response, and return the time."""
+def _wait_for_time(run: Run, tag: str, field: str) -> float:
+    """Wait until the model server has recorded the time `field` of a tagged response, and return it."""
     deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline:
         stream: dict[str, Any] = run.machine.models.report()["streams"].get(tag, {})
-        if stream.get(name) is not None:
-            return float(stream[name])
+        if stream.get(field) is not None:
+            return float(stream[field])
         time.sleep(_POLL_INTERVAL_S)
-    raise TimeoutError(f"The model server recorded no {name} for {tag} within {_TIMEOUT_S} s.")
+    raise TimeoutError(f"The model server recorded no {field} for {tag} within {_TIMEOUT_S} s.")

@@ -15,21 +15,21 @@ def measure(run: Run) -> None:
     results = run.interleave(
         times=run.sizes.long_repetitions,
         floor=run.floor("Celery tasks/s", lambda: _measure_tasks(run)),
-        path=lambda: _measure_responses(run),
+        product=lambda: _measure_responses(run),
     )
-    run.add(ratios("completions", [per_s for per_s, _ in results["path"]], [per_s for per_s, _ in results["floor"]]))
+    run.add(ratios("completions", [per_s for per_s, _ in results["product"]], [per_s for per_s, _ in results["floor"]]))
     run.note_cpu("Celery no-op", [costs_us for _, costs_us in results["floor"]])
-    run.note_cpu("completion", [costs_us for _, costs_us in results["path"]])
+    run.note_cpu("completion", [costs_us for _, costs_us in results["product"]])
 
 
 def _measure_tasks(run: Run) -> tuple[float, dict[str, float]]:
     count = run.sizes.tasks
     url = run.machine.empty_redis_database(9)
     with tasks.open_sender(url) as sender:
-        sender.fill(count)
+        sender.enqueue_noops(count)
         with tasks.running_worker(url, SLOTS, run.machine.home) as pid:
             with cpu.measure_cpu_time({"worker": pid, "valkey": run.machine.pids["valkey"]}) as cpu_time:
-                seconds = sender.wait_for_marks_s()
+                seconds = sender.measure_noops_s()
             return count / seconds, cpu_time.per_request_us(count)
 
 
@@ -37,7 +37,7 @@ def _measure_responses(run: Run) -> tuple[float, dict[str, float]]:
     deployment, count = run.deployment, run.sizes.completions
     deployment.stop("worker")
     deployment.delete_responses()
-    payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count))
     deployment.start("worker")
     ended_before = deployment.count_ended()
@@ -47,10 +47,10 @@ def _measure_responses(run: Run) -> tuple[float, dict[str, float]]:
 
 
 def drain_duration_s(deployment: Deployment, count: int) -> float:
-    """Seconds from the first start to the last end of all responses.
+    """Return the seconds from the first start to the last end of all stored responses.
 
     Raises:
-        load.Failed: the number of completed responses is not `count`.
+        load.LoadError: the number of completed responses is not `count`.
     """
     ((seconds, completed_count),) = deployment.sql(
         "select extract(epoch from max(finished_at) - min(started_at))::float,"

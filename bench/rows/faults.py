@@ -1,6 +1,6 @@
 """Reports the violations that `make chaos` found; the benchmark itself does not inject faults.
 
-A violation is an accepted response that did not reach exactly one correct terminal status.
+A violation is an accepted response that did not end exactly once with a correct status.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Compares the same calls on two deployments, one with few stored responses and one with many."""
+"""Measures the same calls on two deployments, one with few stored responses and one with many, and compares them."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.deployment import Deployment
 from bench.fill import TEMPLATE_MODELS, add_waiting, create_templates, fill
 from bench.rows.calls import CALLS, measure_p50s
-from bench.rows.submit import submits
+from bench.rows.submit import run_submits
 from bench.run import Run
 from bench.targets import ratios
 
@@ -36,15 +36,15 @@ def measure(run: Run) -> None:
     for name in CALLS:
         large_ms, small_ms = ([p50s[name] for p50s in results[series]] for series in ("large", "small"))
         run.add(ratios(f"growth: {name}", large_ms, small_ms))
-    ((size,),) = large.sql("select pg_size_pretty(pg_database_size(current_database()))")
-    run.extra_figures[f"size of the database with {run.sizes.stored[-1]:,} responses"] = size
+    ((database_size,),) = large.sql("select pg_size_pretty(pg_database_size(current_database()))")
+    run.extra_figures[f"size of the database with {run.sizes.stored[-1]:,} responses"] = database_size
     if run.sizes.waiting:
         _measure_queue(run, small)
 
 
 @contextmanager
 def _filled_deployments(run: Run) -> Iterator[_DeploymentPair]:
-    """Fill and yield both deployments; adds the points that are measured in the meantime to the curve."""
+    """Fill both deployments, add a point to the curve after each step but the last, and yield them."""
     few_stored, *steps = run.sizes.stored
     models = sorted({*TEMPLATE_MODELS})
     with Deployment(run.machine, "few", 2, models) as small, Deployment(run.machine, "many", 3, models) as large:
@@ -71,7 +71,7 @@ def _add_point(curve: dict[str, list[tuple[float, ...]]], count: int, p50s: dict
 def _measure_with_empty_queue(run: Run, deployment: Deployment) -> dict[str, float]:
     """Measure the p50 of each call in milliseconds with an empty queue, so that submits are dispatched immediately."""
     p50s = measure_p50s(
-        run, deployment, lambda payloads, seconds: submits(run, deployment, payloads, 1, seconds=seconds)[0].p50_ms
+        run, deployment, lambda payloads, seconds: run_submits(run, deployment, payloads, 1, seconds=seconds)[0].p50_ms
     )
     deployment.delete_responses(_UNFINISHED_CONDITION)
     return p50s

@@ -1,4 +1,4 @@
-"""Compares polls and submits that carry optional headers with those that do not."""
+"""Compares polls and submits with optional headers with those without them."""
 
 import http.client
 from contextlib import closing
@@ -6,8 +6,8 @@ from functools import partial
 
 from bench.deployment import background
 from bench.load import wire
-from bench.rows.poll import polls
-from bench.rows.submit import submits
+from bench.rows.poll import completed_poll_requests
+from bench.rows.submit import run_submits
 from bench.run import Run, Slice
 from bench.targets import ratios
 
@@ -30,24 +30,27 @@ def measure(run: Run) -> None:
 
 def _measure_polls(run: Run) -> None:
     key, port = run.deployment.key, run.deployment.port
-    plain = polls(run.deployment, 100)
-    paths = [payload.split(" ", 2)[1] for payload in plain]
-    payloads = {name: [wire.get(path, key, headers) for path in paths] for name, headers in _POLL_HEADERS.items()}
-    payloads["poll with If-None-Match"] = [
-        wire.get(path, key, {"If-None-Match": _etag(port, path, key)}) for path in paths
+    plain_payloads = completed_poll_requests(run.deployment, 100)
+    paths = [payload.split(" ", 2)[1] for payload in plain_payloads]
+    header_payloads = {
+        name: [wire.get_request(path, key, headers) for path in paths] for name, headers in _POLL_HEADERS.items()
+    }
+    header_payloads["poll with If-None-Match"] = [
+        wire.get_request(path, key, {"If-None-Match": _request_etag(port, path, key)}) for path in paths
     ]
 
-    def poll(requests: list[str]) -> Slice:
-        return run.requests(port, requests, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)
+    def run_polls(payloads: list[str]) -> Slice:
+        return run.requests(port, payloads, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)
 
-    polling = {name: partial(poll, requests) for name, requests in {"plain": plain, **payloads}.items()}
-    slices = run.interleave(times=None, **polling)
-    rates = {name: [figures.per_s for figures, _ in each] for name, each in slices.items()}
-    for name in payloads:
+    all_payloads = {"plain": plain_payloads, **header_payloads}
+    measures = {name: partial(run_polls, payloads) for name, payloads in all_payloads.items()}
+    slices_by_name = run.interleave(times=None, **measures)
+    rates = {name: [figures.per_s for figures, _ in slices] for name, slices in slices_by_name.items()}
+    for name in header_payloads:
         run.add(ratios(name, rates[name], rates["plain"]))
 
 
-def _etag(port: int, path: str, key: str) -> str:
+def _request_etag(port: int, path: str, key: str) -> str:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
         return str(connection.getresponse().headers["ETag"])
@@ -56,13 +59,13 @@ def _etag(port: int, path: str, key: str) -> str:
 def _measure_submits(run: Run) -> None:
     deployment = run.deployment
     body = background(_MODEL, _PROMPT)
-    plain = [wire.post("/v1/responses", body, deployment.key)]
-    keyed = [wire.post("/v1/responses", body, deployment.key, {"Idempotency-Key": "{unique}"})]
+    plain_payloads = [wire.post_request("/v1/responses", body, deployment.key)]
+    keyed_payloads = [wire.post_request("/v1/responses", body, deployment.key, {"Idempotency-Key": "{unique}"})]
 
-    def submit(requests: list[str]) -> Slice:
-        return submits(run, deployment, requests, SUBMIT_CONNECTIONS, seconds=run.sizes.slice_s)
+    def submit(payloads: list[str]) -> Slice:
+        return run_submits(run, deployment, payloads, SUBMIT_CONNECTIONS, seconds=run.sizes.slice_s)
 
-    slices = run.interleave(plain=lambda: submit(plain), keyed=lambda: submit(keyed))
+    slices = run.interleave(plain=lambda: submit(plain_payloads), keyed=lambda: submit(keyed_payloads))
     plain_rates, keyed_rates = ([figures.per_s for figures, _ in slices[name]] for name in ("plain", "keyed"))
     run.add(ratios("submit with Idempotency-Key", keyed_rates, plain_rates))
-    run.note_cpu("submit with Idempotency-Key", [each for _, each in slices["keyed"]])
+    run.note_cpu("submit with Idempotency-Key", [costs_us for _, costs_us in slices["keyed"]])

@@ -1,4 +1,4 @@
-"""Compares many concurrent responses in one worker with a process that reads the same streams from the model server."""
+"""Compares one worker that runs many responses with a process that reads the same streams from the model server."""
 
 import threading
 import time
@@ -19,10 +19,10 @@ def measure(run: Run) -> None:
     """Add the rows `many at once`."""
     results = run.interleave(
         times=run.sizes.long_repetitions,
-        floor=run.floor("many, straight", lambda: _read_directly(run)),
-        path=lambda: _run_responses(run),
+        floor=run.floor("many, direct", lambda: _read_directly(run)),
+        product=lambda: _run_responses(run),
     )
-    shares, wall_s, running_s, idle_mb, added_mb = zip(*results["path"], strict=True)
+    shares, wall_s, running_s, idle_mb, added_mb = zip(*results["product"], strict=True)
     (floor_s,) = zip(*results["floor"], strict=True)
     run.add(Row("many at once: together", shares))
     run.add(ratios("many at once: wall", wall_s, floor_s))
@@ -31,14 +31,14 @@ def measure(run: Run) -> None:
 
 
 def model(sizes: Sizes) -> str:
-    """The name of the model that sends its tokens over `many_s` seconds."""
+    """Return the name of the model that sends its tokens over `many_s` seconds."""
     return f"{sizes.many_s * 1000 // _TOKEN_INTERVAL_MS}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
 
 
 def _read_directly(run: Run) -> tuple[float, ...]:
-    """Read the same streams from the model server; return the duration in seconds."""
+    """Read the same streams directly from the model server; return the duration in seconds."""
     count = run.sizes.many
-    payloads = [wire.post("/v1/chat/completions", shapes.chat_request(model(run.sizes)))] * count
+    payloads = [wire.post_request("/v1/chat/completions", shapes.chat_request(model(run.sizes)))] * count
     figures = load.run(load.Streams(run.machine.models.port, payloads, count, marker=shapes.MARK, end="[DONE]"))
     return (figures.seconds,)
 
@@ -47,8 +47,8 @@ def _run_responses(run: Run) -> tuple[float, ...]:
     """Run all responses concurrently in one worker.
 
     Returns:
-        The largest share that was in progress at one moment; the seconds from the first submit and from the first start
-        to the last end; the memory of the idle worker and its increase, both in MB.
+        The largest share of the responses in progress at one moment; the seconds from the first submit to the last end,
+        and from the first start to the last end; the memory of the idle worker and its increase, both in MB.
     """
     deployment, count = run.deployment, run.sizes.many
     deployment.stop("worker")
@@ -57,7 +57,7 @@ def _run_responses(run: Run) -> tuple[float, ...]:
     deployment.call("POST", "/responses", background("20-tokens-at-once"))
     deployment.wait_until_ended(1)
     deployment.delete_responses()
-    payload = wire.post("/v1/responses", background(model(run.sizes)), deployment.key)
+    payload = wire.post_request("/v1/responses", background(model(run.sizes)), deployment.key)
     began_at = time.time()
     with _MemorySampler(deployment.pids["worker"]) as memory:
         load.run(load.Requests(deployment.port, [payload], connections=64, count=count))

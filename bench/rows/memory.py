@@ -1,4 +1,4 @@
-"""Measures memory and storage per waiting response, running response and idle stream. Adds no benchmark row."""
+"""Measures the memory and storage that waiting responses, running responses and idle streams use; adds no row."""
 
 import contextlib
 import socket
@@ -49,8 +49,8 @@ def _measure_waiting(run: Run, deployment: Deployment) -> None:
 def _measure_messages(run: Run, deployment: Deployment) -> None:
     """Measure a queued Celery message.
 
-    A registration without a worker process provides capacity for all responses, so all of them are dispatched. Some
-    are dispatched twice if the submits take long.
+    A registration without a worker process provides capacity for all responses, so all of them are dispatched. If the
+    submits take long, some are dispatched twice.
     """
     _delete_all(deployment)
     valkey = _storage_bytes(deployment)[2]
@@ -66,7 +66,7 @@ def _measure_messages(run: Run, deployment: Deployment) -> None:
 
 
 def _measure_running(run: Run, deployment: Deployment) -> None:
-    """Measure running responses without further output, and then idle streams of some of them."""
+    """Measure running responses that produce no further output, and then idle streams of some of them."""
     count, streams = run.sizes.running, run.sizes.idle_streams
     _delete_all(deployment)
     run.machine.models.reset()
@@ -96,21 +96,21 @@ def _measure_running(run: Run, deployment: Deployment) -> None:
 
 
 def _submit(deployment: Deployment, count: int) -> None:
-    payload = wire.post("/v1/responses", background(_MODEL, _TEXT), deployment.key)
+    payload = wire.post_request("/v1/responses", background(_MODEL, _TEXT), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count, seconds=_TIMEOUT_S))
 
 
 def _start_responses(run: Run, deployment: Deployment, count: int) -> list[str]:
-    """Submit responses that never end, wait until the model server has received all requests, and return the IDs."""
-    (previous,) = deployment.sql("select array_agg(id) from responses")
+    """Submit responses that never end, wait until the model server has received them all, and return their IDs."""
+    (previous_row,) = deployment.sql("select array_agg(id) from responses")
     _submit(deployment, count)
-    previous_ids = previous[0] or []
+    previous_ids = previous_row[0] or []
     new_rows = deployment.sql("select id from responses where id <> all (%s)", previous_ids)
-    total = len(previous_ids) + count
+    expected_count = len(previous_ids) + count
     deadline = time.monotonic() + _TIMEOUT_S
-    while run.machine.models.report()["open"] < total:
+    while run.machine.models.report()["open"] < expected_count:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Not all of {total} responses were running within {_TIMEOUT_S} s.")
+            raise TimeoutError(f"Not all of {expected_count} responses were running within {_TIMEOUT_S} s.")
         time.sleep(0.1)
     time.sleep(_SETTLE_TIME_S)
     return [str(row[0]) for row in new_rows]
@@ -124,7 +124,7 @@ def _open_streams(deployment: Deployment, ids: list[str]) -> Iterator[None]:
             connections.enter_context(socket.create_connection(("127.0.0.1", deployment.port), timeout=30)) for _ in ids
         ]
         for stream, response_id in zip(streams, ids, strict=True):
-            stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", deployment.key).encode())
+            stream.sendall(wire.get_request(f"/v1/responses/{response_id}?stream=true", deployment.key).encode())
         for stream in streams:
             response_data = b""
             while b"event: response.output_text.delta" not in response_data:
@@ -142,7 +142,7 @@ def _delete_all(deployment: Deployment) -> None:
 
 
 def _storage_bytes(deployment: Deployment) -> tuple[int, int, int]:
-    """Bytes of all tables including indexes, of the indexes alone, and of the data set of Valkey."""
+    """Return the bytes of all tables including indexes, of the indexes alone, and of Valkey's data set."""
     ((tables, indexes),) = deployment.sql(
         "select sum(pg_total_relation_size(oid))::bigint, sum(pg_indexes_size(oid))::bigint from pg_class"
         " where relkind = 'r' and relnamespace = 'public'::regnamespace"

@@ -26,10 +26,10 @@ def measure(run: Run) -> None:
                 "Celery round trip",
                 lambda: median(open_sender().measure_round_trip_ms() for _ in range(run.sizes.trips)),
             ),
-            path=lambda: _measure_start_ms(run),
+            product=lambda: _measure_start_ms(run),
             stream=lambda: _measure_stream_event_ms(run),
         )
-    run.add(ratios("pickup", latencies["path"], latencies["floor"]))
+    run.add(ratios("pickup", latencies["product"], latencies["floor"]))
     run.extra_figures["ms from submit until the client's stream says in_progress, p50"] = round(
         median(latencies["stream"]), 2
     )
@@ -45,7 +45,7 @@ def _open_sender(run: Run, contexts: contextlib.ExitStack) -> tasks.Sender:
 
 
 def _measure_start_ms(run: Run) -> float:
-    """Measure the median time from a submit to the transaction that sets the response to `in_progress`."""
+    """Measure the median time from a submit to the start of the transaction that sets `in_progress`."""
     deployment = run.deployment
     deployment.delete_responses()
     sent_at: dict[str, float] = {}
@@ -61,6 +61,6 @@ def _measure_start_ms(run: Run) -> float:
 def _measure_stream_event_ms(run: Run) -> float:
     """Measure the median time from a submit until the client receives the `in_progress` event on its stream."""
     body = background(_MODEL) | {"stream": True}
-    payloads = [wire.post("/v1/responses", body, run.deployment.key)] * run.sizes.trips
+    payloads = [wire.post_request("/v1/responses", body, run.deployment.key)] * run.sizes.trips
     marker = "event: response.in_progress"
     return load.run(load.Streams(run.deployment.port, payloads, 1, marker=marker, end="[DONE]")).p50_ms

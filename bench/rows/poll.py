@@ -12,36 +12,37 @@ _MODEL = "20-tokens-at-once"
 
 def measure(run: Run) -> None:
     """Add the rows `poll` and `poll p50, 1 client`."""
-    payloads = polls(run.deployment, 100)
-    found = _beside(run, payloads, CONNECTIONS, run.sizes.slice_s)
-    path, floor = ([figures.per_s for figures, _ in found[name]] for name in ("path", "floor"))
-    run.add(ratios("poll", path, floor))
-    run.note_cpu("bare GET", [each for _, each in found["floor"]])
-    run.note_cpu("poll", [each for _, each in found["path"]])
-    found = _beside(run, payloads, 1, run.sizes.slice_s / 2)
-    path, floor = ([figures.p50_ms for figures, _ in found[name]] for name in ("path", "floor"))
-    run.add(ratios("poll p50, 1 client", path, floor))
+    payloads = completed_poll_requests(run.deployment, 100)
+    slices = _measure_with_floor(run, payloads, CONNECTIONS, run.sizes.slice_s)
+    product, floor = ([figures.per_s for figures, _ in slices[name]] for name in ("product", "floor"))
+    run.add(ratios("poll", product, floor))
+    run.note_cpu("bare GET", [costs_us for _, costs_us in slices["floor"]])
+    run.note_cpu("poll", [costs_us for _, costs_us in slices["product"]])
+    slices = _measure_with_floor(run, payloads, 1, run.sizes.slice_s / 2)
+    product, floor = ([figures.p50_ms for figures, _ in slices[name]] for name in ("product", "floor"))
+    run.add(ratios("poll p50, 1 client", product, floor))
 
 
-def _beside(run: Run, payloads: list[str], connections: int, seconds: float) -> dict[str, list[Slice]]:
-    """Measure slices of polls alternately with slices of the bare GET."""
-    web = {"api": run.machine.pids["floor-web"]}
-    gets = [wire.get("/")]
+def _measure_with_floor(run: Run, payloads: list[str], connections: int, seconds: float) -> dict[str, list[Slice]]:
+    """Measure slices of polls alternately with slices of the bare GET, with the same number of connections."""
+    web_pids = {"api": run.machine.pids["floor-web"]}
+    get_payloads = [wire.get_request("/")]
     return run.interleave(
         floor=run.floor(
-            f"bare GET, {connections}", lambda: run.requests(run.web_port, gets, connections, web, seconds=seconds)
+            f"bare GET, {connections}",
+            lambda: run.requests(run.web_port, get_payloads, connections, web_pids, seconds=seconds),
         ),
-        path=lambda: run.requests(run.deployment.port, payloads, connections, run.deployment.pids, seconds=seconds),
+        product=lambda: run.requests(run.deployment.port, payloads, connections, run.deployment.pids, seconds=seconds),
     )
 
 
-def polls(deployment: Deployment, count: int) -> list[str]:
-    """Poll requests for `count` newly completed responses; deletes all other responses and stops the worker."""
+def completed_poll_requests(deployment: Deployment, count: int) -> list[str]:
+    """Complete `count` responses, stop the worker, and return a poll request for each. Deletes all other responses."""
     deployment.delete_responses()
     deployment.start("worker")
-    payload = wire.post("/v1/responses", background(_MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=4, count=count))
     deployment.wait_until_ended(count)
     deployment.stop("worker")
-    ids = deployment.sql("select id from responses where status = 'completed'")
-    return [wire.get(f"/v1/responses/{found[0]}", deployment.key) for found in ids]
+    rows = deployment.sql("select id from responses where status = 'completed'")
+    return [wire.get_request(f"/v1/responses/{row[0]}", deployment.key) for row in rows]

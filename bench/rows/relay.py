@@ -1,4 +1,4 @@
-"""Compares streams with the model server (first token) and with a bare relay (tokens per second)."""
+"""Compares streams of the product with those of the model server (first token) and of a bare relay (tokens/s)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,11 +24,11 @@ def measure(run: Run) -> None:
             "first token",
             lambda: _read_reference_streams(run.machine.models.port, _SLOW_MODEL, run.sizes.trips // 2, 1).p50_ms,
         ),
-        path=lambda: read_product_streams(run, _SLOW_MODEL, run.sizes.trips // 2, 1).p50_ms,
+        product=lambda: read_product_streams(run, _SLOW_MODEL, run.sizes.trips // 2, 1).p50_ms,
     )
-    path, floor = latencies["path"], latencies["floor"]
-    added_ms = [path_ms - floor_ms for path_ms, floor_ms in zip(path, floor, strict=True)]
-    run.add(Row("first token", added_ms, floor, raw=path, raw_unit="ms, p50"))
+    product, floor = latencies["product"], latencies["floor"]
+    added_ms = [product_ms - floor_ms for product_ms, floor_ms in zip(product, floor, strict=True)]
+    run.add(Row("first token", added_ms, floor, raw=product, raw_unit="ms, p50"))
     fast_model = f"{run.sizes.stream_tokens}-tokens-every-{TOKEN_INTERVAL_MS}ms"
     count = run.sizes.streams
     costs: list[dict[str, float]] = []
@@ -36,17 +36,17 @@ def measure(run: Run) -> None:
         floor=run.floor(
             "relay", lambda: _tokens_per_s(_read_reference_streams(run.relay_port, fast_model, count, count))
         ),
-        straight=run.floor(
-            "straight",
+        direct=run.floor(
+            "direct",
             lambda: _tokens_per_s(_read_reference_streams(run.machine.models.port, fast_model, count, count)),
         ),
-        path=lambda: _tokens_per_s(
+        product=lambda: _tokens_per_s(
             _record_costs(run, costs, lambda: read_product_streams(run, fast_model, count, count))
         ),
     )
-    run.add(ratios("relay", rates["path"], rates["floor"]))
+    run.add(ratios("relay", rates["product"], rates["floor"]))
     run.note_cpu("relayed token", costs)
-    run.extra_figures["tokens/s straight from the model server"] = round(median(rates["straight"]))
+    run.extra_figures["tokens/s straight from the model server"] = round(median(rates["direct"]))
     run.deployment.delete_responses()
 
 
@@ -65,13 +65,13 @@ def _tokens_per_s(figures: Figures) -> float:
 def read_product_streams(run: Run, model: str, count: int, connections: int) -> Figures:
     """Measure foreground streams of the product."""
     body = {"model": model, "input": "Say something.", "stream": True}
-    payloads = [wire.post("/v1/responses", body, run.deployment.key)] * count
+    payloads = [wire.post_request("/v1/responses", body, run.deployment.key)] * count
     return _read_streams(run.deployment.port, payloads, connections, model, times=_COPIES_PER_TOKEN)
 
 
 def _read_reference_streams(port: int, model: str, count: int, connections: int) -> Figures:
     return _read_streams(
-        port, [wire.post("/v1/chat/completions", shapes.chat_request(model))] * count, connections, model
+        port, [wire.post_request("/v1/chat/completions", shapes.chat_request(model))] * count, connections, model
     )
 
 

@@ -1,6 +1,6 @@
 """`python -m bench.soak`: checks whether any process grows under a steady mixed load of several minutes.
 
-Prints a table and writes `bench/soak.json`. Linux only: it reads /proc.
+It prints a table and writes `bench/soak.json`. Linux only: it reads /proc.
 """
 
 import shutil
@@ -25,11 +25,11 @@ from local.servers import packages
 PATH = report.PATH.with_name("soak.json")
 FOLDER = packages.ROOT / ".bench-soak"
 SAMPLE_INTERVAL_S = 5.0
-# The first part of the time is not evaluated, because caches fill and connections and threads are created.
+# The first part of the samples is not evaluated: caches fill, and connections and threads are created.
 WARM_UP_SHARE = 0.25
-# Growth in MB per hour that may be sampling noise. At the rate of the load, this is about 100 bytes per response.
+# Growth in MB per hour that may be noise. At the rate of the load, this is about 100 bytes per response.
 TOLERANCE_MB_H = 10.0
-# Permitted increase of open files and of threads between the first and the last samples after the warm-up.
+# Permitted increase in open files and in threads from the first to the last samples after the warm-up.
 TOLERANCE_COUNT = 5
 _PROCESSES = ("api", "worker", "sweeper", "postgres", "valkey")
 # Number of samples at the start and at the end that the verdict compares.
@@ -39,7 +39,7 @@ _BURST_RESPONSES = 200
 
 @dataclass(frozen=True)
 class Verdict:
-    """The growth of one process after the warm-up; start and end memory in MB are means of several samples."""
+    """The growth of a process after the warm-up. `start_mb` and `end_mb` are means of several samples."""
 
     start_mb: float
     end_mb: float
@@ -110,8 +110,8 @@ def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_
 
 
 def _run_burst(deployment: Deployment) -> None:
-    """Run a short load that makes all parts create their connections and threads, which are not growth."""
-    payload = wire.post("/v1/responses", background(MODEL), deployment.key)
+    """Run a short load, so that all parts create connections and threads, which must not count as growth."""
+    payload = wire.post_request("/v1/responses", background(MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST_RESPONSES))
     deployment.wait_until_ended(_BURST_RESPONSES)
     deployment.delete_responses()

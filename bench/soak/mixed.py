@@ -66,7 +66,7 @@ class MixedLoad:
             future.result()
 
     def _repeat(self, name: str, operation: Callable[[Client], None], interval_s: float, delay_s: float) -> None:
-        """Repeat an operation every `interval_s`, first after `delay_s`, or immediately if the last one ended late."""
+        """Run an operation after `delay_s` and then every `interval_s`, or immediately after one that ended late."""
         began_at = time.monotonic() + delay_s
         numbers = itertools.count()
         client = Client(self._deployment.port, self._deployment.key)
@@ -123,6 +123,6 @@ class MixedLoad:
         """Record an ended response, and delete the oldest one if more than `_STORED_RESPONSES` are stored."""
         with self._lock:
             self._stored_ids.append(response_id)
-            oldest = self._stored_ids.popleft() if len(self._stored_ids) > _STORED_RESPONSES else None
-        if oldest is not None:
-            client.delete(f"/responses/{oldest}")
+            oldest_id = self._stored_ids.popleft() if len(self._stored_ids) > _STORED_RESPONSES else None
+        if oldest_id is not None:
+            client.delete(f"/responses/{oldest_id}")

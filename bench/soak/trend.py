@@ -21,17 +21,17 @@ class Trend:
     error: float
 
     def is_growth(self, tolerance: float) -> bool:
-        """Whether the slope exceeds the tolerance and is significant in view of the scatter of the points."""
+        """Whether the slope exceeds the tolerance and is significant given the scatter of the points."""
         return self.slope > tolerance and self.slope > SIGNIFICANCE * self.error
 
 
 def fit_line(times: Sequence[float], values: Sequence[float]) -> Trend:
-    """Fit a least-squares line to the points; it is horizontal if there are fewer than three points."""
+    """Fit a least-squares line to the points; with fewer than three points, it is horizontal."""
     count = len(times)
     if count < 3:
         return Trend(0, 0)
-    mean_time, mean = sum(times) / count, sum(values) / count
-    spread = sum((x - mean_time) ** 2 for x in times)
-    slope = sum((x - mean_time) * (y - mean) for x, y in zip(times, values, strict=True)) / spread
-    residual = sum((y - mean - slope * (x - mean_time)) ** 2 for x, y in zip(times, values, strict=True))
-    return Trend(slope, sqrt(residual / (count - 2) / spread))
+    mean_time, mean_value = sum(times) / count, sum(values) / count
+    time_spread = sum((x - mean_time) ** 2 for x in times)
+    slope = sum((x - mean_time) * (y - mean_value) for x, y in zip(times, values, strict=True)) / time_spread
+    squared_residuals = sum((y - mean_value - slope * (x - mean_time)) ** 2 for x, y in zip(times, values, strict=True))
+    return Trend(slope, sqrt(squared_residuals / (count - 2) / time_spread))

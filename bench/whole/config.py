@@ -1,10 +1,10 @@
-"""The configuration file of the measured system and its two projects, one with limits and one without."""
+"""The configuration of the measured system: two projects, one with limits and one without, and their models."""
 
 from dataclasses import dataclass
 
 from bench.run import Sizes
 
-# The limits are too high to reject or delay any request. They are set so that the cost of their checks is measured.
+# The limits are too high to reject or delay any request; they serve to measure the cost of checking them.
 _LIMITS = """
 [projects.limited.limits."*"]
 requests_per_minute = 100_000
@@ -21,7 +21,7 @@ _IDLE_TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class Project:
-    """A project and the public names of its models; each model is a shape of the scripted model server."""
+    """A project and the public names of its models; each model has a shape of the scripted model server."""
 
     name: str
 
@@ -31,12 +31,12 @@ class Project:
         return f"{self.name}-model"
 
     @property
-    def hanging(self) -> str:
+    def hanging_model(self) -> str:
         """The model that sends 20 tokens in one piece and never ends its response."""
         return f"{self.name}-hanging"
 
     @property
-    def paced(self) -> str:
+    def paced_model(self) -> str:
         """The model that sends one token every 2 ms."""
         return f"{self.name}-paced"
 
@@ -46,23 +46,23 @@ UNLIMITED = Project("unlimited")
 
 
 def paced_shape(sizes: Sizes) -> str:
-    """The shape of the paced models."""
+    """Return the shape of the paced models."""
     return f"{sizes.stream_tokens}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
 
 
-def config_text(base_url: str, paced: str) -> str:
-    """The text of the configuration file.
+def config_text(base_url: str, paced_model_shape: str) -> str:
+    """Return the text of the configuration file.
 
     Args:
         base_url: URL of the scripted model server.
-        paced: shape of the paced models.
+        paced_model_shape: shape of the paced models.
     """
     return _LIMITS + "".join(
         f'[models."{name}"]\nbase_url = "{base_url}"\nupstream_model = "{shape}"\n{options}'
         for project in (LIMITED, UNLIMITED)
         for name, shape, options in (
             (project.model, SHAPE, f"concurrency = {_CONCURRENCY}\n" if project is LIMITED else ""),
-            (project.hanging, f"{SHAPE}-then-hang", f"timeouts = {{ idle = {_IDLE_TIMEOUT_S} }}\n"),
-            (project.paced, paced, ""),
+            (project.hanging_model, f"{SHAPE}-then-hang", f"timeouts = {{ idle = {_IDLE_TIMEOUT_S} }}\n"),
+            (project.paced_model, paced_model_shape, ""),
         )
     )

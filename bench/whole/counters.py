@@ -22,14 +22,14 @@ class WriteCounters:
 
     Args:
         transactions: number of assigned transaction IDs; a transaction gets one at its first write.
-        wal_bytes: position of the end of the WAL.
+        wal_bytes: position of the end of the WAL, in bytes.
     """
 
     transactions: int
     wal_bytes: int
 
     def since(self, previous: "WriteCounters") -> "WriteCounters":
-        """The difference to `previous`."""
+        """Return the increases since `previous`."""
         return WriteCounters(self.transactions - previous.transactions, self.wal_bytes - previous.wal_bytes)
 
 
@@ -44,7 +44,7 @@ def read_counters(system: System) -> WriteCounters:
 
 @contextmanager
 def count_statements(system: System) -> Iterator[Callable[[], int]]:
-    """Log all statements inside the block; yield a function that counts the logged statements of other sessions."""
+    """Log the statements of all other sessions inside the block; yield a function that counts them."""
     log = system.home.log_file("postgres")
     system.sql("set log_statement = 'none'")  # the session of this function is not part of the load
     system.sql("alter system set log_statement = 'all'")

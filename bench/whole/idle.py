@@ -17,7 +17,7 @@ _TEXT_EVENT = b"event: response.output_text.delta"
 
 @dataclass(frozen=True)
 class OpenStreams:
-    """The number of open streams, and the reason why no more were opened."""
+    """The number of open streams, and the reason why no more streams were opened."""
 
     count: int
     limit_reason: str
@@ -30,7 +30,7 @@ def open_streams(system: System, ids: Sequence[str], max_streams: int) -> Iterat
     The streams are closed on exit.
 
     Raises:
-        load.Failed: the first stream is rejected.
+        load.LoadError: the first stream is rejected.
     """
     with ExitStack() as connections:
         count, limit_reason = 0, f"all requested streams are open: {max_streams:,}"
@@ -46,13 +46,13 @@ def open_streams(system: System, ids: Sequence[str], max_streams: int) -> Iterat
 
 
 def _start_stream(stream: socket.socket, system: System, response_id: str) -> str:
-    """Request a stream and read the existing events; return the status line if the stream is rejected, otherwise "".
+    """Request a stream and read the existing events; return the status line if it is rejected, otherwise "".
 
     Raises:
-        load.Failed: the stream ended although its response is running.
+        load.LoadError: the stream ended although its response is running.
         TimeoutError: the server sent nothing for `_TIMEOUT_S` seconds.
     """
-    stream.sendall(wire.get(f"/v1/responses/{response_id}?stream=true", system.keys[UNLIMITED.name]).encode())
+    stream.sendall(wire.get_request(f"/v1/responses/{response_id}?stream=true", system.keys[UNLIMITED.name]).encode())
     response_data = b""
     while _TEXT_EVENT not in response_data:
         data = stream.recv(_CHUNK_BYTES)

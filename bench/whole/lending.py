@@ -1,4 +1,4 @@
-"""Provides the measured system, which starts for the first measure and is shared by all measures."""
+"""Lends the complete system to measures: it is started for the first measure and shared by all of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,7 +27,7 @@ def use_system(run: Run) -> Iterator[System]:
 def _start_system(run: Run) -> System:
     """Start a system that stops at the end of the benchmark, and fill it with ended responses of three months.
 
-    If the tables were empty, Postgres would choose and cache plans that are slow for filled tables.
+    With empty tables, Postgres would choose and cache plans that are slow for filled tables.
     """
     home = Home.at(run.machine.home.path / "whole")
     system = run.machine.enter(System(home, run.machine.models, config.paced_shape(run.sizes)))

@@ -16,7 +16,7 @@ from local import ports, web
 from local.processes.child import Part, running
 from local.servers import packages
 
-# Number of the Valkey database. The other floors use database 9 and flush it.
+# Number of the Valkey database of this floor. The other floors use database 9 and flush it.
 _REDIS_NUMBER = 8
 
 
@@ -26,19 +26,19 @@ class Sender(tasks.Sender):
     def send_at_rate(self, count: int, per_s: float) -> None:
         """Send `count` tasks, each at or soon after its scheduled time, and wait until all have run.
 
-        The last task is a mark, which reports its execution.
+        The last task is a mark task, which reports its execution.
         """
         began_at = time.monotonic()
         for number in range(count):
             time.sleep(max(0, began_at + number / per_s - time.monotonic()))
             if number < count - 1:
-                self._send(tasks.NOOP)
+                self._send(tasks.NOOP_TASK)
         self.measure_round_trip_ms()
 
 
 @dataclass(frozen=True)
 class Noops:
-    """A worker with no-op tasks and a Flower that monitors it, on the benchmark's own Valkey.
+    """A worker for no-op tasks and a Flower that monitors it, on the benchmark's own Valkey.
 
     Args:
         pids: PIDs of `worker`, `flower` and `valkey`.
@@ -49,11 +49,11 @@ class Noops:
 
     @staticmethod
     def for_run(run: Run) -> "Noops":
-        """The floor of this run, which starts on the first call and stops at the end of the benchmark."""
+        """Return the floor of this run. It starts on the first call and stops at the end of the benchmark."""
         return run.prepare_once("whole: F1", lambda: nullcontext(run.machine.enter(_running_floor(run.machine))))
 
     def measure(self, per_s: float, duration_s: float) -> dict[str, float]:
-        """Measure the processor time per task in milliseconds, by process; `sender` is this process, the client."""
+        """Measure the processor time per task in milliseconds, by process; `sender` is the current process."""
         count = max(1, round(per_s * duration_s))
         sender_start_s = time.process_time()
         with cpu.measure_cpu_time(self.pids) as cpu_time:

@@ -1,4 +1,4 @@
-"""Proportional set size (PSS) of processes: a page shared by n processes counts 1/n for each. Linux only."""
+"""Proportional set size (PSS) of processes: a page shared by n processes counts as 1/n for each. Linux only."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ import psutil
 
 
 def total_mb(pids: Iterable[int]) -> float:
-    """Measure the total PSS in MB of processes and their descendants; a child that exits during the call is zero.
+    """Measure the total PSS of processes and their descendants in MB; a child that exits during the call counts as 0.
 
     Raises:
         psutil.NoSuchProcess: one of `pids` does not exist.

@@ -1,6 +1,6 @@
 """Creates responses that stay in progress: their model sends all of its output but never ends its response.
 
-They belong to the project without limits, because its creates are batched and take half the time.
+They belong to the project without limits, because its create requests are batched and take half the time.
 """
 
 from bench import load
@@ -18,12 +18,12 @@ def start_running(system: System, count: int) -> list[str]:
     """Start `count` more responses and wait until their output is written; return the IDs of all responses in progress.
 
     Raises:
-        load.Failed: a create request was rejected.
+        load.LoadError: a create request was rejected.
         TimeoutError: the responses are not running within `_TIMEOUT_S` seconds.
     """
     total = system.count_responses("in_progress") + count
-    body = {"model": UNLIMITED.hanging, "input": _TEXT, "background": True}
-    payload = wire.post("/v1/responses", body, system.keys[UNLIMITED.name])
+    body = {"model": UNLIMITED.hanging_model, "input": _TEXT, "background": True}
+    payload = wire.post_request("/v1/responses", body, system.keys[UNLIMITED.name])
     load.run(Requests(system.port, [payload], _CONNECTIONS, seconds=_TIMEOUT_S, count=count))
     wait_until(lambda: _count_with_text(system) >= total, f"{total} responses in progress", _TIMEOUT_S)
     return [str(row[0]) for row in system.sql("select id from responses where status = 'in_progress'")]

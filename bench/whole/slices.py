@@ -31,7 +31,7 @@ class Slice:
 
     Args:
         ms: processor time per response in milliseconds, by part of the system.
-        tools_ms: the same for the model server and the load generator.
+        tools_ms: the same for the model server and the load generator, which are not parts of the system.
     """
 
     figures: MixFigures
@@ -64,15 +64,15 @@ class Load:
 
     def _create_request(self, project: Project, kind: Kind) -> str:
         body = {
-            "model": project.hanging if kind == "cancel" else project.model,
+            "model": project.hanging_model if kind == "cancel" else project.model,
             "input": _TEXT,
             "background": kind in {"background", "cancel"},
             "stream": kind == "stream",
         }
-        return wire.post("/v1/responses", body, self._key)
+        return wire.post_request("/v1/responses", body, self._key)
 
     def run_closed(self, clients: int, seconds: float | None = None) -> Slice:
-        """Run a slice with `clients` clients, each with one response in progress; the run sets the default duration."""
+        """Run a slice with clients that have one response in progress each; its default duration is that of the run."""
         return self._run_slice(seconds or self._run.sizes.whole_slice_s, clients=clients)
 
     def run_open(self, per_s: float, seconds: float) -> Slice:
@@ -90,7 +90,7 @@ class Load:
 
 
 def describe_latencies(slices: Sequence[Slice]) -> str:
-    """Describe p50 and p99 of each latency in milliseconds, as medians of the slices."""
+    """Describe the p50 and p99 of each latency in milliseconds, as medians over the slices."""
 
     def median_ms(name: str, share: float) -> float:
         return median(result.figures.latency_ms(name, share) for result in slices)

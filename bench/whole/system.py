@@ -20,7 +20,7 @@ from local.processes.child import Child, Part
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 
-# No measurement runs more responses concurrently. With `make up`, a worker has 200 slots.
+# More than any measurement runs concurrently. With `make up`, a worker has 200 slots.
 SLOTS = 1_200
 # The parts in the order of their start; they stop in reverse order.
 SERVERS = ("postgres", "valkey")
@@ -30,11 +30,11 @@ EDGES = ("api", "worker", "sweeper", "flower")
 class System:
     """Context manager that runs Postgres, Valkey, API, worker, sweeper and Flower with their own data folder.
 
-    The settings differ from those of `make up` in the ports, the number of worker slots and a shorter drain timeout.
+    The settings differ from those of `make up` in the ports, the number of worker slots and the drain timeout.
 
     Args:
-        models: the model server. No other client may have open requests when responses are deleted.
-        paced: shape of the paced models.
+        models: the model server. When responses are deleted, no other client may have open requests to it.
+        paced_model_shape: shape of the paced models.
 
     Attributes:
         home: the data folder.
@@ -42,13 +42,13 @@ class System:
         keys: API keys by project.
     """
 
-    def __init__(self, home: Home, models: ModelServer, paced: str) -> None:
+    def __init__(self, home: Home, models: ModelServer, paced_model_shape: str) -> None:
         self.home = home
         self._models = models
         self.keys: dict[str, str] = {}
         postgres, valkey = Postgres(home), Valkey(home)
         config_file = home.run / "models.toml"
-        config_file.write_text(config.config_text(models.base_url, paced), encoding="utf-8")
+        config_file.write_text(config.config_text(models.base_url, paced_model_shape), encoding="utf-8")
         self._settings = Settings(
             home=home.path,
             port=ports.free_port(),
@@ -138,7 +138,7 @@ class System:
         self.start(*EDGES)
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Execute a statement over a separate connection and return its rows."""
+        """Execute a statement over the connection of this object and return its rows."""
         if self._postgres is None:
             self._postgres = psycopg.connect(self.database_url, autocommit=True)
         cursor = self._postgres.execute(query, parameters or None)

@@ -1,4 +1,4 @@
-"""The targets of the complete system as data, from which `bench/targets.py` builds its targets."""
+"""The targets of the complete system as data; `bench/targets.py` builds target objects from them."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ CLIENTS = (1, 16, 64)
 
 
 class Aim(NamedTuple):
-    """The name and target value of one figure, with the same fields as `bench.targets.Target`."""
+    """The name of a figure, and the fields of its `bench.targets.Target`."""
 
     name: str
     limit: float
@@ -17,7 +17,7 @@ class Aim(NamedTuple):
 
 
 def row_name(figure: str, clients: int) -> str:
-    """The name of the benchmark row for a figure with this number of clients."""
+    """Return the name of the benchmark row for a figure with this number of clients."""
     return f"whole: {figure}, {clients} {'client' if clients == 1 else 'clients'}"
 
 
@@ -30,13 +30,13 @@ def _min_target(name: str, limit: float, unit: str, floor_unit: str = "") -> Aim
 
 
 _FIRST_EVENT_MS = {1: 5, 16: 15, 64: 60}
-# Limits of p50 and p99. For one client they are goals. For 16 clients they follow from the goal of 5 ms of processor
-# time per response on two cores.
+# Limits of p50 and p99 by number of clients. For one client they are goals; for 16 clients they follow from the goal
+# of 5 ms of processor time per response on two cores.
 _ADDED_MS = {1: (6, 15), 16: (40, 100)}
 _LATENCY = "ms more than the model server"
 
-# The limits for the work of Postgres are the values measured when the rows were added, rounded up; there are no goals
-# for it yet.
+# The limits for the work of Postgres are the values measured when the rows were added, rounded up. There are no goals
+# for this work yet.
 AIMS = (
     *(_max_target(row_name("processor time", n), 5, "ms per response, all parts but the model") for n in CLIENTS),
     *(

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline."""
+"""Waits for conditions."""
 
 import time
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from collections.abc import Callable
 def wait_until(
     condition: Callable[[], bool], description: str, timeout_s: float = 60, interval_s: float = 0.05
 ) -> None:
-    """Wait until the condition is true; it is checked every `interval_s` seconds.
+    """Wait until the condition is true. It is checked every `interval_s` seconds.
 
     Args:
-        description: the condition in words, for the error message.
+        description: text for the error message.
 
     Raises:
         TimeoutError: the condition was not true within `timeout_s` seconds.

@@ -1,4 +1,4 @@
-"""Mixed load at a fixed rate; latencies are measured from the scheduled start of each response."""
+"""Measures mixed load at a fixed rate, with latencies from the scheduled start of each response."""
 
 from bench.run import Run
 from bench.targets import Row
@@ -14,8 +14,8 @@ def measure(run: Run) -> None:
         load = Load(run, system, LIMITED)
         load.run_closed(1)
         slices = run.interleave(
-            times=run.sizes.whole_repetitions, path=lambda: load.run_open(per_s, run.sizes.whole_arrivals_s)
-        )["path"]
+            times=run.sizes.whole_repetitions, product=lambda: load.run_open(per_s, run.sizes.whole_arrivals_s)
+        )["product"]
         figures = [result.figures for result in slices]
         run.add(Row("whole: open arrival, p50", [mix.latency_ms("foreground", 0.5) for mix in figures]))
         run.add(Row("whole: open arrival, p99", [mix.latency_ms("foreground", 0.99) for mix in figures]))

@@ -1,4 +1,4 @@
-"""Measures the cost of Flower with two equal loads, one with Flower and one without it."""
+"""Measures the cost of Flower under the same load, with Flower running and with Flower stopped."""
 
 from bench.run import Run
 from bench.targets import Row, ratios
@@ -11,7 +11,7 @@ _CLIENTS = 16
 
 
 def measure(run: Run) -> None:
-    """Add the rows for Flower's own processor time and for the load with and without it."""
+    """Add the rows for Flower's own processor time and for the processor time with and without Flower."""
     with use_system(run) as system:
         load = Load(run, system, LIMITED)
         load.run_closed(_CLIENTS)

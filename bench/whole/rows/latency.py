@@ -1,12 +1,12 @@
-"""Measures the latency that the system adds to a foreground response, with one client and with 16."""
+"""Measures the latency that the system adds to a foreground response, with one client and with 16 clients."""
 
 from bench import load
 from bench.run import Run
 from bench.targets import Row
+from bench.whole.chat_streams import read_chat_streams
 from bench.whole.config import LIMITED, SHAPE
 from bench.whole.lending import use_system
 from bench.whole.slices import Load
-from bench.whole.straight import read_chat_streams
 from bench.whole.targets import row_name
 
 _CLIENTS = (1, 16)
@@ -28,14 +28,14 @@ def _measure_level(run: Run, foreground: Load, clients: int) -> None:
     seconds = 2 * run.sizes.whole_slice_s  # p99 needs many samples
     latencies = run.interleave(
         times=run.sizes.whole_repetitions,
-        path=lambda: foreground.run_closed(clients, seconds).figures.latencies_ms["foreground"],
+        product=lambda: foreground.run_closed(clients, seconds).figures.latencies_ms["foreground"],
         floor=lambda: (
             read_chat_streams(run.machine.models.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).latencies_ms
         ),
     )
     for name, share in _QUANTILES.items():
-        path, floor = (
-            [load.percentile(samples, share) for samples in latencies[series]] for series in ("path", "floor")
+        product, floor = (
+            [load.percentile(samples, share) for samples in latencies[series]] for series in ("product", "floor")
         )
-        added_ms = [path_ms - floor_ms for path_ms, floor_ms in zip(path, floor, strict=True)]
+        added_ms = [product_ms - floor_ms for product_ms, floor_ms in zip(product, floor, strict=True)]
         run.add(Row(row_name(f"added latency {name}", clients), added_ms, floor))

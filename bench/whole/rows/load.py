@@ -1,4 +1,4 @@
-"""Measures processor time per response under mixed load with and without limits, and of no-ops at the same rate."""
+"""Measures processor time per response under mixed load, with and without limits, and per no-op at the same rate."""
 
 from statistics import median
 
@@ -57,7 +57,7 @@ def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> No
 
 
 def _measure_postgres(run: Run, system: System, load: Load) -> None:
-    """Count the work of Postgres in separate slices, during which Postgres does no other work."""
+    """Count the work of Postgres in separate slices without the work of other measurements."""
     counts = run.interleave(times=run.sizes.whole_repetitions, writes=lambda: _count_writes(system, load))["writes"]
     run.add(Row("whole: commits", [writes.transactions / responses for writes, responses in counts]))
     run.add(Row("whole: WAL", [writes.wal_bytes / 1000 / responses for writes, responses in counts]))

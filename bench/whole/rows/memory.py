@@ -1,4 +1,4 @@
-"""Measures memory of all parts at rest and with many running responses, and memory of open streams in the API."""
+"""Measures the memory of all parts at rest and with many running responses, and that of open streams in the API."""
 
 import time
 
@@ -10,7 +10,7 @@ from bench.whole.lending import use_system
 from bench.whole.slices import Load
 from bench.whole.system import System
 
-# Time after the last request in which memory becomes stable.
+# Time until memory is stable after the last request.
 _SETTLE_TIME_S = 0.5
 
 

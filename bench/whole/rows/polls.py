@@ -1,4 +1,4 @@
-"""Compares polls of running responses with polls of ended ones, both while hundreds of responses are running."""
+"""Compares polls of running responses with polls of ended responses, while hundreds of responses are running."""
 
 from bench import load
 from bench.load import Requests, wire
@@ -32,13 +32,13 @@ def measure(run: Run) -> None:
 def _measure_level(run: Run, system: System, running_ids: list[str], ended_ids: list[str], clients: int) -> None:
     rates = run.interleave(
         times=run.sizes.whole_repetitions,
-        path=lambda: _polls_per_s(system, running_ids, clients),
+        product=lambda: _polls_per_s(system, running_ids, clients),
         floor=lambda: _polls_per_s(system, ended_ids, clients),
     )
-    run.add(ratios(row_name("polls while running", clients), rates["path"], rates["floor"]))
+    run.add(ratios(row_name("polls while running", clients), rates["product"], rates["floor"]))
 
 
 def _polls_per_s(system: System, ids: list[str], clients: int) -> float:
     key = system.keys[UNLIMITED.name]
-    payloads = [wire.get(f"/v1/responses/{response_id}", key) for response_id in ids[:_POLLED_RESPONSES]]
+    payloads = [wire.get_request(f"/v1/responses/{response_id}", key) for response_id in ids[:_POLLED_RESPONSES]]
     return load.run(Requests(system.port, payloads, clients, seconds=_SLICE_S, warm_s=_WARM_UP_S)).per_s

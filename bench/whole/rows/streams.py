@@ -1,4 +1,4 @@
-"""Compares streams with the model server (first token) and with a bare relay, floor F2 (first event, tokens/s)."""
+"""Compares streams of the system with those of the model server (first token) and of floor F2, a bare relay."""
 
 from statistics import median
 
@@ -6,10 +6,10 @@ from bench import cpu, load, shapes
 from bench.load import Figures, Streams, wire
 from bench.run import Run
 from bench.targets import Row, ratios
+from bench.whole.chat_streams import read_chat_streams
 from bench.whole.config import LIMITED, SHAPE, paced_shape
 from bench.whole.lending import use_system
 from bench.whole.slices import Load
-from bench.whole.straight import read_chat_streams
 from bench.whole.system import System
 from bench.whole.targets import CLIENTS, row_name
 
@@ -35,7 +35,7 @@ def _measure_latencies(run: Run, streams: Load, clients: int) -> None:
     costs: list[dict[str, float]] = []
     floors = run.interleave(
         times=run.sizes.whole_repetitions,
-        straight=lambda: (
+        direct=lambda: (
             read_chat_streams(run.machine.models.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).p50_ms
         ),
         relay=lambda: _read_relayed(run, costs, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).p50_ms,
@@ -46,10 +46,10 @@ def _measure_latencies(run: Run, streams: Load, clients: int) -> None:
     )
     run.add(Row(row_name("first event", clients), first_events, floors["relay"]))
     if clients == 1:
-        added_ms = [path_ms - floor_ms for path_ms, floor_ms in zip(first_tokens, floors["straight"], strict=True)]
-        run.add(Row(row_name("first token", 1), added_ms, floors["straight"]))
+        added_ms = [product_ms - floor_ms for product_ms, floor_ms in zip(first_tokens, floors["direct"], strict=True)]
+        run.add(Row(row_name("first token", 1), added_ms, floors["direct"]))
     run.extra_figures[f"{row_name('first token', clients)}: ms p50, ours, F2, model server"] = ", ".join(
-        f"{median(latencies):.3g}" for latencies in (first_tokens, floors["relay"], floors["straight"])
+        f"{median(latencies):.3g}" for latencies in (first_tokens, floors["relay"], floors["direct"])
     )
     run.note_cpu(row_name("stream", clients), [result.all_us for result in slices])
     run.note_cpu(row_name("F2, stream", clients), costs)
@@ -68,15 +68,15 @@ def _measure_tokens_per_s(run: Run, system: System) -> None:
     shape = paced_shape(run.sizes)
     rates = run.interleave(
         times=run.sizes.whole_repetitions,
-        path=lambda: _tokens_per_s(_read_paced(system), _COPIES_PER_TOKEN, shape),
+        product=lambda: _tokens_per_s(_read_paced(system), _COPIES_PER_TOKEN, shape),
         floor=lambda: _tokens_per_s(_read_relayed(run, [], shape, _RELAYED_STREAMS, _RELAYED_STREAMS), 1, shape),
     )
-    run.add(ratios("whole: relay", rates["path"], rates["floor"]))
+    run.add(ratios("whole: relay", rates["product"], rates["floor"]))
 
 
 def _read_paced(system: System) -> Figures:
-    body = {"model": LIMITED.paced, "input": "Say something.", "stream": True}
-    payload = wire.post("/v1/responses", body, system.keys[LIMITED.name])
+    body = {"model": LIMITED.paced_model, "input": "Say something.", "stream": True}
+    payload = wire.post_request("/v1/responses", body, system.keys[LIMITED.name])
     return load.run(
         Streams(system.port, [payload] * _RELAYED_STREAMS, _RELAYED_STREAMS, marker=shapes.MARK, end="[DONE]")
     )
@@ -86,7 +86,7 @@ def _tokens_per_s(figures: Figures, copies: int, shape_name: str) -> float:
     """Tokens per second of streams in which each token occurs `copies` times.
 
     Raises:
-        load.Failed: a token is missing.
+        load.LoadError: a token is missing.
     """
     shape = shapes.find_shape(shape_name)
     assert shape is not None
