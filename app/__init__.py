@@ -1,4 +1,4 @@
-"""The HTTP API: parse, call one use case, render."""
+"""The HTTP API: each endpoint parses a request, calls one use case and renders the answer."""
 
 from collections.abc import Callable
 

@@ -18,7 +18,7 @@ from core.jsonio import JsonObject
 # Only this part of a body is searched, to limit the time spent on a request that is rejected anyway.
 _SEARCH_LIMIT_BYTES = 1024 * 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{},:]', re.DOTALL)
-# Parameters with content that the client defines: paths inside them are not parameters, so the error names only these.
+# Parameters whose content the client defines. A path inside one is not a parameter, so the error names the parameter.
 _CLIENT_DATA = re.compile(r"(text\.format\.schema|tools\[\d+\]\.parameters|metadata)\b")
 
 _DEPTH_ERROR_MESSAGE = "depth limit exceeded"  # orjson's message
@@ -33,15 +33,15 @@ def json_body(exchange: Exchange) -> JsonObject:
         errors.RequestTooLarge: the body exceeds the size limit.
         errors.ServerBusy: no thread is available to wait for the body.
     """
-    limit = exchange.core.settings.body_limit_bytes
-    return read_json(exchange.environ, limit, exchange.core.wait_slots.upload())
+    limit_bytes = exchange.core.settings.body_limit_bytes
+    return read_json(exchange.environ, limit_bytes, exchange.core.wait_slots.upload())
 
 
-def read_json(environ: WSGIEnvironment, limit: int, upload: AbstractContextManager[object]) -> JsonObject:
+def read_json(environ: WSGIEnvironment, limit_bytes: int, upload: AbstractContextManager[object]) -> JsonObject:
     """Read the body of a request as a JSON object.
 
     Args:
-        limit: the size limit in bytes, also of the decompressed body.
+        limit_bytes: maximum size of the body, before and after decompression.
         upload: a context manager that is active while the body is read.
 
     Raises:
@@ -56,8 +56,8 @@ def read_json(environ: WSGIEnvironment, limit: int, upload: AbstractContextManag
             f"Content-Encoding '{encoding[:QUOTE_LIMIT]}' is not supported: send plain JSON or gzip."
         )
     with upload:
-        body_bytes = _read_bytes(environ, limit)
-    return decode_body(_decompress(body_bytes, limit) if encoding.lower() == "gzip" else body_bytes)
+        body_bytes = _read_bytes(environ, limit_bytes)
+    return decode_body(_decompress(body_bytes, limit_bytes) if encoding.lower() == "gzip" else body_bytes)
 
 
 def decode_body(body_bytes: bytes) -> JsonObject:
@@ -88,32 +88,32 @@ def _depth_error(body_bytes: bytes) -> errors.InvalidRequest:
     return errors.InvalidRequest("The body is nested too deeply.", param=deep_param(body_bytes, _NESTING_LIMIT))
 
 
-def _size_error(limit: int) -> errors.RequestTooLarge:
-    return errors.RequestTooLarge(f"The request body exceeds this server's limit of {limit} bytes.")
+def _size_error(limit_bytes: int) -> errors.RequestTooLarge:
+    return errors.RequestTooLarge(f"The request body exceeds this server's limit of {limit_bytes} bytes.")
 
 
-def _decompress(compressed: bytes, limit: int) -> bytes:
-    """Decompress a gzip body; stop if the result exceeds `limit` bytes."""
+def _decompress(compressed: bytes, limit_bytes: int) -> bytes:
+    """Decompress a gzip body; stop if the result exceeds `limit_bytes`."""
     decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        body = decompressor.decompress(compressed, limit + 1)
+        body = decompressor.decompress(compressed, limit_bytes + 1)
     except zlib.error as error:
         raise errors.InvalidRequest("The body is not valid gzip, although its Content-Encoding is gzip.") from error
-    if len(body) > limit:
-        raise _size_error(limit)
+    if len(body) > limit_bytes:
+        raise _size_error(limit_bytes)
     if not decompressor.eof or decompressor.unused_data:
         raise errors.InvalidRequest("The body must be a single, complete gzip stream.")
     return body
 
 
-def _read_bytes(environ: WSGIEnvironment, limit: int) -> bytes:
-    """Read a body; if it has a Content-Length, without Werkzeug's stream, which costs more than parsing the JSON."""
+def _read_bytes(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
+    """Read a body; if it has a Content-Length, do not use Werkzeug's stream: it costs more than parsing the JSON."""
     content_length: str = environ.get("CONTENT_LENGTH", "")
     if not content_length.isdecimal():
-        return _read_bytes_without_length(environ, limit)
+        return _read_bytes_without_length(environ, limit_bytes)
     remaining = int(content_length)
-    if remaining > limit:
-        raise _size_error(limit)
+    if remaining > limit_bytes:
+        raise _size_error(limit_bytes)
     chunks = []
     while remaining and (chunk := environ["wsgi.input"].read(remaining)):
         chunks.append(chunk)
@@ -123,39 +123,39 @@ def _read_bytes(environ: WSGIEnvironment, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _read_bytes_without_length(environ: WSGIEnvironment, limit: int) -> bytes:
+def _read_bytes_without_length(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
     request = Request(environ)
-    request.max_content_length = limit
+    request.max_content_length = limit_bytes
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise _size_error(limit) from error
-    if len(body) >= limit:
-        raise _size_error(limit)  # Werkzeug may stop reading at the limit without an error
+        raise _size_error(limit_bytes) from error
+    if len(body) >= limit_bytes:
+        raise _size_error(limit_bytes)  # Werkzeug may stop reading at the limit without an error
     return body
 
 
 def _nest(body: Any) -> Any:
-    """Nest the body as deeply as it will be nested when it is stored, so that it can be serialized then."""
+    """Nest the body as deeply as it will be when it is stored, to check that it can be serialized then."""
     for _ in range(8):
         body = [body]
     return body
 
 
-def deep_param(text: bytes, limit: int) -> str | None:
-    """Find the first parameter that is nested deeper than `limit` levels of objects and arrays; None if there is none.
+def deep_param(body_bytes: bytes, max_depth: int) -> str | None:
+    """Find the first parameter with more than `max_depth` levels of objects and arrays; None if there is none.
 
-    The search is not recursive: the depth is that of a client's body.
+    The search is not recursive, because a client determines the depth of its body.
 
     Args:
-        text: JSON, possibly invalid.
+        body_bytes: JSON, possibly invalid.
     """
     path: list[str | int] = []
     last_string: str | None = None
-    for match in _TOKEN.finditer(text, 0, _SEARCH_LIMIT_BYTES):
+    for match in _TOKEN.finditer(body_bytes, 0, _SEARCH_LIMIT_BYTES):
         token = match[0]
         if token in b"{[":
-            if len(path) >= limit:
+            if len(path) >= max_depth:
                 return _param_name(path)
             path.append("" if token == b"{" else 0)
         elif token in b"}]":

@@ -38,7 +38,7 @@ class Cors:
         ]
 
     def preflight_headers(self, environ: "WSGIEnvironment") -> Headers | None:
-        """The headers of the answer to a preflight request; None for other requests and origins that are not allowed.
+        """The headers of the answer to a preflight request; None for all other requests and origins.
 
         Browsers send preflights without a key.
         """

@@ -24,7 +24,7 @@ STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.StoreUnavailable: (503, ErrorType.SERVER),
     errors.Error: (500, ErrorType.SERVER),
 }
-# The cause of a server error is only logged, because libpq's messages contain hosts and users.
+# The cause of a server error is only logged, because libpq's messages contain host names and user names.
 _PUBLIC_MESSAGES = {
     500: "The server had an error while processing your request.",
     503: "The server cannot reach its database; try again.",

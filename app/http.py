@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     """An HTTP response without the headers that every response has.
 
     Args:
-        body: bytes, or an iterable of bytes, which is closed after the last one.
+        body: bytes, or an iterable of chunks, which the server closes after the last one.
     """
 
     body: bytes | Iterable[bytes]

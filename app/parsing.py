@@ -1,4 +1,4 @@
-"""Reads, decodes and validates request bodies; errors contain the name of the invalid field."""
+"""Validates request bodies and idempotency keys; errors contain the name of the invalid parameter."""
 
 import hashlib
 from typing import Any, NoReturn, TypeVar
@@ -33,7 +33,7 @@ _VALUE_ERRORS = {
     "literal_error": ("invalid_value", "Invalid value for '{param}': {value}; expected {expected}."),
     "string_too_long": (
         "string_above_max_length",
-        "Invalid '{param}': it has {size} characters; at most {max_length} are allowed.",
+        "Invalid '{param}': it has {length} characters; at most {max_length} are allowed.",
     ),
     "string_too_short": ("string_below_min_length", "Invalid '{param}': it is empty."),
     "string_pattern_mismatch": ("invalid_value", "Invalid value for '{param}': it must match {pattern}."),
@@ -113,7 +113,7 @@ def validate(schema: type[Schema], body: JsonObject) -> Schema:
     """Validate a body against a schema.
 
     Raises:
-        errors.InvalidRequest: the body does not match; the error contains the first invalid field.
+        errors.InvalidRequest: the body does not match; the error contains the first invalid parameter.
     """
     try:
         return schema.model_validate(body)
@@ -140,7 +140,7 @@ def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
     values = limits | {
         "param": param,
         "value": _quote(value),
-        "size": len(value) if isinstance(value, str) else None,
+        "length": len(value) if isinstance(value, str) else None,
         "number": "integer" if isinstance(bound, int) else "decimal",
     }
     raise errors.InvalidRequest(message.format_map(values), param=param, code=code.format_map(values))
@@ -161,12 +161,12 @@ def _param_path(location: tuple[int | str, ...]) -> str:
 
 
 def json_type(value: Any) -> str:
-    """The JSON name of a value's type, with its article."""
+    """The JSON name of a value's type, with an article."""
     names = {bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array"}
     return names.get(type(value), "an object" if isinstance(value, dict) else "null")
 
 
 def _quote(value: Any) -> str:
-    """A scalar as truncated JSON text. For other values only their type: they may be nested too deeply to serialize."""
+    """A scalar as truncated JSON text; for any other value its type, because it may be too deep to serialize."""
     text = jsonio.dumps(value) if isinstance(value, str | int | float) else json_type(value)
     return text if len(text) <= QUOTE_LIMIT else f"{text[:QUOTE_LIMIT]}…"

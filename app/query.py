@@ -19,8 +19,8 @@ def is_stream_requested(exchange: Exchange) -> bool:
     """Whether a poll requests the response's events instead of the response.
 
     Raises:
-        errors.InvalidRequest: a parameter of the poll is invalid, including those that have no effect here: events are
-            never padded, and no field of the response is optional.
+        errors.InvalidRequest: a parameter of the poll is invalid, even one without an effect here: events are never
+            padded, so `include_obfuscation` has none; no field of a response is optional, so `include` has none.
     """
     include_values(exchange)
     starting_after(exchange)
@@ -159,7 +159,7 @@ def text_argument(exchange: Exchange, name: str) -> str | None:
 def preferred_wait_s(exchange: Exchange) -> int | None:
     """The seconds that the client prefers to wait for the end instead of polling again (`Prefer: wait=10`).
 
-    At most 60. None without such a preference; an invalid preference is ignored.
+    The maximum is `WAIT_LIMIT_S`. None without a preference, or if it is zero or invalid.
 
     Source: RFC 7240.
     """

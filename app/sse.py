@@ -22,7 +22,7 @@ _WRITE_BYTES = 64 * 1024
 
 
 class StreamEnd(StrEnum):
-    """The reasons for which a stream ends."""
+    """The reasons why a stream ends."""
 
     COMPLETE = "all events were sent"
     FAILED = "the stream failed"
@@ -53,13 +53,13 @@ def frame(event_json: bytes) -> bytes:
 def _joined_frames(events: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the frames of the events, joined into pieces of about `_WRITE_BYTES`."""
     frames: list[bytes] = []
-    size = 0
+    byte_count = 0
     for event_json in events:
         frames.append(frame(event_json))
-        size += len(event_json)
-        if size > _WRITE_BYTES:
+        byte_count += len(event_json)
+        if byte_count > _WRITE_BYTES:
             yield b"".join(frames)
-            frames, size = [], 0
+            frames, byte_count = [], 0
     if frames:
         yield b"".join(frames)
 

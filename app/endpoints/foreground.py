@@ -1,4 +1,4 @@
-"""Answers a request that creates a foreground response with the final object, after blanks while it runs."""
+"""Answers a request that creates a foreground response with its final object, and sends spaces while it runs."""
 
 import time
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from core.wire.status import Status
 
 # The answer begins after this time at the latest. Before it begins, a failure can still be an HTTP error.
 FIRST_BYTE_TIMEOUT_S = 3.0
-# The interval at which a blank is sent while the response runs: JSON may begin with blanks, and only a write reveals
-# that the client has disconnected.
+# The interval at which a space is sent while the response runs: JSON may begin with whitespace, and only a write
+# reveals that the client has disconnected.
 KEEP_ALIVE_INTERVAL_S = 1.0
 
 

@@ -64,7 +64,7 @@ def _poll_response(exchange: Exchange) -> Answer:
 
 
 def _wait_for_end(exchange: Exchange, response_id: str, timeout_s: float) -> bool:
-    """Wait for the end of a response; returns False if no wait slot is free, so that the client must poll again."""
+    """Wait for the end of a response; return False if no wait slot is available: the client must then poll."""
     try:
         slot = exchange.core.wait_slots.take_slot()
     except (errors.ServerBusy, errors.ServerStopping):

@@ -41,13 +41,13 @@ def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: 
     return sse.answer(_prepend(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
 
 
-def stream_response(exchange: Exchange, after: int) -> Answer:
-    """Stream the events of a background response with sequence numbers above `after`."""
+def stream_response(exchange: Exchange, starting_after: int) -> Answer:
+    """Stream the events of a background response with sequence numbers above `starting_after`."""
     core, response_id = exchange.core, exchange.values["response_id"]
     core.streams.check(exchange.caller, response_id)
     slot = core.wait_slots.take_slot()
-    batches = core.streams.read(response_id, after=after, heartbeat_s=core.settings.ping_s)
-    return sse.answer(batches, after, _slot_release(slot), stall_s=core.settings.stall_s)
+    batches = core.streams.read(response_id, after=starting_after, heartbeat_s=core.settings.ping_s)
+    return sse.answer(batches, starting_after, _slot_release(slot), stall_s=core.settings.stall_s)
 
 
 def _prepend(first_batch: list[bytes], batches: Generator[list[bytes]]) -> Generator[list[bytes]]:

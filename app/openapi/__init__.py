@@ -6,7 +6,7 @@ from core.jsonio import JsonObject
 
 _DESCRIPTION = """\
 A self-hosted server for the Responses API. Create a response with `background: true`, then poll it, wait for it, stream
-it or cancel it. The official `openai` clients work with this server if `base_url` is set to its `/v1`.
+it or cancel it. The official `openai` clients work with this server if their `base_url` is its URL followed by `/v1`.
 
 Every error is an `error` object with `message`, `type`, `param` and `code`; all four are always present. Every answer
 has an `x-request-id` header.

@@ -19,10 +19,10 @@ _PROMPT_ID = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(
 
 def paths() -> JsonObject:
     """All operations on prompts by path and method."""
-    return _prompt_operations() | _single_prompt_operations() | _prompt_version_operations()
+    return _collection_operations() | _single_prompt_operations() | _prompt_version_operations()
 
 
-def _prompt_operations() -> JsonObject:
+def _collection_operations() -> JsonObject:
     return {
         "/v1/prompts": {
             "post": authenticated_operation(

@@ -74,10 +74,10 @@ _METADATA = parameter(
 
 def paths() -> JsonObject:
     """All operations on responses by path and method."""
-    return _response_operations() | _single_response_operations() | _subordinate_operations()
+    return _collection_operations() | _single_response_operations() | _subresource_operations()
 
 
-def _response_operations() -> JsonObject:
+def _collection_operations() -> JsonObject:
     return {
         "/v1/responses": {
             "post": authenticated_operation(
@@ -86,9 +86,9 @@ def _response_operations() -> JsonObject:
                 "Create a response",
                 _IDEMPOTENCY_KEY,
                 description="With `background: true`, the response is returned immediately with status `queued`."
-                " Otherwise, the request waits and returns the final response; blanks before the JSON keep the"
-                " connection alive. If the client disconnects, the response is cancelled. If the response is deleted in"
-                " the meantime, the request returns 404.",
+                " Otherwise, the request waits and returns the final response; whitespace before the JSON keeps"
+                " the connection alive. If the client disconnects, the response is cancelled. If the response is"
+                " deleted in the meantime, the request returns 404.",
                 requestBody=request_body("CreateResponse", _REQUEST_EXAMPLE),
                 successes={
                     "200": answers.with_event_stream(
@@ -140,7 +140,7 @@ def _single_response_operations() -> JsonObject:
     }
 
 
-def _subordinate_operations() -> JsonObject:
+def _subresource_operations() -> JsonObject:
     return {
         "/v1/responses/{response_id}/cancel": {
             "post": authenticated_operation(
