@@ -68,7 +68,7 @@ class Engine:
     def health(self) -> Health:
         """Return the health of this worker. Thread-safe."""
         return self._watchdog.health(
-            running=self._supervisor.running,
+            running=self._supervisor.run_count,
             tried_at=self._supervisor.last_renewal_at,
             heard_at=self.consumer_probe.last_message_at,
             stalled=self.consumer_probe.is_stalled,
@@ -147,7 +147,7 @@ class Engine:
 
 
 def _exit_unless_cancelled(background_task: asyncio.Task[None]) -> None:
-    """Exit to be restarted: a worker without background tasks would claim responses and then lose their leases."""
+    """Exit, because a worker without background tasks would claim responses and then lose their leases."""
     if not background_task.cancelled():
         logger.critical("background tasks stopped", exc_info=background_task.exception())
         os._exit(os.EX_SOFTWARE)

@@ -122,7 +122,7 @@ def test_annotations_and_log_probabilities_become_part_of_their_text(core: Core)
 
 
 @pytest.mark.parametrize(
-    ("request_fields", "alternatives"),
+    ("request_fields", "alternative_count"),
     [
         ({}, None),
         ({"include": ["message.output_text.logprobs"]}, 0),
@@ -131,7 +131,7 @@ def test_annotations_and_log_probabilities_become_part_of_their_text(core: Core)
     ],
 )
 def test_only_the_requested_log_probabilities_are_returned(
-    core: Core, request_fields: dict[str, Any], alternatives: int | None
+    core: Core, request_fields: dict[str, Any], alternative_count: int | None
 ) -> None:
     top_logprobs = [{"token": token, "bytes": [97], "logprob": -0.5} for token in "ab"]
     logprob = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": top_logprobs}
@@ -139,7 +139,9 @@ def test_only_the_requested_log_probabilities_are_returned(
     (message,), _ = run_with_outputs(core, TextDelta("a", (logprob,)), **request_fields)
 
     logprobs = message["content"][0]["logprobs"]
-    assert logprobs == ([] if alternatives is None else [logprob | {"top_logprobs": top_logprobs[:alternatives]}])
+    assert logprobs == (
+        [] if alternative_count is None else [logprob | {"top_logprobs": top_logprobs[:alternative_count]}]
+    )
 
 
 def test_tool_calls_keep_their_position_between_texts(core: Core) -> None:
@@ -174,7 +176,7 @@ def continued_run(core: Core, *committed_events: dict[str, Any]) -> tuple[Output
     return writer, run
 
 
-def deltas(run: Run) -> str:
+def join_deltas(run: Run) -> str:
     return "".join(json.loads(line).get("delta", "") for line in run.freeze().lines)
 
 
@@ -186,7 +188,7 @@ def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(c
     writer.add(TextDelta(PARTIAL_TEXT + "a keeper."))
 
     assert writer.outcome().status == "completed"
-    assert deltas(run) == "a keeper."
+    assert join_deltas(run) == "a keeper."
 
 
 def test_reasoning_instead_of_a_continuation_is_refused(core: Core) -> None:

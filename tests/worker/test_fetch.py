@@ -121,8 +121,10 @@ class LocalFetcher(Fetcher):
         return await super()._check_addresses(url)
 
 
-def fetch(fetcher: Fetcher, url: str, limit: int = 1000, accepts: Callable[[str], bool] = lambda _: True) -> Download:
-    return asyncio.run(fetcher.fetch(url, limit_bytes=limit, accepts=accepts))
+def fetch(
+    fetcher: Fetcher, url: str, limit_bytes: int = 1000, accepts: Callable[[str], bool] = lambda _: True
+) -> Download:
+    return asyncio.run(fetcher.fetch(url, limit_bytes=limit_bytes, accepts=accepts))
 
 
 def fetch_error(fetcher: Fetcher, url: str, **options: Any) -> str:

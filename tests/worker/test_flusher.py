@@ -1,4 +1,4 @@
-"""A worker's run supervisor and runner on a real Postgres: an obstacle for one run does not affect the others."""
+"""A worker's run supervisor and runner on a real Postgres: a problem with one run does not affect the others."""
 
 import asyncio
 import time
@@ -195,15 +195,15 @@ def create_runner(core: Core, settings: Settings, supervisor: RunSupervisor) -> 
     )
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02])
-def test_a_shutdown_during_a_claim_hands_the_response_back(core: Core, settings: Settings, after_s: float) -> None:
+@pytest.mark.parametrize("delay_s", [0.0, 0.005, 0.02])
+def test_a_shutdown_during_a_claim_hands_the_response_back(core: Core, settings: Settings, delay_s: float) -> None:
     worker(core)
     owner = caller(core)
 
     async def test(supervisor: RunSupervisor) -> None:
         runner = create_runner(core, settings, supervisor)
         task = asyncio.create_task(runner.run(submit(core, owner)))
-        await asyncio.sleep(after_s)
+        await asyncio.sleep(delay_s)
         task.cancel(SHUTDOWN)
         await asyncio.wait({task})
 

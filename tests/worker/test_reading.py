@@ -34,8 +34,10 @@ def _is_reader(pid: str) -> bool:
 
 
 def create_documents(timeout_s: float = 30) -> Documents:
-    memory = 2 * 1024**3
-    return Documents(Settings(extract_timeout_s=timeout_s, extract_memory_bytes=memory, file_limit_characters=10**8))
+    memory_bytes = 2 * 1024**3
+    return Documents(
+        Settings(extract_timeout_s=timeout_s, extract_memory_bytes=memory_bytes, file_limit_characters=10**8)
+    )
 
 
 def test_a_reader_that_exceeds_the_time_limit_is_killed() -> None:

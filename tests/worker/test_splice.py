@@ -23,25 +23,25 @@ def spliced_text(splice: Splice, answer: str, cuts: list[int]) -> str:
 
 @given(texts, st.integers(0, 60), st.lists(st.integers(0, 60), max_size=6))
 def test_a_continued_text_is_complete_for_every_cut(text: str, cut: int, chunk_cuts: list[int]) -> None:
-    shown = text[: cut % (len(text) + 1)]
-    splice = Splice(shown, grammar=False)
+    shown_text = text[: cut % (len(text) + 1)]
+    splice = Splice(shown_text, is_constrained=False)
     continuation = text[len(splice.prefix) :]
     if len(splice.prefix) >= 32 and continuation.startswith(splice.prefix):
         return  # a text that repeats its own beginning is indistinguishable from an echo
 
-    assert shown + spliced_text(splice, continuation, chunk_cuts) == text
+    assert shown_text + spliced_text(splice, continuation, chunk_cuts) == text
 
 
 @given(texts, st.integers(0, 60), st.lists(st.integers(0, 60), max_size=6))
 def test_an_echo_of_the_prefix_is_removed(text: str, cut: int, chunk_cuts: list[int]) -> None:
-    shown = text[: cut % (len(text) + 1)]
+    shown_text = text[: cut % (len(text) + 1)]
 
-    assert shown + spliced_text(Splice(shown, grammar=True), text, chunk_cuts) == text
+    assert shown_text + spliced_text(Splice(shown_text, is_constrained=True), text, chunk_cuts) == text
 
 
 def test_log_probabilities_of_removed_text_are_removed() -> None:
     tokens = [{"token": token, "logprob": -1.0, "bytes": [], "top_logprobs": []} for token in (" ", "b", "c")]
-    splice = Splice("a ", grammar=False)
+    splice = Splice("a ", is_constrained=False)
 
     (delta,) = splice.feed(TextDelta(" bc", tuple(tokens)))
 
@@ -49,8 +49,8 @@ def test_log_probabilities_of_removed_text_are_removed() -> None:
     assert [logprob["token"] for logprob in delta.logprobs] == ["b", "c"]
 
 
-@pytest.mark.parametrize("white_space", ["", " ", "  "])
-def test_white_space_at_the_end_of_the_prefix_is_not_repeated(white_space: str) -> None:
-    splice = Splice(f"a{white_space}", grammar=False)
+@pytest.mark.parametrize("whitespace", ["", " ", "  "])
+def test_whitespace_at_the_end_of_the_prefix_is_not_repeated(whitespace: str) -> None:
+    splice = Splice(f"a{whitespace}", is_constrained=False)
 
-    assert spliced_text(splice, f"{white_space}b", [1]) == "b"
+    assert spliced_text(splice, f"{whitespace}b", [1]) == "b"

@@ -33,7 +33,7 @@ Callback = Callable[..., Any]
 
 
 class Handle:
-    """A running task. Celery's `Request` keeps only a weak reference to it, so the pool must keep a strong one."""
+    """The handle of a running task. Celery's `Request` keeps a weak reference to it; the pool keeps a strong one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -102,7 +102,7 @@ class AioPool(BasePool):
         return len(self._handles) < int(self.limit)
 
     def cancel_all(self) -> None:
-        """Cancel all running tasks with the message of a shutdown."""
+        """Cancel all running tasks with the message `SHUTDOWN`."""
         for handle in list(self._handles.values()):
             handle.cancel(SHUTDOWN)
 

@@ -11,7 +11,8 @@ from core.settings import Settings
 from worker.consumer.pool import CLEANUP_S, AioPool
 from worker.engine import Engine
 
-_STOP_TIMEOUT_S = 5
+# Maximum time in seconds for the engine to start or to stop.
+_ENGINE_TIMEOUT_S = 5
 
 
 def connect(engine: Engine, settings: Settings) -> None:
@@ -20,21 +21,21 @@ def connect(engine: Engine, settings: Settings) -> None:
 
     def start_engine(sender: AioPool, **_: Any) -> None:
         pools.append(sender)
-        asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_STOP_TIMEOUT_S)
+        asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_ENGINE_TIMEOUT_S)
 
     def drain_engine(**_: Any) -> None:
         # This function runs in a signal handler, so it must not block. The timers start here and not when Celery stops
-        # the pool: Celery stops its consumer first, which could take longer than any supervisor waits if the broker
-        # hangs.
+        # the pool: Celery stops its consumer first. If the broker hangs, that could take longer than any supervisor
+        # waits.
         for pool in pools:
             asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
-        exit_timer = threading.Timer(settings.drain_s + CLEANUP_S + _STOP_TIMEOUT_S, os._exit, (os.EX_TEMPFAIL,))
+        exit_timer = threading.Timer(settings.drain_s + CLEANUP_S + _ENGINE_TIMEOUT_S, os._exit, (os.EX_TEMPFAIL,))
         exit_timer.daemon = True
         exit_timer.start()
 
     def stop_engine(sender: AioPool, **_: Any) -> None:
-        asyncio.run_coroutine_threadsafe(engine.stop(), sender.loop).result(_STOP_TIMEOUT_S)
+        asyncio.run_coroutine_threadsafe(engine.stop(), sender.loop).result(_ENGINE_TIMEOUT_S)
 
     def handle_revocation(request: Any, terminated: bool, **_: Any) -> None:
         if not terminated:

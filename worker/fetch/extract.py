@@ -1,6 +1,6 @@
 """The program that reads one document: `python -m worker.fetch.extract`, started by worker/fetch/documents.py.
 
-The program has no settings, no keys and no access to Postgres, which limits the damage by a hostile document to this
+The program has no settings, no keys and no access to Postgres, so a hostile document can damage only this
 process. It reads one line of JSON and then the document from standard input, and writes one JSON object to standard
 output.
 """
@@ -103,7 +103,7 @@ def _read_document(task: ExtractionTask, document: bytes) -> JsonObject:
 
 
 def _zip_problem(document: bytes, unpacked_bytes: int) -> str | None:
-    """Return why an archive must not be unpacked, or None; the memory limit applies if its directory is false."""
+    """Return why an archive must not be unpacked, or None. If its directory is false, only the memory limit applies."""
     try:
         with zipfile.ZipFile(io.BytesIO(document)) as archive:
             entries = archive.infolist()

@@ -11,7 +11,7 @@ from core.dispatch.celery_app import KEY_PREFIX, PING_TTL_S, ping_queue
 from core.dispatch.doorbell import Doorbell
 from core.notify import redis_clients
 from core.notify.redis_clients import BACKGROUND
-from worker.liveness.lost import CONNECTION_ERRORS
+from worker.liveness.connection_errors import CONNECTION_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _CHECK_INTERVAL_S = 1.0
 
 
 class ConsumerProbe:
-    """Records the messages that arrive through Celery's consumer, and sends a ping when none arrive.
+    """Records the arrival of messages through Celery's consumer, and sends a ping when none arrive.
 
     A worker without free slots consumes nothing and is not stalled. While Redis is unavailable, no worker is stalled.
 

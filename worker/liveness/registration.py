@@ -17,7 +17,7 @@ from core.notify import redis_clients
 from core.notify.bus import stop_channel
 from core.notify.redis_clients import LISTENER
 from core.runs.workers import Workers
-from worker.liveness.lost import CONNECTION_ERRORS
+from worker.liveness.connection_errors import CONNECTION_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ async def receive_stop_notices(
 
 
 async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:
-    """Receive stop notices until the connection is lost, which an unanswered ping also indicates."""
+    """Receive stop notices until the connection is lost; it counts as lost if a ping is not answered."""
     awaits_pong = False
     while True:
         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_s)
@@ -88,7 +88,7 @@ async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None],
 
 
 class FreeSlots:
-    """Signals that slots became free or usable again, and collects the responses that occupied them."""
+    """Signals that slots became free or usable again, and collects the IDs of the responses that occupied them."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

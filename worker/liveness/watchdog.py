@@ -11,12 +11,12 @@ from core.settings import Settings
 _HEARTBEAT_INTERVAL_S = 0.5
 # With a longer delay of the event loop, leases may expire before they are renewed.
 _MAX_LOOP_DELAY_S = 5.0
-# Even if Postgres hangs, every attempt to renew leases ends long before this time.
-_MAX_RENEWAL_S = 30.0
+# Even if Postgres hangs, every attempt to renew leases ends well within this time.
+_MAX_RENEWAL_INTERVAL_S = 30.0
 
 
 class Watchdog:
-    """Monitors the health of a worker; the event loop records it, and any thread may read it.
+    """Monitors the health of a worker; the event loop records it, and any thread can read it.
 
     Args:
         on_stuck: called in a separate thread when the event loop has been blocked for the duration of a lease, or for
@@ -32,7 +32,7 @@ class Watchdog:
         *,
         on_stuck: Callable[[], None],
         max_loop_delay_s: float = _MAX_LOOP_DELAY_S,
-        max_renewal_s: float = _MAX_RENEWAL_S,
+        max_renewal_s: float = _MAX_RENEWAL_INTERVAL_S,
     ) -> None:
         self._worker_id = worker_id
         self._settings = settings
@@ -80,11 +80,11 @@ class Watchdog:
             stalled: whether the consumer is stalled.
         """
         now = time.monotonic()
-        delay_s = max(0.0, now - self._heartbeat_at - _HEARTBEAT_INTERVAL_S)
+        loop_delay_s = max(0.0, now - self._heartbeat_at - _HEARTBEAT_INTERVAL_S)
         since_renewal_s = now - tried_at
         problems = []
-        if delay_s > self._max_loop_delay_s:
-            problems.append(f"event loop is {delay_s:.0f} s late")
+        if loop_delay_s > self._max_loop_delay_s:
+            problems.append(f"event loop is {loop_delay_s:.0f} s late")
         if running and since_renewal_s > self._max_renewal_s:
             problems.append(f"no lease renewal attempted for {since_renewal_s:.0f} s")
         if stalled:
@@ -96,7 +96,7 @@ class Watchdog:
             "running": running,
             "leaving": self.leaving,
             "postgres": "ok" if is_registered else "unreachable",
-            "loop_late_s": round(delay_s, 3),
+            "loop_late_s": round(loop_delay_s, 3),
             "heard_s_ago": round(now - heard_at, 1),
         }
         return Health(problems, is_registered and not self.leaving and not problems, details)

@@ -1,4 +1,4 @@
-"""What the APIs of model servers have in common and where they differ, besides their requests and answers."""
+"""The features of each model server API, and the authentication that all APIs share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from core.config.catalog import ModelConfig
 
 @dataclass(frozen=True)
 class ApiFeatures:
-    """What a model server of one API can do, if its model can.
+    """The features of one API; a model may lack them although its API has them.
 
     Args:
-        continues_text: continue an answer whose beginning it is given.
-        reads_files: extract the text of files itself.
+        continues_text: whether a server can continue an answer of which it receives the beginning.
+        reads_files: whether a server can extract the text of files.
     """
 
     continues_text: bool
@@ -26,12 +26,12 @@ API_FEATURES: Mapping[str, ApiFeatures] = {
 
 
 def can_continue_text(model: ModelConfig) -> bool:
-    """Whether the servers of a model continue an answer whose beginning they are given."""
+    """Whether the servers of a model can continue an answer of which they receive the beginning."""
     return API_FEATURES[model.api].continues_text and not model.lacks("continue")
 
 
 def can_read_files(model: ModelConfig) -> bool:
-    """Whether the servers of a model extract the text of files; only if the configuration says so."""
+    """Whether the servers of a model extract the text of files: the API and the configuration must both allow it."""
     return API_FEATURES[model.api].reads_files and "files" in model.supports
 
 

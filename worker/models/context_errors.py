@@ -44,28 +44,30 @@ _LIMIT_PATTERNS = tuple(
 _STATUSES = frozenset({400, 413, 422, 500})
 
 
-def context_error(status: int, error: Mapping[str, Any], message: str, text: str) -> errors.ContextExceeded | None:
+def context_error(
+    status: int, error: Mapping[str, Any], server_message: str, message: str
+) -> errors.ContextExceeded | None:
     """Return a `ContextExceeded` with the server's token counts, or None for any other error.
 
     Args:
         status: HTTP status of the answer.
         error: the server's error object.
-        message: the server's error message.
-        text: the message of the error to return.
+        server_message: the server's error message.
+        message: the message of the error to return.
     """
     if status not in _STATUSES:
         return None
     if (
         error.get("code") not in _ERROR_CODES
         and error.get("type") not in _ERROR_CODES
-        and not _TOO_LONG_PATTERN.search(message)
+        and not _TOO_LONG_PATTERN.search(server_message)
     ):
         return None
     count, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
     return errors.ContextExceeded(
-        text,
-        tokens=count if isinstance(count, int) else _first_number(_COUNT_PATTERNS, message),
-        limit=limit if isinstance(limit, int) else _first_number(_LIMIT_PATTERNS, message),
+        message,
+        tokens=count if isinstance(count, int) else _first_number(_COUNT_PATTERNS, server_message),
+        limit=limit if isinstance(limit, int) else _first_number(_LIMIT_PATTERNS, server_message),
     )
 
 

@@ -57,7 +57,7 @@ class Endpoint:
         )
 
     def available_at(self, now: float, *, others_down: bool) -> float:
-        """Return the earliest known time for a request (monotonic clock).
+        """Return the earliest known time at which the endpoint can receive a request (monotonic clock).
 
         Args:
             others_down: whether all other endpoints are down.
@@ -240,7 +240,7 @@ class Endpoints:
         self._wake_callers()
 
     def has_given_up_since(self, start: float) -> bool:
-        """Return whether this process has opened the circuit since `start`, without an accepted request after that."""
+        """Return whether this process has opened the circuit since `start` and no request was accepted afterwards."""
         return self._given_up_at >= start
 
     def _wake_callers(self) -> None:

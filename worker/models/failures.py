@@ -19,7 +19,7 @@ _MAX_MESSAGE_CHARS = 500
 _UNAVAILABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504, 529})
 # Statuses for invalid requests.
 _INVALID_REQUEST_STATUSES = frozenset({400, 413, 422})
-# Statuses that our configuration causes. The server's message is not passed on, because it may quote the API key.
+# Statuses caused by our configuration. The server's message is not passed on, because it may quote the API key.
 _CONFIGURATION_ERRORS = {
     401: "rejects this server's API key",
     403: "denies this server access to the model",

@@ -16,7 +16,7 @@ from worker.models.protocol import HiddenProgress, Output, TextDelta
 from worker.models.sse import DONE, EventParser
 
 _CONNECT_TIMEOUT_S = 5
-_MAX_ERROR_BYTES = 64 * 1024  # of the body of an error
+_MAX_ERROR_BYTES = 64 * 1024  # of the body of an error answer
 # Maximum time to wait for the token counts after the finish reason.
 _USAGE_TIMEOUT_S = 2.0
 # Minimum interval between two extensions of the timeout: an extension costs more than reading a chunk.
@@ -69,7 +69,7 @@ async def stream_outputs(
     state = _AnswerState(reader, model.timeouts.idle)
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **authorization(model)}
     with _convert_errors(state):
-        async with asyncio.timeout(model.timeouts.first_token) as state.clock:
+        async with asyncio.timeout(model.timeouts.first_token) as state.timeout:
             async with session.post(
                 url,
                 json=body,
@@ -85,7 +85,7 @@ async def stream_outputs(
                     async for chunk in answer.content.iter_any():
                         for output in merge_texts(state.feed(chunk)):
                             yield output
-                        if state.is_over:
+                        if state.is_finished:
                             break
                     for output in state.close():
                         yield output
@@ -105,15 +105,15 @@ def merge_texts(outputs: Iterator[Output]) -> Iterator[Output]:
                 texts.append(output.text)
                 continue
             if texts:
-                yield TextDelta("".join(texts), deltas=len(texts))
+                yield TextDelta("".join(texts), delta_count=len(texts))
                 texts.clear()
             yield output
     except errors.ModelServerError:
         if texts:
-            yield TextDelta("".join(texts), deltas=len(texts))
+            yield TextDelta("".join(texts), delta_count=len(texts))
         raise
     if texts:
-        yield TextDelta("".join(texts), deltas=len(texts))
+        yield TextDelta("".join(texts), delta_count=len(texts))
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def _convert_errors(state: "_AnswerState") -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        if not state.clock.expired():
+        if not state.timeout.expired():
             raise errors.ModelServerUnreachable("Connecting to the model server timed out.") from error
         if not state.has_finish_reason:
             raise errors.AnswerTimeout("The model server was silent for too long.") from error
@@ -138,17 +138,17 @@ def _convert_errors(state: "_AnswerState") -> Iterator[None]:
 
 
 class _AnswerState:
-    """The state of an answer during reading: its bytes, its events, and the timeout for the next output.
+    """The state of an answer while it is read: its events, and the timeout for the next output.
 
     Only outputs reset the timeout; comments and empty chunks do not.
     """
 
-    def __init__(self, reader: Reader, idle_s: float) -> None:
+    def __init__(self, reader: Reader, idle_timeout_s: float) -> None:
         self.events = EventParser()
-        self.is_over = False  # whether no more events are read
-        self.clock = asyncio.timeout(None)
+        self.is_finished = False  # whether no more events must be read
+        self.timeout = asyncio.timeout(None)
         self._reader = reader
-        self._idle_s = idle_s
+        self._idle_timeout_s = idle_timeout_s
         self._now = asyncio.get_running_loop().time
         self._extended_at = 0.0
         self._awaits_optional_events = False  # such as token counts
@@ -163,7 +163,7 @@ class _AnswerState:
         is_extended = False
         for event in self.events.feed(chunk):
             if event is DONE:
-                self.is_over = True
+                self.is_finished = True
                 return
             for output in self._reader.read(event):
                 if not is_extended:
@@ -171,16 +171,16 @@ class _AnswerState:
                     is_extended = True
                 yield output
             if self._reader.is_complete:
-                self.is_over = True
+                self.is_finished = True
                 return
         if self._reader.has_finish_reason and not self._awaits_optional_events:
             self._awaits_optional_events = True
-            self.clock.reschedule(self._now() + min(self._idle_s, _USAGE_TIMEOUT_S))
+            self.timeout.reschedule(self._now() + min(self._idle_timeout_s, _USAGE_TIMEOUT_S))
 
     def close(self) -> Iterator[Output]:
         """Yield the outputs that the end of the body completes."""
         read = self._reader.complete_outputs if self.events.is_document else self._reader.read
-        for event in () if self.is_over else self.events.close():
+        for event in () if self.is_finished else self.events.close():
             if event is not DONE:
                 yield from read(event)
 
@@ -188,4 +188,4 @@ class _AnswerState:
         now = self._now()
         if now - self._extended_at > _MIN_EXTENSION_INTERVAL_S and not self._awaits_optional_events:
             self._extended_at = now
-            self.clock.reschedule(now + self._idle_s)
+            self.timeout.reschedule(now + self._idle_timeout_s)

@@ -11,35 +11,35 @@ from core.runs.attempt import Attempt
 
 @dataclass(slots=True)  # not frozen: one is created per token, and freezing would double the cost
 class TextDelta:
-    """More of the answer's text.
+    """A further piece of the answer's text.
 
     Args:
         logprobs: the log probabilities of its tokens in the wire format: `token`, `bytes`, `logprob`, `top_logprobs`.
-        deltas: the number of deltas of the model server that were merged into this one.
+        delta_count: the number of deltas of the model server that were merged into this one.
     """
 
     text: str
     logprobs: tuple[JsonObject, ...] = ()
-    deltas: int = 1
+    delta_count: int = 1
 
 
 @dataclass(frozen=True)
 class RefusalDelta:
-    """More of the model's refusal."""
+    """A further piece of the model's refusal."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ReasoningDelta:
-    """More of the model's reasoning text."""
+    """A further piece of the model's reasoning text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SummaryDelta:
-    """More of the model server's summary of the reasoning."""
+    """A further piece of the model server's summary of the reasoning."""
 
     text: str
 

@@ -8,10 +8,10 @@ import orjson
 
 from core import errors
 
-# Maximum length of a line in bytes. No model server is known to send longer events.
-LINE_LIMIT = 8 * 1024 * 1024
-# Maximum length, in bytes, of an answer that is a single JSON document.
-BODY_LIMIT = 64 * 1024 * 1024
+# Maximum length of a line. No model server is known to send longer events.
+LINE_LIMIT_BYTES = 8 * 1024 * 1024
+# Maximum length of an answer that is a single JSON document.
+BODY_LIMIT_BYTES = 64 * 1024 * 1024
 
 # Maximum nesting of objects and arrays. orjson has the same limit; the json module's limit depends on Python's version.
 NESTING_LIMIT = 1024
@@ -33,7 +33,7 @@ class EventParser:
         self._has_started = False
         self._is_document = False
         self._pieces: list[bytes] = []  # of the incomplete line or document
-        self._size = 0
+        self._byte_count = 0
         self._partial_json = b""  # incomplete JSON that continues in the next line
         self._is_error_event = False  # whether the name of the current event is `error`
         self.has_end_marker = False  # whether `DONE` was read
@@ -53,7 +53,7 @@ class EventParser:
             chunk = b"".join((*self._pieces, chunk))
             self._pieces.clear()
         *lines, remainder = chunk.split(b"\n")
-        self._size = 0
+        self._byte_count = 0
         for line in lines:
             event = self._parse_data(line[5:]) if line.startswith(b"data:") else self._parse_other_line(line)
             if event is not None:
@@ -76,7 +76,7 @@ class EventParser:
     def _start(self, chunk: bytes) -> bytes:
         body_start = (b"".join(self._pieces) + chunk).lstrip(_LEADING_BYTES)
         self._pieces.clear()
-        self._size = 0
+        self._byte_count = 0
         if body_start.startswith(b"<"):
             raise errors.PermanentError("The model server sent an HTML page instead of an answer.")
         self._has_started = bool(body_start)
@@ -86,8 +86,8 @@ class EventParser:
     def _store_piece(self, piece: bytes) -> None:
         if piece:
             self._pieces.append(piece)
-            self._size += len(piece)
-            if self._size > (BODY_LIMIT if self._is_document else LINE_LIMIT):
+            self._byte_count += len(piece)
+            if self._byte_count > (BODY_LIMIT_BYTES if self._is_document else LINE_LIMIT_BYTES):
                 raise errors.PermanentError("The model server sent a line or a document that is too long.")
 
     def _parse_data(self, data: bytes) -> Any:
@@ -104,7 +104,7 @@ class EventParser:
             try:
                 event = _parse_leniently(data)
             except errors.PermanentError:
-                if len(data) > LINE_LIMIT:
+                if len(data) > LINE_LIMIT_BYTES:
                     raise
                 self._partial_json = data
                 return None

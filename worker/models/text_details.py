@@ -23,16 +23,20 @@ _ANNOTATION_FIELDS: dict[str, dict[str, type]] = {
 }
 
 
-def convert_logprobs(value: Any, top: int) -> tuple[JsonObject, ...]:
+def convert_logprobs(value: Any, max_alternatives: int) -> tuple[JsonObject, ...]:
     """Convert the log probabilities of a text's tokens to the wire format, without invalid values.
 
     Args:
         value: the list from the model server.
-        top: requested number of alternatives per token; some servers send more.
+        max_alternatives: requested number of alternatives per token; some servers send more.
     """
     return tuple(
         _convert_token(token)
-        | {"top_logprobs": [_convert_token(other) for other in _select_objects(token.get("top_logprobs"))[:top]]}
+        | {
+            "top_logprobs": [
+                _convert_token(other) for other in _select_objects(token.get("top_logprobs"))[:max_alternatives]
+            ]
+        }
         for token in _select_objects(value)
     )
 

@@ -22,14 +22,14 @@ class Tokenizers:
     async def count(self, model: ModelConfig, base_url: str, attempt: Attempt) -> tuple[int, int | None] | None:
         """Count the tokens of an attempt's prompt.
 
-        The endpoints take Chat Completions messages, whichever API the model is configured with.
+        The servers tokenize Chat Completions messages, whichever API the model is configured with.
 
         Args:
             base_url: URL of the server, without a trailing slash.
 
         Returns:
-            The number of tokens, and the size of the model's context or None if it is unknown; only None if the server
-            did not count.
+            The number of tokens and the size of the model's context; the size is None if it is unknown. If the server
+            cannot count tokens, the result is None instead of this pair.
         """
         if base_url in self._server_kinds and self._server_kinds[base_url] is None:
             return None

@@ -17,8 +17,8 @@ CALLS_LIMIT = 256
 class _PartialCall:
     index: int
     id: str = ""
-    names: list[str] = field(default_factory=list)
-    arguments: list[str] = field(default_factory=list)
+    name_pieces: list[str] = field(default_factory=list)
+    argument_pieces: list[str] = field(default_factory=list)
 
 
 class ToolCallAssembler:
@@ -32,7 +32,7 @@ class ToolCallAssembler:
         self._tool_names = frozenset(tool_names)
         self._calls: list[_PartialCall] = []
         self._latest: dict[int, _PartialCall] = {}  # by the server's index
-        self._size = 0
+        self._argument_length = 0
 
     def add(self, piece: JsonObject) -> None:
         """Add a piece of a tool call.
@@ -44,14 +44,14 @@ class ToolCallAssembler:
         name = function.get("name")
         call = self._find_call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
         if name:
-            call.names.append(str(name))
+            call.name_pieces.append(str(name))
         arguments = function.get("arguments")
         if arguments:
             # Some servers send the arguments as an object instead of as JSON text.
             text = arguments if isinstance(arguments, str) else jsonio.dumps(arguments)
-            call.arguments.append(text)
-            self._size += len(text)
-        if len(self._calls) > CALLS_LIMIT or self._size > TEXT_LIMIT:
+            call.argument_pieces.append(text)
+            self._argument_length += len(text)
+        if len(self._calls) > CALLS_LIMIT or self._argument_length > TEXT_LIMIT:
             raise errors.PermanentError("The model server made more tool calls than are supported.")
 
     def complete_calls(self) -> list[ToolCall]:
@@ -64,7 +64,7 @@ class ToolCallAssembler:
         tool_calls: list[ToolCall] = []
         for call in sorted(self._calls, key=lambda call: call.index):
             tool_calls.append(
-                ToolCall("" if call.id in ids else call.id, self._tool_name(call), "".join(call.arguments))
+                ToolCall("" if call.id in ids else call.id, self._tool_name(call), "".join(call.argument_pieces))
             )
             ids.add(call.id)
         return tool_calls
@@ -91,9 +91,11 @@ class ToolCallAssembler:
         return call
 
     def _tool_name(self, call: _PartialCall) -> str:
-        """Return the tool name of a call, which servers repeat in every piece or split over several pieces."""
-        if not call.names:
+        """Return the tool name of a call; servers repeat it in every piece, or split it over several pieces."""
+        if not call.name_pieces:
             raise errors.PermanentError("The model server called a tool without naming it.")
-        joined_name = "".join(call.names)
-        offered_name = next((name for name in (joined_name, *reversed(call.names)) if name in self._tool_names), None)
-        return offered_name or (joined_name if len(set(call.names)) > 1 else call.names[0])
+        joined_name = "".join(call.name_pieces)
+        offered_name = next(
+            (name for name in (joined_name, *reversed(call.name_pieces)) if name in self._tool_names), None
+        )
+        return offered_name or (joined_name if len(set(call.name_pieces)) > 1 else call.name_pieces[0])

@@ -8,8 +8,8 @@ from core.wire.request import CreateResponse
 from core.wire.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 
 OfferedTool = FunctionTool | CustomTool
-# Name of the single argument that carries the input of a custom tool, which is free text, if a model server supports
-# only function tools.
+# If a model server supports only function tools, a custom tool is offered as a function with this single argument,
+# which contains its free-text input.
 CUSTOM_INPUT = "input"
 
 

@@ -12,7 +12,7 @@ class Announcer:
     """Publishes committed batches in order; batches that arrive during one publication form the next.
 
     The backlog stays small even if Redis hangs: the publication blocks for one second, and then the bus drops the
-    batches of the next second. Readers find events that were not published in Postgres.
+    batches of the next second. Readers find unpublished events in Postgres.
     """
 
     def __init__(self, bus: Bus) -> None:

@@ -16,11 +16,11 @@ from worker.run.run import Run, StopReason
 log = logging.getLogger(__name__)
 
 _RETRY_INTERVAL_S = 0.2
-# The first output of a run does not wait for the next flush, but the flusher idles before it writes it: for this
-# multiple of the duration of the last flush.
+# The first output of a run does not wait for the next regular flush. Before the flusher writes it, the flusher idles
+# for this multiple of the duration of the last flush.
 _IDLE_FACTOR = 2
-# The next flush starts after this multiple of the duration of the last flush, but at most `_MAX_PAUSE_S` later: if
-# flushes are slow, fewer and larger flushes cost less overall.
+# The pause after a flush is `flush_every_s`. After a slow flush, it is this multiple of the duration of the flush, up
+# to `_MAX_PAUSE_S`: if flushes are slow, fewer and larger flushes cost less overall.
 _PAUSE_FACTOR = 4
 _MAX_PAUSE_S = 0.2
 

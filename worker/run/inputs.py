@@ -9,7 +9,7 @@ from core import errors
 from core.codes import Code
 from core.config.catalog import ModelConfig
 from core.context import media
-from core.context import parts as inputs
+from core.context import parts as content_parts
 from core.runs.attempt import Attempt
 from core.runs.attempts import Attempts
 from core.settings import Settings
@@ -60,7 +60,7 @@ class Inputs:
         Raises:
             errors.PermanentError: an image or a file cannot be loaded or read; it has an error code of the wire format.
         """
-        if not any(inputs.is_media(part) for item in attempt.context for part in inputs.parts(item)):
+        if not any(content_parts.is_media(part) for item in attempt.context for part in content_parts.parts(item)):
             return attempt
         async with self._semaphore:
             contents = await self._load_contents(attempt)
@@ -69,11 +69,13 @@ class Inputs:
         return replace(attempt, context=context)
 
     async def _prepare_item(self, item: Item, model: ModelConfig, cache: _InputCache) -> Item:
-        parts = inputs.parts(item)
-        if not any(map(inputs.is_media, parts)):
+        parts = content_parts.parts(item)
+        if not any(map(content_parts.is_media, parts)):
             return item
-        new_parts = [await self._prepare_part(part, model, cache) if inputs.is_media(part) else part for part in parts]
-        return inputs.replace_parts(item, new_parts)
+        new_parts = [
+            await self._prepare_part(part, model, cache) if content_parts.is_media(part) else part for part in parts
+        ]
+        return content_parts.replace_parts(item, new_parts)
 
     async def _load_contents(self, attempt: Attempt) -> dict[str, str]:
         while True:
@@ -83,20 +85,20 @@ class Inputs:
                 log.warning("cannot read inputs", extra={"response": attempt.response_id, "cause": str(error)})
                 await asyncio.sleep(_RETRY_INTERVAL_S)
                 continue
-            if contents.keys() != inputs.references(attempt.context):
+            if contents.keys() != content_parts.references(attempt.context):
                 raise errors.PermanentError("An image or a file of this response is no longer stored.")
             return contents
 
     async def _prepare_part(self, part: Part, model: ModelConfig, cache: _InputCache) -> Part:
         if part["type"] == "input_image":
-            image = inputs.insert_content(part, cache.contents)
+            image = content_parts.insert_content(part, cache.contents)
             return image | {"image_url": await self._prepare_image(image["image_url"], model, cache)}
         if can_read_files(model):
-            return inputs.insert_content(part, cache.contents)
-        source = inputs.reference(part) or part.get("file_data") or part["file_url"]
+            return content_parts.insert_content(part, cache.contents)
+        source = content_parts.reference(part) or part.get("file_data") or part["file_url"]
         key = source, part.get("filename")
         if key not in cache.texts:
-            cache.texts[key] = await self._extract_file(inputs.insert_content(part, cache.contents), cache)
+            cache.texts[key] = await self._extract_file(content_parts.insert_content(part, cache.contents), cache)
         return cache.texts[key]
 
     async def _prepare_image(self, url: str, model: ModelConfig, cache: _InputCache) -> str:

@@ -12,8 +12,8 @@ from worker.run.run import StopReason
 
 log = logging.getLogger(__name__)
 
-# A lease that cannot be renewed is given up before it expires: this fraction of its duration earlier.
-_MARGIN = 1 / 6
+# A lease that cannot be renewed is given up before it expires. The margin is this fraction of its duration.
+_MARGIN_FRACTION = 1 / 6
 
 
 class LeaseKeeper:
@@ -27,7 +27,7 @@ class LeaseKeeper:
         self._attempts = attempts
         self._settings = settings
         self._runs = runs
-        self._usable_s = settings.lease_s * (1 - _MARGIN)
+        self._usable_s = settings.lease_s * (1 - _MARGIN_FRACTION)
         self.last_renewal_at = time.monotonic()
 
     def give_up_time(self, requested_at: float) -> float:

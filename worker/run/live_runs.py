@@ -1,4 +1,4 @@
-"""The runs of this process, and the single thread that makes their writes."""
+"""The runs of this process, and the single thread that performs their writes."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ ResultT = TypeVar("ResultT")
 class LiveRuns:
     """The runs of this process by response ID.
 
-    A single thread makes all their writes: two writers that lock the same rows in different orders would deadlock.
+    A single thread performs all their writes: two writers that lock the same rows in different orders would deadlock.
     """
 
     def __init__(self) -> None:

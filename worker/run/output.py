@@ -89,7 +89,7 @@ class OutputWriter:
         """Prepare for a request to a model server; if it is a retry, discard output that was not shown yet."""
         self._finish_reason = None
         if self._continued_text is not None:
-            self._splice = Splice(self._continued_text, grammar=self._attempt.request.text.format.type != "text")
+            self._splice = Splice(self._continued_text, is_constrained=self._attempt.request.text.format.type != "text")
 
     def set_attempt(self, attempt: Attempt) -> None:
         """Replace the attempt after its context was shortened for the next request to the model server."""
@@ -113,7 +113,7 @@ class OutputWriter:
                     replace(output, logprobs=self._requested_logprobs(output.logprobs)) if output.logprobs else output
                 )
                 for text_delta in self._splice.feed(delta) if self._splice is not None else (delta,):
-                    self._append("output_text", text_delta.text, text_delta.logprobs, text_delta.deltas)
+                    self._append("output_text", text_delta.text, text_delta.logprobs, text_delta.delta_count)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
                 self._append(_PART_TYPES[type(output)], text)
             case Annotation(annotation):
@@ -139,13 +139,13 @@ class OutputWriter:
     def _end_splice(self) -> None:
         splice, self._splice = self._splice, None
         for delta in splice.end() if splice is not None else ():
-            self._append("output_text", delta.text, delta.logprobs, delta.deltas)
+            self._append("output_text", delta.text, delta.logprobs, delta.delta_count)
 
-    def _append(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), deltas: int = 1) -> None:
+    def _append(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
         part_path = self._open_part(part)
-        self._run.append_delta(part_path, text, logprobs, deltas)
+        self._run.append_delta(part_path, text, logprobs, delta_count)
         self._fold.grow(part_path, text, logprobs)
-        self._delta_count += deltas
+        self._delta_count += delta_count
         self.has_output = True
 
     def _requested_logprobs(self, logprobs: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
@@ -259,7 +259,7 @@ class OutputWriter:
         )
 
     def attempt_usage(self) -> AttemptUsage:
-        """Return the token usage of the attempt up to now: counted by the model server, or estimated."""
+        """Return the token usage of the attempt so far: counted by the model server, or estimated."""
         if self._token_usage is not None:
             return AttemptUsage(
                 self._token_usage.input_tokens,

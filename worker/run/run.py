@@ -15,11 +15,11 @@ from core.wire.item_events import PartPath
 REVOKED = "revoked"
 SHUTDOWN = "shutdown"
 
-_LARGE_SIZE = 256 * 1024  # characters
+_LARGE_CHARACTER_COUNT = 256 * 1024
 
 
 class StopReason(StrEnum):
-    """The reason why a run must stop and not write any more."""
+    """The reason why a run must stop, and must write nothing more."""
 
     ENDED = "ended by another process"
     LOST = "lease lost"
@@ -61,14 +61,14 @@ class Run:
         self._events: list[Event] = []
         self._text: list[str] = []
         self._logprobs: list[JsonObject] = []
-        self._tokens = 0
+        self._token_count = 0
         self._part_path: PartPath | None = None
-        self._size = len(attempt.document)  # approximate number of characters that the end reads and writes
+        self._character_count = len(attempt.document)  # approximate number of characters that the end reads and writes
 
     @property
     def is_large(self) -> bool:
         """Whether the end of the response takes so long to write that it must not delay others in a batch."""
-        return self.attempt.has_output or self._size > _LARGE_SIZE
+        return self.attempt.has_output or self._character_count > _LARGE_CHARACTER_COUNT
 
     @property
     def has_pending_events(self) -> bool:
@@ -95,14 +95,14 @@ class Run:
         self._announce_output()
 
     def append_delta(
-        self, part_path: PartPath, delta: str, logprobs: Iterable[JsonObject] = (), tokens: int = 1
+        self, part_path: PartPath, delta: str, logprobs: Iterable[JsonObject] = (), token_count: int = 1
     ) -> None:
-        """Append a delta of about `tokens` tokens to an open part; the deltas of one batch are merged."""
+        """Append a delta of about `token_count` tokens to an open part; the deltas of one batch are merged."""
         if part_path != self._part_path:
             self._join_text()
             self._part_path = part_path
         self._text.append(delta)
-        self._tokens += tokens
+        self._token_count += token_count
         self._logprobs.extend(logprobs)
         self._announce_output()
 
@@ -122,10 +122,10 @@ class Run:
         self._join_text()
         numbered_events = transcript.number(self._events, self._next_seq)
         lines = tuple(jsonio.dumps(event) for event in numbered_events)
-        batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines, self._tokens)
+        batch = Batch(self.attempt.response_id, self.attempt.number, self._next_seq, lines, self._token_count)
         self._events.clear()
-        self._tokens = 0
-        self._size += sum(map(len, lines))
+        self._token_count = 0
+        self._character_count += sum(map(len, lines))
         self.is_urgent = False
         self._next_seq = batch.next_seq
         return batch

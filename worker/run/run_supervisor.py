@@ -23,7 +23,7 @@ class RunSupervisor:
         self._leases = LeaseKeeper(attempts, settings, self._runs)
 
     @property
-    def running(self) -> int:
+    def run_count(self) -> int:
         """The number of runs in this process."""
         return len(self._runs)
 

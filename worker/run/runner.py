@@ -85,13 +85,13 @@ class Runner:
             settings,
             call=self._run_in_thread,
             signal_free_slot=signal_free_slot,
-            note_dropped=attempts.note_dropped,
+            record_dropped=attempts.note_dropped,
         )
 
     async def run(self, response_id: str) -> str:
         """Run a dispatched response, if it can be claimed; return the result as text for Flower.
 
-        Cancelling this coroutine interrupts only the call of the model server: this method then hands the response back
+        Cancelling this coroutine interrupts only the call to the model server: this method then hands the response back
         or ends it, and writes its output.
         """
         interruption = Interruption()
@@ -161,7 +161,7 @@ class Runner:
             run.add_running_event(transcript.lifecycle(document))
         writer.continue_from(plan)
         try:
-            async with asyncio.timeout(attempt.remaining_s) as clock:
+            async with asyncio.timeout(attempt.remaining_s) as timeout:
                 prepared_attempt = await self._inputs.prepare(plan.attempt, model)
                 return await self._client.request_outcome(prepared_attempt, model, writer)
         except errors.PermanentError as error:  # an image or a file of the request
@@ -169,7 +169,7 @@ class Runner:
             code = error.code or Code.SERVER_ERROR
             return failed_outcome(code, str(error), cause=f"an image or a file of the input: {code}")
         except TimeoutError:
-            if not clock.expired():
+            if not timeout.expired():
                 raise
             return failed_outcome(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
         except Exception:  # after a bug, end the response now and not when its lease expires
@@ -234,7 +234,7 @@ class Runner:
 
 
 class Interruption:
-    """The interruption of a run: its reason, and the function that cancels the call of the model server."""
+    """The interruption of a run: its reason, and the function that cancels the call to the model server."""
 
     def __init__(self) -> None:
         self.reason = ""

@@ -11,21 +11,21 @@ _MIN_ECHO_LENGTH = 32
 class Splice:
     """Removes from a continuation the text that has already been shown.
 
-    The model server receives the text without its trailing white space, which would degrade the continuation. Therefore
-    the continuation may begin with that white space. Some servers repeat the complete text before the continuation;
-    llama.cpp does so if it uses a grammar.
+    The model server receives the text without its trailing whitespace, because that whitespace would degrade the
+    continuation. Therefore the continuation may begin with it. Some servers repeat the complete text before the
+    continuation; llama.cpp does so if it uses a grammar.
 
     Source: the behavior of llama.cpp, vLLM and SGLang, measured with the packaged model.
 
     Args:
         text: the text to continue.
-        grammar: whether the output format constrains the text. If so, even a short echo is removed.
+        is_constrained: whether the output format constrains the text. If so, even a short echo is removed.
     """
 
-    def __init__(self, text: str, *, grammar: bool) -> None:
+    def __init__(self, text: str, *, is_constrained: bool) -> None:
         self.prefix = text.rstrip()
-        self._white_space = text[len(self.prefix) :]
-        self._echo = self.prefix if grammar or len(self.prefix) >= _MIN_ECHO_LENGTH else ""
+        self._whitespace = text[len(self.prefix) :]
+        self._echo = self.prefix if is_constrained or len(self.prefix) >= _MIN_ECHO_LENGTH else ""
         self._pending: list[TextDelta] = []  # deltas that may be an echo
         self._is_open = True
 
@@ -47,13 +47,13 @@ class Splice:
         echo_length = len(self._echo) if self._echo and text.startswith(self._echo) else 0
         space_length = 0
         while (
-            space_length < len(self._white_space)
-            and text[echo_length + space_length : echo_length + space_length + 1] == self._white_space[space_length]
+            space_length < len(self._whitespace)
+            and text[echo_length + space_length : echo_length + space_length + 1] == self._whitespace[space_length]
         ):
             space_length += 1
-        if echo_length + space_length == len(text) and space_length < len(self._white_space):
-            # The text ends within the white space, which may continue in the next delta.
-            self._echo, self._white_space = "", self._white_space[space_length:]
+        if echo_length + space_length == len(text) and space_length < len(self._whitespace):
+            # The text ends within the whitespace, which may continue in the next delta.
+            self._echo, self._whitespace = "", self._whitespace[space_length:]
             self._pending.clear()
             return []
         self._is_open = False
@@ -61,18 +61,18 @@ class Splice:
         return _drop_characters(pending, echo_length + space_length)
 
 
-def _drop_characters(deltas: list[TextDelta], characters: int) -> list[TextDelta]:
-    """Return the deltas without this number of characters at the start, and without their log probabilities."""
+def _drop_characters(deltas: list[TextDelta], character_count: int) -> list[TextDelta]:
+    """Return the deltas without this number of characters at the start and their log probabilities."""
     remaining: list[TextDelta] = []
     for delta in deltas:
-        if characters >= len(delta.text):
-            characters -= len(delta.text)
-        elif characters:
-            remaining_characters, logprobs = characters, list(delta.logprobs)
-            while logprobs and len(logprobs[0]["token"]) <= remaining_characters:
-                remaining_characters -= len(logprobs.pop(0)["token"])
-            remaining.append(replace(delta, text=delta.text[characters:], logprobs=tuple(logprobs)))
-            characters = 0
+        if character_count >= len(delta.text):
+            character_count -= len(delta.text)
+        elif character_count:
+            remaining_count, logprobs = character_count, list(delta.logprobs)
+            while logprobs and len(logprobs[0]["token"]) <= remaining_count:
+                remaining_count -= len(logprobs.pop(0)["token"])
+            remaining.append(replace(delta, text=delta.text[character_count:], logprobs=tuple(logprobs)))
+            character_count = 0
         else:
             remaining.append(delta)
     return remaining

@@ -25,7 +25,7 @@ class ContextTrimmer:
         self._cuts = [0]  # positions in the context at which it may begin
         self._sizes: list[int] = []  # size of the context after each cut, in characters
         self._cut_index = 0  # of the current cut
-        self._attempt_count = 0
+        self._trim_count = 0
 
     async def trim_context(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
         """Drop more turns after a model server has rejected the context as too long.
@@ -43,12 +43,12 @@ class ContextTrimmer:
             self._cuts += truncation.cuts(self._context)
             sizes = [*accumulate(len(jsonio.dumps(item)) for item in reversed(self._context))][::-1]
             self._sizes = [sizes[cut] for cut in self._cuts]
-        self._attempt_count += 1
+        self._trim_count += 1
         cut_index = await self._find_sufficient_cut(error, base_url)
         if cut_index is None:
             limit = error.limit or self._model.context_window
             cut_index = truncation.next_cut(
-                self._sizes, self._cut_index, self._attempt_count, tokens=error.tokens, limit=limit
+                self._sizes, self._cut_index, self._trim_count, tokens=error.tokens, limit=limit
             )
         if cut_index is None or cut_index >= len(self._cuts):
             return None
@@ -66,13 +66,13 @@ class ContextTrimmer:
         first, last = self._cut_index + 1, len(self._cuts)
         while first < last:
             middle = (first + last) // 2
-            fits = await self._fits_context(middle, error, base_url)
+            fits = await self._does_context_fit(middle, error, base_url)
             if fits is None:
                 return None
             first, last = (first, middle) if fits else (middle + 1, last)
         return first
 
-    async def _fits_context(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
+    async def _does_context_fit(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
         attempt = self.attempt
         context, _ = truncation.cut(self._context, self._cuts[cut_index])
         count = await self._tokenizers.count(self._model, base_url, replace(attempt, context=context))

@@ -1,4 +1,4 @@
-"""The token usage of a response that is reported to the client, as if there had been only one attempt."""
+"""The token usage that is reported to the client: that of the response, as if it had had only one attempt."""
 
 from core import jsonio
 from core.jsonio import JsonObject

@@ -216,7 +216,7 @@ def split_texts(outputs: list[Output]) -> tuple[str, str]:
     )
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("chunk_length", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize(
     ("reasoning_format", "text", "reasoning", "output_text"),
     [
@@ -233,9 +233,9 @@ def split_texts(outputs: list[Output]) -> tuple[str, str]:
     ],
 )
 def test_think_tags_are_recognized_at_any_chunk_boundary(
-    reasoning_format: str, text: str, reasoning: str, output_text: str, size: int
+    reasoning_format: str, text: str, reasoning: str, output_text: str, chunk_length: int
 ) -> None:
-    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    pieces = [text[start : start + chunk_length] for start in range(0, len(text), chunk_length)]
 
     assert split_texts(
         read_outputs(*(choice(content=piece) for piece in pieces), reader=chunk_reader(reasoning_format))

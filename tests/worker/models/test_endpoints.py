@@ -13,8 +13,8 @@ UNREACHABLE = errors.ModelServerUnreachable("The model server cannot be reached:
 UNAVAILABLE = errors.ModelServerUnavailable("The model server answered 503: full")
 
 
-def base_urls(number: int) -> list[str]:
-    return [f"http://h{index}/v1" for index in range(number)]
+def base_urls(count: int) -> list[str]:
+    return [f"http://h{index}/v1" for index in range(count)]
 
 
 def fail_request(endpoint: Endpoint, error: errors.ModelServerError = UNREACHABLE, response_id: str = "resp_1") -> None:
@@ -27,7 +27,7 @@ def choose_endpoint(endpoints: Endpoints, **options: bool) -> Endpoint | None:
 
 
 def list_endpoints(endpoints: Endpoints) -> list[Endpoint]:
-    """Return all endpoints, which are chosen in turn while each has a request."""
+    """Return all endpoints, in the order in which they are chosen while each chosen endpoint has a request."""
     with ExitStack() as active_requests:
         endpoints_found = []
         while (endpoint := choose_endpoint(endpoints)) not in endpoints_found:

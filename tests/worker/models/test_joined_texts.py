@@ -26,7 +26,7 @@ def test_consecutive_texts_are_merged_without_a_change_of_order() -> None:
     ]
 
     assert list(merge_texts(iter(outputs))) == [
-        TextDelta("ab", deltas=2),
+        TextDelta("ab", delta_count=2),
         ReasoningDelta("thought"),
         ReasoningDelta("more"),
         TextDelta("c"),
@@ -34,7 +34,7 @@ def test_consecutive_texts_are_merged_without_a_change_of_order() -> None:
         HiddenProgress(),
         TextDelta("e"),
         AnswerEnd("stop"),
-        TextDelta("fg", deltas=2),
+        TextDelta("fg", delta_count=2),
     ]
 
 
@@ -49,4 +49,4 @@ def test_text_before_a_failure_is_not_lost() -> None:
         for output in merge_texts(outputs()):
             received_outputs.append(output)  # noqa: PERF402  # a list comprehension would lose the output with the error
 
-    assert received_outputs == [TextDelta("ab", deltas=2)]
+    assert received_outputs == [TextDelta("ab", delta_count=2)]

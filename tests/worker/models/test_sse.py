@@ -7,19 +7,21 @@ import pytest
 
 from core import errors
 from worker.models import failures
-from worker.models.sse import DONE, LINE_LIMIT, EventParser
+from worker.models.sse import DONE, LINE_LIMIT_BYTES, EventParser
 
 EVENTS = [{"a": "é\n"}, {"b": [1, 2]}]
 BODY = 'data: {"a":"é\\n"}\n\ndata: {"b":[1,2]}\n\ndata: [DONE]\n\n'
 
 
-def read_events(body: bytes, size: int) -> list[object]:
+def read_events(body: bytes, chunk_size: int) -> list[object]:
     parser = EventParser()
-    events = [event for start in range(0, len(body), size) for event in parser.feed(body[start : start + size])]
+    events = [
+        event for start in range(0, len(body), chunk_size) for event in parser.feed(body[start : start + chunk_size])
+    ]
     return [*events, *parser.close()]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize(
     "text",
     [
@@ -32,13 +34,13 @@ def read_events(body: bytes, size: int) -> list[object]:
         BODY.removesuffix("\n\n"),
     ],
 )
-def test_events_are_the_same_for_every_notation_and_division_of_the_body(text: str, size: int) -> None:
-    assert read_events(text.encode(), size) == [*EVENTS, DONE]
+def test_events_are_the_same_for_every_notation_and_division_of_the_body(text: str, chunk_size: int) -> None:
+    assert read_events(text.encode(), chunk_size) == [*EVENTS, DONE]
 
 
-@pytest.mark.parametrize("size", [1, 5, 1000])
-def test_a_json_document_instead_of_events_is_one_event(size: int) -> None:
-    assert read_events(b' \n{"a":\n\n "data: x"}\n', size) == [{"a": "data: x"}]
+@pytest.mark.parametrize("chunk_size", [1, 5, 1000])
+def test_a_json_document_instead_of_events_is_one_event(chunk_size: int) -> None:
+    assert read_events(b' \n{"a":\n\n "data: x"}\n', chunk_size) == [{"a": "data: x"}]
 
 
 @pytest.mark.parametrize("body", [b"event: error\ndata: {}\n\n", b"error: {}\n\n"])
@@ -61,7 +63,7 @@ def test_slightly_invalid_json_is_accepted() -> None:
         b"data: {no\n\n",
         b"data: {}{}\n\n",
         b"data: " + b"[" * 5000 + b"]" * 5000 + b"\n\n",
-        b"data: " + b"x" * (LINE_LIMIT + 1),
+        b"data: " + b"x" * (LINE_LIMIT_BYTES + 1),
         b"{no",
     ],
 )

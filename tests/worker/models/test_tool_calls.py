@@ -52,9 +52,9 @@ def select_tool_calls(outputs: list[Output]) -> list[ToolCall]:
     return [output for output in outputs if isinstance(output, ToolCall)]
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_tool_calls_are_read_completely_in_one_piece_or_several(models: ModelServer, whole: bool) -> None:
-    outputs = read_outputs(models, models.script(tool_calls=[FIRST_CALL, SECOND_CALL], whole=whole))
+@pytest.mark.parametrize("in_one_piece", [False, True])
+def test_tool_calls_are_read_completely_in_one_piece_or_several(models: ModelServer, in_one_piece: bool) -> None:
+    outputs = read_outputs(models, models.script(tool_calls=[FIRST_CALL, SECOND_CALL], whole=in_one_piece))
 
     assert select_tool_calls(outputs) == [
         ToolCall("call_1", "f", FIRST_CALL["arguments"]),

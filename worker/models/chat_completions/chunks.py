@@ -35,10 +35,10 @@ class ChunkReader:
     """Reads the chunks of one answer. Tool calls are returned at the end of the answer, when all are complete.
 
     Args:
-        continues: whether the answer continues a partial text. If so, it contains no reasoning tags.
+        is_continuation: whether the answer continues a partial text. If so, it contains no reasoning tags.
     """
 
-    def __init__(self, model: ModelConfig, request: CreateResponse, *, continues: bool = False) -> None:
+    def __init__(self, model: ModelConfig, request: CreateResponse, *, is_continuation: bool = False) -> None:
         self.has_finish_reason = False
         self.is_complete = False
         self._has_started = False
@@ -47,9 +47,9 @@ class ChunkReader:
         self._calls = ToolCallAssembler(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = request.includes_logprobs
         self._top_logprobs = request.top_logprobs
-        self._logprobs: tuple[JsonObject, ...] = ()  # of tokens without a text until now
-        has_tags = model.reasoning_format != "field" and not continues
-        self._think_tags = ThinkTags(open=model.reasoning_format == "open_tag") if has_tags else None
+        self._logprobs: tuple[JsonObject, ...] = ()  # of tokens without a text so far
+        has_tags = model.reasoning_format != "field" and not is_continuation
+        self._think_tags = ThinkTags(starts_in_reasoning=model.reasoning_format == "open_tag") if has_tags else None
 
     def read(self, event: Any) -> list[Output]:
         """Return the outputs that one chunk completes. See `Reader.read`."""

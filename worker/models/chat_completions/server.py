@@ -27,5 +27,5 @@ class ChatCompletions:
             f"{base_url}/chat/completions",
             model,
             body,
-            ChunkReader(model, attempt.request, continues=bool(attempt.prefix)),
+            ChunkReader(model, attempt.request, is_continuation=bool(attempt.prefix)),
         )

@@ -9,9 +9,9 @@ _CLOSING_TAG = "</think>"
 
 
 class _State(Enum):
-    START = auto()  # only white space and possibly the beginning of a tag have arrived
+    START = auto()  # only whitespace and possibly the beginning of a tag have arrived
     REASONING = auto()
-    AFTER_REASONING = auto()  # the reasoning has ended, and only white space has followed
+    AFTER_REASONING = auto()  # the reasoning has ended, and only whitespace has followed
     OUTPUT_TEXT = auto()
 
 
@@ -21,13 +21,14 @@ class ThinkTags:
     Only a tag at the beginning of the text starts reasoning; later tags are part of the output text.
 
     Args:
-        open: whether the text starts with reasoning without an opening tag, because the prompt ends with that tag.
+        starts_in_reasoning: whether the text starts with reasoning without an opening tag, because the prompt ends with
+            that tag.
     """
 
-    def __init__(self, *, open: bool) -> None:
-        self._starts_open = open
+    def __init__(self, *, starts_in_reasoning: bool) -> None:
+        self._starts_in_reasoning = starts_in_reasoning
         self._state = _State.START
-        self._pending = ""  # the possible beginning of a tag, or white space around a tag
+        self._pending = ""  # the possible beginning of a tag, or whitespace around a tag
         self._has_reasoning = False
 
     def feed(self, text: str) -> list[TextDelta | ReasoningDelta]:
@@ -50,7 +51,7 @@ class ThinkTags:
     def end(self) -> list[TextDelta | ReasoningDelta]:
         """End the text; return the remaining output. Reasoning without a closing tag remains reasoning."""
         text, self._pending = self._pending, ""
-        if self._state is _State.REASONING or self._starts_open:
+        if self._state is _State.REASONING or self._starts_in_reasoning:
             return [] if not text or text.isspace() else [ReasoningDelta(text)]
         return [TextDelta(text)] if text else []
 
@@ -62,7 +63,7 @@ class ThinkTags:
         if _OPENING_TAG.startswith(start):
             self._pending = text
             return ""
-        self._state = _State.REASONING if self._starts_open else _State.OUTPUT_TEXT
+        self._state = _State.REASONING if self._starts_in_reasoning else _State.OUTPUT_TEXT
         return text
 
     def _take_reasoning(self, text: str, outputs: list[TextDelta | ReasoningDelta]) -> str:
@@ -83,7 +84,7 @@ class ThinkTags:
 
 
 def _complete_length(reasoning: str) -> int:
-    """Return the length of the reasoning without a partial closing tag at its end and the white space before it."""
+    """Return the length of the reasoning without a partial closing tag at its end and the whitespace before it."""
     partial_tag_length = next(
         (length for length in range(len(_CLOSING_TAG) - 1, 0, -1) if reasoning.endswith(_CLOSING_TAG[:length])), 0
     )

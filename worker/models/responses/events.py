@@ -116,7 +116,7 @@ class EventReader:
         raise failures.event_error(event)
 
     def _add_to_part(self, event: JsonObject, output: Output) -> list[Output]:
-        """Return the output, after the end of the previous part or item if the indexes have changed without one."""
+        """Return the output, preceded by the end of the previous part or item if the server did not send one."""
         indexes = (event.get("output_index"), event.get("content_index"), event.get("summary_index"))
         previous_indexes, self._part_indexes = self._part_indexes, indexes
         if previous_indexes == indexes or previous_indexes is None:

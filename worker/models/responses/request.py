@@ -62,9 +62,9 @@ def _should_send(item: Item, *, with_reasoning: bool) -> bool:
 def _convert_item(item: Item) -> Item:
     """Return an item without its ID and status, because the model server would look up our ID in its own database."""
     fields = {name: value for name, value in item.items() if name not in {"id", "status"} and value is not None}
-    for parts in ("content", "output"):
-        if isinstance(fields.get(parts), list) and item["type"] != "reasoning":
-            fields[parts] = [_convert_part(part) for part in fields[parts]]
+    for name in ("content", "output"):
+        if isinstance(fields.get(name), list) and item["type"] != "reasoning":
+            fields[name] = [_convert_part(part) for part in fields[name]]
     return fields
 
 
