@@ -46,7 +46,7 @@ def lower_limits(measures: Iterable[Measure], limits: Limits) -> Limits:
     return {key: min(limit, values.get(key, limit)) for key, limit in limits.items()}
 
 
-def find_lowerable(measures: Iterable[Measure], limits: Limits) -> list[Measure]:
+def find_measures_below_limit(measures: Iterable[Measure], limits: Limits) -> list[Measure]:
     """Find the measures with values below their limits."""
     return [
         measure
@@ -55,7 +55,7 @@ def find_lowerable(measures: Iterable[Measure], limits: Limits) -> list[Measure]
     ]
 
 
-def find_exceeded(measures: Iterable[Measure], limits: Limits) -> list[Measure]:
+def find_measures_above_limit(measures: Iterable[Measure], limits: Limits) -> list[Measure]:
     """Find the measures with values above both their limits and their goals."""
     return [
         measure
@@ -86,7 +86,7 @@ def describe_exceeded(measure: Measure, limit: int, base_measures: Iterable[Meas
     return "\n".join(lines)
 
 
-def find_raised(limits: Limits, base_limits: Limits) -> list[str]:
+def find_raised_limits(limits: Limits, base_limits: Limits) -> list[str]:
     """Return one message for each limit that is higher than at the base commit."""
     return [
         f"The limit of {key} is {limits[key]}, but {base_limit} at the base commit. Limits must not be raised."
@@ -95,7 +95,7 @@ def find_raised(limits: Limits, base_limits: Limits) -> list[str]:
     ]
 
 
-def find_unmatched(measures: Iterable[Measure], limits: Limits) -> list[str]:
+def find_unmatched_limits(measures: Iterable[Measure], limits: Limits) -> list[str]:
     """Return one message for each measure without a limit or a value, and for each limit without a measure."""
     limited_measures = {measure.key: measure for measure in measures if measure.is_limited}
     return [

@@ -50,14 +50,14 @@ def check_limits(repository: Repository, measures: Sequence[Measure]) -> list[st
     """Return one message for each value above its limit, and for each limit that is higher than at the base commit."""
     base = repository.read_base()
     current_limits = limits.read_limits(repository)
-    exceeded = limits.find_exceeded(measures, current_limits)
-    # Measure the base commit only on failure, because it takes as long as the check itself.
+    exceeded = limits.find_measures_above_limit(measures, current_limits)
+    # Measure the base commit only on failure, because that takes as long as the check itself.
     base_measures = measure_commit(repository, base) if exceeded else []
     base_text = repository.read_file(base, limits.FILE)
     return [
         *(limits.describe_exceeded(measure, current_limits[measure.key], base_measures) for measure in exceeded),
-        *limits.find_unmatched(measures, current_limits),
-        *limits.find_raised(current_limits, limits.parse_limits(base_text) if base_text else {}),
+        *limits.find_unmatched_limits(measures, current_limits),
+        *limits.find_raised_limits(current_limits, limits.parse_limits(base_text) if base_text else {}),
     ]
 
 
@@ -83,7 +83,7 @@ def _report_check(repository: Repository) -> None:
     if messages:
         sys.exit("\n".join(messages))
     current_limits = limits.read_limits(repository)
-    for measure in limits.find_lowerable(measures, current_limits):
+    for measure in limits.find_measures_below_limit(measures, current_limits):
         limit = f"{measure.key} = {current_limits[measure.key]}"
         click.echo(f"The limit {limit} can be lowered to {measure.value}: make measures LOWER=1")
     click.echo(f"All {len(current_limits)} measures of the code are within their limits.")

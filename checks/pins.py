@@ -21,7 +21,7 @@ from packaging.utils import parse_wheel_filename
 ROOT = Path(__file__).resolve().parents[1]
 # The oldest glibc (RHEL 8, Debian 10) and the oldest macOS for which every pin must have a wheel.
 _GLIBC_MINOR = 28
-_MACOS = (14, 0)
+_MACOS_VERSION = (14, 0)
 _CLASSIFIER = "Programming Language :: Python :: 3."
 
 
@@ -61,7 +61,7 @@ class Target:
 
     def _list_platforms(self) -> Iterator[str]:
         if self.system == "Darwin":
-            yield from mac_platforms(_MACOS, self.machine)
+            yield from mac_platforms(_MACOS_VERSION, self.machine)
             return
         yield from (f"manylinux_2_{minor}_{self.machine}" for minor in range(_GLIBC_MINOR, 4, -1))
         # Legacy names of manylinux_2_17, 2_12 and 2_5.
@@ -104,8 +104,8 @@ def _parse_tags(filename: str) -> frozenset[Tag]:
 def read_requires_python(package: Package) -> SpecifierSet:
     """Read the Python versions that a package allows: all versions if the pinned version is not installed.
 
-    The metadata of the installed package are necessary, because uv ignores upper bounds such as `<3.14` in the index,
-    but pip enforces them.
+    The metadata of the installed package is necessary: uv ignores upper bounds such as `<3.14` in the index, but pip
+    enforces them.
     """
     try:
         installed = metadata.distribution(package.name)

@@ -1,7 +1,7 @@
 """Prints the modules of a tree that are part of an import cycle: `python import_cycles.py <folder> <package>...`.
 
-It is a separate program, because grimp locates packages by `sys.path`, but uses modules that are already imported. The
-program imports no module of the project and executes no code of the tree.
+This is a separate program, because grimp locates packages in `sys.path`, but prefers modules that are already imported.
+The program imports no module of the project and executes no code of the tree.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Rows about names: how specific they are for a text search, and retired words in them."""
+"""Rows about names: whether a text search for them is specific, and whether they contain retired words."""
 
 import ast
 import itertools
@@ -87,7 +87,7 @@ def _measure_retired_names(tree: Tree) -> Measure:
         Place(source.path, line, f"{identifier} ('{word}' is retired)")
         for source in tree.product
         for identifier, line in _find_identifiers(source).items()
-        if (word := find_retired_word(identifier)) and (source.path, identifier) not in retired.ALLOWED_IN
+        if (word := find_retired_word(identifier)) and (source.path, identifier) not in retired.ALLOWED_IN_FILE
     ]
     return count_places("retired_names", "identifiers with a retired word, once per file", 0, places)
 

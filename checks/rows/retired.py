@@ -49,4 +49,4 @@ IDENTIFIERS = {
 # Exceptions that remain: a parameter of the API, and settings that operators use.
 ALLOWED = frozenset({"presence_penalty", "deaf_after_s", "events_kept_s", "whole_timeout_s"})
 # Exceptions in one file: its path and the identifier.
-ALLOWED_IN = frozenset({("app/http.py", "Answer")})
+ALLOWED_IN_FILE = frozenset({("app/http.py", "Answer")})

@@ -1,4 +1,4 @@
-"""Git repositories for tests, made with the git command."""
+"""Git repositories for tests, created with the git command."""
 
 import subprocess
 from pathlib import Path
@@ -31,24 +31,24 @@ class Clone(Repository):
         clone.set_base(clone.commit("Add the first files", files=files))
         return clone
 
-    def write(self, files: dict[str, str]) -> None:
+    def write_files(self, files: dict[str, str]) -> None:
         """Write these files to the work tree."""
         for path, text in files.items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text)
 
     def set_base(self, commit: str) -> None:
-        self.write({BASE_FILE: f"{commit}\n"})
+        self.write_files({BASE_FILE: f"{commit}\n"})
 
     def commit(self, message: str, files: dict[str, str]) -> str:
         """Write these files, commit all changes, and return the commit ID."""
-        self.write(files)
+        self.write_files(files)
         self.run_git("add", "--all")
         self.run_git("commit", "-q", "-m", message)
         return self.run_git("rev-parse", "HEAD").strip()
 
     def clone_shallow(self, root: Path, depth: int) -> "Clone":
-        """Make a shallow clone with the last `depth` commits."""
+        """Create a shallow clone with the last `depth` commits."""
         url = self.root.as_uri()
         subprocess.run(["git", "clone", "-q", "--depth", str(depth), url, str(root)], check=True)
         return Clone(root)

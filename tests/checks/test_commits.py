@@ -59,7 +59,7 @@ def test_added_and_deleted_lines_of_all_files_are_counted(clone: Clone) -> None:
     assert "21 lines of code change" in check_commits(clone)[0]
 
 
-def test_a_change_of_documents_needs_no_body(clone: Clone) -> None:
+def test_a_change_to_documents_needs_no_body(clone: Clone) -> None:
     clone.commit("Describe it", {"docs/a.md": python_lines(200), "pins.txt": python_lines(200), "plot.png": "\0" * 500})
 
     assert check_commits(clone) == []
@@ -126,16 +126,16 @@ def test_the_error_for_a_missing_base_commit_contains_its_id(clone: Clone) -> No
     assert "Traceback" not in result.stderr
 
 
-def test_the_error_for_a_shallow_clone_recommends_to_fetch_the_history(clone: Clone, tmp_path: Path) -> None:
+def test_the_error_for_a_shallow_clone_recommends_fetching_the_history(clone: Clone, tmp_path: Path) -> None:
     for n in range(3):
         clone.commit("Add a document", {f"{n}.md": "1"})
-    shallow = clone.clone_shallow(tmp_path / "shallow", depth=2)
+    shallow_clone = clone.clone_shallow(tmp_path / "shallow", depth=2)
 
     with pytest.raises(CheckError, match="git fetch --unshallow"):
-        check_commits(shallow)
+        check_commits(shallow_clone)
 
-    shallow.run_git("fetch", "-q", "--unshallow")
-    assert check_commits(shallow) == []
+    shallow_clone.run_git("fetch", "-q", "--unshallow")
+    assert check_commits(shallow_clone) == []
 
 
 def test_a_base_commit_that_is_not_an_ancestor_is_an_error(clone: Clone) -> None:

@@ -62,7 +62,7 @@ def test_every_limited_measure_has_a_limit(clone: Clone) -> None:
 
 
 def test_the_check_fails_above_a_limit_and_lists_the_places(clone: Clone) -> None:
-    clone.write(WORSE_FILES)
+    clone.write_files(WORSE_FILES)
 
     result = run_measures(clone, "--check")
 
@@ -74,13 +74,13 @@ def test_the_check_fails_above_a_limit_and_lists_the_places(clone: Clone) -> Non
 
 
 def test_files_that_git_ignores_are_not_measured(clone: Clone) -> None:
-    clone.write({f"ignored/{path}": text for path, text in WORSE_FILES.items()})
+    clone.write_files({f"ignored/{path}": text for path, text in WORSE_FILES.items()})
 
     assert find_violations(clone) == []
 
 
 def test_a_value_within_its_goal_passes_above_its_limit(clone: Clone) -> None:
-    clone.write({"core/long.py": "def count_rows() -> int:\n" + "    x = 1\n" * 29})
+    clone.write_files({"core/long.py": "def count_rows() -> int:\n" + "    x = 1\n" * 29})
 
     measures = {measure.key: measure for measure in measure_work_tree(clone)}
 
@@ -89,8 +89,8 @@ def test_a_value_within_its_goal_passes_above_its_limit(clone: Clone) -> None:
 
 
 def test_the_check_fails_if_a_limit_is_higher_than_at_the_base_commit(clone: Clone) -> None:
-    current = limits.read_limits(clone)
-    limits.write_limits(clone, {**current, "create_statements": 2})
+    current_limits = limits.read_limits(clone)
+    limits.write_limits(clone, {**current_limits, "create_statements": 2})
 
     (message,) = find_violations(clone)
 
@@ -98,7 +98,7 @@ def test_the_check_fails_if_a_limit_is_higher_than_at_the_base_commit(clone: Clo
 
 
 def test_limits_may_be_added_if_the_base_commit_has_none(clone: Clone) -> None:
-    clone.write(WORSE_FILES)
+    clone.write_files(WORSE_FILES)
     limits.write_limits(clone, limits.limits_from_values(measure_work_tree(clone)))
     assert len(find_violations(clone)) > 1
 
@@ -108,8 +108,8 @@ def test_limits_may_be_added_if_the_base_commit_has_none(clone: Clone) -> None:
 
 
 def test_the_check_fails_for_a_missing_limit_and_for_an_unknown_key(clone: Clone) -> None:
-    current = {key: limit for key, limit in limits.read_limits(clone).items() if key != "redis_clients"}
-    limits.write_limits(clone, {**current, "speed": 1})
+    current_limits = {key: limit for key, limit in limits.read_limits(clone).items() if key != "redis_clients"}
+    limits.write_limits(clone, {**current_limits, "speed": 1})
 
     assert find_violations(clone) == [
         "redis_clients has no limit in checks/limits.toml. Set it to the current value: redis_clients = 1",
@@ -118,7 +118,9 @@ def test_the_check_fails_for_a_missing_limit_and_for_an_unknown_key(clone: Clone
 
 
 def test_the_check_fails_if_a_measure_cannot_be_computed(clone: Clone) -> None:
-    clone.write({"core/store.py": SOURCES["core/store.py"].replace("insert into responses", "insert into answers")})
+    clone.write_files(
+        {"core/store.py": SOURCES["core/store.py"].replace("insert into responses", "insert into answers")}
+    )
 
     (message,) = find_violations(clone)
 
@@ -137,23 +139,23 @@ def test_the_check_reports_a_limit_that_can_be_lowered(clone: Clone) -> None:
 
 
 def test_the_option_lower_lowers_limits_and_raises_none(clone: Clone) -> None:
-    clone.write(WORSE_FILES)
-    current = limits.read_limits(clone)
-    limits.write_limits(clone, {**current, "redis_clients": 9})
+    clone.write_files(WORSE_FILES)
+    current_limits = limits.read_limits(clone)
+    limits.write_limits(clone, {**current_limits, "redis_clients": 9})
 
     assert run_measures(clone, "--lower").returncode == 0
-    assert limits.read_limits(clone) == current
+    assert limits.read_limits(clone) == current_limits
 
 
 def test_the_option_write_sets_all_limits_to_the_values(clone: Clone) -> None:
-    clone.write(WORSE_FILES)
+    clone.write_files(WORSE_FILES)
 
     assert run_measures(clone, "--write").returncode == 0
     assert limits.read_limits(clone)["create_statements"] == 2
 
 
 def test_the_table_shows_the_base_commit_and_the_work_tree(clone: Clone) -> None:
-    clone.write(WORSE_FILES)
+    clone.write_files(WORSE_FILES)
     clone.commit("x" * 80 + "\n\nIt has a body.", {})
 
     result = run_measures(clone, "--base", "HEAD~1")
