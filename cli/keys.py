@@ -162,7 +162,7 @@ def show_project(project: str) -> None:
     type=click.IntRange(1, 100_000),
     help="Maximum rows; older entries are omitted.",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
 def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bool) -> None:
     """Print the audit log of keys and operators, oldest entry first."""
     with open_checked_core() as core:

@@ -74,7 +74,7 @@ def show_prompt(prompt_id: str, version: str | None, project: str) -> None:
 @prompts.command("revise")
 @click.argument("prompt_id")
 @file_argument
-@click.option("--default", "make_default", is_flag=True, help="Make it the default version.")
+@click.option("--default", "make_default", is_flag=True, help="Make the new version the default version.")
 @project_option
 def add_version(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str) -> None:
     """Add a version to a prompt from FILE and print it.
@@ -126,12 +126,12 @@ def _read_request(schema: type[Schema], file: IO[bytes]) -> Schema:
     Raises:
         errors.InvalidRequest: the file is neither JSON nor TOML, or its content is invalid.
     """
-    text = file.read()
+    content = file.read()
     try:
-        if not text.lstrip().startswith(b"{"):
+        if not content.lstrip().startswith(b"{"):
             # Conversion to JSON turns TOML dates into strings and rejects other values that JSON cannot represent.
-            text = jsonio.dumps(tomllib.loads(text.decode(), parse_float=_parse_finite_float)).encode()
-        fields: Any = jsonio.loads(text)
+            content = jsonio.dumps(tomllib.loads(content.decode(), parse_float=_parse_finite_float)).encode()
+        fields: Any = jsonio.loads(content)
     except (ValueError, TypeError, RecursionError) as error:
         raise errors.InvalidRequest(f"{file.name} is neither JSON nor TOML: {error}.") from error
     return parsing.validate(schema, fields)

@@ -70,8 +70,8 @@ def run_sweeper(settings: Settings) -> None:
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
-        errors.SchemaMismatch: the database schema is of another version.
-        errors.StoreUnavailable: Postgres is unavailable at startup; afterwards, sweeps are retried until it returns.
+        errors.SchemaMismatch: the database has the schema of another program version.
+        errors.StoreUnavailable: Postgres is unavailable at startup. After startup, failed sweeps are repeated.
     """
     log.configure(settings.log_level)
     stop = threading.Event()

@@ -26,8 +26,10 @@ from core.responses.operations import Load
     type=click.FloatRange(min=0.1),
     help="Refresh interval of --watch in seconds.",
 )
-@click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown.")
-def top(as_json: bool, watch: bool, interval_s: float, rows: int) -> None:
+@click.option(
+    "--rows", "max_rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown."
+)
+def top(as_json: bool, watch: bool, interval_s: float, max_rows: int) -> None:
     """Show waiting and running responses and the slots of the workers.
 
     Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
@@ -35,30 +37,30 @@ def top(as_json: bool, watch: bool, interval_s: float, rows: int) -> None:
     """
     with open_checked_core() as core:
         if not watch:
-            _print_load(core, as_json, rows)
+            _print_load(core, as_json, max_rows)
             return
         try:
-            _watch_load(core, as_json, interval_s, rows)
+            _watch_load(core, as_json, interval_s, max_rows)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
 
 
-def _print_load(core: Core, as_json: bool, rows: int) -> None:
+def _print_load(core: Core, as_json: bool, max_rows: int) -> None:
     load = core.operations.load()
     if as_json:
         click.echo(json.dumps(load_summary(load)))
     else:
-        Console().print(_load_tables(load, rows))
+        Console().print(_load_tables(load, max_rows))
 
 
-def _watch_load(core: Core, as_json: bool, interval_s: float, rows: int) -> None:
+def _watch_load(core: Core, as_json: bool, interval_s: float, max_rows: int) -> None:
     if as_json or not Console().is_terminal:
         while True:
-            _print_load(core, as_json, rows)
+            _print_load(core, as_json, max_rows)
             time.sleep(interval_s)
     with Live(screen=True, auto_refresh=False) as display:
         while True:
-            display.update(_load_tables(core.operations.load(), rows), refresh=True)
+            display.update(_load_tables(core.operations.load(), max_rows), refresh=True)
             time.sleep(interval_s)
 
 
@@ -75,7 +77,7 @@ def load_summary(load: Load) -> JsonObject:
     }
 
 
-def _load_tables(load: Load, rows: int) -> Group:
+def _load_tables(load: Load, max_rows: int) -> Group:
     counts = load_summary(load)
     title = (
         f"{counts['waiting']} waiting, {counts['dispatched']} dispatched, {counts['running']} running; "
@@ -86,12 +88,12 @@ def _load_tables(load: Load, rows: int) -> Group:
         groups.add_column(name, overflow="fold")
     for name in ("waiting", "dispatched", "running", "oldest"):
         groups.add_column(name, justify="right")
-    for group in load.groups[:rows]:
+    for group in load.groups[:max_rows]:
         waiting_text = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
         names = (group.lane, group.tier, group.project, group.model)
         groups.add_row(*names, waiting_text, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
-    if len(load.groups) > rows:
-        groups.caption = f"{len(load.groups) - rows} more"
+    if len(load.groups) > max_rows:
+        groups.caption = f"{len(load.groups) - max_rows} more"
     workers = Table()
     for name in ("worker", "pid", "lanes"):
         workers.add_column(name, overflow="fold")

@@ -34,6 +34,7 @@ class _ColumnsType(click.ParamType[tuple[str, ...]]):
 @click.option("--until", type=_DAY_TYPE, help="Last day (UTC), inclusive.")
 @click.option(
     "--by",
+    "columns",
     type=_ColumnsType(),
     default="project,model",
     show_default=True,
@@ -48,7 +49,7 @@ class _ColumnsType(click.ParamType[tuple[str, ...]]):
     help="Output format.",
 )
 def usage(
-    project: str | None, since: datetime | None, until: datetime | None, by: tuple[str, ...], output_format: str
+    project: str | None, since: datetime | None, until: datetime | None, columns: tuple[str, ...], output_format: str
 ) -> None:
     """Report the usage of responses that have ended, including deleted ones, summed over all attempts.
 
@@ -57,7 +58,7 @@ def usage(
     with open_checked_core() as core:
         if project is not None:
             core.keys.project(project)
-        rows = core.ledger.usage(by, project=project, since=since and since.date(), until=until and until.date())
+        rows = core.ledger.usage(columns, project=project, since=since and since.date(), until=until and until.date())
     output_rows = [{name: str(value) if name == "day" else value for name, value in row.items()} for row in rows]
     click.echo(
         {"table": _format_table, "csv": _format_csv, "json": jsonio.dumps}[output_format](output_rows),

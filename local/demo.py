@@ -138,7 +138,7 @@ def demo() -> None:
 def _run_on_existing_stack(interrupts: Interrupts, console: Console) -> None:
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while True:
-        # Load them in each round: a stack that is still starting has not yet written its addresses.
+        # Load the settings in each round: a stack that is still starting has not yet written its addresses.
         stack_settings = settings.load()
         healthz = web.origin(stack_settings.host, stack_settings.port) + "/healthz"
         if stack_settings.api_key and web.status(healthz) == 200:

@@ -48,7 +48,7 @@ def doctor() -> bool:
 
 
 def run_checks() -> Iterator[Finding]:
-    """Run all checks, one after another."""
+    """Run all checks in sequence; yield their findings."""
     yield _check_python()
     yield from _check_variables()
     try:
@@ -57,12 +57,12 @@ def run_checks() -> Iterator[Finding]:
     except errors.Error as error:
         yield Finding("settings", "invalid", str(error))
         return
-    models, finding = _check_configuration(current_settings)
+    model_catalog, finding = _check_configuration(current_settings)
     yield finding
     yield _check_api(current_settings)
     yield from _check_postgres(current_settings)
     yield _check_redis(current_settings)
-    for name, model in models.models.items():
+    for name, model in model_catalog.models.items():
         for base_url in model.endpoints:
             yield _check_model_server(name, base_url, model.api_key())
 
@@ -93,12 +93,12 @@ def _check_variables() -> Iterator[Finding]:
 
 def _check_configuration(current_settings: Settings) -> tuple[Catalog, Finding]:
     try:
-        models = catalog.load(current_settings.config)
+        model_catalog = catalog.load(current_settings.config)
     except errors.Error as error:
         return Catalog({}), Finding("configuration", "invalid", str(error))
-    if models.models:
-        return models, Finding("configuration", f"models: {', '.join(sorted(models.models))}")
-    return models, Finding("configuration", "defines no model", 'Add a [models."..."] table to backburner.toml.')
+    if model_catalog.models:
+        return model_catalog, Finding("configuration", f"models: {', '.join(sorted(model_catalog.models))}")
+    return model_catalog, Finding("configuration", "defines no model", 'Add a [models."..."] table to backburner.toml.')
 
 
 def _check_api(current_settings: Settings) -> Finding:

@@ -67,7 +67,7 @@ class Edges:
         return replace(
             part,
             env={**part.env, variable: str(port)},
-            health=web.origin(self.settings.host, port) + "/healthz",
+            health_url=web.origin(self.settings.host, port) + "/healthz",
         )
 
     def _is_registered(self, pid: int) -> bool:

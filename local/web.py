@@ -29,7 +29,7 @@ def status(url: str, *, key: str | None = None) -> int | None:
 
 
 def call(method: str, url: str, *, key: str, body: JsonObject | None = None) -> JsonObject:
-    """Send a request and return the JSON object in the response body, also for an error status.
+    """Send a request and return the JSON object in the response body, even for an error status.
 
     Raises:
         OSError: the server cannot be reached or does not answer within 30 s.

@@ -30,13 +30,13 @@ class Part:
 
     Args:
         name: base name of its PID file and log.
-        env: variables that are added to our own environment.
+        env: variables to add to the environment of this process.
         cwd: working directory.
         ready: called with the PID; returns, within two seconds at most, whether the part is ready.
-        user: name of the system user that runs the program; None for our own user.
+        user: name of the system user that runs the program; None for the user of this process.
         stage: parts are stopped in descending order of stage; parts of one stage are stopped simultaneously.
         grace_s: seconds between the stop signal and SIGKILL.
-        health: URL of the health endpoint, which is written to a file beside the PID file.
+        health_url: URL of the health endpoint, which is written to a file beside the PID file.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10
     ready_timeout_s: float = 60
-    health: str | None = None
+    health_url: str | None = None
 
 
 class Child:
@@ -67,8 +67,8 @@ class Child:
         self.started_at = time.monotonic()
         self._exit_reason: str | None = None
         write_atomically(self._pid_file, f"{self.pid}\n")
-        if part.health:
-            write_atomically(self._health_file, f"{part.health}\n")
+        if part.health_url:
+            write_atomically(self._health_file, f"{part.health_url}\n")
 
     def _spawn(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
         """Start the program with its output redirected to the log file."""
@@ -137,7 +137,7 @@ class Child:
             self._process.send_signal(self.part.stop_signal)
 
     def wait_until_stopped(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the process has ended; send SIGKILL after its grace period, or after 1 s in a hurry."""
+        """Wait until the process has ended; send SIGKILL after its grace period, or 1 s if `should_hurry` is true."""
         stop_sent_at = time.monotonic()
         while self.ended() is None:
             grace_s = min(self.part.grace_s, SHORT_GRACE_S) if should_hurry() else self.part.grace_s

@@ -54,7 +54,7 @@ class Supervisor:
                 self._restart(part, now)
 
     def stop(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop all parts stage by stage, in reverse order of start, with short grace periods in a hurry."""
+        """Stop all parts stage by stage, in reverse order of start; shorten grace periods if `should_hurry` is true."""
         children = [part.child for part in reversed(self._parts)]
         for stage in sorted({child.part.stage for child in children}, reverse=True):
             stage_children = [child for child in children if child.part.stage == stage]

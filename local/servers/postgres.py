@@ -55,7 +55,7 @@ class Postgres:
         """Create the data folder if it does not exist, and return the part that runs the server.
 
         Raises:
-            errors.BadSettings: the data folder is of another Postgres version, or cannot be created.
+            errors.BadSettings: the data folder belongs to another Postgres version, or cannot be created.
         """
         _check_version(self.data)
         for folder in (self.data, self._sockets):
@@ -127,9 +127,9 @@ class Postgres:
 
     def _create_database(self) -> bool:
         """Create the database if it does not exist; return False while the server accepts no connections."""
-        address = f"postgresql://postgres@/postgres?host={quote(str(self._sockets))}"
+        server_url = f"postgresql://postgres@/postgres?host={quote(str(self._sockets))}"
         try:
-            with psycopg.connect(address, connect_timeout=2, autocommit=True) as connection:
+            with psycopg.connect(server_url, connect_timeout=2, autocommit=True) as connection:
                 if connection.execute("select from pg_database where datname = %s", [DATABASE]).rowcount == 0:
                     connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
         except psycopg.OperationalError:
@@ -151,7 +151,7 @@ def _check_version(data: Path) -> None:
     if version_file.exists() and (version := version_file.read_text(encoding="utf-8").strip()) != str(VERSION):
         raise errors.BadSettings(
             f"{data} contains data of Postgres {version}; this program includes Postgres {VERSION}. "
-            f"Dump it with Postgres {version}, or move the folder away to start with an empty database."
+            f"Dump it with Postgres {version}, or move the folder elsewhere to start with an empty database."
         )
 
 

@@ -69,8 +69,8 @@ def test_restart_delays_grow_and_do_not_delay_other_parts(supervisor, home):
     os.kill(first_pid, signal.SIGKILL)
     until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid}, within_s=2)
 
-    waits = [line.split("restarting in ")[1].split(" s.")[0] for line in supervisor.lines if "worker" in line]
-    assert waits[:3] == ["0.2", "0.4", "0.8"]
+    delays = [line.split("restarting in ")[1].split(" s.")[0] for line in supervisor.lines if "worker" in line]
+    assert delays[:3] == ["0.2", "0.4", "0.8"]
 
 
 def test_parts_stop_in_descending_order_of_their_stages(supervisor, tmp_path):
@@ -113,12 +113,12 @@ def test_the_children_of_a_dead_part_are_killed_before_its_restart(supervisor, h
     supervisor.start(
         shell_part("api", script, ready=lambda _pid: inner_pid_file.exists() and inner_pid_file.read_text())
     )
-    first_pid, orphan = read_pid(home, "api"), int(inner_pid_file.read_text())
+    first_pid, orphan_pid = read_pid(home, "api"), int(inner_pid_file.read_text())
 
     os.kill(first_pid, signal.SIGKILL)
     until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid})
 
-    assert not is_alive(orphan)
+    assert not is_alive(orphan_pid)
 
 
 def test_a_part_that_ends_during_startup_is_reported_with_the_end_of_its_log(supervisor):

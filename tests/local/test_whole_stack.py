@@ -1,4 +1,4 @@
-"""`backburner up` and `backburner demo` as a new user runs them, also after processes were killed."""
+"""`backburner up` and `backburner demo` as a new user runs them, even after processes were killed."""
 
 import contextlib
 import os
