@@ -277,7 +277,7 @@ def test_a_soak_report_contains_each_process_and_operation(small_run: Run) -> No
 
 
 @pytest.mark.parametrize(
-    ("mb", "files", "grew"),
+    ("memory_mb", "file_counts", "grew"),
     [
         ([50 + n % 3 for n in range(120)], [40 + n % 4 for n in range(120)], False),  # memory and files fluctuate
         ([min(80, 50 + n) for n in range(120)], [40] * 120, False),  # memory grows only during the warm-up
@@ -286,8 +286,10 @@ def test_a_soak_report_contains_each_process_and_operation(small_run: Run) -> No
         ([50] * 120, [40 + n // 10 for n in range(120)], True),  # a leak of open files
     ],
 )
-def test_growth_is_judged_by_a_line_through_the_samples(mb: list[float], files: list[int], grew: bool) -> None:
-    footprints = [Footprint(int(1e6 * own_mb), 0, count, 7) for own_mb, count in zip(mb, files, strict=True)]
+def test_growth_is_judged_by_a_line_through_the_samples(
+    memory_mb: list[float], file_counts: list[int], grew: bool
+) -> None:
+    footprints = [Footprint(int(1e6 * mb), 0, count, 7) for mb, count in zip(memory_mb, file_counts, strict=True)]
 
     samples = [(5.0 * n, footprint) for n, footprint in enumerate(footprints)]
     assert soak.judge_growth(samples).grew is grew

@@ -70,7 +70,7 @@ class ScriptedTrees:
         tree.python.symlink_to(sys.executable)
         return tree
 
-    def order(self) -> list[str]:
+    def read_order(self) -> list[str]:
         """The measures and the names of their trees, in the order of their execution."""
         return (self.folder / "order").read_text().splitlines()
 
@@ -92,13 +92,13 @@ def compare(trees: ScriptedTrees) -> Compare:
         seconds: float = 600,
         sizes: tuple[dict[str, int], dict[str, int]] = ({}, {}),
         protocol: int = PROTOCOL,
-        only: tuple[str, ...] = (),
+        selected_measures: tuple[str, ...] = (),
     ) -> Outcome:
         tree_by_name = {
             "base": trees.create_tree("base", base, sizes[0], PROTOCOL),
             "head": trees.create_tree("head", head, sizes[1], protocol),
         }
-        return Comparison(tree_by_name, "quick", Budget(seconds), trees.folder, lambda _: None).run(only)
+        return Comparison(tree_by_name, "quick", Budget(seconds), trees.folder, lambda _: None).run(selected_measures)
 
     return run_comparison
 
@@ -148,7 +148,7 @@ def test_trees_alternate_and_only_rows_that_look_worse_are_measured_again(
         ["poll base", "poll head", "submit base", "submit head"],
         ["poll head", "poll base", "submit head", "submit base"],
     )
-    assert trees.order()[:20] == [
+    assert trees.read_order()[:20] == [
         *round_base_first,
         *round_head_first,
         *round_base_first,
@@ -156,7 +156,7 @@ def test_trees_alternate_and_only_rows_that_look_worse_are_measured_again(
         *round_base_first,
     ]
     submit_head_first, submit_base_first = ["submit head", "submit base"], ["submit base", "submit head"]
-    assert trees.order()[20:] == [
+    assert trees.read_order()[20:] == [
         *submit_head_first,
         *submit_base_first,
         *submit_head_first,
@@ -184,7 +184,7 @@ def test_measures_that_do_not_fit_into_the_time_are_omitted_and_listed(compare: 
         "growth": SAME,  # later rounds do not repeat its preparation
         "many": NOT_JUDGED,
     }
-    assert trees.order().count("many head") == 1
+    assert trees.read_order().count("many head") == 1
 
 
 def test_measures_that_take_longer_than_expected_have_fewer_rounds_and_are_listed(compare: Compare) -> None:
@@ -244,12 +244,12 @@ def test_rows_and_measures_of_only_one_tree_are_listed_but_not_compared(compare:
 def test_only_the_selected_measures_run(compare: Compare, trees: ScriptedTrees) -> None:
     measures = {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST)}
 
-    outcome = compare(measures, measures, only=("submit",))
+    outcome = compare(measures, measures, selected_measures=("submit",))
 
-    assert {line.split()[0] for line in trees.order()} == {"submit"}
+    assert {line.split()[0] for line in trees.read_order()} == {"submit"}
     assert outcome.omissions["poll"] == "not selected"
 
 
 def test_an_unknown_measure_is_rejected(compare: Compare) -> None:
     with pytest.raises(ComparisonError, match=r"Unknown measures: pol. Available: poll."):
-        compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST)}, only=("pol",))
+        compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST)}, selected_measures=("pol",))
