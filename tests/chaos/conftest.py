@@ -26,20 +26,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for row in [dict(zip(rows[0], rows[0], strict=True)), *rows]:
         terminalreporter.write_line("  ".join(str(row[name]).ljust(width) for name, width in widths.items()))
     if terminalreporter.config.getoption("-m") == "long":
-        REPORT.write_text(json.dumps(report(rows, len(terminalreporter.stats.get("failed", [])))))
+        REPORT.write_text(json.dumps(totals(rows, len(terminalreporter.stats.get("failed", [])))))
 
 
-def report(rows: list[dict[str, int]], failed: int) -> dict[str, int]:
+def totals(rows: list[dict[str, int]], failed_count: int) -> dict[str, int]:
     """The totals that `make bench` shows next to its own results.
 
     Args:
-        failed: number of failed tests; each is a violation, even if it added no row to the table.
+        failed_count: number of failed tests; each is a violation, even if it added no row to the table.
     """
     accepted, terminal = (sum(row[name] for row in rows) for name in ("accepted", "terminal"))
     violations = sum(row[name] for row in rows for name in VIOLATIONS)
     return {
         "accepted": accepted,
         "terminal": terminal,
-        "failed": failed,
-        "violations": accepted - terminal + violations + failed,
+        "failed": failed_count,
+        "violations": accepted - terminal + violations + failed_count,
     }

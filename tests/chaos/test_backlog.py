@@ -23,14 +23,14 @@ def memory_bytes(stack: Stack) -> int:
         return int(valkey.info("memory")["used_memory"])
 
 
-def poll_p50(client: openai.OpenAI, response_id: str, polls: int = 400) -> tuple[float, float]:
+def poll_p50(client: openai.OpenAI, response_id: str, poll_count: int = 400) -> tuple[float, float]:
     """Measure polls of a finished response, each followed by a baseline request that queries no server.
 
     Returns:
         The median time of a poll in milliseconds, and its ratio to the median time of a baseline request.
     """
     poll_ms, baseline_ms = [], []
-    for _ in range(polls):
+    for _ in range(poll_count):
         poll_start = time.perf_counter()
         client.responses.with_raw_response.retrieve(response_id)
         poll_end = time.perf_counter()
@@ -49,30 +49,33 @@ def test_a_backlog_of_5000_slows_down_neither_polls_nor_a_higher_tier(
         completed_id = client.responses.create(model="scripted", input=models.script(tokens=50), background=True).id
         until(lambda: client.responses.retrieve(completed_id).status == "completed")
         # Fill the slots first, so that both measurements are taken under the same load.
-        hanging = models.script(tag="hanging", first_delay_s=600)
+        hanging_script = models.script(tag="hanging", first_delay_s=600)
         running_ids = [
-            client.responses.create(model="scripted", input=hanging, background=True).id for _ in range(SLOTS)
+            client.responses.create(model="scripted", input=hanging_script, background=True).id for _ in range(SLOTS)
         ]
         until(lambda: models.stats("hanging")["open"] == SLOTS)
-        memory_before, poll_before = memory_bytes(stack), poll_p50(client, completed_id)
+        memory_before_bytes, poll_before = memory_bytes(stack), poll_p50(client, completed_id)
 
-        waiting = models.script(tag="waiting", tokens=3)
+        waiting_script = models.script(tag="waiting", tokens=3)
         list(
             threads.map(
-                lambda _: client.responses.create(model="scripted", input=waiting, background=True), range(BACKLOG)
+                lambda _: client.responses.create(model="scripted", input=waiting_script, background=True),
+                range(BACKLOG),
             )
         )
 
-        memory_after, poll_after = memory_bytes(stack), poll_p50(client, completed_id)
+        memory_after_bytes, poll_after = memory_bytes(stack), poll_p50(client, completed_id)
         with psycopg.connect(stack.database_url) as connection:
-            backlog = connection.execute("select count(*) from responses where status = 'queued'").fetchone()
-        high = client.responses.create(
+            backlog_row = connection.execute("select count(*) from responses where status = 'queued'").fetchone()
+        high_response = client.responses.create(
             model="scripted", input=models.script(tag="high", tokens=3), background=True, service_tier="no-limit"
         )
         client.responses.cancel(running_ids[0])  # frees one slot
-        until(lambda: client.responses.retrieve(high.id).status == "completed", within_s=10)
+        until(lambda: client.responses.retrieve(high_response.id).status == "completed", within_s=10)
 
-        ((started,),) = stack.sql("select count(*) from responses where started_at is not null and tier = 'default'")
+        ((started_count,),) = stack.sql(
+            "select count(*) from responses where started_at is not null and tier = 'default'"
+        )
         for response_id in running_ids[1:]:
             client.responses.cancel(response_id)
         drain_start = time.monotonic()
@@ -81,17 +84,17 @@ def test_a_backlog_of_5000_slows_down_neither_polls_nor_a_higher_tier(
 
     with capsys.disabled():
         print(
-            f"\nbacklog {backlog}; Valkey {memory_before / 1e6:.2f} -> {memory_after / 1e6:.2f} MB; "
+            f"\nbacklog {BACKLOG}; Valkey {memory_before_bytes / 1e6:.2f} -> {memory_after_bytes / 1e6:.2f} MB; "
             f"poll p50 {poll_before[0]:.2f} -> {poll_after[0]:.2f} ms, "
             f"{poll_before[1]:.2f} -> {poll_after[1]:.2f} x baseline; "
-            f"{started} responses of the default tier had started when the higher tier's had ended; "
+            f"{started_count} responses of the default tier had started when the higher tier's had ended; "
             f"drained in {drain_s:.1f} s ({BACKLOG / drain_s:.0f}/s)"
         )
-    assert backlog == (BACKLOG,)
-    assert memory_after - memory_before < 1_000_000
+    assert backlog_row == (BACKLOG,)
+    assert memory_after_bytes - memory_before_bytes < 1_000_000
     assert poll_after[1] < 1.2 * poll_before[1]
-    # The completed one, those that filled the slots, and at most one that was claimed before the last response.
-    assert started <= 1 + SLOTS + 1
+    # The completed response, those that filled the slots, and at most one response of the backlog.
+    assert started_count <= 1 + SLOTS + 1
     assert models.stats("high")["by_tag"]["high"][0]["started"] <= min(
         run["started"] for run in models.stats("waiting")["by_tag"]["waiting"]
     )

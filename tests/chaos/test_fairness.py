@@ -11,7 +11,7 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 
-CROWD = 10_000  # waiting responses of one project
+CROWD_SIZE = 10_000  # waiting responses of one project
 
 
 def create_key(stack: Stack, project: str) -> str:
@@ -31,18 +31,18 @@ def running_ids(stack: Stack) -> list[str]:
 
 
 def check_single_responses(stack: Stack, models: ModelServer, slots: int, rounds: int) -> None:
-    """Fill all slots and the queue with one project's responses; assert that another project's response is next."""
+    """Fill all slots and the queue with one project's responses; assert that another project's response starts next."""
     stack.up(WORKER_SLOTS=str(slots), LEASE_S="30", WORKER_SEEN_S="15")
-    hanging = models.script(tag="crowd", first_delay_s=600)
+    hanging_script = models.script(tag="crowd", first_delay_s=600)
     with (
         stack.client(api_key=create_key(stack, "crowd")) as crowd,
         stack.client(api_key=create_key(stack, "single")) as single,
     ):
         for _ in range(slots + 1):
-            waiting_id = crowd.responses.create(model="scripted", input=hanging, background=True).id
+            waiting_id = crowd.responses.create(model="scripted", input=hanging_script, background=True).id
         until(lambda: len(running_ids(stack)) == slots)
-        insert_copies(stack, waiting_id, CROWD - 1)
-        assert stack.sql("select count(*) from responses where status = 'queued'") == [(CROWD,)]
+        insert_copies(stack, waiting_id, CROWD_SIZE - 1)
+        assert stack.sql("select count(*) from responses where status = 'queued'") == [(CROWD_SIZE,)]
         for _ in range(rounds):
             running_before = running_ids(stack)
             single_id = single.responses.create(

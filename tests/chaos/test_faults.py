@@ -11,7 +11,7 @@ from tests.model_server import ModelServer
 def test_120_responses_all_end_once_when_worker_valkey_and_sweeper_are_killed(
     stack: Stack, models: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    counts = kill_worker_valkey_and_sweeper(stack, models, running=60, waiting=60)
+    counts = kill_worker_valkey_and_sweeper(stack, models, running_count=60, waiting_count=60)
 
     assert sum(counts.values()) == 120
     with capsys.disabled():

@@ -22,10 +22,10 @@ SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251
 def kill_random_workers(stack: Stack, workers: tuple[str, ...], rng: random.Random) -> int:
     """Kill and restart workers at random tokens, at most `KILLS` times; return the number of kills."""
     kills = 0
-    token_sum = "select coalesce(sum(tokens), 0) from response_events"
+    token_sum_query = "select coalesce(sum(tokens), 0) from response_events"
     while kills < KILLS and stack.sql("select 1 from responses where finished_at is null"):
-        goal = stack.sql(token_sum)[0][0] + rng.randrange(100, 1200)
-        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum)[0][0] >= goal, within_s=60)
+        goal = stack.sql(token_sum_query)[0][0] + rng.randrange(100, 1200)
+        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, within_s=60)
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             continue  # a third loss would end the response
         name = rng.choice(workers)
@@ -48,7 +48,7 @@ def test_two_hundred_streams_stay_complete_while_workers_are_killed_at_random_to
     requests = list(itertools.islice(generate_requests(rng, "kills", ("streamed",), **script), RESPONSES))
     load = Load(stack, requests, clients=RESPONSES)
     try:
-        until(lambda: models.open == RESPONSES, within_s=60)
+        until(lambda: models.open_request_count == RESPONSES, within_s=60)
         kills = kill_random_workers(stack, workers, rng)
         load.wait(within_s=120)
     finally:
@@ -61,14 +61,14 @@ def test_two_hundred_streams_stay_complete_while_workers_are_killed_at_random_to
         for statement in false_statements(request, request.events[-1]["response"], set(COMPLETED_ONLY))
     ]
     ((later_attempts,),) = stack.sql("select count(*) from attempts where attempt > 1")
-    connections = sum(request.connections for request in requests)
+    connection_count = sum(request.connection_count for request in requests)
     with capsys.disabled():
         print(
             f"\nseed {SEED}: {figures.accepted} streams, {kills} workers killed, {later_attempts} later attempts,"
-            f" {connections} connections: {dict(figures.statuses)}"
+            f" {connection_count} connections: {dict(figures.statuses)}"
         )
     assert figures.has_no_violations, "\n".join(figures.findings[:20])
     assert statements == []
     assert figures.statuses == {"completed": RESPONSES}
     assert later_attempts > RESPONSES / 4
-    until(lambda: models.open == 0, within_s=5)
+    until(lambda: models.open_request_count == 0, within_s=5)

@@ -1,4 +1,4 @@
-"""Hundreds of concurrent responses for any length of time, while all processes and connections fail repeatedly."""
+"""Hundreds of concurrent responses for a configurable time, while processes and connections fail repeatedly."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from tests.chaos.rig.faults import Fault, freeze, network_fault, restart, valkey
 from tests.chaos.rig.load import Load, generate_requests
 from tests.chaos.rig.rig import Rig
 from tests.chaos.rig.scenario_run import inspect_run
-from tests.chaos.rig.scenarios import BROKEN_OFF
+from tests.chaos.rig.scenarios import COMPLETED_OR_FAILED
 from tests.harness.waiting import until
 from tests.invariants import Figures
 from tests.model_server import ModelServer
@@ -56,7 +56,7 @@ def test_hundreds_of_concurrent_responses_each_end_once_and_truthfully_under_rep
     rig = Rig(tmp_path, _model_server, PARTS, SLOTS)
     try:
         running_counts, fault_counts, load = run_load(rig, random.Random(SEED))
-        figures = inspect_run(rig, load.started, BROKEN_OFF)
+        figures = inspect_run(rig, load.started, COMPLETED_OR_FAILED)
         with capsys.disabled():
             print(report(rig, figures, running_counts, fault_counts))
         assert figures.has_no_violations, "\n".join(figures.findings[:20])
@@ -97,9 +97,9 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
 
 
 def report(rig: Rig, figures: Figures, running_counts: list[int], fault_counts: dict[str, int]) -> str:
-    """A report of the outcome as text."""
+    """The text that the test prints about its result."""
     median = sorted(running_counts)[len(running_counts) // 2]
-    attempts = rig.stack.sql("select outcome, count(*) from attempts group by 1 order by 2 desc")
+    outcome_counts = rig.stack.sql("select outcome, count(*) from attempts group by 1 order by 2 desc")
     return "\n".join(
         [
             "",
@@ -107,7 +107,7 @@ def report(rig: Rig, figures: Figures, running_counts: list[int], fault_counts: 
             *(f"  {count:3} x {name}" for name, count in sorted(fault_counts.items(), key=lambda item: -item[1])),
             f"running responses at a fault: {min(running_counts)} to {max(running_counts)}, median {median}",
             f"ends: {dict(figures.statuses)}",
-            f"attempts: {dict(attempts)}",
+            f"attempts: {dict(outcome_counts)}",
             ", ".join(f"{name} {value}" for name, value in vars(figures).items() if isinstance(value, int)),
         ]
     )

@@ -81,10 +81,10 @@ def texts_by_input(stack: Stack, inputs: dict[str, str]) -> dict[str, str]:
 def kill_worker_repeatedly(stack: Stack, rng: random.Random) -> int:
     """Kill the worker at random tokens until all responses have ended; return the number of kills."""
     kills = 0
-    token_sum = "select coalesce(sum(tokens), 0) from response_events"
+    token_sum_query = "select coalesce(sum(tokens), 0) from response_events"
     while not stack.all_ended():
-        goal = stack.sql(token_sum)[0][0] + rng.randrange(5, 60)
-        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum)[0][0] >= goal, within_s=120)
+        goal = stack.sql(token_sum_query)[0][0] + rng.randrange(5, 60)
+        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, within_s=120)
         stack.freeze("worker")  # it must not claim a response between the query and the kill
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             stack.thaw("worker")

@@ -11,7 +11,7 @@ from tests.chaos.rig.scenario_run import run_scenario
 from tests.chaos.rig.scenarios import SCENARIOS, Scenario
 from tests.model_server import ModelServer
 
-SEEDS = int(os.environ.get("SEEDS", "1"))  # noqa: TID251
+SEED_COUNT = int(os.environ.get("SEEDS", "1"))  # noqa: TID251
 SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251
 SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 
@@ -34,7 +34,7 @@ def rigs(_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def check_scenario(rig: Rig, scenario: Scenario, seed: int, record: Callable[[str, object], None]) -> None:
-    """Run a scenario, record its row of the summary, and assert that nothing was violated."""
+    """Run a scenario, record its row of the summary, and assert that its figures contain no violation."""
     skip_reason = scenario.skip_reason(rig)
     if skip_reason is not None:
         pytest.skip(skip_reason)
@@ -47,7 +47,7 @@ def check_scenario(rig: Rig, scenario: Scenario, seed: int, record: Callable[[st
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", range(SEEDS))
+@pytest.mark.parametrize("number", range(SEED_COUNT))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_every_accepted_response_ends_once_and_truthfully_after_every_fault(
     rigs: Callable[[], Rig],

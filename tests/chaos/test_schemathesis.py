@@ -15,8 +15,8 @@ from tests.model_server import ModelServer
 EXAMPLES = 150  # random requests per operation
 
 
-def scripts(models: ModelServer) -> dict[str, dict[str, str]]:
-    """Request bodies by the status of their response when the run begins."""
+def request_bodies(models: ModelServer) -> dict[str, dict[str, str]]:
+    """Bodies of create requests, by the status of their response when the random requests begin."""
     endless = models.script(tokens=100, delay_s=1)
     return {
         "queued": {"model": "absent", "input": "Nobody serves this."},
@@ -36,7 +36,7 @@ def test_real_processes_answer_every_request_as_documented_and_never_with_5xx(
     with stack.client() as client:
 
         def create_response(status: str) -> str:
-            response = client.responses.create(**scripts(models)[status], background=True)
+            response = client.responses.create(**request_bodies(models)[status], background=True)
             if status == "cancelled":
                 client.responses.cancel(response.id)
             until(lambda: _has_status(client, response.id, status))

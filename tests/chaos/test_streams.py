@@ -1,4 +1,4 @@
-"""Long tests of streams: many disconnects, and the speed of polls beside hundreds of idle streams."""
+"""Long tests of streams: many disconnects, and the speed of polls while hundreds of idle streams are open."""
 
 import contextlib
 import os
@@ -9,15 +9,15 @@ import time
 import httpx2
 import pytest
 
-from tests.e2e.clients.reading import read_with_disconnects, stream_request, up
+from tests.e2e.clients.reading import read_with_disconnects, stream_request, two_api_stack
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 from tests.stream_checker import reading
 
-__all__ = ["up"]
+__all__ = ["two_api_stack"]
 
-SEEDS = 20
+SEED_COUNT = 20
 STREAMS = 300
 POLLS = 400
 ROUNDS = 7
@@ -38,14 +38,14 @@ def open_stream(streams: contextlib.ExitStack, stack: Stack, path: str) -> bool:
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_twenty_streams_are_complete_despite_fifty_disconnects_each(up: Stack, models: ModelServer) -> None:
+def test_twenty_streams_are_complete_despite_fifty_disconnects_each(two_api_stack: Stack, models: ModelServer) -> None:
     first_seed = int(os.environ.get("SEED", random.randrange(2**32)))  # noqa: TID251
-    for seed in range(first_seed, first_seed + SEEDS):
-        read_with_disconnects(up, models, seed, disconnects=50, tokens=250)
+    for seed in range(first_seed, first_seed + SEED_COUNT):
+        read_with_disconnects(two_api_stack, models, seed, disconnect_count=50, tokens=250)
 
 
 @pytest.mark.long
-def test_polls_keep_four_fifths_of_their_speed_beside_three_hundred_idle_streams(
+def test_polls_keep_four_fifths_of_their_speed_with_three_hundred_idle_streams(
     stack: Stack, models: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.up(WORKER_SLOTS="400", PING_S="5")  # a ping detects a disconnected reader
@@ -55,14 +55,14 @@ def test_polls_keep_four_fifths_of_their_speed_beside_three_hundred_idle_streams
             **stream_request(models, tag="idle", tokens=1, first_delay_s=600) | {"stream": False}
         ).id
         path = f"/v1/responses/{idle_id}?stream=true"
-    url = f"http://127.0.0.1:{stack.port}/v1/responses/{completed_id}"
-    with httpx2.Client(headers={"Authorization": f"Bearer {stack.key}"}) as polls:
+    poll_url = f"http://127.0.0.1:{stack.port}/v1/responses/{completed_id}"
+    with httpx2.Client(headers={"Authorization": f"Bearer {stack.key}"}) as poll_client:
 
         def poll_rate() -> float:
-            """Polls per second."""
+            """Measure the number of polls per second."""
             start = time.perf_counter()
             for _ in range(POLLS):
-                assert polls.get(url).status_code == 200
+                assert poll_client.get(poll_url).status_code == 200
             return POLLS / (time.perf_counter() - start)
 
         poll_rate()  # warm up

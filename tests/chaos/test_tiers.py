@@ -1,4 +1,4 @@
-"""Overload by three projects in all tiers: the shares of the tiers, the waiting times and the charged credits."""
+"""Overload by three projects in all tiers: the shares of the tiers, the waiting times, and the credits charged."""
 
 import statistics
 import threading
@@ -50,7 +50,7 @@ class Arrivals:
         self._stack = stack
         self._client_stack = ExitStack()
         self._script = models.script(tokens=10, delay_s=0.1)
-        self._stop = threading.Event()
+        self._stopped = threading.Event()
         self._threads = ThreadPoolExecutor(64)
         self.requests: Counter[Demand] = Counter()
         self.responses: Counter[tuple[str, str, str]] = Counter()  # by project, requested tier and granted tier
@@ -67,13 +67,13 @@ class Arrivals:
             openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0, timeout=20)
         )
 
-    def begin(self, project: str, tier: str, rate: float) -> None:
+    def start_requests(self, project: str, tier: str, rate: float) -> None:
         """Start to send `rate` create requests per second."""
         self._threads.submit(self._send, project, tier, rate)
 
     def _send(self, project: str, tier: str, rate: float) -> None:
         start, number = time.monotonic(), 0
-        while not self._stop.wait(max(0, start + number / rate - time.monotonic())):
+        while not self._stopped.wait(max(0, start + number / rate - time.monotonic())):
             number += 1
             self._create(self._clients[number % 2][project], project, tier)
 
@@ -96,9 +96,9 @@ class Arrivals:
         else:
             self.responses[project, tier, str(response.service_tier)] += 1
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop the create requests, and cancel the responses that have not ended."""
-        self._stop.set()
+        self._stopped.set()
         self._threads.shutdown()
         with open_core(self._stack.settings) as core, ThreadPoolExecutor(2) as threads:
             open_ids = [str(row[0]) for row in self._stack.sql("select id from responses where finished_at is null")]
@@ -107,7 +107,7 @@ class Arrivals:
 
 
 def format_percentiles(seconds: Iterable[float]) -> str:
-    """Median and 95th percentile."""
+    """The median and the 95th percentile as text."""
     values = sorted(seconds)
     if not values:
         return "-"
@@ -146,20 +146,20 @@ def check_ledger(stack: Stack) -> str:
     assert stack.sql("select count(*), count(distinct response_id) from usage_ledger") == [
         (stack.sql("select count(*) from responses")[0][0],) * 2
     ]
-    unsettled = "select count(*) from usage_ledger where charged_tokens <> input_tokens + output_tokens"
-    until(lambda: stack.sql(unsettled) == [(0,)], within_s=20)
+    unsettled_query = "select count(*) from usage_ledger where charged_tokens <> input_tokens + output_tokens"
+    until(lambda: stack.sql(unsettled_query) == [(0,)], within_s=20)
     return f"ledger {[int(n) for n in ledger]} = attempts {[int(n) for n in attempts]}"
 
 
-def charged_requests(stack: Stack, project: str, since_s: float) -> int:
-    """The number of requests charged to a project's credits in the last `since_s` seconds."""
-    ((n,),) = stack.sql(
+def charged_requests(stack: Stack, project: str, period_s: float) -> int:
+    """The number of requests charged to a project's credits in the last `period_s` seconds."""
+    ((count,),) = stack.sql(
         "select coalesce(sum(reserved_requests), 0) from responses r join projects p on p.id = r.project_id"
         " where p.name = %s and r.created_at > now() - %s * interval '1 s'",
         project,
-        since_s,
+        period_s,
     )
-    return int(n)
+    return int(count)
 
 
 @pytest.mark.long
@@ -171,11 +171,11 @@ def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_
     arrivals = Arrivals(stack, models)
     start = time.monotonic()
     # While the other projects are idle, `auto` is served beyond the limit.
-    arrivals.begin("alpha", "auto", 9)
+    arrivals.start_requests("alpha", "auto", 9)
     until(lambda: arrivals.responses["alpha", "auto", "over-limit"] > 5, within_s=30)
     for project in PROJECTS:
         for tier, rate in RATES.items():
-            arrivals.begin(project, tier, rate)
+            arrivals.start_requests(project, tier, rate)
     overload_start = time.monotonic()
     until(lambda: time.monotonic() - overload_start > 25, within_s=30)
     starts_before = count_starts(stack, 20)
@@ -183,20 +183,20 @@ def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_
     stack.kill("valkey")
     until(lambda: time.monotonic() - overload_start > 30, within_s=10)
     stack.start("valkey")  # empty
-    recovery = time.monotonic()
+    restarted_at = time.monotonic()
     until(lambda: time.monotonic() - overload_start > 60, within_s=35)
     starts_after = count_starts(stack, 20)
-    recovered_s = time.monotonic() - recovery
-    charged_after = {project: charged_requests(stack, project, recovered_s) for project in PROJECTS}
+    since_restart_s = time.monotonic() - restarted_at
+    charged_after = {project: charged_requests(stack, project, since_restart_s) for project in PROJECTS}
     total_s = time.monotonic() - start
     charged_total = {project: charged_requests(stack, project, total_s + 1) for project in PROJECTS}
-    arrivals.end()
+    arrivals.stop()
     ledger_summary = check_ledger(stack)
 
     with capsys.disabled():
         print(f"\n{outcome_table(stack, arrivals)}")
         print(f"starts in the 20 s before Valkey was lost: {starts_before}, after its restart: {starts_after}")
-        print(f"charged in {recovered_s:.0f} s after the restart: {charged_after}")
+        print(f"charged in {since_restart_s:.0f} s after the restart: {charged_after}")
         print(f"charged in all {total_s:.0f} s: {charged_total}; {ledger_summary}")
     assert arrivals.errors == []
     for starts in (starts_before, starts_after):  # the weights are 8 : 4 : 1
@@ -206,15 +206,15 @@ def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_
         # The loss of Valkey grants no second burst, and used credits are refilled at their rate.
         assert charged_total[project] <= BURST * (1 + (total_s + 1) / 60) + 1
     for project in ("alpha", "beta"):
-        assert charged_after[project] >= 0.8 * recovered_s * BURST / 60 - 1
+        assert charged_after[project] >= 0.8 * since_restart_s * BURST / 60 - 1
 
 
-def count_starts(stack: Stack, since_s: float) -> dict[str, int]:
-    """The number of responses of each tier that started in the last `since_s` seconds."""
+def count_starts(stack: Stack, period_s: float) -> dict[str, int]:
+    """The number of responses of each tier that started in the last `period_s` seconds."""
     rows = stack.sql(
-        "select tier, count(*) from responses where started_at > now() - %s * interval '1 s' group by tier", since_s
+        "select tier, count(*) from responses where started_at > now() - %s * interval '1 s' group by tier", period_s
     )
-    return {str(tier): int(n) for tier, n in rows}
+    return {str(tier): int(count) for tier, count in rows}
 
 
 def test_a_few_seconds_of_overload_are_charged_correctly(stack: Stack, models: ModelServer) -> None:
@@ -223,10 +223,10 @@ def test_a_few_seconds_of_overload_are_charged_correctly(stack: Stack, models: M
     arrivals = Arrivals(stack, models)
     for project in PROJECTS:
         for tier, rate in RATES.items():
-            arrivals.begin(project, tier, rate)
+            arrivals.start_requests(project, tier, rate)
     start = time.monotonic()
     until(lambda: time.monotonic() - start > 4)
-    arrivals.end()
+    arrivals.stop()
 
     check_ledger(stack)
     assert arrivals.errors == []

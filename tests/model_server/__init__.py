@@ -1,4 +1,4 @@
-"""A real HTTP model server for tests, which each request scripts, and a handle to control it."""
+"""A real HTTP model server for tests, scripted by each request, and a handle that controls it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ DIRECT_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StartError(RuntimeError):
-    """The process of the model server ended, or was silent for too long, before it listened."""
+    """The process of the model server ended before it listened, or did not listen in time."""
 
 
 class ModelServer:
@@ -53,12 +53,12 @@ class ModelServer:
         return self._request("GET", f"/stats{query}")
 
     @property
-    def open(self) -> int:
+    def open_request_count(self) -> int:
         """The number of active requests."""
         return int(self.stats("-")["open"])  # an unused tag, so that the report contains no bodies
 
     def reset(self) -> None:
-        """Clear the records; active requests remain included in `open`."""
+        """Clear the records; `open_request_count` still includes the active requests."""
         self._request("POST", "/reset")
 
     def kill(self) -> None:

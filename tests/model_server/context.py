@@ -1,4 +1,4 @@
-"""A context window counted in words: the error replies of real servers for longer requests, and their tokenizers."""
+"""A context window measured in words, with the error replies and the tokenization endpoints of real servers."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from aiohttp import web
 
 from tests.model_server.script import Script, message_text, read_script
 
-WINDOW = web.AppKey("window", dict[str, int])
+WINDOW = web.AppKey("window", dict[str, int])  # the `n_ctx` that llama.cpp reports
 
 # The errors of vLLM, of llama.cpp, and of a server that reports no numbers, by `context_error` of the script.
 CONTEXT_ERRORS: dict[str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ def context_error_reply(script: Script, body: dict[str, Any]) -> web.Response | 
 
 
 async def tokenize(request: web.Request) -> web.Response:
-    """Handle the requests for tokenization of vLLM (messages) and llama.cpp (text), if the script selects them."""
+    """Tokenize a text as llama.cpp does, or messages as vLLM does if their script selects its tokenizer."""
     body = await request.json()
     if "content" in body:
         return web.json_response({"tokens": list(range(len(body["content"].split())))})

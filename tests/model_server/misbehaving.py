@@ -33,10 +33,10 @@ class Case:
 
     Args:
         behavior: description that is unique in the corpus.
-        script: returns the steps of the server for an API.
+        script: returns the script of the raw server for an API.
         end: the expected end of the response.
         apis: names of the APIs with which to test the case.
-        base_url: the configured URL of the server; a template.
+        base_url: template of the configured URL of the server.
     """
 
     behavior: str
@@ -46,12 +46,12 @@ class Case:
     base_url: str = "http://{raw}/{name}/v1"
 
 
-def hello_text(api: Api) -> bytes:
-    return api.text("Hel") + api.text("lo")
+def hello_events(api: Api) -> bytes:
+    return api.text_event("Hel") + api.text_event("lo")
 
 
 def complete_answer(api: Api) -> bytes:
-    return hello_text(api) + api.end() + api.done
+    return hello_events(api) + api.end() + api.terminator
 
 
 def http_chunk(body: bytes) -> bytes:
@@ -64,20 +64,20 @@ def chat_case(behavior: str, script: Callable[[Chat], RawScript], end: ExpectedE
 
 COMMENT = b": keep-alive\n\n"
 CHUNKED_HEAD = HEAD + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-UNSTORABLE_TEXT = b'"\\u0000\\ud83d"'
+UNSTORABLE_STRING = b'"\\u0000\\ud83d"'
 DEEP_NESTING = b"data: " + b"[" * 100_000 + b"]" * 100_000 + b"\n\n"
 
 # Unusual but valid outputs.
 VALID_CASES = (
-    Case("ends without usage and without a terminator", lambda a: [SSE, hello_text(a), a.end(), CLOSE], success()),
+    Case("ends without usage and without a terminator", lambda a: [SSE, hello_events(a), a.end(), CLOSE], success()),
     Case(
         "ends its answer and keeps the connection open",
-        lambda a: [CHUNKED_HEAD, http_chunk(hello_text(a) + a.end())],
+        lambda a: [CHUNKED_HEAD, http_chunk(hello_events(a) + a.end())],
         success(),
     ),
     Case(
         "ends its answer and resets the connection",
-        lambda a: [CHUNKED_HEAD, http_chunk(hello_text(a) + a.end()), 0.2, Action.RESET],
+        lambda a: [CHUNKED_HEAD, http_chunk(hello_events(a) + a.end()), 0.2, Action.RESET],
         success(),
     ),
     Case(
@@ -136,21 +136,21 @@ VALID_CASES = (
         lambda a: [HEAD + b"Content-Type: text/html\r\n\r\n", complete_answer(a), CLOSE],
         success(),
     ),
-    Case("reports negative usage", lambda a: [SSE, hello_text(a), a.end(usage=a.usage(-1, -5)), CLOSE], success()),
-    Case("reports NaN as usage", lambda a: [SSE, hello_text(a), a.end(usage=a.usage(1, float("nan")))], success()),
+    Case("reports negative usage", lambda a: [SSE, hello_events(a), a.end(usage=a.usage(-1, -5)), CLOSE], success()),
+    Case("reports NaN as usage", lambda a: [SSE, hello_events(a), a.end(usage=a.usage(1, float("nan")))], success()),
     Case(
         "reports absurdly large usage",
-        lambda a: [SSE, hello_text(a), a.end(usage=a.usage(2**80, [])), CLOSE],
+        lambda a: [SSE, hello_events(a), a.end(usage=a.usage(2**80, [])), CLOSE],
         success(),
     ),
     Case(
         "sends characters that Postgres cannot store",
-        lambda a: [SSE, a.text("\0\n").replace(b'"\\u0000\\n"', UNSTORABLE_TEXT), complete_answer(a), CLOSE],
+        lambda a: [SSE, a.text_event("\0\n").replace(b'"\\u0000\\n"', UNSTORABLE_STRING), complete_answer(a), CLOSE],
         success("\0\ufffdHello"),
     ),
     Case(
         "sends invalid UTF-8",
-        lambda a: [SSE, a.text("!").replace(b"!", b"\xff"), complete_answer(a), CLOSE],
+        lambda a: [SSE, a.text_event("!").replace(b"!", b"\xff"), complete_answer(a), CLOSE],
         success("\ufffdHello"),
     ),
     Case(
@@ -166,21 +166,21 @@ VALID_CASES = (
     ),
     Case(
         "sends two megabytes in one line",
-        lambda a: [SSE, a.text("x" * 2_000_000), a.end(), CLOSE],
+        lambda a: [SSE, a.text_event("x" * 2_000_000), a.end(), CLOSE],
         success("x" * 2_000_000),
     ),
     chat_case(
         "continues after its finish reason",
-        lambda a: [SSE, a.text("Hel"), a.end(), a.text("lo"), a.done],
+        lambda a: [SSE, a.text_event("Hel"), a.end(), a.text_event("lo"), a.terminator],
         success(),
     ),
-    chat_case("ends without a finish reason", lambda a: [SSE, hello_text(a), a.done], success()),
+    chat_case("ends without a finish reason", lambda a: [SSE, hello_events(a), a.terminator], success()),
     chat_case(
         "numbers its tool calls with negative indexes",
-        lambda a: [SSE, a.tool_call(-7), a.end("tool_calls"), a.done],
+        lambda a: [SSE, a.tool_call(-7), a.end("tool_calls"), a.terminator],
         success(""),
     ),
-    chat_case("sends a finish reason and no output", lambda a: [SSE, a.end(), a.done], success("")),
+    chat_case("sends a finish reason and no output", lambda a: [SSE, a.end(), a.terminator], success("")),
 )
 
 # No output, or an incomplete one.
@@ -192,22 +192,22 @@ FAILING_CASES = (
     ),
     Case(
         "sends an error in the middle",
-        lambda a: [SSE, hello_text(a), data_line({"error": {"message": "no GPU", "code": 500}})],
+        lambda a: [SSE, hello_events(a), data_line({"error": {"message": "no GPU", "code": 500}})],
         failure("no GPU", "Hello"),
     ),
     Case(
         "sends an error in the middle, as a string",
-        lambda a: [SSE, hello_text(a), data_line({"error": "no GPU"})],
+        lambda a: [SSE, hello_events(a), data_line({"error": "no GPU"})],
         failure("no GPU", "Hello"),
     ),
     Case(
         "sends an error event",
-        lambda a: [SSE, hello_text(a), b'event: error\ndata: {"message": "no GPU"}\n\n'],
+        lambda a: [SSE, hello_events(a), b'event: error\ndata: {"message": "no GPU"}\n\n'],
         failure("no GPU", "Hello"),
     ),
     Case(
         "sends a line with the field `error`",
-        lambda a: [SSE, hello_text(a), b'error: {"message": "no GPU"}\n\n'],
+        lambda a: [SSE, hello_events(a), b'error: {"message": "no GPU"}\n\n'],
         failure("no GPU", "Hello"),
     ),
     Case(
@@ -216,7 +216,9 @@ FAILING_CASES = (
         failure("no", code="invalid_prompt"),
     ),
     Case(
-        "reports a failure in the middle", lambda a: [SSE, hello_text(a), a.failure_end()], failure("aborted", "Hello")
+        "reports a failure in the middle",
+        lambda a: [SSE, hello_events(a), a.failure_end()],
+        failure("aborted", "Hello"),
     ),
     Case(
         "answers with an HTML page",
@@ -225,55 +227,55 @@ FAILING_CASES = (
     ),
     Case(
         "sends malformed JSON in the middle",
-        lambda a: [SSE, hello_text(a), b"data: {garbage\n\n"],
+        lambda a: [SSE, hello_events(a), b"data: {garbage\n\n"],
         failure("not JSON", "Hello"),
     ),
     Case(
         "sends two JSON documents in one line",
-        lambda a: [SSE, hello_text(a), b"data: {}{}\n\n"],
+        lambda a: [SSE, hello_events(a), b"data: {}{}\n\n"],
         failure("not JSON", "Hello"),
     ),
     Case(
         "sends a JSON array instead of an object",
-        lambda a: [SSE, hello_text(a), b"data: [1, 2]\n\n"],
+        lambda a: [SSE, hello_events(a), b"data: [1, 2]\n\n"],
         failure("something that is no", "Hello"),
     ),
-    Case("sends deeply nested JSON", lambda a: [SSE, hello_text(a), DEEP_NESTING], failure("not JSON", "Hello")),
+    Case("sends deeply nested JSON", lambda a: [SSE, hello_events(a), DEEP_NESTING], failure("not JSON", "Hello")),
     Case("closes the connection before its answer", lambda _: [CLOSE], failure("broke", requests=3)),
     Case(
         "closes the connection after its headers", lambda _: [SSE, CLOSE], failure("closed the connection", requests=3)
     ),
     Case(
         "closes the connection before the end",
-        lambda a: [SSE, hello_text(a), CLOSE],
+        lambda a: [SSE, hello_events(a), CLOSE],
         failure("closed the connection", "Hello"),
     ),
     Case(
         "resets the connection before the end",
-        lambda a: [SSE, hello_text(a), 0.2, Action.RESET],
+        lambda a: [SSE, hello_events(a), 0.2, Action.RESET],
         failure("connection", "Hello"),
     ),
     Case(
         "breaks off its HTTP chunks",
-        lambda a: [CHUNKED_HEAD, http_chunk(hello_text(a)), b"ffff\r\nda", CLOSE],
+        lambda a: [CHUNKED_HEAD, http_chunk(hello_events(a)), b"ffff\r\nda", CLOSE],
         failure("broke", "Hello"),
     ),
     Case(
-        "sends less than its Content-Length", lambda a: [reply(hello_text(a), 9999), CLOSE], failure("broke", "Hello")
+        "sends less than its Content-Length", lambda a: [reply(hello_events(a), 9999), CLOSE], failure("broke", "Hello")
     ),
     Case(
         "sends more than its Content-Length",
-        lambda a: [reply(hello_text(a), len(hello_text(a))), 0.3, a.end()],
+        lambda a: [reply(hello_events(a), len(hello_events(a))), 0.3, a.end()],
         failure("closed", "Hello"),
     ),
     Case("never answers", lambda _: [], failure("silent")),
     Case("sends only headers", lambda _: [SSE], failure("silent")),
     Case("sends comments forever", lambda _: [SSE, COMMENT, Action.REPEAT], failure("silent")),
     Case("sends empty chunks forever", lambda a: [SSE, a.empty_events(), Action.REPEAT], failure("silent")),
-    Case("falls silent in the middle", lambda a: [SSE, hello_text(a)], failure("silent", "Hello")),
+    Case("falls silent in the middle", lambda a: [SSE, hello_events(a)], failure("silent", "Hello")),
     Case(
         "sends comments forever in the middle",
-        lambda a: [SSE, hello_text(a), COMMENT, Action.REPEAT],
+        lambda a: [SSE, hello_events(a), COMMENT, Action.REPEAT],
         failure("silent", "Hello"),
     ),
     Case(
@@ -329,10 +331,10 @@ FAILING_CASES = (
     ),
     chat_case(
         "calls a tool without naming it",
-        lambda a: [SSE, a.tool_call(0, None), a.end("tool_calls"), a.done],
+        lambda a: [SSE, a.tool_call(0, None), a.end("tool_calls"), a.terminator],
         failure("without naming it"),
     ),
-    chat_case("ends the stream before any output", lambda a: [SSE, a.done], failure("closed", requests=3)),
+    chat_case("ends the stream before any output", lambda a: [SSE, a.terminator], failure("closed", requests=3)),
 )
 
 CORPUS = (*VALID_CASES, *FAILING_CASES)

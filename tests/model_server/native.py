@@ -42,7 +42,7 @@ class NativeAnswer(Answer):
                 await self.send_event(response, delta | location)
             output.append(item)
             await self.send_event(response, {"type": "response.output_item.done", **location, "item": item})
-        await self.play_fault(self.record.tokens_sent, response, last=True)
+        await self.play_fault(self.record.tokens_sent, response, all_sent=True)
         final_response = self.document(output)
         self.stats.end(self.record, "finished")
         if self.finish:

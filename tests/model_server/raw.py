@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Self
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-# After this time, the server stops waiting for the client, but the connection remains in the list of open ones.
+# After this time, the server stops waiting for the client, but `open_scripts` still reports the connection.
 CONNECTION_TIMEOUT_S = 60.0
 
 
@@ -29,8 +29,8 @@ RawScript = Sequence[Step]
 class RawServer:
     """Plays a script for each request; the first segment of the request's path is the name of the script.
 
-    If a script does not end with `CLOSE`, the client must close the connection. Requests without a script, or that are
-    not HTTP, get an HTTP error.
+    If a script does not end with `CLOSE`, the client must close the connection. Requests without a script, and data
+    other than HTTP requests, get an HTTP error.
     """
 
     def __init__(self, scripts: Mapping[str, RawScript]) -> None:
@@ -50,7 +50,7 @@ class RawServer:
         self._listener.close()
 
     def open_scripts(self) -> list[str]:
-        """Return the names of the scripts with connections that are open at both ends."""
+        """Return, for each connection that the client has not closed, the name of its script."""
         with self._lock:
             return list(self._open_scripts)
 

@@ -18,7 +18,7 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "delay_s": NUMBER,
     "finish": (str, type(None)),
     "usage": (bool,),
-    "done": (bool,),
+    "sends_done": (bool,),
     "status": (int,),
     "message": (str,),
     "code": (str,),
@@ -26,10 +26,10 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "fail_times": (int,),
     "drop_after": (int,),
     "drop_how": (str,),
-    "hang_after": (int,),
-    "hang_in_thought": (int,),
-    "garbage_after": (int,),
-    "prefix": (str,),
+    "hang_after_tokens": (int,),
+    "hang_after_reasoning_words": (int,),
+    "garbage_after_tokens": (int,),
+    "prefix_behavior": (str,),
     "reasoning": (str,),
     "summary": (list,),
     "refusal": (str,),
@@ -45,11 +45,11 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
 FIELD_VALUES: dict[str, tuple[str | None, ...]] = {
     "finish": ("stop", "length", "content_filter", "tool_calls", "abort", None),
     "drop_how": ("close", "reset"),
-    "prefix": ("continue", "repeat", "refuse"),
+    "prefix_behavior": ("continue", "repeat", "refuse"),
     "context_error": ("vllm", "llama.cpp", "no numbers"),
     "tokenizer": ("vllm", "llama.cpp"),
 }
-FAULTS = frozenset({"status", "drop_after", "hang_after", "hang_in_thought", "garbage_after"})
+FAULTS = frozenset({"status", "drop_after", "hang_after_tokens", "hang_after_reasoning_words", "garbage_after_tokens"})
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -59,27 +59,29 @@ class InvalidScriptError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Script:
+    """The output and the faults of one request; `fail_times` counts the requests with the same tag."""
+
     tag: str
-    tokens: int | None = None
-    text: str | None = None
+    tokens: int | None = None  # number of generated tokens of the output
+    text: str | None = None  # the output instead of `tokens`
     tool_calls: tuple[dict[str, str], ...] = ()  # after the text; each has "name", "arguments" and optionally "id"
     whole: bool = False  # whether each tool call is sent in one piece, as some servers do
-    first_delay_s: float = 0.0
-    delay_s: float = 0.0
-    finish: str | None = "stop"
-    usage: bool | None = None  # None: if the request includes usage
-    done: bool = True
-    status: int | None = None
-    message: str = "The script says so."
-    code: str | None = None
-    retry_after: float | None = None
-    fail_times: int | None = None  # None: all requests fail
-    drop_after: int | None = None
+    first_delay_s: float = 0.0  # before the first token
+    delay_s: float = 0.0  # between two tokens
+    finish: str | None = "stop"  # the finish reason; None: none is sent
+    usage: bool | None = None  # whether usage is sent; None: if the request asks for it
+    sends_done: bool = True  # whether a stream ends with `[DONE]`; chat completions only
+    status: int | None = None  # HTTP status of an error reply instead of an output
+    message: str = "The script says so."  # of the error reply
+    code: str | None = None  # of the error reply
+    retry_after: float | None = None  # header of the error reply, in seconds
+    fail_times: int | None = None  # number of requests with the fault, from the first one on; None: all
+    drop_after: int | None = None  # number of tokens before the connection is dropped
     drop_how: str = "close"
-    hang_after: int | None = None
-    hang_in_thought: int | None = None  # number of words of reasoning; chat completions only
-    garbage_after: int | None = None
-    prefix: str = "continue"
+    hang_after_tokens: int | None = None  # number of tokens before the server stops sending
+    hang_after_reasoning_words: int | None = None  # chat completions only
+    garbage_after_tokens: int | None = None  # number of tokens before malformed JSON
+    prefix_behavior: str = "continue"  # what the server does if the request ends with a part of the output
     reasoning: str = ""  # before the text
     summary: tuple[str, ...] = ()  # of the reasoning, if the API supports it
     refusal: str = ""  # after the text
@@ -88,16 +90,16 @@ class Script:
     encrypted: str | None = None  # encrypted reasoning for the next turn, if the API supports it
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
-    context: int | None = None  # total words of all messages and of the longest output
-    context_error: str = "vllm"
-    tokenizer: str | None = None
+    context: int | None = None  # maximum number of words of the messages and the output limit together
+    context_error: str = "vllm"  # the kind of the error reply to a longer request
+    tokenizer: str | None = None  # the server whose tokenization endpoints are imitated
 
 
 def check_fields(script_fields: dict[str, Any]) -> dict[str, Any]:
     """Return the same fields; raise `InvalidScriptError` for an unknown field or an invalid value."""
     for name, value in script_fields.items():
         if name not in FIELD_TYPES:
-            raise InvalidScriptError(f"no script field is called {name!r}; there are: {', '.join(FIELD_TYPES)}")
+            raise InvalidScriptError(f"no script field is called {name!r}; the fields are: {', '.join(FIELD_TYPES)}")
         is_unexpected_bool = isinstance(value, bool) and bool not in FIELD_TYPES[name]
         if is_unexpected_bool or not isinstance(value, FIELD_TYPES[name]):
             raise InvalidScriptError(f"script field {name!r} cannot be {value!r}")
@@ -107,7 +109,7 @@ def check_fields(script_fields: dict[str, Any]) -> dict[str, Any]:
             raise InvalidScriptError(f"script field {name!r} cannot be negative: {value!r}")
     for call in script_fields.get("tool_calls", ()):
         if not is_tool_call(call):
-            raise InvalidScriptError(f"a tool call has a name, arguments and perhaps an id, all texts: {call!r}")
+            raise InvalidScriptError(f"a tool call has a name, arguments and optionally an id, all strings: {call!r}")
     if "tokens" in script_fields and "text" in script_fields:
         raise InvalidScriptError("a script has 'tokens' or 'text', not both")
     if "retry_after" in script_fields and "status" not in script_fields:
@@ -118,7 +120,7 @@ def check_fields(script_fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_script(messages: list[dict[str, Any]]) -> Script:
-    """Read the script from the last user message; if it is another text, return a script with output `You said: …`."""
+    """Read the script from the last user message; if it is not a script, the output is `You said: …`."""
     user_text = next((message_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
     tag = hashlib.sha1(user_text.encode()).hexdigest()
     try:
@@ -156,9 +158,9 @@ def message_text(message: dict[str, Any]) -> str:
 
 
 def split_output(script: Script, messages: list[dict[str, Any]]) -> list[str]:
-    """Split the output into tokens, without the beginning of the output if the request already contains it."""
+    """Split the output into tokens, without a beginning that the request already contains."""
     prefix = message_text(messages[-1]) if messages and messages[-1].get("role") == "assistant" else ""
-    continues_prefix = bool(prefix) and script.prefix == "continue"
+    continues_prefix = bool(prefix) and script.prefix_behavior == "continue"
     tokens = None if script.tokens is None else [f"tok{index} " for index in range(script.tokens)]
     if tokens is not None and not continues_prefix:
         return tokens
@@ -167,7 +169,7 @@ def split_output(script: Script, messages: list[dict[str, Any]]) -> list[str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text into words, each with the adjacent white space."""
+    """Split a text into words, each with the adjacent whitespace."""
     return re.findall(r"\s*\S+\s*|\s+", text)
 
 

@@ -39,12 +39,12 @@ class Record:
     body: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    how: str | None = None
+    how: str | None = None  # "finished", "dropped", "errored" or "client_closed"; None: not ended
     tokens_sent: int = 0
 
 
 class Stats:
-    """Records the time and the kind of the end of each request."""
+    """The records of all requests, with the time and the kind of their ends."""
 
     def __init__(self) -> None:
         self.active_requests = 0
@@ -115,31 +115,31 @@ class Answer:
             "choices": choices,
         }
 
-    def usage(self, inputs: str = "prompt_tokens", outputs: str = "completion_tokens") -> dict[str, Any]:
+    def usage(self, input_key: str = "prompt_tokens", output_key: str = "completion_tokens") -> dict[str, Any]:
         prompt_tokens = sum(len(message_text(message).split()) for message in self.messages)
         output_tokens = self.record.tokens_sent
         token_usage: dict[str, Any] = {
-            inputs: prompt_tokens,
-            outputs: output_tokens,
+            input_key: prompt_tokens,
+            output_key: output_tokens,
             "total_tokens": prompt_tokens + output_tokens,
         }
         if self.script.cached_tokens is not None:
-            token_usage[f"{inputs}_details"] = {"cached_tokens": self.script.cached_tokens}
+            token_usage[f"{input_key}_details"] = {"cached_tokens": self.script.cached_tokens}
         if self.script.reasoning_tokens is not None:
-            token_usage[f"{outputs}_details"] = {"reasoning_tokens": self.script.reasoning_tokens}
+            token_usage[f"{output_key}_details"] = {"reasoning_tokens": self.script.reasoning_tokens}
         return token_usage
 
     async def reply_with_document(self) -> web.Response:
-        """Reply with one document, after the duration of the equivalent stream."""
+        """Reply with one document, after as much time as the equivalent stream would take."""
         await asyncio.sleep(self.script.first_delay_s)
         for index, _ in enumerate(self.chunks):
             await self.play_fault(index)
             self.record.tokens_sent += 1
             if index < len(self.chunks) - 1 and self.script.delay_s:
                 await asyncio.sleep(self.script.delay_s)
-        await self.play_fault(len(self.chunks), last=True)
+        await self.play_fault(len(self.chunks), all_sent=True)
         self.stats.end(self.record, "finished")
-        if self.script.garbage_after is not None:
+        if self.script.garbage_after_tokens is not None:
             return web.Response(text="{this is not JSON", content_type="application/json")
         message = {"role": "assistant", "content": "".join(chunk for chunk in self.chunks if isinstance(chunk, str))}
         if self.finish == "tool_calls":
@@ -152,7 +152,7 @@ class Answer:
         """Reply with server-sent events: one write per chunk, each at its scheduled time."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(self.request)
-        prefix, suffix = self.chunk_halves()
+        prefix, suffix = self.split_chunk()
         clock = asyncio.get_running_loop().time
         due_at = clock() + self.script.first_delay_s
         await asyncio.sleep(self.script.first_delay_s)
@@ -171,7 +171,7 @@ class Answer:
             due_at += self.script.delay_s
             if index < len(self.chunks) - 1:
                 await asyncio.sleep(max(0.0, due_at - clock()))
-        await self.play_fault(len(self.chunks), response, last=True)
+        await self.play_fault(len(self.chunks), response, all_sent=True)
         *pieces, last_piece = self.closing_events() or [b""]
         for piece in pieces:
             await response.write(piece)
@@ -179,8 +179,8 @@ class Answer:
         await response.write_eof(last_piece)
         return response
 
-    def chunk_halves(self) -> tuple[bytes, bytes]:
-        """Return the serialized halves of a chunk before and after the token, which are the same for all chunks."""
+    def split_chunk(self) -> tuple[bytes, bytes]:
+        """Return the serialized parts of a chunk before and after the token; they are the same for all chunks."""
         prefix, suffix = self.delta({"content": "\0"}).split(json.dumps("\0").encode())
         return prefix, suffix
 
@@ -191,7 +191,7 @@ class Answer:
 
     async def hang_in_reasoning(self, word_count: int) -> None:
         """Wait forever if this is the scripted number of words of reasoning."""
-        if word_count == self.script.hang_in_thought:
+        if word_count == self.script.hang_after_reasoning_words:
             await asyncio.Event().wait()
 
     def delta(self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: Any = None) -> bytes:
@@ -206,27 +206,27 @@ class Answer:
         pieces += [self.delta({}, self.finish)] if self.finish else []
         if self.sends_usage:
             pieces.append(sse_event(self.envelope("chat.completion.chunk", []) | {"usage": self.usage()}))
-        return [*pieces, b"data: [DONE]\n\n"] if self.script.done else pieces
+        return [*pieces, b"data: [DONE]\n\n"] if self.script.sends_done else pieces
 
     async def play_fault(
-        self, token_count: int, response: web.StreamResponse | None = None, *, last: bool = False
+        self, token_count: int, response: web.StreamResponse | None = None, *, all_sent: bool = False
     ) -> None:
         """Play the fault that is due after this number of tokens, if any.
 
         Args:
-            last: whether all tokens have been sent. If so, faults that are scheduled for later are due, too.
+            all_sent: whether all tokens have been sent. If so, faults that are scheduled for later are due, too.
         """
 
         def is_due(scheduled_count: int | None) -> bool:
             return scheduled_count is not None and (
-                token_count == scheduled_count or (last and token_count < scheduled_count)
+                token_count == scheduled_count or (all_sent and token_count < scheduled_count)
             )
 
-        if response is not None and is_due(self.script.garbage_after):
+        if response is not None and is_due(self.script.garbage_after_tokens):
             await response.write(b"data: {this is not JSON\n\n")
         if is_due(self.script.drop_after):
             await self.drop()
-        if is_due(self.script.hang_after):
+        if is_due(self.script.hang_after_tokens):
             await asyncio.Event().wait()
 
     async def drop(self) -> None:
@@ -245,7 +245,7 @@ class Answer:
 
 
 def unacknowledged_bytes(sock: socket.socket) -> int:
-    """Return the number of bytes in the kernel's send queue, which a reset would discard."""
+    """Return the number of bytes in the kernel's send queue; a reset would discard them."""
     (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))
     return count
 
@@ -262,24 +262,24 @@ def error_reply(status: int, message: str, code: str | None = None, retry_after:
 
 
 def create_route(
-    answer_class: type[Answer], conversation: str
+    answer_class: type[Answer], conversation_field: str
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Create the route handler of an API.
 
     Args:
         answer_class: class that plays the script.
-        conversation: field of the request body that contains the conversation.
+        conversation_field: name of the field of the request body that contains the conversation.
     """
 
     async def route(request: web.Request) -> web.StreamResponse:
         try:
             body = await request.json()
-            messages = [message for message in body[conversation] if message.get("role") or message.get("output")]
+            messages = [message for message in body[conversation_field] if message.get("role") or message.get("output")]
             script = read_script(messages)
         except InvalidScriptError as error:
             return error_reply(400, str(error), "bad_script")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return error_reply(400, f"not a request with {conversation}: {error!r}")
+            return error_reply(400, f"not a request with {conversation_field}: {error!r}")
         return await play_script(answer_class, request, body | {"messages": messages}, script, body)
 
     return route
@@ -305,7 +305,7 @@ async def play_script(
         if context_error is not None:
             stats.end(record, "errored")
             return context_error
-        if script.prefix == "refuse" and body["messages"][-1].get("role") == "assistant":
+        if script.prefix_behavior == "refuse" and body["messages"][-1].get("role") == "assistant":
             stats.end(record, "errored")
             return error_reply(400, "The last message cannot be the assistant's.")
         reply = answer_class(request, body, script, record)
@@ -343,7 +343,7 @@ async def serve(port: int, native_class: type[Answer]) -> int:
     """Listen on a port (0: any free port) and return it; requests are served until the event loop stops.
 
     Args:
-        native_class: plays scripts for the Responses API.
+        native_class: class that plays scripts in the Responses API.
     """
     application = web.Application(client_max_size=BODY_LIMIT)
     application[STATS] = Stats()

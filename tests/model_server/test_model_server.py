@@ -146,7 +146,7 @@ def test_an_answer_over_the_token_limit_is_truncated_with_reason_length(server: 
 
 def test_scripts_control_the_finish_reason_usage_and_terminator(server: ModelServer) -> None:
     options = {"stream_options": {"include_usage": True}}
-    bare_events = stream_events(server, server.script(tokens=1, finish=None, usage=False, done=False), **options)
+    bare_events = stream_events(server, server.script(tokens=1, finish=None, usage=False, sends_done=False), **options)
     assert token_texts([bare_events[-1]]) == ["tok0 "]
     events = stream_events(server, server.script(tokens=1, finish="content_filter", usage=True))
     assert finish_reasons(events) == ["content_filter"]
@@ -242,7 +242,7 @@ def test_every_token_before_a_drop_arrives(server: ModelServer, how: str) -> Non
 
 
 def test_garbage_is_sent_between_the_tokens(server: ModelServer) -> None:
-    events = stream_events(server, server.script(tokens=2, garbage_after=1))
+    events = stream_events(server, server.script(tokens=2, garbage_after_tokens=1))
     assert events[2] == "{this is not JSON"
     assert finish_reasons(events[:2] + events[3:-1]) == ["stop"]
 
@@ -252,10 +252,10 @@ def test_garbage_is_sent_between_the_tokens(server: ModelServer) -> None:
     [
         (True, {"first_delay_s": 60}),
         (True, {"delay_s": 60}),
-        (True, {"hang_after": 0}),
-        (True, {"hang_after": 1}),
+        (True, {"hang_after_tokens": 0}),
+        (True, {"hang_after_tokens": 1}),
         (False, {"delay_s": 60}),
-        (False, {"hang_after": 0}),
+        (False, {"hang_after_tokens": 0}),
     ],
     ids=str,
 )
@@ -284,7 +284,7 @@ def test_a_disconnect_during_a_stream_is_detected_immediately(server: ModelServe
 
 
 def test_a_hanging_answer_keeps_its_connection(server: ModelServer) -> None:
-    with RawRequest(server, server.script(tag="hang", tokens=3, hang_after=2)) as raw_request:
+    with RawRequest(server, server.script(tag="hang", tokens=3, hang_after_tokens=2)) as raw_request:
         events = raw_request.events()
         assert token_texts([next(events) for _ in range(3)]) == ["tok0 ", "tok1 "]
         raw_request.connection.sock.settimeout(0.3)
@@ -309,7 +309,7 @@ def test_stats_contain_the_active_requests_and_their_maximum(server: ModelServer
 
 
 @pytest.mark.parametrize(
-    ("prefix", "partial_answer", "text"),
+    ("prefix_behavior", "partial_answer", "text"),
     [
         ("continue", "tok0 tok1", " tok2 "),
         ("continue", "tok0 to", "k1 tok2 "),
@@ -318,15 +318,15 @@ def test_stats_contain_the_active_requests_and_their_maximum(server: ModelServer
     ],
 )
 def test_a_partial_answer_in_the_request_is_continued(
-    server: ModelServer, prefix: str, partial_answer: str, text: str
+    server: ModelServer, prefix_behavior: str, partial_answer: str, text: str
 ) -> None:
-    script = server.script(tokens=3, prefix=prefix)
+    script = server.script(tokens=3, prefix_behavior=prefix_behavior)
     messages = [{"role": "user", "content": script}, {"role": "assistant", "content": partial_answer}]
     assert "".join(token_texts(stream_events(server, "", messages=messages))) == text
 
 
 def test_a_server_that_cannot_continue_answers_400(server: ModelServer) -> None:
-    script = server.script(tokens=3, prefix="refuse")
+    script = server.script(tokens=3, prefix_behavior="refuse")
     messages = [{"role": "user", "content": script}, {"role": "assistant", "content": "tok0"}]
     assert response_status(server, "", messages=messages) == 400
     assert token_texts(stream_events(server, script)) == ["tok0 ", "tok1 ", "tok2 "]
@@ -346,7 +346,7 @@ def test_client_and_server_reject_an_invalid_script(server: ModelServer, fields:
 def test_a_restarted_server_has_the_same_port_and_no_records() -> None:
     with running() as server:
         port = server.port
-        with RawRequest(server, server.script(tokens=2, hang_after=1)) as raw_request:
+        with RawRequest(server, server.script(tokens=2, hang_after_tokens=1)) as raw_request:
             events = raw_request.events()
             next(events)
             server.kill()

@@ -13,14 +13,14 @@ def data_line(payload: Any) -> bytes:
     return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
-def error_reply(line: str, body: bytes = b"", *headers: str) -> bytes:
-    """Return a complete reply with another status than 200."""
-    lines = [f"HTTP/1.1 {line}", f"Content-Length: {len(body)}", *headers]
+def error_reply(status: str, body: bytes = b"", *headers: str) -> bytes:
+    """Return a complete reply with a status other than 200."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def reply(body: bytes, length: int | None = None, *headers: str) -> bytes:
-    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(body) if length is None else length}", *headers]
+def reply(body: bytes, content_length: int | None = None, *headers: str) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(body) if content_length is None else content_length}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -28,7 +28,7 @@ class Chat:
     """Serialized events of the Chat Completions API."""
 
     name = "chat_completions"
-    done = b"data: [DONE]\n\n"
+    terminator = b"data: [DONE]\n\n"
 
     def chunk(self, choices: Any, **fields: Any) -> bytes:
         return data_line({"id": "c", "object": "chat.completion.chunk", "choices": choices, **fields})
@@ -36,7 +36,7 @@ class Chat:
     def delta(self, **delta: Any) -> bytes:
         return self.chunk([{"index": 0, "delta": delta, "finish_reason": None}])
 
-    def text(self, text: str) -> bytes:
+    def text_event(self, text: str) -> bytes:
         return self.delta(content=text)
 
     def empty_events(self) -> bytes:
@@ -68,9 +68,9 @@ class Responses:
     """Serialized events of the Responses API."""
 
     name = "responses"
-    done = b""
+    terminator = b""
 
-    def text(self, text: str) -> bytes:
+    def text_event(self, text: str) -> bytes:
         location = {"item_id": "m", "output_index": 0, "content_index": 0}
         return data_line({"type": "response.output_text.delta", **location, "delta": text, "logprobs": []})
 
@@ -113,8 +113,9 @@ class ExpectedEnd:
 
     Args:
         text: the expected output text.
+        code: the expected error code.
         message: a part of the expected error message.
-        requests: expected number of requests to the model server; None: as many as the time allowed.
+        requests: the expected number of requests to the model server; None: any number.
     """
 
     status: str

@@ -26,7 +26,7 @@ FAKETIME_LIBRARY = packages.folder("libfaketime") / "vendor/libfaketime/src/libf
 
 
 def restart(*names: str) -> Fault:
-    """Send SIGKILL to these processes, and restart them after all have ended."""
+    """Return a fault that kills these processes, and restarts them after all have ended."""
 
     def fault(rig: Rig, rng: random.Random) -> None:
         for name in names:
@@ -37,7 +37,7 @@ def restart(*names: str) -> Fault:
 
 
 def kill_workers(rig: Rig, rng: random.Random) -> None:
-    """Send SIGKILL to two of three workers, one after the other, at random tokens."""
+    """Send SIGKILL to two of three workers, one after the other, each after a random number of tokens."""
     for name in rng.sample(rig.workers, 2):
         rig.wait_for_tokens(rng.randrange(40))
         rig.stack.kill(name)
@@ -45,10 +45,10 @@ def kill_workers(rig: Rig, rng: random.Random) -> None:
 
 
 def freeze_past_lease(rig: Rig, rng: random.Random) -> tuple[dict[str, int], float]:
-    """Freeze the busiest worker until others have taken over all its runs, then resume it.
+    """Freeze the busiest worker until other workers have taken over all its runs, then resume it.
 
     Returns:
-        For each of its runs, the number of requests that the model server had received, by tag; and the time at which
+        The number of requests that the model server had received for each of its runs, by tag, and the time at which
         the worker was resumed.
     """
     name = max(rig.workers, key=lambda name: len(rig.running_tags(name)))
@@ -61,7 +61,7 @@ def freeze_past_lease(rig: Rig, rng: random.Random) -> tuple[dict[str, int], flo
 
 
 def resume_after_lease(rig: Rig, rng: random.Random) -> None:
-    """Resume a worker after its leases expired; assert that it closes its connections to the model server early."""
+    """Resume a worker after its leases have expired; assert that it soon closes its connections to the model server."""
     request_counts, resumed_at = freeze_past_lease(rig, rng)
     assert request_counts
 
@@ -83,15 +83,15 @@ def cut_off_worker(rig: Rig, rng: random.Random) -> None:
 
 
 def kill_api_before_it_enqueues(rig: Rig, rng: random.Random) -> None:
-    """Discard the doorbell of a stored response, and kill the APIs while they wait for Valkey's reply."""
+    """Discard the doorbells of stored responses, and kill both API processes while they wait for Valkey's reply."""
     rig.stack.proxies["valkey"].blackhole()
-    dispatched = (
+    dispatched_query = (
         "select 1 from responses"
         " where status = 'queued' and dispatched_at is not null and metadata->>'number' ~ '^extra'"
     )
     with ThreadPoolExecutor(2) as threads:
         creates = [threads.submit(_create_response, rig, port) for port in (rig.stack.port, rig.stack.port_2)]
-        until(lambda: rig.stack.sql(dispatched), within_s=5)
+        until(lambda: rig.stack.sql(dispatched_query), within_s=5)
         for name in ("api", "api-2"):
             rig.stack.kill(name)
         assert all(future.result() is None for future in creates)
@@ -112,25 +112,25 @@ def _create_response(rig: Rig, port: int) -> str | None:
             return None
 
 
-def valkey_command(*command: str | int, then: tuple[str | int, ...] = (), for_s: float = 0) -> Fault:
-    """Send Valkey a command as an operator might, and optionally another one `for_s` seconds later."""
+def valkey_command(*command: str | int, later_command: tuple[str | int, ...] = (), pause_s: float = 0) -> Fault:
+    """Return a fault that sends Valkey a command, and optionally another command `pause_s` seconds later."""
 
     def fault(rig: Rig, rng: random.Random) -> None:
         with redis.Redis.from_url(rig.stack.valkey.url) as client:
             client.execute_command(*command)
-            rig.pause(for_s)
-            if then:
-                client.execute_command(*then)
+            rig.pause(pause_s)
+            if later_command:
+                client.execute_command(*later_command)
 
     return fault
 
 
-def freeze(name: str, for_s: float) -> Fault:
-    """Send SIGSTOP to a process, and SIGCONT `for_s` seconds later."""
+def freeze(name: str, duration_s: float) -> Fault:
+    """Return a fault that suspends a process for `duration_s` seconds."""
 
     def fault(rig: Rig, rng: random.Random) -> None:
         rig.stack.freeze(name)
-        rig.pause(for_s)
+        rig.pause(duration_s)
         rig.stack.thaw(name)
 
     return fault
@@ -151,7 +151,7 @@ def drop_connections(rig: Rig, rng: random.Random) -> None:
 
 
 def make_postgres_read_only(rig: Rig, rng: random.Random) -> None:
-    """Make Postgres read-only for a few seconds, like a standby or a server without disk space."""
+    """Make Postgres read-only for a few seconds, as a standby or a server without disk space is."""
     _set_read_only(rig, "on")
     rig.pause(2 + rng.random() * LEASE_S)
     _set_read_only(rig, "off")
@@ -166,7 +166,7 @@ def _set_read_only(rig: Rig, state: str) -> None:
 
 
 def fill_disk(rig: Rig, rng: random.Random) -> None:
-    """Leave Postgres without any disk space, until it has reported that at least once."""
+    """Fill the disk of Postgres for the duration of a lease, and until Postgres has reported the full disk."""
     message = "No space left on device"
     reports_before = rig.postgres_log().count(message)
     with rig.full_disk():
@@ -175,23 +175,23 @@ def fill_disk(rig: Rig, rng: random.Random) -> None:
 
 
 def _use_up_wal(rig: Rig) -> None:
-    """Fill the WAL segments that Postgres has preallocated, because it could continue to write to them."""
+    """Fill the WAL segments that Postgres has preallocated, because Postgres could otherwise continue to write."""
     with suppress(psycopg.OperationalError), psycopg.connect(rig.stack.database_url, autocommit=True) as admin:
         admin.execute("select pg_logical_emit_message(false, 'fill', repeat('x', 8000000)), pg_switch_wal()")
 
 
-def network_fault(server: str, method: str, for_s: float = 0, **arguments: float) -> Fault:
-    """Inject a fault between a server and its clients for `for_s` seconds.
+def network_fault(server: str, method: str, duration_s: float = 0, **arguments: float) -> Fault:
+    """Return a fault that disturbs the connections between a server and its clients for `duration_s` seconds.
 
     Args:
         method: the name of the method of `TcpProxy` that injects the fault.
-        arguments: its arguments.
+        arguments: the arguments of the method.
     """
 
     def fault(rig: Rig, rng: random.Random) -> None:
         for proxy in rig.proxies(server):
             getattr(proxy, method)(**arguments)
-        rig.pause(for_s)
+        rig.pause(duration_s)
         for proxy in rig.proxies(server):
             proxy.pass_on()
 
@@ -199,7 +199,7 @@ def network_fault(server: str, method: str, for_s: float = 0, **arguments: float
 
 
 def full_disk_obstacle(rig: Rig) -> str | None:
-    """The reason why no disk can be filled on this machine; None if one can."""
+    """The reason why no disk can be filled on this machine; None if a disk can be filled."""
     return None if rig.has_disk else "only root can mount a disk small enough to fill"
 
 
@@ -209,24 +209,24 @@ def _clock_variables(offset: str) -> dict[str, str]:
 
 
 def skewed_clocks_obstacle(rig: Rig) -> str | None:
-    """The reason why no program can run with a skewed clock on this machine; None if one can."""
+    """The reason why no program can run with a skewed clock on this machine; None if programs can."""
     date = subprocess.run(["date", "+%s"], env=_clock_variables("+1h"), capture_output=True, text=True, check=True)
     return None if int(date.stdout) > time.time() + 3000 else "libfaketime contains no library for this machine"
 
 
 def skew_clocks(rig: Rig, rng: random.Random) -> None:
-    """Restart a worker with its clock an hour ahead, and an API with its clock an hour behind."""
+    """Restart a worker with its clock an hour ahead, and an API process with its clock an hour behind."""
     children = []
     for name, offset in ((rng.choice(rig.workers), "+1h"), ("api", "-1h")):
         rig.stack.kill(name)
         children.append(rig.launch(name, _clock_variables(offset)))
     for child in children:
         child.wait_until_ready()
-    dated_back = (
+    backdated_query = (
         "select id from responses where metadata->>'run' = %s"
         " and (document::json->>'created_at')::float < extract(epoch from created_at) - 3500"
     )
-    until(lambda: _create_response(rig, rig.stack.port) and rig.stack.sql(dated_back, rig.run_id))
+    until(lambda: _create_response(rig, rig.stack.port) and rig.stack.sql(backdated_query, rig.run_id))
 
 
 def repeat_doorbells(rig: Rig, rng: random.Random) -> None:
@@ -235,19 +235,19 @@ def repeat_doorbells(rig: Rig, rng: random.Random) -> None:
     Asserts that no response runs twice and that no ended response is claimed.
     """
     with open_core(rig.stack.settings) as core:
-        all_ids = "select id from responses where metadata->>'run' = %s"
+        ids_query = "select id from responses where metadata->>'run' = %s"
         for _ in range(5):
-            ids = [row[0] for row in rig.stack.sql(all_ids, rig.run_id)]
+            ids = [row[0] for row in rig.stack.sql(ids_query, rig.run_id)]
             assert core.doorbell.enqueue(ids, tiers.LANE) == []
             rig.wait_for_tokens(10)
         until(rig.stack.all_ended, within_s=30)
-        attempt_count = "select count(*) from attempts"
-        attempts_before = rig.stack.sql(attempt_count)
-        ids = [row[0] for row in rig.stack.sql(all_ids, rig.run_id)]
+        attempt_count_query = "select count(*) from attempts"
+        attempt_count_before = rig.stack.sql(attempt_count_query)
+        ids = [row[0] for row in rig.stack.sql(ids_query, rig.run_id)]
         assert core.doorbell.enqueue(ids, tiers.LANE) == []
         with redis.Redis.from_url(rig.stack.valkey.url) as client:
             until(lambda: client.llen(f"backburner:responses.{tiers.LANE}") == 0)
-        assert rig.stack.sql(attempt_count) == attempts_before
+        assert rig.stack.sql(attempt_count_query) == attempt_count_before
     repeated_tags = [
         tag for tag, runs in rig.models.stats()["by_tag"].items() if tag.startswith(rig.run_id) and len(runs) > 1
     ]
@@ -261,20 +261,21 @@ def kill_workers_of_one_response(rig: Rig, rng: random.Random) -> None:
         poison_id = client.responses.create(
             model="scripted", input=script, background=True, metadata={"run": rig.run_id, "number": "poison"}
         ).id
-    runs = "select worker_id, attempt from responses where id = %s and status = 'in_progress'"
+    run_query = "select worker_id, attempt from responses where id = %s and status = 'in_progress'"
     for attempt in range(1, rig.stack.settings.max_failures + 1):
         ((worker_id, _),) = until(
-            lambda attempt=attempt: [row for row in rig.stack.sql(runs, poison_id) if row[1] == attempt], within_s=15
+            lambda attempt=attempt: [row for row in rig.stack.sql(run_query, poison_id) if row[1] == attempt],
+            within_s=15,
         )
         rig.pause(2.2)
         rig.stack.kill(next(name for name in rig.workers if rig.worker_id(name) == worker_id))
         rig.repair()
-    state = "select status, failures from responses where id = %s"
-    until(lambda: rig.stack.sql(state, poison_id)[0][0] == "failed", within_s=15)
+    status_query = "select status from responses where id = %s"
+    until(lambda: rig.stack.sql(status_query, poison_id) == [("failed",)], within_s=15)
 
 
 def deploy(rig: Rig, rng: random.Random) -> None:
-    """Stop all workers and an API with 2 s to drain; start their replacements after all have ended."""
+    """Stop all workers and an API process; start their replacements after all have ended."""
     names = [*rig.workers, "api"]
     for name in names:
         rig.stack.children[name].send_stop_signal()

@@ -1,4 +1,4 @@
-"""A mixed load of clients that retry: each creates a response and reads or polls it to its end despite faults."""
+"""A mixed load of clients that create responses, read or poll them to the end, and retry after faults."""
 
 import http.client
 import itertools
@@ -39,14 +39,14 @@ class Request:
     number: int
     kind: str
     body: dict[str, Any]
-    text: str  # the output of a run without faults
-    key: str  # idempotency key
-    seed: int
-    id: str | None = None
+    expected_text: str  # the output text of a run without faults
+    idempotency_key: str
+    seed: int  # of the random behavior of the client
+    id: str | None = None  # of the response
     events: list[stream_checker.Event] = field(default_factory=list)
     document: dict[str, Any] | None = None  # the last one that a create request or a poll returned
     error_code: str | None = None  # of the HTTP error that ended the request
-    connections: int = 0  # of a streamed request
+    connection_count: int = 0  # only of a streamed request
 
 
 def generate_requests(
@@ -77,7 +77,7 @@ def generate_requests(
             "input": ModelServer.script(**script_fields),
             "metadata": {"run": run_id, "number": str(number)},
         } | fields
-        yield Request(number, kind, body, text, key=f"{run_id}-{number}", seed=rng.randrange(2**32))
+        yield Request(number, kind, body, text, idempotency_key=f"{run_id}-{number}", seed=rng.randrange(2**32))
 
 
 class Load:
@@ -112,7 +112,7 @@ class Load:
         self._no_new_requests.set()
 
     def stop(self) -> None:
-        """Stop all clients, also in the middle of their requests."""
+        """Stop all clients, even in the middle of their requests."""
         self._stopped.set()
         self._threads.shutdown()
         for client in self._apis:
@@ -156,7 +156,10 @@ class Load:
 
     def _create(self, request: Request, rng: random.Random) -> None:
         response = self._call_with_retries(
-            rng, lambda client: client.responses.create(**request.body, extra_headers={"Idempotency-Key": request.key})
+            rng,
+            lambda client: client.responses.create(
+                **request.body, extra_headers={"Idempotency-Key": request.idempotency_key}
+            ),
         )
         request.id = response.id
         request.document = response.model_dump(mode="json")
@@ -181,7 +184,7 @@ class Load:
                 rng,
                 lambda client: (
                     client.responses.with_raw_response.create(
-                        **request.body, extra_headers={"Idempotency-Key": request.key}
+                        **request.body, extra_headers={"Idempotency-Key": request.idempotency_key}
                     ).content
                 ),
             )
@@ -193,28 +196,28 @@ class Load:
         request.id = request.document["id"]
 
     def _read_stream(self, request: Request, rng: random.Random) -> None:
-        """Create a response with a stream, disconnect at random events, and resume after the last event."""
-        disconnects = rng.randrange(1, 6)
+        """Create a response with a stream, disconnect after random events, and resume after the last event received."""
+        disconnect_count = rng.randrange(1, 6)
         while not request.events or request.events[-1]["type"] not in stream_checker.TERMINAL:
             if self._stopped.is_set():
                 return
-            after = request.events[-1]["sequence_number"] if request.events else -1
-            body, path = None, f"{RESPONSES}/{request.id}?stream=true&starting_after={after}"
+            last_number = request.events[-1]["sequence_number"] if request.events else -1
+            body, path = None, f"{RESPONSES}/{request.id}?stream=true&starting_after={last_number}"
             if request.id is None:
                 body, path = request.body | {"stream": True}, RESPONSES
-            count = rng.randrange(1, 9) if request.connections < disconnects else None
-            request.connections += 1
+            event_count = rng.randrange(1, 9) if request.connection_count < disconnect_count else None
+            request.connection_count += 1
             try:
                 with reading(
                     rng.choice((self._stack.port, self._stack.port_2)),
                     self._stack.key,
                     path,
                     body,
-                    after=after,
+                    after=last_number,
                     timeout_s=READ_TIMEOUT_S,
-                    idempotency_key=request.key if body else None,
+                    idempotency_key=request.idempotency_key if body else None,
                 ) as stream:
-                    request.events += stream.read(count)
+                    request.events += stream.read(event_count)
             except StreamRefusedError as error:
                 if error.status != 503:
                     raise
@@ -225,7 +228,10 @@ class Load:
                 request.id = request.events[0]["response"]["id"]
 
     def _call_with_retries(self, rng: random.Random, call: Callable[[openai.OpenAI], T]) -> T:
-        """Repeat a call, on a random API, until it succeeds or fails with an error that clients must not retry."""
+        """Repeat a call, each time to a random API process, until it succeeds.
+
+        Raises errors that clients must not retry, and any error after `RETRY_TIMEOUT_S` or `stop`.
+        """
         deadline = time.monotonic() + RETRY_TIMEOUT_S
         while True:
             try:
@@ -236,28 +242,30 @@ class Load:
                     raise
 
 
-def false_statements(request: Request, document: dict[str, Any], allowed: set[str]) -> Iterator[str]:
+def false_statements(request: Request, document: dict[str, Any], allowed_statuses: set[str]) -> Iterator[str]:
     """Compare a stored document with the script and with the replies that the client received.
 
     Args:
-        allowed: statuses in which a response may end without a cancel.
+        allowed_statuses: statuses in which a response may end without a cancel.
 
     Yields:
         A description of each difference.
     """
     description = f"{request.kind} {document['id']}"
     status = document["status"]
-    if status not in allowed | ({"cancelled", "completed"} if request.kind == "cancelled" else set()):
+    if status not in allowed_statuses | ({"cancelled", "completed"} if request.kind == "cancelled" else set()):
         yield f"{description} ended {status}: {document['error']}"
     messages = [item for item in document["output"] if item["type"] == "message"]
     text = "".join(part["text"] for item in messages for part in item["content"])
     calls = [item["arguments"] for item in document["output"] if item["type"] == "function_call"]
-    if status == "completed" and (text != request.text or calls != ([ARGUMENTS] if request.kind == "tools" else [])):
+    if status == "completed" and (
+        text != request.expected_text or calls != ([ARGUMENTS] if request.kind == "tools" else [])
+    ):
         yield f"{description} completed with {text!r} and {calls}"
-    if not request.text.startswith(text):
+    if not request.expected_text.startswith(text):
         yield f"{description} contains text that the model server did not send: {text!r}"
     last_document = request.document
     if last_document is not None and last_document["status"] in ENDED and last_document["output"] != document["output"]:
-        yield f"{description} was returned with another output than the stored one"
+        yield f"{description} was returned with an output other than the stored one"
     if request.error_code is not None and status not in {"failed", "cancelled"}:
         yield f"{description} was refused with {request.error_code} and is {status}"

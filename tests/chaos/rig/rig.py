@@ -35,10 +35,10 @@ timeouts = {{ first_token = 6, idle = 2, run = 60 }}
 
 
 class Rig:
-    """Two APIs, three workers, a sweeper, Valkey and Postgres, with proxies in front of all servers."""
+    """API processes, workers, sweepers, Valkey and Postgres, with proxies in front of all servers."""
 
     def __init__(self, folder: Path, models: ModelServer, parts: tuple[str, ...] = PARTS, slots: int = SLOTS) -> None:
-        """Start the deployment with `slots` slots per worker."""
+        """Start the deployment with these parts, and with `slots` slots per worker."""
         self.parts = parts
         self.slots = slots
         self.models = models
@@ -64,7 +64,7 @@ class Rig:
         self.run_count = 0
         self.crashes: list[str] = []  # processes that ended without a request to stop, with their exit status
         self.broken = False  # whether a run has left the deployment in an unknown state
-        self._modified: set[str] = set()  # processes that run in a modified environment
+        self._modified_processes: set[str] = set()  # processes that run in a modified environment
         self._sweeper_starts: dict[str, int] = {}  # by name, as counted in the log
         self._never = threading.Event()  # for waits that only the timeout ends
         try:
@@ -132,19 +132,19 @@ class Rig:
         if name in self.worker_proxies:
             settings |= {"WORKER_SLOTS": str(self.slots), "DATABASE_URL": self.worker_proxies[name].url}
         if env:
-            self._modified.add(name)
+            self._modified_processes.add(name)
         return self.stack.launch(name, env=env, **settings)
 
     def restore(self) -> None:
         """Repair the deployment, and restart processes that run in a modified environment."""
-        for name in self._modified:
+        for name in self._modified_processes:
             self.stack.kill(name)
-        self._modified.clear()
+        self._modified_processes.clear()
         self.repair()
 
-    def pause(self, for_s: float) -> None:
+    def pause(self, duration_s: float) -> None:
         """Wait while a fault lasts."""
-        self._never.wait(for_s)
+        self._never.wait(duration_s)
 
     def _start_postgres(self) -> Child:
         server = Child(self._postgres.prepare(), self._home)
@@ -188,13 +188,13 @@ class Rig:
 
     def wait_for_tokens(self, count: int, within_s: float = 20) -> None:
         """Wait until the responses of this run have produced `count` more tokens or have all ended."""
-        token_sum = (
+        token_sum_query = (
             "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
             " where r.metadata->>'run' = %s"
         )
-        goal = self.stack.sql(token_sum, self.run_id)[0][0] + count
+        goal = self.stack.sql(token_sum_query, self.run_id)[0][0] + count
         until(
-            lambda: self.stack.sql(token_sum, self.run_id)[0][0] >= goal or self.open_count() == 0,
+            lambda: self.stack.sql(token_sum_query, self.run_id)[0][0] >= goal or self.open_count() == 0,
             within_s=within_s,
         )
 
@@ -215,8 +215,8 @@ class Rig:
 
     def running_tags(self, name: str) -> list[str]:
         """The tags, as sent to the model server, of the responses that a worker runs."""
-        runs = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
-        return [f"{self.run_id}-{row[0]}" for row in self.stack.sql(runs, self.worker_id(name))]
+        numbers_query = "select metadata->>'number' from responses where status = 'in_progress' and worker_id = %s"
+        return [f"{self.run_id}-{row[0]}" for row in self.stack.sql(numbers_query, self.worker_id(name))]
 
     def model_requests(self, tag: str) -> list[dict[str, Any]]:
         """The requests that the model server has received with this tag, oldest first."""

@@ -1,4 +1,4 @@
-"""One run of a scenario: load, fault, recovery, and the counts over all accepted responses."""
+"""One run of a scenario: load, fault, recovery, and the figures of all accepted responses."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ class ScenarioResult:
     seed: int
     figures: Figures
     open_count: int  # responses that had not ended when the fault was injected
-    attempts: int
+    attempt_count: int
     recovery_s: float  # from the repair to the end of the last response
     duration_s: float
 
@@ -40,7 +40,7 @@ class ScenarioResult:
             "terminal": figures.terminal,
             "ends": " ".join(f"{number} {status}" for status, number in sorted(figures.statuses.items())),
             "open at fault": self.open_count,
-            "attempts": self.attempts,
+            "attempts": self.attempt_count,
             "written twice": figures.written_twice,
             "changed after the end": figures.changed_after_end,
             "gaps": figures.gaps + figures.streams_differ,
@@ -54,7 +54,7 @@ class ScenarioResult:
 
 def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     """Run a scenario on a working deployment, and repair the deployment afterwards."""
-    start = time.monotonic()
+    started_at = time.monotonic()
     rng = random.Random(seed)
     rig.models.reset()
     rig.crashes.clear()
@@ -76,9 +76,11 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     until(rig.stack.all_ended, within_s=RECOVERY_TIMEOUT_S)
     recovery_s = time.monotonic() - repaired_at
     figures = inspect_run(rig, requests, scenario.ends)
-    ((attempts,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run_id)
+    ((attempt_count,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run_id)
     rig.restore()
-    return ScenarioResult(scenario.name, seed, figures, open_count, attempts, recovery_s, time.monotonic() - start)
+    return ScenarioResult(
+        scenario.name, seed, figures, open_count, attempt_count, recovery_s, time.monotonic() - started_at
+    )
 
 
 def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figures:
@@ -110,7 +112,7 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
     for crash in rig.crashes:
         figures.add("crashes", crash)
     try:
-        until(lambda: rig.models.open == 0, within_s=10)
+        until(lambda: rig.models.open_request_count == 0, within_s=10)
     except AssertionError:
-        figures.add("leaked_connections", "connections to the model server", rig.models.open)
+        figures.add("leaked_connections", "connections to the model server", rig.models.open_request_count)
     return figures

@@ -9,8 +9,8 @@ from tests.chaos.rig.faults import Fault, freeze, network_fault, restart, valkey
 from tests.chaos.rig.rig import Rig
 
 COMPLETED_ONLY = frozenset({"completed"})
-# For a model server that breaks off an output or sends nothing for longer than allowed.
-BROKEN_OFF = COMPLETED_ONLY | {"failed"}
+# For a model server that breaks off an output or sends nothing for longer than the timeouts allow.
+COMPLETED_OR_FAILED = COMPLETED_ONLY | {"failed"}
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Scenario:
     Args:
         fault: injects the fault while part of the load is in progress.
         ends: statuses in which a background response may end without a cancel. A foreground response may also be
-            cancelled, if its connection is lost for longer than `follow_s`.
+            cancelled if its connection is lost for longer than `follow_s`.
         script: script fields for the model server, added to all requests.
         count: the number of responses.
-        short: whether the scenario also runs with the whole suite.
+        short: whether the scenario also runs in `make test`.
         skip_reason: returns the reason why the scenario cannot run on this machine; None if it can.
     """
 
@@ -52,7 +52,7 @@ SCENARIOS = (
     Scenario("Valkey: CLIENT PAUSE", valkey_command("CLIENT", "PAUSE", 6000, "ALL")),
     Scenario(
         "Valkey: no memory left",
-        valkey_command("CONFIG", "SET", "maxmemory", "1", then=("CONFIG", "SET", "maxmemory", "0"), for_s=5),
+        valkey_command("CONFIG", "SET", "maxmemory", "1", later_command=("CONFIG", "SET", "maxmemory", "0"), pause_s=5),
     ),
     Scenario("Valkey: unreachable", network_fault("valkey", "blackhole", 5)),
     Scenario("Postgres: immediate restart", faults.crash_postgres),
@@ -64,19 +64,19 @@ SCENARIOS = (
     Scenario("Postgres: disk full", faults.fill_disk, skip_reason=faults.full_disk_obstacle),
     Scenario("clocks an hour off", faults.skew_clocks, skip_reason=faults.skewed_clocks_obstacle),
     Scenario("model server: slow", network_fault("models", "delay", 4, by_s=0.6)),
-    Scenario("model server: hung", network_fault("models", "blackhole", 4), BROKEN_OFF),
-    Scenario("model server: connections reset", network_fault("models", "reset"), BROKEN_OFF),
-    Scenario("model server: half closed", network_fault("models", "half_close"), BROKEN_OFF),
+    Scenario("model server: hung", network_fault("models", "blackhole", 4), COMPLETED_OR_FAILED),
+    Scenario("model server: connections reset", network_fault("models", "reset"), COMPLETED_OR_FAILED),
+    Scenario("model server: half closed", network_fault("models", "half_close"), COMPLETED_OR_FAILED),
     Scenario("model server: refuses connections", network_fault("models", "refuse", 3)),
     Scenario(
         "model server: 429 with Retry-After", faults.no_fault, script={"status": 429, "retry_after": 1, "fail_times": 1}
     ),
     Scenario("model server: 503", faults.no_fault, script={"status": 503, "fail_times": 2}),
-    Scenario("model server: 500", faults.no_fault, BROKEN_OFF, script={"status": 500, "fail_times": 2}),
+    Scenario("model server: 500", faults.no_fault, COMPLETED_OR_FAILED, script={"status": 500, "fail_times": 2}),
     Scenario(
         "model server: dropped at a token",
         faults.no_fault,
-        BROKEN_OFF,
+        COMPLETED_OR_FAILED,
         script={"drop_after": 12, "drop_how": "reset", "fail_times": 1},
     ),
     Scenario("doorbells repeated and replayed", faults.repeat_doorbells),

@@ -1,4 +1,4 @@
-"""Reading streams through disconnects."""
+"""Helpers of the tests that read streams despite disconnects."""
 
 import json
 import random
@@ -14,7 +14,7 @@ RESPONSES_PATH = "/v1/responses"
 
 
 @pytest.fixture
-def up(stack: Stack) -> Stack:
+def two_api_stack(stack: Stack) -> Stack:
     """A stack with two API processes."""
     stack.up(PING_S="1")
     stack.start("api-2", PING_S="1")
@@ -31,26 +31,26 @@ def stream_request(models: ModelServer, *, background: bool = True, **script: ob
     return {"model": "scripted", "input": text, "stream": True, "background": background}
 
 
-def read_with_disconnects(up: Stack, models: ModelServer, seed: int, *, disconnects: int, tokens: int) -> None:
-    """Read one stream through `disconnects` disconnects over both APIs, in parallel with an undisturbed reader."""
+def read_with_disconnects(stack: Stack, models: ModelServer, seed: int, *, disconnect_count: int, tokens: int) -> None:
+    """Read a stream from both API processes, with disconnects, while another reader reads it without disconnects."""
     print(f"seed {seed}")
     generator = random.Random(seed)
     events: list[stream_checker.Event] = []
     raw_events = b""
     with reading(
-        up.port, up.key, RESPONSES_PATH, stream_request(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
+        stack.port, stack.key, RESPONSES_PATH, stream_request(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
     ) as undisturbed_reader:
         response_id = undisturbed_reader.read(1)[0]["response"]["id"]
-        connections = 0
+        connection_count = 0
         while not events or events[-1]["type"] not in stream_checker.TERMINAL:
             last_number = events[-1]["sequence_number"] if events else -1
             path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={last_number}"
-            with reading(generator.choice((up.port, up.port_2)), up.key, path, after=last_number) as stream:
-                events += stream.read(generator.randrange(1, 4) if connections < disconnects else None)
+            with reading(generator.choice((stack.port, stack.port_2)), stack.key, path, after=last_number) as stream:
+                events += stream.read(generator.randrange(1, 4) if connection_count < disconnect_count else None)
                 raw_events += stream.raw
-            connections += 1
+            connection_count += 1
         all_events = undisturbed_reader.read()
-    assert connections > disconnects
+    assert connection_count > disconnect_count
     assert raw_events == undisturbed_reader.raw
-    assert events == all_events == up.event_log(response_id)
-    stream_checker.check(events, stored_document(up, response_id))
+    assert events == all_events == stack.event_log(response_id)
+    stream_checker.check(events, stored_document(stack, response_id))

@@ -61,8 +61,8 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(
         ({"status": 401}, "server_error", "401"),
         ({"tokens": 10, "drop_after": 4}, "server_error", "connection"),
         ({"tokens": 10, "drop_after": 0}, "server_error", "connection"),
-        ({"tokens": 10, "garbage_after": 2}, "server_error", "not JSON"),
-        ({"tokens": 10, "hang_after": 3}, "server_error", "silent"),
+        ({"tokens": 10, "garbage_after_tokens": 2}, "server_error", "not JSON"),
+        ({"tokens": 10, "hang_after_tokens": 3}, "server_error", "silent"),
     ],
 )
 def test_a_model_servers_failure_ends_the_response_with_its_cause(

@@ -86,9 +86,10 @@ class Point:
 
     Args:
         script: script of the model server.
-        is_reached: whether the response is at this point.
-        around: context that begins before the create and ends after the cancel.
-        after_reached: context that begins when the point is reached and ends after the cancel.
+        is_reached: returns a true value if the response is at this point.
+        outer_context: context that begins before the create request and ends after the cancel.
+        inner_context: context that begins when the point is reached and ends after the cancel.
+        fields: fields of the create request.
         output: types and statuses of the final output items; None if they depend on timing.
         reaches_server: whether the model server receives a request.
         final_statuses: statuses in which the response may end.
@@ -97,8 +98,8 @@ class Point:
     label: str
     script: dict[str, Any] = field(default_factory=lambda: LONG_SCRIPT)
     is_reached: Callable[[Scene], object] = lambda _: True
-    around: SceneContext = lambda _: nullcontext()
-    after_reached: SceneContext = lambda _: nullcontext()
+    outer_context: SceneContext = lambda _: nullcontext()
+    inner_context: SceneContext = lambda _: nullcontext()
     fields: dict[str, Any] = field(default_factory=dict)
     output: list[tuple[str, str]] | None = None
     reaches_server: bool = True
@@ -224,54 +225,55 @@ OPEN_TEXT = [("message", "incomplete")]
 NO_OUTPUT: list[tuple[str, str]] = []
 CANCELLED_OR_COMPLETED = frozenset({"cancelled", "completed"})
 POINTS = [
-    Point("immediately after the create", final_statuses=CANCELLED_OR_COMPLETED, script={"tokens": 1}),
-    Point("waiting for capacity", fields={"model": "narrow"}, around=full_concurrency, output=NO_OUTPUT,
+    Point("immediately after the create request", final_statuses=CANCELLED_OR_COMPLETED, script={"tokens": 1}),
+    Point("waiting for capacity", fields={"model": "narrow"}, outer_context=full_concurrency, output=NO_OUTPUT,
           reaches_server=False, is_reached=lambda scene: scene.row("status, dispatched_at") == ("queued", None)),
-    Point("enqueued for a frozen worker", around=lambda scene: scene.freeze("worker"), output=NO_OUTPUT,
+    Point("enqueued for a frozen worker", outer_context=lambda scene: scene.freeze("worker"), output=NO_OUTPUT,
           reaches_server=False,
           is_reached=lambda scene: scene.row("status, dispatched_at is null") == ("queued", False)),
-    Point("claimed, while fetching a file", around=stalled_input_file, output=NO_OUTPUT, reaches_server=False,
+    Point("claimed, while fetching a file", outer_context=stalled_input_file, output=NO_OUTPUT, reaches_server=False,
           is_reached=lambda scene: scene.files.request_log),
     Point("before the headers", {"status": 503, "first_delay_s": 30}, lambda scene: scene.runs(), output=NO_OUTPUT),
     Point("after the headers, before the first byte", LONG_SCRIPT | {"first_delay_s": 30},
           lambda scene: scene.runs() and is_running(scene), output=NO_OUTPUT),
     Point("in progress", LONG_SCRIPT | {"first_delay_s": 0.2}, is_running),
-    Point("after the first delta", {"tokens": 9, "hang_after": 1}, has_text, output=OPEN_TEXT),
+    Point("after the first delta", {"tokens": 9, "hang_after_tokens": 1}, has_text, output=OPEN_TEXT),
     Point("in the middle of a text", LONG_SCRIPT, lambda scene: scene.runs() and scene.runs()[0]["tokens_sent"] > 9,
           output=OPEN_TEXT),
-    Point("in the middle of the reasoning", {"tokens": 5, "reasoning": "let me see now", "hang_in_thought": 2},
+    Point("in the middle of the reasoning",
+          {"tokens": 5, "reasoning": "let me see now", "hang_after_reasoning_words": 2},
           lambda scene: scene.has_event("response.reasoning_text.delta"), output=[("reasoning", "incomplete")]),
-    Point("between the reasoning and the text", {"tokens": 5, "reasoning": "I see", "hang_after": 0},
+    Point("between the reasoning and the text", {"tokens": 5, "reasoning": "I see", "hang_after_tokens": 0},
           lambda scene: scene.has_event("response.output_item.done"), fields={"model": "native"}),
-    Point("in the middle of a call's arguments", {"tool_calls": [CALL], "text": "I look ", "hang_after": 4},
+    Point("in the middle of a call's arguments", {"tool_calls": [CALL], "text": "I look ", "hang_after_tokens": 4},
           lambda scene: has_text(scene) and scene.runs()[0]["tokens_sent"] == 4, fields={"tools": [TOOL]}),
-    Point("between two calls", {"tool_calls": [CALL, CALL], "text": "I look ", "hang_after": 7},
+    Point("between two calls", {"tool_calls": [CALL, CALL], "text": "I look ", "hang_after_tokens": 7},
           lambda scene: has_text(scene) and scene.runs()[0]["tokens_sent"] == 7, fields={"tools": [TOOL]}),
-    Point("in the middle of a JSON text", {"text": '{"numbers": [1, 2, 3, 4, 5, 6]}', "hang_after": 4}, has_text,
+    Point("in the middle of a JSON text", {"text": '{"numbers": [1, 2, 3, 4, 5, 6]}', "hang_after_tokens": 4}, has_text,
           fields={"text": {"format": SCHEMA}}, output=OPEN_TEXT),
     Point("in the middle of a text of a Responses server", LONG_SCRIPT, has_text, fields={"model": "native"},
           output=OPEN_TEXT),
     Point("waiting in its slot after a 429", {"status": 429}, lambda scene: scene.runs(), output=NO_OUTPUT),
     Point("waiting in Postgres for the model server", fields={"model": "absent"}, output=NO_OUTPUT,
           reaches_server=False, is_reached=lambda scene: scene.row("status, waits > 0") == ("queued", True)),
-    Point("lease expired, not yet detected", LONG_SCRIPT, has_text, after_reached=lost_lease, output=OPEN_TEXT),
-    Point("requeued after its worker was lost", LONG_SCRIPT, has_text, after_reached=requeued_response,
+    Point("lease expired, not yet detected", LONG_SCRIPT, has_text, inner_context=lost_lease, output=OPEN_TEXT),
+    Point("requeued after its worker was lost", LONG_SCRIPT, has_text, inner_context=requeued_response,
           output=OPEN_TEXT),
-    Point("second attempt without new output", {"tokens": 50, "first_delay_s": 1.5, "hang_after": 2}, has_text,
-          after_reached=second_attempt_without_output, output=OPEN_TEXT),
+    Point("second attempt without new output", {"tokens": 50, "first_delay_s": 1.5, "hang_after_tokens": 2}, has_text,
+          inner_context=second_attempt_without_output, output=OPEN_TEXT),
     Point("second attempt with new output", LONG_SCRIPT, has_text,
-          after_reached=second_attempt_with_output, output=OPEN_TEXT),
-    Point("with a frozen worker", LONG_SCRIPT, has_text, after_reached=lambda scene: scene.freeze("worker"),
+          inner_context=second_attempt_with_output, output=OPEN_TEXT),
+    Point("with a frozen worker", LONG_SCRIPT, has_text, inner_context=lambda scene: scene.freeze("worker"),
           output=OPEN_TEXT),
-    Point("with a frozen sweeper", LONG_SCRIPT, has_text, after_reached=lambda scene: scene.freeze("sweeper"),
+    Point("with a frozen sweeper", LONG_SCRIPT, has_text, inner_context=lambda scene: scene.freeze("sweeper"),
           output=OPEN_TEXT),
-    Point("during the transaction that ends it", {"tokens": 20, "delay_s": 0.03}, has_text, after_reached=blocked_end,
+    Point("during the transaction that ends it", {"tokens": 20, "delay_s": 0.03}, has_text, inner_context=blocked_end,
           final_statuses=frozenset({"completed"})),
     Point("ended", {"tokens": 3}, lambda scene: scene.row("status") == ("completed",),
           final_statuses=frozenset({"completed"})),
-    Point("without Redis", LONG_SCRIPT, has_text, after_reached=killed_redis, output=OPEN_TEXT),
-    Point("with a stopping worker", LONG_SCRIPT, has_text, after_reached=stopping_worker, output=OPEN_TEXT),
-    Point("handed back by a stopped worker", LONG_SCRIPT, has_text, after_reached=stopped_worker, output=OPEN_TEXT),
+    Point("without Redis", LONG_SCRIPT, has_text, inner_context=killed_redis, output=OPEN_TEXT),
+    Point("with a stopping worker", LONG_SCRIPT, has_text, inner_context=stopping_worker, output=OPEN_TEXT),
+    Point("handed back by a stopped worker", LONG_SCRIPT, has_text, inner_context=stopped_worker, output=OPEN_TEXT),
 ]  # fmt: skip
 
 
@@ -341,11 +343,11 @@ def test_a_cancel_at_any_point_of_a_response_is_immediate_and_final(
 ) -> None:
     scene = Scene(stack, files, point)
     with stack.client() as client:
-        with point.around(scene):
+        with point.outer_context(scene):
             scene.id = scene.create(client)
             reader = StreamReader(stack, scene.id)
             until(lambda: point.is_reached(scene))
-            with point.after_reached(scene):
+            with point.inner_context(scene):
                 cancelled_response = client.responses.cancel(scene.id)
 
                 # The response has ended simultaneously for every observer.

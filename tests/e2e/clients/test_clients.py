@@ -92,11 +92,11 @@ def test_concurrent_creates_with_one_idempotency_key_create_one_response(
                 extra_headers={"Idempotency-Key": f"key-{number // 8}"},
             ).id
 
-        count = shared_stack.sql("select count(*) from responses")[0][0]
+        count_before = shared_stack.sql("select count(*) from responses")[0][0]
         ids = list(threads.map(create, range(80)))
 
         assert len(set(ids)) == 10
-        assert shared_stack.sql("select count(*) from responses") == [(count + 10,)]
+        assert shared_stack.sql("select count(*) from responses") == [(count_before + 10,)]
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.create(
                 model="scripted", input="another", background=True, extra_headers={"Idempotency-Key": "key-0"}

@@ -1,4 +1,4 @@
-"""The examples run, as for a new user, on a new stack with the packaged model."""
+"""Every example passes on a new stack with the packaged model, as it does for a new user."""
 
 import subprocess
 import sys

@@ -49,7 +49,7 @@ def _fetching_stack(
 
 @pytest.fixture
 def fetching_stack(_fetching_stack: Stack, models: ModelServer) -> Stack:
-    """A running stack, shared by the tests of this module, that may fetch private addresses."""
+    """A running stack, shared by the tests of this module, whose worker may fetch from private addresses."""
     return _fetching_stack
 
 
@@ -61,15 +61,15 @@ def config(tmp_path: Path, models: ModelServer) -> Path:
     return path
 
 
-def text(tag: str, **script: Any) -> dict[str, Any]:
+def text_part(tag: str, **script: Any) -> dict[str, Any]:
     return {"type": "input_text", "text": ModelServer.script(tag=tag, **script)}
 
 
-def image(url: str, detail: str = "auto") -> dict[str, Any]:
+def image_part(url: str, detail: str = "auto") -> dict[str, Any]:
     return {"type": "input_image", "image_url": url, "detail": detail}
 
 
-def file(content: bytes, name: str) -> dict[str, Any]:
+def file_part(content: bytes, name: str) -> dict[str, Any]:
     return {"type": "input_file", "file_data": encode_base64(content), "filename": name}
 
 
@@ -92,13 +92,19 @@ def chat_image(url: str, detail: str = "auto") -> dict[str, Any]:
 def test_the_images_of_a_chain_reach_the_model_with_their_detail(fetching_stack: Stack) -> None:
     with fetching_stack.client() as client:
         url = "https://example.com/a.png"
-        first_id = submit(client, text("first"), image(LARGE_IMAGE, "high"), image(url, "low"), image(url, "original"))
+        first_id = submit(
+            client,
+            text_part("first"),
+            image_part(LARGE_IMAGE, "high"),
+            image_part(url, "low"),
+            image_part(url, "original"),
+        )
         assert ended(client, first_id).status == "completed"
         content = messages(fetching_stack, "first")[0]["content"]
-        second_id = submit(client, text("second"), previous_response_id=first_id)
+        second_id = submit(client, text_part("second"), previous_response_id=first_id)
         assert ended(client, second_id).status == "completed"
 
-    assert content[0] == {"type": "text", "text": text("first")["text"]}
+    assert content[0] == {"type": "text", "text": text_part("first")["text"]}
     assert content[1:] == [chat_image(LARGE_IMAGE, "high"), chat_image(url, "low"), chat_image(url, "high")]
     chain_messages = messages(fetching_stack, "second")
     assert chain_messages[0]["content"] == content
@@ -108,16 +114,20 @@ def test_the_images_of_a_chain_reach_the_model_with_their_detail(fetching_stack:
 
 
 def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching_stack: Stack) -> None:
-    output = {"type": "function_call_output", "call_id": "call_1", "output": [image(LARGE_IMAGE), text("tool")]}
+    output = {
+        "type": "function_call_output",
+        "call_id": "call_1",
+        "output": [image_part(LARGE_IMAGE), text_part("tool")],
+    }
     with fetching_stack.client() as client:
         tool_items: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
-        question = {"role": "user", "content": [text("question")]}
+        question = {"role": "user", "content": [text_part("question")]}
         response = client.responses.create(model="scripted", input=[*tool_items, question], background=True)
         assert ended(client, response.id).status == "completed"
 
     chat_messages = messages(fetching_stack, "question")
     assert [message["role"] for message in chat_messages] == ["assistant", "tool", "tool", "user", "user"]
-    assert [message["content"] for message in chat_messages[1:3]] == [text("tool")["text"], "2"]
+    assert [message["content"] for message in chat_messages[1:3]] == [text_part("tool")["text"], "2"]
     assert chat_messages[3]["content"][1] == chat_image(LARGE_IMAGE)
 
 
@@ -127,8 +137,12 @@ def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(
     files.paths["/a.png"] = FileReply(PNG, "image/png")
     files.paths["/b"] = FileReply(documents.image("JPEG"), None)
     with fetching_stack.client() as client:
-        parts = [image(f"{files.url}/a.png"), image(f"{files.url}/b", "low"), image(f"{files.url}/a.png")]
-        assert ended(client, submit(client, text("one"), *parts, model="fetching")).status == "completed"
+        parts = [
+            image_part(f"{files.url}/a.png"),
+            image_part(f"{files.url}/b", "low"),
+            image_part(f"{files.url}/a.png"),
+        ]
+        assert ended(client, submit(client, text_part("one"), *parts, model="fetching")).status == "completed"
 
     png, jpeg = documents.data_url("image/png", PNG), documents.data_url("image/jpeg", documents.image("JPEG"))
     assert messages(fetching_stack, "one")[0]["content"][1:] == [
@@ -157,10 +171,10 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
     with fetching_stack.client() as client:
         response_ids = {}
         for name, (content, _) in READABLE_FILES.items():
-            response_ids[name] = submit(client, text(name), file(content, name))
+            response_ids[name] = submit(client, text_part(name), file_part(content, name))
             files.paths[f"/{name}"] = FileReply(content)
             url_part = {"type": "input_file", "file_url": f"{files.url}/{name}"}
-            response_ids[f"by URL {name}"] = submit(client, text(f"by URL {name}"), url_part)
+            response_ids[f"by URL {name}"] = submit(client, text_part(f"by URL {name}"), url_part)
         for response_id in response_ids.values():
             final_response = ended(client, response_id, within_s=60)
             assert final_response.status == "completed", final_response.error
@@ -173,7 +187,7 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
 
 
 def message_content(stack: Stack, phrase: str) -> str:
-    """The content of the only message received by the model server that contains this phrase."""
+    """The content of the first message in the model server's requests with this phrase; it must be the same in all."""
     runs = [run for tag_runs in stack.models.stats()["by_tag"].values() for run in tag_runs]
     (content,) = {str(run["body"]["messages"][0]["content"]) for run in runs if phrase in str(run["body"])}
     return content
@@ -187,7 +201,7 @@ def word_document(body: str, prolog: str = "") -> bytes:
 
 
 def malicious_files() -> dict[str, tuple[bytes, str, str]]:
-    """By description: content, file name, and a phrase that the error message must contain."""
+    """Return, by description, the content, the file name, and a phrase that the error message must contain."""
     return {
         "an encrypted PDF": (documents.encrypted_pdf(), "a.pdf", "encrypted"),
         "a PDF cut short": (documents.pdf("Hello")[:200], "a.pdf", "cannot be read"),
@@ -234,13 +248,13 @@ def malicious_files() -> dict[str, tuple[bytes, str, str]]:
 
 def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetching_stack: Stack) -> None:
     files = malicious_files()
-    worker = fetching_stack.children["worker"].pid
+    worker_pid = fetching_stack.children["worker"].pid
     with fetching_stack.client() as client:
-        readable_id = submit(client, text("warm"), file(documents.pdf("Hello"), "warm.pdf"))
+        readable_id = submit(client, text_part("warm"), file_part(documents.pdf("Hello"), "warm.pdf"))
         assert ended(client, readable_id).status == "completed"
-        earlier_peak = peak_memory(worker)
+        earlier_peak_bytes = peak_memory_bytes(worker_pid)
         response_ids = {
-            description: submit(client, file(content, name)) for description, (content, name, _) in files.items()
+            description: submit(client, file_part(content, name)) for description, (content, name, _) in files.items()
         }
         for description, response_id in response_ids.items():
             final_response = ended(client, response_id, within_s=90)
@@ -251,11 +265,12 @@ def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetch
             assert f"The file '{name}' " in final_response.error.message
             assert phrase in final_response.error.message, (description, final_response.error.message)
             assert final_response.output == []
-        assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
+        assert peak_memory_bytes(worker_pid) - earlier_peak_bytes < 150 * MEGABYTE
         # The worker still reads files, and no reader process remains.
-        assert ended(client, submit(client, text("later"), file(documents.pdf("x"), "a.pdf"))).status == "completed"
+        later_id = submit(client, text_part("later"), file_part(documents.pdf("x"), "a.pdf"))
+        assert ended(client, later_id).status == "completed"
     assert fetching_stack.models.stats("later")["open"] == 0
-    assert child_pids(worker) == []
+    assert child_pids(worker_pid) == []
     # File names chosen by clients must not appear in the log.
     log = fetching_stack.log("worker")
     assert [name for _, name, _ in files.values() if name in log] == []
@@ -265,14 +280,14 @@ def test_an_external_entity_does_not_read_a_file_of_the_worker(fetching_stack: S
     entity = '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
     with fetching_stack.client() as client:
         document = word_document("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
-        final_response = ended(client, submit(client, text("one"), file(document, "a.docx")))
+        final_response = ended(client, submit(client, text_part("one"), file_part(document, "a.docx")))
 
     assert final_response.status == "completed"
     assert "root:" not in str(fetching_stack.models.stats()["by_tag"])
 
 
-def peak_memory(pid: int) -> int:
-    """The peak memory use of a process in bytes."""
+def peak_memory_bytes(pid: int) -> int:
+    """The highest memory use of a process so far."""
     match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert match is not None
     return int(match[1]) * 1024
@@ -304,16 +319,16 @@ def test_an_image_that_cannot_be_fetched_fails_the_response_with_the_apis_code(
     fetching_stack: Stack, files: FileServer
 ) -> None:
     files.paths = {path: reply for path, (reply, _) in INVALID_IMAGES.items()}
-    worker = fetching_stack.children["worker"].pid
-    earlier_peak = peak_memory(worker)
+    worker_pid = fetching_stack.children["worker"].pid
+    earlier_peak_bytes = peak_memory_bytes(worker_pid)
     with fetching_stack.client() as client:
-        response_ids = {path: submit(client, image(files.url + path), model="fetching") for path in INVALID_IMAGES}
+        response_ids = {path: submit(client, image_part(files.url + path), model="fetching") for path in INVALID_IMAGES}
         for path, response_id in response_ids.items():
             error = ended(client, response_id, within_s=60).error
             assert error is not None
             assert (path, error.code) == (path, INVALID_IMAGES[path][1])
             assert files.url + path in error.message
-    assert peak_memory(worker) - earlier_peak < 150 * MEGABYTE
+    assert peak_memory_bytes(worker_pid) - earlier_peak_bytes < 150 * MEGABYTE
     assert fetching_stack.models.stats()["requests"] == 0
 
 
@@ -326,10 +341,10 @@ def test_a_worker_does_not_fetch_urls_of_private_addresses(stack: Stack, files: 
     with stack.client() as client:
         for url in (files.url, f"http://localhost:{files.port}/a", f"http://[::1]:{files.port}/"):
             with pytest.raises(openai.BadRequestError) as caught:
-                submit(client, image(url), model="fetching")
+                submit(client, image_part(url), model="fetching")
             assert caught.value.code == "invalid_image_url"
         for host in LOCAL_HOSTS:
-            error = ended(client, submit(client, image(f"http://{host}/a.png"), model="fetching")).error
+            error = ended(client, submit(client, image_part(f"http://{host}/a.png"), model="fetching")).error
             assert error is not None
             assert error.code in {"invalid_image_url", "failed_to_download_image"}
     assert files.request_log == []

@@ -123,13 +123,13 @@ def test_an_early_failure_of_a_foreground_response_returns_an_http_error(
     shared_stack: Stack, models: ModelServer, script: dict, status: int, code: str
 ) -> None:
     query = "select count(*) from responses"
-    ((count,),) = shared_stack.sql(query)
+    ((count_before,),) = shared_stack.sql(query)
     with shared_stack.client(max_retries=2) as client, pytest.raises(openai.APIStatusError) as caught:
         client.responses.create(model="scripted", input=models.script(tag="bad", **script))
 
     assert caught.value.status_code == status
     assert caught.value.code == code
-    assert shared_stack.sql(query) == [(count + 1,)]  # the client did not retry
+    assert shared_stack.sql(query) == [(count_before + 1,)]  # the client did not retry
 
 
 def test_a_foreground_response_with_store_false_leaves_no_rows(stack: Stack, models: ModelServer) -> None:

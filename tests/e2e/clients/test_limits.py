@@ -110,7 +110,7 @@ def test_without_redis_creates_are_admitted_by_the_usage_of_the_last_minute(
     assert stack.sql("select count(*), sum(reserved_requests) from responses") == [(12, 12)]
     assert "cannot reach the token buckets" in stack.log("api")
 
-    # The API fills the new bucket according to the creates of the last minute, so losing Valkey grants no second burst.
+    # The API fills the new bucket by the usage of the last minute, so the loss of Redis grants no second burst.
     stack.start("valkey")
     results = [create(next(alternating_clients)) for _ in range(10)]
     assert results.count(None) <= 2

@@ -25,20 +25,20 @@ language = {default = "French"}
 
 
 class Prompts:
-    """The command `backburner prompts` on the database of a deployment."""
+    """Runs `backburner prompts` commands on the database of a deployment."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def __call__(self, *arguments: str, stdin_text: str = "", status: int = 0) -> str:
-        """Run a command; return its output, or its error output if `status` is not 0."""
+    def __call__(self, *arguments: str, stdin_text: str = "", expected_status: int = 0) -> str:
+        """Run a command; return its output, or its error output if `expected_status` is not 0."""
         variables = {
             name: value for name, value in environment.process_variables().items() if not name.startswith("BACKBURNER_")
         }
         process = forked.run(["prompts", *arguments], variables | self._stack._env, stdin_text=stdin_text)
-        assert process.returncode == status, process.stderr
+        assert process.returncode == expected_status, process.stderr
         assert "Traceback" not in process.stderr
-        return process.stderr if status else process.stdout
+        return process.stderr if expected_status else process.stdout
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_command_line_reports_each_error_in_one_line(prompts: Prompts, tmp_p
     unknown_id = "pmpt_" + "0" * 48
 
     def error_of(*arguments: str, stdin_text: str = "") -> str:
-        line = prompts(*arguments, stdin_text=stdin_text, status=1)
+        line = prompts(*arguments, stdin_text=stdin_text, expected_status=1)
         assert line.startswith("Error: ")
         assert line.count("\n") == 1
         return line.removeprefix("Error: ").strip()

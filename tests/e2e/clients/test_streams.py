@@ -1,4 +1,4 @@
-"""Streams on real processes: reading, disconnects, resumption on another API, and killed processes."""
+"""Streams on real processes: reading, disconnects, resumption on another API process, and killed processes."""
 
 import asyncio
 import random
@@ -8,13 +8,13 @@ import pytest
 
 from core.bootstrap import open_core
 from tests import stream_checker
-from tests.e2e.clients.reading import RESPONSES_PATH, read_with_disconnects, stream_request, up
+from tests.e2e.clients.reading import RESPONSES_PATH, read_with_disconnects, stream_request, two_api_stack
 from tests.harness.stack import Stack
 from tests.harness.waiting import ended, until
 from tests.model_server import ModelServer
 from tests.stream_checker import reading
 
-__all__ = ["up"]
+__all__ = ["two_api_stack"]
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -94,21 +94,23 @@ def test_a_response_created_without_stream_can_be_streamed_from_any_number(
 
 @pytest.mark.parametrize("process", ["valkey", "api", "worker"])
 def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
-    up: Stack, models: ModelServer, process: str
+    two_api_stack: Stack, models: ModelServer, process: str
 ) -> None:
-    with reading(up.port, up.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)) as stream:
+    with reading(
+        two_api_stack.port, two_api_stack.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)
+    ) as stream:
         head = list(stream.read(12))
-        up.kill(process)
+        two_api_stack.kill(process)
         if process == "api":
             tail: list = []
         else:
             if process == "worker":
-                up.start("worker")
+                two_api_stack.start("worker")
             tail = stream.read()[len(head) :]
     if process == "api":
         response_id, starting_after = head[0]["response"]["id"], head[-1]["sequence_number"]
         path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
-        with reading(up.port_2, up.key, path, after=starting_after) as stream:
+        with reading(two_api_stack.port_2, two_api_stack.key, path, after=starting_after) as stream:
             tail = stream.read()
     events = head + tail
 
@@ -146,10 +148,14 @@ def test_a_failure_of_the_model_server_ends_the_stream_with_a_failed_event(
     assert (stream.done, stream.error) == (True, None)
 
 
-def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(up: Stack, models: ModelServer) -> None:
-    with reading(up.port, up.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)) as stream:
+def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(
+    two_api_stack: Stack, models: ModelServer
+) -> None:
+    with reading(
+        two_api_stack.port, two_api_stack.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)
+    ) as stream:
         head = list(stream.read(8))
-        up.children["api"].send_stop_signal()
+        two_api_stack.children["api"].send_stop_signal()
         head += stream.read()[8:]
 
         assert stream.error is not None
@@ -157,22 +163,27 @@ def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(up: S
     response_id, starting_after = head[0]["response"]["id"], stream.error["sequence_number"]
     assert starting_after == head[-1]["sequence_number"]
     path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
-    with reading(up.port_2, up.key, path, after=starting_after) as stream:
+    with reading(two_api_stack.port_2, two_api_stack.key, path, after=starting_after) as stream:
         events = head + stream.read()
     stream_checker.check(events)
     assert events[-1]["response"]["status"] == "completed"
 
 
-def test_a_deploy_cuts_a_foreground_stream_and_its_response_completes(up: Stack, models: ModelServer) -> None:
+def test_a_deploy_cuts_a_foreground_stream_and_its_response_completes(
+    two_api_stack: Stack, models: ModelServer
+) -> None:
     with reading(
-        up.port, up.key, RESPONSES_PATH, stream_request(models, background=False, tokens=60, delay_s=0.1)
+        two_api_stack.port,
+        two_api_stack.key,
+        RESPONSES_PATH,
+        stream_request(models, background=False, tokens=60, delay_s=0.1),
     ) as stream:
         stream.read(8)
-        up.children["api"].send_stop_signal()
+        two_api_stack.children["api"].send_stop_signal()
         stream.read()
 
         assert not stream.done
-    until(lambda: up.sql("select status from responses") == [("completed",)], within_s=20)
+    until(lambda: two_api_stack.sql("select status from responses") == [("completed",)], within_s=20)
 
 
 def test_a_stalled_reader_does_not_delay_another_reader(shared_stack: Stack, models: ModelServer) -> None:
@@ -212,7 +223,7 @@ def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
 def test_a_reader_with_fifty_disconnects_gets_the_events_of_an_undisturbed_reader(
     shared_stack: Stack, models: ModelServer
 ) -> None:
-    read_with_disconnects(shared_stack, models, random.randrange(2**32), disconnects=50, tokens=250)
+    read_with_disconnects(shared_stack, models, random.randrange(2**32), disconnect_count=50, tokens=250)
 
 
 def test_every_helper_of_the_client_returns_the_same_final_text(shared_stack: Stack, models: ModelServer) -> None:
@@ -234,17 +245,19 @@ def test_every_helper_of_the_client_returns_the_same_final_text(shared_stack: St
     assert final_response.output_text == "".join(f"tok{number} " for number in range(20))
 
 
-async def _final_texts(up: Stack, body: dict) -> list[str]:
+async def _final_texts(stack: Stack, body: dict) -> list[str]:
     """The text that each helper of the asynchronous client returns at the end of a stream."""
-    async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{up.port_2}/v1", api_key=up.key, max_retries=0) as client:
+    async with openai.AsyncOpenAI(
+        base_url=f"http://127.0.0.1:{stack.port_2}/v1", api_key=stack.key, max_retries=0
+    ) as client:
         async with client.responses.stream(**body) as stream:
             final_response = await stream.get_final_response()
         tail = [
             event async for event in await client.responses.retrieve(final_response.id, stream=True, starting_after=4)
         ]
         async with client.responses.stream(response_id=final_response.id, starting_after=4) as resumed_stream:
-            resumed_final = await resumed_stream.get_final_response()
-        return [final_response.output_text, tail[-1].response.output_text, resumed_final.output_text]
+            resumed_response = await resumed_stream.get_final_response()
+        return [final_response.output_text, tail[-1].response.output_text, resumed_response.output_text]
 
 
 def test_the_async_client_returns_the_same_final_text(shared_stack: Stack, models: ModelServer) -> None:

@@ -30,7 +30,7 @@ SECRETS = {
     "the password of Redis": "redispassword0planted",
     "the password of Postgres": "postgrespassword0planted",
     "the key of the model server": "modelserverkey0planted",
-    "the key that encrypts": "secretkey0planted0" * 3,
+    "the encryption key": "secretkey0planted0" * 3,
     "the prompt": "prompttext0planted",
     "the instructions": "instructions0planted",
     "the name of a file": "filename0planted",
@@ -56,7 +56,7 @@ def exposed_deployment(
     config = folder / "backburner.toml"
     config.write_text(f'[models.scripted]\nbase_url = "{_model_server.base_url}"\napi_key_env = "THE_MODEL_KEY"\n')
     url = new_database(postgres_url, template)
-    files = certificate(folder, "good")
+    certificate_files = certificate(folder, "good")
     with Stack(folder / "home", url, config, _model_server) as stack:
         stack.up("valkey")
         valkey = urlsplit(stack.valkey.url)
@@ -67,18 +67,18 @@ def exposed_deployment(
         socket_folder = parse_qs(urlsplit(url).query)["host"][0]
         (socket_path,) = Path(socket_folder).glob(".s.PGSQL.*[0-9]")
         proxies = [
-            TlsProxy(lambda: socket.create_connection((valkey.hostname or "", valkey.port or 0)), files),
-            TlsProxy(lambda: connect_unix_socket(str(socket_path)), files, postgres=True),
+            TlsProxy(lambda: socket.create_connection((valkey.hostname or "", valkey.port or 0)), certificate_files),
+            TlsProxy(lambda: connect_unix_socket(str(socket_path)), certificate_files, postgres=True),
         ]
         with psycopg.connect(url, autocommit=True) as connection:
             (role, name) = connection.execute("select current_user, current_database()").fetchone() or ("", "")
         password = SECRETS["the password of Postgres"]
         stack._env |= {
             "BACKBURNER_REDIS_URL": f"rediss://backburner:{SECRETS['the password of Redis']}@127.0.0.1:"
-            f"{proxies[0].port}/0?ssl_ca_certs={files[0]}",
+            f"{proxies[0].port}/0?ssl_ca_certs={certificate_files[0]}",
             "BACKBURNER_DATABASE_URL": f"postgresql://{role}:{password}@127.0.0.1:{proxies[1].port}/{name}"
-            f"?sslmode=verify-full&sslrootcert={files[0]}",
-            "BACKBURNER_SECRET_KEY": SECRETS["the key that encrypts"],
+            f"?sslmode=verify-full&sslrootcert={certificate_files[0]}",
+            "BACKBURNER_SECRET_KEY": SECRETS["the encryption key"],
             "THE_MODEL_KEY": SECRETS["the key of the model server"],
             "BACKBURNER_LOG_LEVEL": "DEBUG",
         }
@@ -93,7 +93,7 @@ def exposed_deployment(
 
 
 def create_responses(stack: Stack, models: ModelServer) -> Iterator[str]:
-    """Create a response that completes and one that fails, both with all secret contents; yield their IDs."""
+    """Create a response that completes and one that fails, both with all kinds of secret content; yield their IDs."""
     text = {"type": "input_text", "text": SECRETS["the prompt"]}
     file = {
         "type": "input_file",
@@ -125,7 +125,7 @@ def test_every_process_works_over_tls_with_a_redis_acl_user(exposed_deployment: 
 
 
 def web_text(port: int, path: str, **headers: str) -> str:
-    """The body of the reply to a GET, whatever its status."""
+    """The body of the reply to a GET request, regardless of the status."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as reply:
@@ -204,8 +204,8 @@ def test_no_request_can_add_a_line_to_a_log(exposed_deployment: Any) -> None:
 REQUEST_HEAD = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
 
 
-def reply_to(port: int, request: bytes, timeout_s: float = 10) -> bytes:
-    """Send bytes; return everything received until the first blank line, the end of the connection or the timeout."""
+def exchange(port: int, request: bytes, timeout_s: float = 10) -> bytes:
+    """Send a request; return the reply up to the first blank line, the end of the connection or the timeout."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as client:
         with contextlib.suppress(ConnectionError):
             client.sendall(request)
@@ -229,7 +229,7 @@ def reply_to(port: int, request: bytes, timeout_s: float = 10) -> bytes:
     ids=["many headers", "a large value", "a large key", "a large name"],
 )
 def test_excessive_headers_are_rejected_and_the_next_client_is_served(exposed_deployment: Any, headers: bytes) -> None:
-    reply = reply_to(exposed_deployment.stack.port, REQUEST_HEAD + headers + b"\r\n")
+    reply = exchange(exposed_deployment.stack.port, REQUEST_HEAD + headers + b"\r\n")
 
     assert reply.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")) or reply == b""
     assert web.status(f"http://127.0.0.1:{exposed_deployment.stack.port}/healthz") == 200

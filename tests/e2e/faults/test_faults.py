@@ -19,7 +19,7 @@ from tests.model_server import ModelServer
 
 
 def test_every_response_ends_once_when_worker_valkey_and_sweeper_are_killed(stack: Stack, models: ModelServer) -> None:
-    kill_worker_valkey_and_sweeper(stack, models, running=15, waiting=15)
+    kill_worker_valkey_and_sweeper(stack, models, running_count=15, waiting_count=15)
 
 
 def test_a_response_without_output_is_run_again_when_its_worker_is_killed(stack: Stack, models: ModelServer) -> None:
@@ -171,11 +171,11 @@ def test_flower_shows_a_response_under_its_id_and_rejects_revocations(stack: Sta
     with stack.client() as client:
         response = client.responses.create(model="scripted", input="hello", background=True)
         ended(client, response.id)
-    page = f"http://127.0.0.1:{stack.flower_port}/task/{response.id}"
+    page_url = f"http://127.0.0.1:{stack.flower_port}/task/{response.id}"
 
     def successful_task_page() -> str | None:
         try:
-            with urllib.request.urlopen(page, timeout=5) as reply:
+            with urllib.request.urlopen(page_url, timeout=5) as reply:
                 html = reply.read().decode()
         except urllib.error.HTTPError:
             return None
@@ -249,6 +249,6 @@ def test_runs_continue_with_complete_logs_when_postgres_repeatedly_drops_every_c
 
 
 def has_progressed(models: ModelServer, tokens: int) -> bool:
-    """Whether the model server has sent eight tokens more than `tokens`, or has ended the run."""
+    """Whether the model server has sent at least eight more tokens than `tokens`, or has ended the run."""
     run = models.stats("p0")["by_tag"]["p0"][0]
     return run["ended"] is not None or run["tokens_sent"] >= tokens + 8

@@ -44,7 +44,7 @@ def test_each_worker_runs_only_its_lanes_and_a_lane_waits_for_its_worker(stack: 
         slow_workers = {worker_ids[response_id] for response_id in slow_ids}
         assert slow_workers.isdisjoint({worker_ids[response_id] for response_id in default_ids})
 
-        # A worker that serves all lanes runs the responses of both after the other workers have ended.
+        # A worker that serves all lanes runs the responses of both lanes after the other workers have ended.
         stack.stop("worker-2")
         stack.kill("worker")
         stack.start("worker-3")

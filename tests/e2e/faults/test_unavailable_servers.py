@@ -185,10 +185,10 @@ def test_a_response_that_expires_behind_an_open_circuit_reports_the_unavailable_
     stack.start("worker", WORKER_SLOTS="1")
     with stack.client() as client:
         ids = submit(client, 6, model="single")
-        finals = [ended(client, response_id, within_s=15) for response_id in ids]
+        final_responses = [ended(client, response_id, within_s=15) for response_id in ids]
 
-    assert {final_response.status for final_response in finals} == {"failed"}
-    messages = [final_response.error.message for final_response in finals if final_response.error]
+    assert {final_response.status for final_response in final_responses} == {"failed"}
+    messages = [final_response.error.message for final_response in final_responses if final_response.error]
     assert all("The model server cannot be reached" in message for message in messages)
     assert any("because its model server was unavailable" in message for message in messages)
     assert any("the last attempt" in message for message in messages)

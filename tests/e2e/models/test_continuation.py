@@ -24,15 +24,15 @@ TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "prope
 # Script and request fields, by name, of responses that lose their worker in the middle of their output.
 INTERRUPTED_RESPONSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "token limit": ({"tokens": TOKENS}, {"max_output_tokens": 20}),
-    "json": ({"text": DOCUMENT, "prefix": "repeat"}, {"text": SCHEMA}),
+    "json": ({"text": DOCUMENT, "prefix_behavior": "repeat"}, {"text": SCHEMA}),
     "tool call": ({"text": "Let me look at it now, please.", "tool_calls": [CALL], "delay_s": 0.3}, {"tools": [TOOL]}),
-    "refusal": ({"tokens": TOKENS, "prefix": "refuse"}, {}),
+    "refusal": ({"tokens": TOKENS, "prefix_behavior": "refuse"}, {}),
     "continuing": ({"tokens": TOKENS}, {"model": "continuing"}),
     "not-continuing": ({"tokens": TOKENS}, {"model": "not-continuing"}),
     "failing": ({"tokens": TOKENS}, {"model": "failing"}),
     "restarting": ({"tokens": TOKENS}, {"model": "restarting"}),
 }
-POLICIES = {
+MODEL_OPTIONS = {
     "scripted": 'on_worker_lost = "continue"',
     "continuing": 'supports = ["continue"]',
     "not-continuing": 'supports = ["tools"]',
@@ -42,16 +42,16 @@ POLICIES = {
 
 
 @pytest.fixture(scope="module")
-def finals(
+def final_responses(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Response]]:
-    """The final responses, by name, after their worker was killed in the middle of their output."""
+    """The final responses, by name; their worker was killed in the middle of their outputs."""
     folder = tmp_path_factory.mktemp("lost")
     config = folder / "backburner.toml"
     config.write_text(
         "\n".join(
-            f'[models.{name}]\nbase_url = "{_model_server.base_url}"\nupstream_model = "scripted"\n{policy}\n'
-            for name, policy in POLICIES.items()
+            f'[models.{name}]\nbase_url = "{_model_server.base_url}"\nupstream_model = "scripted"\n{options}\n'
+            for name, options in MODEL_OPTIONS.items()
         )
     )
     with Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack:
@@ -142,8 +142,8 @@ def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
     assert running_stack.sql("select max(failures) from responses") == [(0,)]
 
 
-def test_the_output_limit_includes_the_tokens_of_the_lost_attempt(finals: dict[str, Response]) -> None:
-    final_response = finals["token limit"]
+def test_the_output_limit_includes_the_tokens_of_the_lost_attempt(final_responses: dict[str, Response]) -> None:
+    final_response = final_responses["token limit"]
 
     assert final_response.status == "incomplete"
     assert final_response.output_text == "".join(f"tok{number} " for number in range(20))
@@ -151,23 +151,23 @@ def test_the_output_limit_includes_the_tokens_of_the_lost_attempt(finals: dict[s
     assert final_response.usage.output_tokens == 20
 
 
-def test_a_json_text_is_valid_if_the_server_repeats_its_beginning(finals: dict[str, Response]) -> None:
-    final_response = finals["json"]
+def test_a_json_text_is_valid_if_the_server_repeats_its_beginning(final_responses: dict[str, Response]) -> None:
+    final_response = final_responses["json"]
 
     assert final_response.status == "completed"
     assert final_response.output_text == DOCUMENT
 
 
-def test_a_tool_call_interrupted_by_a_killed_worker_is_made_once(finals: dict[str, Response]) -> None:
-    final_response = finals["tool call"]
+def test_a_tool_call_interrupted_by_a_killed_worker_is_made_once(final_responses: dict[str, Response]) -> None:
+    final_response = final_responses["tool call"]
 
     assert final_response.status == "completed"
     assert [item.type for item in final_response.output] == ["message", "function_call"]
     assert final_response.output_text == "Let me look at it now, please."
 
 
-def test_a_response_fails_if_its_server_does_not_continue_the_text(finals: dict[str, Response]) -> None:
-    final_response = finals["refusal"]
+def test_a_response_fails_if_its_server_does_not_continue_the_text(final_responses: dict[str, Response]) -> None:
+    final_response = final_responses["refusal"]
 
     assert final_response.status == "failed"
     assert final_response.error is not None
@@ -175,16 +175,16 @@ def test_a_response_fails_if_its_server_does_not_continue_the_text(finals: dict[
     assert TEXT.startswith(final_response.output_text)
 
 
-def test_a_model_configured_to_continue_completes_its_text(finals: dict[str, Response]) -> None:
-    assert finals["continuing"].status == "completed"
-    assert finals["continuing"].output_text == TEXT
+def test_a_model_configured_to_continue_completes_its_text(final_responses: dict[str, Response]) -> None:
+    assert final_responses["continuing"].status == "completed"
+    assert final_responses["continuing"].output_text == TEXT
 
 
 @pytest.mark.parametrize("model", ["not-continuing", "failing"])
 def test_a_response_that_must_not_be_continued_fails_with_its_partial_output(
-    finals: dict[str, Response], model: str
+    final_responses: dict[str, Response], model: str
 ) -> None:
-    final_response = finals[model]
+    final_response = final_responses[model]
 
     assert final_response.status == "failed"
     assert final_response.error is not None
@@ -194,8 +194,8 @@ def test_a_response_that_must_not_be_continued_fails_with_its_partial_output(
     assert final_response.output[-1].status == "incomplete"
 
 
-def test_a_model_configured_to_restart_begins_a_new_item(finals: dict[str, Response]) -> None:
-    final_response = finals["restarting"]
+def test_a_model_configured_to_restart_begins_a_new_item(final_responses: dict[str, Response]) -> None:
+    final_response = final_responses["restarting"]
 
     assert final_response.status == "completed"
     assert [item.status for item in final_response.output] == ["incomplete", "completed"]

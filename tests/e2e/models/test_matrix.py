@@ -50,15 +50,15 @@ def test_a_feature_is_mapped_in_requests_and_responses(stack: Stack, feature: Fe
 
     body = stack.models.stats(tag)["by_tag"][tag][0]["body"]
     expected_body = feature.chat_body if api == "chat_completions" else feature.responses_body
-    assert {name: prefix(body.get(name), value) for name, value in expected_body.items()} == dict(expected_body)
+    assert {name: truncated_to(body.get(name), value) for name, value in expected_body.items()} == dict(expected_body)
     assert not body.keys() & set(feature.absent_fields)
     assert body["model"] == f"{feature.model}-{api}"
     expected = feature.expected[api] if isinstance(feature.expected, dict) else feature.expected
     assert feature.extract(response) == expected
 
 
-def prefix(value: Any, expected: Any) -> Any:
-    """The value that a server received; a list is cut to the expected length, because the script follows."""
+def truncated_to(value: Any, expected: Any) -> Any:
+    """The value received by a server; a list is cut to the expected length, because the script's message follows."""
     return value[: len(expected)] if isinstance(expected, list) and isinstance(value, list) else value
 
 
@@ -115,16 +115,16 @@ def test_a_responses_server_receives_items_without_our_ids(stack: Stack) -> None
         assert ended(client, second_response.id).status == "completed"
 
     _, run = stack.models.stats(tag)["by_tag"][tag]
-    user = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": script}]}
+    user_item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": script}]}
     assert run["body"]["input"] == [
-        user,
+        user_item,
         {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]},
         {
             "type": "message",
             "role": "assistant",
             "content": [{"type": "output_text", "text": "Yes", "annotations": []}],
         },
-        user,
+        user_item,
     ]
     assert json.dumps(run["body"]["input"]).count('"id"') == 0
 
@@ -134,10 +134,12 @@ def test_encrypted_reasoning_returns_to_its_server(stack: Stack, visible: dict[s
     tag = f"encrypted {visible}"
     script = ModelServer.script(tag=tag, text="Yes", encrypted="opaque", **visible)
     request: dict[str, Any] = {"model": "thinks-responses", "include": ["reasoning.encrypted_content"], "store": False}
-    user = {"role": "user", "content": script}
+    user_item = {"role": "user", "content": script}
     with stack.client() as client:
-        first_response = client.responses.create(input=[user], **request)
-        client.responses.create(input=[user, *(item.model_dump() for item in first_response.output), user], **request)
+        first_response = client.responses.create(input=[user_item], **request)
+        client.responses.create(
+            input=[user_item, *(item.model_dump() for item in first_response.output), user_item], **request
+        )
 
     assert [item.type for item in first_response.output] == ["reasoning", "message"]
     assert "opaque" not in first_response.model_dump_json()

@@ -16,7 +16,7 @@ from tests.model_server.raw import RawServer
 from tests.model_server.wire import Api, Chat, Responses
 
 APIS: tuple[Api, ...] = (Chat(), Responses())
-# Longer than three tries with every timeout of a run.
+# Longer than the `run` timeout of every model.
 DEADLINE_S = 40
 
 
@@ -96,7 +96,7 @@ def mismatch_of(case: Case, response: object) -> str:
 
 
 def connections_to(pid: int, port: int) -> list[object]:
-    """The connections of a process to the port."""
+    """The connections of a process to a port."""
     connections = psutil.Process(pid).net_connections("tcp")
     return [connection for connection in connections if connection.raddr and connection.raddr.port == port]
 

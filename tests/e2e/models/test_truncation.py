@@ -1,4 +1,4 @@
-"""Contexts that are too long for the model are truncated or refused, with and without a tokenizer of the server."""
+"""Contexts that are too long for the model are truncated or rejected, on servers with and without a tokenizer."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_auto_drops_the_oldest_turns_and_records_them(
         assert calls == [f"call_{number}" for number in range(10 - len(calls), 10)]
         assert 1 <= len(calls) <= 4
     if "tokenizer" in server:
-        # The maximum number of turns of 41 words, with two words of instructions, the script, and 16 tokens of output.
+        # As many turns of 41 words as fit beside two words of instructions, the script, and 16 tokens of output.
         assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
         assert len(models.stats("cut")["by_tag"]["cut"]) == 2
     ((dropped_ids,),) = stack.sql("select dropped from attempts where response_id = %s", created_response.id)
@@ -98,7 +98,7 @@ def test_a_context_that_cannot_fit_fails_with_context_length_exceeded(
     assert request_count == 1 if truncation == "disabled" else 2 <= request_count <= 6
 
 
-def test_an_unknown_truncation_is_refused(shared_stack: Stack) -> None:
+def test_an_unknown_truncation_is_rejected(shared_stack: Stack) -> None:
     with shared_stack.client() as client, pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model="scripted", input="hi", truncation="oldest")  # type: ignore[arg-type]
 
