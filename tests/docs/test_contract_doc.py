@@ -1,4 +1,4 @@
-"""The page docs/contract.md is up to date, complete, and names existing tests."""
+"""The page docs/contract.md is up to date and complete, and the tests that it names exist."""
 
 import ast
 import re

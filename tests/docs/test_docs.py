@@ -1,4 +1,4 @@
-"""The documentation agrees with the code: names, defaults, tables, examples and SQL statements."""
+"""The documentation agrees with the code: names, defaults, tables, examples and SQL statements are correct."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ from worker.consumer.pool import CLEANUP_S
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
-DEPLOYMENT = [ROOT / "compose.yaml", ROOT / "Dockerfile", ROOT / "backburner.example.toml"]
+DEPLOYMENT_FILES = [ROOT / "compose.yaml", ROOT / "Dockerfile", ROOT / "backburner.example.toml"]
 SOURCES = [path for name in ("app", "cli", "core", "worker", "local") for path in (ROOT / name).rglob("*.py")]
 # Environment variables with our prefix that are not settings.
 OTHER_VARIABLES: frozenset[str] = frozenset()
@@ -54,9 +54,9 @@ def table(path: Path, first_header: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]
 
 
-def code_in(cell: str) -> list[str]:
-    """The inline code of a table cell or of a text."""
-    return re.findall(r"`([^`]+)`", cell)
+def code_in(text: str) -> list[str]:
+    """The inline code of a table cell or another text."""
+    return re.findall(r"`([^`]+)`", text)
 
 
 def test_the_lifecycle_page_contains_the_status_changes_of_the_code() -> None:
@@ -65,7 +65,7 @@ def test_the_lifecycle_page_contains_the_status_changes_of_the_code() -> None:
     assert moves == {source: set(targets) for source, targets in status.MOVES.items()}
 
 
-@pytest.mark.parametrize("path", PAGES + DEPLOYMENT, ids=relative_path)
+@pytest.mark.parametrize("path", PAGES + DEPLOYMENT_FILES, ids=relative_path)
 def test_every_documented_environment_variable_is_a_setting(path: Path) -> None:
     variables = {PREFIX + field.upper() for field in Settings.model_fields} | OTHER_VARIABLES
 
@@ -92,12 +92,12 @@ def test_the_readme_names_every_unsupported_parameter() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=relative_path)
 def test_every_documented_make_target_exists(path: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    arguments = [match for line in commands(path) for match in re.findall(r"\bmake((?: [a-z]+)+)", line)]
+    target_lists = [match for line in commands(path) for match in re.findall(r"\bmake((?: [a-z]+)+)", line)]
 
-    assert {target for match in arguments for target in match.split()} - targets == set()
+    assert {target for match in target_lists for target in match.split()} - targets == set()
 
 
-@pytest.mark.parametrize("path", PAGES + DEPLOYMENT, ids=relative_path)
+@pytest.mark.parametrize("path", PAGES + DEPLOYMENT_FILES, ids=relative_path)
 def test_every_documented_command_exists(path: Path) -> None:
     lines = commands(path) if path.suffix == ".md" else path.read_text().splitlines()
     for line in lines:
@@ -112,8 +112,8 @@ def test_every_documented_command_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=relative_path)
 def test_every_documented_file_exists(path: Path) -> None:
     links = [path.parent / link for link in re.findall(r"\]\(([^):#]+)\)", path.read_text())]
-    source_path = r"(?:app|core|worker|local|migrations|checks|tests|docs|requirements)/[\w./-]*"
-    paths = [ROOT / span for span in inline_code(path) if re.fullmatch(source_path, span)]
+    path_pattern = r"(?:app|core|worker|local|migrations|checks|tests|docs|requirements)/[\w./-]*"
+    paths = [ROOT / span for span in inline_code(path) if re.fullmatch(path_pattern, span)]
 
     assert [target for target in links + paths if not target.exists()] == []
 

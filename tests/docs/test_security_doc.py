@@ -1,4 +1,4 @@
-"""The page docs/security.md lists the right of every endpoint and names existing tests."""
+"""The page docs/security.md lists the right that each endpoint requires, and the tests that it names exist."""
 
 import ast
 import re
@@ -8,11 +8,11 @@ from app.endpoints.table import TABLE
 
 REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 TESTS = Path(__file__).resolve().parents[1]
-PAGE = (TESTS.parent / "docs/security.md").read_text()
+PAGE_TEXT = (TESTS.parent / "docs/security.md").read_text()
 
 
 def test_the_security_page_lists_every_endpoint_with_its_required_right() -> None:
-    rows = re.findall(r"^\| `([A-Z]+) (/v1\S*)` \| `([\w-]+)` \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z]+) (/v1\S*)` \| `([\w-]+)` \|$", PAGE_TEXT, re.MULTILINE)
 
     assert rows == [
         (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule), right)
@@ -28,4 +28,4 @@ def test_every_test_on_the_security_page_exists() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
 
-    assert set(re.findall(r"`(test_\w+)`", PAGE)) - defined == set()
+    assert set(re.findall(r"`(test_\w+)`", PAGE_TEXT)) - defined == set()

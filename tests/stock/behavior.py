@@ -1,4 +1,4 @@
-"""Tests of a deployment on Debian's servers, run with and without PgBouncer and in each state of the statistics."""
+"""Tests of a deployment on Debian's servers, with and without PgBouncer, and in each state of the statistics."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ COMPLETIONS = 2 * (CONCURRENCY + RUNNING_LIMIT)
 
 
 def max_concurrent_attempts(stack: StockStack, model: str, since: datetime) -> int:
-    """The highest number of concurrent attempts of a model."""
+    """The highest number of concurrent attempts of a model, counted from `since` on."""
     ((maximum,),) = stack.sql(
         "select max(n) from (select sum(step) over (order by at, step) as n from ("
         " select a.started_at as at, 1 as step, r.model from attempts a join responses r on r.id = a.response_id"
@@ -30,7 +30,7 @@ def max_concurrent_attempts(stack: StockStack, model: str, since: datetime) -> i
 
 @pytest.mark.stock
 class Behavior:
-    """Create, dispatch with limits, SIGKILL and recovery."""
+    """Tests of creates, of dispatch with limits, and of the recovery after SIGKILL."""
 
     def test_a_response_is_created_and_completes(self, stack: StockStack) -> None:
         with stack.client() as client:
@@ -42,7 +42,7 @@ class Behavior:
     def test_dispatch_with_limits_fills_every_limit_under_load(self, stack: StockStack, servers: Servers) -> None:
         ((started_at,),) = stack.sql("select now()")
         earlier_errors = len(servers.errors(stack.database))
-        outcome = load.run(stack, LOAD_S, completions=COMPLETIONS)
+        outcome = load.run(stack, LOAD_S, completion_goal=COMPLETIONS)
 
         assert outcome.errors == {}
         assert outcome.completed_count >= COMPLETIONS
@@ -53,7 +53,7 @@ class Behavior:
         assert max_concurrent_attempts(stack, "scripted", started_at) == RUNNING_LIMIT
         assert servers.errors(stack.database)[earlier_errors:] == []
 
-    def test_the_responses_of_a_killed_worker_complete_on_another(self, stack: StockStack) -> None:
+    def test_the_responses_of_a_killed_worker_complete_on_another_worker(self, stack: StockStack) -> None:
         script = stack.models.script(tokens=20, delay_s=0.1)
         with stack.client() as client:
             response_ids = [client.responses.create(model="narrow", input=script, background=True).id for _ in range(6)]

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @dataclass(frozen=True)
 class Servers:
-    """A running PostgreSQL with a PgBouncer in front, and a Redis for each stack."""
+    """A running PostgreSQL with a PgBouncer in front of it, and a Redis for each stack."""
 
     home: Home
     postgres: Postgres
@@ -65,7 +65,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def migrated_database(servers: Servers) -> str:
-    """The name of a migrated, empty database; only the tests analyse its tables.
+    """The name of a migrated, empty database; only the tests analyze its tables.
 
     Autovacuum ignores these tables, so that no test passes only because autovacuum ran before it.
     """
@@ -91,7 +91,7 @@ def running_stack(
     servers.postgres.create_database(name, migrated_database)
     pooled_url = None
     if request.module.POOLED:
-        servers.postgres.set_for_role(name, TIMEOUTS)
+        servers.postgres.set_role_variables(name, TIMEOUTS)
         pooled_url = servers.pgbouncer.url(name)
     home = tmp_path_factory.mktemp(name) / "home"
     with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server, pooled_url) as stack:
@@ -99,19 +99,21 @@ def running_stack(
         yield stack
 
 
-@pytest.fixture(scope="module", params=["new", "analysed", "filled"])
+@pytest.fixture(scope="module", params=["new", "analyzed", "filled"])
 def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator[StockStack]:
-    """The stack with its database in one of the states that follow each other in an installation.
+    """The stack with its database in one of the states through which an installation passes.
 
-    new: no table has been analysed. analysed: all tables were analysed while they were small. filled: 100,000
+    new: no table has been analyzed. analyzed: all tables were analyzed while they were small. filled: 100,000
     responses were added after the analysis, so the statistics are outdated.
     """
-    if request.param == "analysed":
+    if request.param == "analyzed":
         running_stack.sql("analyze")
         # The tests on the new database may have left queued responses.
         until(running_stack.is_idle, within_s=30, first_pause_s=0.1)
     if request.param == "filled":
-        filling.copy_ended(running_stack.admin_url, filling.create_completed(running_stack), filling.ENDED_COUNT)
+        filling.copy_ended_responses(
+            running_stack.admin_url, filling.create_completed_responses(running_stack), filling.ENDED_COUNT
+        )
     analysis_count = running_stack.analysis_count()
     assert analysis_count == 0 or request.param != "new"
     yield running_stack
@@ -120,7 +122,7 @@ def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator
 
 @pytest.fixture(scope="module")
 def recording(request: pytest.FixtureRequest, servers: Servers, migrated_database: str) -> Recording:
-    """A recording of the plans of the statements sent to a new database, the module's `DATABASE`."""
+    """A recording of the plans of the statements sent to a new database, named by the module's `DATABASE`."""
     name = request.module.DATABASE
     servers.postgres.create_database(name, migrated_database)
     return Recording(servers.postgres, name, servers.home.log_file("postgres"))

@@ -24,7 +24,7 @@ CLOCKS = {
 PARTS = ("api", "worker", "sweeper")
 CONCURRENCY = 12
 RUNNING_LIMIT = 4
-# One model with a `concurrency`, one with a `running` limit of its project, and credits that every create takes.
+# `narrow` has a `concurrency`, `scripted` its own `running` limit; `tight` and `lonely` have credits for two requests.
 CONFIG = """
 [models.narrow]
 base_url = "{url}"
@@ -56,7 +56,7 @@ requests_per_minute = 2
 class StockStack(Stack):
     """A `Stack` with Debian's Redis, and with PgBouncer in front of PostgreSQL if `pooled_url` is given.
 
-    The tests' own statements go directly to PostgreSQL, with their own role.
+    The statements of the tests go directly to PostgreSQL, with the role of a superuser.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class StockStack(Stack):
         return self.sql("select 1 from responses where status in ('queued', 'in_progress') limit 1") == []
 
     def analysis_count(self) -> int:
-        """The number of times that PostgreSQL has analysed a table of the database."""
+        """The number of times that PostgreSQL has analyzed a table of the database."""
         ((count,),) = self.sql("select sum(analyze_count + autoanalyze_count) from pg_stat_user_tables")
         return int(count)
 

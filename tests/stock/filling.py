@@ -16,7 +16,7 @@ _COPIED_COLUMNS = {"project_id", "model", "lane", "tier", "status", "worker_id"}
 _ID_DIGITS = "lpad(to_hex(1700000000000 + n), 12, '0') || md5(n || %(salt)s::text) || substr(md5('more' || n), 1, 4)"
 
 
-def create_completed(stack: StockStack) -> list[str]:
+def create_completed_responses(stack: StockStack) -> list[str]:
     """Run responses of each model to completion on the stack; return their IDs."""
     with stack.client() as client:
         response_ids = [
@@ -28,30 +28,31 @@ def create_completed(stack: StockStack) -> list[str]:
     return response_ids
 
 
-def copy_ended(url: str, originals: Sequence[str], count: int) -> None:
+def copy_ended_responses(url: str, original_ids: Sequence[str], count: int) -> None:
     """Add `count` copies of ended responses, spread over the last 90 days.
 
     The copies have no event logs, like old responses. The statistics are not updated.
 
     Args:
-        url: URL of a superuser.
+        url: URL of the database for a superuser.
+        original_ids: IDs of the responses to copy.
     """
-    _copy(url, ("responses",), originals, count, "90 days")
+    _copy(url, ("responses",), original_ids, count, "90 days")
 
 
-def copy_waiting_response(url: str, originals: Sequence[str], count: int) -> None:
-    """Add `count` copies of waiting responses with their event logs; see `copy_ended`."""
-    _copy(url, ("responses", "response_events"), originals, count, "0 days")
+def copy_waiting_responses(url: str, original_ids: Sequence[str], count: int) -> None:
+    """Add `count` copies of waiting responses with their event logs; see `copy_ended_responses`."""
+    _copy(url, ("responses", "response_events"), original_ids, count, "0 days")
 
 
-def _copy(url: str, tables: Sequence[str], originals: Sequence[str], count: int, spread: str) -> None:
-    """Copy rows with triggers and foreign keys disabled, because the originals have already passed them."""
+def _copy(url: str, tables: Sequence[str], original_ids: Sequence[str], count: int, period: str) -> None:
+    """Copy rows with triggers and foreign keys disabled, because the originals have already satisfied them."""
     with psycopg.connect(url) as connection:
         connection.execute("set local session_replication_role = replica")
         for table in tables:
             connection.execute(
                 _copy_statement(connection, table),
-                {"originals": list(originals), "count": count, "spread": spread, "salt": originals[0]},
+                {"originals": list(original_ids), "count": count, "spread": period, "salt": original_ids[0]},
             )
 
 

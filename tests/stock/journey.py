@@ -1,4 +1,4 @@
-"""One use of every feature, so that API, worker, sweeper and command line send each of their statements."""
+"""One use of every feature, so that API, worker, sweeper and command line send all of their statements."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,12 +77,12 @@ class Journey:
             self.lose_a_worker,
             self.dispatch_a_backlog,
             self.lose_the_model_server,
-            self.lose_an_api,
+            self.lose_the_api,
             self.stop_processes,
             self.lose_redis,
             self.manage_keys_over_http,
             self.run_commands,
-            self.use_the_core,
+            self.call_core,
         ):
             step()
 
@@ -190,8 +190,8 @@ class Journey:
         self.wait_for_end(response["id"])
         until(lambda: not self.stack.sql("select 1 from circuits"), within_s=20)
 
-    def lose_an_api(self) -> None:
-        """Kill an API while a foreground response runs; the sweeper cancels the response."""
+    def lose_the_api(self) -> None:
+        """Kill the API while a foreground response runs; the sweeper cancels the response."""
         with self.running_foreground_response(tokens=300) as response_id:
             self.stack.kill("api")
         self.stack.start("api")
@@ -258,7 +258,7 @@ class Journey:
         assert response["id"] in self.run_command("responses", "list")
         until(self.stack.all_ended, within_s=60)
 
-    def use_the_core(self) -> None:
+    def call_core(self) -> None:
         """Call the functions that otherwise run only in `backburner up` or after a lost reply from PostgreSQL."""
         secret = new_secret()
         with open_core(self.stack.settings) as core:

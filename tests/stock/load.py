@@ -1,4 +1,4 @@
-"""A load of clients that create background responses and poll them until they end, and its outcome."""
+"""A load of clients that create background responses and poll them until they have ended."""
 
 import time
 from collections import Counter
@@ -32,22 +32,23 @@ class Outcome:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-def run(stack: StockStack, duration_s: float, *, completions: int = 0) -> Outcome:
-    """Run all clients, each with one response at a time, for `duration_s` and until `completions` have completed.
+def run(stack: StockStack, duration_s: float, *, completion_goal: int = 0) -> Outcome:
+    """Run all clients, each with one response at a time.
 
-    A slow machine needs longer for the completions; after `MAX_DURATION_S` the load ends without them.
+    The load ends after `duration_s`, but not before `completion_goal` responses have completed; on a machine that is
+    too slow for the goal, it ends after `MAX_DURATION_S`.
     """
-    began_at = time.monotonic()
+    started_at = time.monotonic()
     outcomes = [Outcome() for _ in CLIENT_MODELS]
 
-    def is_over() -> bool:
-        elapsed_s = time.monotonic() - began_at
-        completed = sum(outcome.completed_count for outcome in outcomes)
-        return elapsed_s > duration_s and (completed >= completions or elapsed_s > MAX_DURATION_S)
+    def is_finished() -> bool:
+        elapsed_s = time.monotonic() - started_at
+        completed_count = sum(outcome.completed_count for outcome in outcomes)
+        return elapsed_s > duration_s and (completed_count >= completion_goal or elapsed_s > MAX_DURATION_S)
 
     with stack.client() as client, ThreadPoolExecutor(len(CLIENT_MODELS)) as threads:
         loops = [
-            threads.submit(_run_client, client, stack, model, is_over, outcome)
+            threads.submit(_run_client, client, stack, model, is_finished, outcome)
             for model, outcome in zip(CLIENT_MODELS, outcomes, strict=True)
         ]
     for loop in loops:
@@ -60,7 +61,7 @@ def run(stack: StockStack, duration_s: float, *, completions: int = 0) -> Outcom
 
 
 def _run_client(
-    client: openai.OpenAI, stack: StockStack, model: str, is_over: Callable[[], bool], outcome: Outcome
+    client: openai.OpenAI, stack: StockStack, model: str, is_finished: Callable[[], bool], outcome: Outcome
 ) -> None:
     script = stack.models.script(tokens=TOKENS, delay_s=DELAY_S)
 
@@ -71,9 +72,9 @@ def _run_client(
             outcome.errors[f"poll {error.status_code}"] += 1
             return False
         outcome.completed_count += status == "completed"
-        return status not in {"queued", "in_progress"} or is_over()
+        return status not in {"queued", "in_progress"} or is_finished()
 
-    while not is_over():
+    while not is_finished():
         try:
             response = client.responses.create(model=model, input=script, background=True)
         except openai.APIStatusError as error:

@@ -18,7 +18,7 @@ APT = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "-y", "--no-install-recommend
 
 
 class InstallError(RuntimeError):
-    """A package is missing and this user or system cannot install it."""
+    """A package is missing, and it cannot be installed on this system or by this user."""
 
 
 def missing_packages() -> list[str]:
@@ -65,7 +65,7 @@ def _require_success(process: subprocess.CompletedProcess[str]) -> None:
 
 @contextmanager
 def _forbid_service_starts() -> Iterator[None]:
-    """Prevent packages from starting services inside the block; an existing policy of the system stays unchanged."""
+    """Prevent packages from starting services inside the block; an existing policy of the system remains unchanged."""
     if POLICY.exists():
         yield
         return

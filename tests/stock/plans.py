@@ -40,22 +40,22 @@ class Plan:
 class Recording:
     """The plans of the statements that the deployment's role sends to one database.
 
-    Only sessions of this role that begin afterwards load `auto_explain`; other roles and databases keep the defaults.
+    Only sessions of this role that begin after the construction load `auto_explain`; other sessions keep the defaults.
 
     Args:
-        log: path of PostgreSQL's log.
+        log_path: path of PostgreSQL's log.
     """
 
-    def __init__(self, postgres: Postgres, database: str, log: Path) -> None:
-        postgres.set_for_role(database, SETTINGS)
+    def __init__(self, postgres: Postgres, database: str, log_path: Path) -> None:
+        postgres.set_role_variables(database, SETTINGS)
         self._cost_limit = float(postgres.setting("jit_above_cost"))
         self._database = database
-        self._log = log
+        self._log_path = log_path
         self._log_offset = 0
 
     def read_new_plans(self) -> dict[str, Plan]:
         """Return the statements logged since the last call with their costliest plans, in descending order of cost."""
-        with self._log.open() as log:
+        with self._log_path.open() as log:
             log.seek(self._log_offset)
             text = log.read()
             self._log_offset = log.tell()
@@ -66,7 +66,7 @@ class Recording:
         return dict(sorted(plans.items(), key=lambda item: -item[1].cost))
 
     def expensive_statements(self, plans: Mapping[str, Plan]) -> list[str]:
-        """The costs and texts of the statements so expensive that JIT compilation would exceed `statement_timeout`."""
+        """The costs and texts of the statements that PostgreSQL would compile with JIT under its default settings."""
         return [f"{plan.cost:.0f}: {text:.200}" for text, plan in plans.items() if plan.cost >= self._cost_limit]
 
 

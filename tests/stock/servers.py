@@ -22,13 +22,13 @@ from local.processes import environment
 from local.processes.child import Part
 
 POSTGRES_VERSION = 15
-PROGRAMS = Path(f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin")
+PROGRAM_FOLDER = Path(f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin")
 CLUSTER = "stock"
 ROLE = "backburner"
 ADMIN = "admin"
 REDIS_CONF = Path("/etc/redis/redis.conf")
 PGBOUNCER_INI = Path("/etc/pgbouncer/pgbouncer.ini")
-# Settings of the role that PgBouncer logs in as (docs/pgbouncer.md), because `options` do not reach PostgreSQL.
+# Variables of the deployment's role (docs/pgbouncer.md), because a pooled deployment sends no connection `options`.
 TIMEOUTS = {"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 
 
@@ -64,8 +64,8 @@ def _private_copy(source: Path, target: Path, user: str) -> Path:
 
 
 def _accepts_connections(port: int) -> bool:
-    """Whether a PostgreSQL or a PgBouncer accepts connections at the port."""
-    command = [str(PROGRAMS / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=2"]
+    """Whether a PostgreSQL or a PgBouncer accepts connections on the port."""
+    command = [str(PROGRAM_FOLDER / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=2"]
     return subprocess.run(command, check=False).returncode == 0
 
 
@@ -76,30 +76,30 @@ class Postgres:
         self._home = home
         self._owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
         self.password = secrets.token_hex(16)
-        self._configuration = home.path / "etc"
-        self._sockets = home.path / "sockets"
+        self._configuration_folder = home.path / "etc"
+        self._socket_folder = home.path / "sockets"
         self.port = ports.free_port()
 
     def url(self, database: str, role: str = ROLE) -> str:
         return f"postgresql://{role}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> Part:
-        """Create the cluster; return the `Part` that runs it."""
-        data = _create_owned_folder(self._home.path / "data", self._owner)
-        _create_owned_folder(self._sockets, self._owner)
-        _create_owned_folder(self._configuration, self._owner)
+        """Create the cluster; return the `Part` that runs the server."""
+        data_folder = _create_owned_folder(self._home.path / "data", self._owner)
+        _create_owned_folder(self._socket_folder, self._owner)
+        _create_owned_folder(self._configuration_folder, self._owner)
         subprocess.run(
             [
-                *("pg_createcluster", "--user", self._owner, "--datadir", str(data), "--port", str(self.port)),
-                *("--socketdir", str(self._sockets), "--logfile", str(self._home.logs / "createcluster.log")),
+                *("pg_createcluster", "--user", self._owner, "--datadir", str(data_folder), "--port", str(self.port)),
+                *("--socketdir", str(self._socket_folder), "--logfile", str(self._home.logs / "createcluster.log")),
                 *(str(POSTGRES_VERSION), CLUSTER),
             ],
-            env={**environment.process_variables(), "PG_CLUSTER_CONF_ROOT": str(self._configuration)},
+            env={**environment.process_variables(), "PG_CLUSTER_CONF_ROOT": str(self._configuration_folder)},
             check=True,
             capture_output=True,
         )
-        configuration = self._configuration / str(POSTGRES_VERSION) / CLUSTER / "postgresql.conf"
-        server = [str(PROGRAMS / "postgres"), "-D", str(data), "-c", f"config_file={configuration}"]
+        configuration_file = self._configuration_folder / str(POSTGRES_VERSION) / CLUSTER / "postgresql.conf"
+        server = [str(PROGRAM_FOLDER / "postgres"), "-D", str(data_folder), "-c", f"config_file={configuration_file}"]
         return Part(
             name="postgres",
             argv=command_as_user(self._owner, server, "QUIT"),
@@ -114,7 +114,13 @@ class Postgres:
             f"create role {ROLE} login password '{self.password}'",
             f"create role {ADMIN} superuser login password '{self.password}'",
         )
-        psql = [str(PROGRAMS / "psql"), "--quiet", "--no-psqlrc", f"--host={self._sockets}", f"--port={self.port}"]
+        psql = [
+            str(PROGRAM_FOLDER / "psql"),
+            "--quiet",
+            "--no-psqlrc",
+            f"--host={self._socket_folder}",
+            f"--port={self.port}",
+        ]
         commands = [f"--command={statement}" for statement in statements]
         subprocess.run(
             command_as_user(self._owner, [*psql, "--dbname=postgres", *commands]),
@@ -123,10 +129,10 @@ class Postgres:
             cwd="/",
         )
 
-    def set_for_role(self, database: str, settings: Mapping[str, str]) -> None:
+    def set_role_variables(self, database: str, variables: Mapping[str, str]) -> None:
         """Set variables of the deployment's role in one database, for new sessions."""
         with psycopg.connect(self.url("postgres", ADMIN), autocommit=True) as connection:
-            for name, value in settings.items():
+            for name, value in variables.items():
                 connection.execute(
                     sql.SQL("alter role {} in database {} set {} = {}").format(
                         sql.Identifier(ROLE), sql.Identifier(database), sql.SQL(name), sql.Literal(value)
@@ -162,14 +168,14 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def prepare(self) -> Part:
-        """Create its folder; return the `Part` that runs it."""
+        """Create the folder of the server; return the `Part` that runs the server."""
         folder = _create_owned_folder(self._folder, "redis")
-        configuration = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
+        configuration_file = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
         options = {"port": str(self.port), "dir": str(folder), "pidfile": str(folder / "redis.pid"), "logfile": '""'}
         arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]
         return Part(
             name="redis",
-            argv=command_as_user("redis", ["redis-server", str(configuration), *arguments, "--daemonize", "no"]),
+            argv=command_as_user("redis", ["redis-server", str(configuration_file), *arguments, "--daemonize", "no"]),
             ready=lambda _pid: self._is_reachable(),
         )
 
@@ -193,27 +199,27 @@ class PgBouncer:
         return self._postgres.url(database).replace(f":{self._postgres.port}/", f":{self.port}/")
 
     def prepare(self) -> Part:
-        """Write its configuration; return the `Part` that runs it."""
+        """Write the configuration of the server; return the `Part` that runs the server."""
         folder = _create_owned_folder(self._home.path / "pgbouncer", "postgres")
-        users = folder / "userlist.txt"
-        users.write_text(f'"{ROLE}" "{self._postgres.password}"\n')
+        users_file = folder / "userlist.txt"
+        users_file.write_text(f'"{ROLE}" "{self._postgres.password}"\n')
         options = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.port,
             "unix_socket_dir": folder,
             "pidfile": folder / "pgbouncer.pid",
             "logfile": "",
-            "auth_file": users,
+            "auth_file": users_file,
             "pool_mode": "transaction",
         }
-        configuration = _private_copy(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
-        text = configuration.read_text()
+        configuration_file = _private_copy(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
+        text = configuration_file.read_text()
         text = text.replace("\n[databases]\n", f"\n[databases]\n* = host=127.0.0.1 port={self._postgres.port}\n", 1)
         # The last value of a name applies, so these lines override the values of the package.
         overrides = "".join(f"{name} = {value}\n" for name, value in options.items())
-        configuration.write_text(f"{text}\n[pgbouncer]\n{overrides}")
+        configuration_file.write_text(f"{text}\n[pgbouncer]\n{overrides}")
         return Part(
             name="pgbouncer",
-            argv=command_as_user("postgres", ["pgbouncer", str(configuration)]),
+            argv=command_as_user("postgres", ["pgbouncer", str(configuration_file)]),
             ready=lambda _pid: _accepts_connections(self.port),
         )

@@ -19,7 +19,7 @@ DATABASE = "plans"
 LOAD_S = 2
 pytestmark = pytest.mark.stock
 _STATEMENT = re.compile(r"\s*(select|insert into|update|delete from|with (recursive )?\w+ (\([\w, ]+\) )?as)\s")
-# Placeholders, which are filled when the statement is sent: all its executions share the text before the first one.
+# Placeholders are replaced when a statement is sent, so its executions share the text before the first placeholder.
 _PLACEHOLDER = re.compile(r"%\(|%s|\{\w*\}|\$\d")
 
 
@@ -75,7 +75,9 @@ def test_every_statement_in_the_source_is_recorded(journey: Mapping[str, Plan]) 
 def test_no_hot_statement_is_expensive_on_a_large_database_without_statistics(
     recorded_stack: StockStack, recording: Recording
 ) -> None:
-    filling.copy_ended(recorded_stack.admin_url, filling.create_completed(recorded_stack), filling.ENDED_COUNT)
+    filling.copy_ended_responses(
+        recorded_stack.admin_url, filling.create_completed_responses(recorded_stack), filling.ENDED_COUNT
+    )
     recording.read_new_plans()
 
     outcome = load.run(recorded_stack, LOAD_S)

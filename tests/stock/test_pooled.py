@@ -1,4 +1,4 @@
-"""A deployment on Debian's servers, through PgBouncer in transaction mode, which ignores connection `options`."""
+"""A deployment on Debian's servers, through PgBouncer in transaction mode, without connection `options`."""
 
 from tests.stock.behavior import Behavior
 
