@@ -168,6 +168,6 @@ def core(settings: Settings) -> Iterator[Core]:
 
 @pytest.fixture
 def stack(database_url: str, config: Path, models: ModelServer, tmp_path: Path) -> Iterator[Stack]:
-    """A deployment of API, worker and sweeper processes with its own Valkey; the test starts them."""
+    """A deployment of API, worker and sweeper processes with its own Valkey. The test starts the processes."""
     with Stack(tmp_path / "home", database_url, config, models) as stack:
         yield stack

@@ -8,14 +8,18 @@ import zlib
 
 from PIL import Image
 
-_OFFICE = "http://schemas.openxmlformats.org"
-_TYPES = """<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
+_NAMESPACE_ROOT = "http://schemas.openxmlformats.org"
+_CONTENT_TYPES = """<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
 <Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
 <Default Extension="xml" ContentType="application/xml"/>
 <Override PartName="/{part}" ContentType="application/vnd.openxmlformats-officedocument.{kind}.main+xml"/></Types>"""
-_RELS = """<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">
-{}</Relationships>"""
-_REL = '<Relationship Id="{id}" Type="' + _OFFICE + '/officeDocument/2006/relationships/{type}" Target="{target}"/>'
+_RELATIONSHIPS = """<?xml version="1.0"?>
+<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{}</Relationships>"""
+_RELATIONSHIP = (
+    '<Relationship Id="{id}" Type="'
+    + _NAMESPACE_ROOT
+    + '/officeDocument/2006/relationships/{type}" Target="{target}"/>'
+)
 
 
 def data_url(media_type: str, content: bytes) -> str:
@@ -30,10 +34,14 @@ def image(file_format: str = "PNG", size: tuple[int, int] = (8, 8), color: str =
     return output.getvalue()
 
 
-def noise(size: int) -> bytes:
-    """An incompressible PNG of about three times `size` squared bytes."""
+def noise(side: int) -> bytes:
+    """An uncompressed square PNG of random pixels, with about three bytes per pixel.
+
+    Args:
+        side: width and height in pixels.
+    """
     output = io.BytesIO()
-    Image.effect_noise((size, size), 100).convert("RGB").save(output, "PNG", compress_level=0)
+    Image.effect_noise((side, side), 100).convert("RGB").save(output, "PNG", compress_level=0)
     return output.getvalue()
 
 
@@ -59,7 +67,7 @@ def pdf(*texts: str, content: bytes | None = None, filters: str = "", trailer: s
 
     Args:
         content: the content stream of every page, instead of its text.
-        filters: entries about compression for the dictionary of that stream.
+        filters: entries of that stream's dictionary that state how the stream is compressed.
         trailer: additional entries of the trailer.
     """
     pages = range(len(texts))
@@ -112,13 +120,15 @@ def zip_archive(parts: dict[str, str | bytes]) -> bytes:
 
 def _office(main_part: str, kind: str, parts: dict[str, str | bytes]) -> bytes:
     """An Office document of these parts, with the index files that its format requires."""
-    root = _RELS.format(_REL.format(id="r1", type="officeDocument", target=main_part))
-    return zip_archive({"[Content_Types].xml": _TYPES.format(part=main_part, kind=kind), "_rels/.rels": root, **parts})
+    root = _RELATIONSHIPS.format(_RELATIONSHIP.format(id="r1", type="officeDocument", target=main_part))
+    return zip_archive(
+        {"[Content_Types].xml": _CONTENT_TYPES.format(part=main_part, kind=kind), "_rels/.rels": root, **parts}
+    )
 
 
 def docx(text: str, **extra_parts: bytes) -> bytes:
     """A Word document with one paragraph, and optional further parts under `word/`."""
-    namespace = f'xmlns:w="{_OFFICE}/wordprocessingml/2006/main"'
+    namespace = f'xmlns:w="{_NAMESPACE_ROOT}/wordprocessingml/2006/main"'
     paragraph = f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
     body = f'<?xml version="1.0"?><w:document {namespace}><w:body>{paragraph}</w:body></w:document>'
     parts = {"word/document.xml": body} | {f"word/{name}": content for name, content in extra_parts.items()}
@@ -132,19 +142,21 @@ def docx_from_xml(document: str | bytes) -> bytes:
 
 def xlsx(*cells: str) -> bytes:
     """A spreadsheet with one row."""
-    namespace = f'xmlns="{_OFFICE}/spreadsheetml/2006/main"'
+    namespace = f'xmlns="{_NAMESPACE_ROOT}/spreadsheetml/2006/main"'
     row = "".join(
         f'<c r="{chr(ord("A") + column)}1" t="inlineStr"><is><t>{cell}</t></is></c>'
         for column, cell in enumerate(cells)
     )
     sheet = f'<?xml version="1.0"?><worksheet {namespace}><sheetData><row r="1">{row}</row></sheetData></worksheet>'
-    relation = f'xmlns:r="{_OFFICE}/officeDocument/2006/relationships"'
+    relationship_namespace = f'xmlns:r="{_NAMESPACE_ROOT}/officeDocument/2006/relationships"'
     sheets = '<sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets>'
-    book = f'<?xml version="1.0"?><workbook {namespace} {relation}>{sheets}</workbook>'
-    relations = _RELS.format(_REL.format(id="r1", type="worksheet", target="worksheets/sheet1.xml"))
+    book = f'<?xml version="1.0"?><workbook {namespace} {relationship_namespace}>{sheets}</workbook>'
+    relationships = _RELATIONSHIPS.format(
+        _RELATIONSHIP.format(id="r1", type="worksheet", target="worksheets/sheet1.xml")
+    )
     parts: dict[str, str | bytes] = {
         "xl/workbook.xml": book,
-        "xl/_rels/workbook.xml.rels": relations,
+        "xl/_rels/workbook.xml.rels": relationships,
         "xl/worksheets/sheet1.xml": sheet,
     }
     return _office("xl/workbook.xml", "spreadsheetml.sheet", parts)
@@ -152,34 +164,34 @@ def xlsx(*cells: str) -> bytes:
 
 def pptx(text: str) -> bytes:
     """A presentation with one slide."""
-    drawing = f'xmlns:a="{_OFFICE}/drawingml/2006/main"'
-    presentation = f'xmlns:p="{_OFFICE}/presentationml/2006/main"'
-    relation = f'xmlns:r="{_OFFICE}/officeDocument/2006/relationships"'
+    drawing = f'xmlns:a="{_NAMESPACE_ROOT}/drawingml/2006/main"'
+    presentation = f'xmlns:p="{_NAMESPACE_ROOT}/presentationml/2006/main"'
+    relationship_namespace = f'xmlns:r="{_NAMESPACE_ROOT}/officeDocument/2006/relationships"'
     paragraph = f"<p:txBody><a:bodyPr/><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody>"
     shape_properties = "<p:nvSpPr><p:cNvPr id='2' name='t'/><p:cNvSpPr/><p:nvPr/></p:nvSpPr><p:spPr/>"
     shape = f"<p:sp>{shape_properties}{paragraph}</p:sp>"
     group = "<p:nvGrpSpPr><p:cNvPr id='1' name=''/><p:cNvGrpSpPr/><p:nvPr/></p:nvGrpSpPr><p:grpSpPr/>"
-    namespaces = f"{drawing} {presentation} {relation}"
+    namespaces = f"{drawing} {presentation} {relationship_namespace}"
     tree = f"<p:cSld><p:spTree>{group}{shape}</p:spTree></p:cSld>"
     slide = f'<?xml version="1.0"?><p:sld {namespaces}>{tree}</p:sld>'
     slide_list = '<p:sldIdLst><p:sldId id="256" r:id="r1"/></p:sldIdLst>'
     main_part = f'<?xml version="1.0"?><p:presentation {namespaces}>{slide_list}</p:presentation>'
-    relations = _RELS.format(_REL.format(id="r1", type="slide", target="slides/slide1.xml"))
+    relationships = _RELATIONSHIPS.format(_RELATIONSHIP.format(id="r1", type="slide", target="slides/slide1.xml"))
     parts: dict[str, str | bytes] = {
         "ppt/presentation.xml": main_part,
-        "ppt/_rels/presentation.xml.rels": relations,
+        "ppt/_rels/presentation.xml.rels": relationships,
         "ppt/slides/slide1.xml": slide,
     }
     return _office("ppt/presentation.xml", "presentationml.presentation", parts)
 
 
-# A document type declaration with entities that double a word thirty times.
+# A document type declaration with entities that each contain the previous one twice: `e30` expands to 2^30 words.
 ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 31))
 ENTITY_BOMB = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY e0 "lol">{ENTITIES}]>'
 
 
 def pdf_with_nested_forms(depth: int) -> bytes:
-    """A one-page PDF of nested forms, each of which draws the next one twice: 2^depth texts."""
+    """A one-page PDF that draws a text 2^(depth + 1) times: the page and each nested form draw the next form twice."""
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
         "<</Type/Pages/Kids[3 0 R]/Count 1>>",

@@ -1,4 +1,4 @@
-"""Schemathesis runs over the OpenAPI document: the requests to send, and the checks of every reply."""
+"""Tests of the API against its OpenAPI document with Schemathesis: the requests, and the checks of every reply."""
 
 import json
 import zlib
@@ -85,7 +85,7 @@ class Report:
 
 
 class Targets:
-    """Replaces generated IDs by the IDs of existing objects, among them two responses of every status.
+    """Replaces generated IDs with the IDs of existing objects, including two responses of every status.
 
     Args:
         make_response: creates a response with the given status; returns its ID.
@@ -155,7 +155,7 @@ class Targets:
         if not self._foreground and body.get("stream") is True:
             body["stream"] = False  # without a worker, the stream would not end
         if should_be_valid and zlib.crc32(json.dumps(body).encode()) % 4:
-            # These parameters require other ones, so that most random requests with them are refused.
+            # These parameters require other parameters; most random requests that contain them are therefore rejected.
             for name in ("background_options", "previous_response_id", "prompt", "stream_options", "tool_choice"):
                 body.pop(name, None)
 
@@ -181,12 +181,12 @@ class Targets:
 
 
 def _is_true(value: Any) -> bool:
-    """Whether the API reads this value as true in a query string."""
+    """Whether the API interprets this value in a query string as true."""
     return str(value).lower() in {"true", "1"}
 
 
 def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
-    """The configuration of a reproducible run: the bounds of each parameter, and `examples` cases per operation."""
+    """The configuration of a reproducible run: boundary values, and up to `examples` random cases per operation."""
     return schemathesis.Config.from_dict(
         {
             "seed": seed,
@@ -194,7 +194,7 @@ def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
             "continue-on-failure": True,
             "checks": {"enabled": False} | {name: {"enabled": True} for name in CHECKS},
             "generation": {"max-examples": examples, "database": "none", "deterministic": True, "no-shrink": True},
-            # Every value of `metadata[…]` in a query string is a string, and therefore no value is invalid.
+            # No value of `metadata[…]` in a query string is invalid, because every value is a string.
             "operations": [{"include-name": LIST, "checks": {"negative_data_rejection": {"enabled": False}}}],
             "phases": {
                 "stateful": {"enabled": False},

@@ -1,4 +1,4 @@
-"""Invariants of accepted responses after any fault; violations are counted by kind."""
+"""Checks whether accepted responses satisfy the invariants after any fault; counts violations by kind."""
 
 import json
 from collections import Counter
@@ -13,8 +13,8 @@ from tests.harness.stack import Stack
 
 TERMINAL = {"completed", "incomplete", "failed", "cancelled"}
 TERMINAL_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
-# Number of event logs that are also validated against the schema of the official client, which is slow.
-FULLY_CHECKED_LOGS = 200
+# Maximum number of event logs per check that are also validated with the official client. This validation is slow.
+MAX_FULL_CHECKS = 200
 _BATCH_SIZE = 500
 
 
@@ -46,7 +46,7 @@ def watch_ends(stack: Stack) -> None:
 
 @dataclass
 class Figures:
-    """Counts over the accepted responses; all but `accepted`, `terminal` and `statuses` count violations."""
+    """Counts of the accepted responses and of violations; `accepted`, `terminal` and `statuses` are not violations."""
 
     accepted: int = 0
     terminal: int = 0
@@ -54,17 +54,17 @@ class Figures:
     changed_after_end: int = 0
     gaps: int = 0  # logs that are incomplete or do not add up to their document
     leaked_connections: int = 0  # connections to the model server that are still open
-    over_budget: int = 0  # responses that were lost more often than allowed or have an open attempt
+    over_budget: int = 0  # responses that were lost more often than allowed, and open attempts of ended responses
     streams_differ: int = 0  # streams that differ from the event log
     strangers: int = 0  # responses that are stored but were not accepted, or that were accepted but are not stored
-    false_statements: int = 0  # to clients
+    false_statements: int = 0  # statements to clients that proved wrong
     crashes: int = 0  # processes that ended without a request to stop
     statuses: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
     @property
     def has_no_violations(self) -> bool:
-        """Whether every response ended exactly once and nothing was violated."""
+        """Whether every response ended exactly once and no invariant was violated."""
         return self.accepted == self.terminal and not self.findings
 
     def add(self, kind: str, description: str, count: int = 1) -> None:
@@ -114,8 +114,8 @@ def inspect_responses(
             figures.terminal += 1
             final_document, log = json.loads(document), logs.get(response_id, [])
             if pruned_events is None:
-                fully = figures.terminal <= FULLY_CHECKED_LOGS
-                _check_log(figures, response_id, log, final_document, attempt, fully=fully)
+                is_full_check = figures.terminal <= MAX_FULL_CHECKS
+                _check_log(figures, response_id, log, final_document, attempt, is_full_check=is_full_check)
             if failures > stack.settings.max_failures:
                 figures.add("over_budget", f"{response_id} was lost {failures} times")
             if streams and response_id in streams:
@@ -131,7 +131,9 @@ def _check_audit(stack: Stack, figures: Figures, ids: set[str]) -> None:
         if end_count > 1:
             figures.add("written_twice", f"{response_id} ended {end_count} times")
     if len(end_counts) != figures.terminal:
-        figures.findings.append(f"{len(end_counts)} responses with an end, but {figures.terminal} are terminal")
+        figures.findings.append(
+            f"{len(end_counts)} responses have ended, but {figures.terminal} have a terminal status"
+        )
     for response_id, change in stack.sql("select id, what from late where id = any (%s)", list(ids)):
         figures.add("changed_after_end", f"{response_id}: {change}")
     for (response_id,) in stack.sql(
@@ -153,7 +155,13 @@ def _logs(stack: Stack, ids: list[str]) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _check_log(
-    figures: Figures, response_id: str, batches: list[tuple[Any, ...]], document: dict, attempt: int, *, fully: bool
+    figures: Figures,
+    response_id: str,
+    batches: list[tuple[Any, ...]],
+    document: dict,
+    attempt: int,
+    *,
+    is_full_check: bool,
 ) -> None:
     """Check that a log is complete, numbered without gaps, and adds up to the stored document."""
     try:
@@ -166,7 +174,7 @@ def _check_log(
         assert [event["type"] for event in events if event["type"] in TERMINAL_EVENTS] == [events[-1]["type"]]
         assert [event["type"] for event in events].count("response.in_progress") <= 1
         assert events[-1]["response"] == document
-        if fully:
+        if is_full_check:
             stream_checker.check(events, document)
         fold = transcript.fold(events)
         assert not fold.open

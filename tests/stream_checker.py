@@ -1,4 +1,4 @@
-"""Invariants of event streams and event logs, and a reader that checks a stream while it reads."""
+"""Checks of event streams and event logs, and a reader that checks a stream as it arrives."""
 
 import http.client
 import json
@@ -19,12 +19,12 @@ Event = dict[str, Any]
 
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 _EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-_PART_DONE = {f"response.{kind.deltas}.done": name for name, kind in PARTS.items()}
-_DELTAS = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
+_PART_BY_DONE_EVENT = {f"response.{kind.deltas}.done": name for name, kind in PARTS.items()}
+_PART_BY_DELTA_EVENT = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
 
 
 def check(events: list[Event], document: Event | None = None) -> None:
-    """Assert that these are all events of an ended response, and that they add up to its document."""
+    """Assert that these are all events of an ended response and that they add up to its document."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
     check_prefix(events)
     final_document = events[-1]["response"]
@@ -46,20 +46,20 @@ def check(events: list[Event], document: Event | None = None) -> None:
 def check_prefix(events: list[Event]) -> None:
     """Assert that these are one or more events from the beginning of a response."""
     check_continuation(events, after=-1)
-    kinds = [event["type"] for event in events]
-    assert kinds[0] == "response.created"
+    types = [event["type"] for event in events]
+    assert types[0] == "response.created"
     background = events[0]["response"]["background"]
-    opening_kinds = ["response.created", *(["response.queued"] if background else []), "response.in_progress"]
-    kinds = [kind for kind in kinds if kind not in TERMINAL]
-    assert kinds[: len(opening_kinds)] == opening_kinds[: len(kinds)], kinds[:4]
-    assert not set(opening_kinds) & set(kinds[len(opening_kinds) :])
+    opening_types = ["response.created", *(["response.queued"] if background else []), "response.in_progress"]
+    types = [event_type for event_type in types if event_type not in TERMINAL]
+    assert types[: len(opening_types)] == opening_types[: len(types)], types[:4]
+    assert not set(opening_types) & set(types[len(opening_types) :])
     ids = {event["response"]["id"] for event in events if "response" in event}
     assert len(ids) == 1
     _check_items(events)
 
 
 def check_continuation(events: list[Event], after: int) -> None:
-    """Assert that these events follow number `after` and that each is valid by the official client's schema."""
+    """Assert that these events follow number `after` and that each conforms to the official client's schema."""
     assert [event["sequence_number"] for event in events] == list(range(after + 1, after + 1 + len(events)))
     for event in events:
         _EVENT.validate_python(_with_known_tier(event))
@@ -67,7 +67,7 @@ def check_continuation(events: list[Event], after: int) -> None:
 
 
 def _with_known_tier(event: Event) -> Event:
-    """The event with the tier `default` in place of a tier that the official schema does not contain."""
+    """The event with the tier `default` in place of a tier that is not in the official schema."""
     response = event.get("response", {})
     if response.get("service_tier") not in {Tier.NO_LIMIT, Tier.OVER_LIMIT}:
         return event
@@ -81,34 +81,34 @@ def _check_items(events: list[Event]) -> None:
     texts: dict[tuple[int, str, int], str] = {}  # by part, from the deltas that have arrived
     open_parts: set[tuple[int, str, int]] = set()
     for event in events:
-        kind = event["type"]
+        event_type = event["type"]
         if "output_index" not in event:
             continue
         index = event["output_index"]
-        if kind == "response.output_item.added":
+        if event_type == "response.output_item.added":
             assert index == len(ids)
             ids[index] = event["item"]["id"]
             continue
         assert index in ids
         assert index not in closed_items
         assert event.get("item_id", ids[index]) == ids[index]
-        if kind == "response.output_item.done":
+        if event_type == "response.output_item.done":
             assert event["item"]["id"] == ids[index]
             assert not {path for path in open_parts if path[0] == index}
             closed_items.add(index)
-        elif kind in {"response.content_part.added", "response.reasoning_summary_part.added"}:
+        elif event_type in {"response.content_part.added", "response.reasoning_summary_part.added"}:
             path = _part_path(event, event["part"]["type"])
             assert path not in texts
             open_parts.add(path)
             texts[path] = ""
-        elif kind in _DELTAS:
-            path = _part_path(event, _DELTAS[kind])
+        elif event_type in _PART_BY_DELTA_EVENT:
+            path = _part_path(event, _PART_BY_DELTA_EVENT[event_type])
             assert path in open_parts
             texts[path] += event["delta"]
-        elif kind in _PART_DONE:
-            part = _PART_DONE[kind]
+        elif event_type in _PART_BY_DONE_EVENT:
+            part = _PART_BY_DONE_EVENT[event_type]
             assert event[PARTS[part].text] == texts[_part_path(event, part)]
-        elif kind in {"response.content_part.done", "response.reasoning_summary_part.done"}:
+        elif event_type in {"response.content_part.done", "response.reasoning_summary_part.done"}:
             part = event["part"]["type"]
             path = _part_path(event, part)
             open_parts.remove(path)

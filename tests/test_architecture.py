@@ -1,4 +1,4 @@
-"""Rules for the source tree that a test can check."""
+"""Rules for the structure of the source tree."""
 
 import ast
 import re
@@ -37,15 +37,15 @@ def test_test_files_are_small() -> None:
     assert [path for path in (ROOT / "tests").rglob("*.py") if len(path.read_text().splitlines()) > 400] == []
 
 
-def test_only_sql_modules_import_the_drivers_of_postgres() -> None:
-    drivers = re.compile(r"^(?:import|from) (?:psycopg|psycopg_pool|sqlalchemy)\b", re.MULTILINE)
+def test_only_sql_modules_import_database_libraries() -> None:
+    database_import = re.compile(r"^(?:import|from) (?:psycopg|psycopg_pool|sqlalchemy)\b", re.MULTILINE)
     # The packaged Postgres server creates its own database.
     exceptions = {"core/database.py", "local/servers/postgres.py"}
     importers = {
         name
         for path in SOURCES
         if (name := path.relative_to(ROOT).as_posix()).split("/")[0] in {"app", "cli", "core", "local", "worker"}
-        and drivers.search(path.read_text())
+        and database_import.search(path.read_text())
     }
 
     assert importers
@@ -53,7 +53,7 @@ def test_only_sql_modules_import_the_drivers_of_postgres() -> None:
 
 
 def test_hand_written_sql_states_its_reason() -> None:
-    """Statements that are not hot are expressions of SQLAlchemy, so that a renamed column fails at import."""
+    """Statements that need not be fast are SQLAlchemy expressions, in which a wrong column name fails at import."""
     modules = [path for path in SOURCES if path.name.endswith("_sql.py")]
     hand_written = [
         path for path in modules if "connection.execute(" in (text := path.read_text()) or "cursor.execute(" in text
@@ -76,7 +76,7 @@ def test_the_outer_packages_import_no_sql_modules() -> None:
 
 
 def test_every_error_that_a_request_may_raise_has_a_status() -> None:
-    """Without this test, a new error would be answered with 500 until someone notices."""
+    """A request that raises an error without a status gets 500."""
     internal_errors = {errors.Error, errors.BadSettings, errors.SchemaMismatch, errors.SealError, errors.StoreDataError}
     internal_errors |= class_tree(errors.ModelServerError)
     all_errors = {error for error in class_tree(errors.Error) if error.__module__ == "core.errors"}
@@ -96,7 +96,7 @@ def test_the_task_of_the_doorbell_is_registered() -> None:
     app.close()
 
 
-def test_no_tracked_file_names_a_package_registry() -> None:
+def test_no_build_file_names_a_package_registry() -> None:
     files = [*(ROOT / "requirements").glob("*"), ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "Dockerfile"]
 
     assert [path for path in files if "://" in path.read_text() and "pypi" in path.read_text().lower()] == []
