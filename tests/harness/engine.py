@@ -1,4 +1,4 @@
-"""Shortcuts for tests that call the engine in their own process."""
+"""Functions for tests that call the engine in their own process."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ def worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] 
 
 
 def insert_backlog(settings: Settings, response_id: str, copies: int) -> None:
-    """Insert copies of a waiting response and of its event log, because creating them would take much longer."""
+    """Insert copies of a waiting response and of its event log in SQL, which is much faster than create requests."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         copy_waiting_response(connection, response_id, copies)
 
@@ -68,7 +68,7 @@ def claim(core: Core, response_id: str, worker_id: str = "w1") -> Attempt:
 
 
 def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None) -> Batch:
-    """A batch of these events, numbered from `first_seq` or, by default, from the attempt's next number."""
+    """A batch of these events, numbered from `first_seq`; by default, from the attempt's next sequence number."""
     start_seq = attempt.next_seq if first_seq is None else first_seq
     lines = tuple(jsonio.dumps(event) for event in transcript.number(events, start_seq))
     return Batch(attempt.response_id, attempt.number, start_seq, lines)

@@ -32,7 +32,7 @@ def redirect(location: str, status: int = 302) -> FileReply:
 
 
 class FileServer:
-    """A server on its own port; `paths` may be changed at any time."""
+    """A server on its own port; a test may change `paths`, the reply for each path, at any time."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.port = server.server_address[1]
@@ -45,7 +45,7 @@ class FileServer:
 @contextmanager
 def running() -> Iterator[FileServer]:
     """Run a file server for the duration of the block."""
-    servers: list[FileServer] = []  # set after the handler class, which needs it, has been defined
+    servers: list[FileServer] = []  # contains the server after the handler class has been defined
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -23,8 +23,8 @@ from local.processes import environment
 from local.processes.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-# Modules that processes and commands import at startup or later. `app.wsgi` is missing, because its import connects to
-# a deployment.
+# Modules that processes and commands import at startup or later. `app.wsgi` is not among them, because its import
+# connects to a deployment.
 MODULES = (
     "cli.prompts",
     "app.serve",
@@ -37,8 +37,8 @@ MODULES = (
     "worker.main",
     "worker.consumer.transport",
 )
-_REQUEST_BYTES = 1024 * 1024
-_NUMBER = struct.Struct("q")  # a process ID or a status
+_MAX_REQUEST_BYTES = 1024 * 1024
+_INT64 = struct.Struct("q")  # a process ID or a status
 _PR_SET_PDEATHSIG = 1
 
 
@@ -71,10 +71,10 @@ class Process:
         os.kill(self.pid, number)
 
     def _read_number(self) -> int:
-        data = os.read(self._status_pipe, _NUMBER.size)
+        data = os.read(self._status_pipe, _INT64.size)
         if not data:
             raise RuntimeError("The fork server ended.")
-        number: int = _NUMBER.unpack(data)[0]
+        number: int = _INT64.unpack(data)[0]
         return number
 
 
@@ -157,7 +157,7 @@ def _server() -> socket.socket:
 
 
 def main() -> None:
-    """Serve requests; in each forked process, run the command as a new interpreter would."""
+    """Serve requests; in each forked process, run its command as a new interpreter would."""
     for module in MODULES:
         importlib.import_module(module)
     assert threading.active_count() == 1
@@ -173,7 +173,7 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
     Returns:
         In a forked process, its request; in the server, None.
     """
-    status_pipes: dict[int, int] = {}  # by process ID, of the processes that run
+    status_pipes: dict[int, int] = {}  # the pipe of each running process by process ID
     wakeup, signal_input = socket.socketpair()
     signal_input.setblocking(False)
     signal.set_wakeup_fd(signal_input.fileno())
@@ -185,14 +185,14 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
                 wakeup.recv(1024)
                 _report_exits(status_pipes)
             if requests in ready:
-                data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 4)
+                data, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST_BYTES, 4)
                 if not data:
                     return None
                 status_pipe, *streams = descriptors
                 pid = os.fork()
                 if pid == 0:
                     os.setsid()
-                    os.write(status_pipe, _NUMBER.pack(os.getpid()))  # the client may now signal the process group
+                    os.write(status_pipe, _INT64.pack(os.getpid()))  # the client may now signal the process group
                     _redirect(streams)
                     for descriptor in (status_pipe, *status_pipes.values()):
                         os.close(descriptor)
@@ -208,7 +208,7 @@ def _report_exits(status_pipes: dict[int, int]) -> None:
     for pid, pipe in list(status_pipes.items()):
         reaped_pid, status = os.waitpid(pid, os.WNOHANG)
         if reaped_pid:
-            os.write(status_pipes.pop(pid), _NUMBER.pack(status))
+            os.write(status_pipes.pop(pid), _INT64.pack(status))
             os.close(pipe)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[2]
-# The slowest files. If one of them started last, the whole run would take longer.
-LONGEST = (
+# The test files that take the longest. If one of them started last, the complete run would take longer.
+LONGEST_FILES = (
     "tests/e2e/clients/test_examples.py",
     "tests/chaos/test_scenarios.py",
     "tests/local/test_whole_stack.py",
@@ -22,13 +22,13 @@ LONGEST = (
     "tests/http/test_schemathesis.py",
     "tests/runs/test_interleavings.py",
 )
-# Tests in these folders start processes and spend most of their time waiting for them.
+# The tests in these folders start processes, and spend most of their time waiting for these processes.
 SLOW_FOLDERS = ("tests/e2e/", "tests/chaos/", "tests/local/")
 SHARED_STACK = "the deployment of the fixture `shared_stack`"
 
 
 class Scheduling(LoadScopeScheduling):
-    """`--dist loadscope` with other units of work, which start in collection order.
+    """`--dist loadscope` with different units of work. They start in collection order.
 
     One xdist worker runs all tests of a unit, one after the other. The units are: all tests that use the fixture
     `shared_stack`, so that its deployment starts once and not in every worker; the tests of a file that has a fixture
@@ -42,15 +42,15 @@ class Scheduling(LoadScopeScheduling):
 def rank(nodeid: str) -> int:
     """The position of a test in the run order, from 0; tests of equal rank keep their order.
 
-    Of the tests that start processes, those on the shared deployment come last: it stops when its xdist worker leaves
-    their package.
+    Of the tests that start processes, those on the shared deployment come last, because the deployment stops when its
+    xdist worker leaves their package.
     """
     path = nodeid.partition("::")[0]
     if unit(nodeid) == SHARED_STACK:
-        return len(LONGEST) + 1
-    if path in LONGEST:
-        return LONGEST.index(path)
-    return len(LONGEST) + (0 if path.startswith(SLOW_FOLDERS) else 2)
+        return len(LONGEST_FILES) + 1
+    if path in LONGEST_FILES:
+        return LONGEST_FILES.index(path)
+    return len(LONGEST_FILES) + (0 if path.startswith(SLOW_FOLDERS) else 2)
 
 
 def unit(nodeid: str) -> str:

@@ -27,7 +27,7 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
-# Short timeouts, so that faults take effect and are repaired within seconds.
+# Short timeouts and intervals, so that the deployment detects and repairs faults within seconds.
 CLOCKS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
@@ -40,13 +40,13 @@ CLOCKS = {
     "FOLLOW_S": "3",
 }
 # Maximum number of event logs that are validated at the end of a test.
-LOGS_CHECKED = 200
+MAX_CHECKED_LOGS = 200
 
 
 class Stack:
     """The processes of one deployment; each is started, killed and restarted by name.
 
-    A name such as `worker-2` is a second copy of `worker`.
+    A name such as `worker-2` designates a second copy of `worker`.
 
     Args:
         proxied: the servers among `postgres`, `valkey` and `models` that the processes reach through a proxy; the
@@ -112,11 +112,11 @@ class Stack:
         self._disconnect()
 
     def check_logs(self) -> None:
-        """Assert that the logs of the last `LOGS_CHECKED` ended responses are valid streams."""
+        """Assert that the logs of the last `MAX_CHECKED_LOGS` ended responses are valid streams."""
         for response_id, document, pruned_events in self.sql(
             "select id, document, events_n from responses where finished_at is not null"
             " order by finished_at desc limit %s",
-            LOGS_CHECKED,
+            MAX_CHECKED_LOGS,
         ):
             if pruned_events is None:
                 stream_checker.check(self.event_log(response_id), json.loads(document))

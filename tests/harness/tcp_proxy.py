@@ -40,16 +40,16 @@ def _proxy_url(url: str, port: int) -> str:
 class TcpProxy:
     """Forwards data between clients and one server, or injects the fault that was set last.
 
-    `pass_on` ends the fault. A connection that has lost bytes stays dead, like a connection forgotten by a firewall.
+    `pass_on` ends the fault. A connection that has lost bytes stays dead, like one that a firewall has forgotten.
     All methods may be called from any thread and have taken effect when they return.
     """
 
     def __init__(self, url: str) -> None:
         self._server_address = _server_address(url)
-        self.accepted_connections = 0  # number of connections accepted
-        self.discarded_reads = 0  # number of reads discarded
+        self.accepted_connections = 0  # since the start
+        self.discarded_reads = 0  # number of reads from a socket with discarded data, since the start
         self.delay_s = 0.0
-        # If set, each connection discards all data from the first request with these bytes onward; if empty, all data.
+        # If set, each connection discards all data from the first request with these bytes on; if empty, all data.
         self.discard_trigger: bytes | None = None
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
@@ -84,7 +84,7 @@ class TcpProxy:
         """Discard all data on every connection, including new ones, and keep the connections open.
 
         Args:
-            from_request: bytes that start the fault: each connection works until a request contains them.
+            from_request: bytes that trigger the fault: each connection works until a request contains them.
         """
         self._call(self._set(delay_s=0.0, discard_trigger=from_request, is_flowing=True))
 

@@ -1,4 +1,4 @@
-"""A forked process has the same environment and the same end as a process with a new interpreter."""
+"""A forked process has the same environment, output and exit status as a process with a new interpreter."""
 
 import os
 import signal

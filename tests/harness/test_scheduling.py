@@ -1,4 +1,4 @@
-"""The suite runs the longest tests first and starts each shared deployment once."""
+"""A parallel run starts the longest tests first, and starts the shared deployment once."""
 
 import pytest
 
@@ -8,15 +8,15 @@ E2E = "tests/e2e/clients/test_background.py::"
 
 
 def test_every_file_of_the_longest_tests_exists() -> None:
-    assert [path for path in scheduling.LONGEST if not (scheduling.ROOT / path).is_file()] == []
+    assert [path for path in scheduling.LONGEST_FILES if not (scheduling.ROOT / path).is_file()] == []
 
 
 def test_the_longest_tests_run_first_and_tests_without_processes_last() -> None:
     nodeids = [
         "tests/worker/models/test_sse.py::a",
         f"{E2E}b",
-        f"{scheduling.LONGEST[1]}::c",
-        f"{scheduling.LONGEST[0]}::d",
+        f"{scheduling.LONGEST_FILES[1]}::c",
+        f"{scheduling.LONGEST_FILES[0]}::d",
     ]
 
     assert sorted(nodeids, key=scheduling.rank) == nodeids[::-1]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-# The message by which a Postgres client requests TLS. The reply is an S.
+# The message with which a Postgres client requests TLS. The server accepts with the byte S.
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
@@ -50,7 +50,7 @@ class TlsProxy:
     Args:
         connect: opens a connection to the server behind the proxy.
         files: the paths of the certificate and of its key.
-        postgres: whether clients first request TLS by the Postgres protocol.
+        postgres: whether clients first request TLS with a message of the Postgres protocol.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TlsProxy:
 
     @staticmethod
     def _forward(tls_client: ssl.SSLSocket, server: socket.socket) -> None:
-        """Forward both directions in one thread: two threads must not read and write one TLS socket."""
+        """Forward both directions in one thread, because two threads must not use one TLS socket simultaneously."""
         while True:
             ready = [tls_client] if tls_client.pending() else select.select([tls_client, server], [], [])[0]
             for source, target in ((tls_client, server), (server, tls_client)):

@@ -1,4 +1,4 @@
-"""Waits for a condition with a deadline; tests use them instead of sleeping."""
+"""Functions that wait for a condition and fail after a timeout; tests use them instead of fixed pauses."""
 
 import time
 from collections.abc import Callable
