@@ -1,4 +1,4 @@
-"""The closed list of terminal error codes."""
+"""The complete list of error codes that an ended response can have."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""While Redis is frozen, but its kernel still accepts data, few calls are delayed, and each only for a short time."""
+"""While Redis is frozen but the kernel still accepts data for it, few calls are delayed, and only for a short time."""
 
 import asyncio
 import contextlib
@@ -60,9 +60,9 @@ def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, reque
 
         list(threads.map(call_until_deadline, range(8)))
 
-    assert first_s < 2.5, "one timeout of the message and one of the notification"
+    assert first_s < 2.5, "one timeout for the task message and one for the notification"
     slow_calls = [duration_s for duration_s in durations_s if duration_s > 0.45]
-    assert len(slow_calls) <= 2 * 4, "one message and one notification per second, for all callers"
+    assert len(slow_calls) <= 2 * 4, "at most one task message and one notification per second, over all callers"
     assert max(durations_s) < 1.6
     assert len(durations_s) > 50
 
@@ -93,7 +93,7 @@ def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> 
     assert try_call(fails=False)
 
 
-def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(core: Core, settings: Settings) -> None:
+def test_a_worker_receives_stop_notices_again_after_its_connection_hung(core: Core, settings: Settings) -> None:
     worker(core)
     client = caller(core)
     attempt = claim(core, submit(core, client))
@@ -106,7 +106,7 @@ def test_a_worker_receives_stops_again_after_its_connection_stopped_answering(co
         await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
         proxy.blackhole()
         await asyncio.to_thread(until, lambda: proxy.discarded_reads)
-        proxy.pass_on()  # for new connections; the old one stays dead
+        proxy.pass_on()  # affects new connections only; the old one stays dead
         await asyncio.to_thread(until, lambda: proxy.accepted_connections > 1)
         await asyncio.to_thread(until, lambda: count_subscribers(url) >= 1)
         for _ in range(100):
@@ -139,7 +139,7 @@ def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:
                 f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, retry_interval_s=0
             )
         )
-        # One in ten connections breaks during a write, which raises a different error.
+        # About one in ten connections breaks during a write instead of a read and raises a different error.
         await asyncio.to_thread(until, lambda: reset_count > 300 or listener.done(), within_s=30)
         assert not listener.done()
         listener.cancel()

@@ -1,4 +1,4 @@
-"""The health of the worker and the sweeper: unhealthy only if a restart helps."""
+"""The health of the worker and the sweeper: a process is unhealthy only if a restart would help."""
 
 import asyncio
 import threading
@@ -44,7 +44,7 @@ def test_health_and_readiness_are_separate_endpoints(health: Health, healthz: in
         assert health_of(port, "/")[0] == 404
 
 
-def test_a_used_port_is_reported_and_port_0_disables_the_server() -> None:
+def test_a_port_in_use_is_reported_and_port_0_disables_the_server() -> None:
     port = ports.free_port()
     healthy = Health([], True, {})
     with serve_health("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"):
@@ -99,14 +99,14 @@ def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Se
     problems: list[list[str]] = []
 
     async def block_loop() -> None:
-        beat = asyncio.create_task(watchdog.record_heartbeats())
+        heartbeat_task = asyncio.create_task(watchdog.record_heartbeats())
         await asyncio.sleep(0)  # starts the task: since Python 3.14, `to_thread` need not yield to the loop
         await asyncio.to_thread(until, lambda: not read_health(watchdog).problems)
         watcher = threading.Thread(target=lambda: problems.append(until(lambda: read_health(watchdog).problems)))
         watcher.start()
         assert stuck_event.wait(10), "with the loop blocked"
         watcher.join()
-        beat.cancel()
+        heartbeat_task.cancel()
 
     asyncio.run(block_loop())
     assert "event loop is" in problems[0][0]

@@ -79,7 +79,7 @@ def test_the_program_lists_every_migration_and_requires_the_last_one(postgres_ur
     ("revision", "message"),
     [(None, "older"), ("9999", "newer")],
 )
-def test_an_incompatible_schema_is_rejected_with_a_message_of_one_line(
+def test_an_incompatible_schema_is_rejected_with_a_one_line_message(
     postgres_url: str, template: str, revision: str | None, message: str
 ) -> None:
     url = new_database(postgres_url, template if revision else "template0")
@@ -89,12 +89,12 @@ def test_an_incompatible_schema_is_rejected_with_a_message_of_one_line(
     database = Database(url, connections=1)
     database.open()
     try:
-        with pytest.raises(errors.SchemaMismatch, match=message) as exception:
+        with pytest.raises(errors.SchemaMismatch, match=message) as error_info:
             schema_version.check(database)
     finally:
         database.close()
 
-    assert "\n" not in str(exception.value)
+    assert "\n" not in str(error_info.value)
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -1,4 +1,4 @@
-"""Settings and the configuration file: each error is reported in one line."""
+"""Settings and the configuration file: an error is reported in one line."""
 
 from pathlib import Path
 
@@ -72,9 +72,9 @@ def test_an_invalid_configuration_is_reported_with_its_key(tmp_path: Path, text:
     path = tmp_path / "backburner.toml"
     path.write_text(text)
 
-    with pytest.raises(errors.BadSettings, match=message) as exception:
+    with pytest.raises(errors.BadSettings, match=message) as error_info:
         catalog.load(path)
-    assert "\n" not in str(exception.value).strip()
+    assert "\n" not in str(error_info.value).strip()
 
 
 def test_a_missing_configuration_file_is_reported(tmp_path: Path) -> None:
@@ -115,17 +115,17 @@ def test_base_url_and_base_urls_are_read_in_the_same_way(tmp_path: Path) -> None
         (b'[models.a]\nbase_url = "http://x"\ntimeouts = {idle = nan}', "models.a.timeouts.idle: "),
     ],
 )
-def test_an_unusable_configuration_is_rejected_with_a_message_of_one_line(
+def test_an_unusable_configuration_is_rejected_with_a_one_line_message(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
     file = tmp_path / "backburner.toml"
     file.write_bytes(content)
 
-    with pytest.raises(errors.BadSettings, match=message) as exception:
+    with pytest.raises(errors.BadSettings, match=message) as error_info:
         catalog.load(file)
 
-    assert "\n" not in str(exception.value)
-    assert "hidden" not in str(exception.value)
+    assert "\n" not in str(error_info.value)
+    assert "hidden" not in str(error_info.value)
 
 
 @pytest.mark.parametrize("value", ["inf", "1e300", "1e10"])

@@ -1,4 +1,4 @@
-"""The turns that truncation drops, for contexts of random items."""
+"""The turns that truncation drops from contexts of random items."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def test_a_cut_drops_complete_turns_and_never_separates_a_call_from_its_output(c
         remaining_items, dropped_ids = truncation.cut(context, position)
         assert context[position]["type"] == "message"
         assert context[position]["role"] == "user"
-        # A call's output remains or disappears with the last preceding call of the same ID.
+        # An output is kept or dropped together with the last preceding call that has the same call ID.
         for index, item in enumerate(context):
             if item["type"] != "function_call_output":
                 continue

@@ -21,7 +21,7 @@ def pools() -> st.SearchStrategy[list[Pool]]:
 
 
 def can_assign(pools: Iterable[Pool], requests: Mapping[str, int]) -> bool:
-    """Hall's condition: no set of lanes requests more slots than are free on the workers that serve any of them."""
+    """Hall's condition: no set of lanes requests more slots than are free on the workers that serve any of these lanes."""
     pools = list(pools)
     return all(
         sum(requests.get(lane, 0) for lane in lanes)

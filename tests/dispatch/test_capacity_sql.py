@@ -17,7 +17,7 @@ from tests.harness.engine import caller, insert_backlog, submit, worker
 
 CONFIGURED_LANES = ("default", "fast", "slow")
 RULES = Rules(weights={}, model_caps={}, lanes=CONFIGURED_LANES, worker_seen_s=3600)
-# `former` is a lane of an earlier configuration, with which some workers were started.
+# `former` is a lane of an earlier configuration that some workers still serve.
 LANES = (*CONFIGURED_LANES, "former")
 
 _LANE_CAPACITY = f"with {CAPACITY} select lane, n, reserve from lane_capacity"
@@ -70,7 +70,7 @@ def test_the_capacity_in_sql_equals_that_of_dispatch(
         assert reserve == capacity.reserve_size(lane, RULES.reserve)
         if capacity.excess == 0:
             assert free_slots == capacity.free_slots(lane)
-        else:  # if the lanes of shared workers exceed their slots, SQL subtracts more, so it promises fewer slots
+        else:  # if dispatched responses exceed the slots of shared workers, SQL subtracts more and promises fewer slots
             assert free_slots <= capacity.free_slots(lane)
 
 

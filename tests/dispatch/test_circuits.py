@@ -22,7 +22,7 @@ from tests.harness.engine import (
 
 
 def open_circuit(core: Core, settings: Settings, model: str = "scripted", **fields: object) -> str:
-    """Open a model's circuit; return the response that found the servers unavailable and now waits."""
+    """Open a model's circuit; return the ID of the waiting response that found the servers unavailable."""
     response_id = submit(core, caller(core), model=model)
     attempt = claim(core, response_id)
     assert core.attempts.hand_back(attempt, HandBack(**{**vars(UNAVAILABLE), **fields}))

@@ -1,4 +1,4 @@
-"""Fair share: tiers by weight, projects in turn, deadlines in order, and never beyond the capacity."""
+"""Fair share: tiers by weight, projects in turn, responses by deadline, and never more than the capacity allows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -250,7 +250,7 @@ def test_with_one_slot_no_waiting_project_starves(waiting_counts: Mapping[tuple[
 
 @settings(deadline=None)
 @given(st.sampled_from(TIERS_WITHIN_LIMITS), st.sampled_from(TIERS_WITHIN_LIMITS), st.integers(1, 100))
-def test_a_tier_without_waiting_responses_saves_at_most_one_turn(
+def test_a_tier_without_waiting_responses_accumulates_at_most_one_turn(
     busy_tier: str, idle_tier: str, turns_before: int
 ) -> None:
     simulation = Simulation(backlog(busy_tier, "p1", 400))

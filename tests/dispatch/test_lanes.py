@@ -147,7 +147,7 @@ def test_responses_of_a_stopped_worker_occupy_no_slots_of_live_workers(core: Cor
     assert sorted(dispatched_ids(settings)) == sorted(waiting_ids)
 
 
-def test_a_models_concurrency_limit_applies_over_all_lanes(core: Core, settings: Settings) -> None:
+def test_a_models_concurrency_limit_applies_across_all_lanes(core: Core, settings: Settings) -> None:
     worker(core, slots=50, lanes=["default", "slow"])
     client = caller(core)
 

@@ -1,4 +1,4 @@
-"""Fair share with few slots that become free one at a time: the order in which responses get them."""
+"""The order in which responses get the slots under fair share, if few slots become free one at a time."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from tests.harness.engine import COMPLETED, batch, caller, claim, dispatched_ids
 
 
 def run_in_turn(core: Core, settings: Settings, turns: int, worker_id: str = "w1") -> list[str]:
-    """Run responses, each to its end before the next dispatch; return their IDs in order."""
+    """Run one response to its end after each dispatch; return their IDs in order."""
     order = []
     for _ in range(turns):
         core.dispatch.dispatch()
@@ -40,7 +40,7 @@ def test_with_one_slot_every_tier_gets_its_share_of_turns(core: Core, settings: 
     assert Counter(order[:13]) == {"no-limit": 8, "default": 4, "flex": 1}
 
 
-def test_a_tier_without_responses_saves_at_most_one_turn(core: Core, settings: Settings) -> None:
+def test_a_tier_without_responses_accumulates_at_most_one_turn(core: Core, settings: Settings) -> None:
     client = core.keys.caller(core.keys.create({"no-limit"}))
     insert_backlog(settings, submit(core, client, service_tier="flex"), 60)
     worker(core, slots=1)
@@ -105,7 +105,9 @@ def test_a_tier_with_long_running_responses_gets_only_its_share_of_the_slots(cor
     assert Counter(row[0] for row in rows) == {"flex": 2}
 
 
-def test_foreground_goes_before_background_in_the_same_project(core: Core, settings: Settings) -> None:
+def test_foreground_responses_of_a_project_are_dispatched_before_its_background_responses(
+    core: Core, settings: Settings
+) -> None:
     client = caller(core)
     for _ in range(5):
         submit(core, client)

@@ -1,4 +1,4 @@
-"""Running limits of projects: exact per project and model, without delaying other projects."""
+"""Running limits of projects apply exactly to each project and model, and do not delay other projects."""
 
 from collections import Counter
 from pathlib import Path
@@ -61,12 +61,12 @@ def test_a_project_does_not_exceed_its_running_limit_for_each_model(core: Core, 
         pass
 
     assert count_by_project_and_model(settings) == {
-        ("tight", "scripted"): 3,  # by the "*" table of the project
+        ("tight", "scripted"): 3,  # from the "*" table of the project
         ("tight", "absent"): 6,  # its own table, without `running`, replaces "*"
         ("tight", "unnamed"): 3,
         ("free", "scripted"): 6,
         ("free", "absent"): 6,
-        ("free", "unnamed"): 1,  # by the model's table for all projects
+        ("free", "unnamed"): 1,  # from the table of the model for all projects
     }
 
 
@@ -109,7 +109,7 @@ def test_responses_that_exceed_a_limit_do_not_delay_other_projects(core: Core, s
     assert core.dispatch.dispatch() == 0
 
 
-def test_a_running_limit_applies_over_all_tiers_of_a_project(core: Core, settings: Settings) -> None:
+def test_a_running_limit_applies_across_all_tiers_of_a_project(core: Core, settings: Settings) -> None:
     client = core.keys.caller(core.keys.create({"no-limit"}, "tight"))
     for tier in ("flex", "default", "no-limit"):
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Sweeper rounds: a failing row or chore does not prevent the others from running."""
+"""Rounds of the sweeper: a row or chore that fails does not affect the others."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -29,7 +29,7 @@ tokens_per_minute = 1000
 
 @pytest.fixture
 def config(config: Path) -> Path:
-    """The usual models, and projects with limits."""
+    """A configuration file with the same models and with limited projects."""
     config.write_text(config.read_text() + LIMITS_CONFIG)
     return config
 
@@ -53,7 +53,7 @@ def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, va
     os.kill(pid, signal.SIGSTOP)
     try:
         start = time.monotonic()
-        submit(core, client)  # one timeout of the credits and one of the dispatch
+        submit(core, client)  # one timeout for the credits and one for the dispatch
         assert time.monotonic() - start < 1.5
         start = time.monotonic()
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""The usage ledger: one accurate row per ended response, and credits settled from it."""
+"""The usage ledger: it has one accurate row per ended response, and credits are settled from it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ tokens_per_minute = 10000
 
 @pytest.fixture
 def config(config: Path) -> Path:
-    """The usual models, and a project with limits."""
+    """A configuration file with the same models and with a limited project."""
     config.write_text(config.read_text() + LIMITS_CONFIG)
     return config
 
@@ -170,7 +170,7 @@ def test_concurrent_sweepers_settle_a_response_once_even_after_a_crash(core: Cor
     tokens_before = stored_tokens(valkey)
     with core.ledger._database.connection() as connection:
         settlements = ledger_sql.list_unsettled(connection, 100)
-    # A sweeper that dies after the update in Redis and before the update in Postgres.
+    # As if a sweeper died after its update of Redis and before its update of Postgres.
     limits = core.catalog.limits.limits_for("limited", "scripted")
     core.ledger._credits.settle([(settlement, limits) for settlement in settlements])
     tokens_after_crash = stored_tokens(valkey)

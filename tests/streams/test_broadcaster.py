@@ -40,18 +40,18 @@ class StreamReader(threading.Thread):
         except errors.Error as error:
             self.error = error
 
-    def numbers(self) -> list[int]:
+    def sequence_numbers(self) -> list[int]:
         return [jsonio.loads(line)["sequence_number"] for line in self.lines]
 
     def wait_for_events(self, next_seq: int, within_s: float = 5) -> None:
         """Wait until all events below this number have arrived, each once and in order."""
         until(lambda: len(self.lines) >= next_seq, within_s=within_s, first_pause_s=0.005)
-        assert self.numbers() == list(range(next_seq))
+        assert self.sequence_numbers() == list(range(next_seq))
 
 
 @pytest.fixture
 def attempt(core: Core) -> Attempt:
-    """A running response with the output `Hello`, which is six events."""
+    """An attempt of a running response with the output `Hello`; the log has six events."""
     worker(core)
     attempt = claim(core, submit(core, caller(core)))
     core.attempts.append_events([opening_batch(attempt)])
@@ -85,7 +85,7 @@ def test_a_published_batch_arrives_immediately_and_exactly_once(core: Core, valk
         reader.join(timeout=2)
     assert readers[0].lines == readers[1].lines
     assert jsonio.loads(readers[0].lines[-1])["type"] == "response.completed"
-    assert readers[0].numbers() == list(range(len(readers[0].lines)))
+    assert readers[0].sequence_numbers() == list(range(len(readers[0].lines)))
 
 
 def test_an_unpublished_batch_arrives_within_two_polls(core: Core, attempt: Attempt) -> None:
@@ -132,13 +132,13 @@ def test_a_reader_gets_only_events_after_its_starting_position(core: Core, attem
     core.attempts.append_events([delta_batch(attempt, 6)])
     core.attempts.append_events([delta_batch(attempt, 7)])
     core.attempts.append_events([delta_batch(attempt, 8)])
-    until(lambda: reader.numbers() == [8], within_s=3)
+    until(lambda: reader.sequence_numbers() == [8], within_s=3)
     reader_beyond_end = StreamReader(core, attempt.response_id, after=10**6)
     core.attempts.end(attempt, COMPLETED, batch(attempt, [], 9))
 
     reader.join(timeout=3)
     reader_beyond_end.join(timeout=3)
-    assert reader.numbers() == list(range(8, 8 + len(reader.lines)))
+    assert reader.sequence_numbers() == list(range(8, 8 + len(reader.lines)))
     assert not reader_beyond_end.is_alive()
     assert reader_beyond_end.lines == []
 

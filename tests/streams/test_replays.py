@@ -1,4 +1,4 @@
-"""Deleted logs can be read as if they still existed, by clients and operators."""
+"""Clients and operators can read deleted logs as if the logs still existed."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Only this server can open a seal, and only for the project of the seal."""
+"""A seal can be opened only with a configured key, and only for the project of the seal."""
 
 import base64
 

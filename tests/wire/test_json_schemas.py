@@ -99,7 +99,7 @@ INVALID_SCHEMAS: dict[str, tuple[dict[str, Any] | Callable[[], dict[str, Any]], 
 }  # fmt: skip
 
 # The schemas within the limits that take the longest to validate.
-LARGEST_SCHEMAS: dict[str, dict[str, Any]] = {
+SLOWEST_SCHEMAS: dict[str, dict[str, Any]] = {
     "properties": repeat_property({}, 19_990),
     "properties with a wrong type": repeat_property({"type": "strin"}, 9_900),
     "boolean schemas": {"allOf": [True] * 19_990},
@@ -130,9 +130,9 @@ def test_an_invalid_schema_is_rejected_with_its_location(
     assert len(str(error_info.value)) < 400
 
 
-@pytest.mark.parametrize("schema", LARGEST_SCHEMAS.values(), ids=LARGEST_SCHEMAS)
-def test_validation_of_the_largest_schemas_takes_less_than_200_ms(schema: dict[str, Any]) -> None:
-    def measure_duration() -> float:
+@pytest.mark.parametrize("schema", SLOWEST_SCHEMAS.values(), ids=SLOWEST_SCHEMAS)
+def test_validation_of_the_slowest_schemas_takes_less_than_200_ms(schema: dict[str, Any]) -> None:
+    def measure_cpu_s() -> float:
         start = time.thread_time()
         try:
             json_schema.check_schemas({PARAM: schema})
@@ -140,7 +140,7 @@ def test_validation_of_the_largest_schemas_takes_less_than_200_ms(schema: dict[s
             assert "together may have" not in str(error)  # the schema is within the limits
         return time.thread_time() - start
 
-    assert min(measure_duration() for _ in range(3)) < 0.2
+    assert min(measure_cpu_s() for _ in range(3)) < 0.2
 
 
 def test_the_limits_apply_to_the_sum_of_all_schemas_of_a_request() -> None:
@@ -156,15 +156,15 @@ _values = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 2), st.floats(-1, 1), st.sampled_from(["string", "object", "a", ""]),
     st.lists(st.sampled_from(["string", "null", "a"]), max_size=3),
 )  # fmt: skip
-_META = "https://json-schema.org/draft/2020-12/meta/"
+_METASCHEMA_URL = "https://json-schema.org/draft/2020-12/meta/"
 _VOCABULARIES = ("core", "applicator", "unevaluated", "validation", "meta-data", "format-annotation")
-# Without `$` keywords and `pattern`, because not every string is valid for them, and without keywords that have another
-# form in older drafts.
+# Without `$` keywords and `pattern`, for which not every string is valid, and without keywords with a different
+# meaning in older drafts.
 _KEYWORDS = sorted(
     {
         keyword
         for vocabulary in _VOCABULARIES
-        for keyword in REGISTRY.contents(_META + vocabulary)["properties"]
+        for keyword in REGISTRY.contents(_METASCHEMA_URL + vocabulary)["properties"]
         if "$" not in keyword
     }
     - {"pattern", "items", "exclusiveMinimum", "exclusiveMaximum"}

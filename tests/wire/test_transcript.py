@@ -1,4 +1,4 @@
-"""The fold of event logs with every kind of item and part."""
+"""The transcript that results from event logs with every kind of item and part."""
 
 import json
 from copy import deepcopy
@@ -41,15 +41,15 @@ def test_the_text_of_an_open_part_is_its_deltas_joined(part: str, deltas: list[s
 def test_the_fold_of_a_closed_log_is_the_same_output(part: str, deltas: list[str], status: str) -> None:
     events = open_item_events(part, deltas)
     log_transcript = transcript.fold(events)
-    closing = transcript.close_items(log_transcript, status)
+    closing_events = transcript.close_items(log_transcript, status)
 
-    second_transcript = transcript.fold([*events, *closing])
+    second_transcript = transcript.fold([*events, *closing_events])
 
     assert second_transcript.output == log_transcript.output
     assert second_transcript.output[0]["status"] == status
     assert not second_transcript.open
     kind = PARTS[part]
-    assert [event["type"].removeprefix("response.") for event in closing] == [
+    assert [event["type"].removeprefix("response.") for event in closing_events] == [
         f"{kind.deltas}.done",
         f"{kind.part}.done",
         "output_item.done",
@@ -93,7 +93,7 @@ def test_reasoning_text_and_summaries_are_separate_lists() -> None:
     ]
 
     log_transcript = transcript.fold(events)
-    closing = transcript.close_items(log_transcript, "incomplete")
+    closing_events = transcript.close_items(log_transcript, "incomplete")
 
     assert log_transcript.output[0] == {
         "type": "reasoning",
@@ -102,8 +102,8 @@ def test_reasoning_text_and_summaries_are_separate_lists() -> None:
         "summary": [{"type": "summary_text", "text": "It thinks."}],
         "content": [{"type": "reasoning_text", "text": "hm"}],
     }
-    assert transcript.fold([*events, *closing]).output == log_transcript.output
-    assert [event["type"].removeprefix("response.") for event in closing] == [
+    assert transcript.fold([*events, *closing_events]).output == log_transcript.output
+    assert [event["type"].removeprefix("response.") for event in closing_events] == [
         "reasoning_text.done",
         "content_part.done",
         "reasoning_summary_text.done",
@@ -124,12 +124,12 @@ def test_logprobs_and_annotations_are_added_to_the_part_of_their_event() -> None
     ]
 
     log_transcript = transcript.fold(events)
-    closing = transcript.close_items(log_transcript, "completed")
+    closing_events = transcript.close_items(log_transcript, "completed")
 
     (part,) = log_transcript.output[0]["content"]
     assert part == {"type": "output_text", "text": "aa", "annotations": [citation], "logprobs": [LOGPROB, LOGPROB]}
-    assert closing[0]["logprobs"] == [LOGPROB, LOGPROB]
-    assert transcript.fold([*events, *closing]).output == log_transcript.output
+    assert closing_events[0]["logprobs"] == [LOGPROB, LOGPROB]
+    assert transcript.fold([*events, *closing_events]).output == log_transcript.output
 
 
 def test_an_open_tool_call_is_closed_with_its_partial_arguments() -> None:
@@ -137,10 +137,10 @@ def test_an_open_tool_call_is_closed_with_its_partial_arguments() -> None:
     events = item_events.tool_call(call | {"status": "completed"}, 0)
 
     log_transcript = transcript.fold(events[:2])
-    closing = transcript.close_items(log_transcript, "incomplete")
+    closing_events = transcript.close_items(log_transcript, "incomplete")
 
     assert log_transcript.output == [call | {"status": "incomplete"}]
-    assert [event["type"] for event in closing] == [
+    assert [event["type"] for event in closing_events] == [
         "response.function_call_arguments.done",
         "response.output_item.done",
     ]
@@ -156,9 +156,9 @@ def test_a_closed_item_is_not_closed_again() -> None:
 
 def test_two_messages_have_separate_texts() -> None:
     first_message, second_message = message_events(["a", "b"]), message_events(["c"], index=1)
-    closing = transcript.close_items(transcript.fold(first_message), "completed")
+    closing_events = transcript.close_items(transcript.fold(first_message), "completed")
 
-    log_transcript = transcript.fold([*first_message, *closing, *second_message])
+    log_transcript = transcript.fold([*first_message, *closing_events, *second_message])
 
     assert [item["content"][0]["text"] for item in log_transcript.output] == ["ab", "c"]
     assert list(log_transcript.open) == [1]
