@@ -121,7 +121,7 @@ class Lifecycle:
             self.end("cancelled")
 
 
-# Triggers with which Postgres records every transition and every write of any session.
+# Triggers that record every transition and every write of all sessions.
 AUDIT = """
 create table moves (n bigint generated always as identity, id text,
     old_status text, new_status text, old_attempt int, new_attempt int);
@@ -182,7 +182,7 @@ class Witness:
         }
 
     def read_lifecycles(self) -> dict[str, Lifecycle]:
-        """The stored responses, with the clocks of new responses."""
+        """The states of the stored responses, with the remaining times of new responses."""
         lifecycles: dict[str, Lifecycle] = {}
         for response_id, background, *columns in self._connection.execute(
             "select id, background, status, attempt, failures, waits, dispatched_at is not null,"
@@ -245,8 +245,8 @@ class Witness:
         ).fetchall()
         assert batches[0][0] == 0
         assert all(first[0] + first[1] == second[0] for first, second in pairwise(batches)), f"{response_id}: gap"
-        in_order = all(first[2] <= second[2] for first, second in pairwise(batches))
-        assert in_order, f"{response_id}: an older attempt wrote later"
+        is_ordered = all(first[2] <= second[2] for first, second in pairwise(batches))
+        assert is_ordered, f"{response_id}: an older attempt wrote later"
         events: list[dict[str, Any]] = [json.loads(line) for batch in batches for line in batch[3].split("\n")]
         if lifecycle.has_ended:
             assert len(events) > lifecycle.log_length

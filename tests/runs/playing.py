@@ -1,4 +1,4 @@
-"""Run calls of several sessions statement by statement, and compare their results with the model."""
+"""Runs the calls of several sessions statement by statement, and compares their results with the model."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,11 +111,11 @@ class Scene:
             self.world.api.responses.cancel(self.caller, response_id)
             lifecycle.end("cancelled")
 
-    def call(self, name: str, picks: Sequence[int], late: bool) -> Call:
-        """Build a call for some of the responses, on behalf of their last attempt, or of their first if `late`."""
-        ids = [list(self.lifecycles)[pick] for pick in picks]
+    def call(self, name: str, indexes: Sequence[int], use_first_attempt: bool) -> Call:
+        """Build a call on behalf of the last attempt, or of the first attempt, of the responses at these indexes."""
+        ids = [list(self.lifecycles)[index] for index in indexes]
         build_call: Callable[..., Call] = getattr(self, f"_{name}")
-        return build_call(ids, 0 if late else -1)
+        return build_call(ids, 0 if use_first_attempt else -1)
 
     def _attempts_of(
         self, ids: Sequence[str], attempt_index: int, limit: int | None = None
@@ -141,7 +141,7 @@ class Scene:
             new_state = lifecycle.copy()
             events = batches[response_id]
             result = new_state.record(events.attempt, events.first_seq, len(events.lines))
-            # The row may be locked at the moment; and if any batch is already stored, the entire call fails.
+            # Another session may hold a lock on the row; and if any batch is already stored, the entire call fails.
             return [(result, new_state), *([("locked", lifecycle)] if result != "lost" else []), ("unknown", lifecycle)]
 
         return Call("record", execute, [predict])
@@ -197,13 +197,13 @@ class Scene:
         return Call(
             "end batch",
             execute,
-            [self._or_skipped(ids, False, lambda response_id: self._end([response_id], attempt_index))],
+            [self._predict_batched_call(ids, False, lambda response_id: self._end([response_id], attempt_index))],
         )
 
-    def _or_skipped(
+    def _predict_batched_call(
         self, ids: Sequence[str], result: Any, call: Callable[[str], Call]
     ) -> Callable[..., PossibleOutcomes]:
-        """Predict a batched call: like a single call per response, but a locked row is skipped with this `result`."""
+        """Predict a batched call: it acts like one call per response, but may skip a locked row with this `result`."""
         return lambda response_id, lifecycle: [
             *(call(response_id).transactions[0](response_id, lifecycle) if response_id in ids else []),
             (result, lifecycle),
@@ -252,7 +252,7 @@ class Scene:
         return Call(
             "claim batch",
             execute,
-            [self._or_skipped(ids, None, lambda response_id: self._claim([response_id], attempt_index))],
+            [self._predict_batched_call(ids, None, lambda response_id: self._claim([response_id], attempt_index))],
         )
 
     def _cancel(self, ids: Sequence[str], _: int) -> Call:
@@ -293,7 +293,7 @@ class Scene:
         return Call("delete", execute, [predict])
 
     def _sweep(self, *_: object) -> Call:
-        def expire(_: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
+        def predict_sweep(_: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
             new_state = lifecycle and lifecycle.copy()
             if new_state is not None:
                 new_state.sweep()
@@ -303,7 +303,7 @@ class Scene:
             core.sweep.run()
             return {}
 
-        return Call("sweep", execute, [expire, _predict_dispatch])
+        return Call("sweep", execute, [predict_sweep, _predict_dispatch])
 
     def _dispatch(self, *_: object) -> Call:
         def execute(core: Core) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _TIMEOUT_S = 20
 
 
 class SteppedConnection(BoundedConnection):
-    """A connection that waits for its session's turn before each exchange with Postgres, also `begin` and `commit`."""
+    """A connection that awaits its session's turn before each exchange with Postgres, including transaction control."""
 
     def wait(self, gen: PQGen[ExchangeResult], interval: float = 0.1, timeout: float | None = None) -> ExchangeResult:
         session: Session | None = getattr(_thread_state, "session", None)
@@ -25,7 +25,7 @@ class SteppedConnection(BoundedConnection):
 
 
 class SteppedDatabase(Database):
-    """A pool of `SteppedConnection`s; for threads that are not sessions of a test, they are ordinary connections."""
+    """A pool of `SteppedConnection`s, which act as ordinary connections in threads that are not sessions of a test."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -107,7 +107,7 @@ def interleave(sessions: Sequence[Session], schedule: Sequence[int], monitor: ps
         wait_for_all()
         if all(session.done for session in sessions):
             return
-        # Without one, the sessions are in a deadlock: Postgres aborts one of them, and its call returns the error.
+        # If no session is ready, they are deadlocked: Postgres aborts a transaction, and its call fails with the error.
         if ready_sessions := [session for session in sessions if session.ready]:
             choice = schedule[step] if step < len(schedule) else step
             ready_sessions[choice % len(ready_sessions)].step()

@@ -9,7 +9,7 @@ from tests.runs.world import World
 
 __all__ = ["world"]
 
-# Weights of the calls, of 26 in total.
+# Weights of the calls; their sum is 26.
 CALL_WEIGHTS = {
     "record": 5,
     "renew": 3,

@@ -1,4 +1,4 @@
-"""A claim that is delayed past another attempt, as on a busy machine or with a frozen Postgres process."""
+"""A claim that takes effect only after another attempt, as on a busy machine or in a frozen Postgres process."""
 
 import os
 import signal

@@ -44,7 +44,7 @@ def test_a_request_gets_its_tier_if_the_key_has_the_right(
     assert tier_request.resolve_tier(requested_tier, rights).tier is expected_tier
 
 
-def test_no_limit_needs_its_right() -> None:
+def test_the_tier_no_limit_requires_the_right_no_limit() -> None:
     with pytest.raises(errors.Forbidden):
         tier_request.resolve_tier("no-limit", ())
 

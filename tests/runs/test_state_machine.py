@@ -1,4 +1,4 @@
-"""The state machine agrees with a small model of it after random operations by processes that may be late."""
+"""The engine agrees with a small model of its state machine after random operations, some by outdated attempts."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pyte
         yield stack.world
 
 
-# Weights of the operations, of 25 in total.
+# Weights of the operations; their sum is 25.
 OPERATION_WEIGHTS = {
     "create": 2,
     "dispatch": 1,
@@ -54,7 +54,7 @@ OPERATIONS = [name for name, weight in OPERATION_WEIGHTS.items() for _ in range(
 class ResponseMachine(RuleBasedStateMachine):
     """Random operations on responses and attempts.
 
-    An attempt that is never chosen again has crashed; an attempt that is chosen after another took over is a zombie.
+    An attempt that is never chosen again has crashed; one that is chosen after another attempt has begun is a zombie.
     """
 
     def __init__(self, world: World) -> None:
@@ -98,7 +98,7 @@ class ResponseMachine(RuleBasedStateMachine):
         self._check_dispatched()
 
     def _check_dispatched(self) -> None:
-        """Copy the dispatched responses to the model, because dispatch may choose any response that may run."""
+        """Check the dispatched responses, and mark them in the model: dispatch may choose any response that may run."""
         dispatched_ids = self.witness.dispatched_ids()
         for response_id in dispatched_ids:
             assert self.lifecycles[response_id].status == "queued"

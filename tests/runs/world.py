@@ -69,7 +69,7 @@ class WorldStack(ExitStack):
 
 
 class WorkerAttempt:
-    """A worker's copy of its attempt; another worker may have taken over the response since."""
+    """A worker's copy of its attempt; another worker may have claimed the response in the meantime."""
 
     def __init__(self, attempt: Attempt, core: Core) -> None:
         self.attempt = attempt
