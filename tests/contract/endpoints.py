@@ -78,7 +78,7 @@ EVERYWHERE = (
         403,
         "permission_denied",
         "the key lacks the right ([security.md](security.md)); type `permission_error`",
-        "test_a_key_without_the_required_right_is_rejected_with_its_name",
+        "test_a_key_without_the_required_right_is_rejected_with_the_name_of_the_right",
     ),
     Refusal(
         404,
@@ -92,19 +92,19 @@ EVERYWHERE = (
         "`ai_project_id` and `OpenAI-Project` name different projects",
         "test_a_request_with_two_projects_is_rejected_with_the_parameter",
     ),
-    Refusal(404, None, "unknown path", "test_an_unknown_path_is_404_in_the_error_format"),
-    Refusal(405, None, "method not allowed", "test_a_method_that_is_not_allowed_is_405_with_the_allowed_methods"),
+    Refusal(404, None, "unknown path", "test_a_request_for_an_unknown_path_gets_404_in_the_error_format"),
+    Refusal(405, None, "method not allowed", "test_a_request_with_another_method_gets_405_with_the_allowed_methods"),
     Refusal(
         500,
         None,
         "a bug; type `server_error`",
-        "test_an_unexpected_error_is_a_500_with_details_only_in_the_log",
+        "test_an_unexpected_error_is_answered_with_500_and_details_appear_only_in_the_log",
     ),
     Refusal(
         503,
         "store_unavailable",
         "Postgres is unavailable; type `server_error`, with `Retry-After`",
-        "test_every_request_without_postgres_is_503_with_retry_after",
+        "test_every_request_without_postgres_gets_503_with_retry_after",
     ),
 )
 
@@ -157,7 +157,7 @@ ENDPOINTS = (
                 404,
                 None,
                 "the response created with this Idempotency-Key was deleted",
-                "test_a_repeated_request_after_the_deletion_of_its_response_is_404",
+                "test_a_repeated_request_after_the_deletion_of_its_response_gets_404",
             ),
             *(
                 Refusal(429, code, f"{condition}; type `{kind}`", proof)
@@ -172,7 +172,7 @@ ENDPOINTS = (
                         "rate_limit_exceeded",
                         "tokens",
                         "over the project's tokens per minute, estimated from input and `max_output_tokens`",
-                        "test_tokens_are_reserved_by_estimate",
+                        "test_the_estimated_tokens_of_a_request_are_reserved",
                     ),
                     (
                         "rate_limit_exceeded",
@@ -212,7 +212,7 @@ ENDPOINTS = (
                 503,
                 "server_busy",
                 "in the foreground: too many requests are waiting; with `Retry-After`",
-                "test_a_foreground_request_without_a_free_wait_slot_is_503",
+                "test_a_foreground_request_without_a_free_wait_slot_gets_503",
             ),
         ),
     ),
@@ -252,7 +252,7 @@ ENDPOINTS = (
         "POST /v1/responses/{id}/cancel",
         "the body is ignored",
         "the response, `cancelled`, or unchanged if it had ended",
-        "test_a_cancel_request_after_the_end_is_200_and_changes_nothing",
+        "test_a_cancel_request_after_the_end_gets_200_and_changes_nothing",
         (
             UNKNOWN_RESPONSE,
             Refusal(
@@ -296,7 +296,7 @@ ENDPOINTS = (
         "",
         "the model",
         "test_models_are_listed_and_found_by_names_with_slashes",
-        (Refusal(404, "model_not_found", "unknown model", "test_an_unknown_model_is_404"),),
+        (Refusal(404, "model_not_found", "unknown model", "test_a_request_for_an_unknown_model_gets_404"),),
     ),
 )
 
@@ -334,7 +334,7 @@ REQUEST_OPTIONS = (
         "header of polls",
         "an `ETag`; any other value is ignored",
         "304 without a body if nothing changed",
-        "test_a_poll_of_an_unchanged_response_is_304_without_a_body",
+        "test_a_poll_of_an_unchanged_response_gets_304_without_a_body",
     ),
     RequestOption(
         "limit",

@@ -306,7 +306,7 @@ INPUT_OTHER_ITEMS = input_row(
     "test_an_item_of_a_hosted_tool_is_listed_unchanged",
     "test_reasoning_and_items_of_hosted_tools_are_not_sent",
     "test_a_model_receives_its_reasoning_from_an_item_without_text",
-    "test_an_encrypted_content_from_another_server_is_rejected",
+    "test_encrypted_content_from_another_server_is_rejected",
 )
 
 PARAMETERS = (MODEL, INPUT, INPUT_MESSAGES, INPUT_PARTS, INPUT_IMAGES, INPUT_FILES, INPUT_CALLS, INPUT_OTHER_ITEMS)

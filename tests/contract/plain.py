@@ -200,7 +200,7 @@ SERVICE_TIER = Parameter(
         "test_the_tier_no_limit_requires_the_right",
         "test_an_auto_request_is_over_limit_while_there_is_spare_capacity",
         "test_a_flex_request_takes_no_credits_and_is_rejected_only_by_a_full_queue",
-        "test_limits_do_not_apply_to_no_limit",
+        "test_limits_do_not_apply_to_the_tier_no_limit",
         "test_the_tier_over_limit_cannot_be_requested",
     ),
 )

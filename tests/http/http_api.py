@@ -1,4 +1,4 @@
-"""A client of the HTTP API in the process of the test, with access to the rows that requests store in Postgres."""
+"""A client of the HTTP API that runs in the process of the test and can read the rows in Postgres."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from worker.models.protocol import TextDelta, ToolCall
 from worker.run.output import OutputWriter
 from worker.run.run import Run
 
-MODELS = """
+CONFIGURATION = """
 [models.scripted]
 base_url = "http://127.0.0.1:9/v1"
 [models."meta/llama-3"]
@@ -30,7 +30,7 @@ base_url = "http://127.0.0.1:9/v1"
 
 VALID_REQUEST: dict[str, Any] = {"model": "scripted", "input": "hi", "background": True}
 
-# Names of libraries and words of Python that must not appear in error messages.
+# Names of libraries and terms of Python that must not appear in error messages.
 _INTERNAL_WORDS = (
     "pydantic",
     "psycopg",
@@ -51,9 +51,9 @@ class Api:
         self.app = create_app(core)
         self.client = self.app.test_client()
         self.key = core.keys.create()
-        self.admin = core.keys.create(rights.ALL_RIGHTS)
+        self.admin_key = core.keys.create(rights.ALL_RIGHTS)
         assert core.settings.database_url is not None
-        self._url = core.settings.database_url.get_secret_value()
+        self._database_url = core.settings.database_url.get_secret_value()
 
     def send_request(self, method: str, path: str, *, key: str | None = None, **request: Any) -> TestResponse:
         """Send one request, by default with the key of the project `default`."""
@@ -67,7 +67,7 @@ class Api:
     def post_response(
         self, *, key: str | None = None, headers: dict[str, str] | None = None, **changes: Any
     ) -> TestResponse:
-        """POST a valid request with the given changes to `/v1/responses`; return the reply."""
+        """POST a valid request with the given changes to `/v1/responses`; return the answer."""
         return self.post_body(json.dumps(VALID_REQUEST | changes).encode(), key=key, headers=headers or {})
 
     def create_response(self, **changes: Any) -> dict[str, Any]:
@@ -97,14 +97,14 @@ class Api:
     ) -> Attempt:
         """Run a queued response to `outcome`, as a worker does; return the attempt."""
         attempt = claim(self.core, response_id)
-        log = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-        answer = OutputWriter(log, self.core.seals)
-        log.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
+        run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
+        writer = OutputWriter(run, self.core.seals)
+        run.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
         if text is not None:
-            answer.add(TextDelta(text))
+            writer.add(TextDelta(text))
         for call in calls:
-            answer.add(call)
-        assert self.core.attempts.end(attempt, outcome, log.freeze())
+            writer.add(call)
+        assert self.core.attempts.end(attempt, outcome, run.freeze())
         return attempt
 
     def get_response(self, response_id: str, **request: Any) -> TestResponse:
@@ -144,7 +144,7 @@ class Api:
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in Postgres; return its rows."""
-        with psycopg.connect(self._url, autocommit=True) as connection:
+        with psycopg.connect(self._database_url, autocommit=True) as connection:
             cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
@@ -156,7 +156,7 @@ def check_error(
     param: str | None = None,
     error_type: str = "invalid_request_error",
 ) -> str:
-    """Assert that a reply is the given error, in the API's format and without internal words; return its message."""
+    """Assert that an answer is the given error, in the API's format and without internal words; return its message."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
     assert answer.headers["x-request-id"].startswith("req_")
@@ -176,9 +176,9 @@ def check_error(
 
 
 def write_configuration(folder: Path) -> Path:
-    """Write a configuration file with two models; their server does not exist, because no test calls it."""
+    """Write a configuration file with two models; no server runs at their address, because no test needs one."""
     path = folder / "backburner.toml"
-    path.write_text(MODELS)
+    path.write_text(CONFIGURATION)
     return path
 
 
@@ -187,10 +187,10 @@ DOCUMENT_KEYS = frozenset(ResponseResource.model_fields) | {"prompt_cache_retent
 
 
 def check_document(answer: TestResponse, status: str, *, open_responses: bool = True) -> dict[str, Any]:
-    """Assert that a reply is a document that is valid for both published schemas; return the document.
+    """Assert that an answer is a document that is valid for both published schemas; return the document.
 
     Args:
-        open_responses: whether to check the schema of Open Responses, which has no tools except functions.
+        open_responses: whether to check the schema of Open Responses; its only tools are functions.
     """
     assert answer.status_code == 200, answer.text
     assert answer.mimetype == "application/json"

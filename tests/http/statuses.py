@@ -1,4 +1,4 @@
-"""Moves responses to each of the possible statuses."""
+"""A function that moves a response to a given status."""
 
 from core.runs.ends import Outcome, failed_outcome
 from core.wire import response

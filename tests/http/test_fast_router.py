@@ -12,7 +12,8 @@ from tests.harness.engine import worker
 from tests.http.http_api import VALID_REQUEST, Api, check_error
 from tests.http.statuses import ALL_STATUSES, move_to_status
 
-TRAILING_SLASH = "/"  # at the end of a path, has no meaning, but makes the fast router leave the request to Flask
+# A trailing slash does not change the meaning of a path, but the fast router leaves such a request to Flask.
+TRAILING_SLASH = "/"
 POLL_PATH, CREATE_PATH = "/v1/responses/{}", "/v1/responses"
 UNKNOWN_ID = POLL_PATH.format("resp_" + "0" * 48)
 
@@ -35,8 +36,8 @@ class RouteCounter:
         self.count += 1
 
 
-def visible_reply(answer: TestResponse, *, ignored_fields: tuple[str, ...] = ()) -> tuple[int, dict[str, str], Any]:
-    """The status, the headers and the body of a reply, without values that differ between any two replies."""
+def comparable_answer(answer: TestResponse, *, ignored_fields: tuple[str, ...] = ()) -> tuple[int, dict[str, str], Any]:
+    """The status, the headers and the body of an answer, without values that differ between any two answers."""
     headers = dict(answer.headers)
     assert headers.pop("x-request-id").startswith("req_")
     body = answer.get_json()
@@ -44,7 +45,7 @@ def visible_reply(answer: TestResponse, *, ignored_fields: tuple[str, ...] = ())
 
 
 def status_and_headers(answer: TestResponse) -> tuple[int, dict[str, str]]:
-    """The status and the headers of a reply, without the ID of the request."""
+    """The status and the headers of an answer, without the ID of the request."""
     headers = dict(answer.headers)
     assert headers.pop("x-request-id").startswith("req_")
     return answer.status_code, headers
@@ -63,7 +64,7 @@ def test_a_plain_poll_gets_the_same_answer_as_through_flask(api: Api, status: st
     assert counter.count == 1
     assert direct_answer.data == routed_answer.data
     assert direct_answer.get_json()["status"] == status
-    assert visible_reply(direct_answer) == visible_reply(routed_answer)
+    assert comparable_answer(direct_answer) == comparable_answer(routed_answer)
 
 
 def test_a_plain_create_request_gets_the_same_answer_as_through_flask(api: Api) -> None:
@@ -79,7 +80,7 @@ def test_a_plain_create_request_gets_the_same_answer_as_through_flask(api: Api) 
 
     assert counter.count == 1
     ignored_fields = ("id", "created_at")
-    assert visible_reply(direct_answer, ignored_fields=ignored_fields) == visible_reply(
+    assert comparable_answer(direct_answer, ignored_fields=ignored_fields) == comparable_answer(
         routed_answer, ignored_fields=ignored_fields
     )
     first_rows, second_rows = (
@@ -123,7 +124,7 @@ def test_an_invalid_request_gets_the_same_answer_as_through_flask(
     routed_answer = api.send_request(method, path + TRAILING_SLASH, **options | {"key": key, "headers": headers})
 
     ignored_fields = ("id", "created_at") if direct_answer.status_code == 200 else ()
-    assert visible_reply(direct_answer, ignored_fields=ignored_fields) == visible_reply(
+    assert comparable_answer(direct_answer, ignored_fields=ignored_fields) == comparable_answer(
         routed_answer, ignored_fields=ignored_fields
     )
 

@@ -1,4 +1,4 @@
-"""Compressed bodies, reverse proxies, and browsers with other origins."""
+"""Compressed bodies, reverse proxies, cross-origin requests of browsers, and the user of the container image."""
 
 import gzip
 import json
@@ -26,15 +26,15 @@ def post_compressed(api: Api, body: bytes):
     return api.post_body(body, headers={"Content-Encoding": "gzip"})
 
 
-def compress_repetition(start: bytes, unit: bytes, times: int) -> bytes:
-    """Build the gzip stream of `start + unit * times`, although the unit is compressed only once."""
+def compress_repetition(start: bytes, unit: bytes, count: int) -> bytes:
+    """Build a gzip stream that expands to `start + unit * count`; compress the unit only once."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     beginning, middle = (compressor.compress(part) + compressor.flush(zlib.Z_FULL_FLUSH) for part in (start, unit))
     checksum = zlib.crc32(start)
-    for _ in range(times):
+    for _ in range(count):
         checksum = zlib.crc32(unit, checksum)
-    sizes = struct.pack("<LL", checksum, (len(start) + len(unit) * times) % 2**32)
-    return gzip.compress(b"")[:10] + beginning + middle * times + compressor.flush() + sizes
+    trailer = struct.pack("<LL", checksum, (len(start) + len(unit) * count) % 2**32)
+    return gzip.compress(b"")[:10] + beginning + middle * count + compressor.flush() + trailer
 
 
 def client_with_settings(api: Api, **settings: object) -> Iterator[Client]:
@@ -91,11 +91,11 @@ def test_cross_origin_requests_are_rejected_without_configured_origins(api: Api)
     answer = api.send_request("GET", "/v1/models", headers={"Origin": ORIGIN})
 
     check_error(preflight, 401, "invalid_api_key")
-    for reply in (preflight, answer):
-        assert not [name for name, _ in reply.headers if name.startswith("Access-Control")]
+    for received_answer in (preflight, answer):
+        assert not [name for name, _ in received_answer.headers if name.startswith("Access-Control")]
 
 
-def test_an_answer_without_an_origin_varies_by_origin_in_caches(api: Api, cors_client: Client) -> None:
+def test_an_answer_to_a_request_without_an_origin_varies_by_origin(api: Api, cors_client: Client) -> None:
     poll = cors_client.get(
         f"/v1/responses/{api.create_response()['id']}", headers={"Authorization": f"Bearer {api.key}"}
     )
@@ -150,7 +150,7 @@ def test_forwarded_headers_are_used_only_from_trusted_proxies(api: Api, proxied_
     assert "evil" not in proxied_client.get("/docs", headers=headers).text
 
 
-def test_the_image_does_not_run_as_root() -> None:
+def test_the_container_image_does_not_run_as_root() -> None:
     lines = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text().splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
 

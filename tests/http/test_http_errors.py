@@ -1,4 +1,4 @@
-"""All errors have the same format, and all replies have a request ID."""
+"""All errors have the same format, and all answers have a request ID."""
 
 import logging
 from collections.abc import Iterator
@@ -37,7 +37,9 @@ STARTUP_AND_WORKER_ERRORS = {
 
 
 @pytest.mark.parametrize("error_class", list(subclasses_of(errors.Error)), ids=lambda error_class: error_class.__name__)
-def test_every_domain_error_has_a_status_and_the_error_format(core_app: Api, error_class: type[errors.Error]) -> None:
+def test_every_domain_error_has_a_status_and_the_error_format(
+    extensible_api: Api, error_class: type[errors.Error]
+) -> None:
     mapped_classes = [parent for parent in error_class.__mro__ if parent in STATUS and parent is not errors.Error]
     assert mapped_classes or STARTUP_AND_WORKER_ERRORS & set(error_class.__mro__), (
         f"{error_class.__name__} needs a status in app/errors.py"
@@ -49,30 +51,30 @@ def test_every_domain_error_has_a_status_and_the_error_format(core_app: Api, err
         error.param, error.code = "place", "some_code"
         raise error
 
-    core_app.app.add_url_rule("/error", view_func=raise_error)
-    answer = core_app.client.get("/error")
+    extensible_api.app.add_url_rule("/error", view_func=raise_error)
+    answer = extensible_api.client.get("/error")
 
     message = check_error(answer, status, "some_code", "place", error_type)
-    # Internal details appear only in the log, but a busy or stopping server returns its reason.
+    # Details of a server error appear only in the log, except that a busy or stopping server states its reason.
     assert ("10.0.0.1" in message) == (status < 500 or error_class in {errors.ServerBusy, errors.ServerStopping})
     assert ("Retry-After" in answer.headers) == (status in {429, 503})
 
 
 @pytest.fixture
-def core_app(api: Api) -> Api:
+def extensible_api(api: Api) -> Api:
     """An application for one test, to which the test may add routes."""
     return Api(api.core)
 
 
-def test_an_unexpected_error_is_a_500_with_details_only_in_the_log(
-    core_app: Api, caplog: pytest.LogCaptureFixture
+def test_an_unexpected_error_is_answered_with_500_and_details_appear_only_in_the_log(
+    extensible_api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     def raise_bug() -> None:
         raise ZeroDivisionError("secret")
 
-    core_app.app.add_url_rule("/bug", view_func=raise_bug)
+    extensible_api.app.add_url_rule("/bug", view_func=raise_bug)
     with caplog.at_level(logging.ERROR):
-        answer = core_app.send_request("GET", "/bug")
+        answer = extensible_api.send_request("GET", "/bug")
 
     message = check_error(answer, 500, None, error_type="server_error")
     assert "secret" not in answer.text
@@ -84,17 +86,17 @@ def test_an_unexpected_error_is_a_500_with_details_only_in_the_log(
     assert record.request == answer.headers["x-request-id"]
 
 
-def test_an_error_in_flask_is_a_500(core_app: Api) -> None:
-    core_app.app.add_url_rule("/nothing", view_func=lambda: None)  # Flask refuses a view that returns None
+def test_an_error_in_flask_is_answered_with_500(extensible_api: Api) -> None:
+    extensible_api.app.add_url_rule("/nothing", view_func=lambda: None)  # Flask rejects a view that returns None
 
-    check_error(core_app.send_request("GET", "/nothing"), 500, None, error_type="server_error")
+    check_error(extensible_api.send_request("GET", "/nothing"), 500, None, error_type="server_error")
 
 
 @pytest.mark.parametrize(
     "path",
     ["/", "/nope", "/v1", "/v1/nope", "/v1/responses/a/b", "/v1/responses//cancel", "/%00/%ff", "/" + "x" * 5000],
 )
-def test_an_unknown_path_is_404_in_the_error_format(api: Api, path: str) -> None:
+def test_a_request_for_an_unknown_path_gets_404_in_the_error_format(api: Api, path: str) -> None:
     assert check_error(api.send_request("GET", path), 404, None).startswith("Invalid URL (GET /")
 
 
@@ -114,7 +116,7 @@ def test_an_unknown_path_is_404_in_the_error_format(api: Api, path: str) -> None
         ("BREW", "/v1/responses", {"GET", "HEAD", "POST", "OPTIONS"}),
     ],
 )
-def test_a_method_that_is_not_allowed_is_405_with_the_allowed_methods(
+def test_a_request_with_another_method_gets_405_with_the_allowed_methods(
     api: Api, method: str, path: str, allowed_methods: set[str]
 ) -> None:
     answer = api.send_request(method, path)
@@ -159,7 +161,7 @@ def test_an_invalid_query_is_rejected_and_an_unknown_parameter_is_ignored(api: A
         assert api.send_request("GET", path, query_string=query).status_code == 200
 
 
-def test_every_request_without_postgres_is_503_with_retry_after(settings: Settings) -> None:
+def test_every_request_without_postgres_gets_503_with_retry_after(settings: Settings) -> None:
     unreachable_url = SecretStr(f"postgresql://somebody:hidden@127.0.0.1:{ports.free_port()}/nothing")
     with (
         open_core(settings.model_copy(update={"database_url": unreachable_url}), connections=4) as core,

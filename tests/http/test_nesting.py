@@ -1,4 +1,4 @@
-"""The search for the parameter in which a body is nested too deeply."""
+"""The search for the parameter of a body that is nested too deeply."""
 
 import pytest
 
@@ -8,7 +8,7 @@ DEEP_JSON = b"[" * 3000
 
 
 @pytest.mark.parametrize(
-    ("text", "param"),
+    ("body", "param"),
     [
         (b'{"model": "m", "text": {"verbosity": "low", "format": {"schema": {"a": ' + DEEP_JSON, "text.format.schema"),
         (b'{"tools": [{"name": "[{"}, {"parameters": {"x": [1, ' + DEEP_JSON, "tools[1].parameters"),
@@ -24,5 +24,5 @@ DEEP_JSON = b"[" * 3000
         (b"", None),
     ],
 )
-def test_the_parameter_with_excessive_nesting_is_found(text: bytes, param: str | None) -> None:
-    assert deep_param(text, 200) == param
+def test_the_parameter_with_excessive_nesting_is_found(body: bytes, param: str | None) -> None:
+    assert deep_param(body, 200) == param

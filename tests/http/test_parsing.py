@@ -1,4 +1,4 @@
-"""Parsing of requests: supported, ignored and rejected parameters, and the memory that rejections need."""
+"""The parsing of requests: supported, ignored and rejected parameters, and the memory that a rejection needs."""
 
 import json
 import tracemalloc
@@ -20,7 +20,7 @@ from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 from tests import contract
 
 VALID_REQUEST = {"model": "scripted", "input": "hi", "background": True}
-# Parameters in OpenAI's API that concern the servers of one vendor and affect no reply.
+# Parameters of OpenAI's API that concern the servers of one vendor and affect no answer.
 IGNORED_PARAMETERS = {"access_programs", "image"}
 
 
@@ -29,9 +29,9 @@ def parse_request(strict: bool = False, **changes: Any) -> CreateResponse:
 
 
 def parse_invalid_request(strict: bool = False, **changes: Any) -> errors.InvalidRequest:
-    with pytest.raises(errors.InvalidRequest) as error:
+    with pytest.raises(errors.InvalidRequest) as error_info:
         parse_request(strict, **changes)
-    return error.value
+    return error_info.value
 
 
 def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() -> None:
@@ -131,15 +131,15 @@ def test_the_rejection_of_a_body_with_many_errors_needs_little_memory(
     tracemalloc.start()
     try:
         parsed_body = bodies.read_json(environ, 2**30, nullcontext())
-        initial_memory = tracemalloc.get_traced_memory()[0]
+        initial_bytes = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         with pytest.raises(errors.InvalidRequest):
             parsing.validate(CreateResponse, parsed_body)
-        peak_growth = tracemalloc.get_traced_memory()[1] - initial_memory
+        peak_growth_bytes = tracemalloc.get_traced_memory()[1] - initial_bytes
     finally:
         tracemalloc.stop()
 
-    assert peak_growth < 1_000_000
+    assert peak_growth_bytes < 1_000_000
 
 
 def test_a_stored_request_is_read_unchanged() -> None:

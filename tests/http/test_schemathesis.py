@@ -46,13 +46,13 @@ def create_prompt(api: Api) -> str:
 def create_key(api: Api) -> tuple[str, str]:
     """Create a key of the project `default`; return the IDs of the project and of the key."""
     project_id = api.core.keys.project("default")
-    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys", json={}, key=api.admin)
+    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys", json={}, key=api.admin_key)
     return project_id, str(answer.get_json()["id"])
 
 
 def test_random_requests_get_documented_answers_and_never_5xx(api: Api) -> None:
     schema = schemathesis.openapi.from_wsgi(
-        "/openapi.json", api.app, config=fuzz.config(api.admin, examples=EXAMPLES_PER_OPERATION)
+        "/openapi.json", api.app, config=fuzz.config(api.admin_key, examples=EXAMPLES_PER_OPERATION)
     )
     targets = fuzz.Targets(
         partial(create_response_with_status, api),

@@ -1,4 +1,4 @@
-"""Every route answers IDs of other projects and unknown IDs equally: with the same status, body and headers."""
+"""Every route gives the same status, body and headers for an ID of another project as for an unknown ID."""
 
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -15,7 +15,7 @@ REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.rig
 
 _numbers = count()
 TEMPLATE = {"instructions": "Be brief."}
-# Unknown IDs with the format of real IDs, so that a test can replace one by the other in a reply.
+# Unknown IDs with the format of real IDs, so that a test can replace one with the other in an answer.
 UNKNOWN_IDS = {
     "response": "resp_" + "0" * 48,
     "prompt": "pmpt_" + "0" * 48,
@@ -77,7 +77,7 @@ RESPONSE_PATH, PROMPT_PATH, KEYS_PATH = (
     "/v1/projects/{project}/api_keys",
 )
 NO_PROBES: list[Probe] = []
-# For each route, a probe for every part of a request that may contain another project's ID.
+# For each route, one or more probes for every part of a request that may contain the ID of an object.
 PROBES: dict[tuple[str, str], list[Probe]] = {
     ("POST", "/v1/responses"): [
         create_probe("response", lambda object_id: {"previous_response_id": object_id}),
@@ -153,33 +153,33 @@ def test_the_probes_cover_every_route_under_v1(api: Api) -> None:
 def test_a_foreign_id_gets_the_same_answer_as_an_unknown_id(
     tenants: tuple[Tenant, Tenant], route: tuple[str, str]
 ) -> None:
-    caller, stranger = tenants
+    caller, other_tenant = tenants
     checksums = table_checksums(caller.api)
 
     for kind, probe in PROBES[route]:
         foreign_answer, unknown_answer = (
-            probe(caller, {kind: stranger.ids[kind]}),
+            probe(caller, {kind: other_tenant.ids[kind]}),
             probe(caller, {kind: UNKNOWN_IDS[kind]}),
         )
         assert foreign_answer.status_code == unknown_answer.status_code, kind
         assert foreign_answer.status_code in {400, 404}, foreign_answer.text
-        assert foreign_answer.text.replace(stranger.ids[kind], UNKNOWN_IDS[kind]) == unknown_answer.text
+        assert foreign_answer.text.replace(other_tenant.ids[kind], UNKNOWN_IDS[kind]) == unknown_answer.text
         headers = [
             {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "Content-Length"}}
             for answer in (foreign_answer, unknown_answer)
         ]
         assert headers[0] == headers[1]
         if route[0] == "GET":  # the object exists for its own project
-            assert probe(stranger, {}).status_code in {200, 304}, kind
+            assert probe(other_tenant, {}).status_code in {200, 304}, kind
 
     assert table_checksums(caller.api) == checksums
 
 
 def test_lists_contain_no_objects_of_other_projects(tenants: tuple[Tenant, Tenant]) -> None:
-    caller, stranger = tenants
+    caller, other_tenant = tenants
     for path in ("/v1/responses", "/v1/prompts", "/v1/projects", KEYS_PATH.format(**caller.ids)):
         text = caller.send_request("GET", path, query_string={"limit": 100}).text
-        assert not [object_id for object_id in stranger.ids.values() if object_id in text]
+        assert not [object_id for object_id in other_tenant.ids.values() if object_id in text]
 
 
 def test_the_same_idempotency_key_in_two_projects_creates_two_responses(tenants: tuple[Tenant, Tenant]) -> None:
@@ -198,11 +198,11 @@ def test_the_same_idempotency_key_in_two_projects_creates_two_responses(tenants:
 
 
 def test_the_etag_of_a_foreign_response_gives_no_access_to_it(tenants: tuple[Tenant, Tenant]) -> None:
-    caller, stranger = tenants
-    path = RESPONSE_PATH.format(**stranger.ids)
-    etag = stranger.send_request("GET", path).headers["ETag"]
+    caller, other_tenant = tenants
+    path = RESPONSE_PATH.format(**other_tenant.ids)
+    etag = other_tenant.send_request("GET", path).headers["ETag"]
 
-    assert stranger.send_request("GET", path, headers={"If-None-Match": etag}).status_code == 304
+    assert other_tenant.send_request("GET", path, headers={"If-None-Match": etag}).status_code == 304
     assert caller.send_request("GET", path, headers={"If-None-Match": etag}).status_code == 404
 
 

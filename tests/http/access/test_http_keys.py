@@ -17,10 +17,10 @@ def list_routes(api: Api) -> Iterator[tuple[str, str]]:
     for rule in api.app.url_map.iter_rules():
         if rule.rule.startswith("/v1"):
             for method in rule.methods or ():
-                yield method, _example(rule)
+                yield method, _example_path(rule)
 
 
-def _example(rule: Rule) -> str:
+def _example_path(rule: Rule) -> str:
     path = rule.rule
     for name in rule.arguments:
         path = path.replace(f"<{name}>", UNKNOWN_ID).replace(f"<path:{name}>", "scripted")

@@ -1,4 +1,4 @@
-"""The effects of limits on clients: the assigned tier, rejections, and headers."""
+"""The effects of limits that clients observe: the assigned tier, rejections, and headers."""
 
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ requests_per_minute = 1000
 tokens_per_minute = 100000
 queued = 1000
 """
-METERS = ("limit", "remaining", "reset")
+HEADER_SUFFIXES = ("limit", "remaining", "reset")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def _limited_application(
 
 @pytest.fixture
 def limited_api(_limited_application: Api, valkey_url: str) -> Api:
-    """The application with limited projects that have all of their credits, and without a worker."""
+    """The application with limited projects, which have all of their credits, and without a worker."""
     assert valkey_url
     _limited_application.sql("truncate responses, workers, idempotency_keys, usage_ledger cascade")
     return _limited_application
@@ -72,7 +72,7 @@ def create_key(api: Api, project: str, *rights: str) -> str:
 
 
 def check_rejection(answer: TestResponse, error_type: str, code: str = "rate_limit_exceeded") -> str:
-    """Check that a reply rejects a request for now, with Retry-After; return its message."""
+    """Assert that an answer rejects a request temporarily, with Retry-After; return its message."""
     message = check_error(answer, 429, code, error_type=error_type)
     milliseconds = int(answer.headers["retry-after-ms"])
     assert milliseconds >= 1
@@ -81,8 +81,8 @@ def check_rejection(answer: TestResponse, error_type: str, code: str = "rate_lim
     return message
 
 
-def meter_headers(answer: TestResponse, name: str) -> list[str | None]:
-    return [answer.headers.get(f"x-ratelimit-{meter}-{name}") for meter in METERS]
+def rate_limit_headers(answer: TestResponse, name: str) -> list[str | None]:
+    return [answer.headers.get(f"x-ratelimit-{suffix}-{name}") for suffix in HEADER_SUFFIXES]
 
 
 def list_reservations(api: Api) -> list[tuple[Any, ...]]:
@@ -94,15 +94,19 @@ def test_a_default_request_over_the_limit_is_rejected_and_stores_nothing(limited
     for remaining in ("2", "1", "0"):
         answer = limited_api.post_response(key=few_key, service_tier="default")
         assert answer.get_json()["service_tier"] == "default"
-        assert meter_headers(answer, "requests") == ["3", remaining, {"2": "20s", "1": "40s", "0": "60s"}[remaining]]
+        assert rate_limit_headers(answer, "requests") == [
+            "3",
+            remaining,
+            {"2": "20s", "1": "40s", "0": "60s"}[remaining],
+        ]
     row_counts = limited_api.count_rows()
 
     answer = limited_api.post_response(key=few_key, service_tier="default")
 
     assert "the limit is 3" in check_rejection(answer, "requests")
     assert 19 <= int(answer.headers["Retry-After"]) <= 20
-    assert meter_headers(answer, "requests")[:2] == ["3", "0"]
-    assert meter_headers(answer, "tokens") == [None] * 3
+    assert rate_limit_headers(answer, "requests")[:2] == ["3", "0"]
+    assert rate_limit_headers(answer, "tokens") == [None] * 3
     assert limited_api.count_rows() == row_counts
 
 
@@ -119,7 +123,7 @@ def test_an_auto_request_is_over_limit_while_there_is_spare_capacity(limited_api
     assert tiers == ["default"] * 3
     assert over_limit_answer.get_json()["service_tier"] == "over-limit"
     assert over_limit_answer.headers["x-ratelimit-over-limit"] == "yes"
-    assert meter_headers(over_limit_answer, "requests")[:2] == ["3", "0"]
+    assert rate_limit_headers(over_limit_answer, "requests")[:2] == ["3", "0"]
     # Four of five slots are occupied, and the fifth is reserved for requests within their limit.
     check_rejection(rejected_answer, "requests")
     assert limited_api.count_rows() == row_counts
@@ -154,7 +158,7 @@ def test_a_flex_request_takes_no_credits_and_is_rejected_only_by_a_full_queue(li
     for _ in range(6):
         answer = limited_api.post_response(key=few_key, service_tier="flex")
         assert answer.get_json()["service_tier"] == "flex"
-        assert meter_headers(answer, "requests")[:2] == ["3", "3"]
+        assert rate_limit_headers(answer, "requests")[:2] == ["3", "3"]
     window = {"background_options": {"completion_window": "2h"}}
     assert limited_api.post_response(key=short_key, **window).get_json()["service_tier"] == "flex"
     assert limited_api.post_response(key=short_key, service_tier="flex").status_code == 200
@@ -172,11 +176,11 @@ def test_a_queue_limit_is_exact_for_concurrent_requests_and_applies_until_a_canc
 ) -> None:
     rated_key, busy_key = create_key(limited_api, "rated"), create_key(limited_api, "busy")
     with ThreadPoolExecutor(8) as threads:
-        codes = list(
+        statuses = list(
             threads.map(lambda _: limited_api.post_response(key=busy_key, service_tier="flex").status_code, range(70))
         )
-    assert sorted(set(codes)) == [200, 429]
-    assert codes.count(200) == 40
+    assert sorted(set(statuses)) == [200, 429]
+    assert statuses.count(200) == 40
     ((first_id,),) = limited_api.sql("select min(id) from responses")
     limited_api.cancel_response(first_id, key=busy_key)
 
@@ -218,7 +222,7 @@ def test_a_dispatched_response_is_not_counted_in_the_queue(limited_api: Api) -> 
     assert [limited_api.post_response(key=short_key).status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_limits_do_not_apply_to_no_limit(limited_api: Api) -> None:
+def test_limits_do_not_apply_to_the_tier_no_limit(limited_api: Api) -> None:
     privileged_key = create_key(limited_api, "few", "no-limit")
     for tier in ("no-limit", "priority", "fast", "no-limit"):
         answer = limited_api.post_response(key=privileged_key, service_tier=tier)
@@ -230,11 +234,11 @@ def test_limits_do_not_apply_to_no_limit(limited_api: Api) -> None:
     assert list_reservations(limited_api) == [("no-limit", 0, 0)] * 4 + [("default", 1, 0)]
 
 
-def test_tokens_are_reserved_by_estimate(limited_api: Api) -> None:
+def test_the_estimated_tokens_of_a_request_are_reserved(limited_api: Api) -> None:
     small_key = create_key(limited_api, "small")
     answer = limited_api.post_response(key=small_key, input="x" * 400, max_output_tokens=300)
-    assert meter_headers(answer, "tokens") == ["600", "200", "40s"]
-    assert meter_headers(answer, "requests") == [None] * 3
+    assert rate_limit_headers(answer, "tokens") == ["600", "200", "40s"]
+    assert rate_limit_headers(answer, "requests") == [None] * 3
 
     answer = limited_api.post_response(key=small_key, input="x" * 400, max_output_tokens=300)
 
@@ -259,7 +263,7 @@ def test_a_request_above_the_total_limit_is_rejected_permanently(limited_api: Ap
     assert "too large" in check_error(answer, 429, "rate_limit_exceeded", error_type="tokens")
     assert answer.headers["x-should-retry"] == "false"
     assert "Retry-After" not in answer.headers
-    assert meter_headers(answer, "tokens") == ["600", "600", "0s"]
+    assert rate_limit_headers(answer, "tokens") == ["600", "600", "0s"]
     assert limited_api.count_rows()[:3] == row_counts[:3]
 
 
@@ -279,7 +283,7 @@ def test_a_project_and_a_model_without_limits_have_no_headers(limited_api: Api) 
         assert client.keys("backburner:credits:*") == []
 
 
-def test_a_repeated_request_takes_no_credits_and_is_answered_over_the_limit(limited_api: Api) -> None:
+def test_a_repeated_request_takes_no_credits_and_is_accepted_over_the_limit(limited_api: Api) -> None:
     few_key = create_key(limited_api, "few")
     headers = {"Idempotency-Key": "a"}
     first_id = limited_api.post_response(key=few_key, headers=headers).get_json()["id"]
@@ -322,7 +326,7 @@ def test_a_stream_has_the_headers_of_the_limits(limited_api: Api) -> None:
     answer = limited_api.post_response(key=rated_key, stream=True)
 
     assert answer.mimetype == "text/event-stream"
-    assert meter_headers(answer, "requests")[:2] == ["1000", "999"]
+    assert rate_limit_headers(answer, "requests")[:2] == ["1000", "999"]
     answer.close()
 
 
@@ -336,8 +340,8 @@ def test_a_foreground_answer_has_the_headers_of_the_limits(limited_api: Api) -> 
         answer = future.result()
 
     assert answer.get_json()["status"] == "completed"
-    assert meter_headers(answer, "requests")[:2] == ["1000", "999"]
-    assert meter_headers(answer, "tokens")[0] == "100000"
+    assert rate_limit_headers(answer, "requests")[:2] == ["1000", "999"]
+    assert rate_limit_headers(answer, "tokens")[0] == "100000"
 
 
 def test_a_request_is_accepted_after_the_announced_delay(limited_api: Api) -> None:

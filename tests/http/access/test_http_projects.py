@@ -1,4 +1,4 @@
-"""/v1/projects: projects and their keys over HTTP. Admins are limited to the rights and projects of their keys."""
+"""/v1/projects: projects and their keys. An admin cannot exceed the rights and projects of its own key."""
 
 import json
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ _numbers = count()
 
 def create_project(api: Api) -> str:
     """Create a project that the admin of `default` may use; return its ID."""
-    answer = api.send_request("POST", "/v1/projects", json={"name": f"team {next(_numbers)}"}, key=api.admin)
+    answer = api.send_request("POST", "/v1/projects", json={"name": f"team {next(_numbers)}"}, key=api.admin_key)
     assert answer.status_code == 200, answer.text
     return str(answer.get_json()["id"])
 
 
 def create_key(api: Api, project_id: str, *, key: str | None = None, **body: object) -> dict:
-    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys", json=body, key=key or api.admin)
+    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys", json=body, key=key or api.admin_key)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     return answer.get_json()
 
 
 def get_projects(api: Api, path: str, *, key: str | None = None, **query: object):
-    return api.send_request("GET", f"/v1/projects{path}", key=key or api.admin, query_string=query)
+    return api.send_request("GET", f"/v1/projects{path}", key=key or api.admin_key, query_string=query)
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def admin_key(api: Api) -> str:
 
 def test_an_admin_of_the_default_project_creates_projects_and_can_use_them(api: Api) -> None:
     name = f"team {next(_numbers)}"
-    answer = api.send_request("POST", "/v1/projects", json={"name": name}, key=api.admin).get_json()
+    answer = api.send_request("POST", "/v1/projects", json={"name": name}, key=api.admin_key).get_json()
 
     assert answer.keys() == {"id", "object", "name", "created_at"}
     assert (answer["object"], answer["name"]) == ("project", name)
     assert get_projects(api, f"/{answer['id']}").get_json() == answer
-    assert api.post_response(key=api.admin, headers={"OpenAI-Project": name}).status_code == 200
+    assert api.post_response(key=api.admin_key, headers={"OpenAI-Project": name}).status_code == 200
     assert api.sql("select count(*) from responses where project_id = %s", answer["id"]) == [(1,)]
 
 
@@ -101,20 +101,20 @@ def test_a_revoked_key_is_rejected_and_not_listed(api: Api) -> None:
     key = create_key(api, project_id)
 
     path = f"/{project_id}/api_keys/{key['id']}"
-    answer = api.send_request("DELETE", f"/v1/projects{path}", key=api.admin)
+    answer = api.send_request("DELETE", f"/v1/projects{path}", key=api.admin_key)
 
     assert answer.get_json() == {"id": key["id"], "object": "project.api_key", "deleted": True}
     check_error(api.post_response(key=key["key"]), 401, "invalid_api_key")
     assert get_projects(api, f"/{project_id}/api_keys").get_json()["data"] == []
     check_error(get_projects(api, path), 404, None, "key_id")
-    check_error(api.send_request("DELETE", f"/v1/projects{path}", key=api.admin), 404, None, "key_id")
+    check_error(api.send_request("DELETE", f"/v1/projects{path}", key=api.admin_key), 404, None, "key_id")
 
 
 def test_a_rotated_key_has_the_same_id_and_rights_and_only_its_new_secret_works(api: Api) -> None:
     project_id = create_project(api)
     key = create_key(api, project_id, rights=["read"], name="reader")
 
-    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys/{key['id']}/rotate", key=api.admin)
+    answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys/{key['id']}/rotate", key=api.admin_key)
 
     rotated_key = answer.get_json()
     assert answer.headers["Cache-Control"] == "no-store"
@@ -210,7 +210,7 @@ def test_an_invalid_project_or_key_is_rejected_with_the_parameter(
     row_counts = api.count_rows()
     project_path = path.format(api.core.keys.project("default"))
 
-    check_error(api.send_request("POST", f"/v1/projects{project_path}", json=body, key=api.admin), 400, code, param)
+    check_error(api.send_request("POST", f"/v1/projects{project_path}", json=body, key=api.admin_key), 400, code, param)
     assert api.count_rows() == row_counts
 
 

@@ -1,4 +1,4 @@
-"""/v1/prompts: how prompts are stored, versioned, listed and deleted, each in one project."""
+"""/v1/prompts: the prompts of a project are stored, versioned, listed and deleted."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -51,7 +51,9 @@ def test_exactly_the_routes_under_v1_require_a_right(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("method", "rule"), sorted(REQUIRED_RIGHTS), ids=lambda part: part)
-def test_a_key_without_the_required_right_is_rejected_with_its_name(api: Api, method: str, rule: str) -> None:
+def test_a_key_without_the_required_right_is_rejected_with_the_name_of_the_right(
+    api: Api, method: str, rule: str
+) -> None:
     required_right = REQUIRED_RIGHTS[method, rule]
     key_without_right, key_with_right = (
         api.core.keys.create(set(Right) - {required_right}),
@@ -176,7 +178,7 @@ def test_a_route_outside_the_table_of_endpoints_fails(api: Api) -> None:
     extended_api = Api(api.core)
     extended_api.app.add_url_rule("/v1/new", view_func=lambda: "served")
 
-    answer = extended_api.send_request("GET", "/v1/new", key=api.admin)
+    answer = extended_api.send_request("GET", "/v1/new", key=api.admin_key)
 
     assert answer.status_code == 500
     assert "served" not in answer.text

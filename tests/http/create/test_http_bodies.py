@@ -28,7 +28,7 @@ def body_with_value(value: str) -> bytes:
 
 INVALID_JSON = {
     "an empty body": b"",
-    "only blanks": b" \r\n",
+    "only whitespace": b" \r\n",
     "a word": b"hello",
     "an open brace": b"{",
     "half of a body": BODY[: len(BODY) // 2],
@@ -151,7 +151,7 @@ def test_a_body_nested_too_deeply_to_serialize_is_rejected(
 
 
 @pytest.mark.parametrize(("body", "param"), [(b"[" * EXCESSIVE_DEPTH, None), (b'{"a":' * EXCESSIVE_DEPTH, "a")])
-def test_a_body_of_endless_nesting_is_rejected(api: Api, body: bytes, param: str | None) -> None:
+def test_a_body_with_100_000_levels_of_nesting_is_rejected(api: Api, body: bytes, param: str | None) -> None:
     assert check_error(api.post_body(body), 400, "invalid_value", param) == "The body is nested too deeply."
 
 
@@ -218,9 +218,9 @@ def test_a_server_with_strict_parameters_rejects_unknown_parameters(settings: Se
         assert api.post_response(client_metadata={"a": 1}, stream=False, conversation=None).status_code == 200
 
 
-def padded_body(size: int) -> bytes:
-    """A valid body with the given size in bytes."""
-    return BODY + b" " * (size - len(BODY))
+def padded_body(size_bytes: int) -> bytes:
+    """A valid body of the given size, padded with spaces."""
+    return BODY + b" " * (size_bytes - len(BODY))
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_the_server_rejects_oversized_and_malformed_requests_and_stores_nothing(
         connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)
         try:
             body_parts = [body[start : start + 9000] for start in range(0, len(body), 9000)] if more_headers else body
-            with suppress(BrokenPipeError):  # the server may reject a body that is not yet completely sent
+            with suppress(BrokenPipeError):  # the server may reject a body before the client has sent all of it
                 connection.request(
                     "POST", "/v1/responses", body_parts, headers | more_headers, encode_chunked=bool(more_headers)
                 )
@@ -287,7 +287,7 @@ def test_the_server_rejects_oversized_and_malformed_requests_and_stores_nothing(
         post_bytes(b"[" * 90_000),
         post_bytes(b"", **chunked),
     ]
-    with stack.client() as client, pytest.raises(openai.APIStatusError) as error:
+    with stack.client() as client, pytest.raises(openai.APIStatusError) as error_info:
         client.responses.create(model="scripted", input="x" * 5_000_000, background=True)
 
     assert [(status, body["error"]["code"]) for status, body in rejections] == [
@@ -296,7 +296,7 @@ def test_the_server_rejects_oversized_and_malformed_requests_and_stores_nothing(
         (400, "invalid_value"),
         (400, "invalid_value"),
     ]
-    assert error.value.status_code == 413
+    assert error_info.value.status_code == 413
     assert stack.sql("select count(*) from responses") == [(0,)]
     assert [
         post_bytes(BODY)[0],

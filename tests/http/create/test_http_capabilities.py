@@ -1,4 +1,4 @@
-"""A request that needs a capability which its model does not have is rejected."""
+"""A request is rejected if it needs a capability that its model does not have."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.harness.engine import worker
 from tests.http.http_api import Api, check_error
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {}}
-MODELS = """
+CONFIGURATION = """
 [models.plain]
 base_url = "http://127.0.0.1:9/v1"
 supports = []
@@ -39,7 +39,7 @@ FEATURES: dict[str, tuple[dict[str, Any], str]] = {
     "encrypted reasoning": ({"include": ["reasoning.encrypted_content"]}, "include"),
 }
 REQUESTS_WITHOUT_FEATURES: dict[str, dict[str, Any]] = {
-    "tools that are not to be used": {"tools": [FUNCTION], "tool_choice": "none"},
+    "tools that must not be used": {"tools": [FUNCTION], "tool_choice": "none"},
     "hosted tools": {"tools": [{"type": "web_search"}]},
     "JSON": {"text": {"format": {"type": "json_object"}}},
     "no effort": {"reasoning": {"effort": "none"}},
@@ -51,7 +51,7 @@ REQUESTS_WITHOUT_FEATURES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def api(settings: Settings, tmp_path: Path) -> Iterator[Api]:
     path = tmp_path / "able.toml"
-    path.write_text(MODELS)
+    path.write_text(CONFIGURATION)
     changes = {"config": path, "secret_key": Settings(secret_key="k" * 32).secret_key}
     with open_core(settings.model_copy(update=changes)) as core:
         yield Api(core)

@@ -1,4 +1,4 @@
-"""The context of a response: previous responses, referenced items and tool outputs, and the access to them."""
+"""The context of a response: previous responses, referenced items and tool outputs, and who can access them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Large parts of requests are stored separately, once per project, as long as a response needs them."""
+"""Large parts of requests are stored separately, once per project, until no response needs them any longer."""
 
 import threading
 from typing import Any
@@ -160,7 +160,7 @@ def test_a_forged_content_reference_in_an_unknown_item_has_no_effect(worker_api:
     assert worker_api.core.attempts.contents(attempt) == {}
 
 
-def test_a_foreign_content_is_not_found_by_its_hash(worker_api: Api, other_key: str) -> None:
+def test_foreign_content_is_not_found_by_its_hash(worker_api: Api, other_key: str) -> None:
     worker_api.create_response(input=image(LARGE_URL), key=other_key)
     (content_id,) = worker_api.sql("select id from contents")[0]
     response_id = worker_api.create_response(input=image(SMALL_URL))["id"]
@@ -173,7 +173,7 @@ def test_a_foreign_content_is_not_found_by_its_hash(worker_api: Api, other_key: 
     assert worker_api.core.attempts.contents(attempt) == {}
 
 
-def test_a_content_is_deleted_with_the_last_response_that_needs_it(worker_api: Api) -> None:
+def test_content_is_deleted_with_the_last_response_that_needs_it(worker_api: Api) -> None:
     first_id = worker_api.create_ended_response(input=image(LARGE_URL))["id"]
     second_id = worker_api.create_ended_response(previous_response_id=first_id, input=image(OTHER_URL))["id"]
 
@@ -200,11 +200,11 @@ def test_contents_of_unstored_responses_are_deleted_with_them(worker_api: Api) -
     assert list_contents(worker_api) == []
 
 
-def test_a_content_that_a_concurrent_request_uses_is_not_deleted(worker_api: Api) -> None:
+def test_content_that_a_concurrent_request_uses_is_not_deleted(worker_api: Api) -> None:
     worker_api.delete_response(worker_api.create_ended_response(input=image(LARGE_URL))["id"])
     response_id = worker_api.create_response(input="hi")["id"]
     (content_id,) = worker_api.sql("select id from contents")[0]
-    with psycopg.connect(worker_api._url) as create_connection:
+    with psycopg.connect(worker_api._database_url) as create_connection:
         contents_sql.insert_references(create_connection, _default_project_id(worker_api), response_id, [content_id])
         worker_api.core.sweep.run()
         assert list_contents(worker_api) == [LARGE_URL]
@@ -217,7 +217,7 @@ def test_a_content_that_a_concurrent_request_uses_is_not_deleted(worker_api: Api
 def test_a_request_stores_its_content_again_if_the_sweeper_deletes_it(worker_api: Api) -> None:
     worker_api.delete_response(worker_api.create_ended_response(input=image(LARGE_URL))["id"])
     project_id = _default_project_id(worker_api)
-    with psycopg.connect(worker_api._url) as sweep_connection:
+    with psycopg.connect(worker_api._database_url) as sweep_connection:
         contents_sql.delete_released(sweep_connection, 10)
         response_ids: list[str] = []
         thread = threading.Thread(

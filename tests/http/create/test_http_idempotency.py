@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.http.asking import waiting_request
 from tests.http.http_api import VALID_REQUEST, Api, check_document, check_error
+from tests.http.waiting_requests import waiting_request
 
 KEY_HEADER = "Idempotency-Key"
 
@@ -124,7 +124,7 @@ def test_a_key_expires_after_a_day(worker_api: Api) -> None:
     assert worker_api.post_response(headers={KEY_HEADER: "old"}, input="ho").get_json()["id"] == second_response["id"]
 
 
-def test_a_repeated_request_after_the_deletion_of_its_response_is_404(worker_api: Api) -> None:
+def test_a_repeated_request_after_the_deletion_of_its_response_gets_404(worker_api: Api) -> None:
     response_id = worker_api.post_response(headers={KEY_HEADER: "deleted"}).get_json()["id"]
     worker_api.run_response(response_id)
     worker_api.delete_response(response_id)

@@ -1,4 +1,4 @@
-"""Every parameter of a request: valid values, and the error for each invalid value, from tables in tests/contract."""
+"""The valid and invalid values of every parameter, from the tables in tests/contract, and the errors."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests with a `prompt`, which is resolved once and stored with the response, and errors with their location."""
+"""Requests with a `prompt`: it is resolved once and stored with the response, and errors state their location."""
 
 import json
 import logging
@@ -161,8 +161,8 @@ def test_a_request_with_a_foreign_prompt_gets_the_answer_for_an_unknown_prompt(w
     ]
 
     assert len(set(messages)) == 1
-    foreign = worker_api.post_response(prompt={"id": prompt["id"], "version": "7"}, key=other_key)
-    check_error(foreign, 400, "prompt_not_found", "prompt.id")
+    foreign_answer = worker_api.post_response(prompt={"id": prompt["id"], "version": "7"}, key=other_key)
+    check_error(foreign_answer, 400, "prompt_not_found", "prompt.id")
     assert worker_api.count_rows() == row_counts
 
 
@@ -239,7 +239,7 @@ def test_values_that_exceed_the_length_limit_are_rejected_before_they_are_insert
     assert len(list_texts(worker_api, short_response["id"])[0][1]) == 1_000_000
 
 
-def test_a_request_without_a_model_in_it_or_its_prompt_is_rejected(worker_api: Api) -> None:
+def test_a_request_is_rejected_if_neither_it_nor_its_prompt_has_a_model(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"input": "Hi."})
     prompt_with_unknown_model = create_prompt(worker_api, {"input": "Hi.", "model": "absent"})
     row_counts = worker_api.count_rows()

@@ -1,4 +1,4 @@
-"""Encrypted reasoning that clients pass from turn to turn: its content, the keys that can use it, and rejections."""
+"""Encrypted reasoning that clients return with the next turn: its content, its encryption keys, and rejections."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from core import jsonio
 from core.bootstrap import open_core
 from core.runs import events_sql
 from core.settings import Settings
-from core.wire import response as document
+from core.wire import response as wire_response
 from core.wire import transcript
 from tests.harness.engine import claim, worker
 from tests.http.http_api import Api, check_document, check_error
@@ -43,11 +43,11 @@ def create_ended_response(api: Api, *outputs: Output, **changes: Any) -> dict[st
     response_id = api.create_response(**changes)["id"]
     attempt = claim(api.core, response_id)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    run.emit([transcript.lifecycle(document.running_document(jsonio.loads(attempt.document), []))])
-    answer = OutputWriter(run, api.core.seals)
+    run.emit([transcript.lifecycle(wire_response.running_document(jsonio.loads(attempt.document), []))])
+    writer = OutputWriter(run, api.core.seals)
     for output in outputs:
-        answer.add(output)
-    assert api.core.attempts.end(attempt, answer.outcome(), run.freeze())
+        writer.add(output)
+    assert api.core.attempts.end(attempt, writer.outcome(), run.freeze())
     return check_document(api.get_response(response_id), "completed")
 
 
@@ -137,7 +137,7 @@ def test_encrypted_content_is_stored_and_listed_unchanged(api: Api) -> None:
 
 
 @pytest.mark.parametrize("content", ["x", "gAAAAABoISQ24OyVRYbkYfukdJoqdzWT-3uiEr", "AQAB" * 30, "é", "A" * 10_000])
-def test_an_encrypted_content_from_another_server_is_rejected(api: Api, content: str) -> None:
+def test_encrypted_content_from_another_server_is_rejected(api: Api, content: str) -> None:
     row_counts = api.count_rows()
 
     message = check_error(
@@ -151,7 +151,7 @@ def test_an_encrypted_content_from_another_server_is_rejected(api: Api, content:
     assert api.count_rows() == row_counts
 
 
-def test_a_modified_encrypted_content_is_rejected(api: Api) -> None:
+def test_modified_encrypted_content_is_rejected(api: Api) -> None:
     item = create_reasoning_item(api)
     encrypted_content = item["encrypted_content"]
     modified_content = encrypted_content[:50] + ("A" if encrypted_content[50] != "A" else "B") + encrypted_content[51:]
@@ -164,7 +164,7 @@ def test_a_modified_encrypted_content_is_rejected(api: Api) -> None:
     )
 
 
-def test_an_encrypted_content_of_another_project_is_rejected(api: Api) -> None:
+def test_encrypted_content_of_another_project_is_rejected(api: Api) -> None:
     item = create_reasoning_item(api)
     other_key = api.core.keys.create(project="other")
 

@@ -71,8 +71,8 @@ def test_a_completion_window_sets_the_tier_flex_and_the_deadline(
 
     assert response["service_tier"] == "flex"
     deadline = "extract(epoch from queued_until - created_at) / 3600"
-    ((waited_hours, tier),) = api.sql(f"select {deadline}, tier from responses where id = %s", response["id"])
-    assert (waited_hours, tier) == (hours, "flex")
+    ((deadline_hours, tier),) = api.sql(f"select {deadline}, tier from responses where id = %s", response["id"])
+    assert (deadline_hours, tier) == (hours, "flex")
 
 
 @pytest.mark.parametrize("window", [None, "soonest"])
@@ -96,7 +96,7 @@ def test_models_are_listed_and_found_by_names_with_slashes(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-99", "SCRIPTED", "%00", "%ff", "a//b", "scripted/", "x" * 5000])
-def test_an_unknown_model_is_404(api: Api, name: str) -> None:
+def test_a_request_for_an_unknown_model_gets_404(api: Api, name: str) -> None:
     message = check_error(api.send_request("GET", f"/v1/models/{name}"), 404, "model_not_found", "model")
 
     assert message.startswith("The model '")

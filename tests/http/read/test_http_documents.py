@@ -12,7 +12,7 @@ from tests.harness.engine import COMPLETED, batch, claim, opening_batch, worker
 from tests.http.http_api import DOCUMENT_KEYS, Api, check_document, check_error
 from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
-POLL_AFTER = "openai-poll-after-ms"
+POLL_AFTER_HEADER = "openai-poll-after-ms"
 
 TEXT_PATH = PartPath("msg_1", 0, "output_text", 0)
 
@@ -34,7 +34,7 @@ def test_a_response_has_every_key_and_the_right_values_at_every_status(api: Api,
     answer = api.get_response(new_document["id"])
     body = check_document(answer, status)
 
-    assert (POLL_AFTER in answer.headers) == (status in {"queued", "in_progress"})
+    assert (POLL_AFTER_HEADER in answer.headers) == (status in {"queued", "in_progress"})
     assert isinstance(body["created_at"], int)
     assert isinstance(body["completed_at"], int) == (status == "completed")
     assert (body["error"] is not None) == (status == "failed")
@@ -184,7 +184,7 @@ def test_a_cancelled_response_has_its_partial_text_and_rejects_later_writes(api:
 
 
 @pytest.mark.parametrize("status", TERMINAL_STATUSES)
-def test_a_cancel_request_after_the_end_is_200_and_changes_nothing(api: Api, status: str) -> None:
+def test_a_cancel_request_after_the_end_gets_200_and_changes_nothing(api: Api, status: str) -> None:
     response_id = api.create_response()["id"]
     move_to_status(api, status, response_id)
     document, row_counts = check_document(api.get_response(response_id), status), api.count_rows()
@@ -192,7 +192,7 @@ def test_a_cancel_request_after_the_end_is_200_and_changes_nothing(api: Api, sta
     for _ in range(2):
         answer = api.cancel_response(response_id)
         assert check_document(answer, status) == document
-        assert POLL_AFTER not in answer.headers
+        assert POLL_AFTER_HEADER not in answer.headers
 
     assert check_document(api.get_response(response_id), status) == document
     assert api.count_rows() == row_counts
@@ -203,7 +203,7 @@ def test_the_body_of_a_cancel_request_is_ignored(api: Api, body: bytes) -> None:
     check_document(api.cancel_response(api.create_response()["id"], data=body), "cancelled")
 
 
-def test_a_cancel_request_for_an_unknown_response_is_404(api: Api) -> None:
+def test_a_cancel_request_for_an_unknown_response_gets_404(api: Api) -> None:
     unknown_id = "resp_" + "0" * 48
 
     message = check_error(api.cancel_response(unknown_id), 404, None, "response_id")
@@ -221,4 +221,4 @@ def test_a_head_request_has_the_headers_of_a_get_request(api: Api, status: str) 
     assert head_answer.data == b""
     assert head_answer.status_code == get_answer.status_code
     assert head_answer.headers["Content-Length"] == get_answer.headers["Content-Length"]
-    assert (POLL_AFTER in head_answer.headers) == (POLL_AFTER in get_answer.headers)
+    assert (POLL_AFTER_HEADER in head_answer.headers) == (POLL_AFTER_HEADER in get_answer.headers)

@@ -1,4 +1,4 @@
-"""Requests that create a foreground response wait for its end and return it."""
+"""A request that creates a foreground response waits for its end and returns it."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +10,9 @@ from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
 from tests.harness.engine import worker
 from tests.harness.waiting import until
-from tests.http.asking import waiting_request
 from tests.http.http_api import Api, check_document, check_error
 from tests.http.statuses import INCOMPLETE_OUTCOME
+from tests.http.waiting_requests import waiting_request
 from worker.models.protocol import ToolCall
 
 
@@ -87,9 +87,9 @@ def test_a_foreground_response_cannot_be_cancelled_by_its_id(worker_api: Api) ->
     check_error(worker_api.cancel_response(response_id), 400, "invalid_value", "response_id")
 
 
-def test_a_slow_answer_begins_with_blanks_and_is_valid_json(worker_api: Api) -> None:
+def test_a_slow_answer_begins_with_whitespace_and_is_valid_json(worker_api: Api) -> None:
     with waiting_request(worker_api) as (response_id, future):
-        answer = until(lambda: future.done() and future.result(), within_s=5)  # the reply has begun
+        answer = until(lambda: future.done() and future.result(), within_s=5)  # the answer has begun
         worker_api.run_response(response_id)
 
     assert answer.mimetype == "application/json"
@@ -149,7 +149,7 @@ def test_an_invalid_foreground_request_does_not_wait(worker_api: Api) -> None:
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_foreground_request_without_a_free_wait_slot_is_503(settings: Settings) -> None:
+def test_a_foreground_request_without_a_free_wait_slot_gets_503(settings: Settings) -> None:
     small_settings = settings.model_copy(update={"api_threads": POLL_THREADS + 1})
     with open_core(small_settings, connections=4) as core:
         api = Api(core)

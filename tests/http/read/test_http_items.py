@@ -89,7 +89,7 @@ def test_input_items_are_listed_at_every_status(worker_api: Api, status: str) ->
 
 
 def create_with_numbered_items(worker_api: Api, count: int) -> str:
-    """Create a response with `count` messages, which have the IDs n0, n1 and so on; return its ID."""
+    """Create a response with `count` messages, with the IDs n0, n1 and so on; return its ID."""
     items = [{"id": f"n{number}", "role": "user", "content": str(number)} for number in range(count)]
     return worker_api.create_response(input=items)["id"]
 
@@ -144,7 +144,7 @@ def test_a_page_after_an_unknown_item_is_rejected(worker_api: Api, after: str) -
     )
 
 
-def test_input_items_of_an_unstored_response_are_404(worker_api: Api) -> None:
+def test_a_request_for_the_input_items_of_an_unstored_response_gets_404(worker_api: Api) -> None:
     response_id = worker_api.create_response()["id"]
     worker_api.sql("update responses set stored = false where id = %s", response_id)
 

@@ -58,24 +58,24 @@ def test_the_pages_of_a_list_contain_all_responses_of_the_same_time(
 ) -> None:
     ids = [worker_api.create_response(key=project_key)["id"] for _ in range(14)]
     worker_api.sql("update responses set created_at = '2026-01-01' where id = any (%s)", ids[2:11])
-    seen_ids: list[str] = []
+    listed_ids: list[str] = []
     query = {"order": order, "limit": limit}
     while True:
         body = worker_api.list_responses(key=project_key, **query).get_json()
-        seen_ids += [response["id"] for response in body["data"]]
+        listed_ids += [response["id"] for response in body["data"]]
         if not body["has_more"]:
             break
         assert len(body["data"]) == limit
         query["after"] = body["last_id"]
-        if len(seen_ids) == limit:
-            # A response that is created during the listing may be on a later page or be absent.
+        if len(listed_ids) == limit:
+            # A response that is created while a client reads the pages may be on a later page or on none.
             worker_api.create_response(key=project_key)
 
     ids_by_age = [*sorted(ids[2:11]), *ids[:2], *ids[11:]]
-    assert [response_id for response_id in seen_ids if response_id in ids] == (
+    assert [response_id for response_id in listed_ids if response_id in ids] == (
         ids_by_age if order == "asc" else ids_by_age[::-1]
     )
-    assert len(seen_ids) == len(set(seen_ids))
+    assert len(listed_ids) == len(set(listed_ids))
 
 
 def test_a_list_can_be_filtered_by_status_model_and_metadata(worker_api: Api, project_key: str) -> None:
@@ -109,7 +109,7 @@ def test_a_list_contains_the_stored_responses_of_one_project(worker_api: Api, pr
         check_error(worker_api.list_responses(key=project_key, after=after), 400, "invalid_value", "after")
 
 
-WRONG_QUERIES: list[tuple[str, str]] = [
+INVALID_QUERIES: list[tuple[str, str]] = [
     *(
         (f"limit={value}", "limit")
         for value in ("0", "101", "1000", "-1", "abc", "", "1.5", "+5", "%EF%BC%95", "%00", "1e1")
@@ -119,10 +119,10 @@ WRONG_QUERIES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("query", "param"), WRONG_QUERIES)
+@pytest.mark.parametrize(("query", "param"), INVALID_QUERIES)
 def test_an_invalid_query_of_a_list_is_rejected(worker_api: Api, query: str, param: str) -> None:
-    items = f"/v1/responses/{worker_api.create_response()['id']}/input_items"
-    for path in ("/v1/responses", items):
+    items_path = f"/v1/responses/{worker_api.create_response()['id']}/input_items"
+    for path in ("/v1/responses", items_path):
         message = check_error(worker_api.send_request("GET", f"{path}?{query}"), 400, "invalid_value", param)
         if param == "limit":
             assert message == "limit must be between 1 and 100."

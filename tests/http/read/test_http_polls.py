@@ -1,4 +1,4 @@
-"""Polls: replies if nothing has changed, and waits for the end of a response."""
+"""Polls: answers if a response has not changed, and waits for the end of a response."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
 
 @pytest.mark.parametrize("status", ALL_STATUSES)
-def test_a_poll_of_an_unchanged_response_is_304_without_a_body(worker_api: Api, status: str) -> None:
+def test_a_poll_of_an_unchanged_response_gets_304_without_a_body(worker_api: Api, status: str) -> None:
     response_id = worker_api.create_response()["id"]
     move_to_status(worker_api, status, response_id)
     etag = worker_api.get_response(response_id).headers["ETag"]
@@ -56,7 +56,7 @@ def test_an_invalid_or_unsupported_condition_is_ignored(worker_api: Api, header:
     assert check_document(worker_api.get_response(document["id"], headers=header), "queued") == document
 
 
-def test_a_conditional_poll_of_a_foreign_response_is_404(worker_api: Api, other_key: str) -> None:
+def test_a_conditional_poll_of_a_foreign_response_gets_404(worker_api: Api, other_key: str) -> None:
     response_id = worker_api.create_response()["id"]
     etag = worker_api.get_response(response_id).headers["ETag"]
 

@@ -42,7 +42,7 @@ def test_the_stream_of_an_ended_response_can_start_at_any_event(worker_api: Api)
         assert parse_stream(resumed_answer.data) == (events[max(after, -1) + 1 :], True)
 
 
-def test_the_stream_of_an_unknown_deleted_or_foreign_response_is_404(worker_api: Api, other_key: str) -> None:
+def test_a_stream_request_for_an_unknown_deleted_or_foreign_response_gets_404(worker_api: Api, other_key: str) -> None:
     deleted_id, foreign_id = (
         worker_api.create_ended_response()["id"],
         worker_api.create_ended_response(key=other_key)["id"],

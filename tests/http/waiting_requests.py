@@ -14,7 +14,7 @@ from tests.http.http_api import Api
 
 @contextmanager
 def waiting_request(api: Api, **changes: Any) -> Iterator[tuple[str, Future[TestResponse]]]:
-    """Send a request for a foreground response; yield the ID of the response and the future of the reply."""
+    """Send a request for a foreground response; yield the ID of the response and the future of the answer."""
     with ThreadPoolExecutor(1) as threads:
         marker = {"user": f"waiting {threading.get_ident()} {len(api.sql('select 1 from responses'))}"}
         future = threads.submit(api.post_response, background=False, **marker, **changes)
