@@ -50,4 +50,4 @@ def _requested_projects(exchange: Exchange) -> dict[str, str]:
     if len(query_projects) > 1:
         raise errors.InvalidRequest("ai_project_id is given twice.", param="ai_project_id")
     project_names = {"ai_project_id": next(iter(query_projects), ""), "OpenAI-Project": header or ""}
-    return {param: text.strip() for param, text in project_names.items() if text.strip()}
+    return {param: name.strip() for param, name in project_names.items() if name.strip()}

@@ -170,8 +170,8 @@ def deep_param(body_bytes: bytes, max_depth: int) -> str | None:
 
 def _param_name(path: list[str | int]) -> str | None:
     """The parameter to report for a path in the body."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[:6])[1:]
-    client_data = _CLIENT_DATA.match(text)
+    path_text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[:6])[1:]
+    client_data = _CLIENT_DATA.match(path_text)
     if client_data:
         return client_data[1]
     return path[0] if isinstance(path[0], str) else None

@@ -167,6 +167,6 @@ def json_type(value: Any) -> str:
 
 
 def _quote(value: Any) -> str:
-    """A scalar as truncated JSON text; for any other value its type, because it may be too deep to serialize."""
+    """A scalar as truncated JSON text, any other value as its type: a deeply nested value cannot be serialized."""
     text = jsonio.dumps(value) if isinstance(value, str | int | float) else json_type(value)
     return text if len(text) <= QUOTE_LIMIT else f"{text[:QUOTE_LIMIT]}…"

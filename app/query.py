@@ -80,7 +80,7 @@ def page_limit(exchange: Exchange) -> int:
 
 
 def is_descending(exchange: Exchange) -> bool:
-    """Whether the newest entry comes first, which is the default.
+    """Whether the newest entry comes first (the default).
 
     Raises:
         errors.InvalidRequest: `order` is neither `asc` nor `desc`.

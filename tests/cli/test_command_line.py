@@ -24,7 +24,9 @@ INVALID_FILES = {
 
 
 @pytest.mark.parametrize(("content", "message"), INVALID_FILES.values(), ids=INVALID_FILES)
-def test_a_file_that_cannot_become_json_is_rejected_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_cannot_become_json_is_rejected_with_a_one_line_message(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     file = tmp_path / "prompt.toml"
     file.write_bytes(content)
 
@@ -37,7 +39,7 @@ def test_a_file_that_cannot_become_json_is_rejected_in_one_line(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("arguments", [["responses", "show", "\udcff"], ["keys", "create", "--project", "a\udcff"]])
-def test_arguments_that_are_not_utf_8_are_rejected_by_name(arguments: list[str]) -> None:
+def test_an_argument_that_is_not_utf_8_is_quoted_in_the_error(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
 
     assert result.exit_code == 2

@@ -68,7 +68,7 @@ def test_days_without_usage_are_empty_in_every_format(run_usage) -> None:
         (("--since", "yesterday"), "does not match the format"),
     ],
 )
-def test_an_invalid_argument_is_reported_by_name(run_usage, arguments: tuple[str, ...], message: str) -> None:
+def test_an_invalid_argument_is_reported_with_the_reason(run_usage, arguments: tuple[str, ...], message: str) -> None:
     result = run_usage(*arguments)
 
     assert result.exit_code != 0

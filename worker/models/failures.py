@@ -65,19 +65,19 @@ def event_error(value: Any) -> errors.ModelServerError:
     return _create_error(f"The model server failed: {_error_message(value)}", status, value, {})
 
 
-def _create_error(text: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerError:
+def _create_error(message: str, status: int, value: Any, headers: Mapping[str, str]) -> errors.ModelServerError:
     if status in _UNAVAILABLE_STATUSES:
         rate_limit_code = Code.RATE_LIMIT_EXCEEDED if status == 429 else None
-        return errors.ModelServerUnavailable(text, code=rate_limit_code, retry_after_s=retry_after_s(headers))
-    exceeded = context_errors.context_error(status, _error_object(value), _error_message(value), text)
+        return errors.ModelServerUnavailable(message, code=rate_limit_code, retry_after_s=retry_after_s(headers))
+    exceeded = context_errors.context_error(status, _error_object(value), _error_message(value), message)
     if exceeded is not None:
         return exceeded
     code = _error_object(value).get("code")
     if isinstance(code, str) and code in _SHARED_CODES:
-        return errors.PermanentError(text, code=code)
+        return errors.PermanentError(message, code=code)
     if status >= 500:
-        return errors.TransientError(text)
-    return errors.PermanentError(text, code=Code.INVALID_PROMPT if status in _INVALID_REQUEST_STATUSES else None)
+        return errors.TransientError(message)
+    return errors.PermanentError(message, code=Code.INVALID_PROMPT if status in _INVALID_REQUEST_STATUSES else None)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

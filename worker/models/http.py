@@ -127,8 +127,8 @@ def _convert_errors(state: "_AnswerState") -> Iterator[None]:
         if not state.has_finish_reason:
             raise errors.AnswerTimeout("The model server was silent for too long.") from error
     except aiohttp.ClientSSLError as error:
-        text = "The model server does not speak TLS although its base_url uses https, or its certificate is invalid."
-        raise errors.TransientError(text) from error
+        message = "The model server does not speak TLS although its base_url uses https, or its certificate is invalid."
+        raise errors.TransientError(message) from error
     except aiohttp.ClientConnectorError as error:
         reason = error.strerror or type(error.os_error).__name__
         raise errors.ModelServerUnreachable(f"The model server cannot be reached: {reason}.") from error

@@ -74,8 +74,8 @@ async def _count_on_llama(session: aiohttp.ClientSession, body: JsonObject) -> t
     template_result = await _post_json(session, "apply-template", request_fields)
     if template_result is None or not isinstance(template_result.get("prompt"), str):
         return None
-    text = {"content": template_result["prompt"], "add_special": True, "parse_special": True}
-    result = await _post_json(session, "tokenize", text)
+    tokenize_fields = {"content": template_result["prompt"], "add_special": True, "parse_special": True}
+    result = await _post_json(session, "tokenize", tokenize_fields)
     if result is None or not isinstance(result.get("tokens"), list):
         return None
     async with session.get("props") as answer:

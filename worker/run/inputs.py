@@ -110,9 +110,9 @@ class Inputs:
 
     async def _download_image(self, url: str, cache: _InputCache) -> str:
         subject = f"The image {_quote(url)}"
-        limit = self._settings.image_limit_bytes
+        limit_bytes = self._settings.image_limit_bytes
         try:
-            download = await self._download(url, limit, media.is_image_type, cache)
+            download = await self._download(url, limit_bytes, media.is_image_type, cache)
             return await asyncio.to_thread(self._to_data_url, download.data)
         except DownloadError as error:
             raise errors.PermanentError(f"{subject} {error}", code=_IMAGE_CODES[error.kind]) from error

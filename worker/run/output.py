@@ -103,8 +103,8 @@ class OutputWriter:
         """
         if self._attempt.prefix and isinstance(output, ReasoningDelta | SummaryDelta):
             # The model starts to reason again in the middle of its text, or marks the continuation as reasoning.
-            text = "The model server did not continue the text it was given."
-            raise errors.PermanentError(text, code=None if self.has_output else Code.INVALID_PROMPT)
+            message = "The model server did not continue the text it was given."
+            raise errors.PermanentError(message, code=None if self.has_output else Code.INVALID_PROMPT)
         if self._splice is not None and not isinstance(output, TextDelta | HiddenProgress):
             self._end_splice()
         match output:

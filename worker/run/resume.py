@@ -68,13 +68,15 @@ def _plan_continuation(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
     return failed_outcome(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the partial output cannot be continued.")
 
 
-def continuation_failure(text: str) -> Outcome:
+def continuation_failure(server_message: str) -> Outcome:
     """Return the outcome of a response if the model server cannot continue its partial text.
 
     Args:
-        text: the error message of the model server.
+        server_message: the error message of the model server.
     """
-    return failed_outcome(Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the model server does not continue it: {text}")
+    return failed_outcome(
+        Code.SERVER_ERROR, f"{_LOST_MESSAGE}, and the model server does not continue it: {server_message}"
+    )
 
 
 def _can_continue(model: ModelConfig, item: Item) -> bool:

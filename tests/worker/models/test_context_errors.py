@@ -89,8 +89,8 @@ OTHER_ERRORS = {
 }
 
 
-def is_context_error(status: int, raw: bytes) -> bool:
-    return isinstance(failures.answer_error(status, raw, {}), ContextExceeded)
+def is_context_error(status: int, body: bytes) -> bool:
+    return isinstance(failures.answer_error(status, body, {}), ContextExceeded)
 
 
 @pytest.mark.parametrize(("message", "fields", "token_counts"), TOO_LONG_ERRORS.values(), ids=TOO_LONG_ERRORS)
@@ -114,7 +114,7 @@ def test_other_errors_are_not_recognized_as_too_long_requests(message: str) -> N
 
 
 @pytest.mark.parametrize(
-    "raw",
+    "body",
     [
         b"",
         b"null",
@@ -126,8 +126,8 @@ def test_other_errors_are_not_recognized_as_too_long_requests(message: str) -> N
         b'{"error": {"code": {}, "type": [1]}}',
     ],
 )
-def test_any_error_body_is_accepted(raw: bytes) -> None:
-    assert is_context_error(400, raw) == (b"context" in raw)
+def test_any_error_body_is_accepted(body: bytes) -> None:
+    assert is_context_error(400, body) == (b"context" in body)
 
 
 def test_the_message_of_an_unrelated_status_is_not_inspected() -> None:
