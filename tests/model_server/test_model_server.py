@@ -123,16 +123,16 @@ def test_the_openai_client_reads_a_stream_with_usage(server: ModelServer, client
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (5, 2, 7)
 
 
-def test_the_openai_client_reads_an_answer_as_one_document_and_the_models(
+def test_the_openai_client_reads_an_answer_as_one_document_and_the_list_of_models(
     server: ModelServer, client: openai.OpenAI
 ) -> None:
-    script = server.script(tokens=2, tag="whole")
+    script = server.script(tokens=2, tag="document")
     completion = client.chat.completions.create(model="m", messages=[{"role": "user", "content": script}])
     assert completion.choices[0].message.content == "tok0 tok1 "
     assert completion.choices[0].finish_reason == "stop"
     assert completion.usage is not None
     assert completion.usage.completion_tokens == 2
-    assert single_record(server, "whole")["how"] == "finished"
+    assert single_record(server, "document")["how"] == "finished"
     assert [model.id for model in client.models.list()] == ["scripted"]
 
 

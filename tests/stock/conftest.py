@@ -46,7 +46,7 @@ class Servers:
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Debian's servers in a temporary folder, which remains if a test failed."""
+    """Debian's servers in a temporary folder; the folder remains if a test failed."""
     # The system users of the servers cannot enter pytest's temporary folder.
     folder = Path(tempfile.mkdtemp(prefix="backburner-stock-"))
     folder.chmod(0o755)

@@ -11,8 +11,8 @@ from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 from tests.stock.servers import ADMIN, ROLE, Redis
 
-# Short timeouts, so that recovery completes within seconds. All others keep their defaults, which a slow machine may
-# need.
+# Short timeouts, so that recovery completes within seconds. The other timeouts keep their defaults, because a slow
+# machine may need them.
 CLOCKS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",

@@ -25,13 +25,13 @@ def missing_packages() -> list[str]:
     """The packages that are not installed."""
     if shutil.which("dpkg-query") is None:
         return list(PACKAGES)
-    query = subprocess.run(
+    process = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\n", *PACKAGES],
         check=False,
         capture_output=True,
         text=True,
     )
-    installed = {line.split()[1] for line in query.stdout.splitlines() if line.startswith("installed ")}
+    installed = {line.split()[1] for line in process.stdout.splitlines() if line.startswith("installed ")}
     return [name for name in PACKAGES if name not in installed]
 
 

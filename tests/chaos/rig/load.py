@@ -26,7 +26,7 @@ TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "prope
 SCHEMA = {"format": {"type": "json_schema", "name": "town", "schema": {"type": "object"}}}
 # The kinds of twenty consecutive requests.
 KINDS = ("background",) * 6 + ("streamed",) * 6 + ("foreground",) * 3 + ("cancelled",) * 3 + ("tools", "json")
-# Seconds without data after which a client retries, and the maximum duration of all retries.
+# Seconds without data after which a client retries, and the maximum duration of the retries of a call.
 READ_TIMEOUT_S = 5.0
 RETRY_TIMEOUT_S = 90.0
 ENDED = {"completed", "incomplete", "failed", "cancelled"}

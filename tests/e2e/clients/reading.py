@@ -27,8 +27,8 @@ def stored_document(stack: Stack, response_id: str) -> stream_checker.Event:
 
 def stream_request(models: ModelServer, *, background: bool = True, **script: object) -> dict:
     """The body of a create request with `stream`."""
-    text = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
-    return {"model": "scripted", "input": text, "stream": True, "background": background}
+    script_text = models.script(**{"tag": "s", "tokens": 40, "delay_s": 0.05} | script)
+    return {"model": "scripted", "input": script_text, "stream": True, "background": background}
 
 
 def read_with_disconnects(stack: Stack, models: ModelServer, seed: int, *, disconnect_count: int, tokens: int) -> None:

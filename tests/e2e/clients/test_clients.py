@@ -93,9 +93,9 @@ def test_concurrent_creates_with_one_idempotency_key_create_one_response(
             ).id
 
         count_before = shared_stack.sql("select count(*) from responses")[0][0]
-        ids = list(threads.map(create, range(80)))
+        response_ids = list(threads.map(create, range(80)))
 
-        assert len(set(ids)) == 10
+        assert len(set(response_ids)) == 10
         assert shared_stack.sql("select count(*) from responses") == [(count_before + 10,)]
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.create(

@@ -165,15 +165,13 @@ def test_a_foreground_reply_arrives_although_redis_is_killed(stack: Stack, model
     assert len(texts[0].split()) == 20
 
 
-def test_a_client_that_repeats_its_request_with_its_key_gets_the_same_response(
-    stack: Stack, models: ModelServer
-) -> None:
+def test_a_client_that_repeats_its_idempotency_key_gets_the_same_response(stack: Stack, models: ModelServer) -> None:
     stack.up(FOLLOW_S="6")
     script = models.script(tag="again", tokens=80, delay_s=0.1)
-    key = {"Idempotency-Key": "once"}
-    create_and_disconnect(stack, script, duration_s=4, **key)
+    key_header = {"Idempotency-Key": "once"}
+    create_and_disconnect(stack, script, duration_s=4, **key_header)
     with stack.client() as client:
-        response = client.responses.create(model="scripted", input=script, extra_headers=key)
+        response = client.responses.create(model="scripted", input=script, extra_headers=key_header)
 
     assert response.status == "completed"
     assert len(response.output_text.split()) == 80

@@ -1,4 +1,4 @@
-"""Every accepted response ends once although processes are killed, frozen or unavailable."""
+"""Every accepted response ends once even if processes are killed, frozen or unavailable."""
 
 import json
 import os
@@ -208,7 +208,7 @@ def test_a_doorbell_lost_with_all_data_of_redis_is_sent_again(stack: Stack, mode
         assert time.monotonic() - started_at < 10
 
 
-def test_logs_contain_response_and_attempt_as_keys_and_values(stack: Stack) -> None:
+def test_logs_contain_the_response_and_the_attempt_as_key_value_pairs(stack: Stack) -> None:
     stack.up()
     with stack.client() as client:
         response = client.responses.create(model="scripted", input="hello", background=True)

@@ -57,7 +57,7 @@ def test_a_worker_of_two_lanes_is_sent_no_more_responses_than_it_has_slots(stack
     stack.up(WORKER_SLOTS="3")
     with stack.client() as client:
         script = models.script(tag="hold", first_delay_s=600)
-        ids = [
+        response_ids = [
             client.responses.create(
                 model="scripted",
                 input=script,
@@ -70,6 +70,6 @@ def test_a_worker_of_two_lanes_is_sent_no_more_responses_than_it_has_slots(stack
         assert stack.sql("select count(*) from responses where dispatched_at is not null and status = 'queued'") == [
             (0,)
         ]
-        for response_id in ids:
+        for response_id in response_ids:
             client.responses.cancel(response_id)
         until(stack.all_ended)

@@ -17,7 +17,7 @@ from tests.model_server import ModelServer
 STALLED_AFTER_S = 6
 
 
-def test_a_stalled_worker_finishes_its_runs_and_exits_with_a_status(stack: Stack, models: ModelServer) -> None:
+def test_a_stalled_worker_finishes_its_runs_and_exits_with_status_75(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     port = ports.free_port()
     with tcp_proxy.running(stack.valkey.url) as proxy:

@@ -54,8 +54,8 @@ def submit(client: openai.OpenAI, count: int, model: str = "scripted", **script:
     ]
 
 
-def statuses(stack: Stack, ids: list[str]) -> set[str]:
-    return {row[0] for row in stack.sql("select status from responses where id = any (%s)", ids)}
+def statuses(stack: Stack, response_ids: list[str]) -> set[str]:
+    return {row[0] for row in stack.sql("select status from responses where id = any (%s)", response_ids)}
 
 
 def start_times(server: ModelServer, tag: str) -> list[float]:
@@ -68,11 +68,11 @@ def test_requests_are_spread_over_the_servers_of_a_model(
 ) -> None:
     stack.up()
     with stack.client() as client:
-        ids = submit(client, 20, first_delay_s=2)
+        response_ids = submit(client, 20, first_delay_s=2)
         until(lambda: first_server.stats()["open"] + second_server.stats()["open"] == 20)
 
         assert first_server.stats()["open"] == 10
-        until(lambda: statuses(stack, ids) == {"completed"})
+        until(lambda: statuses(stack, response_ids) == {"completed"})
 
 
 def test_with_one_server_dead_the_other_answers_every_request_at_the_first_attempt(
@@ -82,14 +82,14 @@ def test_with_one_server_dead_the_other_answers_every_request_at_the_first_attem
     second_server.kill()
     stack.up()
     with stack.client() as client:
-        ids = submit(client, 20)
+        response_ids = submit(client, 20)
         until(stack.all_ended)
 
     assert stack.sql("select distinct status, attempt, failures, waits from responses") == [("completed", 1, 0, 0)]
     assert first_server.stats()["requests"] == 20
     assert "endpoint set aside" in stack.log("worker")
     assert stack.sql("select count(*) from circuits") == [(0,)]
-    invariants.check(stack, set(ids))
+    invariants.check(stack, set(response_ids))
 
 
 def test_a_server_killed_before_the_first_output_is_replaced_within_the_attempt(
@@ -98,7 +98,7 @@ def test_a_server_killed_before_the_first_output_is_replaced_within_the_attempt(
     invariants.watch_ends(stack)
     stack.up()
     with stack.client() as client:
-        ids = submit(client, 10, first_delay_s=2)
+        response_ids = submit(client, 10, first_delay_s=2)
         until(lambda: first_server.stats()["open"] == second_server.stats()["open"] == 5)
         moved_tags = set(second_server.stats()["by_tag"])
         killed_at = time.monotonic()
@@ -110,7 +110,7 @@ def test_a_server_killed_before_the_first_output_is_replaced_within_the_attempt(
     assert len(runs_by_tag) == 10
     assert all(len(runs) == 1 for runs in runs_by_tag.values())  # no duplicate or needless requests
     assert all(runs_by_tag[tag][0]["started"] > killed_at for tag in moved_tags)
-    invariants.check(stack, set(ids))
+    invariants.check(stack, set(response_ids))
 
 
 def test_with_all_servers_dead_responses_wait_in_postgres_until_one_returns(
@@ -122,36 +122,36 @@ def test_with_all_servers_dead_responses_wait_in_postgres_until_one_returns(
     stack.up("valkey", "api", "sweeper")
     stack.start("worker", WORKER_SLOTS="4")
     with stack.client() as client:
-        ids = submit(client, 12)
+        response_ids = submit(client, 12)
         until(lambda: stack.sql("select failures > 2 from circuits where model = 'scripted'") == [(True,)])
         active_query = "select count(*) from responses where status = 'in_progress' or dispatched_at is not null"
         assert stack.sql(active_query)[0][0] <= 1
         other_ids = submit(client, 12, model="other")
         until(lambda: statuses(stack, other_ids) == {"completed"}, within_s=5)
-        assert statuses(stack, ids) <= {"queued", "in_progress"}
+        assert statuses(stack, response_ids) <= {"queued", "in_progress"}
         causes = stack.sql("select distinct cause from attempts where outcome = 'waited'")
 
         first_server.restart()
         until(stack.all_ended, within_s=5)
 
-    assert statuses(stack, ids) == {"completed"}
+    assert statuses(stack, response_ids) == {"completed"}
     assert causes
     assert all(cause.startswith("The model server cannot be reached") for (cause,) in causes)
     assert stack.sql("select count(*) from circuits") == [(0,)]
     # Responses created while the circuit was open took no slot before it closed.
     assert len(stack.sql("select id from responses where model = 'scripted' and attempt = 1")) >= 4
-    invariants.check(stack, {*ids, *other_ids})
+    invariants.check(stack, {*response_ids, *other_ids})
 
 
 def test_an_open_circuit_sends_its_server_only_one_probe_at_a_time(stack: Stack, first_server: ModelServer) -> None:
     stack.up()
     stack.start("worker-2")
     with stack.client() as client:
-        ids = submit(client, 10, model="single", tag="full", status=503, fail_times=24)
+        response_ids = submit(client, 10, model="single", tag="full", status=503, fail_times=24)
         # After three failures, no response that ran when the circuit opened still waits in a slot.
         until(lambda: stack.sql("select 1 from circuits where failures > 2"), within_s=30)
         opened_at = time.monotonic()
-        until(lambda: statuses(stack, ids) == {"completed"}, within_s=60)
+        until(lambda: statuses(stack, response_ids) == {"completed"}, within_s=60)
 
     probe_times = [started for started in start_times(first_server, "full")[:25] if started > opened_at]
     assert len(probe_times) >= 3
@@ -164,12 +164,12 @@ def test_an_open_circuit_sends_its_server_only_one_probe_at_a_time(stack: Stack,
 def test_a_server_with_retry_after_gets_no_request_before_that_time(stack: Stack, first_server: ModelServer) -> None:
     stack.up()
     with stack.client() as client:
-        ids = submit(client, 3, model="single", tag="limit", status=429, retry_after=4, fail_times=3)
+        response_ids = submit(client, 3, model="single", tag="limit", status=429, retry_after=4, fail_times=3)
         until(lambda: stack.sql("select 1 from circuits"))
         waiting_ids = submit(client, 3, model="single")
         other_ids = submit(client, 1, model="other")
         until(lambda: statuses(stack, other_ids) == {"completed"}, within_s=3)
-        until(lambda: statuses(stack, ids + waiting_ids) == {"completed"}, within_s=15)
+        until(lambda: statuses(stack, response_ids + waiting_ids) == {"completed"}, within_s=15)
 
     last_429_at = start_times(first_server, "limit")[2]
     assert min(start_times(first_server, tag)[0] for tag in ("r0", "r1", "r2")) - last_429_at > 3.9
@@ -184,8 +184,8 @@ def test_a_response_that_expires_behind_an_open_circuit_reports_the_unavailable_
     stack.start("api", QUEUE_TIMEOUT_S="4")
     stack.start("worker", WORKER_SLOTS="1")
     with stack.client() as client:
-        ids = submit(client, 6, model="single")
-        final_responses = [ended(client, response_id, within_s=15) for response_id in ids]
+        response_ids = submit(client, 6, model="single")
+        final_responses = [ended(client, response_id, within_s=15) for response_id in response_ids]
 
     assert {final_response.status for final_response in final_responses} == {"failed"}
     messages = [final_response.error.message for final_response in final_responses if final_response.error]

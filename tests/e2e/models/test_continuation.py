@@ -58,19 +58,19 @@ def final_responses(
         invariants.watch_ends(stack)
         stack.up()
         with stack.client() as client:
-            ids = {}
+            response_ids = {}
             for name, (script, fields) in INTERRUPTED_RESPONSES.items():
-                text = _model_server.script(**{"tag": name, "delay_s": 0.1} | script)
-                ids[name] = client.responses.create(
-                    **{"model": "scripted", "input": text, "background": True} | fields
+                script_text = _model_server.script(**{"tag": name, "delay_s": 0.1} | script)
+                response_ids[name] = client.responses.create(
+                    **{"model": "scripted", "input": script_text, "background": True} | fields
                 ).id
             query = "select count(*) from (select 1 from response_events group by response_id having sum(tokens) > 4) t"
             until(lambda: stack.sql(query) == [(len(INTERRUPTED_RESPONSES),)], within_s=20)
             stack.kill("worker")
             stack.start("worker")
             until(stack.all_ended, within_s=30)
-            invariants.check(stack, set(ids.values()))
-            yield {name: client.responses.retrieve(response_id) for name, response_id in ids.items()}
+            invariants.check(stack, set(response_ids.values()))
+            yield {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
 
 
 @pytest.fixture

@@ -18,8 +18,10 @@ from tests.model_server import ModelServer
 
 def start_runs(stack: Stack, client: openai.OpenAI, count: int, **script: object) -> set[str]:
     """Create `count` responses, and wait until all are running; return their IDs."""
-    text = stack.models.script(**({"tokens": 60, "delay_s": 0.1} | script))
-    response_ids = {client.responses.create(model="scripted", input=text, background=True).id for _ in range(count)}
+    script_text = stack.models.script(**({"tokens": 60, "delay_s": 0.1} | script))
+    response_ids = {
+        client.responses.create(model="scripted", input=script_text, background=True).id for _ in range(count)
+    }
     until(lambda: stack.models.stats("none")["open"] == count)
     return response_ids
 
@@ -89,8 +91,8 @@ def test_an_unusual_error_of_the_model_server_is_not_retried(
 ) -> None:
     stack.up()
     with stack.client() as client:
-        text = models.script(tag="error", **script)
-        final_response = ended(client, client.responses.create(model="scripted", input=text, background=True).id)
+        script_text = models.script(tag="error", **script)
+        final_response = ended(client, client.responses.create(model="scripted", input=script_text, background=True).id)
 
     assert final_response.status == "failed"
     assert final_response.error is not None
