@@ -76,7 +76,7 @@ def decode_body(body_bytes: bytes) -> JsonObject:
             f"We could not parse the JSON body of your request: {problem} at line {error.lineno} column {error.colno}."
         ) from error
     try:
-        orjson.dumps(_nest(body))
+        orjson.dumps(_nest_body(body))
     except TypeError as error:
         raise _depth_error(body_bytes) from error
     if not isinstance(body, dict):
@@ -135,7 +135,7 @@ def _read_bytes_without_length(environ: WSGIEnvironment, limit_bytes: int) -> by
     return body
 
 
-def _nest(body: Any) -> Any:
+def _nest_body(body: Any) -> Any:
     """Nest the body as deeply as it will be when it is stored, to check that it can be serialized then."""
     for _ in range(8):
         body = [body]

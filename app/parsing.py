@@ -139,7 +139,7 @@ def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
     bound = limits.get("ge", limits.get("le"))
     values = limits | {
         "param": param,
-        "value": _quote(value),
+        "value": _quote_value(value),
         "length": len(value) if isinstance(value, str) else None,
         "number": "integer" if isinstance(bound, int) else "decimal",
     }
@@ -166,7 +166,7 @@ def json_type(value: Any) -> str:
     return names.get(type(value), "an object" if isinstance(value, dict) else "null")
 
 
-def _quote(value: Any) -> str:
+def _quote_value(value: Any) -> str:
     """A scalar as truncated JSON text, any other value as its type: a deeply nested value cannot be serialized."""
     text = jsonio.dumps(value) if isinstance(value, str | int | float) else json_type(value)
     return text if len(text) <= QUOTE_LIMIT else f"{text[:QUOTE_LIMIT]}…"

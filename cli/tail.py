@@ -50,22 +50,22 @@ class Printer:
             self._start_new_line()
             label = _LABELS_BY_EVENT_TYPE[event["type"]]
             if label != "text":
-                self._write(f"[{' '.join(filter(None, (label, self._names.get(index))))}] ")
-        self._write(event["delta"])
+                self._write_text(f"[{' '.join(filter(None, (label, self._names.get(index))))}] ")
+        self._write_text(event["delta"])
 
     def _print_end(self, response: JsonObject) -> None:
         self.status = response["status"]
         self._start_new_line()
         cause = response["error"] or response["incomplete_details"] or {}
-        self._write(
+        self._write_text(
             ": ".join(filter(None, (self.status, cause.get("code"), cause.get("message"), cause.get("reason")))) + "\n"
         )
 
     def _start_new_line(self) -> None:
         if not self._at_line_start:
-            self._write("\n")
+            self._write_text("\n")
 
-    def _write(self, text: str) -> None:
+    def _write_text(self, text: str) -> None:
         if text:
             click.echo(_CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text), nl=False)
             self._at_line_start = text.endswith("\n")

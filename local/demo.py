@@ -47,23 +47,23 @@ class Demo:
         Raises:
             DemoError: a response had an unexpected status, or a request failed.
         """
-        self._print(f"\nA background response of {self.model}: “{QUESTION}”")
+        self._print_line(f"\nA background response of {self.model}: “{QUESTION}”")
         final_response = self._poll_until(self._submit_prompt(QUESTION), target_status="completed")
-        self._print(_output_text(final_response), style="green")
-        self._print(f"\nAnother one, cancelled while it runs: “{LONG_PROMPT}”")
+        self._print_line(_output_text(final_response), style="green")
+        self._print_line(f"\nAnother one, cancelled while it runs: “{LONG_PROMPT}”")
         running_response = self._poll_until(self._submit_prompt(LONG_PROMPT), target_status="in_progress")
         cancelled_response = self._send_request("POST", f"/{running_response['id']}/cancel")
         _expect_status(cancelled_response, {"cancelled"})
-        self._print("cancel → cancelled")
+        self._print_line("cancel → cancelled")
         self._check_still_cancelled(cancelled_response["id"])
-        self._print(f"still cancelled {OBSERVATION_TIME_S:g} s later\n")
+        self._print_line(f"still cancelled {OBSERVATION_TIME_S:g} s later\n")
 
     def _submit_prompt(self, prompt: str) -> JsonObject:
         return self._send_request("POST", "", {"model": self.model, "input": prompt, "background": True})
 
     def _poll_until(self, response: JsonObject, *, target_status: str) -> JsonObject:
         """Poll a response and show its status changes until it has the target status."""
-        self._print(response["id"])
+        self._print_line(response["id"])
         started_at = time.monotonic()
         statuses = [response["status"]]
         with Live(console=self.console, auto_refresh=False, transient=True) as display:
@@ -80,10 +80,10 @@ class Demo:
                 response = self._send_request("GET", f"/{response['id']}")
                 if response["status"] != statuses[-1]:
                     statuses.append(response["status"])
-        self._print(progress)
+        self._print_line(progress)
         return response
 
-    def _print(self, line: str, style: str = "") -> None:
+    def _print_line(self, line: str, style: str = "") -> None:
         self.console.print(Text(line, style=style), soft_wrap=True)
 
     def _check_still_cancelled(self, response_id: str) -> None:

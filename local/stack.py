@@ -69,7 +69,7 @@ def running(
         supervisor.start(*servers)
         write_private(home.stack_env, format_env_file(environment_variables(settings)))
         edges = Edges(settings, {**environment_variables(settings), PREFIX + "HOME": str(home.path)})
-        _migrate(edges, home, supervisor)
+        _migrate_database(edges, home, supervisor)
         with open_core(settings) as core:
             core.keys.register(api_key(settings), rights.ALL_RIGHTS)
             models = sorted(core.catalog.models)
@@ -160,7 +160,7 @@ def _load_or_create_secret(configured_secret: SecretStr | None, file: Path, *, p
     return SecretStr(secret)
 
 
-def _migrate(edges: Edges, home: Home, supervisor: Supervisor) -> None:
+def _migrate_database(edges: Edges, home: Home, supervisor: Supervisor) -> None:
     migration = Child(edges.migration(), home)
     try:
         migration.wait_for_success(on_wait=supervisor.tick)

@@ -30,7 +30,7 @@ def up(workers: int) -> None:
                 load_fresh_settings(home), home, workers=workers, print_line=click.echo, interrupts=interrupts
             ) as running_stack:
                 click.echo(_welcome_message(running_stack, home))
-                _supervise(running_stack)
+                _supervise_stack(running_stack)
         except Interruption:
             click.echo("Stopped.")
 
@@ -51,7 +51,7 @@ def curl_command(running_stack: Stack) -> str:
     return shlex.join(arguments)
 
 
-def _supervise(running_stack: Stack) -> None:
+def _supervise_stack(running_stack: Stack) -> None:
     try:
         while True:
             running_stack.supervisor.tick()

@@ -38,7 +38,7 @@ def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: 
         if request.background
         else _foreground_end(core, slot, new_response, request, idempotency_key)
     )
-    return sse.answer(_prepend(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
+    return sse.answer(_prepend_batch(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
 
 
 def stream_response(exchange: Exchange, starting_after: int) -> Answer:
@@ -50,7 +50,7 @@ def stream_response(exchange: Exchange, starting_after: int) -> Answer:
     return sse.answer(batches, starting_after, _slot_release(slot), stall_s=core.settings.stall_s)
 
 
-def _prepend(first_batch: list[bytes], batches: Generator[list[bytes]]) -> Generator[list[bytes]]:
+def _prepend_batch(first_batch: list[bytes], batches: Generator[list[bytes]]) -> Generator[list[bytes]]:
     """Yield `first_batch`, then `batches`; closing this generator closes `batches`."""
     try:
         yield first_batch

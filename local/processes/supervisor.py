@@ -51,7 +51,7 @@ class Supervisor:
             if part.restart_at is None:
                 self._schedule_restart_if_ended(part, now)
             elif part.restart_at <= now:
-                self._restart(part, now)
+                self._restart_part(part, now)
 
     def stop(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop all parts stage by stage, in reverse order of start; shorten grace periods if `should_hurry` is true."""
@@ -71,7 +71,7 @@ class Supervisor:
                 part.delay_s = FIRST_DELAY_S
             self._schedule_restart(part, now, f"ended ({exit_reason})")
 
-    def _restart(self, part: "_SupervisedPart", now: float) -> None:
+    def _restart_part(self, part: "_SupervisedPart", now: float) -> None:
         try:
             part.child = Child(part.child.part, self._home)
         except OSError as error:  # out of memory or disk space: a later attempt may succeed

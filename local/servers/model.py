@@ -37,10 +37,10 @@ def base_url(port: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    _serve(parser.parse_args().port)
+    _serve_model(parser.parse_args().port)
 
 
-def _serve(port: int) -> None:
+def _serve_model(port: int) -> None:
     """Serve the model until SIGTERM or SIGINT."""
     xllamacpp: Any = importlib.import_module("xllamacpp")  # the package has no type information
     stop_signals = {signal.SIGTERM, signal.SIGINT}

@@ -154,14 +154,14 @@ class AioPool(BasePool):
         return handle
 
     def _start_task(self, handle: Handle, task: Any, args: Any, callback: Callback, error_callback: Callback) -> None:
-        handle.task = self.loop.create_task(self._trace(task, args, callback, error_callback))
+        handle.task = self.loop.create_task(self._run_task(task, args, callback, error_callback))
         # A done callback also runs for a task that is cancelled before its first step, and it runs only after the
         # result has been submitted to Celery.
         handle.task.add_done_callback(lambda _: self._handles.pop(id(handle), None))
         if handle.reason is not None:
             handle.task.cancel(handle.reason)
 
-    async def _trace(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
+    async def _run_task(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
         """Run a task with the signals of Celery's own tracer, and report its result."""
         _, task_id, _, body, content_type, content_encoding = target_args
         started_at = time.monotonic()

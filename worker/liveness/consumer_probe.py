@@ -62,14 +62,14 @@ class ConsumerProbe:
         async with client:
             while not self.is_stalled:
                 await asyncio.sleep(_CHECK_INTERVAL_S)
-                await self._check(client)
+                await self._check_consumer(client)
         log.critical(
             "consumer stalled",
             extra={"worker": self._worker_id, "for_s": round(time.monotonic() - self.last_message_at)},
         )
         self._on_stalled()
 
-    async def _check(self, client: redis.asyncio.Redis) -> None:
+    async def _check_consumer(self, client: redis.asyncio.Redis) -> None:
         if not self._has_free_slot() or time.monotonic() - self.last_message_at < self._stalled_after_s / 3:
             self._unanswered_checks = 0
             return

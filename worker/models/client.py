@@ -76,7 +76,7 @@ class ModelClient:
         while True:
             if not attempt.probe and endpoints.has_given_up_since(budget.started_at):
                 return self._hand_back(attempt, endpoints, budget)
-            endpoint = endpoints.choose(budget.not_before, include_all=attempt.probe)
+            endpoint = endpoints.choose_endpoint(budget.not_before, include_all=attempt.probe)
             if endpoint is None:
                 available_at = endpoints.available_at(budget.not_before, include_all=attempt.probe)
                 if available_at > budget.deadline:

@@ -166,7 +166,7 @@ class Endpoints:
         self._given_up_at = -math.inf
         self.has_open_circuit = False
 
-    def choose(self, not_before: Mapping[Endpoint, float], *, include_all: bool = False) -> Endpoint | None:
+    def choose_endpoint(self, not_before: Mapping[Endpoint, float], *, include_all: bool = False) -> Endpoint | None:
         """Return the best endpoint that can be used now, or None.
 
         Args:
@@ -186,7 +186,7 @@ class Endpoints:
         )
 
     def available_at(self, not_before: Mapping[Endpoint, float], *, include_all: bool = False) -> float:
-        """Return the earliest known time (monotonic clock) at which an endpoint is available; see `choose`."""
+        """Return the earliest known time (monotonic clock) at which an endpoint is available; see `choose_endpoint`."""
         now = time.monotonic()
         return min(
             self._available_at(endpoint, not_before, now, include_all=include_all) for endpoint in self._endpoints

@@ -38,7 +38,7 @@ class Tokenizers:
         root = base_url.removesuffix("/v1")
         try:
             async with aiohttp.ClientSession(root + "/", headers=authorization(model), timeout=_TIMEOUT) as session:
-                result = await self._count(session, base_url, body)
+                result = await self._count_tokens(session, base_url, body)
         except _TEMPORARY_ERRORS:
             return None  # the failure may be temporary, so do not cache it
         if result is None:
@@ -47,7 +47,7 @@ class Tokenizers:
         tokens, window = result
         return tokens, window or model.context_window
 
-    async def _count(
+    async def _count_tokens(
         self, session: aiohttp.ClientSession, base_url: str, body: JsonObject
     ) -> tuple[int, int | None] | None:
         kind = self._server_kinds.get(base_url)

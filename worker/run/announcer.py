@@ -29,9 +29,9 @@ class Announcer:
             if self._is_publishing or not self._queue:
                 return
             self._is_publishing = True
-        self._executor.submit(self._publish)
+        self._executor.submit(self._publish_batches)
 
-    def _publish(self) -> None:
+    def _publish_batches(self) -> None:
         while True:
             with self._lock:
                 batches, self._queue = self._queue, []

@@ -109,7 +109,7 @@ class Inputs:
         return cache.images[url]
 
     async def _download_image(self, url: str, cache: _InputCache) -> str:
-        subject = f"The image {_quote(url)}"
+        subject = f"The image {_quote_name(url)}"
         limit_bytes = self._settings.image_limit_bytes
         try:
             download = await self._download(url, limit_bytes, media.is_image_type, cache)
@@ -125,7 +125,7 @@ class Inputs:
     async def _extract_file(self, part: Part, cache: _InputCache) -> Part:
         """Return a file part with the text and the name of the file."""
         url, name = part.get("file_url"), part.get("filename")
-        subject = f"The file {_quote(name or url or 'unnamed')}"
+        subject = f"The file {_quote_name(name or url or 'unnamed')}"
         try:
             # Decode in a thread: a large file would block the event loop and therefore all other runs.
             if url is None:
@@ -155,5 +155,5 @@ class Inputs:
         return download
 
 
-def _quote(name: str) -> str:
+def _quote_name(name: str) -> str:
     return f"'{name}'" if len(name) <= 200 else f"'{name[:200]}…'"

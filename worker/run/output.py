@@ -68,9 +68,9 @@ class OutputWriter:
         self._splice: Splice | None = None
         self.has_output = False
         for index, open_parts in partial_output.open.items():
-            self._reopen(partial_output.output[index], open_parts)
+            self._reopen_item(partial_output.output[index], open_parts)
 
-    def _reopen(self, item: Item, open_parts: list[PartPath]) -> None:
+    def _reopen_item(self, item: Item, open_parts: list[PartPath]) -> None:
         self._item_type, self._item_id = item["type"], item["id"]
         self._part_counts.update({list_name: len(item.get(list_name, ())) for list_name in ("content", "summary")})
         if open_parts:
@@ -113,11 +113,11 @@ class OutputWriter:
                     replace(output, logprobs=self._requested_logprobs(output.logprobs)) if output.logprobs else output
                 )
                 for text_delta in self._splice.feed(delta) if self._splice is not None else (delta,):
-                    self._append("output_text", text_delta.text, text_delta.logprobs, text_delta.delta_count)
+                    self._append_delta("output_text", text_delta.text, text_delta.logprobs, text_delta.delta_count)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
-                self._append(_PART_TYPES[type(output)], text)
+                self._append_delta(_PART_TYPES[type(output)], text)
             case Annotation(annotation):
-                self._annotate(annotation)
+                self._add_annotation(annotation)
             case ToolCall():
                 self._add_tool_call(output)
             case AnswerEnd(reason):
@@ -125,9 +125,9 @@ class OutputWriter:
             case TokenUsage():
                 self._token_usage = output
             case _:
-                self._close(output)
+                self._close_part_or_item(output)
 
-    def _close(self, output: Output) -> None:
+    def _close_part_or_item(self, output: Output) -> None:
         match output:
             case PartEnd():
                 self._close_part()
@@ -139,9 +139,9 @@ class OutputWriter:
     def _end_splice(self) -> None:
         splice, self._splice = self._splice, None
         for delta in splice.end() if splice is not None else ():
-            self._append("output_text", delta.text, delta.logprobs, delta.delta_count)
+            self._append_delta("output_text", delta.text, delta.logprobs, delta.delta_count)
 
-    def _append(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
+    def _append_delta(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
         part_path = self._open_part(part)
         self._run.append_delta(part_path, text, logprobs, delta_count)
         self._fold.grow(part_path, text, logprobs)
@@ -157,7 +157,7 @@ class OutputWriter:
             logprob | {"top_logprobs": logprob["top_logprobs"][: request.top_logprobs]} for logprob in logprobs
         )
 
-    def _annotate(self, annotation: JsonObject) -> None:
+    def _add_annotation(self, annotation: JsonObject) -> None:
         self._emit([item_events.annotation(self._open_part("output_text"), self._annotation_count, annotation)])
         self._annotation_count += 1
 

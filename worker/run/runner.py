@@ -118,7 +118,7 @@ class Runner:
         log.info("claimed", extra=log_fields(attempt))
         try:
             with self._supervisor.supervised_run(attempt, claimed_at) as run:
-                return await self._execute(run, interruption)
+                return await self._execute_run(run, interruption)
         finally:
             self._signal_free_slot(response_id)
 
@@ -135,7 +135,7 @@ class Runner:
     def _end_batch(self, ends: Sequence[_EndRequest]) -> dict[Hashable, bool]:
         return dict.fromkeys(self._attempts.end_batch(ends), True)
 
-    async def _execute(self, run: Run, interruption: "Interruption") -> str:
+    async def _execute_run(self, run: Run, interruption: "Interruption") -> str:
         writer = OutputWriter(run, self._seals)
         task = asyncio.create_task(self._produce_outcome(run, writer))
         run.on_stop = task.cancel

@@ -37,13 +37,13 @@ class Splice:
         text = "".join(pending.text for pending in self._pending)
         if len(text) < len(self._echo) and self._echo.startswith(text):
             return []
-        return self._join(text)
+        return self._remove_repeated_text(text)
 
     def end(self) -> list[TextDelta]:
         """End the continuation; return the remaining deltas to show."""
-        return self._join("".join(pending.text for pending in self._pending)) if self._is_open else []
+        return self._remove_repeated_text("".join(pending.text for pending in self._pending)) if self._is_open else []
 
-    def _join(self, text: str) -> list[TextDelta]:
+    def _remove_repeated_text(self, text: str) -> list[TextDelta]:
         echo_length = len(self._echo) if self._echo and text.startswith(self._echo) else 0
         space_length = 0
         while (

@@ -23,7 +23,7 @@ def fail_request(endpoint: Endpoint, error: errors.ModelServerError = UNREACHABL
 
 
 def choose_endpoint(endpoints: Endpoints, **options: bool) -> Endpoint | None:
-    return endpoints.choose({}, **options)
+    return endpoints.choose_endpoint({}, **options)
 
 
 def list_endpoints(endpoints: Endpoints) -> list[Endpoint]:
@@ -130,7 +130,7 @@ def test_errors_that_the_request_may_cause_only_lower_the_rank_of_the_endpoint(
 
     assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
     assert not first.is_down
-    assert endpoints.choose({second: time.monotonic() + 60}) is first
+    assert endpoints.choose_endpoint({second: time.monotonic() + 60}) is first
 
 
 def test_an_endpoint_that_is_down_is_avoided_for_the_time_that_it_requested() -> None:

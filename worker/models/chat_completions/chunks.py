@@ -53,11 +53,11 @@ class ChunkReader:
 
     def read(self, event: Any) -> list[Output]:
         """Return the outputs that one chunk completes. See `Reader.read`."""
-        return self._read(event, "delta")
+        return self._read_chunk(event, "delta")
 
     def complete_outputs(self, answer: Any) -> list[Output]:
         """Return the outputs of a chat completion that is a single JSON document. See `Reader.complete_outputs`."""
-        outputs = self._read(answer, "message")
+        outputs = self._read_chunk(answer, "message")
         self.has_finish_reason = self._has_started
         return outputs
 
@@ -75,7 +75,7 @@ class ChunkReader:
             outputs += self._calls.complete_calls()
         return [*outputs, AnswerEnd(self._finish_reason)]
 
-    def _read(self, event: Any, key: str) -> list[Output]:
+    def _read_chunk(self, event: Any, key: str) -> list[Output]:
         try:
             if event.get("error") or ("choices" not in event and _is_failure(event)):
                 raise failures.event_error(event)

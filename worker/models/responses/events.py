@@ -54,10 +54,10 @@ class EventReader:
             "response.function_call_arguments.delta": self._report_progress,
             "response.custom_tool_call_input.delta": self._report_progress,
             "response.output_item.done": self._end_item,
-            "response.completed": self._end,
-            "response.incomplete": self._end,
-            "response.failed": self._end,
-            "response.cancelled": self._end,
+            "response.completed": self._end_response,
+            "response.incomplete": self._end_response,
+            "response.failed": self._end_response,
+            "response.cancelled": self._end_response,
             "response.error": self._raise_error,
             "error": self._raise_error,
         }
@@ -65,7 +65,7 @@ class EventReader:
     def read(self, event: Any) -> list[Output]:
         """Return the outputs that one event completes. See `Reader.read`."""
         try:
-            return self._read(event)
+            return self._read_event(event)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise errors.PermanentError("The model server sent something that is not a Responses API event.") from error
 
@@ -84,7 +84,7 @@ class EventReader:
         tool_calls = [] if self.has_finish_reason else self._complete_tool_calls()
         return [*tool_calls, AnswerEnd(self._finish_reason)]
 
-    def _read(self, event: Any) -> list[Output]:
+    def _read_event(self, event: Any) -> list[Output]:
         event_type = event.get("type")
         handler = self._handlers.get(event_type)
         if handler is not None:
@@ -197,7 +197,7 @@ class EventReader:
             outputs.append(PartEnd())
         return outputs
 
-    def _end(self, event: JsonObject) -> list[Output]:
+    def _end_response(self, event: JsonObject) -> list[Output]:
         response = event["response"]
         self._finish_reason = self._end_reason(event["type"], response)
         # Some servers send only this event, or no events for tool calls.
