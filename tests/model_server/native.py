@@ -20,7 +20,7 @@ class NativeAnswer(Answer):
     async def reply_with_document(self) -> web.Response:
         await asyncio.sleep(self.script.first_delay_s)
         self.record.tokens_sent = len(self.chunks)
-        self.stats.end(self.record, "finished")
+        self.stats.end_request(self.record, "finished")
         return web.json_response(self.document([item for item, _ in self.items()]))
 
     async def reply_with_stream(self) -> web.StreamResponse:
@@ -44,7 +44,7 @@ class NativeAnswer(Answer):
             await self.send_event(response, {"type": "response.output_item.done", **location, "item": item})
         await self.play_fault(self.record.tokens_sent, response, all_sent=True)
         final_response = self.document(output)
-        self.stats.end(self.record, "finished")
+        self.stats.end_request(self.record, "finished")
         if self.finish:
             await self.send_event(
                 response, {"type": f"response.{final_response['status']}", "response": final_response}

@@ -70,7 +70,9 @@ class RawServer:
             try:
                 connection.settimeout(CONNECTION_TIMEOUT_S)
                 name = self._count_request(_read_path(connection))
-                self._play(connection, self._scripts.get(name, (b"HTTP/1.1 400 Bad Request\r\n\r\n", Action.CLOSE)))
+                self._play_script(
+                    connection, self._scripts.get(name, (b"HTTP/1.1 400 Bad Request\r\n\r\n", Action.CLOSE))
+                )
             except TimeoutError:
                 return
             except OSError:
@@ -85,7 +87,7 @@ class RawServer:
             self.requests[name] += 1
         return name
 
-    def _play(self, connection: socket.socket, script: RawScript) -> None:
+    def _play_script(self, connection: socket.socket, script: RawScript) -> None:
         previous_step: Step = b""
         for step in script:
             if step is Action.REPEAT:

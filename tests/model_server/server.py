@@ -55,7 +55,7 @@ class Stats:
         self.peak = self.active_requests
         self.by_tag: dict[str, list[Record]] = defaultdict(list)
 
-    def begin(self, tag: str, body: dict[str, Any]) -> Record:
+    def begin_request(self, tag: str, body: dict[str, Any]) -> Record:
         record = Record(body)
         self.by_tag[tag].append(record)
         self.requests += 1
@@ -63,7 +63,7 @@ class Stats:
         self.peak = max(self.peak, self.active_requests)
         return record
 
-    def end(self, record: Record, how: str) -> None:
+    def end_request(self, record: Record, how: str) -> None:
         """Record the end of a request. Only the first call has an effect: a client may disconnect after `[DONE]`."""
         if record.how is None:
             record.how = how
@@ -138,7 +138,7 @@ class Answer:
             if index < len(self.chunks) - 1 and self.script.delay_s:
                 await asyncio.sleep(self.script.delay_s)
         await self.play_fault(len(self.chunks), all_sent=True)
-        self.stats.end(self.record, "finished")
+        self.stats.end_request(self.record, "finished")
         if self.script.garbage_after_tokens is not None:
             return web.Response(text="{this is not JSON", content_type="application/json")
         message = {"role": "assistant", "content": "".join(chunk for chunk in self.chunks if isinstance(chunk, str))}
@@ -175,7 +175,7 @@ class Answer:
         *pieces, last_piece = self.closing_events() or [b""]
         for piece in pieces:
             await response.write(piece)
-        self.stats.end(self.record, "finished")
+        self.stats.end_request(self.record, "finished")
         await response.write_eof(last_piece)
         return response
 
@@ -237,7 +237,7 @@ class Answer:
         sock = transport.get_extra_info("socket")
         while transport.get_write_buffer_size() or unacknowledged_bytes(sock):
             await asyncio.sleep(0.001)
-        self.stats.end(self.record, "dropped")
+        self.stats.end_request(self.record, "dropped")
         if self.script.drop_how == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         transport.abort()
@@ -293,28 +293,28 @@ async def play_script(
     original_body: dict[str, Any],
 ) -> web.StreamResponse:
     stats = request.app[STATS]
-    record = stats.begin(script.tag, original_body)
+    record = stats.begin_request(script.tag, original_body)
     if script.fail_times is not None and len(stats.by_tag[script.tag]) > script.fail_times:
         script = without_faults(script)
     try:
         if script.status is not None:
             await asyncio.sleep(script.first_delay_s)
-            stats.end(record, "errored")
+            stats.end_request(record, "errored")
             return error_reply(script.status, script.message, script.code, script.retry_after)
         context_error = context.context_error_reply(script, body)
         if context_error is not None:
-            stats.end(record, "errored")
+            stats.end_request(record, "errored")
             return context_error
         if script.prefix_behavior == "refuse" and body["messages"][-1].get("role") == "assistant":
-            stats.end(record, "errored")
+            stats.end_request(record, "errored")
             return error_reply(400, "The last message cannot be the assistant's.")
         reply = answer_class(request, body, script, record)
         return await (reply.reply_with_stream() if body.get("stream") else reply.reply_with_document())
     except (asyncio.CancelledError, ConnectionResetError):
-        stats.end(record, "client_closed")
+        stats.end_request(record, "client_closed")
         raise asyncio.CancelledError from None  # in either case, aiohttp drops the connection without logging
     finally:
-        stats.end(record, "errored")
+        stats.end_request(record, "errored")
 
 
 async def models(_request: web.Request) -> web.Response:
