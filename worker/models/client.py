@@ -44,7 +44,7 @@ class ModelClient:
     response is handed back to wait in Postgres. The model's circuit opens unless only this response is affected.
 
     Args:
-        record_dropped: records, for operators, the IDs of the items that were dropped from an attempt's context.
+        record_dropped_items: records, for operators, the IDs of the items that were dropped from an attempt's context.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class ModelClient:
         *,
         call: BlockingCaller,
         signal_free_slot: Callable[[], None],
-        record_dropped: Callable[[Attempt, list[str]], None],
+        record_dropped_items: Callable[[Attempt, list[str]], None],
     ) -> None:
         self._servers = servers
         self._circuits = circuits
         self._settings = settings
         self._call = call
         self._signal_free_slot = signal_free_slot
-        self._record_dropped = record_dropped
+        self._record_dropped_items = record_dropped_items
         self._tokenizers = Tokenizers()
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
@@ -115,7 +115,7 @@ class ModelClient:
         writer.set_attempt(attempt)
         log.info("dropped the oldest turns", extra={**log_fields(attempt), "items": len(dropped_ids)})
         try:
-            await self._call(partial(self._record_dropped, attempt, dropped_ids))
+            await self._call(partial(self._record_dropped_items, attempt, dropped_ids))
         except errors.StoreUnavailable as store_error:
             log.warning("cannot record the dropped items", extra={**log_fields(attempt), "cause": str(store_error)})
         return True

@@ -85,7 +85,7 @@ class Runner:
             settings,
             call=self._run_in_thread,
             signal_free_slot=signal_free_slot,
-            record_dropped=attempts.note_dropped,
+            record_dropped_items=attempts.note_dropped,
         )
 
     async def run(self, response_id: str) -> str:
