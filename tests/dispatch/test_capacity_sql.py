@@ -20,7 +20,7 @@ RULES = Rules(weights={}, model_caps={}, lanes=CONFIGURED_LANES, worker_seen_s=3
 # `former` is a lane of an earlier configuration that some workers still serve.
 LANES = (*CONFIGURED_LANES, "former")
 
-_LANE_CAPACITY = f"with {CAPACITY} select lane, n, reserve from lane_capacity"
+_SELECT_LANE_CAPACITY = f"with {CAPACITY} select lane, n, reserve from lane_capacity"
 _INSERT_RESPONSES = """
 insert into responses (id, project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, request,
     document, worker_id, lease_until, run_until, dispatched_at)
@@ -60,7 +60,9 @@ def test_the_capacity_in_sql_equals_that_of_dispatch(
                 (f"w{number}", sorted(lanes), slots),
             )
         connection.execute(_INSERT_RESPONSES, ([lane for lane, _ in responses], [worker for _, worker in responses]))
-        sql_capacity = {lane: (n, reserve) for lane, n, reserve in connection.execute(_LANE_CAPACITY, RULES.parameters)}
+        sql_capacity = {
+            lane: (n, reserve) for lane, n, reserve in connection.execute(_SELECT_LANE_CAPACITY, RULES.parameters)
+        }
         snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=3600, ended_ids=[])
     capacity = compute_capacity(snapshot)
 

@@ -38,7 +38,7 @@ def all_candidates(draw: st.DrawFn, tiers: Sequence[str] = TIERS) -> Candidates:
     }
 
 
-pairs = st.tuples(st.sampled_from(TIERS), st.sampled_from(PROJECTS))
+tier_project_pairs = st.tuples(st.sampled_from(TIERS), st.sampled_from(PROJECTS))
 candidates_of_all_tiers = st.composite(all_candidates)()
 
 
@@ -47,9 +47,9 @@ def situations(draw: st.DrawFn) -> Situation:
     record = st.builds(ServiceRecord, st.floats(0, 50), st.floats(0, 100))
     return Situation(
         weights=TIER_WEIGHTS,
-        service_records=draw(st.dictionaries(pairs, record)),
-        running_counts=draw(st.dictionaries(pairs, st.integers(0, 9))),
-        recent_ends=draw(st.sets(pairs)),
+        service_records=draw(st.dictionaries(tier_project_pairs, record)),
+        running_counts=draw(st.dictionaries(tier_project_pairs, st.integers(0, 9))),
+        recent_ends=draw(st.sets(tier_project_pairs)),
         model_capacity=draw(st.dictionaries(st.sampled_from(MODELS), st.integers(-1, 6))),
         project_capacity=draw(
             st.dictionaries(st.tuples(st.sampled_from(PROJECTS), st.sampled_from(MODELS)), st.integers(-1, 4))
@@ -78,7 +78,8 @@ def backlog(tier: str, project: str, count: int, model: str = "m1") -> Candidate
     }
 
 
-def used_capacity(choices: Sequence[Choice]) -> tuple[Counter[str], Counter[tuple[str, str]], Counter[str]]:
+def count_choices(choices: Sequence[Choice]) -> tuple[Counter[str], Counter[tuple[str, str]], Counter[str]]:
+    """The numbers of choices by model, by project and model, and by lane."""
     return (
         Counter(choice.group.model for choice in choices),
         Counter((choice.group.project_id, choice.group.model) for choice in choices),
@@ -93,12 +94,12 @@ def test_the_choices_never_exceed_slots_limits_or_the_batch_and_are_unique(
 ) -> None:
     choices = fair_share(situation, Capacity(pools, {}), candidates, limit)
 
-    models, projects, lanes = used_capacity(choices)
+    model_counts, project_counts, lane_counts = count_choices(choices)
     assert len({choice.id for choice in choices}) == len(choices) <= limit
-    assert all(models[model] <= max(0, capacity) for model, capacity in situation.model_capacity.items())
-    assert all(projects[pair] <= max(0, capacity) for pair, capacity in situation.project_capacity.items())
+    assert all(model_counts[model] <= max(0, capacity) for model, capacity in situation.model_capacity.items())
+    assert all(project_counts[pair] <= max(0, capacity) for pair, capacity in situation.project_capacity.items())
     unused_capacity = Capacity(pools, {})
-    assert all(unused_capacity.take_slot(lane) for lane in lanes.elements())
+    assert all(unused_capacity.take_slot(lane) for lane in lane_counts.elements())
 
 
 @settings(deadline=None)
@@ -109,16 +110,16 @@ def test_no_slot_remains_free_while_a_response_may_use_it(
     capacity = Capacity(pools, {})
     choices = fair_share(situation, capacity, candidates, 1000)
 
-    models, projects, _ = used_capacity(choices)
-    by_group = Counter(choice.group for choice in choices)
+    model_counts, project_counts, _ = count_choices(choices)
+    group_counts = Counter(choice.group for choice in choices)
     for group, group_candidates in candidates.items():
-        if by_group[group] < len(group_candidates):
+        if group_counts[group] < len(group_candidates):
             reserve = capacity.reserve_size(group.lane, situation.reserve) if group.tier == Tier.OVER_LIMIT else 0
             pair = group.project_id, group.model
             assert (
                 capacity.free_slots(group.lane) <= reserve
-                or situation.model_capacity.get(group.model, 1000) <= models[group.model]
-                or situation.project_capacity.get(pair, 1000) <= projects[pair]
+                or situation.model_capacity.get(group.model, 1000) <= model_counts[group.model]
+                or situation.project_capacity.get(pair, 1000) <= project_counts[pair]
             )
 
 

@@ -7,7 +7,7 @@ from core.responses import responses_sql
 from core.responses.draft import Draft
 
 # After this number of custom plans, Postgres uses the generic plan if it is not more expensive.
-_CUSTOM_PLANS = 5
+_CUSTOM_PLAN_COUNT = 5
 _RULES = Rules(
     weights={"default": 1.0}, model_caps={"limited": 12}, running_limits={("*", "*"): 9}, lanes=("default", "other")
 )
@@ -38,7 +38,7 @@ def test_postgres_reuses_one_plan_per_statement_for_single_and_batch_inserts(dat
     rules = {**_RULES.parameters, "dispatchable": True}
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=1) as connection:
         connection.execute("insert into projects (id, name) values ('proj_a', 'a') on conflict do nothing")
-        for number in range(2 * _CUSTOM_PLANS):
+        for number in range(2 * _CUSTOM_PLAN_COUNT):
             single_draft = new_draft("proj_a", f"resp_{number}", "default")
             drafts = [new_draft("proj_a", f"resp_{number}_{lane}", lane) for lane in ("default", "other")]
             responses_sql.insert(connection, [single_draft], rules)
@@ -49,4 +49,4 @@ def test_postgres_reuses_one_plan_per_statement_for_single_and_batch_inserts(dat
         ).fetchall()
 
     assert len(plans) == 2
-    assert all(custom <= _CUSTOM_PLANS and generic for custom, generic in plans), plans
+    assert all(custom <= _CUSTOM_PLAN_COUNT and generic for custom, generic in plans), plans

@@ -196,10 +196,10 @@ def test_10_000_placeholders_and_overlong_values_are_rejected_without_large_allo
 )
 def test_very_long_templates_are_parsed_in_linear_time(text: str) -> None:
     prompt_template = template(text)
-    start = time.process_time()
+    cpu_before_s = time.process_time()
     try:
         templates.check_template(prompt_template)
     except errors.InvalidRequest as error:
         assert error.param == "template.instructions"
 
-    assert time.process_time() - start < 5
+    assert time.process_time() - cpu_before_s < 5

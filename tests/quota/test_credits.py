@@ -52,13 +52,13 @@ def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, va
     pid = valkey.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        start = time.monotonic()
+        started_at = time.monotonic()
         submit(core, client)  # one timeout for the credits and one for the dispatch
-        assert time.monotonic() - start < 1.5
-        start = time.monotonic()
+        assert time.monotonic() - started_at < 1.5
+        started_at = time.monotonic()
         for _ in range(3):
             submit(core, client)
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - started_at < 0.5
         error = submit_over_limit(core, client)
     finally:
         os.kill(pid, signal.SIGCONT)

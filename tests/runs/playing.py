@@ -14,7 +14,7 @@ from core.runs.attempt import HandBack
 from core.runs.attempts import BatchResult
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
-from tests.runs.lives import Lifecycle
+from tests.runs.lifecycles import Lifecycle
 from tests.runs.stepping import Session, SteppedDatabase, interleave
 from tests.runs.world import WorkerAttempt, World, WorldStack
 

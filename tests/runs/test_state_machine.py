@@ -16,7 +16,7 @@ from core.wire import response, transcript
 from core.wire.status import Status
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
-from tests.runs.lives import Lifecycle
+from tests.runs.lifecycles import Lifecycle
 from tests.runs.world import NARROW_CONCURRENCY, SLOTS, WorkerAttempt, World, WorldStack
 
 OUTCOMES = (

@@ -13,18 +13,18 @@ from core.runs.attempts import Batch
 from core.settings import Settings
 from core.tenants.keys import Caller
 from tests.harness.engine import batch, caller, message_events, opening_batch, worker
-from tests.runs import lives
-from tests.runs.lives import Witness
+from tests.runs import lifecycles
+from tests.runs.lifecycles import Witness
 
 SLOTS, NARROW_CONCURRENCY = 4, 2
 
 CONFIG = f"""
 [models.scripted]
 base_url = "http://127.0.0.1:9/v1"
-timeouts = {{ run = {lives.RUN_S} }}
+timeouts = {{ run = {lifecycles.RUN_S} }}
 [models.narrow]
 base_url = "http://127.0.0.1:9/v1"
-timeouts = {{ run = {lives.RUN_S} }}
+timeouts = {{ run = {lifecycles.RUN_S} }}
 concurrency = {NARROW_CONCURRENCY}
 """
 
@@ -53,17 +53,17 @@ class WorldStack(ExitStack):
             redis_url=valkey_url,
             config=home / "backburner.toml",
             key_cache_s=5,
-            lease_s=lives.LEASE_S,
+            lease_s=lifecycles.LEASE_S,
             worker_seen_s=86_400,
-            claim_within_s=lives.CLAIM_S,
-            queue_timeout_s=lives.QUEUE_S,
-            whole_timeout_s=lives.TOTAL_S,
-            follow_s=lives.FOLLOW_S,
-            max_failures=lives.MAX_FAILURES,
+            claim_within_s=lifecycles.CLAIM_S,
+            queue_timeout_s=lifecycles.QUEUE_S,
+            whole_timeout_s=lifecycles.TOTAL_S,
+            follow_s=lifecycles.FOLLOW_S,
+            max_failures=lifecycles.MAX_FAILURES,
         )
         api, sweeper, first_worker, second_worker = [self.enter_context(open_core(settings)) for _ in range(4)]
         monitor = self.enter_context(psycopg.connect(url, autocommit=True))
-        monitor.execute(lives.AUDIT)
+        monitor.execute(lifecycles.AUDIT)
         worker(first_worker, "w1", slots=SLOTS)
         self.world = World(api, sweeper, (first_worker, second_worker), Witness(monitor), monitor, caller(api))
 

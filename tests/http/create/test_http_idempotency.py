@@ -53,7 +53,7 @@ def test_the_same_key_in_another_project_is_independent(worker_api: Api, other_k
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "a\0b", "a\tb", "\x7f"])
-def test_an_empty_long_or_unprintable_key_is_rejected(worker_api: Api, key: str) -> None:
+def test_an_empty_overlong_or_unprintable_key_is_rejected(worker_api: Api, key: str) -> None:
     row_counts = worker_api.count_rows()
 
     message = check_error(worker_api.post_response(headers={KEY_HEADER: key}), 400, "invalid_value")

@@ -11,21 +11,21 @@ from tests import contract
 from tests.contract import ECHOED_UNCHANGED, NOT_ECHOED, AcceptedValue, WrongValue
 from tests.http.http_api import DOCUMENT_KEYS, VALID_REQUEST, Api, check_document, check_error
 
-WRONG_CASES = {case: (name, wrong_case) for case, name, wrong_case in contract.wrong()}
-GOOD_CASES = {case: (name, good_case) for case, name, good_case in contract.good()}
+INVALID_CASES = {case: (name, invalid_case) for case, name, invalid_case in contract.wrong()}
+VALID_CASES = {case: (name, valid_case) for case, name, valid_case in contract.good()}
 
 
-@pytest.mark.parametrize(("name", "wrong_case"), WRONG_CASES.values(), ids=WRONG_CASES)
+@pytest.mark.parametrize(("name", "invalid_case"), INVALID_CASES.values(), ids=INVALID_CASES)
 def test_an_invalid_value_is_rejected_with_its_location_and_nothing_is_stored(
-    api: Api, name: str, wrong_case: WrongValue
+    api: Api, name: str, invalid_case: WrongValue
 ) -> None:
     row_counts = api.count_rows()
 
     check_error(
-        api.post_response(**wrong_case.other_fields, **{name: wrong_case.value}),
+        api.post_response(**invalid_case.other_fields, **{name: invalid_case.value}),
         400,
-        wrong_case.code,
-        wrong_case.param or name,
+        invalid_case.code,
+        invalid_case.param or name,
     )
 
     assert api.count_rows() == row_counts
@@ -40,21 +40,21 @@ def has_open_responses_types(body: dict[str, Any]) -> bool:
     return {tool["type"] for tool in body["tools"] + choices} <= {"function", "allowed_tools"}
 
 
-@pytest.mark.parametrize(("name", "good_case"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_every_valid_value_is_accepted_and_returned(api: Api, name: str, good_case: AcceptedValue) -> None:
-    answer = api.post_response(**good_case.other_fields, **{name: good_case.value})
+@pytest.mark.parametrize(("name", "valid_case"), VALID_CASES.values(), ids=VALID_CASES)
+def test_every_valid_value_is_accepted_and_returned(api: Api, name: str, valid_case: AcceptedValue) -> None:
+    answer = api.post_response(**valid_case.other_fields, **{name: valid_case.value})
 
     response = check_document(answer, "queued", open_responses=has_open_responses_types(answer.get_json()))
-    if good_case.echo is NOT_ECHOED:
+    if valid_case.echo is NOT_ECHOED:
         assert name not in response
     else:
-        assert response[name] == (good_case.value if good_case.echo is ECHOED_UNCHANGED else good_case.echo)
+        assert response[name] == (valid_case.value if valid_case.echo is ECHOED_UNCHANGED else valid_case.echo)
     assert api.get_response(response["id"]).get_json() == response
 
 
-@pytest.mark.parametrize(("name", "good_case"), GOOD_CASES.values(), ids=GOOD_CASES)
-def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, good_case: AcceptedValue) -> None:
-    changes = {**good_case.other_fields, name: good_case.value}
+@pytest.mark.parametrize(("name", "valid_case"), VALID_CASES.values(), ids=VALID_CASES)
+def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, valid_case: AcceptedValue) -> None:
+    changes = {**valid_case.other_fields, name: valid_case.value}
     response = api.create_response(**changes)
 
     ((request_text,),) = api.sql("select request from responses where id = %s", response["id"])
