@@ -73,7 +73,7 @@ def new_database(postgres_url: str, template: str = "template0") -> str:
     """Create a database as a copy of `template`; return its URL."""
     name = f"test_{next(_database_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        # `file_copy` is the faster strategy, because `fsync` is off.
+        # Without `fsync`, `file_copy` is the faster strategy.
         connection.execute(f"create database {name} template {template} strategy file_copy")  # type: ignore[arg-type]
     return postgres_url.replace("/backburner?", f"/{name}?")
 

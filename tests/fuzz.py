@@ -135,14 +135,14 @@ class Targets:
                 response_id for status, response_id in self._responses if is_terminal(status)
             )
         if "Prefer" in case.headers:
-            # The document's example would wait too long.
+            # The wait in the example of the OpenAPI document would take too long.
             case.headers["Prefer"] = case.headers["Prefer"].replace("wait=10", "wait=1")
         if case.operation.label == CREATE and isinstance(case.body, dict):
             should_be_valid = case.meta is not None and case.meta.generation.mode.is_positive
             self._complete_create(case.body, should_be_valid=should_be_valid)
 
     def _complete_create(self, body: dict[str, Any], *, should_be_valid: bool) -> None:
-        """Replace the IDs in the body of a create request, and make it end without a worker if necessary."""
+        """Replace the IDs in the body of a create request; if necessary, change it so that it ends without a worker."""
         if isinstance(body.get("model"), str) and len(body["model"]) <= 256:
             body["model"] = MODEL
             body.setdefault("input", "Hello.")

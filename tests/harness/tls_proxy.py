@@ -36,12 +36,12 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    public, private = folder / f"{name}.crt", folder / f"{name}.key"
-    public.write_bytes(signed_certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
+    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
+    certificate_path.write_bytes(signed_certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return public, private
+    return certificate_path, key_path
 
 
 class TlsProxy:

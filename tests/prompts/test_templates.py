@@ -27,7 +27,7 @@ def expand(instructions: str, **values: str) -> str | None:
     return templates.expand(prompt_template, templates.values(prompt_template, values))[0]
 
 
-def check_invalid_template(prompt_template: Template) -> errors.InvalidRequest:
+def template_error(prompt_template: Template) -> errors.InvalidRequest:
     with pytest.raises(errors.InvalidRequest) as error_info:
         templates.check_template(prompt_template)
     return error_info.value
@@ -80,7 +80,7 @@ def test_placeholders_are_replaced_and_other_text_does_not_change(text: str, exp
     ],
 )
 def test_an_incomplete_or_invalid_placeholder_is_rejected(text: str) -> None:
-    error = check_invalid_template(template(text, "x"))
+    error = template_error(template(text, "x"))
 
     assert error.param == "template.instructions"
     assert "does not begin a placeholder" in str(error)
@@ -149,7 +149,7 @@ def test_any_text_can_be_escaped_with_backslashes(text: str) -> None:
 def test_an_invalid_template_is_rejected_with_the_location_of_the_error(
     prompt_template: dict[str, Any], param: str
 ) -> None:
-    assert check_invalid_template(Template.model_validate(prompt_template)).param == param
+    assert template_error(Template.model_validate(prompt_template)).param == param
 
 
 def test_placeholders_are_expanded_in_instructions_and_messages_of_every_role() -> None:
@@ -174,7 +174,7 @@ def test_placeholders_are_expanded_in_instructions_and_messages_of_every_role() 
 
 
 def test_10_000_placeholders_and_overlong_values_are_rejected_without_large_allocations() -> None:
-    assert "10000 placeholders" in str(check_invalid_template(template("{{x}}" * 10_000, "x")))
+    assert "10000 placeholders" in str(template_error(template("{{x}}" * 10_000, "x")))
     prompt_template = template("{{x}}" * 1_000, "x")
     templates.check_template(prompt_template)
     values = templates.values(prompt_template, {"x": "v" * TEXT_LIMIT})

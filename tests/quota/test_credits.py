@@ -41,6 +41,7 @@ def valkey(settings: Settings):
 
 
 def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimitExceeded:
+    """Submit a request that exceeds the limit; return the error."""
     with pytest.raises(errors.RateLimitExceeded) as error_info:
         submit(core, client, service_tier="default", **fields)
     return error_info.value

@@ -1,4 +1,4 @@
-"""A transaction of several statements, interrupted by another session's call between any two of them."""
+"""A transaction of several statements, interrupted by another session's call between any two statements."""
 
 import pytest
 

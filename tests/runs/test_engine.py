@@ -40,11 +40,11 @@ def test_a_simultaneous_cancel_and_end_store_one_terminal_event_and_one_document
     owner = caller(core)
     for _ in range(20):
         attempt = claim(core, submit(core, owner))
-        tail = opening_batch(attempt)
+        last_batch = opening_batch(attempt)
 
         cancelled_document, has_ended = run_concurrently(
             lambda: json.loads(core.responses.cancel(owner, attempt.response_id)),
-            lambda: core.attempts.end(attempt, COMPLETED, tail),
+            lambda: core.attempts.end(attempt, COMPLETED, last_batch),
         )
 
         document = json.loads(core.responses.get(owner, attempt.response_id)[0])

@@ -181,16 +181,16 @@ class ResponseMachine(RuleBasedStateMachine):
         if worker_attempt is None:
             return
         outcome = OUTCOMES[variant % 3]
-        tail = (
+        last_batch = (
             worker_attempt.next_batch(1) if variant > 2 else batch(worker_attempt.attempt, [], worker_attempt.next_seq)
         )
         lifecycle = self.lifecycles.get(worker_attempt.fence[0])
-        expected = lifecycle.end(outcome.status, worker_attempt.fence[1], len(tail.lines)) if lifecycle else False
+        expected = lifecycle.end(outcome.status, worker_attempt.fence[1], len(last_batch.lines)) if lifecycle else False
         if (pick + variant) % 3 == 0:
-            ended_fences = worker_attempt.core.attempts.end_batch([(worker_attempt.attempt, outcome, tail)])
+            ended_fences = worker_attempt.core.attempts.end_batch([(worker_attempt.attempt, outcome, last_batch)])
             assert ended_fences == ({worker_attempt.fence} if expected else set())
         else:
-            assert worker_attempt.core.attempts.end(worker_attempt.attempt, outcome, tail) == expected
+            assert worker_attempt.core.attempts.end(worker_attempt.attempt, outcome, last_batch) == expected
 
     def hand_back(self, pick: int, variant: int) -> None:
         worker_attempt = self.pick_attempt(pick)

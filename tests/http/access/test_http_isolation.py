@@ -46,6 +46,7 @@ class Tenant:
         return self.api.send_request(method, path, key=self.key, **request)
 
 
+# The kind of ID that a request contains, and a function that sends the request with the given IDs.
 Probe = tuple[str, Callable[[Tenant, Mapping[str, str]], TestResponse]]
 
 
