@@ -1,14 +1,14 @@
-"""Runs migrations in one process at a time; a migration fails if it waits longer than 4 s for a table lock."""
+"""Runs migrations in one process at a time. A migration fails if it waits longer than 4 s for a table lock."""
 
 import sqlalchemy as sa
 from alembic import context
 
 from core.tables import metadata
 
-# The key of the advisory lock, an arbitrary number, for which concurrent runs of `backburner migrate` wait.
+# Key of the advisory lock that lets only one `backburner migrate` run at a time; an arbitrary number.
 MIGRATION_LOCK_KEY = 7_226_537
 
-# No prepared statements, because a connection pooler may be in use. The timeouts detect a network that drops packets.
+# Prepared statements are off, because a connection pooler may be in use. The timeouts detect dropped packets.
 _CONNECTION_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -30,7 +30,8 @@ def migrate() -> None:
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata)
         with context.begin_transaction():
-            # End the transaction of a suspended process, because it locks tables. Statements may take any time.
+            # If this process is suspended, let Postgres end its transaction, which holds table locks. Statements may
+            # take any amount of time.
             connection.execute(sa.text("set local idle_in_transaction_session_timeout = '60s'"))
             connection.execute(sa.text("set local statement_timeout = 0"))
             connection.execute(sa.text("set local lock_timeout = 0"))
