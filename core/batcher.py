@@ -1,4 +1,4 @@
-"""Batcher that combines concurrent calls from several threads into one call.
+"""A batcher that combines concurrent calls from several threads into one call.
 
 Use it for work that costs little more for many items than for one, such as a SQL statement.
 """
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class _Batch(Generic[T, R]):
-    """One batch: its items, the locks of the waiting callers, and the outcomes, which are set before the locks open."""
+    """One batch: its items, the locks of the waiting callers, and the outcomes, set before the locks are released."""
 
     def __init__(self) -> None:
         self.items: list[T] = []
@@ -65,13 +65,13 @@ class Batcher(Generic[T, R]):
             batch.items.append(item)
             if not is_leader:
                 # One lock per thread: an Event shares one lock, which all waiters would acquire in turn when they wake.
-                own_lock = threading.Lock()
-                own_lock.acquire()
-                batch.waiter_locks.append(own_lock)
+                waiter_lock = threading.Lock()
+                waiter_lock.acquire()
+                batch.waiter_locks.append(waiter_lock)
         if is_leader:
             self._run_batch(batch)
         else:
-            own_lock.acquire()
+            waiter_lock.acquire()
         outcome = batch.outcomes[index]
         if isinstance(outcome, Exception):
             # Raising an exception modifies it (traceback, context), so each caller raises its own copy.

@@ -110,21 +110,21 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     Raises:
         errors.BadSettings: a required setting is missing, or the configuration file is invalid.
     """
-    models = catalog.load(settings.config)
+    model_catalog = catalog.load(settings.config)
     with ExitStack() as stack:
         bus = stack.enter_context(closing(Bus(redis_url(settings))))
         project_credits = stack.enter_context(closing(Credits(redis_url(settings))))
         doorbell = stack.enter_context(closing(Doorbell(redis_url(settings))))
-        pool = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
-        database = stack.enter_context(closing(pool))
+        database = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
+        stack.enter_context(closing(database))
         broadcaster = stack.enter_context(closing(Broadcaster(database, bus, follow_s=settings.follow_s)))
         database.open()
-        yield _build_core(settings, models, database, bus, doorbell, project_credits, broadcaster)
+        yield _build_core(settings, model_catalog, database, bus, doorbell, project_credits, broadcaster)
 
 
 def _build_core(
     settings: Settings,
-    models: Catalog,
+    model_catalog: Catalog,
     database: Database,
     bus: Bus,
     doorbell: Doorbell,
@@ -132,24 +132,24 @@ def _build_core(
     broadcaster: Broadcaster,
 ) -> Core:
     seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)
-    ledger = Ledger(database, project_credits, models)
+    ledger = Ledger(database, project_credits, model_catalog)
     endings = Endings(database, bus)
-    circuits = Circuits(database, max_open_s=settings.wait_between_s, probe_turn_s=2 * settings.sweep_every_s)
-    dispatch = Dispatch(database, doorbell, models, worker_seen_s=settings.worker_seen_s)
-    accepting = ResponseAcceptor(database, doorbell, dispatch)
-    admission = Admission(database, models, project_credits, dispatch.rules)
+    circuits = Circuits(database, max_open_s=settings.wait_between_s, failed_probe_delay_s=2 * settings.sweep_every_s)
+    dispatch = Dispatch(database, doorbell, model_catalog, worker_seen_s=settings.worker_seen_s)
+    acceptor = ResponseAcceptor(database, doorbell, dispatch)
+    admission = Admission(database, model_catalog, project_credits, dispatch.rules)
     return Core(
         settings=settings,
-        catalog=models,
+        catalog=model_catalog,
         schema=Schema(database),
         keys=Keys(database, cache_s=settings.key_cache_s),
         projects=Projects(database),
         audit=Audit(database),
         prompts=Prompts(database, settings),
         ledger=ledger,
-        creation=Creation(database, accepting, admission, models, seals, settings),
+        creation=Creation(database, acceptor, admission, model_catalog, seals, settings),
         responses=Responses(database, endings),
-        operations=Operations(database, dispatch, endings, models, settings),
+        operations=Operations(database, dispatch, endings, model_catalog, settings),
         broadcaster=broadcaster,
         wait_slots=_build_wait_slots(settings, database, endings, broadcaster),
         streams=Streams(database, broadcaster),
@@ -165,8 +165,8 @@ def _build_core(
 
 
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:
-    # Waiting requests occupy threads. Reserve POLL_THREADS threads for polls. Slow uploads of request bodies may
-    # occupy at most half of these.
+    # Each waiting request occupies a thread. POLL_THREADS threads are reserved for requests that do not wait, such as
+    # polls; slow uploads of request bodies may occupy at most half of these.
     wait_slots = max(1, settings.api_threads - POLL_THREADS)
     upload_slots = max(1, (settings.api_threads - wait_slots) // 2)
     return WaitSlots(database, endings, broadcaster, wait_slots=wait_slots, upload_slots=upload_slots)

@@ -9,7 +9,7 @@ PROBE_INTERVAL_S = 1.0
 
 
 class Breaker:
-    """Half-open circuit breaker: after a failure, one caller per second probes; all other callers fail fast.
+    """A circuit breaker: after a failure, one caller per second probes the dependency; all other callers fail fast.
 
     A dependency that hangs therefore costs a process at most one timeout per second, once the calls in flight at the
     first failure have timed out.
@@ -31,7 +31,7 @@ class Breaker:
 
         An exception of one of the `failure_types` opens the breaker and is re-raised.
         """
-        if not self._may_call():
+        if not self._admit_call():
             yield False
             return
         try:
@@ -44,7 +44,8 @@ class Breaker:
         with self._lock:
             self._is_closed = True
 
-    def _may_call(self) -> bool:
+    def _admit_call(self) -> bool:
+        """Return whether the caller may call the dependency now; if the call is a probe, schedule the next probe."""
         with self._lock:
             if self._is_closed:
                 return True

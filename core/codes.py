@@ -44,20 +44,20 @@ class Code(StrEnum):
 
 
 class HttpError(NamedTuple):
-    """The status and the `type` in the answer to a foreground create request if its response fails."""
+    """The HTTP status and the error type of the answer to a foreground create request whose response fails."""
 
     status: int
     type: ErrorType
 
 
-_BAD_REQUEST = HttpError(400, ErrorType.INVALID_REQUEST)
-_SERVER_FAULTS = {
+_REQUEST_ERROR = HttpError(400, ErrorType.INVALID_REQUEST)
+_SERVER_ERRORS = {
     Code.RATE_LIMIT_EXCEEDED: HttpError(429, ErrorType.RATE_LIMIT),
     Code.SERVER_ERROR: HttpError(500, ErrorType.SERVER),
     Code.VECTOR_STORE_TIMEOUT: HttpError(500, ErrorType.SERVER),
 }
-# All other codes blame the request.
-_REQUEST_FAULTS = (
+# All other codes mean that the request caused the failure.
+_REQUEST_ERROR_CODES = (
     Code.BIO_POLICY,
     Code.DATA_RESIDENCY_MISMATCH,
     Code.EMPTY_IMAGE_FILE,
@@ -77,4 +77,4 @@ _REQUEST_FAULTS = (
     Code.MISALIGNMENT_POLICY_VIOLATION,
     Code.UNSUPPORTED_IMAGE_MEDIA_TYPE,
 )
-HTTP_ERRORS: Mapping[Code, HttpError] = _SERVER_FAULTS | dict.fromkeys(_REQUEST_FAULTS, _BAD_REQUEST)
+HTTP_ERRORS: Mapping[Code, HttpError] = _SERVER_ERRORS | dict.fromkeys(_REQUEST_ERROR_CODES, _REQUEST_ERROR)

@@ -48,7 +48,7 @@ _BUSY_ERRORS = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, p
 # `statement_timeout` cancels a statement after 5 s, so a server that has not answered after this time is hanging.
 ANSWER_TIMEOUT_S = 6.5
 # No SQLSTATE (connection lost), or the server is shutting down, has crashed or is starting up.
-_DEAD_SERVER_STATES = frozenset({None, "57P01", "57P02", "57P03"})
+_DEAD_SERVER_SQLSTATES = frozenset({None, "57P01", "57P02", "57P03"})
 
 
 class BoundedConnection(Connection):
@@ -75,12 +75,12 @@ class Database:
     transaction was committed.
     """
 
-    def __init__(self, url: str, *, connections: int, wait_s: float = 3, pooled: bool = False) -> None:
+    def __init__(self, url: str, *, connections: int, pool_timeout_s: float = 3, pooled: bool = False) -> None:
         """Create the pool without opening it.
 
         Args:
             connections: maximum size of the pool.
-            wait_s: seconds to wait for a free connection before Postgres is considered unavailable.
+            pool_timeout_s: seconds to wait for a free connection before Postgres is considered unavailable.
             pooled: whether the URL is that of a pooler in transaction mode. If so, session state such as prepared
                 statements is not used, and the server-side timeouts are those of the database role.
         """
@@ -91,7 +91,7 @@ class Database:
             kwargs=_CONNECT_OPTIONS | (_POOLER_OPTIONS if pooled else {}),
             min_size=min(2, connections),
             max_size=connections,
-            timeout=wait_s,
+            timeout=pool_timeout_s,
             reconnect_timeout=0,
             open=False,
         )
@@ -124,7 +124,7 @@ class Database:
         except _BUSY_ERRORS as error:
             raise errors.StoreBusy(f"Postgres is busy: {first_line(error)}") from error
         except _UNAVAILABLE_ERRORS as error:
-            if isinstance(error, psycopg.Error) and error.sqlstate in _DEAD_SERVER_STATES:
+            if isinstance(error, psycopg.Error) and error.sqlstate in _DEAD_SERVER_SQLSTATES:
                 # If one connection is dead, the others in the pool probably are too: replace them before they are used.
                 self._pool.check()
             raise errors.StoreUnavailable(f"Postgres is not available: {first_line(error)}") from error
@@ -138,7 +138,7 @@ class Database:
     def run_with_retry(self, work: Callable[[], T], retry_work: Callable[[], T] | None = None) -> T:
         """Call `work`, which must be idempotent, and retry it once if Postgres is unavailable.
 
-        The retry covers stale connections in the pool, which the first failure has caused to be replaced.
+        A retry helps if connections of the pool were stale, because the first failure has caused their replacement.
 
         Args:
             retry_work: called for the retry in place of `work`.
@@ -164,5 +164,5 @@ def connect(url: str, *, pooled: bool = False) -> Connection:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text; the remaining lines of libpq's errors are noise."""
+    """Return the first line of an error's text; the remaining lines of libpq's errors contain only details."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

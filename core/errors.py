@@ -181,8 +181,8 @@ class ContextExceeded(PermanentError):
     """The request, or the request plus its answer, exceeds the model's context window.
 
     Args:
-        tokens: the number of tokens that the model server counted, if the server reports it.
-        limit: the size of the context window in tokens, if the server reports it.
+        tokens: the number of tokens that the model server counted, if it reports the number.
+        limit: the size of the context window in tokens, if the model server reports the size.
     """
 
     code = Code.INVALID_PROMPT

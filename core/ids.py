@@ -11,7 +11,7 @@ _PROMPT_ID = re.compile(r"pmpt_[0-9a-f]{48}\Z")
 _KEY_ID = re.compile(r"key_[0-9a-f]{48}\Z")
 
 _ID_BYTES = 18  # random bytes per ID
-_FETCHED_IDS = 64
+_IDS_PER_FETCH = 64
 # Pre-fetched random bytes: each `urandom` call releases the GIL, so we fetch the bytes of 64 IDs in one call.
 _random_pool: deque[bytes] = deque()
 os.register_at_fork(after_in_child=_random_pool.clear)
@@ -30,7 +30,7 @@ def _take_random_bytes() -> bytes:
     try:
         return _random_pool.pop()
     except IndexError:
-        block = secrets.token_bytes(_ID_BYTES * _FETCHED_IDS)
+        block = secrets.token_bytes(_ID_BYTES * _IDS_PER_FETCH)
         _random_pool.extend(block[start : start + _ID_BYTES] for start in range(_ID_BYTES, len(block), _ID_BYTES))
         return block[:_ID_BYTES]
 

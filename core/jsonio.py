@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
-# An object of JSON. Its fields are those of its schema, which is checked where it enters: objects of clients and model
-# servers by pydantic models and parsers, stored objects when they were written.
+# A JSON object. Its fields have been checked: pydantic models and parsers check objects from clients and model servers
+# when they are received, and stored objects were checked before they were written.
 JsonObject = dict[str, Any]
 
 

@@ -10,7 +10,9 @@ def escape_unprintable(text: str) -> str:
     """Escape every character that could move a terminal's cursor or end a line."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 class _OneLineFormatter(Logfmter):

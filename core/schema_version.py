@@ -1,4 +1,4 @@
-"""Check that the database schema is the revision that this program requires."""
+"""Checks that the database schema has the revision that this program requires."""
 
 from core import errors
 from core.database import Connection, Database, UndefinedTable
@@ -21,7 +21,7 @@ def check(database: Database) -> None:
     """Check that the schema is at revision `HEAD`.
 
     Raises:
-        errors.SchemaMismatch: the schema is older or newer; the message states which, and how to fix it.
+        errors.SchemaMismatch: the schema is older or newer; the message says which it is and what to do.
         errors.StoreUnavailable: Postgres is unavailable.
     """
     with database.connection() as connection:

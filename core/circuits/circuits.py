@@ -23,17 +23,17 @@ class Circuits:
     probe only while it is dispatched or running.
     """
 
-    def __init__(self, database: Database, *, max_open_s: float, probe_turn_s: float) -> None:
-        """Store circuits in `database`.
+    def __init__(self, database: Database, *, max_open_s: float, failed_probe_delay_s: float) -> None:
+        """Use the circuits that are stored in `database`.
 
         Args:
             max_open_s: maximum seconds for which a circuit is open, unless a model server requests more.
-            probe_turn_s: seconds after `open_until` during which the response that failed as a probe is not dispatched,
-                so that another response is the next probe.
+            failed_probe_delay_s: seconds after `open_until` during which the response that failed as a probe is not
+                dispatched, so that another response becomes the next probe.
         """
         self._database = database
         self._max_open_s = max_open_s
-        self._probe_turn_s = probe_turn_s
+        self._failed_probe_delay_s = failed_probe_delay_s
 
     def open(
         self,
@@ -71,8 +71,8 @@ class Circuits:
         return circuit
 
     def retry_delay_s(self, circuit: Circuit | None, *, was_probe: bool) -> float:
-        """Return the seconds for which a response that waits for a circuit must not become its probe again."""
-        return circuit.remaining_s + self._probe_turn_s if circuit is not None and was_probe else 0.0
+        """Return the seconds during which a response must not become the probe again; 0 if it was not the probe."""
+        return circuit.remaining_s + self._failed_probe_delay_s if circuit is not None and was_probe else 0.0
 
     def probe_failed(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
         """Reopen a circuit after its probe reached a server but failed."""

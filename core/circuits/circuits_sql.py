@@ -1,6 +1,6 @@
-"""SQL of circuits: one row per model with an open circuit. Dispatch reads them in core/dispatch/dispatch_sql.py.
+"""SQL of circuits: one row per model with an open circuit. Dispatch reads the rows in core/dispatch/dispatch_sql.py.
 
-Hand-written, because workers run it while a model's servers fail, next to dispatch.
+Hand-written, because workers run it concurrently with dispatch while a model's servers fail.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Circuit:
     """An open circuit, which stops dispatch for its model, or a half-open one, which allows one response at a time.
 
     Args:
-        failures: how often the circuit was opened since it was last closed.
+        failures: the number of times that the circuit has been opened since it was last closed.
         remaining_s: seconds until a probe may be dispatched; negative after that time.
         cause: the last error of the model server.
     """
@@ -56,7 +56,7 @@ def open(  # noqa: A001  # the standard term for a circuit
     requested_delay_s: float,
     jitter: float,
 ) -> Circuit | None:
-    """Open the circuit of a model whose servers a response found unavailable.
+    """Open the circuit of a model after a response has found the model's servers unavailable.
 
     Args:
         response_id: if this response is the circuit's probe, the circuit is reopened for twice as long.
@@ -90,15 +90,15 @@ def close(connection: Connection, model: str) -> bool:
     return connection.execute("delete from circuits where model = %s", (model,)).rowcount > 0
 
 
-def delete_old(connection: Connection, after_s: float) -> None:
-    """Delete circuits that have had no probe for `after_s` seconds after their `open_until`.
+def delete_old(connection: Connection, retention_s: float) -> None:
+    """Delete circuits with an `open_until` more than `retention_s` seconds ago, unless their probe is running.
 
     Either no response waits for the model, or the model is no longer configured.
     """
     connection.execute(
         "delete from circuits c where open_until < now() - %s * interval '1 s' and not exists"
         f" (select from responses r where r.id = c.probe and {has_status(Status.IN_PROGRESS, row='r')})",
-        (after_s,),
+        (retention_s,),
     )
 
 

@@ -34,7 +34,7 @@ class Timeouts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     first_token: float = Field(default=120, gt=0, le=MAX_DURATION_S)  # from sending the request to the first output
-    idle: float = Field(default=60, gt=0, le=MAX_DURATION_S)  # between two consecutive outputs
+    idle: float = Field(default=60, gt=0, le=MAX_DURATION_S)  # between two consecutive pieces of output
     run: float = Field(default=3600, gt=0, le=MAX_DURATION_S)  # from claim to end
 
 
@@ -45,7 +45,7 @@ class ModelConfig(BaseModel):
 
     _api_key: SecretStr | None = PrivateAttr(default=None)
     base_url: HttpUrl | None = None
-    base_urls: tuple[HttpUrl, ...] = ()  # several servers; only if `base_url` is not set
+    base_urls: tuple[HttpUrl, ...] = ()  # for several servers; set instead of `base_url`
     api_key_env: str | None = None
     upstream_model: str | None = None
     api: Literal["chat_completions", "responses"] = "chat_completions"
@@ -56,7 +56,7 @@ class ModelConfig(BaseModel):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Chat Completions only
     concurrency: int | None = Field(
         default=None, ge=1, le=2**31 - 1, strict=True
-    )  # maximum of simultaneously running responses, on all its servers together
+    )  # maximum number of simultaneously running responses, over all its servers
     # Capabilities of the model. If not set, they are unknown and no request is rejected because of them.
     supports: frozenset[Capability] = frozenset()
     context_window: int | None = Field(default=None, ge=1, strict=True)  # in tokens, for prompt and output together
@@ -103,7 +103,7 @@ class ProjectConfig(BaseModel):
     limits: dict[str, Limits] = Field(default_factory=dict)
 
 
-class _File(BaseModel):
+class _ConfigFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: dict[Annotated[str, Field(min_length=1, max_length=256, pattern=_ONE_LINE_PATTERN)], ModelConfig] = Field(
@@ -156,7 +156,7 @@ def load(path: Path | None) -> Catalog:
     path = path or Path("backburner.toml")
     try:
         values = tomllib.loads(path.read_bytes().decode())
-        file = _File.model_validate(values, context=environment())
+        file = _ConfigFile.model_validate(values, context=environment())
         limits = ProjectLimits({name: config.limits for name, config in file.projects.items()})
         return Catalog(file.models, limits, Lanes(file.lanes))
     except OSError as error:

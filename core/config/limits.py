@@ -14,9 +14,7 @@ class Limits(BaseModel):
 
     requests_per_minute: int | None = Field(default=None, ge=1, le=10**9)
     tokens_per_minute: int | None = Field(default=None, ge=1, le=10**12)
-    running: int | None = Field(
-        default=None, ge=1, le=10**9
-    )  # simultaneously running responses, on all workers together
+    running: int | None = Field(default=None, ge=1, le=10**9)  # simultaneously running responses, over all workers
     queued: int | None = Field(default=None, ge=1, le=10**9)  # responses that wait for a worker
 
 

@@ -45,7 +45,7 @@ def is_public(address: str) -> bool:
 
 
 def _embedded_address(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address that an IPv6 address embeds; any other address itself."""
+    """Return the IPv4 address that an IPv6 address embeds; return any other address unchanged."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -67,7 +67,7 @@ def _is_public_address(address: IPv4Address | IPv6Address) -> bool:
 
 
 def check_url(text: str, *, allow_private: bool) -> str:
-    """Check a URL as far as possible without DNS; return the normalized URL, which is the one to open.
+    """Check a URL as far as possible without DNS; return the normalized URL, which the caller must open.
 
     Args:
         allow_private: accept any host and any port.

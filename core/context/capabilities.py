@@ -25,7 +25,7 @@ def check_request(request: CreateResponse, model: ModelConfig) -> None:
 
 
 def _required_capabilities(request: CreateResponse) -> Iterator[tuple[str, Capability]]:
-    """The parameters of a request that need a capability of the model, each with the capability."""
+    """Yield each parameter of a request that needs a capability of the model, with that capability."""
     # Hosted tools are not offered to the model, so they need no capability.
     if request.tool_choice != "none" and any(isinstance(tool, FunctionTool | CustomTool) for tool in request.tools):
         yield "tools", "tools"

@@ -11,7 +11,7 @@ from core.database import Connection
 def insert(connection: Connection, project_id: str, contents: Mapping[str, str]) -> None:
     """Insert contents by their SHA-256 in hex; existing contents do not change.
 
-    An existing content may be deleted before a response refers to it. Inserting the reference then fails.
+    An existing content may be deleted before a response refers to it; `insert_references` then fails.
     """
     for content_id in sorted(contents):
         connection.execute(
@@ -54,7 +54,7 @@ def read(connection: Connection, response_id: str, content_ids: Collection[str])
 
 
 def sizes(connection: Connection, response_id: str) -> dict[str, int]:
-    """The size in bytes of each content that a response refers to, by ID."""
+    """Return the size in bytes of each content that a response refers to, by ID."""
     rows = connection.execute(
         "select c.id, octet_length(c.data) from response_contents r join contents c on c.project_id = r.project_id"
         " and c.id = r.content_id where r.response_id = %s",
@@ -63,8 +63,8 @@ def sizes(connection: Connection, response_id: str) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in rows}
 
 
-# The entry of a content stays in the list while another transaction has locked the content to refer to it: if that
-# transaction rolled back, nothing would add the entry again.
+# The entry of a content remains in `released_contents` while another transaction has locked the content to refer to it:
+# if that transaction rolled back, nothing would add the entry again.
 _DELETE_RELEASED = """
 with listed as (
     select id, project_id, content_id from released_contents order by id limit %(limit)s for update skip locked
@@ -87,10 +87,10 @@ where l.id = listed.id and (
 
 
 def delete_released(connection: Connection, limit: int) -> int:
-    """Delete contents to which no response refers any more; return the number of deleted list entries.
+    """Delete contents to which no response refers any more; return the number of deleted entries of the list.
 
     Args:
-        limit: maximum number of list entries to process.
+        limit: maximum number of entries of `released_contents` to process.
 
     Raises:
         psycopg.errors.ForeignKeyViolation: a response has just referred to a content. Nothing is deleted.

@@ -1,4 +1,4 @@
-"""Builds the context of a response: the parent's context, the request's input, and the items to which it refers."""
+"""Builds the context of a response from its parent's context and output, and from the input of its request."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
 
     Raises:
         errors.InvalidRequest: the parent does not exist or has not ended, a referenced item does not exist, a tool
-            output has no call, there are too many images or files, or an encrypted content is not from this server.
+            output has no call, there are too many images or files, or encrypted content is not from this server.
     """
     context = _inherited_items(connection, project_id, request.previous_response_id)
     inherited_count = len(context)
@@ -60,7 +60,7 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
         earlier_item = items_by_id.get(item["id"])
         if earlier_item is not None:
             if is_reference or earlier_item == item:
-                continue  # a client that resends its history means each item once, at its original position
+                continue  # the client resent its history: each item keeps its original position
             item = items.copy_with_new_id(item)
         items_by_id[item["id"]] = item
         context.append(item)
@@ -84,7 +84,7 @@ def unpack(text: str) -> tuple[CreateResponse, list[Item]]:
 
 
 def _inherited_items(connection: Connection | None, project_id: str, parent_id: str | None) -> list[Item]:
-    """The context of a parent and the completed items of its output."""
+    """Return the context of a parent, followed by the completed items of its output."""
     if parent_id is None:
         return []
     assert connection is not None
@@ -108,7 +108,7 @@ def _inherited_items(connection: Connection | None, project_id: str, parent_id: 
 def _input_items(
     connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals
 ) -> Iterator[tuple[Item, bool]]:
-    """The items of a request's input, each with a flag that tells whether the request only refers to it."""
+    """Yield each item of a request's input with a flag: whether the request only refers to the item."""
     if request.input is None:
         return
     if isinstance(request.input, str):
@@ -131,7 +131,7 @@ def _find_items(connection: Connection | None, project_id: str, item_ids: set[st
     if not item_ids:
         return {}
     assert connection is not None
-    owners = items_sql.owners(connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
+    owners = items_sql.find_owners(connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
     if len(owners) > OWNERS_LIMIT:
         raise errors.InvalidRequest(f"The referenced items are from more than {OWNERS_LIMIT} responses.", param="input")
     items_by_id: dict[str, Item] = {}

@@ -1,6 +1,6 @@
-"""SQL of the table that finds the response of an item.
+"""SQL of the table `items`, which records the responses that contain an item.
 
-Hand-written, because every end and every request with item references runs it.
+Hand-written, because every end of a response and every request with item references runs it.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,7 +34,7 @@ select o.item_ids, r.request, r.document from owners o join responses r on r.id 
 """
 
 
-def owners(
+def find_owners(
     connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int
 ) -> list[tuple[list[str], str, str]]:
     """Find the newest stored response of each item; return (item IDs, request, document) of up to `limit` responses."""
@@ -43,6 +43,6 @@ def owners(
 
 
 def list_ids(connection: Connection, response_id: str) -> set[str]:
-    """The IDs of the items that are recorded for a response."""
+    """Return the IDs of the items that are recorded for a response."""
     rows = connection.execute("select id from items where response_id = %s", (response_id,))
     return {str(row[0]) for row in rows}

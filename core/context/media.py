@@ -1,7 +1,7 @@
 """Checks of images and files without decoding them: encoding, type, size and dimensions.
 
 Errors are `errors.InvalidRequest` with the API's error code. Their messages begin with a verb, so that the caller can
-put the subject before them. The checks apply to content from clients and to content that is downloaded for them.
+put the subject before them. The checks apply to content that clients send and to content that workers download.
 """
 
 import binascii
@@ -53,7 +53,7 @@ _TEXT_TYPES = frozenset(
     f"application/{name}" for name in ("json", "xml", "yaml", "x-yaml", "javascript", "sql", "toml", "x-ndjson", "csv")
 )
 _UNSPECIFIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_PDF_SEARCH_BYTES = 1024  # bytes searched for a PDF's first line; every reader skips bytes before it
+_PDF_SEARCH_BYTES = 1024  # leading bytes in which a PDF's header may begin; PDF readers skip what precedes it
 
 
 @dataclass(frozen=True)
@@ -65,32 +65,32 @@ class File:
     text: str | None = None
 
 
-def is_data_url(text: str) -> bool:
+def is_data_url(url: str) -> bool:
     """Whether a URL is a data URL, which contains its content."""
-    return text[:5].lower() == "data:"
+    return url[:5].lower() == "data:"
 
 
 def data_url(media_type: str, data: bytes) -> str:
-    """The data URL that contains the given content."""
+    """Return the data URL that contains the given content."""
     return f"data:{media_type};base64,{binascii.b2a_base64(data, newline=False).decode()}"
 
 
-def split_data_url(text: str) -> tuple[str, str] | None:
+def split_data_url(url: str) -> tuple[str, str] | None:
     """Split a data URL into its media type, in lower case without parameters, and base64 text; None if not base64."""
-    head, comma, base64_text = text.partition(",")
+    head, comma, base64_text = url.partition(",")
     media_type, *parameters = head[5:].lower().split(";")
     if not comma or not parameters or parameters[-1].strip() != "base64":
         return None
     return media_type.strip(), base64_text
 
 
-def decode_image(text: str, settings: Settings) -> tuple[str, bytes]:
+def decode_image(url: str, settings: Settings) -> tuple[str, bytes]:
     """Decode the image in a data URL; return its media type and content.
 
     Raises:
         errors.InvalidRequest: it is not an image that models accept.
     """
-    url_parts = split_data_url(text)
+    url_parts = split_data_url(url)
     if url_parts is None:
         raise errors.InvalidRequest("is not a data URL in base64.", code=Code.INVALID_BASE64_IMAGE)
     media_type, base64_text = url_parts
@@ -120,12 +120,14 @@ def check_image(data: bytes, settings: Settings) -> str:
         raise errors.InvalidRequest("is empty.", code=Code.EMPTY_IMAGE_FILE)
     if len(data) > settings.image_limit_bytes:
         raise _image_size_error(settings)
-    media_type = next((kind for kind, signature in _IMAGE_SIGNATURES.items() if data.startswith(signature)), None)
+    media_type = next((name for name, signature in _IMAGE_SIGNATURES.items() if data.startswith(signature)), None)
     if media_type is None:
         raise errors.InvalidRequest("is not a PNG, JPEG, WebP or GIF image.", code=Code.INVALID_IMAGE_FORMAT)
     try:
         width, height = (
-            _webp_size(data) if media_type == "image/webp" else _image_size(data, _PILLOW_FORMATS[media_type])
+            _webp_dimensions(data)
+            if media_type == "image/webp"
+            else _image_dimensions(data, _PILLOW_FORMATS[media_type])
         )
     except Exception as error:  # malformed data can raise any exception in the parser
         raise errors.InvalidRequest("cannot be read as an image.", code=Code.IMAGE_PARSE_ERROR) from error
@@ -155,13 +157,13 @@ def _image_size_error(settings: Settings) -> errors.InvalidRequest:
     )
 
 
-def _image_size(data: bytes, pillow_format: str) -> tuple[int, int]:
+def _image_dimensions(data: bytes, pillow_format: str) -> tuple[int, int]:
     with Image.open(io.BytesIO(data), formats=(pillow_format,)) as image:
         return image.size
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """The width and height of a WebP image. Not read by Pillow, which would first allocate the entire canvas.
+def _webp_dimensions(data: bytes) -> tuple[int, int]:
+    """Return the width and height of a WebP image without Pillow, which would first allocate the entire canvas.
 
     Source: RFC 9649.
     """
@@ -193,7 +195,7 @@ def decode_file(text: str, name: str | None, settings: Settings) -> File:
             raise errors.InvalidRequest("is not a data URL in base64.")
         media_type, base64_text = url_parts
     if len(base64_text) // 4 * 3 - 2 > settings.file_limit_bytes:
-        raise file_too_large(settings)
+        raise _file_size_error(settings)
     try:
         data = binascii.a2b_base64(base64_text, strict_mode=True) if base64_text else b""
     except ValueError as error:
@@ -214,7 +216,7 @@ def check_file(data: bytes, media_type: str, name: str | None, settings: Setting
     if not data:
         raise errors.InvalidRequest("is empty.")
     if len(data) > settings.file_limit_bytes:
-        raise file_too_large(settings)
+        raise _file_size_error(settings)
     file_type = _file_type(media_type.partition(";")[0].strip().lower(), name, data)
     if file_type == PLAIN:
         return File(PLAIN, data, _decode_text(data, settings.file_limit_characters))
@@ -224,8 +226,8 @@ def check_file(data: bytes, media_type: str, name: str | None, settings: Setting
     return File(file_type, data)
 
 
-def file_too_large(settings: Settings) -> errors.InvalidRequest:
-    """The error for a file that exceeds the size limit."""
+def _file_size_error(settings: Settings) -> errors.InvalidRequest:
+    """Return the error for a file that exceeds the size limit."""
     return errors.InvalidRequest(f"is larger than the {settings.file_limit_bytes} bytes that are allowed.")
 
 

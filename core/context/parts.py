@@ -1,4 +1,4 @@
-"""Images and files in a response's items: checks, separate storage of large content, and their form in lists.
+"""Images and files in a response's items: checks, separate storage of large content, and omission from lists.
 
 Large content is stored once per project under its SHA-256. The item then has `{"$content": "<SHA-256>"}` in the field
 that is a string in the wire format. Clients cannot send such a reference, because the request schemas accept only
@@ -17,8 +17,8 @@ from core.wire.items import CustomToolCallOutput, FunctionCallOutput, InputItem,
 from core.wire.parts import InputFile, InputImage
 from core.wire.request import CreateResponse
 
-IMAGES_LIMIT = 500  # in the context of a model call
-FILES_LIMIT = 50  # in the context of a model call
+IMAGES_LIMIT = 500  # images in the context of a model call
+FILES_LIMIT = 50  # files in the context of a model call
 MAX_INLINE_LENGTH = 8192  # characters; longer content is stored separately
 _REFERENCE_KEY = "$content"
 _CONTENT_FIELDS = {"input_image": "image_url", "input_file": "file_data"}
@@ -45,7 +45,7 @@ def check_input(request: CreateResponse, settings: Settings) -> None:
 
 
 def _located_parts(item: InputItem) -> Iterator[tuple[str, object]]:
-    """The parts of an item, each with its location in the item."""
+    """Yield each part of an item with its location in the item."""
     if isinstance(item, Message) and isinstance(item.content, list):
         yield from ((f"content[{position}]", part) for position, part in enumerate(item.content))
     elif isinstance(item, FunctionCallOutput | CustomToolCallOutput) and isinstance(item.output, list):
@@ -151,13 +151,13 @@ def check_size(items: Iterable[Item], sizes: Mapping[str, int], settings: Settin
 
 
 def parts(item: Item) -> list[Part]:
-    """The parts of an item that may be sent to a model."""
+    """Return the parts of an item that may be sent to a model."""
     value = item.get(_parts_field(item))
     return value if isinstance(value, list) else []
 
 
 def _parts_field(item: Item) -> str:
-    """The name of the field that contains an item's parts; empty for items of hosted tools."""
+    """Return the name of the field that contains an item's parts; empty for items of hosted tools."""
     return "content" if item["type"] == "message" else "output" if item["type"] in _OUTPUT_TYPES else ""
 
 
@@ -167,7 +167,7 @@ def is_media(part: Part) -> bool:
 
 
 def replace_parts(item: Item, parts: list[Part]) -> Item:
-    """A copy of an item with other parts."""
+    """Return a copy of an item with other parts."""
     return item | {_parts_field(item): parts}
 
 
@@ -180,7 +180,7 @@ def map_media(item: Item, function: Callable[[Part], Part]) -> Item:
 
 
 def extract_contents(item: Item, contents: dict[str, str]) -> Item:
-    """Replace large contents of an item by references, and add them to `contents` by SHA-256 in hex."""
+    """Replace large contents of an item by references; add these contents to `contents` by SHA-256 in hex."""
 
     def extract_content(part: Part) -> Part:
         name = _CONTENT_FIELDS[part["type"]]
@@ -195,27 +195,27 @@ def extract_contents(item: Item, contents: dict[str, str]) -> Item:
 
 
 def references(items: Iterable[Item]) -> set[str]:
-    """The IDs of the separately stored contents of these items: SHA-256 in hex."""
+    """Return the IDs of the separately stored contents of these items: SHA-256 in hex."""
     return {content_id for item in items for part in parts(item) if (content_id := reference(part)) is not None}
 
 
 def reference(part: Part) -> str | None:
-    """The ID of a part's separately stored content: SHA-256 in hex; None if the part has none."""
+    """Return the ID of a part's separately stored content: SHA-256 in hex; None if the part has none."""
     value = part.get(_CONTENT_FIELDS.get(part["type"], ""))
     return value[_REFERENCE_KEY] if isinstance(value, dict) else None
 
 
 def insert_content(part: Part, contents: Mapping[str, str]) -> Part:
-    """An image or a file with its content in place of the reference."""
+    """Return an image or a file with its stored content in place of the reference."""
     content_id = reference(part)
     return part if content_id is None else part | {_CONTENT_FIELDS[part["type"]]: contents[content_id]}
 
 
 def hide_images(item: Item, include: Collection[str]) -> Item:
-    """Replace images in data URLs by null, as in lists, unless the client requested them.
+    """Replace by null each image that a list must not contain: a data URL or separately stored content.
 
     Args:
-        include: the client's `include`.
+        include: the values of the client's `include`; those for images keep the images.
     """
     is_screenshot = item["type"] == "computer_call_output"
     if ("computer_call_output.output.image_url" if is_screenshot else "message.input_image.image_url") in include:

@@ -11,7 +11,7 @@ _ENCRYPTED_CONTENT = "encrypted_content"
 
 
 def seal_item(item: Item, seals: Seals, *, project_id: str, model: str, server_content: str | None) -> Item:
-    """A copy of a reasoning item with `encrypted_content`, from which the complete item can be restored.
+    """Return a copy of a reasoning item with `encrypted_content`, from which the complete item can be restored.
 
     Args:
         model: public name of the model that produced the reasoning.
@@ -47,7 +47,7 @@ def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None
 
 
 def open_items(items: list[Item], seals: Seals, *, project_id: str, model: str) -> list[Item]:
-    """A context with its reasoning items decrypted for a model.
+    """Return a context with its reasoning items decrypted for a model.
 
     In the result, `encrypted_content` of an item is the model server's, and is present only if the same model produced
     it. If an item can no longer be decrypted, because its key has been removed, only the fields that the client sent in

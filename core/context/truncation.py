@@ -12,27 +12,27 @@ _SAFETY_FACTOR = 0.95
 
 
 def cuts(context: Sequence[Item]) -> list[int]:
-    """The positions at which a context may begin instead of at 0, in ascending order.
+    """Return the positions at which a context may begin instead of at 0, in ascending order.
 
-    Each position is a user message, so that only complete turns are dropped: a question with all items up to the next
-    question. Each cut drops more items than the one before. No cut drops the last question or separates a tool call
-    from its output.
+    At each position is a user message, so that only complete turns are dropped: a question with all items up to the
+    next question. Each cut drops more items than the one before. No cut drops the last question or separates a tool
+    call from its output.
     """
     positions: list[int] = []
     output_positions = _last_outputs(context)
-    blocked_until, drops_items = 0, False
+    last_blocked_position, drops_items = 0, False
     for position, item in enumerate(context):
         is_question = item["type"] == "message" and item["role"] == "user"
-        if drops_items and is_question and blocked_until < position:
+        if drops_items and is_question and last_blocked_position < position:
             positions.append(position)
             drops_items = False
-        blocked_until = max(blocked_until, output_positions.get(position, 0))
+        last_blocked_position = max(last_blocked_position, output_positions.get(position, 0))
         drops_items = drops_items or not _is_pinned(item)
     return positions
 
 
 def _last_outputs(context: Sequence[Item]) -> dict[int, int]:
-    """The position of the last output of each tool call, by the position of the call."""
+    """Return the position of the last output of each tool call, by the position of the call."""
     outputs: dict[int, int] = {}
     calls: dict[tuple[str, str], int] = {}
     for position, item in enumerate(context):
@@ -62,27 +62,27 @@ def _is_pinned(item: Item) -> bool:
 
 
 def next_cut(
-    sizes: Sequence[int], current: int, tries: int, *, tokens: int | None = None, limit: int | None = None
+    sizes: Sequence[int], current_index: int, try_count: int, *, tokens: int | None = None, limit: int | None = None
 ) -> int | None:
-    """The index of the cut to try next, after a context that was still too long; None if there is no further cut.
+    """Return the index of the cut to try next, after a context that was still too long; None if there is none.
 
     If the model server reported token counts, the result is the first cut after which the context is expected to fit,
     or else the last cut. Otherwise the result is one step further, and the step doubles with every try.
 
     Args:
         sizes: size of the context after each cut, in any unit, in descending order; the first is the entire context.
-        current: index in `sizes` of the cut that was too long.
-        tries: number of contexts that were too long, including the entire context.
+        current_index: index in `sizes` of the cut that left a context that was too long.
+        try_count: number of contexts that were too long, including the entire context.
         tokens: token count of the last context that was too long.
         limit: maximum token count.
     """
-    candidates = range(current + 1, len(sizes))
+    candidates = range(current_index + 1, len(sizes))
     if not candidates:
         return None
     if tokens and limit and tokens > limit:
-        target = sizes[current] * limit / tokens * _SAFETY_FACTOR
+        target = sizes[current_index] * limit / tokens * _SAFETY_FACTOR
         for index in candidates:
             if sizes[index] <= target:
                 return index
         return candidates[-1]
-    return min(current + (1 << (tries - 1)), candidates[-1])
+    return min(current_index + (1 << (try_count - 1)), candidates[-1])
