@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ANY = "*"
+ANY = "*"  # matches any project or any model
 
 
 class Limits(BaseModel):

@@ -26,7 +26,7 @@ class Pool:
 class _Step(NamedTuple):
     """One step of an augmenting path: slots of the pool are assigned to the lane.
 
-    After the first step, the lane gives up as many slots of the previous step's pool.
+    In each step after the first, the lane gives up the same number of slots of the previous step's pool.
     """
 
     lane: str
@@ -34,7 +34,7 @@ class _Step(NamedTuple):
 
 
 class Capacity:
-    """The number of further responses that each lane can take, if workers may serve several lanes.
+    """The number of further responses that each lane can take, where a worker may serve several lanes.
 
     A response dispatched to a lane occupies a slot of any pool that serves the lane. The pool is unknown until a worker
     claims the response, so assignments are provisional: they can be moved to another pool to free a slot for another

@@ -1,8 +1,8 @@
 """Free capacity by lane in SQL: common table expressions at the beginning of other statements.
 
 Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creation and admission decide about a
-single lane within one statement and therefore use this SQL form. A test compares both.
-It is hand-written, because every create request runs it.
+single lane within one statement and therefore use this SQL form. A test compares the two.
+The SQL is hand-written, because every create request runs it.
 """
 
 from collections.abc import Mapping
@@ -80,8 +80,8 @@ class Rules:
 #   expected    responses dispatched to each lane, but at most the free slots of its workers: the excess does not
 #               occupy slots of other lanes
 #   sets        sets of lanes, and the free slots of the workers that serve any lane of the set, less the responses
-#               dispatched to these lanes. The minimum over all sets with a lane assigns no slot twice, and uses workers
-#               of a single lane fully
+#               dispatched to these lanes. The capacity of a lane is the minimum over all sets that contain it: this
+#               assigns no slot twice, and uses every slot of workers that serve only this lane
 #   lane_capacity   number of responses that may be dispatched to a lane, and the slots of the lane that over-limit
 #               responses must leave free
 CAPACITY = f"""
@@ -118,7 +118,7 @@ limits (project, model, cap) as (
 """
 
 # The running limit of a project `p` for the model of a `pair`, in a statement that begins with CAPACITY.
-LIMIT = """
+RUNNING_LIMIT = """
 cross join lateral (
     select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')
     order by l.project = '*', l.model = '*' limit 1) project_limit

@@ -11,7 +11,7 @@ from core.config import tiers
 RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
-# Seconds after which an unconsumed ping expires, and so does the queue of a dead worker.
+# Seconds after which an unconsumed ping expires; the ping queue of a dead worker expires after the same time.
 PING_TTL_S = 60.0
 
 _TRANSPORT_OPTIONS = {
@@ -20,7 +20,7 @@ _TRANSPORT_OPTIONS = {
     "socket_timeout": 15,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
-    # After twice this time, redis-py closes a connection that broke without a notification.
+    # After twice this time, redis-py closes a connection that was lost without notice.
     "health_check_interval": 5,
     "priority_steps": [0],
     "max_retries": 1,
@@ -70,7 +70,8 @@ def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:
     """Create the Celery application of producers and workers, without global state.
 
     Messages are acknowledged early, without a set of unacknowledged messages: Celery never redelivers a message, and a
-    restart of the broker restores none. If a message is lost, the sweeper enqueues its response again from Postgres.
+    restart of the broker restores no messages. If a message is lost, the sweeper enqueues its response again from
+    Postgres.
 
     Args:
         redis_url: the broker.

@@ -30,27 +30,27 @@ def sent_channel(database: int) -> str:
 
 
 class MessageTemplate:
-    """Builds the messages of one process: those that Celery sends for a first task, with the values of another task."""
+    """Builds messages from those that Celery has sent for a sample task, with the values of another task."""
 
     def __init__(self) -> None:
-        self._task, self._sent = _capture_messages()
-        self._body = orjson.loads(base64.b64decode(self._task["body"]))
-        self._event = orjson.loads(base64.b64decode(self._sent["body"]))
+        self._sample_task, self._sample_event = _capture_messages()
+        self._task_body = orjson.loads(base64.b64decode(self._sample_task["body"]))
+        self._event_body = orjson.loads(base64.b64decode(self._sample_event["body"]))
 
     def task_message(self, response_id: str, lane: str) -> bytes:
         """Return the task message that enqueues a response."""
         headers = {"id": response_id, "root_id": response_id, "argsrepr": repr((response_id,))}
-        # No result is sent back.
+        # `reply_to` is empty, because no result is sent back.
         properties = {
             "correlation_id": response_id,
             "reply_to": "",
             "delivery_info": {"exchange": "", "routing_key": queue_name(lane)},
         }
-        return _encode(self._task, [[response_id], *self._body[1:]], headers, properties)
+        return _encode(self._sample_task, [[response_id], *self._task_body[1:]], headers, properties)
 
     def sent_event(self, response_id: str, lane: str) -> bytes:
         """Return the `task-sent` event for Flower."""
-        own = {
+        event_fields = {
             "uuid": response_id,
             "root_id": response_id,
             "args": repr((response_id,)),
@@ -58,11 +58,11 @@ class MessageTemplate:
             "routing_key": queue_name(lane),
             "timestamp": time.time(),
         }
-        return _encode(self._sent, self._event | own, {}, {})
+        return _encode(self._sample_event, self._event_body | event_fields, {}, {})
 
 
 def _capture_messages() -> tuple[JsonObject, JsonObject]:
-    """Let Celery send one task to a queue in memory; return the task message and the `task-sent` event."""
+    """Send one task through Celery to an in-memory queue; return the task message and the `task-sent` event."""
     virtual_host = f"template-{os.getpid()}-{uuid.uuid4().hex}"
     events, lane = f"events-{virtual_host}", f"lane-{virtual_host}"
     app = celery_app("memory://")
@@ -72,15 +72,15 @@ def _capture_messages() -> tuple[JsonObject, JsonObject]:
         queue: Any = Queue(lane)  # the type stubs accept only queue names
         with app.amqp.Producer(connection) as producer:
             app.send_task(RUN_RESPONSE, args=("",), queue=queue, producer=producer, retry=False)
-        captured = channel._get(lane), channel._get(events)  # noqa: SLF001  # a consumer would decode them
+        messages = channel._get(lane), channel._get(events)  # noqa: SLF001  # a consumer would decode them
         channel.queue_delete(lane)
         channel.queue_delete(events)
     app.close()
-    return captured
+    return messages
 
 
 def _encode(message: JsonObject, body: Any, headers: JsonObject, properties: JsonObject) -> bytes:
-    """Return a message like `message`, with another body, and with other values of some headers and properties."""
+    """Return a copy of `message` with this body; `headers` and `properties` replace those of the same names."""
     # A UUID from `random`: `uuid4` calls `urandom`, which releases the GIL each time.
     delivery_tag = str(uuid.UUID(int=random.getrandbits(128), version=4))
     return orjson.dumps(

@@ -2,7 +2,7 @@
 
 Every statement must be cheap to plan and to run even without statistics. A new database has no statistics
 until the first run of autovacuum. If the estimated cost is then too high (`jit_above_cost`), Postgres JIT-compiles the
-statement, which takes longer than the statement timeout. They are hand-written for the same reason.
+statement, which takes longer than the statement timeout. The statements are hand-written for the same reason.
 """
 
 from collections import defaultdict
@@ -16,7 +16,8 @@ from core.dispatch.situation import Candidate, CandidateGroup, Choice, ServiceRe
 from core.dispatch.snapshot import LiveWorker, Occupancy, Snapshot
 from core.tables.conditions import is_busy, is_waiting
 
-# Hot: every dispatch runs these statements under the single dispatch lock. The conditions match the partial indexes.
+# Every dispatch runs these statements while it holds the single dispatch lock, so they must be fast. The conditions are
+# those of the partial indexes.
 _CONDITIONS = {
     "waiting": is_waiting("r"),
     "occupying": is_busy("r"),
@@ -57,7 +58,7 @@ cross join lateral (
 ) w
 """
 
-# All groups of some lanes, found by a loose index scan of the waiting index, with the first candidates of each.
+# All groups of the given lanes, found by a loose index scan of the waiting index, with the first candidates of each.
 _CANDIDATES = """
 with recursive groups as (
     (select first.* from unnest(%(lanes)s::text[]) as l (lane) cross join lateral (

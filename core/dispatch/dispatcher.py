@@ -15,9 +15,9 @@ from core.dispatch.situation import Choice, Situation
 from core.dispatch.snapshot import Snapshot, compute_capacity
 
 # Maximum number of responses per transaction; the next dispatch processes the remaining ones.
-BATCH = 200
-# Number of candidates per group in the first query. If all of a group are chosen, a second query reads up to a full
-# batch of the group.
+BATCH_SIZE = 200
+# Number of candidates per group in the first query. If all candidates of a group are chosen, a second query reads up to
+# `BATCH_SIZE` candidates of the group.
 FIRST_CANDIDATES = 25
 # Minimum seconds between two service records of a project that was served without a choice by dispatch, for example
 # because its responses were dispatched when they were created.
@@ -30,7 +30,7 @@ class Dispatch:
     def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
         self._database = database
         self._doorbell = doorbell
-        limits = {
+        running_limits = {
             (project, model): model_limits.running
             for project, table in catalog.limits.tables.items()
             for model, model_limits in table.items()
@@ -41,7 +41,7 @@ class Dispatch:
                 name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None
             },
             # If any table sets `running`, include the tables that do not: they lift the limit of a less specific table.
-            running_limits=limits if any(limits.values()) else {},
+            running_limits=running_limits if any(running_limits.values()) else {},
             lanes=catalog.lanes.names,
             reserve=tiers.RESERVE,
             worker_seen_s=worker_seen_s,
@@ -97,25 +97,25 @@ class Dispatch:
             return []
         candidates = dispatch_sql.read_candidates(connection, open_lanes, FIRST_CANDIDATES)
         situation = self._situation(snapshot, candidates)
-        choices = fair_share(situation, compute_capacity(snapshot), candidates.by_group, BATCH)
+        choices = fair_share(situation, compute_capacity(snapshot), candidates.by_group, BATCH_SIZE)
         # If all candidates of a group were chosen, more responses of the group might have to be chosen too.
         counts = Counter(choice.group for choice in choices)
         exhausted_groups = [group for group, count in counts.items() if count == FIRST_CANDIDATES]
         if exhausted_groups:
-            by_group = candidates.by_group | dispatch_sql.read_more_candidates(connection, exhausted_groups, BATCH)
-            choices = fair_share(situation, compute_capacity(snapshot), by_group, BATCH)
+            by_group = candidates.by_group | dispatch_sql.read_more_candidates(connection, exhausted_groups, BATCH_SIZE)
+            choices = fair_share(situation, compute_capacity(snapshot), by_group, BATCH_SIZE)
         return choices
 
     def _situation(self, snapshot: Snapshot, candidates: Candidates) -> Situation:
         running_counts: Counter[tuple[str, str]] = Counter()
-        by_model: Counter[str] = Counter()
-        by_project: Counter[tuple[str, str]] = Counter()
+        model_counts: Counter[str] = Counter()
+        project_counts: Counter[tuple[str, str]] = Counter()
         for occupancy in snapshot.occupancies:
             group = occupancy.group
             running_counts[group.tier, group.project_id] += occupancy.count
-            by_model[group.model] += occupancy.count
-            by_project[group.project_id, group.model] += occupancy.count
-        model_capacity = {model: cap - by_model[model] for model, cap in self.rules.model_caps.items()}
+            model_counts[group.model] += occupancy.count
+            project_counts[group.project_id, group.model] += occupancy.count
+        model_capacity = {model: cap - model_counts[model] for model, cap in self.rules.model_caps.items()}
         for model, may_probe in snapshot.circuits.items():
             model_capacity[model] = min(model_capacity.get(model, 1), int(may_probe))
         limits = {
@@ -130,7 +130,9 @@ class Dispatch:
             running_counts=running_counts,
             recent_ends=snapshot.recent_ends,
             model_capacity=model_capacity,
-            project_capacity={pair: limit - by_project[pair] for pair, limit in limits.items() if limit is not None},
+            project_capacity={
+                pair: limit - project_counts[pair] for pair, limit in limits.items() if limit is not None
+            },
             reserve=self.rules.reserve,
         )
 

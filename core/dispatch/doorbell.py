@@ -16,14 +16,14 @@ from core.notify.redis_clients import COMMAND
 log = logging.getLogger(__name__)
 
 # Shared by many threads. A create request waits for a free connection and then for the answer, each time up to
-# `COMMAND.answer_s`.
+# `COMMAND.answer_timeout_s`.
 _MAX_CONNECTIONS = 16
 
 _UNAVAILABLE_ERRORS = (redis.RedisError, OperationalError, LimitExceeded, OSError)
 
 
 class Doorbell:
-    """Enqueues responses. A message that cannot be sent costs latency, never a response."""
+    """Enqueues responses. A message that cannot be sent delays a response, but no response is lost."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_clients.pooled_client(redis_url, connections=_MAX_CONNECTIONS)
@@ -33,7 +33,7 @@ class Doorbell:
         # The longer timeouts of `celery_app` are for a consumer's idle socket; a ping must not wait that long.
         self._app.conf.broker_transport_options = self._app.conf.broker_transport_options | {
             "socket_timeout": COMMAND.answer_s,
-            "socket_connect_timeout": COMMAND.connect_s,
+            "socket_connect_timeout": COMMAND.connect_timeout_s,
             "max_retries": 0,
         }
         self._breaker = Breaker()

@@ -36,7 +36,7 @@ def fair_share(
 
 
 class _Chooser:
-    """The state during one choice. Capacity only decreases, so a blocked group can be dropped permanently."""
+    """The state of one call of `fair_share`. Capacity only decreases, so a blocked group can be dropped permanently."""
 
     def __init__(
         self, situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]]
@@ -57,7 +57,7 @@ class _Chooser:
                 queue = queues[tier].setdefault(
                     project_id,
                     ProjectQueue(
-                        has_just_ended=(tier, project_id) in situation.recent_ends,
+                        has_recent_end=(tier, project_id) in situation.recent_ends,
                         served_at=record.at if record else float("-inf"),
                     ),
                 )
@@ -65,7 +65,7 @@ class _Chooser:
         self._tiers = _build_tier_queues(situation, capacity, queues)
 
     def choose_next(self) -> Choice | None:
-        """Make the next choice; return None if no remaining candidate may run."""
+        """Choose the next response and take its capacity; return None if no remaining candidate may run."""
         while self._tiers:
             tier = min(self._tiers, key=TierQueue.sort_key)
             candidate = tier.pop_candidate(self._running_counts, self.may_run)

@@ -12,8 +12,8 @@ from core.tables.conditions import is_dispatched, is_waiting
 def lock(connection: Connection) -> None:
     """Acquire the dispatch lock until the end of the transaction.
 
-    There is one lock for all lanes, because they share workers, models and the limits of projects. It is a separate
-    statement, so that the counts of the next statement include the changes that the previous holder committed.
+    There is one lock for all lanes, because they share workers, models and the limits of projects. A separate statement
+    acquires it, so that the counts of the next statement include the changes that the previous holder committed.
     """
     connection.execute("select pg_advisory_xact_lock(hashtextextended('dispatch', 0))")
 
@@ -64,10 +64,10 @@ def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
     return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
 
 
-def delete_old_shares(connection: Connection, after_s: float) -> None:
-    """Delete records of service older than `after_s` seconds, which no longer affect the choice of a project."""
+def delete_old_shares(connection: Connection, retention_s: float) -> None:
+    """Delete service records older than `retention_s` seconds, which no longer affect the choice of a project."""
     connection.execute(
         "delete from fair_shares where (tier, project_id) in (select tier, project_id from fair_shares"
         " where had_at < now() - %s * interval '1 s' for update skip locked)",
-        (after_s,),
+        (retention_s,),
     )

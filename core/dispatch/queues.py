@@ -9,8 +9,8 @@ from core.dispatch.situation import Candidate, CandidateGroup
 class ProjectQueue:
     """Queue of the candidates of one project in one tier."""
 
-    def __init__(self, *, has_just_ended: bool, served_at: float) -> None:
-        self._has_just_ended = has_just_ended
+    def __init__(self, *, has_recent_end: bool, served_at: float) -> None:
+        self._has_recent_end = has_recent_end
         self._served_at = served_at
         self._heap: list[tuple[Candidate, CandidateGroup]] = []
 
@@ -31,7 +31,7 @@ class ProjectQueue:
 
         The key never decreases during a choice. The queue must not be empty.
         """
-        return running_count, self._has_just_ended, self._served_at, self._heap[0][0]
+        return running_count, self._has_recent_end, self._served_at, self._heap[0][0]
 
     def pop_candidate(self) -> tuple[CandidateGroup, str]:
         candidate, group = heapq.heappop(self._heap)

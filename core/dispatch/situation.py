@@ -33,7 +33,7 @@ class ServiceRecord:
 
     Args:
         tier_charge: the sum of 1 / weight over all turns of the tier.
-        at: seconds on an arbitrary monotonic clock.
+        at: seconds since an arbitrary origin, the same for all records and snapshots.
     """
 
     tier_charge: float

@@ -10,7 +10,7 @@ from core.dispatch.situation import CandidateGroup, ServiceRecord
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Number of responses of a group that run on one worker, or that are dispatched and unclaimed (no `worker_id`)."""
+    """The number of responses of a group that one worker runs or, without `worker_id`, that no worker has claimed."""
 
     group: CandidateGroup
     worker_id: str | None
@@ -34,7 +34,7 @@ class Snapshot:
         occupancies: the numbers of running and dispatched responses.
         workers: the live workers.
         service_records: by tier and project.
-        circuits: by model with an open circuit, whether one response may probe the model's servers now.
+        circuits: for each model with an open circuit, whether one response may probe the model's servers now.
         recent_ends: pairs of tier and project in which a response has just ended.
         read_at: the time of the snapshot in seconds, on the clock of `ServiceRecord.at`.
     """

@@ -1,1 +1,1 @@
-"""The sweeper's maintenance tasks for all responses."""
+"""The chores of the sweeper, which recover lost responses and delete old data."""

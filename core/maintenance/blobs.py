@@ -1,4 +1,4 @@
-"""Chore: delete large contents of requests that no response refers to any more."""
+"""Chore: delete large contents of requests to which no response refers any more."""
 
 from core.context import contents_sql
 from core.database import Database, ForeignKeyViolation
@@ -7,7 +7,7 @@ from core.database import Database, ForeignKeyViolation
 MAX_CONTENTS = 200
 
 
-class DeleteBlobs:
+class DeleteContents:
     """Deletes released contents."""
 
     name = "delete contents"

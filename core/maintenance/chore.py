@@ -13,11 +13,11 @@ BATCH = 50
 
 
 class Chore(Protocol):
-    """One task of a sweeper's round. It may run in any number of sweepers at the same time."""
+    """One step of a sweeper's round. It may run in any number of sweepers at the same time."""
 
     @property
     def name(self) -> str:
-        """The name in logs."""
+        """The name of the chore in logs."""
 
     def perform(self) -> None:
         """Do the work of one round.
@@ -30,7 +30,10 @@ class Chore(Protocol):
 def try_to_recover(response_id: str, recover: Callable[[], object]) -> bool:
     """Run `recover` for one response; return whether it returned a true value.
 
-    All errors except an unavailable Postgres are logged, so that they do not affect the other responses.
+    Errors of `recover` are logged, so that they do not affect the other responses.
+
+    Raises:
+        errors.StoreUnavailable: Postgres is unavailable, so no other response can be recovered either.
     """
     try:
         return bool(recover())

@@ -1,4 +1,4 @@
-"""Chore: end or requeue responses with an expired lease, run or wait."""
+"""Chore: end responses that are past a deadline, and recover responses with an expired lease."""
 
 import logging
 import random

@@ -7,7 +7,7 @@ from core.streams import followers_sql
 
 
 class CancelOrphans:
-    """Cancels foreground responses after their client, or the API process that waited for them, is gone."""
+    """Cancels foreground responses whose client has disconnected, or whose API process has died."""
 
     name = "cancel orphans"
 
@@ -16,7 +16,7 @@ class CancelOrphans:
         self._endings = endings
 
     def perform(self) -> None:
-        """Cancel at most `BATCH` orphans."""
+        """Cancel at most `BATCH_SIZE` orphans."""
         with self._database.connection() as connection:
             orphan_ids = followers_sql.select_orphans(connection, BATCH)
         for response_id in orphan_ids:

@@ -11,7 +11,7 @@ from core.settings import Settings
 MAX_ROWS = 500
 # Maximum number of event logs per round; it is lower because a log may have thousands of rows.
 MAX_LOGS = 100
-# Retention of unstored responses after their end. Usually they are deleted earlier, when they are delivered.
+# Retention of unstored responses after their end. Most are deleted earlier, when they have been delivered.
 UNSTORED_RETENTION_S = 60
 # Retention of workers after they were last seen, for diagnosis.
 WORKER_RETENTION_S = 600

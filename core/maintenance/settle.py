@@ -1,4 +1,4 @@
-"""Chore: correct credits by the usage of ended responses."""
+"""Chore: correct the credits of projects according to the usage of ended responses."""
 
 from core.quota.ledger import BATCH_SIZE, Ledger
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from core import errors
 from core.database import Database
 from core.dispatch.dispatcher import Dispatch
-from core.maintenance.blobs import DeleteBlobs
+from core.maintenance.blobs import DeleteContents
 from core.maintenance.chore import Chore
 from core.maintenance.dispatch_waiting import DispatchWaiting
 from core.maintenance.expire import Expire
@@ -36,7 +36,7 @@ class Sweep:
             Settle(ledger),
             Prune(database),
             PruneEvents(database, settings),
-            DeleteBlobs(database),
+            DeleteContents(database),
         )
 
     def run(self) -> None:

@@ -32,7 +32,7 @@ def events_channel(response_id: str) -> str:
 
 
 def follow_channel(listener_id: str) -> str:
-    """Return the channel on which a broadcaster informs its own listener that its subscriptions have changed."""
+    """Return the channel on which a broadcaster tells its own listener to update its subscriptions."""
     return f"backburner:follow:{listener_id}"
 
 

@@ -1,4 +1,4 @@
-"""The factory of Redis clients, with timeouts by purpose."""
+"""Factory functions for Redis clients, with timeouts that depend on the purpose of the client."""
 
 from dataclasses import dataclass
 
@@ -13,38 +13,38 @@ class Timeouts:
     """The timeouts of a client, in seconds.
 
     Args:
-        connect_s: the timeout for a connection.
-        answer_s: the timeout for an answer, or between two messages of a subscription.
+        connect_timeout_s: the timeout for opening a connection.
+        answer_timeout_s: the timeout for an answer, or between two messages of a subscription.
     """
 
-    connect_s: float
+    connect_timeout_s: float
     answer_s: float
 
 
 # For commands that a request waits for. If Redis is unavailable, the breaker limits the waits to one caller per second.
-COMMAND = Timeouts(connect_s=0.5, answer_s=0.5)
+COMMAND = Timeouts(connect_timeout_s=0.5, answer_s=0.5)
 # For commands that no request waits for, so that a slow Redis can be tolerated for longer.
-BACKGROUND = Timeouts(connect_s=2, answer_s=2)
+BACKGROUND = Timeouts(connect_timeout_s=2, answer_s=2)
 # For a subscription, which receives no message most of the time.
-LISTENER = Timeouts(connect_s=2, answer_s=5)
+LISTENER = Timeouts(connect_timeout_s=2, answer_s=5)
 
 
-def command_client(url: str, *, retry_lost: bool = False, decode: bool = False) -> redis.Redis:
+def command_client(url: str, *, retry_if_lost: bool = False, decode_responses: bool = False) -> redis.Redis:
     """Return a client for commands that requests wait for.
 
     Args:
-        retry_lost: retry once, immediately, if the connection was lost, but never after a timeout. By default,
+        retry_if_lost: retry once, immediately, if the connection was lost, but never after a timeout. By default,
             redis-py's own retries apply.
-        decode: whether to return text instead of bytes.
+        decode_responses: whether to return text instead of bytes.
     """
     client = redis.Redis.from_url(
         url,
-        socket_connect_timeout=COMMAND.connect_s,
+        socket_connect_timeout=COMMAND.connect_timeout_s,
         socket_timeout=COMMAND.answer_s,
         socket_keepalive=True,
-        decode_responses=decode,
+        decode_responses=decode_responses,
     )
-    if retry_lost:
+    if retry_if_lost:
         client.set_retry(_lost_connection_retry())
     return client
 
@@ -52,14 +52,14 @@ def command_client(url: str, *, retry_lost: bool = False, decode: bool = False) 
 def pooled_client(url: str, *, connections: int) -> redis.Redis:
     """Return a client with a pool of connections for commands of many threads.
 
-    A thread waits for a free connection as long as for an answer. The client retries once, immediately, if the
+    The timeout for a free connection is the same as that for an answer. The client retries once, immediately, if the
     connection was lost, but never after a timeout.
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=COMMAND.answer_s,
-        socket_connect_timeout=COMMAND.connect_s,
+        socket_connect_timeout=COMMAND.connect_timeout_s,
         socket_timeout=COMMAND.answer_s,
         socket_keepalive=True,
         retry=_lost_connection_retry(),
@@ -67,14 +67,14 @@ def pooled_client(url: str, *, connections: int) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
-def listening_client(url: str, *, ping_s: float) -> redis.Redis:
-    """Return a client for a subscription; it pings Redis after `ping_s` seconds without a message."""
+def listening_client(url: str, *, ping_interval_s: float) -> redis.Redis:
+    """Return a client for a subscription; it pings Redis after `ping_interval_s` seconds without a message."""
     return redis.Redis.from_url(
         url,
-        socket_connect_timeout=LISTENER.connect_s,
+        socket_connect_timeout=LISTENER.connect_timeout_s,
         socket_timeout=LISTENER.answer_s,
         socket_keepalive=True,
-        health_check_interval=ping_s,
+        health_check_interval=ping_interval_s,
     )
 
 
@@ -85,7 +85,7 @@ def async_client(url: str, timeouts: Timeouts, *, retry: bool = True) -> redis.a
         retry: whether redis-py's own retries apply.
     """
     client = redis.asyncio.Redis.from_url(
-        url, socket_connect_timeout=timeouts.connect_s, socket_timeout=timeouts.answer_s
+        url, socket_connect_timeout=timeouts.connect_timeout_s, socket_timeout=timeouts.answer_s
     )
     if not retry:
         client.set_retry(redis.asyncio.retry.Retry(NoBackoff(), 0))

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 # An unused bucket is full again long before it expires, so nothing is lost.
 _BUCKET_TTL_MS = 3_600_000
-# Time for which Redis remembers that a correction was applied. A sweeper may die between a correction and its mark in
-# Postgres, and the next sweeper retries within seconds. If a correction is applied again after this time, the error
-# disappears within a minute, because the bucket refills.
+# Time for which Redis remembers that a correction was applied. A sweeper may die between a correction and the record of
+# it in Postgres, and the next sweeper retries within seconds. If a correction is applied again after this time, the
+# error disappears within a minute, because the bucket refills.
 _CORRECTION_TTL_S = 600
 
 # The scripts use only the clock of Redis, so the clocks of the processes may differ.
@@ -121,15 +121,15 @@ class Credits:
     """Takes, returns and corrects credits. If Redis is unavailable, methods return a value instead of raising."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis = redis_clients.command_client(redis_url, retry_lost=True, decode=True)
+        self._redis = redis_clients.command_client(redis_url, retry_if_lost=True, decode_responses=True)
         self._breaker = Breaker()
         self._take_script = self._redis.register_script(_TAKE_SCRIPT)
         self._add_script = self._redis.register_script(_ADD_SCRIPT)
         self._settle_script = self._redis.register_script(_SETTLE_SCRIPT)
         self._lock = threading.Lock()
         self._failure_count = 0
-        # By bucket: `_failure_count` when the bucket was last compared with Postgres.
-        self._checked_at_failure: dict[str, int] = {}
+        # By bucket: the value of `_failure_count` when the bucket was last compared with Postgres.
+        self._checked_failure_counts: dict[str, int] = {}
 
     def take(
         self, project_id: str, model: str, limits: Limits, cost: Cost, *, recent_cost: Callable[[], Cost]
@@ -145,7 +145,7 @@ class Credits:
         """
         key = _bucket_key(project_id, model)
         failure_count = self._failure_count
-        may_be_stale = self._checked_at_failure.get(key, 0) < failure_count
+        may_be_stale = self._checked_failure_counts.get(key, 0) < failure_count
         cost_bound = recent_cost() if may_be_stale and self._breaker.allows_call else None
         reply = self._run_take(key, limits, cost, cost_bound)
         if reply is not None and reply[0] == "unknown":
@@ -153,7 +153,7 @@ class Credits:
         if reply is None:
             return None
         if may_be_stale:
-            self._checked_at_failure[key] = failure_count
+            self._checked_failure_counts[key] = failure_count
         return _parse_take_reply(limits, reply)
 
     def _run_take(self, key: str, limits: Limits, cost: Cost, recent_cost: Cost | None) -> list[Any] | None:
@@ -179,7 +179,7 @@ class Credits:
         self._run(lambda: self._add_script([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
 
     def settle(self, settlements: Iterable[tuple[Settlement, Limits]]) -> bool:
-        """Correct buckets by the actual usage of responses; a repeated settlement is applied only once.
+        """Correct buckets according to the usage of responses; a repeated settlement is applied only once.
 
         Returns:
             False if Redis is unavailable; it is then unknown which corrections were applied.
@@ -191,8 +191,8 @@ class Credits:
                     bucket_key = _bucket_key(settlement.project_id, settlement.model)
                     keys = [bucket_key, f"backburner:charged:{settlement.response_id}"]
                     charges = [settlement.charged, settlement.used]
-                    amounts = [*_rates(limits), 0, 0, _BUCKET_TTL_MS, *charges, _CORRECTION_TTL_S]
-                    self._settle_script(keys, amounts, client=pipeline)
+                    arguments = [*_rates(limits), 0, 0, _BUCKET_TTL_MS, *charges, _CORRECTION_TTL_S]
+                    self._settle_script(keys, arguments, client=pipeline)
                 pipeline.execute()
             return True
 
@@ -222,11 +222,11 @@ def _rates(limits: Limits) -> list[int]:
 
 
 def _parse_take_reply(limits: Limits, reply: list[Any]) -> TakeResult:
-    state, requests, tokens, wait_ms, short_index = reply
+    state, requests, tokens, wait_ms, exhausted_index = reply
     allowance = build_allowance(limits, float(requests), float(tokens))
     if state == "taken":
         return TakeResult(allowance)
-    return TakeResult(allowance, max(1, int(wait_ms)) / 1000, "requests" if short_index == 1 else "tokens")
+    return TakeResult(allowance, max(1, int(wait_ms)) / 1000, "requests" if exhausted_index == 1 else "tokens")
 
 
 def build_allowance(limits: Limits, requests: float, tokens: float) -> Allowance:

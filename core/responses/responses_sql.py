@@ -11,7 +11,7 @@ from typing import Any
 from core import jsonio
 from core.config.tiers import Tier
 from core.database import Connection
-from core.dispatch.capacity_sql import CAPACITY, LIMIT
+from core.dispatch.capacity_sql import CAPACITY, RUNNING_LIMIT
 from core.responses.draft import Draft
 from core.tables.conditions import is_waiting, literal
 from core.wire.status import Status
@@ -24,8 +24,8 @@ _SHORT_COLUMNS = tuple(name for name in Draft._fields if name not in {"request",
 # single row.
 #
 # Waiting responses are searched once for each pair of lane and model, by a loose scan over tiers and projects in the
-# index of waiting responses. With a plain `exists` for each row, the planner estimated after autovacuum had analysed a
-# backlog that the entire backlog would be read a hundred times, a cost at which Postgres compiles the statement
+# index of waiting responses. With a plain `exists` for each row, the planner, once it had statistics of a backlog,
+# estimated that the entire backlog would be read a hundred times. At this cost, Postgres JIT-compiles the statement
 # (`jit_above_cost`).
 _INSERT = """
 with request_rows as (
@@ -105,7 +105,7 @@ select id from new where dispatched_at is not null
 
 @cache
 def _insert_statement(pair_count: int) -> str:
-    """The INSERT statement for rows with `pair_count` distinct pairs of lane and model.
+    """Return the INSERT statement for rows with `pair_count` distinct pairs of lane and model.
 
     Array parameters would work for any number of pairs, but Postgres assumes that an array parameter has ten elements.
     Because nearly every call has a single pair, a custom plan would always appear to be much cheaper than the generic
@@ -115,7 +115,7 @@ def _insert_statement(pair_count: int) -> str:
         f"(%(lane_{n})s::text, %(model_{n})s::text, %(over_limit_{n})s::bool)" for n in range(pair_count)
     )
     return _INSERT.format(
-        capacity=CAPACITY, limit=LIMIT, pairs=values, waiting=is_waiting("r"), queued=literal(Status.QUEUED)
+        capacity=CAPACITY, limit=RUNNING_LIMIT, pairs=values, waiting=is_waiting("r"), queued=literal(Status.QUEUED)
     )
 
 
@@ -180,7 +180,7 @@ def find_each(connection: Connection, keys: Collection[tuple[str, str]]) -> dict
 
 
 def document(connection: Connection, response_id: str) -> str | None:
-    """The document of an ended response, stored or not; None if it has not ended or does not exist."""
+    """Return the document of an ended response, stored or not; None if it has not ended or does not exist."""
     row = connection.execute(
         "select document from responses where id = %s and finished_at is not null", (response_id,)
     ).fetchone()
@@ -188,7 +188,7 @@ def document(connection: Connection, response_id: str) -> str | None:
 
 
 def request(connection: Connection, project_id: str, response_id: str) -> str | None:
-    """The packed request and context of a stored response, or None."""
+    """Return the packed request and context of a stored response, or None."""
     row = connection.execute(
         "select request from responses where id = %s and project_id = %s and stored", (response_id, project_id)
     ).fetchone()
@@ -196,15 +196,15 @@ def request(connection: Connection, project_id: str, response_id: str) -> str | 
 
 
 def delete(connection: Connection, response_id: str) -> bool:
-    """Delete a response and its dependent rows; False if it does not exist."""
+    """Delete a response and its dependent rows; return False if it does not exist."""
     return connection.execute("delete from responses where id = %s", (response_id,)).rowcount == 1
 
 
-def delete_unstored(connection: Connection, after_s: float, limit: int) -> int:
-    """Delete at most `limit` unstored responses that ended over `after_s` seconds ago; return their number."""
+def delete_unstored(connection: Connection, retention_s: float, limit: int) -> int:
+    """Delete at most `limit` unstored responses that ended more than `retention_s` seconds ago; return their number."""
     return connection.execute(
         "delete from responses where id in ("
         "select id from responses where not stored and finished_at < now() - %s * interval '1 s'"
         " order by finished_at limit %s for update skip locked)",
-        (after_s, limit),
+        (retention_s, limit),
     ).rowcount

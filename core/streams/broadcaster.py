@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 POLL_INTERVAL_S = 1.0
 _RECONNECT_DELAY_S = 0.5
 _PING_INTERVAL_S = 5  # seconds without a message before the listener pings Redis
-# Maximum size of the buffered events per subscription; beyond this, the reader reads Postgres from its position.
+# Maximum size of the buffered events per subscription; beyond it, the reader must read the events from Postgres.
 BUFFER_BYTES = 1024 * 1024
-_MAX_MESSAGES = 500  # maximum messages processed before the channels are updated
+_MAX_MESSAGES = 500  # maximum number of messages processed before the channels are updated
 
 
 class Subscription:
@@ -190,7 +190,7 @@ class Broadcaster:
         return self._draining.is_set()
 
     def drain(self) -> None:
-        """Close the subscriptions of clients that can continue at another process.
+        """Close the subscriptions of clients that can continue on another API process.
 
         A client that waits for a foreground response, or streams one, cannot resume: its subscription stays open.
         """
@@ -217,7 +217,7 @@ class Broadcaster:
 
     def _listen(self) -> None:
         while not self._closed.is_set():
-            client = redis_clients.listening_client(self._bus.redis_url, ping_s=_PING_INTERVAL_S)
+            client = redis_clients.listening_client(self._bus.redis_url, ping_interval_s=_PING_INTERVAL_S)
             try:
                 with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
                     self._receive_messages(pubsub)
@@ -306,7 +306,7 @@ class Broadcaster:
             unrenewed_ids = self._renew_locked(unrenewed_ids)
 
     def _renew(self, response_ids: list[str]) -> set[str]:
-        """Renew `followed_until`; return the IDs that were not renewed because their rows are locked or have ended."""
+        """Renew `followed_until`; return the IDs of responses that were skipped: locked by others, or ended."""
         if not response_ids:
             return set()
         with self._database.connection() as connection:
