@@ -1,4 +1,4 @@
-"""Stored prompts: creates, versions and lists them, and expands them in requests that refer to them."""
+"""Stored prompts: creates, reads, changes, lists and deletes prompts and their versions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ TEMPLATE_LIMIT = 1_048_576  # characters
 
 
 class Prompts:
-    """A project's prompts, for clients and operators. Documents are JSON text."""
+    """The prompts of projects, for clients and operators. Documents are JSON text."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class Prompts:
         """
         template = _check_template(new_prompt.template, self._settings)
         prompt_id = ids.new_id("pmpt")
-        with _unique_name(new_prompt.name), self._database.transaction() as connection:
+        with _report_name_conflict(new_prompt.name), self._database.transaction() as connection:
             prompts_sql.insert(
                 connection, project_id, prompt_id, name=new_prompt.name, description=new_prompt.description
             )
@@ -71,7 +71,7 @@ class Prompts:
         """
 
         def update_row() -> str:
-            with _unique_name(changes.name), self._database.transaction() as connection:
+            with _report_name_conflict(changes.name), self._database.transaction() as connection:
                 _lock(connection, project_id, prompt_id)
                 version = None
                 if changes.default_version is not None:
@@ -92,7 +92,7 @@ class Prompts:
         return self._database.run_with_retry(update_row)
 
     def get(self, project_id: str, prompt_id: str) -> str:
-        """A prompt's document, with the numbers of its versions.
+        """Return a prompt's document, with the numbers of its versions.
 
         Raises:
             errors.NotFound: the project has no such prompt.
@@ -106,7 +106,7 @@ class Prompts:
         return self._database.run_with_retry(read_document)
 
     def version(self, project_id: str, prompt_id: str, version: str) -> str:
-        """A version's document, with its template.
+        """Return a version's document, with its template.
 
         Raises:
             errors.NotFound: the project has no such prompt, or the prompt has no such version.
@@ -123,7 +123,7 @@ class Prompts:
         return self._database.run_with_retry(read_document)
 
     def list_prompts(self, project_id: str, *, limit: int, descending: bool, after: str | None = None) -> Page:
-        """A page of a project's prompts, in the order of their creation.
+        """Return a page of a project's prompts, in the order of their creation.
 
         Raises:
             errors.InvalidRequest: `after` is not a prompt of the project.
@@ -165,7 +165,8 @@ def _check_template(template: Template, settings: Settings) -> str:
 
 
 @contextmanager
-def _unique_name(name: str | None) -> Iterator[None]:
+def _report_name_conflict(name: str | None) -> Iterator[None]:
+    """Raise `errors.InvalidRequest` if the block violates the uniqueness of prompt names in a project."""
     try:
         yield
     except UniqueViolation as error:
@@ -196,7 +197,7 @@ def _lock(connection: Connection, project_id: str, prompt_id: str) -> None:
 
 
 def _not_found_error(prompt_id: str) -> errors.NotFound:
-    """The error for a prompt that does not exist. A prompt of another project gets the same error."""
+    """Return the error for a prompt that does not exist or belongs to another project."""
     return errors.NotFound(f"Prompt with id '{prompt_id[:200]}' not found.", param="prompt_id")
 
 

@@ -35,8 +35,8 @@ class StoredVersion:
 
 
 _INSERT = Statement(sa.insert(prompts).values(default_version=1).inline(), "id", "project_id", "name", "description")
-_one = (prompts.c.id == sa.bindparam("prompt_id")) & (prompts.c.project_id == sa.bindparam("project"))
-_LOCK = Statement(sa.select(sa.literal_column("1")).where(_one).with_for_update(key_share=True))
+_is_requested_prompt = (prompts.c.id == sa.bindparam("prompt_id")) & (prompts.c.project_id == sa.bindparam("project"))
+_LOCK = Statement(sa.select(sa.literal_column("1")).where(_is_requested_prompt).with_for_update(key_share=True))
 _ADD_VERSION = Statement(
     sa.insert(versions)
     .from_select(
@@ -77,23 +77,27 @@ _FIND_VERSION = Statement(
     sa.select(versions.c.version, versions.c.template, versions.c.created_at)
     .join_from(prompts, versions, versions.c.prompt_id == prompts.c.id)
     .where(
-        _one,
+        _is_requested_prompt,
         versions.c.version == sa.func.coalesce(sa.bindparam("version", type_=sa.Integer), prompts.c.default_version),
     )
 )
-_DELETE = Statement(sa.delete(prompts).where(_one))
+_DELETE = Statement(sa.delete(prompts).where(_is_requested_prompt))
 
 
 @cache
 def _page_statement(*, descending: bool, after: bool) -> Statement:
-    """The statement that reads one page of prompts, the first one or the one after a prompt."""
+    """Return the statement that reads the first page of prompts or, with `after`, the page that follows a prompt."""
     order = (prompts.c.created_at, prompts.c.id)
     page = _PROMPTS.order_by(*(column.desc() if descending else column for column in order))
     if after:
-        last = prompts.alias("last")
-        position = sa.select(last.c.created_at, last.c.id).where(last.c.id == sa.bindparam("after")).scalar_subquery()
-        place = sa.tuple_(*order)
-        page = page.where(place < position if descending else place > position)
+        previous = prompts.alias("last")
+        previous_key = (
+            sa.select(previous.c.created_at, previous.c.id)
+            .where(previous.c.id == sa.bindparam("after"))
+            .scalar_subquery()
+        )
+        sort_key = sa.tuple_(*order)
+        page = page.where(sort_key < previous_key if descending else sort_key > previous_key)
     return Statement(page.limit(sa.bindparam("limit", type_=sa.BigInteger)))
 
 
@@ -132,7 +136,7 @@ def update(
 
 
 def find(connection: Connection, project_id: str, prompt_id: str) -> StoredPrompt | None:
-    """Return a prompt of the project; None if there is none."""
+    """Return the project's prompt with this ID; None if there is none."""
     return _FIND.fetch_one(connection, StoredPrompt, project=project_id, prompt_id=prompt_id)
 
 

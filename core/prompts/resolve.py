@@ -1,4 +1,4 @@
-"""Resolves the stored prompt of a request to the request that is run."""
+"""Expands the stored prompt to which a request refers."""
 
 import re
 from collections.abc import Iterator
@@ -21,23 +21,23 @@ class ResolvedRequest:
     """A request with its prompt expanded.
 
     Args:
-        request: the expanded request. Its input begins with the prompt's messages, and its `prompt` has the version.
-        prompt_items: number of items at the beginning of the input that come from the prompt.
+        request: the expanded request. Its input begins with the prompt's messages, and its `prompt` names the version.
+        prompt_item_count: number of items at the beginning of the input that come from the prompt.
     """
 
     request: CreateResponse
-    prompt_items: int
+    prompt_item_count: int
 
     @contextmanager
     def relocate_errors(self) -> Iterator[None]:
-        """Correct the parameter of errors: the position in the client's input, or `prompt` for items of the prompt."""
+        """Change the parameter of errors to the position in the client's input, or to `prompt` for its items."""
         try:
             yield
         except errors.InvalidRequest as error:
             match = re.match(r"input\[(\d+)\]", error.param or "")
-            if match is None or not self.prompt_items:
+            if match is None or not self.prompt_item_count:
                 raise
-            position = int(match[1]) - self.prompt_items
+            position = int(match[1]) - self.prompt_item_count
             param = "prompt" if position < 0 else f"input[{position}]{(error.param or '')[match.end() :]}"
             raise errors.InvalidRequest(str(error), param=param, code=error.code) from error
 

@@ -85,7 +85,7 @@ def check_template(template: Template) -> None:
 
 
 def values(template: Template, request_values: Values) -> Values:
-    """The value of each variable of the template: the value in the request, or else the default.
+    """Return the value of each variable of the template: the value in the request, or else the default.
 
     Raises:
         errors.InvalidRequest: a variable is missing, unknown or of the wrong type; the error names the variable.
@@ -113,18 +113,20 @@ def expand(template: Template, variable_values: Values) -> tuple[str | None, lis
         variable_values: the result of `values`.
 
     Raises:
-        errors.InvalidRequest: the texts together would exceed the limit of one text. The size is checked before any
+        errors.InvalidRequest: the texts together would exceed the limit of one text. Their length is checked before any
             text is expanded.
     """
-    pieces = {text.location: _split_text(text.text, text.location) for text in _texts(template)}
-    size = sum(_piece_length(piece, variable_values) for text in pieces.values() for piece in text)
-    if size > TEXT_LIMIT:
+    pieces_by_location = {text.location: _split_text(text.text, text.location) for text in _texts(template)}
+    length = sum(_piece_length(piece, variable_values) for pieces in pieces_by_location.values() for piece in pieces)
+    if length > TEXT_LIMIT:
         raise errors.InvalidRequest(
-            f"Invalid 'prompt.variables': the prompt would have {size} characters; at most {TEXT_LIMIT} are allowed.",
+            f"Invalid 'prompt.variables': the prompt would have {length} characters; at most {TEXT_LIMIT} are allowed.",
             param="prompt.variables",
             code="string_above_max_length",
         )
-    expanded_texts = {location: _fill_placeholders(text, variable_values) for location, text in pieces.items()}
+    expanded_texts = {
+        location: _fill_placeholders(pieces, variable_values) for location, pieces in pieces_by_location.items()
+    }
     if isinstance(template.input, str):
         content = expanded_texts["template.input"]
         messages = [Message(role="user", content=content if isinstance(content, str) else [content])]
@@ -163,7 +165,7 @@ def as_request(template: Template) -> CreateResponse:
 
 @contextmanager
 def relocate_errors() -> Iterator[None]:
-    """Correct the parameter of errors in a request from `as_request`: name its location in the template."""
+    """Change the parameter of errors in a request from `as_request` to its location in the template."""
     try:
         yield
     except errors.InvalidRequest as error:
@@ -188,8 +190,8 @@ def _convert_value(variable: Variable, value: Any, param: str) -> Any:
 
 def _messages(template: Template) -> Iterator[tuple[str, Any]]:
     if template.input is not None and not isinstance(template.input, str):
-        for number, message in enumerate(template.input):
-            yield f"template.input[{number}].content", message
+        for index, message in enumerate(template.input):
+            yield f"template.input[{index}].content", message
 
 
 def _texts(template: Template) -> Iterator[_Text]:
@@ -201,9 +203,9 @@ def _texts(template: Template) -> Iterator[_Text]:
         if isinstance(message.content, str):
             yield _Text(location, message.role, message.content)
             continue
-        for number, part in enumerate(message.content):
+        for index, part in enumerate(message.content):
             if isinstance(part, InputText | OutputText):
-                yield _Text(f"{location}[{number}].text", message.role, part.text)
+                yield _Text(f"{location}[{index}].text", message.role, part.text)
 
 
 def _expand_content(content: Any, expanded_texts: Mapping[str, Any], location: str) -> Any:
@@ -211,8 +213,8 @@ def _expand_content(content: Any, expanded_texts: Mapping[str, Any], location: s
         content = expanded_texts[location]
         return content if isinstance(content, str) else [content]
     parts = []
-    for number, part in enumerate(content):
-        value = expanded_texts.get(f"{location}[{number}].text")
+    for index, part in enumerate(content):
+        value = expanded_texts.get(f"{location}[{index}].text")
         if value is None:
             parts.append(part)
         else:
@@ -236,15 +238,15 @@ def _split_text(text: str, location: str) -> list[str | _Placeholder]:
         if text.startswith("{", opening + 2):
             literal_text += "{"
             opening += 1
-        name = _PLACEHOLDER_NAME.match(text, opening + 2)
-        if name is None:
+        name_match = _PLACEHOLDER_NAME.match(text, opening + 2)
+        if name_match is None:
             raise errors.InvalidRequest(
                 f"'{{{{' in '{location}' at character {opening} does not begin a placeholder such as '{{{{name}}}}';"
                 r" for a literal '{{' write '\{{'.",
                 param=location,
             )
-        pieces += [literal_text, _Placeholder(name[1])] if literal_text else [_Placeholder(name[1])]
-        start = name.end()
+        pieces += [literal_text, _Placeholder(name_match[1])] if literal_text else [_Placeholder(name_match[1])]
+        start = name_match.end()
     return [*pieces, text[start:]] if start < len(text) else pieces
 
 
@@ -254,7 +256,7 @@ def _piece_length(piece: str | _Placeholder, variable_values: Values) -> int:
 
 
 def _fill_placeholders(pieces: list[str | _Placeholder], variable_values: Values) -> Any:
-    """The expanded text, or the message part that replaces the entire text."""
+    """Return the expanded text, or the message part that replaces the entire text."""
     content = [variable_values[piece.name] if isinstance(piece, _Placeholder) else piece for piece in pieces]
     if len(content) == 1:
         return content[0]

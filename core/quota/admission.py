@@ -29,9 +29,9 @@ class Reservation:
     """The result of the admission steps before the transaction of a create request.
 
     Args:
-        tier: the tier of the request within the limits.
+        tier: the tier of the response, unless it is admitted as `over-limit`.
         limits: the limits of the project for the model.
-        cost: the credits that the request costs; `NO_COST` if its tier requires none.
+        cost: the credits that the request costs; `NO_COST` if its tier requires no credits.
         has_credits: whether the credits were taken in Redis.
         needs_count: whether the credits must be counted in Postgres, because Redis is unavailable.
         allowance: the remaining credits, if known.
@@ -151,25 +151,27 @@ class Admission:
     def _count_credits(
         self, connection: Connection, caller: Caller, model: str, reservation: Reservation
     ) -> Reservation:
-        """Reserve by the credits taken in the last minute, while Redis is unavailable; one create request at a time."""
+        """Reserve credits, while Redis is unavailable, by counting those taken in the last minute under a lock."""
         admission_sql.lock(connection, f"credits:{caller.project_id}:{model}")
         limits, cost = reservation.limits, reservation.cost
         recent_cost = ledger_sql.recent_cost(connection, caller.project_id, model)
-        requests = (limits.requests_per_minute or 0) - recent_cost.requests
-        tokens = (limits.tokens_per_minute or 0) - recent_cost.tokens
+        remaining_requests = (limits.requests_per_minute or 0) - recent_cost.requests
+        remaining_tokens = (limits.tokens_per_minute or 0) - recent_cost.tokens
         shortfall = Cost(
-            max(0, cost.requests - requests) if limits.requests_per_minute else 0,
-            max(0, cost.tokens - tokens) if limits.tokens_per_minute else 0,
+            max(0, cost.requests - remaining_requests) if limits.requests_per_minute else 0,
+            max(0, cost.tokens - remaining_tokens) if limits.tokens_per_minute else 0,
         )
         if shortfall == NO_COST:
             return replace(
                 reservation,
-                allowance=build_allowance(limits, requests - cost.requests, tokens - cost.tokens),
+                allowance=build_allowance(limits, remaining_requests - cost.requests, remaining_tokens - cost.tokens),
                 needs_count=False,
             )
         wait_s = ledger_sql.wait_for_credits_s(connection, caller.project_id, model, shortfall)
         result = TakeResult(
-            build_allowance(limits, requests, tokens), wait_s, "requests" if shortfall.requests else "tokens"
+            build_allowance(limits, remaining_requests, remaining_tokens),
+            wait_s,
+            "requests" if shortfall.requests else "tokens",
         )
         return replace(reservation, allowance=result.allowance, refusal=_limit_error(reservation, model, result))
 
@@ -190,7 +192,7 @@ class Admission:
     def give_back(self, caller: Caller, model: str, reservation: Reservation) -> None:
         """Return the credits of a create request that stored no response.
 
-        If the response was stored although this was unknown, the project has extra credits for at most a minute.
+        If the response was stored without the caller's knowledge, the project has extra credits for at most a minute.
         """
         if reservation.has_credits:
             self._credits.give_back(caller.project_id, model, reservation.limits, reservation.cost)

@@ -28,8 +28,8 @@ def count_waiting(connection: Connection, project_id: str, model: str, limit: in
     return int(row[0])
 
 
-# All unfinished responses use capacity, because waiting responses will need it too. The LIMIT clauses stop the count of
-# waiting responses once there are too many.
+# All unfinished responses use capacity, because waiting responses will also need a slot. The LIMIT clauses stop the
+# count of waiting responses when these use up the capacity.
 _HAS_SPARE_CAPACITY = """
 with {capacity}, lane (capacity) as (
     select coalesce((select n - reserve from lane_capacity where lane = %(lane)s), 0)

@@ -19,20 +19,20 @@ _MEDIA_FIELDS = frozenset({"image_url", "file_url", "file_data"})
 
 def input_tokens(request: CreateResponse) -> int:
     """Estimate the input tokens of a request; the context of `previous_response_id` is not included."""
-    characters, parts = len(request.instructions or ""), 0
+    characters, part_count = len(request.instructions or ""), 0
     if isinstance(request.input, str):
         characters += len(request.input)
     elif request.input is not None:
-        item_characters, parts = _measure([item.model_dump(exclude_none=True) for item in request.input])
+        item_characters, part_count = _measure([item.model_dump(exclude_none=True) for item in request.input])
         characters += item_characters
     if request.tools:
         characters += len(jsonio.dumps([tool.echo() for tool in request.tools]))
-    return -(-characters // CHARACTERS_PER_TOKEN) + parts * PART_TOKENS
+    return -(-characters // CHARACTERS_PER_TOKEN) + part_count * PART_TOKENS
 
 
 def _measure(value: Any) -> tuple[int, int]:
     """Return the number of characters of all strings in a JSON value, and the number of images and files."""
-    characters, parts = 0, 0
+    characters, part_count = 0, 0
     stack = [value]
     while stack:
         node = stack.pop()
@@ -41,9 +41,9 @@ def _measure(value: Any) -> tuple[int, int]:
         elif isinstance(node, list):
             stack += node
         elif isinstance(node, dict):
-            parts += sum(1 for key in node if key in _MEDIA_FIELDS)
+            part_count += sum(1 for key in node if key in _MEDIA_FIELDS)
             stack += [child for key, child in node.items() if key not in _HIDDEN_FIELDS | _MEDIA_FIELDS]
-    return characters, parts
+    return characters, part_count
 
 
 def tokens(request: CreateResponse, *, limit: int) -> int:

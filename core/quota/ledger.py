@@ -23,14 +23,14 @@ class Ledger:
         self._catalog = catalog
 
     def settle(self) -> int:
-        """Correct the credits of ended responses that are not settled; return their number.
+        """Correct the credits of ended responses that are not settled; return the number of settled responses.
 
         Idempotent, and safe to run in several processes. Does nothing while Redis is unavailable. If a process dies
-        between the correction in Redis and its mark in Postgres, the next process finds in Redis that the correction
-        was applied.
+        between the correction in Redis and the record of it in Postgres, the next process finds in Redis that the
+        correction was applied.
 
         Raises:
-            errors.StoreUnavailable: it is unknown which responses were marked; the next call repeats them.
+            errors.StoreUnavailable: it is unknown which settlements were recorded; the next call repeats the others.
         """
         with self._database.connection() as connection:
             settlements = ledger_sql.list_unsettled(connection, BATCH_SIZE)

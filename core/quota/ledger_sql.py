@@ -1,6 +1,6 @@
 """SQL of the usage ledger: one row per ended response, inserted when it ends and not deleted with the response.
 
-The statements for credits are hand-written, because create requests run them; the usage report is not.
+The statements for credits are hand-written, because create requests run them; the statement of the usage report is not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def recent_cost(connection: Connection, project_id: str, model: str) -> Cost:
 
 
 def wait_for_credits_s(connection: Connection, project_id: str, model: str, shortfall: Cost) -> float:
-    """Return the seconds until `shortfall` credits have left the window of the last minute; at most 60."""
+    """Return the seconds until at least `shortfall` credits have left the one-minute window; at most 60."""
     values = {
         "project_id": project_id,
         "model": model,
@@ -67,7 +67,7 @@ def wait_for_credits_s(connection: Connection, project_id: str, model: str, shor
 
 
 def list_unsettled(connection: Connection, limit: int) -> list[Settlement]:
-    """List up to `limit` ended responses that were charged another number of tokens than they used."""
+    """List up to `limit` ended responses for which the charged tokens differ from the used tokens."""
     with connection.cursor(row_factory=class_row(Settlement)) as cursor:
         cursor.execute(
             "select l.response_id, l.project_id, coalesce(p.name, '') as project, l.model, l.charged_tokens as charged,"
@@ -80,7 +80,7 @@ def list_unsettled(connection: Connection, limit: int) -> list[Settlement]:
 
 
 def mark_settled(connection: Connection, settlements: Sequence[Settlement]) -> None:
-    """Record the used tokens as charged, except in rows that another process has changed meanwhile."""
+    """Record the used tokens as charged, except in rows that another process has changed in the meantime."""
     connection.execute(
         "update usage_ledger l set charged_tokens = s.used"
         " from unnest(%s::text[], %s::bigint[], %s::bigint[]) as s (id, charged, used)"
@@ -109,7 +109,7 @@ def _total(column: sa.Column[int]) -> sa.ColumnElement[int]:
 
 @cache
 def _usage_statement(columns: tuple[str, ...], filters: frozenset[str]) -> Statement:
-    """The statement that sums usage by the columns `columns`, of the rows that match `filters`."""
+    """Return the statement that sums usage grouped by `columns`, restricted by the conditions named in `filters`."""
     conditions = {
         "project": projects.c.name == sa.bindparam("project"),
         "since": usage_ledger.c.day >= sa.bindparam("since"),
@@ -132,7 +132,7 @@ def _usage_statement(columns: tuple[str, ...], filters: frozenset[str]) -> State
 def usage(
     connection: Connection, columns: Sequence[str], *, project: str | None, since: date | None, until: date | None
 ) -> list[JsonObject]:
-    """Return the usage grouped and ordered by the columns `columns`, one dict per group.
+    """Return the usage grouped and ordered by `columns`, one dictionary per group.
 
     Args:
         columns: names from `GROUP_COLUMNS`.

@@ -1,4 +1,4 @@
-"""Checks whether the queue of a project is full. It counts rarely, because counting a long queue takes time."""
+"""Checks whether the queue of a project is full. Counts are cached, because counting a long queue takes time."""
 
 import time
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from core.database import Connection
 from core.quota import admission_sql
 
-# Fraction of the limit from which counts must be exact. Below it, create requests do not need to lock.
+# Fraction of the limit from which counts must be exact. Below this fraction, create requests do not need a lock.
 _EXACT_FRACTION = 0.5
-# Maximum number of API processes. Below that fraction, each process admits its share of the difference without a count.
+# Assumed maximum number of API processes. Below the fraction, each process admits its share of the difference without
+# another count.
 _MAX_PROCESSES = 16
 # Time for which a count is used.
 _COUNT_TTL_S = 1.0

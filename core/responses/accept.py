@@ -1,4 +1,4 @@
-"""Commits and enqueues new responses; concurrent create requests share one transaction and one enqueue."""
+"""Commits and enqueues new responses; concurrent create requests share transactions and round trips to Redis."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from core.batcher import Batcher
 from core.database import Connection, Database, PostgresError, UniqueViolation
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
-from core.responses import responses_sql as store
+from core.responses import responses_sql
 from core.responses.draft import Draft
 
-# Maximum rows per transaction. A row with a longer request than _LARGE_REQUEST characters gets its own transaction, so
-# that it does not delay others.
+# Maximum number of rows per transaction.
 _MAX_ROWS = 64
-_LARGE_REQUEST = 64 * 1024
+# A row with a longer request gets its own transaction, so that it does not delay others.
+_MAX_BATCHED_CHARACTERS = 64 * 1024
 
 
 class ResponseAcceptor:
@@ -41,7 +41,7 @@ class ResponseAcceptor:
             errors.StoreUnavailable: whether the row was written is unknown.
             PostgresError: Postgres rejects the row. Nothing was written.
         """
-        if len(row.request) <= _LARGE_REQUEST:
+        if len(row.request) <= _MAX_BATCHED_CHARACTERS:
             return self._batcher.process(row) is not None
         (outcome,) = outcomes = self._write_all([row])
         if isinstance(outcome, Exception):
@@ -50,8 +50,8 @@ class ResponseAcceptor:
         return outcome is not None
 
     def write(self, connection: Connection, rows: Sequence[Draft]) -> set[str]:
-        """Insert rows in the caller's transaction; returns the IDs to `enqueue` after it is committed."""
-        return store.insert(
+        """Insert rows in the caller's transaction; return the IDs that the caller must `enqueue` after the commit."""
+        return responses_sql.insert(
             connection, rows, {"dispatchable": self._doorbell.can_enqueue, **self._dispatch.rules.parameters}
         )
 

@@ -36,7 +36,7 @@ class _Order:
 
     caller: Caller
     request: CreateResponse
-    repeat: IdempotencyKey | None
+    idempotency_key: IdempotencyKey | None
     requested_tier: TierRequest
     reservation: Reservation
     standalone_context: context.Context | None
@@ -50,20 +50,20 @@ class Creation:
     def __init__(
         self,
         database: Database,
-        accepting: ResponseAcceptor,
+        acceptor: ResponseAcceptor,
         admission: Admission,
         catalog: Catalog,
         seals: Seals,
         settings: Settings,
     ) -> None:
         self._database = database
-        self._accepting = accepting
+        self._accepting = acceptor
         self._admission = admission
         self._catalog = catalog
         self._seals = seals
         self._settings = settings
 
-    def create(self, caller: Caller, request: CreateResponse, repeat: IdempotencyKey | None = None) -> CreatedResponse:
+    def create(self, caller: Caller, request: CreateResponse, key: IdempotencyKey | None = None) -> CreatedResponse:
         """Insert a response as `queued` and, if it may run now, enqueue it.
 
         The row is committed before it is enqueued, so a worker always finds it. The sweeper recalls a response whose
@@ -78,16 +78,16 @@ class Creation:
         if request.prompt is None:  # reject invalid requests without a query where possible
             self._check_request(request)
         requested_tier = self._requested_tier(caller, request)
-        earlier_response, resolved_request = self._resolve(caller, request, repeat)
+        earlier_response, resolved_request = self._resolve(caller, request, key)
         if earlier_response is not None:
             return earlier_response
         reservation = self._admission.reserve(caller, resolved_request, requested_tier)
         response_id = ids.new_id("resp")
         new_response: CreatedResponse | None = None
         try:
-            new_context = self._standalone_context(caller, request) if repeat is None else None
+            new_context = self._standalone_context(caller, request) if key is None else None
             order = _Order(
-                caller, request, repeat, requested_tier, reservation, new_context, response_id, int(time.time())
+                caller, request, key, requested_tier, reservation, new_context, response_id, int(time.time())
             )
             row = self._plain_row(order)
             if row is not None:
@@ -103,7 +103,7 @@ class Creation:
         return new_response
 
     def _resolve(
-        self, caller: Caller, request: CreateResponse, repeat: IdempotencyKey | None
+        self, caller: Caller, request: CreateResponse, key: IdempotencyKey | None
     ) -> tuple[CreatedResponse | None, CreateResponse]:
         """Find the response of an earlier request with the same key, and expand the prompt to estimate the credits.
 
@@ -113,15 +113,15 @@ class Creation:
         Returns:
             The earlier response, if there is one, and the request with its prompt expanded where that was necessary.
         """
-        if not self._admission.has_limits(caller) or (repeat is None and request.prompt is None):
+        if not self._admission.has_limits(caller) or (key is None and request.prompt is None):
             return None, request
 
         def resolve() -> tuple[CreatedResponse | None, CreateResponse]:
             with self._database.connection() as connection:
-                if repeat is not None:
-                    owner = idempotency_sql.find_owner(connection, caller.project_id, repeat.key)
+                if key is not None:
+                    owner = idempotency_sql.find_owner(connection, caller.project_id, key.key)
                     if owner is not None:
-                        return _earlier_response(owner, repeat), request
+                        return _earlier_response(owner, key), request
                 return None, resolve_prompt(connection, caller.project_id, request, self._settings).request
 
         return self._database.run_with_retry(resolve)
@@ -138,7 +138,7 @@ class Creation:
             raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
     def _standalone_context(self, caller: Caller, request: CreateResponse) -> context.Context | None:
-        """The context of a request that refers to no prompt, response or item; None for any other request."""
+        """Return the context of a request that refers to no prompt, response or item; None for any other request."""
         if request.prompt is not None or not context.is_standalone(request):
             return None
         new_context = context.build(None, caller.project_id, request, self._seals)
@@ -149,7 +149,7 @@ class Creation:
         capabilities.check_context(new_context.items, new_context.input_count, request.model or "", model)
 
     def _plain_row(self, order: _Order) -> Draft | None:
-        """The row of an order that needs no other query and no count in Postgres; None for any other order."""
+        """Return the row of an order that needs no other query and no count in Postgres; None for any other order."""
         new_context, model = order.standalone_context, order.request.model or ""
         if new_context is None or new_context.contents or parts.references(new_context.items):
             return None
@@ -185,13 +185,13 @@ class Creation:
         Returns:
             The response, and the lane in which to enqueue it, or None if it must not be enqueued now.
         """
-        caller, request, repeat, response_id = order.caller, order.request, order.repeat, order.response_id
-        if repeat is not None:
+        caller, request, key, response_id = order.caller, order.request, order.idempotency_key, order.response_id
+        if key is not None:
             owner = idempotency_sql.claim_key(
-                connection, caller.project_id, repeat.key, request_hash=repeat.request_hash, response_id=response_id
+                connection, caller.project_id, key.key, request_hash=key.request_hash, response_id=response_id
             )
             if owner is not None and owner.response_id != response_id:
-                return _earlier_response(owner, repeat), None
+                return _earlier_response(owner, key), None
         resolved_request = resolve_prompt(connection, caller.project_id, request, self._settings)
         with resolved_request.relocate_errors():
             # A request without a prompt was checked before the transaction began, to keep the transaction short.
@@ -221,7 +221,7 @@ class Creation:
     def _draft(
         self, order: _Order, request: CreateResponse, admission: AdmissionResult, new_context: context.Context
     ) -> Draft:
-        """The row to insert.
+        """Return the row to insert.
 
         Args:
             request: the request, with its prompt already expanded.
@@ -253,8 +253,8 @@ class Creation:
         )
 
 
-def _earlier_response(owner: idempotency_sql.KeyOwner, repeat: IdempotencyKey) -> CreatedResponse:
-    if owner.request_hash != repeat.request_hash:
+def _earlier_response(owner: idempotency_sql.KeyOwner, key: IdempotencyKey) -> CreatedResponse:
+    if owner.request_hash != key.request_hash:
         raise errors.InvalidRequest(
             "This Idempotency-Key was used with another request body.", code="idempotency_key_reuse"
         )

@@ -1,4 +1,4 @@
-"""The result of a create request, and the idempotency key under which it is repeated."""
+"""The result of a create request, and the idempotency key with which a client can repeat the request."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ class CreatedResponse:
 
     Args:
         document: the response object as JSON text; None if the response already existed, from an earlier attempt or
-            from another request with the same key. It must then be read by its ID.
-        allowance: the remaining allowance of the project's limits, if there are any.
+            from another request with the same key. The caller must then read it by its ID.
+        allowance: the project's remaining credits, if it has limits.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The row of a new response, however it is created: by a plain request, from a prompt, in a chain or by a requeue."""
+"""The row of a new response, created by a plain request, from a prompt, in a chain or by a requeue."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from core.settings import Settings
 from core.wire import Document, transcript
 from core.wire.request import BackgroundOptions
 
-_WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
+_COMPLETION_WINDOWS_S = {"soonest": None, "2h": 2 * 3600, "8h": 8 * 3600}
 
 
 class Draft(NamedTuple):
@@ -18,13 +18,13 @@ class Draft(NamedTuple):
         run_s: the maximum duration of one run, in seconds.
         queue_s: the maximum wait for a worker.
         total_s: the maximum time from creation to end.
-        follow_s: the maximum time without a client that waits for it; None for a background response.
+        follow_s: the maximum time without a waiting client; None for a background response.
         request: the packed request and context, as JSON text.
         document: the response object, as JSON text.
         events: the first events of its log, each as JSON text.
         item_ids: IDs of the items to which other requests may refer.
-        concurrency: the model's limit of running responses, if it has one.
-        requeued_from: the ID of the ended response that it repeats.
+        concurrency: the model's limit on running responses, if there is one.
+        requeued_from: the ID of the ended response that this one repeats, if any.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Draft(NamedTuple):
 
 
 def first_events(document: Document, *, background: bool) -> tuple[str, ...]:
-    """The first events of a new response: `created`, and `queued` if it runs in the background."""
+    """Return the first events of a new response: `created`, and `queued` if it runs in the background."""
     events = [{"type": "response.created", "response": document}]
     if background:
         events.append(transcript.lifecycle(document))
@@ -59,6 +59,6 @@ def first_events(document: Document, *, background: bool) -> tuple[str, ...]:
 
 
 def time_limits_s(options: BackgroundOptions | None, settings: Settings) -> tuple[float, float]:
-    """The maximum wait for a worker and the maximum time from creation to end, in seconds."""
-    window_s = _WINDOWS_S[options.completion_window] if options else None
+    """Return the maximum wait for a worker and the maximum time from creation to end, in seconds."""
+    window_s = _COMPLETION_WINDOWS_S[options.completion_window] if options else None
     return window_s or settings.queue_timeout_s, max(window_s or 0, settings.whole_timeout_s)

@@ -55,7 +55,7 @@ def claim_key(
 
 
 def find_owner(connection: Connection, project_id: str, key: str) -> KeyOwner | None:
-    """The owner of a key that was claimed in the last `KEY_TTL_S` seconds, or None."""
+    """Return the owner of a key that was claimed in the last `KEY_TTL_S` seconds, or None."""
     row = connection.execute(
         "select request_hash, response_id from idempotency_keys where project_id = %s and key = %s"
         " and created_at >= now() - %s * interval '1 s'",
@@ -65,7 +65,7 @@ def find_owner(connection: Connection, project_id: str, key: str) -> KeyOwner | 
 
 
 def delete_old(connection: Connection, limit: int) -> None:
-    """Delete at most `limit` keys that are older than `KEY_TTL_S` seconds; skips locked rows."""
+    """Delete at most `limit` keys that are older than `KEY_TTL_S` seconds; locked rows are skipped."""
     connection.execute(
         "delete from idempotency_keys where (project_id, key) in ("
         "select project_id, key from idempotency_keys where created_at < now() - %s * interval '1 s'"

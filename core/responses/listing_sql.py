@@ -14,13 +14,15 @@ from core.tables.statement import Statement
 
 @cache
 def _page_statement(*, descending: bool, filters: frozenset[str]) -> Statement:
-    """The statement that reads one page, restricted by `filters`: names among after, status, model, metadata."""
+    """Return the statement that reads one page; `filters` may contain `after`, `status`, `model` and `metadata`."""
     order = (responses.c.created_at, responses.c.id)
-    place = sa.tuple_(*order)
-    last = responses.alias("last")
-    position = sa.select(last.c.created_at, last.c.id).where(last.c.id == sa.bindparam("after")).scalar_subquery()
+    sort_key = sa.tuple_(*order)
+    previous = responses.alias("last")
+    previous_key = (
+        sa.select(previous.c.created_at, previous.c.id).where(previous.c.id == sa.bindparam("after")).scalar_subquery()
+    )
     conditions = {
-        "after": place < position if descending else place > position,
+        "after": sort_key < previous_key if descending else sort_key > previous_key,
         "status": responses.c.status == sa.bindparam("status"),
         "model": responses.c.model == sa.bindparam("model"),
         "metadata": responses.c.metadata.contains(sa.bindparam("metadata", type_=responses.c.metadata.type)),

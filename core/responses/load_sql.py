@@ -19,8 +19,8 @@ class ResponseGroup:
 
     Args:
         waiting: number of responses that wait in Postgres to be dispatched.
-        later: number of waiting responses that are not due yet, because they back off before another attempt.
-        dispatched: number of dispatched responses without a worker; the next worker with a free slot claims them.
+        later: number of waiting responses whose delay before another attempt has not passed yet.
+        dispatched: number of dispatched responses that no worker has claimed yet.
         oldest_s: age in seconds of the oldest waiting or dispatched response; None if there is none.
     """
 
@@ -120,5 +120,5 @@ def list_groups(connection: Connection) -> list[ResponseGroup]:
 
 
 def list_workers(connection: Connection, seen_s: float) -> list[LiveWorker]:
-    """List the workers that registered a heartbeat in the last `seen_s` seconds."""
+    """List the workers that refreshed their registration in the last `seen_s` seconds."""
     return _LIST_WORKERS.fetch_all(connection, LiveWorker, seen_s=seen_s)

@@ -55,7 +55,7 @@ class Operations:
             return operations_sql.list_newest(connection, project=project, status=status, model=model, limit=limit)
 
     def load(self) -> Load:
-        """The current load."""
+        """Return the current load."""
         seen_s = self._settings.worker_seen_s
         with self._database.connection() as connection:
             return Load(
@@ -65,7 +65,7 @@ class Operations:
             )
 
     def show(self, response_id: str) -> tuple[ResponseDetails, list[Run]]:
-        """A response and all its attempts.
+        """Return a response and all its attempts.
 
         Raises:
             errors.NotFound: the response does not exist.
@@ -77,7 +77,7 @@ class Operations:
             return details, operations_sql.list_attempts(connection, response_id)
 
     def cancel(self, response_id: str) -> bool:
-        """Cancel a background or foreground response; False if it had already ended.
+        """Cancel a background or foreground response; return False if it had already ended.
 
         Raises:
             errors.NotFound: the response does not exist.
@@ -120,7 +120,7 @@ class Operations:
         return new_id
 
     def _insert(self, connection: Connection, source: Source, new_id: str) -> None:
-        """Insert the new response as undispatched."""
+        """Insert the new response without dispatching it."""
         draft = self._draft(source, new_id, items_sql.list_ids(connection, source.id))
         responses_sql.insert(connection, [draft], {"dispatchable": False, **self._dispatch.rules.parameters})
         contents_sql.copy_references(connection, source.id, new_id)

@@ -1,4 +1,4 @@
-"""SQL of the operators' operations: show and list responses of all projects, list their attempts, requeue them."""
+"""SQL of the operators' operations: show, list and lock responses of all projects, and list their attempts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from core.wire.status import Status
 
 @dataclass(frozen=True)
 class ResponseDetails:
-    """A response in the form that operators see."""
+    """A response as shown to operators."""
 
     id: str
     project: str
@@ -129,7 +129,7 @@ _LIST_ATTEMPTS = Statement(
     .where(attempts.c.response_id == sa.bindparam("id"))
     .order_by(attempts.c.attempt)
 )
-_not_failed = _copies.c.status.in_(
+_blocks_requeue = _copies.c.status.in_(
     [status_literal(status) for status in (Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED)]
 )
 _SOURCE = Statement(
@@ -146,7 +146,7 @@ _SOURCE = Statement(
         responses.c.metadata,
         responses.c.request,
         responses.c.document,
-        sa.func.array(_copy_ids.where(_not_failed).scalar_subquery(), type_=ARRAY(sa.Text)).label("requeued_ids"),
+        sa.func.array(_copy_ids.where(_blocks_requeue).scalar_subquery(), type_=ARRAY(sa.Text)).label("requeued_ids"),
     )
     .join_from(responses, projects, projects.c.id == responses.c.project_id)
     .where(_by_id)
@@ -155,7 +155,7 @@ _SOURCE = Statement(
 
 @cache
 def _newest_statement(filters: frozenset[str]) -> Statement:
-    """The statement that lists the newest responses that match `filters`."""
+    """Return the statement that lists the newest responses that match `filters`."""
     conditions = {
         "project": projects.c.name == sa.bindparam("project"),
         "status": responses.c.status == sa.bindparam("status"),

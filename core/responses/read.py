@@ -17,9 +17,9 @@ from core.wire import Item, response, transcript
 from core.wire.pages import Page, build_page
 from core.wire.status import Status, is_terminal
 
-# A page of input items ends with the item that exceeds this size, even if the client requested more items.
+# A page of input items ends with the item that makes the page exceed this size, even if more items were requested.
 PAGE_BYTES = 32 * 1024 * 1024
-# Maximum polls per query. A limit is needed because one result contains all their documents.
+# Maximum number of polls per query. A limit is needed, because the result of a query contains all their documents.
 MAX_POLLS = 16
 
 ResponseKey = tuple[str, str]  # project ID and response ID
@@ -31,12 +31,12 @@ class Responses:
     def __init__(self, database: Database, endings: Endings) -> None:
         self._database = database
         self._endings = endings
-        self._polls: Batcher[ResponseKey, responses_sql.StoredResponse | None] = Batcher(
+        self._poll_batcher: Batcher[ResponseKey, responses_sql.StoredResponse | None] = Batcher(
             self._find_all, max_items=MAX_POLLS
         )
 
     def get(self, caller: Caller, response_id: str) -> tuple[str, bool]:
-        """The document of a response with its committed output, and whether the response has ended.
+        """Return the document of a response with its committed output, and whether the response has ended.
 
         Raises:
             errors.NotFound: the project has no such response.
@@ -46,7 +46,7 @@ class Responses:
             raise unknown_response(response_id)
         key = (caller.project_id, response_id)
         # The retry reads a single response: its query may succeed where the query of a batch failed.
-        row = self._database.run_with_retry(lambda: self._polls.process(key), lambda: self._find_all([key])[0])
+        row = self._database.run_with_retry(lambda: self._poll_batcher.process(key), lambda: self._find_all([key])[0])
         if row is None:
             raise unknown_response(response_id)
         if row.status != Status.IN_PROGRESS:
@@ -126,10 +126,10 @@ class Responses:
         after: str | None,
         include: Collection[str] = (),
     ) -> Page:
-        """The input items of the model call: the inherited context, then the request's own input.
+        """List the input items of the model call: the inherited context, then the request's own input.
 
         Args:
-            include: optional fields to return, such as the data URLs of images. Other optional fields are null.
+            include: optional fields to return, such as the data URLs of images; all other optional fields are null.
 
         Returns:
             A page of at most `limit` items; it ends earlier, with the item that makes it exceed `PAGE_BYTES`.
@@ -164,7 +164,7 @@ class Responses:
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Page:
-        """A page of a project's responses in the order of their creation, each as a poll would return it.
+        """Return a page of a project's responses in the order of their creation, each as a poll would return it.
 
         Raises:
             errors.InvalidRequest: `after` is not the ID of a response of the project.
@@ -187,7 +187,7 @@ class Responses:
 
 
 def _items_after(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
-    """The items after the item with the ID `after`, or all if it is None; reverses `items` in place if `descending`."""
+    """Return the items after the item `after`, or all if it is None; first reverse `items` in place if `descending`."""
     if descending:
         items.reverse()
     if after is None:
