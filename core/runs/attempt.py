@@ -16,14 +16,14 @@ class Attempt:
         context: all input items of the model call, in order. Large images and files are references, which `contents`
             resolves; reasoning items are decrypted.
         document: the response object as JSON text, as of its creation.
-        left_s: seconds until `run_until`.
+        remaining_s: seconds until `run_until`.
         next_seq: the first free sequence number of the event log.
-        announced: whether an earlier attempt wrote `response.in_progress`.
+        has_in_progress_event: whether an earlier attempt wrote `response.in_progress`.
         partial_output: the output that earlier attempts committed; reasoning items are decrypted.
-        tokens: approximate number of output tokens in `partial_output`.
-        waits: how often the response was put back in the queue because its model server could not take it.
+        partial_output_tokens: approximate number of output tokens in `partial_output`.
+        wait_count: how often the response was put back in the queue because its model server could not accept it.
         probe: whether this attempt is the probe of its model's circuit.
-        prefix: the beginning of the text that the model server must continue.
+        prefix: the text so far, which the model server must continue; empty if it must start a new text.
     """
 
     response_id: str
@@ -54,12 +54,12 @@ class HandBack:
 
     Args:
         cause: a sentence for operators, and for the client if the response's deadline passes before another attempt.
-        awaits_server: whether the response waits for its model server; otherwise the worker had to stop running it.
+        awaits_server: whether the response waits for its model server; if not, the worker had to stop running it.
         delay_s: seconds before the response may be dispatched again; ignored if `unavailable`.
         error_code: the API's error code for `cause`.
         unavailable: whether the model server accepts no requests at all. If so, the model's circuit opens, which
             delays all responses of the model.
-        requested_delay_s: seconds that the model server asked to wait before the next request.
+        requested_delay_s: minimum seconds before the next request, as requested by the model server.
     """
 
     cause: str

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
 from core.codes import Code
-from core.context import contents_sql as contents
-from core.context import context, parts, reasoning
+from core.context import contents_sql, context, parts, reasoning
 from core.database import Connection, Database, DataError, UniqueViolation
 from core.notify.batch import Batch
 from core.runs import ends_sql, events_sql, runs_sql
@@ -23,26 +22,28 @@ log = logging.getLogger(__name__)
 __all__ = ["Attempt", "Attempts", "Batch", "HandBack"]
 
 
-Fence = tuple[str, int]
+AttemptKey = tuple[str, int]  # response ID and attempt number
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """The result of one statement for several responses. Those in neither set have ended or have another attempt.
+    """The result of one statement for several attempts.
+
+    A response in neither of the sets has ended or no longer belongs to the attempt.
 
     Args:
         succeeded_ids: IDs of the responses for which the statement succeeded.
         locked_ids: IDs of the responses that the statement skipped because another transaction had locked their
-            rows. The attempts still have their leases: retry these.
+            rows. The attempts still have their leases: the caller must retry the statement for them.
     """
 
     succeeded_ids: set[str]
     locked_ids: set[str]
 
 
-def _batch_result(connection: Connection, fences: Sequence[Fence], succeeded_ids: set[str]) -> BatchResult:
-    missing_fences = [fence for fence in fences if fence[0] not in succeeded_ids]
-    return BatchResult(succeeded_ids, runs_sql.select_leased(connection, missing_fences) if missing_fences else set())
+def _batch_result(connection: Connection, attempt_keys: Sequence[AttemptKey], succeeded_ids: set[str]) -> BatchResult:
+    skipped_keys = [attempt_key for attempt_key in attempt_keys if attempt_key[0] not in succeeded_ids]
+    return BatchResult(succeeded_ids, runs_sql.select_leased(connection, skipped_keys) if skipped_keys else set())
 
 
 class Attempts:
@@ -65,7 +66,7 @@ class Attempts:
         """
         with self._database.connection() as connection:
             row = runs_sql.claim(connection, response_id, worker_id, self._lease_s)
-        return None if row is None else self._attempt(row)
+        return None if row is None else self._build_attempt(row)
 
     def claim_batch(self, response_ids: Sequence[str], worker_id: str) -> dict[str, Attempt]:
         """Claim several responses as `claim` does, but skip locked rows.
@@ -78,16 +79,15 @@ class Attempts:
         attempts: dict[str, Attempt] = {}
         for row in rows:
             try:
-                attempt = self._attempt(row)
-            except (
-                Exception
-            ):  # must not affect the other responses; when the lease expires, the sweeper recovers this one
+                attempt = self._build_attempt(row)
+            except Exception:
+                # Must not affect the other responses. When the lease expires, the sweeper recovers this one.
                 log.exception("cannot load a claimed response", extra={"response": row.id})
             else:
                 attempts |= {row.id: attempt} if attempt is not None else {}
         return attempts
 
-    def _attempt(self, row: runs_sql.ClaimedResponse) -> Attempt | None:
+    def _build_attempt(self, row: runs_sql.ClaimedResponse) -> Attempt | None:
         try:
             request, items = context.unpack(row.request)
         except ValueError:
@@ -129,27 +129,27 @@ class Attempts:
         if not content_ids:
             return {}
         with self._database.connection() as connection:
-            return contents.read(connection, attempt.response_id, content_ids)
+            return contents_sql.read(connection, attempt.response_id, content_ids)
 
-    def renew(self, fences: Sequence[Fence]) -> BatchResult:
-        """Renew the leases of attempts, each given as a pair (response ID, attempt number)."""
+    def renew(self, attempt_keys: Sequence[AttemptKey]) -> BatchResult:
+        """Renew the leases of attempts, each given by its response ID and attempt number."""
         with self._database.connection() as connection:
-            renewed_ids = runs_sql.renew(connection, fences, self._lease_s)
-            return _batch_result(connection, fences, renewed_ids)
+            renewed_ids = runs_sql.renew(connection, attempt_keys, self._lease_s)
+            return _batch_result(connection, attempt_keys, renewed_ids)
 
     def append_events(self, batches: Sequence[Batch]) -> BatchResult:
         """Append events, at most one batch per response.
 
         Raises:
             errors.StoreUnavailable: it is unknown which batches were written; call `find_written`, then write the
-                others again, unchanged.
+                other batches again, unchanged.
             errors.StoreDataError: Postgres rejects one of the batches. Nothing was written.
         """
         try:
             with self._database.connection() as connection:
                 written_ids = events_sql.append(connection, batches)
-                fences = [(batch.response_id, batch.attempt) for batch in batches]
-                return _batch_result(connection, fences, written_ids)
+                attempt_keys = [(batch.response_id, batch.attempt) for batch in batches]
+                return _batch_result(connection, attempt_keys, written_ids)
         except UniqueViolation as error:
             # An earlier write was committed, although its result never arrived.
             raise errors.StoreUnavailable("Some of these events were already written.") from error
@@ -167,8 +167,8 @@ class Attempts:
         document = self._endings.end(attempt.response_id, outcome, attempt_fence(attempt.number), tail=tail)
         return document is not None
 
-    def end_batch(self, attempt_ends: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[Fence]:
-        """End several responses in one transaction; return the fences of the responses that it ended.
+    def end_batch(self, attempt_ends: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[AttemptKey]:
+        """End several responses in one transaction; return the keys of the attempts that it ended.
 
         The caller must call `end` for all others: this method skips locked rows, and writes nothing if it raises.
         """
@@ -178,24 +178,26 @@ class Attempts:
         ]
         return {(row.id, row.attempt) for row in self._endings.end_batch(endings)}
 
-    def hand_back(self, attempt: Attempt, back: HandBack) -> bool:
-        """Put a response back in the queue with its committed output; return False if it has another attempt.
+    def hand_back(self, attempt: Attempt, hand_back: HandBack) -> bool:
+        """Put a response back in the queue with its committed output; return False if it is not leased to the attempt.
 
-        If `back.unavailable`, the same transaction opens the model's circuit, so dispatch sees both changes or none.
+        If `hand_back.unavailable`, the same transaction opens the model's circuit: dispatch sees both changes or none.
         """
         with self._database.transaction() as connection:
-            delay_s = self._open_circuit(connection, attempt, back) if back.unavailable else back.delay_s
+            delay_s = hand_back.delay_s
+            if hand_back.unavailable:
+                delay_s = self._open_circuit(connection, attempt, hand_back)
             return runs_sql.requeue(
                 connection,
                 attempt.response_id,
                 attempt.number,
-                outcome="waited" if back.awaits_server else "handed_back",
-                cause=back.cause,
+                outcome="waited" if hand_back.awaits_server else "handed_back",
+                cause=hand_back.cause,
                 delay_s=delay_s,
-                error_code=back.error_code,
+                error_code=hand_back.error_code,
             )
 
-    def _open_circuit(self, connection: Connection, attempt: Attempt, back: HandBack) -> float:
+    def _open_circuit(self, connection: Connection, attempt: Attempt, hand_back: HandBack) -> float:
         """Open the model's circuit; return the seconds by which the response itself is delayed.
 
         A failed probe gets a longer delay, so that another response is the next probe.
@@ -204,14 +206,14 @@ class Attempts:
             connection,
             attempt.model,
             attempt.response_id,
-            cause=back.cause,
-            error_code=back.error_code,
-            requested_delay_s=back.requested_delay_s,
+            cause=hand_back.cause,
+            error_code=hand_back.error_code,
+            requested_delay_s=hand_back.requested_delay_s,
         )
-        return max(back.requested_delay_s, self._circuits.retry_delay_s(circuit, was_probe=attempt.probe))
+        return max(hand_back.requested_delay_s, self._circuits.retry_delay_s(circuit, was_probe=attempt.probe))
 
     def revoke(self, response_id: str) -> None:
-        """Cancel a response after its Celery task was revoked before the start."""
+        """Cancel a response whose Celery task was revoked before it started."""
         self._endings.end(response_id, cancelled_outcome("revoked through Celery"), lambda _: True)
 
     def note_dropped(self, attempt: Attempt, item_ids: Sequence[str]) -> None:

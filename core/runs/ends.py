@@ -16,10 +16,8 @@ from core.runs import ends_sql, events_sql
 from core.runs.ends_sql import AttemptUsage, LockedResponse
 from core.tenants import audit_sql
 from core.tenants.audit_sql import Act
-from core.wire import response as document
-from core.wire import status as lifecycle
-from core.wire import transcript
-from core.wire.status import Status
+from core.wire import response, transcript
+from core.wire.status import Status, may_move
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ def cancelled_outcome(cause: str) -> Outcome:
     return Outcome(Status.CANCELLED, cause=cause)
 
 
-# A condition for ending a response; it is evaluated while the row is locked.
+# A condition for ending a response, evaluated while its row is locked.
 Fence = Callable[[LockedResponse], bool]
 
 
@@ -92,7 +90,7 @@ class Ending:
     """A request to end a response.
 
     Args:
-        fence: the condition for the end; if it is false, nothing is written.
+        fence: the condition for the end; if it returns False, nothing is written.
         tail: the caller's last, uncommitted events; written in the same transaction.
     """
 
@@ -123,10 +121,10 @@ class Endings:
     def end(
         self, response_id: str, outcome: Outcome, fence: Fence, *, tail: Batch | None = None, act: Act | None = None
     ) -> str | None:
-        """End a response if it has not ended and `fence` is true; return its final document, otherwise None.
+        """End a response if it has not ended and `fence` returns True; return its final document, otherwise None.
 
         In one transaction: lock the row, fold the committed events and `tail` into the final document, close open
-        items, append the terminal event, and write row and attempt. A repeated call changes nothing.
+        items, append the terminal event, and update the response and its attempt. A repeated call changes nothing.
 
         Args:
             tail: the caller's last, uncommitted events; written in the same transaction.
@@ -148,10 +146,10 @@ class Endings:
         return prepared_end.document
 
     def end_batch(self, endings: Sequence[Ending]) -> list[LockedResponse]:
-        """End several responses in one transaction; return the rows of the ended responses, as they were before.
+        """End several responses in one transaction; return the rows of the ended responses in their previous state.
 
-        Rows that another transaction has locked are skipped: call `end` for these. If this method raises, call `end`
-        for all of them.
+        Rows that another transaction has locked are skipped: call `end` for these responses. If this method raises,
+        call `end` for every response.
 
         Raises:
             errors.StoreUnavailable: it is unknown whether the ends were written.
@@ -194,7 +192,7 @@ class Endings:
 
 
 def _may_end(row: LockedResponse, ending: Ending) -> bool:
-    return lifecycle.may_move(Status(row.status), ending.outcome.status) and ending.fence(row)
+    return may_move(Status(row.status), ending.outcome.status) and ending.fence(row)
 
 
 def _prepare_end(row: LockedResponse, ending: Ending, lines: Sequence[str]) -> _PreparedEnd:
@@ -205,7 +203,7 @@ def _prepare_end(row: LockedResponse, ending: Ending, lines: Sequence[str]) -> _
         raise errors.StoreDataError(f"These events do not start after the {len(lines)} events of the log.")
     output = transcript.fold(jsonio.loads(line) for line in chain(lines, tail_lines))
     closing_events = transcript.close_items(output, "completed" if outcome.status == Status.COMPLETED else "incomplete")
-    final_document = document.ended(
+    final_document = response.ended_document(
         jsonio.loads(row.document),
         outcome.status,
         output.output,

@@ -1,6 +1,6 @@
 """SQL that ends responses: lock their rows, then write responses, attempts and usage ledger.
 
-Hand-written, because every response runs it once, in batches.
+Hand-written, because it runs once for every response, in batches.
 """
 
 from collections.abc import Collection, Sequence
@@ -48,7 +48,7 @@ def lock(connection: Connection, response_id: str) -> LockedResponse | None:
 
 
 def lock_unlocked(connection: Connection, response_ids: Collection[str]) -> list[LockedResponse]:
-    """Lock those of the responses that no other transaction has locked, until the transaction ends."""
+    """Lock the responses that no other transaction has locked, until the transaction ends; skip the others."""
     with connection.cursor(row_factory=class_row(LockedResponse)) as cursor:
         cursor.execute(f"{_LOCK} skip locked", (list(response_ids),))
         return cursor.fetchall()
@@ -108,8 +108,8 @@ class AttemptUsage:
     input_tokens: int
     output_tokens: int
     estimated: bool
-    cached_tokens: int = 0  # of the input
-    reasoning_tokens: int = 0  # of the output
+    cached_tokens: int = 0  # part of `input_tokens`
+    reasoning_tokens: int = 0  # part of `output_tokens`
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def write_ends(connection: Connection, ends: Sequence[End]) -> None:
     )
 
 
-_NOTE_USAGE = """
+_RECORD_USAGE = """
 with noted as (
     update attempts
     set input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cached_tokens = %(cached_tokens)s,
@@ -167,12 +167,12 @@ where response_id = %(id)s and (exists (select from noted) or not %(exists)s)
 def note_usage(connection: Connection, response_id: str, attempt: int, attempt_usage: AttemptUsage) -> None:
     """Record the usage of an attempt that another process ended, and add it to the response's ledger row, if any.
 
-    Must run in a transaction. It locks the response: usage recorded before the end is part of the sums that the end
-    writes to the ledger, and usage recorded after the end is added to the ledger here.
+    The connection must be in a transaction. This function locks the response: if it has not ended, the end includes the
+    usage in the sums that it writes to the ledger; otherwise this function adds the usage to the ledger.
     """
     row = connection.execute("select 1 from responses where id = %s for no key update", (response_id,)).fetchone()
     connection.execute(
-        _NOTE_USAGE,
+        _RECORD_USAGE,
         {
             "id": response_id,
             "attempt": attempt,

@@ -87,8 +87,8 @@ class LogSection:
 
     Args:
         ended: whether the response had ended when the log was read.
-        deleted_count: the number of events that the log had, if its events were deleted.
-        document: the final object, if the events were deleted.
+        deleted_count: the number of events that were deleted from the log; None if it was not deleted.
+        document: the final object as JSON text, if the log was deleted.
     """
 
     lines: list[str]
@@ -111,9 +111,9 @@ where r.id = %(id)s order by log.first_seq
 """
 
 
-def read_section(connection: Connection, response_id: str, first_seq: int, batches: int) -> LogSection | None:
-    """Return at most `batches` batches of a log, from `first_seq` on; None if there is no such response."""
-    rows = connection.execute(_SECTION, {"id": response_id, "first": first_seq, "batches": batches}).fetchall()
+def read_section(connection: Connection, response_id: str, first_seq: int, max_batches: int) -> LogSection | None:
+    """Return at most `max_batches` batches of a log, from `first_seq` on; None if there is no such response."""
+    rows = connection.execute(_SECTION, {"id": response_id, "first": first_seq, "batches": max_batches}).fetchall()
     if not rows:
         return None
     lines: list[str] = []
@@ -140,15 +140,15 @@ update responses set events_n = counted.n from counted where responses.id = coun
 """
 
 
-def delete_logs(connection: Connection, after_s: float, limit: int) -> int:
-    """Delete the logs of at most `limit` responses that ended more than `after_s` seconds ago.
+def delete_logs(connection: Connection, retention_s: float, limit: int) -> int:
+    """Delete the logs of at most `limit` responses that ended more than `retention_s` seconds ago.
 
     The number of deleted events is stored in `events_n`. Rows that another transaction has locked are skipped.
 
     Returns:
         The number of deleted logs.
     """
-    return connection.execute(_DELETE_LOGS, (after_s, limit)).rowcount
+    return connection.execute(_DELETE_LOGS, (retention_s, limit)).rowcount
 
 
 def read_next_seqs(connection: Connection, response_ids: Iterable[str]) -> dict[str, int]:

@@ -68,7 +68,7 @@ def claim(connection: Connection, response_id: str, worker_id: str, lease_s: flo
 def claim_unlocked(
     connection: Connection, response_ids: Collection[str], worker_id: str, lease_s: float
 ) -> list[ClaimedResponse]:
-    """Claim those of the responses that can be claimed and are not locked, each for a new attempt."""
+    """Claim the responses that can be claimed and are not locked, each for a new attempt; skip the others."""
     return _claim(connection, response_ids, worker_id, lease_s, "skip locked")
 
 
@@ -93,15 +93,15 @@ returning responses.id
 """
 
 
-def renew(connection: Connection, fences: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
-    """Renew the leases of (response ID, attempt) pairs; return the IDs of the renewed responses.
+def renew(connection: Connection, attempt_keys: Sequence[tuple[str, int]], lease_s: float) -> set[str]:
+    """Renew the leases of attempts, given as (response ID, attempt); return the IDs of the responses with a new lease.
 
     Attempts past `run_until` are skipped. Locked rows are skipped too: while the statement waited for one row, the
     leases of the others could expire.
     """
     rows = connection.execute(
         _RENEW,
-        {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences], "lease_s": lease_s},
+        {"ids": [key[0] for key in attempt_keys], "attempts": [key[1] for key in attempt_keys], "lease_s": lease_s},
     )
     return {str(row[0]) for row in rows}
 
@@ -113,16 +113,16 @@ where {has_status(Status.IN_PROGRESS, row="r")} and r.run_until > now()
 """
 
 
-def select_leased(connection: Connection, fences: Sequence[tuple[str, int]]) -> set[str]:
+def select_leased(connection: Connection, attempt_keys: Sequence[tuple[str, int]]) -> set[str]:
     """Return the IDs of the responses that, by committed data, are still leased to the attempts; take no locks."""
     rows = connection.execute(
-        _SELECT_LEASED, {"ids": [fence[0] for fence in fences], "attempts": [fence[1] for fence in fences]}
+        _SELECT_LEASED, {"ids": [key[0] for key in attempt_keys], "attempts": [key[1] for key in attempt_keys]}
     )
     return {str(row[0]) for row in rows}
 
 
-# After a response has run, only `ends_by` limits its time in the queue. One that waits for its model server has not
-# run; its `queued_until` does not change, because the wait for the model server must not extend it.
+# After a response has run, only `ends_by` limits its time in the queue. A response that waits for its model server has
+# not run, so its `queued_until` does not change: the wait must not extend this deadline.
 _REQUEUE = f"""
 with requeued as (
     update responses
@@ -158,7 +158,7 @@ def requeue(
     Args:
         outcome: the outcome of the attempt: `handed_back`, `waited` (for the model server), or `lost`, which requires
             an expired lease and increments `failures`.
-        error_code: the API's error code, if the response's deadline passes for this cause.
+        error_code: the API's error code for the response if its deadline passes because of `cause`.
     """
     parameters = {
         "id": response_id,

@@ -1,4 +1,4 @@
-"""The registry of live workers."""
+"""Registration of workers in Postgres."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ class Workers:
     def stamp(
         self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
     ) -> None:
-        """Register a worker or refresh its registration; must be repeated well within `worker_seen_s`."""
+        """Register a worker or refresh its registration; the caller must repeat this well within `worker_seen_s`."""
         with self._database.connection() as connection:
             workers_sql.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
 

@@ -14,7 +14,7 @@ from core.wire import replay, response
 
 log = logging.getLogger(__name__)
 
-# Batches per query; few, so that events that a slow reader has not consumed stay in Postgres, not in this process.
+# Maximum number of batches per query; small, so that events for a slow reader stay in Postgres, not in this process.
 BATCHES = 64
 # Seconds for which a reader waits for an unavailable Postgres before its stream fails.
 STORE_TIMEOUT_S = 30.0
@@ -65,7 +65,7 @@ class Streams:
     ) -> Generator[list[bytes]]:
         """Yield the events with sequence numbers above `after`, as they are committed, up to the terminal event.
 
-        Yield an empty list whenever there was no event for `heartbeat_s` seconds.
+        Yield an empty list whenever there has been no event for `heartbeat_s` seconds.
 
         Args:
             keeps_alive: whether to keep a foreground response alive during the read.
@@ -83,7 +83,7 @@ class Streams:
             self._broadcaster.unsubscribe(subscription)
 
     def _read(self, subscription: Subscription, heartbeat_s: float) -> Generator[list[bytes]]:
-        beat_at = time.monotonic() + heartbeat_s
+        heartbeat_at = time.monotonic() + heartbeat_s
         unavailable_since: float | None = None
         while True:
             if subscription.closed:
@@ -104,12 +104,12 @@ class Streams:
                 lines = subscription.take_events()
                 is_end = False
             is_end = is_end or (bool(lines) and event_type(lines[-1]) in _TERMINAL_TYPES)
-            if lines or (not is_end and time.monotonic() >= beat_at):
+            if lines or (not is_end and time.monotonic() >= heartbeat_at):
                 yield lines
-                beat_at = time.monotonic() + heartbeat_s
+                heartbeat_at = time.monotonic() + heartbeat_s
             if is_end:
                 return
-            subscription.wait_for_activity(max(0.0, beat_at - time.monotonic()))
+            subscription.wait_for_activity(max(0.0, heartbeat_at - time.monotonic()))
 
     def _read_log(self, subscription: Subscription) -> tuple[list[bytes], bool]:
         """Read the next events from Postgres; return them, and whether they are the last events of the log."""
@@ -127,8 +127,8 @@ class Streams:
         return lines, section.ended and not lines
 
 
-def _rebuild_events(final_json: str, count: int, after: int) -> list[bytes]:
-    """Return the events after `after` of a deleted log of `count` events, rebuilt from the final object."""
+def _rebuild_events(final_json: str, count: int, last_received_seq: int) -> list[bytes]:
+    """Return the events after `last_received_seq` of a deleted log of `count` events, rebuilt from the final object."""
     document = jsonio.loads(final_json)
     events = replay.rebuild(response.document_at_creation(document), document, count)
-    return [jsonio.dumps(event).encode() for event in replay.remaining_events(events, count, after)]
+    return [jsonio.dumps(event).encode() for event in replay.remaining_events(events, count, last_received_seq)]

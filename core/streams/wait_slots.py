@@ -1,4 +1,4 @@
-"""Wait slots for requests that wait for responses, and the cleanup of responses when their clients are gone."""
+"""Wait slots for requests that wait for responses, and the cleanup of responses whose clients have disconnected."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from core import errors
 from core.database import Database
-from core.responses import responses_sql as store
+from core.responses import responses_sql
 from core.runs.ends import Endings, cancelled_outcome
 from core.streams import followers_sql
 from core.streams.broadcaster import Broadcaster, Subscription
@@ -33,7 +33,7 @@ class WaitSlots:
         self._upload_slots = threading.BoundedSemaphore(upload_slots)
 
     def take_slot(self) -> "WaitSlot":
-        """Take a wait slot; the caller must call its `leave`.
+        """Take a wait slot; the caller must call `leave` on it.
 
         Raises:
             errors.ServerBusy: all slots are in use.
@@ -65,7 +65,7 @@ class WaitSlots:
 
         def read() -> str | None:
             with self._database.connection() as connection:
-                return store.document(connection, response_id)
+                return responses_sql.document(connection, response_id)
 
         return self._database.run_with_retry(read)
 
@@ -78,9 +78,9 @@ class WaitSlots:
             log.warning("cannot cancel after a disconnect", extra={"response": response_id, "cause": str(error)})
 
     def release(self) -> None:
-        """Make the foreground responses of this process's clients run to their end without a client.
+        """Allow the foreground responses of this process's clients to run to their end without a client.
 
-        Call this if the process must exit before they have ended; otherwise the sweeper would cancel them.
+        Call this if the process must exit before the responses have ended; otherwise the sweeper would cancel them.
         """
         response_ids = self._broadcaster.foreground_ids()
         if not response_ids:
@@ -97,7 +97,7 @@ class WaitSlots:
         """Delete an unstored response after its delivery."""
         try:
             with self._database.connection() as connection:
-                store.delete(connection, response_id)
+                responses_sql.delete(connection, response_id)
         except errors.StoreUnavailable as error:
             log.warning("cannot delete an unstored response", extra={"response": response_id, "cause": str(error)})
 
@@ -126,7 +126,7 @@ class WaitSlot:
         because the broadcaster polls Postgres every second.
 
         Args:
-            follow: whether to keep a foreground response alive during the wait.
+            keeps_alive: whether to keep a foreground response alive during the wait.
         """
         if self._subscription is None:
             self._subscription = self._broadcaster.subscribe(response_id, keeps_alive=follow)

@@ -10,12 +10,12 @@ from core.wire.status import Status, may_move
 
 
 def literal(status: Status) -> str:
-    """Return a status as a literal of SQL."""
+    """Return a status as an SQL literal."""
     return f"'{status}'"
 
 
 def status_literal(status: Status) -> sa.ColumnElement[str]:
-    """Return a status as a literal in an expression of SQLAlchemy."""
+    """Return a status as a literal in a SQLAlchemy expression."""
     return sa.literal_column(literal(status), sa.Text)
 
 
@@ -23,7 +23,7 @@ def has_status(*statuses: Status, row: str = "") -> str:
     """Return the condition that a response has one of these statuses.
 
     Args:
-        row: the table name or alias of the response; may be omitted if no other table of the statement has statuses.
+        row: the table name or alias; may be omitted if only one table of the statement has a column `status`.
     """
     literals = [literal(status) for status in statuses]
     return f"{_prefix(row)}status " + (f"= {literals[0]}" if len(literals) == 1 else f"in ({', '.join(literals)})")

@@ -35,7 +35,7 @@ api_key_projects = sa.Table(
     sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), primary_key=True, index=True),
 )
 
-# Actions of keys and operators. Never contains secrets or the content of requests and responses.
+# Actions of keys and operators. The table never contains secrets or the content of requests and responses.
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -73,8 +73,8 @@ prompt_versions = sa.Table(
 )
 
 
-# Usage of each ended response over all its attempts. Inserted in the transaction that ends the response; remains when
-# the response is deleted.
+# Usage of each ended response over all its attempts. A row is inserted in the transaction that ends the response, and
+# remains when the response is deleted.
 usage_ledger = sa.Table(
     "usage_ledger",
     metadata,

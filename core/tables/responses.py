@@ -21,7 +21,7 @@ responses = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # lost leases; limited by max_failures
     sa.Column(
         "waits", sa.Integer, nullable=False, server_default="0"
-    ),  # how often it was put back in the queue to wait for the model server
+    ),  # how often the response was put back in the queue to wait for its model server
     sa.Column("worker_id", sa.Text),
     sa.Column("lease_until", INSTANT),
     sa.Column("run_s", sa.Double, nullable=False),  # time limit of one run
@@ -38,12 +38,12 @@ responses = sa.Table(
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("started_at", INSTANT),
     sa.Column("finished_at", INSTANT),
-    sa.Column("events_n", sa.Integer),  # number of events in its log; set when they are deleted
+    sa.Column("events_n", sa.Integer),  # number of events in the log; set when the events are deleted
     sa.Column("key_id", sa.Text),  # the key that created it, which may have been revoked
-    # Reserved from the project's credits at creation; 0 if its tier uses no credits or the project has no limit.
+    # Credits reserved at creation; 0 if the response's tier uses no credits or the project has no limit.
     sa.Column("reserved_requests", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("requeued_from", sa.Text),  # the ended response that an operator requeued, which may be deleted
+    sa.Column("requeued_from", sa.Text),  # the ended response that an operator requeued; it may have been deleted
     sa.CheckConstraint(has_status(*Status), name="status"),
     sa.CheckConstraint(
         f"(finished_at is not null) = ({has_status(*sorted(TERMINAL))})",
@@ -201,7 +201,7 @@ response_contents = sa.Table(
     sa.Index(None, "project_id", "content_id"),
 )
 
-# Contents of deleted responses, inserted by a trigger. The sweeper deletes those that no other response refers to.
+# Contents of deleted responses, inserted by a trigger. The sweeper deletes those to which no other response refers.
 released_contents = sa.Table(
     "released_contents",
     metadata,

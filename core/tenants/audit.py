@@ -11,7 +11,7 @@ __all__ = ["Act", "Actor", "Audit", "Entry", "key", "operator"]
 
 
 def operator() -> Actor:
-    """Return the operator who runs this process as an actor, with the name of the OS user."""
+    """Return the actor for the operator who runs this process, with the name of the OS user."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # the UID has no passwd entry, as in some containers
@@ -20,7 +20,7 @@ def operator() -> Actor:
 
 
 def key(key_id: str, request_id: str | None) -> Actor:
-    """Return an API key as an actor, with the ID of its request."""
+    """Return the actor for an API key, with the ID of the request in which it is used."""
     return Actor(key_id, request_id=request_id)
 
 

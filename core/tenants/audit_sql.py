@@ -33,13 +33,13 @@ class Act:
     """An action to record. It must contain neither secrets nor contents of requests or responses.
 
     Args:
-        by: the author of the action.
+        actor: the author of the action.
         action: the name of the action, such as `key.revoked`.
         object_id: the ID of the object that the action changed.
-        details: further facts, stored as JSON.
+        details: further information, stored as JSON.
     """
 
-    by: Actor
+    actor: Actor
     action: str
     object_id: str
     details: JsonObject = field(default_factory=dict)
@@ -69,19 +69,19 @@ def insert(connection: Connection, act: Act, project_id: str | None) -> None:
     """Record an action, in the same transaction as the action itself."""
     _INSERT.execute(
         connection,
-        actor=act.by.name,
-        os_user=act.by.os_user,
+        actor=act.actor.name,
+        os_user=act.actor.os_user,
         action=act.action,
         object_id=act.object_id,
         project_id=project_id,
-        request_id=act.by.request_id,
+        request_id=act.actor.request_id,
         details=jsonio.dumps(act.details),
     )
 
 
 @cache
-def _list_statement(*, of_project: bool, since: bool) -> Statement:
-    """The statement that lists the newest entries, of one project and of the last seconds if so chosen."""
+def _list_statement(*, has_project: bool, has_max_age: bool) -> Statement:
+    """Return the statement that lists the newest entries, optionally of one project or up to a maximum age."""
     entries = (
         sa.select(
             audit_log.c.id,
@@ -98,9 +98,9 @@ def _list_statement(*, of_project: bool, since: bool) -> Statement:
         .order_by(audit_log.c.at.desc(), audit_log.c.id.desc())
         .limit(sa.bindparam("limit", type_=sa.BigInteger))
     )
-    if of_project:
+    if has_project:
         entries = entries.where(projects.c.name == sa.bindparam("project"))
-    if since:
+    if has_max_age:
         age = sa.bindparam("since_s", type_=sa.Double) * sa.literal_column("interval '1 s'")
         entries = entries.where(audit_log.c.at >= sa.func.now() - age)
     return Statement(entries)
@@ -108,5 +108,5 @@ def _list_statement(*, of_project: bool, since: bool) -> Statement:
 
 def select_entries(connection: Connection, *, project: str | None, since_s: float | None, limit: int) -> list[Entry]:
     """Return the `limit` newest entries that match, oldest first."""
-    statement = _list_statement(of_project=project is not None, since=since_s is not None)
+    statement = _list_statement(has_project=project is not None, has_max_age=since_s is not None)
     return statement.fetch_all(connection, Entry, project=project, since_s=since_s, limit=limit)[::-1]

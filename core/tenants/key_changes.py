@@ -27,7 +27,7 @@ def insert_key(
 
     Args:
         key_rights: the complete rights of the key.
-        additional_ids: IDs of additional projects to which the key has access.
+        additional_ids: IDs of the projects to which the key has access besides its own.
 
     Returns:
         The ID of the key.
@@ -42,11 +42,11 @@ def insert_key(
         connection,
         key_id,
         project_id,
-        hashed=hash_secret(secret),
+        key_hash=hash_secret(secret),
         hint=secret[-_HINT_LENGTH:],
         rights=key_rights,
         name=name,
-        also=additional_ids,
+        additional_ids=additional_ids,
     )
     details = {"rights": sorted(key_rights)} | ({"also": sorted(additional_ids)} if additional_ids else {})
     audit_sql.insert(connection, Act(actor, "key.created", key_id, details), project_id)
@@ -55,7 +55,7 @@ def insert_key(
 
 def replace_secret(connection: Connection, row: KeyDetails, secret: str, *, actor: Actor) -> None:
     """Replace the secret of a key permanently. The caller must have locked the row of the key."""
-    old_hash = keys_sql.rotate(connection, row.id, hashed=hash_secret(secret), hint=secret[-_HINT_LENGTH:])
+    old_hash = keys_sql.rotate(connection, row.id, key_hash=hash_secret(secret), hint=secret[-_HINT_LENGTH:])
     # Store the old hash as a revoked key. Otherwise `register`, which `backburner up` calls with a secret, would create
     # a valid key from the old secret.
     old_key_id = ids.new_id("key")
@@ -63,7 +63,7 @@ def replace_secret(connection: Connection, row: KeyDetails, secret: str, *, acto
         connection,
         old_key_id,
         row.project_id,
-        hashed=old_hash,
+        key_hash=old_hash,
         hint=row.hint,
         rights=row.rights,
         name=f"replaced by {row.id}",

@@ -69,15 +69,15 @@ class Keys:
         return _choose_caller(callers, projects)
 
     def _find_callers(self, key_hash: bytes) -> _KeyCallers:
-        def find_holder() -> keys_sql.Holder | None:
+        def find_stored_key() -> keys_sql.StoredKey | None:
             with self._database.connection() as connection:
-                return keys_sql.find_holder(connection, key_hash)
+                return keys_sql.find_stored_key(connection, key_hash)
 
-        holder = self._database.run_with_retry(find_holder)
+        stored_key = self._database.run_with_retry(find_stored_key)
         # The lookup is by hash, so its duration reveals nothing about a key. Only an exactly equal hash is a match.
-        if holder is None or not hmac.compare_digest(holder.hash, key_hash):
+        if stored_key is None or not hmac.compare_digest(stored_key.hash, key_hash):
             raise errors.InvalidKey("Incorrect API key provided.")
-        callers = _key_callers(holder)
+        callers = _key_callers(stored_key)
         with self._lock:
             self._cache[key_hash] = callers
         return callers
@@ -111,7 +111,7 @@ class Keys:
         with self._database.transaction() as connection:
             actor = actor or audit.operator()
             own_id = _ensure_project(connection, project, actor)
-            project_ids = [_project(connection, project_name).id for project_name in also]
+            project_ids = [_find_project(connection, project_name).id for project_name in also]
             additional_ids = [project_id for project_id in project_ids if project_id != own_id]
             key_rights = rights.complete_rights(requested_rights)
             insert_key(connection, secret, own_id, key_rights, actor=actor, name=name, additional_ids=additional_ids)
@@ -137,7 +137,7 @@ class Keys:
             errors.NotFound: there is no such project; a project is created together with its first key.
         """
         with self._database.connection() as connection:
-            return _project(connection, name).id
+            return _find_project(connection, name).id
 
     def list_keys(self, project: str | None = None) -> list[KeyDetails]:
         """Return all keys, or the keys of the project with this name, without their secrets.
@@ -146,7 +146,7 @@ class Keys:
             errors.NotFound: there is no such project.
         """
         with self._database.connection() as connection:
-            return keys_sql.select_keys(connection, None if project is None else _project(connection, project).id)
+            return keys_sql.select_keys(connection, None if project is None else _find_project(connection, project).id)
 
     def rotate(self, key_id: str, *, actor: Actor | None = None) -> str:
         """Replace the secret of a key; its ID, projects and rights stay the same.
@@ -200,20 +200,20 @@ def _ensure_project(connection: Connection, name: str, actor: Actor) -> str:
     if projects_sql.insert(connection, project_id, name):
         audit_sql.insert(connection, Act(actor, "project.created", project_id), project_id)
         return project_id
-    return _project(connection, name).id  # created concurrently by another transaction
+    return _find_project(connection, name).id  # created concurrently by another transaction
 
 
-def _project(connection: Connection, name: str) -> projects_sql.Project:
+def _find_project(connection: Connection, name: str) -> projects_sql.Project:
     row = projects_sql.find_by_name(connection, name)
     if row is None:
         raise errors.NotFound(f"There is no project '{name}'.")
     return row
 
 
-def _key_callers(holder: keys_sql.Holder) -> _KeyCallers:
-    pairs = list(zip(holder.project_ids, holder.project_names, strict=True))
+def _key_callers(stored_key: keys_sql.StoredKey) -> _KeyCallers:
+    pairs = list(zip(stored_key.project_ids, stored_key.project_names, strict=True))
     callers = [
-        Caller(holder.key_id, project_id, name, frozenset(holder.rights), tuple(holder.project_ids))
+        Caller(stored_key.key_id, project_id, name, frozenset(stored_key.rights), tuple(stored_key.project_ids))
         for project_id, name in pairs
     ]
     # Names and IDs cannot collide, because `check_name` rejects names that look like IDs.

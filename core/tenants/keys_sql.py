@@ -26,7 +26,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Holder:
+class StoredKey:
     """A key as stored, with the projects it has access to, its own first."""
 
     key_id: str
@@ -46,7 +46,7 @@ class KeyDetails:
     name: str | None
     hint: str
     rights: list[str]
-    also: list[str]  # names of further projects to which the key has access
+    also: list[str]  # names of the projects to which the key has access besides its own
     also_ids: list[str]
     created_at: datetime
     rotated_at: datetime | None
@@ -54,14 +54,14 @@ class KeyDetails:
 
 
 # The key's own project first.
-_HOLDER_ORDER = (projects.c.id != api_keys.c.project_id, projects.c.id)
-_FIND_HOLDER = Statement(
+_OWN_PROJECT_FIRST = (projects.c.id != api_keys.c.project_id, projects.c.id)
+_FIND_STORED_KEY = Statement(
     sa.select(
         api_keys.c.id.label("key_id"),
         api_keys.c.hash,
         api_keys.c.rights,
-        sa.func.array_agg(aggregate_order_by(projects.c.id, *_HOLDER_ORDER)).label("project_ids"),
-        sa.func.array_agg(aggregate_order_by(projects.c.name, *_HOLDER_ORDER)).label("project_names"),
+        sa.func.array_agg(aggregate_order_by(projects.c.id, *_OWN_PROJECT_FIRST)).label("project_ids"),
+        sa.func.array_agg(aggregate_order_by(projects.c.name, *_OWN_PROJECT_FIRST)).label("project_names"),
     )
     .join_from(
         api_keys,
@@ -73,8 +73,8 @@ _FIND_HOLDER = Statement(
     .group_by(api_keys.c.id)
 )
 _INSERT = Statement(sa.insert(api_keys).inline(), "id", "project_id", "hash", "hint", "rights", "name")
-_ALLOW = Statement(insert_into(accesses).on_conflict_do_nothing().inline(), "key_id", "project_id")
-_further = projects.alias("further")
+_GRANT_ACCESS = Statement(insert_into(accesses).on_conflict_do_nothing().inline(), "key_id", "project_id")
+_additional_projects = projects.alias("further")
 _KEYS = sa.select(
     api_keys.c.id,
     api_keys.c.project_id,
@@ -86,10 +86,10 @@ _KEYS = sa.select(
     api_keys.c.rotated_at,
     api_keys.c.revoked_at,
     sa.func.array(
-        sa.select(_further.c.name)
-        .join_from(accesses, _further, _further.c.id == accesses.c.project_id)
+        sa.select(_additional_projects.c.name)
+        .join_from(accesses, _additional_projects, _additional_projects.c.id == accesses.c.project_id)
         .where(accesses.c.key_id == api_keys.c.id)
-        .order_by(_further.c.id)
+        .order_by(_additional_projects.c.id)
         .scalar_subquery(),
         type_=ARRAY(sa.Text),
     ).label("also"),
@@ -114,9 +114,9 @@ _ROTATE = Statement(sa.update(api_keys).where(_by_id).values(rotated_at=sa.func.
 _REVOKE = Statement(sa.update(api_keys).where(_by_id).values(revoked_at=sa.func.now()))
 
 
-def find_holder(connection: Connection, hashed: bytes) -> Holder | None:
+def find_stored_key(connection: Connection, key_hash: bytes) -> StoredKey | None:
     """Return the key with this hash; None if it is unknown or revoked."""
-    return _FIND_HOLDER.fetch_one(connection, Holder, hash=hashed)
+    return _FIND_STORED_KEY.fetch_one(connection, StoredKey, hash=key_hash)
 
 
 def insert(
@@ -124,33 +124,33 @@ def insert(
     key_id: str,
     project_id: str,
     *,
-    hashed: bytes,
+    key_hash: bytes,
     hint: str,
     rights: Iterable[str],
     name: str | None = None,
-    also: Iterable[str] = (),
+    additional_ids: Iterable[str] = (),
 ) -> None:
     """Insert a key.
 
     Args:
-        hashed: SHA-256 hash of the key.
+        key_hash: SHA-256 hash of the key.
         hint: the last characters of the key, for lists.
-        also: IDs of further projects to which the key has access.
+        additional_ids: IDs of the projects to which the key has access besides its own.
     """
     _INSERT.execute(
-        connection, id=key_id, project_id=project_id, hash=hashed, hint=hint, rights=sorted(rights), name=name
+        connection, id=key_id, project_id=project_id, hash=key_hash, hint=hint, rights=sorted(rights), name=name
     )
-    for further in also:
-        allow(connection, key_id, further)
+    for additional_id in additional_ids:
+        grant_access(connection, key_id, additional_id)
 
 
-def allow(connection: Connection, key_id: str, project_id: str) -> None:
-    """Grant a key access to a further project."""
-    _ALLOW.execute(connection, key_id=key_id, project_id=project_id)
+def grant_access(connection: Connection, key_id: str, project_id: str) -> None:
+    """Grant a key access to an additional project."""
+    _GRANT_ACCESS.execute(connection, key_id=key_id, project_id=project_id)
 
 
 def select_keys(connection: Connection, project_id: str | None = None) -> list[KeyDetails]:
-    """Return all keys, or those whose own project has this ID, oldest first."""
+    """Return all keys, or the keys of the project with this ID, oldest first."""
     if project_id is None:
         return _LIST_ALL.fetch_all(connection, KeyDetails)
     return _LIST.fetch_all(connection, KeyDetails, project_id=project_id)
@@ -161,9 +161,9 @@ def find(connection: Connection, key_id: str) -> KeyDetails | None:
     return _FIND.fetch_one(connection, KeyDetails, id=key_id)
 
 
-def find_by_hash(connection: Connection, hashed: bytes) -> KeyDetails | None:
+def find_by_hash(connection: Connection, key_hash: bytes) -> KeyDetails | None:
     """Return the key with this hash, revoked or not; None if there is none."""
-    return _FIND_BY_HASH.fetch_one(connection, KeyDetails, hash=hashed)
+    return _FIND_BY_HASH.fetch_one(connection, KeyDetails, hash=key_hash)
 
 
 def lock(connection: Connection, key_id: str) -> None:
@@ -175,11 +175,11 @@ def set_rights(connection: Connection, key_id: str, rights: Iterable[str]) -> No
     _SET_RIGHTS.execute(connection, key_id=key_id, rights=sorted(rights))
 
 
-def rotate(connection: Connection, key_id: str, *, hashed: bytes, hint: str) -> bytes:
+def rotate(connection: Connection, key_id: str, *, key_hash: bytes, hint: str) -> bytes:
     """Replace the hash of a key and return the old hash."""
     row = _HASH.fetch_row(connection, key_id=key_id)
     assert row is not None
-    _ROTATE.execute(connection, key_id=key_id, hash=hashed, hint=hint)
+    _ROTATE.execute(connection, key_id=key_id, hash=key_hash, hint=hint)
     return bytes(row[0])
 
 

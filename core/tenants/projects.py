@@ -1,4 +1,4 @@
-"""Management of projects and their keys, by operators and over HTTP by keys with the right `admin`."""
+"""Management of projects and their keys, by operators and over HTTP by callers with the right `admin`."""
 
 from collections.abc import Collection
 
@@ -65,7 +65,7 @@ class Projects:
             if own_project is None or own_project.name != keys.DEFAULT_PROJECT:
                 raise errors.Forbidden(f"Only keys of the project '{keys.DEFAULT_PROJECT}' may create projects.")
             project_id = key_changes.add_project(connection, request.name, actor=actor)
-            keys_sql.allow(connection, caller.key_id, project_id)
+            keys_sql.grant_access(connection, caller.key_id, project_id)
             return _document(_find_project(connection, project_id))
 
     def list_projects(self, caller: Caller, *, limit: int, descending: bool, after: str | None = None) -> Page:

@@ -1,6 +1,6 @@
 """OpenAI's wire format: requests, the response object, items and events. No I/O.
 
-The types of JSON objects in the wire format are dictionaries, because events are folded into items and parts by field
+JSON objects in the wire format are plain dictionaries, because events are folded into items and parts by field
 names from a table (`item_events.py`). The models in `items.py`, `parts.py` and `response.py` define and check their
 fields.
 """

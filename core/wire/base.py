@@ -37,7 +37,7 @@ class Closed(Strict):
 
 
 def tag(name: str) -> str:
-    """The label of a union branch in pydantic's error locations.
+    """Return the label of a union branch in pydantic's error locations.
 
     No field has a name in angle brackets, so `app` can remove the label from the parameter in its error message.
     """
@@ -45,7 +45,7 @@ def tag(name: str) -> str:
 
 
 def read_type(value: Any, default: Any) -> Any:
-    """The `type` of an object; None if the object has none, `default` if the value is not an object.
+    """Return the `type` of an object; None if the object has none, `default` if the value is not an object.
 
     Accepts validated models as well as raw input, because pydantic calls discriminators again when it serializes.
     """
@@ -55,5 +55,5 @@ def read_type(value: Any, default: Any) -> Any:
 
 
 def text_or_list_discriminator() -> Discriminator:
-    """A discriminator of a union of a string and a list."""
+    """Return a discriminator for the union of a string and a list."""
     return Discriminator(lambda value: tag("text") if isinstance(value, str) else tag("list"))

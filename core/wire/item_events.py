@@ -19,8 +19,8 @@ class PartKind:
         item: type of the item that contains the part.
         list_field: field of the item that contains the list of these parts.
         text: field of the part to which delta events append.
-        deltas: name in the types of its delta and done events.
-        part: name in the types of the events that open and close it.
+        deltas: the name that the types of its delta and done events contain.
+        part: the name that the types of the events that open and close it contain.
         initial_fields: fields of a newly opened part, besides `type`.
     """
 
@@ -74,37 +74,37 @@ class PartPath:
     index: int
 
     def fields(self) -> Event:
-        """The event fields that identify the part."""
+        """Return the event fields that identify the part."""
         return {"item_id": self.item_id, "output_index": self.output_index, PARTS[self.part].index: self.index}
 
 
 def empty_item(item_type: str, item_id: str) -> Item:
-    """A new `message` or `reasoning` item without content."""
+    """Return a new `message` or `reasoning` item without content."""
     if item_type == "message":
         return {"type": "message", "id": item_id, "status": "in_progress", "role": "assistant", "content": []}
     return {"type": "reasoning", "id": item_id, "status": "in_progress", "summary": [], "content": []}
 
 
 def open_item(item: Item, output_index: int) -> Event:
-    """The event that adds an item to the output."""
+    """Return the event that adds an item to the output."""
     return {"type": "response.output_item.added", "output_index": output_index, "item": deepcopy(item)}
 
 
 def open_part(path: PartPath) -> Event:
-    """The event that adds an empty part to an item."""
+    """Return the event that adds an empty part to an item."""
     kind = PARTS[path.part]
     part = {"type": path.part} | deepcopy(kind.initial_fields)
     return {"type": f"response.{kind.part}.added", **path.fields(), "part": part}
 
 
 def delta(path: PartPath, text: str, logprobs: Sequence[JsonObject] = ()) -> Event:
-    """The event that appends `text` to a part."""
+    """Return the event that appends `text` to a part."""
     event = {"type": f"response.{PARTS[path.part].deltas}.delta", **path.fields(), "delta": text}
     return event | {"logprobs": list(logprobs)} if path.part == "output_text" else event
 
 
 def annotation(path: PartPath, annotation_index: int, value: JsonObject) -> Event:
-    """The event that adds an annotation to an output text."""
+    """Return the event that adds an annotation to an output text."""
     return {
         "type": "response.output_text.annotation.added",
         **path.fields(),
@@ -114,7 +114,7 @@ def annotation(path: PartPath, annotation_index: int, value: JsonObject) -> Even
 
 
 def close_part(path: PartPath, part: Part) -> list[Event]:
-    """The events that close an open part. `part` must hold its complete text."""
+    """Return the events that close an open part. `part` must hold its complete text."""
     kind = PARTS[path.part]
     text_done_event = {"type": f"response.{kind.deltas}.done", **path.fields(), kind.text: part[kind.text]}
     if path.part == "output_text":
@@ -135,7 +135,7 @@ def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], st
 
 
 def tool_call(item: Item, output_index: int) -> list[Event]:
-    """The events of a complete tool call. They are sent together, because a tool call is not streamed in parts.
+    """Return the events of a complete tool call. They are sent together, because a tool call is not streamed in parts.
 
     Args:
         item: a completed `function_call` or `custom_tool_call`.

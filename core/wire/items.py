@@ -123,7 +123,7 @@ class HostedItem(Open):
 
 
 def _branch(value: Any) -> str:
-    """The union branch of an item.
+    """Return the union branch of an item.
 
     An item without `type` is a reference if it has an ID but no role or content; otherwise it is a message.
     """
@@ -147,12 +147,12 @@ InputItem = Annotated[
 
 
 def user_message(text: str) -> Item:
-    """The message that is equivalent to an input that is a plain string."""
+    """Return the message that is equivalent to a plain string as input."""
     return _message("user", [{"type": "input_text", "text": text}], {})
 
 
 def normalize_item(item: InputItem) -> Item:
-    """The stored and listed form of an input item: with an ID, a status and its content as parts."""
+    """Return the stored and listed form of an input item: with an ID, a status and its content as parts."""
     fields: JsonObject = item.model_dump(exclude_none=True)
     if isinstance(item, Message):
         content = fields["content"]

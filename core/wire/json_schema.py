@@ -2,7 +2,7 @@
 
 A pydantic model in this module validates keywords. It accepts the same schemas as the metaschemas from Draft 4 on, but
 takes a twentieth of the time of a metaschema's validator; this matters because every create request is checked. No
-other schema is fetched, and no pattern is executed.
+external schema is fetched, and no pattern is executed.
 """
 
 import json
@@ -222,7 +222,7 @@ def _walk(param: str, schema: Any) -> Iterator[tuple[str | int, Any]]:
 
 
 def _validation_error(param: str, schema: Any, loc: tuple[int | str, ...]) -> errors.InvalidRequest:
-    """The error for a location that pydantic reports. Labels of union branches in the location are skipped."""
+    """Return the error for a location that pydantic reports. Labels of union branches in the location are skipped."""
     pointer, value = "", schema
     for part in loc:
         if isinstance(value, dict) and part in value:

@@ -36,7 +36,7 @@ def rebuild(first_document: Document, final_document: Document, event_count: int
 
 
 def remaining_events(events: Sequence[Event], event_count: int, last_received_seq: int) -> list[Event]:
-    """The part of a rebuilt log for a client that has the original log up to `last_received_seq`.
+    """Return the part of a rebuilt log for a client that has the original log up to `last_received_seq`.
 
     Both logs are the same up to the first item. After that, rebuilt deltas could repeat or skip text of the original
     deltas, so the client gets only the event that ends the response, with the last sequence number. That event contains
@@ -66,7 +66,7 @@ def _opening_events(first_document: Document, final_document: Document, event_co
 
 
 def _delta_counts(lengths: Sequence[int], delta_count: int) -> list[int]:
-    """The number of deltas for each text: in proportion to its length, and at least one unless it is empty."""
+    """Return the number of deltas for each text: in proportion to its length, and at least one unless it is empty."""
     minimums = [int(length > 0) for length in lengths]
     extra_count, total_length = max(0, delta_count - sum(minimums)), sum(lengths)
     if not total_length:
@@ -93,10 +93,11 @@ def _text(part: Part) -> str:
 
 
 def _item_events(item: Item, index: int, delta_counts: Sequence[int]) -> list[Event]:
-    """The events of an item, with the given number of deltas for each part; without deltas if `delta_counts` is empty.
+    """Return the events of an item, with the given number of deltas for each part.
 
     Args:
         index: position of the item in the output.
+        delta_counts: the number of deltas of each part; if empty, no part has deltas.
     """
     if item["type"] in _CALL_TYPES:
         return item_events.tool_call(item, index)
@@ -128,7 +129,7 @@ def _delta_events(path: PartPath, part: Part, delta_count: int) -> list[Event]:
 
 
 def _split_logprobs(logprobs: Sequence[JsonObject], ends: Sequence[int]) -> list[list[JsonObject]]:
-    """The log probabilities of each piece of a text: those of the tokens that begin in it.
+    """Return the log probabilities of each piece of a text: those of the tokens that begin in the piece.
 
     The last piece also gets the log probabilities of tokens that begin after the end of the text.
 
@@ -136,11 +137,11 @@ def _split_logprobs(logprobs: Sequence[JsonObject], ends: Sequence[int]) -> list
         ends: the offset at which each piece ends.
     """
     piece_logprobs: list[list[JsonObject]] = [[] for _ in ends]
-    piece = offset = 0
+    piece_index = offset = 0
     for logprob in logprobs:
-        while piece < len(ends) - 1 and offset >= ends[piece]:
-            piece += 1
+        while piece_index < len(ends) - 1 and offset >= ends[piece_index]:
+            piece_index += 1
         if piece_logprobs:
-            piece_logprobs[piece].append(logprob)
+            piece_logprobs[piece_index].append(logprob)
         offset += len(logprob["token"])
     return piece_logprobs

@@ -1,4 +1,4 @@
-"""The response object: one description, from which objects are built, documented and checked.
+"""The response object: one definition, from which objects are built, documented and checked.
 
 Stored and sent objects are plain dictionaries. The functions here build them, with every key in every status.
 """
@@ -174,7 +174,7 @@ _ECHOED_KEYS = tuple(name for name in KEYS if name in CreateResponse.model_field
 
 
 def new_document(response_id: str, request: CreateResponse, tier: Tier, created_at: int) -> Document:
-    """The object of a newly created response: the echoed parameters of the request, and the response's own values.
+    """Return the object of a new response: the echoed parameters of the request, and the response's own values.
 
     Args:
         created_at: Unix seconds.
@@ -213,7 +213,7 @@ def new_document(response_id: str, request: CreateResponse, tier: Tier, created_
 
 
 def _echo_prompt(prompt: PromptReference) -> JsonObject:
-    """The prompt reference with its version, but without images and files, because every poll would repeat them."""
+    """Return the prompt reference without images and files, because every poll would repeat them."""
     variables = prompt.model_dump(exclude_none=True)["variables"]
     for value in variables.values():
         if isinstance(value, dict):
@@ -224,7 +224,7 @@ def _echo_prompt(prompt: PromptReference) -> JsonObject:
 
 
 def requeued_document(document: Document, response_id: str, created_at: int) -> Document:
-    """The object of a new background response that repeats the ended response `document`.
+    """Return the object of a new background response that repeats the ended response `document`.
 
     Args:
         created_at: Unix seconds.
@@ -233,7 +233,7 @@ def requeued_document(document: Document, response_id: str, created_at: int) -> 
 
 
 def document_at_creation(document: Document) -> Document:
-    """The object at the creation of the response, derived from any later state of the object."""
+    """Return the object at the creation of the response, derived from any later state of the object."""
     return document | {
         "status": Status.QUEUED.value,
         "completed_at": None,
@@ -245,12 +245,12 @@ def document_at_creation(document: Document) -> Document:
 
 
 def running_document(document: Document, output: list[Item]) -> Document:
-    """The object of a running response, with its committed output."""
+    """Return the object of a running response, with its committed output."""
     return document | {"status": Status.IN_PROGRESS.value, "output": output}
 
 
 def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int) -> JsonObject:
-    """The `usage` object of a response.
+    """Return the `usage` object of a response.
 
     Source: openai types ResponseUsage, where `cache_write_tokens` is required.
     """
@@ -263,7 +263,7 @@ def usage(input_tokens: int, output_tokens: int, cached_tokens: int, reasoning_t
     }
 
 
-def ended(
+def ended_document(
     document: Document,
     status: Status,
     output: list[Item],
@@ -273,7 +273,7 @@ def ended(
     incomplete_reason: str | None,
     usage: JsonObject | None,
 ) -> Document:
-    """The final object of a response.
+    """Return the final object of a response.
 
     Args:
         now: Unix seconds. `completed_at` is set only for `completed`, and is never earlier than `created_at`.

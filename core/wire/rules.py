@@ -17,8 +17,8 @@ def check_parameters(request: CreateResponse) -> None:
     """Check that the parameters are consistent.
 
     Raises:
-        errors.InvalidRequest: a required parameter is missing, or two parameters conflict; the error names the
-            parameter that is documented later in the reference.
+        errors.InvalidRequest: a required parameter is missing, or two parameters conflict; of two conflicting
+            parameters, the error names the one that the API reference documents later.
     """
     if request.model is None:
         raise errors.InvalidRequest(
@@ -45,7 +45,7 @@ def check_parameters(request: CreateResponse) -> None:
 
 
 def _schemas(request: CreateResponse) -> dict[str, JsonObject]:
-    """The JSON Schemas of a request, by parameter."""
+    """Return the JSON Schemas of a request, by parameter."""
     schemas = {
         f"tools[{position}].parameters": tool.parameters
         for position, tool in enumerate(request.tools)

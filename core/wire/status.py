@@ -19,7 +19,8 @@ TERMINAL = frozenset({Status.COMPLETED, Status.INCOMPLETE, Status.FAILED, Status
 
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.FAILED}),
-    Status.IN_PROGRESS: TERMINAL | {Status.QUEUED},  # to queued: the lease expired, or the worker handed it back
+    # Back to queued if the lease expires or the worker hands the response back.
+    Status.IN_PROGRESS: TERMINAL | {Status.QUEUED},
     **dict.fromkeys(TERMINAL, frozenset[Status]()),
 }
 

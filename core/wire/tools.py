@@ -37,7 +37,7 @@ class FunctionTool(Strict):
     strict: bool = True
 
     def echo(self) -> JsonObject:
-        """The tool as the response object shows it: with every key."""
+        """Return the tool as the response object shows it: with every key."""
         return self.model_dump()
 
 
@@ -50,7 +50,7 @@ class CustomTool(Strict):
     format: JsonObject | None = None
 
     def echo(self) -> JsonObject:
-        """The tool as the response object shows it: without keys that are null."""
+        """Return the tool as the response object shows it: without keys that are null."""
         return self.model_dump(exclude_none=True)
 
 
@@ -58,7 +58,7 @@ class HostedTool(Open):
     type: str
 
     def echo(self) -> JsonObject:
-        """The tool as the client sent it."""
+        """Return the tool as the client sent it."""
         return self.model_dump()
 
 

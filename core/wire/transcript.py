@@ -22,7 +22,7 @@ class Transcript:
     """The result of folding an event log.
 
     Attributes:
-        output: the items in order. An open item has only the content of the events up to now.
+        output: the items in order. An open item contains only the content of the events that have been folded.
         open: the open parts of each open item, by output index. An item is open from its `added` to its `done` event.
     """
 
@@ -74,7 +74,7 @@ class Fold:
             self._parts(path)[path.index]["logprobs"].extend(logprobs)
 
     def transcript(self) -> Transcript:
-        """The transcript of all added events. Later events change the returned object."""
+        """Return the transcript of all added events. Later events change the returned object."""
         for path, deltas in self._pieces.items():
             self._parts(path)[path.index][PARTS[path.part].text] += "".join(deltas)
         self._pieces.clear()
@@ -111,7 +111,7 @@ def close_items(transcript: Transcript, status: str) -> list[Event]:
 
 
 def lifecycle(document: Document) -> Event:
-    """The event that announces a document's status.
+    """Return the event that announces a document's status.
 
     The stream of a cancelled response ends with `response.failed`, which contains a response with the status
     `cancelled`: neither OpenAI's nor Open Responses' event union has an event `response.cancelled`.
