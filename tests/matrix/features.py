@@ -1,4 +1,4 @@
-"""The mapping of each feature to each model-server API: the tests verify it, and a page of the docs shows it."""
+"""The mapping of each feature to each model-server API, which tests verify and docs/model-servers.md shows."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from openai.types.responses import Response
 
 from tests import documents
-from tests.matrix.looks import (
+from tests.matrix.extracted_values import (
     annotations,
     calls,
     calls_after_text,
@@ -28,17 +28,17 @@ class Feature:
     """One feature.
 
     Args:
-        name: feature name on the page.
-        chat_text: mapping to Chat Completions, for the page.
-        responses_text: mapping to the Responses API, for the page.
+        name: name of the feature on the page.
+        chat_text: description of the mapping to Chat Completions.
+        responses_text: description of the mapping to the Responses API.
         script: behavior of the scripted model server.
         extract: function that returns the value to compare from a response.
         expected: value that `extract` must return; if a dict, one value per API.
         request: fields of the client's request besides `input`.
-        earlier_items: input items before the last one, which is the script.
-        chat_body: minimum content of the request that a Chat Completions server receives.
-        responses_body: minimum content of the request that a Responses server receives.
-        absent_fields: fields that no model server receives.
+        earlier_items: input items before the last one, which contains the script.
+        chat_body: fields that the request to a Chat Completions server must contain.
+        responses_body: fields that the request to a Responses server must contain.
+        absent_fields: names of fields that a request to a model server must not contain.
         packaged: name of the test of this feature with the packaged model.
         model: name of the configured model, without its API.
     """
@@ -130,8 +130,8 @@ FEATURES = (
     ),
     Feature(
         "file",
-        "the text extracted from it",
-        "the same; the unchanged file for models that support `files`",
+        "the text of the file",
+        "the text of the file; for models that support `files`, the unchanged file",
         {"text": "ok"},
         text,
         ("completed", "ok"),
@@ -247,7 +247,7 @@ FEATURES = (
     ),
     Feature(
         "reasoning of earlier turns",
-        "`reasoning_content` of the message that followed it, if `supports` has `reasoning`",
+        "`reasoning_content` of the following message, if `supports` has `reasoning`",
         "`reasoning` items, if `supports` has `reasoning`",
         {"text": "ok"},
         text,
@@ -363,7 +363,7 @@ FEATURES = (
     ),
     Feature(
         "a prompt longer than the context",
-        "status 400 with its error text, or an error in the stream",
+        "status 400 with an error about the context, or such an error in the stream",
         "the same",
         {"status": 400, "code": "context_length_exceeded"},
         status_and_code,

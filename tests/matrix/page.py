@@ -11,16 +11,16 @@ TABLE_MARKER = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def features() -> str:
-    """The table of features by API."""
+    """Return the table of features by API."""
     lines = ["| feature | `chat_completions` | `responses` | packaged model |", "|---|---|---|---|"]
     for feature in FEATURES:
-        test = f"`{feature.packaged}`" if feature.packaged else ""
-        lines.append(f"| {feature.name} | {feature.chat_text} | {feature.responses_text} | {test} |")
+        test_cell = f"`{feature.packaged}`" if feature.packaged else ""
+        lines.append(f"| {feature.name} | {feature.chat_text} | {feature.responses_text} | {test_cell} |")
     return "\n".join(lines)
 
 
 def corpus() -> str:
-    """The table of misbehaving model servers and their outcomes."""
+    """Return the table of misbehaving model servers and the outcomes."""
     behaviors = "; ".join(case.behavior for case in VALID_CASES)
     lines = ["| a server that | ends the response as |", "|---|---|", f"| {behaviors} | `completed` |"]
     codes = sorted({case.end.code or "" for case in FAILING_CASES})
@@ -34,8 +34,8 @@ TABLES = {"features": features, "corpus": corpus}
 
 
 def page(text: str) -> str:
-    """The text of the page with its tables replaced by newly generated ones."""
-    return TABLE_MARKER.sub(lambda mark: f"{mark[1]}\n{TABLES[mark[2]]()}\n\n{mark[3]}", text)
+    """Return the text of the page with newly generated tables."""
+    return TABLE_MARKER.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}", text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Values of a response that the features of the matrix compare."""
+"""Extracts from a response the values that the features of the matrix compare."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from openai.types.responses import Response
 
 
 def text(response: Response) -> Any:
-    """The status and the output text."""
+    """Return the status and the output text."""
     return response.status, response.output_text
 
 
 def parts(response: Response) -> Any:
-    """The type and text of every part of every item."""
+    """Return the type and text of every part of every item."""
     return [
         (part["type"], part.get("text") or part.get("refusal"))
         for item in response.model_dump()["output"]
@@ -20,7 +20,7 @@ def parts(response: Response) -> Any:
 
 
 def calls(response: Response) -> Any:
-    """The type, call ID, name and arguments of every tool call."""
+    """Return the type, call ID, name and arguments of every tool call."""
     return [
         (item["type"], item["call_id"], item["name"], item.get("arguments") or item.get("input"))
         for item in response.model_dump()["output"]
@@ -28,13 +28,13 @@ def calls(response: Response) -> Any:
 
 
 def calls_after_text(response: Response) -> Any:
-    """The call IDs of a response that also has the text `So`."""
+    """Return the call IDs of a response that must also have the text `So`."""
     assert response.output_text == "So"
     return [item.call_id for item in response.output if item.type == "function_call"]
 
 
 def usage(response: Response) -> Any:
-    """The output tokens, cached input tokens and reasoning tokens."""
+    """Return the numbers of output tokens, cached input tokens and reasoning tokens."""
     assert response.usage is not None
     token_usage = response.usage
     return (
@@ -45,15 +45,17 @@ def usage(response: Response) -> Any:
 
 
 def incomplete_reason(response: Response) -> Any:
+    """Return the status and the reason for an incomplete response."""
     return response.status, response.incomplete_details and response.incomplete_details.reason
 
 
 def status_and_code(response: Response) -> Any:
+    """Return the status and the error code."""
     return response.status, response.error and response.error.code
 
 
 def logprobs(response: Response) -> Any:
-    """Each token with its bytes, log probability and alternatives."""
+    """Return each token with its bytes, log probability and alternatives."""
     return [
         (
             entry["token"],
@@ -66,4 +68,5 @@ def logprobs(response: Response) -> Any:
 
 
 def annotations(response: Response) -> Any:
+    """Return the annotations of the first part of the first item."""
     return response.model_dump()["output"][0]["content"][0]["annotations"]
