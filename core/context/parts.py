@@ -215,7 +215,7 @@ def hide_images(item: Item, include: Collection[str]) -> Item:
     """Replace by null each image that a list must not contain: a data URL or separately stored content.
 
     Args:
-        include: the values of the client's `include`; those for images keep the images.
+        include: the values of the client's `include`, which may request the images.
     """
     is_screenshot = item["type"] == "computer_call_output"
     if ("computer_call_output.output.image_url" if is_screenshot else "message.input_image.image_url") in include:

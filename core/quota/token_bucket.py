@@ -163,7 +163,7 @@ class Credits:
                 str(max(0, (limits.requests_per_minute or 0) - recent_cost.requests)),
                 str(max(0, (limits.tokens_per_minute or 0) - recent_cost.tokens)),
             ]
-        reply: list[Any] | None = self._run(
+        reply: list[Any] | None = self._call_redis(
             lambda: self._take_script(
                 [key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS, *upper_bounds]
             )
@@ -176,7 +176,7 @@ class Credits:
         While Redis is unavailable, nothing is returned; the bucket is full again within a minute.
         """
         key = _bucket_key(project_id, model)
-        self._run(lambda: self._add_script([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
+        self._call_redis(lambda: self._add_script([key], [*_rates(limits), cost.requests, cost.tokens, _BUCKET_TTL_MS]))
 
     def settle(self, settlements: Iterable[tuple[Settlement, Limits]]) -> bool:
         """Correct buckets according to the usage of responses; a repeated settlement is applied only once.
@@ -196,9 +196,9 @@ class Credits:
                 pipeline.execute()
             return True
 
-        return bool(self._run(apply_settlements))
+        return bool(self._call_redis(apply_settlements))
 
-    def _run(self, call: Callable[[], Any]) -> Any:
+    def _call_redis(self, call: Callable[[], Any]) -> Any:
         """Call Redis and return its reply; None if Redis is unavailable."""
         try:
             with self._breaker.guard_call(redis.RedisError) as may_try:

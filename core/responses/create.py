@@ -28,7 +28,7 @@ from core.wire.request import CreateResponse
 
 @dataclass(frozen=True)
 class _Order:
-    """A create request with the values that stay the same in every attempt to write its response.
+    """A create request, with the values that must be the same in every attempt to write its response.
 
     Args:
         standalone_context: the context, if it can be built without reading from Postgres.

@@ -12,7 +12,7 @@ class Attempt:
     """One attempt to run a response; it belongs to one worker until its lease expires.
 
     Attributes:
-        number: the attempt number, which is the fence: every write of the attempt carries it.
+        number: the attempt number, which is the fence: every write of the attempt contains it.
         context: all input items of the model call, in order. Large images and files are references, which `contents`
             resolves; reasoning items are decrypted.
         document: the response object as JSON text, as of its creation.
