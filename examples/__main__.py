@@ -20,8 +20,8 @@ NOT_EXAMPLES = {"__main__.py", "connection.py"}
 EXAMPLE_TIMEOUT_S = 120
 
 
-def examples() -> list[Path]:
-    """All example scripts in the order in which they are run."""
+def list_examples() -> list[Path]:
+    """Return all example scripts in the order in which they are run."""
     return sorted(path for path in FOLDER.rglob("*.py") if path.name not in NOT_EXAMPLES)
 
 
@@ -54,14 +54,14 @@ def running_stack() -> Iterator[tuple[Settings, list[str]]]:
 
 
 def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
-    """Run an example, print PASS or FAIL, and the output of a failure; return whether the example passed."""
+    """Run an example and return whether it passed; print PASS or FAIL, and the output if it failed."""
     variables = {
         "OPENAI_BASE_URL": web.origin(stack_settings.host, stack_settings.port) + "/v1",
         "OPENAI_API_KEY": stack.api_key(stack_settings),
         "MODEL": environment.process_variables().get("MODEL") or model,
     }
     try:
-        result = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", ".".join(("examples", *example.relative_to(FOLDER).with_suffix("").parts))],
             cwd=FOLDER.parent,
             env=environment.process_variables() | variables,
@@ -71,7 +71,7 @@ def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
             timeout=EXAMPLE_TIMEOUT_S,
             check=False,
         )
-        output, has_passed = result.stdout, result.returncode == 0
+        output, has_passed = process.stdout, process.returncode == 0
     except subprocess.TimeoutExpired:
         output, has_passed = f"The example did not finish within {EXAMPLE_TIMEOUT_S} s.\n", False
     print(f"{'PASS' if has_passed else 'FAIL'} {example.stem}", flush=True)
@@ -85,12 +85,12 @@ def main() -> None:
         with running_stack() as (stack_settings, models):
             if not models:
                 raise errors.BadSettings(f"No model is configured in {stack_settings.config}.")
-            outcomes = [run_example(example, stack_settings, models[0]) for example in examples()]
+            results = [run_example(example, stack_settings, models[0]) for example in list_examples()]
     except errors.Error as error:
         raise SystemExit(f"Error: {error}") from error
     except Interruption:
         raise SystemExit(130) from None
-    raise SystemExit(not all(outcomes))
+    raise SystemExit(not all(results))
 
 
 if __name__ == "__main__":

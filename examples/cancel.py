@@ -1,4 +1,4 @@
-"""Cancel a running response. The cancellation is immediate, final and idempotent."""
+"""Cancel a response. The cancellation is immediate, final and idempotent."""
 
 import time
 
@@ -13,7 +13,7 @@ cancelled_response = client.responses.cancel(response.id)
 print(response.id, response.status, "->", cancelled_response.status)
 assert cancelled_response.status == "cancelled"
 
-# A second cancel request returns the same object: output that a worker produces after the cancellation is discarded.
+# A second cancel request returns the same object. Output that a worker produces after the cancellation is discarded.
 assert client.responses.cancel(response.id) == cancelled_response
 time.sleep(1)
 assert client.responses.retrieve(response.id) == cancelled_response

@@ -1,4 +1,4 @@
-"""Continue a conversation with `previous_response_id`, twice from the same response."""
+"""Continue a conversation with `previous_response_id`, also twice from the same response."""
 
 from openai.types.responses import Response
 
@@ -16,7 +16,7 @@ def wait_for_end(response: Response) -> Response:
 
 
 def ask_question(question: str, previous_response: Response | None = None) -> Response:
-    """Ask a question with `previous_response` and its predecessors as context. Instructions are not inherited."""
+    """Ask a question with `previous_response` and its ancestors as context. Instructions are not inherited."""
     return client.responses.create(
         model=MODEL,
         input=question,
@@ -33,9 +33,9 @@ first_child, second_child = wait_for_end(first_child), wait_for_end(second_child
 grandchild = wait_for_end(ask_question("And one more.", first_child))
 
 for response in (root, first_child, second_child, grandchild):
-    print(f"{response.id}  after {response.previous_response_id}: {response.output_text!r}")
+    print(f"{response.id} after {response.previous_response_id}: {response.output_text!r}")
 
-# The input items of the grandchild come from its own branch only. Incomplete output is not part of the context.
+# The input items of the grandchild are from its own branch only. Incomplete output is not part of the context.
 items = client.responses.input_items.list(grandchild.id, order="asc").data
 questions = [item.content[0].text for item in items if item.role == "user"]
 assert questions == ["My name is Ada. Name an animal.", "Name another one.", "And one more."]

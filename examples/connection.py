@@ -1,4 +1,4 @@
-"""Connects to the server in OPENAI_BASE_URL, or by default to the stack of `make up`."""
+"""Connects to the server at OPENAI_BASE_URL, or by default to the stack that `make up` started."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ MODEL = os.environ.get("MODEL", "smollm2-135m")
 
 
 def connect() -> OpenAI:
-    """Create the official client for Backburner; compared with OpenAI's own API, only the base URL differs."""
+    """Create the official client for Backburner. For OpenAI's own API, only the base URL and the key differ."""
     return OpenAI(
         base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1"),
         api_key=os.environ.get("OPENAI_API_KEY") or (HOME / "api_key").read_text().strip(),

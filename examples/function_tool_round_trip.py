@@ -22,12 +22,12 @@ QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
 
 
 def get_weather(city: str) -> str:
-    """Return the weather. The model calls this function, which runs in this process, never on the server."""
+    """Return the weather. The model can call this function, but it runs in this process, never on the server."""
     return json.dumps({"city": city, "celsius": 18, "sky": "rain"})
 
 
 def request_call_as_json() -> dict[str, Any]:
-    """Build the call for a model that does not call tools: request its arguments as JSON of the same schema."""
+    """Build a call for a model that does not call tools: request the arguments as JSON that matches the same schema."""
     response = client.responses.create(
         model=MODEL,
         input=[QUESTION],

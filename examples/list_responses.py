@@ -1,4 +1,4 @@
-"""List the responses of a project page by page. The official client has no such method, but can send the request."""
+"""List the responses of a project page by page. The official client has no method for this, but can send requests."""
 
 import uuid
 from typing import Any
@@ -16,13 +16,13 @@ response_ids = [
 
 
 def list_pages(**parameters: Any) -> list[list[dict[str, Any]]]:
-    """Request all pages. The `last_id` of a page is the `after` parameter of the next request."""
-    result = []
+    """Request all pages. The `last_id` of a page is the `after` parameter of the request for the next page."""
+    pages = []
     while True:
         page = client.get("/responses", cast_to=dict[str, Any], options={"params": parameters})
-        result.append(page["data"])
+        pages.append(page["data"])
         if not page["has_more"]:
-            return result
+            return pages
         parameters["after"] = page["last_id"]
 
 

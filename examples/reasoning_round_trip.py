@@ -1,6 +1,6 @@
 """Pass a model's own reasoning back in the next turn, without storing anything on the server.
 
-The packaged model produces no reasoning. To use a reasoning model from backburner.toml: MODEL=qwen3-32b make examples
+The packaged model produces no reasoning. To use a reasoning model in backburner.toml: MODEL=qwen3-32b make examples
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ parameters: dict[str, Any] = {
 try:
     first_response = client.responses.create(input=history, **parameters)
 except BadRequestError as error:
-    # If the configuration lists the features of the model, unsupported parameters are rejected before anything runs.
+    # If the configuration lists the capabilities of the model, unsupported parameters are rejected immediately.
     if error.code != "unsupported_parameter":
         raise
     print(f"no reasoning: {error.message}")
@@ -34,8 +34,8 @@ if not reasoning_items:
     print("the model server returned no reasoning")
     raise SystemExit(0)
 
-# The text of the reasoning can be omitted: `encrypted_content` contains it, and only this server can decrypt it, and
-# only for this project.
+# The text of the reasoning can be omitted, because `encrypted_content` contains it. Only this server can decrypt the
+# content, and only for this project.
 for item in first_response.output:
     item_fields = item.model_dump(exclude_none=True)
     if item.type == "reasoning":

@@ -1,4 +1,4 @@
-"""Stream a response, disconnect and resume with curl, to show the data on the wire."""
+"""Stream a response, disconnect and resume the stream with curl, to show the data on the wire."""
 
 import json
 import subprocess
@@ -7,13 +7,16 @@ from typing import Any
 from examples.connection import MODEL, connect
 
 client = connect()
-KEY = f"Authorization: Bearer {client.api_key}"
+KEY_HEADER = f"Authorization: Bearer {client.api_key}"
 URL = str(client.base_url) + "responses"
 
 
 def run_curl(*arguments: str, stop_after: int | None = None) -> list[dict[str, Any]]:
-    """Return the events that curl prints. The stream has `event:` and `data:` lines, and comments as keep-alives."""
-    command = ["curl", "-sN", *arguments, "-H", KEY]
+    """Run curl, at most until `stop_after` events, and return the events.
+
+    The stream consists of `event:` and `data:` lines, and of comments that keep the connection alive.
+    """
+    command = ["curl", "-sN", *arguments, "-H", KEY_HEADER]
     print("$", " ".join(command).replace(client.api_key, "sk-bb-..."))
     events: list[dict[str, Any]] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:

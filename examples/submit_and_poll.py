@@ -11,9 +11,9 @@ response = client.responses.create(model=MODEL, input="Say hello to the sea.", b
 print(response.id, response.status)
 assert response.status == "queued"
 
-# From here on, any process that has the ID can poll the response. This process could also exit and continue later.
+# From now on, any process that has the ID can poll the response. This process could also exit and continue later.
 while response.status in {"queued", "in_progress"}:
-    # The server returns the recommended delay before the next poll.
+    # The server returns the recommended delay until the next poll.
     poll = client.responses.with_raw_response.retrieve(response.id)
     response = poll.parse()
     time.sleep(int(poll.headers.get("openai-poll-after-ms", 0)) / 1000)

@@ -1,4 +1,4 @@
-"""Send an image to the model, from a file or by URL. If the model does not support images, the request is rejected."""
+"""Send an image to the model, as data or by URL. If the model does not support images, the request is rejected."""
 
 import base64
 import struct
@@ -11,26 +11,26 @@ from examples.connection import MODEL, connect
 client = connect()
 
 
-def create_png(red: int, green: int, blue: int, size: int = 64) -> bytes:
-    """Create a square PNG image of one colour. A real program would read a file instead."""
+def create_png(red: int, green: int, blue: int, side_pixels: int = 64) -> bytes:
+    """Create a square PNG image of one color. A real program would read a file instead."""
 
     def encode_chunk(chunk_type: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + chunk_type + data + struct.pack(">I", zlib.crc32(chunk_type + data))
 
-    rows = (b"\0" + bytes((red, green, blue)) * size) * size
-    header = encode_chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0))
+    rows = (b"\0" + bytes((red, green, blue)) * side_pixels) * side_pixels
+    header = encode_chunk(b"IHDR", struct.pack(">IIBBBBB", side_pixels, side_pixels, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + encode_chunk(b"IDAT", zlib.compress(rows)) + encode_chunk(b"IEND", b"")
 
 
 def ask_about_image(image_url: str) -> None:
-    """Ask the model about an image at a data URL or a public URL."""
+    """Ask the model about an image at a public URL or in a data URL."""
     response = client.responses.create(
         model=MODEL,
         input=[
             {
                 "role": "user",
                 "content": [
-                    {"type": "input_text", "text": "Which colour is this?"},
+                    {"type": "input_text", "text": "Which color is this?"},
                     {"type": "input_image", "image_url": image_url, "detail": "low"},
                 ],
             }
@@ -57,6 +57,6 @@ try:
 except openai.APIStatusError as error:
     error_message = str(error).lower()
 if error_message:
-    # The packaged model supports text only. To use a vision model: MODEL=... python examples/image_input.py
+    # The packaged model supports text only. To use a vision model: MODEL=... python -m examples.content.image_input
     print(f"the model does not support images: {error_message}")
     assert "image" in error_message

@@ -1,4 +1,4 @@
-"""Get output that matches a JSON Schema. An unsupported schema is rejected immediately, with the error's location."""
+"""Get output that matches a JSON Schema. An invalid schema is rejected immediately, with the location of the error."""
 
 import json
 from typing import Any
@@ -35,10 +35,10 @@ assert weather["city"] in SCHEMA["properties"]["city"]["enum"]
 assert isinstance(weather["celsius"], int)
 assert isinstance(weather["umbrella"], bool)
 
-unsupported_schema = SCHEMA | {"properties": {"city": {"$ref": "#/$defs/city"}}}
+invalid_schema = SCHEMA | {"properties": {"city": {"$ref": "#/$defs/city"}}}
 rejection = None
 try:
-    client.responses.create(model=MODEL, input="Hi.", text=text_format(unsupported_schema), background=True)
+    client.responses.create(model=MODEL, input="Hi.", text=text_format(invalid_schema), background=True)
 except BadRequestError as error:
     rejection = error
 print(rejection)

@@ -1,4 +1,4 @@
-"""Print the log probability of each output token and its most likely alternatives."""
+"""Print the probability of each output token and of its most likely alternatives."""
 
 import math
 
@@ -21,7 +21,7 @@ for token in part.logprobs:
     alternatives = ", ".join(
         f"{alternative.token!r} {math.exp(alternative.logprob):.0%}" for alternative in token.top_logprobs
     )
-    print(f"{token.token!r:<12} {math.exp(token.logprob):>4.0%}   of: {alternatives}")
+    print(f"{token.token!r:<12} {math.exp(token.logprob):>4.0%}   alternatives: {alternatives}")
 assert part.text.startswith("".join(token.token for token in part.logprobs[:1]))
 assert all(len(token.top_logprobs) <= 3 for token in part.logprobs)
 assert all(token.logprob <= 0 for token in part.logprobs)

@@ -1,4 +1,4 @@
-"""Ask about a PDF. The server extracts its text, so this works with every model."""
+"""Ask a question about a PDF file. The server extracts its text, so this works with every model."""
 
 import base64
 
@@ -28,7 +28,7 @@ assert response.status in {"completed", "incomplete"}
 assert response.usage is not None
 assert response.usage.input_tokens > 30, "the text of the file was read"
 
-# A file that cannot be read fails the response. The error names the file and the reason.
+# If a file cannot be read, the response fails with an error that contains the name of the file and the reason.
 damaged_file = {"type": "input_file", "filename": "damaged.pdf", "file_data": base64.b64encode(PDF[:120]).decode()}
 response = client.responses.create(model=MODEL, input=[{"role": "user", "content": [damaged_file]}], background=True)
 while response.status in {"queued", "in_progress"}:

@@ -1,4 +1,4 @@
-"""Store a prompt, use it with variables, and add a version. Existing responses do not change."""
+"""Store a prompt, use it with variables, and add a version, which does not change existing responses."""
 
 from typing import Any
 
@@ -43,8 +43,8 @@ send_request("delete", f"/{prompt['id']}")
 for response in (first_response, second_response, third_response):
     print(f"version {response.prompt.version}, {response.instructions} {response.output_text!r}")
 
-inputs = [
+input_texts = [
     client.responses.input_items.list(response.id).data[0].content[0].text
     for response in (first_response, second_response, third_response)
 ]
-assert inputs == ["Say hello to Ada.", "Name Ada's animal.", "Say hello to Bob."]
+assert input_texts == ["Say hello to Ada.", "Name Ada's animal.", "Say hello to Bob."]
