@@ -30,7 +30,7 @@ class ResolvedRequest:
 
     @contextmanager
     def relocate_errors(self) -> Iterator[None]:
-        """Change the parameter of errors to a position in the client's input, or to `prompt` for items of the prompt."""
+        """Change the parameter of errors to a position in the client's input, or to `prompt` for the prompt's items."""
         try:
             yield
         except errors.InvalidRequest as error:
