@@ -9,7 +9,7 @@ class Refusal:
 
     Args:
         code: the error's `code`, which may be null.
-        condition: a description of the cause.
+        condition: a description of the condition for the error.
         proof: the name of its test.
     """
 
@@ -42,7 +42,7 @@ class RequestOption:
     """A header or a query parameter.
 
     Args:
-        location: the requests or replies that may have it, and whether it is a header or in the query.
+        location: whether it is a header or in the query, and the requests or replies that may have it.
         values: a description of the accepted values.
         proof: the name of its test.
     """
@@ -61,23 +61,23 @@ UNKNOWN_RESPONSE = Refusal(
     "test_a_foreign_response_gets_the_same_answer_as_an_unknown_response",
 )
 WRONG_PAGE = (
-    Refusal(400, "invalid_value", "wrong `limit`, `order` or `after`", "test_an_invalid_query_of_a_list_is_rejected"),
+    Refusal(400, "invalid_value", "invalid `limit`, `order` or `after`", "test_an_invalid_query_of_a_list_is_rejected"),
 )
 UNKNOWN_INCLUDE = Refusal(
     400,
     "invalid_value",
-    "unknown `include`",
+    "unknown value of `include`",
     "test_an_unknown_include_value_is_rejected_and_other_values_have_no_effect",
 )
 
 EVERYWHERE = (
     Refusal(
-        401, "invalid_api_key", "no key, or an invalid one", "test_every_route_under_v1_rejects_requests_without_a_key"
+        401, "invalid_api_key", "no key, or an invalid key", "test_every_route_under_v1_rejects_requests_without_a_key"
     ),
     Refusal(
         403,
         "permission_denied",
-        "the key lacks the right ([security.md](security.md)); type `permission_error`",
+        "the key lacks the required right ([security.md](security.md)); type `permission_error`",
         "test_a_key_without_the_required_right_is_rejected_with_the_name_of_the_right",
     ),
     Refusal(
@@ -97,7 +97,7 @@ EVERYWHERE = (
     Refusal(
         500,
         None,
-        "a bug; type `server_error`",
+        "a bug in the server; type `server_error`",
         "test_an_unexpected_error_is_answered_with_500_and_details_appear_only_in_the_log",
     ),
     Refusal(
@@ -115,12 +115,12 @@ ENDPOINTS = (
         "the response: `queued` in the background, otherwise ended",
         "test_a_new_response_is_queued_and_contains_the_defaults",
         (
-            Refusal(400, "invalid_value", "not JSON", "test_invalid_json_is_rejected_and_nothing_is_stored"),
+            Refusal(400, "invalid_value", "invalid JSON", "test_invalid_json_is_rejected_and_nothing_is_stored"),
             Refusal(400, "invalid_type", "not a JSON object", "test_json_that_is_not_an_object_is_rejected"),
             Refusal(
                 400,
                 "invalid_value",
-                "nested more than about 240 levels deep",
+                "the body has more than about 240 levels of nesting",
                 "test_a_body_nested_too_deeply_to_serialize_is_rejected",
             ),
             Refusal(
@@ -138,19 +138,19 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "previous_response_not_completed",
-                "the parent has not ended",
+                "the response in `previous_response_id` has not ended",
                 "test_a_parent_that_has_not_ended_is_rejected",
             ),
             Refusal(
                 400,
                 "idempotency_key_reuse",
-                "the key was used with a different body",
+                "the idempotency key was used with a different body",
                 "test_a_key_with_a_different_body_is_rejected",
             ),
             Refusal(
                 403,
                 "permission_denied",
-                "`no-limit` without the right; type `permission_error`",
+                "the tier `no-limit` without the right to use it; type `permission_error`",
                 "test_the_tier_no_limit_requires_the_right",
             ),
             Refusal(
@@ -177,7 +177,7 @@ ENDPOINTS = (
                     (
                         "rate_limit_exceeded",
                         "tokens",
-                        "a request larger than the limit; with `x-should-retry: false`",
+                        "the request alone exceeds the limit; with `x-should-retry: false`",
                         "test_a_request_above_the_total_limit_is_rejected_permanently",
                     ),
                     (
@@ -203,8 +203,8 @@ ENDPOINTS = (
                 )
                 for status, code, condition in (
                     (400, "invalid_prompt", "the model server refused the prompt, or a file could not be read"),
-                    (400, "failed_to_download_image", "an image could not be fetched (this or another image code)"),
-                    (429, "rate_limit_exceeded", "the model server stayed at capacity"),
+                    (400, "failed_to_download_image", "an image could not be downloaded (this or another image code)"),
+                    (429, "rate_limit_exceeded", "the model server remained at capacity"),
                     (500, "server_error", "the response failed"),
                 )
             ),
@@ -245,20 +245,25 @@ ENDPOINTS = (
         "test_the_deletion_of_a_response_deletes_all_of_its_rows",
         (
             UNKNOWN_RESPONSE,
-            Refusal(400, "invalid_value", "it has not ended", "test_a_response_that_has_not_ended_cannot_be_deleted"),
+            Refusal(
+                400,
+                "invalid_value",
+                "the response has not ended",
+                "test_a_response_that_has_not_ended_cannot_be_deleted",
+            ),
         ),
     ),
     Endpoint(
         "POST /v1/responses/{id}/cancel",
         "the body is ignored",
-        "the response, `cancelled`, or unchanged if it had ended",
+        "the response: `cancelled`, or unchanged if it had already ended",
         "test_a_cancel_request_after_the_end_gets_200_and_changes_nothing",
         (
             UNKNOWN_RESPONSE,
             Refusal(
                 400,
                 "invalid_value",
-                "it is not a background response",
+                "the response is not a background response",
                 "test_a_foreground_response_cannot_be_cancelled_by_its_id",
             ),
         ),
@@ -266,7 +271,7 @@ ENDPOINTS = (
     Endpoint(
         "GET /v1/responses/{id}/input_items",
         "`limit`, `order`, `after`, `include[]`",
-        "a list: the context the response was created with, then its own input; a page over 32 MB ends early",
+        "a list of the items of the context and of the response's own input; a page over 32 MB ends early",
         "test_the_pages_of_a_list_contain_all_items",
         (UNKNOWN_RESPONSE, UNKNOWN_INCLUDE, *WRONG_PAGE),
     ),
@@ -280,7 +285,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "invalid_value",
-                "wrong `status`, `model` or `metadata`",
+                "invalid `status`, `model` or `metadata`",
                 "test_an_invalid_filter_is_rejected",
             ),
         ),
@@ -326,14 +331,14 @@ REQUEST_OPTIONS = (
         "Prefer",
         "header of polls",
         "`wait=<seconds>`, at most 60; any other value is ignored",
-        "waits for the end of the response, at most this long",
+        "the server waits for the end of the response, at most for this time",
         "test_a_waiting_poll_is_answered_when_the_response_ends",
     ),
     RequestOption(
         "If-None-Match",
         "header of polls",
         "an `ETag`; any other value is ignored",
-        "304 without a body if nothing changed",
+        "304 without a body if the response has not changed",
         "test_a_poll_of_an_unchanged_response_gets_304_without_a_body",
     ),
     RequestOption(
@@ -351,7 +356,11 @@ REQUEST_OPTIONS = (
         "test_a_list_contains_the_documents_newest_first",
     ),
     RequestOption(
-        "after", "query of lists", "an ID of the list", "starts after it", "test_the_pages_of_a_list_contain_all_items"
+        "after",
+        "query of lists",
+        "an ID of the list",
+        "starts after this object",
+        "test_the_pages_of_a_list_contain_all_items",
     ),
     RequestOption(
         "status",
@@ -371,16 +380,16 @@ REQUEST_OPTIONS = (
         "metadata[key]",
         "query of responses",
         "a value; may be repeated",
-        "only responses with all of the pairs",
+        "only responses with all of these pairs",
         "test_a_list_can_be_filtered_by_status_model_and_metadata",
     ),
     RequestOption(
         "include, include[]",
         "query of polls and input items",
         "the values of `include` below",
-        "input items contain data URLs of images only with `message.input_image.image_url`, and those of screenshots "
-        "only with `computer_call_output.output.image_url`, otherwise null; all other contents depend on `include` of "
-        "the create request",
+        "input items contain data URLs of images only with `message.input_image.image_url`, and data URLs of "
+        "screenshots only with `computer_call_output.output.image_url`, otherwise null; everything else depends on "
+        "`include` of the create request",
         "test_data_urls_of_images_are_listed_only_on_request",
     ),
     RequestOption(
@@ -394,7 +403,7 @@ REQUEST_OPTIONS = (
         "openai-poll-after-ms",
         "header of polls",
         "",
-        "present until the response has ended",
+        "the recommended delay until the next poll; present until the response has ended",
         "test_a_response_has_every_key_and_the_right_values_at_every_status",
     ),
 )

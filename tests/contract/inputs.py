@@ -5,7 +5,7 @@ from typing import Any
 from tests.contract.media import INPUT_FILES, INPUT_IMAGES
 from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
-TOO_LONG = 10_485_761  # characters
+OVERLONG_CHARACTERS = 10_485_761
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
 TEXT = {"type": "input_text", "text": "hi"}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
@@ -16,22 +16,22 @@ REASONING = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "
 
 
 def two_messages(**changes: Any) -> list[dict[str, Any]]:
-    """An input of two messages, of which the second has these changes."""
+    """Return an input of two messages; the second message has these changes."""
     return [{"role": "user", "content": "hi"}, {"role": "user", "content": "hi"} | changes]
 
 
 def message_with_parts(*added: Any) -> list[dict[str, Any]]:
-    """An input of one message with a text part and these parts."""
+    """Return an input of one message with a text part and these parts."""
     return [{"role": "user", "content": [TEXT, *added]}]
 
 
 def without_field(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """An input of this item without one of its fields."""
+    """Return an input of this item without one of its fields."""
     return [{key: value for key, value in item.items() if key != name}]
 
 
 def missing_fields(item: dict[str, Any], *names: str) -> tuple[WrongValue, ...]:
-    """The item without each of these fields in turn."""
+    """Return wrong values: the item without each of these fields in turn."""
     return tuple(
         WrongValue(
             f"{item['type']} without {name}",
@@ -46,7 +46,7 @@ def missing_fields(item: dict[str, Any], *names: str) -> tuple[WrongValue, ...]:
 def wrong_field(
     item: dict[str, Any], name: str, description: str, value: Any, code: str, suffix: str = ""
 ) -> WrongValue:
-    """An item with a wrong value of one field.
+    """Return a wrong value: the item with a wrong value of one field.
 
     Args:
         suffix: the end of the error's `param`, after the name of the field.
@@ -58,7 +58,7 @@ def wrong_field(
 MODEL = Parameter(
     "model",
     "the name of a configured model",
-    "selects the model; required, here or by `prompt`",
+    "selects the model; required, unless the `prompt` has a model",
     accepted_values=(AcceptedValue("scripted"), AcceptedValue("meta/llama-3")),
     wrong_values=(
         WrongValue("null", None, "missing_required_parameter"),
@@ -84,7 +84,10 @@ MESSAGES = (
     WrongValue("a boolean for content", two_messages(content=True), "invalid_type", "input[1].content"),
     WrongValue("a single part for content", two_messages(content=TEXT), "invalid_type", "input[1].content"),
     WrongValue(
-        "content over the limit", two_messages(content="x" * TOO_LONG), "string_above_max_length", "input[1].content"
+        "content over the limit",
+        two_messages(content="x" * OVERLONG_CHARACTERS),
+        "string_above_max_length",
+        "input[1].content",
     ),
     WrongValue("an unknown status", two_messages(status="done"), "invalid_value", "input[1].status"),
     WrongValue("an unknown phase", two_messages(phase="late"), "invalid_value", "input[1].phase"),
@@ -126,7 +129,7 @@ PARTS = (
     ),
     WrongValue(
         "a part with a text over the limit",
-        message_with_parts(TEXT | {"text": "x" * TOO_LONG}),
+        message_with_parts(TEXT | {"text": "x" * OVERLONG_CHARACTERS}),
         "string_above_max_length",
         "input[0].content[1].text",
     ),
@@ -146,7 +149,7 @@ PARTS = (
 
 
 def calls_and_outputs() -> tuple[WrongValue, ...]:
-    """Wrong tool calls and wrong outputs of tools."""
+    """Return wrong tool calls and wrong tool outputs."""
     values: list[WrongValue] = []
     for call, text in ((CALL, "arguments"), (CUSTOM_CALL, "input")):
         values += [
@@ -157,7 +160,7 @@ def calls_and_outputs() -> tuple[WrongValue, ...]:
             wrong_field(call, "name", "a space", "a b", "invalid_value"),
             wrong_field(call, "name", "129 characters", "n" * 129, "string_above_max_length"),
             wrong_field(call, text, "an object", {}, "invalid_type"),
-            wrong_field(call, text, "a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
+            wrong_field(call, text, "a text over the limit", "x" * OVERLONG_CHARACTERS, "string_above_max_length"),
             wrong_field(call, "status", "an unknown value", "done", "invalid_value"),
             wrong_field(call, "id", "a boolean", True, "invalid_type"),
         ]
@@ -167,7 +170,9 @@ def calls_and_outputs() -> tuple[WrongValue, ...]:
             wrong_field(output, "call_id", "65 characters", "c" * 65, "string_above_max_length"),
             wrong_field(output, "output", "an object", {"a": 1}, "invalid_type"),
             wrong_field(output, "output", "a number", 5, "invalid_type"),
-            wrong_field(output, "output", "a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
+            wrong_field(
+                output, "output", "a text over the limit", "x" * OVERLONG_CHARACTERS, "string_above_max_length"
+            ),
             wrong_field(output, "output", "audio", [TEXT, AUDIO], "invalid_value", "[1].type"),
             wrong_field(
                 output, "output", "an `output_text` part", [{"type": "output_text"}], "invalid_value", "[0].type"
@@ -223,25 +228,25 @@ def input_row(
     wrong_values: tuple[WrongValue, ...],
     *proof: str,
 ) -> Parameter:
-    """A part of the parameter `input`, which responses do not contain."""
-    echo_free_values = tuple(AcceptedValue(value, NOT_ECHOED) for value in accepted_values)
-    return Parameter("input", values, effect, echo_free_values, wrong_values, proof, part)
+    """Return the row for a part of the parameter `input`, which is not echoed."""
+    unechoed_values = tuple(AcceptedValue(value, NOT_ECHOED) for value in accepted_values)
+    return Parameter("input", values, effect, unechoed_values, wrong_values, proof, part)
 
 
 INPUT = input_row(
     "",
     "a text of up to 10,485,760 characters, or 1 to 10,000 items",
     "the input of the model; required unless there is a `previous_response_id`",
-    ("", "x" * (TOO_LONG - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
+    ("", "x" * (OVERLONG_CHARACTERS - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
     (
         WrongValue("null", None, "missing_required_parameter"),
         *types_except("a string", "an array"),
         WrongValue("an empty array", [], "array_below_min_length"),
         WrongValue("10,001 items", two_messages() * 5000 + two_messages()[:1], "array_above_max_length"),
-        WrongValue("a text over the limit", "x" * TOO_LONG, "string_above_max_length"),
-        WrongValue("strings", ["hi"], "invalid_type", "input[0]"),
-        WrongValue("arrays", [[]], "invalid_type", "input[0]"),
-        WrongValue("nulls", [None], "invalid_type", "input[0]"),
+        WrongValue("a text over the limit", "x" * OVERLONG_CHARACTERS, "string_above_max_length"),
+        WrongValue("strings as items", ["hi"], "invalid_type", "input[0]"),
+        WrongValue("arrays as items", [[]], "invalid_type", "input[0]"),
+        WrongValue("nulls as items", [None], "invalid_type", "input[0]"),
         WrongValue("1,000,000 numbers", [1] * 1_000_000, "invalid_type", "input[0]"),
     ),
     "test_a_text_is_listed_as_one_user_message",
@@ -267,7 +272,7 @@ INPUT_MESSAGES = input_row(
 INPUT_PARTS = input_row(
     "parts of messages",
     "`input_text`, `output_text`, `refusal`; `input_image` and `input_file`: see below",
-    "joined to one text; audio is refused",
+    "joined into one text; audio is refused",
     (
         [{"type": "message", "role": "user", "content": [TEXT]}],
         [{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}],
@@ -279,8 +284,8 @@ INPUT_PARTS = input_row(
 )
 INPUT_CALLS = input_row(
     "tool calls and their outputs",
-    "`function_call`, `custom_tool_call` and their `…_output`: a text, or parts that are text, images and files; each "
-    "output after its call, here or earlier in the chain",
+    "`function_call`, `custom_tool_call` and their outputs (`…_output`), each a text, or parts with text, images and "
+    "files; an output must follow its call in `input` or in the chain",
     "turns of the assistant and of its tools",
     (
         [CALL, OUTPUT, CUSTOM_CALL, CUSTOM_OUTPUT],
@@ -292,9 +297,9 @@ INPUT_CALLS = input_row(
 )
 INPUT_OTHER_ITEMS = input_row(
     "other items",
-    "`reasoning`, with an `encrypted_content` of this project or none; `item_reference`; hosted tools' items",
+    "`reasoning`, with `encrypted_content` of this project or without it; `item_reference`; items of hosted tools",
     "a reference is replaced by an item of a stored response of the project; the others are stored and listed, but not "
-    "sent to the model",
+    "sent to the model, except `reasoning` to models that support it",
     (
         [REASONING | {"content": [{"type": "reasoning_text", "text": "r"}]}],
         [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}],

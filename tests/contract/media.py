@@ -13,7 +13,7 @@ IMAGE = {"type": "input_image", "image_url": URL, "detail": "auto"}
 FILE = {"type": "input_file", "filename": "a.pdf", "file_data": PDF}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 PART_PARAM = "input[0].content[0]"
-# URLs of hosts that a request from outside must not make this server open.
+# URLs of hosts that the server must not access on behalf of a client.
 PRIVATE_URLS = (
     "http://127.0.0.1/a.png",
     "http://localhost/a.png",
@@ -45,7 +45,7 @@ PRIVATE_URLS = (
     "http://[fd00:ec2::254]/latest/meta-data/",
     "http://[ff02::1]/a.png",
 )
-# Descriptions and URLs that are invalid for other reasons.
+# URLs that are invalid for other reasons, each with a description.
 INVALID_URLS = (
     ("another scheme", "file:///etc/passwd"),
     ("ftp", "ftp://example.com/a.png"),
@@ -60,17 +60,17 @@ INVALID_URLS = (
 
 
 def message_with(*parts: Any, role: str = "user") -> list[dict[str, Any]]:
-    """An input of one message with these parts."""
+    """Return an input of one message with these parts."""
     return [{"role": role, "content": list(parts)}]
 
 
 def image(url: Any, **fields: Any) -> list[dict[str, Any]]:
-    """An input of one message with an image."""
+    """Return an input of one message with an image."""
     return message_with(IMAGE | {"image_url": url} | fields)
 
 
 def file(data: Any, name: str | None = "a.pdf", **fields: Any) -> list[dict[str, Any]]:
-    """An input of one message with a file."""
+    """Return an input of one message with a file."""
     return message_with({"type": "input_file", "file_data": data, "filename": name, **fields})
 
 
@@ -79,7 +79,7 @@ def encode_base64(content: bytes) -> str:
 
 
 def wrong_images() -> tuple[WrongValue, ...]:
-    """Images that are refused before anything is stored."""
+    """Return images that are refused before anything is stored."""
     param = f"{PART_PARAM}.image_url"
     data_url = documents.data_url
     urls = [(f"`{url}`", url, "invalid_image_url") for url in PRIVATE_URLS] + [
@@ -121,11 +121,13 @@ def wrong_images() -> tuple[WrongValue, ...]:
     ]
     return (
         *(WrongValue(description, image(value), code, param) for description, value, code in urls + data),
-        WrongValue("no source", message_with({"type": "input_image"}), "missing_required_parameter", param),
-        WrongValue("null as source", image(None), "missing_required_parameter", param),
-        WrongValue("a number as image", image(5), "invalid_type", param),
+        WrongValue(
+            "an image without a source", message_with({"type": "input_image"}), "missing_required_parameter", param
+        ),
+        WrongValue("null as the source of an image", image(None), "missing_required_parameter", param),
+        WrongValue("a number as an image", image(5), "invalid_type", param),
         WrongValue("an internal reference", image({"$content": "0" * 64}), "invalid_type", param),
-        WrongValue("an unknown detail", image(URL, detail="huge"), "invalid_value", f"{PART_PARAM}.detail"),
+        WrongValue("an unknown detail of an image", image(URL, detail="huge"), "invalid_value", f"{PART_PARAM}.detail"),
         WrongValue(
             "an image's file_id", image(URL, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"
         ),
@@ -140,7 +142,7 @@ def wrong_images() -> tuple[WrongValue, ...]:
         ),
         WrongValue("501 images", message_with(*[IMAGE] * 501), "array_above_max_length", "input"),
         WrongValue(
-            "a refused image in a tool's output",
+            "a refused image in a tool output",
             [
                 CALL,
                 {
@@ -156,7 +158,7 @@ def wrong_images() -> tuple[WrongValue, ...]:
 
 
 def wrong_files() -> tuple[WrongValue, ...]:
-    """Files that are refused before anything is stored."""
+    """Return files that are refused before anything is stored."""
     param = f"{PART_PARAM}.file_data"
     data_url = documents.data_url
     word_document = documents.docx("Hello")
@@ -191,7 +193,7 @@ def wrong_files() -> tuple[WrongValue, ...]:
         WrongValue(
             "a file without a source", message_with({"type": "input_file"}), "missing_required_parameter", param
         ),
-        WrongValue("a number as file", file(5), "invalid_type", param),
+        WrongValue("a number as a file", file(5), "invalid_type", param),
         WrongValue("a file's file_id", file(PDF, file_id="file-1"), "unsupported_parameter", f"{PART_PARAM}.file_id"),
         WrongValue(
             "a file with two sources",
@@ -219,10 +221,10 @@ def wrong_files() -> tuple[WrongValue, ...]:
 
 INPUT_IMAGES = Parameter(
     "input",
-    "`input_image` parts of users' messages and tools' outputs: `image_url` an http(s) URL, or a data URL in base64 of a"
-    " PNG, JPEG, WebP or GIF; `detail` `auto`, `low`, `high`, `original`",
+    "`input_image` parts of user messages and tool outputs: `image_url`, an http(s) URL or a base64 data URL of a PNG, "
+    "JPEG, WebP or GIF; `detail`: `auto`, `low`, `high`, `original`",
     "sent to the model; the model's setting `image_urls` decides whether the worker or the model server opens URLs. "
-    "Tools' images are sent in a user message",
+    "Images in tool outputs are sent in a user message",
     (
         AcceptedValue(image(PNG), NOT_ECHOED),
         *(AcceptedValue(image(URL, detail=detail), NOT_ECHOED) for detail in ("auto", "low", "high", "original")),
@@ -245,10 +247,11 @@ INPUT_IMAGES = Parameter(
 )
 INPUT_FILES = Parameter(
     "input",
-    "`input_file` parts of users' messages and tools' outputs: `file_data` in base64 or a data URL, or `file_url`;"
-    " `filename`; `detail` `auto`, `low`, `high`. PDF, Word, Excel, PowerPoint (2007 and newer), OpenDocument text,"
+    "`input_file` parts of user messages and tool outputs: `file_data` as base64 or a data URL, or `file_url`;"
+    " `filename`; `detail`: `auto`, `low`, `high`. PDF, Word, Excel, PowerPoint (2007 and newer), OpenDocument text,"
     " RTF, HTML, and texts in UTF-8",
-    "its text is sent to the model with its name; a file that cannot be read fails with `invalid_prompt`",
+    "the text of the file is sent to the model with its name; if a file cannot be read, the response fails with "
+    "`invalid_prompt`",
     (
         AcceptedValue(file(PDF), NOT_ECHOED),
         AcceptedValue(file(encode_base64(documents.pdf("x")), None, detail="low"), NOT_ECHOED),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.contract import ENDPOINTS, PARAMETERS, Parameter
-from tests.contract.answers import RESPONSE_HEADERS
 from tests.contract.endpoints import EVERYWHERE, REQUEST_OPTIONS, Refusal
+from tests.contract.reply_headers import RESPONSE_HEADERS
 from tests.contract.rows import SAMPLES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/contract.md"
@@ -14,21 +14,23 @@ ACCEPTED_VALUES_TEST = "test_every_valid_value_is_accepted_and_returned"
 
 INTRODUCTION = """# The tested contract of the API
 
-Every endpoint, header and parameter, each with the name of the test that proves it. `python -m tests.contract.page`
-generates this page from the tables in `tests/contract/`, and a test fails if the page is out of date.
+This page lists every endpoint, header and parameter with the name of the test that proves the entry.
+`python -m tests.contract.page` generates it from the tables in `tests/contract/`; a test fails if it is out of date.
 
 Every error is `{"error": {"message", "type", "param", "code"}}`, and all four fields are always present. The type is
-`invalid_request_error` unless stated otherwise; `param` names the place, such as `input[0].content[1].type`. A request
-refused with 400, 403 or 413, or with 429 for a limit of the project, is not stored. Types are not converted: `"1"` is
-not a number, and `1` is not a boolean; null is the same as omitting the parameter.
+`invalid_request_error` unless stated otherwise. `param` is the location of the error, such as `input[0].content[1].type`.
+If a request is refused with 400, 403 or 413, or with 429 because of a limit of the project, nothing is stored. Types are
+not converted: `"1"` is not a number, and `1` is not a boolean. A null value has the same effect as omitting the
+parameter.
 """
 PARAMETERS_INTRODUCTION = f"""
 ## Parameters of create requests
 
-`{ACCEPTED_VALUES_TEST}` tests the accepted values, including all limits and names,
-and validates every response with the published types of OpenAI and, where they exist, of Open Responses. Each refused
-value is a case of `{WRONG_VALUES_TEST}`; it is listed by the error's code,
-and by the error's `param` if that is not the parameter itself.
+`{ACCEPTED_VALUES_TEST}` tests the accepted values, including the smallest and largest
+values and all enumerated names, and validates every response against the types that OpenAI publishes and, where they
+exist, those of Open Responses. Each refused value is a case of
+`{WRONG_VALUES_TEST}`. The table groups refused values by the
+`code` of the error, and states the `param` of the error if it is not the parameter itself.
 """
 
 
@@ -41,7 +43,7 @@ def row(*cells: str) -> str:
 
 
 def table(*headers: str, rows: Iterable[str]) -> Iterator[str]:
-    """The lines of a table."""
+    """Yield the lines of a table."""
     yield row(*headers)
     yield f"|{'|'.join('---' for _ in headers)}|"
     yield from rows
@@ -52,38 +54,38 @@ def code_list(*names: str) -> str:
 
 
 def describe_refusal(refusal: Refusal) -> str:
-    """A refusal as part of a table cell: status, code, condition and test."""
+    """Describe a refusal in a table cell: status, code, condition and test."""
     code = f"{refusal.status} `{refusal.code}`" if refusal.code else f"{refusal.status}"
     return f"{code}: {refusal.condition} [`{refusal.proof}`]"
 
 
 def parameter_label(parameter: Parameter) -> str:
-    """The name of a parameter, and the part that its row describes."""
+    """Return the name of a parameter and the part that its row describes."""
     return f"`{parameter.name}`" + (f", {parameter.part}" if parameter.part else "")
 
 
 def describe_wrong_values(parameter: Parameter) -> str:
-    """The wrong values of a parameter, grouped by error code and by the place that the error names."""
-    codes: dict[str, dict[str, list[str]]] = {}
+    """Describe the wrong values of a parameter, grouped by the `code` and the `param` of the error."""
+    groups: dict[str, dict[str, list[str]]] = {}
     for value in parameter.wrong_values:
-        place = "" if value.param in {None, parameter.name} else f"at `{value.param}` "
+        location = "" if value.param in {None, parameter.name} else f"at `{value.param}` "
         description = "any other type" if value.description in SAMPLES else value.description
-        descriptions = codes.setdefault(value.code, {}).setdefault(place, [])
+        descriptions = groups.setdefault(value.code, {}).setdefault(location, [])
         if description not in descriptions:
             descriptions.append(description)
     texts = {
-        code: ", ".join(place + ", ".join(descriptions) for place, descriptions in sorted(places.items()))
-        for code, places in codes.items()
+        code: ", ".join(location + ", ".join(descriptions) for location, descriptions in sorted(locations.items()))
+        for code, locations in groups.items()
     }
     return "<br>".join(f"`{code}`: {text}" for code, text in texts.items()) or "nothing"
 
 
 def page() -> str:
-    """The content of docs/contract.md."""
+    """Return the content of docs/contract.md."""
     lines = [INTRODUCTION, "## Endpoints", ""]
     lines += table(
         "endpoint",
-        "takes",
+        "request",
         "reply",
         "errors",
         rows=(
@@ -91,22 +93,22 @@ def page() -> str:
                 f"`{endpoint.name}`",
                 endpoint.request or "nothing",
                 f"{endpoint.reply} [`{endpoint.proof}`]",
-                "<br>".join(map(describe_refusal, endpoint.refusals)) or "see below",
+                "<br>".join(map(describe_refusal, endpoint.refusals)) or "only those of every endpoint",
             )
             for endpoint in ENDPOINTS
         ),
     )
     lines += [
         "",
-        f"Every endpoint: {'; '.join(map(describe_refusal, EVERYWHERE))}.",
+        f"Errors of every endpoint: {'; '.join(map(describe_refusal, EVERYWHERE))}.",
         "",
         "## Headers and query parameters",
         "",
     ]
     lines += table(
         "name",
-        "where",
-        "takes",
+        "location",
+        "accepted values",
         "effect",
         "test",
         rows=(
@@ -117,7 +119,7 @@ def page() -> str:
     lines += ["", "## Headers of replies to create requests", ""]
     lines += table(
         "name",
-        "where",
+        "replies with the header",
         "value",
         "test",
         rows=(
@@ -128,9 +130,9 @@ def page() -> str:
     lines.append(PARAMETERS_INTRODUCTION)
     lines += table(
         "parameter",
-        "takes",
+        "accepted values",
         "effect",
-        "refuses",
+        "refused values",
         "tests of the effect",
         rows=(
             row(
@@ -147,7 +149,7 @@ def page() -> str:
 
 
 def proof_names() -> set[str]:
-    """The names of all tests on the page."""
+    """Return the names of all tests on the page."""
     refusals = [*EVERYWHERE, *(refusal for endpoint in ENDPOINTS for refusal in endpoint.refusals)]
     entries = (*ENDPOINTS, *refusals, *REQUEST_OPTIONS, *RESPONSE_HEADERS)
     effects = (proof for parameter in PARAMETERS for proof in parameter.proof)

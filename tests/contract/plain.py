@@ -2,11 +2,11 @@
 
 from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
-TOO_LONG = 10_485_761  # characters
+OVERLONG_CHARACTERS = 10_485_761
 
 
 def number(name: str, minimum: float, maximum: float, effect: str, proof: str) -> Parameter:
-    """A parameter that is a number between two bounds."""
+    """Return a parameter that is a number from `minimum` to `maximum`."""
     return Parameter(
         name,
         f"a number from {minimum} to {maximum}",
@@ -25,7 +25,7 @@ def number(name: str, minimum: float, maximum: float, effect: str, proof: str) -
 
 
 def integer(name: str, minimum: int, effect: str, proof: str) -> Parameter:
-    """A parameter that is an integer of at least `minimum`."""
+    """Return a parameter that is an integer of at least `minimum`."""
     return Parameter(
         name,
         f"an integer from {minimum} to 2,147,483,647",
@@ -52,7 +52,7 @@ def flag(
     wrong_values: tuple[WrongValue, ...] = (),
     accepted_values: tuple[AcceptedValue, ...] = (),
 ) -> Parameter:
-    """A parameter that is true or false."""
+    """Return a parameter that is true or false."""
     wrong_values = (
         *types_except("a boolean"),
         WrongValue("true as a string", "true", "invalid_type"),
@@ -63,20 +63,20 @@ def flag(
     return Parameter(name, "true or false", effect, accepted_values, wrong_values, proof)
 
 
-def text(name: str, maximum: int, effect: str, *proof: str) -> Parameter:
-    """A parameter that is a text of at most `maximum` characters."""
+def text(name: str, max_length: int, effect: str, *proof: str) -> Parameter:
+    """Return a parameter that is a text of at most `max_length` characters."""
     return Parameter(
         name,
-        f"a text of up to {maximum:,} characters",
+        f"a text of up to {max_length:,} characters",
         effect,
         accepted_values=(
             AcceptedValue(""),
-            AcceptedValue("é\0" + "x" * (min(maximum, 1000) - 2)),
-            AcceptedValue("x" * maximum),
+            AcceptedValue("é\0" + "x" * (min(max_length, 1000) - 2)),
+            AcceptedValue("x" * max_length),
         ),
         wrong_values=(
             *types_except("a string"),
-            WrongValue(f"{maximum + 1:,} characters", "x" * (maximum + 1), "string_above_max_length"),
+            WrongValue(f"{max_length + 1:,} characters", "x" * (max_length + 1), "string_above_max_length"),
         ),
         proof=proof,
     )
@@ -84,7 +84,7 @@ def text(name: str, maximum: int, effect: str, *proof: str) -> Parameter:
 
 BACKGROUND = flag(
     "background",
-    "true: replies immediately with status `queued`; false (default): replies with the ended response",
+    "true: the reply is immediate, with status `queued`; false (default): the reply is the ended response",
     "test_a_new_response_is_queued_and_contains_the_defaults",
     "test_a_foreground_request_waits_and_returns_the_ended_response",
 )
@@ -146,8 +146,8 @@ PARALLEL_TOOL_CALLS = Parameter(
 )
 INSTRUCTIONS = text(
     "instructions",
-    TOO_LONG - 1,
-    "the first message to the model, with role `system`; not inherited along a chain",
+    OVERLONG_CHARACTERS - 1,
+    "sent as the first message, with role `system`; not inherited in a chain",
     "test_instructions_become_the_first_system_message",
     "test_instructions_are_not_inherited",
 )
@@ -157,7 +157,7 @@ USER = text("user", 512, "sent and echoed", "test_identifiers_are_passed_on")
 PREVIOUS_RESPONSE = Parameter(
     "previous_response_id",
     "the ID of an ended, stored response of the project",
-    "the parent's context and its finished output come before the input",
+    "the context of this response and its finished output come before the input",
     wrong_values=(
         *types_except("a string"),
         WrongValue("an unknown ID", "resp_" + "0" * 48, "previous_response_not_found"),
@@ -207,7 +207,7 @@ SERVICE_TIER = Parameter(
 CACHE_RETENTION = Parameter(
     "prompt_cache_retention",
     "`in_memory`, `24h`",
-    "echoed; the model server decides about caching",
+    "echoed; caching is left to the model server",
     accepted_values=(AcceptedValue("in_memory"), AcceptedValue("24h")),
     wrong_values=(*types_except("a string"), WrongValue("an unknown value", "48h", "invalid_value")),
     proof=("test_every_valid_value_is_accepted_and_returned",),
@@ -215,7 +215,7 @@ CACHE_RETENTION = Parameter(
 CACHE_OPTIONS = Parameter(
     "prompt_cache_options",
     "`{mode, ttl, comparison_response_id, prewarm}`: mode `implicit`, `explicit`; ttl `30m`, `12h`; prewarm false",
-    "echoed; the model server decides about caching",
+    "echoed; caching is left to the model server",
     accepted_values=(
         AcceptedValue(None, NOT_ECHOED),
         AcceptedValue({}, {"mode": "implicit", "ttl": "30m"}),
@@ -228,7 +228,7 @@ CACHE_OPTIONS = Parameter(
         WrongValue("a number for ttl", {"ttl": 30}, "invalid_type", "prompt_cache_options.ttl"),
         WrongValue("an unknown ttl", {"ttl": "1h"}, "invalid_value", "prompt_cache_options.ttl"),
         WrongValue("a number for prewarm", {"prewarm": 0}, "invalid_type", "prompt_cache_options.prewarm"),
-        WrongValue("prewarm", {"prewarm": True}, "unsupported_parameter", "prompt_cache_options.prewarm"),
+        WrongValue("true for prewarm", {"prewarm": True}, "unsupported_parameter", "prompt_cache_options.prewarm"),
     ),
     proof=("test_every_valid_value_is_accepted_and_returned",),
 )

@@ -4,10 +4,10 @@ from tests.contract.endpoints import WRONG_PAGE, Endpoint, Refusal
 
 ISOLATION_TEST = "test_foreign_projects_and_keys_get_the_same_answers_as_unknown_ones"
 UNKNOWN_PROJECT = Refusal(
-    404, None, "no such project, or the key may not use it; `param` is `project_id`", ISOLATION_TEST
+    404, None, "the project does not exist, or the key may not use it; `param` is `project_id`", ISOLATION_TEST
 )
 UNKNOWN_KEY = Refusal(
-    404, None, "the project has no such key, or the key is revoked; `param` is `key_id`", ISOLATION_TEST
+    404, None, "the project does not have the key, or the key is revoked; `param` is `key_id`", ISOLATION_TEST
 )
 MISSING_RIGHTS = Refusal(
     403,
@@ -18,7 +18,7 @@ MISSING_RIGHTS = Refusal(
 UNKNOWN_FIELD = Refusal(
     400,
     "unknown_parameter",
-    "an unknown field",
+    "an unknown field in the body",
     "test_an_invalid_project_or_key_is_rejected_with_the_parameter",
 )
 KEY_FIELDS = "the key: `{id, object, project_id, name, hint, rights, created_at, rotated_at}`"
@@ -34,7 +34,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "project_name_taken",
-                "a project with this name exists",
+                "another project has this name",
                 "test_an_invalid_project_or_key_is_rejected_with_the_parameter",
             ),
             Refusal(

@@ -9,9 +9,9 @@ PROMPT = Parameter(
     "prompt",
     "`{id, version, variables}`: a stored prompt of the project; a version number as a string, default: the prompt's "
     "default version; a text, or an `input_text`, `input_image` or `input_file` part, for each variable",
-    "the version's messages come before `input`, and its parameters apply unless the request sets them; later changes "
-    "of the prompt do not affect the response; echoed with the version that was used, without the data of images and "
-    "files",
+    "the messages of the version come before `input`, and its parameters apply unless the request sets them; later "
+    "changes to the prompt do not affect the response; echoed with the version that was used, without the data of "
+    "images and files",
     accepted_values=(AcceptedValue(None, NOT_ECHOED),),
     wrong_values=(
         *types_except("an object"),
@@ -67,13 +67,13 @@ UNKNOWN_PROMPT = Refusal(
 INVALID_TEMPLATE = Refusal(
     400,
     "invalid_value",
-    "an invalid template; `param` is the place in it",
+    "an invalid template; `param` is the location of the error in it",
     "test_an_invalid_template_is_rejected_with_the_location",
 )
 NAME_TAKEN = Refusal(
     400,
     "prompt_name_taken",
-    "the project has a prompt with this name",
+    "the project has another prompt with this name",
     "test_the_name_of_a_prompt_is_unique_in_its_project",
 )
 UNKNOWN_FIELD = Refusal(400, "unknown_parameter", "an unknown field", "test_an_unknown_field_of_a_prompt_is_rejected")
@@ -126,7 +126,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST /v1/prompts/{id}/versions",
-        "JSON: `template`; `make_default`",
+        "JSON: `template`, `make_default`",
         "the version: `{prompt_id, object, version, created_at, template}`",
         "test_versions_are_numbered_from_1_and_never_change",
         (UNKNOWN_PROMPT, INVALID_TEMPLATE, UNKNOWN_FIELD),
@@ -141,7 +141,7 @@ ENDPOINTS = (
             Refusal(
                 404,
                 None,
-                "unknown version; `param` is `version`",
+                "the prompt does not have the version; `param` is `version`",
                 "test_an_unknown_version_is_rejected_with_the_parameter",
             ),
         ),

@@ -1,23 +1,23 @@
-"""The types of the tables of the contract, and values for them."""
+"""The types of the rows of the contract, and helpers that build wrong values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The parameter does not appear in the response.
+# An `echo`: the parameter does not appear in the response.
 NOT_ECHOED = object()
-# The response contains the value that was sent.
+# An `echo`: the response contains the value that was sent.
 ECHOED_UNCHANGED = object()
 
 
 @dataclass(frozen=True)
 class WrongValue:
-    """A value that is refused with 400, so that nothing is stored.
+    """A value that is refused with 400 before anything is stored.
 
     Args:
         description: a description of the value for the page.
         code: the error's `code`.
-        param: the error's `param`; None for the name of the parameter.
+        param: the error's `param`; None if it is the name of the parameter.
         other_fields: other parameters of the request.
     """
 
@@ -33,7 +33,7 @@ class AcceptedValue:
     """A value that is accepted.
 
     Args:
-        echo: the value in the response.
+        echo: the value in the response, or `ECHOED_UNCHANGED` or `NOT_ECHOED`.
         other_fields: other parameters of the request.
     """
 
@@ -50,7 +50,7 @@ class Parameter:
         values: a description of the accepted values.
         effect: a description of the effect.
         proof: the names of the tests of the effect.
-        part: the part of the parameter that this row describes, if the parameter has several rows.
+        part: the part of the parameter that this row describes; empty if the parameter has only one row.
     """
 
     name: str
@@ -74,12 +74,12 @@ SAMPLES: dict[str, Any] = {
 
 
 def types_except(*types: str, param: str | None = None) -> tuple[WrongValue, ...]:
-    """A wrong value of every JSON type except these."""
+    """Return a wrong value of every JSON type except these types and null."""
     return tuple(WrongValue(name, value, "invalid_type", param) for name, value in SAMPLES.items() if name not in types)
 
 
 def unsupported_values(*values: tuple[str, Any]) -> tuple[WrongValue, ...]:
-    """These values and one of every JSON type, for a parameter that is not supported.
+    """Return these values and one of every JSON type as wrong values of a parameter that is not supported.
 
     Args:
         values: descriptions and values.

@@ -9,7 +9,7 @@ SCHEMA = {"type": "json_schema", "name": "answer", "schema": {"type": "object", 
 
 
 def nested_object(depth: int) -> Any:
-    """An object with `depth` levels of nested objects."""
+    """Return an object with `depth` levels of nested objects."""
     value: dict[str, Any] = {}
     for _ in range(depth):
         value = {"a": value}
@@ -17,12 +17,12 @@ def nested_object(depth: int) -> Any:
 
 
 def with_format(value: Any) -> dict[str, Any]:
-    """The parameter `text` with this format."""
+    """Return a value of the parameter `text` with this format."""
     return {"format": value}
 
 
 def with_schema(**changes: Any) -> dict[str, Any]:
-    """The parameter `text` with a JSON schema and these changes; None removes a field."""
+    """Return a value of the parameter `text` with a JSON schema and these changes; None removes a field."""
     return with_format({key: value for key, value in (SCHEMA | changes).items() if value is not None})
 
 
@@ -168,9 +168,9 @@ INCLUDES = (
 INCLUDE = Parameter(
     "include",
     "up to 20 of " + ", ".join(f"`{name}`" for name in INCLUDES),
-    "`message.output_text.logprobs`: the text has the log probabilities of its tokens; "
-    "`reasoning.encrypted_content`: reasoning items contain `encrypted_content`, with which a later request returns "
-    "them to the model; the others have no effect, because no such output is created",
+    "`message.output_text.logprobs`: the text contains the log probabilities of its tokens; "
+    "`reasoning.encrypted_content`: reasoning items contain `encrypted_content`, which returns the reasoning to the "
+    "model in a later request; the others have no effect, because no such output is created",
     accepted_values=(
         AcceptedValue(None, NOT_ECHOED),
         AcceptedValue([], NOT_ECHOED),
@@ -195,8 +195,8 @@ WINDOW_PARAM = "background_options.completion_window"
 BACKGROUND_OPTIONS = Parameter(
     "background_options",
     "`{completion_window, continuation_id}`: window `soonest`, `2h`, `8h`; an ID of up to 256 characters",
-    "`2h` and `8h`: tier `flex`, and a deadline after which the response fails; only with `background` and the "
-    "tiers `auto`, `default`, `flex`. The ID has no effect yet",
+    "`2h` and `8h` set the tier `flex` and a deadline after which the response fails. They require `background` and "
+    "the tier `auto`, `default` or `flex`. `continuation_id` has no effect yet",
     accepted_values=(
         AcceptedValue({}, NOT_ECHOED),
         AcceptedValue({"completion_window": None, "continuation_id": None}, NOT_ECHOED),
@@ -255,7 +255,7 @@ STREAM = Parameter(
 STREAM_OPTIONS = Parameter(
     "stream_options",
     "`include_obfuscation`, with `stream`",
-    "none: events are not padded",
+    "no effect: events are not padded",
     accepted_values=(AcceptedValue(None, NOT_ECHOED),),
     wrong_values=(
         *types_except("an object"),

@@ -22,19 +22,19 @@ TOOL_FIELDS = {"tools": [FUNCTION, CUSTOM, PREVIEW, MCP]}
 
 
 def echoed_function(**tool: Any) -> dict[str, Any]:
-    """A function as the response contains it, with every key."""
+    """Return a function as in the response, with every key."""
     return {"type": "function", "name": "f", "description": None, "parameters": None, "strict": True} | tool
 
 
 def tools_with(**changes: Any) -> list[dict[str, Any]]:
-    """A list of tools, of which the second is a function with these changes; None removes a field."""
+    """Return a list of two tools; the second is a function with these changes. None removes a field."""
     return [SEARCH, {key: value for key, value in (FUNCTION | changes).items() if value is not None}]
 
 
 TOOLS = Parameter(
     "tools",
     "up to 128 tools: functions and custom tools with unique names (128 letters, digits, `_`, `-`), and hosted tools",
-    "functions and custom tools are offered to the model; hosted ones are echoed, but neither offered nor run",
+    "functions and custom tools are offered to the model; hosted tools are echoed, but neither offered nor run",
     accepted_values=(
         AcceptedValue([]),
         AcceptedValue(None, []),
@@ -67,8 +67,8 @@ TOOLS = Parameter(
             "invalid_value",
             "tools[1].parameters",
         ),
-        WrongValue("strings", ["f"], "invalid_type", "tools[0]"),
-        WrongValue("nulls", [None], "invalid_type", "tools[0]"),
+        WrongValue("strings as tools", ["f"], "invalid_type", "tools[0]"),
+        WrongValue("nulls as tools", [None], "invalid_type", "tools[0]"),
         WrongValue("129 tools", [FUNCTION | {"name": f"f{n}"} for n in range(129)], "array_above_max_length"),
         WrongValue("a tool without a type", tools_with(type=None), "missing_required_parameter", "tools[1].type"),
         WrongValue("an unknown type", tools_with(type="telepathy"), "invalid_value", "tools[1].type"),
@@ -112,12 +112,12 @@ TOOLS = Parameter(
 
 
 def allowed_tools(*tools: Any, **changes: Any) -> dict[str, Any]:
-    """A tool choice between these tools."""
+    """Return a tool choice that allows these tools."""
     return {"type": "allowed_tools", "mode": "auto", "tools": list(tools)} | changes
 
 
 def wrong_choice(description: str, value: Any, code: str = "invalid_value", suffix: str = "") -> WrongValue:
-    """A wrong tool choice in a request with tools.
+    """Return a wrong tool choice in a request with tools.
 
     Args:
         suffix: the end of the error's `param`, after `tool_choice`.
@@ -129,8 +129,8 @@ TOOL_CHOICE = Parameter(
     "tool_choice",
     "`none`, `auto`, `required`; `{type, name}` of a function or custom tool; `{type}` of a hosted tool; "
     "`{type: allowed_tools, mode, tools}`",
-    "sent if there are tools; only `allowed_tools`, if given, are offered. A hosted tool leaves the choice to the "
-    "model",
+    "sent if there are tools; with `allowed_tools`, only these tools are offered. If a hosted tool is chosen, the "
+    "model decides",
     accepted_values=(
         *(AcceptedValue(word, other_fields=TOOL_FIELDS) for word in ("none", "auto", "required")),
         AcceptedValue(None, "auto"),

@@ -6,7 +6,7 @@ _UNSUPPORTED_TEST = "test_an_unsupported_parameter_is_rejected_by_name_unless_it
 _IGNORED_TEST = "test_a_parameter_of_other_vendors_is_ignored_in_strict_mode"
 
 
-def unsupported(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
+def null_parameter(name: str, effect: str, *values: tuple[str, object]) -> Parameter:
     """A parameter that must be null."""
     return Parameter(
         name, "null", effect, (AcceptedValue(None, NOT_ECHOED),), unsupported_values(*values), (_UNSUPPORTED_TEST,)
@@ -14,16 +14,16 @@ def unsupported(name: str, effect: str, *values: tuple[str, object]) -> Paramete
 
 
 PARAMETERS = (
-    unsupported(
+    null_parameter(
         "conversation",
         "not supported yet: use `previous_response_id`",
         ("an ID", "conv_1"),
-        ("its object", {"id": "conv_1"}),
+        ("an object with an ID", {"id": "conv_1"}),
     ),
-    unsupported(
+    null_parameter(
         "context_management", "not supported yet", ("compaction", [{"type": "compaction", "compact_threshold": 1000}])
     ),
-    unsupported("moderation", "not supported", ("a model", {"model": "omni-moderation-latest"})),
+    null_parameter("moderation", "not supported", ("a model", {"model": "omni-moderation-latest"})),
     *(
         Parameter(
             name,

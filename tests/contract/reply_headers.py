@@ -8,7 +8,7 @@ class ResponseHeader:
     """A header of a reply.
 
     Args:
-        occurrence: the replies that have the header.
+        occurrence: a description of the replies that have the header.
         value: a description of its value.
         proof: the name of its test.
     """
@@ -23,14 +23,14 @@ _LIMIT_TEST = "test_a_default_request_over_the_limit_is_rejected_and_stores_noth
 RESPONSE_HEADERS = (
     ResponseHeader(
         "x-ratelimit-limit-requests, x-ratelimit-limit-tokens",
-        "create requests of a project with limits",
+        "to create requests of a project with limits",
         "the limit per minute, which is also the burst after a minute without use",
         _LIMIT_TEST,
     ),
     ResponseHeader(
         "x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens",
-        "the same, including refusals and streams",
-        "the remainder after this request",
+        "the same, including errors and streams",
+        "the credits that remain after this request",
         _LIMIT_TEST,
     ),
     ResponseHeader(
@@ -41,19 +41,19 @@ RESPONSE_HEADERS = (
     ),
     ResponseHeader(
         "x-ratelimit-over-limit",
-        "a create request over the limit",
-        "`yes`: its tier is `over-limit`",
+        "to a create request over the limit",
+        "`yes`: the tier of the response is `over-limit`",
         "test_an_auto_request_is_over_limit_while_there_is_spare_capacity",
     ),
     ResponseHeader(
         "Retry-After, retry-after-ms",
-        "429 for lack of credits, or a full queue",
-        "seconds, at least 1, and milliseconds until the credits are available; 5 s for a queue",
+        "429 because of missing credits or a full queue",
+        "seconds, at least 1, and milliseconds until the credits are available; 5 s for a full queue",
         "test_a_request_is_accepted_after_the_announced_delay",
     ),
     ResponseHeader(
         "x-should-retry",
-        "429 for a create request larger than the limit",
+        "429 for a create request that alone exceeds the limit",
         "`false`",
         "test_a_request_above_the_total_limit_is_rejected_permanently",
     ),
