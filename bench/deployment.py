@@ -207,6 +207,6 @@ def part_kind(name: str) -> str:
     return name.partition("-")[0]
 
 
-def background(model: str, text: str = "Say something.") -> dict[str, Any]:
+def background_body(model: str, text: str = "Say something.") -> dict[str, Any]:
     """Build the body of a background create request."""
     return {"model": model, "input": text, "background": True}

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from bench.client import Client
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 
 # Models of the originals. Their outputs have different lengths and consist of one or several batches of events.
 TEMPLATE_MODELS = ("20-tokens-at-once", "20-tokens-at-once", "60-tokens-every-10ms", "200-tokens-at-once")
@@ -34,7 +34,7 @@ def create_templates(deployment: Deployment) -> None:
     """Create the responses to copy, wait until they have ended, and stop the worker."""
     deployment.start("worker")
     for model in TEMPLATE_MODELS:
-        deployment.call("POST", "/responses", background(model, "Say something about the weather. " * 20))
+        deployment.call("POST", "/responses", background_body(model, "Say something about the weather. " * 20))
     deployment.wait_until_ended(len(TEMPLATE_MODELS))
     deployment.stop("worker")
 
@@ -57,13 +57,15 @@ def add_waiting(deployment: Deployment, count: int, models: Sequence[str] = TEMP
         with Client(deployment.port, key) as client:
             for tier in _TIERS:
                 for model in sorted({*models}):
-                    body = background(model, "Say something about the weather. " * 20) | {"service_tier": tier}
+                    body = background_body(model, "Say something about the weather. " * 20) | {"service_tier": tier}
                     original_ids.append(str(client.post("/responses", body)["id"]))
     end = _FIRST_WAITING_NUMBER + count - len(original_ids)
     add_copies(deployment, original_ids, _FIRST_WAITING_NUMBER, end, _WAITING_AGE_SPREAD)
 
 
-def add_copies(deployment: ResponseDatabase, original_ids: Sequence[str], first: int, end: int, spread: str) -> None:
+def add_copies(
+    deployment: ResponseDatabase, original_ids: Sequence[str], first: int, end: int, age_spread: str
+) -> None:
     """Add copies of responses with their events, attempts and items, numbered from `first` to `end - 1`.
 
     Two connections fill, vacuum and analyze the tables. One of them fills only the table of events, which has most of
@@ -71,19 +73,25 @@ def add_copies(deployment: ResponseDatabase, original_ids: Sequence[str], first:
 
     Args:
         original_ids: IDs of the responses to copy, in turn.
-        spread: maximum age of a copy relative to its original, as a Postgres interval.
+        age_spread: maximum age of a copy relative to its original, as a Postgres interval.
     """
     table_groups = (("response_events",), ("responses", "attempts", "items"))
     with ThreadPoolExecutor(len(table_groups)) as threads:
         futures = [
-            threads.submit(_copy_rows, deployment, tables, original_ids, first, end, spread) for tables in table_groups
+            threads.submit(_copy_rows, deployment, tables, original_ids, first, end, age_spread)
+            for tables in table_groups
         ]
         for future in futures:
             future.result()
 
 
 def _copy_rows(
-    deployment: ResponseDatabase, tables: Sequence[str], original_ids: Sequence[str], first: int, end: int, spread: str
+    deployment: ResponseDatabase,
+    tables: Sequence[str],
+    original_ids: Sequence[str],
+    first: int,
+    end: int,
+    age_spread: str,
 ) -> None:
     """Copy rows of tables without triggers and foreign key checks, which the originals have already passed."""
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
@@ -95,7 +103,7 @@ def _copy_rows(
                 "kinds": len(original_ids),
                 "first": start,
                 "last": last,
-                "spread": spread,
+                "spread": age_spread,
             }
             for table in tables:
                 connection.execute(_copy_statement(connection, table), parameters)

@@ -1,6 +1,6 @@
 """Latency against load: floors, polls and submits with increasing numbers of connections. Adds a plot but no row."""
 
-from bench.deployment import background
+from bench.deployment import background_body
 from bench.load import wire
 from bench.rows.poll import completed_poll_requests
 from bench.rows.submit import run_submits
@@ -12,7 +12,7 @@ _MODEL = "20-tokens-at-once"
 def measure(run: Run) -> None:
     """Add the curve `latency`: each point has connections, requests per second, p50 and p99 in ms."""
     deployment = run.deployment
-    body = background(_MODEL)
+    body = background_body(_MODEL)
     poll_payloads, submit_payloads = (
         completed_poll_requests(deployment, 50),
         [wire.post_request("/v1/responses", body, deployment.key)],

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from bench import cpu, load, shapes
-from bench.deployment import background, part_kind
+from bench.deployment import background_body, part_kind
 from bench.load import wire
 from bench.rows.completions import drain_duration_s
 from bench.rows.poll import completed_poll_requests
@@ -49,7 +49,7 @@ def _measure_api(run: Run) -> tuple[Cost, Cost]:
     """Measure each number of API processes; return the costs of a poll and of a submit with the first number."""
     deployment = run.deployment
     poll_payloads = completed_poll_requests(deployment, _POLLED_RESPONSES)
-    submit_payloads = [wire.post_request("/v1/responses", background(_MODEL), deployment.key)]
+    submit_payloads = [wire.post_request("/v1/responses", background_body(_MODEL), deployment.key)]
     costs = []
     for count in run.sizes.processes:
         deployment.restart_api(count)
@@ -66,7 +66,7 @@ def _measure_api(run: Run) -> tuple[Cost, Cost]:
 def _measure_workers(run: Run) -> Cost:
     """Measure each number of workers; return the cost of a completion with the first number."""
     deployment, responses = run.deployment, run.sizes.completions
-    payload = wire.post_request("/v1/responses", background(_MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background_body(_MODEL), deployment.key)
     costs = []
     for count in run.sizes.processes:
         names = ("worker", *(f"worker-{n}" for n in range(2, count + 1)))

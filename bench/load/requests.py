@@ -29,14 +29,14 @@ class RequestRunner:
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: Counter[str] = Counter()
         self._payloads = payloads
-        self._prefix = os.urandom(8).hex()
+        self._unique_prefix = os.urandom(8).hex()
         self._sent_requests = 0
         self._open_connections = connections
-        self._latencies: list[float] = []
+        self._latencies_s: list[float] = []
         self._max_requests = count
-        self._began_at = time.perf_counter() + warm_s
-        self._ended_at = self._began_at
-        self._ends_at = self._began_at + seconds
+        self._measured_from = time.perf_counter() + warm_s
+        self._last_response_at = self._measured_from
+        self._measured_until = self._measured_from + seconds
         asyncio.get_running_loop().call_later(warm_s + seconds + _GRACE_S, self._record_timeout)
 
     def create_connection(self) -> "Connection":
@@ -44,17 +44,17 @@ class RequestRunner:
 
     def next_request(self, now: float) -> bytes | None:
         """Return the next request, or None at the end of the run."""
-        if now >= self._ends_at or (self._max_requests and self._sent_requests >= self._max_requests):
+        if now >= self._measured_until or (self._max_requests and self._sent_requests >= self._max_requests):
             return None
         self._sent_requests += 1
         payload = self._payloads[(self._sent_requests - 1) % len(self._payloads)]
-        return payload.replace(_UNIQUE, b"%b-%d" % (self._prefix.encode(), self._sent_requests))
+        return payload.replace(_UNIQUE, b"%b-%d" % (self._unique_prefix.encode(), self._sent_requests))
 
     def record_success(self, sent_at: float, now: float) -> None:
         """Record a successful response."""
-        if sent_at >= self._began_at:
-            self._latencies.append(now - sent_at)
-            self._ended_at = now
+        if sent_at >= self._measured_from:
+            self._latencies_s.append(now - sent_at)
+            self._last_response_at = now
 
     def record_close(self) -> None:
         """Record that a connection has closed."""
@@ -69,10 +69,10 @@ class RequestRunner:
 
     def figures(self) -> dict[str, Any]:
         return {
-            "count": len(self._latencies),
+            "count": len(self._latencies_s),
             "errors": dict(self.errors),
-            "seconds": self._ended_at - self._began_at,
-            "latencies_ms": [1000 * latency for latency in self._latencies],
+            "seconds": self._last_response_at - self._measured_from,
+            "latencies_ms": [1000 * latency_s for latency_s in self._latencies_s],
             "tokens": 0,
         }
 

@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 from bench.fill import random_ids
 from bench.load import percentile, wire
 from bench.run import Run
@@ -25,7 +25,7 @@ def measure_p50s(run: Run, deployment: Deployment, measure_submits: MeasureSubmi
         for response_id in random_ids(deployment, _POLLED_RESPONSES)
     ]
     list_payloads = [wire.get_request("/v1/responses?limit=20", deployment.key)]
-    submit_payloads = [wire.post_request("/v1/responses", background(MODEL), deployment.key)]
+    submit_payloads = [wire.post_request("/v1/responses", background_body(MODEL), deployment.key)]
     seconds = run.sizes.slice_s / 2
     return {
         "poll": run.requests(deployment.port, poll_payloads, 1, {}, seconds=seconds)[0].p50_ms,
@@ -42,7 +42,7 @@ def _measure_dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, f
     with deployment.core() as core:
         for _ in range(max(5, run.sizes.trips // 5)):
             for _ in range(_DISPATCH_BATCH):
-                deployment.call("POST", "/responses", background(MODEL))
+                deployment.call("POST", "/responses", background_body(MODEL))
             ((dispatched_count,),) = deployment.sql(
                 "select count(*) from responses where status = 'queued' and dispatched_at is not null"
             )

@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from bench.client import Client
-from bench.deployment import background
+from bench.deployment import background_body
 from bench.load import percentile
 from bench.run import Run
 from bench.targets import Row
@@ -35,7 +35,7 @@ def _measure_cancels(run: Run) -> list[float]:
 
 def _measure_cancel(run: Run, client: Client, tag: str) -> float:
     """Run a response and cancel it; return the latency of the cancel in milliseconds."""
-    response_id = client.post("/responses", background(_MODEL, tag))["id"]
+    response_id = client.post("/responses", background_body(_MODEL, tag))["id"]
     _wait_for_time(run, tag, "asked_at")
     time.sleep(_SETTLE_TIME_S)  # until the first token has been written and the system is idle
     began_at = time.monotonic()

@@ -1,7 +1,7 @@
 """Compares a worker that drains a queue of responses with a worker that drains a queue of no-op Celery tasks."""
 
 from bench import cpu, load
-from bench.deployment import SLOTS, Deployment, background
+from bench.deployment import SLOTS, Deployment, background_body
 from bench.floors import tasks
 from bench.load import wire
 from bench.run import Run
@@ -37,7 +37,7 @@ def _measure_responses(run: Run) -> tuple[float, dict[str, float]]:
     deployment, count = run.deployment, run.sizes.completions
     deployment.stop("worker")
     deployment.delete_responses()
-    payload = wire.post_request("/v1/responses", background(_MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background_body(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count))
     deployment.start("worker")
     ended_before = deployment.count_ended()

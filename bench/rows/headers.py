@@ -4,7 +4,7 @@ import http.client
 from contextlib import closing
 from functools import partial
 
-from bench.deployment import background
+from bench.deployment import background_body
 from bench.load import wire
 from bench.rows.poll import completed_poll_requests
 from bench.rows.submit import run_submits
@@ -58,7 +58,7 @@ def _request_etag(port: int, path: str, key: str) -> str:
 
 def _measure_submits(run: Run) -> None:
     deployment = run.deployment
-    body = background(_MODEL, _PROMPT)
+    body = background_body(_MODEL, _PROMPT)
     plain_payloads = [wire.post_request("/v1/responses", body, deployment.key)]
     keyed_payloads = [wire.post_request("/v1/responses", body, deployment.key, {"Idempotency-Key": "{unique}"})]
 

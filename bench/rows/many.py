@@ -6,7 +6,7 @@ from statistics import median
 from typing import Self
 
 from bench import cpu, load, shapes
-from bench.deployment import background
+from bench.deployment import background_body
 from bench.load import wire
 from bench.run import Run, Sizes
 from bench.targets import Row, ratios
@@ -54,10 +54,10 @@ def _run_responses(run: Run) -> tuple[float, ...]:
     deployment.stop("worker")
     deployment.delete_responses()
     deployment.start("worker")
-    deployment.call("POST", "/responses", background("20-tokens-at-once"))
+    deployment.call("POST", "/responses", background_body("20-tokens-at-once"))
     deployment.wait_until_ended(1)
     deployment.delete_responses()
-    payload = wire.post_request("/v1/responses", background(model(run.sizes)), deployment.key)
+    payload = wire.post_request("/v1/responses", background_body(model(run.sizes)), deployment.key)
     began_at = time.time()
     with _MemorySampler(deployment.pids["worker"]) as memory:
         load.run(load.Requests(deployment.port, [payload], connections=64, count=count))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import redis
 
 from bench import load
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 from bench.footprint import measure_footprint
 from bench.load import wire
 from bench.run import Run
@@ -36,14 +36,14 @@ def _measure_waiting(run: Run, deployment: Deployment) -> None:
     """Measure responses that wait in Postgres: no worker is running, so none is dispatched."""
     count = run.sizes.submitted
     _delete_all(deployment)
-    tables, indexes, valkey = _storage_bytes(deployment)
+    tables_before, indexes_before, valkey_before = _storage_bytes(deployment)
     _submit(deployment, count)
-    new_tables, new_indexes, new_valkey = _storage_bytes(deployment)
-    table_bytes, index_bytes = (new_tables - tables) / count, (new_indexes - indexes) / count
+    tables_after, indexes_after, valkey_after = _storage_bytes(deployment)
+    table_bytes, index_bytes = (tables_after - tables_before) / count, (indexes_after - indexes_before) / count
     run.extra_figures["bytes of a waiting response in Postgres"] = (
         f"{table_bytes:,.0f}, of which {index_bytes:,.0f} in indexes"
     )
-    run.extra_figures["bytes of a waiting response in Valkey"] = round((new_valkey - valkey) / count)
+    run.extra_figures["bytes of a waiting response in Valkey"] = round((valkey_after - valkey_before) / count)
 
 
 def _measure_messages(run: Run, deployment: Deployment) -> None:
@@ -96,7 +96,7 @@ def _measure_running(run: Run, deployment: Deployment) -> None:
 
 
 def _submit(deployment: Deployment, count: int) -> None:
-    payload = wire.post_request("/v1/responses", background(_MODEL, _TEXT), deployment.key)
+    payload = wire.post_request("/v1/responses", background_body(_MODEL, _TEXT), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count, seconds=_TIMEOUT_S))
 
 

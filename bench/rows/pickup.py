@@ -7,7 +7,7 @@ from statistics import median
 
 from bench import load
 from bench.client import Client
-from bench.deployment import SLOTS, background
+from bench.deployment import SLOTS, background_body
 from bench.floors import tasks
 from bench.load import wire
 from bench.run import Run
@@ -52,7 +52,7 @@ def _measure_start_ms(run: Run) -> float:
     with Client(deployment.port, deployment.key) as client:
         for trip in range(run.sizes.trips):
             now = time.time()
-            sent_at[client.post("/responses", background(_MODEL))["id"]] = now
+            sent_at[client.post("/responses", background_body(_MODEL))["id"]] = now
             deployment.wait_until_ended(trip + 1, poll_interval_s=0.01)
     rows = deployment.sql("select id, extract(epoch from started_at)::float from responses")
     return 1000 * float(median(started_at - sent_at[response_id] for response_id, started_at in rows))
@@ -60,7 +60,7 @@ def _measure_start_ms(run: Run) -> float:
 
 def _measure_stream_event_ms(run: Run) -> float:
     """Measure the median time from a submit until the client receives the `in_progress` event on its stream."""
-    body = background(_MODEL) | {"stream": True}
+    body = background_body(_MODEL) | {"stream": True}
     payloads = [wire.post_request("/v1/responses", body, run.deployment.key)] * run.sizes.trips
     marker = "event: response.in_progress"
     return load.run(load.Streams(run.deployment.port, payloads, 1, marker=marker, end="[DONE]")).p50_ms

@@ -1,7 +1,7 @@
 """Compares authenticated polls of ended responses with a bare Flask GET."""
 
 from bench import load
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 from bench.load import wire
 from bench.run import Run, Slice
 from bench.targets import ratios
@@ -40,7 +40,7 @@ def completed_poll_requests(deployment: Deployment, count: int) -> list[str]:
     """Complete `count` responses, stop the worker, and return a poll request for each. Deletes all other responses."""
     deployment.delete_responses()
     deployment.start("worker")
-    payload = wire.post_request("/v1/responses", background(_MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background_body(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=4, count=count))
     deployment.wait_until_ended(count)
     deployment.stop("worker")

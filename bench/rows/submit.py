@@ -5,7 +5,7 @@ is dispatched immediately.
 """
 
 from bench import load
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 from bench.load import wire
 from bench.run import Run, Slice
 from bench.targets import Row, ratios
@@ -34,7 +34,7 @@ def measure(run: Run) -> None:
 
 def _measure_with_floor(run: Run, connections: int, seconds: float) -> dict[str, list[Slice]]:
     """Measure slices of submits alternately with slices of the bare POST, with the same number of connections."""
-    body = background(_MODEL, "Say something about the weather in a few words. " * 8)
+    body = background_body(_MODEL, "Say something about the weather in a few words. " * 8)
     web_pids = {"api": run.machine.pids["floor-web"]}
     bare_payloads, submit_payloads = (
         [wire.post_request("/", body)],

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import cpu, load, machine, report
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 from bench.footprint import Footprint, measure_footprint
 from bench.load import wire
 from bench.soak import trend
@@ -111,7 +111,7 @@ def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_
 
 def _run_burst(deployment: Deployment) -> None:
     """Run a short load, so that all parts create connections and threads, which must not count as growth."""
-    payload = wire.post_request("/v1/responses", background(MODEL), deployment.key)
+    payload = wire.post_request("/v1/responses", background_body(MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST_RESPONSES))
     deployment.wait_until_ended(_BURST_RESPONSES)
     deployment.delete_responses()

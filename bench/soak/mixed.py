@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 from bench.client import Client
-from bench.deployment import Deployment, background
+from bench.deployment import Deployment, background_body
 
 MODEL = "20-tokens-at-once"
 SLOW_MODEL = "20-tokens-every-50ms"
@@ -85,10 +85,10 @@ class MixedLoad:
             counter[name] += 1
 
     def _run_in_background(self, client: Client) -> None:
-        self._wait_for_end(client, client.post("/responses", background(MODEL))["id"], "completed")
+        self._wait_for_end(client, client.post("/responses", background_body(MODEL))["id"], "completed")
 
     def _cancel(self, client: Client) -> None:
-        response_id = client.post("/responses", background(HANGING_MODEL))["id"]
+        response_id = client.post("/responses", background_body(HANGING_MODEL))["id"]
         time.sleep(_POLL_INTERVAL_S)
         client.post(f"/responses/{response_id}/cancel")
         self._wait_for_end(client, response_id, "cancelled")
