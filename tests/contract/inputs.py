@@ -236,7 +236,7 @@ def input_row(
 INPUT = input_row(
     "",
     "a text of up to 10,485,760 characters, or 1 to 10,000 items",
-    "the input of the model; required unless there is a `previous_response_id`",
+    "the input of the model; required unless there is a `previous_response_id` or a `prompt`",
     ("", "x" * (OVERLONG_CHARACTERS - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
     (
         WrongValue("null", None, "missing_required_parameter"),

@@ -241,7 +241,7 @@ BACKGROUND_OPTIONS = Parameter(
 )
 STREAM = Parameter(
     "stream",
-    "a boolean",
+    "true or false",
     "the reply is the stream of the response's events; a client that disconnects cancels a foreground response, but "
     "not a background response",
     accepted_values=(AcceptedValue(False, NOT_ECHOED), AcceptedValue(None, NOT_ECHOED)),
