@@ -40,6 +40,8 @@ class Sweeper:
         problems = []
         if now - self._healthy_at > self._unhealthy_after_s:
             problems.append(f"no sweep succeeded for {now - self._healthy_at:.0f} s")
+        for chore, age_s in self._sweep.stale_chores(self._unhealthy_after_s).items():
+            problems.append(f"the chore `{chore}` has not succeeded for {age_s:.0f} s")
         swept_at = self._swept_at
         details: dict[str, object] = {
             "postgres": "unreachable" if self._unavailable else "ok",

@@ -96,6 +96,15 @@ class Database:
             open=False,
         )
 
+    def is_available(self) -> bool:
+        """Whether Postgres answers a trivial statement now."""
+        try:
+            with self.connection() as connection:
+                connection.execute("select 1")
+        except errors.StoreUnavailable:
+            return False
+        return True
+
     def open(self) -> None:
         """Open the pool and fill it in the background; do not wait for Postgres."""
         self._pool.open(wait=False)

@@ -2,10 +2,13 @@
 
 import logging
 import random
+import time
+from functools import partial
 
 from core.codes import Code
 from core.database import Database
-from core.maintenance.chore import BATCH, try_to_recover
+from core.maintenance.chore import BATCH
+from core.maintenance.recovery import Recovery
 from core.runs import runs_sql
 from core.runs.ends import Endings, Fence, LockedResponse, Outcome, failed_outcome
 from core.runs.runs_sql import ExpiredResponse
@@ -13,6 +16,9 @@ from core.settings import Settings
 from core.wire.status import Status
 
 log = logging.getLogger(__name__)
+
+# The other chores of a round wait for this one.
+MAX_ROUND_S = 10.0
 
 
 class Expire:
@@ -22,22 +28,25 @@ class Expire:
 
     def __init__(self, database: Database, endings: Endings, settings: Settings) -> None:
         self._database = database
+        self._recovery = Recovery(database)
         self._endings = endings
         self._settings = settings
 
     def perform(self) -> None:
-        """Recover all expired responses."""
-        failed_ids: set[str] = set()
-        while True:
+        """Recover expired responses until none remains, for at most `MAX_ROUND_S` seconds."""
+        deadline = time.monotonic() + MAX_ROUND_S
+        failed_ids = self._recovery.postponed_ids()
+        while time.monotonic() < deadline:
             with self._database.connection() as connection:
                 responses = runs_sql.select_expired(connection, BATCH, excluded_ids=failed_ids)
             # Responses that could not be recovered are excluded, so that they do not block the others.
-            failed_ids |= {response.id for response in responses if not self._try_to_recover(response)}
+            for response in responses:
+                if not self._recovery.try_to_recover(response.id, partial(self._recover, response)):
+                    failed_ids.add(response.id)
+                if time.monotonic() >= deadline:
+                    return
             if len(responses) < BATCH:
                 return
-
-    def _try_to_recover(self, response: ExpiredResponse) -> bool:
-        return try_to_recover(response.id, lambda: self._recover(response))
 
     def _recover(self, response: ExpiredResponse) -> object:
         """End or requeue an expired response; return a true value if the change was written."""

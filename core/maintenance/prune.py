@@ -3,6 +3,7 @@
 from core.circuits import circuits_sql
 from core.database import Database
 from core.dispatch import lanes_sql
+from core.maintenance.batch_size import BatchSize
 from core.responses import idempotency_sql, responses_sql
 from core.runs import events_sql, workers_sql
 from core.settings import Settings
@@ -28,15 +29,16 @@ class Prune:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._batch_size = BatchSize(MAX_ROWS)
 
     def perform(self) -> None:
         """Delete at most `MAX_ROWS` rows of each large table."""
-        with self._database.connection() as connection:
+        with self._batch_size.try_size() as max_rows, self._database.connection() as connection:
             workers_sql.delete_unseen(connection, WORKER_RETENTION_S)
             circuits_sql.delete_old(connection, CIRCUIT_RETENTION_S)
             lanes_sql.delete_old_shares(connection, FAIR_SHARE_RETENTION_S)
-            responses_sql.delete_unstored(connection, UNSTORED_RETENTION_S, MAX_ROWS)
-            idempotency_sql.delete_old(connection, MAX_ROWS)
+            responses_sql.delete_unstored(connection, UNSTORED_RETENTION_S, max_rows)
+            idempotency_sql.delete_old(connection, max_rows)
 
 
 class PruneEvents:
@@ -47,8 +49,9 @@ class PruneEvents:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._batch_size = BatchSize(MAX_LOGS)
 
     def perform(self) -> None:
         """Delete at most `MAX_LOGS` event logs."""
-        with self._database.connection() as connection:
-            events_sql.delete_logs(connection, self._settings.events_kept_s, MAX_LOGS)
+        with self._batch_size.try_size() as max_logs, self._database.connection() as connection:
+            events_sql.delete_logs(connection, self._settings.events_kept_s, max_logs)

@@ -1,6 +1,7 @@
 """A sweeper's round, which runs every chore once. Any number of sweepers may run concurrently."""
 
 import logging
+import time
 from collections.abc import Sequence
 
 from core import errors
@@ -27,6 +28,7 @@ class Sweep:
     def __init__(
         self, database: Database, dispatch: Dispatch, endings: Endings, ledger: Ledger, settings: Settings
     ) -> None:
+        self._database = database
         # Chores that affect waiting clients come first.
         self._chores: Sequence[Chore] = (
             Expire(database, endings, settings),
@@ -38,15 +40,33 @@ class Sweep:
             PruneEvents(database, settings),
             DeleteContents(database),
         )
+        self._succeeded_at: dict[str, float] = {}
+        self._reset_ages()
 
     def run(self) -> None:
-        """Run every chore once. If Postgres is busy, a chore is postponed to the next round; the others still run.
+        """Run every chore once. A chore that fails is tried again in the next round; the others still run.
 
         Raises:
-            errors.StoreUnavailable: the round stopped; the next round does the remaining work.
+            errors.StoreUnavailable: Postgres is unavailable; the next round does the remaining work.
         """
         for chore in self._chores:
             try:
                 chore.perform()
-            except errors.StoreBusy as error:
+            except errors.StoreUnavailable as error:
+                if not isinstance(error, errors.StoreBusy) and not self._database.is_available():
+                    self._reset_ages()  # a chore is not stale because Postgres is unavailable
+                    raise
                 log.warning("sweep step postponed", extra={"step": chore.name, "cause": str(error)})
+            except Exception:
+                log.exception("sweep step failed", extra={"step": chore.name})
+            else:
+                self._succeeded_at[chore.name] = time.monotonic()
+
+    def stale_chores(self, max_age_s: float) -> dict[str, float]:
+        """Return the seconds since the last success of each chore that has not succeeded for `max_age_s` seconds."""
+        now = time.monotonic()
+        ages = {name: now - succeeded_at for name, succeeded_at in self._succeeded_at.items()}
+        return {name: age_s for name, age_s in ages.items() if age_s > max_age_s}
+
+    def _reset_ages(self) -> None:
+        self._succeeded_at = {chore.name: time.monotonic() for chore in self._chores}

@@ -52,12 +52,16 @@ def read_states(connection: Connection, response_ids: Collection[str]) -> dict[s
     return {str(row[0]): State(bool(row[1]), int(row[2])) for row in rows}
 
 
-def select_orphans(connection: Connection, limit: int) -> list[str]:
-    """Return the IDs of at most `limit` orphans, which are past `followed_until`; locked rows are skipped."""
+def select_orphans(connection: Connection, limit: int, *, excluded_ids: Collection[str] = ()) -> list[str]:
+    """Return the IDs of at most `limit` orphans, whose `followed_until` has passed; locked rows are skipped.
+
+    Args:
+        excluded_ids: IDs of responses to ignore.
+    """
     rows = connection.execute(
-        "select id from responses where followed_until < now() and finished_at is null"
+        "select id from responses where followed_until < now() and finished_at is null and id <> all (%s)"
         " order by followed_until limit %s for no key update skip locked",
-        (limit,),
+        (list(excluded_ids), limit),
     )
     return [str(row[0]) for row in rows]
 

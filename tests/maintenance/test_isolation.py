@@ -1,0 +1,111 @@
+"""A response or a chore that fails in every round delays no other one."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from cli.sweeper import Sweeper
+from core import errors
+from core.bootstrap import Core
+from core.maintenance import recovery
+from core.maintenance.batch_size import BatchSize
+from core.settings import Settings
+from tests.harness.engine import caller, claim, sql, submit, worker
+from tests.harness.waiting import until
+
+# Ends the session that ends the response, as Postgres does with one that exceeds its time limits.
+BREAKING_TRIGGER = """
+create function break_connection() returns trigger language plpgsql as $$
+begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
+create trigger break_connection before update on responses for each row
+when (new.id = '{response_id}' and new.finished_at is not null) execute function break_connection()
+"""
+
+
+@contextmanager
+def breaking_end(settings: Settings, response_id: str) -> Iterator[None]:
+    """Make every transaction that ends the response lose its connection, for the duration of the block."""
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute(BREAKING_TRIGGER.format(response_id=response_id))
+        try:
+            yield
+        finally:
+            connection.execute("drop trigger break_connection on responses")
+            connection.execute("drop function break_connection()")
+
+
+def status_of(core: Core, response_id: str) -> str:
+    document, _ = core.responses.get(caller(core), response_id)
+    return str(json.loads(document)["status"])
+
+
+@pytest.mark.parametrize("is_orphan", [False, True], ids=["overdue", "orphan"])
+def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
+    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch, is_orphan: bool
+) -> None:
+    monkeypatch.setattr(recovery, "_FIRST_DELAY_S", 0.5)
+    client = caller(core)
+    broken_id, other_id = (submit(core, client, background=not is_orphan) for _ in range(2))
+    column = "followed_until" if is_orphan else "queued_until"
+    sql(settings, f"update responses set {column} = now() - interval '2 s' where id = %s", broken_id)
+    sql(settings, f"update responses set {column} = now() - interval '1 s' where id = %s", other_id)
+    expected_status = "cancelled" if is_orphan else "failed"
+
+    with breaking_end(settings, broken_id):
+        core.sweep.run()
+
+        assert status_of(core, other_id) == expected_status
+        assert status_of(core, broken_id) == "queued"
+        assert core.sweep.stale_chores(60) == {}
+    until(lambda: core.sweep.run() or status_of(core, broken_id) == expected_status)
+
+
+def test_a_lost_worker_is_recovered_behind_a_response_that_cannot_be_ended(core: Core, settings: Settings) -> None:
+    worker(core)
+    broken_id, lost_id = (submit(core, caller(core)) for _ in range(2))
+    sql(settings, "update responses set queued_until = now() - interval '1 s' where id = %s", broken_id)
+    claim(core, lost_id)
+    sql(settings, "update responses set lease_until = now() - interval '1 s' where id = %s", lost_id)
+
+    with breaking_end(settings, broken_id):
+        for _ in range(2):
+            core.sweep.run()
+
+        assert status_of(core, lost_id) == "queued"
+
+
+def test_a_chore_that_fails_in_every_round_stops_no_other_chore_and_makes_the_sweeper_unhealthy(
+    core: Core, settings: Settings
+) -> None:
+    overdue_id = submit(core, caller(core))
+    sql(settings, "update responses set queued_until = now() - interval '1 s'")
+    sql(settings, "alter table idempotency_keys rename column created_at to renamed")
+    sweeper = Sweeper(core.sweep, settings, unhealthy_after_s=0.5)
+
+    core.sweep.run()
+
+    assert status_of(core, overdue_id) == "failed"
+    until(lambda: core.sweep.run() or sweeper.health().problems)
+    assert any("`prune` has not succeeded" in problem for problem in sweeper.health().problems)
+    assert core.sweep.stale_chores(0.4).keys() == {"prune"}
+
+
+def test_a_batch_that_exceeds_the_time_limits_is_halved_until_it_succeeds() -> None:
+    sizes = []
+    batch_size = BatchSize(100)
+    for _ in range(12):
+        with contextlib.suppress(errors.StoreBusy), batch_size.try_size() as size:
+            sizes.append(size)
+            exceed_time_limit_above(10, size)
+
+    assert sizes == [100, 50, 25, 12, 6, 12, 6, 12, 6, 12, 6, 12]
+
+
+def exceed_time_limit_above(limit: int, size: int) -> None:
+    if size > limit:
+        raise errors.StoreBusy("A statement took too long.")
